@@ -1,0 +1,223 @@
+"""Every exception of fairlane, in one tree.
+
+FairlaneError
+├── Refusal                      an expected "no" to a caller; has a wire code and an HTTP status
+│   ├── ValidationRefused        400 VALIDATION_ERROR
+│   ├── KeyMissing               401 MISSING_API_KEY
+│   ├── KeyMalformed             401 INVALID_API_KEY_FORMAT
+│   ├── KeyRefused               401 INVALID_OR_EXPIRED_API_KEY
+│   ├── NotFound                 404 RESOURCE_NOT_FOUND
+│   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
+│   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
+│   ├── SessionGone              410 SESSION_GONE              (worker's routes)
+│   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
+│   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
+│   └── Unavailable              503 SERVICE_UNAVAILABLE
+├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
+│   └── StoreFault               the database refused or broke
+├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
+│   ├── AppError                 the application cannot be used as it is written
+│   ├── DatabaseError            the database cannot be opened
+│   └── DatabaseOwned            another server owns the SQLite file
+└── HandlerSignal                raised by handlers to say how their attempt ended
+    ├── Retry
+    └── Fail
+"""
+
+from typing import Any, ClassVar
+
+
+class FairlaneError(Exception):
+    """The root of fairlane's exceptions."""
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+
+class Refusal(FairlaneError):
+    """An expected "no". Nothing was changed."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    message: ClassVar[str]
+
+    def __init__(self, message: str | None = None, *, details: Any = None) -> None:
+        super().__init__(message or self.message)
+        self.details = details
+
+
+class ValidationRefused(Refusal):
+    """The request does not have the shape this endpoint takes. ``details`` lists ``{field, message}`` for each place."""
+
+    code, status, message = "VALIDATION_ERROR", 400, "Request validation failed"
+
+    @classmethod
+    def at(cls, field: str, message: str) -> "ValidationRefused":
+        """A refusal for one field; ``field`` is a dotted path such as ``payload.country``."""
+        return cls(details=[{"field": field, "message": message}])
+
+
+class KeyMissing(Refusal):
+    """The request carries no ``Authorization: Bearer <key>`` header."""
+
+    code, status, message = "MISSING_API_KEY", 401, "Missing or invalid API key"
+
+
+class KeyMalformed(Refusal):
+    """The Bearer value does not look like a key."""
+
+    code, status, message = "INVALID_API_KEY_FORMAT", 401, "Invalid API key format"
+
+
+class KeyRefused(Refusal):
+    """The key is unknown, revoked, or its organization is disabled."""
+
+    code, status, message = "INVALID_OR_EXPIRED_API_KEY", 401, "Invalid or expired API key"
+
+
+class NotFound(Refusal):
+    """There is no such route, or no such thing that this caller may see. ``details.id`` names what was asked for."""
+
+    code, status, message = "RESOURCE_NOT_FOUND", 404, "Route not found"
+
+    @classmethod
+    def task(cls, reference: str) -> "NotFound":
+        """No task of this organization has that id or idempotency key."""
+        return cls("Task not found", details={"id": reference})
+
+    @classmethod
+    def route(cls, path: str) -> "NotFound":
+        """Nothing answers this method on this path."""
+        return cls(details={"id": path})
+
+    @classmethod
+    def named(cls, noun: str, name: str) -> "NotFound":
+        """The operator named an organization, plan or key that does not exist."""
+        return cls(f"{noun.capitalize()} not found", details={"id": name})
+
+
+class TaskExists(Refusal):
+    """The idempotency key already names a task of this organization."""
+
+    code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Task already exists"
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__(details={"field": "idempotencyKey", "value": idempotency_key})
+
+
+class NameTaken(Refusal):
+    """The operator wants to create something whose name is in use."""
+
+    code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Name already in use"
+
+    def __init__(self, noun: str, name: str) -> None:
+        super().__init__(f"{noun.capitalize()} already exists", details={"field": "name", "value": name})
+
+
+class SessionGone(Refusal):
+    """The worker's session was ended; it must stop its handlers and register again."""
+
+    code, status, message = "SESSION_GONE", 410, "Session is gone"
+
+
+class BodyTooLarge(Refusal):
+    """The request body or the payload in it is larger than this endpoint takes."""
+
+    code, status, message = "PAYLOAD_TOO_LARGE", 413, "Request body is too large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(details={"limit": limit_bytes})
+
+
+class QueueFull(Refusal):
+    """The organization's queue has no room for this request."""
+
+    code, status, message = "QUEUE_LIMIT_EXCEEDED", 429, "Queue limit exceeded"
+
+    def __init__(self, *, limit: int, queued: int, wanted: int) -> None:
+        super().__init__(
+            f"Queue limit exceeded. Maximum {limit} queued tasks allowed per organization",
+            details={
+                "limit": limit,
+                "queuedCount": queued,
+                "batchSize": wanted,
+                "maxQueueSize": limit,
+                "remainingCapacity": max(0, limit - queued),
+            },
+        )
+
+
+class Unavailable(Refusal):
+    """The server is draining or its database cannot be reached. Try again after ``Retry-After`` seconds."""
+
+    code, status, message = "SERVICE_UNAVAILABLE", 503, "Service unavailable"
+
+    retry_after_seconds: ClassVar[int] = 2
+
+
+# Faults --------------------------------------------------------------------------------------------------------------
+
+
+class Fault(FairlaneError):
+    """Our own failure. The caller sees one generic answer; the log has the cause."""
+
+
+class StoreFault(Fault):
+    """The database refused a statement or broke."""
+
+
+# Setup ---------------------------------------------------------------------------------------------------------------
+
+
+class SetupError(FairlaneError):
+    """Something the operator or the application's author has to mend before fairlane can start."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class AppError(SetupError):
+    """The application cannot be imported, or what it declares cannot be served. The message names the place."""
+
+    exit_code = 3
+
+
+class DatabaseError(SetupError):
+    """The database cannot be opened: wrong address, unsafe setting, newer schema, or a damaged file."""
+
+    exit_code = 4
+
+
+class DatabaseOwned(DatabaseError):
+    """Another fairlane server owns this SQLite file; exactly one may."""
+
+    exit_code = 5
+
+
+# Handlers ------------------------------------------------------------------------------------------------------------
+
+
+class HandlerSignal(FairlaneError):
+    """Raised inside a handler to say how its attempt ends."""
+
+
+class Retry(HandlerSignal):
+    """End this attempt and try again, after ``after`` seconds if given, else after the usual pause.
+
+    Counts as an attempt: once the type's attempts are used up the task fails.
+    """
+
+    def __init__(self, reason: str = "the handler asked for another attempt", *, after: float | None = None) -> None:
+        super().__init__(reason)
+        if after is not None and not 0 <= after <= 30 * 86_400:
+            raise ValueError(f"Retry(after={after!r}): seconds between 0 and 2,592,000 (30 days) are allowed")
+        self.after_seconds = after
+
+
+class Fail(HandlerSignal):
+    """End the task as FAILED now, with a code and message that the organization sees."""
+
+    def __init__(self, code: str, message: str, *, details: Any = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.failure_message = message
+        self.details = details

@@ -1,0 +1,323 @@
+"""The nouns of fairlane as frozen records. No I/O, no decisions.
+
+Everybody may import this file; it imports nothing of ours. Moments end in ``_at`` and are integer milliseconds
+since the Unix epoch, UTC. Other units stand last in the name (``timeout_ms``). ``None`` has one meaning, stated.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+PRIORITY_LOWEST = 1
+PRIORITY_HIGHEST = 10
+DEFAULT_PLAN = "default"
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; exactly one holds for every task."""
+
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Isolation(StrEnum):
+    """Where a handler runs: on the loop or a thread of the worker, or in a killable process of its own."""
+
+    WORKER = "worker"
+    PROCESS = "process"
+
+
+class TaskRule(Struct, frozen=True, kw_only=True):
+    """What the application declared about one task type."""
+
+    name: str
+    cost: int = 1
+    timeout_ms: int = 300_000
+    attempts: int = 5
+    isolation: Isolation = Isolation.WORKER
+    limit: int | None = None
+    """Most tasks of this type that run at once across all organizations; None: no such limit."""
+
+
+Catalogue = Mapping[str, TaskRule]
+"""Every task type the application registered, by name."""
+
+
+# Organizations, plans, keys ------------------------------------------------------------------------------------------
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Named limits."""
+
+    name: str
+    slots: int | None
+    """None: the plan has no slots yet; its organizations start nothing and their concurrency reads null."""
+    queue_limit: int
+    weight: int
+    created_at: int
+
+
+class Organization(Struct, frozen=True, kw_only=True):
+    """One tenant: its effective limits, its flags and its live counts."""
+
+    id: int
+    name: str
+    plan: str
+    slots_max: int | None
+    """None: the limit cannot be read (its plan has no slots)."""
+    queue_limit: int
+    weight: int
+    paused: bool
+    disabled: bool
+    maintenance: bool
+    drifted: bool
+    queued: int
+    processing: int
+    submitted: int
+    completed: int
+    failed: int
+    created_at: int
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """An organization's own limits; None: the plan's holds."""
+
+    slots: int | None = None
+    queue_limit: int | None = None
+    weight: int | None = None
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """An organization's Bearer secret, without the secret."""
+
+    id: str
+    organization: str
+    name: str | None
+    last4: str
+    created_at: int
+    revoked_at: int | None
+    """None: the key works."""
+
+
+class Caller(Struct, frozen=True):
+    """Whom a presented key speaks for."""
+
+    key_id: str
+    organization_id: int
+
+
+class AuditRow(Struct, frozen=True, kw_only=True):
+    """One change made by an operator."""
+
+    at: int
+    actor: str
+    action: str
+    subject: str
+    details: Any
+
+
+# Tasks ---------------------------------------------------------------------------------------------------------------
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """A checked request that wants to become a task. ``payload`` is the JSON object's text exactly as received."""
+
+    id: str
+    task_type: str
+    payload: str
+    priority: int = PRIORITY_LOWEST
+    idempotency_key: str | None = None
+    cost: int = 1
+
+
+class Accepted(Struct, frozen=True):
+    """The durable answer to one :class:`NewTask`."""
+
+    created_at: int
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why a task failed, as the organization may see it."""
+
+    code: str
+    message: str
+    details: Any = None
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """One task as its organization sees it."""
+
+    id: str
+    task_type: str
+    status: TaskStatus
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    charged: int | None
+    """None until the task is final."""
+    latency_ms: int | None
+    """First start to outcome; None until final, and for a task that failed before it ever started."""
+    result: str | None
+    """JSON text of an object, for COMPLETED only."""
+    failure: Failure | None
+    """For FAILED only."""
+
+
+class Concurrency(Struct, frozen=True):
+    """Slots in use and the limit on them."""
+
+    used: int
+    max: int
+
+
+class QueueStatus(Struct, frozen=True, kw_only=True):
+    """One organization's queue and slots in one snapshot."""
+
+    queued: int
+    processing: int
+    concurrency: Concurrency | None
+    """None exactly while fairlane cannot vouch for it (design, section 9); the counts are then recounted."""
+    priorities: tuple[tuple[int, int], ...]
+    """(priority, queued), highest priority first, only levels with at least one."""
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """One count that differs from its rows. There must be none."""
+
+    organization: str
+    name: str
+    kept: int
+    counted: int
+
+
+# Leases and sessions -------------------------------------------------------------------------------------------------
+
+
+class NewSession(Struct, frozen=True, kw_only=True):
+    """A worker process that wants to work."""
+
+    id: str
+    name: str
+    types: tuple[str, ...]
+    places: int
+    local: bool
+    """Started by this server, holding its inherited lock: gone for certain once another server owns the file."""
+    lease_ms: int
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to run one attempt now, as handed to a worker."""
+
+    id: str
+    task_id: str
+    organization_id: int
+    organization: str
+    task_type: str
+    payload: str
+    attempt: int
+    attempts: int
+    timeout_ms: int
+    started_at: int
+
+
+class Completed(Struct, frozen=True):
+    """An attempt that ended well. ``result`` is the JSON text of an object."""
+
+    result: str
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """An attempt that did not end well."""
+
+    cause: str
+    """For the operator only, never shown to an organization."""
+    failure: Failure | None = None
+    """What the organization sees if this was the last attempt; None: the generic failure."""
+    retry: bool = True
+    """False: this ends the task whatever attempts are left."""
+    pause_ms: int | None = None
+    """Pause before the next attempt; None: the backoff rule decides."""
+
+
+class Released(Struct, frozen=True):
+    """An attempt handed back unharmed; it does not count."""
+
+
+Ending = Completed | Failed | Released
+
+
+class Report(Struct, frozen=True):
+    """What became of one lease."""
+
+    lease_id: str
+    ending: Ending
+
+
+class Verdict(StrEnum):
+    """The answer to a report; both are final for the worker."""
+
+    ACCEPTED = "accepted"
+    GONE = "gone"
+
+
+class Exchange(Struct, frozen=True, kw_only=True):
+    """One worker's turn at the counter: what it finished, and how many places it has free."""
+
+    session_id: str
+    id: str
+    """Made by the worker, sent again unchanged until answered; the leases it yields carry it."""
+    places: int
+    reports: tuple[Report, ...] = ()
+
+
+class ExchangeReply(Struct, frozen=True, kw_only=True):
+    """The store's answer to an :class:`Exchange`. ``verdicts`` are in the order of the reports."""
+
+    verdicts: tuple[Verdict, ...]
+    leases: tuple[Lease, ...]
+
+
+class LossReason(StrEnum):
+    """Why a session ended."""
+
+    DRAINED = "drained"
+    """The worker handed everything back: running attempts do not count."""
+    LOST = "lost"
+    """The worker died: running attempts count."""
+    OVERDUE = "overdue"
+    """The worker was killed for attempts past their deadline: only those count."""
+
+
+class Renewal(Struct, frozen=True, kw_only=True):
+    """What a renewed session should know."""
+
+    overdue: tuple[str, ...]
+    """Lease ids past deadline and grace by the store's clock: their process is to be killed."""
+
+
+# Changes an operator asks for ----------------------------------------------------------------------------------------
+
+
+class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a plan; UNSET leaves a field as it is."""
+
+    slots: int | None | UnsetType = UNSET
+    queue_limit: int | UnsetType = UNSET
+    weight: int | UnsetType = UNSET
+
+
+class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of an organization; UNSET leaves a field as it is, None takes the plan's value again."""
+
+    plan: str | UnsetType = UNSET
+    slots: int | None | UnsetType = UNSET
+    queue_limit: int | None | UnsetType = UNSET
+    weight: int | None | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
+    maintenance: bool | UnsetType = UNSET

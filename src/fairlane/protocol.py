@@ -1,0 +1,132 @@
+"""The worker protocol's messages: JSON over HTTP between a worker process and a server.
+
+Spoken by ``api/worker.py`` on one side and ``worker/`` on the other; knows neither. Field names are snake_case: this is
+our own protocol, not the customers' wire. Four verbs, each safe to send again:
+
+    POST   /worker/v1/sessions               Register -> Registered
+    POST   /worker/v1/exchange               ExchangeRequest -> ExchangeAnswer      (a long poll)
+    POST   /worker/v1/sessions/{id}/renew    Renew -> Renewed
+    DELETE /worker/v1/sessions/{id}          EndSession -> Ended
+
+A refused request carries the usual error envelope; 410 ``SESSION_GONE`` means: stop every handler, register anew.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+
+class Register(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A worker process introduces itself. ``local`` is honoured on the server's own unix socket only."""
+
+    name: str
+    types: list[str]
+    places: int
+    local: bool = False
+
+
+class Registered(Struct, kw_only=True):
+    """The session and its timing."""
+
+    session: str
+    lease_seconds: float
+    renew_seconds: float
+
+
+class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How the organization is to see a failure."""
+
+    code: str
+    message: str
+    details: Any = None
+
+
+class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What became of one lease.
+
+    ``outcome`` is ``completed`` (with ``result``, a JSON object), ``failed`` (with ``cause`` for the operator and, if the
+    organization is to see more than the generic failure, ``failure``), or ``released`` (handed back, does not count).
+    """
+
+    lease: str
+    outcome: str
+    result: Raw | None = None
+    cause: str = ""
+    failure: FailureBody | None = None
+    retry: bool = True
+    pause_seconds: float | None = None
+
+
+class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Reports, and free places.
+
+    ``id`` is made by the worker and sent again unchanged until it is answered; the same id yields the same leases. The
+    sum of ``places`` over a worker's unanswered exchanges is the number of its free places.
+    ``wait_seconds`` bounds the long poll when there is nothing to say (at most 60).
+    """
+
+    session: str
+    id: str
+    places: int
+    reports: list[ReportBody] = []
+    wait_seconds: float = 20.0
+
+
+class LeaseBody(Struct, kw_only=True):
+    """One attempt to run now."""
+
+    lease: str
+    task: str
+    organization: str
+    task_type: str
+    attempt: int
+    attempts: int
+    timeout_seconds: float
+    payload: Raw
+
+
+class ExchangeAnswer(Struct, kw_only=True):
+    """Verdicts in the order of the reports (``accepted`` or ``gone``), leases to run, leases to cancel.
+
+    ``kept``: free places of this exchange that now wait in another exchange of the same session, still open at this
+    server; ``kept_by`` is that one's id. The worker must not offer them again before that one is answered. Answers
+    may overtake each other, so without the id a place could be offered twice or not at all.
+    ``draining``: the server is going away; no leases come from it any more.
+    """
+
+    verdicts: list[str] = []
+    leases: list[LeaseBody] = []
+    cancel: list[str] = []
+    kept: int = 0
+    kept_by: str = ""
+    draining: bool = False
+
+
+class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the worker holds: leases it knows of, and ids of exchanges it has not seen answered."""
+
+    leases: list[str] = []
+    exchanges: list[str] = []
+
+
+class Renewed(Struct, kw_only=True):
+    """Leases past deadline and grace by the server's clock; their process is to be killed."""
+
+    overdue: list[str] = []
+
+
+class EndSession(Struct, kw_only=True, forbid_unknown_fields=True):
+    """``reason`` is ``drained``, ``lost`` or ``overdue`` (then ``overdue`` names the leases that overran)."""
+
+    reason: str
+    overdue: list[str] = []
+
+
+class Ended(Struct, kw_only=True):
+    """How many leases were returned."""
+
+    returned: int
+
+
+encode = msgspec.json.encode
