@@ -1,0 +1,5 @@
+"""Durable memory: every change of a task's status happens here and nowhere else."""
+
+from fairlane.store.store import Store, new_id
+
+__all__ = ["Store", "new_id"]

@@ -1,0 +1,97 @@
+"""What operators changed, and the recount that proves the counters against the rows they count."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from fairlane.model import AuditRow, Drift
+from fairlane.store.locked import Lane, lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+
+AUDIT_SHARE = 600
+"""A rolling audit round takes this part of all organizations, so that every one has its turn within the hour."""
+
+
+def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation:
+    """One change by an operator, in the transaction of the change itself."""
+    yield from rows(
+        "insert_audit", id=memory.new_id(), now=(yield from clock()), actor=actor, action=action, subject=subject,
+        details=msgspec.json.encode(details).decode(),
+    )  # fmt: skip
+
+
+def audit_rows(limit: int) -> Generator[Query, Rows, list[AuditRow]]:
+    """The newest changes first."""
+    return [
+        AuditRow(at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
+        for at, actor, action, subject, details in (yield from rows("find_audit", most=limit))
+    ]
+
+
+# Recount -------------------------------------------------------------------------------------------------------------
+
+
+def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
+    """Every kept count of these organizations (None: of all) that differs from its rows. Needs one snapshot."""
+    chosen = None if ids is None else list(ids)
+    drift, names = [], {}
+    for row in (yield from rows("recount_organizations", ids=chosen)):
+        names[row[0]] = row[1]
+        drift += _differences(row[1], {"ready": row[2:4], "waiting": row[4:6], "processing": row[6:8]})
+    for row in (yield from rows("recount_lanes", ids=chosen)):
+        lane, name = f"lane {row[1]}/{row[2]}", names.get(row[0], f"organization {row[0]}")
+        drift += _differences(name, {f"{lane} ready": row[3:5], f"{lane} waiting": row[5:7]})
+        if row[8] is not None and row[7] > row[8]:
+            drift.append(Drift(organization=name, name=f"{lane} head", kept=row[7], counted=row[8]))
+    for organization_id, task_type, kept, due in (yield from rows("recount_turns", ids=chosen)):
+        name = names.get(organization_id, f"organization {organization_id}")
+        drift.append(Drift(organization=name, name=f"turn {task_type}", kept=kept, counted=due))
+    return drift
+
+
+def _differences(organization: str, pairs: dict[str, Sequence[int]]) -> list[Drift]:
+    return [
+        Drift(organization=organization, name=name, kept=kept, counted=counted)
+        for name, (kept, counted) in pairs.items()
+        if kept != counted
+    ]
+
+
+def least_audited() -> Generator[Query, Rows, list[int]]:
+    """The organizations whose turn in the rolling audit it is."""
+    total = (yield from rows("count_organizations"))[0][0]
+    return [row[0] for row in (yield from rows("find_least_audited", most=max(20, -(-total // AUDIT_SHARE))))]
+
+
+def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
+    """These were audited now; those of them that drift are not vouched for until repaired."""
+    yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
+    yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
+
+
+def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
+    """Recount one organization under its lock, set its counters to what was counted, and say what was mended."""
+    locked = yield from lock_organizations([organization_id])
+    drift = yield from recount([organization_id])
+    one = locked[organization_id]
+    counted = (yield from rows("recount_organizations", ids=[organization_id]))[0]
+    lanes = yield from rows("recount_lanes", ids=[organization_id])
+    yield from rows("delete_lanes", ids=[organization_id])
+    yield from rows("delete_all_turns", ids=[organization_id])
+    one.ready, one.processing = counted[3], counted[7]
+    one.queued = counted[3] + counted[5]
+    one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in lanes}
+    one.touched, one.turns_before = set(one.lanes), frozenset()
+    yield from write_organizations(locked, memory, (yield from clock()))
+    yield from rows("update_drifted", ids=[organization_id], drifted=0)
+    yield from write_audit(
+        actor, "organization.repaired", one.name, [msgspec.structs.asdict(entry) for entry in drift], memory
+    )
+    return drift
+
+
+def count_states() -> Generator[Query, Rows, dict[int, int]]:
+    """Tasks by how many of the four states hold for them. Only 1 may be a key."""
+    return dict((yield from rows("count_states")))

@@ -1,0 +1,57 @@
+"""Keys: made, found by digest, revoked."""
+
+from collections.abc import Generator
+from typing import Any
+
+from fairlane.errors import NameTaken, NotFound
+from fairlane.model import Caller, Key
+from fairlane.store.audit import write_audit
+from fairlane.store.memory import Memory
+from fairlane.store.organizations import find_organization_id
+from fairlane.store.statements import Operation, Query, Rows, clock, rows
+
+
+def find_caller(digest: str) -> Generator[Query, Rows, Caller | None]:
+    """Whom the key with this digest speaks for. None: it is unknown or revoked, or its organization is disabled."""
+    found = yield from rows("find_caller", digest=digest)
+    return Caller(*found[0]) if found else None
+
+
+def create_key(
+    organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory
+) -> Generator[Query, Rows, Key]:
+    """A new key for this organization.
+
+    Raises:
+        NotFound: no such organization.
+        NameTaken: this very key exists already.
+    """
+    organization_id = yield from find_organization_id(organization)
+    identity = memory.new_id()
+    made = yield from rows(
+        "insert_key", id=identity, organization_id=organization_id, name=name, digest=digest, last4=last4,
+        now=(yield from clock()),
+    )  # fmt: skip
+    if not made:
+        raise NameTaken("key", f"…{last4}")
+    yield from write_audit(actor, "key.created", organization, {"key": identity, "name": name}, memory)
+    return _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
+
+
+def find_keys(organization: str) -> Generator[Query, Rows, list[Key]]:
+    """The keys of one organization, oldest first. Raises NotFound."""
+    organization_id = yield from find_organization_id(organization)
+    return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id, id=None))]
+
+
+def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
+    """The key works no more. Safe to repeat. Raises NotFound."""
+    if not (yield from rows("revoke_key", id=identity, now=(yield from clock()))):
+        raise NotFound.named("key", identity)
+    key = _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
+    yield from write_audit(actor, "key.revoked", key.organization, {"key": identity}, memory)
+    return key
+
+
+def _key(row: Any) -> Key:
+    return Key(id=row[0], organization=row[1], name=row[2], last4=row[3], created_at=row[4], revoked_at=row[5])

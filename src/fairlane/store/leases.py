@@ -1,0 +1,366 @@
+"""Claiming and settling: the only places where a slot is taken and given back."""
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fairlane.errors import Refusal, SessionGone
+from fairlane.model import (
+    Ending,
+    Exchange,
+    ExchangeReply,
+    Failed,
+    Lease,
+    Released,
+    Report,
+    TaskStatus,
+    Verdict,
+)
+from fairlane.rules import Candidate, Final, Paused, aftermath, service, share
+from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Query, Rows, clock, rows, rows_if
+
+CLAIM_ROUNDS = 8
+"""A claim that found less than it hoped for looks again, at most so often."""
+
+HELD_MOST = 1_000
+"""Most places one claim serves."""
+
+
+class HeldLease(Struct, frozen=True):
+    """A lease row, as settling needs it."""
+
+    organization_id: int
+    task_id: str
+    id: str
+    task_type: str
+    rank: int
+    seq: int
+    cost: int
+    attempt: int
+    attempts: int
+    estimate_ms: int
+    first_started_at: int
+    started_at: int
+    session_id: str
+
+
+def lease_id(organization_id: int, task_id: str, fence: str) -> str:
+    """A lease's public id: where its row is, and the fence that only its holder knows."""
+    return f"{organization_id}.{task_id}.{fence}"
+
+
+def lease_place(lease: str) -> tuple[int, str, str] | None:
+    """(organization id, task id, the whole id) of a lease id; None: it is not one of ours."""
+    organization_id, _, rest = lease.partition(".")
+    task_id, _, fence = rest.partition(".")
+    if not (organization_id.isascii() and organization_id.isdecimal() and len(organization_id) < 19 and fence):
+        return None
+    return int(organization_id), task_id, lease
+
+
+# Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
+
+
+def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, Rows, list[ExchangeReply | Refusal]]:
+    """Settle what workers report and fill their free places, so that a freed slot is refilled before the answer leaves.
+
+    Atomic over all of them. A report whose lease is gone changes nothing. An exchange that was answered before gets the
+    same leases again. An exchange of a dead session is refused and changes nothing.
+    """
+    ids = [one.session_id for one in exchanges]
+    live = {row[0]: msgspec.json.decode(row[1]) for row in (yield from rows("find_live_sessions", ids=ids))}
+    served = [one for one in exchanges if one.session_id in live]
+    reports = [(report, one.session_id) for one in served for report in one.reports]
+    places = [place for report, _ in reports if (place := lease_place(report.lease_id))]
+    locked = yield from lock_organizations(place[0] for place in places)
+    now = yield from clock()
+    verdicts = yield from settle(reports, locked, memory, now)
+    answered = yield from _answered(served)
+    replies: list[ExchangeReply | Refusal] = []
+    position = 0
+    for one in exchanges:
+        if one.session_id not in live:
+            replies.append(SessionGone())
+            continue
+        leases = answered.get((one.session_id, one.id))
+        if leases is None:
+            leases = yield from claim(one, live[one.session_id], locked, memory, now)
+            answered[one.session_id, one.id] = leases
+        replies.append(
+            ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))
+        )
+        position += len(one.reports)
+    yield from write_organizations(locked, memory, now)
+    return replies
+
+
+def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tuple[str, str], list[Lease]]]:
+    asked = [(one.session_id, one.id) for one in exchanges]
+    answered: dict[tuple[str, str], list[Lease]] = {}
+    for row in (yield from rows_if("find_exchanged", asked, exchanges=asked)):
+        answered.setdefault((row[11], row[0]), []).append(
+            Lease(
+                id=row[1],
+                task_id=row[2],
+                organization_id=row[3],
+                organization=row[4],
+                task_type=row[5],
+                attempt=row[6],
+                attempts=row[7],
+                timeout_ms=row[8],
+                started_at=row[9],
+                payload=row[10],
+            )
+        )
+    return answered
+
+
+# Settling ------------------------------------------------------------------------------------------------------------
+
+
+def settle(
+    reports: Sequence[tuple[Report, str]], locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, list[Verdict]]:
+    """End the leases that these (report, session id) name, each exactly once; verdicts in the same order.
+
+    The organizations must be locked. A lease that is gone, or held by another session, changes nothing; if its task
+    ended by this very lease the answer is ACCEPTED again, so a report may be sent twice.
+    """
+    places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
+    held = yield from _held(list(places.values()))
+    endings: dict[str, tuple[HeldLease, Ending]] = {}
+    for report, session_id in reports:
+        lease = held.get(report.lease_id)
+        if lease is not None and lease.session_id == session_id:
+            endings.setdefault(report.lease_id, (lease, report.ending))
+    yield from end_leases(endings.values(), locked, memory, now)
+    missing = [place[1] for report_id, place in places.items() if report_id not in endings]
+    ended = {row[1] for row in (yield from rows_if("find_ended", missing, task_ids=missing))}
+    return [
+        Verdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else Verdict.GONE
+        for report, _ in reports
+    ]
+
+
+def _held(places: Sequence[tuple[int, str, str]]) -> Generator[Query, Rows, dict[str, HeldLease]]:
+    found = yield from rows_if("find_leases", places, leases=places)
+    return {row[2]: HeldLease(*row) for row in found}
+
+
+def end_leases(
+    endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, None]:
+    """Delete these leases and write what becomes of their tasks: an outcome, a place in the queue, or a pause."""
+    leases, outcomes, entries, pauses = [], [], [], []
+    for lease, ending in endings:
+        organization = locked[lease.organization_id]
+        leases.append((lease.organization_id, lease.task_id))
+        organization.end()
+        if memory.rule(lease.task_type).limit is not None:
+            memory.startable.add(lease.task_type)  # another organization may have waited for this type's room
+        _correct(organization, lease, ending, memory, now)
+        after = aftermath(
+            ending,
+            attempt=lease.attempt,
+            attempts=lease.attempts,
+            pause_base_ms=memory.retry_pause_ms,
+            chance=memory.chance(),
+        )
+        if isinstance(after, Final):
+            outcomes.append(_outcome(organization, lease, after))
+            continue
+        if isinstance(after, Paused):
+            organization.wait(lease.task_type, lease.rank)
+            due_at = now + after.pause_ms
+            memory.paused_until = min(due_at, memory.paused_until or due_at)
+            pauses.append((lease.organization_id, lease.task_id, lease.task_type, lease.rank, lease.seq,
+                           after.attempt, lease.first_started_at, due_at))  # fmt: skip
+        else:
+            organization.enqueue(lease.task_type, lease.rank, lease.seq)
+            entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
+                            after.attempt, lease.first_started_at))  # fmt: skip
+    yield from rows_if("delete_leases", leases, leases=leases)
+    yield from rows_if("insert_outcomes", outcomes, outcomes=outcomes, now=now)
+    yield from rows_if("insert_queue_entries", entries, entries=entries)
+    yield from rows_if("insert_waiting", pauses, entries=pauses)
+
+
+def _correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
+    """Replace the estimate that was charged at the pick by what the attempt really took."""
+    took_ms = max(0, now - lease.started_at)
+    if not isinstance(ending, Released):
+        memory.observe(lease.task_type, took_ms)
+    organization.charge(service(took_ms - lease.estimate_ms, organization.weight))
+
+
+def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final) -> tuple[Any, ...]:
+    completed = after.status is TaskStatus.COMPLETED
+    if completed:
+        organization.completed += 1
+    else:
+        organization.failed += 1
+    failure = msgspec.json.encode(after.failure).decode() if after.failure else None
+    return (
+        lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
+        lease.cost if completed else 0, lease.attempt, lease.first_started_at, lease.id,
+    )  # fmt: skip
+
+
+# Claiming ------------------------------------------------------------------------------------------------------------
+
+
+class Pick(Struct, frozen=True):
+    """A queue entry that is about to take a slot."""
+
+    organization_id: int
+    task_type: str
+    rank: int
+    seq: int
+    task_id: str
+    attempt: int
+    first_started_at: int | None
+
+
+def claim(
+    one: Exchange, types: Sequence[str], locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, list[Lease]]:
+    """Fill the free places of one exchange in fair order, highest priority and oldest first within an organization.
+
+    Never more than an organization's free slots, nor than a type's own limit. Further organizations are added to
+    ``locked``; the caller writes them back.
+    """
+    places = min(one.places, HELD_MOST)
+    room = yield from _room([name for name in types if name in memory.catalogue], places, memory)
+    leases: list[Lease] = []
+    for _ in range(CLAIM_ROUNDS):
+        if places <= len(leases) or not room:
+            break
+        yield from _lock_next(room, places - len(leases) + len(locked), locked)
+        candidates = [_present(organization, memory).candidate(room, memory) for organization in locked.values()]
+        shares = share(candidates, places - len(leases))
+        picks = yield from _pick(shares.places, candidates, locked, room)
+        if not picks:
+            break
+        memory.picked(shares.virtual_time)
+        leases += yield from _lease(picks, one, locked, memory, now)
+    return leases
+
+
+def _room(types: Sequence[str], places: int, memory: Memory) -> Generator[Query, Rows, dict[str, int]]:
+    """How many more of each type may run across all organizations; types that are full are left out."""
+    limited = [name for name in types if memory.rule(name).limit is not None]
+    used = dict((yield from rows_if("count_limited", limited, types=limited)) if places else [])
+    room = {}
+    for name in types:
+        limit = memory.rule(name).limit
+        room[name] = places if limit is None else min(places, limit - used.get(name, 0))
+    return {name: count for name, count in room.items() if count > 0}
+
+
+def _lock_next(room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, None]:
+    found = yield from rows("find_turns", types=list(room), most=most)
+    further = [organization_id for organization_id in found if organization_id not in locked]
+    locked.update((yield from lock_organizations(further)))
+
+
+def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
+    organization.enter(memory.virtual_time)
+    return organization
+
+
+def _pick(
+    places: dict[int, int], candidates: Sequence[Candidate], locked: Locked, room: dict[str, int]
+) -> Generator[Query, Rows, list[Pick]]:
+    """The first ready entries of each organization, as many as it was dealt, and no more of a type than has room."""
+    lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
+    heads = yield from rows_if("find_heads", lanes, lanes=lanes, most=max(places.values(), default=0))
+    queues: dict[int, list[Pick]] = {}
+    for row in heads:
+        queues.setdefault(row[0], []).append(Pick(*row))
+    picks = []
+    for organization_id, entries in queues.items():
+        entries.sort(key=lambda entry: (entry.rank, entry.seq))
+        left = places[organization_id]
+        for entry in entries:
+            if left and room.get(entry.task_type, 0) > 0:
+                left -= 1
+                room[entry.task_type] -= 1
+                picks.append(entry)
+    return picks
+
+
+def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -> list[tuple[int, str, int, int]]:
+    """The lanes that surely hold the next ``count`` entries: whole ranks, from the highest, until they suffice."""
+    ranked = sorted(
+        (rank, task_type, lane)
+        for (task_type, rank), lane in organization.lanes.items()
+        if lane.ready > 0 and room.get(task_type, 0) > 0
+    ) if count else []  # fmt: skip
+    chosen, found, last_rank = [], 0, -1
+    for rank, task_type, lane in ranked:
+        if found >= count and rank != last_rank:
+            break
+        chosen.append((organization.id, task_type, rank, lane.head_seq))
+        found, last_rank = found + min(lane.ready, room[task_type]), rank
+    return chosen
+
+
+def _lease(
+    picks: Sequence[Pick], one: Exchange, locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, list[Lease]]:
+    """Move these entries from the queue to leases."""
+    inserts, leases = [], []
+    for pick in picks:
+        organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
+        estimate_ms = memory.estimate_ms(pick.task_type)
+        organization.start(pick.task_type, pick.rank, pick.seq)
+        organization.charge(service(estimate_ms, organization.weight))
+        attempt, attempts = pick.attempt + 1, max(rule.attempts, 1)
+        first_started_at = now if pick.first_started_at is None else pick.first_started_at
+        identity = lease_id(pick.organization_id, pick.task_id, memory.new_id())
+        inserts.append((pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, attempt,
+                        attempts, int(rule.limit is not None), estimate_ms, first_started_at,
+                        now + rule.timeout_ms))  # fmt: skip
+        leases.append((pick, organization.name, identity, attempt, attempts, rule.timeout_ms))
+    entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]
+    yield from rows("delete_queue_entries", entries=entries)
+    yield from rows("insert_leases", leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now)
+    payloads = dict((yield from rows("find_payloads", task_ids=[pick.task_id for pick in picks])))
+    return [
+        Lease(
+            id=identity,
+            task_id=pick.task_id,
+            organization_id=pick.organization_id,
+            organization=name,
+            task_type=pick.task_type,
+            payload=payloads[pick.task_id],
+            attempt=attempt,
+            attempts=attempts,
+            timeout_ms=timeout_ms,
+            started_at=now,
+        )
+        for pick, name, identity, attempt, attempts, timeout_ms in leases
+    ]
+
+
+# Returning leases nobody works on any more ---------------------------------------------------------------------------
+
+LOST = Failed(cause="worker lost", pause_ms=0)
+OVERDUE = Failed(cause="past its deadline")
+RELEASED = Released()
+
+
+def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory) -> Generator[Query, Rows, int]:
+    """End these leases as said, whoever holds them; those already gone are left alone. Returns how many were there."""
+    endings = dict(returns)
+    places = [place for identity in endings if (place := lease_place(identity))]
+    locked = yield from lock_organizations(place[0] for place in places)
+    now = yield from clock()
+    held = yield from _held(places)
+    yield from end_leases(((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now)
+    yield from write_organizations(locked, memory, now)
+    return len(held)

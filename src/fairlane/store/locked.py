@@ -1,0 +1,185 @@
+"""Organizations held under their lock for the length of one transaction.
+
+Every operation that moves a task first locks the organizations it touches, changes their counts, lanes and turns in
+memory through the methods here, and writes them back once. So a counter and the rows it counts change in one
+transaction, each with one statement over the whole set. Nothing else writes these columns.
+"""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+
+from fairlane.rules import Candidate, Integrals
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Query, Rows, rows, rows_if
+
+Turn = tuple[str, int, int]
+"""(task type, virtual time, organization id)."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One organization's count for one type and rank."""
+
+    ready: int
+    waiting: int
+    head_seq: int
+
+
+@dataclass(slots=True)
+class LockedOrganization:
+    """The working copy of one organization's row and lanes."""
+
+    id: int
+    name: str
+    slots_max: int | None
+    queue_limit: int
+    weight: int
+    paused: int
+    disabled: int
+    next_seq: int
+    queued: int
+    ready: int
+    processing: int
+    virtual_time: int
+    submitted: int
+    completed: int
+    failed: int
+    integrals: Integrals
+    lanes: dict[tuple[str, int], Lane] = field(default_factory=dict)
+    touched: set[tuple[str, int]] = field(default_factory=set)
+    turns_before: frozenset[Turn] = frozenset()
+    held_before: tuple[int, int, int | None, bool] = (0, 0, None, False)
+    """(ready, in use, slots_max, stopped) since the row was last written; the integrals sum these up."""
+
+    def slots_free(self) -> int:
+        """How many more tasks may start now; 0 while paused, disabled or without a readable limit."""
+        if self.stopped() or self.slots_max is None:
+            return 0
+        return max(0, self.slots_max - self.processing)
+
+    def take_seq(self) -> int:
+        """The next place in the order of acceptance."""
+        seq = self.next_seq
+        self.next_seq += 1
+        return seq
+
+    def enqueue(self, task_type: str, rank: int, seq: int) -> None:
+        """A task became ready in this lane."""
+        lane = self._lane(task_type, rank)
+        lane.head_seq = min(lane.head_seq, seq) if lane.ready else seq
+        lane.ready += 1
+        self.ready += 1
+        self.queued += 1
+
+    def wait(self, task_type: str, rank: int) -> None:
+        """A task started to wait in this lane."""
+        self._lane(task_type, rank).waiting += 1
+        self.queued += 1
+
+    def stop_waiting(self, task_type: str, rank: int) -> None:
+        """A waiting task left this lane."""
+        self._lane(task_type, rank).waiting -= 1
+        self.queued -= 1
+
+    def start(self, task_type: str, rank: int, seq: int) -> None:
+        """The oldest ready task of this lane took a slot."""
+        lane = self._lane(task_type, rank)
+        lane.ready -= 1
+        lane.head_seq = max(lane.head_seq, seq + 1)
+        self.ready -= 1
+        self.queued -= 1
+        self.processing += 1
+        assert lane.ready >= 0, f"lane {task_type}/{rank} of organization {self.id} counts below zero"
+
+    def end(self) -> None:
+        """A slot became free."""
+        self.processing -= 1
+        assert self.processing >= 0, f"organization {self.id} counts fewer than no leases"
+
+    def charge(self, units: int) -> None:
+        """Service was taken (or, negative, turned out shorter than charged before)."""
+        self.virtual_time = max(0, self.virtual_time + units)
+
+    def stopped(self) -> bool:
+        """Nothing of this organization may start, whatever its slots."""
+        return bool(self.paused or self.disabled)
+
+    def startable_types(self) -> set[str]:
+        """Types of which something could start at once."""
+        if not self.slots_free():
+            return set()
+        return {task_type for (task_type, _), lane in self.lanes.items() if lane.ready > 0}
+
+    def enter(self, virtual_time: int) -> None:
+        """Who was idle, or held back by its own limit, banks no credit: its tag moves up to the present."""
+        if not self.turns_before:
+            self.virtual_time = max(self.virtual_time, virtual_time)
+
+    def candidate(self, room: dict[str, int], memory: Memory) -> Candidate:
+        """What this organization could start now of the types in ``room``, at most that many of each."""
+        ready: dict[str, int] = {}
+        first = (11, "")
+        for (task_type, rank), lane in self.lanes.items():
+            if lane.ready > 0 and room.get(task_type, 0) > 0:
+                ready[task_type] = ready.get(task_type, 0) + lane.ready
+                first = min(first, (rank, task_type))
+        startable = sum(min(count, room[task_type]) for task_type, count in ready.items())
+        return Candidate(
+            self.id, self.virtual_time, self.weight, min(self.slots_free(), startable), memory.estimate_ms(first[1])
+        )
+
+    def turns(self) -> frozenset[Turn]:
+        """The rows of ``turn`` that should be there."""
+        return frozenset((task_type, self.virtual_time, self.id) for task_type in self.startable_types())
+
+    def _lane(self, task_type: str, rank: int) -> Lane:
+        self.touched.add((task_type, rank))
+        return self.lanes.setdefault((task_type, rank), Lane(0, 0, 0))
+
+
+Locked = dict[int, LockedOrganization]
+
+
+def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+    """Lock these organizations in id order and read their lanes. Ids that do not exist are left out."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    locked: Locked = {}
+    for row in (yield from rows("lock_organizations", ids=wanted)):
+        one = LockedOrganization(*[*row[:15], Integrals(*row[15:19])])
+        one.held_before = (one.ready, one.processing, one.slots_max, one.stopped())
+        locked[one.id] = one
+    for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=wanted)):
+        locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
+    for one in locked.values():
+        one.turns_before = one.turns()
+    return locked
+
+
+def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Query, Rows, None]:
+    """Write counts, lanes and turns back; each statement covers all of them."""
+    counts, lanes = [], []
+    stale: list[Turn] = []
+    fresh: list[Turn] = []
+    for one in locked.values():
+        startable = one.startable_types()
+        if startable:
+            one.enter(memory.virtual_time)
+            memory.startable |= startable
+        sums = one.integrals
+        sums.advance(now, *one.held_before)
+        counts.append(
+            (one.id, one.next_seq, one.queued, one.ready, one.processing, one.virtual_time, one.submitted,
+             one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms, sums.at)
+        )  # fmt: skip
+        for task_type, rank in one.touched:
+            lane = one.lanes[task_type, rank]
+            lanes.append((one.id, task_type, rank, lane.ready, lane.waiting, lane.head_seq))
+        after = one.turns()
+        stale.extend(one.turns_before - after)
+        fresh.extend(after - one.turns_before)
+    yield from rows_if("update_organizations", counts, organizations=counts)
+    yield from rows_if("upsert_lanes", lanes, lanes=lanes)
+    yield from rows_if("delete_turns", stale, turns=stale)
+    yield from rows_if("insert_turns", fresh, turns=fresh)

@@ -1,0 +1,46 @@
+"""What one server remembers between transactions: hints only. Losing all of it changes no promise.
+
+Filled by store operations on the store thread, read by the next ones. Virtual time and estimates steer the fair order;
+the sets name what a commit made startable, so that waiting workers are woken instead of polling.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fairlane.model import Catalogue, TaskRule
+from fairlane.rules import FIRST_ESTIMATE_MS, next_estimate
+
+
+@dataclass(slots=True)
+class Memory:
+    """One server's hints, and its sources of ids and chance."""
+
+    catalogue: Catalogue
+    new_id: Callable[[], str]
+    retry_pause_ms: int = 1_000
+    kill_grace_ms: int = 5_000
+    chance: Callable[[], float] = random.random
+    virtual_time: int = 0
+    """The tag of the last pick. It never goes back."""
+    estimates: dict[str, float] = field(default_factory=dict)
+    startable: set[str] = field(default_factory=set)
+    """Task types of which the running transaction made something startable."""
+    paused_until: int | None = None
+    """The earliest moment at which something paused by the running transaction becomes ready."""
+
+    def rule(self, task_type: str) -> TaskRule:
+        """What the application declared of this type; defaults if it no longer declares it."""
+        return self.catalogue.get(task_type) or TaskRule(name=task_type)
+
+    def estimate_ms(self, task_type: str) -> int:
+        """How long an attempt of this type is expected to last."""
+        return max(1, int(self.estimates.get(task_type, FIRST_ESTIMATE_MS)))
+
+    def observe(self, task_type: str, milliseconds: int) -> None:
+        """Take one finished attempt into the estimate."""
+        self.estimates[task_type] = next_estimate(self.estimates.get(task_type), milliseconds)
+
+    def picked(self, virtual_time: int) -> None:
+        """Virtual time moves on to the tag of the last pick."""
+        self.virtual_time = max(self.virtual_time, virtual_time)

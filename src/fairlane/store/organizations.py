@@ -1,0 +1,103 @@
+"""Organizations as operators see and change them. Every change leaves an audit row."""
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from fairlane.errors import NameTaken, NotFound
+from fairlane.model import Organization, OrganizationChange, Overrides
+from fairlane.store.audit import write_audit
+from fairlane.store.locked import lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.plans import find_plan
+from fairlane.store.statements import Operation, Query, Rows, clock, rows
+
+
+def create_organization(name: str, plan: str, overrides: Overrides, actor: str, memory: Memory) -> Operation:
+    """A new organization on this plan.
+
+    Raises:
+        NotFound: no such plan.
+        NameTaken: the name is in use.
+    """
+    yield from find_plan(plan)
+    if (yield from rows("find_organization_id", name=name)):
+        raise NameTaken("organization", name)
+    yield from rows(
+        "insert_organization", name=name, plan=plan, **msgspec.structs.asdict(overrides), now=(yield from clock())
+    )
+    details = {"plan": plan, **msgspec.structs.asdict(overrides)}
+    yield from write_audit(actor, "organization.created", name, details, memory)
+    return (yield from find_organization(name))
+
+
+def find_organization(name: str) -> Generator[Query, Rows, Organization]:
+    """One organization. Raises NotFound."""
+    found = yield from rows("find_organizations", name=name)
+    if not found:
+        raise NotFound.named("organization", name)
+    return _organization(found[0])
+
+
+def find_organizations() -> Generator[Query, Rows, list[Organization]]:
+    """All organizations by name."""
+    return [_organization(row) for row in (yield from rows("find_organizations", name=None))]
+
+
+def find_organization_id(name: str) -> Generator[Query, Rows, int]:
+    """The id behind a name. Raises NotFound."""
+    found = yield from rows("find_organization_id", name=name)
+    if not found:
+        raise NotFound.named("organization", name)
+    return int(found[0][0])
+
+
+def _organization(row: Any) -> Organization:
+    return Organization(
+        id=row[0],
+        name=row[1],
+        plan=row[2],
+        slots_max=row[3],
+        queue_limit=row[4],
+        weight=row[5],
+        paused=bool(row[6]),
+        disabled=bool(row[7]),
+        maintenance=bool(row[8]),
+        drifted=bool(row[9]),
+        queued=row[10],
+        processing=row[11],
+        submitted=row[12],
+        completed=row[13],
+        failed=row[14],
+        created_at=row[15],
+    )
+
+
+def change_organization(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation:
+    """Change limits and flags. They act at the next claim; nothing that runs is ended.
+
+    Raises:
+        NotFound: no such organization or plan.
+    """
+    organization_id = yield from find_organization_id(name)
+    locked = yield from lock_organizations([organization_id])
+    found = (yield from rows("find_organizations", name=name))[0]
+    given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    if given.keys() & {"plan", "slots", "queue_limit", "weight"}:
+        overrides = {"plan": found[2], "slots": found[16], "queue_limit": found[17], "weight": found[18]}
+        overrides |= {key: value for key, value in given.items() if key in overrides}
+        yield from find_plan(overrides["plan"])
+        yield from rows("update_limits", id=organization_id, **overrides)
+    if given.keys() & {"paused", "disabled", "maintenance"}:
+        flags = {"paused": found[6], "disabled": found[7], "maintenance": found[8]}
+        flags |= {key: int(value) for key, value in given.items() if key in flags}
+        yield from rows("update_flags", id=organization_id, **flags)
+    after = yield from find_organization(name)
+    one = locked[organization_id]
+    one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight
+    one.paused, one.disabled = int(after.paused), int(after.disabled)
+    yield from write_organizations(locked, memory, (yield from clock()))
+    yield from write_audit(actor, "organization.changed", name, given, memory)
+    return after

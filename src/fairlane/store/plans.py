@@ -1,0 +1,83 @@
+"""Plans: named limits. A changed plan reaches its organizations in chunks."""
+
+from collections.abc import Generator
+
+import msgspec
+from msgspec import UNSET
+
+from fairlane.errors import NameTaken, NotFound
+from fairlane.model import Plan, PlanChange
+from fairlane.store.audit import write_audit
+from fairlane.store.locked import lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Operation, Query, Rows, clock, rows
+
+CHUNK = 500
+
+
+def create_plan(
+    name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory
+) -> Generator[Query, Rows, Plan]:
+    """A new plan. Raises NameTaken."""
+    limits = {"slots": slots, "queue_limit": queue_limit, "weight": weight}
+    if not (yield from rows("insert_plan", name=name, **limits, now=(yield from clock()))):
+        raise NameTaken("plan", name)
+    yield from write_audit(actor, "plan.created", name, limits, memory)
+    return (yield from find_plan(name))
+
+
+def find_plan(name: str) -> Generator[Query, Rows, Plan]:
+    """One plan. Raises NotFound."""
+    found = yield from rows("find_plans", name=name)
+    if not found:
+        raise NotFound.named("plan", name)
+    return _plan(*found[0])
+
+
+def find_plans() -> Generator[Query, Rows, list[Plan]]:
+    """All plans by name."""
+    return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
+
+
+def _plan(name: str, slots: int | None, queue_limit: int, weight: int, created_at: int) -> Plan:
+    return Plan(name=name, slots=slots, queue_limit=queue_limit, weight=weight, created_at=created_at)
+
+
+def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
+    """Change a plan's limits. Its organizations follow by :func:`refresh_plan`. Raises NotFound."""
+    before = yield from find_plan(name)
+    given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    limits = {"slots": before.slots, "queue_limit": before.queue_limit, "weight": before.weight, **given}
+    yield from rows("update_plan", name=name, **limits)
+    yield from write_audit(actor, "plan.changed", name, given, memory)
+    return (yield from find_plan(name))
+
+
+def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
+    """Bring the limits in force of the plan's next CHUNK organizations up to date.
+
+    Returns the id to go on after; None: all are done. Safe to repeat, so a crash in between is mended by changing the
+    plan again.
+    """
+    ids = [row[0] for row in (yield from rows("find_plan_organizations", plan=name, after=after, most=CHUNK))]
+    if not ids:
+        return None
+    locked = yield from lock_organizations(ids)
+    yield from rows("refresh_limits", ids=ids)
+    fresh = yield from lock_organizations(ids)
+    for organization_id, one in locked.items():
+        new = fresh[organization_id]
+        one.slots_max, one.queue_limit, one.weight = new.slots_max, new.queue_limit, new.weight
+    yield from write_organizations(locked, memory, (yield from clock()))
+    return ids[-1]
+
+
+def maintenance() -> Operation:
+    """Whether the operator has put the whole installation under maintenance."""
+    return bool((yield from rows("find_maintenance"))[0][0])
+
+
+def set_maintenance(on: bool, actor: str, memory: Memory) -> Operation:
+    """While on, no organization's concurrency is vouched for."""
+    yield from rows("update_maintenance", maintenance=int(on))
+    yield from write_audit(actor, "maintenance.changed", "installation", {"on": on}, memory)

@@ -1,0 +1,94 @@
+"""Sessions: opening, renewing, ending; and giving back what a dead one held."""
+
+from collections.abc import Generator, Sequence
+
+import msgspec
+
+from fairlane.errors import SessionGone
+from fairlane.model import Ending, LossReason, NewSession, Renewal
+from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Operation, Query, Rows, clock, rows
+from fairlane.store.tasks import CHUNK
+
+
+def open_session(new: NewSession) -> Operation:
+    """A worker process is there."""
+    yield from rows(
+        "insert_session",
+        id=new.id,
+        name=new.name,
+        types=msgspec.json.encode(new.types).decode(),
+        places=new.places,
+        local=int(new.local),
+        lease_ms=new.lease_ms,
+        now=(yield from clock()),
+    )
+
+
+def renew_session(
+    session_id: str, leases: Sequence[str], exchanges: Sequence[str], memory: Memory
+) -> Generator[Query, Rows, Renewal | SessionGone]:
+    """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
+
+    Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
+    their answer was lost and nobody runs them.
+    """
+    now = yield from clock()
+    if not (yield from rows("renew_session", id=session_id, now=now)):
+        return SessionGone()
+    known, open_exchanges = set(leases), set(exchanges)
+    unknown: list[tuple[str, Ending]] = []
+    overdue = []
+    for identity, exchange_id, deadline_at in (yield from rows("find_session_leases", id=session_id)):
+        if identity in known:
+            if deadline_at + memory.kill_grace_ms < now:
+                overdue.append(identity)
+        elif exchange_id not in open_exchanges:
+            unknown.append((identity, RELEASED))
+    yield from return_leases(unknown, memory)
+    return Renewal(overdue=tuple(overdue))
+
+
+def end_session(
+    session_id: str, reason: LossReason, overdue: Sequence[str], memory: Memory
+) -> Generator[Query, Rows, int]:
+    """A worker process is gone: its session is dead and its leases go back at once. Safe to repeat."""
+    yield from rows("end_session", id=session_id)
+    late = set(overdue)
+    otherwise = LOST if reason is LossReason.LOST else RELEASED
+    held = yield from rows("find_session_leases", id=session_id)
+    returns = [(row[0], OVERDUE if row[0] in late else otherwise) for row in held]
+    return (yield from return_leases(returns, memory))
+
+
+def end_local_sessions() -> Operation:
+    """Every worker process of an earlier server on this machine is gone for certain."""
+    yield from rows("end_local_sessions")
+
+
+def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
+    """Mark sessions dead whose lease ran out; their names."""
+    now = yield from clock()
+    return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
+
+
+def extend_sessions() -> Operation:
+    """Give every live session a whole lease from now on: after an outage or a jump of the clock."""
+    yield from rows("extend_sessions", now=(yield from clock()))
+
+
+def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
+    """Return leases whose session is dead or missing, and those past deadline and twice the grace.
+
+    The supervisor ends an overdue attempt one grace after its deadline; here is the net below it. At most CHUNK of
+    each; returns how many.
+    """
+    now = yield from clock()
+    orphans = yield from rows("find_orphans", most=CHUNK)
+    late = yield from rows("find_overdue", before=now - 2 * memory.kill_grace_ms, most=CHUNK)
+    returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
+    returns |= {row[0]: LOST for row in orphans}
+    returned = yield from return_leases(list(returns.items()), memory)
+    yield from rows("delete_dead_sessions")
+    return returned

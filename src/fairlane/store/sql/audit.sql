@@ -1,0 +1,103 @@
+-- What operators changed, and the recount that proves the counters.
+
+-- name: insert_audit
+INSERT INTO audit (id, at, actor, action, subject, details)
+VALUES (:id, :now, :actor, :action, :subject, :details);
+
+-- name: find_audit
+SELECT at, actor, action, subject, details
+FROM audit
+ORDER BY id DESC
+LIMIT :most;
+
+-- name: find_least_audited
+SELECT id
+FROM organization
+ORDER BY audited_at, id
+LIMIT :most;
+
+-- name: update_audited [sqlite]
+UPDATE organization
+SET audited_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: recount_organizations [sqlite]
+-- Every count kept in an organization's row beside the same count taken from the rows.
+SELECT o.id, o.name,
+       o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
+       o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id)
+FROM organization AS o
+WHERE :ids IS NULL OR o.id IN (SELECT value FROM json_each(:ids))
+ORDER BY o.id;
+
+-- name: recount_lanes [sqlite]
+-- Each lane kept beside the same lane counted; head_seq must not be above the oldest ready row.
+WITH counted AS (
+  SELECT organization_id, task_type, rank, sum(ready) AS ready, sum(waiting) AS waiting, min(head) AS head
+  FROM (SELECT organization_id, task_type, rank, 1 AS ready, 0 AS waiting, seq AS head
+        FROM queue_entry
+        WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+        UNION ALL
+        SELECT organization_id, task_type, rank, 0, 1, NULL
+        FROM waiting
+        WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids)))
+  GROUP BY organization_id, task_type, rank
+),
+kept AS (
+  SELECT organization_id, task_type, rank, ready, waiting, head_seq
+  FROM lane
+  WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+)
+SELECT coalesce(k.organization_id, c.organization_id),
+       coalesce(k.task_type, c.task_type), coalesce(k.rank, c.rank),
+       coalesce(k.ready, 0), coalesce(c.ready, 0), coalesce(k.waiting, 0), coalesce(c.waiting, 0),
+       coalesce(k.head_seq, 0), c.head
+FROM kept AS k
+FULL JOIN counted AS c
+  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank;
+
+-- name: recount_turns [sqlite]
+-- Turns kept beside turns that should be there.
+WITH due AS (
+  SELECT DISTINCT l.task_type, o.virtual_time, o.id AS organization_id
+  FROM organization AS o
+  JOIN lane AS l ON l.organization_id = o.id AND l.ready > 0
+  WHERE o.paused = 0 AND o.disabled = 0 AND o.processing < o.slots_max
+    AND (:ids IS NULL OR o.id IN (SELECT value FROM json_each(:ids)))
+),
+kept AS (
+  SELECT task_type, virtual_time, organization_id
+  FROM turn
+  WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+)
+SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.task_type),
+       k.organization_id IS NOT NULL, d.organization_id IS NOT NULL
+FROM kept AS k
+FULL JOIN due AS d
+  ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.virtual_time = k.virtual_time
+WHERE k.organization_id IS NULL OR d.organization_id IS NULL;
+
+-- name: count_states
+-- Tasks by how many of the four states hold for them; only the row for one may be there.
+SELECT states, count(*)
+FROM (SELECT (SELECT count(*) FROM queue_entry AS q
+              WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
+                AND q.rank = 10 - t.priority AND q.seq = t.seq)
+           + (SELECT count(*) FROM waiting AS w WHERE w.organization_id = t.organization_id AND w.task_id = t.id)
+           + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
+           + (SELECT count(*) FROM outcome AS o WHERE o.task_id = t.id) AS states
+      FROM task AS t) AS counted
+GROUP BY states;
+
+-- name: delete_lanes [sqlite]
+DELETE FROM lane
+WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_all_turns [sqlite]
+DELETE FROM turn
+WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: count_organizations
+SELECT count(*)
+FROM organization;

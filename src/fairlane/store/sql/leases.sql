@@ -1,0 +1,69 @@
+-- Leases and the outcomes they lead to.
+
+-- name: find_leases [sqlite] packed
+-- Those of these (organization, task, lease) that still hold their slot.
+SELECT json_group_array(json_array(
+         l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
+         l.estimate_ms, l.first_started_at, l.started_at, l.session_id))
+FROM json_each(:leases) AS e
+CROSS JOIN lease AS l
+WHERE l.organization_id = e.value ->> 0
+  AND l.task_id = e.value ->> 1
+  AND l.id = e.value ->> 2;
+
+-- name: find_ended [sqlite] packed
+-- Which lease wrote the outcome of each of these tasks.
+SELECT json_group_array(json_array(task_id, lease_id))
+FROM outcome
+WHERE task_id IN (SELECT value FROM json_each(:task_ids));
+
+-- name: delete_leases [sqlite]
+DELETE FROM lease
+WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:leases));
+
+-- name: insert_leases [sqlite]
+WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
+INSERT INTO lease
+  (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
+   first_started_at, started_at, deadline_at, session_id, exchange_id)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, t.cost,
+       e.row ->> 6, e.row ->> 7, e.row ->> 8, e.row ->> 9, e.row ->> 10, :now, e.row ->> 11,
+       :session_id, :exchange_id
+FROM e
+CROSS JOIN task AS t
+WHERE t.id = e.row ->> 1;
+
+-- name: find_payloads [sqlite] packed
+SELECT json_group_array(json_array(id, payload))
+FROM task
+WHERE id IN (SELECT value FROM json_each(:task_ids));
+
+-- name: find_exchanged [sqlite] packed
+-- The leases that these exchanges yielded already: their answers were lost on the way.
+SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type,
+                                   l.attempt, l.attempts, l.deadline_at - l.started_at, l.started_at, t.payload,
+                                   l.session_id))
+FROM json_each(:exchanges) AS e
+CROSS JOIN lease AS l
+CROSS JOIN organization AS o
+CROSS JOIN task AS t
+WHERE l.session_id = e.value ->> 0
+  AND l.exchange_id = e.value ->> 1
+  AND o.id = l.organization_id
+  AND t.id = l.task_id;
+
+-- name: count_limited [sqlite] packed
+SELECT json_group_array(json_array(task_type, used))
+FROM (SELECT task_type, count(*) AS used
+      FROM lease
+      WHERE limited = 1
+        AND task_type IN (SELECT value FROM json_each(:types))
+      GROUP BY task_type);
+
+-- name: insert_outcomes [sqlite]
+WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
+INSERT INTO outcome
+  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
+       e.row ->> 8, :now, e.row ->> 9
+FROM e;

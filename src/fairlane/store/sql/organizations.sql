@@ -1,0 +1,137 @@
+-- Organizations: limits, flags, live counts, lanes and turns.
+
+-- name: lock_organizations [sqlite] packed
+-- The rows that this transaction may change. SQLite has one writer, so reading is locking.
+SELECT json_group_array(json_array(
+         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, virtual_time,
+         submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at))
+FROM organization
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_lanes [sqlite] packed
+SELECT json_group_array(json_array(organization_id, task_type, rank, ready, waiting, head_seq))
+FROM lane
+WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: update_organizations [sqlite]
+WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:organizations))
+UPDATE organization
+SET next_seq = e.row ->> 1,
+    queued = e.row ->> 2,
+    ready = e.row ->> 3,
+    processing = e.row ->> 4,
+    virtual_time = e.row ->> 5,
+    submitted = e.row ->> 6,
+    completed = e.row ->> 7,
+    failed = e.row ->> 8,
+    slot_ms = e.row ->> 9,
+    plan_limited_ms = e.row ->> 10,
+    worker_limited_ms = e.row ->> 11,
+    integrals_at = e.row ->> 12
+FROM e
+WHERE organization.id = e.row ->> 0;
+
+-- name: upsert_lanes [sqlite]
+INSERT INTO lane (organization_id, task_type, rank, ready, waiting, head_seq)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+FROM json_each(:lanes)
+WHERE true
+ON CONFLICT (organization_id, task_type, rank) DO UPDATE
+SET ready = excluded.ready,
+    waiting = excluded.waiting,
+    head_seq = excluded.head_seq;
+
+-- name: delete_turns [sqlite]
+DELETE FROM turn
+WHERE (task_type, virtual_time, organization_id) IN
+      (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:turns));
+
+-- name: insert_turns [sqlite]
+INSERT INTO turn (task_type, virtual_time, organization_id)
+SELECT value ->> 0, value ->> 1, value ->> 2
+FROM json_each(:turns);
+
+-- name: find_turns [sqlite] packed
+-- The organizations next in turn for each of these types, at most :most for each; the bound is a row, so that many
+-- equal tags do not make the range long.
+SELECT json_group_array(DISTINCT n.organization_id)
+FROM json_each(:types) AS t
+CROSS JOIN turn AS n
+WHERE n.task_type = t.value
+  AND (n.virtual_time, n.organization_id) <=
+      (SELECT b.virtual_time, b.organization_id
+       FROM (SELECT virtual_time, organization_id
+             FROM turn
+             WHERE task_type = t.value
+             ORDER BY virtual_time, organization_id
+             LIMIT :most) AS b
+       ORDER BY b.virtual_time DESC, b.organization_id DESC
+       LIMIT 1);
+
+-- name: insert_organization
+INSERT INTO organization
+  (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,
+   integrals_at, created_at)
+SELECT coalesce((SELECT max(id) FROM organization), 0) + 1, :name, p.name, :slots, :queue_limit, :weight,
+       coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight), :now, :now
+FROM plan AS p
+WHERE p.name = :plan
+RETURNING id;
+
+-- name: find_organizations
+-- One organization by name, or all of them.
+SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, maintenance, drifted,
+       queued, processing, submitted, completed, failed, created_at,
+       slots_override, queue_limit_override, weight_override
+FROM organization
+WHERE :name IS NULL OR name = :name
+ORDER BY name;
+
+-- name: find_organization_id
+SELECT id
+FROM organization
+WHERE name = :name;
+
+-- name: update_limits
+-- The limits in force follow from overrides and plan.
+UPDATE organization
+SET plan = p.name,
+    slots_override = :slots,
+    queue_limit_override = :queue_limit,
+    weight_override = :weight,
+    slots_max = coalesce(:slots, p.slots),
+    queue_limit = coalesce(:queue_limit, p.queue_limit),
+    weight = coalesce(:weight, p.weight)
+FROM plan AS p
+WHERE organization.id = :id
+  AND p.name = :plan;
+
+-- name: update_flags
+UPDATE organization
+SET paused = :paused,
+    disabled = :disabled,
+    maintenance = :maintenance
+WHERE id = :id;
+
+-- name: update_drifted [sqlite]
+UPDATE organization
+SET drifted = :drifted
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_plan_organizations
+SELECT id
+FROM organization
+WHERE plan = :plan
+  AND id > :after
+ORDER BY id
+LIMIT :most;
+
+-- name: refresh_limits [sqlite]
+-- After a plan changed: the limits in force of these organizations.
+UPDATE organization
+SET slots_max = coalesce(slots_override, p.slots),
+    queue_limit = coalesce(queue_limit_override, p.queue_limit),
+    weight = coalesce(weight_override, p.weight)
+FROM plan AS p
+WHERE organization.id IN (SELECT value FROM json_each(:ids))
+  AND p.name = organization.plan;

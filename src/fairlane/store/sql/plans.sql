@@ -1,0 +1,28 @@
+-- Plans and the installation's own flag.
+
+-- name: insert_plan
+INSERT INTO plan (name, slots, queue_limit, weight, created_at)
+VALUES (:name, :slots, :queue_limit, :weight, :now)
+ON CONFLICT DO NOTHING
+RETURNING name;
+
+-- name: find_plans
+SELECT name, slots, queue_limit, weight, created_at
+FROM plan
+WHERE :name IS NULL OR name = :name
+ORDER BY name;
+
+-- name: update_plan
+UPDATE plan
+SET slots = :slots,
+    queue_limit = :queue_limit,
+    weight = :weight
+WHERE name = :name;
+
+-- name: find_maintenance
+SELECT maintenance
+FROM installation;
+
+-- name: update_maintenance
+UPDATE installation
+SET maintenance = :maintenance;

@@ -1,0 +1,68 @@
+-- Sessions: live worker processes.
+
+-- name: insert_session
+INSERT INTO session (id, name, types, places, local, lease_ms, lease_until, started_at)
+VALUES (:id, :name, :types, :places, :local, :lease_ms, :now + :lease_ms, :now);
+
+-- name: find_live_sessions [sqlite] packed
+SELECT json_group_array(json_array(id, types))
+FROM session
+WHERE dead = 0
+  AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: renew_session
+UPDATE session
+SET lease_until = :now + lease_ms
+WHERE id = :id
+  AND dead = 0
+RETURNING id;
+
+-- name: find_session_leases [sqlite] packed
+SELECT json_group_array(json_array(id, exchange_id, deadline_at))
+FROM lease
+WHERE session_id = :id;
+
+-- name: end_session
+UPDATE session
+SET dead = 1
+WHERE id = :id
+RETURNING id;
+
+-- name: end_local_sessions
+UPDATE session
+SET dead = 1
+WHERE local = 1
+  AND dead = 0;
+
+-- name: end_expired_sessions
+UPDATE session
+SET dead = 1
+WHERE dead = 0
+  AND lease_until < :now
+RETURNING id, name;
+
+-- name: extend_sessions
+UPDATE session
+SET lease_until = :now + lease_ms
+WHERE dead = 0;
+
+-- name: find_orphans [sqlite] packed
+-- Leases whose session is dead or missing, looked for by the rows themselves so that none is ever forgotten.
+SELECT json_group_array(json_array(id, session_id))
+FROM (SELECT l.id, l.session_id
+      FROM lease AS l
+      WHERE NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id AND s.dead = 0)
+      LIMIT :most);
+
+-- name: find_overdue [sqlite] packed
+SELECT json_group_array(id)
+FROM (SELECT id
+      FROM lease
+      WHERE deadline_at < :before
+      LIMIT :most);
+
+-- name: delete_dead_sessions
+-- Only once no lease names them.
+DELETE FROM session
+WHERE dead = 1
+  AND NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.session_id = session.id);

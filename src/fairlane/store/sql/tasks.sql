@@ -1,0 +1,132 @@
+-- Tasks: accepting them, reading them, and the queue they stand in.
+
+-- name: find_used_keys [sqlite] packed
+-- Which of these (organization, idempotency key) pairs name a task already.
+SELECT json_group_array(json_array(i.organization_id, i.key))
+FROM json_each(:keys) AS e
+CROSS JOIN idempotency AS i ON i.organization_id = e.value ->> 0 AND i.key = e.value ->> 1;
+
+-- name: insert_tasks [sqlite]
+WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
+INSERT INTO task (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, created_at)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7, :now
+FROM e;
+
+-- name: insert_idempotency [sqlite]
+INSERT INTO idempotency (organization_id, key, task_id)
+SELECT value ->> 0, value ->> 1, value ->> 2
+FROM json_each(:keys);
+
+-- name: insert_queue_entries [sqlite]
+WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:entries))
+INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6
+FROM e;
+
+-- name: find_heads [sqlite] packed
+-- The oldest :most ready rows of each of these lanes. The range ends at the row that is :most rows on, because a limit
+-- for each lane of a join is not to be had in SQLite.
+SELECT json_group_array(json_array(
+         q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at))
+FROM json_each(:lanes) AS e
+CROSS JOIN queue_entry AS q
+WHERE q.organization_id = e.value ->> 0
+  AND q.task_type = e.value ->> 1
+  AND q.rank = e.value ->> 2
+  AND q.seq >= e.value ->> 3
+  AND q.seq <= (SELECT max(b.seq)
+                FROM (SELECT seq
+                      FROM queue_entry
+                      WHERE organization_id = e.value ->> 0
+                        AND task_type = e.value ->> 1
+                        AND rank = e.value ->> 2
+                        AND seq >= e.value ->> 3
+                      ORDER BY seq
+                      LIMIT :most) AS b);
+
+-- name: delete_queue_entries [sqlite]
+DELETE FROM queue_entry
+WHERE (organization_id, task_type, rank, seq) IN
+      (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:entries));
+
+-- name: insert_waiting [sqlite]
+INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+FROM json_each(:entries);
+
+-- name: find_due [sqlite] packed
+SELECT json_group_array(json_array(
+         organization_id, task_id, task_type, rank, seq, attempt, first_started_at))
+FROM (SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at
+      FROM waiting
+      WHERE due_at <= :now
+      ORDER BY due_at
+      LIMIT :most);
+
+-- name: delete_waiting [sqlite]
+DELETE FROM waiting
+WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries));
+
+-- name: find_next_due
+SELECT min(due_at)
+FROM waiting;
+
+-- name: find_task
+-- One task by id, or by idempotency key if no id fits, with what says its state.
+SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
+       o.status, o.result, o.failure, o.charged, o.finished_at - o.first_started_at,
+       l.id IS NOT NULL
+FROM task AS t
+LEFT JOIN outcome AS o ON o.task_id = t.id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
+WHERE t.organization_id = :organization_id
+  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                      (SELECT task_id FROM idempotency
+                       WHERE organization_id = :organization_id AND key = :reference));
+
+-- name: find_status [sqlite]
+-- An organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count": joining
+-- them as rows, or as JSON, takes four times as long.
+SELECT o.queued, o.processing, o.slots_max,
+       o.maintenance OR o.drifted OR (SELECT maintenance FROM installation WHERE id = 1),
+       (SELECT group_concat(rank || ':' || (ready + waiting))
+        FROM lane
+        WHERE organization_id = o.id
+          AND ready + waiting > 0)
+FROM organization AS o
+WHERE o.id = :organization_id;
+
+-- name: count_queue
+-- The same numbers counted from the rows, for when the counters are not vouched for.
+SELECT rank, count(*)
+FROM (SELECT rank FROM queue_entry WHERE organization_id = :organization_id
+      UNION ALL
+      SELECT rank FROM waiting WHERE organization_id = :organization_id) AS entries
+GROUP BY rank
+ORDER BY rank;
+
+-- name: count_leases
+SELECT count(*)
+FROM lease
+WHERE organization_id = :organization_id;
+
+-- name: find_expired [sqlite] packed
+SELECT json_group_array(json_array(o.task_id, t.organization_id, t.idempotency_key))
+FROM (SELECT task_id
+      FROM outcome
+      WHERE finished_at <= :before
+      ORDER BY finished_at
+      LIMIT :most) AS o
+JOIN task AS t ON t.id = o.task_id;
+
+-- name: delete_tasks [sqlite]
+DELETE FROM task
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_outcomes [sqlite]
+DELETE FROM outcome
+WHERE task_id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_idempotency [sqlite]
+DELETE FROM idempotency
+WHERE (organization_id, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:keys));

@@ -1,0 +1,93 @@
+"""Named SQL statements, and the way an operation asks for them.
+
+SQL lives in ``sql/*.sql`` and nowhere else. An *operation* is a generator that yields :class:`Query` and receives rows;
+it is one transaction, does no I/O of its own and owns no clock. A database adapter (``sqlite.py``) runs it.
+"""
+
+import re
+from collections.abc import Generator, Sequence
+from importlib.resources import files
+from typing import Any
+
+from msgspec import Struct
+
+Rows = list[Any]
+"""Rows as sequences of column values, in the order of the statement's SELECT list."""
+
+
+class Query(Struct, frozen=True):
+    """One statement to run now. List parameters are sets: the adapter hands them over in one piece."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+Operation = Generator[Query, Rows, Any]
+"""One transaction; what it returns is its result."""
+
+
+CLOCK = "clock"
+"""The one query that is not a statement of ``sql/``: the adapter answers it from its clock."""
+
+
+def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
+    """Run the statement of this name and receive its rows: ``found = yield from rows("find_lanes", ids=[1])``."""
+    return (yield Query(name, parameters))
+
+
+def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Generator[Query, Rows, Rows]:
+    """:func:`rows`, but not at all when the set it is about is empty."""
+    return (yield from rows(name, **parameters)) if members else []
+
+
+def clock() -> Generator[Query, Rows, int]:
+    """The database's clock now, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
+    now: int = (yield Query(CLOCK, {}))[0][0]
+    return now
+
+
+class Statement(Struct, frozen=True):
+    """One named statement of one dialect."""
+
+    name: str
+    sql: str
+    packed: bool
+    """The answer is one row with one JSON array of rows: one step of the database, however many rows."""
+
+
+_HEADER = re.compile(r"^-- name: (?P<name>\w+)(?: \[(?P<dialect>\w+)\])?(?P<packed> packed)?$")
+
+
+def load_statements(dialect: str) -> dict[str, Statement]:
+    """Every statement of ``sql/*.sql`` that is for all dialects or for this one."""
+    statements: dict[str, Statement] = {}
+    for file in sorted(files("fairlane.store").joinpath("sql").iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".sql"):
+            for statement in _parse(file.read_text("utf-8"), dialect):
+                assert statement.name not in statements, f"statement {statement.name} is there twice ({file.name})"
+                statements[statement.name] = statement
+    return statements
+
+
+def _parse(text: str, dialect: str) -> list[Statement]:
+    found: list[Statement] = []
+    header: re.Match[str] | None = None
+    body: list[str] = []
+    for line in [*text.splitlines(), "-- name: end"]:
+        match = _HEADER.match(line)
+        if match is None:
+            body.append(line)
+            continue
+        if header is not None and header["dialect"] in (None, dialect):
+            sql = "\n".join(part for part in body if not part.lstrip().startswith("--")).strip().rstrip(";")
+            found.append(Statement(header["name"], sql, header["packed"] is not None))
+        header, body = match, []
+    return found
+
+
+def load_migrations(dialect: str) -> list[tuple[int, str, str]]:
+    """(version, name, SQL script) of each migration of this dialect, oldest first."""
+    folder = files("fairlane.store").joinpath("sql", "migrations")
+    suffix = f".{dialect}.sql"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(suffix))
+    return [(int(name[:4]), name.removesuffix(suffix), folder.joinpath(name).read_text("utf-8")) for name in names]

@@ -1,0 +1,398 @@
+"""The store: durable memory with domain verbs. The only door to the database.
+
+Each method is one operation, one transaction. What it answers is committed and synced; a refusal changed nothing.
+Called by ``api/``, ``app.py`` and ``sweeper.py``; never by workers or clients.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import uuid_utils
+from msgspec import Struct
+
+from fairlane.errors import KeyRefused, NameTaken, Refusal
+from fairlane.model import (
+    DEFAULT_PLAN,
+    Accepted,
+    AuditRow,
+    Caller,
+    Catalogue,
+    Drift,
+    Exchange,
+    ExchangeReply,
+    Key,
+    LossReason,
+    NewSession,
+    NewTask,
+    Organization,
+    OrganizationChange,
+    Overrides,
+    Plan,
+    PlanChange,
+    QueueStatus,
+    Renewal,
+    TaskView,
+)
+from fairlane.settings import Settings, database_path
+from fairlane.store import audit, keys, leases, organizations, plans, sessions, tasks
+from fairlane.store.memory import Memory
+from fairlane.store.sqlite import SqliteDatabase
+from fairlane.store.statements import Operation
+from fairlane.store.tasks import Submission
+
+DEFAULT_SLOTS = 10
+DEFAULT_QUEUE_LIMIT = 100_000
+DEFAULT_WEIGHT = 1
+CALLERS_KEPT = 10_000
+
+Listener = Callable[[frozenset[str]], None]
+
+
+class _Harvest(Struct, frozen=True):
+    startable: frozenset[str]
+    paused_until: int | None
+
+
+def wall_clock() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A time-ordered UUID that nobody can guess."""
+    return str(uuid_utils.uuid7())
+
+
+class Store:
+    """The facade over one open database."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> None:
+        self.now = now
+        self._retention_ms = int(settings.retention_seconds * 1_000)
+        self._memory = Memory(
+            catalogue,
+            new_id=lambda: secrets.token_hex(8),
+            retry_pause_ms=int(settings.retry_pause_seconds * 1_000),
+            kill_grace_ms=int(settings.kill_grace_seconds * 1_000),
+        )
+        self._callers: dict[str, Caller] = {}
+        """Working keys by digest. Every change of a key or an organization passes through here and empties it."""
+        self._listeners: list[Listener] = []
+        self._pause_listeners: list[Callable[[int], None]] = []
+        self._database = SqliteDatabase(
+            database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
+        )
+        self._submit = partial(tasks.submit, memory=self._memory)
+        self._exchange = partial(leases.exchange, memory=self._memory)
+
+    @classmethod
+    async def open(cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> "Store":
+        """Open the database, create or migrate it, and make sure that the default plan is there.
+
+        Raises:
+            DatabaseOwned: another server owns the file.
+            DatabaseError: it cannot be opened.
+        """
+        store = cls(settings, catalogue, now=now)
+        store._database.open()
+        if not any(plan.name == DEFAULT_PLAN for plan in await store.plans()):
+            try:
+                await store.create_plan(
+                    DEFAULT_PLAN, slots=DEFAULT_SLOTS, queue_limit=DEFAULT_QUEUE_LIMIT, weight=DEFAULT_WEIGHT,
+                    actor="fairlane",
+                )  # fmt: skip
+            except NameTaken:
+                pass
+        return store
+
+    async def close(self) -> None:
+        """Finish what was accepted and give the database free."""
+        await self._database.close()
+
+    @property
+    def lock_fd(self) -> int:
+        """The descriptor of the ownership lock, for local workers to inherit."""
+        return self._database.lock_fd
+
+    def describe(self, text: str) -> None:
+        """Leave a line in the lock file that says how to reach this server."""
+        self._database.describe(text)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Be told on the event loop, after each commit, of task types that can start now. A hint; it may be lost."""
+        self._listeners.append(listener)
+
+    def subscribe_pauses(self, listener: Callable[[int], None]) -> None:
+        """Be told, after a commit, of the moment at which a task that was paused becomes ready. A hint."""
+        self._pause_listeners.append(listener)
+
+    def _harvest(self) -> _Harvest:
+        memory = self._memory
+        harvest = _Harvest(frozenset(memory.startable), memory.paused_until)
+        memory.startable.clear()
+        memory.paused_until = None
+        return harvest
+
+    def _announce(self, harvest: _Harvest) -> None:
+        if harvest.startable:
+            for listener in self._listeners:
+                listener(harvest.startable)
+        if harvest.paused_until is not None:
+            for pause_listener in self._pause_listeners:
+                pause_listener(harvest.paused_until)
+
+    async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
+        """Run an operation that is not plural: it raises its refusals, which undo its transaction."""
+        return await self._database.write(_one_by_one, partial(operation, *arguments))
+
+    # Customers -------------------------------------------------------------------------------------------------------
+
+    async def caller(self, digest: str) -> Caller | None:
+        """Whom the key with this SHA-256 digest (hex) speaks for; None: nobody."""
+        known = self._callers.get(digest)
+        if known is not None:
+            return known
+        found: Caller | None = self._database.read(keys.find_caller(digest))
+        if found is not None:
+            if len(self._callers) >= CALLERS_KEPT:
+                self._callers.clear()
+            self._callers[digest] = found
+        return found
+
+    def submit(self, organization_id: int, new: Sequence[NewTask]) -> Awaitable[list[Accepted | Refusal]]:
+        """Accept tasks; a verdict for each, in order. Accepted means durable. A refusal created nothing."""
+        return self._database.write(self._submit, Submission(organization_id, new), weight=len(new))
+
+    async def status(self, organization_id: int) -> QueueStatus:
+        """One organization's queue and slots, exact, in constant time. Raises KeyRefused if it is not there.
+
+        While nobody vouches for the counters the two counts are taken from the rows.
+        """
+        status: QueueStatus | None = self._database.read(tasks.status(organization_id))
+        if status is None:
+            raise KeyRefused
+        if status.concurrency is None:
+            status = await self._database.snapshot(tasks.counted_status(organization_id))
+            assert status is not None
+        return status
+
+    async def task(self, organization_id: int, reference: str) -> TaskView | None:
+        """The organization's task with this id, else with this idempotency key; None: there is none."""
+        found: TaskView | None = self._database.read(tasks.find_task(organization_id, reference))
+        return found
+
+    # Workers ---------------------------------------------------------------------------------------------------------
+
+    async def open_session(self, new: NewSession) -> None:
+        """Register a live worker process."""
+        await self._write(sessions.open_session, new)
+
+    async def exchange(self, one: Exchange) -> ExchangeReply:
+        """Settle reports and claim for free places, in one transaction. Never waits for work.
+
+        Raises:
+            SessionGone: the session is dead or unknown; nothing was settled.
+        """
+        reply = await self._database.write(self._exchange, one, weight=1 + one.places + len(one.reports))
+        if isinstance(reply, Refusal):
+            raise reply
+        assert isinstance(reply, ExchangeReply)
+        return reply
+
+    async def renew_session(self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str]) -> Renewal:
+        """Keep a session alive and return leases its worker never received. Raises SessionGone."""
+        renewal = await self._write(sessions.renew_session, session_id, leases, exchanges, self._memory)
+        if isinstance(renewal, Refusal):
+            raise renewal
+        assert isinstance(renewal, Renewal)
+        return renewal
+
+    async def end_session(self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = ()) -> int:
+        """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""
+        returned: int = await self._write(sessions.end_session, session_id, reason, overdue, self._memory)
+        return returned
+
+    # Operator --------------------------------------------------------------------------------------------------------
+
+    async def create_plan(self, name: str, *, slots: int | None, queue_limit: int, weight: int, actor: str) -> Plan:
+        """A new plan. Raises NameTaken."""
+        plan: Plan = await self._write(plans.create_plan, name, slots, queue_limit, weight, actor, self._memory)
+        return plan
+
+    async def change_plan(self, name: str, *, changes: PlanChange, actor: str) -> Plan:
+        """Change a plan; its organizations' limits follow, in chunks. Raises NotFound."""
+        plan: Plan = await self._write(plans.change_plan, name, changes, actor, self._memory)
+        after: int | None = 0
+        while after is not None:
+            after = await self._write(plans.refresh_plan, name, after, self._memory)
+        return plan
+
+    async def plans(self) -> list[Plan]:
+        """All plans."""
+        found: list[Plan] = self._database.read(plans.find_plans())
+        return found
+
+    async def plan(self, name: str) -> Plan:
+        """One plan. Raises NotFound."""
+        plan: Plan = self._database.read(plans.find_plan(name))
+        return plan
+
+    async def create_organization(self, name: str, *, plan: str, overrides: Overrides, actor: str) -> Organization:
+        """A new organization. Raises NameTaken, or NotFound for the plan."""
+        made: Organization = await self._write(
+            organizations.create_organization, name, plan, overrides, actor, self._memory
+        )
+        return made
+
+    async def change_organization(self, name: str, *, changes: OrganizationChange, actor: str) -> Organization:
+        """Change limits or flags; they act at the next claim. Raises NotFound."""
+        try:
+            changed: Organization = await self._write(
+                organizations.change_organization, name, changes, actor, self._memory
+            )
+        finally:
+            self._callers.clear()
+        return changed
+
+    async def organizations(self) -> list[Organization]:
+        """All organizations."""
+        found: list[Organization] = self._database.read(organizations.find_organizations())
+        return found
+
+    async def organization(self, name: str) -> Organization:
+        """One organization. Raises NotFound."""
+        found: Organization = self._database.read(organizations.find_organization(name))
+        return found
+
+    async def create_key(self, organization: str, *, name: str | None, digest: str, last4: str, actor: str) -> Key:
+        """Register a key by its digest. Raises NotFound, or NameTaken if this key exists."""
+        key: Key = await self._write(keys.create_key, organization, name, digest, last4, actor, self._memory)
+        return key
+
+    async def keys(self, organization: str) -> list[Key]:
+        """The keys of one organization. Raises NotFound."""
+        return await self._database.snapshot(keys.find_keys(organization))  # type: ignore[no-any-return]
+
+    async def revoke_key(self, key_id: str, *, actor: str) -> Key:
+        """The key works no more, at once. Raises NotFound."""
+        try:
+            key: Key = await self._write(keys.revoke_key, key_id, actor, self._memory)
+        finally:
+            self._callers.clear()
+        return key
+
+    async def audit_rows(self, limit: int = 100) -> list[AuditRow]:
+        """What operators changed, newest first."""
+        found: list[AuditRow] = self._database.read(audit.audit_rows(limit))
+        return found
+
+    async def maintenance(self) -> bool:
+        """Whether the whole installation is under maintenance."""
+        on: bool = self._database.read(plans.maintenance())
+        return on
+
+    async def set_maintenance(self, on: bool, *, actor: str) -> None:
+        """Put the whole installation under maintenance, or end it."""
+        await self._write(plans.set_maintenance, on, actor, self._memory)
+
+    async def recount(self, organization: str | None = None) -> list[Drift]:
+        """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
+        drift: list[Drift] = await self._database.snapshot(_recount_named(organization))
+        return drift
+
+    async def count_states(self) -> dict[int, int]:
+        """Tasks by how many of the four states hold for them, in one snapshot. Only 1 may be a key."""
+        counted: dict[int, int] = await self._database.snapshot(audit.count_states())
+        return counted
+
+    async def repair(self, organization: str, *, actor: str) -> list[Drift]:
+        """Set one organization's counters to what its rows say; returns what was mended. Raises NotFound."""
+        drift: list[Drift] = await self._write(_repair_named, organization, actor, self._memory)
+        return drift
+
+    # Upkeep ----------------------------------------------------------------------------------------------------------
+
+    async def return_local_leases(self) -> int:
+        """At start: every local worker of an earlier server is gone for certain (we hold the lock they inherited)."""
+        await self._write(sessions.end_local_sessions)
+        total = 0
+        while returned := await self.return_orphans():
+            total += returned
+        return total
+
+    async def end_expired_sessions(self) -> list[str]:
+        """Mark sessions dead whose lease ran out; their names."""
+        names: list[str] = await self._write(sessions.end_expired_sessions)
+        return names
+
+    async def extend_sessions(self) -> None:
+        """Give every live session a whole lease from now on."""
+        await self._write(sessions.extend_sessions)
+
+    async def return_orphans(self) -> int:
+        """One bounded round: return leases that nobody alive works on, or that are long past their deadline."""
+        returned: int = await self._write(sessions.return_orphans, self._memory)
+        return returned
+
+    async def promote(self) -> int:
+        """Waiting tasks that are due become ready; at most a chunk, returns how many."""
+        moved: int = await self._write(tasks.promote, self._memory)
+        return moved
+
+    async def next_due_at(self) -> int | None:
+        """The earliest moment at which a waiting task becomes ready; None: nothing waits."""
+        due_at: int | None = self._database.read(tasks.next_due())
+        return due_at
+
+    async def purge(self) -> int:
+        """Delete tasks past their retention; at most a chunk, returns how many."""
+        purged: int = await self._write(tasks.purge, self._retention_ms)
+        return purged
+
+    async def audit_some(self) -> list[Drift]:
+        """The next part of the rolling self-audit. Organizations that drift are not vouched for until repaired."""
+        ids, drift = await self._database.snapshot(_audit_part())
+        names = {entry.organization for entry in drift}
+        drifted = [one.id for one in await self.organizations() if one.name in names] if names else []
+        if ids:
+            await self._write(audit.mark_audited, ids, drifted)
+        return drift  # type: ignore[no-any-return]
+
+    async def ping(self) -> None:
+        """The store thread answers and the database takes a transaction."""
+        await self._write(_nothing)
+
+
+def _one_by_one(operations: Sequence[Callable[[], Operation]]) -> Operation:
+    results = []
+    for operation in operations:
+        results.append((yield from operation()))
+    return results
+
+
+def _nothing() -> Operation:
+    return None
+    yield
+
+
+def _recount_named(organization: str | None) -> Operation:
+    if organization is None:
+        return (yield from audit.recount(None))
+    found = yield from organizations.find_organization_id(organization)
+    return (yield from audit.recount([found]))
+
+
+def _repair_named(organization: str, actor: str, memory: Memory) -> Operation:
+    found = yield from organizations.find_organization_id(organization)
+    return (yield from audit.repair(found, actor, memory))
+
+
+def _audit_part() -> Operation:
+    ids = yield from audit.least_audited()
+    return ids, (yield from audit.recount(ids))
+
+
+__all__ = ["Store", "new_id", "wall_clock"]

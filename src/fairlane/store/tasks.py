@@ -1,0 +1,175 @@
+"""Accepting tasks, reading them, promoting those whose pause is over, purging the old ones."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fairlane.errors import KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView
+from fairlane.rules import priority_of, rank_of
+from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+
+CHUNK = 500
+"""Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
+
+
+class Submission(Struct, frozen=True):
+    """The tasks of one request."""
+
+    organization_id: int
+    tasks: Sequence[NewTask]
+
+
+Verdicts = list[Accepted | Refusal]
+
+
+def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query, Rows, list[Verdicts]]:
+    """Accept or refuse each task of each submission, in order.
+
+    Atomic: the accepted ones become durable together. A refused one changes nothing and does not bind its key.
+    A used key refuses before a full queue does, so that the retry of an accepted request always finds its task.
+    """
+    locked = yield from lock_organizations(one.organization_id for one in submissions)
+    now = yield from clock()
+    asked = [
+        (one.organization_id, task.idempotency_key)
+        for one in submissions
+        for task in one.tasks
+        if task.idempotency_key is not None
+    ]
+    used = {(row[0], row[1]) for row in (yield from rows_if("find_used_keys", asked, keys=asked))}
+    answers: list[Verdicts] = []
+    tasks, entries, keys = [], [], []
+    for submission in submissions:
+        organization = locked.get(submission.organization_id)
+        verdicts: Verdicts = []
+        for task in submission.tasks:
+            refusal = _refusal(organization, task, used)
+            verdicts.append(refusal or Accepted(now))
+            if refusal is not None or organization is None:
+                continue
+            seq, rank = organization.take_seq(), rank_of(task.priority)
+            organization.enqueue(task.task_type, rank, seq)
+            organization.submitted += 1
+            if task.idempotency_key is not None:
+                used.add((organization.id, task.idempotency_key))
+                keys.append((organization.id, task.idempotency_key, task.id))
+            tasks.append(
+                (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
+                 task.cost)
+            )  # fmt: skip
+            entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
+        answers.append(verdicts)
+    yield from rows_if("insert_tasks", tasks, tasks=tasks, now=now)
+    yield from rows_if("insert_queue_entries", entries, entries=entries)
+    yield from rows_if("insert_idempotency", keys, keys=keys)
+    yield from write_organizations(locked, memory, now)
+    return answers
+
+
+def _refusal(organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]]) -> Refusal | None:
+    if organization is None or organization.disabled:
+        return KeyRefused()
+    if task.idempotency_key is not None and (organization.id, task.idempotency_key) in used:
+        return TaskExists(task.idempotency_key)
+    if organization.queued + 1 > organization.queue_limit:
+        return QueueFull(limit=organization.queue_limit, queued=organization.queued, wanted=1)
+    return None
+
+
+def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
+    """One organization's numbers in one statement; constant time at any depth. None: no such organization.
+
+    ``concurrency`` is None when the limit cannot be read or nobody vouches for the counters: then
+    :func:`counted_status` has the truth.
+    """
+    found = yield from rows("find_status", organization_id=organization_id)
+    if not found:
+        return None
+    queued, processing, slots_max, doubted, levels = found[0]
+    ranks: dict[int, int] = {}
+    for lane in levels.split(",") if levels else ():
+        rank, _, count = lane.partition(":")
+        ranks[int(rank)] = ranks.get(int(rank), 0) + int(count)
+    return QueueStatus(
+        queued=queued,
+        processing=processing,
+        concurrency=None if doubted or slots_max is None else Concurrency(processing, slots_max),
+        priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
+    )
+
+
+def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
+    """The two counts taken from the rows themselves, in one snapshot, without concurrency."""
+    levels = yield from rows("count_queue", organization_id=organization_id)
+    leases = yield from rows("count_leases", organization_id=organization_id)
+    return QueueStatus(
+        queued=sum(count for _, count in levels),
+        processing=leases[0][0],
+        concurrency=None,
+        priorities=tuple((priority_of(rank), count) for rank, count in levels),
+    )
+
+
+def find_task(organization_id: int, reference: str) -> Generator[Query, Rows, TaskView | None]:
+    """The task with this id, else with this idempotency key, of this organization. None: there is none."""
+    found = yield from rows("find_task", organization_id=organization_id, reference=reference)
+    return _view(found[0]) if found else None
+
+
+def _view(row: Any) -> TaskView:
+    task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row
+    status = TaskStatus(ended) if ended else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED
+    return TaskView(
+        id=task_id,
+        task_type=task_type,
+        status=status,
+        priority=priority,
+        created_at=created_at,
+        idempotency_key=key,
+        cost=cost,
+        charged=charged,
+        latency_ms=latency_ms,
+        result=result,
+        failure=msgspec.json.decode(failure, type=Failure) if failure else None,
+    )
+
+
+def promote(memory: Memory) -> Generator[Query, Rows, int]:
+    """Waiting tasks whose moment has come are ready again, at their old place. At most CHUNK; returns how many."""
+    now = yield from clock()
+    due = yield from rows("find_due", now=now, most=CHUNK)
+    locked = yield from lock_organizations(row[0] for row in due)
+    entries = []
+    for organization_id, task_id, task_type, rank, seq, attempt, first_started_at in due:
+        organization = locked[organization_id]
+        organization.stop_waiting(task_type, rank)
+        organization.enqueue(task_type, rank, seq)
+        entries.append((organization_id, task_type, rank, seq, task_id, attempt, first_started_at))
+    gone = [(row[0], row[1]) for row in due]
+    yield from rows_if("delete_waiting", gone, entries=gone)
+    yield from rows_if("insert_queue_entries", entries, entries=entries)
+    yield from write_organizations(locked, memory, now)
+    return len(due)
+
+
+def purge(retention_ms: int) -> Generator[Query, Rows, int]:
+    """Delete tasks that ended longer ago than this, with result and key. At most CHUNK; returns how many."""
+    now = yield from clock()
+    expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
+    ids = [row[0] for row in expired]
+    keys = [(row[1], row[2]) for row in expired if row[2] is not None]
+    yield from rows_if("delete_idempotency", keys, keys=keys)
+    yield from rows_if("delete_outcomes", ids, ids=ids)
+    yield from rows_if("delete_tasks", ids, ids=ids)
+    return len(ids)
+
+
+def next_due() -> Operation:
+    """The earliest moment at which a waiting task becomes ready; None: nothing waits."""
+    found = yield from rows("find_next_due")
+    return found[0][0]
