@@ -47,7 +47,7 @@ class Refusal(FairlaneError):
 
 
 class ValidationRefused(Refusal):
-    """The request does not have the shape this endpoint takes. ``details`` lists ``{field, message}`` for each place."""
+    """The request does not have the shape this endpoint takes; ``details`` lists ``{field, message}`` per place."""
 
     code, status, message = "VALIDATION_ERROR", 400, "Request validation failed"
 

@@ -306,7 +306,7 @@ class Renewal(Struct, frozen=True, kw_only=True):
 class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change of a plan; UNSET leaves a field as it is."""
 
-    slots: int | None | UnsetType = UNSET
+    slots: int | UnsetType | None = UNSET
     queue_limit: int | UnsetType = UNSET
     weight: int | UnsetType = UNSET
 
@@ -315,9 +315,9 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What to change of an organization; UNSET leaves a field as it is, None takes the plan's value again."""
 
     plan: str | UnsetType = UNSET
-    slots: int | None | UnsetType = UNSET
-    queue_limit: int | None | UnsetType = UNSET
-    weight: int | None | UnsetType = UNSET
+    slots: int | UnsetType | None = UNSET
+    queue_limit: int | UnsetType | None = UNSET
+    weight: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET

@@ -45,13 +45,14 @@ class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):
 class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """What became of one lease.
 
-    ``outcome`` is ``completed`` (with ``result``, a JSON object), ``failed`` (with ``cause`` for the operator and, if the
-    organization is to see more than the generic failure, ``failure``), or ``released`` (handed back, does not count).
+    ``outcome`` is ``completed`` (with ``result``, a JSON object), ``failed`` (with ``cause`` for the operator and, if
+    the organization is to see more than the generic failure, ``failure``), or ``released`` (handed back, does not
+    count).
     """
 
     lease: str
     outcome: str
-    result: Raw | None = None
+    result: Raw = Raw(b"null")  # no union: within one, msgspec decodes nothing as Raw
     cause: str = ""
     failure: FailureBody | None = None
     retry: bool = True

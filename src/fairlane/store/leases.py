@@ -18,7 +18,7 @@ from fairlane.model import (
     TaskStatus,
     Verdict,
 )
-from fairlane.rules import Candidate, Final, Paused, aftermath, service, share
+from fairlane.rules import Final, Paused, aftermath, service, share
 from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
@@ -242,7 +242,7 @@ def claim(
         yield from _lock_next(room, places - len(leases) + len(locked), locked)
         candidates = [_present(organization, memory).candidate(room, memory) for organization in locked.values()]
         shares = share(candidates, places - len(leases))
-        picks = yield from _pick(shares.places, candidates, locked, room)
+        picks = yield from _pick(shares.places, locked, room)
         if not picks:
             break
         memory.picked(shares.virtual_time)
@@ -272,9 +272,7 @@ def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganiza
     return organization
 
 
-def _pick(
-    places: dict[int, int], candidates: Sequence[Candidate], locked: Locked, room: dict[str, int]
-) -> Generator[Query, Rows, list[Pick]]:
+def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Generator[Query, Rows, list[Pick]]:
     """The first ready entries of each organization, as many as it was dealt, and no more of a type than has room."""
     lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
     heads = yield from rows_if("find_heads", lanes, lanes=lanes, most=max(places.values(), default=0))
@@ -313,38 +311,40 @@ def _lease(
     picks: Sequence[Pick], one: Exchange, locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Lease]]:
     """Move these entries from the queue to leases."""
+    found = yield from rows("find_claimed", task_ids=[pick.task_id for pick in picks])
+    tasks = {task_id: (cost, payload) for task_id, cost, payload in found}
     inserts, leases = [], []
     for pick in picks:
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
+        cost, payload = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.charge(service(estimate_ms, organization.weight))
-        attempt, attempts = pick.attempt + 1, max(rule.attempts, 1)
-        first_started_at = now if pick.first_started_at is None else pick.first_started_at
+        attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, memory.new_id())
-        inserts.append((pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, attempt,
-                        attempts, int(rule.limit is not None), estimate_ms, first_started_at,
-                        now + rule.timeout_ms))  # fmt: skip
-        leases.append((pick, organization.name, identity, attempt, attempts, rule.timeout_ms))
+        inserts.append((
+            pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
+            rule.attempts, int(rule.limit is not None), estimate_ms,
+            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms,
+        ))  # fmt: skip
+        leases.append(
+            Lease(
+                id=identity,
+                task_id=pick.task_id,
+                organization_id=pick.organization_id,
+                organization=organization.name,
+                task_type=pick.task_type,
+                payload=payload,
+                attempt=attempt,
+                attempts=rule.attempts,
+                timeout_ms=rule.timeout_ms,
+                started_at=now,
+            )
+        )
     entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]
     yield from rows("delete_queue_entries", entries=entries)
     yield from rows("insert_leases", leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now)
-    payloads = dict((yield from rows("find_payloads", task_ids=[pick.task_id for pick in picks])))
-    return [
-        Lease(
-            id=identity,
-            task_id=pick.task_id,
-            organization_id=pick.organization_id,
-            organization=name,
-            task_type=pick.task_type,
-            payload=payloads[pick.task_id],
-            attempt=attempt,
-            attempts=attempts,
-            timeout_ms=timeout_ms,
-            started_at=now,
-        )
-        for pick, name, identity, attempt, attempts, timeout_ms in leases
-    ]
+    return leases
 
 
 # Returning leases nobody works on any more ---------------------------------------------------------------------------

@@ -282,7 +282,7 @@ class SqliteDatabase:
         try:
             answers = self._transaction(jobs)
             return list(zip(jobs, answers, strict=True)), [self._harvest()]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is handed to whom it concerns
             self._harvest()
             if len(jobs) == 1:
                 return [(jobs[0], self._translated(error))], []

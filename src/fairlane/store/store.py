@@ -7,6 +7,7 @@ Called by ``api/``, ``app.py`` and ``sweeper.py``; never by workers or clients.
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -99,13 +100,14 @@ class Store:
         store = cls(settings, catalogue, now=now)
         store._database.open()
         if not any(plan.name == DEFAULT_PLAN for plan in await store.plans()):
-            try:
+            with suppress(NameTaken):
                 await store.create_plan(
-                    DEFAULT_PLAN, slots=DEFAULT_SLOTS, queue_limit=DEFAULT_QUEUE_LIMIT, weight=DEFAULT_WEIGHT,
+                    DEFAULT_PLAN,
+                    slots=DEFAULT_SLOTS,
+                    queue_limit=DEFAULT_QUEUE_LIMIT,
+                    weight=DEFAULT_WEIGHT,
                     actor="fairlane",
-                )  # fmt: skip
-            except NameTaken:
-                pass
+                )
         return store
 
     async def close(self) -> None:

@@ -26,15 +26,13 @@ WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
    first_started_at, started_at, deadline_at, session_id, exchange_id)
-SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, t.cost,
-       e.row ->> 6, e.row ->> 7, e.row ->> 8, e.row ->> 9, e.row ->> 10, :now, e.row ->> 11,
-       :session_id, :exchange_id
-FROM e
-CROSS JOIN task AS t
-WHERE t.id = e.row ->> 1;
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
+       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, :session_id, :exchange_id
+FROM e;
 
--- name: find_payloads [sqlite] packed
-SELECT json_group_array(json_array(id, payload))
+-- name: find_claimed [sqlite] packed
+-- What a claim needs of the tasks it takes.
+SELECT json_group_array(json_array(id, cost, payload))
 FROM task
 WHERE id IN (SELECT value FROM json_each(:task_ids));
 
