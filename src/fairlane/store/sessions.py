@@ -32,19 +32,21 @@ def renew_session(
     """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
 
     Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
-    their answer was lost and nobody runs them.
+    their answer was lost and nobody runs them. Only leases older than a whole session lease are judged so, because the
+    worker may have opened another exchange after it wrote this message.
     """
     now = yield from clock()
-    if not (yield from rows("renew_session", id=session_id, now=now)):
+    renewed = yield from rows("renew_session", id=session_id, now=now)
+    if not renewed:
         return SessionGone()
-    known, open_exchanges = set(leases), set(exchanges)
+    known, open_exchanges, young = set(leases), set(exchanges), now - renewed[0][0]
     unknown: list[tuple[str, Ending]] = []
     overdue = []
-    for identity, exchange_id, deadline_at in (yield from rows("find_session_leases", id=session_id)):
+    for identity, exchange_id, started_at, deadline_at in (yield from rows("find_session_leases", id=session_id)):
         if identity in known:
             if deadline_at + memory.kill_grace_ms < now:
                 overdue.append(identity)
-        elif exchange_id not in open_exchanges:
+        elif exchange_id not in open_exchanges and started_at < young:
             unknown.append((identity, RELEASED))
     yield from return_leases(unknown, memory)
     return Renewal(overdue=tuple(overdue))

@@ -15,10 +15,10 @@ UPDATE session
 SET lease_until = :now + lease_ms
 WHERE id = :id
   AND dead = 0
-RETURNING id;
+RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
-SELECT json_group_array(json_array(id, exchange_id, deadline_at))
+SELECT json_group_array(json_array(id, exchange_id, started_at, deadline_at))
 FROM lease
 WHERE session_id = :id;
 

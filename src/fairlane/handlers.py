@@ -1,0 +1,343 @@
+"""Registering handlers: ``Fairlane``, what it knows of each task type, and the context a handler is given.
+
+Used by applications, and by everybody who loads one (server, worker, command line). Runs no handler.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from msgspec import Struct
+
+from fairlane.errors import AppError
+from fairlane.model import Isolation, TaskRule
+from fairlane.payloads import Decode, decoder_for
+
+TIMEOUT_MAX_SECONDS = 7 * 86_400
+ATTEMPTS_MAX = 1_000
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Hook = TypeVar("Hook", bound=Callable[[], Any])
+
+
+class Context:
+    """What a handler may know about its attempt, if it takes a second parameter. Safe to use from any thread."""
+
+    def __init__(
+        self, *, task_id: str, attempt: int, attempts: int, organization: str, deadline: float, lease_id: str = ""
+    ) -> None:
+        self.task_id = task_id
+        self.attempt = attempt
+        """1 for the first."""
+        self.attempts = attempts
+        """How many the task may have in all."""
+        self.organization = organization
+        self.deadline = deadline
+        """When the attempt must have ended, on the clock of :func:`time.monotonic`."""
+        self.lease_id = lease_id
+        """Unique to this attempt: lets a side effect refuse an attempt that was given up."""
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the attempt is past its deadline or no longer wanted; a ``def`` handler looks now and then."""
+        return self._cancelled
+
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, 0 when it has passed."""
+        return max(0.0, self.deadline - time.monotonic())
+
+    def cancel(self) -> None:
+        """Set :attr:`cancelled`. For whoever runs the handler."""
+        self._cancelled = True
+
+
+class TaskType(Struct, frozen=True, kw_only=True):
+    """One registered task type: its rule and how to run it."""
+
+    rule: TaskRule
+    function: Callable[..., Any]
+    is_async: bool
+    takes_context: bool
+    decode: Decode
+    place: str
+    """``file:line`` of the function."""
+
+
+class _Registration(Struct, frozen=True, kw_only=True):
+    """A handler whose payload hint is not resolved yet: classes below it in the module may still be to come."""
+
+    rule: TaskRule
+    function: Callable[..., Any]
+    parameters: tuple[str, ...]
+    place: str
+    names: dict[str, Any] | None
+    """Local names where the handler was registered; None at module level."""
+
+
+class Fairlane:
+    """An application: task types and the functions that run them.
+
+    Example:
+        >>> app = Fairlane()
+        >>> @app.task("GREET", timeout=5)
+        ... async def greet(payload: dict) -> dict:
+        ...     return {"hello": payload["name"]}
+    """
+
+    def __init__(self) -> None:
+        self.start_hooks: list[Callable[[], Any]] = []
+        self.stop_hooks: list[Callable[[], Any]] = []
+        self._registrations: dict[str, _Registration] = {}
+        self._task_types: dict[str, TaskType] = {}
+
+    def task(
+        self,
+        name: str,
+        *,
+        cost: int = 1,
+        timeout: float = 300,
+        attempts: int = 5,
+        isolation: Literal["worker", "process"] | Isolation = Isolation.WORKER,
+        limit: int | None = None,
+    ) -> Callable[[Function], Function]:
+        """Register a function, ``async def`` or ``def``, as the handler of a task type; returns it unchanged.
+
+        Args:
+            name: Task type on the wire: upper-case letters, digits and ``_``, at most 64.
+            cost: Credits charged when a task completes.
+            timeout: Seconds one attempt may take.
+            attempts: Attempts before the task fails.
+            isolation: ``"process"`` runs each attempt in a process that can be killed alone.
+            limit: Most tasks of this type that run at once, across all organizations; None: no such limit.
+
+        Raises:
+            AppError: the name is taken, a value is out of range, or the function has the wrong parameters.
+        """
+        frame = inspect.currentframe()
+        caller = frame.f_back if frame else None
+
+        def register(function: Function) -> Function:
+            place = _place(function)
+            rule = _rule(name, cost, timeout, attempts, isolation, limit, place)
+            taken = self._registrations.get(name)
+            if taken is not None:
+                raise AppError(f"{place}: the task type {name} is already registered at {taken.place}")
+            self._registrations[name] = _Registration(
+                rule=rule,
+                function=function,
+                parameters=_parameters(function, place),
+                place=place,
+                names=_local_names(caller),
+            )
+            return function
+
+        return register
+
+    def on_start(self, hook: Hook) -> Hook:
+        """Run ``hook()``, sync or async, once in each worker process before its first attempt."""
+        self.start_hooks.append(hook)
+        return hook
+
+    def on_stop(self, hook: Hook) -> Hook:
+        """Run ``hook()``, sync or async, once in each worker process that ends in order."""
+        self.stop_hooks.append(hook)
+        return hook
+
+    @property
+    def catalogue(self) -> dict[str, TaskRule]:
+        """What was declared about each task type."""
+        return {name: registration.rule for name, registration in self._registrations.items()}
+
+    @property
+    def task_types(self) -> dict[str, TaskType]:
+        """Every task type, ready to run.
+
+        Raises:
+            AppError: a payload hint cannot be resolved or decoded.
+        """
+        for name, registration in self._registrations.items():
+            if name not in self._task_types:
+                self._task_types[name] = _task_type(registration)
+        return dict(self._task_types)
+
+
+# Loading -------------------------------------------------------------------------------------------------------------
+
+
+def load_app(reference: str) -> Fairlane:
+    """The application named by ``module:attribute`` or ``path/to/file.py:attribute``, checked and ready to serve.
+
+    Raises:
+        AppError: it cannot be imported, is not there, is no Fairlane, or registers nothing that can be served. The
+            message names the place.
+    """
+    source, separator, attribute = reference.rpartition(":")
+    if not separator or not source or not attribute:
+        raise AppError(f"{reference!r} names no application: give MODULE:ATTRIBUTE, such as examples.app:app")
+    module = _import(source)
+    found = getattr(module, attribute, None)
+    place = getattr(module, "__file__", None) or source
+    if found is None:
+        raise AppError(f"{place} has no attribute {attribute!r}, so {reference!r} names no application")
+    if not isinstance(found, Fairlane):
+        raise AppError(f"{attribute!r} in {place} is of type {type(found).__name__}, not a fairlane.Fairlane")
+    if not found.task_types:
+        raise AppError(f"the application {attribute!r} in {place} registers no task: use @{attribute}.task(NAME)")
+    return found
+
+
+def _import(source: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return _import_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+    except AppError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise AppError(f"cannot import {source}: {type(error).__name__}: {error}{_origin(error)}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its own name, like ``python path/to/file.py`` would find its neighbours."""
+    file = path.resolve()
+    if not file.is_file():
+        raise AppError(f"cannot import {path}: there is no such file")
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    name = file.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    if loaded is not None:
+        name = f"fairlane_app_{name}"
+    specification = importlib.util.spec_from_file_location(name, file)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _origin(error: BaseException) -> str:
+    """`` (file:line)`` where an import broke, if it was in somebody's code and not in the import machinery."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}:{error.lineno})"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith("<frozen") and frame.filename not in (__file__, importlib.__file__):
+            return f" ({frame.filename}:{frame.lineno})"
+    return ""
+
+
+# Checking ------------------------------------------------------------------------------------------------------------
+
+
+def _rule(
+    name: str, cost: int, timeout: float, attempts: int, isolation: str, limit: int | None, place: str
+) -> TaskRule:
+    if not _is_name(name):
+        raise AppError(f"{place}: task type {name!r}: use upper-case letters, digits and _, a letter first, at most 64")
+    if not _is_int(cost, 0, 1_000_000_000):
+        raise AppError(f"{place}: {name}: cost={cost!r}: an integer of 0 or more is needed")
+    if not _is_timeout(timeout):
+        raise AppError(
+            f"{place}: {name}: timeout={timeout!r}: seconds from 0.001 to {TIMEOUT_MAX_SECONDS:,} are needed"
+        )
+    if not _is_int(attempts, 1, ATTEMPTS_MAX):
+        raise AppError(f"{place}: {name}: attempts={attempts!r}: an integer from 1 to {ATTEMPTS_MAX:,} is needed")
+    if limit is not None and not _is_int(limit, 1, 1_000_000):
+        raise AppError(f"{place}: {name}: limit={limit!r}: an integer of 1 or more, or None, is needed")
+    if isolation not in tuple(Isolation):
+        raise AppError(f'{place}: {name}: isolation={isolation!r}: "worker" or "process" is needed')
+    return TaskRule(
+        name=name,
+        cost=cost,
+        timeout_ms=round(timeout * 1000),
+        attempts=attempts,
+        isolation=Isolation(isolation),
+        limit=limit,
+    )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_timeout(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.001 <= value <= TIMEOUT_MAX_SECONDS
+
+
+def _is_int(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _place(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        raise AppError(f"{function!r} cannot be a handler: use a function, async def or def")
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _parameters(function: Callable[..., Any], place: str) -> tuple[str, ...]:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise AppError(f"{place}: a handler returns its result; it cannot yield")
+    parameters = inspect.signature(function).parameters.values()
+    if len(parameters) not in (1, 2) or any(parameter.kind not in _POSITIONAL for parameter in parameters):
+        raise AppError(f"{place}: a handler takes (payload) or (payload, context)")
+    return tuple(parameter.name for parameter in parameters)
+
+
+def _local_names(caller: FrameType | None) -> dict[str, Any] | None:
+    """Names that only the registering function knows, such as payload classes defined in it."""
+    if caller is None or caller.f_locals is caller.f_globals:
+        return None
+    return dict(caller.f_locals)
+
+
+def _task_type(registration: _Registration) -> TaskType:
+    return TaskType(
+        rule=registration.rule,
+        function=registration.function,
+        is_async=inspect.iscoroutinefunction(registration.function),
+        takes_context=len(registration.parameters) == 2,
+        decode=decoder_for(_payload_hint(registration), registration.place),
+        place=registration.place,
+    )
+
+
+def _payload_hint(registration: _Registration) -> object:
+    """The resolved hint of the first parameter alone; other hints may name what only a type checker imports."""
+    function = inspect.unwrap(registration.function)
+    name = registration.parameters[0]
+
+    class Bearer:
+        """Carries one annotation to the standard library's resolver."""
+
+    try:
+        hints = inspect.get_annotations(function)
+        if name not in hints:
+            return dict
+        Bearer.__annotations__ = {name: hints[name]}
+        return get_type_hints(Bearer, function.__globals__, registration.names)[name]
+    except Exception as error:
+        raise AppError(
+            f"{registration.place}: the payload hint of {registration.rule.name} cannot be resolved: {error}. Define "
+            "the class in the module, or before the handler in the same function"
+        ) from error

@@ -1,0 +1,134 @@
+"""How a child process begins and ends: options, signals, loading the application, hooks, leaving.
+
+Shared by worker processes and isolated ones. Imports no HTTP client, so that an isolated process starts fast.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from msgspec import Struct
+
+from fairlane import logs
+from fairlane.errors import AppError
+from fairlane.handlers import Fairlane, load_app
+from fairlane.worker.channel import Broken, ChildEnd
+
+PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger("fairlane.worker")
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What a child is started with. A supervisor writes it as arguments, the child reads them back."""
+
+    app_reference: str
+    socket_path: str = ""
+    places: int = 1
+    wait_seconds: float = 20.0
+    kill_grace_seconds: float = 5.0
+    result_limit_bytes: int = 8_388_608
+    log_level: str = "INFO"
+    log_format: str = "text"
+    inherit_fds: tuple[int, ...] = ()
+    channel: int = -1
+
+    def arguments(self) -> list[str]:
+        """These options as command line arguments, without the channel."""
+        return [
+            self.app_reference,
+            f"--socket={self.socket_path}",
+            f"--places={self.places}",
+            f"--wait={self.wait_seconds}",
+            f"--kill-grace={self.kill_grace_seconds}",
+            f"--result-limit={self.result_limit_bytes}",
+            f"--log-level={self.log_level}",
+            f"--log-format={self.log_format}",
+            f"--inherit={','.join(map(str, self.inherit_fds))}",
+        ]
+
+
+def read_options(arguments: Sequence[str]) -> Options:
+    """The options in a child's arguments."""
+    parser = argparse.ArgumentParser(description="Started by fairlane; not meant to be run by hand.")
+    parser.add_argument("app_reference")
+    parser.add_argument("--socket", dest="socket_path", default="")
+    parser.add_argument("--places", type=int, default=1)
+    parser.add_argument("--wait", dest="wait_seconds", type=float, default=20.0)
+    parser.add_argument("--kill-grace", dest="kill_grace_seconds", type=float, default=5.0)
+    parser.add_argument("--result-limit", dest="result_limit_bytes", type=int, default=8_388_608)
+    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", default="text")
+    parser.add_argument("--inherit", default="")
+    parser.add_argument("--channel", type=int, required=True)
+    given = vars(parser.parse_args(arguments))
+    given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
+    return Options(**given)
+
+
+def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
+    """The life of a child: set up, load the application, ``await run(…)``, exit with the status it returns."""
+    options = read_options(sys.argv[1:])
+    _die_with_parent()
+    _leave_signals_to_the_supervisor()
+    for fd in options.inherit_fds:
+        os.set_inheritable(fd, False)
+    logs.configure(format=options.log_format, level=options.log_level)
+    channel = ChildEnd(options.channel)
+    try:
+        app = load_app(options.app_reference)
+    except AppError as error:
+        channel.send(Broken(message=str(error)))
+        leave(error.exit_code)
+
+    async def live() -> NoReturn:
+        try:
+            status = await run(app, options, channel)
+        except Exception:
+            logger.exception("worker.crashed")
+            status = 1
+        # From inside the loop: closing it would wait for threads that may never end.
+        leave(status)
+
+    asyncio.run(live())
+    raise AssertionError("a child leaves from inside its loop")
+
+
+def leave(status: int) -> NoReturn:
+    """End this process whatever its threads do."""
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+async def run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
+    """Run start or stop hooks, sync or async, in the order of their registration."""
+    for hook in hooks:
+        returned = hook()
+        if inspect.isawaitable(returned):
+            await returned
+
+
+def _die_with_parent() -> None:
+    """Linux kills this process the moment its parent dies; elsewhere the end of the channel does, a little later."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _leave_signals_to_the_supervisor() -> None:
+    """Ctrl-C reaches every process of a terminal, but only the server decides to drain.
+
+    Functions that do nothing, not SIG_IGN: that would be inherited by programs the handlers start.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)

@@ -1,0 +1,251 @@
+"""One worker process as its supervisor sees it, from start to end.
+
+Knows at every moment which leases the child holds and which of its exchanges are unanswered, from the notes the child
+sends ahead of each step; so it can renew for a child that is stuck, and name what a dead one leaves behind.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import random
+import socket
+import sys
+
+from fairlane.errors import SessionGone
+from fairlane.protocol import EndSession, Register, Registered, Renew, Renewed
+from fairlane.worker.boot import Options
+from fairlane.worker.channel import Broken, Closed, Drain, FromChild, Opened, ParentEnd, Ready, Session, Stopped
+from fairlane.worker.server import Server, ServerRefused, ServerSilent
+
+SILENCE_SHARE = 5 / 6
+"""Part of the lease after which a child whose session could not be renewed is killed."""
+DRAIN_EXTRA_SECONDS = 1.5
+"""How long a child may take beyond its drain to hand back and run its stop hooks."""
+LAST_NOTES_SECONDS = 0.5
+END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+logger = logging.getLogger("fairlane.worker")
+
+
+class Child:
+    """One worker process. ``run`` once; the rest may be called at any time meanwhile."""
+
+    def __init__(self, options: Options, server: Server) -> None:
+        self._options = options
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._line = ParentEnd()
+        self._process: asyncio.subprocess.Process | None = None
+        self._session: Registered | None = None
+        self._held: dict[str, float] = {}
+        """Leases received and not settled: when their process is to be killed; infinity once their attempt is over."""
+        self._unanswered: set[str] = set()
+        self._wake_at = math.inf
+        self._wake = asyncio.Event()
+        self._reason = "lost"
+        self._overdue: list[str] = []
+        self._hurried = self._unwanted = self._killed = False
+        self.ready = asyncio.Event()
+        """Set once the child has its session."""
+        self.broken: str | None = None
+        """Why the application cannot be loaded; None: it can, as far as is known."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None before it is started."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Leases the child has received and not settled."""
+        return frozenset(self._held)
+
+    async def run(self) -> None:
+        """Start the child, watch it to its end, end its session."""
+        fd = self._line.theirs.fileno()
+        inherited = self._options.inherit_fds
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "fairlane.worker", *self._options.arguments(), "--channel", str(fd),
+                pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await self._line.open()
+            if self._unwanted:
+                self._kill()
+            await self._watch(self._process)
+        finally:
+            if self._process is not None and self._process.returncode is None:
+                self._kill()
+                await self._process.wait()
+            self._line.close()
+            await self._end_session()
+
+    async def drain(self, seconds: float) -> None:
+        """Let running attempts end and hand back what still runs after ``seconds``. Returns when the child is gone."""
+        self._reason = "drained"
+        if self._process is None:
+            self._unwanted = True
+            return
+        if self._session is None:
+            self._kill()
+        self._line.send(Drain(seconds=seconds))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), seconds + DRAIN_EXTRA_SECONDS)
+        self._kill()
+        await self._process.wait()
+
+    def stop(self) -> None:
+        """Kill the child now."""
+        self._hurried = self._unwanted = True
+        self._kill()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Until the process is gone and its last notes are read."""
+        listening = self._loop.create_task(self._listen())
+        watching = [listening, self._loop.create_task(self._end_overdue())]
+        try:
+            status = await process.wait()
+            logger.info("worker.ended", extra={"pid": process.pid, "status": status, "reason": self._reason})
+            # A program started by a handler may hold the line open; the notes are there all the same.
+            await asyncio.wait([listening], timeout=LAST_NOTES_SECONDS)
+            if self._reason == "drained" and status and not self._killed:
+                self._reason = "lost"
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        renewing: asyncio.Task[None] | None = None
+        try:
+            while (note := await self._line.receive()) is not None:
+                if isinstance(note, Ready):
+                    renewing = self._loop.create_task(self._keep_session(note.types))
+                else:
+                    self._hear(note)
+            # Without its line the child cannot be steered.
+            self._kill()
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
+
+    def _hear(self, note: FromChild) -> None:
+        match note:
+            case Opened(exchange=exchange, ended=ended):
+                self._unanswered.add(exchange)
+                self._attempts_ended(ended)
+            case Stopped(ended=ended):
+                self._attempts_ended(ended)
+            case Closed(exchange=exchange, leases=leases, settled=settled):
+                self._unanswered.discard(exchange)
+                for lease_id in settled:
+                    self._held.pop(lease_id, None)
+                grace = self._loop.time() + self._options.kill_grace_seconds
+                for lease in leases:
+                    self._hold(lease.id, grace + lease.timeout_seconds)
+            case Broken(message=message):
+                self.broken = message
+
+    def _hold(self, lease_id: str, overdue_at: float) -> None:
+        self._held[lease_id] = overdue_at
+        if overdue_at < self._wake_at:
+            self._wake.set()
+
+    def _attempts_ended(self, leases: list[str]) -> None:
+        for lease_id in leases:
+            if lease_id in self._held:
+                self._held[lease_id] = math.inf
+
+    # The session -----------------------------------------------------------------------------------------------------
+
+    async def _keep_session(self, types: list[str]) -> None:
+        """Register, then renew for as long as the child lives; kill it when that cannot be done."""
+        try:
+            session = await self._register(types)
+            self._line.send(Session(id=session.session))
+            self.ready.set()
+            logger.info("worker.ready", extra={"pid": self.pid, "session": session.session})
+            confirmed_at = self._loop.time()
+            while True:
+                await asyncio.sleep(session.renew_seconds)
+                # After a stall of this loop there is always time for one more try.
+                hopeless_at = confirmed_at + session.lease_seconds * SILENCE_SHARE
+                async with asyncio.timeout_at(max(hopeless_at, self._loop.time() + session.renew_seconds / 2)):
+                    confirmed_at, renewed = await self._renew(session)
+                self._kill_overdue([lease_id for lease_id in renewed.overdue if self._runs(lease_id)])
+        except SessionGone:
+            logger.warning("session.gone", extra={"pid": self.pid})
+        except TimeoutError:
+            logger.warning("session.unrenewed", extra={"pid": self.pid})
+        except ServerRefused as refused:
+            logger.error("session.refused", extra={"pid": self.pid, "cause": str(refused)})
+        self._kill()
+
+    async def _register(self, types: list[str]) -> Registered:
+        name = f"{socket.gethostname()}/{self.pid}"
+        registration = Register(name=name, types=types, places=self._options.places, local=True)
+        while True:
+            try:
+                self._session = await self._server.register(registration)
+                return self._session
+            except ServerSilent as silence:
+                logger.info("session.unanswered", extra={"cause": str(silence)})
+            await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - spreads load, guards nothing
+
+    async def _renew(self, session: Registered) -> tuple[float, Renewed]:
+        """One renewal, sent until answered; and when the answered one was sent."""
+        while True:
+            sent_at = self._loop.time()
+            try:
+                renewal = Renew(leases=list(self._held), exchanges=list(self._unanswered))
+                return sent_at, await self._server.renew(session.session, renewal)
+            except ServerSilent as silence:
+                logger.info("session.unanswered", extra={"cause": str(silence)})
+            await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
+
+    async def _end_session(self) -> None:
+        """Give the leases back at once. If that cannot be said, the server's sweep finds out."""
+        if self._session is None:
+            return
+        ending = EndSession(reason=self._reason, overdue=self._overdue)
+        for pause in (0.0,) if self._hurried else END_PAUSES_SECONDS:
+            try:
+                ended = await self._server.end(self._session.session, ending)
+            except ServerSilent:
+                await asyncio.sleep(pause)
+            except (SessionGone, ServerRefused):
+                return
+            else:
+                extra = {"session": self._session.session, "reason": self._reason, "returned": ended.returned}
+                logger.info("session.ended", extra=extra)
+                return
+
+    # Ending the child ------------------------------------------------------------------------------------------------
+
+    async def _end_overdue(self) -> None:
+        """Kill the child once an attempt is past deadline and grace and will not end."""
+        while True:
+            self._wake.clear()
+            self._wake_at = min(self._held.values(), default=math.inf)
+            with contextlib.suppress(TimeoutError):
+                timeout = None if self._wake_at == math.inf else self._wake_at - self._loop.time()
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            now = self._loop.time()
+            self._kill_overdue([lease_id for lease_id, overdue_at in self._held.items() if overdue_at <= now])
+
+    def _runs(self, lease_id: str) -> bool:
+        return self._held.get(lease_id, math.inf) != math.inf
+
+    def _kill_overdue(self, leases: list[str]) -> None:
+        if leases and not self._overdue:
+            logger.warning("worker.overdue", extra={"pid": self.pid, "leases": ",".join(leases)})
+            self._reason, self._overdue = "overdue", leases
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()

@@ -1,0 +1,184 @@
+"""The exchange loop: reports what ended, offers what is free, starts what comes.
+
+One rule: whenever there are unreported endings, or free places that no unanswered exchange offers, and fewer than
+MOST_UNANSWERED exchanges are unanswered, one is sent with all of them. One is always open, with 0 places if all are
+busy, so that cancellations arrive at once. Nothing is fetched ahead: a lease starts as it arrives.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
+from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Stopped
+from fairlane.worker.server import Server, ServerSilent
+
+MOST_UNANSWERED = 4
+MOST_REPORTS = 500
+MOST_REPORTED_BYTES = 16 * 2**20
+"""Results beyond this wait for the next exchange; one alone always travels."""
+RESEND_SECONDS = (0.05, 2.0)
+"""First and longest pause before an exchange is sent again."""
+EMPTY_PAUSE_SECONDS = 0.1
+"""Pause after an answer with nothing in it that did not take its time, such as a draining server's."""
+
+logger = logging.getLogger("fairlane.worker")
+
+
+class ExchangeLoop:
+    """Keeps a worker's places filled. Runs on one event loop; ``ended`` is its only other entrance.
+
+    ``start`` and ``cancel`` act on attempts, ``tell`` informs the supervisor, ``failed`` ends the process.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        session: str,
+        places: int,
+        wait_seconds: float,
+        start: Callable[[LeaseBody], None],
+        cancel: Callable[[str], None],
+        tell: Callable[[FromChild], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._server = server
+        self._session = session
+        self._wait_seconds = wait_seconds
+        self._start = start
+        self._cancel = cancel
+        self._tell = tell
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._free = places
+        self._offered: dict[str, int] = {}
+        """Places offered by each unanswered exchange, with those of others that it keeps."""
+        self._reports: list[ReportBody] = []
+        self._untold: list[str] = []
+        """Leases whose end the supervisor has not heard of yet."""
+        self._unsettled = 0
+        self._number = 0
+        self._turn_due = False
+        self._leaving = False
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()
+
+    def begin(self) -> None:
+        """Send the first exchange."""
+        self._wake()
+
+    def ended(self, report: ReportBody) -> None:
+        """An attempt is over. Its report and its place go with the next exchange."""
+        self._free += 1
+        self._unsettled += 1
+        self._reports.append(report)
+        self._untold.append(report.lease)
+        self._wake()
+
+    def stop_taking(self) -> None:
+        """Offer no place any more; a lease that still comes is handed back."""
+        self._leaving = True
+
+    async def quiet(self) -> None:
+        """Wait until every report has its verdict."""
+        while self._unsettled:
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def _wake(self) -> None:
+        # Once per round of the event loop: attempts that end in the same round share an exchange.
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        while len(self._offered) < MOST_UNANSWERED and (self._reports or self._unoffered() > 0 or not self._offered):
+            self._send()
+        if self._untold:
+            self._tell(Stopped(ended=self._untold))
+            self._untold = []
+
+    def _unoffered(self) -> int:
+        return 0 if self._leaving else self._free - sum(self._offered.values())
+
+    def _send(self) -> None:
+        self._number += 1
+        exchange = ExchangeRequest(
+            session=self._session,
+            id=f"{self._session}-{self._number}",
+            places=max(0, self._unoffered()),
+            reports=self._next_reports(),
+            wait_seconds=self._wait_seconds,
+        )
+        self._offered[exchange.id] = exchange.places
+        self._tell(Opened(exchange=exchange.id, ended=self._untold))
+        self._untold = []
+        delivery = self._loop.create_task(self._deliver(exchange))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
+
+    def _next_reports(self) -> list[ReportBody]:
+        count = size = 0
+        for report in self._reports[:MOST_REPORTS]:
+            size += len(memoryview(report.result))
+            if count and size > MOST_REPORTED_BYTES:
+                break
+            count += 1
+        batch, self._reports = self._reports[:count], self._reports[count:]
+        return batch
+
+    async def _deliver(self, exchange: ExchangeRequest) -> None:
+        try:
+            asked_at = self._loop.time()
+            answer = await self._answer(exchange)
+            self._accept(exchange, answer)
+            # Asking again at once would only spin.
+            hurried = self._loop.time() - asked_at < min(EMPTY_PAUSE_SECONDS, self._wait_seconds)
+            if hurried and not (answer.verdicts or answer.leases or answer.cancel or answer.kept):
+                await asyncio.sleep(EMPTY_PAUSE_SECONDS)
+            self._wake()
+        except Exception as error:  # noqa: BLE001 - whatever it is, this worker cannot go on; its owner ends it
+            self._failed(error)
+
+    async def _answer(self, exchange: ExchangeRequest) -> ExchangeAnswer:
+        """Send until answered, for ever: the supervisor decides when that is hopeless."""
+        pause, longest = RESEND_SECONDS
+        while True:
+            try:
+                return await self._server.exchange(exchange)
+            except ServerSilent as silence:
+                logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+            pause = min(2 * pause, longest)
+
+    def _accept(self, exchange: ExchangeRequest, answer: ExchangeAnswer) -> None:
+        self._settle_places(exchange.id, answer)
+        held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
+        settled = [report.lease for report in exchange.reports]
+        self._tell(Closed(exchange=exchange.id, leases=held, settled=settled))
+        self._unsettled -= len(settled)
+        if not self._unsettled:
+            self._quiet.set()
+        for lease in answer.leases:
+            self._free -= 1
+            self._begin_attempt(lease)
+        for lease_id in answer.cancel:
+            self._cancel(lease_id)
+
+    def _settle_places(self, exchange_id: str, answer: ExchangeAnswer) -> None:
+        """Places that another exchange keeps stay offered; the rest is ours again."""
+        del self._offered[exchange_id]
+        if answer.kept and self._offered:
+            # An older server does not name the keeper; then the oldest one open is the likeliest.
+            keeper = answer.kept_by or next(iter(self._offered))
+            if keeper in self._offered:
+                self._offered[keeper] += answer.kept
+
+    def _begin_attempt(self, lease: LeaseBody) -> None:
+        if self._leaving:
+            self.ended(ReportBody(lease=lease.lease, outcome="released"))
+        else:
+            self._start(lease)

@@ -1,0 +1,259 @@
+"""Running one attempt: on the loop, on a thread, or in an isolated process; and saying how it ended.
+
+Every attempt ends in exactly one report, whatever the handler does, unless its process is killed.
+"""
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from fairlane.errors import Fail, Retry, ValidationRefused
+from fairlane.handlers import Context, TaskType
+from fairlane.model import Failure, Isolation
+from fairlane.protocol import FailureBody, LeaseBody, ReportBody
+from fairlane.worker.isolation import IsolatedProcesses
+from fairlane.worker.results import encode_result, storable
+from fairlane.worker.threads import Threads
+
+CAUSE_LIMIT = 500
+MESSAGE_LIMIT = 10_000
+
+logger = logging.getLogger("fairlane.worker")
+
+
+class Attempt:
+    """One lease being run here."""
+
+    __slots__ = ("begun", "context", "expired", "expiry", "lease", "over", "task", "task_type", "unwanted")
+
+    def __init__(self, lease: LeaseBody, task_type: TaskType) -> None:
+        self.lease = lease
+        self.task_type = task_type
+        self.context = Context(
+            task_id=lease.task,
+            attempt=lease.attempt,
+            attempts=lease.attempts,
+            organization=lease.organization,
+            deadline=time.monotonic() + lease.timeout_seconds,
+            lease_id=lease.lease,
+        )
+        self.task: asyncio.Task[None] | None = None
+        """The loop's task that runs it; None for a thread."""
+        self.expiry: asyncio.TimerHandle | None = None
+        self.unwanted: ReportBody | None = None
+        """How to report an attempt that was cancelled or handed back; None: it is wanted."""
+        self.begun = False
+        self.expired = False
+        self.over = False
+
+    def begin(self) -> None:
+        """First step of the loop's task: one cancelled before it would otherwise end without a report."""
+        self.begun = True
+        if self.context.cancelled:
+            raise asyncio.CancelledError
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The handler's arguments: the decoded payload, and the context if it takes one."""
+        payload = self.task_type.decode(bytes(self.lease.payload))
+        return (payload, self.context) if self.task_type.takes_context else (payload,)
+
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.expired or time.monotonic() >= self.context.deadline
+
+
+class Executors:
+    """Starts attempts, ends them at their deadline, and hands each report to ``ended`` on the loop.
+
+    ``isolated`` is None in a process that is itself isolated: there every handler runs in place.
+    """
+
+    def __init__(
+        self,
+        task_types: dict[str, TaskType],
+        *,
+        ended: Callable[[ReportBody], None],
+        result_limit_bytes: int,
+        isolated: IsolatedProcesses | None,
+    ) -> None:
+        self._task_types = task_types
+        self._ended = ended
+        self._result_limit_bytes = result_limit_bytes
+        self._isolated = isolated
+        self._threads = Threads()
+        self._loop = asyncio.get_running_loop()
+        # Each attempt begins with what the start hooks set, and never sees what another attempt set.
+        self._variables = contextvars.copy_context()
+        self.running: dict[str, Attempt] = {}
+
+    def start(self, lease: LeaseBody) -> None:
+        """Run one attempt now."""
+        task_type = self._task_types.get(lease.task_type)
+        if task_type is None:
+            self._ended(_failed(lease, f"this worker has no task type {lease.task_type}"))
+            return
+        attempt = Attempt(lease, task_type)
+        self.running[lease.lease] = attempt
+        attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
+        variables = self._variables.copy()
+        if self._isolated is not None and task_type.rule.isolation is Isolation.PROCESS:
+            attempt.task = self._loop.create_task(self._run_isolated(attempt, self._isolated), context=variables)
+        elif task_type.is_async:
+            attempt.task = self._loop.create_task(self._run_async(attempt), context=variables)
+        else:
+            self._threads.run(lambda: variables.run(self._run_on_thread, attempt))
+
+    def cancel(self, lease_id: str) -> None:
+        """The server does not want this attempt any more; it ends FAILED."""
+        if attempt := self.running.get(lease_id):
+            self._give_up(attempt, _failed(attempt.lease, "cancelled", retry=False))
+
+    def interrupt_all(self) -> None:
+        """Ask every handler to end; whoever asked decides what to make of it."""
+        for attempt in list(self.running.values()):
+            self._interrupt(attempt)
+
+    def release_all(self) -> None:
+        """Hand back what can be stopped: the drain is over."""
+        for attempt in list(self.running.values()):
+            self._give_up(attempt, ReportBody(lease=attempt.lease.lease, outcome="released"))
+
+    def _give_up(self, attempt: Attempt, report: ReportBody) -> None:
+        if attempt.unwanted is None:
+            attempt.unwanted = report
+            self._interrupt(attempt)
+
+    def _expire(self, attempt: Attempt) -> None:
+        attempt.expired = True
+        self._interrupt(attempt)
+
+    def _interrupt(self, attempt: Attempt) -> None:
+        """Ask the handler to end. One that does not is killed with its process."""
+        attempt.context.cancel()
+        if attempt.task is not None and attempt.begun and not attempt.over:
+            attempt.task.cancel()
+
+    async def _run_async(self, attempt: Attempt) -> None:
+        try:
+            attempt.begin()
+            arguments = attempt.arguments()
+            result = await attempt.task_type.function(*arguments)
+            report = self._completed(attempt, result)
+        except ValidationRefused as refusal:
+            report = _payload_refused(attempt, refusal)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler must not end the worker
+            report = _raised(attempt, error)
+        self._end(attempt, report)
+
+    def _run_on_thread(self, attempt: Attempt) -> None:
+        try:
+            arguments = attempt.arguments()
+            report = self._completed(attempt, attempt.task_type.function(*arguments))
+        except ValidationRefused as refusal:
+            report = _payload_refused(attempt, refusal)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: it would end the thread, not the attempt
+            report = _raised(attempt, error)
+        self._loop.call_soon_threadsafe(self._end, attempt, report)
+
+    async def _run_isolated(self, attempt: Attempt, isolated: IsolatedProcesses) -> None:
+        """Cancelling this task asks the isolated process to end the attempt, and kills it if it does not."""
+        try:
+            attempt.begin()
+            report = await isolated.run(attempt.lease, attempt.context.deadline)
+        except asyncio.CancelledError:
+            report = _failed(attempt.lease, "timeout")
+        except Exception as error:
+            logger.exception("attempt.isolation_failed", extra=_identity(attempt.lease))
+            report = _failed(attempt.lease, _text(error))
+        self._end(attempt, report)
+
+    def _completed(self, attempt: Attempt, result: object) -> ReportBody:
+        if attempt.late():
+            return _failed(attempt.lease, "timeout")
+        text = encode_result(result, limit_bytes=self._result_limit_bytes)
+        if isinstance(text, Failure):
+            failure = FailureBody(code=text.code, message=text.message, details=text.details)
+            return _failed(attempt.lease, f"{text.code}: {text.message}", failure=failure, retry=False)
+        return ReportBody(lease=attempt.lease.lease, outcome="completed", result=msgspec.Raw(text))
+
+    def _end(self, attempt: Attempt, report: ReportBody) -> None:
+        attempt.over = True
+        if attempt.expiry is not None:
+            attempt.expiry.cancel()
+        del self.running[attempt.lease.lease]
+        self._ended(report if attempt.unwanted is None else _unwanted(attempt.unwanted, report))
+
+
+def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
+    """An attempt to be handed back that still ended well keeps its result."""
+    return report if unwanted.outcome == "released" and report.outcome == "completed" else unwanted
+
+
+def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
+    """The report of an attempt whose handler raised."""
+    lease = attempt.lease
+    if attempt.late():
+        return _failed(lease, "timeout")
+    if isinstance(error, asyncio.CancelledError) and attempt.context.cancelled:
+        return _failed(lease, "cancelled")
+    if isinstance(error, Retry):
+        return _failed(lease, _text(error), pause_seconds=error.after_seconds)
+    if isinstance(error, Fail):
+        return _failed(lease, _text(error), failure=_failure(error, lease), retry=False)
+    logger.error("attempt.raised", exc_info=error, extra=_identity(lease))
+    return _failed(lease, _text(error))
+
+
+def _payload_refused(attempt: Attempt, refusal: ValidationRefused) -> ReportBody:
+    """The payload no longer fits: the application changed since the task was accepted."""
+    failure = FailureBody(code=refusal.code, message=str(refusal), details=refusal.details)
+    return _failed(attempt.lease, f"the payload does not fit: {refusal.details}", failure=failure, retry=False)
+
+
+def _failure(error: Fail, lease: LeaseBody) -> FailureBody:
+    details = error.details
+    if details is not None and not storable({"details": details}):
+        logger.warning("attempt.details_dropped", extra=_identity(lease))
+        details = None
+    return FailureBody(
+        code=_clean(error.code, 100), message=_clean(error.failure_message, MESSAGE_LIMIT), details=details
+    )
+
+
+def _failed(
+    lease: LeaseBody,
+    cause: str,
+    *,
+    failure: FailureBody | None = None,
+    retry: bool = True,
+    pause_seconds: float | None = None,
+) -> ReportBody:
+    return ReportBody(
+        lease=lease.lease,
+        outcome="failed",
+        cause=_clean(cause, CAUSE_LIMIT),
+        failure=failure,
+        retry=retry,
+        pause_seconds=pause_seconds,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an exception may fail to print itself
+        return type(error).__name__
+
+
+def _clean(text: object, limit: int) -> str:
+    """Text that any JSON reader takes: lone surrogates and NUL replaced, bounded."""
+    return str(text)[:limit].encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _identity(lease: LeaseBody) -> dict[str, Any]:
+    return {"task_id": lease.task, "attempt": lease.attempt, "task_type": lease.task_type}

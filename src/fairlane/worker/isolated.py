@@ -1,0 +1,58 @@
+"""``python -m fairlane.worker.isolated``: the process of one isolated attempt at a time.
+
+Started, steered and killed by a worker process, through the channel alone; it never speaks to the server.
+"""
+
+import asyncio
+
+from msgspec import Raw
+
+from fairlane.handlers import Fairlane
+from fairlane.protocol import LeaseBody, ReportBody
+from fairlane.worker.boot import Options, run_child, run_hooks
+from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Ready, Run, ToChild
+from fairlane.worker.executors import Executors
+
+
+async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
+    """Run attempts as they are handed down, until told to leave; the exit status."""
+    await run_hooks(app.start_hooks)
+
+    def ended(report: ReportBody) -> None:
+        result, report.result = bytes(report.result).decode(), Raw(b"null")
+        channel.send(Done(report=report, result=result))
+
+    executors = Executors(app.task_types, ended=ended, result_limit_bytes=options.result_limit_bytes, isolated=None)
+    left = asyncio.Event()
+
+    def heard(note: ToChild) -> None:
+        match note:
+            case Run():
+                executors.start(_lease(note))
+            case Cancel():
+                executors.interrupt_all()
+            case Leave():
+                left.set()
+
+    channel.listen(asyncio.get_running_loop(), heard)
+    channel.send(Ready(types=sorted(app.task_types)))
+    await left.wait()
+    await run_hooks(app.stop_hooks)
+    return 0
+
+
+def _lease(run: Run) -> LeaseBody:
+    return LeaseBody(
+        lease=run.lease,
+        task=run.task,
+        organization=run.organization,
+        task_type=run.task_type,
+        attempt=run.attempt,
+        attempts=run.attempts,
+        timeout_seconds=run.seconds,
+        payload=Raw(run.payload),
+    )
+
+
+if __name__ == "__main__":
+    run_child(attend)

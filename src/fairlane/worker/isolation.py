@@ -1,0 +1,152 @@
+"""Isolated processes, seen from the worker process: started, reused one attempt at a time, killed alone."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+
+from fairlane.errors import FairlaneError
+from fairlane.protocol import LeaseBody, ReportBody
+from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Ready, Run
+
+LEAVE_SECONDS = 1.0
+
+
+class IsolatedDied(FairlaneError):
+    """The isolated process ended before it reported."""
+
+
+class IsolatedProcesses:
+    """A stack of idle isolated processes; grows to the number of attempts that ran at once."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        grace_seconds: float,
+        result_limit_bytes: int,
+        inherit_fds: Sequence[int],
+    ) -> None:
+        self._command = (sys.executable, "-m", "fairlane.worker.isolated", *arguments)
+        self._grace_seconds = grace_seconds
+        self._line_limit_bytes = 2 * result_limit_bytes + 2**20
+        self._inherit_fds = tuple(inherit_fds)
+        self._idle: list[_Isolated] = []
+
+    async def run(self, lease: LeaseBody, deadline: float) -> ReportBody:
+        """Run one attempt in a process of its own.
+
+        Cancelling the caller asks the handler to end; it is killed if it has not after the grace. A process that dies
+        loses this attempt and no other.
+        """
+        working = asyncio.ensure_future(self._attempt(lease, deadline))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # The deadline, a cancellation or the end of a drain. Asked once; a second cancellation does not wait.
+            working.cancel()
+            return await working
+
+    async def close(self) -> None:
+        """Let the idle ones run their stop hooks, within a short time."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(isolated.leave() for isolated in idle))
+
+    async def _attempt(self, lease: LeaseBody, deadline: float) -> ReportBody:
+        isolated = self._idle.pop() if self._idle else None
+        try:
+            if isolated is None or not isolated.alive():
+                isolated = _Isolated(self._line_limit_bytes)
+                await isolated.start(self._command, self._inherit_fds)
+            report = await self._answer(isolated, lease, deadline)
+        except IsolatedDied as death:
+            return _failed(lease, f"lost: {death}")
+        except (asyncio.CancelledError, TimeoutError):
+            return _failed(lease, "timeout")
+        else:
+            self._idle.append(isolated)
+            isolated = None
+            return report
+        finally:
+            if isolated is not None:
+                await isolated.kill()
+
+    async def _answer(self, isolated: "_Isolated", lease: LeaseBody, deadline: float) -> ReportBody:
+        isolated.parent_end.send(
+            Run(
+                lease=lease.lease,
+                task=lease.task,
+                organization=lease.organization,
+                task_type=lease.task_type,
+                attempt=lease.attempt,
+                attempts=lease.attempts,
+                seconds=max(0.0, deadline - time.monotonic()),
+                payload=bytes(lease.payload).decode(),
+            )
+        )
+        reporting = asyncio.ensure_future(isolated.report())
+        try:
+            return await asyncio.shield(reporting)
+        except asyncio.CancelledError:
+            isolated.parent_end.send(Cancel())
+            return await asyncio.wait_for(reporting, self._grace_seconds)
+
+
+class _Isolated:
+    """One isolated process."""
+
+    def __init__(self, line_limit_bytes: int) -> None:
+        self.parent_end = ParentEnd(line_limit_bytes=line_limit_bytes)
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def start(self, command: Sequence[str], inherit_fds: Sequence[int]) -> None:
+        fd = self.parent_end.theirs.fileno()
+        self._child = await asyncio.create_subprocess_exec(
+            *command, "--channel", str(fd), pass_fds=(fd, *inherit_fds), stdin=asyncio.subprocess.DEVNULL
+        )
+        await self.parent_end.open()
+        match await self.parent_end.receive():
+            case Ready():
+                return
+            case Broken(message=message):
+                raise IsolatedDied(message)
+            case _:
+                await self._lost()
+
+    def alive(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+    async def report(self) -> ReportBody:
+        note = await self.parent_end.receive()
+        if not isinstance(note, Done):
+            await self._lost()
+        note.report.result = msgspec.Raw(note.result)
+        return note.report
+
+    async def leave(self) -> None:
+        assert self._child is not None
+        self.parent_end.send(Leave())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._child.wait(), LEAVE_SECONDS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        self.parent_end.close()
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.kill()
+            await self._child.wait()
+
+    async def _lost(self) -> NoReturn:
+        assert self._child is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._child.kill()
+        raise IsolatedDied(f"the isolated process ended with status {await self._child.wait()}")
+
+
+def _failed(lease: LeaseBody, cause: str) -> ReportBody:
+    return ReportBody(lease=lease.lease, outcome="failed", cause=cause[:500])

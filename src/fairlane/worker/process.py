@@ -1,0 +1,125 @@
+"""The worker process: imports the application, runs handlers, exchanges with the server.
+
+Its supervisor registers and renews the session; everything here may be stuck without the server noticing. Exits when
+told to drain, when its session is gone, and at once when the supervisor is.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from fairlane.errors import SessionGone
+from fairlane.handlers import Fairlane
+from fairlane.protocol import ReportBody
+from fairlane.worker.boot import Options, run_hooks
+from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
+from fairlane.worker.exchange import ExchangeLoop
+from fairlane.worker.executors import Executors
+from fairlane.worker.isolation import IsolatedProcesses
+from fairlane.worker.server import Server
+
+RELEASE_SECONDS = 0.5
+"""After the drain: how long handlers may take to be interrupted, and their hand-back to be reported."""
+SESSION_GONE = 76
+"""Exit status of a worker process whose session was ended by the server."""
+
+logger = logging.getLogger("fairlane.worker")
+
+
+async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
+    """Run a worker process to its end; its exit status."""
+    await run_hooks(app.start_hooks)
+    worker = WorkerProcess(app, options, channel)
+    channel.listen(asyncio.get_running_loop(), worker.heard)
+    channel.send(Ready(types=sorted(app.task_types)))
+    return await worker.over
+
+
+class WorkerProcess:
+    """A worker process at work: joins the exchange loop to the executors, and does what the supervisor says."""
+
+    def __init__(self, app: Fairlane, options: Options, channel: ChildEnd) -> None:
+        self._app = app
+        self._options = options
+        self._channel = channel
+        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """Resolves to the exit status."""
+        self._server = Server(options.socket_path)
+        self._isolated = IsolatedProcesses(
+            options.arguments(),
+            grace_seconds=options.kill_grace_seconds / 2,
+            result_limit_bytes=options.result_limit_bytes,
+            inherit_fds=options.inherit_fds,
+        )
+        self._executors = Executors(
+            app.task_types,
+            ended=self._ended,
+            result_limit_bytes=options.result_limit_bytes,
+            isolated=self._isolated,
+        )
+        self._exchange: ExchangeLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._emptied = asyncio.Event()
+
+    def heard(self, note: ToChild) -> None:
+        """The supervisor says something."""
+        match note:
+            case Session(id=session):
+                self._begin(session)
+            case Drain(seconds=seconds) if self._draining is None:
+                self._draining = asyncio.get_running_loop().create_task(self._drain(seconds))
+
+    def _begin(self, session: str) -> None:
+        self._exchange = ExchangeLoop(
+            self._server,
+            session=session,
+            places=self._options.places,
+            wait_seconds=self._options.wait_seconds,
+            start=self._executors.start,
+            cancel=self._executors.cancel,
+            tell=self._channel.send,
+            failed=self._failed,
+        )
+        self._exchange.begin()
+
+    def _ended(self, report: ReportBody) -> None:
+        assert self._exchange is not None
+        self._exchange.ended(report)
+        if not self._executors.running:
+            self._emptied.set()
+
+    def _failed(self, error: BaseException) -> None:
+        if self.over.done():
+            return
+        if isinstance(error, SessionGone):
+            logger.warning("session.gone")
+            self.over.set_result(SESSION_GONE)
+        else:
+            self.over.set_exception(error)
+
+    async def _drain(self, seconds: float) -> None:
+        """Let running attempts end, hand the rest back, run the stop hooks."""
+        if self._exchange is not None:
+            self._exchange.stop_taking()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty(), seconds)
+            self._executors.release_all()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty(), RELEASE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._exchange.quiet(), RELEASE_SECONDS)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        try:
+            await self._isolated.close()
+            await run_hooks(self._app.stop_hooks)
+        except Exception:
+            logger.exception("worker.stop_hook_raised")
+        if not self.over.done():
+            self.over.set_result(0)
+
+    async def _empty(self) -> None:
+        while self._executors.running:
+            self._emptied.clear()
+            await self._emptied.wait()

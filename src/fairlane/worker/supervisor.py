@@ -1,0 +1,145 @@
+"""The supervisor: keeps worker processes alive. Runs no application code.
+
+Lives on the server's event loop, or in a small process of its own on another machine.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fairlane.worker.boot import Options
+from fairlane.worker.child import Child
+from fairlane.worker.server import Server
+
+RESTART_SECONDS = (0.1, 5.0)
+"""First and longest pause before a child is started again that died as soon as it was started."""
+SETTLED_IN_SECONDS = 1.0
+
+logger = logging.getLogger("fairlane.worker")
+
+
+class Supervisor:
+    """Starts ``count`` worker processes and starts each anew when it ends, until told to drain or stop.
+
+    Args:
+        app_reference: The application, as :func:`fairlane.handlers.load_app` takes it.
+        socket_path: The server's worker socket.
+        count: Worker processes.
+        places: Attempts one of them runs at once.
+        kill_grace_seconds: How long an attempt past its deadline may take to end before its process is killed.
+        result_limit_bytes: Largest result of one task.
+        wait_seconds: How long an exchange with nothing to say waits at the server.
+        inherit_fds: Descriptors every child holds open for as long as it lives, such as the lock of the database.
+        on_broken: Called once, on the loop, if the application cannot be loaded; no child is started again then.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_reference: str,
+        socket_path: str | Path,
+        count: int,
+        places: int,
+        kill_grace_seconds: float = 5.0,
+        result_limit_bytes: int = 8_388_608,
+        wait_seconds: float = 20.0,
+        log_level: str = "INFO",
+        log_format: str = "text",
+        inherit_fds: Sequence[int] = (),
+        on_broken: Callable[[str], None] | None = None,
+    ) -> None:
+        self._options = Options(
+            app_reference=app_reference,
+            socket_path=str(socket_path),
+            places=places,
+            wait_seconds=wait_seconds,
+            kill_grace_seconds=kill_grace_seconds,
+            result_limit_bytes=result_limit_bytes,
+            log_level=log_level,
+            log_format=log_format,
+            inherit_fds=tuple(inherit_fds),
+        )
+        self._count = count
+        self._on_broken = on_broken
+        self._server = Server(socket_path)
+        self._keepers: list[asyncio.Task[None]] = []
+        self._children: set[Child] = set()
+        self._leaving = asyncio.Event()
+        self.broken: str | None = None
+        """Why the application cannot be loaded; None: it can, as far as is known."""
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """The worker processes of this moment."""
+        return tuple(self._children)
+
+    async def start(self) -> None:
+        """Begin starting worker processes; returns without waiting for them."""
+        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
+
+    async def ready(self) -> None:
+        """Wait until every worker process of this moment has its session, or the application proved broken."""
+        while not self._leaving.is_set():
+            if len(self._children) == self._count and all(child.ready.is_set() for child in self._children):
+                return
+            await asyncio.sleep(0.01)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, let running attempts end, hand the rest back. Returns within ``seconds`` + 2 s."""
+        self._leaving.set()
+        await asyncio.gather(*(child.drain(seconds) for child in self._children))
+        await self._finish()
+
+    async def stop(self) -> None:
+        """Kill every worker process now; what they ran counts as lost. Harmless after a drain."""
+        self._leaving.set()
+        for child in self._children:
+            child.stop()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        await asyncio.gather(*self._keepers)
+        await self._server.close()
+
+    async def _keep(self) -> None:
+        """Keep one worker process alive."""
+        deaths = 0
+        while not self._leaving.is_set():
+            started_at = asyncio.get_running_loop().time()
+            child = await self._run_child()
+            if child.broken is not None:
+                self._give_up(child.broken)
+                return
+            lived_seconds = asyncio.get_running_loop().time() - started_at
+            deaths = 0 if child.ready.is_set() or lived_seconds > SETTLED_IN_SECONDS else deaths + 1
+            if deaths > 1:
+                first, longest = RESTART_SECONDS
+                await self._pause(min(longest, first * 2 ** (deaths - 2)))
+
+    async def _run_child(self) -> Child:
+        child = Child(self._options, self._server)
+        self._children.add(child)
+        try:
+            await child.run()
+        except Exception:
+            # Such as no process or descriptor to be had: tried again.
+            logger.exception("worker.unstartable")
+            await self._pause(RESTART_SECONDS[1])
+        finally:
+            self._children.discard(child)
+        return child
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), seconds)
+
+    def _give_up(self, message: str) -> None:
+        """Starting again would break again."""
+        self._leaving.set()
+        if self.broken is None:
+            self.broken = message
+            logger.error("worker.broken", extra={"cause": message})
+            if self._on_broken is not None:
+                self._on_broken(message)

@@ -1,0 +1,39 @@
+"""Threads for ``def`` handlers: started when needed, kept, never waited for.
+
+The standard pool joins its threads at exit, so one stuck handler would hold the whole process.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+
+
+class Threads:
+    """Runs each call at once, on an idle thread or a new one. Whoever calls bounds how many run."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._idle = 0
+        self._started = 0
+
+    def run(self, call: Callable[[], None]) -> None:
+        """Start ``call``, which must not raise."""
+        with self._changing:
+            reserved = self._idle > 0
+            if reserved:
+                self._idle -= 1
+            else:
+                self._started += 1
+        self._calls.put(call)
+        if not reserved:
+            name = f"fairlane-handler-{self._started}"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            call = self._calls.get()
+            call()
+            del call
+            with self._changing:
+                self._idle += 1

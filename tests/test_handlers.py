@@ -1,0 +1,469 @@
+"""Registering and loading applications, decoding payloads, encoding results: what authors may write, and what not."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypedDict
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from fairlane import Context, Fairlane
+from fairlane.errors import AppError, ValidationRefused
+from fairlane.handlers import load_app
+from fairlane.model import Failure, Isolation, TaskRule
+from fairlane.payloads import decoder_for
+from fairlane.worker.results import encode_result
+
+
+class Inner(msgspec.Struct):
+    b: list[int]
+
+
+class OfStruct(msgspec.Struct, forbid_unknown_fields=True):
+    n: int
+    inner: Inner | None = None
+    table: dict[str, int] = {}
+
+
+@dataclasses.dataclass
+class OfDataclass:
+    n: int
+
+
+class OfTypedDict(TypedDict):
+    n: int
+
+
+@attrs.define
+class OfAttrs:
+    n: int
+
+
+class OfPydantic(pydantic.BaseModel):
+    n: int
+    inner: list["OfPydantic"] = []
+
+
+@pydantic.dataclasses.dataclass
+class OfPydanticDataclass:
+    n: int
+
+
+HINTS = [OfStruct, OfDataclass, OfTypedDict, OfAttrs, OfPydantic, OfPydanticDataclass]
+
+
+# Registration --------------------------------------------------------------------------------------------------------
+
+
+def test_task_keeps_the_function_and_its_rule() -> None:
+    """The decorator returns the function unchanged; the catalogue says what was declared."""
+    app = Fairlane()
+
+    async def scan(payload: dict) -> None: ...
+
+    assert app.task("SCAN", cost=2, timeout=1.5, attempts=3, isolation="process", limit=4)(scan) is scan
+    rule = TaskRule(name="SCAN", cost=2, timeout_ms=1500, attempts=3, isolation=Isolation.PROCESS, limit=4)
+    assert app.catalogue == {"SCAN": rule}
+    scanning = app.task_types["SCAN"]
+    assert (scanning.rule, scanning.function, scanning.is_async, scanning.takes_context) == (rule, scan, True, False)
+
+
+def test_second_parameter_takes_the_context() -> None:
+    """Whatever its name."""
+    app = Fairlane()
+
+    @app.task("SCAN")
+    def scan(payload: dict, about: Context) -> None: ...
+
+    assert app.task_types["SCAN"].takes_context
+    assert not app.task_types["SCAN"].is_async
+
+
+def test_name_registered_twice_names_both_places() -> None:
+    """A type has one handler."""
+    app = Fairlane()
+
+    @app.task("SCAN")
+    def first(payload): ...
+
+    with pytest.raises(AppError) as caught:
+
+        @app.task("SCAN")
+        def second(payload): ...
+
+    assert str(caught.value).count(__file__) == 2
+    assert "SCAN is already registered" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "scan", "Scan", "1SCAN", "_SCAN", "SCAN-IT", "S" * 65, "SCAN\n", None])
+def test_name_outside_the_rule_is_refused(name: Any) -> None:
+    """Upper-case, at most 64 characters."""
+    with pytest.raises(AppError, match="task type"):
+        Fairlane().task(name)(lambda payload: None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 0},
+        {"attempts": 1001},
+        {"attempts": True},
+        {"attempts": 2.0},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": math.nan},
+        {"timeout": math.inf},
+        {"timeout": "5"},
+        {"timeout": True},
+        {"limit": 0},
+        {"limit": False},
+        {"cost": -1},
+        {"cost": 0.5},
+        {"isolation": "thread"},
+        {"isolation": None},
+    ],
+)
+def test_option_out_of_range_is_refused_with_its_place(options: dict[str, Any]) -> None:
+    """The message names the value and the function's file and line."""
+    [name] = options
+
+    with pytest.raises(AppError, match=name) as caught:
+        Fairlane().task("SCAN", **options)(lambda payload: None)
+
+    assert str(caught.value).startswith(__file__)
+
+
+def test_limits_of_options_are_allowed() -> None:
+    """Just inside is fine."""
+    app = Fairlane()
+    app.task("A" * 64, attempts=1, timeout=0.001, limit=1, cost=0)(lambda payload: None)
+    app.task("A", attempts=1000, timeout=604_800)(lambda payload: None)
+    assert len(app.task_types) == 2
+
+
+async def _generator(payload):
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: None,
+        lambda a, b, c: None,
+        lambda *payloads: None,
+        lambda payload, *, context: None,
+        lambda payload, **rest: None,
+        _generator,
+        len,
+    ],
+)
+def test_wrong_parameters_are_refused(function: Any) -> None:
+    """(payload) or (payload, context), and a result."""
+    with pytest.raises(AppError):
+        Fairlane().task("SCAN")(function)
+
+
+def test_local_class_is_resolved_from_a_written_hint() -> None:
+    """As ``from __future__ import annotations`` leaves it."""
+    app = Fairlane()
+
+    class Local(msgspec.Struct):
+        n: int
+
+    @app.task("SCAN")
+    def scan(payload: "Local") -> "NotImportedAtRunTime": ...  # type: ignore[name-defined] # noqa: F821
+
+    assert app.task_types["SCAN"].decode('{"n": 1}') == Local(1)
+
+
+def test_hint_that_cannot_be_resolved_is_refused() -> None:
+    """At start, with the place and the name."""
+    app = Fairlane()
+
+    @app.task("SCAN")
+    def scan(payload: "Nowhere"): ...  # type: ignore[name-defined] # noqa: F821
+
+    with pytest.raises(AppError, match="Nowhere") as caught:
+        _ = app.task_types
+    assert __file__ in str(caught.value)
+
+
+# Payloads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hint", HINTS)
+def test_payload_types_decode(hint: Any) -> None:
+    """From text or bytes, to a value of the type."""
+    decode = decoder_for(hint, "here:1")
+
+    assert decode('{"n": 7}') == decode(b'{"n": 7}') == hint(n=7)
+
+
+@pytest.mark.parametrize("hint", HINTS)
+@pytest.mark.parametrize("text", ['{"n": "5"}', '{"n": 5.5}', '{"n": true}', '{"n": null}', "{}"])
+def test_payloads_are_strict(hint: Any, text: str) -> None:
+    """No value is bent to fit, and the field is named."""
+    with pytest.raises(ValidationRefused) as caught:
+        decoder_for(hint, "here:1")(text)
+
+    assert [detail["field"] for detail in caught.value.details] == ["payload.n"]
+    assert all(detail["message"] for detail in caught.value.details)
+
+
+@pytest.mark.parametrize("hint", [*HINTS, dict, Any, dict[str, int]])
+@pytest.mark.parametrize("text", ["[]", "null", "5", '"n"', "{", "", b"\xff", '{"n": NaN'])
+def test_anything_but_an_object_is_refused(hint: Any, text: str | bytes) -> None:
+    """Whatever the type."""
+    with pytest.raises(ValidationRefused) as caught:
+        decoder_for(hint, "here:1")(text)
+
+    assert caught.value.details[0]["field"] == "payload"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"n": 1, "inner": {"b": [1, "2"]}}', "payload.inner.b.1"),
+        ('{"n": 1, "inner": {}}', "payload.inner.b"),
+        ('{"n": 1, "table": {"x": "y"}}', "payload.table.*"),
+        ('{"n": 1, "other": 2}', "payload.other"),
+    ],
+)
+def test_field_paths_are_dotted(text: str, field: str) -> None:
+    """Down to the place."""
+    with pytest.raises(ValidationRefused) as caught:
+        decoder_for(OfStruct, "here:1")(text)
+
+    assert [detail["field"] for detail in caught.value.details] == [field]
+
+
+def test_pydantic_names_every_place() -> None:
+    """Its locations become the same dotted paths."""
+    with pytest.raises(ValidationRefused) as caught:
+        decoder_for(OfPydantic, "here:1")('{"n": "x", "inner": [{"n": 1}, {}]}')
+
+    assert [detail["field"] for detail in caught.value.details] == ["payload.n", "payload.inner.1.n"]
+
+
+@pytest.mark.parametrize("hint", [dict, dict[str, Any], Any, object])
+def test_any_object_fits_an_open_hint(hint: Any) -> None:
+    """``dict``, or no hint at all."""
+    assert decoder_for(hint, "here:1")('{"a": [1, null]}') == {"a": [1, None]}
+
+
+class Opaque: ...
+
+
+class WithOpaque(msgspec.Struct):
+    inner: list[Opaque]
+
+
+class WithPydantic(msgspec.Struct):
+    inner: OfPydantic
+
+
+class AsArray(msgspec.Struct, array_like=True):
+    n: int
+
+
+class Dangling(msgspec.Struct):
+    other: "NotThere"  # type: ignore[name-defined] # noqa: F821
+
+
+class DanglingModel(pydantic.BaseModel):
+    other: "NotThere"  # type: ignore[name-defined] # noqa: F821
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        int, str, list[int], None, OfStruct | None, OfStruct | int, Opaque, WithOpaque, WithPydantic, AsArray, Dangling,
+        DanglingModel, tuple[int], "text",
+    ],
+)  # fmt: skip
+def test_hint_that_cannot_be_decoded_is_refused_with_its_place(hint: Any) -> None:
+    """At start, not at the first request."""
+    with pytest.raises(AppError, match=r"here\.py:7"):
+        decoder_for(hint, "here.py:7")
+
+
+class Guarded(msgspec.Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        raise {1: ValueError("n is wrong"), 2: KeyError("secret")}[self.n]
+
+
+def test_check_of_the_author_refuses() -> None:
+    """A ValueError's text is for the caller; what else may break in it is not."""
+    decode = decoder_for(Guarded, "here:1")
+
+    with pytest.raises(ValidationRefused) as meant:
+        decode('{"n": 1}')
+    with pytest.raises(ValidationRefused) as broken:
+        decode('{"n": 2}')
+
+    assert meant.value.details == [{"field": "payload", "message": "n is wrong"}]
+    assert "secret" not in str(broken.value.details)
+
+
+# Loading -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Iterator[Path]:
+    """A file that may become an application; what loading it changes is undone."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield tmp_path / "some_app.py"
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+GOOD = "from fairlane import Fairlane\napp = Fairlane()\n@app.task('SCAN')\ndef scan(payload): ...\n"
+
+
+def test_app_loads_by_file_and_by_module(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the working directory; the same file is the same application."""
+    module.write_text(GOOD)
+    monkeypatch.chdir(module.parent)
+
+    by_file = load_app("some_app.py:app")
+
+    assert list(by_file.catalogue) == ["SCAN"]
+    assert load_app(f"{module}:app") is by_file
+    assert load_app("some_app:app") is by_file
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import nothing_of_this_name", ["ModuleNotFoundError", "some_app.py:1"]),
+        ("x = (\n1 +", ["SyntaxError", "some_app.py:"]),
+        ("\n\nraise SystemExit(3)", ["SystemExit", "some_app.py:3"]),
+        ("other = 1", ["no attribute 'app'", "some_app.py"]),
+        ("app = 5", ["of type int", "some_app.py"]),
+        ("from fairlane import Fairlane\napp = Fairlane()", ["registers no task", "some_app.py"]),
+        (
+            GOOD + "@app.task('SCAN')\ndef again(payload): ...",
+            ["already registered", "some_app.py:3", "some_app.py:5"],
+        ),
+        (GOOD.replace("payload", "payload: int"), ["JSON object", "some_app.py:3"]),
+    ],
+)
+def test_app_that_cannot_be_used_is_refused_with_its_place(module: Path, source: str, words: list[str]) -> None:
+    """The original error and where it is."""
+    module.write_text(source)
+
+    with pytest.raises(AppError) as caught:
+        load_app(f"{module}:app")
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("reference", ["", "app", ":app", "some_app:", "not_here.py:app", "not_here_at_all:app"])
+def test_reference_that_names_nothing_is_refused(reference: str) -> None:
+    """With what was asked for."""
+    with pytest.raises(AppError):
+        load_app(reference)
+
+
+# Results -------------------------------------------------------------------------------------------------------------
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({}, b"{}"),
+        ({"a": [1, 2.5, None, True, "x"]}, b'{"a":[1,2.5,null,true,"x"]}'),
+        (None, b'{"result":null}'),
+        ("x", b'{"result":"x"}'),
+        ([1], b'{"result":[1]}'),
+        ((1, (2,)), b'{"result":[1,[2]]}'),
+        ({"a": (1, 2), "b": {3}}, b'{"a":[1,2],"b":[3]}'),
+        ({Colour.RED: Colour.RED}, b'{"red":"red"}'),
+        ({"d": Decimal("NaN")}, b'{"d":"NaN"}'),
+        (Inner([1]), b'{"b":[1]}'),
+        (OfDataclass(1), b'{"n":1}'),
+        (OfAttrs(1), b'{"n":1}'),
+        (OfPydantic(n=1), b'{"n":1,"inner":[]}'),
+        ({"m": [OfPydantic(n=1)]}, b'{"m":[{"n":1,"inner":[]}]}'),
+        (2**63 - 1, b'{"result":9223372036854775807}'),
+        (-(2**63), b'{"result":-9223372036854775808}'),
+        ("9" * 30, b'{"result":"' + b"9" * 30 + b'"}'),
+    ],
+)
+def test_result_becomes_an_object(value: object, text: bytes) -> None:
+    """As it is, or wrapped."""
+    assert encode_result(value, limit_bytes=1000) == text
+
+
+class FloatModel(pydantic.BaseModel):
+    x: float
+
+
+class FloatStruct(msgspec.Struct):
+    x: float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan,
+        {"a": [math.inf]},
+        {"a": (-math.inf,)},
+        {"a": None, "b": math.nan},
+        FloatModel(x=math.nan),
+        FloatStruct(math.nan),
+        {1: "a"},
+        {"a": {2.5: 1}},
+        {None: 1},
+        2**63,
+        {"a": [-(2**63) - 1]},
+        "\ud800",
+        {"\udfff": 1},
+        object(),
+        {"a": lambda: 1},
+        msgspec.Raw(b"{\n}"),
+        msgspec.Raw(b"{"),
+    ],
+)
+def test_result_that_json_would_change_is_refused(value: object) -> None:
+    """NaN would silently become null, 1 the key "1"."""
+    refused = encode_result(value, limit_bytes=1000)
+
+    assert isinstance(refused, Failure)
+    assert refused.code == "RESULT_NOT_SERIALIZABLE"
+
+
+def test_deep_result_is_refused_alone() -> None:
+    """Before it could break the exchange it would travel in; so is one that contains itself."""
+    deep: list[Any] = []
+    for _ in range(990):
+        deep = [deep]
+    endless: list[Any] = []
+    endless.append(endless)
+
+    for value in (deep, endless):
+        refused = encode_result(value, limit_bytes=10_000)
+        assert isinstance(refused, Failure)
+        assert refused.code == "RESULT_NOT_SERIALIZABLE"
+
+
+def test_result_limit() -> None:
+    """Counted on the text that is kept."""
+    assert encode_result("x" * 87, limit_bytes=100) == b'{"result":"' + b"x" * 87 + b'"}'
+    refused = encode_result("x" * 88, limit_bytes=100)
+    assert isinstance(refused, Failure)
+    assert refused.code == "RESULT_TOO_LARGE"

@@ -1,0 +1,156 @@
+"""Handlers that do what their tests are about. ``track`` names a file to which an attempt appends a line."""
+
+import asyncio
+import contextlib
+import math
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from fairlane import Context, Fail, Fairlane, Retry
+
+app = Fairlane()
+settings: dict[str, str] = {}
+
+
+class Track(msgspec.Struct):
+    """Where an attempt leaves its marks, and what it waits for."""
+
+    track: str = ""
+    until: str = ""
+
+
+class Number(msgspec.Struct):
+    n: int
+
+
+def mark(path: str, word: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(word + "\n")
+
+
+@app.on_start
+async def started() -> None:
+    settings["started"] = str(os.getpid())
+
+
+@app.on_stop
+def stopped() -> None:
+    if path := os.environ.get("FAIRLANE_TEST_STOPPED"):
+        mark(path, str(os.getpid()))
+
+
+@app.task("NOOP")
+async def noop(payload):
+    return {}
+
+
+@app.task("NOOP_THREAD")
+def noop_thread(payload):
+    return {}
+
+
+@app.task("ADD")
+async def add(payload: Number, context: Context):
+    return {"n": payload.n + 1, "attempt": context.attempt, "started": settings["started"], "pid": os.getpid()}
+
+
+@app.task("ADD_THREAD")
+def add_thread(payload: Number, context: Context):
+    return {"n": payload.n + 1, "thread": threading.current_thread().name.rpartition("-")[0]}
+
+
+@app.task("ADD_ISOLATED", isolation="process")
+def add_isolated(payload: Number, context: Context):
+    return {"n": payload.n + 1, "started": settings["started"], "pid": os.getpid(), "parent": os.getppid()}
+
+
+@app.task("WAIT")
+async def wait(payload: Track):
+    mark(payload.track, "began")
+    try:
+        while not Path(payload.until).exists():
+            await asyncio.sleep(0.005)
+    except asyncio.CancelledError:
+        mark(payload.track, "cancelled")
+        raise
+    mark(payload.track, "ended")
+
+
+@app.task("WAIT_THREAD")
+def wait_thread(payload: Track, context: Context):
+    mark(payload.track, "began")
+    while not Path(payload.until).exists() and not context.cancelled:
+        time.sleep(0.005)
+    mark(payload.track, "cancelled" if context.cancelled else "ended")
+
+
+@app.task("STUCK_THREAD")
+def stuck_thread(payload: Track):
+    mark(payload.track, "began")
+    threading.Event().wait()
+
+
+@app.task("STUCK_ISOLATED", isolation="process")
+def stuck_isolated(payload: Track):
+    mark(payload.track, str(os.getpid()))
+    threading.Event().wait()
+
+
+@app.task("STUBBORN")
+async def stubborn(payload: Track):
+    mark(payload.track, "began")
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@app.task("CRASH")
+async def crash(payload):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("CRASH_ISOLATED", isolation="process")
+async def crash_isolated(payload):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("HOLD_INTERPRETER")
+def hold_interpreter(payload: Track):
+    mark(payload.track, "began")
+    re.match(r"(a|a)*b", "a" * 60)
+
+
+@app.task("RETRY")
+async def retry(payload):
+    raise Retry("later", after=7)
+
+
+@app.task("FAIL")
+def fail(payload):
+    raise Fail("NO_SUCH_PAGE", "There is no such page", details={"page": 7})
+
+
+@app.task("RAISE")
+async def raise_(payload):
+    raise KeyError("boom \ud800")
+
+
+@app.task("EXIT")
+def exit_(payload):
+    raise SystemExit(9)
+
+
+@app.task("NAN")
+async def nan(payload):
+    return {"x": math.nan}
+
+
+@app.task("LARGE")
+async def large(payload):
+    return "x" * 5000

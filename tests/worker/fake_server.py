@@ -1,0 +1,189 @@
+"""The far end of the worker protocol: the four verbs over in-memory leases, with knobs to misbehave."""
+
+import asyncio
+import socket
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from fairlane.protocol import (
+    Ended,
+    EndSession,
+    ExchangeAnswer,
+    ExchangeRequest,
+    LeaseBody,
+    Register,
+    Registered,
+    Renew,
+    Renewed,
+    ReportBody,
+    encode,
+)
+
+
+class FakeServer:
+    """Hands out what is put into ``queue``; keeps what it was told."""
+
+    def __init__(self, socket_path: Path, *, lease_seconds: float = 3.0, renew_seconds: float = 1.0) -> None:
+        self.socket_path = socket_path
+        self.lease_seconds = lease_seconds
+        self.renew_seconds = renew_seconds
+        self.queue: deque[LeaseBody] = deque()
+        self.leases: dict[str, tuple[LeaseBody, str]] = {}
+        self.given: dict[str, list[LeaseBody]] = {}
+        self.reports: dict[str, ReportBody] = {}
+        self.registered: dict[str, Register] = {}
+        self.ended: list[tuple[str, EndSession]] = []
+        self.renewals: list[tuple[str, Renew]] = []
+        self.exchanges: list[ExchangeRequest] = []
+        self.cancel: list[str] = []
+        self.overdue: list[str] = []
+        self.gone: set[str] = set()
+        self.lose_answers = 0
+        self.silent = False
+        self.most_leased = 0
+        self._numbers = 0
+        self._changed = asyncio.Condition()
+
+    def put(self, task_type: str, payload: Any = None, *, timeout: float = 30.0, attempt: int = 1) -> str:
+        """Queue one attempt; its lease id."""
+        self._numbers += 1
+        lease = f"lease-{self._numbers}"
+        self.queue.append(
+            LeaseBody(
+                lease=lease,
+                task=f"task-{self._numbers}",
+                organization="acme",
+                task_type=task_type,
+                attempt=attempt,
+                attempts=3,
+                timeout_seconds=timeout,
+                payload=msgspec.Raw(encode(payload or {})),
+            )
+        )
+        return lease
+
+    async def changed(self) -> None:
+        """Say that the queue or a knob changed."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    # ASGI ------------------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        status, answer = await self._answer(scope["method"], scope["path"], body)
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if answer is None else encode(answer)})
+
+    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        if self.silent:
+            return 503, None
+        parts = path.removeprefix("/worker/v1/").split("/")
+        if parts == ["sessions"]:
+            return 200, self._register(msgspec.json.decode(body, type=Register))
+        if parts == ["exchange"]:
+            return await self._exchange(msgspec.json.decode(body, type=ExchangeRequest))
+        if method == "DELETE":
+            return 200, await self._end(parts[1], msgspec.json.decode(body, type=EndSession))
+        return self._renew(parts[1], msgspec.json.decode(body, type=Renew))
+
+    def _register(self, registration: Register) -> Registered:
+        session = f"session-{len(self.registered) + 1}"
+        self.registered[session] = registration
+        return Registered(session=session, lease_seconds=self.lease_seconds, renew_seconds=self.renew_seconds)
+
+    async def _exchange(self, exchange: ExchangeRequest) -> tuple[int, Any]:
+        self.exchanges.append(exchange)
+        verdicts = [self._settle(report) for report in exchange.reports]
+        leases = self.given.get(exchange.id)
+        if leases is None:
+            leases = await self._claim(exchange, wait=not verdicts)
+        cancel, self.cancel = self.cancel, []
+        if exchange.session in self.gone:
+            return 410, None
+        if self.lose_answers:
+            self.lose_answers -= 1
+            return 503, None
+        return 200, ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel)
+
+    def _settle(self, report: ReportBody) -> str:
+        if self.leases.pop(report.lease, None) is None:
+            return "gone"
+        self.reports[report.lease] = report
+        return "accepted"
+
+    async def _claim(self, exchange: ExchangeRequest, *, wait: bool) -> list[LeaseBody]:
+        if wait and not (self.queue and exchange.places):
+            await self._wait_for_work(exchange)
+        leases = [self.queue.popleft() for _ in range(min(exchange.places, len(self.queue)))]
+        if leases and exchange.session not in self.gone:
+            self.given[exchange.id] = leases
+            self.leases |= {lease.lease: (lease, exchange.session) for lease in leases}
+            self.most_leased = max(self.most_leased, len(self.leases))
+        return leases
+
+    async def _wait_for_work(self, exchange: ExchangeRequest) -> None:
+        def something() -> bool:
+            return bool((self.queue and exchange.places) or self.cancel or exchange.session in self.gone)
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(something), exchange.wait_seconds)
+            except TimeoutError:
+                return
+
+    async def _end(self, session: str, ending: EndSession) -> Ended:
+        self.ended.append((session, ending))
+        self.gone.add(session)
+        held = [lease_id for lease_id, (_, owner) in self.leases.items() if owner == session]
+        for lease_id in held:
+            del self.leases[lease_id]
+        await self.changed()
+        return Ended(returned=len(held))
+
+    def _renew(self, session: str, renewal: Renew) -> tuple[int, Any]:
+        if session in self.gone:
+            return 410, None
+        self.renewals.append((session, renewal))
+        return 200, Renewed(overdue=[lease for lease in self.overdue if lease in renewal.leases])
+
+
+class Listener:
+    """Serves an application on a unix socket, inside the test's event loop."""
+
+    def __init__(self, app: FakeServer) -> None:
+        config = uvicorn.Config(
+            app,
+            uds=str(app.socket_path),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(app.socket_path))
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._server.config.load()
+        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
+        await self._server.startup(sockets=[self._socket])
+        self._serving = asyncio.create_task(self._server.main_loop())
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        assert self._serving is not None
+        await self._serving
+        self._server.force_exit = True
+        await self._server.shutdown(sockets=[self._socket])

@@ -1,0 +1,317 @@
+"""What the supervisor does when a worker process dies, hangs, or has to go: real processes, real kill -9."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairlane.worker.supervisor import Supervisor
+from tests.worker.conftest import APPS, eventually
+from tests.worker.fake_server import FakeServer
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_running(pid: int) -> bool:
+    """Alive and no zombie: an orphan may wait long for whoever reaps it."""
+    if not Path("/proc/self").exists():
+        return is_alive(pid)
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def pid_of(supervisor: Supervisor) -> int:
+    pid = supervisor.children[0].pid
+    assert pid is not None
+    return pid
+
+
+async def test_killed_child_is_reported_lost_within_a_second(
+    server: FakeServer, supervisor: Supervisor, tmp_path
+) -> None:
+    """Its leases go back at once, and a new child takes its place."""
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+    pid = pid_of(supervisor)
+
+    killed_at = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: server.ended, seconds=1.0)
+
+    assert time.monotonic() - killed_at < 1.0
+    session, ending = server.ended[0]
+    assert (session, ending.reason, ending.overdue) == ("session-1", "lost", [])
+    lease = server.put("ADD", {"n": 1})
+    await server.changed()
+    await eventually(lambda: lease in server.reports)
+    assert pid_of(supervisor) != pid
+
+
+async def test_child_that_kills_itself_comes_back_each_time(server: FakeServer, supervisor: Supervisor) -> None:
+    """A handler that kills its process loses its attempt; the next attempt finds a new process soon."""
+    for attempt in (1, 2, 3):
+        before = len(server.ended)
+        server.put("CRASH", attempt=attempt)
+        await server.changed()
+        await eventually(lambda before=before: len(server.ended) > before)  # type: ignore[misc]
+
+    assert [ending.reason for _, ending in server.ended] == ["lost"] * 3
+
+
+async def test_thread_that_overruns_takes_its_process_and_is_named_alone(
+    server: FakeServer, supervisor: Supervisor, tmp_path
+) -> None:
+    """Past deadline and grace the process is killed; its neighbours are not blamed."""
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    server.put("WAIT", {"track": str(track), "until": str(gate)})
+    stuck = server.put("STUCK_THREAD", {"track": str(track)}, timeout=0.2)
+    began_at = time.monotonic()
+    await server.changed()
+
+    await eventually(lambda: server.ended)
+
+    _, ending = server.ended[0]
+    assert (ending.reason, ending.overdue) == ("overdue", [stuck])
+    assert time.monotonic() - began_at > 0.2 + 0.4
+
+
+async def test_async_handler_that_ignores_its_end_is_overdue(
+    server: FakeServer, supervisor: Supervisor, tmp_path
+) -> None:
+    """Swallowing the cancellation does not help."""
+    stuck = server.put("STUBBORN", {"track": str(tmp_path / "track")}, timeout=0.1)
+    await server.changed()
+
+    await eventually(lambda: server.ended)
+
+    assert server.ended[0][1].overdue == [stuck]
+
+
+async def test_lease_named_overdue_by_the_server_kills_its_process(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """The server's clock counts, too."""
+    server.renew_seconds = 0.1
+    await supervise().start()
+    track = tmp_path / "track"
+    stuck = server.put("STUCK_THREAD", {"track": str(track)})
+    await server.changed()
+    await eventually(track.exists)
+
+    server.overdue = [stuck]
+    await eventually(lambda: server.ended)
+
+    assert server.ended[0][1].overdue == [stuck]
+
+
+async def test_isolated_handler_is_killed_alone(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """Its neighbours in the worker process, and another isolated one, go on."""
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    neighbour = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    victim, survivor = tmp_path / "victim", tmp_path / "survivor"
+    stuck = server.put("STUCK_ISOLATED", {"track": str(victim)}, timeout=0.8)
+    server.put("STUCK_ISOLATED", {"track": str(survivor)}, timeout=60)
+    await server.changed()
+    await eventually(lambda: stuck in server.reports)
+
+    report = server.reports[stuck]
+
+    assert (report.outcome, report.cause, report.retry) == ("failed", "timeout", True)
+    if victim.exists():
+        assert not is_alive(int(victim.read_text()))
+    await eventually(survivor.exists)
+    assert is_alive(int(survivor.read_text()))
+    gate.touch()
+    await eventually(lambda: neighbour in server.reports)
+    assert server.reports[neighbour].outcome == "completed"
+    assert not server.ended
+
+
+async def test_isolated_process_dies_with_its_worker(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """No handler runs on behind a worker that was killed."""
+    track = tmp_path / "track"
+    server.put("STUCK_ISOLATED", {"track": str(track)})
+    await server.changed()
+    await eventually(lambda: track.exists() and track.read_text().endswith("\n"))
+    pid = int(track.read_text())
+
+    os.kill(pid_of(supervisor), signal.SIGKILL)
+
+    await eventually(lambda: not is_running(pid), seconds=2.0)
+
+
+async def test_handler_holding_the_interpreter_does_not_stop_renewals(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """The supervisor renews from its own process, naming what the stuck child holds."""
+    server.renew_seconds, server.lease_seconds = 0.1, 0.6
+    await supervise().start()
+    track = tmp_path / "track"
+    lease = server.put("HOLD_INTERPRETER", {"track": str(track)}, timeout=60)
+    await server.changed()
+    await eventually(track.exists)
+    before = len(server.renewals)
+
+    await eventually(lambda: len(server.renewals) >= before + 10)
+
+    assert all(renewal.leases == [lease] for _, renewal in server.renewals[before + 1 :])
+    assert not server.ended
+
+
+async def test_renewal_names_leases_and_open_exchanges(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """So the server can tell a lost answer from a running attempt."""
+    server.renew_seconds = 0.05
+    await supervise().start()
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    lease = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+
+    await eventually(lambda: server.renewals and server.renewals[-1][1].leases == [lease])
+
+    _, renewal = server.renewals[-1]
+    assert renewal.exchanges == [server.exchanges[-1].id]
+    gate.touch()
+    await eventually(lambda: server.renewals[-1][1].leases == [])
+
+
+async def test_child_whose_session_cannot_be_renewed_is_killed(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """Before its lease ends, so that nothing runs twice."""
+    server.renew_seconds, server.lease_seconds = 0.1, 0.6
+    supervisor = supervise()
+    await supervisor.start()
+    await supervisor.ready()
+    pid = pid_of(supervisor)
+
+    server.silent = True
+    silent_at = time.monotonic()
+    await eventually(lambda: not is_alive(pid))
+
+    assert time.monotonic() - silent_at < 0.6
+    server.silent = False
+    await eventually(lambda: len(server.registered) == 2)
+
+
+async def test_session_that_is_gone_ends_its_child(server: FakeServer, supervisor: Supervisor) -> None:
+    """The next child registers anew."""
+    pid = pid_of(supervisor)
+    server.gone.add("session-1")
+    await server.changed()
+
+    await eventually(lambda: "session-2" in server.registered)
+
+    assert not is_alive(pid)
+
+
+async def test_drain_lets_attempts_end_and_takes_nothing_new(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs is finished and reported, stop hooks run, the session ends as drained."""
+    stopped = tmp_path / "stopped"
+    monkeypatch.setenv("FAIRLANE_TEST_STOPPED", str(stopped))
+    supervisor = supervise()
+    await supervisor.start()
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    running = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+
+    draining = asyncio.create_task(supervisor.drain(5))
+    late = server.put("ADD", {"n": 1})
+    await asyncio.sleep(0)
+    await eventually(lambda: supervisor.children[0].held == {running})
+    gate.touch()
+    await draining
+
+    assert server.reports[running].outcome == "completed"
+    assert late not in server.reports or server.reports[late].outcome in ("released", "completed")
+    assert [ending.reason for _, ending in server.ended] == ["drained"]
+    assert len(stopped.read_text().split()) == 1
+    assert not server.leases
+
+
+async def test_drain_hands_back_what_does_not_end(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """Async attempts are interrupted and released; a stuck thread goes back with the session. All within the bound."""
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    waiting = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    server.put("STUCK_THREAD", {"track": str(track)})
+    await server.changed()
+    await eventually(lambda: track.exists() and track.read_text().count("began") == 2)
+
+    drained_at = time.monotonic()
+    await supervisor.drain(0.2)
+
+    assert time.monotonic() - drained_at < 2.2
+    assert server.reports[waiting].outcome == "released"
+    assert [(ending.reason, ending.overdue) for _, ending in server.ended] == [("drained", [])]
+
+
+async def test_signals_of_a_terminal_do_not_end_a_child(server: FakeServer, supervisor: Supervisor) -> None:
+    """Ctrl-C reaches every process of a terminal; the supervisor alone decides."""
+    pid = pid_of(supervisor)
+    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)
+    lease = server.put("ADD", {"n": 1})
+    await server.changed()
+
+    await eventually(lambda: lease in server.reports)
+
+    assert pid_of(supervisor) == pid
+    assert not server.ended
+
+
+async def test_child_leaves_when_its_supervisor_hangs_up(server: FakeServer, supervisor: Supervisor) -> None:
+    """The end of the channel ends the child, also where the kernel does not see to it."""
+    pid = pid_of(supervisor)
+
+    supervisor.children[0]._line.close()
+
+    await eventually(lambda: not is_alive(pid), seconds=2.0)
+
+
+async def test_application_that_cannot_be_loaded_is_reported_once(
+    server: FakeServer, supervise: Callable[..., Supervisor]
+) -> None:
+    """Starting it again would not help; the message names the place."""
+    messages: list[str] = []
+    supervisor = supervise(app_reference=f"{APPS / 'broken.py'}:app", count=2, on_broken=messages.append)
+    await supervisor.start()
+
+    await eventually(lambda: messages)
+
+    assert len(messages) == 1
+    assert "broken.py:5" in messages[0]
+    assert "ZeroDivisionError" in messages[0]
+    assert not server.registered
+
+
+async def test_stop_kills_at_once(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """The second SIGTERM: what ran is lost, and said to be."""
+    track = tmp_path / "track"
+    server.put("STUCK_THREAD", {"track": str(track)})
+    await server.changed()
+    await eventually(track.exists)
+    pid = pid_of(supervisor)
+
+    await supervisor.stop()
+
+    assert not is_alive(pid)
+    assert [ending.reason for _, ending in server.ended] == ["lost"]
