@@ -1,0 +1,9 @@
+"""The command line of fairlane. ``main`` is the ``fairlane`` script.
+
+Commands import what is heavy when they run, so that ``fairlane --help`` stays quick. They never touch the store
+themselves: everything about organizations, plans and keys goes through the admin API (:mod:`fairlane.cli.connection`).
+"""
+
+from fairlane.cli.program import main
+
+__all__ = ["main"]

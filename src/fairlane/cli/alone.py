@@ -1,0 +1,30 @@
+"""The admin API in this process, for when no server runs. Holds the lock while it is open."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import fairlane
+from fairlane.api.admin import ServerFacts, admin_surface
+from fairlane.cli.output import note
+from fairlane.settings import database_path, read_settings
+from fairlane.store import Store
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application: scope, receive, send."""
+
+
+async def open_alone(database: str) -> tuple[Store, Application]:
+    """Open the store; returns it, to be closed, and its admin application.
+
+    Raises:
+        DatabaseOwned: a server, or another command, holds the lock.
+        DatabaseError: the database cannot be opened.
+    """
+    path = database_path(database)
+    is_new = not path.exists()
+    store = await Store.open(read_settings({"database": database}), {})
+    if is_new:
+        note(f"created the database {path}")
+    facts = ServerFacts(version=fairlane.__version__, address=None, database=database, pid=os.getpid())
+    return store, admin_surface(store, facts=lambda: facts)

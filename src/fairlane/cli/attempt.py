@@ -1,0 +1,120 @@
+"""One attempt in this process, run as a worker runs it. Behind ``fairlane run``; knows no server and no store."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Raw
+
+from fairlane.api.reader import read_json
+from fairlane.cli.failures import CommandFailed
+from fairlane.cli.output import print_json, print_json_text
+from fairlane.errors import ValidationRefused
+from fairlane.handlers import Fairlane, TaskType, load_app
+from fairlane.protocol import LeaseBody, ReportBody
+from fairlane.settings import Settings, read_settings
+from fairlane.worker.executors import Executors
+
+HERE = "local"
+"""Stands for the ids of lease and task."""
+
+
+def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, organization: str, as_json: bool) -> None:
+    """Run one handler and print its result.
+
+    Raises:
+        AppError: the application cannot be used.
+        CommandFailed: there is no such task type, the payload is refused, or the attempt did not complete.
+    """
+    app = load_app(reference)
+    task_type = app.task_types.get(name)
+    if task_type is None:
+        raise CommandFailed(f"{reference} has no task type {name!r}; it has {', '.join(sorted(app.task_types))}")
+    settings = read_settings({})
+    _check(payload, task_type, settings)
+    lease = _lease(task_type, payload, attempt=attempt, organization=organization)
+    report = asyncio.run(_report(app, lease, settings))
+    if report is None:
+        raise CommandFailed(f"{name} went on after its timeout of {_timeout(task_type)}; a worker would be killed now")
+    if report.outcome == "completed" and report.result is not None:
+        print_json_text(bytes(report.result), compact=as_json)
+        return
+    if as_json:
+        print_json(_failure(report))
+    raise CommandFailed(f"{name} did not complete: {_cause(report, task_type)}")
+
+
+def _check(payload: bytes, task_type: TaskType, settings: Settings) -> None:
+    """Refuse what the API would refuse."""
+    try:
+        if not isinstance(read_json(payload), dict):
+            raise ValidationRefused.at("payload", "must be an object")
+        if len(payload) > settings.payload_limit_bytes:
+            raise ValidationRefused.at("payload", f"is larger than {settings.payload_limit_bytes} bytes")
+        task_type.decode(payload)
+    except ValidationRefused as refusal:
+        raise CommandFailed("the payload is refused", details=refusal.details) from refusal
+
+
+def _lease(task_type: TaskType, payload: bytes, *, attempt: int, organization: str) -> LeaseBody:
+    rule = task_type.rule
+    return LeaseBody(
+        lease=HERE,
+        task=HERE,
+        organization=organization,
+        task_type=rule.name,
+        attempt=attempt,
+        attempts=max(rule.attempts, attempt),
+        timeout_seconds=rule.timeout_ms / 1000,
+        payload=Raw(payload),
+    )
+
+
+async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> ReportBody | None:
+    """Run the attempt between the start and the stop hooks; None if it did not end in time."""
+    ended: asyncio.Future[ReportBody] = asyncio.get_running_loop().create_future()
+    await _run_hooks(app.start_hooks)
+    try:
+        executors = Executors(
+            app.task_types, ended=ended.set_result, result_limit_bytes=settings.result_limit_bytes, isolated=None
+        )
+        executors.start(lease)
+        await asyncio.wait([ended], timeout=lease.timeout_seconds + settings.kill_grace_seconds)
+        return ended.result() if ended.done() else None
+    finally:
+        await _run_hooks(app.stop_hooks)
+
+
+async def _run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
+    for hook in hooks:
+        ending = hook()
+        if inspect.isawaitable(ending):
+            await ending
+
+
+def _cause(report: ReportBody, task_type: TaskType) -> str:
+    """How the attempt ended, in words."""
+    if report.cause == "timeout":
+        return f"it was ended after its timeout of {_timeout(task_type)}"
+    if not report.retry:
+        return f"{report.cause} (the task fails now, whatever attempts are left)"
+    if report.pause_seconds is not None:
+        return f"{report.cause} (the next attempt starts after {report.pause_seconds:g} s)"
+    return f"{report.cause} (it is tried again while attempts are left)"
+
+
+def _failure(report: ReportBody) -> dict[str, object]:
+    """How the attempt ended, for programs."""
+    failure = report.failure
+    seen = None if failure is None else {field: getattr(failure, field) for field in failure.__struct_fields__}
+    return {
+        "cause": report.cause,
+        "retry": report.retry,
+        "pause_seconds": report.pause_seconds,
+        "failure": seen,
+    }
+
+
+def _timeout(task_type: TaskType) -> str:
+    return f"{task_type.rule.timeout_ms / 1000:g} s"

@@ -1,0 +1,103 @@
+"""``fairlane drift``, ``audit`` and ``maintenance``: does the store tell the truth, and who changed what."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import moment, print_json, print_table
+
+
+class MaintenanceState(StrEnum):
+    """What to do about maintenance of everything."""
+
+    ON = "on"
+    OFF = "off"
+    SHOW = "show"
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register these commands."""
+    program.command(epilog="Example: fairlane drift acme")(drift)
+    program.command(epilog="Example: fairlane audit --limit 20")(audit)
+    program.command(epilog="Example: fairlane maintenance on")(maintenance)
+
+
+def drift(
+    organization: Annotated[
+        str | None, typer.Argument(metavar="[ORGANIZATION]", help="Only this one.", show_default=False)
+    ] = None,
+    *,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recount every kept number from its rows.
+
+    One snapshot for all of it. Exit code 1 if any number differs; none ever should.
+    """
+    from fairlane.cli.connection import ask
+
+    query = None if organization is None else {"organization": organization}
+    answer = ask(database_in_force(database), "GET", "drift", query=query)
+    found = answer["drift"]
+    if as_json:
+        print_json(answer)
+    else:
+        rows = [[row["organization"], row["name"], row["kept"], row["counted"]] for row in found]
+        exact = f"No drift: the counts of {_counted(answer['organizations'])} equal their rows."
+        print_table(["ORGANIZATION", "COUNT", "KEPT", "COUNTED"], rows, empty=exact)
+    if found:
+        raise typer.Exit(1)
+
+
+def audit(
+    *,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Newest rows to show.")] = 100,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the changes that operators made, newest first."""
+    from fairlane.cli.connection import ask
+
+    answer = ask(database_in_force(database), "GET", "audit", query={"limit": str(limit)})
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        [moment(row["at"]), row["actor"], row["action"], row["subject"], _brief(row["details"])]
+        for row in answer["audit"]
+    ]
+    print_table(["WHEN", "WHO", "WHAT", "ON", "DETAILS"], rows, empty="Nothing has been changed yet.")
+
+
+def maintenance(
+    state: Annotated[MaintenanceState, typer.Argument(help="on, off or show.")],
+    *,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that slots cannot be vouched for.
+
+    While this is on, concurrency reads null for every organization. Tasks go on.
+    """
+    from fairlane.cli.connection import ask
+
+    if state is MaintenanceState.SHOW:
+        answer = ask(database_in_force(database), "GET", "maintenance")
+    else:
+        body = {"on": state is MaintenanceState.ON}
+        answer = ask(database_in_force(database), "PUT", "maintenance", body=body)
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"Maintenance is {'on' if answer['on'] else 'off'}.")
+
+
+def _counted(organizations: int) -> str:
+    return "1 organization" if organizations == 1 else f"{organizations} organizations"
+
+
+def _brief(details: object) -> str:
+    return "" if details in (None, {}) else json.dumps(details, ensure_ascii=False)

@@ -1,0 +1,131 @@
+"""The one path from the command line to the admin API.
+
+If a server runs on the database, its admin socket is found through the lock file and asked over HTTP. If none runs, the
+store is opened in this process (which takes the lock) and the same admin application is called without a socket.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from fairlane.cli.failures import CommandFailed
+from fairlane.errors import DatabaseOwned
+from fairlane.settings import database_path
+
+ANSWER_SECONDS = 30.0
+OWNER_WAIT_SECONDS = 5.0
+"""How long to wait for a server that owns the database but does not listen yet, or another command to finish."""
+OWNER_POLL_SECONDS = 0.05
+NO_ANSWER = "the server gave no usable answer: nobody knows whether the change was made; look, then try again"
+
+
+class Admin:
+    """The admin API of one database."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def ask(self, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
+        """Send one request and return the decoded answer; ``path`` is given in segments below ``/admin/v1``.
+
+        Raises:
+            CommandFailed: the answer is an error envelope, or there is no usable answer.
+        """
+        address = "/admin/v1/" + "/".join(quote(segment, safe="") for segment in path)
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            response = await self._client.request(method, address, content=content, params=query)
+            answer = response.json()
+        except (httpx2.TransportError, ValueError) as error:
+            raise CommandFailed(NO_ANSWER) from error
+        if response.is_success:
+            return answer
+        raise _refused(answer)
+
+
+def ask(database: str, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
+    """Ask the admin API of a database one thing, from synchronous code."""
+
+    async def once() -> Any:
+        async with connect(database) as admin:
+            return await admin.ask(method, *path, body=body, query=query)
+
+    return asyncio.run(once())
+
+
+@asynccontextmanager
+async def connect(database: str) -> AsyncIterator[Admin]:
+    """The admin API of a database, whoever owns it right now.
+
+    Raises:
+        DatabaseOwned: somebody holds the lock and does not answer on the socket.
+        DatabaseError: the database cannot be opened.
+    """
+    give_up_at = time.monotonic() + OWNER_WAIT_SECONDS
+    while True:
+        client = await _reach(database)
+        if client is not None:
+            async with aclosing(client):
+                yield Admin(client)
+            return
+        # Imported only where it is needed: with a running server the store's and the API's modules are dead weight.
+        from fairlane.cli.alone import open_alone
+
+        try:
+            store, application = await open_alone(database)
+        except DatabaseOwned:
+            if time.monotonic() > give_up_at:
+                raise
+            await asyncio.sleep(OWNER_POLL_SECONDS)
+            continue
+        try:
+            async with _client(httpx2.ASGITransport(application)) as client:
+                yield Admin(client)
+        finally:
+            await store.close()
+        return
+
+
+def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=transport, base_url="http://fairlane", timeout=ANSWER_SECONDS)
+
+
+async def _reach(database: str) -> httpx2.AsyncClient | None:
+    """A client of the running server, or None if none runs."""
+    socket = _admin_socket(database_path(database))
+    if socket is None:
+        return None
+    client = _client(httpx2.AsyncHTTPTransport(uds=socket))
+    try:
+        await client.get("/admin/v1/server")
+    except httpx2.TransportError:
+        # Nobody listens: the lock file outlived its server, or the server is just starting or ending.
+        await client.aclose()
+        return None
+    return client
+
+
+def _admin_socket(database: Path) -> str | None:
+    """The socket that the lock file names, or None if it names none."""
+    try:
+        owner = json.loads(Path(f"{database}.lock").read_text())
+    except (OSError, ValueError):
+        return None
+    socket = owner.get("admin_socket") if isinstance(owner, dict) else None
+    return socket if isinstance(socket, str) and socket else None
+
+
+def _refused(answer: object) -> CommandFailed:
+    """The error envelope as an exception that the command line prints."""
+    match answer:
+        case {"error": {"message": str(message), **rest}}:
+            return CommandFailed(message, details=rest.get("details"))
+        case _:
+            return CommandFailed(NO_ANSWER)

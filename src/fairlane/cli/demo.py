@@ -1,0 +1,40 @@
+"""``fairlane demo``: the whole of fairlane at work on this machine, in under a minute."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairlane.cli.options import AsJson
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane demo --keep --port 8000")(demo)
+
+
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end, until Ctrl-C.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, max=45, help="About how long the tasks shall take.")] = 18.0,
+    tasks: Annotated[
+        int | None,
+        typer.Option(min=4, metavar="N", help="Exactly this many tasks instead, of any length.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the server; 0: any free one.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Where the pages go. Default: a new temporary one.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch two organizations share workers.
+
+    Starts the real server with real workers on a temporary database, submits hundreds of tasks over HTTP on behalf of
+    two organizations, and watches the status of both and the counts behind it all along. Exit code 0 only if the slots
+    held, the shares were fair, the counts were exact and every task completed.
+    """
+    from fairlane.demo.main import DemoOptions, run_demo
+
+    options = DemoOptions(keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json)
+    raise typer.Exit(run_demo(options))

@@ -1,0 +1,13 @@
+"""What a command raises when it cannot do what was asked."""
+
+from typing import Any
+
+from fairlane.errors import SetupError
+
+
+class CommandFailed(SetupError):
+    """The command was understood and not done. The message and the details go to stderr; the exit code is 1."""
+
+    def __init__(self, message: str, *, details: Any = None) -> None:
+        super().__init__(message)
+        self.details = details

@@ -1,0 +1,49 @@
+"""Options and arguments that several commands share."""
+
+from typing import Annotated
+
+import typer
+from msgspec import UNSET, UnsetType
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        help="The database, sqlite:///PATH. Default: a file in your data directory.",
+        envvar="FAIRLANE_DATABASE",
+        metavar="ADDRESS",
+        show_default=False,
+    ),
+]
+
+AppReference = Annotated[
+    str, typer.Argument(metavar="MODULE:APP", help="Where the Fairlane object is, such as examples.quickstart:app.")
+]
+
+OrganizationName = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="The organization's name.")]
+
+
+def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | None:
+    """The meaning of an option that takes a whole number or one word.
+
+    Returns:
+        UNSET if the option was not given, None for the word, else the number.
+    """
+    if text is None:
+        return UNSET
+    if text == word:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a whole number nor the word {word!r}", param_hint=option
+        ) from None
+
+
+def database_in_force(database: str | None) -> str:
+    """The database a command speaks about: its flag or variable, else the default."""
+    from fairlane.settings import default_database
+
+    return default_database() if database is None else database

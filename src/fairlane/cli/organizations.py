@@ -1,0 +1,174 @@
+"""``fairlane organizations``: who may use the API, and within which limits."""
+
+from typing import Annotated, Any
+
+import typer
+from msgspec import UNSET
+
+from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force, number_or
+from fairlane.cli.output import moment, print_fields, print_json, print_table
+from fairlane.cli.switch import Switch
+
+commands = typer.Typer(help="Who may use the API, and within which limits.", no_args_is_help=True)
+
+PlanName = Annotated[str | None, typer.Option("--plan", metavar="PLAN", help="The plan it is on.", show_default=False)]
+OWN = "Default: the plan's."
+
+
+@commands.command(epilog="Example: fairlane organizations create acme --slots 4 --weight 2")
+def create(
+    name: OrganizationName,
+    *,
+    plan: PlanName = None,
+    slots: Annotated[int | None, typer.Option(metavar="N", help=f"Slots of its own. {OWN}", show_default=False)] = None,
+    queue_limit: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Queue limit of its own. {OWN}", show_default=False)
+    ] = None,
+    weight: Annotated[
+        int | None, typer.Option(metavar="W", help=f"Weight of its own. {OWN}", show_default=False)
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an organization. It needs a key before it can call the API: see 'fairlane keys create'."""
+    from fairlane.cli.connection import ask
+
+    body = {"name": name, "plan": plan, "slots": slots, "queue_limit": queue_limit, "weight": weight}
+    given = {field: value for field, value in body.items() if value is not None}
+    _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations change acme --slots 8 --weight plan")
+def change(
+    name: OrganizationName,
+    *,
+    plan: PlanName = None,
+    slots: Annotated[
+        str | None, typer.Option(metavar="N|plan", help="Slots of its own, or the plan's again.", show_default=False)
+    ] = None,
+    queue_limit: Annotated[
+        str | None, typer.Option(metavar="N|plan", help="Queue limit of its own, or the plan's.", show_default=False)
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option(metavar="W|plan", help="Weight of its own, or the plan's.", show_default=False)
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change an organization's plan or its own limits. Running tasks go on."""
+    wanted = {
+        "slots": number_or("plan", slots, option="--slots"),
+        "queue_limit": number_or("plan", queue_limit, option="--queue-limit"),
+        "weight": number_or("plan", weight, option="--weight"),
+    }
+    changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
+    if plan is not None:
+        changes["plan"] = plan
+    if not changes:
+        raise typer.BadParameter("nothing to change: give --plan, --slots, --queue-limit or --weight")
+    _change(name, changes, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations pause acme")
+def pause(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Start no more tasks of an organization. It may still submit; running tasks go on."""
+    _change(name, {"paused": True}, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations resume acme")
+def resume(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Start tasks of a paused organization again."""
+    _change(name, {"paused": False}, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations disable acme")
+def disable(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Refuse all keys of an organization. What it has submitted still runs."""
+    _change(name, {"disabled": True}, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations enable acme")
+def enable(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Accept the keys of a disabled organization again."""
+    _change(name, {"disabled": False}, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations maintenance acme on")
+def maintenance(
+    name: OrganizationName,
+    state: Annotated[Switch, typer.Argument(help="on or off.")],
+    *,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that an organization's slots cannot be vouched for: its concurrency reads null while this is on."""
+    _change(name, {"maintenance": state is Switch.ON}, database=database, as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane organizations repair acme")
+def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Recount an organization whose counts drifted, and set them right."""
+    from fairlane.cli.connection import ask
+
+    answer = ask(database_in_force(database), "POST", "organizations", name, "repair")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [[row["name"], row["kept"], row["counted"]] for row in answer["drift"]]
+    print_table(["COUNT", "WAS", "IS NOW"], rows, empty=f"Nothing to repair: the counts of {name} equal their rows.")
+
+
+@commands.command("list", epilog="Example: fairlane organizations list")
+def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
+    """List the organizations with their limits and what they have queued and running."""
+    from fairlane.cli.connection import ask
+
+    answer = ask(database_in_force(database), "GET", "organizations")
+    if as_json:
+        print_json(answer)
+        return
+    columns = ["ORGANIZATION", "PLAN", "SLOTS", "RUNNING", "QUEUED", "QUEUE LIMIT", "WEIGHT", "STATE"]
+    fields = ["name", "plan", "slots_max", "processing", "queued", "queue_limit", "weight"]
+    rows = [[*(found[field] for field in fields), _state(found)] for found in answer["organizations"]]
+    print_table(columns, rows, empty="There are no organizations. Create one: fairlane organizations create NAME")
+
+
+@commands.command(epilog="Example: fairlane organizations show acme --json")
+def show(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Show one organization."""
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "GET", "organizations", name), as_json=as_json)
+
+
+def _change(name: str, changes: dict[str, object], *, database: str | None, as_json: bool) -> None:
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "PATCH", "organizations", name, body=changes), as_json=as_json)
+
+
+def _show(organization: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(organization)
+        return
+    print_fields(
+        [
+            ("Organization", organization["name"]),
+            ("State", _state(organization)),
+            ("Plan", organization["plan"]),
+            ("Slots", organization["slots_max"]),
+            ("Running", organization["processing"]),
+            ("Queued", organization["queued"]),
+            ("Queue limit", organization["queue_limit"]),
+            ("Weight", organization["weight"]),
+            ("Submitted", organization["submitted"]),
+            ("Completed", organization["completed"]),
+            ("Failed", organization["failed"]),
+            ("Created", moment(organization["created_at"])),
+        ]
+    )
+
+
+def _state(organization: dict[str, Any]) -> str:
+    flags = [flag for flag in ("disabled", "paused", "maintenance", "drifted") if organization[flag]]
+    return ", ".join(flags) or "active"

@@ -1,0 +1,109 @@
+"""``fairlane plans``: named limits that organizations share."""
+
+from typing import Annotated, Any
+
+import typer
+from msgspec import UNSET
+
+from fairlane.cli.options import AsJson, Database, database_in_force, number_or
+from fairlane.cli.output import moment, print_fields, print_json, print_table
+
+commands = typer.Typer(help="Named limits that organizations share.", no_args_is_help=True)
+
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
+Slots = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|none",
+        help="Tasks that run at once. none: no limit known yet, nothing starts.",
+        show_default=False,
+    ),
+]
+QueueLimit = Annotated[int | None, typer.Option(metavar="N", help="Tasks that may wait at once.", show_default=False)]
+Weight = Annotated[
+    int | None,
+    typer.Option(metavar="W", help="Share of the workers, relative to other organizations.", show_default=False),
+]
+
+
+@commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
+def create(
+    name: PlanName,
+    *,
+    slots: Annotated[str, typer.Option(metavar="N|none", help="Tasks that run at once.")],
+    queue_limit: Annotated[int, typer.Option(metavar="N", help="Tasks that may wait at once.")] = 100_000,
+    weight: Annotated[int, typer.Option(metavar="W", help="Share of the workers.")] = 1,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a plan."""
+    from fairlane.cli.connection import ask
+
+    body = {
+        "name": name,
+        "slots": number_or("none", slots, option="--slots"),
+        "queue_limit": queue_limit,
+        "weight": weight,
+    }
+    _show(ask(database_in_force(database), "POST", "plans", body=body), as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane plans change pro --slots 30")
+def change(
+    name: PlanName,
+    *,
+    slots: Slots = None,
+    queue_limit: QueueLimit = None,
+    weight: Weight = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a plan. Its organizations follow, except where they have limits of their own."""
+    from fairlane.cli.connection import ask
+
+    changes: dict[str, object] = {}
+    slots_wanted = number_or("none", slots, option="--slots")
+    if slots_wanted is not UNSET:
+        changes["slots"] = slots_wanted
+    changes |= {
+        field: value for field, value in {"queue_limit": queue_limit, "weight": weight}.items() if value is not None
+    }
+    if not changes:
+        raise typer.BadParameter("nothing to change: give --slots, --queue-limit or --weight")
+    _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
+
+
+@commands.command("list", epilog="Example: fairlane plans list")
+def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
+    """List the plans."""
+    from fairlane.cli.connection import ask
+
+    answer = ask(database_in_force(database), "GET", "plans")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [[plan["name"], plan["slots"], plan["queue_limit"], plan["weight"]] for plan in answer["plans"]]
+    print_table(["PLAN", "SLOTS", "QUEUE LIMIT", "WEIGHT"], rows, empty="There are no plans.")
+
+
+@commands.command(epilog="Example: fairlane plans show pro --json")
+def show(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Show one plan."""
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "GET", "plans", name), as_json=as_json)
+
+
+def _show(plan: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    print_fields(
+        [
+            ("Plan", plan["name"]),
+            ("Slots", plan["slots"]),
+            ("Queue limit", plan["queue_limit"]),
+            ("Weight", plan["weight"]),
+            ("Created", moment(plan["created_at"])),
+        ]
+    )

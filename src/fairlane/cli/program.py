@@ -1,0 +1,58 @@
+"""The program: every command under its name, and one place where errors become messages and exit codes.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the application, 4 the database, 5 another server owns the
+database.
+"""
+
+import sys
+
+import typer
+
+from fairlane.cli import checks, demo, keys, organizations, plans, run, serve
+from fairlane.cli.failures import CommandFailed
+from fairlane.cli.options import AsJson
+from fairlane.cli.output import complain, print_json
+from fairlane.errors import SetupError
+
+program = typer.Typer(
+    name="fairlane",
+    help="Offer Python functions as an async task API with exact, fair concurrency slots.",
+    epilog="Start with: fairlane demo    (or: fairlane serve examples.quickstart:app)",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@program.command(epilog="Example: fairlane version --json")
+def version(*, as_json: AsJson = False) -> None:
+    """Print the version of fairlane."""
+    from fairlane import __version__
+
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        print(__version__)
+
+
+serve.add_to(program)
+run.add_to(program)
+program.add_typer(organizations.commands, name="organizations")
+program.add_typer(keys.commands, name="keys")
+program.add_typer(plans.commands, name="plans")
+checks.add_to(program)
+demo.add_to(program)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        program()
+    except CommandFailed as failure:
+        complain(str(failure), details=failure.details)
+        sys.exit(failure.exit_code)
+    except SetupError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)

@@ -1,0 +1,37 @@
+"""``fairlane run``: one handler, here and now, without server or database."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fairlane.cli.options import AppReference, AsJson
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(
+        epilog='Example: fairlane run examples.quickstart:app COUNT_WORDS --payload \'{"text": "one two"}\''
+    )(run)
+
+
+def run(
+    app: AppReference,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The task type, such as COUNT_WORDS.")],
+    *,
+    payload: Annotated[
+        str, typer.Option(metavar="JSON|-", help="The payload, a JSON object; - reads it from standard input.")
+    ],
+    attempt: Annotated[int, typer.Option(min=1, metavar="N", help="The attempt that the handler is told it is.")] = 1,
+    organization: Annotated[str, typer.Option(metavar="NAME", help="The organization that it is told.")] = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Run one handler here and now.
+
+    The payload is read as strictly as the API reads it, start and stop hooks run, and the result is printed. Exit code
+    1 if the attempt does not complete, 3 if the application cannot be used.
+    """
+    from fairlane.cli import attempt as attempts
+
+    body = sys.stdin.buffer.read() if payload == "-" else payload.encode(errors="surrogateescape")
+    attempts.run_attempt(app, name, body, attempt=attempt, organization=organization, as_json=as_json)

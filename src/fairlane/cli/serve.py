@@ -1,0 +1,85 @@
+"""``fairlane serve``: the server, with local workers."""
+
+import json
+import os
+from typing import Annotated
+
+import typer
+
+from fairlane.cli.options import AppReference, AsJson, Database
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane serve examples.quickstart:app --port 8000 --workers 2 --places 5")(serve)
+
+
+def serve(
+    app: AppReference,
+    *,
+    database: Database = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Port to listen on; 0: any free one. Default: 8000.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Local worker processes; 0: none. Default: 1.", show_default=False)
+    ] = None,
+    places: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Attempts that one worker runs at once. Default: 10.", show_default=False),
+    ] = None,
+    drain_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long running attempts may take to finish when the server is ended. Default: 30.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="How events are logged. Default: text.", show_default=False)
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve an application, with workers.
+
+    Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is
+    handed back; a second signal ends it at once. Every setting is also read from a variable: FAIRLANE_PORT and so on.
+    Exit code 3: the application cannot be used; 4: the database cannot; 5: another server owns the database.
+    """
+    from fairlane import logs
+    from fairlane.app import run
+    from fairlane.errors import SetupError
+    from fairlane.settings import read_settings
+
+    settings = read_settings(
+        {
+            "database": database,
+            "host": host,
+            "port": port,
+            "workers": workers,
+            "places": places,
+            "drain_seconds": drain_seconds,
+            "log_format": log_format,
+            "log_level": log_level,
+        }
+    )
+
+    def announce(address: str) -> None:
+        if as_json:
+            print(json.dumps({"address": address, "database": settings.database, "pid": os.getpid()}), flush=True)
+        else:
+            print(f"fairlane: ready at {address}", flush=True)
+
+    try:
+        logs.configure(format=settings.log_format, level=settings.log_level)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    raise typer.Exit(run(settings, app, on_ready=announce))

@@ -1,0 +1,232 @@
+"""``fairlane demo`` from start to end: start a server, submit, watch, fetch everything, judge, end the server."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from msgspec import Struct
+
+from fairlane.cli.connection import Admin, connect
+from fairlane.demo.client import ApiRefused, Client
+from fairlane.demo.parties import ACME, PARTIES, Party, curl_line
+from fairlane.demo.report import Check, Evidence, judge, write_index
+from fairlane.demo.server import PLACES, WORKERS, running_server
+from fairlane.demo.sources import Work, bytes_for, choose_work, library_files, measure_bytes_per_second, work_on
+from fairlane.demo.view import view_on
+from fairlane.demo.watch import Watcher
+from fairlane.errors import SetupError
+
+SECONDS_MOST = 50.0
+"""From the start; what is not done by then is given up, so that the whole stays under a minute."""
+SUBMITTING_AT_ONCE = 8
+FETCHING_AT_ONCE = 16
+INTERRUPTED = 130
+
+
+class DemoOptions(Struct, frozen=True, kw_only=True):
+    """What the command line asked for."""
+
+    keep: bool
+    seconds: float
+    tasks: int | None
+    port: int
+    output: Path | None
+    as_json: bool
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run the demonstration; the exit code: 0 only if every promise held."""
+    try:
+        return asyncio.run(_cancelled_by_signals(options))
+    except asyncio.CancelledError:
+        print("fairlane: demo interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except ExceptionGroup as group:
+        # Tasks that run together fail together; the first cause says it all.
+        refused = group.subgroup((ApiRefused, SetupError))
+        if refused is None:
+            raise
+        raise SetupError(f"the demo broke off: {_first(refused)}") from group
+    except ApiRefused as refusal:
+        raise SetupError(f"the demo broke off: {refusal}") from refusal
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, ExceptionGroup) else found
+
+
+async def _cancelled_by_signals(options: DemoOptions) -> int:
+    demo = asyncio.current_task()
+    assert demo is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, demo.cancel)
+    return await _demo(options)
+
+
+async def _demo(options: DemoOptions) -> int:
+    give_up_at = asyncio.get_running_loop().time() + SECONDS_MOST
+    stream = sys.stderr if options.as_json else sys.stdout
+    work = _planned_work(options)
+    output = _output_folder(options.output)
+    scratch = Path(tempfile.mkdtemp(prefix="fairlane-demo-db-"))
+    database = f"sqlite:///{scratch / 'demo.db'}"
+    try:
+        async with AsyncExitStack() as stack:
+            address = await stack.enter_async_context(
+                running_server(database=database, port=options.port, output=output, log=output / "server.log")
+            )
+            admin = await stack.enter_async_context(connect(database))
+            clients = {
+                party.name: await stack.enter_async_context(Client(address, await _admit(admin, party)))
+                for party in PARTIES
+            }
+            _introduce(stream, address, work)
+            evidence = await _observe(clients, admin, work, stream, give_up_at=give_up_at)
+            checks = judge(evidence)
+            index = write_index(output, evidence.tasks)
+            status = await clients[ACME.name].status_body()
+            _tell(stream, checks, index=index, address=address, status=status, as_json=options.as_json)
+            if options.keep:
+                await _wait_for_the_end(stream, address)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return 0 if all(check.held for check in checks) else 1
+
+
+def _planned_work(options: DemoOptions) -> dict[str, list[Work]]:
+    """The tasks of each organization: the same number, and the same mix."""
+    files = library_files()
+    if options.tasks is not None:
+        chosen = work_on(files, count=(options.tasks + 1) // 2)[: options.tasks]
+    else:
+        size = bytes_for(
+            options.seconds, bytes_per_second=measure_bytes_per_second(), processors=len(os.sched_getaffinity(0))
+        )
+        chosen = choose_work(files, size=size)
+    # Work comes in pairs, one task of each type: whole pairs are dealt out in turn.
+    return {
+        party.name: [work for index, work in enumerate(chosen) if index // 2 % len(PARTIES) == place]
+        for place, party in enumerate(PARTIES)
+    }
+
+
+def _output_folder(wanted: Path | None) -> Path:
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="fairlane-demo-"))
+    wanted.mkdir(parents=True, exist_ok=True)
+    return wanted.absolute()
+
+
+async def _admit(admin: Admin, party: Party) -> str:
+    """Create an organization with a key; returns the key."""
+    await admin.ask("POST", "organizations", body={"name": party.name, "slots": party.slots, "weight": party.weight})
+    wanted = {"name": "demo"} if party.key is None else {"name": "demo", "value": party.key}
+    key = await admin.ask("POST", "organizations", party.name, "keys", body=wanted)
+    return str(key["value"])
+
+
+async def _observe(
+    clients: Mapping[str, Client],
+    admin: Admin,
+    work: Mapping[str, Sequence[Work]],
+    stream: TextIO,
+    *,
+    give_up_at: float,
+) -> Evidence:
+    """Submit everything, watch until it has ended or time is up, and fetch every task."""
+    ids: dict[str, list[str]] = {name: [] for name in work}
+    totals = {name: len(owned) for name, owned in work.items()}
+    with view_on(stream) as view:
+        watcher = Watcher(clients=clients, admin=admin, totals=totals, view=view)
+        try:
+            async with asyncio.timeout_at(give_up_at), asyncio.TaskGroup() as group:
+                group.create_task(watcher.watch())
+                for name, owned in work.items():
+                    group.create_task(_submit(clients[name], name, owned, ids[name], watcher))
+        except TimeoutError:
+            print(f"fairlane: not finished after {SECONDS_MOST:.0f} s", file=sys.stderr)
+    seconds = watcher.seconds
+    tasks = {name: await _fetch(clients[name], owned) for name, owned in ids.items()}
+    return Evidence(
+        tasks=tasks,
+        samples=watcher.samples,
+        recounts=watcher.recounts,
+        drifts=watcher.drifts,
+        seconds=seconds,
+    )
+
+
+async def _submit(client: Client, name: str, work: Sequence[Work], ids: list[str], watcher: Watcher) -> None:
+    room = asyncio.Semaphore(SUBMITTING_AT_ONCE)
+
+    async def submit(index: int, one: Work) -> None:
+        async with room:
+            payload = {"path": one.path, "style": one.style}
+            ids.append(await client.submit(one.task_type, payload, idempotency_key=f"demo-{index}"))
+            watcher.submitted[name] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for index, one in enumerate(work):
+            group.create_task(submit(index, one))
+
+
+async def _fetch(client: Client, ids: Sequence[str]) -> list[dict[str, Any]]:
+    room = asyncio.Semaphore(FETCHING_AT_ONCE)
+
+    async def fetch(task_id: str) -> dict[str, Any]:
+        async with room:
+            return await client.task(task_id)
+
+    return list(await asyncio.gather(*map(fetch, ids)))
+
+
+def _introduce(stream: TextIO, address: str, work: Mapping[str, Sequence[Work]]) -> None:
+    count = sum(map(len, work.values()))
+    weights = " and ".join(f"{party.name} ({party.slots} slots, weight {party.weight})" for party in PARTIES)
+    print(f"Server at {address}, {WORKERS} worker processes x {PLACES} places.", file=stream)
+    print(f"{count} tasks over this Python's own source files, half each for", file=stream)
+    print(f"{weights}.", file=stream)
+    print(f"While it runs, in another terminal:\n  {curl_line(address)}\n", file=stream, flush=True)
+
+
+def _tell(
+    stream: TextIO, checks: Sequence[Check], *, index: Path, address: str, status: dict[str, Any], as_json: bool
+) -> None:
+    failed = [check.name for check in checks if not check.held]
+    if as_json:
+        report = {
+            "held": not failed,
+            "checks": [{"name": check.name, "held": check.held, "text": check.text} for check in checks],
+            "pages": str(index),
+            "curl": curl_line(address),
+            "status": status,
+        }
+        print(json.dumps(report), flush=True)
+        return
+    print(file=stream)
+    for check in checks:
+        print(f"{'ok    ' if check.held else 'FAILED'}  {check.text}", file=stream)
+    print(f"\nPages: {index}", file=stream)
+    print(f"{curl_line(address)}\n{json.dumps(status)}", file=stream)
+    print(f"\nNot held: {', '.join(failed)}." if failed else "\nAll of it held.", file=stream, flush=True)
+
+
+async def _wait_for_the_end(stream: TextIO, address: str) -> None:
+    """Leave the server up until Ctrl-C, which is then no error."""
+    print(f"\nThe server stays up until Ctrl-C. Paste this:\n  {curl_line(address)}", file=stream, flush=True)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        demo = asyncio.current_task()
+        assert demo is not None
+        demo.uncancel()

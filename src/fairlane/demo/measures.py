@@ -1,0 +1,73 @@
+"""What was seen during the demonstration, and what follows from it. Pure arithmetic: no I/O, no clock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from fairlane.demo.client import Status
+
+RATE_MS = 3_000
+"""Tasks per second are shown over the last so many milliseconds."""
+
+
+class Sample(Struct, frozen=True):
+    """The status of every organization at one moment."""
+
+    at: int
+    statuses: Mapping[str, Status]
+    done: Mapping[str, int]
+    """Submitted tasks that are neither queued nor processing."""
+
+
+class Span(Struct, frozen=True):
+    """From one moment to another."""
+
+    start: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return (self.end - self.start) / 1000
+
+
+def both_waiting(samples: Sequence[Sample]) -> Span | None:
+    """The longest span over which every organization was seen with tasks queued; None if there was none."""
+    longest: Span | None = None
+    start: int | None = None
+    for sample in samples:
+        if not all(status.queued > 0 for status in sample.statuses.values()):
+            start = None
+            continue
+        start = sample.at if start is None else start
+        if longest is None or sample.at - start > longest.end - longest.start:
+            longest = Span(start, sample.at)
+    return longest
+
+
+def service_ms(runs: Iterable[Span], within: Span) -> int:
+    """Time that handlers ran inside a span."""
+    return sum(max(0, min(run.end, within.end) - max(run.start, within.start)) for run in runs)
+
+
+def share_of(name: str, runs: Mapping[str, Sequence[Span]], within: Span) -> float:
+    """One organization's part of all service inside a span; 0.0 if there was none."""
+    service = {owner: service_ms(spans, within) for owner, spans in runs.items()}
+    total = sum(service.values())
+    return service[name] / total if total else 0.0
+
+
+def highest_used(name: str, samples: Iterable[Sample]) -> int:
+    """The most slots an organization was ever seen to use."""
+    return max((sample.statuses[name].used or 0 for sample in samples), default=0)
+
+
+def rate(name: str, samples: Sequence[Sample]) -> float:
+    """Tasks of an organization that ended per second, over the last few seconds."""
+    if len(samples) < 2:
+        return 0.0
+    last = samples[-1]
+    first = next(sample for sample in samples if last.at - sample.at <= RATE_MS)
+    if last.at == first.at:
+        return 0.0
+    return max(0, last.done[name] - first.done[name]) / (last.at - first.at) * 1000

@@ -1,0 +1,88 @@
+"""The watcher: asks for the status of both organizations about ten times a second, and for a recount twice a second."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from fairlane.cli.connection import Admin
+from fairlane.demo.client import Client, Status
+from fairlane.demo.measures import Sample, rate
+from fairlane.demo.parties import PARTIES
+from fairlane.demo.view import Progress, Row, View
+
+STATUS_SECONDS = 0.1
+RECOUNT_SECONDS = 0.5
+
+
+class Watcher:
+    """Collects samples and recounts, and shows them, until everything that was to be submitted has ended."""
+
+    def __init__(self, *, clients: Mapping[str, Client], admin: Admin, totals: Mapping[str, int], view: View) -> None:
+        self.samples: list[Sample] = []
+        self.recounts = 0
+        self.drifts: list[dict[str, object]] = []
+        self.submitted = dict.fromkeys(totals, 0)
+        """Raised by whoever submits, after each accepted task."""
+        self._clients = clients
+        self._admin = admin
+        self._totals = totals
+        self._view = view
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been watching."""
+        return time.monotonic() - self._started
+
+    async def watch(self) -> None:
+        """Watch until nothing is left; the caller bounds how long."""
+        async with asyncio.TaskGroup() as group:
+            recounting = group.create_task(self._recount_for_ever())
+            while not self._finished():
+                await self._sample()
+                self._view.show(self._progress())
+                await asyncio.sleep(STATUS_SECONDS)
+            recounting.cancel()
+        await self._recount()
+        self._view.show(self._progress())
+
+    async def _sample(self) -> None:
+        # Taken before asking, so that what a status does not show any more has ended for certain.
+        submitted = dict(self.submitted)
+        answers = await asyncio.gather(*map(Client.status, self._clients.values()))
+        statuses = dict(zip(self._clients, answers, strict=True))
+        done = {name: max(0, submitted[name] - status.queued - status.processing) for name, status in statuses.items()}
+        self.samples.append(Sample(at=time.time_ns() // 1_000_000, statuses=statuses, done=done))
+
+    async def _recount_for_ever(self) -> None:
+        while True:
+            await self._recount()
+            await asyncio.sleep(RECOUNT_SECONDS)
+
+    async def _recount(self) -> None:
+        answer = await self._admin.ask("GET", "drift")
+        self.recounts += 1
+        self.drifts += answer["drift"]
+
+    def _finished(self) -> bool:
+        if self.submitted != self._totals or not self.samples:
+            return False
+        return self.samples[-1].done == self._totals
+
+    def _progress(self) -> Progress:
+        latest = self.samples[-1]
+        rows = [self._row(party.name, party.weight, latest.statuses[party.name]) for party in PARTIES]
+        return Progress(seconds=self.seconds, rows=rows, recounts=self.recounts, drifts=len(self.drifts))
+
+    def _row(self, name: str, weight: int, status: Status) -> Row:
+        return Row(
+            name=name,
+            weight=weight,
+            queued=status.queued,
+            processing=status.processing,
+            used=status.used,
+            limit=status.limit,
+            done=self.samples[-1].done[name],
+            total=self._totals[name],
+            rate=rate(name, self.samples),
+        )

@@ -1,0 +1,168 @@
+"""``fairlane demo``: its handlers, its views, and a small run of the whole."""
+
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlane import Fail
+from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Source, highlight_source, outline_source
+from fairlane.demo.view import Progress, Row, line_of, view_on
+from tests.cli.harness import ROOT
+
+
+def a_progress(seconds: float) -> Progress:
+    """Two organizations at work."""
+    rows = [
+        Row(name="acme", weight=1, queued=90, processing=2, used=2, limit=4, done=8, total=100, rate=3.5),
+        Row(name="globex", weight=3, queued=70, processing=4, used=4, limit=8, done=26, total=100, rate=10.5),
+    ]
+    return Progress(seconds=seconds, rows=rows, recounts=7, drifts=0)
+
+
+def test_a_source_file_becomes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the output folder, at the place the result names."""
+    monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path))
+
+    result = highlight_source(Source("json/__init__.py"))
+
+    page = (tmp_path / result["page"]).read_text()
+    assert "<title>json/__init__.py</title>" in page
+    assert result["lines"] > 100
+    assert result["startedAt"] <= result["finishedAt"]
+
+
+def test_an_outline_has_names_and_lines_in_order() -> None:
+    """Methods carry their class's name."""
+    outline = outline_source(Source("json/decoder.py"))["outline"]
+
+    assert [entry["line"] for entry in outline] == sorted(entry["line"] for entry in outline)
+    assert {"JSONDecoder", "JSONDecoder.decode"} <= {entry["name"] for entry in outline}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "no_such_module.py",
+        "json",
+        "json/../../secret.py",
+        "a\0.py",
+        "x" * 5000,
+        "",
+    ],
+)
+def test_a_path_out_of_the_library_fails(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For good, with a code, and without a page."""
+    monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path))
+
+    for handler in (highlight_source, outline_source):
+        with pytest.raises(Fail, match="SOURCE_"):
+            handler(Source(path))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_out_of_the_library_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is followed before it is judged."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "secret.py").write_text("password = 1")
+    (tmp_path / "library" / "link.py").symlink_to(tmp_path / "secret.py")
+    monkeypatch.setattr("fairlane.demo.app.LIBRARY", tmp_path / "library")
+
+    with pytest.raises(Fail, match="SOURCE_REFUSED"):
+        outline_source(Source("link.py"))
+
+
+def test_away_from_a_terminal_a_plain_line_comes_now_and_then() -> None:
+    """Every two seconds, without colour or control characters."""
+    stream = io.StringIO()
+
+    with view_on(stream) as view:
+        for tenths in range(50):
+            view.show(a_progress(tenths / 10))
+
+    lines = stream.getvalue().splitlines()
+    assert lines == [line_of(a_progress(seconds)) for seconds in (0.0, 2.0, 4.0)]
+    assert "globex: queued 70, processing 4, used 4/8, done 26/100, 10.5 tasks/s" in lines[0]
+    assert "\x1b" not in lines[0]
+
+
+def test_on_a_terminal_there_is_a_table() -> None:
+    """With every number that the lines have."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with view_on(stream) as view:
+        view.show(a_progress(1.0))
+
+    for shown in ("queued", "processing", "used/max", "tasks/s", "globex", "4/8", "26/100", "10.5", "drift 0"):
+        assert shown in stream.getvalue()
+
+
+def demo(tmp_path: Path, *flags: str) -> subprocess.Popen[str]:
+    """Start a small demonstration."""
+    command = [sys.executable, "-m", "fairlane", "demo", "--output", str(tmp_path / "out"), *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path) -> None:
+    """The real server and real workers; every page is there; the curl line works until Ctrl-C, and no longer."""
+    with demo(tmp_path, "--tasks", "24", "--json", "--keep") as process:
+        assert process.stdout is not None
+        report = json.loads(process.stdout.readline())
+        kept = pasted(report["curl"])
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+    assert (process.returncode, report["held"]) == (0, True), report
+    assert "24 of 24 tasks" in report["checks"][0]["text"]
+    pages = list((tmp_path / "out" / "pages").rglob("*.html"))
+    assert len(pages) == Path(report["pages"]).read_text().count("<li>") == 12
+    assert kept == report["status"]
+    assert report["status"]["concurrency"] == {"used": 0, "max": 4}
+    assert 'Bearer sk_live_1234567890abcdef1234567890abcdef"' in report["curl"]
+    assert pasted(report["curl"]) is None
+
+
+def test_an_interrupted_demonstration_leaves_no_server(tmp_path: Path) -> None:
+    """A signal in the middle of the work ends the server in order, and the exit code says that it was interrupted."""
+    with demo(tmp_path, "--seconds", "20") as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("  curl"))
+        next(line for line in process.stdout if "processing" in line)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert pasted(line) is None
+
+
+def pasted(curl: str) -> Any:
+    """What the curl line answers; None if nobody listens. There may be no curl here, so the line is only read."""
+    program, option, header, address = shlex.split(curl)
+    assert (program, option) == ("curl", "-H")
+    request = urllib.request.Request(address, headers=dict([header.split(": ", 1)]))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+    except urllib.error.URLError:
+        return None
+
+
+def test_the_library_is_the_pythons_own() -> None:
+    """And not a directory of ours."""
+    assert LIBRARY.samefile(Path(os.__file__).parent)

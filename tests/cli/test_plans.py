@@ -1,0 +1,67 @@
+"""``fairlane plans``, without a server."""
+
+import pytest
+
+from tests.cli.harness import Command
+
+
+def test_create_show_and_list_agree(fairlane: Command) -> None:
+    """What was created is what is shown and listed."""
+    created = fairlane("plans", "create", "pro", "--slots", "20", "--queue-limit", "50", "--weight", "2", "--json")
+
+    shown = fairlane("plans", "show", "pro", "--json").document
+    listed = fairlane("plans", "list", "--json").document["plans"]
+
+    assert created.code == 0
+    assert created.document == shown
+    assert shown in listed
+    assert [shown[field] for field in ("name", "slots", "queue_limit", "weight")] == ["pro", 20, 50, 2]
+
+
+def test_change_leaves_what_was_not_named(fairlane: Command) -> None:
+    """Only the named limit changes."""
+    fairlane("plans", "create", "pro", "--slots", "20", "--queue-limit", "50", "--weight", "2")
+
+    changed = fairlane("plans", "change", "pro", "--slots", "30", "--json").document
+
+    assert [changed[field] for field in ("slots", "queue_limit", "weight")] == [30, 50, 2]
+
+
+def test_organizations_follow_their_plan(fairlane: Command) -> None:
+    """A changed plan reaches organizations without limits of their own."""
+    fairlane("plans", "create", "pro", "--slots", "20")
+    fairlane("organizations", "create", "acme", "--plan", "pro")
+
+    fairlane("plans", "change", "pro", "--slots", "30")
+
+    assert fairlane("organizations", "show", "acme", "--json").document["slots_max"] == 30
+
+
+def test_a_plan_may_have_no_slots_yet(fairlane: Command) -> None:
+    """``none`` is shown as null to programs and as a dash to people."""
+    created = fairlane("plans", "create", "later", "--slots", "none", "--json")
+
+    assert created.code == 0
+    assert created.document["slots"] is None
+    row = next(line for line in fairlane("plans", "list").out.splitlines() if line.startswith("later"))
+    assert row.split()[1] == "-"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("create", "pro"), 2),
+        (("create", "pro", "--slots", "some"), 2),
+        (("create", "pro", "--slots", "0"), 1),
+        (("create", "default", "--slots", "1"), 1),
+        (("change", "default"), 2),
+        (("change", "nowhere", "--slots", "1"), 1),
+        (("show", "nowhere"), 1),
+    ],
+)
+def test_what_cannot_be_done_has_a_code_and_a_reason(fairlane: Command, arguments: tuple[str, ...], code: int) -> None:
+    """2 for wrong usage, 1 for a refusal; the reason is on stderr."""
+    ran = fairlane("plans", *arguments)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err

@@ -1,0 +1,135 @@
+"""``fairlane serve`` as a process, and the other commands while it runs."""
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.harness import Command, RunningServer, eventually, start_server
+
+SEED_KEY = "sk_live_1234567890abcdef1234567890abcdef"
+
+
+def call(server: RunningServer, path: str, *, key: str = SEED_KEY, body: object = None) -> dict[str, Any]:
+    """One request of a customer."""
+    request = urllib.request.Request(
+        server.address + path,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+def test_a_customer_is_served_from_start_to_end(fairlane: Command, working_server: RunningServer) -> None:
+    """Commands reach the running server; a key made by them works at once; a task runs; SIGTERM ends it with 0."""
+    server = working_server
+    assert fairlane("organizations", "create", "acme", "--slots", "2").code == 0
+    assert fairlane("keys", "create", "acme", "--value", "-", stdin=SEED_KEY).code == 0
+
+    body = {"taskType": "COUNT_WORDS", "payload": {"text": "one two three"}}
+    task_id = call(server, "/v1/async/task", body=body)["task"]["id"]
+    eventually(lambda: call(server, f"/v1/async/task/{task_id}")["task"]["status"] == "COMPLETED")
+
+    assert call(server, f"/v1/async/task/{task_id}")["response"] == {"words": 3, "characters": 13}
+    assert call(server, "/v1/async/status")["concurrency"] == {"used": 0, "max": 2}
+    shown = fairlane("organizations", "show", "acme", "--json").document
+    assert (shown["submitted"], shown["completed"]) == (1, 1)
+    assert fairlane("drift", "--json").document == {"drift": [], "organizations": 1}
+    assert server.stop() == 0
+
+
+def test_a_change_is_seen_by_customers_at_once(fairlane: Command, server: RunningServer) -> None:
+    """A new limit, maintenance and a revoked key show in the next answer."""
+    fairlane("organizations", "create", "acme", "--slots", "2")
+    key = fairlane("keys", "create", "acme", "--json").document
+
+    fairlane("organizations", "change", "acme", "--slots", "9")
+    assert call(server, "/v1/async/status", key=key["value"])["concurrency"] == {"used": 0, "max": 9}
+    fairlane("maintenance", "on")
+    assert call(server, "/v1/async/status", key=key["value"])["concurrency"] is None
+    fairlane("keys", "revoke", key["id"])
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        call(server, "/v1/async/status", key=key["value"])
+
+
+def test_refusals_read_the_same_with_and_without_a_server(fairlane: Command, server: RunningServer) -> None:
+    """There is one path to the admin API."""
+    served = [fairlane(*arguments) for arguments in (("plans", "show", "nowhere"), ("keys", "list", "nobody"))]
+    server.stop()
+    alone = [fairlane(*arguments) for arguments in (("plans", "show", "nowhere"), ("keys", "list", "nobody"))]
+
+    assert served == alone
+
+
+def test_a_second_server_on_the_file_is_refused(server: RunningServer, tmp_path: Path) -> None:
+    """One line on stderr, nothing on stdout, exit code 5; the first goes on."""
+    second = start_server(tmp_path / "second.log")
+    out, _ = second.communicate(timeout=20)
+
+    said = (tmp_path / "second.log").read_text()
+    assert (second.returncode, out) == (5, "")
+    assert said.startswith("fairlane: ")
+    assert "Traceback" not in said
+    assert urllib.request.urlopen(f"{server.address}/readyz", timeout=5).status == 200
+
+
+def test_commands_work_again_after_a_killed_server(fairlane: Command, server: RunningServer) -> None:
+    """The lock file of a dead server is not believed."""
+    fairlane("organizations", "create", "acme")
+
+    server.process.kill()
+    server.process.wait()
+
+    ran = fairlane("organizations", "list", "--json")
+    assert ran.code == 0
+    assert [found["name"] for found in ran.document["organizations"]] == ["acme"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nowhere.to_be_found:app"], 3),
+        (["examples.quickstart:nothing"], 3),
+        (["examples.quickstart:app", "--database", "postgresql://localhost/x"], 1),
+        (["examples.quickstart:app", "--database", "sqlite:////dev/null/x.db"], 4),
+        (["examples.quickstart:app", "--port", "99999"], 1),
+        (["examples.quickstart:app", "--port", "http"], 2),
+        ([], 2),
+    ],
+)
+def test_what_cannot_be_served_has_a_code_and_a_reason(fairlane: Command, arguments: list[str], code: int) -> None:
+    """One message on stderr, no traceback, nothing on stdout."""
+    ran = fairlane("serve", *arguments)
+
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_ready_can_be_read_by_programs(server: RunningServer, database: str) -> None:
+    """``--json`` prints one line with the address."""
+    ready = json.loads(server.ready)
+
+    assert ready == {"address": server.address, "database": database, "pid": server.process.pid}
+    assert server.address.startswith("http://127.0.0.1:")
+
+
+def test_help_of_every_command_has_an_example(fairlane: Command) -> None:
+    """Nobody has to guess the shape of a command line."""
+    pending: list[tuple[str, ...]] = [()]
+    seen = 0
+    while pending:
+        words = pending.pop()
+        ran = fairlane(*words, "--help")
+        commands = ran.out.partition("Commands:")[2].partition("\n\n")[0]
+        names = [line.split()[0] for line in commands.splitlines() if line.startswith("  ") and line[2] != " "]
+        assert ran.code == 0
+        assert names or "Example" in ran.out, words
+        pending += [(*words, name) for name in names]
+        seen += 1
+    assert seen > 25
