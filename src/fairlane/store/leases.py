@@ -99,7 +99,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
 
 
 def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tuple[str, str], list[Lease]]]:
-    asked = [(one.session_id, one.id) for one in exchanges]
+    asked = list(dict.fromkeys((one.session_id, one.id) for one in exchanges))
     answered: dict[tuple[str, str], list[Lease]] = {}
     for row in (yield from rows_if("find_exchanged", asked, exchanges=asked)):
         answered.setdefault((row[11], row[0]), []).append(
@@ -321,7 +321,7 @@ def _lease(
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.charge(service(estimate_ms, organization.weight))
         attempt = pick.attempt + 1
-        identity = lease_id(pick.organization_id, pick.task_id, memory.new_id())
+        identity = lease_id(pick.organization_id, pick.task_id, memory.new_fence())
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
             rule.attempts, int(rule.limit is not None), estimate_ms,

@@ -40,7 +40,7 @@ PluralOperation = Callable[[Sequence[Any]], Operation]
 
 
 @dataclass(slots=True)
-class _Job:
+class _Request:
     operation: PluralOperation
     member: Any
     weight: int
@@ -68,7 +68,7 @@ class SqliteDatabase:
         self._announce = announce
         self._lock_wait_seconds = lock_wait_seconds
         self._statements = load_statements("sqlite")
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="fairlane-store", daemon=True)
         self._snapshots = ThreadPoolExecutor(1, thread_name_prefix="fairlane-snapshot")
         self._broken: BaseException | None = None
@@ -107,7 +107,7 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Finish what was accepted, fold the log into the file, give the file free."""
         self._closing = True
-        self._jobs.put(None)
+        self._requests.put(None)
         await asyncio.to_thread(self._thread.join)
         self._snapshots.shutdown(wait=True)
         self._snapshot.close()
@@ -211,7 +211,7 @@ class SqliteDatabase:
         if self._closing:
             raise StoreFault("the store is closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put(_Job(operation, member, weight, answer))
+        self._requests.put(_Request(operation, member, weight, answer))
         return answer
 
     def read(self, operation: Operation) -> Any:
@@ -257,57 +257,57 @@ class SqliteDatabase:
     # The store thread ------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs, ended = self._gather(first)
-            self._loop.call_soon_threadsafe(self._deliver, *self._commit(jobs))
+        while (first := self._requests.get()) is not None:
+            requests, ended = self._gather(first)
+            self._loop.call_soon_threadsafe(self._deliver, *self._commit(requests))
             if ended:
                 return
 
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
+    def _gather(self, first: _Request) -> tuple[list[_Request], bool]:
         """What waits now, up to the weight of one transaction; and whether the end was among it."""
-        jobs, weight = [first], first.weight
+        requests, weight = [first], first.weight
         while weight < TRANSACTION_WEIGHT:
             try:
-                job = self._jobs.get_nowait()
+                request = self._requests.get_nowait()
             except queue.Empty:
                 break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-            weight += job.weight
-        return jobs, False
+            if request is None:
+                return requests, True
+            requests.append(request)
+            weight += request.weight
+        return requests, False
 
-    def _commit(self, jobs: list[_Job]) -> tuple[list[tuple[_Job, Any]], list[Any]]:
-        """Run jobs in one transaction; if that fails, each alone, so that one request never fails another's."""
+    def _commit(self, requests: list[_Request]) -> tuple[list[tuple[_Request, Any]], list[Any]]:
+        """Run requests in one transaction; if that fails, each alone, so that one request never fails another's."""
         try:
-            answers = self._transaction(jobs)
-            return list(zip(jobs, answers, strict=True)), [self._harvest()]
+            answers = self._transaction(requests)
+            return list(zip(requests, answers, strict=True)), [self._harvest()]
         except Exception as error:  # noqa: BLE001 - whatever it was, it is handed to whom it concerns
             self._harvest()
-            if len(jobs) == 1:
-                return [(jobs[0], self._translated(error))], []
+            if len(requests) == 1:
+                return [(requests[0], self._translated(error))], []
         answered, harvests = [], []
-        for job in jobs:
-            pairs, harvest = self._commit([job])
+        for request in requests:
+            pairs, harvest = self._commit([request])
             answered += pairs
             harvests += harvest
         return answered, harvests
 
-    def _transaction(self, jobs: list[_Job]) -> list[Any]:
+    def _transaction(self, requests: list[_Request]) -> list[Any]:
         if self._broken is not None:
             raise StoreFault("the database failed before; restart the server") from self._broken
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             answers: dict[int, Any] = {}
-            for operation, members in _by_operation(jobs):
-                results = self._run(self._writer, operation([job.member for job in members]))
-                answers |= {id(job): result for job, result in zip(members, results, strict=True)}
+            for operation, members in _by_operation(requests):
+                results = self._run(self._writer, operation([request.member for request in members]))
+                answers |= {id(request): result for request, result in zip(members, results, strict=True)}
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
-        return [answers[id(job)] for job in jobs]
+        return [answers[id(request)] for request in requests]
 
     def _translated(self, error: Exception) -> Exception:
         """What the caller learns of a failed transaction."""
@@ -322,14 +322,14 @@ class SqliteDatabase:
         fault.__cause__ = error
         return fault
 
-    def _deliver(self, answered: list[tuple[_Job, Any]], harvests: list[Any]) -> None:
-        for job, answer in answered:
-            if job.answer.done():
+    def _deliver(self, answered: list[tuple[_Request, Any]], harvests: list[Any]) -> None:
+        for request, answer in answered:
+            if request.answer.done():
                 continue  # the caller went away; what was committed stays committed
             if isinstance(answer, Exception):
-                job.answer.set_exception(answer)
+                request.answer.set_exception(answer)
             else:
-                job.answer.set_result(answer)
+                request.answer.set_result(answer)
         for harvest in harvests:
             self._announce(harvest)
 
@@ -339,10 +339,10 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _by_operation(jobs: Iterable[_Job]) -> list[tuple[PluralOperation, list[_Job]]]:
-    groups: dict[PluralOperation, list[_Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.operation, []).append(job)
+def _by_operation(requests: Iterable[_Request]) -> list[tuple[PluralOperation, list[_Request]]]:
+    groups: dict[PluralOperation, list[_Request]] = {}
+    for request in requests:
+        groups.setdefault(request.operation, []).append(request)
     return list(groups.items())
 
 

@@ -75,7 +75,8 @@ class Store:
         self._retention_ms = int(settings.retention_seconds * 1_000)
         self._memory = Memory(
             catalogue,
-            new_id=lambda: secrets.token_hex(8),
+            new_id=new_id,
+            new_fence=partial(secrets.token_hex, 8),
             retry_pause_ms=int(settings.retry_pause_seconds * 1_000),
             kill_grace_ms=int(settings.kill_grace_seconds * 1_000),
         )

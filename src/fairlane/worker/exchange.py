@@ -15,7 +15,10 @@ from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Stoppe
 from fairlane.worker.server import Server, ServerSilent
 
 MOST_UNANSWERED = 4
+LEAST_REPORTS = 10
 MOST_REPORTS = 500
+"""An exchange carries reports of half the places at most, within these bounds: so with short tasks the server settles
+one half while this worker runs the other."""
 MOST_REPORTED_BYTES = 16 * 2**20
 """Results beyond this wait for the next exchange; one alone always travels."""
 RESEND_SECONDS = (0.05, 2.0)
@@ -53,6 +56,7 @@ class ExchangeLoop:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._free = places
+        self._most_reports = min(max(LEAST_REPORTS, places // 2), MOST_REPORTS)
         self._offered: dict[str, int] = {}
         """Places offered by each unanswered exchange, with those of others that it keeps."""
         self._reports: list[ReportBody] = []
@@ -106,11 +110,13 @@ class ExchangeLoop:
 
     def _send(self) -> None:
         self._number += 1
+        reports, places = self._next_reports(), max(0, self._unoffered())
         exchange = ExchangeRequest(
             session=self._session,
             id=f"{self._session}-{self._number}",
-            places=max(0, self._unoffered()),
-            reports=self._next_reports(),
+            # Reports left over travel at once with the next exchange, and take places along.
+            places=min(places, len(reports)) if self._reports else places,
+            reports=reports,
             wait_seconds=self._wait_seconds,
         )
         self._offered[exchange.id] = exchange.places
@@ -122,7 +128,7 @@ class ExchangeLoop:
 
     def _next_reports(self) -> list[ReportBody]:
         count = size = 0
-        for report in self._reports[:MOST_REPORTS]:
+        for report in self._reports[: self._most_reports]:
             size += len(memoryview(report.result))
             if count and size > MOST_REPORTED_BYTES:
                 break
