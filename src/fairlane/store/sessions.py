@@ -75,8 +75,9 @@ def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
-def extend_sessions() -> Operation:
-    """Give every live session a whole lease from now on: after an outage or a jump of the clock."""
+def extend_sessions(jumped_ms: int) -> Operation:
+    """The clock jumped by so much: every live session has a whole lease from now on, every attempt its time left."""
+    yield from rows("move_deadlines", moved_ms=jumped_ms)
     yield from rows("extend_sessions", now=(yield from clock()))
 
 

@@ -46,6 +46,10 @@ UPDATE session
 SET lease_until = :now + lease_ms
 WHERE dead = 0;
 
+-- name: move_deadlines
+UPDATE lease
+SET deadline_at = deadline_at + :moved_ms;
+
 -- name: find_orphans [sqlite] packed
 -- Leases whose session is dead or missing, looked for by the rows themselves so that none is ever forgotten.
 SELECT json_group_array(json_array(id, session_id))

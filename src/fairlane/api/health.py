@@ -1,0 +1,45 @@
+"""``/livez`` and ``/readyz``: whether the process answers, and whether it is to be sent work."""
+
+import asyncio
+
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.routes import Resource
+from fairlane.api.serving import Serving
+from fairlane.errors import Unavailable
+
+READY_SECONDS = 1.0
+
+
+def health_resources(serving: Serving) -> list[Resource[None]]:
+    """Open to everybody; they tell nothing but yes or no."""
+    health = Health(serving)
+    clock = serving.store.now
+    return [
+        Resource("/livez", anybody, {"GET": health.alive}, clock=clock),
+        Resource("/readyz", anybody, {"GET": health.ready}, clock=clock),
+    ]
+
+
+async def anybody(request: Request) -> None:
+    """The guard of what everybody may see."""
+
+
+class Health:
+    """Alive means that the loop turns; ready means that a submit would be taken."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    async def alive(self, request: Request, who: None) -> Answer:
+        """Asks nobody: a broken database is no reason to restart the process."""
+        return Answer(b'{"status":"alive"}', headers=(NO_STORE,))
+
+    async def ready(self, request: Request, who: None) -> Answer:
+        """Asks the store, within a second."""
+        self._serving.admit()
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._serving.store.ping()
+        except TimeoutError as error:
+            raise Unavailable() from error
+        return Answer(b'{"status":"ready"}', headers=(NO_STORE,))

@@ -1,0 +1,183 @@
+"""Requests and answers: the thin layer between ASGI and our endpoints.
+
+An endpoint receives a :class:`Request` and returns an :class:`Answer`. Nothing here knows a route or the store.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from msgspec import Struct
+from starlette.types import Receive, Scope, Send
+
+from fairlane.errors import BodyTooLarge, ValidationRefused
+
+BODY_SECONDS = 30.0
+"""How long one request's body may take to arrive."""
+DISCARD_BYTES_MOST = 16 * 1024 * 1024
+"""How much of a body that is refused for its size is still read, so that the caller sees the answer, not a reset."""
+DISCARD_SECONDS = 2.0
+
+JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
+NO_STORE = (b"cache-control", b"no-store")
+
+Header = tuple[bytes, bytes]
+
+
+class Answer(Struct, frozen=True):
+    """What goes back: a JSON body, its status, and headers beyond type and length."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+
+
+class Request:
+    """One HTTP request. ``parameters`` are the decoded path segments the route left open."""
+
+    __slots__ = ("_receive", "_scope", "id", "parameters")
+
+    def __init__(self, scope: Scope, receive: Receive, *, id: str, parameters: tuple[str, ...] = ()) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.id = id
+        self.parameters = parameters
+
+    @property
+    def method(self) -> str:
+        """The verb, as sent."""
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path as sent, still percent-encoded, without the query."""
+        return raw_path(self._scope).decode("latin-1")
+
+    @property
+    def client(self) -> str | None:
+        """The other end's address; None: unknown."""
+        client = self._scope.get("client")
+        return None if client is None else str(client[0])
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that (lower-case) name."""
+        for key, value in self._scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    def query(self, *allowed: str) -> dict[str, str]:
+        """The query's parameters.
+
+        Raises:
+            ValidationRefused: one is unknown or given twice.
+        """
+        pairs = parse_qsl(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        found: dict[str, str] = {}
+        for name, value in pairs:
+            if name not in allowed or name in found:
+                raise ValidationRefused.at(name, "is not a known parameter" if name not in found else "is given twice")
+            found[name] = value
+        return found
+
+    async def body(self, limit_bytes: int, *, report_limit: int | None = None) -> bytes:
+        """The whole body.
+
+        Raises:
+            BodyTooLarge: it has more than ``limit_bytes``; the refusal names ``report_limit`` if given.
+            ValidationRefused: it did not arrive in time, or its length makes no sense.
+            ConnectionResetError: the caller went away.
+        """
+        refusal = BodyTooLarge(limit_bytes if report_limit is None else report_limit)
+        declared = self._declared_length()
+        if declared is not None and declared > limit_bytes:
+            await self._discard(declared)
+            raise refusal
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > limit_bytes:
+                raise refusal
+            return body
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                whole = await self._gather(message, limit_bytes)
+        except TimeoutError as error:
+            raise ValidationRefused.at("body", f"did not arrive within {BODY_SECONDS:.0f} seconds") from error
+        if whole is None:
+            raise refusal
+        return whole
+
+    async def gone(self) -> None:
+        """Return once the caller has closed the connection. Only after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _declared_length(self) -> int | None:
+        value = self.header(b"content-length")
+        if value is None:
+            return None
+        if not value.isdigit() or len(value) > 18:
+            raise ValidationRefused.at("body", "has no sensible Content-Length")
+        return int(value)
+
+    async def _gather(self, message: Any, limit_bytes: int) -> bytes | None:
+        """The body that begins with ``message``; None: it is larger than the limit."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] != "http.request":
+                raise ConnectionResetError("the caller closed the connection while it was sending")
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > limit_bytes:
+                if message.get("more_body", False):
+                    await self._discard(0)
+                return None
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            message = await self._receive()
+
+    async def _discard(self, declared: int) -> None:
+        """Read what is still coming, within bounds; a caller that waits for "100 Continue" gets its answer instead."""
+        if declared > DISCARD_BYTES_MOST or self.header(b"expect") is not None:
+            return
+        size = 0
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while size <= DISCARD_BYTES_MOST:
+                    message = await self._receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+                    size += len(message.get("body", b""))
+        except TimeoutError:
+            return
+
+
+def raw_path(scope: Scope) -> bytes:
+    """The path as sent. Routes match on this: an idempotency key may contain an encoded slash."""
+    return bytes(scope["raw_path"])
+
+
+def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
+    """Path segments without their percent-encoding; None: one is not UTF-8."""
+    try:
+        return tuple([(unquote_to_bytes(segment) if b"%" in segment else segment).decode() for segment in segments])
+    except UnicodeDecodeError:
+        return None
+
+
+async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
+    """Send one answer whole."""
+    length = str(len(answer.body)).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [JSON, (b"content-length", length), *answer.headers, *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": answer.body})

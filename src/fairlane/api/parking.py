@@ -1,0 +1,238 @@
+"""Where exchanges wait that have nothing to say: the long poll of workers with free places.
+
+At most one exchange of a session is parked; free places that other exchanges of the session still have join it. A
+parked exchange is tried again when the store says that work of its types became startable, longest parked first, and
+once a second because hints can be lost. Nothing here decides who gets what: the store does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from msgspec import Struct
+
+from fairlane.errors import SessionGone
+from fairlane.model import Exchange, ExchangeReply
+from fairlane.store import Store
+
+POLL_SECONDS = 1.0
+WAIT_SECONDS_MOST = 60.0
+
+Types = frozenset[str]
+NONE: Types = frozenset()
+NOTHING = ExchangeReply(verdicts=(), leases=())
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """The answer to one exchange."""
+
+    reply: ExchangeReply = NOTHING
+    kept: int = 0
+    """Free places of it that now wait in the session's parked exchange."""
+    kept_by: str = ""
+    """The id of that exchange."""
+    draining: bool = False
+
+
+Answer = asyncio.Future[Settled]
+
+
+class _Parked:
+    """One waiting exchange. ``types`` None: a session this server did not open, which may serve anything."""
+
+    def __init__(self, exchange: Exchange, types: Types | None, answer: Answer) -> None:
+        self.session_id = exchange.session_id
+        self.id = exchange.id
+        self.places = exchange.places
+        self.types = types
+        self.answer = answer
+        self.trying = False
+        self.hinted = NONE
+        """Types to look for; more may come while it is being tried."""
+        self.leaving = False
+        """To be answered as soon as it is not being tried: a try may bring leases, which must not be lost."""
+
+    def serves(self, types: Types) -> bool:
+        """Whether it could start work of one of these types."""
+        return self.places > 0 and (self.types is None or not self.types.isdisjoint(types))
+
+
+class Parking:
+    """All parked exchanges of one server, in the order in which they were parked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._types: dict[str, Types] = {}
+        self._parked: dict[str, _Parked] = {}
+        self._tries: set[asyncio.Task[None]] = set()
+        self._hints = 0
+        self._hinted_at: dict[str, int] = {}
+        self._draining = False
+        store.subscribe(self.hint)
+
+    def know(self, session_id: str, types: Iterable[str]) -> None:
+        """Remember what a new session serves."""
+        self._types[session_id] = frozenset(types)
+
+    def forget(self, session_id: str) -> None:
+        """A session has ended. If an exchange of it is parked, the next try tells its worker."""
+        self._types.pop(session_id, None)
+
+    async def exchange(
+        self, exchange: Exchange, *, wait_seconds: float, gone: Callable[[], Awaitable[None]]
+    ) -> Settled:
+        """Settle and claim; with nothing to answer, wait up to ``wait_seconds`` or until ``gone`` returns.
+
+        Raises:
+            SessionGone: the session is dead or unknown.
+        """
+        if self._draining:
+            return Settled(reply=await self._claim(exchange, places=0), draining=True)
+        hints = self._hints
+        try:
+            reply = await self._store.exchange(exchange)
+        except SessionGone:
+            self.forget(exchange.session_id)
+            raise
+        parked = self._parked.get(exchange.session_id)
+        if parked is not None and parked.id != exchange.id:
+            left = exchange.places - len(reply.leases)
+            parked.places += left
+            self._try_if_late(parked, hints)
+            return Settled(reply=reply, kept=left, kept_by=parked.id)
+        if reply.verdicts or reply.leases or wait_seconds <= 0 or self._draining:
+            if parked is not None:
+                self._dismiss(parked)
+            return Settled(reply=reply, draining=self._draining)
+        return await self._park(exchange, hints, min(wait_seconds, WAIT_SECONDS_MOST), gone)
+
+    def hint(self, types: Types) -> None:
+        """Work of these types can start: try whoever serves them and waits longest."""
+        self._hints += 1
+        self._hinted_at.update(dict.fromkeys(types, self._hints))
+        open_types = types
+        for parked in self._parked.values():
+            if not open_types:
+                return
+            if parked.serves(open_types):
+                self._try(parked, open_types)
+                open_types = NONE if parked.types is None else open_types - parked.types
+
+    def drain(self) -> None:
+        """Answer everybody who waits, and let nobody wait any more."""
+        self._draining = True
+        for parked in list(self._parked.values()):
+            self._dismiss(parked)
+
+    async def poll(self) -> None:
+        """Try them all once a second, for ever: hints are only hints."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            for parked in list(self._parked.values()):
+                if parked.places > 0 and not parked.trying:
+                    self._try(parked, parked.types or NONE)
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+
+    async def _park(
+        self, exchange: Exchange, hints: int, wait_seconds: float, gone: Callable[[], Awaitable[None]]
+    ) -> Settled:
+        loop = asyncio.get_running_loop()
+        answer: Answer = loop.create_future()
+        parked = self._parked.get(exchange.session_id)
+        if parked is None:
+            parked = _Parked(exchange, self._types.get(exchange.session_id), answer)
+            self._parked[parked.session_id] = parked
+        else:
+            # The same exchange, sent again: it takes the place of the one whose answer nobody waits for any more,
+            # with the places that joined it.
+            before, parked.answer, parked.leaving = parked.answer, answer, False
+            _resolve(before, Settled())
+        self._try_if_late(parked, hints)
+        timer = loop.call_later(wait_seconds, self._expire, parked, answer)
+        departure = asyncio.ensure_future(gone())
+        departure.add_done_callback(lambda _: self._expire(parked, answer))
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            departure.cancel()
+            self._expire(parked, answer)
+
+    def _try_if_late(self, parked: _Parked, hints: int) -> None:
+        """Try if work became startable since ``hints`` was read: the claim before parking may have come too early."""
+        if self._hints == hints or parked.places == 0:
+            return
+        types = self._hinted_at.keys() if parked.types is None else parked.types
+        late = frozenset(name for name in types if self._hinted_at.get(name, 0) > hints)
+        if late:
+            self._try(parked, late)
+
+    def _expire(self, parked: _Parked, answer: Answer) -> None:
+        """Its time is over, or its caller is gone, unless another request has taken its place."""
+        if parked.answer is answer:
+            self._dismiss(parked)
+
+    def _dismiss(self, parked: _Parked) -> None:
+        if parked.trying:
+            parked.leaving = True
+        else:
+            self._leave(parked, Settled(draining=self._draining))
+
+    def _leave(self, parked: _Parked, answer: Settled | Exception) -> None:
+        if self._parked.get(parked.session_id) is parked:
+            del self._parked[parked.session_id]
+        _resolve(parked.answer, answer)
+
+    # Trying ----------------------------------------------------------------------------------------------------------
+
+    def _try(self, parked: _Parked, types: Types) -> None:
+        parked.hinted |= types
+        if not parked.trying:
+            parked.trying = True
+            task = asyncio.ensure_future(self._tries_of(parked))
+            self._tries.add(task)
+            task.add_done_callback(self._tries.discard)
+
+    async def _tries_of(self, parked: _Parked) -> None:
+        """Claim for a parked exchange until it has leases or nobody hints any more. One at a time per exchange."""
+        while True:
+            looked_for, parked.hinted = parked.hinted, NONE
+            places = 0 if self._draining else parked.places
+            try:
+                reply = await self._claim_for(parked, places)
+            except Exception as error:  # noqa: BLE001 - whatever it is belongs to the request that waits
+                parked.trying = False
+                self._leave(parked, error)
+                self._pass_on(looked_for | parked.hinted)
+                return
+            if reply.leases or parked.leaving:
+                break
+            if not parked.hinted:
+                parked.trying = False
+                return
+        parked.trying = False
+        self._leave(parked, Settled(reply=reply, draining=self._draining))
+        # Places filled to the last one may mean that there is more; a place left over means that there is not.
+        filled = len(reply.leases) >= places
+        self._pass_on(looked_for | parked.hinted if filled else parked.hinted)
+
+    def _pass_on(self, types: Types) -> None:
+        if types and not self._draining:
+            self.hint(types)
+
+    async def _claim(self, exchange: Exchange, *, places: int) -> ExchangeReply:
+        return await self._store.exchange(
+            Exchange(session_id=exchange.session_id, id=exchange.id, places=places, reports=exchange.reports)
+        )
+
+    async def _claim_for(self, parked: _Parked, places: int) -> ExchangeReply:
+        return await self._store.exchange(Exchange(session_id=parked.session_id, id=parked.id, places=places))
+
+
+def _resolve(answer: Answer, outcome: Settled | Exception) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

@@ -1,0 +1,138 @@
+"""The strict reader: the one function that turns a stranger's bytes into JSON values.
+
+Standard library ``json`` with hooks, because the fast readers keep the last of two equal keys or turn large integers
+into floats. Whatever passes here is read the same way by every JSON reader, so the bytes themselves can be stored.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+from fairlane.errors import ValidationRefused
+
+DEPTH_MOST = 64
+NODES_MOST = 100_000
+INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
+INTEGER_DIGITS_MOST = 20
+"""Longer texts are out of range whatever their digits; converting thousands of digits is refused by Python itself."""
+
+# The end of the text also ends a string: a match that can fail would be tried again from every quote in it.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_BRACKET = re.compile(r"[][{}]")
+_RISKY_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_json(body: bytes) -> Any:
+    """Read one JSON text.
+
+    Raises:
+        ValidationRefused: it is not UTF-8 or not JSON, or it holds what not every reader reads alike: a key twice, an
+            integer beyond 64 bits, NaN or Infinity, NUL or half a surrogate pair, more than 64 levels, more than
+            100,000 values.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise _refused("must be UTF-8") from error
+    _check_depth(text)
+    try:
+        document = _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise _refused(f"is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    _check_nodes(text, document)
+    if _RISKY_ESCAPE.search(text):
+        _check_strings(document)
+    return document
+
+
+def _refused(message: str) -> ValidationRefused:
+    return ValidationRefused.at("body", message)
+
+
+# Before the parser: it recurses, so depth is counted first -----------------------------------------------------------
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= DEPTH_MOST:
+        return
+    depth = 0
+    # Strings that do not end, or brackets that do not match, are left to the parser: up to there both agree.
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > DEPTH_MOST:
+            raise _refused(f"is nested deeper than {DEPTH_MOST} levels")
+
+
+# In the parser -------------------------------------------------------------------------------------------------------
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _refused(f"has the key {_shown(twice)} twice in one object")
+    return members
+
+
+def _shown(key: str) -> str:
+    """A key as it may appear in a message: short, and plain ASCII whatever it holds."""
+    return json.dumps(key if len(key) <= 64 else key[:64] + "…")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) <= INTEGER_DIGITS_MOST:
+        value = int(digits)
+        if INTEGER_LEAST <= value <= INTEGER_MOST:
+            return value
+    raise _refused("has an integer beyond 64 bits")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise _refused("has a number too large for a 64-bit float")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise _refused(f"has {name}, which is not JSON")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=True
+)
+
+
+# After the parser ----------------------------------------------------------------------------------------------------
+
+
+def _check_nodes(text: str, document: Any) -> None:
+    # Every value but the first stands after one of these; inside strings they only make the estimate larger.
+    if text.count("[") + text.count(",") + text.count(":") < NODES_MOST:
+        return
+    nodes, level = 1, [document]
+    while level:
+        level = [child for value in level for child in _children(value)]
+        nodes += len(level)
+        if nodes > NODES_MOST:
+            raise _refused(f"has more than {NODES_MOST} values")
+
+
+def _check_strings(document: Any) -> None:
+    level = [document]
+    while level:
+        for value in level:
+            for text in (value,) if type(value) is str else value if type(value) is dict else ():
+                if "\x00" in text:
+                    raise _refused("has a NUL character in a string")
+                if _SURROGATE.search(text):
+                    raise _refused("has half a surrogate pair in a string")
+        level = [child for value in level for child in _children(value)]
+
+
+def _children(value: Any) -> list[Any]:
+    if type(value) is dict:
+        return list(value.values())
+    return value if type(value) is list else []

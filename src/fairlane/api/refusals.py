@@ -1,0 +1,36 @@
+"""The one place where an exception becomes an answer."""
+
+import logging
+from collections.abc import Callable
+
+from fairlane import wire
+from fairlane.api.http import CLOSE, Answer, Header
+from fairlane.errors import BodyTooLarge, Refusal, StoreFault, Unavailable
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], int]
+"""Milliseconds since the Unix epoch."""
+
+
+def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers: tuple[Header, ...] = ()) -> Answer:
+    """The envelope for a refusal, a fault, or a mistake of ours.
+
+    Refusals are not logged. Everything else is logged once, with the id that the caller sees in ``X-Request-ID``.
+    """
+    if isinstance(error, Refusal):
+        return _refused(error, clock, headers)
+    if isinstance(error, StoreFault):
+        logger.error("store.failed", extra={"request_id": request_id, "cause": str(error)}, exc_info=error)
+        return _refused(Unavailable(), clock, headers)
+    logger.error("request.failed", extra={"request_id": request_id}, exc_info=error)
+    return Answer(wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=clock()), 500, headers)
+
+
+def _refused(refusal: Refusal, clock: Clock, headers: tuple[Header, ...]) -> Answer:
+    if isinstance(refusal, Unavailable):
+        headers += ((b"retry-after", str(refusal.retry_after_seconds).encode()),)
+    if isinstance(refusal, BodyTooLarge):
+        # What is left of the body must not be taken for the next request.
+        headers += (CLOSE,)
+    return Answer(wire.error_body(refusal, at=clock()), refusal.status, headers)

@@ -1,0 +1,110 @@
+"""Resources: one object per path, with a table of methods, matched on the raw path.
+
+A resource asks its guard who is calling before it looks at the method, so that nothing under a guarded prefix tells a
+stranger what exists. No framework answer is ever sent: what no resource takes is our own 404.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from starlette.routing import BaseRoute, Match, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uuid_utils import uuid4
+
+from fairlane.api.http import Answer, Header, Request, decoded, raw_path, send_answer
+from fairlane.api.refusals import Clock, answer_exception
+from fairlane.errors import NotFound
+
+logger = logging.getLogger(__name__)
+
+Who = TypeVar("Who")
+Guard = Callable[[Request], Awaitable[Who]]
+"""Decides who is calling, or refuses."""
+Endpoint = Callable[[Request, Who], Awaitable[Answer]]
+
+
+class Resource(BaseRoute, Generic[Who]):
+    """Everything at one path. ``{}`` in the path stands for one segment, handed to the endpoint decoded."""
+
+    def __init__(self, path: str, guard: Guard[Who], methods: Mapping[str, Endpoint[Who]], *, clock: Clock) -> None:
+        self.path = path
+        self.guard = guard
+        self.methods = dict(methods)
+        self._clock = clock
+        self._exact = path.encode() if "{}" not in path else None
+        self._pattern = re.compile(re.escape(path.encode()).replace(rb"\{\}", b"([^/]+)"))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether this is the resource at the request's path. Methods are decided here, not by the router."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        path = raw_path(scope)
+        if self._exact is not None:
+            return (Match.FULL, {}) if path == self._exact else (Match.NONE, {})
+        match = self._pattern.fullmatch(path)
+        return (Match.NONE, {}) if match is None else (Match.FULL, {"path_params": match.groups()})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request: who, what, and whatever goes wrong."""
+        began = perf_counter()
+        request = Request(scope, receive, id=str(uuid4()))
+        try:
+            answer = await self._answer(request, scope.get("path_params", ()))
+        except ConnectionResetError:
+            return  # Nobody is left to read an answer.
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an envelope
+            answer = answer_exception(
+                error, request_id=request.id, clock=self._clock, headers=self._allow(request, error)
+            )
+        await send_answer(send, answer, *_marks(request, began))
+
+    async def _answer(self, request: Request, segments: Sequence[bytes]) -> Answer:
+        who = await self.guard(request)
+        endpoint = self.methods.get(request.method)
+        parameters = decoded(segments) if segments else ()
+        if endpoint is None or parameters is None:
+            raise NotFound.route(request.path)
+        request.parameters = parameters
+        return await endpoint(request, who)
+
+    def _allow(self, request: Request, error: Exception) -> tuple[Header, ...]:
+        if request.method in self.methods or not isinstance(error, NotFound):
+            return ()
+        return ((b"allow", ", ".join(sorted(self.methods)).encode()),)
+
+
+class Nowhere:
+    """What answers where no resource is: our 404, behind the guard for paths below its prefix."""
+
+    def __init__(self, *, prefix: str, guard: Guard[Who], clock: Clock) -> None:
+        self._top = prefix.encode()
+        self._below = self._top + b"/"
+        self._guard = guard
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = perf_counter()
+        request = Request(scope, receive, id=str(uuid4()))
+        try:
+            path = raw_path(scope)
+            if path == self._top or path.startswith(self._below):
+                await self._guard(request)
+            raise NotFound.route(request.path)
+        except Exception as error:  # noqa: BLE001 - as for a resource
+            answer = answer_exception(error, request_id=request.id, clock=self._clock)
+        await send_answer(send, answer, *_marks(request, began))
+
+
+def surface(resources: Sequence[BaseRoute], nowhere: Nowhere) -> ASGIApp:
+    """An application of these resources, the most used first. Bare router: no middleware, no redirects, no lifespan."""
+    return Router(routes=list(resources), redirect_slashes=False, default=nowhere)
+
+
+def _marks(request: Request, began: float) -> tuple[Header, Header]:
+    latency_ms = int((perf_counter() - began) * 1000)
+    return (b"x-request-id", request.id.encode()), (b"x-latency-ms", str(latency_ms).encode())

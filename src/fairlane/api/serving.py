@@ -1,0 +1,66 @@
+"""What every endpoint shares: the store, the application's task types, and whether new work is accepted right now."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fairlane.errors import Unavailable
+from fairlane.handlers import TaskType
+from fairlane.settings import Settings, database_path
+from fairlane.store import Store
+
+logger = logging.getLogger(__name__)
+
+DISK_LOOK_SECONDS = 1.0
+
+
+class Serving:
+    """One server's share in answering. ``drain`` is one-way."""
+
+    def __init__(self, *, store: Store, settings: Settings, task_types: Mapping[str, TaskType]) -> None:
+        self.store = store
+        self.settings = settings
+        self.task_types = task_types
+        self.draining = False
+        self._disk = DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
+
+    def drain(self) -> None:
+        """Refuse new work from now on; what is asked about existing work is still answered."""
+        self.draining = True
+
+    def admit(self) -> None:
+        """Let a request for new work pass.
+
+        Raises:
+            Unavailable: the server is going away, or the database's disk is nearly full.
+        """
+        if self.draining:
+            raise Unavailable()
+        if not self._disk.has_room():
+            raise Unavailable()
+
+
+class DiskFloor:
+    """Whether a disk has more free space than a floor; looks at most once a second."""
+
+    def __init__(self, folder: Path, floor_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._floor_bytes = floor_bytes
+        self._clock = clock
+        self._look_at = float("-inf")
+        self._has_room = True
+
+    def has_room(self) -> bool:
+        """As of the last look."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + DISK_LOOK_SECONDS
+            disk = os.statvfs(self._folder)
+            free_bytes = disk.f_bavail * disk.f_frsize
+            had_room, self._has_room = self._has_room, free_bytes >= self._floor_bytes
+            if had_room != self._has_room:
+                event = "disk.recovered" if self._has_room else "disk.filled"
+                logger.warning(event, extra={"free_bytes": free_bytes, "floor_bytes": self._floor_bytes})
+        return self._has_room

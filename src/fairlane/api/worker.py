@@ -1,0 +1,193 @@
+"""``/worker/v1``: sessions and exchanges. Translates ``protocol`` to the store's records; waiting is ``parking``'s."""
+
+import asyncio
+
+from msgspec import Raw
+from msgspec.json import Decoder
+from starlette.types import ASGIApp
+
+from fairlane import protocol
+from fairlane.api.http import Answer, Request
+from fairlane.api.messages import check_between, read_message
+from fairlane.api.parking import Parking
+from fairlane.api.routes import Nowhere, Resource, surface
+from fairlane.api.serving import Serving
+from fairlane.errors import ValidationRefused
+from fairlane.model import (
+    Completed,
+    Ending,
+    Exchange,
+    Failed,
+    Failure,
+    Lease,
+    LossReason,
+    NewSession,
+    Released,
+    Report,
+)
+from fairlane.store import new_id
+
+CONTROL_BYTES_MOST = 1024 * 1024
+EXCHANGE_BYTES_MOST = 64 * 1024 * 1024
+"""An exchange's body may have so much, and one result of the largest size."""
+OFF_LOOP_BYTES = 1024 * 1024
+PLACES_MOST = 1_000
+TYPES_MOST = 1_000
+REPORTS_MOST = 4_000
+PAUSE_SECONDS_MOST = 30 * 86_400
+
+_register = Decoder(protocol.Register)
+_exchange = Decoder(protocol.ExchangeRequest)
+_renew = Decoder(protocol.Renew)
+_end = Decoder(protocol.EndSession)
+
+
+def worker_surface(serving: Serving, parking: Parking) -> ASGIApp:
+    """The application behind the worker socket."""
+    clock = serving.store.now
+    routes = Workers(serving, parking)
+    return surface(
+        [
+            Resource("/worker/v1/exchange", trusted, {"POST": routes.exchange}, clock=clock),
+            Resource("/worker/v1/sessions", trusted, {"POST": routes.register}, clock=clock),
+            Resource("/worker/v1/sessions/{}/renew", trusted, {"POST": routes.renew}, clock=clock),
+            Resource("/worker/v1/sessions/{}", trusted, {"DELETE": routes.end}, clock=clock),
+        ],
+        Nowhere(prefix="/worker/v1", guard=trusted, clock=clock),
+    )
+
+
+async def trusted(request: Request) -> None:
+    """The guard of the worker socket: who may open it is decided by the directory it lies in."""
+
+
+class Workers:
+    """What workers ask for."""
+
+    def __init__(self, serving: Serving, parking: Parking) -> None:
+        self._store = serving.store
+        self._settings = serving.settings
+        self._parking = parking
+        self._exchange_most = EXCHANGE_BYTES_MOST + serving.settings.result_limit_bytes
+
+    async def register(self, request: Request, who: None) -> Answer:
+        """Open a session."""
+        register = read_message(_register, await request.body(CONTROL_BYTES_MOST))
+        check_between("places", register.places, 1, PLACES_MOST)
+        check_between("types", len(register.types), 1, TYPES_MOST)
+        session = NewSession(
+            id=new_id(),
+            name=register.name,
+            types=tuple(register.types),
+            places=register.places,
+            local=register.local,
+            lease_ms=round(self._settings.lease_seconds * 1000),
+        )
+        await self._store.open_session(session)
+        self._parking.know(session.id, session.types)
+        return _answer(
+            protocol.Registered(
+                session=session.id,
+                lease_seconds=self._settings.lease_seconds,
+                renew_seconds=self._settings.renew_seconds,
+            )
+        )
+
+    async def exchange(self, request: Request, who: None) -> Answer:
+        """Settle what is reported, hand out leases, or wait for some."""
+        body = await request.body(self._exchange_most)
+        if len(body) > OFF_LOOP_BYTES:
+            asked, exchange = await asyncio.to_thread(_read_exchange, body)
+        else:
+            asked, exchange = _read_exchange(body)
+        settled = await self._parking.exchange(exchange, wait_seconds=asked.wait_seconds, gone=request.gone)
+        return _answer(
+            protocol.ExchangeAnswer(
+                verdicts=list(settled.reply.verdicts),
+                leases=[_lease_body(lease) for lease in settled.reply.leases],
+                kept=settled.kept,
+                kept_by=settled.kept_by,
+                draining=settled.draining,
+            )
+        )
+
+    async def renew(self, request: Request, who: None) -> Answer:
+        """Keep a session alive."""
+        [session_id] = request.parameters
+        renew = read_message(_renew, await request.body(CONTROL_BYTES_MOST))
+        renewal = await self._store.renew_session(session_id, leases=renew.leases, exchanges=renew.exchanges)
+        return _answer(protocol.Renewed(overdue=list(renewal.overdue)))
+
+    async def end(self, request: Request, who: None) -> Answer:
+        """End a session and return what it held."""
+        [session_id] = request.parameters
+        end = read_message(_end, await request.body(CONTROL_BYTES_MOST))
+        try:
+            reason = LossReason(end.reason)
+        except ValueError as error:
+            raise ValidationRefused.at("reason", f"must be one of {', '.join(LossReason)}") from error
+        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue)
+        self._parking.forget(session_id)
+        return _answer(protocol.Ended(returned=returned))
+
+
+# Reading and writing the protocol ------------------------------------------------------------------------------------
+
+
+def _answer(message: object) -> Answer:
+    return Answer(protocol.encode(message))
+
+
+def _read_exchange(body: bytes) -> tuple[protocol.ExchangeRequest, Exchange]:
+    asked = read_message(_exchange, body)
+    check_between("places", asked.places, 0, PLACES_MOST)
+    check_between("reports", len(asked.reports), 0, REPORTS_MOST)
+    reports = tuple([Report(report.lease, _ending(report)) for report in asked.reports])
+    return asked, Exchange(session_id=asked.session, id=asked.id, places=asked.places, reports=reports)
+
+
+def _ending(report: protocol.ReportBody) -> Ending:
+    match report.outcome:
+        case "completed":
+            return Completed(_result(report.result))
+        case "failed":
+            return _failed(report)
+        case "released":
+            return Released()
+        case _:
+            raise ValidationRefused.at("reports.outcome", "must be completed, failed or released")
+
+
+def _result(result: Raw) -> str:
+    try:
+        text = bytes(result)
+        if text[:1] == b"{":
+            return text.decode()
+    except UnicodeDecodeError as error:
+        raise ValidationRefused.at("reports.result", "must be UTF-8") from error
+    raise ValidationRefused.at("reports.result", "must be a JSON object")
+
+
+def _failed(report: protocol.ReportBody) -> Failed:
+    shown, pause_seconds = report.failure, report.pause_seconds
+    if pause_seconds is not None:
+        check_between("reports.pause_seconds", pause_seconds, 0, PAUSE_SECONDS_MOST)
+    return Failed(
+        cause=report.cause,
+        failure=None if shown is None else Failure(code=shown.code, message=shown.message, details=shown.details),
+        retry=report.retry,
+        pause_ms=None if pause_seconds is None else round(pause_seconds * 1000),
+    )
+
+
+def _lease_body(lease: Lease) -> protocol.LeaseBody:
+    return protocol.LeaseBody(
+        lease=lease.id,
+        task=lease.task_id,
+        organization=lease.organization,
+        task_type=lease.task_type,
+        attempt=lease.attempt,
+        attempts=lease.attempts,
+        timeout_seconds=lease.timeout_ms / 1000,
+        payload=Raw(lease.payload),
+    )

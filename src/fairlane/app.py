@@ -1,0 +1,227 @@
+"""Wiring: the server. Puts store, listeners, upkeep and local workers together, and takes them apart in order."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from fairlane import __version__
+from fairlane.api.admin import ServerFacts, admin_surface
+from fairlane.api.customers import customer_surface
+from fairlane.api.listener import Listener, address_of, bind_tcp
+from fairlane.api.parking import Parking
+from fairlane.api.serving import Serving
+from fairlane.api.worker import worker_surface
+from fairlane.errors import AppError, SetupError
+from fairlane.handlers import Fairlane, load_app
+from fairlane.settings import Settings, runtime_directory
+from fairlane.store import Store
+from fairlane.sweeper import Sweeper
+from fairlane.worker.supervisor import Supervisor
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop]
+try:
+    from uvloop import new_event_loop
+except ImportError:  # There is none for every platform; the standard loop only is slower.
+    from asyncio import new_event_loop
+
+logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0005
+SOCKET_PATH_BYTES_MOST = 103
+"""What the narrowest platform takes."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """What the lock file says of the server that owns the database."""
+
+    pid: int
+    admin_socket: str
+    address: str
+
+
+class Server:
+    """One server without its local workers: the store, three listeners, upkeep."""
+
+    def __init__(self, settings: Settings, application: Fairlane) -> None:
+        self._settings = settings
+        self._application = application
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._listeners: list[Listener] = []
+        self.address = ""
+        self.worker_socket = Path()
+        self.admin_socket = Path()
+
+    async def start(self) -> None:
+        """Open the database and listen.
+
+        Raises:
+            SetupError: the database, the runtime directory or the port cannot be used. Nothing stays open.
+        """
+        self.store = await Store.open(self._settings, self._application.catalogue)
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _start(self) -> None:
+        # We hold the lock that every local worker inherits: none of an earlier server's is alive.
+        returned = await self.store.return_local_leases()
+        if returned:
+            logger.info("leases.returned", extra={"count": returned})
+        folder = prepare_directory(runtime_directory(self._settings.database))
+        self.worker_socket, self.admin_socket = folder / "worker.sock", folder / "admin.sock"
+        bound = bind_tcp(self._settings.host, self._settings.port)
+        self.address = address_of(bound)
+        self._serving = Serving(store=self.store, settings=self._settings, task_types=self._application.task_types)
+        self._parking = Parking(self.store)
+        self._listeners = [
+            Listener(customer_surface(self._serving), bound=bound),
+            Listener(worker_surface(self._serving, self._parking), path=self.worker_socket),
+            Listener(admin_surface(self.store, facts=self.facts), path=self.admin_socket),
+        ]
+        for listener in self._listeners:
+            await listener.start()
+        sweeper = Sweeper(self.store, self._settings)
+        self._upkeep = [asyncio.create_task(sweeper.run()), asyncio.create_task(self._parking.poll())]
+        owner = Owner(pid=os.getpid(), admin_socket=str(self.admin_socket), address=self.address)
+        self.store.describe(msgspec.json.encode(owner).decode() + "\n")
+
+    def facts(self) -> ServerFacts:
+        """What the admin route says of this server."""
+        return ServerFacts(
+            version=__version__,
+            address=self.address,
+            database=self._settings.database,
+            pid=os.getpid(),
+            draining=self._serving.draining,
+            task_types=tuple(self._application.catalogue),
+        )
+
+    def drain(self) -> None:
+        """Take no new work and hand none out, from now on. What exists can still be asked about and settled."""
+        self._serving.drain()
+        self._parking.drain()
+
+    async def stop(self) -> None:
+        """Stop listening, then close the database."""
+        self.drain()
+        await self._close()
+
+    async def _close(self) -> None:
+        for task in self._upkeep:
+            task.cancel()
+        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
+        with contextlib.suppress(OSError):
+            self.worker_socket.parent.rmdir()
+        await self.store.close()
+
+
+def prepare_directory(folder: Path) -> Path:
+    """The runtime directory, ours alone. Whoever can open the sockets in it is trusted.
+
+    Raises:
+        SetupError: it belongs to somebody else, is no directory, or its path is too long for a socket.
+    """
+    if len(os.fsencode(folder / "worker.sock")) > SOCKET_PATH_BYTES_MOST:
+        raise SetupError(f"the runtime directory {folder} has too long a path: set XDG_RUNTIME_DIR to a shorter one")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise SetupError(f"cannot use the runtime directory {folder}: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise SetupError(f"cannot use the runtime directory {folder}: it belongs to somebody else; remove it")
+    folder.chmod(0o700)
+    return folder
+
+
+# Running -------------------------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, app_reference: str, *, on_ready: Callable[[str], None]) -> int:
+    """Serve until told to end, on an event loop of our own. Returns the exit code; for the command line.
+
+    Raises:
+        SetupError: what :func:`serve` raises.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(serve(settings, app_reference, on_ready=on_ready))
+
+
+async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[str], None]) -> int:
+    """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    ``on_ready`` is called with the address once requests are answered.
+
+    Raises:
+        AppError: the application cannot be used, here or in a worker process.
+        DatabaseError: the database cannot be opened, or is another server's.
+        SetupError: the port or the runtime directory cannot be used.
+    """
+    # The store thread works beside the event loop. At the default of 5 ms one of them waits for the interpreter lock
+    # longer than a whole transaction takes.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    application = load_app(app_reference)
+    server = Server(settings, application)
+    await server.start()
+    ending = asyncio.Event()
+    supervisor = Supervisor(
+        app_reference=app_reference,
+        socket_path=server.worker_socket,
+        count=settings.workers,
+        places=settings.places,
+        kill_grace_seconds=settings.kill_grace_seconds,
+        result_limit_bytes=settings.result_limit_bytes,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        inherit_fds=(server.store.lock_fd,),
+        on_broken=lambda message: ending.set(),
+    )
+    try:
+        with _signals(ending):
+            await supervisor.start()
+            # What start-up made stays: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            logger.info("server.started", extra={"address": server.address, "database": settings.database})
+            on_ready(server.address)
+            await ending.wait()
+            logger.info("server.draining")
+            server.drain()
+            await supervisor.drain(settings.drain_seconds)
+    finally:
+        await supervisor.stop()
+        await server.stop()
+    if supervisor.broken is not None:
+        raise AppError(supervisor.broken)
+    return 0
+
+
+@contextlib.contextmanager
+def _signals(ending: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT sets ``ending``; the next one ends the process as a crash would."""
+
+    def receive(number: int) -> None:
+        if ending.is_set():
+            os._exit(128 + number)
+        ending.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

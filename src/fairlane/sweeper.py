@@ -1,0 +1,153 @@
+"""Upkeep: everything that has to happen by itself. Loops over the store's bounded rounds; decides nothing about tasks.
+
+Level-triggered: a round that fails is logged and simply tried again at its next time. Nothing here is needed for the
+promises to hold, only for the time bounds.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from fairlane.settings import Settings
+from fairlane.store import Store
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often waiting tasks are looked at without being told."""
+CHUNK = 500
+"""A round that moved so many may have left some."""
+ROUNDS_MOST = 1_000
+JUMP_SECONDS = 2.0
+"""Clocks that disagree by more since the last pass mean that one was set."""
+JITTER = 0.1
+AUDIT_SHARE = 0.01
+"""Most of the time that may go into recounting: an organization with a million queued tasks takes a second."""
+
+
+class Sweeper:
+    """Runs until cancelled."""
+
+    def __init__(self, store: Store, settings: Settings, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._settings = settings
+        self._steady_clock = steady_clock
+        self._due = asyncio.Event()
+        self._contact_since: float | None = None
+        """Since when every pass reached the store; None: the last one did not."""
+        self._last: tuple[float, float] | None = None
+        """(steady, wall) in seconds at the last pass."""
+        self._audit_at = 0.0
+        store.subscribe_pauses(lambda due_at: self._due.set())
+
+    async def run(self) -> None:
+        """All loops together."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._promote_for_ever())
+            group.create_task(self._sweep_for_ever())
+
+    # Promotion -------------------------------------------------------------------------------------------------------
+
+    async def _promote_for_ever(self) -> None:
+        while True:
+            self._due.clear()
+            await self._attempt("promote", self._promote)
+            try:
+                async with asyncio.timeout(await self._seconds_to_next()):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+
+    async def _promote(self) -> None:
+        due_at = await self._store.next_due_at()
+        if due_at is not None and due_at <= self._store.now():
+            await _exhaust(self._store.promote)
+
+    async def _seconds_to_next(self) -> float:
+        try:
+            due_at = await self._store.next_due_at()
+        except Exception:  # noqa: BLE001 - the promotion that follows meets it again, and logs it
+            return POLL_SECONDS
+        if due_at is None:
+            return POLL_SECONDS
+        # A millisecond is the clock's step: never a loop without a pause.
+        return min(POLL_SECONDS, max(0.001, (due_at - self._store.now()) / 1000))
+
+    # Sweeping --------------------------------------------------------------------------------------------------------
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await self.sweep_once()
+            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
+            await asyncio.sleep(self._settings.sweep_seconds * jitter)
+
+    async def sweep_once(self) -> None:
+        """One pass: dead sessions, orphaned and overdue leases, old tasks, self-audit."""
+        reached = await self._attempt("sweep", self._sweep)
+        if not reached:
+            self._contact_since = None
+        await self._attempt("purge", lambda: _exhaust(self._store.purge))
+        await self._attempt("audit", self._audit)
+
+    async def _sweep(self) -> None:
+        now, wall = self._steady_clock(), self._store.now() / 1000
+        last, self._last = self._last, (now, wall)
+        await self._store.ping()
+        if self._contact_since is None:
+            self._contact_since = now
+        if last is not None and abs((wall - last[1]) - (now - last[0])) > JUMP_SECONDS:
+            # Every lease may look expired, or none, although workers did nothing wrong: give all a fresh one.
+            jumped = (wall - last[1]) - (now - last[0])
+            await self._store.extend_sessions(jumped_ms=round(jumped * 1000))
+            logger.warning("clock.jumped", extra={"seconds": round(jumped, 3)})
+            return
+        # After an outage leases look expired because renewals could not arrive, not because workers are dead.
+        if now - self._contact_since >= self._settings.lease_seconds:
+            for session in await self._store.end_expired_sessions():
+                logger.warning("session.expired", extra={"session": session})
+        returned = await _exhaust(self._store.return_orphans, chunk=1)
+        if returned:
+            logger.warning("leases.returned", extra={"count": returned})
+
+    async def _audit(self) -> None:
+        began = self._steady_clock()
+        if began < self._audit_at:
+            return
+        await self._audit_part()
+        ended = self._steady_clock()
+        self._audit_at = ended + (ended - began) / AUDIT_SHARE
+
+    async def _audit_part(self) -> None:
+        for drift in await self._store.audit_some():
+            logger.error(
+                "count.drifted",
+                extra={
+                    "organization": drift.organization,
+                    "count": drift.name,
+                    "kept": drift.kept,
+                    "counted": drift.counted,
+                },
+            )
+
+    async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:
+        """Run one piece of upkeep; False: it failed, which is logged."""
+        try:
+            await upkeep()
+        except Exception as error:  # Upkeep has no caller to tell, and must go on.
+            logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
+            return False
+        return True
+
+
+async def _exhaust(upkeep: Callable[[], Awaitable[int]], *, chunk: int = CHUNK) -> int:
+    """Run bounded rounds until one was not full, letting others in between. Returns the total."""
+    total = 0
+    for _ in range(ROUNDS_MOST):
+        done = await upkeep()
+        total += done
+        if done < chunk:
+            break
+        await asyncio.sleep(0)
+    return total

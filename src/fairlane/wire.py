@@ -1,0 +1,257 @@
+"""The customers' JSON, in and out: the only place that knows camelCase.
+
+Pure functions between the records of ``model`` and bytes. Field names, their order and their nulls are the contract's;
+each body has a golden file in ``tests/wire/``.
+"""
+
+from collections.abc import Collection
+from functools import lru_cache
+from time import gmtime, strftime
+from typing import Any
+
+from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
+from msgspec.json import Decoder, Encoder
+
+from fairlane.errors import Refusal, ValidationRefused
+from fairlane.model import (
+    PRIORITY_HIGHEST,
+    PRIORITY_LOWEST,
+    Accepted,
+    Failure,
+    NewTask,
+    QueueStatus,
+    TaskStatus,
+    TaskView,
+)
+
+IDEMPOTENCY_KEY_LENGTH = 255
+FIELD_ERRORS_MOST = 20
+"""Most field errors one answer lists; a body of nothing but mistakes must not be answered with a larger one."""
+
+_encoder = Encoder()
+
+
+# In ------------------------------------------------------------------------------------------------------------------
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A checked request to create a task; the payload is still to be checked against its type."""
+
+    task_type: str
+    priority: int
+    idempotency_key: str | None
+    payload: bytes
+    """The JSON object's text, exactly the bytes received."""
+
+
+class _Envelope(Struct):
+    payload: Raw
+
+
+_envelope_decoder = Decoder(_Envelope)
+
+
+def read_submission(body: bytes, document: Any, task_types: Collection[str]) -> Submission:
+    """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
+
+    Raises:
+        ValidationRefused: with every field that is wrong.
+    """
+    if type(document) is not dict:
+        raise ValidationRefused.at("body", "must be a JSON object")
+    wrong = [*_wrong_fields(document, task_types)]
+    if wrong:
+        details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
+        raise ValidationRefused(details=details)
+    try:
+        payload = bytes(_envelope_decoder.decode(body).payload)
+    except DecodeError as error:  # Both readers must agree; where they do not, refusing is the safe answer.
+        raise ValidationRefused.at("body", "is not valid JSON") from error
+    return Submission(
+        task_type=document["taskType"],
+        priority=document.get("priority", PRIORITY_LOWEST),
+        idempotency_key=document.get("idempotencyKey"),
+        payload=payload,
+    )
+
+
+def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list[tuple[str, str]]:
+    wrong = []
+    task_type, payload = document.get("taskType"), document.get("payload")
+    if task_type is None:
+        wrong.append(("taskType", "is required"))
+    elif type(task_type) is not str:
+        wrong.append(("taskType", "must be a string"))
+    elif task_type not in task_types:
+        wrong.append(("taskType", "is not a known task type"))
+    if payload is None:
+        wrong.append(("payload", "is required"))
+    elif type(payload) is not dict:
+        wrong.append(("payload", "must be an object"))
+    for field, value in document.items():
+        message = _wrong_option(field, value)
+        if message is not None:
+            wrong.append((field, message))
+    return wrong
+
+
+def _wrong_option(field: str, value: Any) -> str | None:
+    """What is wrong with an optional field; None: nothing."""
+    match field:
+        case "taskType" | "payload":
+            return None
+        case "priority":
+            # The exact type: True is an int to isinstance, and 5.0 equals 5.
+            fits = type(value) is int and PRIORITY_LOWEST <= value <= PRIORITY_HIGHEST
+            return None if fits else f"must be an integer from {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}"
+        case "idempotencyKey":
+            fits = type(value) is str and 1 <= len(value) <= IDEMPOTENCY_KEY_LENGTH
+            return None if fits else f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters"
+        case "webhook":
+            return "webhooks are not available yet"
+        case _:
+            return "is not a known field"
+
+
+# Out -----------------------------------------------------------------------------------------------------------------
+
+
+class _Concurrency(Struct):
+    used: int
+    max: int
+
+
+class _PriorityCount(Struct):
+    priority: int
+    count: int
+
+
+class _Status(Struct, rename="camel"):
+    queued_tasks: int
+    processing_tasks: int
+    concurrency: _Concurrency | None
+    priority_breakdown: list[_PriorityCount]
+
+
+class _Task(Struct, rename="camel"):
+    id: str
+    task_type: str
+    status: str
+    priority: int
+    created_at: str
+    latency_ms: int | None
+    idempotency_key: str | None
+
+
+class _Credits(Struct, rename="camel"):
+    credits_to_charge: int
+    credits_charged: int | None
+
+
+class _Created(Struct):
+    success: bool
+    task: _Task
+    credits: _Credits
+
+
+class _Error(Struct):
+    code: str
+    message: str
+    details: Any = UNSET
+    timestamp: str | UnsetType = UNSET
+
+
+class _Refused(Struct):
+    success: bool
+    error: _Error
+
+
+class _FailedResponse(Struct):
+    error: _Error
+
+
+class _Found(Struct):
+    task: _Task
+    credits: _Credits
+    response: Raw | _FailedResponse | UnsetType = UNSET
+
+
+def status_body(status: QueueStatus) -> bytes:
+    """The answer of ``GET /v1/async/status``."""
+    slots = status.concurrency
+    return _encoder.encode(
+        _Status(
+            status.queued,
+            status.processing,
+            None if slots is None else _Concurrency(slots.used, slots.max),
+            [_PriorityCount(priority, count) for priority, count in status.priorities],
+        )
+    )
+
+
+def created_body(task: NewTask, accepted: Accepted) -> bytes:
+    """The answer to an accepted task: always QUEUED, even if a worker takes it in the same instant."""
+    return _encoder.encode(
+        _Created(
+            True,
+            _Task(
+                task.id,
+                task.task_type,
+                TaskStatus.QUEUED,
+                task.priority,
+                timestamp(accepted.created_at),
+                None,
+                task.idempotency_key,
+            ),
+            _Credits(task.cost, None),
+        )
+    )
+
+
+def task_body(task: TaskView) -> bytes:
+    """The answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
+    found = _Found(
+        _Task(
+            task.id,
+            task.task_type,
+            task.status,
+            task.priority,
+            timestamp(task.created_at),
+            task.latency_ms,
+            task.idempotency_key,
+        ),
+        _Credits(task.cost, task.charged),
+    )
+    if task.result is not None:
+        found.response = Raw(task.result)
+    elif task.failure is not None:
+        found.response = _FailedResponse(_failure(task.failure))
+    return _encoder.encode(found)
+
+
+def _failure(failure: Failure) -> _Error:
+    details = UNSET if failure.details is None else failure.details
+    return _Error(failure.code, failure.message, details)
+
+
+def error_body(refusal: Refusal, *, at: int) -> bytes:
+    """The envelope of every answer that is not a success; ``at`` is the moment it is given."""
+    details = UNSET if refusal.details is None else refusal.details
+    return envelope(refusal.code, str(refusal), at=at, details=details)
+
+
+def envelope(code: str, message: str, *, at: int, details: Any = UNSET) -> bytes:
+    """The envelope from its parts, for what is no refusal."""
+    return _encoder.encode(_Refused(False, _Error(code, message, details, timestamp(at))))
+
+
+def timestamp(at: int) -> str:
+    """ISO 8601, UTC, three decimals and ``Z``: ``2025-11-10T15:00:00.000Z``."""
+    second, millisecond = divmod(at, 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+# Most answers of one second share it, and strftime costs more than the rest of a status answer.
+@lru_cache(maxsize=4096)
+def _second(second: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))

@@ -1,0 +1,129 @@
+"""Wiring: starting, refusing to start, ending."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairlane.app import prepare_directory
+from fairlane.errors import DatabaseOwned, SetupError
+from fairlane.settings import runtime_directory
+from tests.api.house import House
+
+PROGRAM = """
+import sys
+from fairlane.app import run
+from fairlane.settings import Settings
+
+settings = Settings(database=sys.argv[1], port=0, workers=0, drain_seconds=5)
+sys.exit(run(settings, sys.argv[2], on_ready=lambda address: print(address, flush=True)))
+"""
+APP = """
+from fairlane import Fairlane
+
+app = Fairlane()
+
+
+@app.task("ANY")
+def anything(payload: dict) -> dict:
+    return payload
+"""
+
+
+def test_a_second_server_on_the_same_file_is_refused(a_house: Callable[..., House], tmp_path: Path) -> None:
+    """Clearly; and the first one goes on."""
+    house = a_house()
+
+    with pytest.raises(DatabaseOwned, match="another fairlane server"), House(tmp_path):
+        pass
+
+    assert house.admin.get("/admin/v1/server").status_code == 200
+
+
+def test_a_port_in_use_leaves_nothing_behind(a_house: Callable[..., House], tmp_path: Path) -> None:
+    """The database is free again."""
+    other = tmp_path / "other"
+    other.mkdir()
+    house = a_house()
+    port = int(house.server.address.rpartition(":")[2])
+
+    with pytest.raises(SetupError, match="--port"), House(other, port=port):
+        pass
+
+    with House(other):
+        pass
+
+
+def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
+    """And what a local worker of before ran is queued again at once."""
+    with House(tmp_path) as house:
+        customer = house.customer()
+        ids = [customer.accepted(idempotencyKey=f"k{number}") for number in range(3)]
+        body = {"name": "w", "types": ["ANY"], "places": 1, "local": True}
+        session = house.worker.post("/worker/v1/sessions", json=body).json()["session"]
+        house.worker.post("/worker/v1/exchange", json={"session": session, "id": "x", "places": 1})
+        assert customer.status()["processingTasks"] == 1
+
+    with House(tmp_path) as house:
+        client = house.client(None, authorization=f"Bearer {customer.key['value']}")
+        body = client.get("/v1/async/status").json()
+        assert (body["queuedTasks"], body["processingTasks"]) == (3, 0)
+        assert [client.get(f"/v1/async/task/k{number}").json()["task"]["id"] for number in range(3)] == ids
+
+
+def test_ending_leaves_no_socket_behind(tmp_path: Path) -> None:
+    """Nor the directory they were in."""
+    with House(tmp_path) as house:
+        folder = house.server.admin_socket.parent
+        assert folder == runtime_directory(house.settings.database)
+
+    assert not folder.exists()
+
+
+def test_stale_sockets_are_replaced(tmp_path: Path, a_house: Callable[..., House]) -> None:
+    """A server that was killed could not remove them."""
+    folder = runtime_directory(f"sqlite:///{tmp_path / 'fairlane.db'}")
+    folder.mkdir(mode=0o755)
+    (folder / "admin.sock").touch()
+    (folder / "worker.sock").touch()
+
+    assert a_house().admin.get("/admin/v1/server").status_code == 200
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_runtime_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns it could read every task; neither is a link or a file taken for it."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    for name in ("link", "file"):
+        with pytest.raises(SetupError, match=name):
+            prepare_directory(tmp_path / name)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(SetupError, match="somebody else"):
+        prepare_directory(tmp_path / "real")
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    """With what to do."""
+    with pytest.raises(SetupError, match="XDG_RUNTIME_DIR"):
+        prepare_directory(tmp_path / ("x" * 100))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit code 0, and it says where it listens before."""
+    (tmp_path / "an_app.py").write_text(APP)
+    command = [sys.executable, "-c", PROGRAM, f"sqlite:///{tmp_path / 'x.db'}", f"{tmp_path / 'an_app.py'}:app"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+
+    assert line.startswith("http://127.0.0.1:")
+    assert (process.returncode, errors) == (0, "")

@@ -1,0 +1,144 @@
+"""Every body that customers see, word for word. Changing a golden file is changing the product."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fairlane import errors, wire
+from fairlane.model import (
+    Accepted,
+    Concurrency,
+    Failure,
+    NewTask,
+    QueueStatus,
+    TaskStatus,
+    TaskView,
+)
+
+AT = 1_762_786_800_000
+ID = "b27a21e1-7c39-4aa2-a347-23e828c426f9"
+
+
+def a_task(
+    status: TaskStatus,
+    *,
+    charged: int | None = None,
+    latency_ms: int | None = None,
+    result: str | None = None,
+    failure: Failure | None = None,
+    idempotency_key: str | None = "job-123",
+) -> TaskView:
+    """One task as the store shows it."""
+    return TaskView(
+        id=ID,
+        task_type="CHATGPT",
+        status=status,
+        priority=5,
+        created_at=AT,
+        idempotency_key=idempotency_key,
+        cost=5,
+        charged=charged,
+        latency_ms=latency_ms,
+        result=result,
+        failure=failure,
+    )
+
+
+def a_status(queued: int, processing: int, concurrency: Concurrency | None, *levels: tuple[int, int]) -> bytes:
+    """The status body."""
+    return wire.status_body(
+        QueueStatus(queued=queued, processing=processing, concurrency=concurrency, priorities=levels)
+    )
+
+
+BODIES: dict[str, bytes] = {
+    "status": a_status(3, 2, Concurrency(2, 5), (5, 2), (1, 1)),
+    "status_idle": a_status(0, 0, Concurrency(0, 10)),
+    "status_null": a_status(3, 2, None, (1, 3)),
+    "status_over_limit": a_status(1, 3, Concurrency(3, 1), (1, 1)),
+    "created": wire.created_body(
+        NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, idempotency_key="job-123", cost=5), Accepted(AT)
+    ),
+    "created_without_options": wire.created_body(NewTask(id=ID, task_type="CHATGPT", payload="{}"), Accepted(AT)),
+    "task_queued": wire.task_body(a_task(TaskStatus.QUEUED)),
+    "task_queued_without_key": wire.task_body(a_task(TaskStatus.QUEUED, idempotency_key=None)),
+    "task_processing": wire.task_body(a_task(TaskStatus.PROCESSING)),
+    "task_completed": wire.task_body(
+        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"é","n":[1,2.50]}')
+    ),
+    "task_failed": wire.task_body(
+        a_task(
+            TaskStatus.FAILED,
+            charged=0,
+            latency_ms=900,
+            failure=Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded"),
+        )
+    ),
+    "task_failed_with_details": wire.task_body(
+        a_task(
+            TaskStatus.FAILED,
+            charged=0,
+            failure=Failure(code="TOO_LARGE", message="The page is too large", details={"limit": 5}),
+        )
+    ),
+    "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),
+}
+
+REFUSALS: dict[str, errors.Refusal] = {
+    "ValidationRefused": errors.ValidationRefused(
+        details=[{"field": "payload.country", "message": "is required"}, {"field": "priority", "message": "is wrong"}]
+    ),
+    "KeyMissing": errors.KeyMissing(),
+    "KeyMalformed": errors.KeyMalformed(),
+    "KeyRefused": errors.KeyRefused(),
+    "NotFound": errors.NotFound.task(ID),
+    "TaskExists": errors.TaskExists("job-123"),
+    "NameTaken": errors.NameTaken("organization", "acme"),
+    "SessionGone": errors.SessionGone(),
+    "BodyTooLarge": errors.BodyTooLarge(1_048_576),
+    "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),
+    "Unavailable": errors.Unavailable(),
+}
+BODIES |= {f"error_{name}": wire.error_body(refusal, at=AT) for name, refusal in REFUSALS.items()}
+BODIES["error_route"] = wire.error_body(errors.NotFound.route("/v1/nope"), at=AT)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_is_what_its_golden_file_says(name: str) -> None:
+    """Names, order, values and nulls."""
+    golden = (Path(__file__).parent / f"{name}.json").read_text("utf-8")
+
+    assert json.dumps(json.loads(BODIES[name]), indent=2, ensure_ascii=False) + "\n" == golden
+
+
+def test_every_refusal_has_a_golden_file() -> None:
+    """A new one is not forgotten, and no file is left over."""
+    kinds = {kind.__name__ for kind in errors.Refusal.__subclasses__()}
+
+    assert kinds == REFUSALS.keys()
+    assert {file.stem for file in Path(__file__).parent.glob("*.json")} == BODIES.keys()
+
+
+def test_a_result_is_embedded_byte_for_byte() -> None:
+    """Numbers keep their form, text its escapes."""
+    result = '{"a": 1.50, "b":"\\u00e9"}'
+
+    body = wire.task_body(a_task(TaskStatus.COMPLETED, charged=1, latency_ms=1, result=result))
+
+    assert body.endswith(b'"response":' + result.encode() + b"}")
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1, "1970-01-01T00:00:00.001Z"),
+        (1_762_786_800_000, "2025-11-10T15:00:00.000Z"),
+        (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_moments_have_three_decimals(at: int, text: str) -> None:
+    """Always."""
+    assert wire.timestamp(at) == text
