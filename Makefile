@@ -1,0 +1,84 @@
+# Two commands matter: `make demo` and `make test`. Everything they need is fetched once, checked against the hashes in
+# requirements/, and kept in .tools and .venv. Needs Python 3.11 or newer with pip, and make.
+
+PYTHON ?= python3
+JOBS ?= auto
+ROUNDS ?= 3
+ARGS ?=
+
+BIN := .venv/bin
+UV := .tools/bin/uv
+UV_INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+PIP_INSTALL := $(BIN)/python -m pip install -qq
+FAIRLANE := --no-deps --no-build-isolation -e .
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+TESTS := $(BIN)/pytest -n $(JOBS) --dist worksteal
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE ?= copy
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench lock clean
+.DELETE_ON_ERROR:
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.ready  ## Fetch what the other targets need (they do it by themselves)
+
+demo: .venv/.ready  ## Two organizations share workers, live; ARGS=--keep leaves the server up
+	@$(BIN)/fairlane demo $(ARGS)
+
+test: .venv/.ready  ## All tests, in parallel; ARGS='-k status' picks some
+	@$(TESTS) $(ARGS)
+
+check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
+	@echo "check: format" && $(BIN)/ruff format --check --quiet .
+	@echo "check: lint" && $(BIN)/ruff check --quiet .
+	@echo "check: types" && $(BIN)/mypy
+	@echo "check: tests" && $(TESTS)
+
+format: .venv/.ready  ## Format the code, mend what can be mended, write the reference of the command line
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+	@$(BIN)/python -m tests.architecture.cli_reference
+
+bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only status --json out.json'
+	@$(BIN)/python -m benchmarks.run --rounds $(ROUNDS) $(ARGS)
+
+lock: .tools/.ready  ## Choose the newest allowed versions and write their hashes
+	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
+	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
+
+clean:  ## Remove everything that make fetched or made
+	@rm -rf .venv .tools .cache .bench .hypothesis dist
+	@find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. Each mark is newer than what it was made from, so a second `make` does nothing here. uv is only the
+# quick way: without it (no wheel for this platform, a package index only pip knows of) venv and pip do the same.
+
+.tools/.ready: requirements/tools.txt
+	@echo "setup: fetching uv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fairlane needs Python 3.11 or newer, this is " + sys.version)'
+	@rm -rf .tools && mkdir .tools
+	@$(PYTHON) -m pip install -qq --target .tools --no-user --only-binary :all: --require-hashes -r requirements/tools.txt \
+	    || echo "setup: uv cannot be had here, going on with venv and pip"
+	@touch $@
+
+.venv/.ready: requirements/dev.txt pyproject.toml .tools/.ready
+	@echo "setup: installing the packages of requirements/dev.txt into .venv"
+	@rm -rf .venv
+	@{ test -x $(UV) && $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .venv && \
+	    $(UV_INSTALL) --compile-bytecode --require-hashes -r requirements/dev.txt && $(UV_INSTALL) $(FAIRLANE); } || \
+	  { echo "setup: once more with venv and pip" && rm -rf .venv && $(PYTHON) -m venv .venv && \
+	    $(PIP_INSTALL) --require-hashes -r requirements/dev.txt && $(PIP_INSTALL) $(FAIRLANE); }
+	@touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.ready
+	@echo "setup: installing the peer of requirements/bench.txt"
+	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/bench.txt; } || \
+	  $(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@

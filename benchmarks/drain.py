@@ -1,0 +1,93 @@
+"""No-op tasks drained per second, end to end, with limits on: 20 organizations of 5 to 10 slots.
+
+End to end: from the queue through a claim, the worker protocol, a handler in another process, and a synced commit of
+the result. Alone, then while single submits arrive; and Huey with fsync, which knows no such limits, in the same round.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from benchmarks.filling import Party, fill
+from benchmarks.load import Program
+from benchmarks.peer import measure_peer
+from benchmarks.scenario import Figures, Scale
+from benchmarks.servers import Fairlane
+from benchmarks.submits import submit_requests
+
+ORGANIZATIONS = 20
+SLOTS_LEAST, SLOTS_MOST = 5, 10
+WATCH_SECONDS = 0.05
+PATIENCE_SECONDS = 120.0
+ARRIVALS_PER_SECOND = 1_000.0
+
+
+class Drain:
+    """Each measurement has a database of its own, filled while every organization is paused."""
+
+    def __init__(self, directory: Path, scale: Scale) -> None:
+        self._directory = directory
+        self._scale = scale
+        each = scale.drain_tasks // ORGANIZATIONS
+        slots = [SLOTS_LEAST + number % (SLOTS_MOST - SLOTS_LEAST + 1) for number in range(ORGANIZATIONS)]
+        self._parties = [
+            Party(f"organization-{number}", slots=slots[number], queued=each, paused=True)
+            for number in range(ORGANIZATIONS)
+        ]
+
+    def prepare(self) -> None:
+        """Nothing is shared by the rounds."""
+
+    def measure(self, turn: int) -> Figures:
+        """Alone, while submits arrive, and the peer."""
+        place = self._directory / f"drain-{turn}"
+        place.mkdir()
+        alone = self._drain(place / "alone.db", arrivals=False)
+        joined = self._drain(place / "joined.db", arrivals=True)
+        peer = measure_peer(place, count=self._scale.peer_tasks)
+        shutil.rmtree(place)
+        return {
+            "drain.alone.per_second": alone,
+            "drain.while_submitting.per_second": joined,
+            "peer.drained_per_second": peer.drained_per_second,
+            "peer.enqueued_per_second": peer.enqueued_per_second,
+            "drain.alone_to_peer": alone / peer.drained_per_second,
+        }
+
+    def _drain(self, database: Path, *, arrivals: bool) -> float:
+        fill(database, self._parties)
+        places = sum(party.slots for party in self._parties)
+        with Fairlane(database, workers=1, places=places) as server:
+            server.startup_seconds()
+            load = self._arrivals(server) if arrivals else None
+            began_at = time.perf_counter()
+            for party in self._parties:
+                server.ask_admin("PATCH", f"organizations/{party.name}", {"paused": False})
+            done = self._await(server, began_at + PATIENCE_SECONDS)
+            elapsed = time.perf_counter() - began_at
+            if load is not None and load.result().refused:
+                raise RuntimeError("drain: submits were refused")
+            if drift := server.ask_admin("GET", "drift")["drift"]:
+                raise RuntimeError(f"drain: the counts are not exact: {drift}")
+        return done / elapsed
+
+    def _arrivals(self, server: Fairlane) -> Program:
+        """Submits that arrive for as long as a slow drain would take; they end by themselves."""
+        seconds = self._scale.load_seconds * 2
+        program = Program(server.url, submit_requests(self._parties), seconds=seconds, rate=ARRIVALS_PER_SECOND)
+        time.sleep(0.5)
+        return program
+
+    def _await(self, server: Fairlane, give_up_at: float) -> int:
+        """Tasks completed when as many are as were queued; looks for broken limits on the way."""
+        wanted = sum(party.queued for party in self._parties)
+        while time.perf_counter() < give_up_at:
+            organizations = server.ask_admin("GET", "organizations")["organizations"]
+            broken = [one["name"] for one in organizations if one["processing"] > one["slots_max"]]
+            if broken:
+                raise RuntimeError(f"drain: more tasks than slots at {broken}")
+            done = sum(one["completed"] for one in organizations)
+            if done >= wanted:
+                return int(done)
+            time.sleep(WATCH_SECONDS)
+        raise RuntimeError("drain: the queue was not drained in time")

@@ -1,0 +1,148 @@
+"""The table: medians and spread over the rounds, with the aims beside."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.scenario import Figures, Scale
+
+CLIENT_BUSY_MOST = 0.9
+"""Beyond this share of a core the client, not the server, may have been the limit."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    label: str
+    unit: str = ""
+    divisor: float = 1.0
+    digits: int = 0
+    least: float | None = None
+    """The aim: not less than this."""
+    most: float | None = None
+    """The aim: not more than this."""
+
+    def show(self, value: float) -> str:
+        """A figure as people read it."""
+        return f"{value / self.divisor:,.{self.digits}f}"
+
+    @property
+    def aim(self) -> str:
+        """The aim as people read it; empty: none."""
+        if self.least is not None:
+            return f">= {self.least}"
+        return "" if self.most is None else f"<= {self.most}"
+
+    def is_met(self, value: float) -> bool:
+        """Whether a value reaches the aim."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+
+def rows(scale: Scale) -> list[tuple[str, list[Row]]]:
+    """Every line, in groups."""
+    empty, deep = scale.depths[0], scale.depths[-1]
+    names = {"constant": "constant body"} | {str(depth): f"{depth:,} queued" for depth in scale.depths}
+    return [
+        (
+            "status requests, 32 connections, one core each for server and load",
+            [
+                row
+                for name, label in names.items()
+                for row in (
+                    Row(f"status.{name}.per_second", label, "/s"),
+                    Row(f"status.{name}.p50_us", "  p50", "ms", 1_000, 2),
+                    Row(f"status.{name}.p99_us", "  p99", "ms", 1_000, 2),
+                )
+            ]
+            + [
+                Row("status.deep_time_to_empty", f"time at {deep:,} / at {empty:,}", digits=3, most=1.1),
+                Row("status.deep_to_constant", f"rate at {deep:,} / constant body", digits=3, least=0.45),
+                Row("status.empty_to_constant", f"rate at {empty:,} / constant body", digits=3),
+            ],
+        ),
+        (
+            "server process",
+            [
+                row
+                for depth in scale.depths
+                for row in (
+                    Row(f"startup.{depth}.seconds", f"start to ready, {depth:,} queued", "s", digits=2),
+                    Row(f"memory.{depth}.bytes", f"memory after load, {depth:,} queued", "MiB", 2**20, 1),
+                )
+            ],
+        ),
+        (
+            "submits, one task each, 32 connections, durable before the answer",
+            [
+                Row("submits.per_second", "submits", "/s"),
+                Row("submits.p50_us", "  p50", "ms", 1_000, 2),
+                Row("submits.p99_us", "  p99", "ms", 1_000, 2),
+            ],
+        ),
+        (
+            "no-op tasks drained, 20 organizations of 5 to 10 slots",
+            [
+                Row("drain.alone.per_second", "alone", "/s"),
+                Row("drain.while_submitting.per_second", "while 1,000 submits/s arrive", "/s"),
+                Row("peer.drained_per_second", "Huey, SQLite, fsync, no limits", "/s"),
+                Row("peer.enqueued_per_second", "  its enqueue, in process, one caller", "/s"),
+                Row("drain.alone_to_peer", "alone / Huey", digits=2, least=4.0),
+            ],
+        ),
+        (
+            "dispatch when idle",
+            [
+                Row("dispatch.started_p50_ms", "submit sent to handler started, p50", "ms", digits=2),
+                Row("dispatch.started_p99_ms", "submit sent to handler started, p99", "ms", digits=2),
+                Row("dispatch.answered_p50_ms", "submit sent to durable answer, p50", "ms", digits=2),
+            ],
+        ),
+        (
+            "slot utilisation, 20 organizations of 5 slots, 50 ms tasks, 100 places",
+            [
+                Row("utilisation.busy", "busy slot time", digits=3, least=0.93),
+                Row("utilisation.nominal", "  counting 50 ms for each task", digits=3),
+                Row("utilisation.slots_most", "  most handlers at once"),
+            ],
+        ),
+    ]
+
+
+def print_report(facts: Mapping[str, str], rounds: Sequence[Figures], scale: Scale) -> None:
+    """Everything for people. The verdict is on the median; each round's value stands beside it."""
+    print()
+    for name, fact in facts.items():
+        print(f"{name + ':':<14}{fact}")
+    print(f"{'rounds:':<14}{len(rounds)}, interleaved; every commit synced before its answer\n")
+    print(f"{'':<46}{'median':>10} {'least':>10} {'most':>10}      {'aim':<9}")
+    for title, group in rows(scale):
+        shown = [(row, [one[row.name] for one in rounds if row.name in one]) for row in group]
+        if not any(values for _, values in shown):
+            continue
+        print(title)
+        for row, values in shown:
+            if values:
+                print(_line(row, values))
+    for name in sorted({name for one in rounds for name in one if name.endswith(".client_busy")}):
+        if (busy := median(one[name] for one in rounds if name in one)) > CLIENT_BUSY_MOST:
+            print(f"  note: the load used {busy:.0%} of its core: {name.removesuffix('.client_busy')} may be higher")
+
+
+def write_json(path: Path, facts: Mapping[str, str], rounds: Sequence[Figures]) -> None:
+    """Everything for programs."""
+    path.write_text(json.dumps({"machine": dict(facts), "rounds": [dict(one) for one in rounds]}, indent=1) + "\n")
+
+
+def _line(row: Row, values: Sequence[float]) -> str:
+    middle = median(values)
+    figures = f"{row.show(middle):>10} {row.show(min(values)):>10} {row.show(max(values)):>10} {row.unit:<4}"
+    if not row.aim:
+        return f"  {row.label:<44}{figures}".rstrip()
+    verdict = "met" if row.is_met(middle) else "MISSED"
+    missed = sum(not row.is_met(value) for value in values)
+    rounds = f" (missed in {missed} of {len(values)} rounds)" if missed else ""
+    return f"  {row.label:<44}{figures} {row.aim:<9}{verdict}{rounds}"

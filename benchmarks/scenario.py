@@ -1,0 +1,44 @@
+"""What every scenario is: something that is prepared once and then measured a little in each round."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Figures = Mapping[str, float]
+"""What one round measured, by name."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured in one round."""
+
+    load_seconds: float = 3.0
+    depths: tuple[int, ...] = (0, 100_000, 1_000_000)
+    drain_tasks: int = 30_000
+    peer_tasks: int = 2_000
+    dispatches: int = 150
+    sleep_seconds: float = 6.0
+
+
+SMOKE = Scale(
+    load_seconds=0.5,
+    depths=(0, 1_000, 10_000),
+    drain_tasks=2_000,
+    peer_tasks=500,
+    dispatches=20,
+    sleep_seconds=3.0,
+)
+"""Enough to see that every scenario works; its figures mean nothing."""
+
+
+class Scenario(Protocol):
+    """One thing that is measured. ``prepare`` is called once, ``measure`` in every round."""
+
+    def __init__(self, directory: Path, scale: Scale) -> None: ...
+
+    def prepare(self) -> None:
+        """Make what all rounds share."""
+
+    def measure(self, turn: int) -> Figures:
+        """Measure once; ``turn`` counts the rounds from 0, to change the order of what is compared."""

@@ -1,0 +1,74 @@
+"""How full the slots are: 20 organizations with 5 slots each, tasks of 50 ms, one worker with 100 places.
+
+Busy slot time divided by slots times wall time, as the handlers themselves recorded it, between the moment one second
+after the first start and the moment when nine tenths had started (then queues begin to run out).
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from benchmarks.app import RECORD, RECORDS_VARIABLE, SLEEP_SECONDS
+from benchmarks.filling import Party, fill
+from benchmarks.scenario import Figures, Scale
+from benchmarks.servers import Fairlane
+
+ORGANIZATIONS, SLOTS = 20, 5
+PLACES = ORGANIZATIONS * SLOTS
+RAMP_UP_NS = 1_000_000_000
+TAIL_SHARE = 0.9
+PATIENCE_SECONDS = 60.0
+
+
+class Utilisation:
+    """A database of its own in each round."""
+
+    def __init__(self, directory: Path, scale: Scale) -> None:
+        self._directory = directory
+        each = int(scale.sleep_seconds / SLEEP_SECONDS) * SLOTS
+        self._parties = [Party(f"organization-{number}", slots=SLOTS, queued=each) for number in range(ORGANIZATIONS)]
+
+    def prepare(self) -> None:
+        """Nothing is shared by the rounds."""
+
+    def measure(self, turn: int) -> Figures:
+        """Drain sleeping tasks and read what the handlers recorded."""
+        place = self._directory / f"utilisation-{turn}"
+        place.mkdir()
+        database, records = place / "queue.db", place / "records"
+        fill(database, self._parties, task_type="SLEEP")
+        with Fairlane(database, workers=1, places=PLACES, environment={RECORDS_VARIABLE: str(records)}):
+            self._await(records)
+        spans = list(RECORD.iter_unpack(records.read_bytes()))
+        shutil.rmtree(place)
+        return _figures(spans)
+
+    def _await(self, records: Path) -> None:
+        wanted = sum(party.queued for party in self._parties) * RECORD.size
+        give_up_at = time.perf_counter() + PATIENCE_SECONDS
+        while not (records.exists() and records.stat().st_size >= wanted):
+            if time.perf_counter() > give_up_at:
+                raise RuntimeError("utilisation: the queue was not drained in time")
+            time.sleep(0.1)
+
+
+def _figures(spans: list[tuple[int, int]]) -> Figures:
+    starts = sorted(start for start, _ in spans)
+    begin, end = starts[0] + RAMP_UP_NS, starts[int(len(starts) * TAIL_SHARE)]
+    busy = sum(max(0, min(ended, end) - max(started, begin)) for started, ended in spans)
+    nominal = sum(begin <= started < end for started, _ in spans) * SLEEP_SECONDS * 1e9
+    whole = PLACES * (end - begin)
+    return {
+        "utilisation.busy": busy / whole,
+        "utilisation.nominal": nominal / whole,
+        "utilisation.slots_most": float(_most_at_once(spans)),
+    }
+
+
+def _most_at_once(spans: list[tuple[int, int]]) -> int:
+    """The most handlers that ever ran at the same time."""
+    running = most = 0
+    for _, change in sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans]):
+        running += change
+        most = max(most, running)
+    return most

@@ -1,0 +1,61 @@
+"""The plan of the house: which room may know which, and which room may speak to which package from outside.
+
+A room is a module or a folder directly under ``fairlane``; one module of another room is named with a dot.
+A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and one line in ``PACKAGES``.
+"""
+
+_NOUNS = {"model", "errors"}
+_GROUND = _NOUNS | {"settings", "logs"}
+_STORE = _GROUND | {"rules", "store"}
+_WORKER = _GROUND | {"protocol", "payloads", "handlers"}
+_API = _STORE | _WORKER | {"wire", "fairlane"}
+
+MAY_KNOW: dict[str, set[str]] = {
+    # What everybody may know, and what knows nobody.
+    "model": set(),
+    "errors": set(),
+    "protocol": set(),
+    "logs": set(),
+    "settings": {"errors"},
+    "wire": _NOUNS,
+    # Decisions, and the application's own declarations.
+    "rules": _NOUNS,
+    "payloads": _NOUNS,
+    "handlers": _NOUNS | {"payloads"},
+    # The package itself: what an application imports.
+    "fairlane": {"errors", "handlers"},
+    # The three big rooms. None of them knows another, except that HTTP calls the store.
+    "store": _GROUND | {"rules"},
+    "worker": _WORKER,
+    "api": _API,
+    # Wiring, and what people type.
+    "sweeper": _STORE,
+    "app": _API | {"api", "worker", "sweeper"},
+    "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
+    "cli": _API | {"api", "worker", "app", "demo"},
+    "__main__": {"cli"},
+}
+
+PACKAGES: dict[str, set[str]] = {
+    "anyio": {"api"},
+    "apsw": {"store/sqlite.py"},
+    "attrs": {"payloads"},
+    "httptools": {"api"},
+    "httpx2": {"worker", "client", "demo", "cli/connection.py"},
+    "msgspec": set(MAY_KNOW),
+    "platformdirs": {"settings"},
+    "pydantic": {"payloads"},
+    "pygments": {"demo"},
+    "rich": {"cli", "demo"},
+    "starlette": {"api"},
+    "typer": {"cli"},
+    "typing_extensions": {"payloads"},
+    "uuid_utils": {"api", "store", "worker", "app"},
+    "uvicorn": {"api"},
+    "uvloop": {"api", "app", "worker"},
+}
+
+OPTIONAL_PACKAGES = {"attrs", "pydantic", "typing_extensions", "uvloop"}
+"""May be missing at run time, so they may be imported where they are needed."""
+
+FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

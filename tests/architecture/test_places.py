@@ -1,0 +1,65 @@
+"""Some things live in one place only: SQL, and the customers' spelling."""
+
+import ast
+import re
+
+from tests.architecture.sources import PACKAGE, modules, texts
+
+SQL = re.compile(
+    r"^\s*(SELECT\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|REPLACE\s+INTO\s"
+    r"|(CREATE|DROP|ALTER)\s+(TABLE|INDEX|UNIQUE|VIEW|TRIGGER)\s|WITH\s+\w+(\s*\([^)]*\))?\s+AS\s|VALUES\s*\()"
+)
+CONNECTION_SQL = re.compile(r"^\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|VACUUM)\b")
+CAMEL_CASE = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")
+
+SPEAKS_AS_A_CUSTOMER = {"demo"}
+"""Rooms that are themselves clients of the customers' API."""
+
+WIRE_PLACES = {
+    "wire.py",
+    "errors.py",  # the refusals' details, in the contract's spelling
+}
+
+PYTHONS_OWN = {"taskName"}
+"""Names that the standard library spells so (fields of a log record)."""
+
+
+def test_no_statement_stands_outside_the_sql_folder() -> None:
+    """SQL lives in store/sql; what belongs to a connection and not to a noun, in store/sqlite.py."""
+    wrong = [
+        f"{module.place}:{line} {text.strip()[:60]!r}"
+        for module in modules()
+        for line, text in texts(module)
+        if SQL.match(text) or (CONNECTION_SQL.match(text) and module.place != "store/sqlite.py")
+    ]
+
+    assert not wrong, wrong
+
+
+def test_sql_files_stand_only_in_the_sql_folder() -> None:
+    """One folder holds every statement and every migration."""
+    folder = PACKAGE / "store" / "sql"
+
+    wrong = [path for path in PACKAGE.rglob("*.sql") if folder not in path.parents]
+
+    assert not wrong, wrong
+
+
+def test_the_customers_spelling_stands_in_wire_alone() -> None:
+    """camelCase is the wire's; inside, fields have Python's names."""
+    wrong = [
+        f"{module.place}:{line} {text!r}"
+        for module in modules()
+        if module.place not in WIRE_PLACES and module.room not in SPEAKS_AS_A_CUSTOMER
+        for line, text in texts(module)
+        if CAMEL_CASE.fullmatch(text) and text not in PYTHONS_OWN
+    ]
+
+    assert not wrong, wrong
+
+
+def test_every_module_opens_with_what_it_is_for() -> None:
+    """Its first lines say what it is for, who calls it, what it must never do."""
+    wrong = [module.place for module in modules() if module.tree.body and not ast.get_docstring(module.tree)]
+
+    assert not wrong, wrong

@@ -1,0 +1,103 @@
+"""Imports run one way: a room knows only what stands before it."""
+
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.architecture.rooms import FORBIDDEN_NAMES, MAY_KNOW, OPTIONAL_PACKAGES, PACKAGES
+from tests.architecture.sources import Import, Module, modules
+
+MODULES = {module.name: module for module in modules()}
+
+
+def module_of(target: str) -> Module | None:
+    """The module of ours that an import's target lives in; None for foreign ones."""
+    while target not in MODULES and "." in target:
+        target = target.rpartition(".")[0]
+    return MODULES.get(target)
+
+
+def test_a_module_imports_only_what_its_room_may_know() -> None:
+    """Rooms form layers; the table in rooms.py is their drawing."""
+    wrong = [
+        f"{module.place}:{found.line} imports {found.target}"
+        for module in modules()
+        for found in module.imports
+        if not _is_known(module, found)
+    ]
+
+    assert not wrong, wrong
+
+
+def test_a_foreign_package_is_imported_only_in_its_place() -> None:
+    """One thin place per dependency, so that it can be replaced there."""
+    wrong = [
+        f"{module.place}:{found.line} imports {found.target}"
+        for module in modules()
+        for found in module.imports
+        if not _is_in_place(module, found)
+    ]
+
+    assert not wrong, wrong
+
+
+def test_imports_stand_at_the_top() -> None:
+    """Except for packages that may be missing, and in commands, which must start fast."""
+    wrong = [
+        f"{module.place}:{found.line} imports {found.target} inside a function"
+        for module in modules()
+        for found in module.imports
+        if found.inside_function and module.room != "cli" and found.target.split(".")[0] not in OPTIONAL_PACKAGES
+    ]
+
+    assert not wrong, wrong
+
+
+def test_rooms_form_no_circle() -> None:
+    """The table itself has an order."""
+    TopologicalSorter(MAY_KNOW).prepare()
+
+
+def test_modules_form_no_circle() -> None:
+    """Inside a room, too, imports run one way. (Everybody may ask the package itself for its version.)"""
+    package = MODULES["fairlane"]
+    graph = {
+        module.name: {
+            known.name for found in module.imports if (known := module_of(found.target)) not in (None, module, package)
+        }
+        for module in modules()
+    }
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    """What has no noun has no place."""
+    wrong = [module.place for module in modules() if FORBIDDEN_NAMES & set(module.name.split("."))]
+
+    assert not wrong, wrong
+
+
+def test_the_table_names_every_room_and_no_other() -> None:
+    """A room that is not drawn may not be built; a drawn room that is gone is wiped out."""
+    assert set(MAY_KNOW) == {module.room for module in modules()}
+
+
+def _is_known(module: Module, found: Import) -> bool:
+    known = module_of(found.target)
+    if known is None:
+        return True
+    allowed = MAY_KNOW.get(module.room, set())
+    return known.room in allowed | {module.room} or known.name.removeprefix("fairlane.") in allowed
+
+
+def _is_in_place(module: Module, found: Import) -> bool:
+    package = found.target.split(".")[0]
+    if package == "fairlane" or package in sys.stdlib_module_names:
+        return True
+    places = PACKAGES.get(package, set())
+    return module.room in places or module.place in places

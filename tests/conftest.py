@@ -1,0 +1,33 @@
+"""What holds for every test: no setting leaks in, no file is left outside, no thread of ours lives on."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("house", deadline=None, print_blob=True, database=None)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Fairlane runs on asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No FAIRLANE_* variable and no directory of the person who runs the tests is seen or touched."""
+    home: Path = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("FAIRLANE_")]:
+            patch.delenv(name)
+        patch.setenv("XDG_DATA_HOME", str(home / "data"))
+        patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)
+        yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fairlane")]
+    assert not left, f"threads of ours outlived the tests: {left}"
