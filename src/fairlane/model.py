@@ -248,7 +248,11 @@ class Released(Struct, frozen=True):
     """An attempt handed back unharmed; it does not count."""
 
 
-Ending = Completed | Failed | Released
+class Lost(Struct, frozen=True):
+    """An attempt whose worker died; it counts. Nobody saw when it ended."""
+
+
+Ending = Completed | Failed | Released | Lost
 
 
 class Report(Struct, frozen=True):

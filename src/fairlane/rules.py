@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from fairlane.model import PRIORITY_HIGHEST, Ending, Failed, Failure, Released, TaskStatus
+from fairlane.model import PRIORITY_HIGHEST, Completed, Ending, Failed, Failure, Lost, Released, TaskStatus
 
 VIRTUAL_UNITS_PER_MS = 1_000
 """Virtual time is an integer: this many units for one millisecond of service at weight 1."""
@@ -119,8 +119,10 @@ def aftermath(ending: Ending, *, attempt: int, attempts: int, pause_base_ms: int
     """
     if isinstance(ending, Released):
         return Requeued(attempt - 1)
-    if not isinstance(ending, Failed):
+    if isinstance(ending, Completed):
         return Final(TaskStatus.COMPLETED, result=ending.result)
+    if isinstance(ending, Lost):
+        ending = Failed(cause="worker lost", pause_ms=0)
     if not ending.retry or attempt >= attempts:
         return Final(TaskStatus.FAILED, failure=ending.failure or EXHAUSTED, cause=ending.cause)
     pause_ms = retry_pause_ms(attempt, pause_base_ms, chance) if ending.pause_ms is None else ending.pause_ms

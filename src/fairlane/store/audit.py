@@ -62,7 +62,7 @@ def _differences(organization: str, pairs: dict[str, Sequence[int]]) -> list[Dri
 def least_audited() -> Generator[Query, Rows, list[int]]:
     """The organizations whose turn in the rolling audit it is."""
     total = (yield from rows("count_organizations"))[0][0]
-    return [row[0] for row in (yield from rows("find_least_audited", most=max(20, -(-total // AUDIT_SHARE))))]
+    return [row[0] for row in (yield from rows("find_least_audited", most=max(1, -(-total // AUDIT_SHARE))))]
 
 
 def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:

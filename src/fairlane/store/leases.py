@@ -13,6 +13,7 @@ from fairlane.model import (
     ExchangeReply,
     Failed,
     Lease,
+    Lost,
     Released,
     Report,
     TaskStatus,
@@ -45,6 +46,7 @@ class HeldLease(Struct, frozen=True):
     estimate_ms: int
     first_started_at: int
     started_at: int
+    deadline_at: int
     session_id: str
 
 
@@ -138,8 +140,8 @@ def settle(
         if lease is not None and lease.session_id == session_id:
             endings.setdefault(report.lease_id, (lease, report.ending))
     yield from end_leases(endings.values(), locked, memory, now)
-    missing = [place[1] for report_id, place in places.items() if report_id not in endings]
-    ended = {row[1] for row in (yield from rows_if("find_ended", missing, task_ids=missing))}
+    missing = [place[:2] for report_id, place in places.items() if report_id not in endings]
+    ended = {row[1] for row in (yield from rows_if("find_ended", missing, tasks=missing))}
     return [
         Verdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else Verdict.GONE
         for report, _ in reports
@@ -190,8 +192,13 @@ def end_leases(
 
 
 def _correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
-    """Replace the estimate that was charged at the pick by what the attempt really took."""
-    took_ms = max(0, now - lease.started_at)
+    """Replace the estimate that was charged at the pick by what the attempt really took.
+
+    Nobody knows how long a lost attempt ran: its estimate stands. Nothing is taken to have run beyond its deadline.
+    """
+    if isinstance(ending, Lost):
+        return
+    took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
     if not isinstance(ending, Released):
         memory.observe(lease.task_type, took_ms)
     organization.charge(service(took_ms - lease.estimate_ms, organization.weight))
@@ -311,7 +318,7 @@ def _lease(
     picks: Sequence[Pick], one: Exchange, locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Lease]]:
     """Move these entries from the queue to leases."""
-    found = yield from rows("find_claimed", task_ids=[pick.task_id for pick in picks])
+    found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
     tasks = {task_id: (cost, payload) for task_id, cost, payload in found}
     inserts, leases = [], []
     for pick in picks:
@@ -349,7 +356,7 @@ def _lease(
 
 # Returning leases nobody works on any more ---------------------------------------------------------------------------
 
-LOST = Failed(cause="worker lost", pause_ms=0)
+LOST = Lost()
 OVERDUE = Failed(cause="past its deadline")
 RELEASED = Released()
 

@@ -46,6 +46,11 @@ def find_organizations() -> Generator[Query, Rows, list[Organization]]:
     return [_organization(row) for row in (yield from rows("find_organizations", name=None))]
 
 
+def find_virtual_time() -> Operation:
+    """Where a new server takes up the fair order: nobody who was idle before it started may bank that as credit."""
+    return (yield from rows("find_virtual_time"))[0][0]
+
+
 def find_organization_id(name: str) -> Generator[Query, Rows, int]:
     """The id behind a name. Raises NotFound."""
     found = yield from rows("find_organization_id", name=name)

@@ -100,6 +100,7 @@ class Store:
         """
         store = cls(settings, catalogue, now=now)
         store._database.open()
+        store._memory.picked(store._database.read(organizations.find_virtual_time()))
         if not any(plan.name == DEFAULT_PLAN for plan in await store.plans()):
             with suppress(NameTaken):
                 await store.create_plan(
@@ -331,9 +332,9 @@ class Store:
         names: list[str] = await self._write(sessions.end_expired_sessions)
         return names
 
-    async def extend_sessions(self) -> None:
-        """Give every live session a whole lease from now on."""
-        await self._write(sessions.extend_sessions)
+    async def extend_sessions(self, *, jumped_ms: int) -> None:
+        """After the clock jumped: a whole lease for every live session, and for every attempt the time it had left."""
+        await self._write(sessions.extend_sessions, jumped_ms)
 
     async def return_orphans(self) -> int:
         """One bounded round: return leases that nobody alive works on, or that are long past their deadline."""

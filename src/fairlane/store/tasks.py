@@ -161,12 +161,12 @@ def purge(retention_ms: int) -> Generator[Query, Rows, int]:
     """Delete tasks that ended longer ago than this, with result and key. At most CHUNK; returns how many."""
     now = yield from clock()
     expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
-    ids = [row[0] for row in expired]
-    keys = [(row[1], row[2]) for row in expired if row[2] is not None]
+    ended = [(row[0], row[1]) for row in expired]
+    keys = [(row[0], row[2]) for row in expired if row[2] is not None]
     yield from rows_if("delete_idempotency", keys, keys=keys)
-    yield from rows_if("delete_outcomes", ids, ids=ids)
-    yield from rows_if("delete_tasks", ids, ids=ids)
-    return len(ids)
+    yield from rows_if("delete_outcomes", ended, tasks=ended)
+    yield from rows_if("delete_tasks", ended, tasks=ended)
+    return len(ended)
 
 
 def next_due() -> Operation:

@@ -86,7 +86,8 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
                 AND q.rank = 10 - t.priority AND q.seq = t.seq)
            + (SELECT count(*) FROM waiting AS w WHERE w.organization_id = t.organization_id AND w.task_id = t.id)
            + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
-           + (SELECT count(*) FROM outcome AS o WHERE o.task_id = t.id) AS states
+           + (SELECT count(*) FROM outcome AS o
+              WHERE o.organization_id = t.organization_id AND o.task_id = t.id) AS states
       FROM task AS t) AS counted
 GROUP BY states;
 

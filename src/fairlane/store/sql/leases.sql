@@ -4,7 +4,7 @@
 -- Those of these (organization, task, lease) that still hold their slot.
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
-         l.estimate_ms, l.first_started_at, l.started_at, l.session_id))
+         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -13,9 +13,11 @@ WHERE l.organization_id = e.value ->> 0
 
 -- name: find_ended [sqlite] packed
 -- Which lease wrote the outcome of each of these tasks.
-SELECT json_group_array(json_array(task_id, lease_id))
-FROM outcome
-WHERE task_id IN (SELECT value FROM json_each(:task_ids));
+SELECT json_group_array(json_array(o.task_id, o.lease_id))
+FROM json_each(:tasks) AS e
+CROSS JOIN outcome AS o
+WHERE o.organization_id = e.value ->> 0
+  AND o.task_id = e.value ->> 1;
 
 -- name: delete_leases [sqlite]
 DELETE FROM lease
@@ -32,9 +34,11 @@ FROM e;
 
 -- name: find_claimed [sqlite] packed
 -- What a claim needs of the tasks it takes.
-SELECT json_group_array(json_array(id, cost, payload))
-FROM task
-WHERE id IN (SELECT value FROM json_each(:task_ids));
+SELECT json_group_array(json_array(t.id, t.cost, t.payload))
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t
+WHERE t.organization_id = e.value ->> 0
+  AND t.id = e.value ->> 1;
 
 -- name: find_exchanged [sqlite] packed
 -- The leases that these exchanges yielded already: their answers were lost on the way.
@@ -48,6 +52,7 @@ CROSS JOIN task AS t
 WHERE l.session_id = e.value ->> 0
   AND l.exchange_id = e.value ->> 1
   AND o.id = l.organization_id
+  AND t.organization_id = l.organization_id
   AND t.id = l.task_id;
 
 -- name: count_limited [sqlite] packed

@@ -68,6 +68,10 @@ WHERE n.task_type = t.value
        ORDER BY b.virtual_time DESC, b.organization_id DESC
        LIMIT 1);
 
+-- name: find_virtual_time
+-- How far service has come: the tag of who is next in turn, else the furthest tag of all.
+SELECT coalesce((SELECT min(virtual_time) FROM turn), (SELECT max(virtual_time) FROM organization), 0);
+
 -- name: insert_organization
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,

@@ -77,7 +77,7 @@ SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        o.status, o.result, o.failure, o.charged, o.finished_at - o.first_started_at,
        l.id IS NOT NULL
 FROM task AS t
-LEFT JOIN outcome AS o ON o.task_id = t.id
+LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
 WHERE t.organization_id = :organization_id
   AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
@@ -111,21 +111,21 @@ FROM lease
 WHERE organization_id = :organization_id;
 
 -- name: find_expired [sqlite] packed
-SELECT json_group_array(json_array(o.task_id, t.organization_id, t.idempotency_key))
-FROM (SELECT task_id
+SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_key))
+FROM (SELECT organization_id, task_id
       FROM outcome
       WHERE finished_at <= :before
       ORDER BY finished_at
       LIMIT :most) AS o
-JOIN task AS t ON t.id = o.task_id;
+JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
 
 -- name: delete_tasks [sqlite]
 DELETE FROM task
-WHERE id IN (SELECT value FROM json_each(:ids));
+WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
 
 -- name: delete_outcomes [sqlite]
 DELETE FROM outcome
-WHERE task_id IN (SELECT value FROM json_each(:ids));
+WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
 
 -- name: delete_idempotency [sqlite]
 DELETE FROM idempotency

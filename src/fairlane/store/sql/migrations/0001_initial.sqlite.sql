@@ -69,17 +69,18 @@ CREATE TABLE audit (
   details TEXT NOT NULL
 );
 
--- An accepted request; never updated. Ids are time-ordered, so the unique index grows at its end.
+-- An accepted request; never updated. Ids are time-ordered, so each organization's part of the index grows at its end.
 CREATE TABLE task (
-  id              TEXT NOT NULL UNIQUE,
   organization_id INTEGER NOT NULL,
+  id              TEXT NOT NULL,
   seq             INTEGER NOT NULL,
   task_type       TEXT NOT NULL,
   priority        INTEGER NOT NULL,
   payload         TEXT NOT NULL,
   idempotency_key TEXT,
   cost            INTEGER NOT NULL,
-  created_at      INTEGER NOT NULL
+  created_at      INTEGER NOT NULL,
+  UNIQUE (organization_id, id)
 );
 
 -- Ready to start. Clustered in the order in which claims read it.
@@ -131,10 +132,10 @@ CREATE TABLE lease (
 CREATE INDEX lease_session ON lease (session_id, exchange_id);
 CREATE INDEX lease_limited ON lease (task_type) WHERE limited = 1;
 
--- How a task ended. Insert-only; the unique id makes a second ending impossible.
+-- How a task ended. Insert-only; the unique key makes a second ending impossible.
 CREATE TABLE outcome (
-  task_id          TEXT NOT NULL UNIQUE,
   organization_id  INTEGER NOT NULL,
+  task_id          TEXT NOT NULL,
   status           TEXT NOT NULL,
   result           TEXT,
   failure          TEXT,
@@ -143,7 +144,8 @@ CREATE TABLE outcome (
   attempt          INTEGER NOT NULL,
   first_started_at INTEGER,
   finished_at      INTEGER NOT NULL,
-  lease_id         TEXT
+  lease_id         TEXT,
+  UNIQUE (organization_id, task_id)
 );
 CREATE INDEX outcome_finished ON outcome (finished_at);
 
