@@ -1,4 +1,4 @@
-"""The smallest application. Serve it with ``fairlane serve examples.quickstart:app``."""
+"""The smallest application. Serve it with ``fairlane serve examples/quickstart.py:app``."""
 
 import msgspec
 

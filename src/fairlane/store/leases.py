@@ -1,6 +1,6 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,8 +27,11 @@ from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 CLAIM_ROUNDS = 8
 """A claim that found less than it hoped for looks again, at most so often."""
 
-HELD_MOST = 1_000
+PLACES_MOST = 1_000
 """Most places one claim serves."""
+
+Place = tuple[int, str, str]
+"""Where a lease's row is, and what it must be called: (organization id, task id, lease id)."""
 
 
 class HeldLease(Struct, frozen=True):
@@ -55,7 +58,7 @@ def lease_id(organization_id: int, task_id: str, fence: str) -> str:
     return f"{organization_id}.{task_id}.{fence}"
 
 
-def lease_place(lease: str) -> tuple[int, str, str] | None:
+def lease_place(lease: str) -> Place | None:
     """(organization id, task id, the whole id) of a lease id; None: it is not one of ours."""
     organization_id, _, rest = lease.partition(".")
     task_id, _, fence = rest.partition(".")
@@ -77,10 +80,10 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     live = {row[0]: msgspec.json.decode(row[1]) for row in (yield from rows("find_live_sessions", ids=ids))}
     served = [one for one in exchanges if one.session_id in live]
     reports = [(report, one.session_id) for one in served for report in one.reports]
-    places = [place for report, _ in reports if (place := lease_place(report.lease_id))]
-    locked = yield from lock_organizations(place[0] for place in places)
+    places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
+    locked = yield from lock_organizations(place[0] for place in places.values())
     now = yield from clock()
-    verdicts = yield from settle(reports, locked, memory, now)
+    verdicts = yield from settle(reports, places, locked, memory, now)
     answered = yield from _answered(served)
     replies: list[ExchangeReply | Refusal] = []
     position = 0
@@ -125,14 +128,13 @@ def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tupl
 
 
 def settle(
-    reports: Sequence[tuple[Report, str]], locked: Locked, memory: Memory, now: int
+    reports: Sequence[tuple[Report, str]], places: Mapping[str, Place], locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Verdict]]:
     """End the leases that these (report, session id) name, each exactly once; verdicts in the same order.
 
-    The organizations must be locked. A lease that is gone, or held by another session, changes nothing; if its task
+    ``places`` are those of the leases, whose organizations must be locked. A lease that is gone, or held by another session, changes nothing; if its task
     ended by this very lease the answer is ACCEPTED again, so a report may be sent twice.
     """
-    places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
     held = yield from _held(list(places.values()))
     endings: dict[str, tuple[HeldLease, Ending]] = {}
     for report, session_id in reports:
@@ -148,7 +150,7 @@ def settle(
     ]
 
 
-def _held(places: Sequence[tuple[int, str, str]]) -> Generator[Query, Rows, dict[str, HeldLease]]:
+def _held(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
     found = yield from rows_if("find_leases", places, leases=places)
     return {row[2]: HeldLease(*row) for row in found}
 
@@ -240,7 +242,7 @@ def claim(
     Never more than an organization's free slots, nor than a type's own limit. Further organizations are added to
     ``locked``; the caller writes them back.
     """
-    places = min(one.places, HELD_MOST)
+    places = min(one.places, PLACES_MOST)
     room = yield from _room([name for name in types if name in memory.catalogue], places, memory)
     leases: list[Lease] = []
     for _ in range(CLAIM_ROUNDS):

@@ -133,8 +133,12 @@ class LockedOrganization:
         return frozenset((task_type, self.virtual_time, self.id) for task_type in self.startable_types())
 
     def _lane(self, task_type: str, rank: int) -> Lane:
-        self.touched.add((task_type, rank))
-        return self.lanes.setdefault((task_type, rank), Lane(0, 0, 0))
+        key = (task_type, rank)
+        self.touched.add(key)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(0, 0, 0)
+        return lane
 
 
 Locked = dict[int, LockedOrganization]

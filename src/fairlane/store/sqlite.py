@@ -163,7 +163,7 @@ class SqliteDatabase:
             "fullfsync = 1",
             "checkpoint_fullfsync = 1",
             "cache_size = -65536",
-            "wal_autocheckpoint = 2000",
+            "wal_autocheckpoint = 8000",
         ):
             connection.execute(f"PRAGMA {pragma}")
         self._migrate(connection)
