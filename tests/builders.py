@@ -1,0 +1,165 @@
+"""Builders with safe defaults: each test states only what it is about."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+
+from fairlane.model import (
+    DEFAULT_PLAN,
+    Accepted,
+    Completed,
+    Ending,
+    Exchange,
+    ExchangeReply,
+    Failed,
+    Lease,
+    NewSession,
+    NewTask,
+    Organization,
+    Overrides,
+    Released,
+    Report,
+    TaskRule,
+    TaskStatus,
+    Verdict,
+)
+from fairlane.store import Store, new_id
+
+PAGE = "PAGE"
+IMAGE = "IMAGE"
+LIMITED = "LIMITED"
+"""At most two at once across all organizations."""
+FRAGILE = "FRAGILE"
+"""One attempt only."""
+
+ACTOR = "a test"
+
+_numbers = itertools.count(1)
+
+
+def a_catalogue() -> dict[str, TaskRule]:
+    """Two plain types with three attempts, one with a limit of its own, one that is never tried again."""
+    return {
+        PAGE: TaskRule(name=PAGE, timeout_ms=60_000, attempts=3),
+        IMAGE: TaskRule(name=IMAGE, timeout_ms=60_000, attempts=3),
+        LIMITED: TaskRule(name=LIMITED, timeout_ms=60_000, attempts=3, limit=2),
+        FRAGILE: TaskRule(name=FRAGILE, timeout_ms=60_000, attempts=1),
+    }
+
+
+async def an_organization(
+    store: Store,
+    name: str | None = None,
+    *,
+    slots: int | None = 2,
+    weight: int | None = None,
+    queue_limit: int | None = None,
+    plan: str = DEFAULT_PLAN,
+) -> Organization:
+    """An organization with two slots."""
+    return await store.create_organization(
+        name or f"organization-{next(_numbers)}",
+        plan=plan,
+        overrides=Overrides(slots=slots, weight=weight, queue_limit=queue_limit),
+        actor=ACTOR,
+    )
+
+
+def a_task(
+    task_type: str = PAGE, *, priority: int = 5, key: str | None = None, payload: str = "{}", cost: int = 1
+) -> NewTask:
+    """A request for a plain task."""
+    return NewTask(id=new_id(), task_type=task_type, payload=payload, priority=priority, idempotency_key=key, cost=cost)
+
+
+async def submitted(store: Store, organization: Organization, *tasks: NewTask) -> list[str]:
+    """The ids of these tasks (one plain task if none is given), all of them accepted."""
+    wanted = tasks or (a_task(),)
+    answers = await store.submit(organization.id, wanted)
+    assert all(isinstance(answer, Accepted) for answer in answers), answers
+    return [task.id for task in wanted]
+
+
+def a_digest(key: str) -> str:
+    """What the store keeps of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def a_session(
+    types: Sequence[str] | None = None, *, places: int = 10, local: bool = False, lease_seconds: float = 30
+) -> NewSession:
+    """A remote worker process that serves every type, with a lease of 30 s."""
+    return NewSession(
+        id=new_id(),
+        name=f"host/{next(_numbers)}",
+        types=tuple(a_catalogue() if types is None else types),
+        places=places,
+        local=local,
+        lease_ms=int(lease_seconds * 1_000),
+    )
+
+
+DONE = Completed('{"done":true}')
+AGAIN = Failed(cause="it broke", pause_ms=0)
+"""A failure whose next attempt may start at once."""
+RETURNED = Released()
+
+
+class Worker:
+    """A worker process as the store sees it: a session and its exchanges."""
+
+    def __init__(self, store: Store, session: NewSession) -> None:
+        self.store = store
+        self.session = session
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.session.id
+
+    def asks(self, *reports: Report, places: int = 0, exchange: str | None = None) -> Exchange:
+        """An exchange of this session, not sent yet."""
+        return Exchange(session_id=self.id, id=exchange or new_id(), places=places, reports=reports)
+
+    async def exchange(self, *reports: Report, places: int = 0, exchange: str | None = None) -> ExchangeReply:
+        """Send one exchange."""
+        return await self.store.exchange(self.asks(*reports, places=places, exchange=exchange))
+
+    async def take(self, places: int = 1) -> list[Lease]:
+        """The leases that so many free places get."""
+        return list((await self.exchange(places=places)).leases)
+
+    async def take_one(self) -> Lease:
+        """The one lease that one free place gets."""
+        (lease,) = await self.take(1)
+        return lease
+
+    async def settle(self, lease: Lease, ending: Ending = DONE) -> Verdict:
+        """Report one lease; the verdict."""
+        (verdict,) = (await self.exchange(Report(lease.id, ending))).verdicts
+        return verdict
+
+    async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> tuple[str, ...]:
+        """Renew the session; the leases named as overdue."""
+        return (await self.store.renew_session(self.id, leases=leases, exchanges=exchanges)).overdue
+
+
+async def a_worker(
+    store: Store, types: Sequence[str] | None = None, *, local: bool = False, lease_seconds: float = 30
+) -> Worker:
+    """A registered worker that serves every type."""
+    session = a_session(types, local=local, lease_seconds=lease_seconds)
+    await store.open_session(session)
+    return Worker(store, session)
+
+
+async def state(store: Store, organization: Organization, task_id: str) -> TaskStatus:
+    """Where this task is."""
+    view = await store.task(organization.id, task_id)
+    assert view is not None, f"task {task_id} is not there"
+    return view.status
+
+
+def ids(leases: Sequence[Lease]) -> list[str]:
+    """The tasks of these leases, in their order."""
+    return [lease.task_id for lease in leases]

@@ -1,0 +1,37 @@
+"""One fixture, ``store``, over every database; and what must hold after each test whatever it did."""
+
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fairlane.store import Store
+from tests.store.databases import DATABASES, Clock, Database
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The store's clock: it stands until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture(params=sorted(DATABASES))
+async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Database]:
+    """An open database of this test alone. Afterwards its counts are exact, and nothing of ours still runs."""
+    database = DATABASES[request.param](tmp_path, clock)
+    await database.open()
+    yield database
+    try:
+        assert await database.store.recount() == []
+        assert set(await database.store.count_states()) <= {1}
+    finally:
+        await database.close()
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fairlane")]
+    assert not left, f"threads of the store outlived it: {left}"
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """An open store. A test that closes or reopens asks for ``database``, whose ``store`` is the one open now."""
+    return database.store

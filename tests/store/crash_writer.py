@@ -1,0 +1,51 @@
+"""A server in miniature for crash tests: submits without end and prints the id of each task once it is acknowledged.
+
+    python crash_writer.py DATABASE [early]
+
+``early`` is the control: this one acknowledges before it commits, and is stopped between the two.
+"""
+
+import asyncio
+import sys
+import threading
+from typing import Any, NoReturn
+
+from fairlane.model import Accepted, Overrides
+from fairlane.settings import Settings
+from fairlane.store import Store
+from fairlane.store.sqlite import SqliteDatabase
+from tests.builders import a_catalogue, a_task
+
+SENDERS = 8
+
+
+async def send(store: Store, organization_id: int) -> None:
+    """Submit task after task."""
+    while True:
+        task = a_task()
+        (answer,) = await store.submit(organization_id, [task])
+        assert isinstance(answer, Accepted)
+        print(task.id, flush=True)
+
+
+def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any]) -> NoReturn:
+    """What the store would do if it answered while its transaction is still open; and it never gets further."""
+    database._writer.execute("BEGIN IMMEDIATE")
+    answers = [database._run(database._writer, request.operation([request.member]))[0] for request in requests]
+    database._loop.call_soon_threadsafe(database._deliver, list(zip(requests, answers, strict=True)), [])
+    threading.Event().wait()
+    raise AssertionError
+
+
+async def main() -> None:
+    """Serve nobody, write for ever."""
+    store = await Store.open(Settings(database=f"sqlite:///{sys.argv[1]}"), a_catalogue())
+    organization = await store.create_organization(
+        "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
+    )
+    if sys.argv[2:] == ["early"]:
+        SqliteDatabase._transaction = acknowledge_before_the_commit  # type: ignore[method-assign,assignment]
+    await asyncio.gather(*(send(store, organization.id) for _ in range(SENDERS)))
+
+
+asyncio.run(main())

@@ -1,0 +1,149 @@
+"""The databases that the conformance tests run on, and the clock that they read."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+
+from fairlane.errors import Refusal
+from fairlane.model import Catalogue
+from fairlane.settings import Settings
+from fairlane.store import Store
+from tests.builders import a_catalogue
+
+
+class Clock:
+    """The store's clock. It stands until it is moved."""
+
+    def __init__(self, at: int = 1_800_000_000_000) -> None:
+        self.at = at
+        self._held: threading.Event | None = None
+        self._asked = threading.Event()
+
+    def __call__(self) -> int:
+        held = self._held
+        if held is not None:
+            self._asked.set()
+            held.wait(30)
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        """Time passes."""
+        self.at += round(seconds * 1_000)
+
+    @contextmanager
+    def held(self) -> Iterator[threading.Event]:
+        """Whoever asks for the time waits until the end of this block; the event says that somebody does."""
+        self._asked.clear()
+        self._held = threading.Event()
+        try:
+            yield self._asked
+        finally:
+            held, self._held = self._held, None
+            held.set()
+
+
+class Database(Protocol):
+    """One database of one test."""
+
+    clock: Clock
+
+    @property
+    def store(self) -> Store:
+        """The store that is open."""
+
+    async def open(self, **settings: Any) -> Store:
+        """Open it, with these settings besides the address."""
+
+    async def close(self) -> None:
+        """Close it in order, if it is open."""
+
+    async def reopen(self) -> Store:
+        """Close it in order and open it again."""
+
+    async def crash(self) -> Store:
+        """What a new server finds after the old one was killed here and now."""
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """What this statement answers on a connection of its own: to look inside, or to plant damage while closed."""
+
+
+class SqliteFile:
+    """A SQLite file in a folder of its own."""
+
+    def __init__(self, folder: Path, clock: Clock, catalogue: Catalogue | None = None) -> None:
+        self.clock = clock
+        self.path = folder / "first" / "fairlane.db"
+        self._folder = folder
+        self._catalogue = catalogue or a_catalogue()
+        self._settings: dict[str, Any] = {}
+        self._open: list[Store] = []
+
+    @property
+    def store(self) -> Store:
+        """The store that is open."""
+        return self._open[-1]
+
+    async def open(self, **settings: Any) -> Store:
+        """Open it, with these settings besides the address."""
+        self._settings = settings
+        chosen = Settings(database=f"sqlite:///{self.path}", **settings)
+        self._open.append(await Store.open(chosen, self._catalogue, now=self.clock))
+        return self.store
+
+    async def close(self) -> None:
+        """Close it in order, if it is open; abandoned ones, too."""
+        while self._open:
+            await self._open.pop().close()
+
+    async def reopen(self) -> Store:
+        """Close it in order and open it again."""
+        await self.close()
+        return await self.open(**self._settings)
+
+    async def crash(self) -> Store:
+        """Go on with the files as they are on disk now: what is only in the old process is lost."""
+        old = self.path
+        self.path = self._folder / f"crash-{len(list(self._folder.iterdir()))}" / old.name
+        self.path.parent.mkdir()
+        for name in (old.name, f"{old.name}-wal"):
+            shutil.copyfile(old.with_name(name), self.path.with_name(name))
+        return await self.open(**self._settings)
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """What this statement answers on a connection of its own."""
+        connection = apsw.Connection(str(self.path))
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        finally:
+            connection.close()
+
+
+DATABASES: dict[str, Callable[[Path, Clock], Database]] = {"sqlite": SqliteFile}
+
+
+async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """What these calls answer, or raise, when they are members of one transaction.
+
+    The transaction before theirs is held until all of them wait behind it.
+    """
+    with clock.held() as asked:
+        before = asyncio.ensure_future(store.renew_session("nobody", leases=(), exchanges=()))
+        await asyncio.to_thread(asked.wait, 30)
+        waiting = [asyncio.ensure_future(_answer(call)) for call in calls]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert isinstance(await _answer(lambda: before), Refusal)
+    return await asyncio.gather(*waiting)
+
+
+async def _answer(call: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await call()
+    except Exception as error:
+        return error

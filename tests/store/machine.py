@@ -1,0 +1,330 @@
+"""Random walks over every operation of a real store, compared step by step with the reference."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fairlane.errors import SessionGone
+from fairlane.model import (
+    Completed,
+    Concurrency,
+    Ending,
+    Exchange,
+    ExchangeReply,
+    Failed,
+    LossReason,
+    OrganizationChange,
+    Overrides,
+    PlanChange,
+    Released,
+    Report,
+    TaskStatus,
+)
+from fairlane.rules import priority_of, rank_of
+from fairlane.store import Store, new_id
+from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_catalogue, a_session, a_task
+from tests.store.databases import Clock, SqliteFile
+from tests.store.reference import CHANCE, Organization, Reference, Session, Task
+
+RETENTION_SECONDS = 100
+TYPES = (PAGE, LIMITED, FRAGILE)
+
+Answer = TypeVar("Answer")
+
+some = st.integers(0, 1_000)
+"""Chooses one of however many there are."""
+new_tasks = st.builds(
+    a_task,
+    st.sampled_from(TYPES),
+    priority=st.sampled_from([1, 5, 10]),
+    key=st.sampled_from([None, None, "k", "l"]),
+)
+endings: st.SearchStrategy[Ending] = st.sampled_from([
+    Completed('{"n":1}'),
+    Failed(cause="x"),
+    Failed(cause="x", pause_ms=0),
+    Failed(cause="x", pause_ms=7_000),
+    Failed(cause="x", retry=False),
+    Released(),
+])  # fmt: skip
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Three organizations, two workers and more, one store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.folder = tempfile.TemporaryDirectory(prefix="fairlane-machine-")
+        self.file = SqliteFile(Path(self.folder.name), self.clock)
+        self.loop = asyncio.new_event_loop()
+        self.model = Reference(a_catalogue())
+        self.overridden: dict[int, int | None] = {}
+        self.plan_slots: int | None = 1
+        self.sent: list[Exchange] = []
+
+    def run(self, what: Coroutine[Any, Any, Answer]) -> Answer:
+        """Let the store's loop run until this is done."""
+        return self.loop.run_until_complete(what)
+
+    @property
+    def store(self) -> Store:
+        """The store that is open."""
+        return self.file.store
+
+    def teardown(self) -> None:
+        """Leave nothing open."""
+        self.run(self.file.close())
+        self.run(self.loop.shutdown_default_executor())
+        self.loop.close()
+        self.folder.cleanup()
+
+    @initialize()
+    def set_up(self) -> None:
+        """One organization follows the plan, two have slots of their own; one worker is local, one is not."""
+        self.run(self.file.open(retention_seconds=RETENTION_SECONDS))
+        self._opened()
+        self.run(self.store.create_plan("pro", slots=1, queue_limit=4, weight=2, actor=ACTOR))
+        for slots in (None, 2, 3):
+            made = self.run(
+                self.store.create_organization(
+                    f"slots-{slots}", plan="pro", overrides=Overrides(slots=slots, queue_limit=12), actor=ACTOR
+                )
+            )
+            self.model.organizations[made.id] = Organization(made.id, made.name, slots or 1, 12)
+            self.overridden[made.id] = slots
+        self.new_worker(local=True, types=TYPES)
+        self.new_worker(local=False, types=TYPES)
+        for number in range(len(self.model.organizations)):
+            self.submit(number, [a_task(key="k"), *(a_task(name, priority=rank) for name in TYPES for rank in (10, 5))])
+
+    def _opened(self) -> None:
+        self.store._memory.chance = lambda: CHANCE
+
+    def _organization(self, number: int) -> Organization:
+        organizations = list(self.model.organizations.values())
+        return organizations[number % len(organizations)]
+
+    def _session(self, number: int) -> Session:
+        """Mostly one that lives; now and then one of the dead."""
+        sessions = list(self.model.sessions.values())
+        alive = [session for session in sessions if not session.dead]
+        if number % 8 and alive:
+            sessions = alive
+        return sessions[number % len(sessions)]
+
+    # Customers -------------------------------------------------------------------------------------------------------
+
+    @rule(number=some, new=st.lists(new_tasks, min_size=1, max_size=6))
+    def submit(self, number: int, new: list[Any]) -> None:
+        """Accepted or refused as the reference says; a used key names its task (I9)."""
+        organization = self._organization(number)
+        # Drawn requests are descriptions: Hypothesis may repeat one, ids never repeat.
+        tasks = [a_task(one.task_type, priority=one.priority, key=one.idempotency_key) for one in new]
+
+        answers = self.run(_awaited(self.store.submit(organization.id, tasks)))
+
+        expected = [self.model.submit(organization, task) for task in tasks]
+        assert [type(answer) for answer in answers] == expected
+
+    # Workers ---------------------------------------------------------------------------------------------------------
+
+    @rule(local=st.booleans(), types=st.lists(st.sampled_from(TYPES), min_size=1, unique=True).map(tuple))
+    def new_worker(self, local: bool, types: tuple[str, ...]) -> None:
+        """One more worker process."""
+        session = a_session(types, local=local)
+        self.run(self.store.open_session(session))
+        self.model.sessions[session.id] = Session(session, self.clock.at + session.lease_ms)
+
+    @rule(
+        number=some, places=st.sampled_from([0, 1, 2, 4, 4]), held=st.lists(st.tuples(some, endings), max_size=3),
+        foreign=st.lists(st.tuples(some, endings), max_size=2),
+    )  # fmt: skip
+    def exchange(
+        self, number: int, places: int, held: list[tuple[int, Ending]], foreign: list[tuple[int, Ending]]
+    ) -> None:
+        """A worker reports what it holds, now and then what it does not (another's, a former one), and claims."""
+        session = self._session(number)
+        mine = [task.lease.id for task in self.model.held(session) if task.lease]
+        theirs = [task.lease.id for task in self.model.running() if task.lease and task.lease.id not in mine]
+        former = [report.lease_id for one in self.sent[-20:] for report in one.reports]
+        every = theirs if theirs and number % 2 else theirs + former
+        reports = [Report(mine[choice % len(mine)], ending) for choice, ending in held if mine]
+        reports += [Report(every[choice % len(every)], ending) for choice, ending in foreign if every]
+        self._send(Exchange(session_id=session.new.id, id=new_id(), places=places, reports=tuple(reports)))
+
+    @rule(number=some, twice=st.booleans())
+    def send_again(self, number: int, twice: bool) -> None:
+        """An exchange is sent again, once or twice at the same time."""
+        if self.sent:
+            self._send(self.sent[-1 - number % min(len(self.sent), 6)], copies=1 + twice)
+
+    @rule(ending=endings, places=st.integers(0, 4))
+    def settle_all(self, ending: Ending, places: int) -> None:
+        """Every living worker reports all it holds, and claims anew."""
+        for session in list(self.model.sessions.values()):
+            if not session.dead:
+                reports = tuple(Report(task.lease.id, ending) for task in self.model.held(session) if task.lease)
+                self._send(Exchange(session_id=session.new.id, id=new_id(), places=places, reports=reports))
+
+    def _send(self, one: Exchange, copies: int = 1) -> None:
+        replies = self.run(_gathered([self.store.exchange(one) for _ in range(copies)]))
+        self.sent.append(one)
+        if self.model.sessions[one.session_id].dead:
+            assert all(isinstance(reply, SessionGone) for reply in replies)
+            return
+        reply, *others = replies
+        assert isinstance(reply, ExchangeReply), reply
+        for other in others:
+            assert {lease.id for lease in other.leases} == {lease.id for lease in reply.leases}
+        verdicts = self.model.settle(one.reports, one.session_id, self.clock.at)
+        assert list(reply.verdicts) == verdicts
+        before = self.model.answered(one)
+        if before:
+            assert sorted(lease.id for lease in reply.leases) == sorted(lease.id for lease in before)
+        else:
+            self.model.claimed(one, reply.leases)
+
+    @rule(number=some, knows=st.booleans(), waits=st.booleans())
+    def renew(self, number: int, knows: bool, waits: bool) -> None:
+        """A worker keeps its session; leases it never received go back."""
+        session = self._session(number)
+        held = self.model.held(session)
+        known = [task.lease.id for task in held if task.lease and (knows or task.seq % 2)]
+        exchanges = [task.exchange_id for task in held if waits]
+        (answer,) = self.run(_gathered([self.store.renew_session(session.new.id, leases=known, exchanges=exchanges)]))
+        if session.dead:
+            assert isinstance(answer, SessionGone)
+        else:
+            assert set(answer.overdue) == self.model.renew(session, set(known), set(exchanges), self.clock.at)
+
+    @rule(number=some, reason=st.sampled_from(LossReason), late=some)
+    def end_session(self, number: int, reason: LossReason, late: int) -> None:
+        """A worker process is gone."""
+        session = self._session(number)
+        overdue = [task.lease.id for task in self.model.held(session) if task.lease][: late % 3]
+
+        returned = self.run(self.store.end_session(session.new.id, reason=reason, overdue=overdue))
+
+        assert returned == self.model.end_session(session, reason, set(overdue), self.clock.at)
+
+    # Upkeep ----------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 5, 29, 31, 80]))
+    def time_passes(self, seconds: float) -> None:
+        """The clock moves."""
+        self.clock.advance(seconds)
+
+    @rule()
+    def sweep(self) -> None:
+        """Expired sessions die; what the dead held, and what is long overdue, goes back."""
+        dead = self.run(self.store.end_expired_sessions())
+        returned = self.run(self.store.return_orphans())
+
+        assert sorted(dead) == self.model.expire(self.clock.at)
+        assert returned == self.model.return_orphans(self.clock.at)
+
+    @rule(seconds=st.sampled_from([0, 8]))
+    def promote(self, seconds: int) -> None:
+        """What is due is ready."""
+        self.clock.advance(seconds)
+
+        assert self.run(self.store.promote()) == self.model.promote(self.clock.at)
+
+    @rule(seconds=st.sampled_from([0, RETENTION_SECONDS]))
+    def purge(self, seconds: int) -> None:
+        """What is old is gone."""
+        self.clock.advance(seconds)
+        before = self.clock.at - RETENTION_SECONDS * 1_000
+
+        assert self.run(self.store.purge()) == self.model.purge(before)
+
+    @rule(crash=st.booleans())
+    def restart(self, crash: bool) -> None:
+        """The next server takes over; the former one's local workers are gone."""
+        self.run(self.file.crash() if crash else self.file.reopen())
+        self._opened()
+        for session in self.model.sessions.values():
+            session.dead |= session.new.local
+
+        assert self.run(self.store.return_local_leases()) == self.model.return_orphans(self.clock.at)
+
+    # Operators -------------------------------------------------------------------------------------------------------
+
+    @rule(number=some, slots=st.sampled_from([None, 1, 2, 5]), of_plan=st.sampled_from([None, 1, 4]))
+    def change_limits(self, number: int, slots: int | None, of_plan: int | None) -> None:
+        """The plan's limit, or an organization's own (None: the plan's again)."""
+        if number % 2:
+            self.run(self.store.change_plan("pro", changes=PlanChange(slots=of_plan), actor=ACTOR))
+            self.plan_slots = of_plan
+        else:
+            organization = self._organization(number // 2)
+            self._change(organization, slots=slots)
+            self.overridden[organization.id] = slots
+        for organization in self.model.organizations.values():
+            own = self.overridden[organization.id]
+            organization.slots = self.plan_slots if own is None else own
+
+    @rule(number=some, paused=st.booleans(), disabled=st.booleans())
+    def stop_one(self, number: int, paused: bool, disabled: bool) -> None:
+        """Nothing starts while paused or disabled; while disabled nothing is accepted. The others go on."""
+        chosen = self._organization(number)
+        for organization in self.model.organizations.values():
+            flags = (paused, disabled) if organization is chosen else (False, False)
+            if flags != (organization.paused, organization.disabled):
+                self._change(organization, paused=flags[0], disabled=flags[1])
+                organization.paused, organization.disabled = flags
+
+    def _change(self, organization: Organization, **changes: Any) -> None:
+        self.run(self.store.change_organization(organization.name, changes=OrganizationChange(**changes), actor=ACTOR))
+
+    # What holds after every step -------------------------------------------------------------------------------------
+
+    @invariant()
+    def counts_are_exact(self) -> None:
+        """I3 and I4: kept numbers equal their rows; every task has exactly one of the four states."""
+        assert self.run(self.store.recount()) == []
+        counted = self.run(self.store.count_states())
+        assert counted == ({1: len(self.model.tasks)} if self.model.tasks else {})
+
+    @invariant()
+    def readings_are_exact(self) -> None:
+        """I2, I4 and I9: what organizations read is what is there; outcomes never change, keys name their one task."""
+        self.run(self._read())
+
+    async def _read(self) -> None:
+        for organization in self.model.organizations.values():
+            status = await self.store.status(organization.id)
+            queued, used = self.model.queued(organization), len(self.model.running(organization))
+            ranks = sorted(rank_of(task.new.priority) for task in queued)
+            assert (status.queued, status.processing) == (len(queued), used)
+            assert status.priorities == tuple((priority_of(rank), ranks.count(rank)) for rank in dict.fromkeys(ranks))
+            assert status.concurrency == (Concurrency(used, organization.slots) if organization.slots else None)
+        for task in self.model.tasks.values():
+            view = await self.store.task(task.organization.id, task.new.id)
+            assert view is not None, f"task {task.new.id} is lost"
+            assert view.status is _status(task)
+            if task.status:
+                task.seen = task.seen or view
+                assert view == task.seen
+        for (organization_id, key), task_id in self.model.keys.items():
+            found = await self.store.task(organization_id, key)
+            assert found is not None
+            assert found.id == task_id
+
+
+def _status(task: Task) -> TaskStatus:
+    return task.status or (TaskStatus.PROCESSING if task.lease else TaskStatus.QUEUED)
+
+
+async def _awaited(what: Any) -> Any:
+    return await what
+
+
+async def _gathered(what: list[Any]) -> list[Any]:
+    return await asyncio.gather(*what, return_exceptions=True)

@@ -1,0 +1,270 @@
+"""What the store promises, in plain Python: dictionaries in the place of tables, and no transaction to get wrong."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fairlane.errors import KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.model import (
+    Accepted,
+    Catalogue,
+    Ending,
+    Exchange,
+    Failed,
+    Lease,
+    LossReason,
+    Lost,
+    NewSession,
+    NewTask,
+    Released,
+    Report,
+    TaskStatus,
+    TaskView,
+    Verdict,
+)
+from fairlane.rules import Final, Paused, aftermath, rank_of
+
+CHANCE = 0.5
+GRACE_MS = 5_000
+RETRY_PAUSE_MS = 1_000
+
+
+@dataclass
+class Organization:
+    """Limits and flags of one organization."""
+
+    id: int
+    name: str
+    slots: int | None
+    queue_limit: int
+    paused: bool = False
+    disabled: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing may start."""
+        return self.paused or self.disabled
+
+
+@dataclass
+class Task:
+    """One accepted task. Exactly one of ready, due_at, lease and status is set."""
+
+    new: NewTask
+    organization: Organization
+    seq: int
+    attempt: int = 0
+    ready: bool = True
+    due_at: int | None = None
+    lease: Lease | None = None
+    session_id: str = ""
+    exchange_id: str = ""
+    status: TaskStatus | None = None
+    ended_at: int = 0
+    ended_by: str = ""
+    seen: TaskView | None = None
+    """The first reading after it ended: no later one may differ."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Highest priority first, then the oldest."""
+        return rank_of(self.new.priority), self.seq
+
+
+@dataclass
+class Session:
+    """One worker process."""
+
+    new: NewSession
+    lease_until: int
+    dead: bool = False
+
+
+@dataclass
+class Reference:
+    """The whole store."""
+
+    catalogue: Catalogue
+    organizations: dict[int, Organization] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    keys: dict[tuple[int, str], str] = field(default_factory=dict)
+    accepted: dict[int, int] = field(default_factory=dict)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def of(self, organization: Organization) -> list[Task]:
+        """An organization's tasks."""
+        return [task for task in self.tasks.values() if task.organization is organization]
+
+    def queued(self, organization: Organization) -> list[Task]:
+        """Those that are ready or wait."""
+        return [task for task in self.of(organization) if task.ready or task.due_at is not None]
+
+    def running(self, organization: Organization | None = None) -> list[Task]:
+        """Those with a lease, of one organization or of all."""
+        return [task for task in self.tasks.values() if task.lease and organization in (None, task.organization)]
+
+    # Submitting ------------------------------------------------------------------------------------------------------
+
+    def submit(self, organization: Organization, new: NewTask) -> type[Accepted | Refusal]:
+        """What becomes of this task."""
+        key = (organization.id, new.idempotency_key or "")
+        if organization.disabled:
+            return KeyRefused
+        if new.idempotency_key is not None and key in self.keys:
+            return TaskExists
+        if len(self.queued(organization)) >= organization.queue_limit:
+            return QueueFull
+        seq = self.accepted[organization.id] = self.accepted.get(organization.id, 0) + 1
+        self.tasks[new.id] = Task(new, organization, seq)
+        if new.idempotency_key is not None:
+            self.keys[key] = new.id
+        return Accepted
+
+    # Exchanging ------------------------------------------------------------------------------------------------------
+
+    def settle(self, reports: Iterable[Report], session_id: str, now: int) -> list[Verdict]:
+        """The verdicts on these reports, which end their leases."""
+        reports = list(reports)
+        ended = {task.ended_by for task in self.tasks.values()}
+        held = {task.lease.id: task for task in self.running() if task.lease and task.session_id == session_id}
+        for report in reports:
+            task = held.pop(report.lease_id, None)
+            if task is not None:
+                self.end(task, report.ending, now)
+                ended.add(report.lease_id)
+        return [Verdict.ACCEPTED if report.lease_id in ended else Verdict.GONE for report in reports]
+
+    def end(self, task: Task, ending: Ending, now: int) -> None:
+        """An attempt is over."""
+        assert task.lease is not None
+        decided = aftermath(
+            ending,
+            attempt=task.attempt,
+            attempts=task.lease.attempts,
+            pause_base_ms=RETRY_PAUSE_MS,
+            chance=CHANCE,
+        )
+        if isinstance(decided, Final):
+            task.status, task.ended_at, task.ended_by = decided.status, now, task.lease.id
+        elif isinstance(decided, Paused):
+            task.attempt, task.due_at = decided.attempt, now + decided.pause_ms
+        else:
+            task.attempt, task.ready = decided.attempt, True
+        task.lease = None
+
+    def answered(self, one: Exchange) -> list[Lease]:
+        """The leases that this exchange holds already."""
+        return [
+            task.lease
+            for task in self.running()
+            if task.lease and (task.session_id, task.exchange_id) == (one.session_id, one.id)
+        ]
+
+    def claimed(self, one: Exchange, leases: Sequence[Lease]) -> None:
+        """Check a claim against every rule, and take it over."""
+        types = set(self.sessions[one.session_id].new.types)
+        assert len(leases) <= one.places
+        for lease in leases:
+            task = self.tasks[lease.task_id]
+            assert task.ready, f"{task.new.id} was claimed, but is not ready"
+            assert task.new.task_type in types
+            assert not task.organization.stopped
+            assert lease.attempt == task.attempt + 1
+            task.ready, task.lease, task.attempt = False, lease, lease.attempt
+            task.session_id, task.exchange_id = one.session_id, one.id
+        for organization in {self.tasks[lease.task_id].organization.id for lease in leases}:
+            self._check_slots(self.organizations[organization])
+            self._check_order(self.organizations[organization], types, leases)
+        assert all(self._room(name) >= 0 for name in types), "more of a limited type than its limit"
+        if len(leases) < one.places:
+            waiting = [task for task in self.tasks.values() if task.new.task_type in types and self._startable(task)]
+            assert not waiting, f"{len(waiting)} tasks could have started, places stayed free"
+
+    def _check_slots(self, organization: Organization) -> None:
+        used = len(self.running(organization))
+        assert organization.slots is not None
+        assert used <= organization.slots, f"{used} run with {organization.slots} slots"
+
+    def _check_order(self, organization: Organization, types: set[str], leases: Sequence[Lease]) -> None:
+        mine = [self.tasks[lease.task_id].order for lease in leases if lease.organization_id == organization.id]
+        for task in self.of(organization):
+            if task.ready and task.new.task_type in types and self._room(task.new.task_type) > 0:
+                assert task.order > max(mine), "a later task was taken first"
+
+    def _room(self, task_type: str) -> int:
+        limit = self.catalogue[task_type].limit
+        return 1_000 if limit is None else limit - sum(task.new.task_type == task_type for task in self.running())
+
+    def _startable(self, task: Task) -> bool:
+        organization = task.organization
+        free = (organization.slots or 0) - len(self.running(organization))
+        return task.ready and not organization.stopped and free > 0 and self._room(task.new.task_type) > 0
+
+    # Sessions --------------------------------------------------------------------------------------------------------
+
+    def renew(self, session: Session, known: set[str], exchanges: set[str], now: int) -> set[str]:
+        """Return leases that nobody received for a whole session lease; the leases that are overdue."""
+        young = now - session.new.lease_ms
+        session.lease_until = now + session.new.lease_ms
+        overdue = set()
+        for task in self.held(session):
+            assert task.lease is not None
+            if task.lease.id not in known:
+                if task.exchange_id not in exchanges and task.lease.started_at < young:
+                    self.end(task, Released(), now)
+            elif self._deadline(task) + GRACE_MS < now:
+                overdue.add(task.lease.id)
+        return overdue
+
+    def held(self, session: Session) -> list[Task]:
+        """The tasks whose leases this session holds."""
+        return [task for task in self.running() if task.session_id == session.new.id]
+
+    def end_session(self, session: Session, reason: LossReason, overdue: set[str], now: int) -> int:
+        """A worker process is gone; how many leases went back."""
+        session.dead = True
+        held = self.held(session)
+        otherwise: Ending = Lost() if reason is LossReason.LOST else Released()
+        for task in held:
+            late = task.lease is not None and task.lease.id in overdue
+            self.end(task, Failed(cause="overdue") if late else otherwise, now)
+        return len(held)
+
+    def expire(self, now: int) -> list[str]:
+        """The names of the sessions that die now."""
+        expired = [one for one in self.sessions.values() if not one.dead and one.lease_until < now]
+        for session in expired:
+            session.dead = True
+        return sorted(session.new.name for session in expired)
+
+    def return_orphans(self, now: int) -> int:
+        """How many leases go back because nobody alive works on them, or for too long."""
+        running = self.running()
+        for task in running:
+            if self.sessions[task.session_id].dead:
+                self.end(task, Lost(), now)
+            elif self._deadline(task) < now - 2 * GRACE_MS:
+                self.end(task, Failed(cause="overdue"), now)
+        return len(running) - len(self.running())
+
+    def _deadline(self, task: Task) -> int:
+        assert task.lease is not None
+        return task.lease.started_at + task.lease.timeout_ms
+
+    # Upkeep ----------------------------------------------------------------------------------------------------------
+
+    def promote(self, now: int) -> int:
+        """Tasks whose pause is over are ready."""
+        due = [task for task in self.tasks.values() if task.due_at is not None and task.due_at <= now]
+        for task in due:
+            task.due_at, task.ready = None, True
+        return len(due)
+
+    def purge(self, before: int) -> int:
+        """Forget tasks that ended so long ago, and their keys."""
+        old = [task for task in self.tasks.values() if task.status and task.ended_at <= before]
+        for task in old:
+            del self.tasks[task.new.id]
+            self.keys.pop((task.organization.id, task.new.idempotency_key or ""), None)
+        return len(old)

@@ -1,0 +1,65 @@
+"""A server killed in the middle of its work loses nothing that it acknowledged."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairlane.store import Store
+from tests.store.databases import Clock, SqliteFile
+
+ROOT = Path(__file__).parents[2]
+WRITER = Path(__file__).with_name("crash_writer.py")
+
+
+def killed_after(path: Path, acknowledged: int, *mode: str) -> list[str]:
+    """The task ids that a server acknowledged before it was killed with SIGKILL, at least so many."""
+    source = Path(sys.modules["fairlane"].__file__ or "").parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])}
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path), *mode], stdout=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        assert server.stdout is not None
+        printed = [server.stdout.readline() for _ in range(acknowledged)]
+        server.kill()
+        printed += server.stdout.readlines()
+    assert server.returncode == -9
+    return [line.strip() for line in printed if line.endswith("\n")]
+
+
+async def lost(store: Store, acknowledged: list[str]) -> list[str]:
+    """Those of these tasks that are not there."""
+    (organization,) = await store.organizations()
+    return [task for task in acknowledged if await store.task(organization.id, task) is None]
+
+
+@pytest.mark.parametrize("count", [1, 150, 700])
+async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, clock: Clock, count: int) -> None:
+    """Every acknowledged task is there, the counts are exact, and the next server has the file at once (I1)."""
+    file = SqliteFile(tmp_path, clock)
+    acknowledged = killed_after(file.path, count)
+
+    store = await file.open()
+    try:
+        assert len(acknowledged) >= count
+        assert await lost(store, acknowledged) == []
+        assert await store.recount() == []
+        assert set(await store.count_states()) == {1}
+        (organization,) = await store.organizations()
+        assert organization.queued == organization.submitted >= len(acknowledged)
+    finally:
+        await file.close()
+
+
+async def test_the_check_finds_what_was_acknowledged_too_early(tmp_path: Path, clock: Clock) -> None:
+    """The control: a server that answers before it commits does lose what it acknowledged."""
+    file = SqliteFile(tmp_path, clock)
+    acknowledged = killed_after(file.path, 1, "early")
+
+    store = await file.open()
+    try:
+        assert await lost(store, acknowledged) == acknowledged
+    finally:
+        await file.close()

@@ -1,0 +1,145 @@
+"""Requests that share a transaction: together on disk, each for itself in everything else."""
+
+import asyncio
+
+import pytest
+
+from fairlane.errors import Fault, NameTaken, QueueFull, StoreFault
+from fairlane.model import Accepted, Exchange, OrganizationChange, Report
+from fairlane.store import Store
+from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, ids, submitted
+from tests.store.databases import Clock, Database, in_one_commit
+
+
+async def test_what_waits_together_is_committed_together(store: Store, clock: Clock) -> None:
+    """Requests that arrive while a transaction runs are members of the next one: one announcement for all."""
+    heard: list[frozenset[str]] = []
+    store.subscribe(heard.append)
+    one, other = await an_organization(store), await an_organization(store)
+
+    await in_one_commit(
+        store, clock,
+        lambda: store.submit(one.id, [a_task("PAGE")]),
+        lambda: store.submit(other.id, [a_task("IMAGE")]),
+    )  # fmt: skip
+
+    assert heard == [frozenset({"PAGE", "IMAGE"})]
+
+
+async def test_a_request_that_breaks_does_not_fail_its_neighbours(store: Store, clock: Clock) -> None:
+    """One whose task id exists twice raises inside the transaction; the others are accepted, in their order."""
+    organization, other = await an_organization(store, slots=9), await an_organization(store)
+    before, double, after = a_task(), a_task(), a_task()
+
+    first, broken, second, theirs = await in_one_commit(
+        store, clock,
+        lambda: store.submit(organization.id, [before]),
+        lambda: store.submit(organization.id, [double, double]),
+        lambda: store.submit(organization.id, [after]),
+        lambda: store.submit(other.id, [a_task()]),
+    )  # fmt: skip
+
+    assert isinstance(broken, StoreFault)
+    assert all(isinstance(answer, Accepted) for (answer,) in (first, second, theirs))
+    assert await store.task(organization.id, double.id) is None
+    assert (await store.organization(organization.name)).submitted == 2
+    worker = await a_worker(store, ["PAGE"])
+    assert [task for task in ids(await worker.take(9)) if task in (before.id, after.id)] == [before.id, after.id]
+
+
+async def test_a_refusal_does_not_undo_its_neighbours(store: Store, clock: Clock) -> None:
+    """An operator's request that is refused inside the transaction leaves the others as they are."""
+    organization = await an_organization(store)
+
+    refused, changed, accepted = await in_one_commit(
+        store, clock,
+        lambda: store.create_plan("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
+        lambda: store.change_organization(organization.name, changes=OrganizationChange(weight=5), actor=ACTOR),
+        lambda: store.submit(organization.id, [a_task()]),
+    )  # fmt: skip
+
+    assert isinstance(refused, NameTaken)
+    assert changed.weight == 5
+    assert isinstance(accepted[0], Accepted)
+
+
+async def test_a_full_queue_refuses_the_right_members(store: Store, clock: Clock) -> None:
+    """Members are decided in the order in which they came."""
+    organization = await an_organization(store, queue_limit=3)
+
+    answers = await in_one_commit(
+        store, clock, *[lambda: store.submit(organization.id, [a_task(), a_task()]) for _ in range(3)]
+    )
+
+    assert [[type(answer) for answer in member] for member in answers] == [
+        [Accepted, Accepted], [Accepted, QueueFull], [QueueFull, QueueFull],
+    ]  # fmt: skip
+
+
+async def test_submit_settle_and_claim_share_a_transaction(store: Store, clock: Clock) -> None:
+    """Different operations in one commit leave exact counts."""
+    organization, worker = await an_organization(store, slots=2), await a_worker(store)
+    await submitted(store, organization, a_task(), a_task())
+    leases = await worker.take(2)
+
+    await in_one_commit(
+        store, clock,
+        lambda: store.submit(organization.id, [a_task(), a_task()]),
+        lambda: worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=1),
+        lambda: worker.take(5),
+        lambda: store.submit(organization.id, [a_task()]),
+    )  # fmt: skip
+
+    status = await store.status(organization.id)
+    assert (status.queued + status.processing, status.concurrency.max) == (3, 2)  # type: ignore[union-attr]
+    assert await store.recount() == []
+
+
+async def test_who_goes_away_does_not_undo_what_was_committed(store: Store, clock: Clock) -> None:
+    """A caller that gives up waiting changes nothing for itself or for its neighbours."""
+    organization = await an_organization(store)
+    task = a_task()
+    with clock.held() as asked:
+        blocker = store.submit(organization.id, [a_task()])
+        await asyncio.to_thread(asked.wait, 30)
+        leaver = asyncio.ensure_future(store.submit(organization.id, [task]))
+        stayer = asyncio.ensure_future(store.submit(organization.id, [a_task()]))
+        await asyncio.sleep(0)
+        leaver.cancel()
+    await blocker
+
+    assert isinstance((await stayer)[0], Accepted)
+    assert await store.task(organization.id, task.id) is not None
+
+
+async def test_a_closed_store_says_so(database: Database) -> None:
+    """What comes after the end is refused, what came before it was finished."""
+    store = database.store
+    organization = await an_organization(store)
+    pending = [asyncio.ensure_future(store.submit(organization.id, [a_task()])) for _ in range(20)]
+    await asyncio.sleep(0)
+
+    await database.close()
+
+    assert [type(answer) for (answer,) in await asyncio.gather(*pending)] == [Accepted] * 20
+    with pytest.raises(Fault):
+        await store.submit(organization.id, [a_task()])
+    store = await database.open()
+    assert (await store.status(organization.id)).queued == 20
+
+
+async def test_the_store_answers_a_ping(store: Store) -> None:
+    """It takes a transaction."""
+    await store.ping()
+
+
+async def test_a_broken_exchange_does_not_fail_another_workers(store: Store, clock: Clock) -> None:
+    """A member that cannot even be read by the database is alone with its error."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization)
+    broken = Exchange(session_id=worker.id, id=object(), places=1)  # type: ignore[arg-type]
+
+    failed, leases = await in_one_commit(store, clock, lambda: store.exchange(broken), lambda: worker.take(1))
+
+    assert isinstance(failed, Exception)
+    assert len(leases) == 1

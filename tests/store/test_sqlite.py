@@ -1,0 +1,299 @@
+"""What holds of the SQLite file itself: one owner, private, safe settings, indexed statements."""
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from fairlane.errors import DatabaseError, DatabaseOwned, SetupError
+from fairlane.settings import Settings
+from fairlane.store import Store, sqlite
+from fairlane.store.sqlite import SqliteDatabase, lock_path
+from fairlane.store.statements import Statement, load_migrations, load_statements
+from tests.builders import a_catalogue
+from tests.store.databases import Clock, SqliteFile
+
+
+@pytest.fixture
+def file(tmp_path: Path, clock: Clock) -> SqliteFile:
+    """A file that is not there yet."""
+    return SqliteFile(tmp_path, clock)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the owner of a file to end."""
+    defaults = SqliteDatabase.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "lock_wait_seconds", 0.0)
+
+
+async def test_a_file_has_one_owner(file: SqliteFile, impatient: None) -> None:
+    """The second one is told who owns it, changes nothing, and may have it afterwards."""
+    first = await file.open()
+    first.describe('{"pid": 4711}')
+
+    with pytest.raises(DatabaseOwned, match="4711"):
+        await Store.open(Settings(database=f"sqlite:///{file.path}"), a_catalogue())
+
+    await first.ping()
+    await file.close()
+    await file.open()
+    await file.close()
+
+
+async def test_a_lock_inherited_by_a_child_keeps_the_file_owned(file: SqliteFile, impatient: None) -> None:
+    """As long as a worker of the former owner lives, nobody else gets the file."""
+    store = await file.open()
+    child = os.dup(store.lock_fd)
+    await file.close()
+
+    try:
+        with pytest.raises(DatabaseOwned):
+            await file.open()
+    finally:
+        os.close(child)
+
+    await file.open()
+    await file.close()
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(file: SqliteFile, impatient: None) -> None:
+    """An older release does not touch a newer database, and gives it free again."""
+    await file.open()
+    await file.close()
+    file.rows("INSERT INTO schema_version VALUES (9999, 0)")
+
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="9999") as caught:
+            await file.open()
+        assert not isinstance(caught.value, DatabaseOwned)
+
+    assert file.rows("SELECT max(version) FROM schema_version") == [(9999,)]
+
+
+async def test_an_old_sqlite_is_refused(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library with the known fault in WAL mode does not get near the file."""
+    monkeypatch.setattr(sqlite, "OLDEST_SQLITE", apsw.SQLITE_VERSION_NUMBER + 1)
+
+    with pytest.raises(DatabaseError, match="too old"):
+        await file.open()
+
+    assert not file.path.exists()
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
+async def test_what_is_no_database_is_refused(file: SqliteFile, impatient: None, content: bytes) -> None:
+    """A file of something else is left as it is, and its lock given free."""
+    file.path.parent.mkdir()
+    file.path.write_bytes(content)
+
+    for _ in range(2):
+        with pytest.raises(DatabaseError) as caught:
+            await file.open()
+        assert not isinstance(caught.value, DatabaseOwned)
+
+    assert file.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("address", ["postgresql://x", "sqlite://x", "sqlite:///", ""])
+async def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    """Only sqlite:///PATH is opened today."""
+    with pytest.raises(SetupError):
+        await Store.open(Settings(database=address), a_catalogue())
+
+
+async def test_a_network_file_system_is_refused(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks do not hold across hosts."""
+    kinds = {
+        line.partition(" - ")[2].split(" ")[0] for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
+    }
+    monkeypatch.setattr(sqlite, "NETWORK_FILE_SYSTEMS", kinds)
+
+    with pytest.raises(DatabaseError, match="network"):
+        await file.open()
+
+    assert not file.path.exists()
+
+
+async def test_nobody_else_can_read_the_files(file: SqliteFile) -> None:
+    """Database, log, shared memory and lock belong to their owner alone, whatever the umask."""
+    before = os.umask(0)
+    try:
+        await file.open()
+        files = sorted(file.path.parent.iterdir())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files}
+    finally:
+        os.umask(before)
+        await file.close()
+
+    assert set(modes) == {"fairlane.db", "fairlane.db-wal", "fairlane.db-shm", "fairlane.db.lock"}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
+
+
+async def test_closing_folds_the_log_into_the_file(file: SqliteFile) -> None:
+    """After an orderly end one file and an empty lock remain."""
+    store = await file.open()
+    store.describe("x")
+    await file.close()
+
+    assert sorted(path.name for path in file.path.parent.iterdir()) == ["fairlane.db", "fairlane.db.lock"]
+    assert lock_path(file.path).read_text("utf-8") == ""
+
+
+async def test_acknowledged_means_synced(file: SqliteFile) -> None:
+    """Every transaction is synced to disk before it is answered: FULL, with the log in WAL mode, checked as it runs."""
+    syncs = _count_syncs()
+    store = await file.open()
+    try:
+        for _ in range(3):
+            before = syncs.count
+            await store.set_maintenance(True, actor="a test")
+            assert syncs.count > before
+    finally:
+        await file.close()
+        syncs.unregister()
+
+
+class _CountingSyncs(apsw.VFS):
+    """The platform's own file layer, counting syncs of files that are synced."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.base = apsw.vfs_names()[0]
+        super().__init__("counting", self.base, makedefault=True)
+
+    def xOpen(self, name, flags):
+        return _CountingFile(self, name, flags)
+
+
+class _CountingFile(apsw.VFSFile):
+    def __init__(self, vfs: _CountingSyncs, name, flags) -> None:
+        self._vfs = vfs
+        super().__init__(vfs.base, name, flags)
+
+    def xSync(self, flags: int) -> None:
+        super().xSync(flags)
+        self._vfs.count += 1
+
+
+def _count_syncs() -> _CountingSyncs:
+    return _CountingSyncs()
+
+
+async def test_a_file_without_room_refuses_and_loses_nothing(file: SqliteFile) -> None:
+    """A database that is full answers with a fault; what was accepted is there, and it goes on when there is room."""
+    store = await file.open()
+    writer = store._database._writer
+    await store.set_maintenance(True, actor="a test")
+    pages = writer.pragma("max_page_count", writer.pragma("page_count"))
+    assert pages
+    failed = None
+    for number in range(2_000):
+        try:
+            await store.create_plan(f"plan-{number}" + "x" * 500, slots=1, queue_limit=1, weight=1, actor="a test")
+        except Exception as error:
+            failed = error
+            break
+
+    assert type(failed).__name__ == "StoreFault"
+    writer.pragma("max_page_count", 2**30)
+    await store.set_maintenance(False, actor="a test")
+    assert len(await store.plans()) == number + 1
+    await file.close()
+
+
+async def test_reads_come_from_connections_that_cannot_write(file: SqliteFile) -> None:
+    """Only the writer writes and checkpoints."""
+    store = await file.open()
+    try:
+        for reader in (store._database._reader, store._database._snapshot):
+            with pytest.raises(apsw.ReadOnlyError):
+                reader.execute("DELETE FROM plan")
+            assert reader.pragma("wal_autocheckpoint") == 0
+        assert store._database._writer.pragma("synchronous") == 2
+        assert store._database._writer.pragma("journal_mode") == "wal"
+    finally:
+        await file.close()
+
+
+# Query plans ---------------------------------------------------------------------------------------------------------
+
+BIG = {
+    "task", "queue_entry", "waiting", "lease", "outcome", "idempotency", "organization", "lane", "turn", "audit",
+    "api_key",
+}  # fmt: skip
+"""Tables that grow with use."""
+
+MAY_SCAN = {
+    # Counting everything is what they are for; a repair comes after a recount.
+    "recount_organizations", "recount_lanes", "recount_turns", "count_states", "count_organizations",
+    "delete_all_turns",
+    # The operator's lists; one organization by name, or one key by id, shares the statement.
+    "find_organizations", "find_keys",
+    # In the order of an index, and cut by LIMIT.
+    "find_least_audited", "find_audit",
+    # Once per sweep, over what runs now: bounded by the worker places there are.
+    "find_orphans", "find_overdue",
+    # Once per jump of the clock, over what runs then.
+    "move_deadlines",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[apsw.Connection]:
+    """An empty database with the newest schema."""
+    connection = apsw.Connection(":memory:")
+    connection.execute(load_statements("sqlite")["create_schema_version"].sql)
+    for _, _, script in load_migrations("sqlite"):
+        connection.execute(script)
+    yield connection
+    connection.close()
+
+
+def _scans(connection: apsw.Connection, statement: Statement) -> set[str]:
+    """The tables that this statement reads from end to end."""
+    parameters = dict.fromkeys(re.findall(r":([a-z_0-9]+)", statement.sql), 1)
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", parameters).fetchall()
+    tables = {name: name for name in BIG}
+    tables |= {alias: table for table, alias in re.findall(r"(?:FROM|JOIN) (\w+) AS (\w+)", statement.sql)}
+    scanned = (re.match(r"SCAN (\w+)", str(row[3])) for row in plan)
+    return {tables[match[1]] for match in scanned if match and tables.get(match[1]) in BIG}
+
+
+@pytest.mark.parametrize("name", sorted(set(load_statements("sqlite")) - MAY_SCAN))
+def test_statements_read_by_index(connection: apsw.Connection, name: str) -> None:
+    """No statement outside the list above reads a growing table from end to end."""
+    assert _scans(connection, load_statements("sqlite")[name]) == set()
+
+
+def test_the_list_of_scans_is_needed(connection: apsw.Connection) -> None:
+    """Every exception is one: the check sees its scan, so it would see another's."""
+    statements = load_statements("sqlite")
+
+    assert {name for name in MAY_SCAN if not _scans(connection, statements[name])} == set()
+
+
+def test_a_scan_on_the_hot_path_would_be_seen(connection: apsw.Connection) -> None:
+    """The check bites: the same search without its index is a scan."""
+    slow = Statement("slow", "SELECT id FROM task WHERE idempotency_key = :key", packed=False)
+
+    assert _scans(connection, slow) == {"task"}
+
+
+async def test_concurrent_opens_give_one_owner(file: SqliteFile, impatient: None) -> None:
+    """Of several that come at once exactly one gets it."""
+    settings = Settings(database=f"sqlite:///{file.path}")
+
+    answers = await asyncio.gather(*(Store.open(settings, {}) for _ in range(3)), return_exceptions=True)
+
+    owners = [answer for answer in answers if isinstance(answer, Store)]
+    assert len(owners) == 1
+    assert sum(isinstance(answer, DatabaseOwned) for answer in answers) == 2
+    await owners[0].close()

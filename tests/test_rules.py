@@ -1,0 +1,283 @@
+"""The pure decisions: fair shares, what becomes of an attempt, pauses, sums over time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus
+from fairlane.rules import (
+    EXHAUSTED,
+    RETRY_PAUSE_MAX_MS,
+    VIRTUAL_UNITS_PER_MS,
+    Candidate,
+    Final,
+    Integrals,
+    Paused,
+    Requeued,
+    aftermath,
+    next_estimate,
+    priority_of,
+    rank_of,
+    retry_pause_ms,
+    service,
+    share,
+)
+
+
+def a_candidate(
+    organization_id: int, *, virtual_time: int = 0, weight: int = 1, startable: int = 10, estimate_ms: int = 100
+) -> Candidate:
+    return Candidate(organization_id, virtual_time, weight, startable, estimate_ms)
+
+
+candidates = st.lists(
+    st.builds(
+        a_candidate,
+        st.integers(1, 1_000),
+        virtual_time=st.integers(0, 10**7),
+        weight=st.integers(1, 10),
+        startable=st.integers(0, 30),
+        estimate_ms=st.integers(1, 5_000),
+    ),
+    unique_by=lambda one: one.organization_id,
+    max_size=12,
+)
+
+
+def test_priorities_rank_from_the_highest() -> None:
+    """10 is taken first; both functions undo each other."""
+    assert sorted(range(1, 11), key=rank_of) == list(range(10, 0, -1))
+    assert [priority_of(rank_of(priority)) for priority in range(1, 11)] == list(range(1, 11))
+
+
+# Shares --------------------------------------------------------------------------------------------------------------
+
+
+def test_places_go_to_the_smallest_virtual_time_first() -> None:
+    """Who was served least gets places until it has caught up."""
+    behind, ahead = a_candidate(2), a_candidate(1, virtual_time=service(250, 1))
+
+    shares = share([ahead, behind], 3)
+
+    assert shares.places == {2: 3}
+    assert share([ahead, behind], 5).places == {2: 4, 1: 1}
+
+
+def test_equal_tags_are_dealt_in_the_order_of_ids() -> None:
+    """Nothing is left to chance."""
+    assert share([a_candidate(3), a_candidate(1), a_candidate(2)], 2).places == {1: 1, 2: 1}
+
+
+def test_a_share_is_proportional_to_weight() -> None:
+    """Weights 1 and 3 share eight places 2 to 6."""
+    assert share([a_candidate(1), a_candidate(2, weight=3)], 8).places == {1: 2, 2: 6}
+
+
+def test_no_places_or_nobody_is_no_share() -> None:
+    """The empty cases."""
+    assert share([], 5).places == {}
+    assert share([a_candidate(1)], 0).places == {}
+    assert share([a_candidate(1, startable=0)], 5).places == {}
+
+
+def test_the_tag_of_the_last_pick_is_told() -> None:
+    """Virtual time moves on to the start of the service dealt last."""
+    assert share([a_candidate(1, virtual_time=7)], 1).virtual_time == 7
+    assert share([a_candidate(1, virtual_time=7)], 3).virtual_time == 7 + service(200, 1)
+
+
+@given(candidates, st.integers(0, 100))
+def test_shares_are_whole_and_within_bounds(chosen: list[Candidate], places: int) -> None:
+    """Nobody gets more than it can start, all places are dealt as long as somebody can, and none is dealt twice."""
+    dealt = share(chosen, places).places
+    startable = {one.organization_id: one.startable for one in chosen}
+
+    assert all(0 < count <= startable[organization_id] for organization_id, count in dealt.items())
+    assert sum(dealt.values()) == min(places, sum(startable.values()))
+
+
+@given(candidates, st.integers(1, 60))
+def test_shares_are_fair_within_one_attempt(chosen: list[Candidate], places: int) -> None:
+    """Whoever could still start something is behind nobody who was dealt a place by more than that one attempt."""
+    dealt = share(chosen, places).places
+    tags = {
+        one.organization_id: one.virtual_time + dealt.get(one.organization_id, 0) * service(one.estimate_ms, one.weight)
+        for one in chosen
+    }
+    left_out = [one for one in chosen if dealt.get(one.organization_id, 0) < one.startable]
+
+    for one in chosen:
+        if dealt.get(one.organization_id):
+            last_start = tags[one.organization_id] - service(one.estimate_ms, one.weight)
+            assert all(last_start <= tags[other.organization_id] for other in left_out)
+
+
+@given(candidates, st.integers(0, 40), st.randoms())
+def test_shares_do_not_depend_on_the_order_of_candidates(chosen: list[Candidate], places: int, random) -> None:
+    """The same candidates are dealt the same."""
+    shuffled = chosen[:]
+    random.shuffle(shuffled)
+
+    assert share(chosen, places) == share(shuffled, places)
+
+
+@given(candidates, st.integers(0, 20), st.integers(0, 20))
+def test_dealing_twice_is_dealing_once(chosen: list[Candidate], first: int, second: int) -> None:
+    """Two claims in a row deal what one claim of their sum would."""
+    one = share(chosen, first).places
+    rest = [
+        Candidate(
+            candidate.organization_id,
+            candidate.virtual_time
+            + one.get(candidate.organization_id, 0) * service(candidate.estimate_ms, candidate.weight),
+            candidate.weight,
+            candidate.startable - one.get(candidate.organization_id, 0),
+            candidate.estimate_ms,
+        )
+        for candidate in chosen
+    ]
+    other = share(rest, second).places
+
+    assert share(chosen, first + second).places == {
+        key: one.get(key, 0) + other.get(key, 0) for key in one.keys() | other.keys()
+    }
+
+
+def test_service_is_worth_less_at_more_weight() -> None:
+    """A whole number of units, rounded down."""
+    assert service(1, 1) == VIRTUAL_UNITS_PER_MS
+    assert service(10, 3) == 10 * VIRTUAL_UNITS_PER_MS // 3
+    assert service(-10, 1) == -10 * VIRTUAL_UNITS_PER_MS
+
+
+def test_the_first_observation_replaces_the_guess() -> None:
+    """Later ones move the average."""
+    assert next_estimate(None, 40) == 40
+    assert next_estimate(100, 100) == 100
+    assert 100 < next_estimate(100, 200) < 200
+
+
+@given(st.floats(1, 10**7), st.integers(0, 10**7))
+def test_an_estimate_stays_between_what_was_seen(estimate: float, observed: int) -> None:
+    """It never leaves the range of old and new."""
+    low, high = sorted((estimate, observed))
+
+    assert low - 1e-6 * high <= next_estimate(estimate, observed) <= high * (1 + 1e-6)
+
+
+# Aftermath -----------------------------------------------------------------------------------------------------------
+
+OWN = Failure(code="X", message="x")
+
+
+def after(ending, *, attempt: int = 1, attempts: int = 3):
+    return aftermath(ending, attempt=attempt, attempts=attempts, pause_base_ms=1_000, chance=0.0)
+
+
+def test_a_completed_attempt_ends_the_task() -> None:
+    """With its result, also at the last attempt."""
+    for attempt in (1, 3):
+        assert after(Completed("{}"), attempt=attempt) == Final(TaskStatus.COMPLETED, result="{}")
+
+
+def test_a_released_attempt_does_not_count() -> None:
+    """The same attempt is made again, whichever it was."""
+    assert after(Released()) == Requeued(0)
+    assert after(Released(), attempt=3) == Requeued(2)
+
+
+def test_a_failed_attempt_pauses_while_attempts_are_left() -> None:
+    """Its own pause wins over the rule; no pause means at once."""
+    assert after(Failed(cause="c")) == Paused(1, 500)
+    assert after(Failed(cause="c"), attempt=2) == Paused(2, 1_000)
+    assert after(Failed(cause="c", pause_ms=7)) == Paused(1, 7)
+    assert after(Failed(cause="c", pause_ms=0)) == Requeued(1)
+
+
+def test_the_last_failed_attempt_ends_the_task() -> None:
+    """With the handler's own failure if it gave one, else with the generic one; the cause is kept apart."""
+    assert after(Failed(cause="c"), attempt=3) == Final(TaskStatus.FAILED, failure=EXHAUSTED, cause="c")
+    assert after(Failed(cause="c", failure=OWN), attempt=3) == Final(TaskStatus.FAILED, failure=OWN, cause="c")
+    assert after(Failed(cause="c", pause_ms=7), attempt=4) == Final(TaskStatus.FAILED, failure=EXHAUSTED, cause="c")
+
+
+def test_a_lost_attempt_counts_and_is_made_again_at_once() -> None:
+    """Until attempts are used up: a task that kills its worker has an end."""
+    assert after(Lost()) == Requeued(1)
+    assert after(Lost(), attempt=3) == Final(TaskStatus.FAILED, failure=EXHAUSTED, cause="worker lost")
+
+
+def test_a_failure_without_retry_ends_the_task() -> None:
+    """Whatever attempts are left."""
+    assert after(Failed(cause="c", retry=False)) == Final(TaskStatus.FAILED, failure=EXHAUSTED, cause="c")
+
+
+@given(st.integers(1, 10), st.integers(1, 10), st.sampled_from([None, 0, 5]), st.booleans())
+def test_a_failed_attempt_never_gives_more_attempts(
+    attempt: int, attempts: int, pause_ms: int | None, retry: bool
+) -> None:
+    """After a failure the count stands where it was, and there is an end at the last attempt (I17)."""
+    decided = after(Failed(cause="c", pause_ms=pause_ms, retry=retry), attempt=attempt, attempts=attempts)
+
+    if attempt >= attempts or not retry:
+        assert isinstance(decided, Final)
+    else:
+        assert not isinstance(decided, Final)
+        assert decided.attempt == attempt
+
+
+@given(st.integers(1, 2_000), st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
+def test_pauses_are_between_half_and_all_of_the_doubled_base(attempt: int, base_ms: int, chance: float) -> None:
+    """Never above an hour, at whatever attempt."""
+    pause = retry_pause_ms(attempt, base_ms, chance)
+    full = min(base_ms * 2 ** min(attempt - 1, 40), RETRY_PAUSE_MAX_MS)
+
+    assert full // 2 <= pause <= full
+
+
+# Integrals -----------------------------------------------------------------------------------------------------------
+
+
+def sums(integrals: Integrals) -> tuple[int, int, int]:
+    return integrals.slot_ms, integrals.plan_limited_ms, integrals.worker_limited_ms
+
+
+def test_time_is_put_down_to_what_was_missing() -> None:
+    """Slots when all are taken or none is allowed, workers when one is free, nobody when nothing is ready."""
+    cases = {
+        (0, 1, 2, False): (10, 0, 0),
+        (1, 2, 2, False): (20, 10, 0),
+        (1, 3, 2, False): (30, 10, 0),
+        (1, 1, 2, False): (10, 0, 10),
+        (1, 0, None, False): (0, 10, 0),
+        (1, 1, 2, True): (10, 0, 0),
+    }
+
+    for (ready, used, slots_max, stopped), expected in cases.items():
+        integrals = Integrals(0, 0, 0, 100)
+        integrals.advance(110, ready, used, slots_max, stopped)
+        assert sums(integrals) == expected
+
+
+def test_a_clock_that_steps_back_adds_nothing_and_nothing_twice() -> None:
+    """Time already accounted for is not accounted for again."""
+    integrals = Integrals(0, 0, 0, 100)
+
+    for now in (110, 50, 105, 112):
+        integrals.advance(now, 0, 1, 2, False)
+
+    assert sums(integrals) == (12, 0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 3), st.integers(0, 4), st.integers(1, 3))))
+def test_integrals_only_grow_and_never_outgrow_time(steps: list[tuple[int, int, int, int]]) -> None:
+    """What was limited never exceeds the time that passed, and no time is put down to two causes."""
+    integrals, before = Integrals(0, 0, 0, 0), (0, 0, 0)
+    for now, ready, used, slots_max in steps:
+        integrals.advance(now, ready, used, slots_max, False)
+        assert all(new >= old for new, old in zip(sums(integrals), before, strict=True))
+        before = sums(integrals)
+
+    latest = max((step[0] for step in steps), default=0)
+    assert integrals.at == latest
+    assert integrals.plan_limited_ms + integrals.worker_limited_ms <= latest
+    assert integrals.slot_ms <= 4 * latest
