@@ -272,7 +272,7 @@ def _room(types: Sequence[str], places: int, memory: Memory) -> Generator[Query,
 
 def _lock_next(room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, None]:
     found = yield from rows("find_turns", types=list(room), most=most)
-    further = [organization_id for organization_id in found if organization_id not in locked]
+    further = {organization_id for ids in found for organization_id in ids if organization_id not in locked}
     locked.update((yield from lock_organizations(further)))
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import uvloop
 from msgspec import Struct
 
 from fairlane import logs
@@ -98,7 +99,8 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         # From inside the loop: closing it would wait for threads that may never end.
         leave(status)
 
-    asyncio.run(live())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(live())
     raise AssertionError("a child leaves from inside its loop")
 
 

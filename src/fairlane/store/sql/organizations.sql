@@ -52,21 +52,15 @@ SELECT value ->> 0, value ->> 1, value ->> 2
 FROM json_each(:turns);
 
 -- name: find_turns [sqlite] packed
--- The organizations next in turn for each of these types, at most :most for each; the bound is a row, so that many
--- equal tags do not make the range long.
-SELECT json_group_array(DISTINCT n.organization_id)
-FROM json_each(:types) AS t
-CROSS JOIN turn AS n
-WHERE n.task_type = t.value
-  AND (n.virtual_time, n.organization_id) <=
-      (SELECT b.virtual_time, b.organization_id
-       FROM (SELECT virtual_time, organization_id
-             FROM turn
-             WHERE task_type = t.value
-             ORDER BY virtual_time, organization_id
-             LIMIT :most) AS b
-       ORDER BY b.virtual_time DESC, b.organization_id DESC
-       LIMIT 1);
+-- For each of these types the ids of the organizations next in turn, at most :most.
+SELECT json_group_array(json((
+         SELECT json_group_array(organization_id)
+         FROM (SELECT organization_id
+               FROM turn
+               WHERE task_type = t.value
+               ORDER BY virtual_time, organization_id
+               LIMIT :most))))
+FROM json_each(:types) AS t;
 
 -- name: find_virtual_time
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.
