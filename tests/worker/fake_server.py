@@ -33,7 +33,7 @@ class FakeServer:
         self.renew_seconds = renew_seconds
         self.queue: deque[LeaseBody] = deque()
         self.leases: dict[str, tuple[LeaseBody, str]] = {}
-        self.given: dict[str, list[LeaseBody]] = {}
+        self.given: dict[tuple[str, str], list[LeaseBody]] = {}
         self.reports: dict[str, ReportBody] = {}
         self.registered: dict[str, Register] = {}
         self.ended: list[tuple[str, EndSession]] = []
@@ -105,7 +105,7 @@ class FakeServer:
     async def _exchange(self, exchange: ExchangeRequest) -> tuple[int, Any]:
         self.exchanges.append(exchange)
         verdicts = [self._settle(report) for report in exchange.reports]
-        leases = self.given.get(exchange.id)
+        leases = self.given.get((exchange.session, exchange.id))
         if leases is None:
             leases = await self._claim(exchange, wait=not verdicts)
         cancel, self.cancel = self.cancel, []
@@ -125,9 +125,11 @@ class FakeServer:
     async def _claim(self, exchange: ExchangeRequest, *, wait: bool) -> list[LeaseBody]:
         if wait and not (self.queue and exchange.places):
             await self._wait_for_work(exchange)
+        if exchange.session in self.gone:
+            return []
         leases = [self.queue.popleft() for _ in range(min(exchange.places, len(self.queue)))]
-        if leases and exchange.session not in self.gone:
-            self.given[exchange.id] = leases
+        if leases:
+            self.given[exchange.session, exchange.id] = leases
             self.leases |= {lease.lease: (lease, exchange.session) for lease in leases}
             self.most_leased = max(self.most_leased, len(self.leases))
         return leases

@@ -323,14 +323,14 @@ def _lease(
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
     tasks = {task_id: (cost, payload) for task_id, cost, payload in found}
     inserts, leases = [], []
-    for pick in picks:
+    for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
         cost, payload = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.charge(service(estimate_ms, organization.weight))
         attempt = pick.attempt + 1
-        identity = lease_id(pick.organization_id, pick.task_id, memory.new_fence())
+        identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
             rule.attempts, int(rule.limit is not None), estimate_ms,

@@ -19,8 +19,8 @@ class Memory:
     catalogue: Catalogue
     new_id: Callable[[], str]
     """Makes ids that rise with time."""
-    new_fence: Callable[[], str]
-    """Makes the part of a lease's id that nobody can guess."""
+    new_fences: Callable[[int], list[str]]
+    """Makes so many of those parts of lease ids that nobody can guess."""
     retry_pause_ms: int = 1_000
     kill_grace_ms: int = 5_000
     chance: Callable[[], float] = random.random

@@ -113,7 +113,7 @@ class ExchangeLoop:
         reports, places = self._next_reports(), max(0, self._unoffered())
         exchange = ExchangeRequest(
             session=self._session,
-            id=f"{self._session}-{self._number}",
+            id=str(self._number),
             # Reports left over travel at once with the next exchange, and take places along.
             places=min(places, len(reports)) if self._reports else places,
             reports=reports,
