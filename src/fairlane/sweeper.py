@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from fairlane.model import Drift
 from fairlane.settings import Settings
 from fairlane.store import Store
 
@@ -84,11 +85,12 @@ class Sweeper:
             await asyncio.sleep(self._settings.sweep_seconds * jitter)
 
     async def sweep_once(self) -> None:
-        """One pass: dead sessions, orphaned and overdue leases, old tasks, self-audit."""
+        """One pass: dead sessions, orphaned and overdue leases, old tasks, repair, self-audit."""
         reached = await self._attempt("sweep", self._sweep)
         if not reached:
             self._contact_since = None
         await self._attempt("purge", lambda: _exhaust(self._store.purge))
+        await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
 
     async def _sweep(self) -> None:
@@ -119,17 +121,15 @@ class Sweeper:
         ended = self._steady_clock()
         self._audit_at = ended + (ended - began) / AUDIT_SHARE
 
+    async def _repair(self) -> None:
+        """Mend what was found on an earlier pass; until then its organization's concurrency reads null."""
+        for name in await self._store.drifted():
+            for drift in await self._store.repair(name, actor="self-audit"):
+                logger.error("count.repaired", extra=_plain(drift))
+
     async def _audit_part(self) -> None:
         for drift in await self._store.audit_some():
-            logger.error(
-                "count.drifted",
-                extra={
-                    "organization": drift.organization,
-                    "count": drift.name,
-                    "kept": drift.kept,
-                    "counted": drift.counted,
-                },
-            )
+            logger.error("count.drifted", extra=_plain(drift))
 
     async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:
         """Run one piece of upkeep; False: it failed, which is logged."""
@@ -139,6 +139,15 @@ class Sweeper:
             logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
             return False
         return True
+
+
+def _plain(drift: Drift) -> dict[str, object]:
+    return {
+        "organization": drift.organization,
+        "count": drift.name,
+        "kept": drift.kept,
+        "counted": drift.counted,
+    }
 
 
 async def _exhaust(upkeep: Callable[[], Awaitable[int]], *, chunk: int = CHUNK) -> int:

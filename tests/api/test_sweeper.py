@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from fairlane.errors import SessionGone, StoreFault
-from fairlane.model import Exchange, Failed, NewSession, NewTask, Overrides, Report
-from fairlane.settings import Settings
+from fairlane.model import Concurrency, Exchange, Failed, NewSession, NewTask, Overrides, Report
+from fairlane.settings import Settings, database_path
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
 from tests.api.house import an_application
@@ -220,3 +221,21 @@ async def _until(look: Any) -> None:
     async with asyncio.timeout(10):
         while not look():
             await asyncio.sleep(0.005)
+
+
+async def test_what_drifted_is_found_on_one_pass_and_mended_on_a_later_one(
+    store: Store, sweeper: Sweeper, settings: Settings, clocks: Clocks
+) -> None:
+    """In between the organization's concurrency reads null; afterwards it is a number again."""
+    await store.create_organization("acme", plan="default", overrides=Overrides(), actor="test")
+    other = apsw.Connection(str(database_path(settings.database)))
+    other.execute("UPDATE organization SET processing = 1")
+    other.close()
+    await sweeper.sweep_once()
+    assert (await store.status(1)).concurrency is None
+
+    clocks.pass_(1)
+    await sweeper.sweep_once()
+
+    assert (await store.status(1)).concurrency == Concurrency(0, 10)
+    assert (await store.audit_rows(1))[0].action == "organization.repaired"

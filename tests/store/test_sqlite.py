@@ -242,7 +242,8 @@ MAY_SCAN = {
     # Once per sweep, over what runs now: bounded by the worker places there are.
     "find_orphans", "find_overdue",
     # Once per jump of the clock, over what runs then.
-    "move_deadlines",
+    "find_drifted",  # a partial index of those that drift
+    "move_leases",
 }  # fmt: skip
 
 

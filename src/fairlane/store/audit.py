@@ -71,6 +71,11 @@ def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
     yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
+def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
+    """Names of organizations whose counts were found to differ and are not yet repaired."""
+    return [row[0] for row in (yield from rows("find_drifted", most=most))]
+
+
 def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
     """Recount one organization under its lock, set its counters to what was counted, and say what was mended."""
     locked = yield from lock_organizations([organization_id])

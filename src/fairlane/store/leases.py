@@ -132,8 +132,9 @@ def settle(
 ) -> Generator[Query, Rows, list[Verdict]]:
     """End the leases that these (report, session id) name, each exactly once; verdicts in the same order.
 
-    ``places`` are those of the leases, whose organizations must be locked. A lease that is gone, or held by another session, changes nothing; if its task
-    ended by this very lease the answer is ACCEPTED again, so a report may be sent twice.
+    ``places`` are those of the leases, whose organizations must be locked. A lease that is gone, or held by another
+    session, changes nothing; if its task ended by this very lease the answer is ACCEPTED again, so a report may be sent
+    twice.
     """
     held = yield from _held(list(places.values()))
     endings: dict[str, tuple[HeldLease, Ending]] = {}
@@ -141,7 +142,7 @@ def settle(
         lease = held.get(report.lease_id)
         if lease is not None and lease.session_id == session_id:
             endings.setdefault(report.lease_id, (lease, report.ending))
-    yield from end_leases(endings.values(), locked, memory, now)
+    yield from end_leases(endings.values(), locked, memory, now, reported=True)
     missing = [place[:2] for report_id, place in places.items() if report_id not in endings]
     ended = {row[1] for row in (yield from rows_if("find_ended", missing, tasks=missing))}
     return [
@@ -156,9 +157,13 @@ def _held(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease
 
 
 def end_leases(
-    endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int
+    endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int, *, reported: bool
 ) -> Generator[Query, Rows, None]:
-    """Delete these leases and write what becomes of their tasks: an outcome, a place in the queue, or a pause."""
+    """Delete these leases and write what becomes of their tasks: an outcome, a place in the queue, or a pause.
+
+    ``reported``: their workers say so. Only then does the outcome name the lease, so that a report sent again is
+    accepted again, and one that comes after we gave the lease up is not.
+    """
     leases, outcomes, entries, pauses = [], [], [], []
     for lease, ending in endings:
         organization = locked[lease.organization_id]
@@ -175,7 +180,7 @@ def end_leases(
             chance=memory.chance(),
         )
         if isinstance(after, Final):
-            outcomes.append(_outcome(organization, lease, after))
+            outcomes.append(_outcome(organization, lease, after, reported=reported))
             continue
         if isinstance(after, Paused):
             organization.wait(lease.task_type, lease.rank)
@@ -206,7 +211,7 @@ def _correct(organization: LockedOrganization, lease: HeldLease, ending: Ending,
     organization.charge(service(took_ms - lease.estimate_ms, organization.weight))
 
 
-def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final) -> tuple[Any, ...]:
+def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool) -> tuple[Any, ...]:
     completed = after.status is TaskStatus.COMPLETED
     if completed:
         organization.completed += 1
@@ -215,7 +220,8 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final) -
     failure = msgspec.json.encode(after.failure).decode() if after.failure else None
     return (
         lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
-        lease.cost if completed else 0, lease.attempt, lease.first_started_at, lease.id,
+        lease.cost if completed else 0, lease.attempt, lease.first_started_at,
+        lease.id if reported else None,
     )  # fmt: skip
 
 
@@ -251,11 +257,12 @@ def claim(
         yield from _lock_next(room, places - len(leases) + len(locked), locked)
         candidates = [_present(organization, memory).candidate(room, memory) for organization in locked.values()]
         shares = share(candidates, places - len(leases))
-        picks = yield from _pick(shares.places, locked, room)
-        if not picks:
+        if not shares.places:
             break
-        memory.picked(shares.virtual_time)
-        leases += yield from _lease(picks, one, locked, memory, now)
+        picks = yield from _pick(shares.places, locked, room)
+        if picks:
+            memory.picked(shares.virtual_time)
+            leases += yield from _lease(picks, one, locked, memory, now)
     return leases
 
 
@@ -289,12 +296,16 @@ def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Gener
     for row in heads:
         queues.setdefault(row[0], []).append(Pick(*row))
     picks = []
-    for organization_id, entries in queues.items():
+    for organization_id, count in places.items():
+        entries = queues.get(organization_id)
+        if entries is None:
+            locked[organization_id].doubted = True  # its lanes count what is not there
+            continue
         entries.sort(key=lambda entry: (entry.rank, entry.seq))
-        left = places[organization_id]
+        taken = 0
         for entry in entries:
-            if left and room.get(entry.task_type, 0) > 0:
-                left -= 1
+            if taken < count and room.get(entry.task_type, 0) > 0:
+                taken += 1
                 room[entry.task_type] -= 1
                 picks.append(entry)
     return picks
@@ -370,6 +381,8 @@ def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory) -> Gene
     locked = yield from lock_organizations(place[0] for place in places)
     now = yield from clock()
     held = yield from _held(places)
-    yield from end_leases(((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now)
+    yield from end_leases(
+        ((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now, reported=False
+    )
     yield from write_organizations(locked, memory, now)
     return len(held)

@@ -48,12 +48,14 @@ class LockedOrganization:
     lanes: dict[tuple[str, int], Lane] = field(default_factory=dict)
     touched: set[tuple[str, int]] = field(default_factory=set)
     turns_before: frozenset[Turn] = frozenset()
+    doubted: bool = False
+    """Its counts were found to disagree with its rows: it is marked as drifted, and starts nothing here and now."""
     held_before: tuple[int, int, int | None, bool] = (0, 0, None, False)
     """(ready, in use, slots_max, stopped) since the row was last written; the integrals sum these up."""
 
     def slots_free(self) -> int:
         """How many more tasks may start now; 0 while paused, disabled or without a readable limit."""
-        if self.stopped() or self.slots_max is None:
+        if self.stopped() or self.doubted or self.slots_max is None:
             return 0
         return max(0, self.slots_max - self.processing)
 
@@ -78,23 +80,22 @@ class LockedOrganization:
 
     def stop_waiting(self, task_type: str, rank: int) -> None:
         """A waiting task left this lane."""
-        self._lane(task_type, rank).waiting -= 1
-        self.queued -= 1
+        lane = self._lane(task_type, rank)
+        lane.waiting = self._less(lane.waiting)
+        self.queued = self._less(self.queued)
 
     def start(self, task_type: str, rank: int, seq: int) -> None:
         """The oldest ready task of this lane took a slot."""
         lane = self._lane(task_type, rank)
-        lane.ready -= 1
+        lane.ready = self._less(lane.ready)
         lane.head_seq = max(lane.head_seq, seq + 1)
-        self.ready -= 1
-        self.queued -= 1
+        self.ready = self._less(self.ready)
+        self.queued = self._less(self.queued)
         self.processing += 1
-        assert lane.ready >= 0, f"lane {task_type}/{rank} of organization {self.id} counts below zero"
 
     def end(self) -> None:
         """A slot became free."""
-        self.processing -= 1
-        assert self.processing >= 0, f"organization {self.id} counts fewer than no leases"
+        self.processing = self._less(self.processing)
 
     def charge(self, units: int) -> None:
         """Service was taken (or, negative, turned out shorter than charged before)."""
@@ -131,6 +132,14 @@ class LockedOrganization:
     def turns(self) -> frozenset[Turn]:
         """The rows of ``turn`` that should be there."""
         return frozenset((task_type, self.virtual_time, self.id) for task_type in self.startable_types())
+
+    def _less(self, count: int) -> int:
+        """One less. A count that would fall below zero was wrong before: a repair mends it. Failing here would fail the
+        transaction, in which other organizations take part."""
+        if count > 0:
+            return count - 1
+        self.doubted = True
+        return 0
 
     def _lane(self, task_type: str, rank: int) -> Lane:
         key = (task_type, rank)
@@ -187,3 +196,5 @@ def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Q
     yield from rows_if("upsert_lanes", lanes, lanes=lanes)
     yield from rows_if("delete_turns", stale, turns=stale)
     yield from rows_if("insert_turns", fresh, turns=fresh)
+    doubted = [one.id for one in locked.values() if one.doubted]
+    yield from rows_if("update_drifted", doubted, ids=doubted, drifted=1)

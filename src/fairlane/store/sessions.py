@@ -77,7 +77,7 @@ def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
 
 def extend_sessions(jumped_ms: int) -> Operation:
     """The clock jumped by so much: every live session has a whole lease from now on, every attempt its time left."""
-    yield from rows("move_deadlines", moved_ms=jumped_ms)
+    yield from rows("move_leases", moved_ms=jumped_ms)
     yield from rows("extend_sessions", now=(yield from clock()))
 
 

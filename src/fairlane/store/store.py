@@ -371,6 +371,11 @@ class Store:
             await self._write(audit.mark_audited, ids, drifted)
         return drift  # type: ignore[no-any-return]
 
+    async def drifted(self) -> list[str]:
+        """Organizations that nobody vouches for until they are repaired; at most a hundred."""
+        names: list[str] = self._database.read(audit.find_drifted(100))
+        return names
+
     async def ping(self) -> None:
         """The store thread answers and the database takes a transaction."""
         await self._write(_nothing)

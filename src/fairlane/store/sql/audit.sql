@@ -16,6 +16,13 @@ FROM organization
 ORDER BY audited_at, id
 LIMIT :most;
 
+-- name: find_drifted
+SELECT name
+FROM organization
+WHERE drifted = 1
+ORDER BY name
+LIMIT :most;
+
 -- name: update_audited [sqlite]
 UPDATE organization
 SET audited_at = :now

@@ -46,9 +46,10 @@ UPDATE session
 SET lease_until = :now + lease_ms
 WHERE dead = 0;
 
--- name: move_deadlines
+-- name: move_leases
 UPDATE lease
-SET deadline_at = deadline_at + :moved_ms;
+SET started_at = started_at + :moved_ms,
+    deadline_at = deadline_at + :moved_ms;
 
 -- name: find_orphans [sqlite] packed
 -- Leases whose session is dead or missing, looked for by the rows themselves so that none is ever forgotten.

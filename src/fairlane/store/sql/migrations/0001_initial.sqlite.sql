@@ -48,6 +48,7 @@ CREATE TABLE organization (
 );
 CREATE INDEX organization_plan ON organization (plan);
 CREATE INDEX organization_audited ON organization (audited_at);
+CREATE INDEX organization_drifted ON organization (name) WHERE drifted = 1;
 
 CREATE TABLE api_key (
   id              TEXT PRIMARY KEY,
