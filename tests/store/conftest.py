@@ -19,6 +19,7 @@ def clock() -> Clock:
 @pytest.fixture(params=sorted(DATABASES))
 async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Database]:
     """An open database of this test alone. Afterwards its counts are exact, and nothing of ours still runs."""
+    before = set(threading.enumerate())
     database = DATABASES[request.param](tmp_path, clock)
     await database.open()
     yield database
@@ -27,7 +28,8 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock)
         assert set(await database.store.count_states()) <= {1}
     finally:
         await database.close()
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fairlane")]
+    started = set(threading.enumerate()) - before
+    left = [thread.name for thread in started if thread.name.startswith("fairlane")]
     assert not left, f"threads of the store outlived it: {left}"
 
 
