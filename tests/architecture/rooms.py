@@ -28,11 +28,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "store": _GROUND | {"rules"},
     "worker": _WORKER,
     "api": _API,
+    "webhooks": _STORE | {"wire", "fairlane"},
     # Wiring, and what people type.
     "sweeper": _STORE,
-    "app": _API | {"api", "worker", "sweeper"},
+    "app": _API | {"api", "worker", "webhooks", "sweeper"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
-    "cli": _API | {"api", "worker", "app", "demo"},
+    "cli": _API | {"api", "worker", "webhooks", "app", "demo"},
     "__main__": {"cli"},
 }
 
@@ -40,14 +41,17 @@ PACKAGES: dict[str, set[str]] = {
     "anyio": {"api"},
     "apsw": {"store/sqlite.py"},
     "attrs": {"payloads"},
+    "cryptography": {"store"},
+    "httpcore2": {"webhooks", "worker"},
     "httptools": {"api"},
-    "httpcore2": {"worker"},
     "httpx2": {"client", "demo", "cli/connection.py"},
     "msgspec": set(MAY_KNOW),
     "platformdirs": {"settings"},
     "pydantic": {"payloads"},
     "pygments": {"demo"},
     "rich": {"cli", "demo"},
+    "ssrfguard": {"webhooks"},
+    "standardwebhooks": {"webhooks"},
     "starlette": {"api"},
     "typer": {"cli"},
     "typing_extensions": {"payloads"},
@@ -56,7 +60,7 @@ PACKAGES: dict[str, set[str]] = {
     "uvloop": {"api", "app", "worker"},
 }
 
-OPTIONAL_PACKAGES = {"attrs", "pydantic", "typing_extensions", "uvloop"}
+OPTIONAL_PACKAGES = {"attrs", "cryptography", "pydantic", "typing_extensions", "uvloop"}
 """May be missing at run time, so they may be imported where they are needed."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

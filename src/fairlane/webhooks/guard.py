@@ -1,0 +1,135 @@
+"""Where webhooks may go, as far as the URL alone tells. Pure: asked when a task is submitted and again at each try.
+
+A URL that passes has been read by one strict pattern, and what was read (`Target`) is what is connected to: no second
+parser sees it. Where a name points to is decided at the try (network.py), never here: looking it up at submission
+would prove nothing about later, and would let callers ask our DNS.
+"""
+
+import re
+from collections.abc import Collection
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from msgspec import Struct
+
+from fairlane.errors import ValidationRefused
+from fairlane.webhooks.addresses import Address, is_public
+
+URL_CHARACTERS_MAX = 2_048
+DEFAULT_PORTS = (range(80, 81), range(443, 444), range(1024, 65_536))
+
+BAD_SHAPE = (
+    "Must be an http or https URL of at most 2,048 ASCII characters, "
+    "without user name, fragment, backslash or white space"
+)
+BAD_HOST = "Must name a host on the public internet"
+BAD_PORT = "Must use a port that webhooks may be sent to"
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """What the operator lets webhooks reach."""
+
+    private: bool = False
+    """Any address and any name: for receivers on the same machine or network, and for tests."""
+    ports: tuple[range, ...] = DEFAULT_PORTS
+    own_hosts: frozenset[str] = frozenset()
+    """Names, in lower case, under which fairlane itself is reached; refused like private ones."""
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A URL taken apart, once."""
+
+    secure: bool
+    host: str
+    """A name in lower case, or a literal address without brackets."""
+    address: Address | None
+    """The literal address; None: ``host`` is a name."""
+    port: int
+    authority: str
+    """The Host header."""
+    path: str
+    """What is asked for: path and query, as they were written."""
+
+
+# Everything a URL may consist of. No user name, fragment, escape or non-ASCII character can be part of the host.
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<authority>(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9.-]{1,253})(?::(?P<port>[1-9][0-9]{0,4}))?)"
+    r'(?P<path>[/?][!"$-\[\]-~]*)?',  # printable, but for # and backslash
+    re.IGNORECASE | re.ASCII,
+)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+# The last label begins with a letter: names like 127.1, 0x7f.1 and 2130706433 are addresses to some resolvers.
+_NAME = re.compile(rf"(?:{_LABEL}\.)*(?=[a-z]){_LABEL}")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_LOCAL_SUFFIXES = (".localhost", ".local", ".localdomain", ".internal", ".home.arpa", ".intranet", ".lan", ".corp")
+
+
+def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> Target:
+    """Take a webhook's URL apart, or refuse it.
+
+    Raises:
+        ValidationRefused: with one of three messages, which say nothing about our network.
+    """
+    if len(url) > URL_CHARACTERS_MAX or (match := _URL.fullmatch(url)) is None:
+        raise ValidationRefused.at(field, BAD_SHAPE)
+    secure = match["scheme"].lower() == "https"
+    host = match["host"].lower().strip("[]")
+    port = int(match["port"] or (443 if secure else 80))
+    if not any(port in allowed for allowed in reach.ports):
+        raise ValidationRefused.at(field, BAD_PORT)
+    address = _literal(match["host"])
+    if not (_is_allowed_address(address, reach) if address else _is_allowed_name(host, reach)):
+        raise ValidationRefused.at(field, BAD_HOST)
+    path = match["path"] or "/"
+    return Target(
+        secure=secure,
+        host=host,
+        address=address,
+        port=port,
+        authority=match["authority"].lower(),
+        path=path if path.startswith("/") else f"/{path}",
+    )
+
+
+def read_ports(text: str) -> tuple[range, ...]:
+    """Ports as a setting spells them, such as ``80,443,1024-65535``.
+
+    Raises:
+        ValueError: something in it is not a port or a range of ports.
+    """
+    ports = []
+    for part in text.split(","):
+        match = _PORTS.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"{part!r} is not a port or a range of ports")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= 65_535:
+            raise ValueError(f"{part!r} does not lie between 1 and 65535")
+        ports.append(range(first, last + 1))
+    return tuple(ports)
+
+
+def are_allowed(addresses: Collection[Address], reach: Reach) -> bool:
+    """Whether a name with these addresses may be connected to: one that may not spoils them all."""
+    return bool(addresses) and (reach.private or all(is_public(address) for address in addresses))
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host spells in its canonical form; other spellings are left to fail as names."""
+    try:
+        address = IPv6Address(host[1:-1]) if host.startswith("[") else IPv4Address(host)
+    except AddressValueError:
+        return None
+    return address if str(address) == host.lower().strip("[]") else None
+
+
+def _is_allowed_address(address: Address, reach: Reach) -> bool:
+    return reach.private or (is_public(address) and str(address) not in reach.own_hosts)
+
+
+def _is_allowed_name(host: str, reach: Reach) -> bool:
+    if _NAME.fullmatch(host) is None:
+        return False
+    # A name without a dot is found through the search list of our own network, if at all.
+    is_local = "." not in host or host.endswith(_LOCAL_SUFFIXES) or host in reach.own_hosts
+    return reach.private or not is_local
