@@ -22,6 +22,7 @@ from fairlane.model import (
     TaskRule,
     TaskStatus,
     Verdict,
+    Webhook,
 )
 from fairlane.store import Store, new_id
 
@@ -66,10 +67,29 @@ async def an_organization(
 
 
 def a_task(
-    task_type: str = PAGE, *, priority: int = 5, key: str | None = None, payload: str = "{}", cost: int = 1
+    task_type: str = PAGE,
+    *,
+    priority: int = 5,
+    key: str | None = None,
+    payload: str = "{}",
+    cost: int = 1,
+    webhook: str | None = None,
 ) -> NewTask:
-    """A request for a plain task."""
-    return NewTask(id=new_id(), task_type=task_type, payload=payload, priority=priority, idempotency_key=key, cost=cost)
+    """A request for a plain task; ``webhook`` is the host that its outcome is to be told to."""
+    return NewTask(
+        id=new_id(),
+        task_type=task_type,
+        payload=payload,
+        priority=priority,
+        idempotency_key=key,
+        cost=cost,
+        webhook=None if webhook is None else a_webhook(webhook),
+    )
+
+
+def a_webhook(host: str = "hooks.example") -> Webhook:
+    """An address at this host."""
+    return Webhook(f"https://{host}/hook?token=1", host)
 
 
 async def submitted(store: Store, organization: Organization, *tasks: NewTask) -> list[str]:

@@ -1,5 +1,6 @@
 """The pure decisions: fair shares, what becomes of an attempt, pauses, sums over time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,11 +10,14 @@ from fairlane.rules import (
     RETRY_PAUSE_MAX_MS,
     VIRTUAL_UNITS_PER_MS,
     Candidate,
+    DeliveryLimits,
     Final,
     Integrals,
     Paused,
     Requeued,
     aftermath,
+    choose_deliveries,
+    delivery_pause_ms,
     next_estimate,
     priority_of,
     rank_of,
@@ -281,3 +285,40 @@ def test_integrals_only_grow_and_never_outgrow_time(steps: list[tuple[int, int, 
     assert integrals.at == latest
     assert integrals.plan_limited_ms + integrals.worker_limited_ms <= latest
     assert integrals.slot_ms <= 4 * latest
+
+
+# Webhooks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "chance", "pause_ms"),
+    [(1, 0.0, 90), (1, 0.5, 100), (1, 1.0, 110), (2, 0.5, 200), (3, 0.5, None), (9, 0.5, None)],
+)
+def test_a_failed_try_is_followed_by_its_pause(number: int, chance: float, pause_ms: int | None) -> None:
+    """A tenth more or less; none after the last."""
+    assert delivery_pause_ms(number, (100, 200), chance) == pause_ms
+
+
+addressed = st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abc")), max_size=40)
+
+
+@given(addressed, addressed)
+def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
+    due: list[tuple[int, str]], under_way: list[tuple[int, str]]
+) -> None:
+    """No limit is passed by what is chosen, in the order given, and whoever is left out stands before a full one."""
+    limits = DeliveryLimits(total=20, organization=5, host=6)
+
+    chosen = choose_deliveries(due, under_way, limits)
+
+    assert chosen == sorted(chosen)
+    running = list(under_way)
+    for position, one in enumerate(due):
+        fits = (
+            len(running) < limits.total
+            and sum(other[0] == one[0] for other in running) < limits.organization
+            and sum(other[1] == one[1] for other in running) < limits.host
+        )
+        assert (position in chosen) == fits
+        if fits:
+            running.append(one)

@@ -123,6 +123,14 @@ class AuditRow(Struct, frozen=True, kw_only=True):
 # Tasks ---------------------------------------------------------------------------------------------------------------
 
 
+class Webhook(Struct, frozen=True):
+    """Where the outcome of a task is to be told; a URL that passed the guard."""
+
+    url: str
+    host: str
+    """The host in it, as the guard names it: tries are counted by it."""
+
+
 class NewTask(Struct, frozen=True, kw_only=True):
     """A checked request that wants to become a task. ``payload`` is the JSON object's text exactly as received."""
 
@@ -132,6 +140,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     priority: int = PRIORITY_LOWEST
     idempotency_key: str | None = None
     cost: int = 1
+    webhook: Webhook | None = None
 
 
 class Accepted(Struct, frozen=True):
@@ -146,6 +155,14 @@ class Failure(Struct, frozen=True, kw_only=True):
     code: str
     message: str
     details: Any = None
+
+
+class Told(Struct, frozen=True):
+    """Whether a webhook took the outcome of its task."""
+
+    url: str
+    delivered_at: int | None
+    """None: not yet, or never."""
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -166,6 +183,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """JSON text of an object, for COMPLETED only."""
     failure: Failure | None
     """For FAILED only."""
+    webhook: Told | None = None
+    """None: the task has no webhook."""
 
 
 class Concurrency(Struct, frozen=True):
@@ -193,6 +212,76 @@ class Drift(Struct, frozen=True, kw_only=True):
     name: str
     kept: int
     counted: int
+
+
+# Webhooks ------------------------------------------------------------------------------------------------------------
+
+
+class DueDelivery(Struct, frozen=True, kw_only=True):
+    """A delivery that was claimed for one try now."""
+
+    id: str
+    organization_id: int
+    task_id: str | None
+    """None: a test event, which has its ``body`` with it."""
+    url: str
+    host: str
+    body: str | None
+    number: int
+    """The number of this try, from 1."""
+
+
+class Tried(Struct, frozen=True, kw_only=True):
+    """What became of one try."""
+
+    delivery_id: str
+    number: int
+    at: int
+    http_status: int | None
+    error: str | None
+    """A class of errors; None: delivered."""
+    took_ms: int
+    cause: str | None = None
+    """For the operator only."""
+
+
+INTERRUPTED = "interrupted"
+"""The error of a try that nobody saw end: its server died. It may have arrived."""
+
+
+class DeliveryTry(Struct, frozen=True, kw_only=True):
+    """One try as it is remembered."""
+
+    number: int
+    at: int
+    http_status: int | None
+    error: str | None
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A message owed to a webhook, and what became of it."""
+
+    id: str
+    task_id: str | None
+    """None: a test event."""
+    url: str
+    created_at: int
+    delivered_at: int | None
+    due_at: int | None
+    """When it is tried next; None: it is over, or a try is under way."""
+    trying: bool
+    tries: tuple[DeliveryTry, ...]
+
+
+class WebhookSecret(Struct, frozen=True, kw_only=True):
+    """What signs an organization's webhooks, without the secret."""
+
+    id: str
+    organization: str
+    last4: str
+    created_at: int
+    expires_at: int | None
+    """None: it is the newest; the contract's signature is made with it alone."""
 
 
 # Leases and sessions -------------------------------------------------------------------------------------------------

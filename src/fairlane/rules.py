@@ -4,7 +4,8 @@ Called by ``store/``. Everything here can be tested with numbers alone.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -133,6 +134,52 @@ def retry_pause_ms(attempt: int, base_ms: int, chance: float) -> int:
     """Exponential backoff with jitter: between half and all of ``base · 2^(attempt−1)``, at most an hour."""
     full = min(base_ms * 2 ** min(attempt - 1, 30), RETRY_PAUSE_MAX_MS)
     return int(full * (0.5 + chance / 2))
+
+
+# Webhooks ------------------------------------------------------------------------------------------------------------
+
+DELIVERY_JITTER = 0.1
+
+
+def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> int | None:
+    """How long to wait after failed try ``number``, a tenth more or less; None: that was the last one."""
+    if number > len(pauses_ms):
+        return None
+    return int(pauses_ms[number - 1] * (1 - DELIVERY_JITTER + 2 * DELIVERY_JITTER * chance))
+
+
+class DeliveryLimits(Struct, frozen=True, kw_only=True):
+    """How many tries may be under way at once."""
+
+    total: int = 256
+    organization: int = 10
+    host: int = 4
+
+
+Addressed = tuple[int, str]
+"""(organization id, host) of a delivery."""
+
+
+def choose_deliveries(due: Iterable[Addressed], under_way: Iterable[Addressed], limits: DeliveryLimits) -> list[int]:
+    """The positions in ``due``, oldest first, of those that may be tried now beside those ``under_way``.
+
+    Nobody waits behind a delivery whose host or organization has its places full.
+    """
+    organizations: Counter[int] = Counter()
+    hosts: Counter[str] = Counter()
+    for organization_id, host in under_way:
+        organizations[organization_id] += 1
+        hosts[host] += 1
+    free = limits.total - organizations.total()
+    chosen: list[int] = []
+    for position, (organization_id, host) in enumerate(due):
+        if len(chosen) >= free:
+            break
+        if organizations[organization_id] < limits.organization and hosts[host] < limits.host:
+            organizations[organization_id] += 1
+            hosts[host] += 1
+            chosen.append(position)
+    return chosen
 
 
 # Integrals -----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from msgspec import Struct
 from fairlane.errors import SetupError
 
 PREFIX = "FAIRLANE_"
+PAUSES_MOST = 20
 
 
 def default_database() -> str:
@@ -51,6 +52,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Largest result of one task."""
     free_disk_floor_bytes: int = 268_435_456
     """Submits are refused with 503 while the database's disk has less free space than this."""
+    webhook_allow_private: bool = False
+    """Let webhooks reach any address, loopback and private ones too: for one machine and for tests."""
+    webhook_ports: str = "80,443,1024-65535"
+    """Ports that webhooks may be sent to."""
+    webhook_timeout_seconds: float = 10.0
+    """How long one try may take from the look-up of the name to the answer."""
+    webhook_pauses_seconds: str = "120,240,480,960"
+    """Pauses after failed tries, a tenth more or less; one try more than there are pauses."""
+    secret_key: str | None = None
+    """Seals webhook secrets in the database; several parted by commas: the first seals, all open. Needs the extra
+    ``[encryption]``."""
     log_format: str = "text"
     """``text`` (key=value) or ``json``."""
     log_level: str = "INFO"
@@ -62,8 +74,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("port must be between 0 and 65535")
         if self.workers < 0 or self.places < 1:
             raise ValueError("workers must be 0 or more and places 1 or more")
+        if not 0.1 <= self.webhook_timeout_seconds <= 300:
+            raise ValueError("webhook_timeout_seconds must be from 0.1 to 300")
+        self.webhook_pauses_ms()
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
+
+    def webhook_pauses_ms(self) -> tuple[int, ...]:
+        """The pauses after failed tries, in order. Raises ValueError."""
+        try:
+            pauses = [float(text) for text in self.webhook_pauses_seconds.split(",") if text.strip()]
+        except ValueError as error:
+            raise ValueError("webhook_pauses_seconds must be numbers parted by commas") from error
+        if len(pauses) > PAUSES_MOST or not all(0.1 <= pause <= 86_400 for pause in pauses):
+            raise ValueError(f"webhook_pauses_seconds must be at most {PAUSES_MOST} numbers from 0.1 to 86400")
+        return tuple(round(pause * 1_000) for pause in pauses)
 
 
 def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:

@@ -20,6 +20,7 @@ from fairlane.model import (
     Verdict,
 )
 from fairlane.rules import Final, Paused, aftermath, service, share
+from fairlane.store.deliveries import owe_deliveries
 from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
@@ -51,6 +52,8 @@ class HeldLease(Struct, frozen=True):
     started_at: int
     deadline_at: int
     session_id: str
+    webhook: int
+    """Whether somebody is to be told how this task ends."""
 
 
 def lease_id(organization_id: int, task_id: str, fence: str) -> str:
@@ -162,9 +165,10 @@ def end_leases(
     """Delete these leases and write what becomes of their tasks: an outcome, a place in the queue, or a pause.
 
     ``reported``: their workers say so. Only then does the outcome name the lease, so that a report sent again is
-    accepted again, and one that comes after we gave the lease up is not.
+    accepted again, and one that comes after we gave the lease up is not. With an outcome goes the delivery that its
+    webhook is owed.
     """
-    leases, outcomes, entries, pauses = [], [], [], []
+    leases, outcomes, entries, pauses, told = [], [], [], [], []
     for lease, ending in endings:
         organization = locked[lease.organization_id]
         leases.append((lease.organization_id, lease.task_id))
@@ -181,6 +185,8 @@ def end_leases(
         )
         if isinstance(after, Final):
             outcomes.append(_outcome(organization, lease, after, reported=reported))
+            if lease.webhook:
+                told.append((lease.organization_id, lease.task_id))
             continue
         if isinstance(after, Paused):
             organization.wait(lease.task_type, lease.rank)
@@ -194,6 +200,7 @@ def end_leases(
                             after.attempt, lease.first_started_at))  # fmt: skip
     yield from rows_if("delete_leases", leases, leases=leases)
     yield from rows_if("insert_outcomes", outcomes, outcomes=outcomes, now=now)
+    yield from owe_deliveries(told, memory, now)
     yield from rows_if("insert_queue_entries", entries, entries=entries)
     yield from rows_if("insert_waiting", pauses, entries=pauses)
 
@@ -332,11 +339,11 @@ def _lease(
 ) -> Generator[Query, Rows, list[Lease]]:
     """Move these entries from the queue to leases."""
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
-    tasks = {task_id: (cost, payload) for task_id, cost, payload in found}
+    tasks = {task_id: (cost, payload, webhook) for task_id, cost, payload, webhook in found}
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
-        cost, payload = tasks[pick.task_id]
+        cost, payload, webhook = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.charge(service(estimate_ms, organization.weight))
@@ -345,7 +352,7 @@ def _lease(
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
             rule.attempts, int(rule.limit is not None), estimate_ms,
-            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms,
+            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, webhook,
         ))  # fmt: skip
         leases.append(
             Lease(

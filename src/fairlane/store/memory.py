@@ -29,6 +29,8 @@ class Memory:
     estimates: dict[str, float] = field(default_factory=dict)
     startable: set[str] = field(default_factory=set)
     """Task types of which the running transaction made something startable."""
+    owed: bool = False
+    """The running transaction made a delivery due."""
     paused_until: int | None = None
     """The earliest moment at which something paused by the running transaction becomes ready."""
 

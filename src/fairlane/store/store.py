@@ -21,7 +21,9 @@ from fairlane.model import (
     AuditRow,
     Caller,
     Catalogue,
+    Delivery,
     Drift,
+    DueDelivery,
     Exchange,
     ExchangeReply,
     Key,
@@ -36,10 +38,15 @@ from fairlane.model import (
     QueueStatus,
     Renewal,
     TaskView,
+    Tried,
+    Webhook,
+    WebhookSecret,
 )
+from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path
-from fairlane.store import audit, keys, leases, organizations, plans, sessions, tasks
+from fairlane.store import audit, deliveries, keys, leases, organizations, plans, sessions, tasks, webhook_secrets
 from fairlane.store.memory import Memory
+from fairlane.store.sealing import seal_of
 from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import Operation
 from fairlane.store.tasks import Submission
@@ -55,6 +62,7 @@ Listener = Callable[[frozenset[str]], None]
 class _Harvest(Struct, frozen=True):
     startable: frozenset[str]
     paused_until: int | None
+    owed: bool
 
 
 def wall_clock() -> int:
@@ -90,11 +98,16 @@ class Store:
         """Working keys by digest. Every change of a key or an organization passes through here and empties it."""
         self._listeners: list[Listener] = []
         self._pause_listeners: list[Callable[[int], None]] = []
+        self._delivery_listeners: list[Callable[[], None]] = []
+        self._seal = seal_of(settings.secret_key)
         self._database = SqliteDatabase(
             database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
         )
         self._submit = partial(tasks.submit, memory=self._memory)
         self._exchange = partial(leases.exchange, memory=self._memory)
+        self._record_tries = partial(
+            deliveries.record_tries, memory=self._memory, pauses_ms=settings.webhook_pauses_ms()
+        )
 
     @classmethod
     async def open(cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> "Store":
@@ -103,6 +116,7 @@ class Store:
         Raises:
             DatabaseOwned: another server owns the file.
             DatabaseError: it cannot be opened.
+            SetupError: the key for secrets cannot be used.
         """
         store = cls(settings, catalogue, now=now)
         store._database.open()
@@ -139,11 +153,16 @@ class Store:
         """Be told, after a commit, of the moment at which a task that was paused becomes ready. A hint."""
         self._pause_listeners.append(listener)
 
+    def subscribe_deliveries(self, listener: Callable[[], None]) -> None:
+        """Be told, after a commit, that a delivery became due. A hint; it may be lost."""
+        self._delivery_listeners.append(listener)
+
     def _harvest(self) -> _Harvest:
         memory = self._memory
-        harvest = _Harvest(frozenset(memory.startable), memory.paused_until)
+        harvest = _Harvest(frozenset(memory.startable), memory.paused_until, memory.owed)
         memory.startable.clear()
         memory.paused_until = None
+        memory.owed = False
         return harvest
 
     def _announce(self, harvest: _Harvest) -> None:
@@ -153,6 +172,9 @@ class Store:
         if harvest.paused_until is not None:
             for pause_listener in self._pause_listeners:
                 pause_listener(harvest.paused_until)
+        if harvest.owed:
+            for delivery_listener in self._delivery_listeners:
+                delivery_listener()
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
         """Run an operation that is not plural: it raises its refusals, which undo its transaction."""
@@ -193,6 +215,55 @@ class Store:
         """The organization's task with this id, else with this idempotency key; None: there is none."""
         found: TaskView | None = self._database.read(tasks.find_task(organization_id, reference))
         return found
+
+    # Webhooks --------------------------------------------------------------------------------------------------------
+
+    async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
+        """An organization's deliveries, newest first, those below the id ``before`` if given."""
+        operation = deliveries.find_deliveries(organization_id, before, most)
+        return await self._database.snapshot(operation)  # type: ignore[no-any-return]
+
+    async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
+        """A delivery is due again at once, whatever became of it. Raises NotFound."""
+        made: Delivery = await self._write(deliveries.redeliver, organization_id, delivery_id, self._memory)
+        return made
+
+    async def owe_test(self, organization_id: int, webhook: Webhook, *, delivery_id: str, body: str) -> Delivery:
+        """A test event, to be tried once. Raises ValidationRefused while too many wait."""
+        made: Delivery = await self._write(
+            deliveries.owe_test, organization_id, webhook, delivery_id, body, self._memory
+        )
+        return made
+
+    async def next_delivery_at(self) -> int | None:
+        """The earliest moment at which a delivery is due; None: nothing is open."""
+        due_at: int | None = self._database.read(deliveries.next_delivery())
+        return due_at
+
+    async def claim_deliveries(
+        self, under_way: Sequence[Addressed], *, limits: DeliveryLimits, claim_ms: int
+    ) -> list[DueDelivery]:
+        """Deliveries for one try each, theirs alone for ``claim_ms``; then they are due again."""
+        claimed: list[DueDelivery] = await self._write(deliveries.claim_deliveries, under_way, limits, claim_ms)
+        return claimed
+
+    def record_try(self, tried: Tried) -> Awaitable[None]:
+        """Write what became of a try. Safe to repeat."""
+        return self._database.write(self._record_tries, tried)
+
+    def signing_secrets(self, organization_id: int) -> list[str]:
+        """What signs an organization's webhooks now, newest first; none: they go out unsigned.
+
+        Raises:
+            SetupError: one is sealed with a key that is not here.
+        """
+        kept = self._database.read(webhook_secrets.signing_secrets(organization_id))
+        return [self._seal.open(secret) for secret in kept]
+
+    def check_secrets(self) -> None:
+        """Open every webhook secret once. Raises SetupError if one cannot be."""
+        for kept in self._database.read(webhook_secrets.all_secrets()):
+            self._seal.open(kept)
 
     # Workers ---------------------------------------------------------------------------------------------------------
 
@@ -293,6 +364,29 @@ class Store:
         finally:
             self._callers.clear()
         return key
+
+    async def create_webhook_secret(
+        self, organization: str, *, secret: str, overlap_seconds: float, actor: str
+    ) -> WebhookSecret:
+        """A new secret signs from now on; the one before it goes on beside it for a while. Raises NotFound."""
+        made: WebhookSecret = await self._write(
+            webhook_secrets.create_secret, organization, self._seal.close(secret), secret[-4:],
+            round(overlap_seconds * 1_000), actor, self._memory,
+        )  # fmt: skip
+        return made
+
+    async def webhook_secrets(self, organization: str) -> list[WebhookSecret]:
+        """What signs for one organization, newest first. Raises NotFound."""
+        return await self._database.snapshot(webhook_secrets.find_secrets(organization))  # type: ignore[no-any-return]
+
+    async def revoke_webhook_secrets(
+        self, organization: str, *, secret_id: str | None, actor: str
+    ) -> list[WebhookSecret]:
+        """This secret, or with None all of them, sign no more; returns them. Raises NotFound."""
+        revoked: list[WebhookSecret] = await self._write(
+            webhook_secrets.revoke_secrets, organization, secret_id, actor, self._memory
+        )
+        return revoked
 
     async def audit_rows(self, limit: int = 100) -> list[AuditRow]:
         """What operators changed, newest first."""

@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import KeyRefused, QueueFull, Refusal, TaskExists
-from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView
+from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView, Told
 from fairlane.rules import priority_of, rank_of
+from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
@@ -60,7 +61,7 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
                 keys.append((organization.id, task.idempotency_key, task.id))
             tasks.append(
                 (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
-                 task.cost)
+                 task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)))
             )  # fmt: skip
             entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
         answers.append(verdicts)
@@ -122,7 +123,8 @@ def find_task(organization_id: int, reference: str) -> Generator[Query, Rows, Ta
 
 
 def _view(row: Any) -> TaskView:
-    task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row
+    task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row[:12]
+    webhook_url, delivered_at = row[12:]
     status = TaskStatus(ended) if ended else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED
     return TaskView(
         id=task_id,
@@ -136,6 +138,7 @@ def _view(row: Any) -> TaskView:
         latency_ms=latency_ms,
         result=result,
         failure=msgspec.json.decode(failure, type=Failure) if failure else None,
+        webhook=None if webhook_url is None else Told(webhook_url, delivered_at),
     )
 
 
@@ -158,15 +161,21 @@ def promote(memory: Memory) -> Generator[Query, Rows, int]:
 
 
 def purge(retention_ms: int) -> Generator[Query, Rows, int]:
-    """Delete tasks that ended longer ago than this, with result and key. At most CHUNK; returns how many."""
+    """Delete tasks that ended longer ago than this, with result, key and deliveries. At most CHUNK; returns how many.
+
+    A task whose delivery is still due stays until that is over.
+    """
     now = yield from clock()
     expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
     ended = [(row[0], row[1]) for row in expired]
     keys = [(row[0], row[2]) for row in expired if row[2] is not None]
     yield from rows_if("delete_idempotency", keys, keys=keys)
+    yield from delete_deliveries_of(ended)
     yield from rows_if("delete_outcomes", ended, tasks=ended)
     yield from rows_if("delete_tasks", ended, tasks=ended)
-    return len(ended)
+    tests = yield from purge_tests(now - retention_ms, CHUNK)
+    yield from rows("delete_expired_webhook_secrets", now=now)
+    return max(len(ended), tests)
 
 
 def next_due() -> Operation:

@@ -4,7 +4,7 @@
 -- Those of these (organization, task, lease) that still hold their slot.
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
-         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id))
+         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -27,14 +27,14 @@ WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_e
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-   first_started_at, started_at, deadline_at, session_id, exchange_id)
+   first_started_at, started_at, deadline_at, webhook, session_id, exchange_id)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, :session_id, :exchange_id
+       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, e.row ->> 13, :session_id, :exchange_id
 FROM e;
 
 -- name: find_claimed [sqlite] packed
 -- What a claim needs of the tasks it takes.
-SELECT json_group_array(json_array(t.id, t.cost, t.payload))
+SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0

@@ -8,8 +8,10 @@ CROSS JOIN idempotency AS i ON i.organization_id = e.value ->> 0 AND i.key = e.v
 
 -- name: insert_tasks [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
-INSERT INTO task (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, created_at)
-SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7, :now
+INSERT INTO task
+  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, created_at)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
+       e.row ->> 8, e.row ->> 9, :now
 FROM e;
 
 -- name: insert_idempotency [sqlite]
@@ -72,10 +74,11 @@ SELECT min(due_at)
 FROM waiting;
 
 -- name: find_task
--- One task by id, or by idempotency key if no id fits, with what says its state.
+-- One task by id, or by idempotency key if no id fits, with what says its state and what was told of it.
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        o.status, o.result, o.failure, o.charged, o.finished_at - o.first_started_at,
-       l.id IS NOT NULL
+       l.id IS NOT NULL, t.webhook_url,
+       CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END
 FROM task AS t
 LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
@@ -111,10 +114,12 @@ FROM lease
 WHERE organization_id = :organization_id;
 
 -- name: find_expired [sqlite] packed
+-- A task whose outcome is still to be told is kept.
 SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_key))
 FROM (SELECT organization_id, task_id
-      FROM outcome
+      FROM outcome AS f
       WHERE finished_at <= :before
+        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.task_id = f.task_id AND d.due_at IS NOT NULL)
       ORDER BY finished_at
       LIMIT :most) AS o
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;

@@ -1,0 +1,189 @@
+"""Deliveries: what is owed to webhooks. Written with the outcome, claimed for a try, and what came of it recorded.
+
+The sender is the only one who claims. It sends outside of any transaction, so a crash between claim and record sends
+again: at least once.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairlane.errors import NotFound, ValidationRefused
+from fairlane.model import INTERRUPTED, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
+from fairlane.rules import Addressed, DeliveryLimits, choose_deliveries, delivery_pause_ms
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+
+OPEN_TESTS_MOST = 10
+"""Most test events of one organization that wait to be sent."""
+
+
+def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation:
+    """One delivery for each of these (organization, task) that has a webhook, due at once, in this order.
+
+    Call it in the transaction that writes the outcome.
+    """
+    owed = [(memory.new_id(), organization_id, task_id) for organization_id, task_id in tasks]
+    yield from rows_if("insert_deliveries", owed, tasks=owed, now=now)
+    memory.owed = memory.owed or bool(owed)
+
+
+def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation:
+    """A delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
+    [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
+    if waiting >= OPEN_TESTS_MOST:
+        raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
+    yield from rows(
+        "insert_test_delivery", id=identity, organization_id=organization_id, url=webhook.url, host=webhook.host,
+        body=body, now=(yield from clock()),
+    )  # fmt: skip
+    memory.owed = True
+    return (yield from find_delivery(organization_id, identity))
+
+
+def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
+    """Due now, whatever became of it before; numbering goes on. Raises NotFound. No second try beside a running one."""
+    now = yield from clock()
+    yield from rows("redeliver", id=identity, organization_id=organization_id, now=now)
+    memory.owed = True
+    return (yield from find_delivery(organization_id, identity))
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows, Delivery]:
+    """One delivery of this organization. Raises NotFound."""
+    found = yield from _find(organization_id, identity, before=None, most=1)
+    if not found:
+        raise NotFound.named("delivery", identity)
+    return found[0]
+
+
+def find_deliveries(organization_id: int, before: str | None, most: int) -> Generator[Query, Rows, list[Delivery]]:
+    """An organization's deliveries, newest first, those below ``before`` if given."""
+    return (yield from _find(organization_id, None, before=before, most=most))
+
+
+def _find(
+    organization_id: int, identity: str | None, *, before: str | None, most: int
+) -> Generator[Query, Rows, list[Delivery]]:
+    found = yield from rows("find_deliveries", organization_id=organization_id, id=identity, before=before, most=most)
+    tries: dict[str, list[DeliveryTry]] = {row[0]: [] for row in found}
+    for delivery_id, number, at, http_status, error in (yield from rows_if("find_tries", found, ids=list(tries))):
+        tries[delivery_id].append(DeliveryTry(number=number, at=at, http_status=http_status, error=error))
+    return [
+        Delivery(
+            id=row[0],
+            task_id=row[1],
+            url=row[2],
+            due_at=None if row[5] is not None else row[4],
+            trying=row[5] is not None,
+            delivered_at=row[6],
+            created_at=row[7],
+            tries=tuple(tries[row[0]]),
+        )
+        for row in found
+    ]
+
+
+def next_delivery() -> Operation:
+    """The earliest moment at which a delivery is due, or a claim runs out; None: nothing is open."""
+    found = yield from rows("find_next_delivery")
+    return found[0][0]
+
+
+# Trying --------------------------------------------------------------------------------------------------------------
+
+
+def claim_deliveries(
+    under_way: Sequence[Addressed], limits: DeliveryLimits, claim_ms: int
+) -> Generator[Query, Rows, list[DueDelivery]]:
+    """Take what is due for one try each, the longest due first, within the limits beside what is ``under_way``.
+
+    Each counts one more try and is due again when the claim runs out. A try whose claim ran out without a word is
+    recorded as interrupted.
+    """
+    now = yield from clock()
+    lists = yield from rows("find_due_deliveries", now=now, most=limits.host)
+    due = sorted((row for found in lists for row in found), key=lambda row: (row[7], row[0]))
+    chosen = [due[position] for position in choose_deliveries([(row[1], row[4]) for row in due], under_way, limits)]
+    ids = [row[0] for row in chosen]
+    lost = [(row[0], row[6], row[8] - claim_ms, None, INTERRUPTED, 0, None) for row in chosen if row[8] is not None]
+    yield from rows_if("upsert_tries", lost, tries=lost)
+    yield from rows_if("claim_deliveries", ids, ids=ids, until=now + claim_ms)
+    return [
+        DueDelivery(
+            id=row[0], organization_id=row[1], task_id=row[2], url=row[3], host=row[4], body=row[5], number=row[6] + 1
+        )
+        for row in chosen
+    ]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A delivery row, as recording needs it."""
+
+    id: str
+    task_id: str | None
+    tries: int
+    due_at: int | None
+    claimed_until: int | None
+    delivered_at: int | None
+
+
+def record_tries(
+    tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]
+) -> Generator[Query, Rows, list[None]]:
+    """Write what became of these tries. The first that delivered ends its delivery, and so does the last that may fail.
+
+    A word that comes after the claim ran out, and another try began, is remembered; only a success still counts.
+    Deliveries that are gone are left alone.
+    """
+    now = yield from clock()
+    found = yield from rows("find_deliveries_to_record", ids=[one.delivery_id for one in tried])
+    deliveries = {row[0]: _Open(*row) for row in found}
+    tries: list[tuple[Any, ...]] = []
+    for one in tried:
+        delivery = deliveries.get(one.delivery_id)
+        if delivery is None:
+            continue
+        _end(delivery, one, now, pauses_ms, memory)
+        tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
+    changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
+    yield from rows_if("upsert_tries", tries, tries=tries)
+    yield from rows_if("update_deliveries", changed, deliveries=changed)
+    return [None] * len(tried)
+
+
+def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory: Memory) -> None:
+    if one.error is None:
+        delivery.due_at = delivery.claimed_until = None
+        delivery.delivered_at = delivery.delivered_at or now
+    elif delivery.tries == one.number and delivery.claimed_until is not None:
+        # A test event, and what was delivered before and is sent again by request, are tried once.
+        once = delivery.task_id is None or delivery.delivered_at is not None
+        pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, memory.chance())
+        delivery.due_at = None if pause_ms is None else now + pause_ms
+        delivery.claimed_until = None
+
+
+# Upkeep --------------------------------------------------------------------------------------------------------------
+
+
+def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation:
+    """Their deliveries and tries go with these (organization, task)."""
+    found = yield from rows_if("find_deliveries_of", tasks, tasks=tasks)
+    yield from _delete([row[0] for row in found])
+
+
+def purge_tests(before: int, most: int) -> Generator[Query, Rows, int]:
+    """Delete test events that are over and older than this; returns how many."""
+    found = yield from rows("find_old_tests", before=before, most=most)
+    yield from _delete([row[0] for row in found])
+    return len(found)
+
+
+def _delete(ids: Sequence[str]) -> Operation:
+    yield from rows_if("delete_tries", ids, ids=ids)
+    yield from rows_if("delete_deliveries", ids, ids=ids)

@@ -1,0 +1,141 @@
+-- Deliveries: what is owed to webhooks, and what became of each try.
+
+-- name: insert_deliveries [sqlite]
+-- One for each of these (delivery, task) whose task has a webhook.
+INSERT INTO delivery (id, organization_id, task_id, url, host, due_at, created_at)
+SELECT e.value ->> 0, t.organization_id, t.id, t.webhook_url, t.webhook_host, :now, :now
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t
+WHERE t.organization_id = e.value ->> 1
+  AND t.id = e.value ->> 2
+  AND t.webhook_url IS NOT NULL;
+
+-- name: insert_test_delivery
+INSERT INTO delivery (id, organization_id, url, host, body, due_at, created_at)
+VALUES (:id, :organization_id, :url, :host, :body, :now, :now);
+
+-- name: count_open_tests
+SELECT count(*)
+FROM delivery
+WHERE organization_id = :organization_id
+  AND due_at IS NOT NULL
+  AND task_id IS NULL;
+
+-- name: find_next_delivery
+SELECT min(due_at)
+FROM delivery
+WHERE due_at IS NOT NULL;
+
+-- name: find_due_deliveries [sqlite] packed
+-- For each pair of organization and host with open deliveries the first :most that are due, as one list.
+WITH RECURSIVE pair (row) AS (
+  SELECT (SELECT rowid
+          FROM delivery
+          WHERE due_at IS NOT NULL
+          ORDER BY organization_id, host
+          LIMIT 1)
+  UNION ALL
+  SELECT coalesce((SELECT rowid
+                   FROM delivery
+                   WHERE due_at IS NOT NULL
+                     AND organization_id = d.organization_id
+                     AND host > d.host
+                   ORDER BY host
+                   LIMIT 1),
+                  (SELECT rowid
+                   FROM delivery
+                   WHERE due_at IS NOT NULL
+                     AND organization_id > d.organization_id
+                   ORDER BY organization_id, host
+                   LIMIT 1))
+  FROM pair AS p
+  CROSS JOIN delivery AS d
+  WHERE d.rowid = p.row
+)
+SELECT json_group_array(json((
+         SELECT json_group_array(json_array(
+                  id, organization_id, task_id, url, host, body, tries, due_at, claimed_until))
+         FROM (SELECT id, organization_id, task_id, url, host, body, tries, due_at, claimed_until
+               FROM delivery
+               WHERE due_at <= :now
+                 AND organization_id = d.organization_id
+                 AND host = d.host
+               ORDER BY due_at, id
+               LIMIT :most))))
+FROM pair AS p
+CROSS JOIN delivery AS d
+WHERE d.rowid = p.row;
+
+-- name: claim_deliveries [sqlite]
+UPDATE delivery
+SET tries = tries + 1, claimed_until = :until, due_at = :until
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_deliveries_to_record [sqlite] packed
+SELECT json_group_array(json_array(d.id, d.task_id, d.tries, d.due_at, d.claimed_until, d.delivered_at))
+FROM json_each(:ids) AS e
+CROSS JOIN delivery AS d
+WHERE d.id = e.value;
+
+-- name: update_deliveries [sqlite]
+UPDATE delivery
+SET due_at = e.value ->> 1, claimed_until = e.value ->> 2, delivered_at = e.value ->> 3
+FROM json_each(:deliveries) AS e
+WHERE delivery.id = e.value ->> 0;
+
+-- name: upsert_tries [sqlite]
+-- A try that was taken to be interrupted may still tell how it ended.
+INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+FROM json_each(:tries)
+WHERE true
+ON CONFLICT (delivery_id, number) DO UPDATE
+SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
+    cause = excluded.cause;
+
+-- name: find_deliveries
+-- An organization's deliveries, newest first, from below :before; or the one with this id.
+SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at
+FROM delivery
+WHERE organization_id = :organization_id
+  AND (:id IS NULL OR id = :id)
+  AND (:before IS NULL OR id < :before)
+ORDER BY id DESC
+LIMIT :most;
+
+-- name: find_tries [sqlite]
+SELECT t.delivery_id, t.number, t.at, t.http_status, t.error
+FROM json_each(:ids) AS e
+CROSS JOIN delivery_try AS t
+WHERE t.delivery_id = e.value
+ORDER BY t.delivery_id, t.number;
+
+-- name: redeliver
+UPDATE delivery
+SET due_at = :now
+WHERE id = :id
+  AND organization_id = :organization_id
+  AND claimed_until IS NULL;
+
+-- name: find_old_tests
+SELECT id
+FROM delivery
+WHERE task_id IS NULL
+  AND created_at <= :before
+  AND due_at IS NULL
+ORDER BY created_at
+LIMIT :most;
+
+-- name: find_deliveries_of [sqlite]
+SELECT d.id
+FROM json_each(:tasks) AS e
+CROSS JOIN delivery AS d
+WHERE d.task_id = e.value ->> 1;
+
+-- name: delete_tries [sqlite]
+DELETE FROM delivery_try
+WHERE delivery_id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_deliveries [sqlite]
+DELETE FROM delivery
+WHERE id IN (SELECT value FROM json_each(:ids));

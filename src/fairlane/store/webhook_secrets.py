@@ -1,0 +1,89 @@
+"""The secrets that sign an organization's webhooks: the newest, and for a while the one before it.
+
+What is kept here may be sealed (``sealing.py``); operations neither seal nor open.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from fairlane.errors import NotFound
+from fairlane.model import WebhookSecret
+from fairlane.store.audit import write_audit
+from fairlane.store.memory import Memory
+from fairlane.store.organizations import find_organization_id
+from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+
+SECRETS_MOST = 2
+
+
+def create_secret(
+    organization: str, sealed: str, last4: str, overlap_ms: int, actor: str, memory: Memory
+) -> Generator[Query, Rows, WebhookSecret]:
+    """A new secret, the newest from now on. The one before it counts for ``overlap_ms`` more, older ones no more.
+
+    Raises:
+        NotFound: no such organization.
+    """
+    organization_id = yield from find_organization_id(organization)
+    now = yield from clock()
+    before = yield from _find(now, organization_id=organization_id)
+    yield from rows("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
+    old = [secret.id for secret in before[SECRETS_MOST - 1 :]] if overlap_ms else [secret.id for secret in before]
+    yield from rows_if("delete_webhook_secrets", old, ids=old)
+    identity = memory.new_id()
+    yield from rows(
+        "insert_webhook_secret", id=identity, organization_id=organization_id, secret=sealed, last4=last4, now=now
+    )
+    yield from write_audit(
+        actor, "webhook_secret.created", organization, {"secret": identity, "overlap_ms": overlap_ms}, memory
+    )
+    return (yield from _find(now, identity=identity))[0]
+
+
+def find_secrets(organization: str) -> Generator[Query, Rows, list[WebhookSecret]]:
+    """What counts now for one organization, newest first. Raises NotFound."""
+    organization_id = yield from find_organization_id(organization)
+    return (yield from _find((yield from clock()), organization_id=organization_id))
+
+
+def revoke_secrets(organization: str, identity: str | None, actor: str, memory: Memory) -> Operation:
+    """This secret, or all of them, are dead at once; returns them. Raises NotFound.
+
+    If it was the newest, the one before it is the newest again. Without any, webhooks go out unsigned.
+    """
+    organization_id = yield from find_organization_id(organization)
+    now = yield from clock()
+    found = yield from _find(now, organization_id=organization_id)
+    revoked = [secret for secret in found if identity in (None, secret.id)]
+    if identity is not None and not revoked:
+        raise NotFound.named("webhook secret", identity)
+    ids = [secret.id for secret in revoked]
+    yield from rows_if("delete_webhook_secrets", ids, ids=ids)
+    if any(secret.expires_at is None for secret in revoked):
+        yield from rows("keep_newest_webhook_secret", organization_id=organization_id, now=now)
+    if ids:
+        yield from write_audit(actor, "webhook_secret.revoked", organization, {"secrets": ids}, memory)
+    return revoked
+
+
+def signing_secrets(organization_id: int) -> Generator[Query, Rows, list[str]]:
+    """What signs now, newest first, as it is kept."""
+    now = yield from clock()
+    return [row[0] for row in (yield from rows("find_signing_secrets", organization_id=organization_id, now=now))]
+
+
+def all_secrets() -> Generator[Query, Rows, list[str]]:
+    """Every secret that counts, as it is kept."""
+    return [row[0] for row in (yield from rows("find_sealed_secrets", now=(yield from clock())))]
+
+
+def _find(
+    now: int, *, organization_id: int | None = None, identity: str | None = None
+) -> Generator[Query, Rows, list[WebhookSecret]]:
+    found: Sequence[Any] = yield from rows(
+        "find_webhook_secrets", organization_id=organization_id, id=identity, now=now
+    )
+    return [
+        WebhookSecret(id=row[0], organization=row[1], last4=row[2], created_at=row[3], expires_at=row[4])
+        for row in found
+    ]

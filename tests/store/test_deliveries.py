@@ -1,0 +1,475 @@
+"""Deliveries: owed with the outcome, claimed for one try each, and ended by the first success or the last failure."""
+
+from functools import partial
+
+import pytest
+
+from fairlane.errors import NotFound, Refusal, ValidationRefused
+from fairlane.model import (
+    INTERRUPTED,
+    Delivery,
+    DueDelivery,
+    Ending,
+    Failed,
+    LossReason,
+    Organization,
+    Report,
+    TaskStatus,
+    Told,
+    Tried,
+)
+from fairlane.rules import Addressed, DeliveryLimits
+from fairlane.store import Store, new_id
+from tests.builders import DONE, FRAGILE, Worker, a_task, a_webhook, a_worker, an_organization, ids, submitted
+from tests.store.databases import Clock, Database, in_one_commit
+
+CLAIM_MS = 30_000
+LIMITS = DeliveryLimits()
+
+
+async def owed(store: Store, organization: Organization, *hosts: str, worker: Worker | None = None) -> list[str]:
+    """Finished tasks with webhooks at these hosts, in this order; their ids."""
+    worker = worker or await a_worker(store)
+    tasks = await submitted(store, organization, *[a_task(webhook=host) for host in hosts])
+    leases = await worker.take(len(tasks))
+    assert ids(leases) == tasks
+    await worker.exchange(*[Report(lease.id, DONE) for lease in leases])
+    return tasks
+
+
+async def claimed(store: Store, *under_way: Addressed, limits: DeliveryLimits = LIMITS) -> list[DueDelivery]:
+    """What may be tried now."""
+    return await store.claim_deliveries(under_way, limits=limits, claim_ms=CLAIM_MS)
+
+
+async def deliveries(store: Store, organization: Organization) -> list[Delivery]:
+    """All of an organization's, oldest first."""
+    return (await store.deliveries(organization.id, before=None, most=100))[::-1]
+
+
+def ended(one: DueDelivery, clock: Clock, error: str | None = None, *, http_status: int | None = 200) -> Tried:
+    """How a try ended."""
+    return Tried(
+        delivery_id=one.id, number=one.number, at=clock(), http_status=http_status, error=error, took_ms=5, cause="c"
+    )
+
+
+def failed(one: DueDelivery, clock: Clock) -> Tried:
+    """The receiver answered 500."""
+    return ended(one, clock, "status", http_status=500)
+
+
+# Owed ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [DONE, Failed(cause="x", retry=False)])
+async def test_a_delivery_is_owed_with_the_outcome(store: Store, clock: Clock, ending: Ending) -> None:
+    """Completed or failed, in the same transaction, due at once; and whoever sends is told."""
+    heard: list[None] = []
+    store.subscribe_deliveries(lambda: heard.append(None))
+    organization, worker = await an_organization(store), await a_worker(store)
+    (task,) = await submitted(store, organization, a_task(webhook="a.example"))
+    lease = await worker.take_one()
+    before = await store.next_delivery_at(), len(heard)
+
+    await worker.settle(lease, ending)
+
+    assert before == (None, 0)
+    assert (await store.next_delivery_at(), len(heard)) == (clock(), 1)
+    (one,) = await claimed(store)
+    assert (one.task_id, one.organization_id, one.url, one.host, one.number, one.body) == (
+        task, organization.id, a_webhook("a.example").url, "a.example", 1, None,
+    )  # fmt: skip
+
+
+async def test_a_lost_task_owes_when_it_has_failed(store: Store) -> None:
+    """Also where the outcome is written for a worker that died."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(FRAGILE, webhook="a.example"))
+    await worker.take_one()
+
+    await store.end_session(worker.id, reason=LossReason.LOST)
+
+    assert len(await claimed(store)) == 1
+
+
+async def test_nothing_is_owed_without_a_webhook_or_before_the_end(store: Store, clock: Clock) -> None:
+    """A pause between attempts is no end, and most tasks have no webhook."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(), a_task(webhook="a.example"))
+    plain, told = await worker.take(2)
+
+    await worker.exchange(Report(plain.id, DONE), Report(told.id, Failed(cause="x", pause_ms=1)))
+
+    assert await store.next_delivery_at() is None
+    assert await deliveries(store, organization) == []
+
+
+async def test_a_report_sent_twice_owes_once(store: Store) -> None:
+    """As there is one outcome."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(webhook="a.example"))
+    lease = await worker.take_one()
+
+    await worker.settle(lease)
+    await worker.settle(lease)
+
+    assert len(await deliveries(store, organization)) == 1
+
+
+async def test_a_retried_attempt_keeps_its_webhook(store: Store) -> None:
+    """The lease carries the mark anew each time."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(webhook="a.example"))
+    await worker.settle(await worker.take_one(), Failed(cause="x", pause_ms=0))
+
+    await worker.settle(await worker.take_one())
+
+    assert len(await claimed(store)) == 1
+
+
+async def test_what_is_owed_survives_a_crash(database: Database) -> None:
+    """It was committed with the outcome."""
+    organization = await an_organization(database.store)
+    (task,) = await owed(database.store, organization, "a.example")
+
+    store = await database.crash()
+
+    assert [one.task_id for one in await claimed(store)] == [task]
+
+
+# Claiming ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_organizations_deliveries_are_handed_out_in_the_order_of_completion(store: Store) -> None:
+    """Not of submission; those of one commit in the order of their reports (I11)."""
+    organization, worker = await an_organization(store, slots=6), await a_worker(store)
+    await submitted(store, organization, *[a_task(webhook=f"{number}.example") for number in range(6)])
+    leases = await worker.take(6)
+    order = [3, 1, 5, 0, 4, 2]
+
+    await worker.exchange(*[Report(leases[number].id, DONE) for number in order])
+
+    assert [one.task_id for one in await claimed(store)] == [leases[number].task_id for number in order]
+
+
+async def test_a_claim_lasts_until_it_runs_out(store: Store, clock: Clock) -> None:
+    """Nobody else gets it before; then it is tried again under the next number, and the first counts as interrupted."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    (first,) = await claimed(store)
+    clock.at += CLAIM_MS - 1
+
+    early = await claimed(store)
+    clock.at += 1
+    (second,) = await claimed(store)
+
+    assert (early, first.number, second.number, second.id) == ([], 1, 2, first.id)
+    (delivery,) = await deliveries(store, organization)
+    assert delivery.trying
+    assert [(one.number, one.error, one.at) for one in delivery.tries] == [(1, INTERRUPTED, clock() - CLAIM_MS)]
+
+
+async def test_a_crash_between_sending_and_recording_sends_again(database: Database, clock: Clock) -> None:
+    """The new server cannot know; at least once."""
+    organization = await an_organization(database.store)
+    await owed(database.store, organization, "a.example")
+    await claimed(database.store)
+
+    store = await database.crash()
+    clock.at += CLAIM_MS
+
+    assert [one.number for one in await claimed(store)] == [2]
+
+
+async def test_no_host_and_no_organization_gets_more_than_its_places(store: Store) -> None:
+    """What is under way counts; whoever stands behind is not held up."""
+    limits = DeliveryLimits(total=100, organization=3, host=2)
+    crowded, other = await an_organization(store, slots=9), await an_organization(store, slots=9)
+    await owed(store, crowded, "a", "a", "a", "b", "b", "c")
+    await owed(store, other, "a", "d")
+
+    chosen = await claimed(store, (other.id, "b"), limits=limits)
+
+    assert [(one.organization_id, one.host) for one in chosen] == [
+        (crowded.id, "a"), (crowded.id, "a"), (crowded.id, "b"), (other.id, "d"),
+    ]  # fmt: skip
+
+
+async def test_the_whole_has_a_limit(store: Store) -> None:
+    """Under way and new together."""
+    organization = await an_organization(store, slots=9)
+    await owed(store, organization, "a", "b", "c")
+
+    assert len(await claimed(store, (9, "x"), limits=DeliveryLimits(total=3))) == 2
+    assert await claimed(store, *[(9, "x")] * 3, limits=DeliveryLimits(total=3)) == []
+
+
+async def test_a_long_row_before_a_dead_host_hides_nothing(store: Store) -> None:
+    """However much is due for one host, the others' deliveries are found beside it."""
+    crowded, other = await an_organization(store, slots=200), await an_organization(store)
+    await owed(store, crowded, *["dead"] * 200)
+    await owed(store, other, "alive")
+
+    chosen = await claimed(store, *[(crowded.id, "dead")] * 4)
+
+    assert [one.host for one in chosen] == ["alive"]
+
+
+# Recording -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_success_ends_it(store: Store, clock: Clock) -> None:
+    """It is never due again, and the task says when."""
+    organization = await an_organization(store)
+    (task,) = await owed(store, organization, "a.example")
+    (one,) = await claimed(store)
+    clock.advance(2)
+
+    await store.record_try(ended(one, clock))
+
+    (delivery,) = await deliveries(store, organization)
+    view = await store.task(organization.id, task)
+    assert view is not None
+    assert view.webhook == Told(a_webhook("a.example").url, clock())
+    assert (delivery.delivered_at, delivery.due_at, delivery.trying) == (clock(), None, False)
+    assert await store.next_delivery_at() is None
+
+
+async def test_failed_tries_follow_the_schedule(store: Store, clock: Clock) -> None:
+    """2, 4, 8, 16 minutes, a tenth more or less; five tries; then it is given up (contract, 9.2)."""
+    organization = await an_organization(store)
+    (task,) = await owed(store, organization, "a.example")
+    pauses, numbers = [], []
+    while (due_at := await store.next_delivery_at()) is not None:
+        pauses.append((due_at - clock()) / 1_000)
+        clock.at = due_at - 1
+        assert await claimed(store) == []
+        clock.at = due_at
+        (one,) = await claimed(store)
+        numbers.append(one.number)
+        await store.record_try(failed(one, clock))
+
+    assert numbers == [1, 2, 3, 4, 5]
+    assert pauses[0] == 0
+    for pause, wanted in zip(pauses[1:], [120, 240, 480, 960], strict=True):
+        assert wanted * 0.9 <= pause <= wanted * 1.1
+    view = await store.task(organization.id, task)
+    assert view is not None
+    assert view.webhook == Told(a_webhook("a.example").url, None)
+
+
+async def test_a_try_that_began_after_a_crash_at_the_last_one_is_the_last(store: Store, clock: Clock) -> None:
+    """An interrupted fifth try is repeated; if that fails it is over."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    for _ in range(5):
+        (one,) = await claimed(store)
+        clock.at += CLAIM_MS
+    (sixth,) = await claimed(store)
+
+    await store.record_try(failed(sixth, clock))
+
+    assert (one.number, sixth.number) == (5, 6)
+    assert await store.next_delivery_at() is None
+
+
+async def test_a_late_word_counts_if_it_is_a_success(store: Store, clock: Clock) -> None:
+    """The claim ran out and a second try began: the first one's failure is remembered, its success ends it."""
+    organization = await an_organization(store, slots=2)
+    await owed(store, organization, "a.example", "b.example")
+    first = await claimed(store)
+    clock.at += CLAIM_MS
+    second = await claimed(store)
+
+    await store.record_try(failed(first[0], clock))
+    await store.record_try(ended(first[1], clock))
+
+    failing, done = await deliveries(store, organization)
+    assert (failing.trying, [one.error for one in failing.tries]) == (True, ["status"])
+    assert (done.trying, done.delivered_at, [one.error for one in done.tries]) == (False, clock(), [None])
+    await store.record_try(failed(second[1], clock))
+    assert (await deliveries(store, organization))[1].delivered_at == clock()
+
+
+async def test_a_word_twice_changes_nothing_more(store: Store, clock: Clock) -> None:
+    """Recording is safe to repeat."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    (one,) = await claimed(store)
+
+    await store.record_try(failed(one, clock))
+    due_at = await store.next_delivery_at()
+    await store.record_try(failed(one, clock))
+
+    assert await store.next_delivery_at() == due_at
+    assert len((await deliveries(store, organization))[0].tries) == 1
+
+
+async def test_many_words_fit_one_commit(store: Store, clock: Clock) -> None:
+    """Each is about its own delivery, one of nobody's is no matter."""
+    organization = await an_organization(store, slots=3)
+    await owed(store, organization, "a", "b", "c")
+    one, two, three = await claimed(store)
+    nobody = Tried(delivery_id=new_id(), number=1, at=0, http_status=None, error=None, took_ms=0)
+
+    words = [ended(one, clock), nobody, failed(two, clock), ended(three, clock, "timeout", http_status=None)]
+
+    answers = await in_one_commit(store, clock, *[partial(store.record_try, word) for word in words])
+
+    assert answers == [None] * 4
+    assert [delivery.delivered_at for delivery in await deliveries(store, organization)] == [clock(), None, None]
+
+
+# Asked for -----------------------------------------------------------------------------------------------------------
+
+
+async def test_redelivery_goes_on_counting(store: Store, clock: Clock) -> None:
+    """Given up or delivered, it is due at once under the next number; a second success keeps the first moment."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    (one,) = await claimed(store)
+    await store.record_try(ended(one, clock))
+    delivered_at = clock()
+    clock.advance(60)
+
+    again = await store.redeliver(organization.id, one.id)
+    (two,) = await claimed(store)
+    await store.record_try(ended(two, clock))
+
+    assert (again.due_at, two.number) == (clock(), 2)
+    (delivery,) = await deliveries(store, organization)
+    assert (delivery.delivered_at, delivery.due_at, len(delivery.tries)) == (delivered_at, None, 2)
+
+
+async def test_a_redelivery_of_what_was_delivered_is_tried_once(store: Store, clock: Clock) -> None:
+    """Somebody asked for one more, not for a schedule."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    (one,) = await claimed(store)
+    await store.record_try(ended(one, clock))
+    await store.redeliver(organization.id, one.id)
+    (two,) = await claimed(store)
+
+    await store.record_try(failed(two, clock))
+
+    assert await store.next_delivery_at() is None
+
+
+async def test_a_redelivery_leaves_a_running_try_alone(store: Store, clock: Clock) -> None:
+    """There are never two at once."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    await claimed(store)
+
+    again = await store.redeliver(organization.id, (await deliveries(store, organization))[0].id)
+
+    assert again.trying
+    assert await claimed(store) == []
+
+
+async def test_nobody_redelivers_what_is_anothers(store: Store, clock: Clock) -> None:
+    """Unknown and foreign are the same."""
+    organization, other = await an_organization(store), await an_organization(store)
+    await owed(store, organization, "a.example")
+    (one,) = await claimed(store)
+    await store.record_try(ended(one, clock))
+
+    for identity in (one.id, new_id()):
+        with pytest.raises(NotFound):
+            await store.redeliver(other.id, identity)
+
+    assert await store.next_delivery_at() is None
+    assert await deliveries(store, other) == []
+
+
+async def test_a_test_event_is_tried_once(store: Store, clock: Clock) -> None:
+    """It carries its body, and is no task's."""
+    organization = await an_organization(store)
+    identity = new_id()
+
+    made = await store.owe_test(organization.id, a_webhook(), delivery_id=identity, body='{"é":1}')
+    (one,) = await claimed(store)
+    await store.record_try(failed(one, clock))
+
+    assert (made.id, made.task_id, made.due_at) == (identity, None, clock())
+    assert (one.id, one.task_id, one.body, one.number) == (identity, None, '{"é":1}', 1)
+    assert await store.next_delivery_at() is None
+
+
+async def test_ten_test_events_may_wait(store: Store, clock: Clock) -> None:
+    """Nobody floods a stranger through us; other organizations are not concerned."""
+    organization, other = await an_organization(store), await an_organization(store)
+
+    async def ask(one: Organization) -> Delivery | Refusal:
+        return await store.owe_test(one.id, a_webhook(), delivery_id=new_id(), body="{}")
+
+    for _ in range(10):
+        await ask(organization)
+    with pytest.raises(ValidationRefused):
+        await ask(organization)
+
+    await ask(other)
+    (first, *_) = await claimed(store)
+    await store.record_try(ended(first, clock))
+    await ask(organization)
+
+
+async def test_deliveries_are_listed_newest_first_in_pages(store: Store) -> None:
+    """The last id of a page is where the next begins."""
+    organization = await an_organization(store, slots=5)
+    tasks = await owed(store, organization, *"abcde")
+
+    first = await store.deliveries(organization.id, before=None, most=3)
+    second = await store.deliveries(organization.id, before=first[-1].id, most=3)
+
+    assert [one.task_id for one in first + second] == tasks[::-1]
+
+
+# Upkeep --------------------------------------------------------------------------------------------------------------
+
+
+async def test_purge_keeps_a_task_whose_delivery_is_due(database: Database, clock: Clock) -> None:
+    """It goes, with delivery and tries, once that is over."""
+    store = database.store
+    organization = await an_organization(store)
+    (task,) = await owed(store, organization, "a.example")
+    clock.advance(86_400)
+    kept = await store.purge()
+    (one,) = await claimed(store)
+    kept += await store.purge()
+    await store.record_try(ended(one, clock))
+
+    purged = await store.purge()
+
+    assert (kept, purged) == (0, 1)
+    assert await store.task(organization.id, task) is None
+    assert database.rows("SELECT (SELECT count(*) FROM delivery), (SELECT count(*) FROM delivery_try)") == [(0, 0)]
+
+
+async def test_purge_deletes_old_test_events(database: Database, clock: Clock) -> None:
+    """Those that are over."""
+    store = database.store
+    organization = await an_organization(store)
+    await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    (one,) = await claimed(store)
+    await store.record_try(failed(one, clock))
+    await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    clock.advance(86_400)
+
+    await store.purge()
+
+    assert [delivery.due_at is None for delivery in await deliveries(store, organization)] == [False]
+    assert database.rows("SELECT count(*) FROM delivery_try") == [(0,)]
+
+
+async def test_the_task_says_what_was_told(store: Store) -> None:
+    """Nothing yet while it runs, and nothing at all without a webhook."""
+    organization = await an_organization(store)
+    plain, told = await submitted(store, organization, a_task(), a_task(webhook="a.example"))
+
+    views = [await store.task(organization.id, task) for task in (plain, told)]
+
+    assert [view and (view.status, view.webhook) for view in views] == [
+        (TaskStatus.QUEUED, None), (TaskStatus.QUEUED, Told(a_webhook("a.example").url, None)),
+    ]  # fmt: skip
