@@ -25,6 +25,9 @@ from fairlane.handlers import Fairlane, load_app
 from fairlane.settings import Settings, runtime_directory
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
+from fairlane.webhooks.guard import Reach, check_url, read_ports
+from fairlane.webhooks.poster import Poster
+from fairlane.webhooks.sender import Sender
 from fairlane.worker.supervisor import Supervisor
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -36,6 +39,8 @@ except ImportError:  # There is none for every platform; the standard loop only 
 logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
+LAST_POST_SECONDS = 1.0
+"""How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
 """What the narrowest platform takes."""
 
@@ -56,6 +61,7 @@ class Server:
         self._application = application
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
+        self._sender: Sender | None = None
         self.address = ""
         self.worker_socket = Path()
         self.admin_socket = Path()
@@ -66,6 +72,7 @@ class Server:
         Raises:
             SetupError: the database, the runtime directory or the port cannot be used. Nothing stays open.
         """
+        self._reach = reach_of(self._settings)
         self.store = await Store.open(self._settings, self._application.catalogue)
         try:
             await self._start()
@@ -74,6 +81,7 @@ class Server:
             raise
 
     async def _start(self) -> None:
+        self.store.check_secrets()
         # We hold the lock that every local worker inherits: none of an earlier server's is alive.
         returned = await self.store.return_local_leases()
         if returned:
@@ -82,7 +90,12 @@ class Server:
         self.worker_socket, self.admin_socket = folder / "worker.sock", folder / "admin.sock"
         bound = bind_tcp(self._settings.host, self._settings.port)
         self.address = address_of(bound)
-        self._serving = Serving(store=self.store, settings=self._settings, task_types=self._application.task_types)
+        self._serving = Serving(
+            store=self.store,
+            settings=self._settings,
+            task_types=self._application.task_types,
+            webhook_host=lambda url, field: check_url(url, self._reach, field=field).host,
+        )
         self._parking = Parking(self.store)
         self._listeners = [
             Listener(customer_surface(self._serving), bound=bound),
@@ -92,7 +105,11 @@ class Server:
         for listener in self._listeners:
             await listener.start()
         sweeper = Sweeper(self.store, self._settings)
-        self._upkeep = [asyncio.create_task(sweeper.run()), asyncio.create_task(self._parking.poll())]
+        timeout_seconds = self._settings.webhook_timeout_seconds
+        poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)
+        self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)
+        loops = (sweeper.run(), self._parking.poll(), self._sender.run())
+        self._upkeep = [asyncio.create_task(loop) for loop in loops]
         owner = Owner(pid=os.getpid(), admin_socket=str(self.admin_socket), address=self.address)
         self.store.describe(msgspec.json.encode(owner).decode() + "\n")
 
@@ -111,6 +128,13 @@ class Server:
         """Take no new work and hand none out, from now on. What exists can still be asked about and settled."""
         self._serving.drain()
         self._parking.drain()
+        if self._sender is not None:
+            self._sender.drain()
+
+    async def finish_sending(self, seconds: float) -> None:
+        """Wait so long for the webhooks that are being sent; what then is left stays due."""
+        if self._sender is not None:
+            await self._sender.finish(seconds)
 
     async def stop(self) -> None:
         """Stop listening, then close the database."""
@@ -118,6 +142,7 @@ class Server:
         await self._close()
 
     async def _close(self) -> None:
+        await self.finish_sending(LAST_POST_SECONDS)
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
@@ -125,6 +150,21 @@ class Server:
         with contextlib.suppress(OSError):
             self.worker_socket.parent.rmdir()
         await self.store.close()
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Where webhooks may go.
+
+    Raises:
+        SetupError: the ports cannot be read.
+    """
+    try:
+        ports = read_ports(settings.webhook_ports)
+    except ValueError as error:
+        raise SetupError(f"FAIRLANE_WEBHOOK_PORTS cannot be used: {error}") from error
+    return Reach(
+        private=settings.webhook_allow_private, ports=ports, own_hosts=frozenset([settings.host.lower().strip("[]")])
+    )
 
 
 def prepare_directory(folder: Path) -> Path:
@@ -199,7 +239,9 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
             await ending.wait()
             logger.info("server.draining")
             server.drain()
-            await supervisor.drain(settings.drain_seconds)
+            await asyncio.gather(
+                supervisor.drain(settings.drain_seconds), server.finish_sending(settings.drain_seconds)
+            )
     finally:
         await supervisor.stop()
         await server.stop()

@@ -4,7 +4,7 @@ Pure functions between the records of ``model`` and bytes. Field names, their or
 each body has a golden file in ``tests/wire/``.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import Any
@@ -17,6 +17,8 @@ from fairlane.model import (
     PRIORITY_HIGHEST,
     PRIORITY_LOWEST,
     Accepted,
+    Delivery,
+    DeliveryTry,
     Failure,
     NewTask,
     QueueStatus,
@@ -42,6 +44,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None
     payload: bytes
     """The JSON object's text, exactly the bytes received."""
+    webhook_url: str | None
+    """Not checked yet but for its type."""
 
 
 class _Envelope(Struct):
@@ -72,6 +76,7 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str]) -> 
         priority=document.get("priority", PRIORITY_LOWEST),
         idempotency_key=document.get("idempotencyKey"),
         payload=payload,
+        webhook_url=document["webhook"]["url"] if "webhook" in document else None,
     )
 
 
@@ -88,6 +93,8 @@ def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list
         wrong.append(("payload", "is required"))
     elif type(payload) is not dict:
         wrong.append(("payload", "must be an object"))
+    if "webhook" in document:
+        wrong += _wrong_address(document["webhook"], "webhook")
     for field, value in document.items():
         message = _wrong_option(field, value)
         if message is not None:
@@ -98,7 +105,7 @@ def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list
 def _wrong_option(field: str, value: Any) -> str | None:
     """What is wrong with an optional field; None: nothing."""
     match field:
-        case "taskType" | "payload":
+        case "taskType" | "payload" | "webhook":
             return None
         case "priority":
             # The exact type: True is an int to isinstance, and 5.0 equals 5.
@@ -107,10 +114,34 @@ def _wrong_option(field: str, value: Any) -> str | None:
         case "idempotencyKey":
             fits = type(value) is str and 1 <= len(value) <= IDEMPOTENCY_KEY_LENGTH
             return None if fits else f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters"
-        case "webhook":
-            return "webhooks are not available yet"
         case _:
             return "is not a known field"
+
+
+def read_address(document: Any) -> str:
+    """The URL in ``{"url": …}``, checked only for its type.
+
+    Raises:
+        ValidationRefused: with every field that is wrong.
+    """
+    wrong = _wrong_address(document, "")
+    if wrong:
+        raise ValidationRefused(details=[{"field": field, "message": message} for field, message in wrong])
+    url: str = document["url"]
+    return url
+
+
+def _wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
+    """What is wrong with ``{"url": …}`` at this path; an empty one is the body itself."""
+    if type(document) is not dict:
+        return [(path or "body", "must be an object with a url" if path else "must be a JSON object")]
+    prefix = f"{path}." if path else ""
+    wrong = [(f"{prefix}{field}", "is not a known field") for field in document if field != "url"]
+    if "url" not in document:
+        wrong.append((f"{prefix}url", "is required"))
+    elif type(document["url"]) is not str:
+        wrong.append((f"{prefix}url", "must be a string"))
+    return wrong[:FIELD_ERRORS_MOST]
 
 
 # Out -----------------------------------------------------------------------------------------------------------------
@@ -170,9 +201,16 @@ class _FailedResponse(Struct):
     error: _Error
 
 
+class _Webhook(Struct, rename="camel"):
+    url: str
+    delivered_at: str | None
+    delivered: bool
+
+
 class _Found(Struct):
     task: _Task
     credits: _Credits
+    webhook: _Webhook | UnsetType = UNSET
     response: Raw | _FailedResponse | UnsetType = UNSET
 
 
@@ -210,6 +248,25 @@ def created_body(task: NewTask, accepted: Accepted) -> bytes:
 
 def task_body(task: TaskView) -> bytes:
     """The answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
+    found = _found(task)
+    if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
+        delivered_at = task.webhook.delivered_at
+        found.webhook = _Webhook(task.webhook.url, _moment(delivered_at), delivered_at is not None)
+    return _encoder.encode(found)
+
+
+def webhook_body(task: TaskView) -> bytes:
+    """What a webhook is told of a final task: the answer of GET without the webhook block, the same at every try."""
+    return _encoder.encode(_found(task))
+
+
+def test_event_body(delivery_id: str, *, at: int) -> bytes:
+    """What a webhook is told when somebody tries it: shaped like a task that there never was."""
+    task = _Task(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
+    return _encoder.encode(_Found(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
+
+
+def _found(task: TaskView) -> _Found:
     found = _Found(
         _Task(
             task.id,
@@ -226,7 +283,84 @@ def task_body(task: TaskView) -> bytes:
         found.response = Raw(task.result)
     elif task.failure is not None:
         found.response = _FailedResponse(_failure(task.failure))
-    return _encoder.encode(found)
+    return found
+
+
+class _Try(Struct, rename="camel"):
+    number: int
+    at: str
+    outcome: str
+    status: str | None
+
+
+class _Delivery(Struct, rename="camel"):
+    id: str
+    task_id: str | None
+    url: str
+    created_at: str
+    status: str
+    delivered: bool
+    delivered_at: str | None
+    next_try_at: str | None
+    tries: list[_Try]
+
+
+class _Deliveries(Struct, rename="camel"):
+    deliveries: list[_Delivery]
+    next_cursor: str | None
+
+
+class _Owed(Struct):
+    success: bool
+    delivery: _Delivery
+
+
+def deliveries_body(deliveries: Sequence[Delivery], next_cursor: str | None) -> bytes:
+    """One page of an organization's deliveries."""
+    return _encoder.encode(_Deliveries([_delivery(one) for one in deliveries], next_cursor))
+
+
+def delivery_body(delivery: Delivery) -> bytes:
+    """The answer to who asked for a delivery."""
+    return _encoder.encode(_Owed(True, _delivery(delivery)))
+
+
+def _delivery(one: Delivery) -> _Delivery:
+    return _Delivery(
+        one.id,
+        one.task_id,
+        one.url,
+        timestamp(one.created_at),
+        _delivery_status(one),
+        one.delivered_at is not None,
+        _moment(one.delivered_at),
+        _moment(one.due_at),
+        [_Try(tried.number, timestamp(tried.at), _outcome(tried), _status_class(tried)) for tried in one.tries],
+    )
+
+
+def _delivery_status(one: Delivery) -> str:
+    if one.trying:
+        return "trying"
+    if one.due_at is not None:
+        return "due"
+    return "given_up" if one.delivered_at is None else "delivered"
+
+
+_SHOWN_ERRORS = {None: "delivered", "timeout": "timeout", "refused_by_policy": "refused_by_policy"}
+"""What is told apart. Anything finer would let callers learn through us what answers on our network."""
+
+
+def _outcome(tried: DeliveryTry) -> str:
+    return _SHOWN_ERRORS.get(tried.error, "failed")
+
+
+def _status_class(tried: DeliveryTry) -> str | None:
+    return None if tried.http_status is None else f"{tried.http_status // 100}xx"
+
+
+def _moment(at: int | None) -> str | None:
+    return None if at is None else timestamp(at)
 
 
 def _failure(failure: Failure) -> _Error:

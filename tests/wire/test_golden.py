@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,14 +10,19 @@ from fairlane import errors, wire
 from fairlane.model import (
     Accepted,
     Concurrency,
+    Delivery,
+    DeliveryTry,
     Failure,
     NewTask,
     QueueStatus,
     TaskStatus,
     TaskView,
+    Told,
 )
 
 AT = 1_762_786_800_000
+DELIVERY = "019aa000-0000-7000-8000-00000000000d"
+URL = "https://app.example/hook?token=1"
 ID = "b27a21e1-7c39-4aa2-a347-23e828c426f9"
 
 
@@ -28,6 +34,7 @@ def a_task(
     result: str | None = None,
     failure: Failure | None = None,
     idempotency_key: str | None = "job-123",
+    webhook: Told | None = None,
 ) -> TaskView:
     """One task as the store shows it."""
     return TaskView(
@@ -42,7 +49,37 @@ def a_task(
         latency_ms=latency_ms,
         result=result,
         failure=failure,
+        webhook=webhook,
     )
+
+
+def a_delivery(**state: Any) -> Delivery:
+    """One delivery as the store shows it: tried twice, due again."""
+    tries = (
+        DeliveryTry(number=1, at=AT, http_status=None, error="timeout"),
+        DeliveryTry(number=2, at=AT + 120_000, http_status=503, error="status"),
+    )
+    usual: dict[str, Any] = {"task_id": ID, "delivered_at": None, "due_at": AT + 400_000, "trying": False}
+    usual |= {"tries": tries} | state
+    return Delivery(id=DELIVERY, url=URL, created_at=AT, **usual)
+
+
+SHOWN_TRIES = tuple(
+    DeliveryTry(number=number, at=AT, http_status=status, error=error)
+    for number, (error, status) in enumerate(
+        [
+            ("refused_by_policy", None),
+            ("connection", None),
+            ("tls", None),
+            ("bad_answer", None),
+            ("interrupted", None),
+            ("status", 302),
+            (None, 204),
+        ],
+        start=1,
+    )
+)
+"""Every way a try ends."""
 
 
 def a_status(queued: int, processing: int, concurrency: Concurrency | None, *levels: tuple[int, int]) -> bytes:
@@ -82,6 +119,41 @@ BODIES: dict[str, bytes] = {
             failure=Failure(code="TOO_LARGE", message="The page is too large", details={"limit": 5}),
         )
     ),
+    "task_queued_with_webhook": wire.task_body(a_task(TaskStatus.QUEUED, webhook=Told(URL, None))),
+    "task_completed_with_webhook": wire.task_body(
+        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result="{}", webhook=Told(URL, AT + 5_000))
+    ),
+    "task_failed_with_webhook": wire.task_body(
+        a_task(
+            TaskStatus.FAILED,
+            charged=0,
+            failure=Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded"),
+            webhook=Told(URL, None),
+        )
+    ),
+    "webhook_completed": wire.webhook_body(
+        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}', webhook=Told(URL, AT))
+    ),
+    "webhook_failed": wire.webhook_body(
+        a_task(
+            TaskStatus.FAILED,
+            charged=0,
+            failure=Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded"),
+            webhook=Told(URL, None),
+        )
+    ),
+    "webhook_test": wire.test_event_body(DELIVERY, at=AT),
+    "deliveries": wire.deliveries_body(
+        [
+            a_delivery(),
+            a_delivery(trying=True, due_at=None),
+            a_delivery(due_at=None),
+            a_delivery(due_at=None, delivered_at=AT, tries=SHOWN_TRIES),
+        ],
+        DELIVERY,
+    ),
+    "deliveries_none": wire.deliveries_body([], None),
+    "delivery": wire.delivery_body(a_delivery(task_id=None, due_at=AT, tries=())),
     "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),
 }
 
@@ -127,6 +199,17 @@ def test_a_result_is_embedded_byte_for_byte() -> None:
     body = wire.task_body(a_task(TaskStatus.COMPLETED, charged=1, latency_ms=1, result=result))
 
     assert body.endswith(b'"response":' + result.encode() + b"}")
+
+
+def test_a_webhook_is_told_what_get_answers() -> None:
+    """But for the webhook block, byte for byte; and the same however often it was tried (contract, 9.1)."""
+    told, later = (
+        a_task(TaskStatus.COMPLETED, charged=1, latency_ms=1, result='{"a":1.50}', webhook=Told(URL, at))
+        for at in (None, AT)
+    )
+    block = b'"webhook":{"url":"%b","deliveredAt":null,"delivered":false},' % URL.encode()
+
+    assert wire.task_body(told).replace(block, b"") == wire.webhook_body(told) == wire.webhook_body(later)
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,20 @@ logger = logging.getLogger(__name__)
 
 DISK_LOOK_SECONDS = 1.0
 
+WebhookHost = Callable[[str, str], str]
+"""The host in a URL. Raises ValidationRefused at the field given second if no webhook may go there."""
+
 
 class Serving:
     """One server's share in answering. ``drain`` is one-way."""
 
-    def __init__(self, *, store: Store, settings: Settings, task_types: Mapping[str, TaskType]) -> None:
+    def __init__(
+        self, *, store: Store, settings: Settings, task_types: Mapping[str, TaskType], webhook_host: WebhookHost
+    ) -> None:
         self.store = store
         self.settings = settings
         self.task_types = task_types
+        self.webhook_host = webhook_host
         self.draining = False
         self._disk = DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
 

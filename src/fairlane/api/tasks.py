@@ -8,7 +8,7 @@ from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound, Refusal
-from fairlane.model import Caller, NewTask
+from fairlane.model import Caller, NewTask, Webhook
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
@@ -57,6 +57,7 @@ class Tasks:
             raise BodyTooLarge(self._payload_most)
         task_type = self._serving.task_types[submission.task_type]
         task_type.decode(submission.payload)
+        url = submission.webhook_url
         return NewTask(
             id=new_id(),
             task_type=submission.task_type,
@@ -64,4 +65,5 @@ class Tasks:
             priority=submission.priority,
             idempotency_key=submission.idempotency_key,
             cost=task_type.rule.cost,
+            webhook=None if url is None else Webhook(url, self._serving.webhook_host(url, "webhook.url")),
         )

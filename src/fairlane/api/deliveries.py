@@ -1,0 +1,59 @@
+"""``/v1/webhooks``: what was told to an organization's webhooks, once more, or for a test."""
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.reader import read_json
+from fairlane.api.serving import Serving
+from fairlane.errors import NotFound, ValidationRefused
+from fairlane.model import Caller, Webhook
+from fairlane.store import new_id
+
+BODY_BYTES_MOST = 16 * 1024
+PAGE_MOST = 100
+PAGE_DEFAULT = "50"
+ID_LENGTH = 36
+
+
+class Deliveries:
+    """Looking at deliveries and asking for them."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._store = serving.store
+
+    async def list(self, request: Request, caller: Caller) -> Answer:
+        """One page, newest first."""
+        query = request.query("cursor", "limit")
+        limit = _limit(query.get("limit", PAGE_DEFAULT))
+        cursor = query.get("cursor")
+        if cursor is not None and not (len(cursor) == ID_LENGTH and cursor.isascii() and cursor.isprintable()):
+            raise ValidationRefused.at("cursor", "is not one that was given out")
+        # One more than asked for tells whether there is a next page.
+        found = await self._store.deliveries(caller.organization_id, before=cursor, most=limit + 1)
+        page = found[:limit]
+        next_cursor = page[-1].id if len(found) > limit else None
+        return Answer(wire.deliveries_body(page, next_cursor), headers=(NO_STORE,))
+
+    async def redeliver(self, request: Request, caller: Caller) -> Answer:
+        """Try a delivery once more, at once, whatever became of it."""
+        self._serving.admit()
+        [delivery_id] = request.parameters
+        if len(delivery_id) != ID_LENGTH:
+            raise NotFound.named("delivery", delivery_id)
+        return Answer(wire.delivery_body(await self._store.redeliver(caller.organization_id, delivery_id)))
+
+    async def test(self, request: Request, caller: Caller) -> Answer:
+        """Send a test event to a URL."""
+        self._serving.admit()
+        url = wire.read_address(read_json(await request.body(BODY_BYTES_MOST)))
+        webhook = Webhook(url, self._serving.webhook_host(url, "url"))
+        delivery_id = new_id()
+        body = wire.test_event_body(delivery_id, at=self._store.now()).decode()
+        made = await self._store.owe_test(caller.organization_id, webhook, delivery_id=delivery_id, body=body)
+        return Answer(wire.delivery_body(made))
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= PAGE_MOST):
+        raise ValidationRefused.at("limit", f"must be an integer from 1 to {PAGE_MOST}")
+    return int(text)

@@ -1,0 +1,158 @@
+"""The sender: takes what is due from the store, posts it, and records what became of it. Runs in the server alone.
+
+It never holds a worker's slot, nor a transaction while it posts. Whatever kills it, a delivery stays due: a claim runs
+out by itself, so a crash between a post and its record sends again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+
+from fairlane import wire
+from fairlane.errors import Fault
+from fairlane.model import DueDelivery, Tried
+from fairlane.rules import DeliveryLimits
+from fairlane.store import Store
+from fairlane.webhooks.poster import Poster
+from fairlane.webhooks.signing import SECRETS_MAX, signatures
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often the store is asked without being told."""
+CLAIM_SECONDS = 30.0
+"""How long a claim lasts beyond the longest try there can be."""
+LIMITS = DeliveryLimits()
+
+
+class Sender:
+    """Sends what is due until it is drained."""
+
+    def __init__(
+        self, store: Store, poster: Poster, *, timeout_seconds: float, limits: DeliveryLimits = LIMITS
+    ) -> None:
+        """``timeout_seconds`` is the poster's: a claim must outlast a try."""
+        self._store = store
+        self._poster = poster
+        self._limits = limits
+        self._claim_ms = round(max(CLAIM_SECONDS, timeout_seconds + CLAIM_SECONDS / 2) * 1_000)
+        self._under_way: dict[asyncio.Task[None], DueDelivery] = {}
+        self._wake = asyncio.Event()
+        self._claiming = asyncio.Lock()
+        self._draining = False
+        store.subscribe_deliveries(self._wake.set)
+
+    async def run(self) -> None:
+        """Claim and send until drained. What is under way then goes on by itself: see :meth:`finish`."""
+        while not self._draining:
+            self._wake.clear()
+            try:
+                async with self._claiming:
+                    await self._start_due()
+            except Exception as error:  # It has no caller to tell, and must go on.
+                logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=error)
+                await asyncio.sleep(POLL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
+
+    def drain(self) -> None:
+        """Start nothing from now on; what is due stays due, for the next server."""
+        self._draining = True
+        self._wake.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait so long for the tries under way. What then still runs is cut off, and sent again once its claim ends."""
+        self.drain()
+        async with self._claiming:
+            pass  # What is being claimed now is under way then.
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _start_due(self) -> None:
+        due_at = await self._store.next_delivery_at()
+        if due_at is None or due_at > self._store.now() or len(self._under_way) >= self._limits.total:
+            return
+        under_way = [(one.organization_id, one.host) for one in self._under_way.values()]
+        for one in await self._store.claim_deliveries(under_way, limits=self._limits, claim_ms=self._claim_ms):
+            task = asyncio.create_task(self._send(one))
+            self._under_way[task] = one
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
+        self._wake.set()  # There may be a place now for one that was passed over.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("delivery.broken", extra={"cause": str(error)}, exc_info=error)
+
+    async def _send(self, one: DueDelivery) -> None:
+        """One try of one delivery, from the stored rows to the record."""
+        tried = await self._try(one)
+        if tried is None:
+            return
+        _log(one, tried)
+        try:
+            # Beyond a cancellation: what was sent should be remembered.
+            await asyncio.shield(self._store.record_try(tried))
+        except Fault as error:
+            # It will be sent again once the claim runs out; receivers know a task by its id.
+            logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)), exc_info=error)
+
+    async def _try(self, one: DueDelivery) -> Tried | None:
+        """What became of the post; None: its task is gone, and so is the delivery."""
+        at = self._store.now()
+        try:
+            body = await self._body(one)
+            if body is None:
+                return None
+            result = await self._poster.post(one.url, body=body, headers=lambda: self._headers(one, body))
+        except Exception as error:  # Ours; it follows the schedule all the same.
+            logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=error)
+            return Tried(delivery_id=one.id, number=one.number, at=at, http_status=None, error="broken", took_ms=0)
+        return Tried(
+            delivery_id=one.id,
+            number=one.number,
+            at=at,
+            http_status=result.http_status,
+            error=result.error,
+            took_ms=result.took_ms,
+            cause=result.cause,
+        )
+
+    async def _body(self, one: DueDelivery) -> bytes | None:
+        if one.body is not None or one.task_id is None:
+            return (one.body or "").encode()
+        task = await self._store.task(one.organization_id, one.task_id)
+        return None if task is None else wire.webhook_body(task)
+
+    def _headers(self, one: DueDelivery, body: bytes) -> Mapping[str, str]:
+        """Signed with what counts at this moment."""
+        secrets = self._store.signing_secrets(one.organization_id)[:SECRETS_MAX]
+        identity = one.id if one.task_id is None else one.task_id
+        return signatures(secrets, task_id=identity, attempt=one.number, body=body, now_ms=self._store.now())
+
+
+def _log(one: DueDelivery, tried: Tried) -> None:
+    if tried.error is None:
+        logger.info("delivery.delivered", extra=_names(one, took_ms=tried.took_ms))
+    else:
+        details = _names(
+            one, error=tried.error, http_status=tried.http_status, took_ms=tried.took_ms, cause=tried.cause
+        )
+        logger.warning("delivery.failed", extra=details)
+
+
+def _names(one: DueDelivery, **more: object) -> dict[str, object]:
+    """What every event of a delivery says. Not the URL: its query may carry a secret of the receiver's."""
+    return {
+        "organization_id": one.organization_id,
+        "delivery_id": one.id,
+        "task_id": one.task_id,
+        "host": one.host,
+        "number": one.number,
+        **more,
+    }
