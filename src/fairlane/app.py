@@ -19,6 +19,7 @@ from fairlane.api.customers import customer_surface
 from fairlane.api.listener import Listener, address_of, bind_tcp
 from fairlane.api.parking import Parking
 from fairlane.api.serving import Serving
+from fairlane.api.webhook_secrets import SecretRules
 from fairlane.api.worker import worker_surface
 from fairlane.errors import AppError, SetupError
 from fairlane.handlers import Fairlane, load_app
@@ -28,6 +29,7 @@ from fairlane.sweeper import Sweeper
 from fairlane.webhooks.guard import Reach, check_url, read_ports
 from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import Sender
+from fairlane.webhooks.signing import is_secret, new_secret
 from fairlane.worker.supervisor import Supervisor
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -39,6 +41,7 @@ except ImportError:  # There is none for every platform; the standard loop only 
 logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
+SECRET_RULES = SecretRules(new_secret, is_secret)
 LAST_POST_SECONDS = 1.0
 """How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
@@ -100,7 +103,7 @@ class Server:
         self._listeners = [
             Listener(customer_surface(self._serving), bound=bound),
             Listener(worker_surface(self._serving, self._parking), path=self.worker_socket),
-            Listener(admin_surface(self.store, facts=self.facts), path=self.admin_socket),
+            Listener(admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES), path=self.admin_socket),
         ]
         for listener in self._listeners:
             await listener.start()

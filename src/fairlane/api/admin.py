@@ -15,6 +15,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.keys import key_digest, key_fits
 from fairlane.api.messages import check_between, read_message
 from fairlane.api.routes import Nowhere, Resource, surface
+from fairlane.api.webhook_secrets import SecretRules, WebhookSecrets
 from fairlane.errors import ValidationRefused
 from fairlane.model import DEFAULT_PLAN, Key, OrganizationChange, Overrides, PlanChange
 from fairlane.store import Store
@@ -87,13 +88,19 @@ _new_key = Decoder(NewKey)
 _maintenance = Decoder(Maintenance)
 
 
-def admin_surface(store: Store, *, facts: Callable[[], ServerFacts]) -> ASGIApp:
+def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> ASGIApp:
     """The application behind the admin socket; also called in process when no server runs."""
-    routes, clock = _Admin(store, facts), store.now
+    routes, webhook_secrets, clock = _Admin(store, facts), WebhookSecrets(store, secret_rules), store.now
     table = {
         "organizations": {"GET": routes.organizations, "POST": routes.create_organization},
         "organizations/{}": {"GET": routes.organization, "PATCH": routes.change_organization},
         "organizations/{}/keys": {"GET": routes.keys, "POST": routes.create_key},
+        "organizations/{}/webhook-secrets": {
+            "GET": webhook_secrets.list,
+            "POST": webhook_secrets.create,
+            "DELETE": webhook_secrets.revoke_all,
+        },
+        "organizations/{}/webhook-secrets/{}": {"DELETE": webhook_secrets.revoke},
         "organizations/{}/repair": {"POST": routes.repair},
         "keys/{}": {"DELETE": routes.revoke_key},
         "plans": {"GET": routes.plans, "POST": routes.create_plan},

@@ -6,9 +6,11 @@ from typing import Any
 
 import fairlane
 from fairlane.api.admin import ServerFacts, admin_surface
+from fairlane.api.webhook_secrets import SecretRules
 from fairlane.cli.output import note
 from fairlane.settings import database_path, read_settings
 from fairlane.store import Store
+from fairlane.webhooks.signing import is_secret, new_secret
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application: scope, receive, send."""
@@ -27,4 +29,4 @@ async def open_alone(database: str) -> tuple[Store, Application]:
     if is_new:
         note(f"created the database {path}")
     facts = ServerFacts(version=fairlane.__version__, address=None, database=database, pid=os.getpid())
-    return store, admin_surface(store, facts=lambda: facts)
+    return store, admin_surface(store, facts=lambda: facts, secret_rules=SecretRules(new_secret, is_secret))

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from fairlane.cli import checks, demo, keys, organizations, plans, run, serve
+from fairlane.cli import checks, demo, keys, organizations, plans, run, serve, webhooks
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
@@ -42,6 +42,7 @@ run.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(plans.commands, name="plans")
+program.add_typer(webhooks.commands, name="webhooks")
 checks.add_to(program)
 demo.add_to(program)
 

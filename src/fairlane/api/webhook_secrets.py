@@ -1,0 +1,88 @@
+"""``/admin/v1/…/webhook-secrets``: what signs an organization's webhooks. A secret is shown once, when it is made."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.json import Decoder, encode
+
+from fairlane.api.http import Answer, Request
+from fairlane.api.messages import check_between, read_message
+from fairlane.errors import ValidationRefused
+from fairlane.model import WebhookSecret
+from fairlane.store import Store
+
+BODY_BYTES_MOST = 4 * 1024
+OVERLAP_SECONDS_MOST = 30 * 86_400
+
+
+class SecretRules(Struct, frozen=True):
+    """What the webhooks' room knows of secrets, handed in by the wiring."""
+
+    make: Callable[[], str]
+    fits: Callable[[str], bool]
+    """Whether an imported one can sign."""
+
+
+class NewSecret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A secret to create; without ``value`` one is made. The one before it signs beside it for the overlap."""
+
+    value: str | None = None
+    overlap_seconds: int = 86_400
+
+
+class ShownSecret(WebhookSecret, frozen=True, kw_only=True):
+    """A new secret itself: the only time it is shown."""
+
+    value: str
+
+
+_new_secret = Decoder(NewSecret)
+
+
+class WebhookSecrets:
+    """What operators ask for. ``actor`` is written to the audit."""
+
+    def __init__(self, store: Store, rules: SecretRules) -> None:
+        self._store = store
+        self._rules = rules
+
+    async def list(self, request: Request, actor: str) -> Answer:
+        """What signs now, newest first."""
+        return Answer(encode({"webhook_secrets": await self._store.webhook_secrets(*request.parameters)}))
+
+    async def create(self, request: Request, actor: str) -> Answer:
+        """Make or import one; it signs from now on."""
+        new = read_message(_new_secret, await request.body(BODY_BYTES_MOST))
+        check_between("overlap_seconds", new.overlap_seconds, 0, OVERLAP_SECONDS_MOST)
+        value = self._rules.make() if new.value is None else new.value
+        if not self._rules.fits(value):
+            raise ValidationRefused.at("value", "must be whsec_, then 1 to 250 printable ASCII characters, no space")
+        made = await self._store.create_webhook_secret(
+            *request.parameters, secret=value, overlap_seconds=new.overlap_seconds, actor=actor
+        )
+        return Answer(
+            encode(
+                ShownSecret(
+                    id=made.id,
+                    organization=made.organization,
+                    last4=made.last4,
+                    created_at=made.created_at,
+                    expires_at=made.expires_at,
+                    value=value,
+                )
+            )
+        )
+
+    async def revoke_all(self, request: Request, actor: str) -> Answer:
+        """None signs any more."""
+        [organization] = request.parameters
+        return await self._revoke(organization, None, actor)
+
+    async def revoke(self, request: Request, actor: str) -> Answer:
+        """This one signs no more."""
+        organization, secret_id = request.parameters
+        return await self._revoke(organization, secret_id, actor)
+
+    async def _revoke(self, organization: str, secret_id: str | None, actor: str) -> Answer:
+        revoked = await self._store.revoke_webhook_secrets(organization, secret_id=secret_id, actor=actor)
+        return Answer(encode({"webhook_secrets": revoked}))

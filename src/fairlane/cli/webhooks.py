@@ -1,0 +1,113 @@
+"""``fairlane webhooks``: what signs an organization's webhooks. A secret is shown once."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
+from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+
+commands = typer.Typer(help="Webhooks.", no_args_is_help=True)
+secrets = typer.Typer(help="The secrets that sign an organization's webhooks.", no_args_is_help=True)
+commands.add_typer(secrets, name="secrets")
+
+ROUTE = "webhook-secrets"
+
+
+@secrets.command(
+    epilog="Examples: fairlane webhooks secrets create acme; "
+    "fairlane webhooks secrets create acme --value - --overlap-hours 0 < secret.txt"
+)
+def create(
+    organization: OrganizationName,
+    *,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            metavar="whsec_…|-",
+            help="Import this secret instead of making one. - reads it from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    overlap_hours: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=720,
+            help="How long the secret before this one signs beside it. In the Standard Webhooks headers only: "
+            "X-Cloro-Signature is made with the newest from now on.",
+        ),
+    ] = 24,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign webhooks, or rotate the secret that signs them. It is shown once."""
+    from fairlane.cli.connection import ask
+
+    if value == "-":
+        value = sys.stdin.readline().strip()
+        if not value:
+            raise typer.BadParameter("there is no secret on standard input", param_hint="--value")
+    body: dict[str, object] = {"overlap_seconds": overlap_hours * 3_600}
+    if value is not None:
+        body["value"] = value
+    secret = ask(database_in_force(database), "POST", "organizations", organization, ROUTE, body=body)
+    if as_json:
+        print_json(secret)
+        return
+    print_fields([("Secret", secret["value"]), *_fields(secret)])
+    note("keep the secret now: it cannot be shown again.")
+
+
+@secrets.command("list", epilog="Example: fairlane webhooks secrets list acme")
+def list_secrets(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """List what signs an organization's webhooks now, newest first, without the secrets."""
+    from fairlane.cli.connection import ask
+
+    answer = ask(database_in_force(database), "GET", "organizations", organization, ROUTE)
+    if as_json:
+        print_json(answer)
+        return
+    _print(answer["webhook_secrets"], empty=f"the webhooks of {organization} are not signed.")
+
+
+@secrets.command(
+    epilog="Examples: fairlane webhooks secrets revoke acme; "
+    "fairlane webhooks secrets revoke acme --id 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11"
+)
+def revoke(
+    organization: OrganizationName,
+    *,
+    secret_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="SECRET_ID", help="Only this secret. Default: all of them.", show_default=False),
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign no more, at once. With --id of the newest, the secret before it is the newest again."""
+    from fairlane.cli.connection import ask
+
+    path = ("organizations", organization, ROUTE, *([] if secret_id is None else [secret_id]))
+    answer = ask(database_in_force(database), "DELETE", *path)
+    if as_json:
+        print_json(answer)
+        return
+    _print(answer["webhook_secrets"], empty=f"the webhooks of {organization} were not signed.")
+
+
+def _print(found: list[dict[str, Any]], *, empty: str) -> None:
+    rows = [
+        [one["id"], f"…{one['last4']}", moment(one["created_at"]), moment(one["expires_at"]) or None] for one in found
+    ]
+    print_table(["ID", "ENDS IN", "CREATED", "EXPIRES"], rows, empty=empty)
+
+
+def _fields(secret: dict[str, Any]) -> list[tuple[str, object]]:
+    return [
+        ("Id", secret["id"]),
+        ("Organization", secret["organization"]),
+        ("Ends in", f"…{secret['last4']}"),
+        ("Created", moment(secret["created_at"])),
+    ]
