@@ -2,24 +2,26 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from fairlane.app import prepare_directory
 from fairlane.errors import DatabaseOwned, SetupError
 from fairlane.settings import runtime_directory
-from tests.api.house import House
+from tests.api.house import House, eventually
 
 PROGRAM = """
 import sys
 from fairlane.app import run
-from fairlane.settings import Settings
+from fairlane.settings import read_settings
 
-settings = Settings(database=sys.argv[1], port=0, workers=0, drain_seconds=5)
+settings = read_settings({"database": sys.argv[1], "port": 0, "workers": 0, "drain_seconds": 5})
 sys.exit(run(settings, sys.argv[2], on_ready=lambda address: print(address, flush=True)))
 """
 APP = """
@@ -127,3 +129,39 @@ def test_a_signal_ends_the_server_in_order(tmp_path: Path, number: signal.Signal
 
     assert line.startswith("http://127.0.0.1:")
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_webhook_on_its_way_arrives_before_the_server_ends(tmp_path: Path) -> None:
+    """SIGTERM waits for what is being sent, and it is recorded: the next server does not send it again."""
+    (tmp_path / "an_app.py").write_text(APP)
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    command = [sys.executable, "-c", PROGRAM, database, f"{tmp_path / 'an_app.py'}:app"]
+    environment = os.environ | {"FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "true"}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as hook,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process,
+    ):
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        made = _a_key(runtime_directory(database) / "admin.sock")
+        with httpx2.Client(base_url=address, headers={"authorization": f"Bearer {made}"}) as client:
+            url = f"http://127.0.0.1:{hook.getsockname()[1]}/"
+            delivery = client.post("/v1/webhooks/test", json={"url": url}).json()["delivery"]
+            connection, _ = hook.accept()
+            process.send_signal(signal.SIGTERM)
+            eventually(lambda: client.get("/readyz").status_code == 503)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert process.wait(20) == 0
+        connection.close()
+
+    with House(tmp_path, database=database) as house:
+        client = house.client(None, authorization=f"Bearer {made}")
+        (found,) = client.get("/v1/webhooks/deliveries").json()["deliveries"]
+    assert (found["id"], found["status"]) == (delivery["id"], "delivered")
+
+
+def _a_key(admin_socket: Path) -> str:
+    """The key of a new organization."""
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(admin_socket)), base_url="http://fairlane") as admin:
+        admin.post("/admin/v1/organizations", json={"name": "acme"})
+        return str(admin.post("/admin/v1/organizations/acme/keys", json={}).json()["value"])
