@@ -41,6 +41,7 @@ class Sweeper:
         self._last: tuple[float, float] | None = None
         """(steady, wall) in seconds at the last pass."""
         self._audit_at = 0.0
+        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         store.subscribe_pauses(lambda due_at: self._due.set())
 
     async def run(self) -> None:
@@ -81,7 +82,7 @@ class Sweeper:
     async def _sweep_for_ever(self) -> None:
         while True:
             await self.sweep_once()
-            jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, guards nothing
+            jitter = self._random.uniform(1 - JITTER, 1 + JITTER)
             await asyncio.sleep(self._settings.sweep_seconds * jitter)
 
     async def sweep_once(self) -> None:
