@@ -146,8 +146,11 @@ class Worker:
         return await self.store.exchange(self.asks(*reports, places=places, exchange=exchange))
 
     async def take(self, places: int = 1) -> list[Lease]:
-        """The leases that so many free places get."""
-        return list((await self.exchange(places=places)).leases)
+        """The leases that so many free places get. One claim fills only some of very many, so it asks again."""
+        leases: list[Lease] = []
+        while len(leases) < places and (more := (await self.exchange(places=places - len(leases))).leases):
+            leases += more
+        return leases
 
     async def take_one(self) -> Lease:
         """The one lease that one free place gets."""
@@ -159,9 +162,9 @@ class Worker:
         (verdict,) = (await self.exchange(Report(lease.id, ending))).verdicts
         return verdict
 
-    async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> tuple[str, ...]:
-        """Renew the session; the leases named as overdue."""
-        return (await self.store.renew_session(self.id, leases=leases, exchanges=exchanges)).overdue
+    async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> None:
+        """Renew the session."""
+        await self.store.renew_session(self.id, leases=leases, exchanges=exchanges)
 
 
 async def a_worker(

@@ -386,13 +386,6 @@ class LossReason(StrEnum):
     """The worker was killed for attempts past their deadline: only those count."""
 
 
-class Renewal(Struct, frozen=True, kw_only=True):
-    """What a renewed session should know."""
-
-    overdue: tuple[str, ...]
-    """Lease ids past deadline and grace by the store's clock: their process is to be killed."""
-
-
 # Changes an operator asks for ----------------------------------------------------------------------------------------
 
 

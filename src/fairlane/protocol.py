@@ -62,8 +62,9 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
 class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """Reports, and free places.
 
-    ``id`` is made by the worker and sent again unchanged until it is answered; the same id yields the same leases. The
-    sum of ``places`` over a worker's unanswered exchanges is the number of its free places.
+    ``id`` is made by the worker and sent again with the same reports until it is answered; the same id yields the same
+    leases. ``places`` may have grown when it is sent again: by those that joined it meanwhile. The sum of ``places``
+    over a worker's unanswered exchanges is the number of its free places.
     ``wait_seconds`` bounds the long poll when there is nothing to say (at most 60).
     """
 
@@ -112,9 +113,7 @@ class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Renewed(Struct, kw_only=True):
-    """Leases past deadline and grace by the server's clock; their process is to be killed."""
-
-    overdue: list[str] = []
+    """The session lives. Deadlines are the worker's to watch: its clock does not jump."""
 
 
 class EndSession(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
-from fairlane.app import Server, new_event_loop
+from fairlane.app import Server
 from fairlane.handlers import Fairlane
+from fairlane.loops import new_event_loop
 from fairlane.settings import Settings
 
 Result = TypeVar("Result")

@@ -126,7 +126,7 @@ def test_renewing_returns_what_the_worker_never_received(a_house: Callable[..., 
     [again] = eventually(renewed)
 
     assert (again["task"], again["attempt"]) == (lost["task"], 1)
-    assert session.renew([held["lease"], again["lease"]], []).json() == {"overdue": []}
+    assert session.renew([held["lease"], again["lease"]], []).json() == {}
     assert customer.status()["processingTasks"] == 2
 
 

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,8 +69,29 @@ class Database(Protocol):
     async def crash(self) -> Store:
         """What a new server finds after the old one was killed here and now."""
 
+    def failing_commit(self) -> AbstractContextManager[None]:
+        """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
+
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own: to look inside, or to plant damage while closed."""
+
+
+class _FailingDisk:
+    """A connection whose commit of that number fails as a sync would."""
+
+    def __init__(self, connection: apsw.Connection, *, fails_at: int) -> None:
+        self._connection = connection
+        self._left = fails_at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *arguments: Any) -> Any:
+        if sql == "COMMIT":
+            self._left -= 1
+            if self._left == 0:
+                raise apsw.IOError("the disk did not take it")
+        return self._connection.execute(sql, *arguments)
 
 
 class SqliteFile:
@@ -114,6 +135,17 @@ class SqliteFile:
         for name in (old.name, f"{old.name}-wal"):
             shutil.copyfile(old.with_name(name), self.path.with_name(name))
         return await self.open(**self._settings)
+
+    @contextmanager
+    def failing_commit(self) -> Iterator[None]:
+        """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
+        database = self.store._database
+        sound = database._writer
+        database._writer = _FailingDisk(sound, fails_at=2)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            database._writer = sound
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own."""

@@ -203,19 +203,15 @@ class Reference:
 
     # Sessions --------------------------------------------------------------------------------------------------------
 
-    def renew(self, session: Session, known: set[str], exchanges: set[str], now: int) -> set[str]:
-        """Return leases that nobody received for a whole session lease; the leases that are overdue."""
+    def renew(self, session: Session, known: set[str], exchanges: set[str], now: int) -> None:
+        """Return leases that nobody received for a whole session lease."""
         young = now - session.new.lease_ms
         session.lease_until = now + session.new.lease_ms
-        overdue = set()
         for task in self.held(session):
             assert task.lease is not None
-            if task.lease.id not in known:
-                if task.exchange_id not in exchanges and task.lease.started_at < young:
-                    self.end(task, Released(), now)
-            elif self._deadline(task) + GRACE_MS < now:
-                overdue.add(task.lease.id)
-        return overdue
+            unknown = task.lease.id not in known and task.exchange_id not in exchanges
+            if unknown and task.lease.started_at < young:
+                self.end(task, Released(), now)
 
     def held(self, session: Session) -> list[Task]:
         """The tasks whose leases this session holds."""

@@ -63,6 +63,42 @@ async def test_a_refusal_does_not_undo_its_neighbours(store: Store, clock: Clock
     assert isinstance(accepted[0], Accepted)
 
 
+async def test_a_refusal_costs_its_neighbours_no_transaction_of_their_own(store: Store, clock: Clock) -> None:
+    """It is an answer like any other: one announcement for all who shared the commit."""
+    organization = await an_organization(store)
+    heard: list[frozenset[str]] = []
+    store.subscribe(heard.append)
+
+    *_, refused = await in_one_commit(
+        store, clock,
+        lambda: store.submit(organization.id, [a_task("PAGE")]),
+        lambda: store.submit(organization.id, [a_task("IMAGE")]),
+        lambda: store.create_plan("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
+    )  # fmt: skip
+
+    assert isinstance(refused, NameTaken)
+    assert heard == [frozenset({"PAGE", "IMAGE"})]
+
+
+@pytest.mark.parametrize("members", [1, 2])
+async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
+    database: Database, clock: Clock, members: int
+) -> None:
+    """Nobody knows what is on disk then: not these requests, alone or together, nor a later one, until a restart."""
+    organization = await an_organization(database.store)
+    with database.failing_commit():
+        answers = await in_one_commit(
+            database.store, clock,
+            *[lambda: database.store.submit(organization.id, [a_task()]) for _ in range(members)],
+        )  # fmt: skip
+
+    assert [type(answer) for answer in answers] == [StoreFault] * members
+    with pytest.raises(StoreFault, match="restart"):
+        await database.store.submit(organization.id, [a_task()])
+    store = await database.reopen()
+    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+
+
 async def test_a_full_queue_refuses_the_right_members(store: Store, clock: Clock) -> None:
     """Members are decided in the order in which they came."""
     organization = await an_organization(store, queue_limit=3)

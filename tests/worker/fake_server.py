@@ -40,10 +40,13 @@ class FakeServer:
         self.renewals: list[tuple[str, Renew]] = []
         self.exchanges: list[ExchangeRequest] = []
         self.cancel: list[str] = []
-        self.overdue: list[str] = []
         self.gone: set[str] = set()
         self.lose_answers = 0
         self.silent = False
+        self.keeping = False
+        """Whether places of other exchanges join the one that waits."""
+        self.kept = 0
+        self.waiting: list[ExchangeRequest] = []
         self.most_leased = 0
         self._numbers = 0
         self._changed = asyncio.Condition()
@@ -107,14 +110,25 @@ class FakeServer:
         verdicts = [self._settle(report) for report in exchange.reports]
         leases = self.given.get((exchange.session, exchange.id))
         if leases is None:
-            leases = await self._claim(exchange, wait=not verdicts)
+            leases = await self._claim(exchange, wait=not (verdicts or (self.keeping and self.waiting)))
         cancel, self.cancel = self.cancel, []
         if exchange.session in self.gone:
             return 410, None
         if self.lose_answers:
             self.lose_answers -= 1
             return 503, None
-        return 200, ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel)
+        answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel)
+        self._keep(exchange, answer)
+        return 200, answer
+
+    def _keep(self, exchange: ExchangeRequest, answer: ExchangeAnswer) -> None:
+        """Let what is left of its places join the exchange that waits."""
+        left = exchange.places - len(answer.leases)
+        if self.keeping and self.waiting and left > 0:
+            keeper = self.waiting[0]
+            keeper.places += left
+            self.kept += left
+            answer.kept, answer.kept_by = left, keeper.id
 
     def _settle(self, report: ReportBody) -> str:
         if self.leases.pop(report.lease, None) is None:
@@ -138,11 +152,14 @@ class FakeServer:
         def something() -> bool:
             return bool((self.queue and exchange.places) or self.cancel or exchange.session in self.gone)
 
-        async with self._changed:
-            try:
+        self.waiting.append(exchange)
+        try:
+            async with self._changed:
                 await asyncio.wait_for(self._changed.wait_for(something), exchange.wait_seconds)
-            except TimeoutError:
-                return
+        except TimeoutError:
+            return
+        finally:
+            self.waiting.remove(exchange)
 
     async def _end(self, session: str, ending: EndSession) -> Ended:
         self.ended.append((session, ending))
@@ -157,7 +174,7 @@ class FakeServer:
         if session in self.gone:
             return 410, None
         self.renewals.append((session, renewal))
-        return 200, Renewed(overdue=[lease for lease in self.overdue if lease in renewal.leases])
+        return 200, Renewed()
 
 
 class Listener:

@@ -115,8 +115,8 @@ class Workers:
         """Keep a session alive."""
         [session_id] = request.parameters
         renew = read_message(_renew, await request.body(CONTROL_BYTES_MOST))
-        renewal = await self._store.renew_session(session_id, leases=renew.leases, exchanges=renew.exchanges)
-        return _answer(protocol.Renewed(overdue=list(renewal.overdue)))
+        await self._store.renew_session(session_id, leases=renew.leases, exchanges=renew.exchanges)
+        return _answer(protocol.Renewed())
 
     async def end(self, request: Request, who: None) -> Answer:
         """End a session and return what it held."""

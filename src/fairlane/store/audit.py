@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from fairlane.model import AuditRow, Drift
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
@@ -33,21 +34,41 @@ def audit_rows(limit: int) -> Generator[Query, Rows, list[AuditRow]]:
 # Recount -------------------------------------------------------------------------------------------------------------
 
 
+class Counted(Struct, frozen=True):
+    """Rows of the three recounts, each with what is kept beside what was counted."""
+
+    organizations: Rows
+    lanes: Rows
+    turns: Rows
+
+
 def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
     """Every kept count of these organizations (None: of all) that differs from its rows. Needs one snapshot."""
-    chosen = None if ids is None else list(ids)
+    if ids is None:
+        ids = [row[0] for row in (yield from rows("find_organization_ids"))]
+    return _drift((yield from _count(ids)))
+
+
+def _count(ids: Sequence[int]) -> Generator[Query, Rows, Counted]:
+    chosen = list(ids)
+    organizations = yield from rows("recount_organizations", ids=chosen)
+    lanes = yield from rows("recount_lanes", ids=chosen)
+    turns = yield from rows("recount_turns", ids=chosen)
+    return Counted(organizations, lanes, turns)
+
+
+def _drift(counted: Counted) -> list[Drift]:
     drift, names = [], {}
-    for row in (yield from rows("recount_organizations", ids=chosen)):
+    for row in counted.organizations:
         names[row[0]] = row[1]
         drift += _differences(row[1], {"ready": row[2:4], "waiting": row[4:6], "processing": row[6:8]})
-    for row in (yield from rows("recount_lanes", ids=chosen)):
-        lane, name = f"lane {row[1]}/{row[2]}", names.get(row[0], f"organization {row[0]}")
+    for row in counted.lanes:
+        lane, name = f"lane {row[1]}/{row[2]}", names[row[0]]
         drift += _differences(name, {f"{lane} ready": row[3:5], f"{lane} waiting": row[5:7]})
         if row[8] is not None and row[7] > row[8]:
             drift.append(Drift(organization=name, name=f"{lane} head", kept=row[7], counted=row[8]))
-    for organization_id, task_type, kept, due in (yield from rows("recount_turns", ids=chosen)):
-        name = names.get(organization_id, f"organization {organization_id}")
-        drift.append(Drift(organization=name, name=f"turn {task_type}", kept=kept, counted=due))
+    for organization_id, task_type, kept, due in counted.turns:
+        drift.append(Drift(organization=names[organization_id], name=f"turn {task_type}", kept=kept, counted=due))
     return drift
 
 
@@ -79,15 +100,13 @@ def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
 def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
     """Recount one organization under its lock, set its counters to what was counted, and say what was mended."""
     locked = yield from lock_organizations([organization_id])
-    drift = yield from recount([organization_id])
-    one = locked[organization_id]
-    counted = (yield from rows("recount_organizations", ids=[organization_id]))[0]
-    lanes = yield from rows("recount_lanes", ids=[organization_id])
+    count = yield from _count([organization_id])
+    drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
     yield from rows("delete_lanes", ids=[organization_id])
     yield from rows("delete_all_turns", ids=[organization_id])
     one.ready, one.processing = counted[3], counted[7]
     one.queued = counted[3] + counted[5]
-    one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in lanes}
+    one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in count.lanes}
     one.touched, one.turns_before = set(one.lanes), frozenset()
     yield from write_organizations(locked, memory, (yield from clock()))
     yield from rows("update_drifted", ids=[organization_id], drifted=0)

@@ -28,9 +28,6 @@ from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 CLAIM_ROUNDS = 8
 """A claim that found less than it hoped for looks again, at most so often."""
 
-PLACES_MOST = 1_000
-"""Most places one claim serves."""
-
 Place = tuple[int, str, str]
 """Where a lease's row is, and what it must be called: (organization id, task id, lease id)."""
 
@@ -255,7 +252,7 @@ def claim(
     Never more than an organization's free slots, nor than a type's own limit. Further organizations are added to
     ``locked``; the caller writes them back.
     """
-    places = min(one.places, PLACES_MOST)
+    places = min(one.places, memory.claim_most)
     room = yield from _room([name for name in types if name in memory.catalogue], places, memory)
     leases: list[Lease] = []
     for _ in range(CLAIM_ROUNDS):

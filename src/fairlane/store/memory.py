@@ -23,6 +23,8 @@ class Memory:
     """Makes so many of those parts of lease ids that nobody can guess."""
     retry_pause_ms: int = 1_000
     kill_grace_ms: int = 5_000
+    claim_most: int = 1_000
+    """Most places one claim fills; the worker asks again for the rest."""
     chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)  # noqa: S311
     virtual_time: int = 0
     """The tag of the last pick. It never goes back."""

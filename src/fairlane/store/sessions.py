@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 import msgspec
 
 from fairlane.errors import SessionGone
-from fairlane.model import Ending, LossReason, NewSession, Renewal
+from fairlane.model import Ending, LossReason, NewSession
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows
@@ -26,9 +26,7 @@ def open_session(new: NewSession) -> Operation:
     )
 
 
-def renew_session(
-    session_id: str, leases: Sequence[str], exchanges: Sequence[str], memory: Memory
-) -> Generator[Query, Rows, Renewal | SessionGone]:
+def renew_session(session_id: str, leases: Sequence[str], exchanges: Sequence[str], memory: Memory) -> Operation:
     """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
 
     Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
@@ -38,18 +36,13 @@ def renew_session(
     now = yield from clock()
     renewed = yield from rows("renew_session", id=session_id, now=now)
     if not renewed:
-        return SessionGone()
+        raise SessionGone
     known, open_exchanges, young = set(leases), set(exchanges), now - renewed[0][0]
     unknown: list[tuple[str, Ending]] = []
-    overdue = []
-    for identity, exchange_id, started_at, deadline_at in (yield from rows("find_session_leases", id=session_id)):
-        if identity in known:
-            if deadline_at + memory.kill_grace_ms < now:
-                overdue.append(identity)
-        elif exchange_id not in open_exchanges and started_at < young:
+    for identity, exchange_id, started_at in (yield from rows("find_session_leases", id=session_id)):
+        if identity not in known and exchange_id not in open_exchanges and started_at < young:
             unknown.append((identity, RELEASED))
     yield from return_leases(unknown, memory)
-    return Renewal(overdue=tuple(overdue))
 
 
 def end_session(
@@ -76,8 +69,10 @@ def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
 
 
 def extend_sessions(jumped_ms: int) -> Operation:
-    """The clock jumped by so much: every live session has a whole lease from now on, every attempt its time left."""
+    """The clock jumped by so much: every live session has a whole lease from now on, every attempt and every pause the
+    time it had left."""
     yield from rows("move_leases", moved_ms=jumped_ms)
+    yield from rows("move_pauses", moved_ms=jumped_ms)
     yield from rows("extend_sessions", now=(yield from clock()))
 
 

@@ -96,7 +96,7 @@ class SqliteDatabase:
             self._writer = self._open_writer()
             self._reader = self._open_reader()
             self._snapshot = self._open_reader()
-        except apsw.Error as error:
+        except (OSError, apsw.Error) as error:
             self._release_lock()
             raise DatabaseError(f"cannot open {self.path}: {error}") from error
         except DatabaseError:
@@ -303,7 +303,10 @@ class SqliteDatabase:
                 results = self._run(self._writer, operation([request.member for request in members]))
                 answers |= {id(request): result for request, result in zip(members, results, strict=True)}
             self._writer.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
+                # After a failed sync nobody knows what is on disk: no further word of this process.
+                self._broken = error
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
@@ -313,8 +316,6 @@ class SqliteDatabase:
         """What the caller learns of a failed transaction."""
         if isinstance(error, Refusal | StoreFault):
             return error
-        if isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
-            self._broken = error  # After a failed sync nobody knows what is on disk: no further word of this process.
         if not isinstance(error, apsw.Error):
             return error
         _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))

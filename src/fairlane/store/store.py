@@ -6,7 +6,7 @@ Called by ``api/``, ``app.py`` and ``sweeper.py``; never by workers or clients.
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from fairlane.model import (
     AuditRow,
     Caller,
     Catalogue,
+    Completed,
     Delivery,
     Drift,
     DueDelivery,
@@ -36,7 +37,6 @@ from fairlane.model import (
     Plan,
     PlanChange,
     QueueStatus,
-    Renewal,
     TaskView,
     Tried,
     Webhook,
@@ -55,6 +55,11 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 CALLERS_KEPT = 10_000
+CLAIM_MOST = 1_000
+CLAIM_BYTES = 2**28
+"""A claim's payloads travel as one value; even if each is of the largest size they must fit."""
+MEMBER_BYTES = 2**14
+"""So many bytes weigh as much in a transaction as one task does."""
 
 Listener = Callable[[frozenset[str]], None]
 
@@ -93,6 +98,7 @@ class Store:
             new_fences=new_fences,
             retry_pause_ms=int(settings.retry_pause_seconds * 1_000),
             kill_grace_ms=int(settings.kill_grace_seconds * 1_000),
+            claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
         self._callers: dict[str, Caller] = {}
         """Working keys by digest. Every change of a key or an organization passes through here and empties it."""
@@ -120,17 +126,24 @@ class Store:
         """
         store = cls(settings, catalogue, now=now)
         store._database.open()
-        store._memory.picked(store._database.read(organizations.find_virtual_time()))
-        if not any(plan.name == DEFAULT_PLAN for plan in await store.plans()):
+        try:
+            await store._prepare()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def _prepare(self) -> None:
+        self._memory.picked(self._database.read(organizations.find_virtual_time()))
+        if not any(plan.name == DEFAULT_PLAN for plan in await self.plans()):
             with suppress(NameTaken):
-                await store.create_plan(
+                await self.create_plan(
                     DEFAULT_PLAN,
                     slots=DEFAULT_SLOTS,
                     queue_limit=DEFAULT_QUEUE_LIMIT,
                     weight=DEFAULT_WEIGHT,
                     actor="fairlane",
                 )
-        return store
 
     async def close(self) -> None:
         """Finish what was accepted and give the database free."""
@@ -177,7 +190,7 @@ class Store:
                 delivery_listener()
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
-        """Run an operation that is not plural: it raises its refusals, which undo its transaction."""
+        """Run an operation that is not plural, and raise what it refuses."""
         return await self._database.write(_one_by_one, partial(operation, *arguments))
 
     # Customers -------------------------------------------------------------------------------------------------------
@@ -196,7 +209,9 @@ class Store:
 
     def submit(self, organization_id: int, new: Sequence[NewTask]) -> Awaitable[list[Accepted | Refusal]]:
         """Accept tasks; a verdict for each, in order. Accepted means durable. A refusal created nothing."""
-        return self._database.write(self._submit, Submission(organization_id, new), weight=len(new))
+        return self._database.write(
+            self._submit, Submission(organization_id, new), weight=_weight(task.payload for task in new)
+        )
 
     async def status(self, organization_id: int) -> QueueStatus:
         """One organization's queue and slots, exact, in constant time. Raises KeyRefused if it is not there.
@@ -277,19 +292,14 @@ class Store:
         Raises:
             SessionGone: the session is dead or unknown; nothing was settled.
         """
-        reply = await self._database.write(self._exchange, one, weight=1 + one.places + len(one.reports))
-        if isinstance(reply, Refusal):
-            raise reply
+        texts = (report.ending.result if isinstance(report.ending, Completed) else "" for report in one.reports)
+        reply = await self._database.write(self._exchange, one, weight=one.places + _weight(texts))
         assert isinstance(reply, ExchangeReply)
         return reply
 
-    async def renew_session(self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str]) -> Renewal:
+    async def renew_session(self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str]) -> None:
         """Keep a session alive and return leases its worker never received. Raises SessionGone."""
-        renewal = await self._write(sessions.renew_session, session_id, leases, exchanges, self._memory)
-        if isinstance(renewal, Refusal):
-            raise renewal
-        assert isinstance(renewal, Renewal)
-        return renewal
+        await self._write(sessions.renew_session, session_id, leases, exchanges, self._memory)
 
     async def end_session(self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = ()) -> int:
         """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""
@@ -476,10 +486,19 @@ class Store:
 
 
 def _one_by_one(operations: Sequence[Callable[[], Operation]]) -> Operation:
-    results = []
+    """Each operation refuses before it writes anything, so a refusal is an answer and needs no other transaction."""
+    results: list[Any] = []
     for operation in operations:
-        results.append((yield from operation()))
+        try:
+            results.append((yield from operation()))
+        except Refusal as refusal:
+            results.append(refusal)
     return results
+
+
+def _weight(texts: Iterable[str]) -> int:
+    """What these texts add to a transaction: 1 for each, more if they are long, and at least 1."""
+    return max(1, sum(1 + len(text) // MEMBER_BYTES for text in texts))
 
 
 def _nothing() -> Operation:

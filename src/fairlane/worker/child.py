@@ -13,7 +13,7 @@ import socket
 import sys
 
 from fairlane.errors import SessionGone
-from fairlane.protocol import EndSession, Register, Registered, Renew, Renewed
+from fairlane.protocol import EndSession, Register, Registered, Renew
 from fairlane.worker.boot import Options
 from fairlane.worker.channel import Broken, Closed, Drain, FromChild, Opened, ParentEnd, Ready, Session, Stopped
 from fairlane.worker.server import Server, ServerRefused, ServerSilent
@@ -173,8 +173,7 @@ class Child:
                 # After a stall of this loop there is always time for one more try.
                 hopeless_at = confirmed_at + session.lease_seconds * SILENCE_SHARE
                 async with asyncio.timeout_at(max(hopeless_at, self._loop.time() + session.renew_seconds / 2)):
-                    confirmed_at, renewed = await self._renew(session)
-                self._kill_overdue([lease_id for lease_id in renewed.overdue if self._runs(lease_id)])
+                    confirmed_at = await self._renew(session)
         except SessionGone:
             logger.warning("session.gone", extra={"pid": self.pid})
         except TimeoutError:
@@ -194,13 +193,14 @@ class Child:
                 logger.info("session.unanswered", extra={"cause": str(silence)})
             await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - spreads load, guards nothing
 
-    async def _renew(self, session: Registered) -> tuple[float, Renewed]:
-        """One renewal, sent until answered; and when the answered one was sent."""
+    async def _renew(self, session: Registered) -> float:
+        """One renewal, sent until answered; when the answered one was sent."""
         while True:
             sent_at = self._loop.time()
             try:
                 renewal = Renew(leases=list(self._held), exchanges=list(self._unanswered))
-                return sent_at, await self._server.renew(session.session, renewal)
+                await self._server.renew(session.session, renewal)
+                return sent_at
             except ServerSilent as silence:
                 logger.info("session.unanswered", extra={"cause": str(silence)})
             await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
@@ -234,9 +234,6 @@ class Child:
                 await asyncio.wait_for(self._wake.wait(), timeout)
             now = self._loop.time()
             self._kill_overdue([lease_id for lease_id, overdue_at in self._held.items() if overdue_at <= now])
-
-    def _runs(self, lease_id: str) -> bool:
-        return self._held.get(lease_id, math.inf) != math.inf
 
     def _kill_overdue(self, leases: list[str]) -> None:
         if leases and not self._overdue:

@@ -35,7 +35,7 @@ SELECT o.id, o.name,
        o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
        o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id)
 FROM organization AS o
-WHERE :ids IS NULL OR o.id IN (SELECT value FROM json_each(:ids))
+WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
 
 -- name: recount_lanes [sqlite]
@@ -44,17 +44,17 @@ WITH counted AS (
   SELECT organization_id, task_type, rank, sum(ready) AS ready, sum(waiting) AS waiting, min(head) AS head
   FROM (SELECT organization_id, task_type, rank, 1 AS ready, 0 AS waiting, seq AS head
         FROM queue_entry
-        WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+        WHERE organization_id IN (SELECT value FROM json_each(:ids))
         UNION ALL
         SELECT organization_id, task_type, rank, 0, 1, NULL
         FROM waiting
-        WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids)))
+        WHERE organization_id IN (SELECT value FROM json_each(:ids)))
   GROUP BY organization_id, task_type, rank
 ),
 kept AS (
   SELECT organization_id, task_type, rank, ready, waiting, head_seq
   FROM lane
-  WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+  WHERE organization_id IN (SELECT value FROM json_each(:ids))
 )
 SELECT coalesce(k.organization_id, c.organization_id),
        coalesce(k.task_type, c.task_type), coalesce(k.rank, c.rank),
@@ -71,12 +71,12 @@ WITH due AS (
   FROM organization AS o
   JOIN lane AS l ON l.organization_id = o.id AND l.ready > 0
   WHERE o.paused = 0 AND o.disabled = 0 AND o.processing < o.slots_max
-    AND (:ids IS NULL OR o.id IN (SELECT value FROM json_each(:ids)))
+    AND o.id IN (SELECT value FROM json_each(:ids))
 ),
 kept AS (
   SELECT task_type, virtual_time, organization_id
   FROM turn
-  WHERE :ids IS NULL OR organization_id IN (SELECT value FROM json_each(:ids))
+  WHERE organization_id IN (SELECT value FROM json_each(:ids))
 )
 SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.task_type),
        k.organization_id IS NOT NULL, d.organization_id IS NOT NULL
@@ -105,6 +105,11 @@ WHERE organization_id IN (SELECT value FROM json_each(:ids));
 -- name: delete_all_turns [sqlite]
 DELETE FROM turn
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_organization_ids
+SELECT id
+FROM organization
+ORDER BY id;
 
 -- name: count_organizations
 SELECT count(*)

@@ -18,7 +18,7 @@ WHERE id = :id
 RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
-SELECT json_group_array(json_array(id, exchange_id, started_at, deadline_at))
+SELECT json_group_array(json_array(id, exchange_id, started_at))
 FROM lease
 WHERE session_id = :id;
 
@@ -48,8 +48,15 @@ WHERE dead = 0;
 
 -- name: move_leases
 UPDATE lease
-SET started_at = started_at + :moved_ms,
+SET first_started_at = first_started_at + :moved_ms,
+    started_at = started_at + :moved_ms,
     deadline_at = deadline_at + :moved_ms;
+
+-- name: move_pauses
+UPDATE waiting
+SET first_started_at = first_started_at + :moved_ms,
+    due_at = due_at + :moved_ms
+WHERE attempt > 0;
 
 -- name: find_orphans [sqlite] packed
 -- Leases whose session is dead or missing, looked for by the rows themselves so that none is ever forgotten.

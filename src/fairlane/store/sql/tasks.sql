@@ -76,7 +76,7 @@ FROM waiting;
 -- name: find_task
 -- One task by id, or by idempotency key if no id fits, with what says its state and what was told of it.
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
-       o.status, o.result, o.failure, o.charged, o.finished_at - o.first_started_at,
+       o.status, o.result, o.failure, o.charged, max(0, o.finished_at - o.first_started_at),
        l.id IS NOT NULL, t.webhook_url,
        CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END
 FROM task AS t
