@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from fairlane.api.listener import Listener, address_of, bind_tcp
-from fairlane.app import new_event_loop
+from fairlane.loops import new_event_loop
 
 BODY = b'{"queuedTasks":0,"processingTasks":0,"concurrency":{"used":0,"max":10},"priorityBreakdown":[]}'
 

@@ -23,6 +23,7 @@ from fairlane.api.webhook_secrets import SecretRules
 from fairlane.api.worker import worker_surface
 from fairlane.errors import AppError, SetupError
 from fairlane.handlers import Fairlane, load_app
+from fairlane.loops import new_event_loop
 from fairlane.settings import Settings, runtime_directory
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
@@ -32,16 +33,12 @@ from fairlane.webhooks.sender import Sender
 from fairlane.webhooks.signing import is_secret, new_secret
 from fairlane.worker.supervisor import Supervisor
 
-new_event_loop: Callable[[], asyncio.AbstractEventLoop]
-try:
-    from uvloop import new_event_loop
-except ImportError:  # There is none for every platform; the standard loop only is slower.
-    from asyncio import new_event_loop
-
 logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
 SECRET_RULES = SecretRules(new_secret, is_secret)
+UPKEEP_ENDED = 1
+"""Exit code of a server that had to end because its upkeep did."""
 LAST_POST_SECONDS = 1.0
 """How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
@@ -57,11 +54,19 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """One server without its local workers: the store, three listeners, upkeep."""
+    """One server without its local workers: the store, three listeners, upkeep.
 
-    def __init__(self, settings: Settings, application: Fairlane) -> None:
+    ``on_broken`` is called on the loop if the upkeep ends by itself: the server should then be stopped.
+    """
+
+    def __init__(
+        self, settings: Settings, application: Fairlane, *, on_broken: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
         self._application = application
+        self._on_broken = on_broken
+        self.broken = False
+        """Whether the upkeep ended by itself."""
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
@@ -111,8 +116,10 @@ class Server:
         timeout_seconds = self._settings.webhook_timeout_seconds
         poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)
         self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)
-        loops = (sweeper.run(), self._parking.poll(), self._sender.run())
-        self._upkeep = [asyncio.create_task(loop) for loop in loops]
+        loops = {"sweeper": sweeper.run(), "parking": self._parking.poll(), "sender": self._sender.run()}
+        self._upkeep = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
+        for task in self._upkeep:
+            task.add_done_callback(self._upkeep_ended)
         owner = Owner(pid=os.getpid(), admin_socket=str(self.admin_socket), address=self.address)
         self.store.describe(msgspec.json.encode(owner).decode() + "\n")
 
@@ -133,6 +140,14 @@ class Server:
         self._parking.drain()
         if self._sender is not None:
             self._sender.drain()
+
+    def _upkeep_ended(self, task: asyncio.Task[None]) -> None:
+        """A server without its upkeep looks well and is not: it would neither sweep nor send."""
+        if task.cancelled() or (self._serving.draining and task.exception() is None):
+            return
+        logger.critical("upkeep.ended", exc_info=task.exception(), extra={"upkeep": task.get_name()})
+        self.broken = True
+        self._on_broken()
 
     async def finish_sending(self, seconds: float) -> None:
         """Wait so long for the webhooks that are being sent; what then is left stays due."""
@@ -205,7 +220,8 @@ def run(settings: Settings, app_reference: str, *, on_ready: Callable[[str], Non
 async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[str], None]) -> int:
     """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    ``on_ready`` is called with the address once requests are answered.
+    ``on_ready`` is called with the address once requests are answered. If the upkeep ends by itself, so does the
+    server, as after a signal.
 
     Raises:
         AppError: the application cannot be used, here or in a worker process.
@@ -216,9 +232,9 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
     # longer than a whole transaction takes.
     sys.setswitchinterval(SWITCH_SECONDS)
     application = load_app(app_reference)
-    server = Server(settings, application)
-    await server.start()
     ending = asyncio.Event()
+    server = Server(settings, application, on_broken=ending.set)
+    await server.start()
     supervisor = Supervisor(
         app_reference=app_reference,
         socket_path=server.worker_socket,
@@ -246,11 +262,13 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
                 supervisor.drain(settings.drain_seconds), server.finish_sending(settings.drain_seconds)
             )
     finally:
-        await supervisor.stop()
-        await server.stop()
+        try:
+            await supervisor.stop()
+        finally:
+            await server.stop()
     if supervisor.broken is not None:
         raise AppError(supervisor.broken)
-    return 0
+    return UPKEEP_ENDED if server.broken else 0
 
 
 @contextlib.contextmanager

@@ -106,10 +106,16 @@ class ExchangeAnswer(Struct, kw_only=True):
 
 
 class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the worker holds: leases it knows of, and ids of exchanges it has not seen answered."""
+    """What the worker holds: leases it knows of, and ids of exchanges it has not seen answered.
+
+    ``withdrawn``: those of the exchanges whose answers it cannot take now, because it stands still. They get no more
+    leases, and those they got go back uncounted; if the worker still reads one of these answers, it has to hand back
+    (``released``) what is in it.
+    """
 
     leases: list[str] = []
     exchanges: list[str] = []
+    withdrawn: list[str] = []
 
 
 class Renewed(Struct, kw_only=True):

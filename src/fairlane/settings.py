@@ -1,5 +1,6 @@
 """Configuration: one frozen record. Flags win over ``FAIRLANE_*`` variables, which win over the defaults here."""
 
+import difflib
 import hashlib
 import os
 import tempfile
@@ -13,7 +14,32 @@ from msgspec import Struct
 from fairlane.errors import SetupError
 
 PREFIX = "FAIRLANE_"
+OTHERS = ("FAIRLANE_URL", "FAIRLANE_API_KEY")
+"""Variables with our prefix that are no settings: clients read them."""
+OTHERS_PREFIXES = ("FAIRLANE_TEST_", "FAIRLANE_DEMO_")
 PAUSES_MOST = 20
+SECONDS_LEAST = 0.001
+"""Shorter is nothing: times are kept in milliseconds."""
+SECONDS_MOST = 10 * 365 * 86_400
+BYTES_MOST = 2**62
+
+RANGES: dict[str, tuple[float, float]] = {
+    "port": (0, 65_535),
+    "workers": (0, 1_000),
+    "places": (1, 1_000),
+    "lease_seconds": (SECONDS_LEAST, SECONDS_MOST),
+    "renew_seconds": (SECONDS_LEAST, SECONDS_MOST),
+    "sweep_seconds": (SECONDS_LEAST, SECONDS_MOST),
+    "kill_grace_seconds": (0, SECONDS_MOST),
+    "drain_seconds": (0, SECONDS_MOST),
+    "retention_seconds": (0, SECONDS_MOST),
+    "retry_pause_seconds": (0, SECONDS_MOST),
+    "payload_limit_bytes": (1, BYTES_MOST),
+    "result_limit_bytes": (1, BYTES_MOST),
+    "free_disk_floor_bytes": (0, BYTES_MOST),
+    "webhook_timeout_seconds": (0.1, 300),
+}
+"""The least and the most of each number."""
 
 
 def default_database() -> str:
@@ -68,14 +94,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
+        for name, (least, most) in RANGES.items():
+            # Written so that NaN, which is not between any two numbers, is refused, too.
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from {least} to {most}")
         if self.lease_seconds <= self.renew_seconds:
             raise ValueError("lease_seconds must be larger than renew_seconds")
-        if not 0 <= self.port <= 65_535:
-            raise ValueError("port must be between 0 and 65535")
-        if self.workers < 0 or self.places < 1:
-            raise ValueError("workers must be 0 or more and places 1 or more")
-        if not 0.1 <= self.webhook_timeout_seconds <= 300:
-            raise ValueError("webhook_timeout_seconds must be from 0.1 to 300")
         self.webhook_pauses_ms()
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
@@ -95,10 +119,11 @@ def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | 
     """The settings in force: flags that are not None, then the environment, then defaults.
 
     Raises:
-        SetupError: a value has the wrong type or breaks a rule; the message names it.
+        SetupError: a value has the wrong type or breaks a rule, or a variable is unknown; the message names it.
     """
     environment = os.environ if environment is None else environment
     names = Settings.__struct_fields__
+    _check_names(environment)
     given: dict[str, object] = {
         name: environment[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environment
     }
@@ -107,6 +132,15 @@ def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | 
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SetupError(f"a setting cannot be used: {error} (settings are flags or {PREFIX}… variables)") from error
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """A misspelt setting would otherwise silently keep its default."""
+    known = [PREFIX + name.upper() for name in Settings.__struct_fields__]
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in (*known, *OTHERS) and not name.startswith(OTHERS_PREFIXES):
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise SetupError(f"the variable {name} is no setting: the nearest is {nearest[0]}; unset or rename it")
 
 
 def database_path(database: str) -> Path:

@@ -131,6 +131,44 @@ def test_a_signal_ends_the_server_in_order(tmp_path: Path, number: signal.Signal
     assert (process.returncode, errors) == (0, "")
 
 
+UPKEEP_BREAKS = """
+async def broken(self):
+    raise RuntimeError("the upkeep is broken")
+
+import fairlane.app
+fairlane.app.Sweeper.run = broken
+"""
+SUPERVISOR_BREAKS = """
+async def broken(self):
+    raise RuntimeError("the supervisor is broken")
+
+import fairlane.app
+fairlane.app.Supervisor.stop = broken
+"""
+
+
+@pytest.mark.parametrize(("breaks", "said"), [(UPKEEP_BREAKS, "upkeep.ended"), (SUPERVISOR_BREAKS, "supervisor is b")])
+def test_a_server_whose_parts_break_ends_and_tidies_up(tmp_path: Path, breaks: str, said: str) -> None:
+    """Exit code 1 with the cause; the sockets are gone."""
+    (tmp_path / "an_app.py").write_text(APP)
+    database = f"sqlite:///{tmp_path / 'x.db'}"
+    command = [sys.executable, "-c", breaks + PROGRAM, database, f"{tmp_path / 'an_app.py'}:app"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        if breaks is SUPERVISOR_BREAKS:
+            process.send_signal(signal.SIGTERM)
+        try:
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+
+    assert process.returncode == 1
+    assert said in errors
+    assert " is broken" in errors
+    assert not runtime_directory(database).exists()
+
+
 def test_a_webhook_on_its_way_arrives_before_the_server_ends(tmp_path: Path) -> None:
     """SIGTERM waits for what is being sent, and it is recorded: the next server does not send it again."""
     (tmp_path / "an_app.py").write_text(APP)

@@ -87,6 +87,24 @@ def test_headers_that_do_not_arrive_in_time_are_refused(shared: House, monkeypat
     assert 0.15 < time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("text", [b"", b"\r\n"])
+def test_a_connection_that_asks_nothing_is_closed(shared: House, monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    """Without a word, after the time that headers may take."""
+    monkeypatch.setattr(listener, "HEADERS_SECONDS", 0.2)
+    with connected(shared) as connection:
+        assert said(connection, text) == b""
+
+
+def test_a_connection_that_has_asked_may_rest(shared: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than headers may take."""
+    monkeypatch.setattr(listener, "HEADERS_SECONDS", 0.1)
+    with connected(shared) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            threading.Event().wait(0.3)
+
+
 def test_headers_in_pieces_are_fine(shared: House) -> None:
     """As long as they come in time; the connection serves on."""
     with connected(shared) as connection:

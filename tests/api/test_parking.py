@@ -116,6 +116,25 @@ def test_an_exchange_sent_again_takes_its_own_place(house: House, threads: Threa
     assert len(second.result(10).json()["leases"]) == 1
 
 
+def test_an_answered_exchange_sent_again_takes_no_place_of_another(house: House, threads: ThreadPoolExecutor) -> None:
+    """It has more leases than places of its own, because places had joined it."""
+    customer, session = house.customer(slots=9), house.session("ANY")
+    first = wait(threads, session, 1, id="keeper")
+    session.exchange(2, wait_seconds=20)
+    with house_paused(house):
+        for _ in range(3):
+            customer.accepted()
+    leases = first.result(10).json()["leases"]
+    wait(threads, session, 4, id="other")
+
+    again = session.exchange(1, wait_seconds=20, id="keeper").json()
+
+    assert len(leases) == 3
+    assert again["leases"] == leases
+    assert again["kept"] == 0
+    assert parked(house) == {session.id: 4}
+
+
 def test_a_lost_answer_loses_no_lease(house: House) -> None:
     """The same exchange gets the same leases, once each."""
     customer, session = house.customer(slots=9), house.session("ANY")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from fairlane.api import http
 from tests.api.house import Customer, House, error_of
 
 LIMIT = 1_048_576
@@ -90,3 +91,12 @@ def _connected(house: House) -> socket.socket:
 def _head(customer: Customer, more: str) -> bytes:
     key = customer.key["value"]
     return f"POST /v1/async/task HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{more}\r\n\r\n".encode()
+
+
+def test_a_body_that_never_comes_is_not_waited_for_long(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its length was declared, and then nothing was sent."""
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.2)
+    with _connected(customer.house) as connection:
+        connection.sendall(_head(customer, "Content-Length: 10"))
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")

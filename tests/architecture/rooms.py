@@ -7,7 +7,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
-_WORKER = _GROUND | {"protocol", "payloads", "handlers"}
+_WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers"}
 _API = _STORE | _WORKER | {"wire", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
@@ -16,6 +16,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
     "protocol": set(),
     "logs": set(),
+    "loops": set(),
     "settings": {"errors"},
     "wire": _NOUNS,
     # Decisions, and the application's own declarations.
@@ -57,7 +58,7 @@ PACKAGES: dict[str, set[str]] = {
     "typing_extensions": {"payloads"},
     "uuid_utils": {"api", "store", "worker", "app"},
     "uvicorn": {"api"},
-    "uvloop": {"api", "app", "worker"},
+    "uvloop": {"loops"},
 }
 
 OPTIONAL_PACKAGES = {"attrs", "cryptography", "pydantic", "typing_extensions", "uvloop"}

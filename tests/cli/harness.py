@@ -48,9 +48,9 @@ class RunningServer:
             self.process.wait()
 
 
-def start_server(log: Path, *flags: str) -> subprocess.Popen[str]:
+def start_server(log: Path, *flags: str, app: str = "examples.quickstart:app") -> subprocess.Popen[str]:
     """Start ``fairlane serve`` on the test's database; nothing is waited for."""
-    arguments = ["serve", "examples.quickstart:app", "--port", "0", "--places", "2", *flags]
+    arguments = ["serve", app, "--port", "0", "--places", "2", *flags]
     with log.open("w") as stderr:
         return subprocess.Popen(
             [sys.executable, "-m", "fairlane", *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT

@@ -1,8 +1,11 @@
 """The demonstration's arithmetic."""
 
+import os
+
 import pytest
 
 from fairlane.demo.client import Status
+from fairlane.demo.main import _processors
 from fairlane.demo.measures import Sample, Span, both_waiting, highest_used, rate, service_ms, share_of
 from fairlane.demo.report import Evidence, judge
 from fairlane.demo.sources import TASKS_LEAST, SourceFile, bytes_for, choose_work
@@ -73,7 +76,7 @@ def failed_checks(**changes: object) -> list[str]:
         "acme": [a_task(start=at * 100, end=at * 100 + 30) for at in range(160)],
         "globex": [a_task(start=at * 100, end=at * 100 + 90) for at in range(160)],
     }
-    good = {"tasks": tasks, "samples": samples, "recounts": 9, "drifts": [], "seconds": 20.0}
+    good = {"planned": 320, "tasks": tasks, "samples": samples, "recounts": 9, "drifts": [], "seconds": 20.0}
     return [check.name for check in judge(Evidence(**(good | changes))) if not check.held]  # type: ignore[arg-type]
 
 
@@ -90,7 +93,8 @@ def test_each_promise_fails_alone() -> None:
     assert failed_checks(samples=[over, *full]) == ["slots of acme"]
     assert failed_checks(samples=[torn, *full]) == ["status adds up"]
     assert failed_checks(tasks=even) == ["fair share"]
-    assert failed_checks(tasks=failed) == ["completed"]
+    assert failed_checks(planned=321) == ["completed"]
+    assert failed_checks(tasks=failed, planned=2) == ["completed"]
     assert failed_checks(samples=full[:5]) == ["fair share"]
     assert failed_checks(drifts=[{"organization": "acme"}]) == ["recount"]
     assert failed_checks(recounts=0) == ["recount"]
@@ -109,6 +113,14 @@ def test_the_work_fits_the_machine(size: int) -> None:
     assert len(set(work)) == len(work) == 2 * len(drawn)
     if size > 200_000:
         assert sum(sizes[one.path] for one in drawn) == pytest.approx(size, rel=0.15)
+
+
+def test_processors_are_counted_on_every_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every one tells which of them a process may use."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+
+    assert _processors() == 7
 
 
 def test_more_processors_than_workers_do_not_help() -> None:

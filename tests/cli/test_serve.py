@@ -1,6 +1,8 @@
 """``fairlane serve`` as a process, and the other commands while it runs."""
 
 import json
+import os
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -41,6 +43,7 @@ def test_a_customer_is_served_from_start_to_end(fairlane: Command, working_serve
     assert (shown["submitted"], shown["completed"]) == (1, 1)
     assert fairlane("drift", "--json").document == {"drift": [], "organizations": 1}
     assert server.stop() == 0
+    assert list(Path(os.environ["XDG_RUNTIME_DIR"]).iterdir()) == []
 
 
 def test_a_change_is_seen_by_customers_at_once(fairlane: Command, server: RunningServer) -> None:
@@ -76,6 +79,54 @@ def test_a_second_server_on_the_file_is_refused(server: RunningServer, tmp_path:
     assert said.startswith("fairlane: ")
     assert "Traceback" not in said
     assert urllib.request.urlopen(f"{server.address}/readyz", timeout=5).status == 200
+
+
+ORPHAN = """
+import ctypes, os, sys
+from pathlib import Path
+from fairlane import Fairlane
+
+app = Fairlane()
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 0)  # PR_SET_PDEATHSIG: outlive the server
+
+
+@app.on_start
+def started() -> None:
+    Path(os.environ["FAIRLANE_TEST_PID"]).write_text(f"{os.getpid()}\\n")
+
+
+@app.task("ANY")
+def anything(payload: dict) -> dict:
+    return payload
+"""
+
+
+def test_the_lock_is_held_for_as_long_as_a_worker_of_a_dead_server_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handlers may still be at work, so nothing may be handed out again before."""
+    pid_file, app = tmp_path / "pid", f"{tmp_path / 'orphan.py'}:app"
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    monkeypatch.setenv("FAIRLANE_TEST_PID", str(pid_file))
+    with start_server(tmp_path / "first.log", "--workers", "1", app=app) as first:
+        RunningServer(first, tmp_path / "first.log")
+        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        worker = int(pid_file.read_text())
+        try:
+            os.kill(worker, signal.SIGSTOP)
+            first.kill()
+            first.wait()
+            with start_server(tmp_path / "second.log") as second:
+                try:
+                    assert second.wait(20) == 5
+                finally:
+                    second.kill()
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
+    with start_server(tmp_path / "third.log", "--workers", "0") as third:
+        assert RunningServer(third, tmp_path / "third.log").stop() == 0
 
 
 def test_commands_work_again_after_a_killed_server(fairlane: Command, server: RunningServer) -> None:

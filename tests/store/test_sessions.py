@@ -252,6 +252,20 @@ async def test_leases_the_worker_never_received_go_back_uncounted(store: Store, 
     assert (await worker.take_one()).attempt == 1
 
 
+async def test_leases_of_a_withdrawn_exchange_go_back_at_once(store: Store, clock: Clock) -> None:
+    """A worker that stands still received the first, not the second: the first stays its own, the second is free."""
+    organization, worker, other = await an_organization(store, slots=3), await a_worker(store), await a_worker(store)
+    received, unread = await submitted(store, organization, a_task(), a_task())
+    first = await worker.take_one()
+    await worker.exchange(places=1, exchange="unread")
+
+    await store.renew_session(worker.id, leases=[first.id], exchanges=["unread"], withdrawn=["unread"])
+
+    assert await state(store, organization, received) is TaskStatus.PROCESSING
+    again = await other.take_one()
+    assert (again.task_id, again.attempt) == (unread, 1)
+
+
 async def test_renewing_touches_no_other_session(store: Store, clock: Clock) -> None:
     """A worker that knows of nothing gives back its own leases only."""
     organization, worker, other = await an_organization(store), await a_worker(store), await a_worker(store)

@@ -59,6 +59,16 @@ async def test_handlers_of_every_kind_run_with_payload_and_context(server: FakeS
     assert again["pid"] == alone["pid"], "an isolated process is reused"
 
 
+@pytest.mark.parametrize("task_type", ["VARIABLE", "VARIABLE_THREAD"])
+async def test_context_variables_of_one_attempt_are_unseen_by_the_next(
+    server: FakeServer, supervisor: Supervisor, task_type: str
+) -> None:
+    """Each begins with what the start hooks set."""
+    seen = [result_of(await report_of(server, task_type, {"n": number}))["before"] for number in range(3)]
+
+    assert seen == ["started"] * 3
+
+
 async def test_payload_that_no_longer_fits_fails_for_good(server: FakeServer, supervisor: Supervisor) -> None:
     """The handler is not called; the organization learns which field."""
     for task_type in ("ADD", "ADD_THREAD", "ADD_ISOLATED"):

@@ -1,10 +1,15 @@
 """The exchange loop: nothing runs twice, nothing is fetched ahead, places are kept filled."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
+from fairlane.worker.exchange import ExchangeLoop
+from fairlane.worker.server import ServerSilent
 from fairlane.worker.supervisor import Supervisor
 from tests.worker.conftest import a_worker, eventually
 from tests.worker.fake_server import FakeServer
@@ -61,6 +66,29 @@ async def test_never_more_attempts_than_places(server: FakeServer, supervisor: S
     assert server.most_leased <= 4
 
 
+async def test_places_that_another_exchange_keeps_are_neither_offered_twice_nor_lost(
+    server: FakeServer, supervisor: Supervisor, tmp_path
+) -> None:
+    """The server joins them to the exchange that waits, and names it."""
+    server.most_leased, server.keeping = 0, True
+    for _ in range(20):
+        leases = [server.put("NOOP") for _ in range(4)]
+        await server.changed()
+        await eventually(lambda leases=leases: all(lease in server.reports for lease in leases))  # type: ignore[misc]
+        await eventually(lambda: server.waiting and server.waiting[0].places == 4)
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    leases = [server.put("WAIT", {"track": str(track), "until": str(gate)}) for _ in range(8)]
+    await server.changed()
+    await eventually(lambda: track.exists() and track.read_text().count("began") == 4)
+
+    server.keeping = False
+    gate.touch()
+    await eventually(lambda: all(lease in server.reports for lease in leases))
+
+    assert server.kept > 0
+    assert server.most_leased == 4
+
+
 async def test_one_exchange_is_always_open(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
     """With no place free it offers none, so that a cancellation can still arrive."""
     track, gate = tmp_path / "track", tmp_path / "gate"
@@ -85,3 +113,103 @@ async def test_silent_server_is_asked_again_until_it_answers(server: FakeServer,
     await eventually(lambda: lease in server.reports)
 
     assert server.reports[lease].outcome == "completed"
+
+
+# Without a process: each answer at a chosen moment -------------------------------------------------------------------
+
+
+class Counter:
+    """A server that answers when told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[ExchangeRequest] = []
+        self.answers: list[asyncio.Future[ExchangeAnswer]] = []
+
+    async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
+        self.asked.append(exchange)
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return await self.answers[-1]
+
+    async def asks(self, count: int) -> None:
+        await eventually(lambda: len(self.asked) >= count)
+
+
+def a_lease() -> LeaseBody:
+    return LeaseBody(
+        lease="lease-1",
+        task="task-1",
+        organization="acme",
+        task_type="ANY",
+        attempt=1,
+        attempts=3,
+        timeout_seconds=30,
+        payload=msgspec.Raw(b"{}"),
+    )
+
+
+def an_exchange_loop(counter: Counter, started: list[LeaseBody]) -> ExchangeLoop:
+    """Two places; what it starts is only noted."""
+    return ExchangeLoop(
+        counter,  # type: ignore[arg-type]
+        session="session-1",
+        places=2,
+        wait_seconds=5.0,
+        start=started.append,
+        cancel=lambda lease: None,
+        tell=lambda note: None,
+        failed=lambda error: None,
+    )
+
+
+async def one_waiting_one_reporting(counter: Counter) -> ExchangeLoop:
+    """Exchange 2 waits with a place; exchange 3 has reported an attempt, with the other place."""
+    exchange_loop = an_exchange_loop(counter, [])
+    exchange_loop.begin()
+    await counter.asks(1)
+    counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
+    await counter.asks(2)
+    exchange_loop.ended(ReportBody(lease="lease-1", outcome="completed", result=msgspec.Raw(b"{}")))
+    await counter.asks(3)
+    assert [(one.id, one.places, len(one.reports)) for one in counter.asked] == [("1", 2, 0), ("2", 1, 0), ("3", 1, 1)]
+    return exchange_loop
+
+
+async def test_exchange_sent_again_offers_the_places_that_joined_it() -> None:
+    """A server that lost the connection has forgotten them."""
+    counter = Counter()
+    await one_waiting_one_reporting(counter)
+    counter.answers[2].set_result(ExchangeAnswer(verdicts=["accepted"], kept=1, kept_by="2"))
+    await asyncio.sleep(0.01)
+
+    counter.answers[1].set_exception(ServerSilent("the connection broke"))
+    await counter.asks(4)
+
+    assert (counter.asked[3].id, counter.asked[3].places) == ("2", 2)
+
+
+@pytest.mark.parametrize("kept", [0, -1])
+async def test_places_are_never_taken_from_another_exchange(kept: int) -> None:
+    """Whatever a server says: what is offered stays offered, once."""
+    counter = Counter()
+    await one_waiting_one_reporting(counter)
+
+    counter.answers[2].set_result(ExchangeAnswer(verdicts=["accepted"], kept=kept, kept_by="2"))
+    await counter.asks(4)
+
+    assert (counter.asked[3].id, counter.asked[3].places) == ("4", 1)
+
+
+async def test_lease_that_comes_after_the_drain_began_is_handed_back() -> None:
+    """It is not started, and no place is offered any more."""
+    counter, started = Counter(), list[LeaseBody]()
+    exchange_loop = an_exchange_loop(counter, started)
+    exchange_loop.begin()
+    await counter.asks(1)
+
+    exchange_loop.stop_taking()
+    counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
+    await counter.asks(2)
+
+    assert started == []
+    assert counter.asked[1].places == 0
+    assert [(report.lease, report.outcome) for report in counter.asked[1].reports] == [("lease-1", "released")]

@@ -101,23 +101,6 @@ async def test_async_handler_that_ignores_its_end_is_overdue(
     assert server.ended[0][1].overdue == [stuck]
 
 
-async def test_lease_named_overdue_by_the_server_kills_its_process(
-    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
-) -> None:
-    """The server's clock counts, too."""
-    server.renew_seconds = 0.1
-    await supervise().start()
-    track = tmp_path / "track"
-    stuck = server.put("STUCK_THREAD", {"track": str(track)})
-    await server.changed()
-    await eventually(track.exists)
-
-    server.overdue = [stuck]
-    await eventually(lambda: server.ended)
-
-    assert server.ended[0][1].overdue == [stuck]
-
-
 async def test_isolated_handler_is_killed_alone(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
     """Its neighbours in the worker process, and another isolated one, go on."""
     track, gate = tmp_path / "track", tmp_path / "gate"

@@ -5,7 +5,6 @@ An endpoint receives a :class:`Request` and returns an :class:`Answer`. Nothing 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from msgspec import Struct
@@ -95,15 +94,9 @@ class Request:
         if declared is not None and declared > limit_bytes:
             await self._discard(declared)
             raise refusal
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            if len(body) > limit_bytes:
-                raise refusal
-            return body
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                whole = await self._gather(message, limit_bytes)
+                whole = await self._gather(limit_bytes)
         except TimeoutError as error:
             raise ValidationRefused.at("body", f"did not arrive within {BODY_SECONDS:.0f} seconds") from error
         if whole is None:
@@ -123,11 +116,12 @@ class Request:
             raise ValidationRefused.at("body", "has no sensible Content-Length")
         return int(value)
 
-    async def _gather(self, message: Any, limit_bytes: int) -> bytes | None:
-        """The body that begins with ``message``; None: it is larger than the limit."""
+    async def _gather(self, limit_bytes: int) -> bytes | None:
+        """The whole body; None: it is larger than the limit."""
         parts: list[bytes] = []
         size = 0
         while True:
+            message = await self._receive()
             if message["type"] != "http.request":
                 raise ConnectionResetError("the caller closed the connection while it was sending")
             part = message.get("body", b"")
@@ -139,7 +133,6 @@ class Request:
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
-            message = await self._receive()
 
     async def _discard(self, declared: int) -> None:
         """Read what is still coming, within bounds; a caller that waits for "100 Continue" gets its answer instead."""

@@ -23,7 +23,7 @@ from fairlane.errors import SetupError, ValidationRefused
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pause of clients that poll once a minute."""
 HEADERS_SECONDS = 10.0
-"""How long a request's headers may take to arrive."""
+"""How long a request's headers may take to arrive, and the first byte of a new connection."""
 HEADERS_BYTES_MOST = 32 * 1024
 HEADERS_MOST = 100
 STOP_SECONDS = 2
@@ -45,6 +45,7 @@ class Protocol(HttpToolsProtocol):
         uid = _peer_uid(transport)
         if uid is not None:
             self.client = (f"uid={uid}", 0)
+        self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_headers()
@@ -60,15 +61,15 @@ class Protocol(HttpToolsProtocol):
             if self._headers_bytes > HEADERS_BYTES_MOST:
                 self.send_400_response("")
             elif self._headers_timer is None:
-                self._headers_timer = self.loop.call_later(HEADERS_SECONDS, self._headers_late)
-        elif self._headers_timer is not None:
-            self._end_headers()
+                self._await_headers()
 
     def on_message_begin(self) -> None:
+        self._end_headers()
         self._in_headers = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._end_headers()
         self._in_headers = False
         if len(self.headers) > HEADERS_MOST:
             raise ValueError("too many headers")  # The parser turns this into its own error, and that into a 400.
@@ -89,9 +90,15 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(b"".join([*lines, b"\r\n", body]))
         self.transport.close()
 
+    def _await_headers(self) -> None:
+        self._headers_timer = self.loop.call_later(HEADERS_SECONDS, self._headers_late)
+
     def _headers_late(self) -> None:
         self._headers_timer = None
-        self.send_400_response("")
+        if self._in_headers:
+            self.send_400_response("")
+        else:  # Nothing was asked, so nothing is answered.
+            self.transport.close()
 
     def _end_headers(self) -> None:
         self._headers_bytes = 0

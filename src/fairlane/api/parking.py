@@ -6,7 +6,7 @@ once a second because hints can be lost. Nothing here decides who gets what: the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from msgspec import Struct
 
@@ -77,6 +77,12 @@ class Parking:
         """A session has ended. If an exchange of it is parked, the next try tells its worker."""
         self._types.pop(session_id, None)
 
+    def withdraw(self, session_id: str, exchanges: Collection[str]) -> None:
+        """Hand nothing more to these exchanges: their worker stands still."""
+        parked = self._parked.get(session_id)
+        if parked is not None and parked.id in exchanges:
+            self._dismiss(parked)
+
     async def exchange(
         self, exchange: Exchange, *, wait_seconds: float, gone: Callable[[], Awaitable[None]]
     ) -> Settled:
@@ -95,7 +101,8 @@ class Parking:
             raise
         parked = self._parked.get(exchange.session_id)
         if parked is not None and parked.id != exchange.id:
-            left = exchange.places - len(reply.leases)
+            # One that is sent again may have more leases than places: others' places had joined it.
+            left = max(0, exchange.places - len(reply.leases))
             parked.places += left
             self._try_if_late(parked, hints)
             return Settled(reply=reply, kept=left, kept_by=parked.id)

@@ -115,7 +115,10 @@ class Workers:
         """Keep a session alive."""
         [session_id] = request.parameters
         renew = read_message(_renew, await request.body(CONTROL_BYTES_MOST))
-        await self._store.renew_session(session_id, leases=renew.leases, exchanges=renew.exchanges)
+        self._parking.withdraw(session_id, renew.withdrawn)
+        await self._store.renew_session(
+            session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn
+        )
         return _answer(protocol.Renewed())
 
     async def end(self, request: Request, who: None) -> Answer:

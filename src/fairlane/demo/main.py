@@ -109,15 +109,18 @@ def _planned_work(options: DemoOptions) -> dict[str, list[Work]]:
     if options.tasks is not None:
         chosen = work_on(files, count=(options.tasks + 1) // 2)[: options.tasks]
     else:
-        size = bytes_for(
-            options.seconds, bytes_per_second=measure_bytes_per_second(), processors=len(os.sched_getaffinity(0))
-        )
+        size = bytes_for(options.seconds, bytes_per_second=measure_bytes_per_second(), processors=_processors())
         chosen = choose_work(files, size=size)
     # Work comes in pairs, one task of each type: whole pairs are dealt out in turn.
     return {
         party.name: [work for index, work in enumerate(chosen) if index // 2 % len(PARTIES) == place]
         for place, party in enumerate(PARTIES)
     }
+
+
+def _processors() -> int:
+    """Processors that this process may use; where the platform does not tell, all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _output_folder(wanted: Path | None) -> Path:
@@ -158,6 +161,7 @@ async def _observe(
     seconds = watcher.seconds
     tasks = {name: await _fetch(clients[name], owned) for name, owned in ids.items()}
     return Evidence(
+        planned=sum(totals.values()),
         tasks=tasks,
         samples=watcher.samples,
         recounts=watcher.recounts,

@@ -28,6 +28,8 @@ class Check(Struct, frozen=True, kw_only=True):
 class Evidence(Struct, frozen=True, kw_only=True):
     """All that was seen."""
 
+    planned: int
+    """Tasks that were to be submitted."""
     tasks: Mapping[str, Sequence[dict[str, Any]]]
     """Every task as GET shows it at the end, by organization."""
     samples: Sequence[Sample]
@@ -69,8 +71,8 @@ def write_index(folder: Path, tasks: Mapping[str, Sequence[dict[str, Any]]]) -> 
 def _completed(evidence: Evidence) -> Check:
     found = [task["task"]["status"] for owned in evidence.tasks.values() for task in owned]
     completed = found.count("COMPLETED")
-    text = f"{completed} of {len(found)} tasks fetched and COMPLETED, in {evidence.seconds:.1f} s"
-    return Check(name="completed", held=completed == len(found) > 0, text=text)
+    text = f"{completed} of {evidence.planned} tasks fetched and COMPLETED, in {evidence.seconds:.1f} s"
+    return Check(name="completed", held=completed == len(found) == evidence.planned > 0, text=text)
 
 
 def _slots_held(name: str, slots: int, evidence: Evidence) -> Check:

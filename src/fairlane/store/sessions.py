@@ -26,21 +26,26 @@ def open_session(new: NewSession) -> Operation:
     )
 
 
-def renew_session(session_id: str, leases: Sequence[str], exchanges: Sequence[str], memory: Memory) -> Operation:
+def renew_session(
+    session_id: str, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str], memory: Memory
+) -> Operation:
     """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
 
     Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
     their answer was lost and nobody runs them. Only leases older than a whole session lease are judged so, because the
-    worker may have opened another exchange after it wrote this message.
+    worker may have opened another exchange after it wrote this message. Of exchanges that are ``withdrawn`` (the worker
+    stands still and takes no answers) every lease that it has not received goes back at once.
     """
     now = yield from clock()
     renewed = yield from rows("renew_session", id=session_id, now=now)
     if not renewed:
         raise SessionGone
-    known, open_exchanges, young = set(leases), set(exchanges), now - renewed[0][0]
+    known, given_up, young = set(leases), set(withdrawn), now - renewed[0][0]
+    open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
     for identity, exchange_id, started_at in (yield from rows("find_session_leases", id=session_id)):
-        if identity not in known and exchange_id not in open_exchanges and started_at < young:
+        lost = exchange_id not in open_exchanges and started_at < young
+        if identity not in known and (lost or exchange_id in given_up):
             unknown.append((identity, RELEASED))
     yield from return_leases(unknown, memory)
 

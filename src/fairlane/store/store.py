@@ -297,9 +297,11 @@ class Store:
         assert isinstance(reply, ExchangeReply)
         return reply
 
-    async def renew_session(self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str]) -> None:
-        """Keep a session alive and return leases its worker never received. Raises SessionGone."""
-        await self._write(sessions.renew_session, session_id, leases, exchanges, self._memory)
+    async def renew_session(
+        self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str] = ()
+    ) -> None:
+        """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone."""
+        await self._write(sessions.renew_session, session_id, leases, exchanges, withdrawn, self._memory)
 
     async def end_session(self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = ()) -> int:
         """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import uvloop
 from msgspec import Struct
 
 from fairlane import logs
 from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
+from fairlane.loops import new_event_loop
 from fairlane.worker.channel import Broken, ChildEnd
 
 PR_SET_PDEATHSIG = 1
@@ -99,7 +99,7 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         # From inside the loop: closing it would wait for threads that may never end.
         leave(status)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(live())
     raise AssertionError("a child leaves from inside its loop")
 

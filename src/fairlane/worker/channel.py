@@ -49,6 +49,10 @@ class Opened(Struct, tag="opened"):
     ended: list[str]
 
 
+class Pulse(Struct, tag="pulse"):
+    """The event loop turns. Said several times a second: silence means that a handler holds it, or the interpreter."""
+
+
 class Stopped(Struct, tag="stopped"):
     """These attempts are over; their reports wait for a free exchange."""
 
@@ -106,7 +110,7 @@ class Leave(Struct, tag="leave"):
     """Run the stop hooks and exit."""
 
 
-FromChild = Ready | Broken | Opened | Stopped | Closed | Done
+FromChild = Ready | Broken | Opened | Pulse | Stopped | Closed | Done
 ToChild = Session | Drain | Run | Cancel | Leave
 
 _from_child = msgspec.json.Decoder(FromChild)

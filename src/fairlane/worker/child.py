@@ -15,7 +15,18 @@ import sys
 from fairlane.errors import SessionGone
 from fairlane.protocol import EndSession, Register, Registered, Renew
 from fairlane.worker.boot import Options
-from fairlane.worker.channel import Broken, Closed, Drain, FromChild, Opened, ParentEnd, Ready, Session, Stopped
+from fairlane.worker.channel import (
+    Broken,
+    Closed,
+    Drain,
+    FromChild,
+    Opened,
+    ParentEnd,
+    Pulse,
+    Ready,
+    Session,
+    Stopped,
+)
 from fairlane.worker.server import Server, ServerRefused, ServerSilent
 
 SILENCE_SHARE = 5 / 6
@@ -23,6 +34,10 @@ SILENCE_SHARE = 5 / 6
 DRAIN_EXTRA_SECONDS = 1.5
 """How long a child may take beyond its drain to hand back and run its stop hooks."""
 LAST_NOTES_SECONDS = 0.5
+LOOK_SECONDS = 0.25
+SILENT_SECONDS = 1.25
+"""A child whose last pulse is older stands still. More than twice what the child itself takes for a stall, so that it
+knows of every stall of which we know."""
 END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 logger = logging.getLogger("fairlane.worker")
@@ -41,6 +56,8 @@ class Child:
         self._held: dict[str, float] = {}
         """Leases received and not settled: when their process is to be killed; infinity once their attempt is over."""
         self._unanswered: set[str] = set()
+        self._pulse_at: float | None = None
+        """When the child's loop was last heard to turn; None: it has no session yet."""
         self._wake_at = math.inf
         self._wake = asyncio.Event()
         self._reason = "lost"
@@ -103,7 +120,11 @@ class Child:
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Until the process is gone and its last notes are read."""
         listening = self._loop.create_task(self._listen())
-        watching = [listening, self._loop.create_task(self._end_overdue())]
+        watching = [
+            listening,
+            self._loop.create_task(self._end_overdue()),
+            self._loop.create_task(self._watch_pulse()),
+        ]
         try:
             status = await process.wait()
             logger.info("worker.ended", extra={"pid": process.pid, "status": status, "reason": self._reason})
@@ -133,6 +154,8 @@ class Child:
 
     def _hear(self, note: FromChild) -> None:
         match note:
+            case Pulse():
+                self._pulse_at = self._loop.time()
             case Opened(exchange=exchange, ended=ended):
                 self._unanswered.add(exchange)
                 self._attempts_ended(ended)
@@ -221,6 +244,37 @@ class Child:
                 extra = {"session": self._session.session, "reason": self._reason, "returned": ended.returned}
                 logger.info("session.ended", extra=extra)
                 return
+
+    # A child that stands still ---------------------------------------------------------------------------------------
+
+    async def _watch_pulse(self) -> None:
+        """While the child's loop stands still, take back what the server handed to exchanges that it cannot read.
+
+        A handler that holds the interpreter stops its own process only: the others get its places' work at once. One
+        silent for most of a lease, with no attempt that explains it and whose deadline will end it, is killed.
+        """
+        silent_looks = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            silent = self._loop.time() - self._pulse_at if self._pulse_at is not None else 0.0
+            # One look alone may come right after a stall of our own loop, before the pulses that wait are read.
+            silent_looks = silent_looks + 1 if silent > SILENT_SECONDS else 0
+            if silent_looks < 2 or self._session is None:
+                continue
+            if silent_looks == 2:
+                logger.warning("worker.silent", extra={"pid": self.pid, "exchanges": len(self._unanswered)})
+            unexplained = math.isinf(min(self._held.values(), default=math.inf))
+            if unexplained and silent > self._session.lease_seconds * SILENCE_SHARE:
+                logger.warning("worker.frozen", extra={"pid": self.pid})
+                self._kill()
+                return
+            await self._withdraw(self._session)
+
+    async def _withdraw(self, session: Registered) -> None:
+        open_now = list(self._unanswered)
+        renewal = Renew(leases=list(self._held), exchanges=open_now, withdrawn=open_now)
+        with contextlib.suppress(ServerSilent, ServerRefused, SessionGone):
+            await self._server.renew(session.session, renewal)
 
     # Ending the child ------------------------------------------------------------------------------------------------
 

@@ -8,10 +8,13 @@ busy, so that cancellations arrive at once. Nothing is fetched ahead: a lease st
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
-from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Stopped
+from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
 from fairlane.worker.server import Server, ServerSilent
 
 MOST_UNANSWERED = 4
@@ -21,6 +24,9 @@ MOST_REPORTS = 500
 one half while this worker runs the other."""
 MOST_REPORTED_BYTES = 16 * 2**20
 """Results beyond this wait for the next exchange; one alone always travels."""
+PULSE_SECONDS = 0.25
+STALL_SECONDS = 0.6
+"""A loop that did not turn for so long stood still. Less than half of what the supervisor takes for it."""
 RESEND_SECONDS = (0.05, 2.0)
 """First and longest pause before an exchange is sent again."""
 EMPTY_PAUSE_SECONDS = 0.1
@@ -66,12 +72,29 @@ class ExchangeLoop:
         self._number = 0
         self._turn_due = False
         self._leaving = False
+        self._pulse_at = time.monotonic()
+        self._stale: set[str] = set()
+        """Exchanges that were open over a stall of this loop."""
         self._deliveries: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
 
     def begin(self) -> None:
         """Send the first exchange."""
+        self._pulse()
         self._wake()
+
+    def _pulse(self) -> None:
+        """Tell the supervisor that this loop turns."""
+        self._notice_stall()
+        self._tell(Pulse())
+        self._loop.call_later(PULSE_SECONDS, self._pulse)
+
+    def _notice_stall(self) -> None:
+        """After a stall the supervisor may have given up what the open exchanges bring: none of it may be started."""
+        now = time.monotonic()
+        if now - self._pulse_at > STALL_SECONDS:
+            self._stale |= self._offered.keys()
+        self._pulse_at = now
 
     def ended(self, report: ReportBody) -> None:
         """An attempt is over. Its report and its place go with the next exchange."""
@@ -143,7 +166,7 @@ class ExchangeLoop:
             self._accept(exchange, answer)
             # Asking again at once would only spin.
             hurried = self._loop.time() - asked_at < min(EMPTY_PAUSE_SECONDS, self._wait_seconds)
-            if hurried and not (answer.verdicts or answer.leases or answer.cancel or answer.kept):
+            if hurried and not (answer.verdicts or answer.leases or answer.cancel or answer.kept > 0):
                 await asyncio.sleep(EMPTY_PAUSE_SECONDS)
             self._wake()
         except Exception as error:  # noqa: BLE001 - whatever it is, this worker cannot go on; its owner ends it
@@ -159,8 +182,13 @@ class ExchangeLoop:
                 logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, longest)
+            # Places of other exchanges may have joined it meanwhile, and a server that lost it knows of none.
+            exchange = replace(exchange, places=self._offered[exchange.id])
 
     def _accept(self, exchange: ExchangeRequest, answer: ExchangeAnswer) -> None:
+        self._notice_stall()
+        wanted = exchange.id not in self._stale and not self._leaving
+        self._stale.discard(exchange.id)
         self._settle_places(exchange.id, answer)
         held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
         settled = [report.lease for report in exchange.reports]
@@ -170,21 +198,18 @@ class ExchangeLoop:
             self._quiet.set()
         for lease in answer.leases:
             self._free -= 1
-            self._begin_attempt(lease)
+            if wanted:
+                self._start(lease)
+            else:
+                self.ended(ReportBody(lease=lease.lease, outcome="released"))
         for lease_id in answer.cancel:
             self._cancel(lease_id)
 
     def _settle_places(self, exchange_id: str, answer: ExchangeAnswer) -> None:
         """Places that another exchange keeps stay offered; the rest is ours again."""
         del self._offered[exchange_id]
-        if answer.kept and self._offered:
+        if answer.kept > 0 and self._offered:
             # An older server does not name the keeper; then the oldest one open is the likeliest.
             keeper = answer.kept_by or next(iter(self._offered))
             if keeper in self._offered:
                 self._offered[keeper] += answer.kept
-
-    def _begin_attempt(self, lease: LeaseBody) -> None:
-        if self._leaving:
-            self.ended(ReportBody(lease=lease.lease, outcome="released"))
-        else:
-            self._start(lease)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from fairlane import Context, Fail, Fairlane, Retry
 
 app = Fairlane()
 settings: dict[str, str] = {}
+variable = contextvars.ContextVar("variable", default="unset")
 
 
 class Track(msgspec.Struct):
@@ -37,6 +39,7 @@ def mark(path: str, word: str) -> None:
 @app.on_start
 async def started() -> None:
     settings["started"] = str(os.getpid())
+    variable.set("started")
 
 
 @app.on_stop
@@ -68,6 +71,20 @@ def add_thread(payload: Number, context: Context):
 @app.task("ADD_ISOLATED", isolation="process")
 def add_isolated(payload: Number, context: Context):
     return {"n": payload.n + 1, "started": settings["started"], "pid": os.getpid(), "parent": os.getppid()}
+
+
+@app.task("VARIABLE")
+async def set_variable(payload: Number):
+    before = variable.get()
+    variable.set(f"attempt {payload.n}")
+    return {"before": before}
+
+
+@app.task("VARIABLE_THREAD")
+def set_variable_on_thread(payload: Number):
+    before = variable.get()
+    variable.set(f"attempt {payload.n}")
+    return {"before": before}
 
 
 @app.task("WAIT")
