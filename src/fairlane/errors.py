@@ -110,8 +110,8 @@ class NameTaken(Refusal):
 
     code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Name already in use"
 
-    def __init__(self, noun: str, name: str) -> None:
-        super().__init__(f"{noun.capitalize()} already exists", details={"field": "name", "value": name})
+    def __init__(self, noun: str, name: str, *, field: str = "name") -> None:
+        super().__init__(f"{noun.capitalize()} already exists", details={"field": field, "value": name})
 
 
 class SessionGone(Refusal):
@@ -218,6 +218,8 @@ class Fail(HandlerSignal):
 
     def __init__(self, code: str, message: str, *, details: Any = None) -> None:
         super().__init__(f"{code}: {message}")
+        if not code:
+            raise ValueError("Fail needs a code that the organization's programs can branch on")
         self.code = code
         self.failure_message = message
         self.details = details

@@ -1,7 +1,9 @@
 """One attempt in this process, run as a worker runs it. Behind ``fairlane run``; knows no server and no store."""
 
 import asyncio
+import faulthandler
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.settings import Settings, read_settings
 from fairlane.worker.executors import Executors
 
+BACKSTOP_SECONDS = 2.0
 HERE = "local"
 """Stands for the ids of lease and task."""
 
@@ -34,7 +37,13 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
     settings = read_settings({})
     _check(payload, task_type, settings)
     lease = _lease(task_type, payload, attempt=attempt, organization=organization)
-    report = asyncio.run(_report(app, lease, settings))
+    # A handler that holds the interpreter, or will not be cancelled, is ended from outside of it, as a worker would be.
+    patience = lease.timeout_seconds + settings.kill_grace_seconds
+    faulthandler.dump_traceback_later(patience + BACKSTOP_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        report = asyncio.run(_report(app, lease, settings))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if report is None:
         raise CommandFailed(f"{name} went on after its timeout of {_timeout(task_type)}; a worker would be killed now")
     if report.outcome == "completed" and report.result is not None:

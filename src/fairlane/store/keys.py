@@ -33,7 +33,7 @@ def create_key(
         now=(yield from clock()),
     )  # fmt: skip
     if not made:
-        raise NameTaken("key", f"…{last4}")
+        raise NameTaken("key", f"…{last4}", field="value")
     yield from write_audit(actor, "key.created", organization, {"key": identity, "name": name}, memory)
     return _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
 

@@ -82,6 +82,8 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     _leave_signals_to_the_supervisor()
     for fd in options.inherit_fds:
         os.set_inheritable(fd, False)
+    # A process that a handler forks may outlive everybody; it must not go on holding the lock of the database.
+    os.register_at_fork(after_in_child=lambda: _close_all(options.inherit_fds))
     logs.configure(format=options.log_format, level=options.log_level)
     channel = ChildEnd(options.channel)
     try:
@@ -102,6 +104,12 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(live())
     raise AssertionError("a child leaves from inside its loop")
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
 def leave(status: int) -> NoReturn:

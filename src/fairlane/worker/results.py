@@ -1,5 +1,6 @@
 """What a handler returned, as the JSON object that is kept; or why it cannot be."""
 
+import logging
 import math
 import re
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from typing import Any
 import msgspec
 
 from fairlane.model import Failure
+
+logger = logging.getLogger("fairlane.worker")
 
 INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 
@@ -26,7 +29,9 @@ def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
         text = msgspec.json.encode(value, enc_hook=_as_builtin)
         refused = next(_offences(value), None) if _is_doubtful(value, text) else None
     except Exception as error:  # noqa: BLE001 - encoding runs code of the application's own classes
-        return _not_serializable(f"{type(error).__name__}: {error}")
+        # The text of an exception may say anything; the organization learns only that there was one.
+        logger.warning("result.refused", extra={"cause": f"{type(error).__name__}: {error}"[:500]})
+        return _not_serializable("it holds a value that JSON has no form for")
     if refused is not None:
         return _not_serializable(refused)
     if not text.startswith(b"{"):
@@ -74,7 +79,7 @@ def _offences(value: object) -> Iterator[str]:
         if isinstance(current, dict):
             for key, member in current.items():
                 if not isinstance(key, str):
-                    yield f"{place} has a key that is not a string: {key!r}"
+                    yield f"{place} has a key that is not a string"
                 ahead.append((f"{place}.{key}", member))
         elif isinstance(current, list | tuple | set | frozenset):
             ahead.extend((f"{place}.{index}", member) for index, member in enumerate(current))

@@ -1,0 +1,61 @@
+"""An application whose handlers fail in every way; each start is noted in the file that TRACK names."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from fairlane import Context, Fairlane
+
+app = Fairlane()
+TRACK = Path(os.environ.get("TRACK", os.devnull))
+
+
+def _note(context: Context) -> None:
+    with TRACK.open("a") as track:
+        track.write(f"{os.getpid()} {context.task_id} {context.attempt}\n")
+
+
+@app.task("QUICK", attempts=1)
+async def quick(payload: dict, context: Context) -> dict:
+    """Ends at once."""
+    _note(context)
+    return {"attempt": context.attempt}
+
+
+@app.task("GATE", attempts=3)
+async def gate(payload: dict, context: Context) -> dict:
+    """Ends once the file that it is told of is there."""
+    _note(context)
+    while not Path(payload["open"]).exists():
+        await asyncio.sleep(0.01)
+    return {"attempt": context.attempt}
+
+
+@app.task("POISON", attempts=2)
+def poison(payload: dict, context: Context) -> dict:
+    """Kills its process."""
+    _note(context)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+@app.task("HOG", timeout=3, attempts=1)
+def hog(payload: dict, context: Context) -> dict:
+    """A moment later holds the interpreter far beyond its deadline: a catastrophic regular expression."""
+    _note(context)
+    time.sleep(0.5)
+    re.match(r"(a+)+$", "a" * 60 + "b")
+    return {}
+
+
+@app.task("FORKS", attempts=1)
+def forks(payload: dict, context: Context) -> dict:
+    """Leaves a forked process behind that outlives it."""
+    _note(context)
+    if os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+    return {}
