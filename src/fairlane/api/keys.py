@@ -25,7 +25,8 @@ def key_fits(value: str) -> bool:
 class KeyGuard:
     """The guard of every path under ``/v1``.
 
-    The store is asked each time (a point read), so a revoked key is refused from the next request on.
+    The store is asked each time and forgets what it remembers with every change of a key or an organization, so a revoked
+    key is refused from the next request on.
     """
 
     def __init__(self, store: Store) -> None:
