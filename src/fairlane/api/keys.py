@@ -25,7 +25,7 @@ def key_fits(value: str) -> bool:
 class KeyGuard:
     """The guard of every path under ``/v1``.
 
-    The store is asked each time and forgets what it remembers with every change of a key or an organization, so a revoked
+    The store is asked each time, and forgets what it remembers with every change of a key or an organization: a revoked
     key is refused from the next request on.
     """
 
