@@ -12,14 +12,12 @@ from collections.abc import Awaitable, Callable
 
 from fairlane.model import Drift
 from fairlane.settings import Settings
-from fairlane.store import Store
+from fairlane.store import CHUNK, Store
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often waiting tasks are looked at without being told."""
-CHUNK = 500
-"""A round that moved so many may have left some."""
 ROUNDS_MOST = 1_000
 JUMP_SECONDS = 2.0
 """Clocks that disagree by more since the last pass mean that one was set."""

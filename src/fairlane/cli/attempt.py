@@ -2,10 +2,7 @@
 
 import asyncio
 import faulthandler
-import inspect
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
 
 from msgspec import Raw
 
@@ -16,6 +13,7 @@ from fairlane.errors import ValidationRefused
 from fairlane.handlers import Fairlane, TaskType, load_app
 from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.settings import Settings, read_settings
+from fairlane.worker.boot import run_hooks
 from fairlane.worker.executors import Executors
 
 BACKSTOP_SECONDS = 2.0
@@ -83,7 +81,7 @@ def _lease(task_type: TaskType, payload: bytes, *, attempt: int, organization: s
 async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> ReportBody | None:
     """Run the attempt between the start and the stop hooks; None if it did not end in time."""
     ended: asyncio.Future[ReportBody] = asyncio.get_running_loop().create_future()
-    await _run_hooks(app.start_hooks)
+    await run_hooks(app.start_hooks)
     try:
         executors = Executors(
             app.task_types, ended=ended.set_result, result_limit_bytes=settings.result_limit_bytes, isolated=None
@@ -92,14 +90,7 @@ async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> Report
         await asyncio.wait([ended], timeout=lease.timeout_seconds + settings.kill_grace_seconds)
         return ended.result() if ended.done() else None
     finally:
-        await _run_hooks(app.stop_hooks)
-
-
-async def _run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
-    for hook in hooks:
-        ending = hook()
-        if inspect.isawaitable(ending):
-            await ending
+        await run_hooks(app.stop_hooks)
 
 
 def _cause(report: ReportBody, task_type: TaskType) -> str:

@@ -1,5 +1,6 @@
 """Durable memory: every change of a task's status happens here and nowhere else."""
 
+from fairlane.store.statements import CHUNK
 from fairlane.store.store import Store, new_id
 
-__all__ = ["Store", "new_id"]
+__all__ = ["CHUNK", "Store", "new_id"]

@@ -10,9 +10,7 @@ from fairlane.model import Plan, PlanChange
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, clock, rows
-
-CHUNK = 500
+from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 
 
 def create_plan(

@@ -8,8 +8,7 @@ from fairlane.errors import SessionGone
 from fairlane.model import Ending, LossReason, NewSession
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, clock, rows
-from fairlane.store.tasks import CHUNK
+from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 
 
 def open_session(new: NewSession) -> Operation:

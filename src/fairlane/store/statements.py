@@ -26,6 +26,9 @@ Operation = Generator[Query, Rows, Any]
 """One transaction; what it returns is its result."""
 
 
+CHUNK = 500
+"""Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
+
 CLOCK = "clock"
 """The one query that is not a statement of ``sql/``: the adapter answers it from its clock."""
 

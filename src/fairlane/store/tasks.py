@@ -12,10 +12,7 @@ from fairlane.rules import priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
-
-CHUNK = 500
-"""Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
+from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
 
 
 class Submission(Struct, frozen=True):
