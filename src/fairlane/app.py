@@ -5,10 +5,9 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,7 @@ from fairlane.api.webhook_secrets import SecretRules
 from fairlane.api.worker import worker_surface
 from fairlane.errors import AppError, SetupError
 from fairlane.handlers import Fairlane, load_app
-from fairlane.loops import new_event_loop
+from fairlane.loops import ending_signals, new_event_loop
 from fairlane.settings import Settings, runtime_directory
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
@@ -237,7 +236,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
     await server.start()
     supervisor = Supervisor(
         app_reference=app_reference,
-        socket_path=server.worker_socket,
+        servers=[f"unix:{server.worker_socket}"],
         count=settings.workers,
         places=settings.places,
         kill_grace_seconds=settings.kill_grace_seconds,
@@ -248,7 +247,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
         on_broken=lambda message: ending.set(),
     )
     try:
-        with _signals(ending):
+        with ending_signals(ending):
             await supervisor.start()
             # What start-up made stays: the collector need not look at it again.
             gc.collect()
@@ -269,22 +268,3 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
     if supervisor.broken is not None:
         raise AppError(supervisor.broken)
     return UPKEEP_ENDED if server.broken else 0
-
-
-@contextlib.contextmanager
-def _signals(ending: asyncio.Event) -> Iterator[None]:
-    """The first SIGTERM or SIGINT sets ``ending``; the next one ends the process as a crash would."""
-
-    def receive(number: int) -> None:
-        if ending.is_set():
-            os._exit(128 + number)
-        ending.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, receive, number)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

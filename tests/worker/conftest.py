@@ -27,7 +27,7 @@ def a_supervisor(server: FakeServer, **changes: object) -> Supervisor:
     """A supervisor of the test application with short times."""
     options = {
         "app_reference": f"{APPS / 'plain.py'}:app",
-        "socket_path": server.socket_path,
+        "servers": [f"unix:{server.socket_path}"],
         "count": 1,
         "places": 4,
         "kill_grace_seconds": 0.4,

@@ -43,6 +43,11 @@ class FakeServer:
         self.gone: set[str] = set()
         self.lose_answers = 0
         self.silent = False
+        self.draining = False
+        self.key: str | None = None
+        """What a worker has to show; None: nothing."""
+        self.asked: list[tuple[int, str]] = []
+        """(port, path) of each request; port 0 is the unix socket."""
         self.keeping = False
         """Whether places of other exchanges join the one that waits."""
         self.kept = 0
@@ -83,7 +88,12 @@ class FakeServer:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        status, answer = await self._answer(scope["method"], scope["path"], body)
+        self.asked.append(((scope["server"] or ("", 0))[1] or 0, scope["path"]))
+        shown = dict(scope["headers"]).get(b"authorization", b"").decode()
+        if self.key is not None and shown != f"Bearer {self.key}":
+            status, answer = 401, None
+        else:
+            status, answer = await self._answer(scope["method"], scope["path"], body)
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if answer is None else encode(answer)})
@@ -117,7 +127,7 @@ class FakeServer:
         if self.lose_answers:
             self.lose_answers -= 1
             return 503, None
-        answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel)
+        answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel, draining=self.draining)
         self._keep(exchange, answer)
         return 200, answer
 
@@ -178,20 +188,22 @@ class FakeServer:
 
 
 class Listener:
-    """Serves an application on a unix socket, inside the test's event loop."""
+    """Serves an application on its unix socket, or on a free TCP port, inside the test's event loop."""
 
-    def __init__(self, app: FakeServer) -> None:
+    def __init__(self, app: FakeServer, *, tcp: bool = False, **options: Any) -> None:
         config = uvicorn.Config(
             app,
-            uds=str(app.socket_path),
+            uds=None if tcp else str(app.socket_path),
             log_config=None,
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
+            **options,
         )
         self._server = uvicorn.Server(config)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(app.socket_path))
+        self._socket = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
+        self._socket.bind(("127.0.0.1", 0) if tcp else str(app.socket_path))
+        self.port: int = self._socket.getsockname()[1] if tcp else 0
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

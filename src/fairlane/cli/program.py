@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from fairlane.cli import checks, demo, keys, organizations, plans, run, serve, webhooks
+from fairlane.cli import checks, demo, keys, organizations, plans, run, serve, webhooks, worker
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
@@ -38,6 +38,7 @@ def version(*, as_json: AsJson = False) -> None:
 
 
 serve.add_to(program)
+worker.add_to(program)
 run.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")

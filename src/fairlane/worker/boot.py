@@ -24,6 +24,7 @@ from fairlane.loops import new_event_loop
 from fairlane.worker.channel import Broken, ChildEnd
 
 PR_SET_PDEATHSIG = 1
+KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -32,7 +33,10 @@ class Options(Struct, frozen=True, kw_only=True):
     """What a child is started with. A supervisor writes it as arguments, the child reads them back."""
 
     app_reference: str
-    socket_path: str = ""
+    servers: tuple[str, ...] = ()
+    """Addresses as ``worker/server.py`` takes them; none: it speaks to no server."""
+    key: str | None = None
+    """The worker key; None: the socket needs none. Travels in the environment: arguments are for everybody to see."""
     places: int = 1
     wait_seconds: float = 20.0
     kill_grace_seconds: float = 5.0
@@ -42,11 +46,21 @@ class Options(Struct, frozen=True, kw_only=True):
     inherit_fds: tuple[int, ...] = ()
     channel: int = -1
 
+    @property
+    def local(self) -> bool:
+        """Whether this is a server's own child, joined to it by a unix socket."""
+        return all(server.startswith("unix:") for server in self.servers)
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a child with these options."""
+        environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
+        return environment if self.key is None else environment | {KEY_VARIABLE: self.key}
+
     def arguments(self) -> list[str]:
-        """These options as command line arguments, without the channel."""
+        """These options as command line arguments, without the channel and the key."""
         return [
             self.app_reference,
-            f"--socket={self.socket_path}",
+            *(f"--server={server}" for server in self.servers),
             f"--places={self.places}",
             f"--wait={self.wait_seconds}",
             f"--kill-grace={self.kill_grace_seconds}",
@@ -61,7 +75,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     """The options in a child's arguments."""
     parser = argparse.ArgumentParser(description="Started by fairlane; not meant to be run by hand.")
     parser.add_argument("app_reference")
-    parser.add_argument("--socket", dest="socket_path", default="")
+    parser.add_argument("--server", dest="servers", action="append", default=[])
     parser.add_argument("--places", type=int, default=1)
     parser.add_argument("--wait", dest="wait_seconds", type=float, default=20.0)
     parser.add_argument("--kill-grace", dest="kill_grace_seconds", type=float, default=5.0)
@@ -72,7 +86,9 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--channel", type=int, required=True)
     given = vars(parser.parse_args(arguments))
     given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
-    return Options(**given)
+    given["servers"] = tuple(given["servers"])
+    # Taken out: programs that handlers start have no use for it.
+    return Options(**given, key=os.environ.pop(KEY_VARIABLE, None))
 
 
 def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:

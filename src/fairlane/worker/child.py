@@ -66,7 +66,7 @@ class Child:
         self.ready = asyncio.Event()
         """Set once the child has its session."""
         self.broken: str | None = None
-        """Why the application cannot be loaded; None: it can, as far as is known."""
+        """Why starting it again would not help; None: it would, as far as is known."""
 
     @property
     def pid(self) -> int | None:
@@ -85,7 +85,7 @@ class Child:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fairlane.worker", *self._options.arguments(), "--channel", str(fd),
-                pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL, env=self._options.environment(),
             )  # fmt: skip
             await self._line.open()
             if self._unwanted:
@@ -203,11 +203,13 @@ class Child:
             logger.warning("session.unrenewed", extra={"pid": self.pid})
         except ServerRefused as refused:
             logger.error("session.refused", extra={"pid": self.pid, "cause": str(refused)})
+            if self._session is None:
+                self.broken = f"the server refuses this worker: {refused}"
         self._kill()
 
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
-        registration = Register(name=name, types=types, places=self._options.places, local=True)
+        registration = Register(name=name, types=types, places=self._options.places, local=self._options.local)
         while True:
             try:
                 self._session = await self._server.register(registration)

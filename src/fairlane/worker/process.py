@@ -44,7 +44,7 @@ class WorkerProcess:
         self._channel = channel
         self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Resolves to the exit status."""
-        self._server = Server(options.socket_path)
+        self._server = Server(options.servers, key=options.key)
         self._isolated = IsolatedProcesses(
             options.arguments(),
             grace_seconds=options.kill_grace_seconds / 2,

@@ -1,6 +1,12 @@
-"""The server as a worker sees it: the protocol's four verbs over HTTP."""
+"""The server as a worker sees it: the protocol's four verbs over HTTP.
 
-from pathlib import Path
+One address, or several of equal servers on one database: whichever answers will do, because sessions and leases are
+rows. An address is ``unix:PATH``, or ``http://…`` or ``https://…`` with a worker key.
+"""
+
+import logging
+import ssl
+from collections.abc import Sequence
 from typing import TypeVar
 
 import httpcore2
@@ -24,7 +30,11 @@ REQUEST_SECONDS = 10.0
 
 SILENCE = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol)
 
+UNIX = "unix:"
+
 Answer = TypeVar("Answer")
+
+logger = logging.getLogger("fairlane.worker")
 
 
 class ServerSilent(FairlaneError):
@@ -35,15 +45,37 @@ class ServerRefused(FairlaneError):
     """The server does not accept what we send; sending it again would not help."""
 
 
-class Server:
-    """Speaks to one server over its worker socket. One per process; connections are kept and reused."""
+class _Link:
+    """One address and the connections to it."""
 
-    def __init__(self, socket_path: str | Path) -> None:
+    def __init__(self, address: str) -> None:
+        self.address = address
+        unix = address.startswith(UNIX)
+        self.base = "http://fairlane" if unix else address.rstrip("/")
+        self.host = b"fairlane" if unix else self.base.partition("://")[2].partition("/")[0].encode()
         # The connection pool beneath httpx2: no redirects, cookies, or log line per request are wanted here, and a
         # worker with short tasks spends a third of its time in this call.
-        self._pool = httpcore2.AsyncConnectionPool(
-            uds=str(socket_path), max_connections=32, max_keepalive_connections=32, keepalive_expiry=60.0
+        self.pool = httpcore2.AsyncConnectionPool(
+            uds=address.removeprefix(UNIX) if unix else None,
+            # The system's trust store; SSL_CERT_FILE names another.
+            ssl_context=ssl.create_default_context() if self.base.startswith("https://") else None,
+            max_connections=32,
+            max_keepalive_connections=32,
+            keepalive_expiry=60.0,
         )
+
+
+class Server:
+    """Speaks to one server at a time. One per process; connections are kept and reused.
+
+    A server that does not answer, cannot serve now, or is draining is left for the next in the list, whose turn it then
+    is for all requests; whoever asked sends the same request again.
+    """
+
+    def __init__(self, addresses: Sequence[str], *, key: str | None = None) -> None:
+        self._links = [_Link(address) for address in addresses]
+        self._current = self._links[0]
+        self._authorization = [] if key is None else [(b"Authorization", b"Bearer " + key.encode())]
 
     async def register(self, registration: Register) -> Registered:
         """Open a session."""
@@ -51,7 +83,11 @@ class Server:
 
     async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
         """One turn at the counter: a long poll of up to ``wait_seconds``."""
-        return await self._send("POST", "/worker/v1/exchange", exchange, ExchangeAnswer, exchange.wait_seconds)
+        link = self._current
+        answer = await self._send("POST", "/worker/v1/exchange", exchange, ExchangeAnswer, exchange.wait_seconds)
+        if answer.draining:
+            self._leave(link)
+        return answer
 
     async def renew(self, session: str, renewal: Renew) -> Renewed:
         """Say that the session lives, and what it holds."""
@@ -63,14 +99,23 @@ class Server:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        for link in self._links:
+            await link.pool.aclose()
+
+    def _leave(self, link: _Link) -> None:
+        """Turn to the next server, unless another request has done so already."""
+        if link is self._current and len(self._links) > 1:
+            self._current = self._links[(self._links.index(link) + 1) % len(self._links)]
+            logger.warning("server.left", extra={"server": link.address, "next": self._current.address})
 
     async def _send(
         self, method: str, path: str, body: msgspec.Struct, answer: type[Answer], wait_seconds: float = 0.0
     ) -> Answer:
         content = msgspec.json.encode(body)
+        link = self._current
         headers = [
-            (b"Host", b"fairlane"),
+            (b"Host", link.host),
+            *self._authorization,
             (b"Content-Type", b"application/json"),
             (b"Content-Length", str(len(content)).encode()),
         ]
@@ -81,12 +126,17 @@ class Server:
             "read": REQUEST_SECONDS + wait_seconds,
         }
         try:
-            response = await self._pool.request(
-                method, f"http://fairlane{path}", headers=headers, content=content, extensions={"timeout": timeout}
+            response = await link.pool.request(
+                method, f"{link.base}{path}", headers=headers, content=content, extensions={"timeout": timeout}
             )
         except SILENCE as error:
+            self._leave(link)
             raise ServerSilent(f"{method} {path}: {type(error).__name__}: {error}") from error
-        return _read(response.status, response.content, answer, f"{method} {path}")
+        try:
+            return _read(response.status, response.content, answer, f"{method} {path}")
+        except ServerSilent:
+            self._leave(link)
+            raise
 
 
 def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:

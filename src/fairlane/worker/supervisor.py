@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from fairlane.worker.boot import Options
 from fairlane.worker.child import Child
@@ -25,21 +24,24 @@ class Supervisor:
 
     Args:
         app_reference: The application, as :func:`fairlane.handlers.load_app` takes it.
-        socket_path: The server's worker socket.
+        servers: Addresses of servers on one database: ``unix:PATH``, or URLs. One that answers will do.
         count: Worker processes.
         places: Attempts one of them runs at once.
         kill_grace_seconds: How long an attempt past its deadline may take to end before its process is killed.
         result_limit_bytes: Largest result of one task.
         wait_seconds: How long an exchange with nothing to say waits at the server.
         inherit_fds: Descriptors every child holds open for as long as it lives, such as the lock of the database.
-        on_broken: Called once, on the loop, if the application cannot be loaded; no child is started again then.
+        key: The worker key; None: over a unix socket none is needed.
+        on_broken: Called once, on the loop, if the application cannot be loaded or no server takes this worker; no
+            child is started again then.
     """
 
     def __init__(
         self,
         *,
         app_reference: str,
-        socket_path: str | Path,
+        servers: Sequence[str],
+        key: str | None = None,
         count: int,
         places: int,
         kill_grace_seconds: float = 5.0,
@@ -52,7 +54,8 @@ class Supervisor:
     ) -> None:
         self._options = Options(
             app_reference=app_reference,
-            socket_path=str(socket_path),
+            servers=tuple(servers),
+            key=key,
             places=places,
             wait_seconds=wait_seconds,
             kill_grace_seconds=kill_grace_seconds,
@@ -63,12 +66,12 @@ class Supervisor:
         )
         self._count = count
         self._on_broken = on_broken
-        self._server = Server(socket_path)
+        self._server = Server(servers, key=key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
         self._leaving = asyncio.Event()
         self.broken: str | None = None
-        """Why the application cannot be loaded; None: it can, as far as is known."""
+        """Why there is no point in going on; None: there is, as far as is known."""
 
     @property
     def children(self) -> tuple[Child, ...]:

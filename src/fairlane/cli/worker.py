@@ -1,0 +1,148 @@
+"""``fairlane worker``: workers on another machine than the server, or in another container."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairlane.cli.options import AppReference, AsJson
+
+if TYPE_CHECKING:
+    from fairlane.worker.supervisor import Supervisor
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane worker shop.tasks:app --server https://api.example --places 20")(worker)
+
+
+def worker(
+    app: AppReference,
+    *,
+    server: Annotated[
+        list[str],
+        typer.Option(
+            metavar="URL",
+            help="A server's address, http or https; given again for each further one. One that answers will do.",
+            envvar="FAIRLANE_WORKER_SERVERS",
+            show_default=False,
+        ),
+    ],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="The worker key, wk_live_…; better given as the variable or as a file: arguments are for all to see.",
+            envvar="FAIRLANE_WORKER_KEY",
+            show_default=False,
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file that holds the worker key.",
+            envvar="FAIRLANE_WORKER_KEY_FILE",
+            show_default=False,
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Worker processes. Default: 1.", show_default=False)
+    ] = None,
+    places: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Attempts that one worker runs at once. Default: 10.", show_default=False),
+    ] = None,
+    drain_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long running attempts may take to finish when the worker is ended. Default: 30.",
+            show_default=False,
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(metavar="text|json", help="How events are logged. Default: text.", show_default=False)
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run workers for a server elsewhere.
+
+    A small supervisor starts the worker processes, keeps their sessions and starts each anew when it ends. It tries
+    again for as long as no server answers, and turns to the next one when the one in use falls silent or drains. Ends
+    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back; a second signal ends it at
+    once. Exit code 3: the application cannot be used, or the server refuses this worker.
+    """
+    from fairlane import logs
+    from fairlane.errors import SetupError
+    from fairlane.settings import read_settings
+    from fairlane.worker.remote import run
+    from fairlane.worker.supervisor import Supervisor
+
+    settings = read_settings(
+        {
+            "workers": workers,
+            "places": places,
+            "drain_seconds": drain_seconds,
+            "log_format": log_format,
+            "log_level": log_level,
+        }
+    )
+    if settings.workers < 1:
+        raise SetupError("there must be at least 1 worker process (--workers)")
+    secret = _key(key, key_file)
+    servers = [_address(text) for given in server for text in given.split(",")]
+    try:
+        logs.configure(format=settings.log_format, level=settings.log_level)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+    def make_supervisor(on_broken: Callable[[str], None]) -> "Supervisor":
+        return Supervisor(
+            app_reference=app,
+            servers=servers,
+            key=secret,
+            count=settings.workers,
+            places=settings.places,
+            kill_grace_seconds=settings.kill_grace_seconds,
+            result_limit_bytes=settings.result_limit_bytes,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+            on_broken=on_broken,
+        )
+
+    def announce(count: int) -> None:
+        if as_json:
+            print(json.dumps({"servers": servers, "workers": count, "pid": os.getpid()}), flush=True)
+        else:
+            print(f"fairlane: {count} worker{'s' * (count > 1)} ready for {', '.join(servers)}", flush=True)
+
+    raise typer.Exit(run(make_supervisor, drain_seconds=settings.drain_seconds, on_ready=announce))
+
+
+def _address(text: str) -> str:
+    address = text.strip().rstrip("/")
+    scheme, separator, host = address.partition("://")
+    if scheme not in ("http", "https") or not separator or not host:
+        raise typer.BadParameter(f"{text!r} is no http:// or https:// address", param_hint="--server")
+    return address
+
+
+def _key(key: str | None, file: Path | None) -> str:
+    if key is None and file is not None:
+        key = file.read_text("utf-8")
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable() and key):
+        raise typer.BadParameter(
+            "a worker key is needed; make one on the server's machine with `fairlane keys create --worker NAME`",
+            param_hint="--key, --key-file or FAIRLANE_WORKER_KEY",
+        )
+    return key

@@ -1,0 +1,61 @@
+"""Workers away from their server: a small supervisor process that runs no application code, and its children.
+
+Started by ``fairlane worker``. Speaks the worker protocol over HTTP with a worker key; knows no database.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from fairlane.errors import AppError
+from fairlane.loops import ending_signals, new_event_loop
+from fairlane.worker.supervisor import Supervisor
+
+logger = logging.getLogger("fairlane.worker")
+
+
+def run(
+    make_supervisor: Callable[[Callable[[str], None]], Supervisor],
+    *,
+    drain_seconds: float,
+    on_ready: Callable[[int], None],
+) -> int:
+    """Keep workers alive until SIGTERM or SIGINT, then drain; a second signal ends at once. Returns the exit code.
+
+    ``make_supervisor`` is called on the loop, with what to call if there is no point in going on. ``on_ready`` is
+    called with their number once all workers have their sessions.
+
+    Raises:
+        AppError: the application cannot be used, or no server takes these workers.
+    """
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_serve(make_supervisor, drain_seconds, on_ready))
+
+
+async def _serve(
+    make_supervisor: Callable[[Callable[[str], None]], Supervisor],
+    drain_seconds: float,
+    on_ready: Callable[[int], None],
+) -> int:
+    ending = asyncio.Event()
+    supervisor = make_supervisor(lambda message: ending.set())
+
+    async def announce() -> None:
+        await supervisor.ready()
+        if not ending.is_set():
+            on_ready(len(supervisor.children))
+
+    try:
+        with ending_signals(ending):
+            await supervisor.start()
+            announcing = asyncio.create_task(announce())
+            await ending.wait()
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+            logger.info("worker.draining")
+            await supervisor.drain(drain_seconds)
+    finally:
+        await supervisor.stop()
+    if supervisor.broken is not None:
+        raise AppError(supervisor.broken)
+    return 0
