@@ -39,10 +39,11 @@ check: .venv/.ready  ## What has to hold before a change lands: format, lint, ty
 	@echo "check: types" && $(BIN)/mypy
 	@echo "check: tests" && $(TESTS)
 
-format: .venv/.ready  ## Format the code, mend what can be mended, write the reference of the command line
+format: .venv/.ready  ## Format the code, mend what can be mended, write the references
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m tests.architecture.cli_reference
+	@$(BIN)/python -m tests.architecture.openapi_reference
 
 bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only status --json out.json'
 	@$(BIN)/python -m benchmarks.run --rounds $(ROUNDS) $(ARGS)

@@ -70,6 +70,8 @@ class TaskType(Struct, frozen=True, kw_only=True):
     function: Callable[..., Any]
     is_async: bool
     takes_context: bool
+    hint: object
+    """The payload's type, as the function's annotation names it."""
     decode: Decode
     place: str
     """``file:line`` of the function."""
@@ -312,12 +314,14 @@ def _local_names(caller: FrameType | None) -> dict[str, Any] | None:
 
 
 def _task_type(registration: _Registration) -> TaskType:
+    hint = _payload_hint(registration)
     return TaskType(
         rule=registration.rule,
         function=registration.function,
         is_async=inspect.iscoroutinefunction(registration.function),
         takes_context=len(registration.parameters) == 2,
-        decode=decoder_for(_payload_hint(registration), registration.place),
+        hint=hint,
+        decode=decoder_for(hint, registration.place),
         place=registration.place,
     )
 

@@ -5,6 +5,7 @@ The server uses it at the door, the worker before each attempt. A payload is alw
 """
 
 import dataclasses
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import Any, get_args, get_origin, is_typeddict
 import msgspec
 
 from fairlane.errors import AppError, ValidationRefused
+
+logger = logging.getLogger(__name__)
 
 Decode = Callable[[bytes | str], object]
 """Turns the text of a JSON object into a handler's payload, or raises :class:`ValidationRefused`."""
@@ -53,6 +56,24 @@ def decoder_for(hint: object, place: str) -> Decode:
             "read from JSON"
         )
     return _msgspec_decode(decoder)
+
+
+def schema_of(hint: object, reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON Schema of a payload type that has a decoder, and the schemas it refers to by their names.
+
+    ``reference`` is how they are referred to, such as ``#/components/schemas/PAGE.{name}``.
+    """
+    try:
+        if hasattr(hint, "__pydantic_validator__"):
+            template = reference.replace("{name}", "{model}")
+            schema = dict(sys.modules["pydantic"].TypeAdapter(hint).json_schema(ref_template=template))
+            return schema, schema.pop("$defs", {})
+        [schema], definitions = msgspec.json.schema_components((_object_type(hint, ""),), ref_template=reference)
+    except Exception:
+        # An author's type may decode well and still have no schema: some validators do.
+        logger.warning("payload.undescribed", extra={"payload_type": _name(hint)}, exc_info=True)
+        return {"type": "object"}, {}
+    return schema, definitions
 
 
 # msgspec -------------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ each body has a golden file in ``tests/wire/``.
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from time import gmtime, strftime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 from msgspec.json import Decoder, Encoder
 
 from fairlane.errors import Refusal, ValidationRefused
@@ -146,41 +146,50 @@ def _wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
 
 # Out -----------------------------------------------------------------------------------------------------------------
 
+# Types that say to /openapi.json more than Python's own; nothing is checked by them when a body is written.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Count = Annotated[int, Meta(ge=0)]
+Priority = Annotated[int, Meta(ge=PRIORITY_LOWEST, le=PRIORITY_HIGHEST)]
+State = Annotated[str, Meta(extra_json_schema={"enum": [*TaskStatus]})]
+Object = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+Yes = Annotated[bool, Meta(extra_json_schema={"const": True})]
+
 
 class _Concurrency(Struct):
-    used: int
-    max: int
+    used: Count
+    max: Annotated[int, Meta(ge=1)]
 
 
 class _PriorityCount(Struct):
-    priority: int
-    count: int
+    priority: Priority
+    count: Annotated[int, Meta(ge=1)]
 
 
 class _Status(Struct, rename="camel"):
-    queued_tasks: int
-    processing_tasks: int
+    queued_tasks: Count
+    processing_tasks: Count
     concurrency: _Concurrency | None
     priority_breakdown: list[_PriorityCount]
 
 
 class _Task(Struct, rename="camel"):
-    id: str
+    id: Uuid
     task_type: str
-    status: str
-    priority: int
-    created_at: str
-    latency_ms: int | None
+    status: State
+    priority: Priority
+    created_at: Moment
+    latency_ms: Count | None
     idempotency_key: str | None
 
 
 class _Credits(Struct, rename="camel"):
-    credits_to_charge: int
-    credits_charged: int | None
+    credits_to_charge: Count
+    credits_charged: Count | None
 
 
 class _Created(Struct):
-    success: bool
+    success: Yes
     task: _Task
     credits: _Credits
 
@@ -203,7 +212,7 @@ class _FailedResponse(Struct):
 
 class _Webhook(Struct, rename="camel"):
     url: str
-    delivered_at: str | None
+    delivered_at: Moment | None
     delivered: bool
 
 
@@ -211,7 +220,7 @@ class _Found(Struct):
     task: _Task
     credits: _Credits
     webhook: _Webhook | UnsetType = UNSET
-    response: Raw | _FailedResponse | UnsetType = UNSET
+    response: Object | _FailedResponse | UnsetType = UNSET
 
 
 def status_body(status: QueueStatus) -> bytes:
@@ -287,21 +296,21 @@ def _found(task: TaskView) -> _Found:
 
 
 class _Try(Struct, rename="camel"):
-    number: int
-    at: str
-    outcome: str
-    status: str | None
+    number: Annotated[int, Meta(ge=1)]
+    at: Moment
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": ["delivered", "timeout", "refused_by_policy", "failed"]})]
+    status: Annotated[str, Meta(pattern="^[1-9]xx$")] | None
 
 
 class _Delivery(Struct, rename="camel"):
-    id: str
-    task_id: str | None
+    id: Uuid
+    task_id: Uuid | None
     url: str
-    created_at: str
-    status: str
+    created_at: Moment
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["due", "trying", "delivered", "given_up"]})]
     delivered: bool
-    delivered_at: str | None
-    next_try_at: str | None
+    delivered_at: Moment | None
+    next_try_at: Moment | None
     tries: list[_Try]
 
 
@@ -311,7 +320,7 @@ class _Deliveries(Struct, rename="camel"):
 
 
 class _Owed(Struct):
-    success: bool
+    success: Yes
     delivery: _Delivery
 
 
@@ -389,3 +398,30 @@ def timestamp(at: int) -> str:
 @lru_cache(maxsize=4096)
 def _second(second: int) -> str:
     return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+
+
+# Described -----------------------------------------------------------------------------------------------------------
+
+
+class _Message(Struct):
+    """What a webhook is told: a final task, as GET answers it, without the webhook block."""
+
+    task: _Task
+    credits: _Credits
+    response: Object | _FailedResponse
+
+
+class _Health(Struct):
+    status: Literal["alive", "ready"]
+
+
+SHAPES: dict[str, Any] = {
+    "status": _Status,
+    "created": _Created,
+    "task": _Found,
+    "webhook": _Message,
+    "deliveries": _Deliveries,
+    "delivery": _Owed,
+    "health": _Health,
+}
+"""What each successful body consists of, by the name under which an operation refers to it in /openapi.json."""

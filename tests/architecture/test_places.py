@@ -17,6 +17,7 @@ SPEAKS_AS_A_CUSTOMER = {"demo"}
 
 WIRE_PLACES = {
     "wire.py",
+    "api/openapi.py",  # OpenAPI's own spelling, and the names of what customers send
     "errors.py",  # the refusals' details, in the contract's spelling
 }
 

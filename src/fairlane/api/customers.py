@@ -1,20 +1,31 @@
-"""The customers' surface: ``/v1``, and the two health paths beside it."""
+"""The customers' surface: ``/v1``, its description, and the two health paths beside it."""
 
 from starlette.types import ASGIApp
 
+from fairlane.api.deliveries import OPERATIONS as DELIVERIES
 from fairlane.api.deliveries import Deliveries
-from fairlane.api.health import health_resources
+from fairlane.api.health import OPERATIONS as HEALTH
+from fairlane.api.health import anybody, health_resources
 from fairlane.api.keys import KeyGuard
+from fairlane.api.openapi import OPERATIONS as DESCRIPTION
+from fairlane.api.openapi import Description
+from fairlane.api.operations import Operations
 from fairlane.api.routes import Nowhere, Resource, surface
 from fairlane.api.serving import Serving
+from fairlane.api.status import OPERATIONS as STATUS
 from fairlane.api.status import Status
+from fairlane.api.tasks import OPERATIONS as TASKS
 from fairlane.api.tasks import Tasks
+
+OPERATIONS: Operations = {**STATUS, **TASKS, **DELIVERIES, **HEALTH, **DESCRIPTION}
+"""What the routes below are to those who call them. Neither may have what the other has not."""
 
 
 def customer_surface(serving: Serving) -> ASGIApp:
     """The application behind the TCP listener."""
     clock, guard = serving.store.now, KeyGuard(serving.store)
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
+    description = Description(OPERATIONS, serving.task_types)
     return surface(
         [
             Resource("/v1/async/task", guard, {"POST": tasks.submit}, clock=clock),
@@ -23,6 +34,7 @@ def customer_surface(serving: Serving) -> ASGIApp:
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),
+            Resource("/openapi.json", anybody, {"GET": description.read}, clock=clock),
             *health_resources(serving),
         ],
         Nowhere(prefix="/v1", guard=guard, clock=clock),

@@ -2,9 +2,10 @@
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import NotFound, ValidationRefused
+from fairlane.errors import BodyTooLarge, NotFound, ValidationRefused
 from fairlane.model import Caller, Webhook
 from fairlane.store import new_id
 
@@ -12,6 +13,38 @@ BODY_BYTES_MOST = 16 * 1024
 PAGE_MOST = 100
 PAGE_DEFAULT = "50"
 ID_LENGTH = 36
+
+OPERATIONS: Operations = {
+    "GET /v1/webhooks/deliveries": Operation(
+        id="list_deliveries",
+        tag="webhooks",
+        summary="What was told to the organization's webhooks, newest first",
+        query={
+            "cursor": {"type": "string", "format": "uuid"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": int(PAGE_DEFAULT)},
+        },
+        answer="deliveries",
+        examples=("deliveries", "deliveries_none"),
+    ),
+    "POST /v1/webhooks/deliveries/{deliveryId}/redeliver": Operation(
+        id="redeliver",
+        tag="webhooks",
+        summary="Try a delivery once more, at once",
+        segments=("The delivery's id.",),
+        answer="delivery",
+        examples=("delivery",),
+        refusals=(NotFound,),
+    ),
+    "POST /v1/webhooks/test": Operation(
+        id="send_test_event",
+        tag="webhooks",
+        summary="Send a test event to a URL",
+        body="address",
+        answer="delivery",
+        examples=("delivery",),
+        refusals=(BodyTooLarge,),
+    ),
+}
 
 
 class Deliveries:

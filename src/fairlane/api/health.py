@@ -3,11 +3,21 @@
 import asyncio
 
 from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
 from fairlane.api.routes import Resource
 from fairlane.api.serving import Serving
 from fairlane.errors import Unavailable
 
 READY_SECONDS = 1.0
+
+OPERATIONS: Operations = {
+    "GET /livez": Operation(
+        id="is_alive", tag="health", summary="Whether the server's process answers", answer="health", open=True
+    ),
+    "GET /readyz": Operation(
+        id="is_ready", tag="health", summary="Whether a submit would be taken", answer="health", open=True
+    ),
+}
 
 
 def health_resources(serving: Serving) -> list[Resource[None]]:

@@ -165,6 +165,10 @@ def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
 
 async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
     """Send one answer whole."""
+    if answer.status == 304:  # Its type and length would be taken for those of the body that it spares.
+        await send({"type": "http.response.start", "status": 304, "headers": [*answer.headers, *headers]})
+        await send({"type": "http.response.body", "body": b""})
+        return
     length = str(len(answer.body)).encode()
     await send(
         {

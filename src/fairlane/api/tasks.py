@@ -5,9 +5,10 @@ from typing import Any
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import BodyTooLarge, NotFound, Refusal
+from fairlane.errors import BodyTooLarge, NotFound, QueueFull, Refusal, TaskExists
 from fairlane.model import Caller, NewTask, Webhook
 from fairlane.store import new_id
 
@@ -16,6 +17,28 @@ ENVELOPE_BYTES = 16 * 1024
 OFF_LOOP_BYTES = 256 * 1024
 """Larger bodies are read on a thread: the loop must not wait milliseconds for one caller's JSON."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
+
+OPERATIONS: Operations = {
+    "POST /v1/async/task": Operation(
+        id="submit_task",
+        tag="tasks",
+        summary="Accept one task",
+        description="Durable when answered. The status in this answer is always QUEUED.",
+        body="task",
+        answer="created",
+        examples=("created", "created_without_options"),
+        refusals=(TaskExists, BodyTooLarge, QueueFull),
+    ),
+    "GET /v1/async/task/{taskId}": Operation(
+        id="find_task",
+        tag="tasks",
+        summary="One task's state, and its result once it has ended",
+        segments=("The task's id, or its idempotency key, percent-encoded.",),
+        answer="task",
+        examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
+        refusals=(NotFound,),
+    ),
+}
 
 
 class Tasks:

@@ -1,0 +1,332 @@
+"""``/openapi.json``: what customers may ask and what they are told, in OpenAPI 3.1.
+
+Assembled once, when the server starts, from the tables beside the endpoints (``OPERATIONS``), the bodies of ``wire``,
+the refusals of ``errors`` and the application's payload types. Decides nothing: a test holds it against the router.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fairlane import __version__, wire
+from fairlane.api.http import Answer, Request
+from fairlane.api.operations import Operation, Operations, Schema
+from fairlane.errors import (
+    BodyTooLarge,
+    KeyMalformed,
+    KeyMissing,
+    KeyRefused,
+    NotFound,
+    QueueFull,
+    Refusal,
+    TaskExists,
+    Unavailable,
+    ValidationRefused,
+)
+from fairlane.handlers import TaskType
+from fairlane.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.payloads import schema_of
+
+EXAMPLES_PATH = Path(__file__).with_name("examples.json")
+"""Copies of golden files; ``make format`` writes it."""
+
+OPERATIONS: Operations = {
+    "GET /openapi.json": Operation(
+        id="describe", tag="health", summary="This document", answer="any", unchanged=True, open=True
+    )
+}
+
+ANYBODYS_REFUSALS = (ValidationRefused, Unavailable)
+"""What every request may meet: bytes that are no HTTP request, and a server that is going away."""
+CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused)
+"""What every request that needs a key may meet."""
+
+_REFERENCE = "#/components/schemas/{name}"
+_WHOLE: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+
+
+def _object(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Schema:
+    return {"type": "object", "required": [*required], "properties": {**required, **(optional or {})}}
+
+
+HEADERS: dict[str, Schema] = {
+    "X-Request-ID": {"description": "Names this request in the server's log.", "schema": {**_TEXT, "format": "uuid"}},
+    "X-Latency-Ms": {"description": "Milliseconds from arrival to the start of the answer.", "schema": _WHOLE},
+    "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
+    "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": _TEXT},
+}
+EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
+
+DETAILS: dict[type[Refusal], Schema] = {
+    ValidationRefused: {"type": "array", "items": _object({"field": _TEXT, "message": _TEXT})},
+    NotFound: _object({"id": _TEXT}),
+    TaskExists: _object({"field": {"const": "idempotencyKey"}, "value": _TEXT}),
+    BodyTooLarge: _object({"limit": _WHOLE}),
+    QueueFull: _object(
+        dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), _WHOLE)
+    ),
+}
+"""The shape of ``error.details``, where a refusal has any."""
+
+ADDRESS: Schema = _object({"url": {**_TEXT, "format": "uri", "maxLength": 2048}}) | {"additionalProperties": False}
+SUBMISSION_OPTIONS: dict[str, Schema] = {
+    "priority": {
+        "description": "Higher runs first, within the organization.",
+        "type": "integer",
+        "minimum": PRIORITY_LOWEST,
+        "maximum": PRIORITY_HIGHEST,
+        "default": PRIORITY_LOWEST,
+    },
+    "idempotencyKey": {
+        "description": "Unique in the organization while the task's record is kept.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": wire.IDEMPOTENCY_KEY_LENGTH,
+    },
+    "webhook": ADDRESS,
+}
+"""What a task may have beside its type and payload."""
+REQUESTS: dict[str, Schema] = {
+    "task": {"$ref": _REFERENCE.format(name="Submission")},
+    "address": ADDRESS,
+}
+"""What may be sent, by the name under which an operation refers to it."""
+
+WEBHOOK_HEADERS = {
+    "X-Cloro-Timestamp": "The moment of this try, Unix time in whole seconds.",
+    "X-Cloro-Signature": "`v1=` and the HMAC-SHA256 of timestamp, a dot and the body, in lower-case hex.",
+    "X-Cloro-Webhook-Id": "The task's id, a dash and the number of this try.",
+    "webhook-id": "Standard Webhooks: the same at every try.",
+    "webhook-timestamp": "Standard Webhooks: the moment of this try.",
+    "webhook-signature": "Standard Webhooks: one signature per secret that signs.",
+}
+
+
+class Description:
+    """The document of one application, ready to be sent."""
+
+    def __init__(self, operations: Operations, task_types: Mapping[str, TaskType]) -> None:
+        self._body = json.dumps(document(operations, task_types), ensure_ascii=False, separators=(",", ":")).encode()
+        self._tag = f'"{sha256(self._body).hexdigest()[:32]}"'.encode()
+
+    async def read(self, request: Request, who: None) -> Answer:
+        """The whole of it, or 304 to who has it."""
+        headers = ((b"etag", self._tag), (b"cache-control", b"no-cache"))
+        if self._tag in (request.header(b"if-none-match") or b""):
+            return Answer(b"", 304, headers)
+        return Answer(self._body, headers=headers)
+
+
+def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Schema:
+    """Everything that customers can rely on, as an OpenAPI document."""
+    shapes, components = _shapes()
+    refusals = {kind for operation in operations.values() for kind in _refusals(operation)}
+    schemas = {
+        **components,
+        **_submissions(task_types),
+        **{_error_name(kind): _error(kind.code, DETAILS.get(kind)) for kind in refusals},
+        "InternalServerError": _error("INTERNAL_SERVER_ERROR", None),
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fairlane",
+            "version": __version__,
+            "description": "Asynchronous tasks, run within your organization's concurrency slots. "
+            "Fields may be added at any time; ignore those you do not know.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "paths": _paths(operations, shapes),
+        "webhooks": {"finished": {"post": _webhook(shapes["webhook"])}},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": _refusal_responses(operations.values()),
+            "headers": {name: HEADERS[name] for name in sorted(HEADERS)},
+            "examples": {name: {"value": _examples()[name]} for name in sorted(examples_named(operations))},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`sk_live_…`"}},
+        },
+    }
+
+
+# Operations ----------------------------------------------------------------------------------------------------------
+
+
+def _paths(operations: Operations, shapes: Mapping[str, Schema]) -> Schema:
+    paths: Schema = {}
+    for route, operation in operations.items():
+        method, _, path = route.partition(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(path, operation, shapes)
+    return paths
+
+
+def _operation(path: str, operation: Operation, shapes: Mapping[str, Schema]) -> Schema:
+    described: Schema = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+    if operation.description:
+        described["description"] = operation.description
+    if operation.open:
+        described["security"] = []
+    parameters = [*_parameters(path, operation)]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content = {"application/json": {"schema": REQUESTS[operation.body]}}
+        described["requestBody"] = {"required": True, "content": content}
+    names = (*EVERY_ANSWERS_HEADERS, *operation.answer_headers, *(("ETag",) if operation.unchanged else ()))
+    responses = {"200": _response("As asked.", shapes[operation.answer], names, operation.examples)}
+    if operation.unchanged:
+        responses["304"] = {"description": "The body is still the one that `If-None-Match` names."}
+    described["responses"] = responses | _refused(operation)
+    return described
+
+
+def _parameters(path: str, operation: Operation) -> Iterator[Schema]:
+    schema = {**_TEXT, "minLength": 1}
+    for name, text in zip(re.findall(r"\{(\w+)\}", path), operation.segments, strict=True):
+        yield {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
+    for name, schema in operation.query.items():
+        yield {"name": name, "in": "query", "schema": schema}
+    for name, schema in operation.request_headers.items():
+        yield {"name": name, "in": "header", "schema": schema}
+    if operation.unchanged:
+        yield {"name": "If-None-Match", "in": "header", "schema": _TEXT}
+
+
+def _response(description: str, schema: Schema, headers: Iterable[str], examples: Iterable[str]) -> Schema:
+    referred = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+    return {"description": description, "headers": referred, "content": _content(schema, examples)}
+
+
+def _content(schema: Schema, examples: Iterable[str]) -> Schema:
+    shown = {name: {"$ref": f"#/components/examples/{name}"} for name in examples}
+    return {"application/json": {"schema": schema} | ({"examples": shown} if shown else {})}
+
+
+# Bodies --------------------------------------------------------------------------------------------------------------
+
+
+def _shapes() -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """A schema for each name in ``wire.SHAPES``, and the components they consist of."""
+    schemas, components = msgspec.json.schema_components(wire.SHAPES.values(), ref_template=_REFERENCE)
+    # The wire's records are private to it, and named so; the document's readers need not know.
+    found = json.loads(json.dumps([schemas, components]).replace('"#/components/schemas/_', '"#/components/schemas/'))
+    named = {name.lstrip("_"): {**schema, "title": name.lstrip("_")} for name, schema in found[1].items()}
+    return dict(zip(wire.SHAPES, found[0], strict=True)) | {"any": {}}, named
+
+
+def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
+    """One schema per task type, and the one that tells them apart."""
+    schemas: dict[str, Schema] = {}
+    for name, task_type in task_types.items():
+        payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
+        schemas |= {f"{name}.{part}": schema for part, schema in parts.items()}
+        fields = {"taskType": {"type": "string", "const": name}, "payload": payload}
+        schemas[f"Submission.{name}"] = _object(fields, SUBMISSION_OPTIONS) | {"additionalProperties": False}
+    references = {name: _REFERENCE.format(name=f"Submission.{name}") for name in task_types}
+    schemas["Submission"] = {
+        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "discriminator": {"propertyName": "taskType", "mapping": references},
+    }
+    return schemas
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(EXAMPLES_PATH.read_text("utf-8"))
+    return found
+
+
+def examples_named(operations: Operations) -> set[str]:
+    """The golden files that a document of these operations shows."""
+    kinds = {kind for operation in operations.values() for kind in _refusals(operation)}
+    shown = {name for operation in operations.values() for name in operation.examples}
+    return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *WEBHOOK_EXAMPLES}
+
+
+# Errors --------------------------------------------------------------------------------------------------------------
+
+
+def _refusals(operation: Operation) -> tuple[type[Refusal], ...]:
+    everybodys = ANYBODYS_REFUSALS if operation.open else ANYBODYS_REFUSALS + CALLERS_REFUSALS
+    return (*everybodys, *(kind for kind in operation.refusals if kind not in everybodys))
+
+
+def _refused(operation: Operation) -> Schema:
+    """Where each answer stands that is no success, by status."""
+    groups = {str(kinds[0].status): _response_name(kinds) for kinds in _by_status(operation)} | {"500": "500"}
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in sorted(groups.items())}
+
+
+def _refusal_responses(operations: Iterable[Operation]) -> Schema:
+    """Every answer that is no success: most are shared by many operations."""
+    groups = {_response_name(kinds): kinds for operation in operations for kinds in _by_status(operation)}
+    internal = {"$ref": _REFERENCE.format(name="InternalServerError")}
+    responses = {name: _refusal_response(kinds) for name, kinds in groups.items()}
+    responses["500"] = _response("`INTERNAL_SERVER_ERROR`", internal, EVERY_ANSWERS_HEADERS, ["error_internal"])
+    return dict(sorted(responses.items()))
+
+
+def _by_status(operation: Operation) -> Iterator[list[type[Refusal]]]:
+    kinds = _refusals(operation)
+    for status in dict.fromkeys(kind.status for kind in kinds):
+        yield [kind for kind in kinds if kind.status == status]
+
+
+def _response_name(kinds: list[type[Refusal]]) -> str:
+    return ".".join([str(kinds[0].status), *(kind.__name__ for kind in kinds)])
+
+
+def _refusal_response(kinds: list[type[Refusal]]) -> Schema:
+    schemas = [{"$ref": _REFERENCE.format(name=_error_name(kind))} for kind in kinds]
+    waits = any(hasattr(kind, "retry_after_seconds") for kind in kinds)
+    return _response(
+        "\n\n".join(f"`{kind.code}`: {' '.join((kind.__doc__ or '').split())}" for kind in kinds),
+        schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
+        (*EVERY_ANSWERS_HEADERS, *(("Retry-After",) if waits else ())),
+        [f"error_{kind.__name__}" for kind in kinds],
+    )
+
+
+def _error_name(kind: type[Refusal]) -> str:
+    return f"Error.{kind.__name__}"
+
+
+def _error(code: str, details: Schema | None) -> Schema:
+    timestamp = {"type": "string", "format": "date-time"}
+    error = _object(
+        {"code": {"const": code}, "message": _TEXT, "timestamp": timestamp},
+        None if details is None else {"details": details},
+    )
+    return _object({"success": {"const": False}, "error": error})
+
+
+# Webhooks ------------------------------------------------------------------------------------------------------------
+
+WEBHOOK_EXAMPLES = ("webhook_completed", "webhook_failed", "webhook_test")
+
+
+def _webhook(shape: Schema) -> Schema:
+    parameters = [
+        {"name": name, "in": "header", "description": text, "schema": _TEXT} for name, text in WEBHOOK_HEADERS.items()
+    ]
+    return {
+        "operationId": "finished",
+        "tags": ["webhooks"],
+        "summary": "A task that was submitted with a webhook has ended",
+        "description": "The answer of GET for the final state, without its `webhook` block; the same bytes at every "
+        "try. Headers are sent to organizations that have a webhook secret.",
+        "security": [],
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": _content(shape, WEBHOOK_EXAMPLES)},
+        "responses": {
+            "2XX": {"description": "Received; it is not sent again."},
+            "default": {"description": "It is tried again, up to five times in all."},
+        },
+    }

@@ -1,0 +1,120 @@
+"""The API's description says what there is: every route, every answer, every error; and what it shows is true."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from fairlane import errors, wire
+from fairlane.api.customers import OPERATIONS, customer_surface
+from fairlane.api.openapi import DETAILS, EXAMPLES_PATH, document
+from fairlane.handlers import load_app
+from tests.api.house import House, an_application
+from tests.architecture import openapi_reference
+from tests.architecture.openapi_reference import DOCUMENT_PATH, GOLDEN
+from tests.strictness import closed
+
+DOCUMENT = closed(document(OPERATIONS, an_application().task_types))
+
+
+def test_every_route_is_described_and_every_description_is_routed(tmp_path: Path) -> None:
+    """A new route needs an Operation in the OPERATIONS of its module, and customers.py must add these up."""
+    with House(tmp_path) as house:
+        router: Any = customer_surface(house.server._serving)
+    routed = {f"{method} {route.path}" for route in router.routes for method in route.methods}
+
+    assert {re.sub(r"\{\w+\}", "{}", route) for route in OPERATIONS} == routed
+
+
+def test_operations_have_ids_of_their_own() -> None:
+    """Generated clients name functions by them."""
+    ids = [operation.id for operation in OPERATIONS.values()]
+
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_body_is_used() -> None:
+    """No shape is described that no operation answers with, but for what webhooks are told."""
+    assert {operation.answer for operation in OPERATIONS.values()} - {"any"} == wire.SHAPES.keys() - {"webhook"}
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    """`make format` writes both."""
+    assert EXAMPLES_PATH.read_text("utf-8") == openapi_reference.examples()
+    assert DOCUMENT_PATH.read_text("utf-8") == openapi_reference.openapi()
+
+
+@pytest.mark.parametrize("application", [an_application(), load_app("examples/quickstart.py:app")])
+def test_the_description_is_valid(application: Any) -> None:
+    """By the standard's own validator."""
+    OpenAPIV31SpecValidator(document(OPERATIONS, application.task_types)).validate()
+
+
+@pytest.mark.parametrize("route", OPERATIONS)
+def test_the_examples_fit_what_is_described(route: str) -> None:
+    """Each answer shown has exactly the fields described, and each refusal too."""
+    method, path = route.split()
+
+    shown = 0
+    for answer in DOCUMENT["paths"][path][method.lower()]["responses"].values():
+        for body in (answer.get("content") or _resolved(answer).get("content") or {}).values():
+            for example in body.get("examples", {}).values():
+                check(_resolved(example)["value"], body["schema"])
+                shown += 1
+
+    assert shown
+
+
+def test_what_webhooks_are_told_fits_what_is_described() -> None:
+    """The golden bodies of webhooks."""
+    [body] = DOCUMENT["webhooks"]["finished"]["post"]["requestBody"]["content"].values()
+
+    for example in body["examples"].values():
+        check(_resolved(example)["value"], body["schema"])
+
+
+@pytest.mark.parametrize("kind", errors.Refusal.__subclasses__())
+def test_the_details_of_a_refusal_are_described(kind: type[errors.Refusal]) -> None:
+    """DETAILS has the shape that the golden file has, or neither has any."""
+    error = json.loads((GOLDEN / f"error_{kind.__name__}.json").read_text("utf-8"))["error"]
+    if kind in (errors.NameTaken, errors.SessionGone):
+        return  # Not the customers'.
+
+    assert ("details" in error) == (kind in DETAILS)
+    if kind in DETAILS:
+        check(error["details"], closed(DETAILS[kind]))
+
+
+def test_the_validator_used_here_can_refuse() -> None:
+    """A field too many, a field too few, a wrong type."""
+    schema = DOCUMENT["paths"]["/v1/async/status"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    golden = json.loads((GOLDEN / "status.json").read_text("utf-8"))
+
+    for wrong in (
+        golden | {"more": 1},
+        {"queuedTasks": 1},
+        golden | {"queuedTasks": "1"},
+        golden | {"queuedTasks": -1},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            check(wrong, schema)
+
+
+def check(value: Any, schema: Any) -> None:
+    """Raise unless the value fits."""
+    jsonschema.validate(value, {"components": DOCUMENT["components"], **schema}, jsonschema.Draft202012Validator)
+
+
+def _resolved(part: Any) -> Any:
+    """What a reference into the document leads to; anything else is itself."""
+    reference = part.get("$ref")
+    if reference is None:
+        return part
+    found: Any = DOCUMENT
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return found
