@@ -88,7 +88,7 @@ class Server:
             raise
 
     async def _start(self) -> None:
-        self.store.check_secrets()
+        await self.store.check_secrets()
         # We hold the lock that every local worker inherits: none of an earlier server's is alive.
         returned = await self.store.return_local_leases()
         if returned:

@@ -15,6 +15,7 @@ FairlaneError
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
+│       └── StoreUnreachable     the database does not answer
 ├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
 │   ├── AppError                 the application cannot be used as it is written
 │   ├── DatabaseError            the database cannot be opened
@@ -164,6 +165,10 @@ class Fault(FairlaneError):
 
 class StoreFault(Fault):
     """The database refused a statement or broke."""
+
+
+class StoreUnreachable(StoreFault):
+    """The database does not answer, or broke off where nobody knows whether it committed. Nothing was acknowledged."""
 
 
 # Setup ---------------------------------------------------------------------------------------------------------------

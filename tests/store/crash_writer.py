@@ -8,6 +8,7 @@
 import asyncio
 import sys
 import threading
+from functools import partial
 from typing import Any, NoReturn
 
 from fairlane.model import Accepted, Overrides
@@ -32,7 +33,8 @@ def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any])
     """What the store would do if it answered while its transaction is still open; and it never gets further."""
     database._writer.execute("BEGIN IMMEDIATE")
     answers = [database._run(database._writer, request.operation([request.member]))[0] for request in requests]
-    database._loop.call_soon_threadsafe(database._deliver, list(zip(requests, answers, strict=True)), [])
+    batches = database._batches
+    batches._loop.call_soon_threadsafe(batches._deliver, list(zip(requests, answers, strict=True)), [])
     threading.Event().wait()
     raise AssertionError
 
@@ -44,7 +46,7 @@ async def main() -> None:
         "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
     )
     if sys.argv[2:] == ["early"]:
-        SqliteDatabase._transaction = acknowledge_before_the_commit  # type: ignore[method-assign,assignment]
+        store._database._batches._transact = partial(acknowledge_before_the_commit, store._database)
     await asyncio.gather(*(send(store, organization.id) for _ in range(SENDERS)))
 
 

@@ -25,11 +25,11 @@ async def test_the_one_before_goes_on_for_a_while(store: Store, clock: Clock) ->
     await create(store, organization.name, "whsec_two")
     clock.at += 60_000 - 1
 
-    before = store.signing_secrets(organization.id)
+    before = await store.signing_secrets(organization.id)
     clock.at += 1
 
     assert before == ["whsec_two", "whsec_one"]
-    assert store.signing_secrets(organization.id) == ["whsec_two"]
+    assert await store.signing_secrets(organization.id) == ["whsec_two"]
     assert [secret.last4 for secret in await store.webhook_secrets(organization.name)] == ["_two"]
 
 
@@ -39,7 +39,7 @@ async def test_never_more_than_two_sign(store: Store) -> None:
     for secret in ("whsec_one", "whsec_two", "whsec_three"):
         await create(store, organization.name, secret)
 
-    assert store.signing_secrets(organization.id) == ["whsec_three", "whsec_two"]
+    assert await store.signing_secrets(organization.id) == ["whsec_three", "whsec_two"]
 
 
 async def test_without_overlap_the_old_one_is_dead_at_once(store: Store) -> None:
@@ -48,7 +48,7 @@ async def test_without_overlap_the_old_one_is_dead_at_once(store: Store) -> None
     await create(store, organization.name, "whsec_one")
     await create(store, organization.name, "whsec_two", overlap_seconds=0)
 
-    assert store.signing_secrets(organization.id) == ["whsec_two"]
+    assert await store.signing_secrets(organization.id) == ["whsec_two"]
 
 
 async def test_revoking_the_newest_takes_the_rotation_back(store: Store, clock: Clock) -> None:
@@ -60,7 +60,7 @@ async def test_revoking_the_newest_takes_the_rotation_back(store: Store, clock: 
     await store.revoke_webhook_secrets(organization.name, secret_id=newest, actor=ACTOR)
     clock.advance(3_600)
 
-    assert store.signing_secrets(organization.id) == ["whsec_one"]
+    assert await store.signing_secrets(organization.id) == ["whsec_one"]
     assert [secret.expires_at for secret in await store.webhook_secrets(organization.name)] == [None]
 
 
@@ -75,8 +75,8 @@ async def test_revoking_all_switches_signing_off(database: Database) -> None:
     revoked = await store.revoke_webhook_secrets(organization.name, secret_id=None, actor=ACTOR)
 
     assert len(revoked) == 2
-    assert store.signing_secrets(organization.id) == []
-    assert store.signing_secrets(other.id) == ["whsec_other"]
+    assert await store.signing_secrets(organization.id) == []
+    assert await store.signing_secrets(other.id) == ["whsec_other"]
     assert database.rows("SELECT count(*) FROM webhook_secret") == [(1,)]
 
 
@@ -129,7 +129,7 @@ async def test_without_a_key_secrets_are_readable(database: Database) -> None:
     await create(database.store, organization.name, "whsec_one")
 
     assert database.rows("SELECT secret FROM webhook_secret") == [("whsec_one",)]
-    database.store.check_secrets()
+    await database.store.check_secrets()
 
 
 async def test_with_a_key_they_are_sealed(database: Database) -> None:
@@ -144,7 +144,7 @@ async def test_with_a_key_they_are_sealed(database: Database) -> None:
     (_, (kept,)) = database.rows("SELECT secret FROM webhook_secret ORDER BY id")
     assert kept.startswith("sealed:")
     assert "whsec" not in kept
-    assert store.signing_secrets(organization.id) == ["whsec_two", "whsec_one"]
+    assert await store.signing_secrets(organization.id) == ["whsec_two", "whsec_one"]
 
 
 async def test_a_key_is_rotated_with_the_old_one_behind_it(database: Database) -> None:
@@ -157,8 +157,8 @@ async def test_a_key_is_rotated_with_the_old_one_behind_it(database: Database) -
 
     store = await database.open(secret_key=f"{OTHER_KEY}, {KEY}")
 
-    store.check_secrets()
-    assert store.signing_secrets(organization.id) == ["whsec_one"]
+    await store.check_secrets()
+    assert await store.signing_secrets(organization.id) == ["whsec_one"]
 
 
 @pytest.mark.parametrize("key", [None, OTHER_KEY])
@@ -173,9 +173,9 @@ async def test_a_missing_key_is_said(database: Database, key: str | None) -> Non
     store = await database.open(secret_key=key)
 
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"):
-        store.check_secrets()
+        await store.check_secrets()
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"):
-        store.signing_secrets(organization.id)
+        await store.signing_secrets(organization.id)
 
 
 async def test_a_key_that_cannot_be_used_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,10 +408,10 @@ async def test_a_mistake_of_ours_follows_the_schedule(
     organization, other = await an_organization(office.store), await an_organization(office.store)
     real = office.store.signing_secrets
 
-    def fails(organization_id: int) -> list[str]:
+    async def fails(organization_id: int) -> list[str]:
         if organization_id == organization.id:
             raise RuntimeError("sealed")
-        return real(organization_id)
+        return await real(organization_id)
 
     monkeypatch.setattr(office.store, "signing_secrets", fails)
     await office.open_for_business()

@@ -1,19 +1,15 @@
 """The SQLite adapter: one file, one owner, one writer connection on one thread, group commit.
 
-Runs store operations; the only file that knows apsw. Whatever arrives while a transaction is in flight forms the next
-one, so speed comes from batching and an idle store adds no delay. Nothing is answered before its commit is on disk.
+Runs store operations; the only file that knows apsw. Nothing is answered before its commit is on disk.
 """
 
 import asyncio
 import fcntl
 import logging
 import os
-import queue
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import apsw
 import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
+from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.statements import CLOCK, Operation, Query, Rows, load_migrations, load_statements
 
 _log = logging.getLogger("fairlane.store")
@@ -31,20 +28,6 @@ OLDEST_SQLITE = 3_051_003
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
 )
-
-TRANSACTION_WEIGHT = 1_000
-"""A transaction takes no more members once it weighs this much (a task weighs 1)."""
-
-PluralOperation = Callable[[Sequence[Any]], Operation]
-"""Takes the members of many requests, yields one answer for each: a result, or a Refusal."""
-
-
-@dataclass(slots=True)
-class _Request:
-    operation: PluralOperation
-    member: Any
-    weight: int
-    answer: "asyncio.Future[Any]"
 
 
 class SqliteDatabase:
@@ -59,24 +42,26 @@ class SqliteDatabase:
         announce: Callable[[Any], None],
         lock_wait_seconds: float = 2.0,
     ) -> None:
-        """``harvest`` runs on the store thread after each transaction, whatever became of it; what it returns is handed
-        to ``announce`` on the event loop if the transaction was committed."""
+        """``harvest`` and ``announce``: see :class:`Batches`."""
         self.path = path
         self.lock_fd = -1
-        self._now = now
-        self._harvest = harvest
-        self._announce = announce
+        self.now = now
         self._lock_wait_seconds = lock_wait_seconds
         self._statements = load_statements("sqlite")
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="fairlane-store", daemon=True)
+        self._batches = Batches(
+            transact=self._transaction,
+            # One writer, so all kinds of operations may share a transaction.
+            split=lambda requests: [requests],
+            translate=_translated,
+            harvest=harvest,
+            announce=announce,
+        )
         self._snapshots = ThreadPoolExecutor(1, thread_name_prefix="fairlane-snapshot")
         self._broken: BaseException | None = None
-        self._closing = False
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Own the file, create or migrate it, start the store thread. Call with the event loop running.
 
         Raises:
@@ -102,13 +87,11 @@ class SqliteDatabase:
         except DatabaseError:
             self._release_lock()
             raise
-        self._thread.start()
+        self._batches.start()
 
     async def close(self) -> None:
         """Finish what was accepted, fold the log into the file, give the file free."""
-        self._closing = True
-        self._requests.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._batches.stop()
         self._snapshots.shutdown(wait=True)
         self._snapshot.close()
         self._reader.close()
@@ -198,24 +181,20 @@ class SqliteDatabase:
             if version > current:
                 with connection:
                     connection.execute(script)
-                    run("insert_schema_version", version=version, now=self._now())
+                    run("insert_schema_version", version=version, now=self.now())
                 _log.info("schema.migrated version=%d name=%s", version, name)
 
     # Running operations ----------------------------------------------------------------------------------------------
 
-    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1) -> Awaitable[Any]:
+    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
         """Run a plural operation with this member, in one transaction with whatever else is waiting.
 
         Answers once the commit is on disk. Raises the member's Refusal, or StoreFault.
         """
-        if self._closing:
-            raise StoreFault("the store is closed")
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._requests.put(_Request(operation, member, weight, answer))
-        return answer
+        return self._batches.put(operation, member, weight=weight, alone=alone)
 
-    def read(self, operation: Operation) -> Any:
-        """Run an operation of one statement here and now, on the committed state."""
+    async def read(self, operation: Operation) -> Any:
+        """Run an operation of one statement here and now, on the committed state, without a thread hop."""
         try:
             return self._run(self._reader, operation)
         except apsw.Error as error:
@@ -246,7 +225,7 @@ class SqliteDatabase:
 
     def _rows(self, connection: apsw.Connection, query: Query) -> Rows:
         if query.name == CLOCK:
-            return [(self._now(),)]
+            return [(self.now(),)]
         statement = self._statements[query.name]
         parameters = {name: _plain(value) for name, value in query.parameters.items()}
         found: Rows = connection.execute(statement.sql, parameters).fetchall()
@@ -256,50 +235,13 @@ class SqliteDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        while (first := self._requests.get()) is not None:
-            requests, ended = self._gather(first)
-            self._loop.call_soon_threadsafe(self._deliver, *self._commit(requests))
-            if ended:
-                return
-
-    def _gather(self, first: _Request) -> tuple[list[_Request], bool]:
-        """What waits now, up to the weight of one transaction; and whether the end was among it."""
-        requests, weight = [first], first.weight
-        while weight < TRANSACTION_WEIGHT:
-            try:
-                request = self._requests.get_nowait()
-            except queue.Empty:
-                break
-            if request is None:
-                return requests, True
-            requests.append(request)
-            weight += request.weight
-        return requests, False
-
-    def _commit(self, requests: list[_Request]) -> tuple[list[tuple[_Request, Any]], list[Any]]:
-        """Run requests in one transaction; if that fails, each alone, so that one request never fails another's."""
-        try:
-            answers = self._transaction(requests)
-            return list(zip(requests, answers, strict=True)), [self._harvest()]
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is handed to whom it concerns
-            self._harvest()
-            if len(requests) == 1:
-                return [(requests[0], self._translated(error))], []
-        answered, harvests = [], []
-        for request in requests:
-            pairs, harvest = self._commit([request])
-            answered += pairs
-            harvests += harvest
-        return answered, harvests
-
-    def _transaction(self, requests: list[_Request]) -> list[Any]:
+    def _transaction(self, requests: list[Request]) -> list[Any]:
         if self._broken is not None:
             raise StoreFault("the database failed before; restart the server") from self._broken
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             answers: dict[int, Any] = {}
-            for operation, members in _by_operation(requests):
+            for operation, members in by_operation(requests):
                 results = self._run(self._writer, operation([request.member for request in members]))
                 answers |= {id(request): result for request, result in zip(members, results, strict=True)}
             self._writer.execute("COMMIT")
@@ -312,39 +254,20 @@ class SqliteDatabase:
             raise
         return [answers[id(request)] for request in requests]
 
-    def _translated(self, error: Exception) -> Exception:
-        """What the caller learns of a failed transaction."""
-        if isinstance(error, Refusal | StoreFault):
-            return error
-        if not isinstance(error, apsw.Error):
-            return error
-        _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
-        fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
-        fault.__cause__ = error
-        return fault
-
-    def _deliver(self, answered: list[tuple[_Request, Any]], harvests: list[Any]) -> None:
-        for request, answer in answered:
-            if request.answer.done():
-                continue  # the caller went away; what was committed stays committed
-            if isinstance(answer, Exception):
-                request.answer.set_exception(answer)
-            else:
-                request.answer.set_result(answer)
-        for harvest in harvests:
-            self._announce(harvest)
-
 
 def lock_path(path: Path) -> Path:
     """The lock file beside a database file."""
     return path.with_name(path.name + ".lock")
 
 
-def _by_operation(requests: Iterable[_Request]) -> list[tuple[PluralOperation, list[_Request]]]:
-    groups: dict[PluralOperation, list[_Request]] = {}
-    for request in requests:
-        groups.setdefault(request.operation, []).append(request)
-    return list(groups.items())
+def _translated(error: Exception) -> Exception:
+    """What the caller learns of a failed transaction."""
+    if isinstance(error, Refusal | StoreFault) or not isinstance(error, apsw.Error):
+        return error
+    _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
+    fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
 
 
 def _plain(value: Any) -> Any:

@@ -90,7 +90,6 @@ class Store:
     """The facade over one open database."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> None:
-        self.now = now
         self._retention_ms = int(settings.retention_seconds * 1_000)
         self._memory = Memory(
             catalogue,
@@ -109,6 +108,8 @@ class Store:
         self._database = SqliteDatabase(
             database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
         )
+        self.now: Callable[[], int] = self._database.now
+        """About what the database's clock says."""
         self._submit = partial(tasks.submit, memory=self._memory)
         self._exchange = partial(leases.exchange, memory=self._memory)
         self._record_tries = partial(
@@ -125,7 +126,7 @@ class Store:
             SetupError: the key for secrets cannot be used.
         """
         store = cls(settings, catalogue, now=now)
-        store._database.open()
+        await store._database.open()
         try:
             await store._prepare()
         except BaseException:
@@ -134,7 +135,7 @@ class Store:
         return store
 
     async def _prepare(self) -> None:
-        self._memory.picked(self._database.read(organizations.find_virtual_time()))
+        self._memory.picked(await self._database.read(organizations.find_virtual_time()))
         if not any(plan.name == DEFAULT_PLAN for plan in await self.plans()):
             with suppress(NameTaken):
                 await self.create_plan(
@@ -191,7 +192,7 @@ class Store:
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
         """Run an operation that is not plural, and raise what it refuses."""
-        return await self._database.write(_one_by_one, partial(operation, *arguments))
+        return await self._database.write(_one_by_one, partial(operation, *arguments), alone=True)
 
     # Customers -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Store:
         known = self._callers.get(digest)
         if known is not None:
             return known
-        found: Caller | None = self._database.read(keys.find_caller(digest))
+        found: Caller | None = await self._database.read(keys.find_caller(digest))
         if found is not None:
             if len(self._callers) >= CALLERS_KEPT:
                 self._callers.clear()
@@ -218,7 +219,7 @@ class Store:
 
         While nobody vouches for the counters the two counts are taken from the rows.
         """
-        status: QueueStatus | None = self._database.read(tasks.status(organization_id))
+        status: QueueStatus | None = await self._database.read(tasks.status(organization_id))
         if status is None:
             raise KeyRefused
         if status.concurrency is None:
@@ -228,7 +229,7 @@ class Store:
 
     async def task(self, organization_id: int, reference: str) -> TaskView | None:
         """The organization's task with this id, else with this idempotency key; None: there is none."""
-        found: TaskView | None = self._database.read(tasks.find_task(organization_id, reference))
+        found: TaskView | None = await self._database.read(tasks.find_task(organization_id, reference))
         return found
 
     # Webhooks --------------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ class Store:
 
     async def next_delivery_at(self) -> int | None:
         """The earliest moment at which a delivery is due; None: nothing is open."""
-        due_at: int | None = self._database.read(deliveries.next_delivery())
+        due_at: int | None = await self._database.read(deliveries.next_delivery())
         return due_at
 
     async def claim_deliveries(
@@ -266,18 +267,18 @@ class Store:
         """Write what became of a try. Safe to repeat."""
         return self._database.write(self._record_tries, tried)
 
-    def signing_secrets(self, organization_id: int) -> list[str]:
+    async def signing_secrets(self, organization_id: int) -> list[str]:
         """What signs an organization's webhooks now, newest first; none: they go out unsigned.
 
         Raises:
             SetupError: one is sealed with a key that is not here.
         """
-        kept = self._database.read(webhook_secrets.signing_secrets(organization_id))
+        kept = await self._database.read(webhook_secrets.signing_secrets(organization_id))
         return [self._seal.open(secret) for secret in kept]
 
-    def check_secrets(self) -> None:
+    async def check_secrets(self) -> None:
         """Open every webhook secret once. Raises SetupError if one cannot be."""
-        for kept in self._database.read(webhook_secrets.all_secrets()):
+        for kept in await self._database.read(webhook_secrets.all_secrets()):
             self._seal.open(kept)
 
     # Workers ---------------------------------------------------------------------------------------------------------
@@ -325,12 +326,12 @@ class Store:
 
     async def plans(self) -> list[Plan]:
         """All plans."""
-        found: list[Plan] = self._database.read(plans.find_plans())
+        found: list[Plan] = await self._database.read(plans.find_plans())
         return found
 
     async def plan(self, name: str) -> Plan:
         """One plan. Raises NotFound."""
-        plan: Plan = self._database.read(plans.find_plan(name))
+        plan: Plan = await self._database.read(plans.find_plan(name))
         return plan
 
     async def create_organization(self, name: str, *, plan: str, overrides: Overrides, actor: str) -> Organization:
@@ -352,12 +353,12 @@ class Store:
 
     async def organizations(self) -> list[Organization]:
         """All organizations."""
-        found: list[Organization] = self._database.read(organizations.find_organizations())
+        found: list[Organization] = await self._database.read(organizations.find_organizations())
         return found
 
     async def organization(self, name: str) -> Organization:
         """One organization. Raises NotFound."""
-        found: Organization = self._database.read(organizations.find_organization(name))
+        found: Organization = await self._database.read(organizations.find_organization(name))
         return found
 
     async def create_key(self, organization: str, *, name: str | None, digest: str, last4: str, actor: str) -> Key:
@@ -402,12 +403,12 @@ class Store:
 
     async def audit_rows(self, limit: int = 100) -> list[AuditRow]:
         """What operators changed, newest first."""
-        found: list[AuditRow] = self._database.read(audit.audit_rows(limit))
+        found: list[AuditRow] = await self._database.read(audit.audit_rows(limit))
         return found
 
     async def maintenance(self) -> bool:
         """Whether the whole installation is under maintenance."""
-        on: bool = self._database.read(plans.maintenance())
+        on: bool = await self._database.read(plans.maintenance())
         return on
 
     async def set_maintenance(self, on: bool, *, actor: str) -> None:
@@ -460,7 +461,7 @@ class Store:
 
     async def next_due_at(self) -> int | None:
         """The earliest moment at which a waiting task becomes ready; None: nothing waits."""
-        due_at: int | None = self._database.read(tasks.next_due())
+        due_at: int | None = await self._database.read(tasks.next_due())
         return due_at
 
     async def purge(self) -> int:
@@ -479,7 +480,7 @@ class Store:
 
     async def drifted(self) -> list[str]:
         """Organizations that nobody vouches for until they are repaired; at most a hundred."""
-        names: list[str] = self._database.read(audit.find_drifted(100))
+        names: list[str] = await self._database.read(audit.find_drifted(100))
         return names
 
     async def ping(self) -> None:

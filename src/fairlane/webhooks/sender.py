@@ -6,7 +6,7 @@ out by itself, so a crash between a post and its record sends again.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from fairlane import wire
@@ -109,7 +109,8 @@ class Sender:
             body = await self._body(one)
             if body is None:
                 return None
-            result = await self._poster.post(one.url, body=body, headers=lambda: self._headers(one, body))
+            secrets = (await self._store.signing_secrets(one.organization_id))[:SECRETS_MAX]
+            result = await self._poster.post(one.url, body=body, headers=lambda: self._headers(one, body, secrets))
         except Exception as error:  # Ours; it follows the schedule all the same.
             logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=error)
             return Tried(delivery_id=one.id, number=one.number, at=at, http_status=None, error="broken", took_ms=0)
@@ -129,9 +130,8 @@ class Sender:
         task = await self._store.task(one.organization_id, one.task_id)
         return None if task is None else wire.webhook_body(task)
 
-    def _headers(self, one: DueDelivery, body: bytes) -> Mapping[str, str]:
-        """Signed with what counts at this moment."""
-        secrets = self._store.signing_secrets(one.organization_id)[:SECRETS_MAX]
+    def _headers(self, one: DueDelivery, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
+        """Signed with the time of this moment."""
         identity = one.id if one.task_id is None else one.task_id
         return signatures(secrets, task_id=identity, attempt=one.number, body=body, now_ms=self._store.now())
 
