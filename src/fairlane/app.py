@@ -5,21 +5,24 @@ import contextlib
 import gc
 import logging
 import os
+import socket
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from fairlane import __version__
-from fairlane.api.admin import ServerFacts, admin_surface
+from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_part, admin_surface
 from fairlane.api.customers import customer_surface
+from fairlane.api.health import health_resources
 from fairlane.api.listener import Listener, address_of, bind_tcp
 from fairlane.api.parking import Parking
+from fairlane.api.routes import Part, Surface
 from fairlane.api.serving import Serving
-from fairlane.api.webhook_secrets import SecretRules
-from fairlane.api.worker import worker_surface
+from fairlane.api.worker import WorkerKeyGuard, worker_part, worker_surface
 from fairlane.errors import AppError, SetupError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
@@ -70,6 +73,10 @@ class Server:
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
         self.address = ""
+        self.admin_address: str | None = None
+        """None: the operator's routes have no listener of their own over TCP."""
+        self.surfaces: dict[str, Surface] = {}
+        """The application behind each listener."""
         self.worker_socket = Path()
         self.admin_socket = Path()
 
@@ -104,11 +111,7 @@ class Server:
             webhook_host=lambda url, field: check_url(url, self._reach, field=field).host,
         )
         self._parking = Parking(self.store)
-        self._listeners = [
-            Listener(customer_surface(self._serving), bound=bound),
-            Listener(worker_surface(self._serving, self._parking), path=self.worker_socket),
-            Listener(admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES), path=self.admin_socket),
-        ]
+        self._listeners = self._made_listeners(bound)
         for listener in self._listeners:
             await listener.start()
         sweeper = Sweeper(self.store, self._settings)
@@ -122,11 +125,36 @@ class Server:
         owner = Owner(pid=os.getpid(), admin_socket=str(self.admin_socket), address=self.address)
         self.store.describe(msgspec.json.encode(owner).decode() + "\n")
 
+    def _made_listeners(self, bound: socket.socket) -> list[Listener]:
+        """What a connection may do is decided by its listener's own application, never by the look of its address."""
+        settings, clock = self._settings, self.store.now
+        workers = worker_part(self._serving, self._parking, guard=WorkerKeyGuard(self.store))
+        operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
+        public: list[Part[Any]] = [workers] if settings.public_workers else []
+        public += [operators] if settings.public_admin else []
+        self.surfaces = {
+            "customers": customer_surface(self._serving, *public),
+            "worker socket": worker_surface(self._serving, self._parking),
+            "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES),
+        }
+        listeners = [
+            Listener(self.surfaces["customers"], bound=bound),
+            Listener(self.surfaces["worker socket"], path=self.worker_socket),
+            Listener(self.surfaces["admin socket"], path=self.admin_socket),
+        ]
+        if settings.admin_port is not None:
+            private = bind_tcp(settings.admin_host, settings.admin_port)
+            self.admin_address = address_of(private)
+            self.surfaces["admin"] = Surface([operators, workers], health_resources(self._serving), clock=clock)
+            listeners.append(Listener(self.surfaces["admin"], bound=private))
+        return listeners
+
     def facts(self) -> ServerFacts:
         """What the admin route says of this server."""
         return ServerFacts(
             version=__version__,
             address=self.address,
+            admin_address=self.admin_address,
             database=self._settings.database,
             pid=os.getpid(),
             draining=self._serving.draining,

@@ -103,6 +103,35 @@ class Key(Struct, frozen=True, kw_only=True):
     """None: the key works."""
 
 
+class KeyKind(StrEnum):
+    """What a key opens: the customers' API for one organization, the worker protocol, or the operator's API."""
+
+    ORGANIZATION = "organization"
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+class InstallationKey(Struct, frozen=True, kw_only=True):
+    """A worker's or an operator's Bearer secret, without the secret."""
+
+    id: str
+    kind: KeyKind
+    """WORKER or ADMIN."""
+    name: str
+    last4: str
+    created_at: int
+    revoked_at: int | None
+    """None: the key works."""
+
+
+class Holder(Struct, frozen=True):
+    """Whom a presented worker or admin key lets in."""
+
+    key_id: str
+    kind: KeyKind
+    name: str
+
+
 class Caller(Struct, frozen=True):
     """Whom a presented key speaks for."""
 
@@ -297,6 +326,8 @@ class NewSession(Struct, frozen=True, kw_only=True):
     local: bool
     """Started by this server, holding its inherited lock: gone for certain once another server owns the file."""
     lease_ms: int
+    key_id: str | None = None
+    """The worker key it was opened with; None: it came through the server's own socket."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):

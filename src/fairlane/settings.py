@@ -31,6 +31,7 @@ BYTES_MOST = 2**62
 
 RANGES: dict[str, tuple[float, float]] = {
     "port": (0, 65_535),
+    "admin_port": (0, 65_535),
     "workers": (0, 1_000),
     "places": (1, 1_000),
     "lease_seconds": (SECONDS_LEAST, SECONDS_MOST),
@@ -60,6 +61,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``sqlite:///PATH``."""
     host: str = "127.0.0.1"
     port: int = 8000
+    admin_host: str = "127.0.0.1"
+    admin_port: int | None = None
+    """A listener of its own for operators with admin keys and workers with worker keys. None: there is none."""
+    public_admin: bool = False
+    """Serve the operator's routes, to holders of an admin key, beside the customers', too."""
+    public_workers: bool = False
+    """Serve the workers' routes, to holders of a worker key, beside the customers', too."""
     workers: int = 1
     """Local worker processes; 0: none."""
     places: int = 10
@@ -102,7 +110,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
             # Written so that NaN, which is not between any two numbers, is refused, too.
-            if not least <= getattr(self, name) <= most:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
                 raise ValueError(f"{name} must be from {least} to {most}")
         if self.lease_seconds <= self.renew_seconds:
             raise ValueError("lease_seconds must be larger than renew_seconds")

@@ -24,8 +24,8 @@ DOCUMENT = closed(document(OPERATIONS, an_application().task_types))
 def test_every_route_is_described_and_every_description_is_routed(tmp_path: Path) -> None:
     """A new route needs an Operation in the OPERATIONS of its module, and customers.py must add these up."""
     with House(tmp_path) as house:
-        router: Any = customer_surface(house.server._serving)
-    routed = {f"{method} {route.path}" for route in router.routes for method in route.methods}
+        surface = customer_surface(house.server._serving)
+    routed = {f"{method} {route.path}" for route in surface.resources for method in route.methods}
 
     assert {re.sub(r"\{\w+\}", "{}", route) for route in OPERATIONS} == routed
 

@@ -104,3 +104,37 @@ def test_revoking_marks_the_key(fairlane: Command) -> None:
     assert revoked.code == 0
     assert [key["revoked_at"] for key in listed] == [revoked.document["revoked_at"]]
     assert revoked.document["revoked_at"] is not None
+
+
+@pytest.mark.parametrize(("kind", "begins"), [("worker", "wk_live_"), ("admin", "ak_live_")])
+def test_workers_and_operators_have_keys_of_their_own(fairlane: Command, kind: str, begins: str) -> None:
+    """Made, listed under their kind alone, revoked by id like any other."""
+    created = fairlane("keys", "create", f"--{kind}", "box", "--json").document
+    other = "admin" if kind == "worker" else "worker"
+
+    assert created["value"].startswith(begins)
+    assert (created["kind"], created["name"]) == (kind, "box")
+    assert fairlane("keys", "list", f"--{other}", "--json").document == {"keys": []}
+    assert fairlane("keys", "revoke", created["id"]).code == 0
+    [listed] = fairlane("keys", "list", f"--{kind}", "--json").document["keys"]
+    assert listed["revoked_at"] is not None
+    assert "value" not in listed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "acme", "--worker", "box"),
+        ("create", "--worker", "box", "--admin", "box"),
+        ("create", "--worker", "box", "--name", "other"),
+        ("list",),
+        ("list", "--worker", "--admin"),
+        ("list", "acme", "--admin"),
+    ],
+)
+def test_a_key_has_one_owner(fairlane: Command, arguments: tuple[str, ...]) -> None:
+    """An organization, workers or operators; everything else is wrong usage."""
+    ran = fairlane("keys", *arguments)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err

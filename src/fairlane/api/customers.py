@@ -1,6 +1,6 @@
 """The customers' surface: ``/v1``, its description, and the two health paths beside it."""
 
-from starlette.types import ASGIApp
+from typing import Any
 
 from fairlane.api.deliveries import OPERATIONS as DELIVERIES
 from fairlane.api.deliveries import Deliveries
@@ -10,7 +10,7 @@ from fairlane.api.keys import KeyGuard
 from fairlane.api.openapi import OPERATIONS as DESCRIPTION
 from fairlane.api.openapi import Description
 from fairlane.api.operations import Operations
-from fairlane.api.routes import Nowhere, Resource, surface
+from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.status import OPERATIONS as STATUS
 from fairlane.api.status import Status
@@ -21,12 +21,14 @@ OPERATIONS: Operations = {**STATUS, **TASKS, **DELIVERIES, **HEALTH, **DESCRIPTI
 """What the routes below are to those who call them. Neither may have what the other has not."""
 
 
-def customer_surface(serving: Serving) -> ASGIApp:
-    """The application behind the TCP listener."""
+def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
+    """The application behind the customers' listener; with what the operator wants to be served there, too."""
     clock, guard = serving.store.now, KeyGuard(serving.store)
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
     description = Description(OPERATIONS, serving.task_types)
-    return surface(
+    customers = Part(
+        "/v1",
+        guard,
         [
             Resource("/v1/async/task", guard, {"POST": tasks.submit}, clock=clock),
             Resource("/v1/async/status", guard, {"GET": status.read}, clock=clock),
@@ -34,8 +36,10 @@ def customer_surface(serving: Serving) -> ASGIApp:
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),
-            Resource("/openapi.json", anybody, {"GET": description.read}, clock=clock),
-            *health_resources(serving),
         ],
-        Nowhere(prefix="/v1", guard=guard, clock=clock),
     )
+    unguarded = [
+        Resource("/openapi.json", anybody, {"GET": description.read}, clock=clock),
+        *health_resources(serving),
+    ]
+    return Surface([customers, *further], unguarded, clock=clock)

@@ -1,15 +1,25 @@
-"""Who is calling: the Bearer key of a customer's request."""
+"""Who is calling: Bearer keys, their shapes, and the guards that ask for them.
+
+Three kinds, told apart by how they begin: organizations' keys (``sk_``), workers' (``wk_``), operators' (``ak_``).
+"""
 
 import re
+import secrets
 from hashlib import sha256
 
 from fairlane.api.http import Request
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused
-from fairlane.model import Caller
+from fairlane.model import Caller, Holder, KeyKind
 from fairlane.store import Store
 
-KEY_SHAPE = re.compile(r"sk_[a-z]+_[A-Za-z0-9]{16,}")
+PREFIXES = {KeyKind.ORGANIZATION: "sk", KeyKind.WORKER: "wk", KeyKind.ADMIN: "ak"}
+SHAPES = {kind: re.compile(prefix + r"_[a-z]+_[A-Za-z0-9]{16,}") for kind, prefix in PREFIXES.items()}
 KEY_LENGTH_MOST = 256
+
+
+def new_key(kind: KeyKind) -> str:
+    """A key of this kind that nobody can guess."""
+    return f"{PREFIXES[kind]}_live_{secrets.token_hex(16)}"
 
 
 def key_digest(value: str) -> str:
@@ -17,16 +27,16 @@ def key_digest(value: str) -> str:
     return sha256(value.encode()).hexdigest()
 
 
-def key_fits(value: str) -> bool:
-    """Whether this could be a key."""
-    return len(value) <= KEY_LENGTH_MOST and KEY_SHAPE.fullmatch(value) is not None
+def key_fits(value: str, kind: KeyKind = KeyKind.ORGANIZATION) -> bool:
+    """Whether this could be a key of this kind."""
+    return len(value) <= KEY_LENGTH_MOST and SHAPES[kind].fullmatch(value) is not None
 
 
 class KeyGuard:
     """The guard of every path under ``/v1``.
 
-    The store is asked each time, and forgets what it remembers with every change of a key or an organization: a revoked
-    key is refused from the next request on.
+    What the store remembers of keys it forgets with every change of a key or an organization: a revoked key is refused
+    from the next request on, and within five seconds if another server revoked it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -40,13 +50,33 @@ class KeyGuard:
             KeyMalformed: what it carries is no key.
             KeyRefused: the key is unknown or revoked, or its organization is disabled.
         """
-        value = _bearer(request.header(b"authorization"))
-        if not key_fits(value):
-            raise KeyMalformed()
-        caller = await self._store.caller(key_digest(value))
+        caller = await self._store.caller(_presented(request, KeyKind.ORGANIZATION))
         if caller is None:
             raise KeyRefused()
         return caller
+
+
+class HolderGuard:
+    """The guard of the workers' or the operators' routes where they are served over TCP."""
+
+    def __init__(self, store: Store, kind: KeyKind) -> None:
+        self._store = store
+        self._kind = kind
+
+    async def __call__(self, request: Request) -> Holder:
+        """Who holds the request's key. Raises as :class:`KeyGuard` does; a key of another kind is malformed here."""
+        holder = await self._store.holder(_presented(request, self._kind))
+        if holder is None or holder.kind is not self._kind:
+            raise KeyRefused()
+        return holder
+
+
+def _presented(request: Request, kind: KeyKind) -> str:
+    """The digest of the key that the request carries."""
+    value = _bearer(request.header(b"authorization"))
+    if not key_fits(value, kind):
+        raise KeyMalformed()
+    return key_digest(value)
 
 
 def _bearer(header: bytes | None) -> str:

@@ -8,10 +8,11 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
 from starlette.routing import BaseRoute, Match, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from uuid_utils import uuid4
 
 from fairlane.api.http import Answer, Header, Request, decoded, raw_path, send_answer
@@ -76,13 +77,19 @@ class Resource(BaseRoute, Generic[Who]):
         return ((b"allow", ", ".join(sorted(self.methods)).encode()),)
 
 
-class Nowhere:
-    """What answers where no resource is: our 404, behind the guard for paths below its prefix."""
+class Part(Struct, Generic[Who], frozen=True):
+    """What stands below one prefix, and who guards it: unknown paths there are guarded, too."""
 
-    def __init__(self, *, prefix: str, guard: Guard[Who], clock: Clock) -> None:
-        self._top = prefix.encode()
-        self._below = self._top + b"/"
-        self._guard = guard
+    prefix: str
+    guard: Guard[Who]
+    resources: Sequence[Resource[Who]]
+
+
+class Nowhere:
+    """What answers where no resource is: our 404, behind the guard of the part whose prefix the path has."""
+
+    def __init__(self, parts: Sequence[Part[Any]], *, clock: Clock) -> None:
+        self._guards = [(part.prefix.encode(), part.prefix.encode() + b"/", part.guard) for part in parts]
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,17 +99,28 @@ class Nowhere:
         request = Request(scope, receive, id=str(uuid4()))
         try:
             path = raw_path(scope)
-            if path == self._top or path.startswith(self._below):
-                await self._guard(request)
+            for top, below, guard in self._guards:
+                if path == top or path.startswith(below):
+                    await guard(request)
             raise NotFound.route(request.path)
         except Exception as error:  # noqa: BLE001 - as for a resource
             answer = answer_exception(error, request_id=request.id, clock=self._clock)
         await send_answer(send, answer, *_marks(request, began))
 
 
-def surface(resources: Sequence[BaseRoute], nowhere: Nowhere) -> ASGIApp:
-    """An application of these resources, the most used first. Bare router: no middleware, no redirects, no lifespan."""
-    return Router(routes=list(resources), redirect_slashes=False, default=nowhere)
+class Surface:
+    """The application of one listener: its parts, the most used first, and what is open to everybody.
+
+    Beneath it a bare router: no middleware, no redirects, no lifespan. ``resources`` are all there is.
+    """
+
+    def __init__(self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: Clock) -> None:
+        self.resources: list[Resource[Any]] = [one for part in parts for one in part.resources]
+        self.resources += unguarded
+        self._router = Router(routes=self.resources, redirect_slashes=False, default=Nowhere(parts, clock=clock))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
 
 
 def _marks(request: Request, began: float) -> tuple[Header, Header]:

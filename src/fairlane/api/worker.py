@@ -4,13 +4,13 @@ import asyncio
 
 from msgspec import Raw
 from msgspec.json import Decoder
-from starlette.types import ASGIApp
 
 from fairlane import protocol
 from fairlane.api.http import Answer, Request
+from fairlane.api.keys import HolderGuard
 from fairlane.api.messages import check_between, read_message
 from fairlane.api.parking import Parking
-from fairlane.api.routes import Nowhere, Resource, surface
+from fairlane.api.routes import Guard, Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.errors import ValidationRefused
 from fairlane.model import (
@@ -19,13 +19,14 @@ from fairlane.model import (
     Exchange,
     Failed,
     Failure,
+    KeyKind,
     Lease,
     LossReason,
     NewSession,
     Released,
     Report,
 )
-from fairlane.store import new_id
+from fairlane.store import Store, new_id
 
 CONTROL_BYTES_MOST = 1024 * 1024
 EXCHANGE_BYTES_MOST = 64 * 1024 * 1024
@@ -42,27 +43,49 @@ _renew = Decoder(protocol.Renew)
 _end = Decoder(protocol.EndSession)
 
 
-def worker_surface(serving: Serving, parking: Parking) -> ASGIApp:
-    """The application behind the worker socket."""
+WorkerKey = str | None
+"""The id of the key that a worker showed; None: it came through the server's own socket."""
+
+
+def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) -> Part[WorkerKey]:
+    """The workers' routes behind this guard, to be served wherever the wiring says."""
     clock = serving.store.now
     routes = Workers(serving, parking)
-    return surface(
+    return Part(
+        "/worker/v1",
+        guard,
         [
-            Resource("/worker/v1/exchange", trusted, {"POST": routes.exchange}, clock=clock),
-            Resource("/worker/v1/sessions", trusted, {"POST": routes.register}, clock=clock),
-            Resource("/worker/v1/sessions/{}/renew", trusted, {"POST": routes.renew}, clock=clock),
-            Resource("/worker/v1/sessions/{}", trusted, {"DELETE": routes.end}, clock=clock),
+            Resource("/worker/v1/exchange", guard, {"POST": routes.exchange}, clock=clock),
+            Resource("/worker/v1/sessions", guard, {"POST": routes.register}, clock=clock),
+            Resource("/worker/v1/sessions/{}/renew", guard, {"POST": routes.renew}, clock=clock),
+            Resource("/worker/v1/sessions/{}", guard, {"DELETE": routes.end}, clock=clock),
         ],
-        Nowhere(prefix="/worker/v1", guard=trusted, clock=clock),
     )
 
 
-async def trusted(request: Request) -> None:
+def worker_surface(serving: Serving, parking: Parking) -> Surface:
+    """The application behind the worker socket."""
+    return Surface([worker_part(serving, parking, guard=trusted)], clock=serving.store.now)
+
+
+async def trusted(request: Request) -> WorkerKey:
     """The guard of the worker socket: who may open it is decided by the directory it lies in."""
+    return None
+
+
+class WorkerKeyGuard:
+    """The guard over TCP: a worker key."""
+
+    def __init__(self, store: Store) -> None:
+        self._guard = HolderGuard(store, KeyKind.WORKER)
+
+    async def __call__(self, request: Request) -> WorkerKey:
+        """The key's id. Raises what every guard of keys does."""
+        return (await self._guard(request)).key_id
 
 
 class Workers:
-    """What workers ask for."""
+    """What workers ask for. ``who`` is the worker key, if one was needed."""
 
     def __init__(self, serving: Serving, parking: Parking) -> None:
         self._store = serving.store
@@ -70,7 +93,7 @@ class Workers:
         self._parking = parking
         self._exchange_most = EXCHANGE_BYTES_MOST + serving.settings.result_limit_bytes
 
-    async def register(self, request: Request, who: None) -> Answer:
+    async def register(self, request: Request, who: WorkerKey) -> Answer:
         """Open a session."""
         register = read_message(_register, await request.body(CONTROL_BYTES_MOST))
         check_between("places", register.places, 1, PLACES_MOST)
@@ -80,7 +103,8 @@ class Workers:
             name=register.name,
             types=tuple(register.types),
             places=register.places,
-            local=register.local,
+            local=register.local and who is None,
+            key_id=who,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.open_session(session)
@@ -93,7 +117,7 @@ class Workers:
             )
         )
 
-    async def exchange(self, request: Request, who: None) -> Answer:
+    async def exchange(self, request: Request, who: WorkerKey) -> Answer:
         """Settle what is reported, hand out leases, or wait for some."""
         body = await request.body(self._exchange_most)
         if len(body) > OFF_LOOP_BYTES:
@@ -111,7 +135,7 @@ class Workers:
             )
         )
 
-    async def renew(self, request: Request, who: None) -> Answer:
+    async def renew(self, request: Request, who: WorkerKey) -> Answer:
         """Keep a session alive."""
         [session_id] = request.parameters
         renew = read_message(_renew, await request.body(CONTROL_BYTES_MOST))
@@ -121,7 +145,7 @@ class Workers:
         )
         return _answer(protocol.Renewed())
 
-    async def end(self, request: Request, who: None) -> Answer:
+    async def end(self, request: Request, who: WorkerKey) -> Answer:
         """End a session and return what it held."""
         [session_id] = request.parameters
         end = read_message(_end, await request.body(CONTROL_BYTES_MOST))

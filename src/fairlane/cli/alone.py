@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import fairlane
-from fairlane.api.admin import ServerFacts, admin_surface
-from fairlane.api.webhook_secrets import SecretRules
+from fairlane.api.admin import SecretRules, ServerFacts, admin_surface
 from fairlane.cli.output import note
 from fairlane.settings import database_path, read_settings
 from fairlane.store import Store

@@ -1,44 +1,67 @@
-"""``fairlane keys``: the Bearer secrets of organizations. A secret is shown once; only its digest is kept."""
+"""``fairlane keys``: Bearer secrets of organizations, workers and operators. Shown once; only a digest is kept."""
 
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
+from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import moment, note, print_fields, print_json, print_table
 
-commands = typer.Typer(help="The Bearer secrets of organizations.", no_args_is_help=True)
+commands = typer.Typer(help="The Bearer secrets of organizations, workers and operators.", no_args_is_help=True)
+
+
+Owner = Annotated[
+    str | None, typer.Argument(metavar="[ORGANIZATION]", help="The organization's name.", show_default=False)
+]
 
 
 @commands.command(
-    epilog="Examples: fairlane keys create acme --name laptop; fairlane keys create acme --value - < key.txt"
+    epilog="Examples: fairlane keys create acme --name laptop; fairlane keys create acme --value - < key.txt; "
+    "fairlane keys create --worker gpu-box; fairlane keys create --admin billing"
 )
 def create(
-    organization: OrganizationName,
+    organization: Owner = None,
     *,
-    name: Annotated[str | None, typer.Option(help="A name to know the key by.", show_default=False)] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead: a key for workers on other machines.", show_default=False),
+    ] = None,
+    admin: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Instead: a key for operators.", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="A name to know the organization's key by.", show_default=False)
+    ] = None,
     value: Annotated[
         str | None,
         typer.Option(
-            metavar="sk_live_…|-",
-            help="Import this key instead of making one. - reads it from standard input, which keeps it out of the "
-            "shell's history.",
+            metavar="KEY|-",
+            help="Import this key (sk_live_…, wk_live_…, ak_live_…) instead of making one. - reads it from standard "
+            "input, which keeps it out of the shell's history.",
             show_default=False,
         ),
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key, or import one of your own choice. It is shown once."""
+    """Create a key for an organization, for workers or for operators, or import one. It is shown once."""
     from fairlane.cli.connection import ask
 
+    _check_one(organization, worker, admin)
+    if name is not None and organization is None:
+        raise typer.BadParameter("goes with an organization; --worker and --admin name the key", param_hint="--name")
     if value == "-":
         value = sys.stdin.readline().strip()
         if not value:
             raise typer.BadParameter("there is no key on standard input", param_hint="--value")
-    body = {field: given for field, given in {"name": name, "value": value}.items() if given is not None}
-    key = ask(database_in_force(database), "POST", "organizations", organization, "keys", body=body)
+    body: dict[str, object] = {} if value is None else {"value": value}
+    path = ["keys"] if organization is None else ["organizations", organization, "keys"]
+    if organization is None:
+        body |= {"kind": "admin", "name": admin} if worker is None else {"kind": "worker", "name": worker}
+    elif name is not None:
+        body["name"] = name
+    key = ask(database_in_force(database), "POST", *path, body=body)
     if as_json:
         print_json(key)
         return
@@ -46,12 +69,25 @@ def create(
     note("keep the key now: only a digest of it is stored, it cannot be shown again.")
 
 
-@commands.command("list", epilog="Example: fairlane keys list acme")
-def list_keys(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """List an organization's keys, without the secrets."""
+@commands.command(
+    "list", epilog="Examples: fairlane keys list acme; fairlane keys list --worker; fairlane keys list --admin"
+)
+def list_keys(
+    organization: Owner = None,
+    *,
+    worker: Annotated[bool, typer.Option("--worker", help="Instead: the workers' keys.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Instead: the operators' keys.")] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, without the secrets."""
     from fairlane.cli.connection import ask
 
-    answer = ask(database_in_force(database), "GET", "organizations", organization, "keys")
+    _check_one(organization, worker or None, admin or None)
+    if organization is not None:
+        answer = ask(database_in_force(database), "GET", "organizations", organization, "keys")
+    else:
+        answer = ask(database_in_force(database), "GET", "keys", query={"kind": "worker" if worker else "admin"})
     if as_json:
         print_json(answer)
         return
@@ -59,7 +95,8 @@ def list_keys(organization: OrganizationName, *, database: Database = None, as_j
         [key["id"], key["name"], f"…{key['last4']}", moment(key["created_at"]), moment(key["revoked_at"]) or None]
         for key in answer["keys"]
     ]
-    print_table(["ID", "NAME", "ENDS IN", "CREATED", "REVOKED"], rows, empty=f"{organization} has no keys.")
+    owner = organization or ("workers" if worker else "operators")
+    print_table(["ID", "NAME", "ENDS IN", "CREATED", "REVOKED"], rows, empty=f"{owner}: no keys.")
 
 
 @commands.command(epilog="Example: fairlane keys revoke 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
@@ -69,7 +106,10 @@ def revoke(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key. Requests that carry it are refused from then on."""
+    """Revoke a key of any kind. Requests that carry it are refused from then on; other servers follow within 5 s.
+
+    Workers that came with a revoked key lose what they were running: it goes back to the queue.
+    """
     from fairlane.cli.connection import ask
 
     key = ask(database_in_force(database), "DELETE", "keys", key_id)
@@ -82,9 +122,14 @@ def revoke(
 def _fields(key: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         ("Id", key["id"]),
-        ("Organization", key["organization"]),
+        ("Organization", key["organization"]) if "organization" in key else ("For", f"{key['kind']}s"),
         ("Name", key["name"]),
         ("Ends in", f"…{key['last4']}"),
         ("Created", moment(key["created_at"])),
         ("Revoked", moment(key["revoked_at"]) or None),
     ]
+
+
+def _check_one(*owners: object) -> None:
+    if sum(owner is not None for owner in owners) != 1:
+        raise typer.BadParameter("give one of: an organization, --worker, --admin")

@@ -1,10 +1,10 @@
-"""Keys: made, found by digest, revoked."""
+"""Keys of organizations, workers and operators: made, found by digest, revoked."""
 
 from collections.abc import Generator
 from typing import Any
 
 from fairlane.errors import NameTaken, NotFound
-from fairlane.model import Caller, Key
+from fairlane.model import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.audit import write_audit
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
@@ -45,12 +45,57 @@ def find_keys(organization: str) -> Generator[Query, Rows, list[Key]]:
 
 
 def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
-    """The key works no more. Safe to repeat. Raises NotFound."""
-    if not (yield from rows("revoke_key", id=identity, now=(yield from clock()))):
+    """The key works no more, whatever its kind. Safe to repeat. Raises NotFound.
+
+    Sessions that were opened with a worker key end with it; their leases go back with the next sweep.
+    """
+    now = yield from clock()
+    if (yield from rows("revoke_key", id=identity, now=now)):
+        key = _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
+        yield from write_audit(actor, "key.revoked", key.organization, {"key": identity}, memory)
+        return key
+    if not (yield from rows("revoke_installation_key", id=identity, now=now)):
         raise NotFound.named("key", identity)
-    key = _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
-    yield from write_audit(actor, "key.revoked", key.organization, {"key": identity}, memory)
-    return key
+    yield from rows("end_key_sessions", key_id=identity)
+    other = _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
+    yield from write_audit(actor, f"{other.kind}_key.revoked", other.name, {"key": identity}, memory)
+    return other
+
+
+# Keys of the installation --------------------------------------------------------------------------------------------
+
+
+def find_holder(digest: str) -> Generator[Query, Rows, Holder | None]:
+    """Whom the worker or admin key with this digest lets in. None: it is unknown or revoked."""
+    found = yield from rows("find_holder", digest=digest)
+    return Holder(found[0][0], KeyKind(found[0][1]), found[0][2]) if found else None
+
+
+def create_installation_key(
+    kind: KeyKind, name: str, digest: str, last4: str, actor: str, memory: Memory
+) -> Generator[Query, Rows, InstallationKey]:
+    """A new worker or admin key. Raises NameTaken if this very key exists already."""
+    identity = memory.new_id()
+    made = yield from rows(
+        "insert_installation_key", id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
+        now=(yield from clock()),
+    )  # fmt: skip
+    if not made:
+        raise NameTaken("key", f"…{last4}", field="value")
+    yield from write_audit(actor, f"{kind}_key.created", name, {"key": identity}, memory)
+    return _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
+
+
+def find_installation_keys(kind: KeyKind | None) -> Generator[Query, Rows, list[InstallationKey]]:
+    """Worker and admin keys, oldest first; of one kind if given."""
+    found = yield from rows("find_installation_keys", kind=None if kind is None else str(kind), id=None)
+    return [_installation_key(row) for row in found]
+
+
+def _installation_key(row: Any) -> InstallationKey:
+    return InstallationKey(
+        id=row[0], kind=KeyKind(row[1]), name=row[2], last4=row[3], created_at=row[4], revoked_at=row[5]
+    )
 
 
 def _key(row: Any) -> Key:

@@ -20,6 +20,7 @@ def open_session(new: NewSession) -> Operation:
         types=msgspec.json.encode(new.types).decode(),
         places=new.places,
         local=int(new.local),
+        key_id=new.key_id,
         lease_ms=new.lease_ms,
         now=(yield from clock()),
     )

@@ -27,7 +27,10 @@ from fairlane.model import (
     DueDelivery,
     Exchange,
     ExchangeReply,
+    Holder,
+    InstallationKey,
     Key,
+    KeyKind,
     LossReason,
     NewSession,
     NewTask,
@@ -46,6 +49,7 @@ from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path
 from fairlane.store import audit, deliveries, keys, leases, organizations, plans, sessions, tasks, webhook_secrets
 from fairlane.store.memory import Memory
+from fairlane.store.recent import Recent
 from fairlane.store.sealing import seal_of
 from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import Operation
@@ -55,6 +59,8 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 CALLERS_KEPT = 10_000
+KEY_LASTS_MS = 4_000
+"""How long a key is remembered: one that another server revoked must be refused here within five seconds."""
 CLAIM_MOST = 1_000
 CLAIM_BYTES = 2**28
 """A claim's payloads travel as one value; even if each is of the largest size they must fit."""
@@ -99,8 +105,10 @@ class Store:
             kill_grace_ms=int(settings.kill_grace_seconds * 1_000),
             claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
-        self._callers: dict[str, Caller] = {}
-        """Working keys by digest. Every change of a key or an organization passes through here and empties it."""
+        self._callers: Recent[Caller] = Recent(now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
+        """Working keys of organizations by digest. Every change of a key or an organization here empties it."""
+        self._holders: Recent[Holder] = Recent(now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
+        """The same of workers and operators."""
         self._listeners: list[Listener] = []
         self._pause_listeners: list[Callable[[int], None]] = []
         self._delivery_listeners: list[Callable[[], None]] = []
@@ -198,14 +206,24 @@ class Store:
 
     async def caller(self, digest: str) -> Caller | None:
         """Whom the key with this SHA-256 digest (hex) speaks for; None: nobody."""
-        known = self._callers.get(digest)
+        known = self._callers.find(digest)
         if known is not None:
             return known
+        mark = self._callers.mark()
         found: Caller | None = await self._database.read(keys.find_caller(digest))
         if found is not None:
-            if len(self._callers) >= CALLERS_KEPT:
-                self._callers.clear()
-            self._callers[digest] = found
+            self._callers.keep(digest, found, mark)
+        return found
+
+    async def holder(self, digest: str) -> Holder | None:
+        """Whom the worker or admin key with this SHA-256 digest (hex) lets in; None: nobody."""
+        known = self._holders.find(digest)
+        if known is not None:
+            return known
+        mark = self._holders.mark()
+        found: Holder | None = await self._database.read(keys.find_holder(digest))
+        if found is not None:
+            self._holders.keep(digest, found, mark)
         return found
 
     def submit(self, organization_id: int, new: Sequence[NewTask]) -> Awaitable[list[Accepted | Refusal]]:
@@ -370,13 +388,28 @@ class Store:
         """The keys of one organization. Raises NotFound."""
         return await self._database.snapshot(keys.find_keys(organization))  # type: ignore[no-any-return]
 
-    async def revoke_key(self, key_id: str, *, actor: str) -> Key:
-        """The key works no more, at once. Raises NotFound."""
+    async def revoke_key(self, key_id: str, *, actor: str) -> Key | InstallationKey:
+        """The key works no more: at once here, within five seconds at other servers. Raises NotFound."""
         try:
-            key: Key = await self._write(keys.revoke_key, key_id, actor, self._memory)
+            key: Key | InstallationKey = await self._write(keys.revoke_key, key_id, actor, self._memory)
         finally:
             self._callers.clear()
+            self._holders.clear()
         return key
+
+    async def create_installation_key(
+        self, kind: KeyKind, *, name: str, digest: str, last4: str, actor: str
+    ) -> InstallationKey:
+        """Register a worker or admin key by its digest. Raises NameTaken if this key exists."""
+        key: InstallationKey = await self._write(
+            keys.create_installation_key, kind, name, digest, last4, actor, self._memory
+        )
+        return key
+
+    async def installation_keys(self, kind: KeyKind | None = None) -> list[InstallationKey]:
+        """Worker and admin keys, or those of one kind."""
+        found: list[InstallationKey] = await self._database.read(keys.find_installation_keys(kind))
+        return found
 
     async def create_webhook_secret(
         self, organization: str, *, secret: str, overlap_seconds: float, actor: str

@@ -28,3 +28,29 @@ UPDATE api_key
 SET revoked_at = coalesce(revoked_at, :now)
 WHERE id = :id
 RETURNING id;
+
+-- name: insert_installation_key
+INSERT INTO installation_key (id, kind, name, digest, last4, created_at)
+VALUES (:id, :kind, :name, :digest, :last4, :now)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: find_holder
+-- Whom a working worker or admin key lets in.
+SELECT id, kind, name
+FROM installation_key
+WHERE digest = :digest
+  AND revoked_at IS NULL;
+
+-- name: find_installation_keys
+SELECT id, kind, name, last4, created_at, revoked_at
+FROM installation_key
+WHERE (:kind IS NULL OR kind = :kind)
+  AND (:id IS NULL OR id = :id)
+ORDER BY created_at, id;
+
+-- name: revoke_installation_key
+UPDATE installation_key
+SET revoked_at = coalesce(revoked_at, :now)
+WHERE id = :id
+RETURNING id;

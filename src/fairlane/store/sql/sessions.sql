@@ -1,8 +1,8 @@
 -- Sessions: live worker processes.
 
 -- name: insert_session
-INSERT INTO session (id, name, types, places, local, lease_ms, lease_until, started_at)
-VALUES (:id, :name, :types, :places, :local, :lease_ms, :now + :lease_ms, :now);
+INSERT INTO session (id, name, types, places, local, key_id, lease_ms, lease_until, started_at)
+VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, :now + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
 SELECT json_group_array(json_array(id, types))
@@ -27,6 +27,12 @@ UPDATE session
 SET dead = 1
 WHERE id = :id
 RETURNING id;
+
+-- name: end_key_sessions
+UPDATE session
+SET dead = 1
+WHERE key_id = :key_id
+  AND dead = 0;
 
 -- name: end_local_sessions
 UPDATE session

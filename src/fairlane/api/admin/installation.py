@@ -1,0 +1,70 @@
+"""``/admin/v1``: what concerns the whole installation: its counts, its audit, its maintenance, this server."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, read_count
+from fairlane.api.http import Answer, Request
+from fairlane.api.messages import read_message
+from fairlane.store import Store
+
+AUDIT_MOST = 10_000
+
+
+class Maintenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the whole installation is under maintenance."""
+
+    on: bool
+
+
+class ServerFacts(Struct, frozen=True, kw_only=True):
+    """What the server says of itself."""
+
+    version: str
+    address: str | None
+    """None: no server runs; the answer comes from whoever opened the database."""
+    database: str
+    pid: int
+    admin_address: str | None = None
+    """None: the operator's routes have no listener of their own over TCP."""
+    draining: bool = False
+    task_types: tuple[str, ...] = ()
+
+
+_maintenance = Decoder(Maintenance)
+
+
+class Installation:
+    """What operators ask for. ``actor`` is written to the audit."""
+
+    def __init__(self, store: Store, facts: Callable[[], ServerFacts]) -> None:
+        self._store = store
+        self._facts = facts
+
+    async def drift(self, request: Request, actor: str) -> Answer:
+        """Every kept number that differs from its rows."""
+        name = request.query("organization").get("organization")
+        drift = await self._store.recount(name)
+        counted = 1 if name is not None else len(await self._store.organizations())
+        return answer({"drift": drift, "organizations": counted})
+
+    async def audit(self, request: Request, actor: str) -> Answer:
+        """What operators changed, newest first."""
+        most = read_count("limit", request.query("limit").get("limit"), usual=100, most=AUDIT_MOST)
+        return answer({"audit": await self._store.audit_rows(most)})
+
+    async def maintenance(self, request: Request, actor: str) -> Answer:
+        """Whether slots can be vouched for."""
+        return answer(Maintenance(on=await self._store.maintenance()))
+
+    async def set_maintenance(self, request: Request, actor: str) -> Answer:
+        """Say that they cannot, or can again."""
+        wanted = read_message(_maintenance, await request.body(BODY_BYTES_MOST))
+        await self._store.set_maintenance(wanted.on, actor=actor)
+        return answer(wanted)
+
+    async def server(self, request: Request, actor: str) -> Answer:
+        """Who answers here."""
+        return answer(self._facts())

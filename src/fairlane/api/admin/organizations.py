@@ -1,0 +1,57 @@
+"""``/admin/v1/organizations``: who may use the API, and within which limits."""
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, check_limits, check_name
+from fairlane.api.http import Answer, Request
+from fairlane.api.messages import read_message
+from fairlane.model import DEFAULT_PLAN, OrganizationChange, Overrides
+from fairlane.store import Store
+
+
+class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An organization to create; limits that are absent or null are the plan's."""
+
+    name: str
+    plan: str = DEFAULT_PLAN
+    slots: int | None = None
+    queue_limit: int | None = None
+    weight: int | None = None
+
+
+_new_organization = Decoder(NewOrganization)
+_organization_change = Decoder(OrganizationChange)
+
+
+class Organizations:
+    """What operators ask for. ``actor`` is written to the audit."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self, request: Request, actor: str) -> Answer:
+        """All of them, by name."""
+        return answer({"organizations": await self._store.organizations()})
+
+    async def create(self, request: Request, actor: str) -> Answer:
+        """A new one."""
+        new = read_message(_new_organization, await request.body(BODY_BYTES_MOST))
+        check_name(new.name)
+        check_limits(new.slots, new.queue_limit, new.weight)
+        overrides = Overrides(slots=new.slots, queue_limit=new.queue_limit, weight=new.weight)
+        return answer(await self._store.create_organization(new.name, plan=new.plan, overrides=overrides, actor=actor))
+
+    async def read(self, request: Request, actor: str) -> Answer:
+        """One of them."""
+        return answer(await self._store.organization(*request.parameters))
+
+    async def change(self, request: Request, actor: str) -> Answer:
+        """Limits and flags; they act at the next claim."""
+        changes = read_message(_organization_change, await request.body(BODY_BYTES_MOST))
+        check_limits(changes.slots, changes.queue_limit, changes.weight)
+        return answer(await self._store.change_organization(*request.parameters, changes=changes, actor=actor))
+
+    async def repair(self, request: Request, actor: str) -> Answer:
+        """Set its counts to what its rows say."""
+        return answer({"drift": await self._store.repair(*request.parameters, actor=actor)})

@@ -1,0 +1,54 @@
+"""What the operator's routes share: names, limits, pages, and how an answer is written."""
+
+import re
+
+from msgspec import UNSET, UnsetType
+from msgspec.json import encode
+
+from fairlane.api.http import Answer
+from fairlane.api.messages import check_between
+from fairlane.errors import ValidationRefused
+
+BODY_BYTES_MOST = 64 * 1024
+SLOTS_MOST = 1_000_000
+QUEUE_LIMIT_MOST = 1_000_000_000
+WEIGHT_MOST = 1_000
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Limit = int | None | UnsetType
+
+
+def answer(record: object) -> Answer:
+    """A record, or something made of records, as JSON."""
+    return Answer(encode(record))
+
+
+def check_name(name: str) -> None:
+    """Refuse what could not stand in a path, a flag or a table."""
+    if not _NAME.fullmatch(name):
+        raise ValidationRefused.at(
+            "name", "must be 1 to 64 letters, digits, dots, dashes or underscores, no sign first"
+        )
+
+
+def check_limits(slots: Limit, queue_limit: Limit, weight: Limit) -> None:
+    """Refuse limits out of range; UNSET and None are not limits."""
+    if slots == 0:
+        raise ValidationRefused.at("slots", "must be 1 or more: clients divide by it. To start nothing, pause instead")
+    for field, value, most in (
+        ("slots", slots, SLOTS_MOST),
+        ("queue_limit", queue_limit, QUEUE_LIMIT_MOST),
+        ("weight", weight, WEIGHT_MOST),
+    ):
+        if value is not None and value is not UNSET:
+            check_between(field, value, 1, most)
+
+
+def read_count(field: str, text: str | None, *, usual: int, most: int) -> int:
+    """How many, as asked for in a query; ``usual`` if not."""
+    if text is None:
+        return usual
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
+        raise ValidationRefused.at(field, f"must be from 1 to {most}")
+    return int(text)

@@ -1,0 +1,69 @@
+"""The operator's surface: which route is which endpoint, and who is let in."""
+
+from collections.abc import Callable
+
+from fairlane.api.admin.installation import Installation, ServerFacts
+from fairlane.api.admin.keys import Keys
+from fairlane.api.admin.organizations import Organizations
+from fairlane.api.admin.plans import Plans
+from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
+from fairlane.api.http import Request
+from fairlane.api.keys import HolderGuard
+from fairlane.api.routes import Endpoint, Guard, Part, Resource, Surface
+from fairlane.model import KeyKind
+from fairlane.store import Store
+
+PREFIX = "/admin/v1"
+
+
+def admin_part(
+    store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, guard: Guard[str]
+) -> Part[str]:
+    """The operator's routes behind this guard, to be served wherever the wiring says."""
+    organizations, plans, keys = Organizations(store), Plans(store), Keys(store)
+    secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
+    table: dict[str, dict[str, Endpoint[str]]] = {
+        "organizations": {"GET": organizations.list, "POST": organizations.create},
+        "organizations/{}": {"GET": organizations.read, "PATCH": organizations.change},
+        "organizations/{}/keys": {"GET": keys.list_of_organization, "POST": keys.create_for_organization},
+        "organizations/{}/webhook-secrets": {
+            "GET": secrets.list,
+            "POST": secrets.create,
+            "DELETE": secrets.revoke_all,
+        },
+        "organizations/{}/webhook-secrets/{}": {"DELETE": secrets.revoke},
+        "organizations/{}/repair": {"POST": organizations.repair},
+        "keys": {"GET": keys.list, "POST": keys.create},
+        "keys/{}": {"DELETE": keys.revoke},
+        "plans": {"GET": plans.list, "POST": plans.create},
+        "plans/{}": {"GET": plans.read, "PATCH": plans.change},
+        "drift": {"GET": installation.drift},
+        "audit": {"GET": installation.audit},
+        "maintenance": {"GET": installation.maintenance, "PUT": installation.set_maintenance},
+        "server": {"GET": installation.server},
+    }
+    resources = [Resource(f"{PREFIX}/{path}", guard, methods, clock=store.now) for path, methods in table.items()]
+    return Part(PREFIX, guard, resources)
+
+
+def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> Surface:
+    """The application behind the admin socket; also called in process when no server runs."""
+    return Surface([admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)], clock=store.now)
+
+
+async def operator(request: Request) -> str:
+    """The guard of the admin socket: who may open it is decided by the directory it lies in. Returns the actor."""
+    client = request.client or ""
+    return f"admin socket {client}" if client.startswith("uid=") else "operator"
+
+
+class AdminKeyGuard:
+    """The guard over TCP: an admin key."""
+
+    def __init__(self, store: Store) -> None:
+        self._guard = HolderGuard(store, KeyKind.ADMIN)
+
+    async def __call__(self, request: Request) -> str:
+        """The actor. Raises what every guard of keys does."""
+        holder = await self._guard(request)
+        return f"admin key {holder.name} ({holder.key_id})"
