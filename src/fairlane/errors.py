@@ -6,6 +6,7 @@ FairlaneError
 │   ├── KeyMissing               401 MISSING_API_KEY
 │   ├── KeyMalformed             401 INVALID_API_KEY_FORMAT
 │   ├── KeyRefused               401 INVALID_OR_EXPIRED_API_KEY
+│   ├── CreditsShort             403 INSUFFICIENT_CREDITS
 │   ├── NotFound                 404 RESOURCE_NOT_FOUND
 │   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
 │   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
@@ -74,6 +75,12 @@ class KeyRefused(Refusal):
     """The key is unknown, revoked, or its organization is disabled."""
 
     code, status, message = "INVALID_OR_EXPIRED_API_KEY", 401, "Invalid or expired API key"
+
+
+class CreditsShort(Refusal):
+    """The organization's balance is below what this task costs."""
+
+    code, status, message = "INSUFFICIENT_CREDITS", 403, "Insufficient credits"
 
 
 class NotFound(Refusal):

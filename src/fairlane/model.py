@@ -81,6 +81,34 @@ class Organization(Struct, frozen=True, kw_only=True):
     completed: int
     failed: int
     created_at: int
+    credits: "Credits"
+
+
+class Credits(Struct, frozen=True, kw_only=True):
+    """What an organization may spend."""
+
+    on: bool
+    """False: nothing is charged or refused for want of credits."""
+    granted: int
+    charged: int
+    held: int
+    """What running work costs if it completes; not charged yet."""
+
+    def balance(self) -> int:
+        """What is left; below 0 only after a correction."""
+        return self.granted - self.charged
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """Credits an operator gave, or took back."""
+
+    id: str
+    """The operator's own; the same one again grants nothing again."""
+    amount: int
+    """Negative: a correction."""
+    reason: str
+    actor: str
+    created_at: int
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
@@ -438,3 +466,4 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET
+    credits: bool | UnsetType = UNSET

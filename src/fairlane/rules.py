@@ -21,6 +21,8 @@ FIRST_ESTIMATE_MS = 1_000
 RETRY_PAUSE_MAX_MS = 3_600_000
 EXHAUSTED = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded")
 """What an organization sees of a task whose attempts are used up; the cause stays with the operator (contract, 8)."""
+UNPAID = Failure(code="INSUFFICIENT_CREDITS", message="Insufficient credits")
+"""What it sees of a task that its balance did not cover when its turn came."""
 
 
 def rank_of(priority: int) -> int:

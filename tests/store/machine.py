@@ -29,7 +29,7 @@ from fairlane.rules import priority_of, rank_of
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_catalogue, a_session, a_task
 from tests.store.databases import Clock, SqliteFile
-from tests.store.reference import CHANCE, Organization, Reference, Session, Task
+from tests.store.reference import CHANCE, COST_MOST, Organization, Reference, Session, Task
 
 RETENTION_SECONDS = 100
 TYPES = (PAGE, LIMITED, FRAGILE)
@@ -43,6 +43,7 @@ new_tasks = st.builds(
     st.sampled_from(TYPES),
     priority=st.sampled_from([1, 5, 10]),
     key=st.sampled_from([None, None, "k", "l"]),
+    cost=st.sampled_from([0, 1, 1, COST_MOST]),
 )
 endings: st.SearchStrategy[Ending] = st.sampled_from([
     Completed('{"n":1}'),
@@ -98,6 +99,8 @@ class StoreMachine(RuleBasedStateMachine):
             )
             self.model.organizations[made.id] = Organization(made.id, made.name, slots or 1, 12)
             self.overridden[made.id] = slots
+        self.switch_credits(1, on=True)
+        self.grant(1, amount=5, twice=False)
         self.new_worker(local=True, types=TYPES)
         self.new_worker(local=False, types=TYPES)
         for number in range(len(self.model.organizations)):
@@ -125,10 +128,11 @@ class StoreMachine(RuleBasedStateMachine):
         """Accepted or refused as the reference says; a used key names its task (I9)."""
         organization = self._organization(number)
         # Drawn requests are descriptions: Hypothesis may repeat one, ids never repeat.
-        tasks = [a_task(one.task_type, priority=one.priority, key=one.idempotency_key) for one in new]
+        tasks = [a_task(one.task_type, priority=one.priority, key=one.idempotency_key, cost=one.cost) for one in new]
 
         answers = self.run(_awaited(self.store.submit(organization.id, tasks)))
 
+        self.model.spent = 0
         expected = [self.model.submit(organization, task) for task in tasks]
         assert [type(answer) for answer in answers] == expected
 
@@ -188,7 +192,13 @@ class StoreMachine(RuleBasedStateMachine):
         if before:
             assert sorted(lease.id for lease in reply.leases) == sorted(lease.id for lease in before)
         else:
-            self.model.claimed(one, reply.leases)
+            self.model.claimed(one, reply.leases, self.run(self._unpaid()), self.clock.at)
+
+    async def _unpaid(self) -> list[Task]:
+        """The tasks that were ready before this exchange, and that it ended."""
+        ready = [task for task in self.model.tasks.values() if task.ready and task.organization.credits_on]
+        views = [await self.store.task(task.organization.id, task.new.id) for task in ready]
+        return [task for task, view in zip(ready, views, strict=True) if view and view.status is TaskStatus.FAILED]
 
     @rule(number=some, knows=st.booleans(), waits=st.booleans())
     def renew(self, number: int, knows: bool, waits: bool) -> None:
@@ -281,6 +291,21 @@ class StoreMachine(RuleBasedStateMachine):
                 self._change(organization, paused=flags[0], disabled=flags[1])
                 organization.paused, organization.disabled = flags
 
+    @rule(number=some, amount=st.sampled_from([-3, 1, 2, 5, 5]), twice=st.booleans())
+    def grant(self, number: int, amount: int, twice: bool) -> None:
+        """Credits are given or taken back, once however often the same grant is asked for."""
+        organization, grant_id = self._organization(number), new_id()
+        for _ in range(1 + twice):
+            self.run(self.store.grant(organization.name, grant_id=grant_id, amount=amount, reason="walk", actor=ACTOR))
+        organization.granted += amount
+
+    @rule(number=some, on=st.sampled_from([True, True, True, False]))
+    def switch_credits(self, number: int, on: bool) -> None:
+        """Credits are counted from now on, or no more."""
+        organization = self._organization(number)
+        self._change(organization, credits=on)
+        organization.credits_on = on
+
     def _change(self, organization: Organization, **changes: Any) -> None:
         self.run(self.store.change_organization(organization.name, changes=OrganizationChange(**changes), actor=ACTOR))
 
@@ -305,12 +330,14 @@ class StoreMachine(RuleBasedStateMachine):
             ranks = sorted(rank_of(task.new.priority) for task in queued)
             assert (status.queued, status.processing) == (len(queued), used)
             assert status.priorities == tuple((priority_of(rank), ranks.count(rank)) for rank in dict.fromkeys(ranks))
+            assert await self.store.credits(organization.id) == self.model.credits(organization)
             assert status.concurrency == (Concurrency(used, organization.slots) if organization.slots else None)
         for task in self.model.tasks.values():
             view = await self.store.task(task.organization.id, task.new.id)
             assert view is not None, f"task {task.new.id} is lost"
             assert view.status is _status(task)
             if task.status:
+                assert view.charged == (task.new.cost if task.status is TaskStatus.COMPLETED else 0)
                 task.seen = task.seen or view
                 assert view == task.seen
         for (organization_id, key), task_id in self.model.keys.items():

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fairlane.errors import KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.errors import CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists
 from fairlane.model import (
     Accepted,
     Catalogue,
+    Credits,
     Ending,
     Exchange,
     Failed,
@@ -26,6 +27,8 @@ from fairlane.rules import Final, Paused, aftermath, rank_of
 CHANCE = 0.5
 GRACE_MS = 5_000
 RETRY_PAUSE_MS = 1_000
+COST_MOST = 3
+"""The most that a task of the walks costs."""
 
 
 @dataclass
@@ -38,6 +41,18 @@ class Organization:
     queue_limit: int
     paused: bool = False
     disabled: bool = False
+    credits_on: bool = False
+    granted: int = 0
+    charged: int = 0
+
+    @property
+    def balance(self) -> int:
+        """What was granted and is not charged."""
+        return self.granted - self.charged
+
+    def can_pay(self, cost: int, held: int = 0) -> bool:
+        """Whether the balance covers this cost beside what is held."""
+        return not self.credits_on or cost == 0 or self.balance - held >= cost
 
     @property
     def stopped(self) -> bool:
@@ -89,6 +104,8 @@ class Reference:
     sessions: dict[str, Session] = field(default_factory=dict)
     keys: dict[tuple[int, str], str] = field(default_factory=dict)
     accepted: dict[int, int] = field(default_factory=dict)
+    spent: int = 0
+    """What the tasks accepted so far in the running request cost."""
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -104,6 +121,18 @@ class Reference:
         """Those with a lease, of one organization or of all."""
         return [task for task in self.tasks.values() if task.lease and organization in (None, task.organization)]
 
+    def credits(self, organization: Organization) -> Credits:
+        """An organization's credits."""
+        return Credits(
+            on=organization.credits_on,
+            granted=organization.granted,
+            charged=organization.charged,
+            held=self._held_credits(organization),
+        )
+
+    def _held_credits(self, organization: Organization) -> int:
+        return sum(task.new.cost for task in self.running(organization))
+
     # Submitting ------------------------------------------------------------------------------------------------------
 
     def submit(self, organization: Organization, new: NewTask) -> type[Accepted | Refusal]:
@@ -115,6 +144,9 @@ class Reference:
             return TaskExists
         if len(self.queued(organization)) >= organization.queue_limit:
             return QueueFull
+        if not organization.can_pay(new.cost, self.spent):
+            return CreditsShort
+        self.spent += new.cost
         seq = self.accepted[organization.id] = self.accepted.get(organization.id, 0) + 1
         self.tasks[new.id] = Task(new, organization, seq)
         if new.idempotency_key is not None:
@@ -147,6 +179,8 @@ class Reference:
         )
         if isinstance(decided, Final):
             task.status, task.ended_at, task.ended_by = decided.status, now, task.lease.id
+            if decided.status is TaskStatus.COMPLETED and task.organization.credits_on:
+                task.organization.charged += task.new.cost
         elif isinstance(decided, Paused):
             task.attempt, task.due_at = decided.attempt, now + decided.pause_ms
         else:
@@ -161,8 +195,8 @@ class Reference:
             if task.lease and (task.session_id, task.exchange_id) == (one.session_id, one.id)
         ]
 
-    def claimed(self, one: Exchange, leases: Sequence[Lease]) -> None:
-        """Check a claim against every rule, and take it over."""
+    def claimed(self, one: Exchange, leases: Sequence[Lease], unpaid: Sequence[Task], now: int) -> None:
+        """Check a claim against every rule, and take it over. ``unpaid`` are the ready tasks that it ended."""
         types = set(self.sessions[one.session_id].new.types)
         assert len(leases) <= one.places
         for lease in leases:
@@ -173,9 +207,17 @@ class Reference:
             assert lease.attempt == task.attempt + 1
             task.ready, task.lease, task.attempt = False, lease, lease.attempt
             task.session_id, task.exchange_id = one.session_id, one.id
-        for organization in {self.tasks[lease.task_id].organization.id for lease in leases}:
+        for task in unpaid:
+            assert task.new.task_type in types
+            assert not task.organization.can_pay(task.new.cost), "a task failed that could have been paid"
+            task.ready, task.status, task.ended_at = False, TaskStatus.FAILED, now
+        taken = [self.tasks[lease.task_id] for lease in leases] + list(unpaid)
+        for organization in {task.organization.id for task in taken}:
             self._check_slots(self.organizations[organization])
-            self._check_order(self.organizations[organization], types, leases)
+            self._check_order(self.organizations[organization], types, taken)
+        for organization in {task.organization.id for task in taken if task.lease and task.new.cost}:
+            one_organization = self.organizations[organization]
+            assert one_organization.can_pay(self._held_credits(one_organization)), "more is held than there is"
         assert all(self._room(name) >= 0 for name in types), "more of a limited type than its limit"
         if len(leases) < one.places:
             waiting = [task for task in self.tasks.values() if task.new.task_type in types and self._startable(task)]
@@ -186,8 +228,8 @@ class Reference:
         assert organization.slots is not None
         assert used <= organization.slots, f"{used} run with {organization.slots} slots"
 
-    def _check_order(self, organization: Organization, types: set[str], leases: Sequence[Lease]) -> None:
-        mine = [self.tasks[lease.task_id].order for lease in leases if lease.organization_id == organization.id]
+    def _check_order(self, organization: Organization, types: set[str], taken: Sequence[Task]) -> None:
+        mine = [task.order for task in taken if task.organization is organization]
         for task in self.of(organization):
             if task.ready and task.new.task_type in types and self._room(task.new.task_type) > 0:
                 assert task.order > max(mine), "a later task was taken first"
@@ -199,7 +241,13 @@ class Reference:
     def _startable(self, task: Task) -> bool:
         organization = task.organization
         free = (organization.slots or 0) - len(self.running(organization))
-        return task.ready and not organization.stopped and free > 0 and self._room(task.new.task_type) > 0
+        room = self._room(task.new.task_type)
+        return task.ready and not organization.stopped and free > 0 and room > 0 and not self._may_wait(organization)
+
+    def _may_wait(self, organization: Organization) -> bool:
+        """Whether some task may wait for credits that others hold, and all behind it. Never while nothing is held."""
+        held = self._held_credits(organization)
+        return held > 0 and not organization.can_pay(COST_MOST, held)
 
     # Sessions --------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,16 @@ FAULTS: dict[str, tuple[ModuleType, str, str, str]] = {
     ),
     "claims again for an exchange that was answered": (leases, "_answered", "return answered", "return {}"),
     "overlooks the oldest task": (leases, "_lanes", "lane.head_seq))", "lane.head_seq + 1))"),
+    "charges twice": (leases, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"),
+    "charges what failed": (leases, "_outcome", "organization.failed += 1", "organization.spend(lease.cost)"),
+    "charges at the claim": (leases, "_lease", "organization.hold(cost)", "organization.spend(cost)"),
+    "forgets to release what was held": (leases, "end_leases", "organization.release(lease.cost)", "pass"),
+    "starts what others hold the credits for": (
+        leases, "_paid", "organization.can_hold(holds[pick.organization_id] + cost)", "True",
+    ),
+    "fails what only has to wait": (
+        leases, "_paid", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
+    ),
     "counts what is handed back as an attempt": (leases, "aftermath", "Requeued(attempt - 1)", "Requeued(attempt)"),
 }  # fmt: skip
 

@@ -164,6 +164,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "KeyMissing": errors.KeyMissing(),
     "KeyMalformed": errors.KeyMalformed(),
     "KeyRefused": errors.KeyRefused(),
+    "CreditsShort": errors.CreditsShort(),
     "NotFound": errors.NotFound.task(ID),
     "TaskExists": errors.TaskExists("job-123"),
     "NameTaken": errors.NameTaken("organization", "acme"),

@@ -62,6 +62,7 @@ def _drift(counted: Counted) -> list[Drift]:
     for row in counted.organizations:
         names[row[0]] = row[1]
         drift += _differences(row[1], {"ready": row[2:4], "waiting": row[4:6], "processing": row[6:8]})
+        drift += _differences(row[1], {"credits held": row[8:10], "credits granted": row[10:12]})
     for row in counted.lanes:
         lane, name = f"lane {row[1]}/{row[2]}", names[row[0]]
         drift += _differences(name, {f"{lane} ready": row[3:5], f"{lane} waiting": row[5:7]})
@@ -106,6 +107,7 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query,
     yield from rows("delete_all_turns", ids=[organization_id])
     one.ready, one.processing = counted[3], counted[7]
     one.queued = counted[3] + counted[5]
+    one.credits_held, one.credits_granted = counted[9], counted[11]
     one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in count.lanes}
     one.touched, one.turns_before = set(one.lanes), frozenset()
     yield from write_organizations(locked, memory, (yield from clock()))

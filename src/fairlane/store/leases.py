@@ -19,7 +19,7 @@ from fairlane.model import (
     TaskStatus,
     Verdict,
 )
-from fairlane.rules import Final, Paused, aftermath, service, share
+from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
 from fairlane.store.deliveries import owe_deliveries
 from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
@@ -27,6 +27,8 @@ from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 
 CLAIM_ROUNDS = 8
 """A claim that found less than it hoped for looks again, at most so often."""
+UNPAID_MOST = 100
+"""So many tasks that their organization cannot pay are ended in one go; then it is somebody else's turn."""
 
 Place = tuple[int, str, str]
 """Where a lease's row is, and what it must be called: (organization id, task id, lease id)."""
@@ -170,6 +172,7 @@ def end_leases(
         organization = locked[lease.organization_id]
         leases.append((lease.organization_id, lease.task_id))
         organization.end()
+        organization.release(lease.cost)
         if memory.rule(lease.task_type).limit is not None:
             memory.startable.add(lease.task_type)  # another organization may have waited for this type's room
         _correct(organization, lease, ending, memory, now)
@@ -219,6 +222,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
     completed = after.status is TaskStatus.COMPLETED
     if completed:
         organization.completed += 1
+        organization.spend(lease.cost)
     else:
         organization.failed += 1
     failure = msgspec.json.encode(after.failure).decode() if after.failure else None
@@ -249,21 +253,27 @@ def claim(
 ) -> Generator[Query, Rows, list[Lease]]:
     """Fill the free places of one exchange in fair order, highest priority and oldest first within an organization.
 
-    Never more than an organization's free slots, nor than a type's own limit. Further organizations are added to
-    ``locked``; the caller writes them back.
+    Never more than an organization's free slots, nor than a type's own limit, nor than its credits cover. Further
+    organizations are added to ``locked``; the caller writes them back.
     """
     places = min(one.places, memory.claim_most)
     room = yield from _room([name for name in types if name in memory.catalogue], places, memory)
     leases: list[Lease] = []
+    passed: set[int] = set()
     for _ in range(CLAIM_ROUNDS):
         if places <= len(leases) or not room:
             break
         yield from _lock_next(room, places - len(leases) + len(locked), locked)
-        candidates = [_present(organization, memory).candidate(room, memory) for organization in locked.values()]
+        candidates = [
+            _present(organization, memory).candidate(room, memory)
+            for organization in locked.values()
+            if organization.id not in passed
+        ]
         shares = share(candidates, places - len(leases))
         if not shares.places:
             break
         picks = yield from _pick(shares.places, locked, room)
+        picks = yield from _paid(picks, locked, room, passed, memory, now)
         if picks:
             memory.picked(shares.virtual_time)
             leases += yield from _lease(picks, one, locked, memory, now)
@@ -331,6 +341,83 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
     return chosen
 
 
+def _paid(
+    picks: list[Pick], locked: Locked, room: dict[str, int], passed: set[int], memory: Memory, now: int
+) -> Generator[Query, Rows, list[Pick]]:
+    """Those of these picks whose cost their organizations can hold.
+
+    Where not even the balance covers it, the task ends here. Where only running work stands in the way, the
+    organization waits, and its further picks with it. Organizations that may have more to end are added to ``passed``:
+    they must not use up the rounds of others.
+    """
+    counted = [(pick.organization_id, pick.task_id) for pick in picks if locked[pick.organization_id].credits_on]
+    if not counted:
+        return picks
+    costs = {row[0]: row[1:] for row in (yield from rows("find_costs", tasks=counted))}
+    paid: list[Pick] = []
+    unpaid: dict[int, list[Pick]] = {}
+    holds: dict[int, int] = {}
+    for pick in picks:
+        organization = locked[pick.organization_id]
+        cost = costs[pick.task_id][0] if organization.credits_on else 0
+        if pick.organization_id not in holds:
+            holds[pick.organization_id] = 0
+            organization.want_credits(0)
+        if organization.credits_wanted == 0 and not organization.can_pay(cost):
+            unpaid.setdefault(pick.organization_id, []).append(pick)
+        elif organization.credits_wanted == 0 and organization.can_hold(holds[pick.organization_id] + cost):
+            holds[pick.organization_id] += cost
+            paid.append(pick)
+            continue
+        elif organization.credits_wanted == 0:
+            organization.want_credits(cost)
+        room[pick.task_type] += 1
+    for organization_id, ended in unpaid.items():
+        organization = locked[organization_id]
+        yield from _end_unpaid(organization, ended, costs, memory, now)
+        further = yield from _unpaid_heads(organization, room, costs)
+        yield from _end_unpaid(organization, further, costs, memory, now)
+        if len(further) == UNPAID_MOST:
+            passed.add(organization_id)
+    return paid
+
+
+def _unpaid_heads(
+    organization: LockedOrganization, room: dict[str, int], costs: dict[str, Sequence[int]]
+) -> Generator[Query, Rows, list[Pick]]:
+    """The next tasks in order, up to the first that the balance covers. ``costs`` learns what they cost."""
+    lanes = _lanes(organization, UNPAID_MOST, room)
+    heads = [Pick(*row) for row in (yield from rows_if("find_heads", lanes, lanes=lanes, most=UNPAID_MOST))]
+    heads = sorted(heads, key=lambda head: (head.rank, head.seq))[:UNPAID_MOST]
+    asked = [(organization.id, head.task_id) for head in heads]
+    costs.update({row[0]: row[1:] for row in (yield from rows_if("find_costs", asked, tasks=asked))})
+    unpaid = []
+    for head in heads:
+        if organization.can_pay(costs[head.task_id][0]):
+            break
+        unpaid.append(head)
+    return unpaid
+
+
+def _end_unpaid(
+    organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, Sequence[int]], memory: Memory, now: int
+) -> Generator[Query, Rows, None]:
+    """These tasks leave the queue as failures that cost nothing."""
+    failure = msgspec.json.encode(UNPAID).decode()
+    outcomes, entries, told = [], [], []
+    for pick in picks:
+        organization.take(pick.task_type, pick.rank, pick.seq)
+        organization.failed += 1
+        entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
+        outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
+                         pick.attempt, pick.first_started_at, None))  # fmt: skip
+        if costs[pick.task_id][1]:
+            told.append((organization.id, pick.task_id))
+    yield from rows_if("delete_queue_entries", entries, entries=entries)
+    yield from rows_if("insert_outcomes", outcomes, outcomes=outcomes, now=now)
+    yield from owe_deliveries(told, memory, now)
+
+
 def _lease(
     picks: Sequence[Pick], one: Exchange, locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Lease]]:
@@ -343,6 +430,7 @@ def _lease(
         cost, payload, webhook = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
+        organization.hold(cost)
         organization.charge(service(estimate_ms, organization.weight))
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)

@@ -45,17 +45,25 @@ class LockedOrganization:
     completed: int
     failed: int
     integrals: Integrals
+    credits_on: int
+    credits_granted: int
+    credits_charged: int
+    credits_held: int
+    """The costs of its leases, whether credits are on or not."""
+    credits_wanted: int
+    """What the task costs that waits for credits which running work holds; 0: none does."""
     lanes: dict[tuple[str, int], Lane] = field(default_factory=dict)
     touched: set[tuple[str, int]] = field(default_factory=set)
     turns_before: frozenset[Turn] = frozenset()
     doubted: bool = False
     """Its counts were found to disagree with its rows: it is marked as drifted, and starts nothing here and now."""
     held_before: tuple[int, int, int | None, bool] = (0, 0, None, False)
-    """(ready, in use, slots_max, stopped) since the row was last written; the integrals sum these up."""
+    """(ready, in use, slots_max, kept from starting) since the row was last written; the integrals sum these up."""
 
     def slots_free(self) -> int:
-        """How many more tasks may start now; 0 while paused, disabled or without a readable limit."""
-        if self.stopped() or self.doubted or self.slots_max is None:
+        """How many more tasks may start now; 0 while paused, disabled, without a readable limit, or while the next one
+        waits for credits."""
+        if self.stopped() or self.doubted or self.slots_max is None or self.waits_for_credits():
             return 0
         return max(0, self.slots_max - self.processing)
 
@@ -86,12 +94,16 @@ class LockedOrganization:
 
     def start(self, task_type: str, rank: int, seq: int) -> None:
         """The oldest ready task of this lane took a slot."""
+        self.take(task_type, rank, seq)
+        self.processing += 1
+
+    def take(self, task_type: str, rank: int, seq: int) -> None:
+        """The oldest ready task of this lane left it."""
         lane = self._lane(task_type, rank)
         lane.ready = self._less(lane.ready)
         lane.head_seq = max(lane.head_seq, seq + 1)
         self.ready = self._less(self.ready)
         self.queued = self._less(self.queued)
-        self.processing += 1
 
     def end(self) -> None:
         """A slot became free."""
@@ -104,6 +116,49 @@ class LockedOrganization:
     def stopped(self) -> bool:
         """Nothing of this organization may start, whatever its slots."""
         return bool(self.paused or self.disabled)
+
+    # Credits ---------------------------------------------------------------------------------------------------------
+
+    def balance(self) -> int:
+        """What was granted and is not charged; below 0 only after a correction."""
+        return self.credits_granted - self.credits_charged
+
+    def can_pay(self, cost: int, *, besides: int = 0) -> bool:
+        """Whether the balance covers this cost besides that of others. What costs nothing can always be paid."""
+        return not self.credits_on or cost == 0 or self.balance() - besides >= cost
+
+    def can_hold(self, cost: int) -> bool:
+        """Whether so much of the balance is not held by running work."""
+        return self.can_pay(cost, besides=self.credits_held)
+
+    def hold(self, cost: int) -> None:
+        """Something started that costs so much if it completes."""
+        self.credits_held += cost
+
+    def release(self, cost: int) -> None:
+        """It ended, however."""
+        self.credits_held -= cost
+        if self.credits_held < 0:
+            self.doubted, self.credits_held = True, 0
+
+    def spend(self, cost: int) -> None:
+        """It completed: this is the one place where credits are charged."""
+        if self.credits_on:
+            self.credits_charged += cost
+
+    def want_credits(self, cost: int) -> None:
+        """The next task waits until so much of the balance is not held, and all behind it with it: cheaper ones that
+        passed it by would hold the credits it waits for, again and again. 0: nothing waits."""
+        self.credits_wanted = cost
+
+    def waits_for_credits(self) -> bool:
+        """Whether nothing may start until running work ends or credits are granted. A task that even the whole balance
+        does not cover does not wait: it is taken up, and fails. So this ends with the last running task at the latest,
+        also if the task that waited is gone."""
+        wanted = self.credits_wanted
+        return wanted > 0 and self.can_pay(wanted) and not self.can_hold(wanted)
+
+    # Turns -----------------------------------------------------------------------------------------------------------
 
     def startable_types(self) -> set[str]:
         """Types of which something could start at once."""
@@ -160,8 +215,8 @@ def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
         return {}
     locked: Locked = {}
     for row in (yield from rows("lock_organizations", ids=wanted)):
-        one = LockedOrganization(*[*row[:15], Integrals(*row[15:19])])
-        one.held_before = (one.ready, one.processing, one.slots_max, one.stopped())
+        one = LockedOrganization(*[*row[:15], Integrals(*row[15:19]), *row[19:]])
+        one.held_before = (one.ready, one.processing, one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one
     for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=wanted)):
         locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
@@ -184,7 +239,8 @@ def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Q
         sums.advance(now, *one.held_before)
         counts.append(
             (one.id, one.next_seq, one.queued, one.ready, one.processing, one.virtual_time, one.submitted,
-             one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms, sums.at)
+             one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms, sums.at,
+             one.credits_granted, one.credits_charged, one.credits_held, one.credits_wanted)
         )  # fmt: skip
         for task_type, rank in one.touched:
             lane = one.lanes[task_type, rank]

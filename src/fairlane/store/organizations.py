@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from fairlane.errors import NameTaken, NotFound
-from fairlane.model import Organization, OrganizationChange, Overrides
+from fairlane.model import Credits, Organization, OrganizationChange, Overrides
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
@@ -15,8 +15,10 @@ from fairlane.store.plans import find_plan
 from fairlane.store.statements import Operation, Query, Rows, clock, rows
 
 
-def create_organization(name: str, plan: str, overrides: Overrides, actor: str, memory: Memory) -> Operation:
-    """A new organization on this plan.
+def create_organization(
+    name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
+) -> Operation:
+    """A new organization on this plan; ``credits``: its balance is counted, and is 0.
 
     Raises:
         NotFound: no such plan.
@@ -25,10 +27,11 @@ def create_organization(name: str, plan: str, overrides: Overrides, actor: str, 
     yield from find_plan(plan)
     if (yield from rows("find_organization_id", name=name)):
         raise NameTaken("organization", name)
+    limits = msgspec.structs.asdict(overrides)
     yield from rows(
-        "insert_organization", name=name, plan=plan, **msgspec.structs.asdict(overrides), now=(yield from clock())
+        "insert_organization", name=name, plan=plan, **limits, credits=int(credits), now=(yield from clock())
     )
-    details = {"plan": plan, **msgspec.structs.asdict(overrides)}
+    details = {"plan": plan, **limits, "credits": credits}
     yield from write_audit(actor, "organization.created", name, details, memory)
     return (yield from find_organization(name))
 
@@ -77,6 +80,7 @@ def _organization(row: Any) -> Organization:
         completed=row[13],
         failed=row[14],
         created_at=row[15],
+        credits=Credits(on=bool(row[19]), granted=row[20], charged=row[21], held=row[22]),
     )
 
 
@@ -95,14 +99,14 @@ def change_organization(name: str, changes: OrganizationChange, actor: str, memo
         overrides |= {key: value for key, value in given.items() if key in overrides}
         yield from find_plan(overrides["plan"])
         yield from rows("update_limits", id=organization_id, **overrides)
-    if given.keys() & {"paused", "disabled", "maintenance"}:
-        flags = {"paused": found[6], "disabled": found[7], "maintenance": found[8]}
+    if given.keys() & {"paused", "disabled", "maintenance", "credits"}:
+        flags = {"paused": found[6], "disabled": found[7], "maintenance": found[8], "credits": found[19]}
         flags |= {key: int(value) for key, value in given.items() if key in flags}
         yield from rows("update_flags", id=organization_id, **flags)
     after = yield from find_organization(name)
     one = locked[organization_id]
     one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight
-    one.paused, one.disabled = int(after.paused), int(after.disabled)
+    one.paused, one.disabled, one.credits_on = int(after.paused), int(after.disabled), int(after.credits.on)
     yield from write_organizations(locked, memory, (yield from clock()))
     yield from write_audit(actor, "organization.changed", name, given, memory)
     return after

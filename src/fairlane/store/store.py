@@ -22,11 +22,13 @@ from fairlane.model import (
     Caller,
     Catalogue,
     Completed,
+    Credits,
     Delivery,
     Drift,
     DueDelivery,
     Exchange,
     ExchangeReply,
+    Grant,
     Holder,
     InstallationKey,
     Key,
@@ -47,7 +49,18 @@ from fairlane.model import (
 )
 from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path
-from fairlane.store import audit, deliveries, keys, leases, organizations, plans, sessions, tasks, webhook_secrets
+from fairlane.store import (
+    audit,
+    credits,
+    deliveries,
+    keys,
+    leases,
+    organizations,
+    plans,
+    sessions,
+    tasks,
+    webhook_secrets,
+)
 from fairlane.store.memory import Memory
 from fairlane.store.recent import Recent
 from fairlane.store.sealing import seal_of
@@ -250,6 +263,11 @@ class Store:
         found: TaskView | None = await self._database.read(tasks.find_task(organization_id, reference))
         return found
 
+    async def credits(self, organization_id: int) -> Credits:
+        """What an organization may spend, exact. Raises KeyRefused if it is not there."""
+        found: Credits = await self._database.read(credits.find_credits(organization_id))
+        return found
+
     # Webhooks --------------------------------------------------------------------------------------------------------
 
     async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
@@ -352,10 +370,12 @@ class Store:
         plan: Plan = await self._database.read(plans.find_plan(name))
         return plan
 
-    async def create_organization(self, name: str, *, plan: str, overrides: Overrides, actor: str) -> Organization:
-        """A new organization. Raises NameTaken, or NotFound for the plan."""
+    async def create_organization(
+        self, name: str, *, plan: str, overrides: Overrides, credits: bool = False, actor: str
+    ) -> Organization:
+        """A new organization; with ``credits`` its balance is counted. Raises NameTaken, or NotFound for the plan."""
         made: Organization = await self._write(
-            organizations.create_organization, name, plan, overrides, actor, self._memory
+            organizations.create_organization, name, plan, overrides, credits, actor, self._memory
         )
         return made
 
@@ -378,6 +398,15 @@ class Store:
         """One organization. Raises NotFound."""
         found: Organization = await self._database.read(organizations.find_organization(name))
         return found
+
+    async def grant(self, organization: str, *, grant_id: str, amount: int, reason: str, actor: str) -> Grant:
+        """Give credits, or take some back; once for each id. Raises NotFound, NameTaken or ValidationRefused."""
+        granted: Grant = await self._write(credits.grant, organization, grant_id, amount, reason, actor, self._memory)
+        return granted
+
+    async def grants(self, organization: str, *, most: int) -> list[Grant]:
+        """An organization's grants, newest first. Raises NotFound."""
+        return await self._database.snapshot(credits.find_grants(organization, most))  # type: ignore[no-any-return]
 
     async def create_key(self, organization: str, *, name: str | None, digest: str, last4: str, actor: str) -> Key:
         """Register a key by its digest. Raises NotFound, or NameTaken if this key exists."""

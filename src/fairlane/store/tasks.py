@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fairlane.errors import KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.errors import CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists
 from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView, Told
 from fairlane.rules import priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
@@ -45,14 +45,16 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
     for submission in submissions:
         organization = locked.get(submission.organization_id)
         verdicts: Verdicts = []
+        spent = 0
         for task in submission.tasks:
-            refusal = _refusal(organization, task, used)
+            refusal = _refusal(organization, task, used, spent)
             verdicts.append(refusal or Accepted(now))
             if refusal is not None or organization is None:
                 continue
             seq, rank = organization.take_seq(), rank_of(task.priority)
             organization.enqueue(task.task_type, rank, seq)
             organization.submitted += 1
+            spent += task.cost
             if task.idempotency_key is not None:
                 used.add((organization.id, task.idempotency_key))
                 keys.append((organization.id, task.idempotency_key, task.id))
@@ -69,13 +71,18 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
     return answers
 
 
-def _refusal(organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]]) -> Refusal | None:
+def _refusal(
+    organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]], spent: int
+) -> Refusal | None:
+    """Why this task is not accepted; None: it is. ``spent``: what those accepted before it in its request cost."""
     if organization is None or organization.disabled:
         return KeyRefused()
     if task.idempotency_key is not None and (organization.id, task.idempotency_key) in used:
         return TaskExists(task.idempotency_key)
     if organization.queued + 1 > organization.queue_limit:
         return QueueFull(limit=organization.queue_limit, queued=organization.queued, wanted=1)
+    if not organization.can_pay(task.cost, besides=spent):
+        return CreditsShort()
     return None
 
 

@@ -33,7 +33,9 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 SELECT o.id, o.name,
        o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
        o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
-       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id)
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id),
+       o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id),
+       o.credits_granted, (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id)
 FROM organization AS o
 WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
@@ -71,6 +73,8 @@ WITH due AS (
   FROM organization AS o
   JOIN lane AS l ON l.organization_id = o.id AND l.ready > 0
   WHERE o.paused = 0 AND o.disabled = 0 AND o.processing < o.slots_max
+    AND NOT (o.credits_on = 1 AND o.credits_wanted > o.credits_granted - o.credits_charged - o.credits_held
+             AND o.credits_wanted BETWEEN 1 AND o.credits_granted - o.credits_charged)
     AND o.id IN (SELECT value FROM json_each(:ids))
 ),
 kept AS (

@@ -4,7 +4,8 @@
 -- The rows that this transaction may change. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(
          id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, virtual_time,
-         submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at))
+         submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+         credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
 WHERE id IN (SELECT value FROM json_each(:ids));
 
@@ -27,7 +28,11 @@ SET next_seq = e.row ->> 1,
     slot_ms = e.row ->> 9,
     plan_limited_ms = e.row ->> 10,
     worker_limited_ms = e.row ->> 11,
-    integrals_at = e.row ->> 12
+    integrals_at = e.row ->> 12,
+    credits_granted = e.row ->> 13,
+    credits_charged = e.row ->> 14,
+    credits_held = e.row ->> 15,
+    credits_wanted = e.row ->> 16
 FROM e
 WHERE organization.id = e.row ->> 0;
 
@@ -69,9 +74,10 @@ SELECT coalesce((SELECT min(virtual_time) FROM turn), (SELECT max(virtual_time) 
 -- name: insert_organization
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,
-   integrals_at, created_at)
+   integrals_at, created_at, credits_on)
 SELECT coalesce((SELECT max(id) FROM organization), 0) + 1, :name, p.name, :slots, :queue_limit, :weight,
-       coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight), :now, :now
+       coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight), :now, :now,
+       :credits
 FROM plan AS p
 WHERE p.name = :plan
 RETURNING id;
@@ -80,7 +86,8 @@ RETURNING id;
 -- One organization by name, or all of them.
 SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, maintenance, drifted,
        queued, processing, submitted, completed, failed, created_at,
-       slots_override, queue_limit_override, weight_override
+       slots_override, queue_limit_override, weight_override,
+       credits_on, credits_granted, credits_charged, credits_held
 FROM organization
 WHERE :name IS NULL OR name = :name
 ORDER BY name;
@@ -108,7 +115,8 @@ WHERE organization.id = :id
 UPDATE organization
 SET paused = :paused,
     disabled = :disabled,
-    maintenance = :maintenance
+    maintenance = :maintenance,
+    credits_on = :credits
 WHERE id = :id;
 
 -- name: update_drifted [sqlite]

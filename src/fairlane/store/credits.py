@@ -1,0 +1,68 @@
+"""Credits: what operators grant, and what an organization has. Charging is part of settling, in ``leases.py``."""
+
+from collections.abc import Generator
+from typing import Any
+
+from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
+from fairlane.model import Credits, Grant
+from fairlane.store.audit import write_audit
+from fairlane.store.locked import lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.organizations import find_organization_id
+from fairlane.store.statements import Query, Rows, clock, rows
+
+BALANCE_MOST = 10**15
+"""The most that may be granted in total, either way. Clients read it as a number of 53 bits."""
+
+
+def find_credits(organization_id: int) -> Generator[Query, Rows, Credits]:
+    """An organization's credits in one statement. Raises KeyRefused if it is not there."""
+    found = yield from rows("find_credits", organization_id=organization_id)
+    if not found:
+        raise KeyRefused
+    on, granted, charged, held = found[0]
+    return Credits(on=bool(on), granted=granted, charged=charged, held=held)
+
+
+def find_grants(name: str, most: int) -> Generator[Query, Rows, list[Grant]]:
+    """An organization's grants, newest first. Raises NotFound."""
+    organization_id = yield from find_organization_id(name)
+    return [_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
+
+
+def grant(
+    name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory
+) -> Generator[Query, Rows, Grant]:
+    """Give credits, or take some back, once for each id: the same grant again changes nothing and answers the same.
+
+    Tasks that waited for credits may start from the commit on. Nothing that runs is ended by a correction.
+
+    Raises:
+        NotFound: no such organization.
+        NameTaken: the id names another grant of this organization.
+        ValidationRefused: the total would be out of range.
+    """
+    organization_id = yield from find_organization_id(name)
+    locked = yield from lock_organizations([organization_id])
+    one = locked[organization_id]
+    found = yield from rows("find_grant", organization_id=organization_id, id=grant_id)
+    if found:
+        before = _grant(found[0])
+        if (before.amount, before.reason) != (amount, reason):
+            raise NameTaken("grant", grant_id, field="id")
+        return before
+    if abs(one.credits_granted + amount) > BALANCE_MOST:
+        raise ValidationRefused.at("amount", f"would bring the total of all grants beyond {BALANCE_MOST}")
+    now = yield from clock()
+    yield from rows(
+        "insert_grant", organization_id=organization_id, id=grant_id, amount=amount, reason=reason, actor=actor, now=now
+    )
+    one.credits_granted += amount
+    yield from write_organizations(locked, memory, now)
+    details = {"id": grant_id, "amount": amount, "reason": reason}
+    yield from write_audit(actor, "credits.granted", name, details, memory)
+    return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=now)
+
+
+def _grant(row: Any) -> Grant:
+    return Grant(id=row[0], amount=row[1], reason=row[2], actor=row[3], created_at=row[4])

@@ -1,0 +1,32 @@
+-- Credits: the grants, and one organization's totals.
+
+-- name: find_credits
+SELECT credits_on, credits_granted, credits_charged, credits_held
+FROM organization
+WHERE id = :organization_id;
+
+-- name: find_grant
+SELECT id, amount, reason, actor, created_at
+FROM credit_grant
+WHERE organization_id = :organization_id
+  AND id = :id;
+
+-- name: find_grants
+-- Newest first.
+SELECT id, amount, reason, actor, created_at
+FROM credit_grant
+WHERE organization_id = :organization_id
+ORDER BY created_at DESC, id DESC
+LIMIT :most;
+
+-- name: insert_grant
+INSERT INTO credit_grant (organization_id, id, amount, reason, actor, created_at)
+VALUES (:organization_id, :id, :amount, :reason, :actor, :now);
+
+-- name: find_costs [sqlite] packed
+-- What these tasks cost, and whether somebody is to be told how they end.
+SELECT json_group_array(json_array(t.id, t.cost, t.webhook_url IS NOT NULL))
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t
+WHERE t.organization_id = e.value ->> 0
+  AND t.id = e.value ->> 1;
