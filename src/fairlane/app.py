@@ -18,7 +18,7 @@ from fairlane import __version__
 from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_part, admin_surface
 from fairlane.api.customers import customer_surface
 from fairlane.api.health import health_resources
-from fairlane.api.listener import Listener, address_of, bind_tcp
+from fairlane.api.listener import Listener, address_of, bind_tcp, take_socket
 from fairlane.api.parking import Parking
 from fairlane.api.routes import Part, Surface
 from fairlane.api.serving import Serving
@@ -102,7 +102,8 @@ class Server:
             logger.info("leases.returned", extra={"count": returned})
         folder = prepare_directory(runtime_directory(self._settings.database))
         self.worker_socket, self.admin_socket = folder / "worker.sock", folder / "admin.sock"
-        bound = bind_tcp(self._settings.host, self._settings.port)
+        settings = self._settings
+        bound = bind_tcp(settings.host, settings.port) if settings.fd is None else take_socket(settings.fd)
         self.address = address_of(bound)
         self._serving = Serving(
             store=self.store,

@@ -68,6 +68,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serve the operator's routes, to holders of an admin key, beside the customers', too."""
     public_workers: bool = False
     """Serve the workers' routes, to holders of a worker key, beside the customers', too."""
+    fd: int | None = None
+    """A socket that is listened on already, as systemd hands it over, instead of ``host`` and ``port``."""
     workers: int = 1
     """Local worker processes; 0: none."""
     places: int = 10
@@ -113,6 +115,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(f"{name} must be from {least} to {most}")
+        if self.fd is not None and self.fd < 0:
+            raise ValueError("fd must be 0 or more")
         if self.lease_seconds <= self.renew_seconds:
             raise ValueError("lease_seconds must be larger than renew_seconds")
         self.webhook_pauses_ms()

@@ -6,6 +6,7 @@ what we rely on. What uvicorn lacks is added here: our envelope for malformed re
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -174,6 +175,27 @@ def bind_tcp(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {error.strerror or error} (choose another --port)"
         ) from error
     return bound
+
+
+def take_socket(fd: int) -> socket.socket:
+    """The listening TCP socket with this descriptor, handed over by whoever started us.
+
+    It stays open while nobody serves, so a restart refuses no connection: they wait in its backlog.
+
+    Raises:
+        SetupError: the descriptor is none of a listening TCP socket.
+    """
+    try:
+        taken = socket.socket(fileno=fd)
+    except OSError as error:
+        raise SetupError(f"descriptor {fd} (--fd) is no socket: {error.strerror or error}") from error
+    listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type != socket.SOCK_STREAM or not listens:
+        taken.detach()
+        raise SetupError(f"descriptor {fd} (--fd) is no TCP socket that is listened on")
+    taken.setblocking(False)
+    os.set_inheritable(fd, False)  # worker processes have no use for it
+    return taken
 
 
 def address_of(bound: socket.socket) -> str:

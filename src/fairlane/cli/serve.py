@@ -25,6 +25,14 @@ def serve(
         int | None,
         typer.Option(metavar="N", help="Port to listen on; 0: any free one. Default: 8000.", show_default=False),
     ] = None,
+    fd: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="A listening socket handed over as this descriptor, instead of host and port (systemd: 3).",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Local worker processes; 0: none. Default: 1.", show_default=False)
     ] = None,
@@ -64,6 +72,7 @@ def serve(
             "database": database,
             "host": host,
             "port": port,
+            "fd": fd,
             "workers": workers,
             "places": places,
             "drain_seconds": drain_seconds,
