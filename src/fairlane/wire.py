@@ -9,8 +9,9 @@ from functools import lru_cache
 from time import gmtime, strftime
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType, ValidationError, defstruct
 from msgspec.json import Decoder, Encoder
+from msgspec.structs import astuple
 
 from fairlane.errors import Refusal, ValidationRefused
 from fairlane.model import (
@@ -29,6 +30,8 @@ from fairlane.model import (
 IDEMPOTENCY_KEY_LENGTH = 255
 FIELD_ERRORS_MOST = 20
 """Most field errors one answer lists; a body of nothing but mistakes must not be answered with a larger one."""
+BATCH_MOST = 500
+"""Most tasks of one batch."""
 
 _encoder = Encoder()
 
@@ -78,6 +81,32 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str]) -> 
         payload=payload,
         webhook_url=document["webhook"]["url"] if "webhook" in document else None,
     )
+
+
+# An array of at most BATCH_MOST values, whatever they are: decoding stops at the first one too many, so that a body of
+# nothing but commas never becomes millions of objects.
+_Batch = defstruct(
+    "_Batch",
+    [("first", Raw), *((f"item_{number}", Raw, Raw(b"")) for number in range(2, BATCH_MOST + 1))],
+    array_like=True,
+    forbid_unknown_fields=True,
+)
+_batch_decoder = Decoder(_Batch)
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The items of a batch, each as its own bytes, not read yet: what is wrong in one is that one's matter.
+
+    Raises:
+        ValidationRefused: it is no array of 1 to BATCH_MOST values.
+    """
+    try:
+        batch = _batch_decoder.decode(body)
+    except ValidationError as error:
+        raise ValidationRefused.at("body", f"must be a JSON array of 1 to {BATCH_MOST} tasks") from error
+    except (DecodeError, RecursionError) as error:
+        raise ValidationRefused.at("body", "is not valid JSON") from error
+    return [bytes(item) for item in astuple(batch) if memoryview(item)]
 
 
 def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list[tuple[str, str]]:
@@ -206,6 +235,33 @@ class _Refused(Struct):
     error: _Error
 
 
+class _Summary(Struct):
+    total: Count
+    succeeded: Count
+    failed: Count
+
+
+class _Item(Struct):
+    """Either ``task`` and ``credits``, or ``error``."""
+
+    success: bool
+    index: Count
+    task: "_Task | UnsetType" = UNSET
+    credits: "_Credits | UnsetType" = UNSET
+    error: _Error | UnsetType = UNSET
+
+
+class _BatchAnswer(Struct):
+    success: Yes
+    summary: _Summary
+    results: list[_Item]
+
+
+class _Cleared(Struct):
+    success: Yes
+    cleared: Count
+
+
 class _FailedResponse(Struct):
     error: _Error
 
@@ -238,21 +294,37 @@ def status_body(status: QueueStatus) -> bytes:
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
     """The answer to an accepted task: always QUEUED, even if a worker takes it in the same instant."""
-    return _encoder.encode(
-        _Created(
-            True,
-            _Task(
-                task.id,
-                task.task_type,
-                TaskStatus.QUEUED,
-                task.priority,
-                timestamp(accepted.created_at),
-                None,
-                task.idempotency_key,
-            ),
-            _Credits(task.cost, None),
-        )
+    return _encoder.encode(_Created(True, *_created(task, accepted)))
+
+
+def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
+    created_at = timestamp(accepted.created_at)
+    return (
+        _Task(task.id, task.task_type, TaskStatus.QUEUED, task.priority, created_at, None, task.idempotency_key),
+        _Credits(task.cost, None),
     )
+
+
+def batch_body(items: Sequence[tuple[NewTask, Accepted] | Refusal], *, at: int) -> bytes:
+    """The answer to a batch: what became of each item, in the order in which they came."""
+    results = [_item(index, item, at) for index, item in enumerate(items)]
+    succeeded = sum(result.success for result in results)
+    return _encoder.encode(_BatchAnswer(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
+
+
+def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Item:
+    if not isinstance(item, Refusal):
+        return _Item(True, index, *_created(*item))
+    if isinstance(item, ValidationRefused):
+        # The details of an item are an object, those of a call an array (contract, 4).
+        message, details = f"Invalid task at index {index}", {"errors": item.details}
+        return _Item(False, index, error=_Error(item.code, message, details, timestamp(at)))
+    return _Item(False, index, error=_refused(item, at))
+
+
+def cleared_body(cleared: int) -> bytes:
+    """The answer to ``DELETE /v1/async/queue``."""
+    return _encoder.encode(_Cleared(True, cleared))
 
 
 def task_body(task: TaskView) -> bytes:
@@ -379,8 +451,12 @@ def _failure(failure: Failure) -> _Error:
 
 def error_body(refusal: Refusal, *, at: int) -> bytes:
     """The envelope of every answer that is not a success; ``at`` is the moment it is given."""
+    return _encoder.encode(_Refused(False, _refused(refusal, at)))
+
+
+def _refused(refusal: Refusal, at: int) -> _Error:
     details = UNSET if refusal.details is None else refusal.details
-    return envelope(refusal.code, str(refusal), at=at, details=details)
+    return _Error(refusal.code, str(refusal), details, timestamp(at))
 
 
 def envelope(code: str, message: str, *, at: int, details: Any = UNSET) -> bytes:
@@ -418,6 +494,8 @@ class _Health(Struct):
 SHAPES: dict[str, Any] = {
     "status": _Status,
     "created": _Created,
+    "batch": _BatchAnswer,
+    "cleared": _Cleared,
     "task": _Found,
     "webhook": _Message,
     "deliveries": _Deliveries,

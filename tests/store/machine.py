@@ -104,7 +104,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.new_worker(local=True, types=TYPES)
         self.new_worker(local=False, types=TYPES)
         for number in range(len(self.model.organizations)):
-            self.submit(number, [a_task(key="k"), *(a_task(name, priority=rank) for name in TYPES for rank in (10, 5))])
+            first = [a_task(key="k"), *(a_task(name, priority=rank) for name in TYPES for rank in (10, 5))]
+            self.submit(number, first, room=None)
 
     def _opened(self) -> None:
         self.store._memory.chance = lambda: CHANCE
@@ -123,18 +124,31 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Customers -------------------------------------------------------------------------------------------------------
 
-    @rule(number=some, new=st.lists(new_tasks, min_size=1, max_size=6))
-    def submit(self, number: int, new: list[Any]) -> None:
-        """Accepted or refused as the reference says; a used key names its task (I9)."""
+    @rule(number=some, new=st.lists(new_tasks, min_size=1, max_size=6), room=st.sampled_from([None, None, 0, 2]))
+    def submit(self, number: int, new: list[Any], room: int | None) -> None:
+        """Accepted or refused as the reference says; a used key names its task (I9).
+
+        With ``room`` as a batch, in which so many more items are no tasks at all: all of them need room.
+        """
         organization = self._organization(number)
         # Drawn requests are descriptions: Hypothesis may repeat one, ids never repeat.
         tasks = [a_task(one.task_type, priority=one.priority, key=one.idempotency_key, cost=one.cost) for one in new]
 
-        answers = self.run(_awaited(self.store.submit(organization.id, tasks)))
+        places = 0 if room is None else len(tasks) + room
+
+        (answers,) = self.run(_gathered([self.store.submit(organization.id, tasks, room=places)]))
 
         self.model.spent = 0
-        expected = [self.model.submit(organization, task) for task in tasks]
-        assert [type(answer) for answer in answers] == expected
+        expected = self.model.submit_all(organization, tasks, places)
+        assert ([type(one) for one in answers] if isinstance(answers, list) else type(answers)) == expected
+
+    @rule(number=some, seldom=st.sampled_from([False, False, True]))
+    def clear(self, number: int, seldom: bool) -> None:
+        """What is queued is gone, with its keys; what runs or ended stays. Too many clears find little."""
+        organization = self._organization(number)
+
+        if seldom:
+            assert self.run(self.store.clear(organization.id)) == self.model.clear(organization)
 
     # Workers ---------------------------------------------------------------------------------------------------------
 
@@ -348,10 +362,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 def _status(task: Task) -> TaskStatus:
     return task.status or (TaskStatus.PROCESSING if task.lease else TaskStatus.QUEUED)
-
-
-async def _awaited(what: Any) -> Any:
-    return await what
 
 
 async def _gathered(what: list[Any]) -> list[Any]:

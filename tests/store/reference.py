@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairlane.errors import CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists
 from fairlane.model import (
@@ -152,6 +153,26 @@ class Reference:
         if new.idempotency_key is not None:
             self.keys[key] = new.id
         return Accepted
+
+    def submit_all(self, organization: Organization, new: Sequence[NewTask], room: int) -> Any:
+        """What becomes of these tasks; one refusal for all of them if there is no room for so many."""
+        if room and organization.disabled:
+            return KeyRefused
+        if room and len(self.queued(organization)) + room > organization.queue_limit:
+            return QueueFull
+        return [self.submit(organization, task) for task in new]
+
+    def clear(self, organization: Organization) -> int:
+        """Forget what is queued, and its keys; how many that were."""
+        queued = self.queued(organization)
+        for task in queued:
+            self.forget(task)
+        return len(queued)
+
+    def forget(self, task: Task) -> None:
+        """There never was such a task."""
+        del self.tasks[task.new.id]
+        self.keys.pop((task.organization.id, task.new.idempotency_key or ""), None)
 
     # Exchanging ------------------------------------------------------------------------------------------------------
 
@@ -309,6 +330,5 @@ class Reference:
         """Forget tasks that ended so long ago, and their keys."""
         old = [task for task in self.tasks.values() if task.status and task.ended_at <= before]
         for task in old:
-            del self.tasks[task.new.id]
-            self.keys.pop((task.organization.id, task.new.idempotency_key or ""), None)
+            self.forget(task)
         return len(old)

@@ -30,6 +30,10 @@ FAULTS: dict[str, tuple[ModuleType, str, str, str]] = {
     "promotes and leaves it waiting": (
         tasks, "promote", 'yield from rows_if("delete_waiting", gone, entries=gone)', "",
     ),
+    "clears and keeps the keys": (
+        tasks, "clear", 'yield from rows_if("delete_idempotency", keys, keys=keys)', "",
+    ),
+    "takes a batch for which there is no room": (tasks, "_refusal_of_all", "if not room:", "if room:"),
     "claims again for an exchange that was answered": (leases, "_answered", "return answered", "return {}"),
     "overlooks the oldest task": (leases, "_lanes", "lane.head_seq))", "lane.head_seq + 1))"),
     "charges twice": (leases, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"),
@@ -69,7 +73,7 @@ def test_a_claim_that_ignores_slots_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _fails() -> None:
-    short = settings(walks, max_examples=60, phases=[Phase.generate], derandomize=True)
+    short = settings(walks, max_examples=200, phases=[Phase.generate], derandomize=True)
     with pytest.raises(Exception) as caught:
         run_state_machine_as_test(StoreMachine, settings=short)
     assert not isinstance(caught.value, TypeError | NameError | AttributeError), caught.value

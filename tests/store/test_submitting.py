@@ -255,6 +255,77 @@ async def test_a_lowered_queue_limit_keeps_what_was_accepted(store: Store) -> No
     assert isinstance(accepted, Accepted)
 
 
+# A batch needs room for all of it ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("room", "accepted"), [(3, True), (4, False)])
+async def test_a_batch_needs_room_for_every_item(store: Store, room: int, accepted: bool) -> None:
+    """Items that are no tasks need it, too; without it nothing is created, and no key is bound."""
+    organization = await an_organization(store, queue_limit=5)
+    await submitted(store, organization, a_task(), a_task())
+
+    (answer,) = await asyncio.gather(
+        store.submit(organization.id, [a_task(key="k"), a_task()], room=room), return_exceptions=True
+    )
+
+    if accepted:
+        assert [type(verdict) for verdict in answer] == [Accepted, Accepted]  # type: ignore[union-attr]
+    else:
+        assert isinstance(answer, QueueFull)
+        assert (answer.details["batchSize"], answer.details["queuedCount"]) == (room, 2)
+        assert answer.details["remainingCapacity"] == 3
+    assert (await store.status(organization.id)).queued == (4 if accepted else 2)
+    assert (await store.task(organization.id, "k") is not None) is accepted
+
+
+async def test_a_full_queue_refuses_a_batch_before_its_keys_are_looked_at(store: Store) -> None:
+    """Unlike a single task, whose retry must find the first."""
+    organization = await an_organization(store, queue_limit=1)
+    await submitted(store, organization, a_task(key="k"))
+
+    with pytest.raises(QueueFull):
+        await store.submit(organization.id, [a_task(key="k")], room=1)
+
+
+async def test_a_batch_of_nothing_but_mistakes_asks_for_room_all_the_same(store: Store) -> None:
+    """Its answer does not depend on which items are wrong."""
+    organization = await an_organization(store, queue_limit=3)
+
+    assert await store.submit(organization.id, [], room=3) == []
+    with pytest.raises(QueueFull):
+        await store.submit(organization.id, [], room=4)
+
+
+async def test_a_refused_batch_leaves_its_neighbours_alone(store: Store, clock: Clock) -> None:
+    """In one commit: a batch without room, one of a disabled organization, and tasks that are accepted around them."""
+    organization, stopped = await an_organization(store, queue_limit=4), await an_organization(store)
+    await store.change_organization(stopped.name, changes=OrganizationChange(disabled=True), actor=ACTOR)
+
+    first, refused, strange, second = await in_one_commit(
+        store, clock,
+        lambda: store.submit(organization.id, [a_task(), a_task()], room=2),
+        lambda: store.submit(organization.id, [a_task(), a_task(), a_task()], room=3),
+        lambda: store.submit(stopped.id, [a_task()], room=1),
+        lambda: store.submit(organization.id, [a_task(), a_task()], room=2),
+    )  # fmt: skip
+
+    assert [type(answer) for answer in [*first, *second]] == [Accepted] * 4
+    assert isinstance(refused, QueueFull)
+    assert isinstance(strange, KeyRefused)
+    assert (await store.status(organization.id)).queued == 4
+
+
+@pytest.mark.parametrize("how", ["reopen", "crash"])
+async def test_a_batch_is_there_whole(database: Database, how: str) -> None:
+    """Five hundred tasks that were accepted together are there together, in their order."""
+    organization = await an_organization(database.store, slots=500, queue_limit=500)
+    tasks = await submitted(database.store, organization, *[a_task() for _ in range(500)])
+
+    store = await getattr(database, how)()
+
+    assert [lease.task_id for lease in await (await a_worker(store)).take(500)] == tasks
+
+
 # Who may -------------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ AT = 1_762_786_800_000
 DELIVERY = "019aa000-0000-7000-8000-00000000000d"
 URL = "https://app.example/hook?token=1"
 ID = "b27a21e1-7c39-4aa2-a347-23e828c426f9"
+ACCEPTED = Accepted(AT)
 
 
 def a_task(
@@ -98,6 +99,20 @@ BODIES: dict[str, bytes] = {
         NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, idempotency_key="job-123", cost=5), Accepted(AT)
     ),
     "created_without_options": wire.created_body(NewTask(id=ID, task_type="CHATGPT", payload="{}"), Accepted(AT)),
+    "batch": wire.batch_body(
+        [
+            (
+                NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, idempotency_key="job-123", cost=5),
+                ACCEPTED,
+            ),
+            (NewTask(id=ID, task_type="GROK", payload="{}", cost=4), ACCEPTED),
+            errors.ValidationRefused.at("payload.country", "Expected `str`, got `int`"),
+            errors.TaskExists("job-123"),
+        ],
+        at=AT,
+    ),
+    "batch_all_refused": wire.batch_body([errors.ValidationRefused.at("body", "must be a JSON object")], at=AT),
+    "cleared": wire.cleared_body(42),
     "task_queued": wire.task_body(a_task(TaskStatus.QUEUED)),
     "task_queued_without_key": wire.task_body(a_task(TaskStatus.QUEUED, idempotency_key=None)),
     "task_processing": wire.task_body(a_task(TaskStatus.PROCESSING)),

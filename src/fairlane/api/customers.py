@@ -32,7 +32,9 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
         [
             Resource("/v1/async/task", guard, {"POST": tasks.submit}, clock=clock),
             Resource("/v1/async/status", guard, {"GET": status.read}, clock=clock),
+            Resource("/v1/async/task/batch", guard, {"POST": tasks.submit_batch}, clock=clock, yields=True),
             Resource("/v1/async/task/{}", guard, {"GET": tasks.find}, clock=clock),
+            Resource("/v1/async/queue", guard, {"DELETE": tasks.clear}, clock=clock),
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),

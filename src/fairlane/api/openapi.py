@@ -95,6 +95,12 @@ SUBMISSION_OPTIONS: dict[str, Schema] = {
 """What a task may have beside its type and payload."""
 REQUESTS: dict[str, Schema] = {
     "task": {"$ref": _REFERENCE.format(name="Submission")},
+    "batch": {
+        "type": "array",
+        "items": {"$ref": _REFERENCE.format(name="Submission")},
+        "minItems": 1,
+        "maxItems": wire.BATCH_MOST,
+    },
     "address": ADDRESS,
 }
 """What may be sent, by the name under which an operation refers to it."""

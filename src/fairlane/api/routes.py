@@ -28,10 +28,23 @@ Endpoint = Callable[[Request, Who], Awaitable[Answer]]
 
 
 class Resource(BaseRoute, Generic[Who]):
-    """Everything at one path. ``{}`` in the path stands for one segment, handed to the endpoint decoded."""
+    """Everything at one path. ``{}`` in the path stands for one segment, handed to the endpoint decoded.
 
-    def __init__(self, path: str, guard: Guard[Who], methods: Mapping[str, Endpoint[Who]], *, clock: Clock) -> None:
+    One that ``yields`` leaves the methods that it has not to a resource with an open segment in its place: a task may
+    have the last word of a path for its key.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        guard: Guard[Who],
+        methods: Mapping[str, Endpoint[Who]],
+        *,
+        clock: Clock,
+        yields: bool = False,
+    ) -> None:
         self.path = path
+        self.yields = yields
         self.guard = guard
         self.methods = dict(methods)
         self._clock = clock
@@ -44,7 +57,8 @@ class Resource(BaseRoute, Generic[Who]):
             return Match.NONE, {}
         path = raw_path(scope)
         if self._exact is not None:
-            return (Match.FULL, {}) if path == self._exact else (Match.NONE, {})
+            mine = path == self._exact and not (self.yields and scope["method"] not in self.methods)
+            return (Match.FULL, {}) if mine else (Match.NONE, {})
         match = self._pattern.fullmatch(path)
         return (Match.NONE, {}) if match is None else (Match.FULL, {"path_params": match.groups()})
 

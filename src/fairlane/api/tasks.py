@@ -1,4 +1,4 @@
-"""``/v1/async/task``: accept one task, look one up."""
+"""``/v1/async/task`` and its queue: accept tasks, look one up, drop what waits."""
 
 import asyncio
 from typing import Any
@@ -8,14 +8,17 @@ from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import BodyTooLarge, NotFound, QueueFull, Refusal, TaskExists
-from fairlane.model import Caller, NewTask, Webhook
+from fairlane.errors import BodyTooLarge, NotFound, QueueFull, Refusal, TaskExists, ValidationRefused
+from fairlane.model import Accepted, Caller, NewTask, Webhook
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
 """How much a body may be larger than the largest payload."""
 OFF_LOOP_BYTES = 256 * 1024
 """Larger bodies are read on a thread: the loop must not wait milliseconds for one caller's JSON."""
+BATCH_BYTES_MOST = 32 * 1024 * 1024
+BATCH_OFF_LOOP_BYTES = 16 * 1024
+"""A batch this large may hold so many tasks that reading them takes milliseconds."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
 
 OPERATIONS: Operations = {
@@ -28,6 +31,25 @@ OPERATIONS: Operations = {
         answer="created",
         examples=("created", "created_without_options"),
         refusals=(TaskExists, BodyTooLarge, QueueFull),
+    ),
+    "POST /v1/async/task/batch": Operation(
+        id="submit_batch",
+        tag="tasks",
+        summary="Accept up to 500 tasks",
+        description="Each item is accepted or refused for itself, its verdict in its place. The queue must have "
+        "room for as many as are sent: else the call is refused and nothing is created.",
+        body="batch",
+        answer="batch",
+        examples=("batch", "batch_all_refused"),
+        refusals=(BodyTooLarge, QueueFull),
+    ),
+    "DELETE /v1/async/queue": Operation(
+        id="clear_queue",
+        tag="tasks",
+        summary="Drop every task that is still queued",
+        description="Their records are gone and their idempotency keys free; nothing is charged, no webhook is told.",
+        answer="cleared",
+        examples=("cleared",),
     ),
     "GET /v1/async/task/{taskId}": Operation(
         id="find_task",
@@ -62,6 +84,23 @@ class Tasks:
             raise verdict
         return Answer(wire.created_body(new, verdict))
 
+    async def submit_batch(self, request: Request, caller: Caller) -> Answer:
+        """Accept up to 500 tasks, each for itself, if the queue has room for as many as were sent."""
+        self._serving.admit()
+        body = await request.body(max(BATCH_BYTES_MOST, self._payload_most + ENVELOPE_BYTES))
+        if len(body) > BATCH_OFF_LOOP_BYTES:
+            read = await asyncio.to_thread(self._read_batch, body)
+        else:
+            read = self._read_batch(body)
+        new = [item for item in read if isinstance(item, NewTask)]
+        verdicts = iter(await self._store.submit(caller.organization_id, new, room=len(read)))
+        items = [item if isinstance(item, Refusal) else _verdict(item, next(verdicts)) for item in read]
+        return Answer(wire.batch_body(items, at=self._store.now()))
+
+    async def clear(self, request: Request, caller: Caller) -> Answer:
+        """Drop every task that is still queued."""
+        return Answer(wire.cleared_body(await self._store.clear(caller.organization_id)))
+
     async def find(self, request: Request, caller: Caller) -> Answer:
         """One task by its id, or by its idempotency key."""
         [reference] = request.parameters
@@ -71,6 +110,18 @@ class Tasks:
         if found is None:
             raise NotFound.task(reference)
         return Answer(wire.task_body(found), headers=(NO_STORE,))
+
+    def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
+        """Each item of a batch, read as if it had come alone."""
+        return [self._read_item(item) for item in wire.split_batch(body)]
+
+    def _read_item(self, body: bytes) -> NewTask | Refusal:
+        try:
+            return self._read(body)
+        except ValidationRefused as refusal:
+            return refusal
+        except BodyTooLarge:  # no code of an item's (contract, 4)
+            return ValidationRefused.at("payload", f"must be of at most {self._payload_most} bytes")
 
     def _read(self, body: bytes) -> NewTask:
         """The task that a body asks for, its payload checked against its type."""
@@ -90,3 +141,7 @@ class Tasks:
             cost=task_type.rule.cost,
             webhook=None if url is None else Webhook(url, self._serving.webhook_host(url, "webhook.url")),
         )
+
+
+def _verdict(task: NewTask, verdict: Accepted | Refusal) -> tuple[NewTask, Accepted] | Refusal:
+    return verdict if isinstance(verdict, Refusal) else (task, verdict)

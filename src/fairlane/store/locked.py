@@ -105,6 +105,13 @@ class LockedOrganization:
         self.ready = self._less(self.ready)
         self.queued = self._less(self.queued)
 
+    def leave(self, task_type: str, rank: int) -> None:
+        """A ready task left this lane without starting."""
+        lane = self._lane(task_type, rank)
+        lane.ready = self._less(lane.ready)
+        self.ready = self._less(self.ready)
+        self.queued = self._less(self.queued)
+
     def end(self) -> None:
         """A slot became free."""
         self.processing = self._less(self.processing)

@@ -239,11 +239,25 @@ class Store:
             self._holders.keep(digest, found, mark)
         return found
 
-    def submit(self, organization_id: int, new: Sequence[NewTask]) -> Awaitable[list[Accepted | Refusal]]:
-        """Accept tasks; a verdict for each, in order. Accepted means durable. A refusal created nothing."""
+    def submit(
+        self, organization_id: int, new: Sequence[NewTask], *, room: int = 0
+    ) -> Awaitable[list[Accepted | Refusal]]:
+        """Accept tasks; a verdict for each, in order. Accepted means durable. A refusal created nothing.
+
+        With ``room`` the queue must have so many places before any of them is looked at: else QueueFull is raised.
+        """
         return self._database.write(
-            self._submit, Submission(organization_id, new), weight=_weight(task.payload for task in new)
+            self._submit, Submission(organization_id, new, room), weight=_weight(task.payload for task in new)
         )
+
+    async def clear(self, organization_id: int) -> int:
+        """Forget every task that is queued now, in chunks that let others in between; returns how many there were."""
+        chunk: tasks.Cleared = await self._write(tasks.clear, organization_id, None, self._memory)
+        total = chunk.count
+        while chunk.more:
+            chunk = await self._write(tasks.clear, organization_id, chunk.before, self._memory)
+            total += chunk.count
+        return total
 
     async def status(self, organization_id: int) -> QueueStatus:
         """One organization's queue and slots, exact, in constant time. Raises KeyRefused if it is not there.

@@ -20,13 +20,15 @@ class Submission(Struct, frozen=True):
 
     organization_id: int
     tasks: Sequence[NewTask]
+    room: int = 0
+    """So many places the queue must have before any of it is looked at; without them none is accepted."""
 
 
 Verdicts = list[Accepted | Refusal]
 
 
-def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query, Rows, list[Verdicts]]:
-    """Accept or refuse each task of each submission, in order.
+def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query, Rows, list[Verdicts | Refusal]]:
+    """Accept or refuse each task of each submission, in order; a Refusal in the place of them refuses all.
 
     Atomic: the accepted ones become durable together. A refused one changes nothing and does not bind its key.
     A used key refuses before a full queue does, so that the retry of an accepted request always finds its task.
@@ -40,10 +42,14 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
         if task.idempotency_key is not None
     ]
     used = {(row[0], row[1]) for row in (yield from rows_if("find_used_keys", asked, keys=asked))}
-    answers: list[Verdicts] = []
+    answers: list[Verdicts | Refusal] = []
     tasks, entries, keys = [], [], []
     for submission in submissions:
         organization = locked.get(submission.organization_id)
+        refused = _refusal_of_all(organization, submission.room)
+        if refused is not None:
+            answers.append(refused)
+            continue
         verdicts: Verdicts = []
         spent = 0
         for task in submission.tasks:
@@ -71,6 +77,21 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
     return answers
 
 
+def _refusal_of_all(organization: LockedOrganization | None, room: int) -> Refusal | None:
+    """Why nothing of a submission may be accepted that asks for so many places at once."""
+    if not room:
+        return None
+    if organization is None or organization.disabled:
+        return KeyRefused()
+    return _full(organization, room)
+
+
+def _full(organization: LockedOrganization, wanted: int) -> Refusal | None:
+    if organization.queued + wanted <= organization.queue_limit:
+        return None
+    return QueueFull(limit=organization.queue_limit, queued=organization.queued, wanted=wanted)
+
+
 def _refusal(
     organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]], spent: int
 ) -> Refusal | None:
@@ -79,11 +100,10 @@ def _refusal(
         return KeyRefused()
     if task.idempotency_key is not None and (organization.id, task.idempotency_key) in used:
         return TaskExists(task.idempotency_key)
-    if organization.queued + 1 > organization.queue_limit:
-        return QueueFull(limit=organization.queue_limit, queued=organization.queued, wanted=1)
-    if not organization.can_pay(task.cost, besides=spent):
+    full = _full(organization, 1)
+    if full is None and not organization.can_pay(task.cost, besides=spent):
         return CreditsShort()
-    return None
+    return full
 
 
 def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
@@ -144,6 +164,47 @@ def _view(row: Any) -> TaskView:
         failure=msgspec.json.decode(failure, type=Failure) if failure else None,
         webhook=None if webhook_url is None else Told(webhook_url, delivered_at),
     )
+
+
+class Cleared(Struct, frozen=True):
+    """One chunk of a clear."""
+
+    count: int
+    before: int
+    """What is cleared stands below this place in the order of acceptance, fixed by the first chunk."""
+    more: bool
+
+
+def clear(organization_id: int, before: int | None, memory: Memory) -> Generator[Query, Rows, Cleared]:
+    """Forget at most CHUNK queued tasks, ready and waiting, with their keys: nothing is told of them, nothing charged.
+
+    ``before`` None: this is the first chunk, and all that is queued now is meant. A crash between two chunks leaves the
+    rest queued; clearing again goes on.
+    """
+    locked = yield from lock_organizations([organization_id])
+    organization = locked.get(organization_id)
+    if organization is None:
+        raise KeyRefused
+    bound = organization.next_seq if before is None else before
+    ready = yield from rows("find_ready_before", organization_id=organization_id, before=bound, most=CHUNK)
+    most = CHUNK - len(ready)
+    waiting = yield from rows("find_waiting_before", organization_id=organization_id, before=bound, most=most)
+    for _, task_type, rank, _, _ in ready:
+        organization.leave(task_type, rank)
+    for _, task_type, rank, _, _ in waiting:
+        organization.stop_waiting(task_type, rank)
+    organization.want_credits(0)  # the task that waited for them may be gone
+    entries = [(organization_id, task_type, rank, seq) for _, task_type, rank, seq, _ in ready]
+    yield from rows_if("delete_queue_entries", entries, entries=entries)
+    pauses = [(organization_id, row[0]) for row in waiting]
+    yield from rows_if("delete_waiting", pauses, entries=pauses)
+    cleared = [*ready, *waiting]
+    keys = [(organization_id, row[4]) for row in cleared if row[4] is not None]
+    yield from rows_if("delete_idempotency", keys, keys=keys)
+    tasks = [(organization_id, row[0]) for row in cleared]
+    yield from rows_if("delete_tasks", tasks, tasks=tasks)
+    yield from write_organizations(locked, memory, (yield from clock()))
+    return Cleared(len(cleared), bound, len(cleared) == CHUNK)
 
 
 def promote(memory: Memory) -> Generator[Query, Rows, int]:

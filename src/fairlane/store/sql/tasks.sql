@@ -69,6 +69,27 @@ FROM (SELECT organization_id, task_id, task_type, rank, seq, attempt, first_star
 DELETE FROM waiting
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries));
 
+-- name: find_ready_before
+-- Ready tasks of one organization that were accepted before :before, with their keys.
+SELECT q.task_id, q.task_type, q.rank, q.seq, t.idempotency_key
+FROM (SELECT task_id, task_type, rank, seq
+      FROM queue_entry
+      WHERE organization_id = :organization_id
+        AND seq < :before
+      ORDER BY task_type, rank, seq
+      LIMIT :most) AS q
+JOIN task AS t ON t.organization_id = :organization_id AND t.id = q.task_id;
+
+-- name: find_waiting_before
+SELECT w.task_id, w.task_type, w.rank, w.seq, t.idempotency_key
+FROM (SELECT task_id, task_type, rank, seq
+      FROM waiting
+      WHERE organization_id = :organization_id
+        AND seq < :before
+      ORDER BY task_id
+      LIMIT :most) AS w
+JOIN task AS t ON t.organization_id = :organization_id AND t.id = w.task_id;
+
 -- name: find_next_due
 SELECT min(due_at)
 FROM waiting;
