@@ -10,6 +10,7 @@ FairlaneError
 │   ├── NotFound                 404 RESOURCE_NOT_FOUND
 │   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
 │   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
+│   ├── InUse                    409 RESOURCE_IN_USE           (operator's routes)
 │   ├── SessionGone              410 SESSION_GONE              (worker's routes)
 │   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
 │   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
@@ -120,6 +121,15 @@ class NameTaken(Refusal):
 
     def __init__(self, noun: str, name: str, *, field: str = "name") -> None:
         super().__init__(f"{noun.capitalize()} already exists", details={"field": field, "value": name})
+
+
+class InUse(Refusal):
+    """The operator wants to delete, or to change, what something else still needs as it is."""
+
+    code, status, message = "RESOURCE_IN_USE", 409, "Resource is in use"
+
+    def __init__(self, noun: str, name: str) -> None:
+        super().__init__(f"{noun.capitalize()} is in use", details={"id": name})
 
 
 class SessionGone(Refusal):

@@ -168,8 +168,9 @@ class Caller(Struct, frozen=True):
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """One change made by an operator."""
+    """One change made by an operator. Ids rise with time."""
 
+    id: str
     at: int
     actor: str
     action: str
@@ -242,6 +243,43 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """For FAILED only."""
     webhook: Told | None = None
     """None: the task has no webhook."""
+
+
+class TaskFacts(Struct, frozen=True, kw_only=True):
+    """One task as operators see it: whose it is, who runs it, and the true cause of a failure."""
+
+    id: str
+    organization: str
+    task_type: str
+    status: TaskStatus
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    charged: int | None
+    """None until the task is final."""
+    attempt: int | None
+    """The attempt that runs, or was the last; None: not started yet."""
+    started_at: int | None
+    """Its first start; None: it waits."""
+    finished_at: int | None
+    due_at: int | None
+    """When its pause ends; None: it is in none."""
+    deadline_at: int | None
+    """Of the attempt that runs; None: none does."""
+    session: str | None
+    """Who runs it; None: nobody."""
+    failure: Failure | None
+    """What its organization sees of a failure."""
+    cause: str | None
+    """What its organization does not see."""
+
+
+class TaskPage(Struct, frozen=True):
+    """Some tasks, and where the next page starts; None: this was the last."""
+
+    tasks: tuple[TaskFacts, ...]
+    start: tuple[int, str] | None
 
 
 class Concurrency(Struct, frozen=True):
@@ -356,6 +394,22 @@ class NewSession(Struct, frozen=True, kw_only=True):
     lease_ms: int
     key_id: str | None = None
     """The worker key it was opened with; None: it came through the server's own socket."""
+
+
+class SessionFacts(Struct, frozen=True, kw_only=True):
+    """A live session as operators see it."""
+
+    id: str
+    name: str
+    types: tuple[str, ...]
+    places: int
+    local: bool
+    key: str | None
+    """The id of the worker key it came with; None: it came through its server's own socket."""
+    started_at: int
+    lease_until: int
+    leases: int
+    """What it runs now."""
 
 
 class Lease(Struct, frozen=True, kw_only=True):

@@ -183,6 +183,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "NotFound": errors.NotFound.task(ID),
     "TaskExists": errors.TaskExists("job-123"),
     "NameTaken": errors.NameTaken("organization", "acme"),
+    "InUse": errors.InUse("plan", "pro"),
     "SessionGone": errors.SessionGone(),
     "BodyTooLarge": errors.BodyTooLarge(1_048_576),
     "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),

@@ -55,13 +55,24 @@ def drift(
 def audit(
     *,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Newest rows to show.")] = 100,
+    subject: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only changes of this organization or plan.", show_default=False)
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="ACTION", help="Only these, such as key.created.", show_default=False)
+    ] = None,
+    actor: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Only changes by this one.", show_default=False)
+    ] = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the changes that operators made, newest first."""
     from fairlane.cli.connection import ask
 
-    answer = ask(database_in_force(database), "GET", "audit", query={"limit": str(limit)})
+    query = {"limit": str(limit), "subject": subject, "action": action, "actor": actor}
+    given = {name: value for name, value in query.items() if value is not None}
+    answer = ask(database_in_force(database), "GET", "audit", query=given)
     if as_json:
         print_json(answer)
         return

@@ -60,6 +60,23 @@ def ask(database: str, method: str, *path: str, body: object = None, query: dict
     return asyncio.run(once())
 
 
+def ask_all(database: str, noun: str, *path: str, query: dict[str, str] | None = None) -> list[Any]:
+    """Every page of a list of the admin API, from synchronous code."""
+
+    async def all_pages() -> list[Any]:
+        found: list[Any] = []
+        asked = dict(query or {})
+        async with connect(database) as admin:
+            while True:
+                answer = await admin.ask("GET", *path, query=asked)
+                found += answer[noun]
+                if "cursor" not in answer:
+                    return found
+                asked["cursor"] = answer["cursor"]
+
+    return asyncio.run(all_pages())
+
+
 @asynccontextmanager
 async def connect(database: str) -> AsyncIterator[Admin]:
     """The admin API of a database, whoever owns it right now.

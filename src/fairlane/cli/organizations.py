@@ -121,15 +121,15 @@ def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson
 @commands.command("list", epilog="Example: fairlane organizations list")
 def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the organizations with their limits and what they have queued and running."""
-    from fairlane.cli.connection import ask
+    from fairlane.cli.connection import ask_all
 
-    answer = ask(database_in_force(database), "GET", "organizations")
+    found = ask_all(database_in_force(database), "organizations", "organizations")
     if as_json:
-        print_json(answer)
+        print_json({"organizations": found})
         return
     columns = ["ORGANIZATION", "PLAN", "SLOTS", "RUNNING", "QUEUED", "QUEUE LIMIT", "WEIGHT", "STATE"]
     fields = ["name", "plan", "slots_max", "processing", "queued", "queue_limit", "weight"]
-    rows = [[*(found[field] for field in fields), _state(found)] for found in answer["organizations"]]
+    rows = [[*(one[field] for field in fields), _state(one)] for one in found]
     print_table(columns, rows, empty="There are no organizations. Create one: fairlane organizations create NAME")
 
 

@@ -73,6 +73,14 @@ def change(
     _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
 
 
+@commands.command(epilog="Example: fairlane plans delete pro")
+def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Delete a plan that no organization is on."""
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "DELETE", "plans", name), as_json=as_json)
+
+
 @commands.command("list", epilog="Example: fairlane plans list")
 def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the plans."""

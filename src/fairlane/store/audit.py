@@ -11,6 +11,8 @@ from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
 
+AFTER_ALL_IDS = "g"
+"""Our ids begin with a hexadecimal digit."""
 AUDIT_SHARE = 600
 """A rolling audit round takes this part of all organizations, so that every one has its turn within the hour."""
 
@@ -23,11 +25,24 @@ def write_audit(actor: str, action: str, subject: str, details: Any, memory: Mem
     )  # fmt: skip
 
 
-def audit_rows(limit: int) -> Generator[Query, Rows, list[AuditRow]]:
-    """The newest changes first."""
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """Which changes; None: any."""
+
+    subject: str | None = None
+    action: str | None = None
+    actor: str | None = None
+
+
+def audit_rows(
+    limit: int, before: str | None = None, chosen: AuditFilter | None = None
+) -> Generator[Query, Rows, list[AuditRow]]:
+    """The newest changes first, those below the id ``before`` if given."""
+    given = msgspec.structs.asdict(chosen or AuditFilter())
     return [
-        AuditRow(at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
-        for at, actor, action, subject, details in (yield from rows("find_audit", most=limit))
+        AuditRow(id=id, at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
+        for id, at, actor, action, subject, details in (
+            yield from rows("find_audit", most=limit, before=before or AFTER_ALL_IDS, **given)
+        )
     ]
 
 

@@ -14,6 +14,9 @@ from fairlane.store.memory import Memory
 from fairlane.store.plans import find_plan
 from fairlane.store.statements import Operation, Query, Rows, clock, rows
 
+ALL = 2**31 - 1
+"""More than there are."""
+
 
 def create_organization(
     name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
@@ -38,15 +41,16 @@ def create_organization(
 
 def find_organization(name: str) -> Generator[Query, Rows, Organization]:
     """One organization. Raises NotFound."""
-    found = yield from rows("find_organizations", name=name)
+    found = yield from rows("find_organizations", name=name, after="", most=1)
     if not found:
         raise NotFound.named("organization", name)
     return _organization(found[0])
 
 
-def find_organizations() -> Generator[Query, Rows, list[Organization]]:
-    """All organizations by name."""
-    return [_organization(row) for row in (yield from rows("find_organizations", name=None))]
+def find_organizations(after: str = "", most: int = ALL) -> Generator[Query, Rows, list[Organization]]:
+    """Organizations by name: all, or some after this one."""
+    found = yield from rows("find_organizations", name=None, after=after, most=most)
+    return [_organization(row) for row in found]
 
 
 def find_virtual_time() -> Operation:
@@ -92,7 +96,7 @@ def change_organization(name: str, changes: OrganizationChange, actor: str, memo
     """
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
-    found = (yield from rows("find_organizations", name=name))[0]
+    found = (yield from rows("find_organizations", name=name, after="", most=1))[0]
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     if given.keys() & {"plan", "slots", "queue_limit", "weight"}:
         overrides = {"plan": found[2], "slots": found[16], "queue_limit": found[17], "weight": found[18]}

@@ -5,8 +5,8 @@ from collections.abc import Generator
 import msgspec
 from msgspec import UNSET
 
-from fairlane.errors import NameTaken, NotFound
-from fairlane.model import Plan, PlanChange
+from fairlane.errors import InUse, NameTaken, NotFound
+from fairlane.model import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
@@ -68,6 +68,15 @@ def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
         one.slots_max, one.queue_limit, one.weight = new.slots_max, new.queue_limit, new.weight
     yield from write_organizations(locked, memory, (yield from clock()))
     return ids[-1]
+
+
+def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
+    """A plan that no organization is on. Raises NotFound, or InUse; the default plan is always in use."""
+    plan = yield from find_plan(name)
+    if name == DEFAULT_PLAN or not (yield from rows("delete_plan", name=name)):
+        raise InUse("plan", name)
+    yield from write_audit(actor, "plan.deleted", name, {}, memory)
+    return plan
 
 
 def maintenance() -> Operation:

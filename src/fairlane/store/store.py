@@ -14,7 +14,7 @@ from typing import Any
 import uuid_utils
 from msgspec import Struct
 
-from fairlane.errors import KeyRefused, NameTaken, Refusal
+from fairlane.errors import KeyRefused, NameTaken, NotFound, Refusal
 from fairlane.model import (
     DEFAULT_PLAN,
     Accepted,
@@ -42,6 +42,10 @@ from fairlane.model import (
     Plan,
     PlanChange,
     QueueStatus,
+    SessionFacts,
+    TaskFacts,
+    TaskPage,
+    TaskStatus,
     TaskView,
     Tried,
     Webhook,
@@ -55,6 +59,7 @@ from fairlane.store import (
     deliveries,
     keys,
     leases,
+    operations,
     organizations,
     plans,
     sessions,
@@ -374,6 +379,11 @@ class Store:
             after = await self._write(plans.refresh_plan, name, after, self._memory)
         return plan
 
+    async def delete_plan(self, name: str, *, actor: str) -> Plan:
+        """Delete a plan that no organization is on. Raises NotFound, or InUse."""
+        plan: Plan = await self._write(plans.delete_plan, name, actor, self._memory)
+        return plan
+
     async def plans(self) -> list[Plan]:
         """All plans."""
         found: list[Plan] = await self._database.read(plans.find_plans())
@@ -403,9 +413,9 @@ class Store:
             self._callers.clear()
         return changed
 
-    async def organizations(self) -> list[Organization]:
-        """All organizations."""
-        found: list[Organization] = await self._database.read(organizations.find_organizations())
+    async def organizations(self, *, after: str = "", most: int = organizations.ALL) -> list[Organization]:
+        """Organizations by name: all, or at most so many after this one."""
+        found: list[Organization] = await self._database.read(organizations.find_organizations(after, most))
         return found
 
     async def organization(self, name: str) -> Organization:
@@ -477,9 +487,37 @@ class Store:
         )
         return revoked
 
-    async def audit_rows(self, limit: int = 100) -> list[AuditRow]:
-        """What operators changed, newest first."""
-        found: list[AuditRow] = await self._database.read(audit.audit_rows(limit))
+    async def audit_rows(
+        self, limit: int = 100, *, before: str | None = None, chosen: audit.AuditFilter | None = None
+    ) -> list[AuditRow]:
+        """What operators changed, newest first, below the id ``before`` if given."""
+        found: list[AuditRow] = await self._database.read(audit.audit_rows(limit, before, chosen))
+        return found
+
+    async def every_task(
+        self,
+        *,
+        organization: str | None,
+        status: TaskStatus | None,
+        task_type: str | None,
+        start: tuple[int, str] | None,
+        most: int,
+    ) -> TaskPage:
+        """One page of the tasks of all organizations, or of one; it may be short. Raises NotFound."""
+        return await self._database.snapshot(  # type: ignore[no-any-return]
+            _every_task(organization, status, task_type, start, most)
+        )
+
+    async def task_facts(self, task_id: str) -> TaskFacts:
+        """One task, whosever it is, with the cause of its failure. Raises NotFound."""
+        found: TaskFacts | None = await self._database.snapshot(operations.find_task_facts(task_id))
+        if found is None:
+            raise NotFound.task(task_id)
+        return found
+
+    async def sessions(self, *, after: str = "", most: int) -> list[SessionFacts]:
+        """Live sessions by id."""
+        found: list[SessionFacts] = await self._database.read(operations.find_sessions(after, most))
         return found
 
     async def maintenance(self) -> bool:
@@ -590,6 +628,13 @@ def _recount_named(organization: str | None) -> Operation:
         return (yield from audit.recount(None))
     found = yield from organizations.find_organization_id(organization)
     return (yield from audit.recount([found]))
+
+
+def _every_task(
+    organization: str | None, status: TaskStatus | None, task_type: str | None, start: tuple[int, str] | None, most: int
+) -> Operation:
+    chosen = None if organization is None else (yield from organizations.find_organization_id(organization))
+    return (yield from operations.find_tasks(chosen, status, task_type, start, most))
 
 
 def _repair_named(organization: str, actor: str, memory: Memory) -> Operation:

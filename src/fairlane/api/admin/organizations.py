@@ -3,7 +3,16 @@
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, check_limits, check_name
+from fairlane.api.admin.shapes import (
+    BODY_BYTES_MOST,
+    PAGE,
+    PAGE_MOST,
+    answer,
+    check_limits,
+    check_name,
+    page,
+    read_count,
+)
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
 from fairlane.model import DEFAULT_PLAN, OrganizationChange, Overrides
@@ -31,8 +40,11 @@ class Organizations:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """All of them, by name."""
-        return answer({"organizations": await self._store.organizations()})
+        """A page of them, by name; ``cursor`` is there if there are more."""
+        asked = request.query("cursor", "limit")
+        most = read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
+        found = await self._store.organizations(after=asked.get("cursor", ""), most=most + 1)
+        return answer(page("organizations", found, most, lambda one: one.name))
 
     async def create(self, request: Request, actor: str) -> Answer:
         """A new one."""

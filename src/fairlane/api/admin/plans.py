@@ -48,6 +48,10 @@ class Plans:
         """One of them."""
         return answer(await self._store.plan(*request.parameters))
 
+    async def delete(self, request: Request, actor: str) -> Answer:
+        """One that no organization is on."""
+        return answer(await self._store.delete_plan(*request.parameters, actor=actor))
+
     async def change(self, request: Request, actor: str) -> Answer:
         """Its organizations follow, where they have no limits of their own; at the next claim."""
         changes = read_message(_plan_change, await request.body(BODY_BYTES_MOST))

@@ -1,6 +1,8 @@
 """What the operator's routes share: names, limits, pages, and how an answer is written."""
 
 import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 from msgspec.json import encode
@@ -14,14 +16,26 @@ SLOTS_MOST = 1_000_000
 QUEUE_LIMIT_MOST = 1_000_000_000
 WEIGHT_MOST = 1_000
 
+PAGE = 1_000
+PAGE_MOST = 1_000
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Limit = int | None | UnsetType
+Record = TypeVar("Record")
 
 
 def answer(record: object) -> Answer:
     """A record, or something made of records, as JSON."""
     return Answer(encode(record))
+
+
+def page(name: str, found: Sequence[Record], most: int, cursor: Callable[[Record], str]) -> dict[str, object]:
+    """At most so many of what was found; if there are more, with the cursor that the next page is asked for with."""
+    shown: dict[str, object] = {name: found[:most]}
+    if len(found) > most:
+        shown["cursor"] = cursor(found[most - 1])
+    return shown
 
 
 def check_name(name: str) -> None:

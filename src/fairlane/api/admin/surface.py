@@ -6,6 +6,7 @@ from fairlane.api.admin.installation import Installation, ServerFacts
 from fairlane.api.admin.keys import Keys
 from fairlane.api.admin.organizations import Organizations
 from fairlane.api.admin.plans import Plans
+from fairlane.api.admin.tasks import EveryTask
 from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
 from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
@@ -20,7 +21,7 @@ def admin_part(
     store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, guard: Guard[str]
 ) -> Part[str]:
     """The operator's routes behind this guard, to be served wherever the wiring says."""
-    organizations, plans, keys = Organizations(store), Plans(store), Keys(store)
+    organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},
@@ -36,7 +37,10 @@ def admin_part(
         "keys": {"GET": keys.list, "POST": keys.create},
         "keys/{}": {"DELETE": keys.revoke},
         "plans": {"GET": plans.list, "POST": plans.create},
-        "plans/{}": {"GET": plans.read, "PATCH": plans.change},
+        "plans/{}": {"GET": plans.read, "PATCH": plans.change, "DELETE": plans.delete},
+        "tasks": {"GET": tasks.list},
+        "tasks/{}": {"GET": tasks.read},
+        "sessions": {"GET": installation.sessions},
         "drift": {"GET": installation.drift},
         "audit": {"GET": installation.audit},
         "maintenance": {"GET": installation.maintenance, "PUT": installation.set_maintenance},

@@ -5,8 +5,13 @@ INSERT INTO audit (id, at, actor, action, subject, details)
 VALUES (:id, :now, :actor, :action, :subject, :details);
 
 -- name: find_audit
-SELECT at, actor, action, subject, details
+-- Newest first; each of the three is one value, or null for any.
+SELECT id, at, actor, action, subject, details
 FROM audit
+WHERE id < :before
+  AND (:subject IS NULL OR subject = :subject)
+  AND (:action IS NULL OR action = :action)
+  AND (:actor IS NULL OR actor = :actor)
 ORDER BY id DESC
 LIMIT :most;
 

@@ -83,14 +83,16 @@ WHERE p.name = :plan
 RETURNING id;
 
 -- name: find_organizations
--- One organization by name, or all of them.
+-- One organization by name, or those after a name.
 SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, maintenance, drifted,
        queued, processing, submitted, completed, failed, created_at,
        slots_override, queue_limit_override, weight_override,
        credits_on, credits_granted, credits_charged, credits_held
 FROM organization
-WHERE :name IS NULL OR name = :name
-ORDER BY name;
+WHERE (:name IS NULL OR name = :name)
+  AND name > :after
+ORDER BY name
+LIMIT :most;
 
 -- name: find_organization_id
 SELECT id

@@ -19,6 +19,12 @@ SET slots = :slots,
     weight = :weight
 WHERE name = :name;
 
+-- name: delete_plan
+DELETE FROM plan
+WHERE name = :name
+  AND NOT EXISTS (SELECT 1 FROM organization AS o WHERE o.plan = plan.name)
+RETURNING name;
+
 -- name: find_maintenance
 SELECT maintenance
 FROM installation;

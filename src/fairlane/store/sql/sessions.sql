@@ -28,6 +28,16 @@ SET dead = 1
 WHERE id = :id
 RETURNING id;
 
+-- name: find_sessions
+-- Live ones by id, with what they run.
+SELECT s.id, s.name, s.types, s.places, s.local, s.key_id, s.started_at, s.lease_until,
+       (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
+FROM session AS s
+WHERE s.dead = 0
+  AND s.id > :after
+ORDER BY s.id
+LIMIT :most;
+
 -- name: end_key_sessions
 UPDATE session
 SET dead = 1

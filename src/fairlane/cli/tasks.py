@@ -1,0 +1,106 @@
+"""``fairlane tasks`` and ``fairlane sessions``: tasks of all organizations, and who runs them."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+
+commands = typer.Typer(help="Tasks of all organizations, as an operator sees them.", no_args_is_help=True)
+sessions = typer.Typer(help="The workers that are there now.", no_args_is_help=True)
+
+
+@commands.command("list", epilog="Example: fairlane tasks list --organization acme --status FAILED --limit 20")
+def list_tasks(
+    *,
+    organization: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this organization's.", show_default=False)
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED ones.", show_default=False),
+    ] = None,
+    task_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only of this type.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Most to show.")] = 100,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on where an earlier list ended.", show_default=False)
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List tasks: newest organization first, newest task first."""
+    from fairlane.cli.connection import ask
+
+    query = {"organization": organization, "status": status, "type": task_type, "limit": str(limit), "cursor": cursor}
+    given = {name: value for name, value in query.items() if value is not None}
+    answer = ask(database_in_force(database), "GET", "tasks", query=given)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        [one["id"], one["organization"], one["task_type"], one["status"], one["attempt"], moment(one["created_at"])]
+        for one in answer["tasks"]
+    ]
+    print_table(["TASK", "ORGANIZATION", "TYPE", "STATUS", "ATTEMPT", "CREATED"], rows, empty="No such task here.")
+    if "cursor" in answer:
+        note(f"there may be more: --cursor {answer['cursor']}")
+
+
+@commands.command(epilog="Example: fairlane tasks show 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+def show(
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, whosever it is.")],
+    *,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one task, with the true cause of its failure."""
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "GET", "tasks", task_id), as_json=as_json)
+
+
+@sessions.command("list", epilog="Example: fairlane sessions list")
+def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
+    """List the live worker processes and what they run."""
+    from fairlane.cli.connection import ask_all
+
+    found = ask_all(database_in_force(database), "sessions", "sessions")
+    if as_json:
+        print_json({"sessions": found})
+        return
+    rows = [
+        [one["id"], one["name"], ", ".join(one["types"]), f"{one['leases']}/{one['places']}", one["local"],
+         moment(one["started_at"])]
+        for one in found
+    ]  # fmt: skip
+    print_table(["SESSION", "NAME", "TYPES", "RUNNING", "LOCAL", "SINCE"], rows, empty="No worker is there.")
+
+
+def _show(task: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(task)
+        return
+    failure = task["failure"]
+    print_fields(
+        [
+            ("Task", task["id"]),
+            ("Organization", task["organization"]),
+            ("Type", task["task_type"]),
+            ("Status", task["status"]),
+            ("Priority", task["priority"]),
+            ("Idempotency key", task["idempotency_key"]),
+            ("Created", moment(task["created_at"])),
+            ("Attempt", task["attempt"]),
+            ("Started", moment(task["started_at"]) or None),
+            ("Finished", moment(task["finished_at"]) or None),
+            ("Starts again", moment(task["due_at"]) or None),
+            ("Session", task["session"]),
+            ("Cost", task["cost"]),
+            ("Charged", task["charged"]),
+            ("Failure", None if failure is None else f"{failure['code']}: {failure['message']}"),
+            ("Cause", task["cause"]),
+        ]
+    )

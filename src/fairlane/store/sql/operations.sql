@@ -1,0 +1,25 @@
+-- Tasks of all organizations, as operators look at them.
+
+-- name: find_tasks_from
+-- Newest organization first, newest task first, from this one on; each with its state.
+SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
+       f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
+       l.attempt, l.first_started_at, l.session_id, l.deadline_at, w.due_at
+FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
+      FROM task
+      WHERE organization_id >= :least
+        AND (organization_id, id) <= (:organization_id, :id)
+      ORDER BY organization_id DESC, id DESC
+      LIMIT :most) AS t
+JOIN organization AS o ON o.id = t.organization_id
+LEFT JOIN outcome AS f ON f.organization_id = t.organization_id AND f.task_id = t.id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
+ORDER BY t.organization_id DESC, t.id DESC;
+
+-- name: find_task_owner [sqlite]
+-- Which of these organizations the task belongs to; asked one by one of the index, which an organization leads.
+SELECT organization_id
+FROM task
+WHERE id = :id
+  AND organization_id IN (SELECT value FROM json_each(:ids));

@@ -1,0 +1,66 @@
+"""``fairlane tasks``, ``fairlane sessions`` and the audit's filters, without a server."""
+
+import asyncio
+
+import pytest
+
+from fairlane.settings import Settings
+from fairlane.store import Store
+from tests.builders import a_task, submitted
+from tests.cli.harness import Command
+
+
+@pytest.fixture
+def tasks(fairlane: Command, database: str) -> list[str]:
+    """Two tasks of acme."""
+    assert fairlane("organizations", "create", "acme").code == 0
+
+    async def submit() -> list[str]:
+        store = await Store.open(Settings(database=database), {})
+        try:
+            return await submitted(store, await store.organization("acme"), a_task("PAGE"), a_task("IMAGE"))
+        finally:
+            await store.close()
+
+    return asyncio.run(submit())
+
+
+def test_tasks_are_listed_and_shown(fairlane: Command, tasks: list[str]) -> None:
+    """Newest first; one alone with all that is known of it."""
+    listed = fairlane("tasks", "list", "--organization", "acme", "--json").document["tasks"]
+    images = fairlane("tasks", "list", "--type", "IMAGE", "--status", "QUEUED", "--json").document["tasks"]
+    shown = fairlane("tasks", "show", tasks[0], "--json").document
+
+    assert [one["id"] for one in listed] == tasks[::-1]
+    assert images == listed[:1]
+    assert shown == listed[1]
+    assert tasks[0] in fairlane("tasks", "show", tasks[0]).out
+
+
+def test_a_list_that_goes_on_says_how(fairlane: Command, tasks: list[str]) -> None:
+    """The rest is found with the cursor."""
+    first = fairlane("tasks", "list", "--limit", "1")
+
+    cursor = first.err.rpartition("--cursor ")[2].strip()
+    rest = fairlane("tasks", "list", "--limit", "1", "--cursor", cursor, "--json").document
+    assert tasks[1] in first.out
+    assert [one["id"] for one in rest["tasks"]] == tasks[:1]
+
+
+def test_no_worker_is_no_mistake(fairlane: Command) -> None:
+    """Nobody is there without a server."""
+    assert fairlane("sessions", "list", "--json").document == {"sessions": []}
+    assert fairlane("sessions", "list").out == "No worker is there.\n"
+
+
+def test_the_audit_is_filtered(fairlane: Command) -> None:
+    """By what, on whom, by whom."""
+    fairlane("organizations", "create", "acme")
+    fairlane("organizations", "pause", "acme")
+    fairlane("plans", "create", "pro", "--slots", "2")
+
+    rows = fairlane("audit", "--subject", "acme", "--action", "organization.changed", "--json").document["audit"]
+
+    assert [row["details"] for row in rows] == [{"paused": True}]
+    assert fairlane("plans", "delete", "pro").code == 0
+    assert fairlane("plans", "delete", "default").code == 1
