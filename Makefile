@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= auto
 ROUNDS ?= 3
+CASES ?= 2000
 ARGS ?=
 
 BIN := .venv/bin
@@ -19,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test fuzz check format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -32,6 +33,9 @@ demo: .venv/.ready  ## Two organizations share workers, live; ARGS=--keep leaves
 
 test: .venv/.ready  ## All tests, in parallel; ARGS='-k status' picks some
 	@$(TESTS) $(ARGS)
+
+fuzz: .venv/.ready  ## Requests made up from /openapi.json against a real server; CASES=50000 for more
+	@$(BIN)/python -m tests.fuzz.strangers $(CASES)
 
 check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .

@@ -62,10 +62,10 @@ def eventually(look: Callable[[], Result], *, seconds: float = 10.0) -> Result:
 class House:
     """A running server, and ways to talk to each of its listeners."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, application: Fairlane | None = None, **settings: Any) -> None:
         chosen: dict[str, Any] = {"port": 0, "workers": 0, "database": f"sqlite:///{folder / 'fairlane.db'}"} | settings
         self.settings = Settings(**chosen)
-        self.server = Server(self.settings, an_application())
+        self.server = Server(self.settings, application or an_application())
         self._runner = asyncio.Runner(loop_factory=new_event_loop)
         self._thread = threading.Thread(target=self._run, name="fairlane-test-server", daemon=True)
         self._stopping: asyncio.Event | None = None
