@@ -1,10 +1,12 @@
 """The pure decisions: fair shares, what becomes of an attempt, pauses, sums over time."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus
+from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus, WaitReason
 from fairlane.rules import (
     EXHAUSTED,
     RETRY_PAUSE_MAX_MS,
@@ -15,6 +17,7 @@ from fairlane.rules import (
     Integrals,
     Paused,
     Requeued,
+    Standing,
     aftermath,
     choose_deliveries,
     delivery_pause_ms,
@@ -24,6 +27,8 @@ from fairlane.rules import (
     retry_pause_ms,
     service,
     share,
+    wait_estimate,
+    wait_reason,
 )
 
 
@@ -322,3 +327,110 @@ def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
         assert (position in chosen) == fits
         if fits:
             running.append(one)
+
+
+# Why a ready task waits ----------------------------------------------------------------------------------------------
+
+
+def a_standing(**changes: Any) -> Standing:
+    """Nothing is in the way."""
+    usual: dict[str, Any] = {
+        "stopped": False,
+        "used": 0,
+        "slots_max": 2,
+        "credits_held": False,
+        "type_used": 0,
+        "type_limit": None,
+        "places": 10,
+        "places_free": 10,
+        "rivals_before": 0,
+        "share": 1.0,
+    }
+    return Standing(**usual | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, WaitReason.STARTING),
+        ({"places_free": 1, "rivals_before": 9}, WaitReason.STARTING),
+        ({"places_free": 0}, WaitReason.WORKERS_BUSY),
+        ({"places_free": -1, "rivals_before": 1}, WaitReason.FAIR_TURN),
+        ({"type_limit": 3, "type_used": 2}, WaitReason.STARTING),
+        ({"type_limit": 3, "type_used": 3, "places_free": 0}, WaitReason.TYPE_AT_LIMIT),
+        ({"used": 1}, WaitReason.STARTING),
+        ({"used": 2, "type_limit": 3, "type_used": 3}, WaitReason.ORGANIZATION_AT_LIMIT),
+        ({"credits_held": True, "type_limit": 3, "type_used": 3}, WaitReason.CREDITS_HELD),
+        ({"used": 2, "credits_held": True}, WaitReason.ORGANIZATION_AT_LIMIT),
+        ({"used": 5}, WaitReason.ORGANIZATION_AT_LIMIT),
+        ({"places": 0, "places_free": 0, "used": 2}, WaitReason.TYPE_UNSERVED),
+        ({"slots_max": None, "places": 0, "places_free": 0}, WaitReason.LIMIT_UNKNOWN),
+        ({"stopped": True, "slots_max": None}, WaitReason.ORGANIZATION_PAUSED),
+    ],
+    ids=str,
+)
+def test_the_reason_is_the_first_thing_in_the_way(changes: dict[str, Any], reason: WaitReason) -> None:
+    """What lasts longest is told before what passes by itself."""
+    assert wait_reason(a_standing(**changes)) is reason
+
+
+TEN_SECONDS = {"PAGE": [10_000] * 5, "IMAGE": [20_000] * 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "ahead", "p50_ms"),
+    [
+        ({}, {}, 0),
+        ({}, {"PAGE": 1}, 0),
+        # One ending is needed, at the pace of two slots: half of a half.
+        ({}, {"PAGE": 2}, 2_500),
+        ({"used": 2}, {}, 2_500),
+        ({"used": 2}, {"PAGE": 9}, 47_500),
+        # One place only: half the pace; and if others compete for it, less than one is none.
+        ({"used": 2, "places": 1, "places_free": 0}, {"PAGE": 9}, 95_000),
+        ({"used": 2, "places": 1, "places_free": 0, "share": 0.1}, {"PAGE": 9}, 95_000),
+        ({"used": 8, "slots_max": 8, "places_free": 2, "share": 0.2}, {"PAGE": 9}, 47_500),
+        # A type's own limit is one on the pace, too.
+        ({"type_limit": 1, "type_used": 1}, {"PAGE": 1}, 15_000),
+        # Other types ahead take their own time.
+        ({"used": 2}, {"IMAGE": 1}, 11_250),
+    ],
+    ids=str,
+)
+def test_an_estimate_is_the_pace_of_the_slots(changes: dict[str, Any], ahead: dict[str, int], p50_ms: int) -> None:
+    """So many endings, each of its mean duration, over the slots that can be filled."""
+    estimate = wait_estimate(a_standing(**changes), ahead, "PAGE", TEN_SECONDS)
+
+    assert estimate is not None
+    assert estimate.p50_ms == p50_ms
+    assert estimate.p90_ms >= estimate.p50_ms
+
+
+@pytest.mark.parametrize(
+    ("changes", "ahead", "observed"),
+    [
+        ({"stopped": True}, {}, TEN_SECONDS),
+        ({"credits_held": True}, {}, TEN_SECONDS),
+        ({"slots_max": None}, {}, TEN_SECONDS),
+        ({"places": 0, "places_free": 0}, {}, TEN_SECONDS),
+        ({}, {}, {}),
+        ({}, {}, {"PAGE": [1] * 4}),
+        ({"used": 2}, {"IMAGE": 1}, {"PAGE": [1] * 5}),
+    ],
+    ids=str,
+)
+def test_nobody_can_tell(changes: dict[str, Any], ahead: dict[str, int], observed: dict[str, list[int]]) -> None:
+    """Nothing will start, or nobody has seen how long it takes."""
+    assert wait_estimate(a_standing(**changes), ahead, "PAGE", observed) is None
+
+
+def test_an_estimate_widens_with_what_durations_do() -> None:
+    """The same mean, other durations: p50 stays, p90 moves away."""
+    even, wild = {"PAGE": [10_000] * 6}, {"PAGE": [1_000, 19_000] * 3}
+    narrow = wait_estimate(a_standing(used=2), {"PAGE": 20}, "PAGE", even)
+    wide = wait_estimate(a_standing(used=2), {"PAGE": 20}, "PAGE", wild)
+
+    assert narrow is not None
+    assert wide is not None
+    assert narrow.p50_ms == wide.p50_ms
+    assert wide.p90_ms - wide.p50_ms > 10 * (narrow.p90_ms - narrow.p50_ms)

@@ -14,6 +14,7 @@ FairlaneError
 │   ├── SessionGone              410 SESSION_GONE              (worker's routes)
 │   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
 │   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
+│   ├── RateLimited              429 RATE_LIMIT_EXCEEDED
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
@@ -43,6 +44,8 @@ class Refusal(FairlaneError):
     code: ClassVar[str]
     status: ClassVar[int]
     message: ClassVar[str]
+    retry_after_seconds: ClassVar[int | None] = None
+    """What ``Retry-After`` says; None: nobody knows when, and there is no such header."""
 
     def __init__(self, message: str | None = None, *, details: Any = None) -> None:
         super().__init__(message or self.message)
@@ -165,12 +168,20 @@ class QueueFull(Refusal):
         )
 
 
+class RateLimited(Refusal):
+    """Too many requests to this endpoint within a second. Try again after ``Retry-After`` seconds."""
+
+    code, status, message = "RATE_LIMIT_EXCEEDED", 429, "API key rate limit exceeded"
+
+    retry_after_seconds = 1
+
+
 class Unavailable(Refusal):
     """The server is draining or its database cannot be reached. Try again after ``Retry-After`` seconds."""
 
     code, status, message = "SERVICE_UNAVAILABLE", 503, "Service unavailable"
 
-    retry_after_seconds: ClassVar[int] = 2
+    retry_after_seconds = 2
 
 
 # Faults --------------------------------------------------------------------------------------------------------------

@@ -4,13 +4,25 @@ Called by ``store/``. Everything here can be tested with numbers alone.
 """
 
 import heapq
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
 
-from fairlane.model import PRIORITY_HIGHEST, Completed, Ending, Failed, Failure, Lost, Released, TaskStatus
+from fairlane.model import (
+    PRIORITY_HIGHEST,
+    Completed,
+    Ending,
+    Estimate,
+    Failed,
+    Failure,
+    Lost,
+    Released,
+    TaskStatus,
+    WaitReason,
+)
 
 VIRTUAL_UNITS_PER_MS = 1_000
 """Virtual time is an integer: this many units for one millisecond of service at weight 1."""
@@ -182,6 +194,95 @@ def choose_deliveries(due: Iterable[Addressed], under_way: Iterable[Addressed], 
             hosts[host] += 1
             chosen.append(position)
     return chosen
+
+
+# Why a ready task waits -----------------------------------------------------------------------------------------------
+
+OBSERVED_LEAST = 5
+"""Fewer finished attempts of a type than this say nothing about the next ones."""
+NINE_TO_ONE = 1.2816
+"""So many standard deviations above the mean lies what nine of ten stay below."""
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What stands between a ready task and its start."""
+
+    stopped: bool
+    used: int
+    slots_max: int | None
+    credits_held: bool
+    """Running tasks hold the credits that the next task of this organization needs."""
+    type_used: int
+    """Running tasks of this type over all organizations; only known for a type with a limit."""
+    type_limit: int | None
+    places: int
+    """Of all live workers that serve this type."""
+    places_free: int
+    rivals_before: int
+    """Organizations whose turn for this type comes first."""
+    share: float
+    """The part of the places that is this organization's while all who could start something now compete."""
+
+
+def wait_reason(standing: Standing) -> WaitReason:
+    """The first thing in the way of a ready task, from what lasts longest to what passes by itself."""
+    if standing.stopped:
+        return WaitReason.ORGANIZATION_PAUSED
+    if standing.slots_max is None:
+        return WaitReason.LIMIT_UNKNOWN
+    if standing.places == 0:
+        return WaitReason.TYPE_UNSERVED
+    if standing.used >= standing.slots_max:
+        return WaitReason.ORGANIZATION_AT_LIMIT
+    if standing.credits_held:
+        return WaitReason.CREDITS_HELD
+    if standing.type_limit is not None and standing.type_used >= standing.type_limit:
+        return WaitReason.TYPE_AT_LIMIT
+    if standing.places_free > 0:
+        return WaitReason.STARTING
+    return WaitReason.FAIR_TURN if standing.rivals_before else WaitReason.WORKERS_BUSY
+
+
+def wait_estimate(
+    standing: Standing, ahead: Mapping[str, int], task_type: str, observed: Mapping[str, Sequence[int]]
+) -> Estimate | None:
+    """How long until a task starts that has these ready tasks (by type) ahead; None: nobody can tell.
+
+    ``observed`` are milliseconds that recent attempts took, by type. As many attempts have to end as there are tasks
+    ahead beyond the free slots and places, and one more; they end one after the other at the pace of the slots that
+    the organization can fill. The one that ends first is on average half over.
+    """
+    if standing.stopped or standing.slots_max is None or standing.places == 0 or standing.credits_held:
+        return None
+    counts = Counter(ahead)
+    counts[task_type] += 1
+    if any(len(observed.get(name, ())) < OBSERVED_LEAST for name in counts):
+        return None
+    mean, variance = _mixture(counts, observed)
+    parallel = min(float(standing.slots_max), max(1.0, standing.places * standing.share))
+    if standing.type_limit is not None:
+        parallel = min(parallel, float(standing.type_limit))
+    free = max(0, min(standing.slots_max - standing.used, standing.places_free))
+    if standing.type_limit is not None:
+        free = max(0, min(free, standing.type_limit - standing.type_used))
+    endings = counts.total() - free
+    if endings <= 0:
+        return Estimate(0, 0)
+    expected = (endings - 0.5) * mean / parallel
+    spread = math.sqrt(endings * variance + mean * mean / 12) / parallel
+    return Estimate(round(expected), round(expected + NINE_TO_ONE * spread))
+
+
+def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> tuple[float, float]:
+    """Mean and variance of how long attempts take, each type weighed by its count."""
+    total = sum(counts.values())
+    means = {name: math.fsum(observed[name]) / len(observed[name]) for name in counts}
+    mean = math.fsum(count * means[name] for name, count in counts.items()) / total
+    squares = math.fsum(
+        count * math.fsum(value * value for value in observed[name]) / len(observed[name])
+        for name, count in counts.items()
+    )
+    return mean, max(0.0, squares / total - mean * mean)
 
 
 # Integrals -----------------------------------------------------------------------------------------------------------

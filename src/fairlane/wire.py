@@ -18,13 +18,18 @@ from fairlane.model import (
     PRIORITY_HIGHEST,
     PRIORITY_LOWEST,
     Accepted,
+    Concurrency,
     Delivery,
     DeliveryTry,
     Failure,
     NewTask,
     QueueStatus,
+    Slots,
     TaskStatus,
     TaskView,
+    Verified,
+    Wait,
+    WaitReason,
 )
 
 IDEMPOTENCY_KEY_LENGTH = 255
@@ -195,11 +200,24 @@ class _PriorityCount(Struct):
     count: Annotated[int, Meta(ge=1)]
 
 
+class _Difference(Struct, rename="camel"):
+    name: str
+    kept: int
+    counted: int
+
+
+class _Verification(Struct, rename="camel"):
+    checked_at: Moment
+    drift: Count
+    differences: list[_Difference]
+
+
 class _Status(Struct, rename="camel"):
     queued_tasks: Count
     processing_tasks: Count
     concurrency: _Concurrency | None
     priority_breakdown: list[_PriorityCount]
+    verification: _Verification | UnsetType = UNSET
 
 
 class _Task(Struct, rename="camel"):
@@ -281,15 +299,96 @@ class _Found(Struct):
 
 def status_body(status: QueueStatus) -> bytes:
     """The answer of ``GET /v1/async/status``."""
-    slots = status.concurrency
+    return _encoder.encode(_status(status))
+
+
+def _status(status: QueueStatus) -> _Status:
+    return _Status(
+        status.queued,
+        status.processing,
+        _concurrency(status.concurrency),
+        [_PriorityCount(priority, count) for priority, count in status.priorities],
+    )
+
+
+def _concurrency(slots: Concurrency | None) -> _Concurrency | None:
+    return None if slots is None else _Concurrency(slots.used, slots.max)
+
+
+def verified_body(verified: Verified, *, at: int) -> bytes:
+    """The answer of ``GET /v1/async/status?verify=true``: the plain one, and what the recount found beside it."""
+    differences = [_Difference(one.name, one.kept, one.counted) for one in verified.drift]
+    body = _status(verified.status)
+    body.verification = _Verification(timestamp(at), len(differences), differences[:FIELD_ERRORS_MOST])
+    return _encoder.encode(body)
+
+
+class _Estimate(Struct, rename="camel"):
+    p50_seconds: float
+    p90_seconds: float
+
+
+class _Wait(Struct, rename="camel"):
+    task_id: Uuid
+    task_type: str
+    status: State
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WaitReason]})]
+    until: Moment | None
+    tasks_ahead: Count | None
+    tasks_ahead_bounded: bool
+    estimate: _Estimate | None
+
+
+def wait_body(wait: Wait) -> bytes:
+    """The answer of ``GET /v1/async/task/{id}/wait``."""
+    estimate = wait.estimate
     return _encoder.encode(
-        _Status(
-            status.queued,
-            status.processing,
-            None if slots is None else _Concurrency(slots.used, slots.max),
-            [_PriorityCount(priority, count) for priority, count in status.priorities],
+        _Wait(
+            wait.task_id,
+            wait.task_type,
+            wait.status,
+            wait.reason,
+            _moment(wait.until),
+            wait.ahead,
+            wait.ahead_bounded,
+            None if estimate is None else _Estimate(estimate.p50_ms / 1000, estimate.p90_ms / 1000),
         )
     )
+
+
+class _Slot(Struct, rename="camel"):
+    kind: Annotated[str, Meta(extra_json_schema={"enum": ["task"]})]
+    task_id: Uuid
+    task_type: str
+    priority: Priority
+    attempt: Count
+    attempts: Count
+    started_at: Moment
+    deadline_at: Moment
+
+
+class _Slots(Struct, rename="camel"):
+    concurrency: _Concurrency | None
+    slots: list[_Slot]
+    next_cursor: str | None
+
+
+def slots_body(slots: Slots, next_cursor: str | None) -> bytes:
+    """The answer of ``GET /v1/async/slots``."""
+    held = [
+        _Slot(
+            "task",
+            one.task_id,
+            one.task_type,
+            one.priority,
+            one.attempt,
+            one.attempts,
+            timestamp(one.started_at),
+            timestamp(one.deadline_at),
+        )
+        for one in slots.slots
+    ]
+    return _encoder.encode(_Slots(_concurrency(slots.concurrency), held, next_cursor))
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
@@ -498,6 +597,8 @@ SHAPES: dict[str, Any] = {
     "cleared": _Cleared,
     "task": _Found,
     "webhook": _Message,
+    "wait": _Wait,
+    "slots": _Slots,
     "deliveries": _Deliveries,
     "delivery": _Owed,
     "health": _Health,

@@ -12,12 +12,19 @@ from fairlane.model import (
     Concurrency,
     Delivery,
     DeliveryTry,
+    Drift,
+    Estimate,
     Failure,
     NewTask,
     QueueStatus,
+    Slot,
+    Slots,
     TaskStatus,
     TaskView,
     Told,
+    Verified,
+    Wait,
+    WaitReason,
 )
 
 AT = 1_762_786_800_000
@@ -89,6 +96,31 @@ def a_status(queued: int, processing: int, concurrency: Concurrency | None, *lev
         QueueStatus(queued=queued, processing=processing, concurrency=concurrency, priorities=levels)
     )
 
+
+def a_wait(reason: WaitReason, status: TaskStatus = TaskStatus.QUEUED, **more: Any) -> bytes:
+    """Why a task waits."""
+    return wire.wait_body(Wait(task_id=ID, task_type="CHATGPT", status=status, reason=reason, **more))
+
+
+WAITS: dict[WaitReason, bytes] = {
+    WaitReason.ORGANIZATION_AT_LIMIT: a_wait(
+        WaitReason.ORGANIZATION_AT_LIMIT, ahead=12, estimate=Estimate(4_200, 9_750)
+    ),
+    WaitReason.TYPE_AT_LIMIT: a_wait(WaitReason.TYPE_AT_LIMIT, ahead=0, estimate=Estimate(900, 1_800)),
+    WaitReason.WORKERS_BUSY: a_wait(WaitReason.WORKERS_BUSY, ahead=3),
+    WaitReason.FAIR_TURN: a_wait(WaitReason.FAIR_TURN, ahead=10_000, ahead_bounded=True),
+    WaitReason.STARTING: a_wait(WaitReason.STARTING, ahead=0, estimate=Estimate(0, 0)),
+    WaitReason.DELAYED: a_wait(WaitReason.DELAYED, until=AT + 60_000),
+    WaitReason.RETRY_PAUSE: a_wait(WaitReason.RETRY_PAUSE, until=AT + 1_500),
+    WaitReason.CREDITS_HELD: a_wait(WaitReason.CREDITS_HELD, ahead=2),
+    WaitReason.TYPE_UNSERVED: a_wait(WaitReason.TYPE_UNSERVED, ahead=0),
+    WaitReason.ORGANIZATION_PAUSED: a_wait(WaitReason.ORGANIZATION_PAUSED, ahead=0),
+    WaitReason.LIMIT_UNKNOWN: a_wait(WaitReason.LIMIT_UNKNOWN, ahead=0),
+    WaitReason.RUNNING: a_wait(WaitReason.RUNNING, TaskStatus.PROCESSING),
+    WaitReason.FINISHED: a_wait(WaitReason.FINISHED, TaskStatus.COMPLETED),
+}
+
+VERIFIED = QueueStatus(queued=3, processing=2, concurrency=Concurrency(2, 5), priorities=((5, 2), (1, 1)))
 
 BODIES: dict[str, bytes] = {
     "status": a_status(3, 2, Concurrency(2, 5), (5, 2), (1, 1)),
@@ -169,6 +201,28 @@ BODIES: dict[str, bytes] = {
     ),
     "deliveries_none": wire.deliveries_body([], None),
     "delivery": wire.delivery_body(a_delivery(task_id=None, due_at=AT, tries=())),
+    "status_verified": wire.verified_body(Verified(status=VERIFIED, drift=()), at=AT),
+    "status_verified_with_drift": wire.verified_body(
+        Verified(status=VERIFIED, drift=(Drift(organization="acme", name="processing", kept=2, counted=1),)), at=AT
+    ),
+    "slots": wire.slots_body(
+        Slots(
+            concurrency=Concurrency(1, 5),
+            slots=(
+                Slot(
+                    task_id=ID,
+                    task_type="CHATGPT",
+                    priority=5,
+                    attempt=2,
+                    attempts=5,
+                    started_at=AT,
+                    deadline_at=AT + 300_000,
+                ),
+            ),
+        ),
+        ID,
+    ),
+    "slots_none": wire.slots_body(Slots(concurrency=None, slots=()), None),
     "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),
 }
 
@@ -187,8 +241,10 @@ REFUSALS: dict[str, errors.Refusal] = {
     "SessionGone": errors.SessionGone(),
     "BodyTooLarge": errors.BodyTooLarge(1_048_576),
     "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),
+    "RateLimited": errors.RateLimited(),
     "Unavailable": errors.Unavailable(),
 }
+BODIES |= {f"wait_{reason.lower()}": body for reason, body in WAITS.items()}
 BODIES |= {f"error_{name}": wire.error_body(refusal, at=AT) for name, refusal in REFUSALS.items()}
 BODIES["error_route"] = wire.error_body(errors.NotFound.route("/v1/nope"), at=AT)
 
@@ -207,6 +263,11 @@ def test_every_refusal_has_a_golden_file() -> None:
 
     assert kinds == REFUSALS.keys()
     assert {file.stem for file in Path(__file__).parent.glob("*.json")} == BODIES.keys()
+
+
+def test_every_reason_has_a_golden_file() -> None:
+    """The set is closed."""
+    assert WAITS.keys() == set(WaitReason)
 
 
 def test_a_result_is_embedded_byte_for_byte() -> None:

@@ -12,12 +12,16 @@ from fairlane.api.openapi import Description
 from fairlane.api.operations import Operations
 from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
+from fairlane.api.slots import OPERATIONS as SLOTS
+from fairlane.api.slots import Slots
 from fairlane.api.status import OPERATIONS as STATUS
 from fairlane.api.status import Status
 from fairlane.api.tasks import OPERATIONS as TASKS
 from fairlane.api.tasks import Tasks
+from fairlane.api.waits import OPERATIONS as WAITS
+from fairlane.api.waits import Waits
 
-OPERATIONS: Operations = {**STATUS, **TASKS, **DELIVERIES, **HEALTH, **DESCRIPTION}
+OPERATIONS: Operations = {**STATUS, **TASKS, **WAITS, **SLOTS, **DELIVERIES, **HEALTH, **DESCRIPTION}
 """What the routes below are to those who call them. Neither may have what the other has not."""
 
 
@@ -35,6 +39,8 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
             Resource("/v1/async/task/batch", guard, {"POST": tasks.submit_batch}, clock=clock, yields=True),
             Resource("/v1/async/task/{}", guard, {"GET": tasks.find}, clock=clock),
             Resource("/v1/async/queue", guard, {"DELETE": tasks.clear}, clock=clock),
+            Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),
+            Resource("/v1/async/slots", guard, {"GET": Slots(serving.store).list}, clock=clock),
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),

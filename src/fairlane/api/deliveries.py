@@ -3,15 +3,16 @@
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
+from fairlane.api.pages import read_cursor, read_limit
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import BodyTooLarge, NotFound, ValidationRefused
+from fairlane.errors import BodyTooLarge, NotFound
 from fairlane.model import Caller, Webhook
 from fairlane.store import new_id
 
 BODY_BYTES_MOST = 16 * 1024
 PAGE_MOST = 100
-PAGE_DEFAULT = "50"
+PAGE_DEFAULT = 50
 ID_LENGTH = 36
 
 OPERATIONS: Operations = {
@@ -21,7 +22,7 @@ OPERATIONS: Operations = {
         summary="What was told to the organization's webhooks, newest first",
         query={
             "cursor": {"type": "string", "format": "uuid"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": int(PAGE_DEFAULT)},
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
         },
         answer="deliveries",
         examples=("deliveries", "deliveries_none"),
@@ -57,10 +58,8 @@ class Deliveries:
     async def list(self, request: Request, caller: Caller) -> Answer:
         """One page, newest first."""
         query = request.query("cursor", "limit")
-        limit = _limit(query.get("limit", PAGE_DEFAULT))
-        cursor = query.get("cursor")
-        if cursor is not None and not (len(cursor) == ID_LENGTH and cursor.isascii() and cursor.isprintable()):
-            raise ValidationRefused.at("cursor", "is not one that was given out")
+        limit = read_limit(query.get("limit"), default=PAGE_DEFAULT, most=PAGE_MOST)
+        cursor = read_cursor(query.get("cursor"), length=ID_LENGTH)
         # One more than asked for tells whether there is a next page.
         found = await self._store.deliveries(caller.organization_id, before=cursor, most=limit + 1)
         page = found[:limit]
@@ -84,9 +83,3 @@ class Deliveries:
         body = wire.test_event_body(delivery_id, at=self._store.now()).decode()
         made = await self._store.owe_test(caller.organization_id, webhook, delivery_id=delivery_id, body=body)
         return Answer(wire.delivery_body(made))
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= PAGE_MOST):
-        raise ValidationRefused.at("limit", f"must be an integer from 1 to {PAGE_MOST}")
-    return int(text)

@@ -67,6 +67,13 @@ class Request:
                 return bytes(value)
         return None
 
+    def option(self, name: str) -> str | None:
+        """The first value of one parameter of the query, whatever else is in it; None: it is not there."""
+        text = self._scope.get("query_string", b"")
+        if not text:
+            return None
+        return dict(reversed(parse_qsl(text.decode("latin-1"), keep_blank_values=True))).get(name)
+
     def query(self, *allowed: str) -> dict[str, str]:
         """The query's parameters.
 

@@ -28,7 +28,7 @@ def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers
 
 
 def _refused(refusal: Refusal, clock: Clock, headers: tuple[Header, ...]) -> Answer:
-    if isinstance(refusal, Unavailable):
+    if refusal.retry_after_seconds is not None:
         headers += ((b"retry-after", str(refusal.retry_after_seconds).encode()),)
     if isinstance(refusal, BodyTooLarge):
         # What is left of the body must not be taken for the next request.

@@ -1,10 +1,20 @@
-"""``GET /v1/async/status``: one organization's queue and slots, now."""
+"""``GET /v1/async/status``: one organization's queue and slots, now; and the proof of it."""
+
+import time
+from collections.abc import Callable
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
+from fairlane.errors import RateLimited
 from fairlane.model import Caller
 from fairlane.store import Store
+
+VERIFY_PAUSE_SECONDS = 1.0
+"""Least time between two recounts of one organization."""
+VERIFY_SHARE = 0.01
+"""Most of the time that recounts for one organization may take."""
+VERIFIERS_MOST = 10_000
 
 OPERATIONS: Operations = {
     "GET /v1/async/status": Operation(
@@ -12,9 +22,12 @@ OPERATIONS: Operations = {
         tag="status",
         summary="The organization's queue and slots, now",
         description="One consistent snapshot, exact at any queue depth. `concurrency` is null only while the slot "
-        "information cannot be vouched for.",
+        "information cannot be vouched for. With `verify=true` the rows themselves are counted in the same snapshot, "
+        "and `verification` tells what differs from the counts: `drift` must be 0.",
+        query={"verify": {"type": "boolean", "default": False}},
         answer="status",
-        examples=("status", "status_idle", "status_over_limit", "status_null"),
+        examples=("status", "status_idle", "status_over_limit", "status_null", "status_verified"),
+        refusals=(RateLimited,),
     )
 }
 
@@ -22,10 +35,30 @@ OPERATIONS: Operations = {
 class Status:
     """The queue's state. Never cached: callers decide by it whether to submit."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._steady_clock = steady_clock
+        self._verify_at: dict[int, float] = {}
+        """When each organization may ask for a recount again."""
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """One snapshot of the caller's organization."""
+        """One snapshot of the caller's organization. Other parameters were always ignored here and still are."""
+        if request.option("verify") == "true":
+            return await self._verify(caller.organization_id)
         status = await self._store.status(caller.organization_id)
         return Answer(wire.status_body(status), headers=(NO_STORE,))
+
+    async def _verify(self, organization_id: int) -> Answer:
+        """The same beside a recount of its rows in the same snapshot, which costs a walk over the queue."""
+        began = self._steady_clock()
+        if began < self._verify_at.get(organization_id, began):
+            raise RateLimited()
+        if len(self._verify_at) >= VERIFIERS_MOST:
+            self._verify_at = {key: at for key, at in self._verify_at.items() if at > began}
+        self._verify_at[organization_id] = float("inf")  # One at a time.
+        try:
+            verified = await self._store.verified_status(organization_id)
+        finally:
+            ended = self._steady_clock()
+            self._verify_at[organization_id] = max(began + VERIFY_PAUSE_SECONDS, ended + (ended - began) / VERIFY_SHARE)
+        return Answer(wire.verified_body(verified, at=self._store.now()), headers=(NO_STORE,))

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fairlane.model import AuditRow, Drift
+from fairlane.errors import KeyRefused
+from fairlane.model import AuditRow, Drift, Verified
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.tasks import counted_status, status
 
 AFTER_ALL_IDS = "g"
 """Our ids begin with a hexadecimal digit."""
@@ -62,6 +64,16 @@ def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
     if ids is None:
         ids = [row[0] for row in (yield from rows("find_organization_ids"))]
     return _drift((yield from _count(ids)))
+
+
+def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
+    """One organization's status beside its recount. Needs one snapshot. Raises KeyRefused if it is not there."""
+    found = yield from status(organization_id)
+    if found is None:
+        raise KeyRefused
+    if found.concurrency is None:
+        found = yield from counted_status(organization_id)
+    return Verified(status=found, drift=tuple((yield from recount([organization_id]))))
 
 
 def _count(ids: Sequence[int]) -> Generator[Query, Rows, Counted]:

@@ -5,11 +5,29 @@ the sets name what a commit made startable, so that waiting workers are woken in
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlane.model import Catalogue, TaskRule
 from fairlane.rules import FIRST_ESTIMATE_MS, next_estimate
+
+RECENT_MOST = 256
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long the last attempts of one type took. Written on the store thread; others take copies."""
+
+    values: list[int] = field(default_factory=list)
+    next: int = 0
+
+    def add(self, milliseconds: int) -> None:
+        """One more; the oldest makes room."""
+        if len(self.values) < RECENT_MOST:
+            self.values.append(milliseconds)
+        else:
+            self.values[self.next] = milliseconds
+            self.next = (self.next + 1) % RECENT_MOST
 
 
 @dataclass(slots=True)
@@ -29,6 +47,8 @@ class Memory:
     virtual_time: int = 0
     """The tag of the last pick. It never goes back."""
     estimates: dict[str, float] = field(default_factory=dict)
+    recent: dict[str, Durations] = field(default_factory=dict)
+    """Durations of each type, for estimates that people see."""
     startable: set[str] = field(default_factory=set)
     """Task types of which the running transaction made something startable."""
     owed: bool = False
@@ -47,6 +67,15 @@ class Memory:
     def observe(self, task_type: str, milliseconds: int) -> None:
         """Take one finished attempt into the estimate."""
         self.estimates[task_type] = next_estimate(self.estimates.get(task_type), milliseconds)
+        recent = self.recent.get(task_type)
+        if recent is None:
+            recent = self.recent[task_type] = Durations()
+        recent.add(milliseconds)
+
+    def observed(self, task_types: Iterable[str]) -> dict[str, list[int]]:
+        """How long recent attempts of these types took; types that nobody has timed are left out."""
+        found = ((name, self.recent.get(name)) for name in task_types)
+        return {name: list(recent.values) for name, recent in found if recent is not None}
 
     def picked(self, virtual_time: int) -> None:
         """Virtual time moves on to the tag of the last pick."""

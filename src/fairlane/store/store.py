@@ -43,11 +43,14 @@ from fairlane.model import (
     PlanChange,
     QueueStatus,
     SessionFacts,
+    Slots,
     TaskFacts,
     TaskPage,
     TaskStatus,
     TaskView,
     Tried,
+    Verified,
+    Wait,
     Webhook,
     WebhookSecret,
 )
@@ -63,7 +66,9 @@ from fairlane.store import (
     organizations,
     plans,
     sessions,
+    slots,
     tasks,
+    waits,
     webhook_secrets,
 )
 from fairlane.store.memory import Memory
@@ -286,6 +291,24 @@ class Store:
         """What an organization may spend, exact. Raises KeyRefused if it is not there."""
         found: Credits = await self._database.read(credits.find_credits(organization_id))
         return found
+
+    async def wait(self, organization_id: int, reference: str) -> Wait | None:
+        """Why the task with this id, else with this idempotency key, is where it is; None: there is none."""
+        found: Wait | None = await self._database.snapshot(waits.find_wait(organization_id, reference, self._memory))
+        return found
+
+    async def slots(self, organization_id: int, *, after: str, most: int) -> Slots:
+        """Who holds the organization's slots, up to ``most`` beyond the task ``after``. Raises KeyRefused."""
+        found: Slots = await self._database.snapshot(slots.find_slots(organization_id, after, most))
+        return found
+
+    async def verified_status(self, organization_id: int) -> Verified:
+        """The status, and what differs from the rows it counts, in one snapshot. Raises KeyRefused.
+
+        Costs a walk over the organization's queue.
+        """
+        verified: Verified = await self._database.snapshot(audit.verified_status(organization_id))
+        return verified
 
     # Webhooks --------------------------------------------------------------------------------------------------------
 

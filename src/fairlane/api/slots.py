@@ -1,0 +1,46 @@
+"""``GET /v1/async/slots``: who holds the organization's slots."""
+
+from msgspec.structs import replace
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.api.pages import read_cursor, read_limit
+from fairlane.model import Caller
+from fairlane.store import Store
+
+PAGE_MOST = 1_000
+PAGE_DEFAULT = 100
+ID_LENGTH = 36
+
+OPERATIONS: Operations = {
+    "GET /v1/async/slots": Operation(
+        id="list_slots",
+        tag="status",
+        summary="Who holds the organization's slots, the oldest task first",
+        query={
+            "cursor": {"type": "string", "format": "uuid"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
+        },
+        answer="slots",
+        examples=("slots", "slots_none"),
+    )
+}
+
+
+class Slots:
+    """Holders."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self, request: Request, caller: Caller) -> Answer:
+        """One page, the oldest task first."""
+        query = request.query("cursor", "limit")
+        limit = read_limit(query.get("limit"), default=PAGE_DEFAULT, most=PAGE_MOST)
+        cursor = read_cursor(query.get("cursor"), length=ID_LENGTH) or ""
+        # One more than asked for tells whether there is a next page.
+        found = await self._store.slots(caller.organization_id, after=cursor, most=limit + 1)
+        page = replace(found, slots=found.slots[:limit])
+        next_cursor = page.slots[-1].task_id if len(found.slots) > limit else None
+        return Answer(wire.slots_body(page, next_cursor), headers=(NO_STORE,))

@@ -1,0 +1,71 @@
+-- Why a task waits: where it is, what is ahead of it, and what its organization and its type can get.
+
+-- name: find_wait
+-- One task by id, or by idempotency key if no id fits, and which of its four places it is in.
+SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at
+FROM task AS t
+LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
+WHERE t.organization_id = :organization_id
+  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                      (SELECT task_id FROM idempotency
+                       WHERE organization_id = :organization_id AND key = :reference));
+
+-- name: find_standing
+SELECT paused, disabled, slots_max, processing, weight, virtual_time,
+       CASE WHEN credits_on = 1
+              AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
+              AND credits_wanted > credits_granted - credits_charged - credits_held
+            THEN 1 ELSE 0
+       END
+FROM organization
+WHERE id = :organization_id;
+
+-- name: count_ahead
+-- Ready tasks that come before this place in the queue, by type: whole lanes of higher priority, and of the own
+-- priority those accepted earlier, counted no further than :most in each lane.
+SELECT l.task_type,
+       CASE WHEN l.rank < :rank THEN l.ready
+            ELSE (SELECT count(*)
+                  FROM (SELECT q.seq
+                        FROM queue_entry AS q
+                        WHERE q.organization_id = l.organization_id
+                          AND q.task_type = l.task_type
+                          AND q.rank = l.rank
+                          AND q.seq >= l.head_seq
+                          AND q.seq < :seq
+                        LIMIT :most) AS earlier)
+       END,
+       CASE WHEN l.rank < :rank THEN 0 ELSE 1 END
+FROM lane AS l
+WHERE l.organization_id = :organization_id
+  AND l.rank <= :rank
+  AND l.ready > 0;
+
+-- name: count_type
+SELECT count(*)
+FROM lease
+WHERE limited = 1
+  AND task_type = :task_type;
+
+-- name: find_serving
+-- Every live worker: what it serves, its places, and how many of them are taken.
+SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
+FROM session AS s
+WHERE s.dead = 0
+  AND s.lease_until >= :now;
+
+-- name: find_rivals
+-- Of up to :most other organizations that could start work of this type now: how many come first, and all weights.
+SELECT coalesce(sum(first), 0), coalesce(sum(weight), 0)
+FROM (SELECT CASE WHEN t.virtual_time < :virtual_time
+                    OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
+                  THEN 1 ELSE 0 END AS first,
+             o.weight AS weight
+      FROM turn AS t
+      JOIN organization AS o ON o.id = t.organization_id
+      WHERE t.task_type = :task_type
+        AND t.organization_id <> :organization_id
+      ORDER BY t.virtual_time, t.organization_id
+      LIMIT :most) AS rivals;

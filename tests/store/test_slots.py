@@ -1,0 +1,82 @@
+"""Who holds the slots, and the proof of the counts."""
+
+import pytest
+
+from fairlane.errors import KeyRefused
+from fairlane.model import Concurrency, Failed
+from fairlane.store import Store
+from tests.builders import ACTOR, IMAGE, a_task, a_worker, an_organization, submitted
+from tests.store.databases import Clock, Database
+
+
+async def test_holders_are_those_who_run(store: Store, clock: Clock) -> None:
+    """Task, type, priority, attempt, since when, until when; nothing of others, nothing of what ended."""
+    organization, other = await an_organization(store, slots=2), await an_organization(store)
+    worker = await a_worker(store)
+    first, second, _ = await submitted(store, organization, a_task(priority=9), a_task(IMAGE, priority=2), a_task())
+    await submitted(store, other)
+    began = clock.at
+    leases = {lease.task_id: lease for lease in await worker.take(3)}
+    await worker.settle(leases[first], Failed(cause="again", pause_ms=0))
+    clock.advance(1)
+    await worker.take(1)
+
+    found = await store.slots(organization.id, after="", most=10)
+
+    assert found.concurrency == Concurrency(2, 2)
+    held = {one.task_id: one for one in found.slots}
+    assert [one.task_id for one in found.slots] == sorted(held)
+    again = held[first]
+    assert (again.task_type, again.priority, again.attempt, again.attempts) == ("PAGE", 9, 2, 3)
+    assert (again.started_at, again.deadline_at) == (began + 1_000, began + 61_000)
+    assert second not in held or held[second].started_at == began
+    assert len(held) == 2
+
+
+async def test_holders_come_in_pages(store: Store) -> None:
+    """Each once, in order."""
+    organization, worker = await an_organization(store, slots=5), await a_worker(store)
+    tasks = await submitted(store, organization, *[a_task() for _ in range(5)])
+    await worker.take(5)
+
+    first = await store.slots(organization.id, after="", most=3)
+    rest = await store.slots(organization.id, after=first.slots[-1].task_id, most=3)
+
+    assert [one.task_id for one in (*first.slots, *rest.slots)] == sorted(tasks)
+
+
+async def test_nobodys_slots_are_refused(store: Store) -> None:
+    """An organization that is not there."""
+    with pytest.raises(KeyRefused):
+        await store.slots(4711, after="", most=1)
+    with pytest.raises(KeyRefused):
+        await store.verified_status(4711)
+
+
+async def test_a_verified_status_is_the_status_and_no_drift(store: Store) -> None:
+    """With ready, paused and running tasks."""
+    organization, worker = await an_organization(store, slots=2), await a_worker(store)
+    await submitted(store, organization, *[a_task(priority=priority) for priority in (1, 5, 5, 9)])
+    first, _ = await worker.take(2)
+    await worker.settle(first, Failed(cause="later", pause_ms=60_000))
+
+    verified = await store.verified_status(organization.id)
+
+    assert verified.status == await store.status(organization.id)
+    assert verified.drift == ()
+
+
+async def test_a_wrong_count_is_found(database: Database) -> None:
+    """What is kept is told beside what was counted; the other organizations' counts are not looked at."""
+    organization, other = await an_organization(database.store), await an_organization(database.store)
+    await submitted(database.store, organization)
+    await database.close()
+    database.rows("UPDATE organization SET processing = processing + 1")
+    store = await database.open()
+
+    verified = await store.verified_status(organization.id)
+
+    assert [(one.name, one.kept, one.counted) for one in verified.drift] == [("processing", 1, 0)]
+    for one in (organization, other):
+        await store.repair(one.name, actor=ACTOR)
+    assert (await store.verified_status(organization.id)).drift == ()
