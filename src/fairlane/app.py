@@ -19,6 +19,7 @@ from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_pa
 from fairlane.api.customers import customer_surface
 from fairlane.api.health import health_resources
 from fairlane.api.listener import Listener, address_of, bind_tcp, take_socket
+from fairlane.api.lists import ReferenceLists, read_lists
 from fairlane.api.parking import Parking
 from fairlane.api.routes import Part, Surface
 from fairlane.api.serving import Serving
@@ -87,14 +88,15 @@ class Server:
             SetupError: the database, the runtime directory or the port cannot be used. Nothing stays open.
         """
         self._reach = reach_of(self._settings)
+        lists = read_lists(self._settings.reference_lists)
         self.store = await Store.open(self._settings, self._application.catalogue)
         try:
-            await self._start()
+            await self._start(lists)
         except BaseException:
             await self._close()
             raise
 
-    async def _start(self) -> None:
+    async def _start(self, lists: ReferenceLists) -> None:
         await self.store.check_secrets()
         # We hold the lock that every local worker inherits: none of an earlier server's is alive.
         returned = await self.store.return_local_leases()
@@ -110,6 +112,7 @@ class Server:
             settings=self._settings,
             task_types=self._application.task_types,
             webhook_host=lambda url, field: check_url(url, self._reach, field=field).host,
+            lists=lists,
         )
         self._parking = Parking(self.store)
         self._listeners = self._made_listeners(bound)

@@ -105,6 +105,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_key: str | None = None
     """Seals webhook secrets in the database; several parted by commas: the first seals, all open. Needs the extra
     ``[encryption]``."""
+    reference_lists: str | None = None
+    """A JSON file with what ``GET /v1/countries`` and ``/v1/states`` answer; without one they answer ``[]``."""
     log_format: str = "text"
     """``text`` (key=value) or ``json``."""
     log_level: str = "INFO"

@@ -19,6 +19,7 @@ from fairlane.model import (
     PRIORITY_LOWEST,
     Accepted,
     Concurrency,
+    Credits,
     Delivery,
     DeliveryTry,
     Failure,
@@ -295,6 +296,30 @@ class _Found(Struct):
     credits: _Credits
     webhook: _Webhook | UnsetType = UNSET
     response: Object | _FailedResponse | UnsetType = UNSET
+
+
+CREDITS_UNCOUNTED = 1_000_000_000
+"""What remains where credits are switched off: a number, because clients need one."""
+
+
+def credits_body(credits: Credits) -> bytes:
+    """The answer of ``GET /v1/credits``; nobody has a subscription. A debt reads as nothing left."""
+    return _encoder.encode(_Balance(credits_remaining(credits), None, None))
+
+
+def credits_remaining(credits: Credits) -> int:
+    """What an organization may still spend, as it is told: never below 0."""
+    return max(0, credits.balance()) if credits.on else CREDITS_UNCOUNTED
+
+
+def countries_body(countries: Sequence[str]) -> bytes:
+    """The answer of ``GET /v1/countries``: a bare array."""
+    return _encoder.encode(list(countries))
+
+
+def states_body(states: Sequence[tuple[str, str]]) -> bytes:
+    """The answer of ``GET /v1/states``, from codes and names."""
+    return _encoder.encode([_State(code, name) for code, name in states])
 
 
 def status_body(status: QueueStatus) -> bytes:
@@ -590,6 +615,17 @@ class _Health(Struct):
     status: Literal["alive", "ready"]
 
 
+class _Balance(Struct, rename="camel"):
+    remaining: int
+    per_cycle: int | None
+    cycle_resets_at: str | None
+
+
+class _State(Struct):
+    code: str
+    name: str
+
+
 SHAPES: dict[str, Any] = {
     "status": _Status,
     "created": _Created,
@@ -602,5 +638,8 @@ SHAPES: dict[str, Any] = {
     "deliveries": _Deliveries,
     "delivery": _Owed,
     "health": _Health,
+    "credits": _Balance,
+    "countries": list[str],
+    "states": list[_State],
 }
 """What each successful body consists of, by the name under which an operation refers to it in /openapi.json."""

@@ -23,7 +23,7 @@ INSIDE = [
     "/v1//async/status",
     "/v1/async/task/",
     "/v1/async/task/a/b",
-    "/v1/credits",
+    "/v1/credits/",
 ]
 
 
@@ -56,7 +56,7 @@ def test_unknown_paths_below_v1_are_404_for_those_with_a_key(customer: Customer,
         ("GET", "/v1/async/task", "POST"),
         ("OPTIONS", "/v1/async/task", "POST"),
         ("DELETE", "/v1/async/task/x", "GET"),
-        ("POST", "/v1/async/task/batch", "GET"),
+        ("PUT", "/v1/async/task/batch", "GET"),
         ("POST", "/livez", "GET"),
         ("QUERY", "/v1/async/status", "GET"),
     ],

@@ -10,6 +10,7 @@ from fairlane import errors, wire
 from fairlane.model import (
     Accepted,
     Concurrency,
+    Credits,
     Delivery,
     DeliveryTry,
     Drift,
@@ -223,6 +224,11 @@ BODIES: dict[str, bytes] = {
         ID,
     ),
     "slots_none": wire.slots_body(Slots(concurrency=None, slots=()), None),
+    "credits": wire.credits_body(Credits(on=True, granted=50_000, charged=1_790, held=5)),
+    "credits_uncounted": wire.credits_body(Credits(on=False, granted=5, charged=0, held=0)),
+    "credits_owed": wire.credits_body(Credits(on=True, granted=-5, charged=10, held=0)),
+    "countries": wire.countries_body(["DE", "US"]),
+    "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
     "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),
 }
 

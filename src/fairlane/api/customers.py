@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from fairlane.api.credits import OPERATIONS as CREDITS
+from fairlane.api.credits import Balance
 from fairlane.api.deliveries import OPERATIONS as DELIVERIES
 from fairlane.api.deliveries import Deliveries
 from fairlane.api.health import OPERATIONS as HEALTH
 from fairlane.api.health import anybody, health_resources
 from fairlane.api.keys import KeyGuard
+from fairlane.api.lists import OPERATIONS as LISTS
+from fairlane.api.lists import Lists
 from fairlane.api.openapi import OPERATIONS as DESCRIPTION
 from fairlane.api.openapi import Description
 from fairlane.api.operations import Operations
@@ -21,7 +25,17 @@ from fairlane.api.tasks import Tasks
 from fairlane.api.waits import OPERATIONS as WAITS
 from fairlane.api.waits import Waits
 
-OPERATIONS: Operations = {**STATUS, **TASKS, **WAITS, **SLOTS, **DELIVERIES, **HEALTH, **DESCRIPTION}
+OPERATIONS: Operations = {
+    **STATUS,
+    **TASKS,
+    **WAITS,
+    **SLOTS,
+    **DELIVERIES,
+    **CREDITS,
+    **LISTS,
+    **HEALTH,
+    **DESCRIPTION,
+}
 """What the routes below are to those who call them. Neither may have what the other has not."""
 
 
@@ -29,6 +43,7 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
     """The application behind the customers' listener; with what the operator wants to be served there, too."""
     clock, guard = serving.store.now, KeyGuard(serving.store)
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
+    balance, lists = Balance(serving.store), Lists(serving.lists)
     description = Description(OPERATIONS, serving.task_types)
     customers = Part(
         "/v1",
@@ -44,6 +59,9 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),
+            Resource("/v1/credits", guard, {"GET": balance.read}, clock=clock),
+            Resource("/v1/countries", guard, {"GET": lists.countries}, clock=clock),
+            Resource("/v1/states", guard, {"GET": lists.states}, clock=clock),
         ],
     )
     unguarded = [

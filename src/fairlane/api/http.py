@@ -88,6 +88,11 @@ class Request:
             found[name] = value
         return found
 
+    def parameter(self, name: str) -> str | None:
+        """The first value of this parameter of the query, whatever else it has; None: it is not there."""
+        pairs = parse_qsl(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        return next((value for key, value in pairs if key == name), None)
+
     async def body(self, limit_bytes: int, *, report_limit: int | None = None) -> bytes:
         """The whole body.
 

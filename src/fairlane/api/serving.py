@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fairlane.api.lists import ReferenceLists
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
 from fairlane.settings import Settings, database_path
@@ -23,12 +24,19 @@ class Serving:
     """One server's share in answering. ``drain`` is one-way."""
 
     def __init__(
-        self, *, store: Store, settings: Settings, task_types: Mapping[str, TaskType], webhook_host: WebhookHost
+        self,
+        *,
+        store: Store,
+        settings: Settings,
+        task_types: Mapping[str, TaskType],
+        webhook_host: WebhookHost,
+        lists: ReferenceLists,
     ) -> None:
         self.store = store
         self.settings = settings
         self.task_types = task_types
         self.webhook_host = webhook_host
+        self.lists = lists
         self.draining = False
         self._disk = DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
 

@@ -8,7 +8,7 @@ from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import BodyTooLarge, NotFound, QueueFull, Refusal, TaskExists, ValidationRefused
+from fairlane.errors import BodyTooLarge, CreditsShort, NotFound, QueueFull, Refusal, TaskExists, ValidationRefused
 from fairlane.model import Accepted, Caller, NewTask, Webhook
 from fairlane.store import new_id
 
@@ -30,7 +30,7 @@ OPERATIONS: Operations = {
         body="task",
         answer="created",
         examples=("created", "created_without_options"),
-        refusals=(TaskExists, BodyTooLarge, QueueFull),
+        refusals=(CreditsShort, TaskExists, BodyTooLarge, QueueFull),
     ),
     "POST /v1/async/task/batch": Operation(
         id="submit_batch",

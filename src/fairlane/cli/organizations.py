@@ -12,6 +12,9 @@ from fairlane.cli.switch import Switch
 commands = typer.Typer(help="Who may use the API, and within which limits.", no_args_is_help=True)
 
 PlanName = Annotated[str | None, typer.Option("--plan", metavar="PLAN", help="The plan it is on.", show_default=False)]
+CreditsSwitch = Annotated[
+    Switch | None, typer.Option(help="Count its credits: see 'fairlane credits'. Default: off.", show_default=False)
+]
 OWN = "Default: the plan's."
 
 
@@ -27,6 +30,7 @@ def create(
     weight: Annotated[
         int | None, typer.Option(metavar="W", help=f"Weight of its own. {OWN}", show_default=False)
     ] = None,
+    credits: CreditsSwitch = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +38,7 @@ def create(
     from fairlane.cli.connection import ask
 
     body = {"name": name, "plan": plan, "slots": slots, "queue_limit": queue_limit, "weight": weight}
-    given = {field: value for field, value in body.items() if value is not None}
+    given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
 
 
@@ -52,6 +56,7 @@ def change(
     weight: Annotated[
         str | None, typer.Option(metavar="W|plan", help="Weight of its own, or the plan's.", show_default=False)
     ] = None,
+    credits: CreditsSwitch = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,8 +69,9 @@ def change(
     changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
     if plan is not None:
         changes["plan"] = plan
+    changes |= _switched(credits)
     if not changes:
-        raise typer.BadParameter("nothing to change: give --plan, --slots, --queue-limit or --weight")
+        raise typer.BadParameter("nothing to change: give --plan, --slots, --queue-limit, --weight or --credits")
     _change(name, changes, database=database, as_json=as_json)
 
 
@@ -141,6 +147,10 @@ def show(name: OrganizationName, *, database: Database = None, as_json: AsJson =
     _show(ask(database_in_force(database), "GET", "organizations", name), as_json=as_json)
 
 
+def _switched(credits: Switch | None) -> dict[str, object]:
+    return {} if credits is None else {"credits": credits is Switch.ON}
+
+
 def _change(name: str, changes: dict[str, object], *, database: str | None, as_json: bool) -> None:
     from fairlane.cli.connection import ask
 
@@ -161,6 +171,12 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
             ("Queued", organization["queued"]),
             ("Queue limit", organization["queue_limit"]),
             ("Weight", organization["weight"]),
+            (
+                "Credits",
+                organization["credits"]["granted"] - organization["credits"]["charged"]
+                if organization["credits"]["on"]
+                else "not counted",
+            ),
             ("Submitted", organization["submitted"]),
             ("Completed", organization["completed"]),
             ("Failed", organization["failed"]),

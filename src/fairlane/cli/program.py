@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from fairlane.cli import checks, demo, keys, organizations, plans, run, serve, tasks, webhooks, worker
+from fairlane.cli import checks, credits, demo, keys, organizations, plans, run, serve, tasks, webhooks, worker
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
@@ -43,6 +43,7 @@ run.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(plans.commands, name="plans")
+program.add_typer(credits.commands, name="credits")
 program.add_typer(webhooks.commands, name="webhooks")
 program.add_typer(tasks.commands, name="tasks")
 program.add_typer(tasks.sessions, name="sessions")

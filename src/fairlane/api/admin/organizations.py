@@ -27,6 +27,8 @@ class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     slots: int | None = None
     queue_limit: int | None = None
     weight: int | None = None
+    credits: bool = False
+    """Whether its credits are counted."""
 
 
 _new_organization = Decoder(NewOrganization)
@@ -52,7 +54,10 @@ class Organizations:
         check_name(new.name)
         check_limits(new.slots, new.queue_limit, new.weight)
         overrides = Overrides(slots=new.slots, queue_limit=new.queue_limit, weight=new.weight)
-        return answer(await self._store.create_organization(new.name, plan=new.plan, overrides=overrides, actor=actor))
+        made = await self._store.create_organization(
+            new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor
+        )
+        return answer(made)
 
     async def read(self, request: Request, actor: str) -> Answer:
         """One of them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from fairlane.api.admin.credits import Grants
 from fairlane.api.admin.installation import Installation, ServerFacts
 from fairlane.api.admin.keys import Keys
 from fairlane.api.admin.organizations import Organizations
@@ -22,6 +23,7 @@ def admin_part(
 ) -> Part[str]:
     """The operator's routes behind this guard, to be served wherever the wiring says."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
+    grants = Grants(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},
@@ -33,6 +35,8 @@ def admin_part(
             "DELETE": secrets.revoke_all,
         },
         "organizations/{}/webhook-secrets/{}": {"DELETE": secrets.revoke},
+        "organizations/{}/credits": {"GET": grants.read},
+        "organizations/{}/credits/grants": {"GET": grants.list, "POST": grants.grant},
         "organizations/{}/repair": {"POST": organizations.repair},
         "keys": {"GET": keys.list, "POST": keys.create},
         "keys/{}": {"DELETE": keys.revoke},

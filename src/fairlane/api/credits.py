@@ -1,0 +1,32 @@
+"""``GET /v1/credits``: what an organization may still spend."""
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.model import Caller
+from fairlane.store import Store
+
+OPERATIONS: Operations = {
+    "GET /v1/credits": Operation(
+        id="read_credits",
+        tag="status",
+        summary="The organization's credits, now",
+        description="Exact: every task that was answered as COMPLETED is charged in it. What running tasks will cost "
+        "is not taken off. If credits are switched off for the organization, `remaining` is "
+        f"{wire.CREDITS_UNCOUNTED}.",
+        answer="credits",
+        examples=("credits", "credits_uncounted"),
+    )
+}
+
+
+class Balance:
+    """The organization's balance."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, request: Request, caller: Caller) -> Answer:
+        """One snapshot of it."""
+        credits = await self._store.credits(caller.organization_id)
+        return Answer(wire.credits_body(credits), headers=(NO_STORE,))

@@ -1,0 +1,89 @@
+"""``GET /v1/countries`` and ``/v1/states``: reference lists that the operator sets. Clients test their keys on them.
+
+The lists mean nothing to fairlane. Without a file they are empty, and the routes answer all the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from fairlane import wire
+from fairlane.api.http import Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.errors import SetupError
+from fairlane.model import Caller
+
+OPERATIONS: Operations = {
+    "GET /v1/countries": Operation(
+        id="list_countries",
+        tag="lists",
+        summary="The countries that payloads may name",
+        description="Codes, as the operator set them; none if there are no such payloads. `model` is ignored.",
+        query={"model": {"type": "string"}},
+        answer="countries",
+        examples=("countries",),
+    ),
+    "GET /v1/states": Operation(
+        id="list_states",
+        tag="lists",
+        summary="The states of a country, or of all of them",
+        query={"country": {"type": "string"}},
+        answer="states",
+        examples=("states",),
+    ),
+}
+
+
+class State(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a country."""
+
+    code: str
+    name: str
+
+
+class ReferenceLists(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the operator's file says."""
+
+    countries: Sequence[str] = ()
+    states: Mapping[str, Sequence[State]] = {}
+    """By country."""
+
+
+def read_lists(path: str | None) -> ReferenceLists:
+    """The lists in this file; None: empty ones.
+
+    Raises:
+        SetupError: it cannot be read.
+    """
+    if path is None:
+        return ReferenceLists()
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=ReferenceLists)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"FAIRLANE_REFERENCE_LISTS names {path}, which cannot be used: {error}") from error
+
+
+class Lists:
+    """Answers from what was read at the start."""
+
+    def __init__(self, lists: ReferenceLists) -> None:
+        self._countries = Answer(wire.countries_body(lists.countries))
+        bodies = {country: _answer(states) for country, states in lists.states.items()}
+        self._states: Mapping[str, Answer] = bodies
+        self._all_states = _answer([state for states in lists.states.values() for state in states])
+        self._no_states = _answer([])
+
+    async def countries(self, request: Request, caller: Caller) -> Answer:
+        """All of them, whatever the query says."""
+        return self._countries
+
+    async def states(self, request: Request, caller: Caller) -> Answer:
+        """Those of the country asked for; without one, all."""
+        country = request.parameter("country")
+        return self._all_states if country is None else self._states.get(country, self._no_states)
+
+
+def _answer(states: Sequence[State]) -> Answer:
+    return Answer(wire.states_body([(state.code, state.name) for state in states]))

@@ -1,0 +1,92 @@
+"""``fairlane credits``: what organizations may spend. They are counted where ``organizations … --credits on`` says."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
+from fairlane.cli.output import moment, print_fields, print_json, print_table
+
+commands = typer.Typer(help="What organizations may spend.", no_args_is_help=True)
+
+
+@commands.command(
+    epilog="Examples: fairlane credits grant acme 50000 --reason 'invoice 7' --id invoice-7; "
+    "fairlane credits grant acme -200 --reason 'granted twice'",
+    context_settings={"ignore_unknown_options": True},
+)
+def grant(
+    organization: OrganizationName,
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", help="How many; below 0 takes back.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the history and the audit.")],
+    grant_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="ID",
+            help="A name of your own: the same grant again counts once. Default: a new one each time.",
+            show_default=False,
+        ),
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an organization credits, or take some back. What runs goes on."""
+    from fairlane.cli.connection import ask
+
+    body = {"amount": amount, "reason": reason} | ({} if grant_id is None else {"id": grant_id})
+    granted = ask(database_in_force(database), "POST", "organizations", organization, "credits", "grants", body=body)
+    if as_json:
+        print_json(granted)
+        return
+    print_fields([("Grant", granted["id"]), ("Amount", granted["amount"]), ("Reason", granted["reason"])])
+
+
+@commands.command(epilog="Example: fairlane credits show acme")
+def show(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+    """Show an organization's balance, and what it is made of."""
+    from fairlane.cli.connection import ask
+
+    found = ask(database_in_force(database), "GET", "organizations", organization, "credits")
+    if as_json:
+        print_json(found)
+        return
+    totals = found["credits"]
+    print_fields(
+        [
+            ("Organization", found["organization"]),
+            ("Counted", totals["on"]),
+            ("Balance", found["balance"]),
+            ("Held by running tasks", totals["held"]),
+            ("Granted", totals["granted"]),
+            ("Charged", totals["charged"]),
+        ]
+    )
+
+
+@commands.command(epilog="Example: fairlane credits history acme --limit 20")
+def history(
+    organization: OrganizationName,
+    *,
+    limit: Annotated[int, typer.Option(metavar="N", help="Show so many, newest first.")] = 100,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what an organization was granted. What it was charged stands with its tasks."""
+    from fairlane.cli.connection import ask
+
+    path = ("organizations", organization, "credits", "grants")
+    answer = ask(database_in_force(database), "GET", *path, query={"limit": str(limit)})
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ["AT", "AMOUNT", "REASON", "BY", "ID"],
+        [_row(one) for one in answer["grants"]],
+        empty=f"{organization} was granted nothing yet.",
+    )
+
+
+def _row(one: dict[str, Any]) -> list[object]:
+    return [moment(one["created_at"]), one["amount"], one["reason"], one["actor"], one["id"]]
