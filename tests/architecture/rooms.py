@@ -25,6 +25,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "handlers": _NOUNS | {"payloads"},
     # The package itself: what an application imports.
     "fairlane": {"errors", "handlers"},
+    # What customers import. It speaks HTTP, and knows neither the store nor the API.
+    "client": {"errors", "fairlane"},
     # The three big rooms. None of them knows another, except that HTTP calls the store.
     "store": _GROUND | {"rules"},
     "worker": _WORKER,
@@ -34,7 +36,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "sweeper": _STORE,
     "app": _API | {"api", "worker", "webhooks", "sweeper"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
-    "cli": _API | {"api", "worker", "webhooks", "app", "demo"},
+    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo"},
     "__main__": {"cli"},
 }
 
@@ -52,7 +54,7 @@ PACKAGES: dict[str, set[str]] = {
     "pygments": {"demo"},
     "rich": {"cli", "demo"},
     "ssrfguard": {"webhooks"},
-    "standardwebhooks": {"webhooks"},
+    "standardwebhooks": {"client", "webhooks"},
     "starlette": {"api"},
     "typer": {"cli"},
     "typing_extensions": {"payloads"},

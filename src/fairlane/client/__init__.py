@@ -1,0 +1,76 @@
+"""Call a fairlane API from Python: :class:`Client`, :class:`AsyncClient`, and :func:`verify` for webhooks.
+
+Speaks HTTP only; knows nothing of the server's insides.
+"""
+
+from fairlane.client.clients import AsyncClient, Client, Reference
+from fairlane.client.errors import (
+    AlreadyExists,
+    ApiError,
+    ClientError,
+    ConcurrencyExceeded,
+    CreditsInsufficient,
+    KeyRefused,
+    LimitExceeded,
+    NoAnswer,
+    NotFound,
+    NotInTime,
+    QueueFull,
+    RateLimited,
+    ServerFailed,
+    SetupMissing,
+    TaskFailed,
+    TooLarge,
+    Unavailable,
+    ValidationRefused,
+    WebhookInvalid,
+)
+from fairlane.client.records import (
+    CallResult,
+    Concurrency,
+    Credits,
+    ErrorBody,
+    NewTask,
+    PriorityCount,
+    Status,
+    Task,
+    Verdict,
+    WebhookState,
+)
+from fairlane.client.webhooks import verify
+
+__all__ = [
+    "AlreadyExists",
+    "ApiError",
+    "AsyncClient",
+    "CallResult",
+    "Client",
+    "ClientError",
+    "Concurrency",
+    "ConcurrencyExceeded",
+    "Credits",
+    "CreditsInsufficient",
+    "ErrorBody",
+    "KeyRefused",
+    "LimitExceeded",
+    "NewTask",
+    "NoAnswer",
+    "NotFound",
+    "NotInTime",
+    "PriorityCount",
+    "QueueFull",
+    "RateLimited",
+    "Reference",
+    "ServerFailed",
+    "SetupMissing",
+    "Status",
+    "Task",
+    "TaskFailed",
+    "TooLarge",
+    "Unavailable",
+    "ValidationRefused",
+    "Verdict",
+    "WebhookInvalid",
+    "WebhookState",
+    "verify",
+]

@@ -1,0 +1,197 @@
+"""The JSON of the API, in and out, as the client sees it. Pure: bytes in, records out.
+
+Fields that a newer server adds are ignored; an answer that lacks one is no answer.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from fairlane.client.errors import NoAnswer
+from fairlane.client.records import Credits, ErrorBody, NewTask, Status, Task, Verdict, WebhookState
+
+Read = TypeVar("Read")
+
+# In ------------------------------------------------------------------------------------------------------------------
+
+
+class _Task(Struct, rename="camel"):
+    id: str
+    task_type: str
+    status: str
+    priority: int
+    created_at: datetime
+    latency_ms: int | None = None
+    idempotency_key: str | None = None
+
+
+class _Credits(Struct, rename="camel"):
+    credits_to_charge: int
+    credits_charged: int | None = None
+
+
+class _Found(Struct):
+    task: _Task
+    credits: _Credits
+    webhook: WebhookState | None = None
+    response: dict[str, Any] | None = None
+
+
+class _Page(Struct, rename="camel"):
+    tasks: list[_Found]
+    next_cursor: str | None = None
+
+
+class _Refused(Struct):
+    error: ErrorBody
+
+
+class _Ran(Struct):
+    result: dict[str, Any]
+
+
+class _Cleared(Struct):
+    cleared: int
+
+
+class _BatchResult(Struct):
+    success: bool
+    index: int
+    task: _Task | None = None
+    error: ErrorBody | None = None
+
+
+class _BatchAnswer(Struct):
+    results: list[_BatchResult]
+
+
+def read_status(body: bytes) -> Status:
+    """The answer of ``GET /v1/async/status``."""
+    return _read(body, Status)
+
+
+def read_task(body: bytes) -> Task:
+    """The answer about one task."""
+    return _task(_read(body, _Found))
+
+
+def read_page(body: bytes) -> tuple[list[Task], str | None]:
+    """A page of tasks, and the cursor of the next one; None: it was the last."""
+    page = _read(body, _Page)
+    return [_task(found) for found in page.tasks], page.next_cursor
+
+
+def read_credits(body: bytes) -> Credits:
+    """The answer of ``GET /v1/credits``."""
+    return _read(body, Credits)
+
+
+def read_cleared(body: bytes) -> int:
+    """How many tasks were taken out of the queue."""
+    return _read(body, _Cleared).cleared
+
+
+def read_result(body: bytes) -> dict[str, Any]:
+    """The result in the answer to a call."""
+    return _read(body, _Ran).result
+
+
+def read_verdicts(body: bytes, keys: Sequence[str], first: int) -> list[Verdict]:
+    """What became of a batch whose items had these keys and whose first one has the index ``first``."""
+    results = _read(body, _BatchAnswer).results
+    if [result.index for result in results] != list(range(len(keys))):
+        raise NoAnswer("the answer to a batch does not name each of its tasks once, in order", sent=True)
+    return [_verdict(result, key, first) for result, key in zip(results, keys, strict=True)]
+
+
+class _Room(Struct, rename="camel"):
+    remaining_capacity: int = 0
+
+
+def read_room(details: Any) -> int:
+    """How many tasks a full queue still takes; 0 if the refusal does not say."""
+    try:
+        return msgspec.convert(details, _Room).remaining_capacity
+    except msgspec.ValidationError:
+        return 0
+
+
+def read_error(body: bytes) -> ErrorBody | None:
+    """The error in an envelope; None: it is none, as from a proxy."""
+    try:
+        return msgspec.json.decode(body, type=_Refused).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _verdict(result: _BatchResult, key: str, first: int) -> Verdict:
+    error = result.error
+    if not result.success and error is None:
+        error = ErrorBody(code="UNKNOWN", message="the server gave no reason")
+    existed = error is not None and error.code == "RESOURCE_ALREADY_EXISTS"
+    return Verdict(
+        index=first + result.index,
+        idempotency_key=key,
+        task_id=None if result.task is None else result.task.id,
+        existed=existed,
+        error=None if existed else error,
+    )
+
+
+def _task(found: _Found) -> Task:
+    task, credits = found.task, found.credits
+    return Task(
+        id=task.id,
+        task_type=task.task_type,
+        status=task.status,
+        priority=task.priority,
+        created_at=task.created_at,
+        latency_ms=task.latency_ms,
+        idempotency_key=task.idempotency_key,
+        credits_to_charge=credits.credits_to_charge,
+        credits_charged=credits.credits_charged,
+        webhook=found.webhook,
+        response=found.response,
+    )
+
+
+def _read(body: bytes, kind: type[Read]) -> Read:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoAnswer(f"the answer is not what this client understands: {error}", sent=True) from error
+
+
+# Out -----------------------------------------------------------------------------------------------------------------
+
+
+class _Webhook(Struct):
+    url: str
+
+
+class _Submission(Struct, rename="camel", omit_defaults=True):
+    task_type: str
+    payload: Any
+    idempotency_key: str
+    priority: int | UnsetType = UNSET
+    webhook: _Webhook | UnsetType = UNSET
+    delay_seconds: float | UnsetType = UNSET
+    run_at: datetime | UnsetType = UNSET
+
+
+def submission_text(task: NewTask, key: str) -> bytes:
+    """The JSON text that submits a task under this key. Raises TypeError if the payload cannot be written."""
+    return msgspec.json.encode(
+        _Submission(
+            task.task_type,
+            task.payload,
+            key,
+            UNSET if task.priority is None else task.priority,
+            UNSET if task.webhook_url is None else _Webhook(task.webhook_url),
+            UNSET if task.delay_seconds is None else task.delay_seconds,
+            UNSET if task.run_at is None else task.run_at,
+        )
+    )

@@ -1,0 +1,508 @@
+"""``Client`` and ``AsyncClient``: the same operations, driven by a thread or by an event loop.
+
+The only place of the client that does I/O. What an operation does is in :mod:`fairlane.client.operations` and
+:mod:`fairlane.client.bulk`; here it gets its connection, its clock and its sleep.
+"""
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Self, TypeVar, cast
+
+import httpx2
+
+from fairlane import __version__
+from fairlane.client import bulk, operations
+from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
+from fairlane.client.errors import NoAnswer, SetupMissing
+from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Verdict
+from fairlane.client.retrying import Policy
+
+Result = TypeVar("Result")
+
+TIMEOUT_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+CONNECTIONS = 20
+KEEP_QUEUED_BELOW = 500
+
+Reference = str | Task | Verdict
+"""What names a task: its id, its idempotency key, or a record that has one of them."""
+
+
+class Client:
+    """One organization's connection to the API, for programs that block. Safe to share between threads.
+
+    Example:
+        >>> from fairlane.client import Client
+        >>> client = Client("http://127.0.0.1:8000", "sk_live_1234567890abcdef1234567890abcdef")
+        >>> client.close()
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retries: int = 5,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            base_url: Where the API is, such as ``https://api.example``; a path in it is kept. None: ``FAIRLANE_URL``.
+            key: The organization's key. None: ``FAIRLANE_API_KEY``.
+            timeout_seconds: How long one answer may take; waiting and calling take longer by themselves.
+            retries: How often a request is sent again that was not answered, or with 429 or 5xx, where that can do no
+                harm. ``Retry-After`` is honoured; else the pauses double from a quarter of a second to eight.
+            transport: What carries requests; None: the network.
+            sleep: What lets time pass.
+            clock: Seconds, only going forward.
+
+        Raises:
+            SetupMissing: there is no address or no key.
+        """
+        self._policy = Policy(retries=retries)
+        self._sleep, self._clock = sleep, clock
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx2.Client(
+            base_url=_address(base_url), headers=_headers(key), transport=transport, limits=_LIMITS
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def status(self) -> Status:
+        """How many tasks wait, how many run, and how many slots are taken, right now."""
+        return self._run(operations.status(self._policy))
+
+    def submit(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any],
+        *,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+        webhook_url: str | None = None,
+        delay_seconds: float | None = None,
+        run_at: datetime | None = None,
+    ) -> Task:
+        """Submit one task and return it as it was accepted. Once this returns, the task is safe.
+
+        Sent again by itself if the answer is lost, without ever making two tasks: without an ``idempotency_key`` a
+        random one is used. If your key names a task already, that task is returned as it stands now.
+
+        Args:
+            task_type: Its registered name.
+            payload: A JSON object that fits the type.
+            priority: 1 (lowest) to 10; None: the server's default, 1.
+            idempotency_key: Your name for the task, unique in your organization.
+            webhook_url: Where its outcome is told.
+            delay_seconds: Start no sooner than so long after it was accepted.
+            run_at: Start no sooner than this moment, which must know its time zone.
+        """
+        task = NewTask(
+            task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key,
+            webhook_url=webhook_url, delay_seconds=delay_seconds, run_at=run_at,
+        )  # fmt: skip
+        return self._run(operations.submit(self._policy, task))
+
+    def submit_many(
+        self,
+        tasks: Iterable[NewTask],
+        *,
+        keep_queued_below: int | None = KEEP_QUEUED_BELOW,
+        timeout_seconds: float | None = None,
+    ) -> Iterator[Verdict]:
+        """Submit any number of tasks in batches of up to 500, with a verdict for each, in order.
+
+        Never makes the queue longer than ``keep_queued_below``: before each batch the status is asked, and if the queue
+        has no room worth a request, it waits. Memory stays the same however many tasks there are.
+        Nothing happens until the verdicts are taken: it is a generator.
+
+        Tasks with idempotency keys make it safe to run the whole thing again after a crash: what was accepted before
+        comes back as accepted, with ``existed`` set.
+
+        Args:
+            tasks: Read as they are needed.
+            keep_queued_below: The mark; None: only the organization's queue limit.
+            timeout_seconds: Give up when there was no room for so many seconds; None: never.
+
+        Raises:
+            QueueFull: there was no room in time.
+            ApiError: the server refused more than single tasks, such as the key.
+        """
+        stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
+        return self._flow(stream, iter(tasks))
+
+    def task(self, reference: Reference) -> Task:
+        """One task by its id or its idempotency key. Raises NotFound."""
+        return self._run(operations.find(self._policy, bulk.reference_of(reference)))
+
+    def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
+        """The task once it has ended, well or not; the server answers the moment it does.
+
+        Raises:
+            NotInTime: it had not ended after ``timeout_seconds`` seconds.
+            NotFound: there is no such task.
+        """
+        return self._run(operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds))
+
+    def as_completed(self, references: Iterable[Reference], *, timeout_seconds: float | None = None) -> Iterator[Task]:
+        """The tasks, each as soon as it has ended, well or not. Takes the verdicts of :meth:`submit_many`, too.
+
+        Looks at 256 at once and reads further ones as those end, so it takes any number.
+
+        Raises:
+            NotInTime: none ended for ``timeout_seconds`` seconds.
+            NotFound: there is no such task.
+        """
+        return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
+
+    def run(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout_seconds: float | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Submit a task, wait for it, and return its result.
+
+        Raises:
+            TaskFailed: it ended FAILED.
+            NotInTime: it had not ended after ``timeout_seconds`` seconds.
+        """
+        task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
+        return self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+
+    def cancel(self, reference: Reference) -> Task:
+        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""
+        return self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
+
+    def retry(self, reference: Reference) -> Task:
+        """Run a failed task again, as a new task, which is returned."""
+        return self._run(operations.retry(self._policy, bulk.reference_of(reference)))
+
+    def clear(self) -> int:
+        """Drop every task that is still queued; running ones go on. Returns how many."""
+        return self._run(operations.clear(self._policy))
+
+    def tasks(self, *, status: str | None = None, most: int | None = None) -> Iterator[Task]:
+        """The organization's tasks, newest first, page by page as they are taken.
+
+        Args:
+            status: Only QUEUED, PROCESSING, COMPLETED or FAILED ones.
+            most: Stop after so many; None: all.
+        """
+        return self._flow(operations.tasks(self._policy, status=status, most=most), iter(()))
+
+    def credits(self) -> Credits:
+        """The balance."""
+        return self._run(operations.credits(self._policy))
+
+    def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
+        """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes.
+
+        Args:
+            name: What follows ``/v1/monitor/`` in the type's route.
+            payload: A JSON object that fits the type.
+
+        Raises:
+            ConcurrencyExceeded: no slot is free. It is never queued.
+        """
+        return self._run(operations.call(self._policy, name, payload))
+
+    # Driving ---------------------------------------------------------------------------------------------------------
+
+    def _run(self, operation: Operation[Result]) -> Result:
+        """Drive an operation to its result."""
+        came: Any = None
+        try:
+            while True:
+                came = self._perform(operation.send(came))
+        except StopIteration as ended:
+            return cast(Result, ended.value)
+
+    def _flow(self, stream: Stream, source: Iterator[Any]) -> Iterator[Any]:
+        """Drive a stream, handing on what it gives."""
+        came: Any = None
+        with suppress(StopIteration):
+            while True:
+                effect = stream.send(came)
+                came = None
+                match effect:
+                    case Give(value):
+                        yield value
+                    case Take():
+                        came = next(source, None)
+                    case _:
+                        came = self._perform(effect)
+
+    def _perform(self, effect: Ask | Pause | Clock) -> Any:
+        match effect:
+            case Ask():
+                return self._send(effect)
+            case Pause(seconds):
+                return self._sleep(seconds)
+            case Clock():
+                return self._clock()
+
+    def _send(self, ask: Ask) -> Answer | NoAnswer:
+        try:
+            return _answer(self._http.request(**_request(ask, self._timeout_seconds)))
+        except httpx2.TransportError as error:
+            return _no_answer(ask, error)
+
+
+class AsyncClient:
+    """One organization's connection to the API, for asyncio. The same operations as :class:`Client`.
+
+    Example:
+        >>> import asyncio
+        >>> from fairlane.client import AsyncClient
+        >>> async def queued() -> int:
+        ...     async with AsyncClient() as client:  # reads FAIRLANE_URL and FAIRLANE_API_KEY
+        ...         return (await client.status()).queued_tasks
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retries: int = 5,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a client; nothing is sent yet. The arguments are those of :class:`Client`."""
+        self._policy = Policy(retries=retries)
+        self._sleep, self._clock = sleep, clock
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx2.AsyncClient(
+            base_url=_address(base_url), headers=_headers(key), transport=transport, limits=_LIMITS
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def status(self) -> Status:
+        """How many tasks wait, how many run, and how many slots are taken, right now."""
+        return await self._run(operations.status(self._policy))
+
+    async def submit(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any],
+        *,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+        webhook_url: str | None = None,
+        delay_seconds: float | None = None,
+        run_at: datetime | None = None,
+    ) -> Task:
+        """Submit one task and return it as it was accepted. Once this returns, the task is safe."""
+        task = NewTask(
+            task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key,
+            webhook_url=webhook_url, delay_seconds=delay_seconds, run_at=run_at,
+        )  # fmt: skip
+        return await self._run(operations.submit(self._policy, task))
+
+    def submit_many(
+        self,
+        tasks: Iterable[NewTask] | AsyncIterable[NewTask],
+        *,
+        keep_queued_below: int | None = KEEP_QUEUED_BELOW,
+        timeout_seconds: float | None = None,
+    ) -> AsyncIterator[Verdict]:
+        """Submit any number of tasks in batches of up to 500, with a verdict for each, in order."""
+        stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
+        return self._flow(stream, tasks)
+
+    async def task(self, reference: Reference) -> Task:
+        """One task by its id or its idempotency key. Raises NotFound."""
+        return await self._run(operations.find(self._policy, bulk.reference_of(reference)))
+
+    async def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
+        """The task once it has ended, well or not; the server answers the moment it does."""
+        return await self._run(
+            operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds)
+        )
+
+    def as_completed(
+        self, references: Iterable[Reference] | AsyncIterable[Reference], *, timeout_seconds: float | None = None
+    ) -> AsyncIterator[Task]:
+        """The tasks, each as soon as it has ended, well or not. Takes the verdicts of :meth:`submit_many`, too."""
+        return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
+
+    async def run(
+        self,
+        task_type: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout_seconds: float | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Submit a task, wait for it, and return its result."""
+        task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
+        return await self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+
+    async def cancel(self, reference: Reference) -> Task:
+        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""
+        return await self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
+
+    async def retry(self, reference: Reference) -> Task:
+        """Run a failed task again, as a new task, which is returned."""
+        return await self._run(operations.retry(self._policy, bulk.reference_of(reference)))
+
+    async def clear(self) -> int:
+        """Drop every task that is still queued; running ones go on. Returns how many."""
+        return await self._run(operations.clear(self._policy))
+
+    def tasks(self, *, status: str | None = None, most: int | None = None) -> AsyncIterator[Task]:
+        """The organization's tasks, newest first, page by page as they are taken."""
+        return self._flow(operations.tasks(self._policy, status=status, most=most), ())
+
+    async def credits(self) -> Credits:
+        """The balance."""
+        return await self._run(operations.credits(self._policy))
+
+    async def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
+        """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes."""
+        return await self._run(operations.call(self._policy, name, payload))
+
+    # Driving ---------------------------------------------------------------------------------------------------------
+
+    async def _run(self, operation: Operation[Result]) -> Result:
+        """Drive an operation to its result."""
+        came: Any = None
+        try:
+            while True:
+                came = await self._perform(operation.send(came))
+        except StopIteration as ended:
+            return cast(Result, ended.value)
+
+    async def _flow(self, stream: Stream, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+        """Drive a stream, handing on what it gives."""
+        take = _taker(source)
+        came: Any = None
+        with suppress(StopIteration):
+            while True:
+                effect = stream.send(came)
+                came = None
+                match effect:
+                    case Give(value):
+                        yield value
+                    case Take():
+                        came = await take()
+                    case _:
+                        came = await self._perform(effect)
+
+    async def _perform(self, effect: Ask | Pause | Clock) -> Any:
+        match effect:
+            case Ask():
+                return await self._send(effect)
+            case Pause(seconds):
+                return await self._sleep(seconds)
+            case Clock():
+                return self._clock()
+
+    async def _send(self, ask: Ask) -> Answer | NoAnswer:
+        try:
+            return _answer(await self._http.request(**_request(ask, self._timeout_seconds)))
+        except httpx2.TransportError as error:
+            return _no_answer(ask, error)
+
+
+# Both ----------------------------------------------------------------------------------------------------------------
+
+_LIMITS = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+_AGENT = f"fairlane-python/{__version__} (python {platform.python_version()})"
+
+
+def _address(given: str | None) -> str:
+    address = given or os.environ.get("FAIRLANE_URL")
+    if not address:
+        raise SetupMissing("no address of the API: give base_url, or set FAIRLANE_URL")
+    if not address.startswith(("http://", "https://")):
+        raise SetupMissing(f"the address {address!r} must begin with http:// or https://")
+    return address.rstrip("/") + "/"
+
+
+def _headers(given: str | None) -> dict[str, str]:
+    key = given or os.environ.get("FAIRLANE_API_KEY")
+    if not key:
+        raise SetupMissing("no key: give key, or set FAIRLANE_API_KEY")
+    if not (key.isascii() and key.isprintable()):
+        raise SetupMissing("the key has characters that no key has: look for a line end or a quote in it")
+    return {"Authorization": f"Bearer {key}", "User-Agent": _AGENT}
+
+
+def _request(ask: Ask, timeout_seconds: float) -> dict[str, Any]:
+    read_seconds = timeout_seconds + ask.patience_seconds
+    headers = dict(ask.headers)
+    if ask.content is not None:
+        headers["Content-Type"] = "application/json"
+    return {
+        "method": ask.method,
+        "url": ask.path,
+        "content": ask.content,
+        "params": dict(ask.query) or None,
+        "headers": headers,
+        "timeout": httpx2.Timeout(read_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+    }
+
+
+def _answer(response: httpx2.Response) -> Answer:
+    return Answer(
+        response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
+    )
+
+
+def _no_answer(ask: Ask, error: httpx2.TransportError) -> NoAnswer:
+    sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    reason = str(error) or type(error).__name__
+    made = NoAnswer(f"no answer to {ask.method} /{ask.path}: {reason}", sent=sent)
+    made.__cause__ = error
+    return made
+
+
+def _taker(source: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[Any]]:
+    """A function that awaits the next of these, None after the last."""
+    if isinstance(source, AsyncIterable):
+        ahead = aiter(source)
+
+        async def take() -> Any:
+            return await anext(ahead, None)
+
+        return take
+    at_hand = iter(source)
+
+    async def take_at_hand() -> Any:
+        return next(at_hand, None)
+
+    return take_at_hand

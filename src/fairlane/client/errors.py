@@ -1,0 +1,163 @@
+"""What calling the API can raise, in one tree.
+
+ClientError
+├── SetupMissing                 no address or no key was given
+├── NoAnswer                     nothing came back, or nothing that can be read
+├── ApiError                     the API said no; has ``code``, ``status``, ``details``, ``request_id``
+│   ├── ValidationRefused        400
+│   ├── KeyRefused               401
+│   ├── CreditsInsufficient      403
+│   ├── NotFound                 404
+│   ├── AlreadyExists            409
+│   ├── TooLarge                 413
+│   ├── LimitExceeded            429
+│   │   ├── RateLimited          RATE_LIMIT_EXCEEDED
+│   │   ├── ConcurrencyExceeded  CONCURRENCY_LIMIT_EXCEEDED
+│   │   └── QueueFull            QUEUE_LIMIT_EXCEEDED
+│   └── ServerFailed             500 and above
+│       └── Unavailable          503
+├── TaskFailed                   the task ended FAILED; has ``task``
+├── NotInTime                    the task had not ended when the timeout passed; has ``task``
+└── WebhookInvalid               a webhook that was not signed with the secret, or not lately
+"""
+
+from typing import Any
+
+from fairlane.client.records import Task
+from fairlane.errors import FairlaneError
+
+
+class ClientError(FairlaneError):
+    """The root of what this client raises."""
+
+
+class SetupMissing(ClientError):
+    """No address or no key was given, neither as an argument nor as a variable."""
+
+
+class NoAnswer(ClientError):
+    """Nothing came back, or nothing that can be read. Whether the request was carried out is not known.
+
+    A call that is safe to repeat was repeated before this was raised.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+        """False: the request never reached the server, so nothing was done for certain."""
+
+
+class ApiError(ClientError):
+    """The API said no. Programs look at ``code``; the message is for people."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        details: Any = None,
+        request_id: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.message = message
+        self.code = code
+        self.status = status
+        self.details = details
+        self.request_id = request_id
+        """Find the request in the server's log with it; None: the answer named none."""
+        self.retry_after_seconds = retry_after_seconds
+        """How long the server asks to wait; None: it does not say."""
+
+
+class ValidationRefused(ApiError):
+    """The request, or a field of it, is not what the API takes; ``details`` lists ``{field, message}``."""
+
+
+class KeyRefused(ApiError):
+    """The key is missing, malformed, unknown or revoked."""
+
+
+class CreditsInsufficient(ApiError):
+    """The balance does not cover the cost."""
+
+
+class NotFound(ApiError):
+    """There is no such task, or no such route on this server."""
+
+
+class AlreadyExists(ApiError):
+    """The idempotency key already names a task."""
+
+
+class TooLarge(ApiError):
+    """The payload is larger than the server takes."""
+
+
+class LimitExceeded(ApiError):
+    """A limit of the organization or of the key was reached."""
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests per second, and it stayed so while the client waited."""
+
+
+class ConcurrencyExceeded(LimitExceeded):
+    """Every slot is taken; only calls that run at once get this."""
+
+
+class QueueFull(LimitExceeded):
+    """The queue has no room for these tasks."""
+
+
+class ServerFailed(ApiError):
+    """The server broke, or something between us and it did."""
+
+
+class Unavailable(ServerFailed):
+    """The server is starting, ending, or its database cannot be reached."""
+
+
+class TaskFailed(ClientError):
+    """The task ended FAILED."""
+
+    def __init__(self, task: Task) -> None:
+        error = task.error
+        reason = "it gives no reason" if error is None else f"{error.code}: {error.message}"
+        super().__init__(f"task {task.id} failed: {reason}")
+        self.task = task
+
+
+class NotInTime(ClientError):
+    """The task had not ended when the timeout passed. It goes on; wait for it again, or cancel it."""
+
+    def __init__(self, task: Task, seconds: float) -> None:
+        super().__init__(f"task {task.id} is still {task.status} after {seconds:g} s")
+        self.task = task
+
+
+class WebhookInvalid(ClientError):
+    """A webhook that was not signed with the secret, or not lately: answer 400 and do nothing."""
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: ValidationRefused,
+    401: KeyRefused,
+    403: CreditsInsufficient,
+    404: NotFound,
+    409: AlreadyExists,
+    413: TooLarge,
+    429: LimitExceeded,
+    503: Unavailable,
+}
+_BY_CODE: dict[str, type[ApiError]] = {
+    "RATE_LIMIT_EXCEEDED": RateLimited,
+    "CONCURRENCY_LIMIT_EXCEEDED": ConcurrencyExceeded,
+    "QUEUE_LIMIT_EXCEEDED": QueueFull,
+}
+
+
+def error_class(status: int, code: str) -> type[ApiError]:
+    """The class for an answer with this status and code."""
+    return _BY_CODE.get(code) or _BY_STATUS.get(status) or (ServerFailed if status >= 500 else ApiError)

@@ -1,0 +1,176 @@
+"""Each thing a client does, once: generators that :mod:`fairlane.client.clients` drives.
+
+Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effects`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+
+from fairlane.client.answers import (
+    read_cleared,
+    read_credits,
+    read_page,
+    read_result,
+    read_status,
+    read_task,
+    submission_text,
+)
+from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
+from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
+from fairlane.client.records import CallResult, Credits, NewTask, Status, Task
+from fairlane.client.retrying import Policy, exchange
+
+LONG_POLL_SECONDS = 20
+"""How long one question may wait at the server for a task to end."""
+POLL_FIRST_SECONDS = 0.05
+POLL_MOST_SECONDS = 5.0
+CALL_SECONDS = 320.0
+"""A call runs for at most five minutes; whoever asked waits a little longer than that."""
+PAGE_TASKS = 100
+
+_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
+
+
+def status(policy: Policy) -> Operation[Status]:
+    """The queue and the slots now."""
+    answer = yield from exchange(Ask(method="GET", path="v1/async/status"), policy)
+    return read_status(answer.body)
+
+
+def submit(policy: Policy, task: NewTask) -> Operation[Task]:
+    """Submit one task under its key; a key that names a task already yields that task as it stands now."""
+    key = task.idempotency_key or new_key()
+    ask = Ask(method="POST", path="v1/async/task", content=submission_text(task, key))
+    try:
+        answer = yield from exchange(ask, policy)
+    except AlreadyExists:
+        return (yield from find(policy, key))
+    return read_task(answer.body)
+
+
+def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Operation[Task]:
+    """One task by its id or its key; with ``wait_seconds`` the server may wait so long for it to end."""
+    answer = yield from exchange(
+        Ask(
+            method="GET",
+            path=task_path(reference),
+            headers={"Prefer": f"wait={wait_seconds}"} if wait_seconds else {},
+            patience_seconds=wait_seconds,
+        ),
+        policy,
+    )
+    return read_task(answer.body)
+
+
+def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Operation[Task]:
+    """The task once it has ended. Raises NotInTime."""
+    began = yield from clock()
+    give_up_at = math.inf if timeout_seconds is None else began + timeout_seconds
+    pause_seconds = POLL_FIRST_SECONDS
+    while True:
+        asked_at = yield from clock()
+        task = yield from find(policy, reference, wait_seconds=_whole_seconds(give_up_at - asked_at))
+        if task.done:
+            return task
+        now = yield from clock()
+        if now >= give_up_at:
+            raise NotInTime(task, now - began)
+        if now - asked_at < POLL_MOST_SECONDS / 2:  # The server did not wait, or we did not let it.
+            yield Pause(min(pause_seconds, give_up_at - now))
+            pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS)
+
+
+def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Operation[dict[str, Any]]:
+    """Submit, wait, and return the result. Raises TaskFailed or NotInTime."""
+    submitted = yield from submit(policy, task)
+    ended = submitted if submitted.done else (yield from wait(policy, submitted.id, timeout_seconds=timeout_seconds))
+    if ended.status == "FAILED":
+        raise TaskFailed(ended)
+    return ended.response or {}
+
+
+def cancel(policy: Policy, reference: str) -> Operation[Task]:
+    """Cancel one task and return it as it stands then."""
+    answer = yield from exchange(Ask(method="DELETE", path=task_path(reference)), policy)
+    return read_task(answer.body)
+
+
+def retry(policy: Policy, reference: str) -> Operation[Task]:
+    """Run a failed task again, as a new one, which is returned."""
+    ask = Ask(method="POST", path=f"{task_path(reference)}/retry", repeatable=False)
+    answer = yield from exchange(ask, policy)
+    return read_task(answer.body)
+
+
+def clear(policy: Policy) -> Operation[int]:
+    """Drop every queued task and return how many there were."""
+    answer = yield from exchange(Ask(method="DELETE", path="v1/async/queue"), policy)
+    return read_cleared(answer.body)
+
+
+def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
+    """The tasks, page by page, newest first."""
+    left, cursor = math.inf if most is None else most, None
+    while left > 0:
+        query = {"limit": str(min(PAGE_TASKS, left))}
+        if status is not None:
+            query["status"] = status
+        if cursor is not None:
+            query["cursor"] = cursor
+        answer: Answer = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
+        page, cursor = read_page(answer.body)
+        for task in page:
+            yield Give(task)
+        left -= len(page)
+        if cursor is None:
+            return
+
+
+def credits(policy: Policy) -> Operation[Credits]:
+    """The balance."""
+    answer = yield from exchange(Ask(method="GET", path="v1/credits"), policy)
+    return read_credits(answer.body)
+
+
+def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[CallResult]:
+    """Run one task type now, while the connection is held. Sent again only if it surely was not run."""
+    answer = yield from exchange(
+        Ask(
+            method="POST",
+            path=f"v1/monitor/{quote(name, safe='/')}",
+            content=msgspec.json.encode(payload),
+            patience_seconds=CALL_SECONDS,
+            repeatable=False,
+        ),
+        policy,
+    )
+    return CallResult(
+        result=read_result(answer.body),
+        credits_charged=_whole(answer.headers.get("x-credits-charged")),
+        credits_remaining=_whole(answer.headers.get("x-credits-remaining")),
+    )
+
+
+def task_path(reference: str) -> str:
+    """Where a task is found, by its id or its key."""
+    return f"v1/async/task/{quote(reference, safe='')}"
+
+
+def new_key(random_id: Callable[[], object] = uuid4) -> str:
+    """A key for a task whose caller gave none: with it even a lost answer makes no second task."""
+    return f"auto-{random_id()}"
+
+
+def _whole_seconds(left: float) -> int:
+    """How long a question may wait at the server; less than a second is not worth it."""
+    return int(max(0, min(LONG_POLL_SECONDS, left)))
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and _DIGITS.fullmatch(text) else None

@@ -1,0 +1,152 @@
+"""What the API tells, as frozen records, and what is told to it.
+
+Fields have the wire's names in Python's spelling.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+FINAL = ("COMPLETED", "FAILED")
+
+
+class Concurrency(Struct, frozen=True):
+    """Slots in use and the limit on them."""
+
+    used: int
+    max: int
+
+    @property
+    def free(self) -> int:
+        """Slots that are free now; 0 while more are in use than allowed, as after a limit was lowered."""
+        return max(0, self.max - self.used)
+
+    @property
+    def utilization(self) -> float:
+        """Used slots as a share of all: 1.0 when every slot is taken."""
+        return self.used / self.max
+
+
+class PriorityCount(Struct, frozen=True):
+    """How many tasks of one priority are queued."""
+
+    priority: int
+    count: int
+
+
+class Status(Struct, frozen=True, rename="camel"):
+    """An organization's queue and slots, in one snapshot."""
+
+    queued_tasks: int
+    processing_tasks: int
+    concurrency: Concurrency | None
+    """None: the server cannot vouch for it right now; the two counts are right all the same."""
+    priority_breakdown: tuple[PriorityCount, ...] = ()
+    """Highest priority first, only those with at least one task queued."""
+
+
+class ErrorBody(Struct, frozen=True):
+    """Why something was refused, or why a task failed."""
+
+    code: str
+    message: str
+    details: Any = None
+
+
+class WebhookState(Struct, frozen=True, rename="camel"):
+    """Whether a task's webhook took its outcome."""
+
+    url: str
+    delivered: bool
+    delivered_at: datetime | None = None
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """One task as the API shows it."""
+
+    id: str
+    task_type: str
+    status: str
+    """QUEUED, PROCESSING, COMPLETED or FAILED."""
+    priority: int
+    created_at: datetime
+    latency_ms: int | None
+    """First start to outcome; None until it has ended, and if it never started."""
+    idempotency_key: str | None
+    credits_to_charge: int
+    credits_charged: int | None
+    """None until it has ended."""
+    webhook: WebhookState | None = None
+    """None: it has none, or has not ended yet."""
+    response: dict[str, Any] | None = None
+    """The handler's result, or ``{"error": …}`` of a failed task; None until it has ended."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.status in FINAL
+
+    @property
+    def error(self) -> ErrorBody | None:
+        """Why it failed; None: it did not."""
+        if self.status != "FAILED" or self.response is None:
+            return None
+        return msgspec.convert(self.response.get("error"), ErrorBody)
+
+
+class Credits(Struct, frozen=True, rename="camel"):
+    """An organization's balance."""
+
+    remaining: int
+    per_cycle: int | None = None
+    """None: no subscription."""
+    cycle_resets_at: datetime | None = None
+
+
+class CallResult(Struct, frozen=True, kw_only=True):
+    """What a call that ran at once brought."""
+
+    result: dict[str, Any]
+    credits_charged: int | None
+    """None: the server does not say."""
+    credits_remaining: int | None
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """A task to be submitted."""
+
+    task_type: str
+    payload: Mapping[str, Any] | Raw
+    """A JSON object; ``msgspec.Raw`` sends JSON text as it is."""
+    priority: int | None = None
+    """1 (lowest, the server's default) to 10."""
+    idempotency_key: str | None = None
+    """Names the task for ever: submitting it again makes no second one. None: a random one is made."""
+    webhook_url: str | None = None
+    delay_seconds: float | None = None
+    """Start no sooner than so long after it was accepted."""
+    run_at: datetime | None = None
+    """Start no sooner than this moment, which must know its time zone."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What became of one task of :meth:`~fairlane.client.Client.submit_many`."""
+
+    index: int
+    """Its place in what was given, from 0."""
+    idempotency_key: str
+    """Finds the task, whether it was accepted now or before."""
+    task_id: str | None
+    """None: refused, or accepted before."""
+    existed: bool
+    """Its key named a task already: an earlier run submitted it."""
+    error: ErrorBody | None
+    """Why it was refused; None: it was not."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server has the task, by this call or by an earlier one."""
+        return self.error is None

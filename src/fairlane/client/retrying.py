@@ -1,0 +1,84 @@
+"""When a request is sent again, and what its answer means if it is not."""
+
+from collections.abc import Callable
+from random import Random
+
+from msgspec import Struct
+
+from fairlane.client.answers import read_error
+from fairlane.client.effects import Answer, Ask, Operation, Pause, send
+from fairlane.client.errors import ApiError, NoAnswer, error_class
+
+FIRST_PAUSE_SECONDS = 0.25
+PAUSE_MOST_SECONDS = 8.0
+RETRY_AFTER_MOST_SECONDS = 60.0
+"""A server that asks for more is not waited for so long at once."""
+BODY_SHOWN = 200
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How often a request is sent again, and how the pauses between are spread."""
+
+    retries: int = 5
+    chance: Callable[[], float] = Random().random  # noqa: S311 - spreads load, guards nothing
+
+
+def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
+    """Send a request, again where that does no harm and may help, until it is answered with success.
+
+    Raises:
+        NoAnswer: nobody answered.
+        ApiError: the answer is no.
+    """
+    number = 0
+    while True:
+        answer = yield from send(ask)
+        if isinstance(answer, Answer) and 200 <= answer.status < 300:
+            return answer
+        error = answer if isinstance(answer, NoAnswer) else api_error(answer)
+        number += 1
+        if number > policy.retries or not is_worth_repeating(error, repeatable=ask.repeatable):
+            raise error
+        yield Pause(pause_seconds(error, number, policy.chance()))
+
+
+def is_worth_repeating(error: NoAnswer | ApiError, *, repeatable: bool) -> bool:
+    """Whether the same request may fare better a little later, and does no harm if the first one arrived."""
+    if isinstance(error, NoAnswer):
+        return repeatable or not error.sent
+    if error.code == "RATE_LIMIT_EXCEEDED" or error.status == 503:
+        return True  # Nothing was done.
+    return repeatable and error.status in (500, 502, 504)
+
+
+def pause_seconds(error: NoAnswer | ApiError, number: int, chance: float) -> float:
+    """What the server asks for, else between half and all of a pause that doubles with each try."""
+    asked = error.retry_after_seconds if isinstance(error, ApiError) else None
+    if asked is not None:
+        return min(asked, RETRY_AFTER_MOST_SECONDS)
+    full: float = min(FIRST_PAUSE_SECONDS * 2 ** min(number - 1, 30), PAUSE_MOST_SECONDS)
+    return full * (0.5 + chance / 2)
+
+
+def api_error(answer: Answer) -> ApiError:
+    """An answer that is no success, as an exception."""
+    error = read_error(answer.body)
+    code = f"HTTP_{answer.status}" if error is None else error.code
+    if error is None:
+        message = answer.body[:BODY_SHOWN].decode(errors="replace") or "no explanation was given"
+    else:
+        message = error.message
+    return error_class(answer.status, code)(
+        message,
+        code=code,
+        status=answer.status,
+        details=None if error is None else error.details,
+        request_id=answer.headers.get("x-request-id"),
+        retry_after_seconds=_retry_after(answer),
+    )
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Whole seconds; the form with a date is not understood."""
+    value = answer.headers.get("retry-after", "").strip()
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None

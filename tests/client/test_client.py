@@ -1,0 +1,257 @@
+"""One client against a real server: what it sends is what the API takes, what it returns is what the API says."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from fairlane import client as sdk
+from fairlane.client import AsyncClient, Client, NotFound, NotInTime, SetupMissing, TaskFailed
+from tests.api.house import Customer, House
+from tests.client.conftest import Hands
+
+Working = Callable[..., Hands]
+
+
+def test_status_tells_queue_and_slots(client: Client, customer: Customer) -> None:
+    """The four values of the status answer, typed."""
+    customer.accepted(priority=5)
+    customer.accepted()
+    customer.accepted()
+
+    status = client.status()
+
+    assert (status.queued_tasks, status.processing_tasks) == (3, 0)
+    assert status.concurrency is not None
+    assert (status.concurrency.used, status.concurrency.max, status.concurrency.free) == (0, 10, 10)
+    assert status.concurrency.utilization == 0
+    assert [(level.priority, level.count) for level in status.priority_breakdown] == [(5, 1), (1, 2)]
+
+
+def test_concurrency_is_none_while_nobody_vouches_for_it(client: Client, customer: Customer) -> None:
+    """The counts stay."""
+    customer.accepted()
+    customer.change(maintenance=True)
+
+    status = client.status()
+
+    assert (status.queued_tasks, status.concurrency) == (1, None)
+
+
+def test_a_submitted_task_is_found_by_its_id_and_by_its_key(client: Client) -> None:
+    """Slashes, percent signs and letters beyond ASCII in the key, too."""
+    key = "job/1 %2F é"
+
+    made = client.submit("ANY", {"n": 1}, priority=7, idempotency_key=key, webhook_url="http://127.0.0.1:9000/hook")
+
+    assert (made.status, made.priority, made.task_type, made.done) == ("QUEUED", 7, "ANY", False)
+    assert client.task(made.id).id == client.task(key).id == client.task(made).id == made.id
+    assert made.created_at.tzinfo is not None
+
+
+def test_a_key_that_names_a_task_yields_that_task(client: Client) -> None:
+    """Submitting twice makes one task, whatever the payload."""
+    first = client.submit("ANY", {"n": 1}, idempotency_key="once")
+
+    assert client.submit("ANY", {"n": 2}, idempotency_key="once").id == first.id
+    assert client.status().queued_tasks == 1
+
+
+def test_run_brings_the_result(client: Client, working: Working) -> None:
+    """Submit, wait, result."""
+    working()
+
+    assert client.run("ANY", {"words": 2}, timeout_seconds=10) == {"words": 2}
+
+
+def test_run_of_a_task_that_fails_raises_what_the_handler_said(client: Client, working: Working) -> None:
+    """With code, message and details, and the task itself."""
+    working()
+
+    with pytest.raises(TaskFailed, match="NO_SUCH_PAGE: there is no such page") as raised:
+        client.run("ANY", {"fail": True}, timeout_seconds=10)
+
+    error = raised.value.task.error
+    assert error is not None
+    assert (error.code, error.details) == ("NO_SUCH_PAGE", {"page": 3})
+    assert raised.value.task.credits_charged == 0
+
+
+def test_wait_gives_up_when_its_time_is_over(client: Client) -> None:
+    """The task goes on; the exception has it."""
+    made = client.submit("ANY", {})
+
+    with pytest.raises(NotInTime) as raised:
+        client.wait(made, timeout_seconds=0.1)
+
+    assert (raised.value.task.id, raised.value.task.status) == (made.id, "QUEUED")
+
+
+def test_wait_with_no_time_looks_once(client: Client, working: Working) -> None:
+    """A task that has ended is returned even then."""
+    working()
+    made = client.submit("ANY", {})
+    client.wait(made, timeout_seconds=10)
+
+    assert client.wait(made, timeout_seconds=0).done
+
+
+def test_as_completed_gives_each_task_once(client: Client, working: Working) -> None:
+    """More of them than are looked at together, in whatever order they end."""
+    made = [client.submit("ANY", {"n": number}).id for number in range(sdk_window() + 5)]
+    working()
+
+    ended = list(client.as_completed(made, timeout_seconds=20))
+
+    assert sorted(task.id for task in ended) == sorted(made)
+    assert {task.status for task in ended} == {"COMPLETED"}
+
+
+def test_as_completed_gives_up_when_none_ends(client: Client) -> None:
+    """The time counts from the last one that did."""
+    made = [client.submit("ANY", {}).id for _ in range(2)]
+
+    with pytest.raises(NotInTime):
+        list(client.as_completed(made, timeout_seconds=0.2))
+
+
+def test_what_is_refused_raises_by_its_code(client: Client, customer: Customer) -> None:
+    """Each refusal has a class of its own; fields and ids are kept."""
+    with pytest.raises(sdk.ValidationRefused) as refused:
+        client.submit("NOWHERE", {})
+    with pytest.raises(NotFound) as missing:
+        client.task("nobody")
+    customer.change(queue_limit=1)
+    client.submit("ANY", {})
+    with pytest.raises(sdk.QueueFull) as full:
+        client.submit("ANY", {})
+    nobodys = Client(customer.house.server.address, "sk_live_00000000000000000000000000000000")
+    with nobodys, pytest.raises(sdk.KeyRefused) as unknown:
+        nobodys.status()
+
+    assert refused.value.details == [{"field": "taskType", "message": "is not a known task type"}]
+    assert (missing.value.status, missing.value.code) == (404, "RESOURCE_NOT_FOUND")
+    assert full.value.details["limit"] == 1
+    assert unknown.value.code == "INVALID_OR_EXPIRED_API_KEY"
+    assert unknown.value.request_id
+
+
+def test_a_payload_that_is_no_json_is_refused_here(client: Client) -> None:
+    """Before anything is sent."""
+    with pytest.raises(TypeError):
+        client.submit("ANY", {"when": object()})
+
+
+def test_address_and_key_come_from_the_environment(
+    shared: House, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAIRLANE_URL and FAIRLANE_API_KEY; arguments win; without them a clear message."""
+    with pytest.raises(SetupMissing, match="FAIRLANE_URL"):
+        Client()
+    monkeypatch.setenv("FAIRLANE_URL", f"{shared.server.address}///")
+    with pytest.raises(SetupMissing, match="FAIRLANE_API_KEY"):
+        Client()
+    monkeypatch.setenv("FAIRLANE_API_KEY", customer.key["value"])
+
+    with Client() as made:
+        assert made.status().queued_tasks == 0
+    for wrong in ("127.0.0.1:8000", "ftp://127.0.0.1"):
+        with pytest.raises(SetupMissing, match="http"):
+            Client(wrong)
+    with pytest.raises(SetupMissing, match="line end"):
+        Client(key="sk_live_1234\n")
+
+
+def test_a_client_may_be_shared_between_threads(client: Client, customer: Customer) -> None:
+    """Every submission arrives once."""
+    threads = [threading.Thread(target=lambda: [client.submit("ANY", {}) for _ in range(10)]) for _ in range(5)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert customer.status()["queuedTasks"] == 50
+
+
+def test_the_async_client_does_the_same(customer: Customer, working: Working) -> None:
+    """One walk through its operations; the logic is the same one."""
+    working()
+
+    async def walk() -> list[Any]:
+        async with AsyncClient(customer.house.server.address, customer.key["value"]) as client:
+            made = await client.submit("ANY", {"n": 1}, idempotency_key="walk")
+            ended = await client.wait(made, timeout_seconds=10)
+            completed = [task.id async for task in client.as_completed([made.id, "walk"], timeout_seconds=10)]
+            result = await client.run("ANY", {"n": 2}, timeout_seconds=10)
+            status = await client.status()
+            found = await client.task("walk")
+            return [ended.response, completed == [made.id, made.id], result, status.queued_tasks, found.id == made.id]
+
+    assert asyncio.run(walk()) == [{"n": 1}, True, {"n": 2}, 0, True]
+
+
+def test_cancelling_the_caller_cancels_the_wait(customer: Customer) -> None:
+    """An async wait holds nothing when its task is cancelled."""
+
+    async def walk() -> str:
+        async with AsyncClient(customer.house.server.address, customer.key["value"]) as client:
+            made = await client.submit("ANY", {})
+            try:
+                async with asyncio.timeout(0.1):
+                    await client.wait(made)
+            except TimeoutError:
+                return (await client.task(made)).status
+        return "it ended"
+
+    assert asyncio.run(walk()) == "QUEUED"
+
+
+def test_both_clients_offer_the_same() -> None:
+    """Same names, same arguments, same first line."""
+    public = [name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")]
+
+    assert public
+    for name in public:
+        sync, other = getattr(Client, name), getattr(AsyncClient, name)
+        assert list(inspect.signature(sync).parameters) == list(inspect.signature(other).parameters), name
+        assert first_line(sync) == first_line(other), name
+    assert list(inspect.signature(Client).parameters) == list(inspect.signature(AsyncClient).parameters)
+
+
+def test_records_are_frozen(client: Client) -> None:
+    """Nobody changes what the API said."""
+    status = client.status()
+
+    with pytest.raises(AttributeError):
+        status.queued_tasks = 7  # type: ignore[misc]
+    kinds = [kind for kind in vars(sdk).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    assert all(kind.__struct_config__.frozen for kind in kinds)
+
+
+def test_nothing_of_the_server_is_imported() -> None:
+    """The client speaks HTTP: neither store nor API nor worker comes with it."""
+    import subprocess
+    import sys
+
+    script = "import sys, fairlane.client; print([n for n in sys.modules if n.startswith(('fairlane.store', 'apsw'))])"
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == "[]"
+
+
+def first_line(function: Any) -> str:
+    """Of its docstring, to the end of the first sentence's line."""
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def sdk_window() -> int:
+    """How many tasks are looked at together."""
+    from fairlane.client.bulk import WINDOW_TASKS
+
+    return WINDOW_TASKS
