@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Sequence
+from typing import Protocol
 
 from fairlane.model import (
     DEFAULT_PLAN,
@@ -13,6 +14,7 @@ from fairlane.model import (
     ExchangeReply,
     Failed,
     Lease,
+    NewCall,
     NewSession,
     NewTask,
     Organization,
@@ -174,6 +176,30 @@ async def a_worker(
     session = a_session(types, local=local, lease_seconds=lease_seconds)
     await store.open_session(session)
     return Worker(store, session)
+
+
+async def a_server(store: Store, *, local: bool = True, lease_seconds: float = 30) -> str:
+    """The session of a server whose callers wait."""
+    session = a_session((), places=0, local=local, lease_seconds=lease_seconds)
+    await store.open_session(session)
+    return session.id
+
+
+class Identified(Protocol):
+    """Whatever stands for an organization."""
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+
+
+def a_call(
+    organization: Identified, server: str, task_type: str = PAGE, *, payload: str = "{}", cost: int = 1
+) -> NewCall:
+    """A request to run a plain type now."""
+    return NewCall(
+        id=new_id(), organization_id=organization.id, task_type=task_type, payload=payload, server_id=server, cost=cost
+    )
 
 
 async def state(store: Store, organization: Organization, task_id: str) -> TaskStatus:

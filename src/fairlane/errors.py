@@ -15,6 +15,8 @@ FairlaneError
 │   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
 │   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
 │   ├── RateLimited              429 RATE_LIMIT_EXCEEDED
+│   ├── ConcurrencyFull          429 CONCURRENCY_LIMIT_EXCEEDED
+│   ├── RequestCanceled          499 REQUEST_CANCELED          (only logs see it)
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
@@ -174,6 +176,28 @@ class RateLimited(Refusal):
     code, status, message = "RATE_LIMIT_EXCEEDED", 429, "API key rate limit exceeded"
 
     retry_after_seconds = 1
+
+
+class ConcurrencyFull(Refusal):
+    """A call found no free slot of its organization, or its task type has no room. Calls never queue.
+
+    ``details.limit`` is the number of the organization's slots; if it is the task type that is full, its limit, and
+    ``details.taskType`` names it.
+    """
+
+    code, status, message = "CONCURRENCY_LIMIT_EXCEEDED", 429, "Concurrency limit exceeded"
+
+    def __init__(self, *, slots_used: int, slots_max: int, full: tuple[str, int] | None = None) -> None:
+        """``full``: the task type that has no room, and its limit; None: the organization has no free slot."""
+        super().__init__(details={"limit": slots_max} if full is None else {"limit": full[1], "taskType": full[0]})
+        self.slots_used = slots_used
+        self.slots_max = slots_max
+
+
+class RequestCanceled(Refusal):
+    """The caller of a call closed the connection before it was answered. Nobody sees this answer; the log does."""
+
+    code, status, message = "REQUEST_CANCELED", 499, "Request was canceled"
 
 
 class Unavailable(Refusal):

@@ -150,6 +150,29 @@ def retry_pause_ms(attempt: int, base_ms: int, chance: float) -> int:
     return int(full * (0.5 + chance / 2))
 
 
+# Calls ---------------------------------------------------------------------------------------------------------------
+
+CALL_MS = 300_000
+"""How long a caller waits at most; no attempt starts later (contract, 6)."""
+TIMED_OUT = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum timeout (5 minutes) exceeded")
+
+
+def call_aftermath(
+    ending: Ending, *, attempt: int, attempts: int, left_ms: int, pause_base_ms: int, chance: float
+) -> Aftermath:
+    """What becomes of a call whose attempt ended so, ``left_ms`` before its time is over.
+
+    As of a task, but for what could not start in time any more.
+    """
+    after = aftermath(ending, attempt=attempt, attempts=attempts, pause_base_ms=pause_base_ms, chance=chance)
+    if isinstance(after, Final):
+        return after
+    pause_ms = after.pause_ms if isinstance(after, Paused) else 0
+    if pause_ms >= left_ms:
+        return Final(TaskStatus.FAILED, failure=TIMED_OUT, cause="no time for another attempt")
+    return after
+
+
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
 DELIVERY_JITTER = 0.1

@@ -52,6 +52,8 @@ class Database(Protocol):
     """One database of one test."""
 
     clock: Clock
+    catalogue: Catalogue
+    """What the application declares from the next open on."""
 
     @property
     def store(self) -> Store:
@@ -101,7 +103,7 @@ class SqliteFile:
         self.clock = clock
         self.path = folder / "first" / "fairlane.db"
         self._folder = folder
-        self._catalogue = catalogue or a_catalogue()
+        self.catalogue = catalogue or a_catalogue()
         self._settings: dict[str, Any] = {}
         self._open: list[Store] = []
 
@@ -114,7 +116,7 @@ class SqliteFile:
         """Open it, with these settings besides the address."""
         self._settings = settings
         chosen = Settings(database=f"sqlite:///{self.path}", **settings)
-        self._open.append(await Store.open(chosen, self._catalogue, now=self.clock))
+        self._open.append(await Store.open(chosen, self.catalogue, now=self.clock))
         return self.store
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ from fairlane.model import (
 )
 from fairlane.rules import priority_of, rank_of
 from fairlane.store import Store, new_id
-from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_catalogue, a_session, a_task
+from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task
 from tests.store.databases import Clock, SqliteFile
 from tests.store.reference import CHANCE, COST_MOST, Organization, Reference, Session, Task
 
@@ -103,6 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.grant(1, amount=5, twice=False)
         self.new_worker(local=True, types=TYPES)
         self.new_worker(local=False, types=TYPES)
+        self.new_server(local=True)
         for number in range(len(self.model.organizations)):
             first = [a_task(key="k"), *(a_task(name, priority=rank) for name in TYPES for rank in (10, 5))]
             self.submit(number, first, room=None)
@@ -116,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _session(self, number: int) -> Session:
         """Mostly one that lives; now and then one of the dead."""
-        sessions = list(self.model.sessions.values())
+        sessions = [session for session in self.model.sessions.values() if session.new.places]
         alive = [session for session in sessions if not session.dead]
         if number % 8 and alive:
             sessions = alive
@@ -150,6 +151,56 @@ class StoreMachine(RuleBasedStateMachine):
         if seldom:
             assert self.run(self.store.clear(organization.id)) == self.model.clear(organization)
 
+    @rule(number=some, server=some, task_type=st.sampled_from(TYPES), count=st.integers(1, 3))
+    def begin_calls(self, number: int, server: int, task_type: str, count: int) -> None:
+        """Calls are admitted or refused at once, also several at the same time."""
+        organization, session = self._organization(number), self._server(server)
+        new = [a_call(organization, session.new.id, task_type, cost=count) for _ in range(count)]
+
+        answers = self.run(_gathered([self.store.begin_call(one) for one in new]))
+
+        assert [type(answer) for answer in answers] == [self.model.begin(one, self.clock.at) for one in new]
+
+    @rule(number=some, running=st.booleans())
+    def abandon(self, number: int, running: bool) -> None:
+        """A caller goes away."""
+        calls = list(self.model.calls.values())
+        if calls:
+            call = calls[number % len(calls)]
+            met = self.run(self.store.abandon_call(call.organization.id, call.new.id, running=running))
+            assert met is self.model.abandon(call.new.id, running=running)
+
+    @rule(number=some)
+    def answer_callers(self, number: int) -> None:
+        """A server takes what ended, and forgets it."""
+        session = self._server(number)
+        ended = self.run(self.store.ended_calls(session.new.id))
+        self.run(self.store.forget_calls([(one.organization_id, one.id) for one in ended]))
+        for one in ended:
+            del self.model.calls[one.id]
+
+    @rule(local=st.booleans())
+    def new_server(self, local: bool) -> None:
+        """One more server."""
+        session = a_session((), places=0, local=local)
+        self.run(self.store.open_session(session))
+        self.model.sessions[session.id] = Session(session, self.clock.at + session.lease_ms)
+
+    @rule(number=some, ends=st.booleans())
+    def server_lives_or_ends(self, number: int, ends: bool) -> None:
+        """A server renews its session, or ends in order."""
+        session = self._server(number)
+        if ends:
+            returned = self.run(self.store.end_session(session.new.id, reason=LossReason.DRAINED))
+            assert returned == self.model.end_session(session, LossReason.DRAINED, set(), self.clock.at)
+        elif not session.dead:
+            self.run(self.store.renew_server(session.new.id))
+            session.lease_until = self.clock.at + session.new.lease_ms
+
+    def _server(self, number: int) -> Session:
+        servers = [session for session in self.model.sessions.values() if not session.new.places]
+        return servers[number % len(servers)]
+
     # Workers ---------------------------------------------------------------------------------------------------------
 
     @rule(local=st.booleans(), types=st.lists(st.sampled_from(TYPES), min_size=1, unique=True).map(tuple))
@@ -169,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
         """A worker reports what it holds, now and then what it does not (another's, a former one), and claims."""
         session = self._session(number)
         mine = [task.lease.id for task in self.model.held(session) if task.lease]
-        theirs = [task.lease.id for task in self.model.running() if task.lease and task.lease.id not in mine]
+        theirs = [task.lease.id for task in self.model.leased() if task.lease and task.lease.id not in mine]
         former = [report.lease_id for one in self.sent[-20:] for report in one.reports]
         every = theirs if theirs and number % 2 else theirs + former
         reports = [Report(mine[choice % len(mine)], ending) for choice, ending in held if mine]
@@ -206,13 +257,18 @@ class StoreMachine(RuleBasedStateMachine):
         if before:
             assert sorted(lease.id for lease in reply.leases) == sorted(lease.id for lease in before)
         else:
-            self.model.claimed(one, reply.leases, self.run(self._unpaid()), self.clock.at)
+            unpaid = self.run(self._unpaid())
+            self.model.claimed(one, reply.leases, unpaid, self.clock.at, self._ended())
 
     async def _unpaid(self) -> list[Task]:
         """The tasks that were ready before this exchange, and that it ended."""
         ready = [task for task in self.model.tasks.values() if task.ready and task.organization.credits_on]
         views = [await self.store.task(task.organization.id, task.new.id) for task in ready]
         return [task for task, view in zip(ready, views, strict=True) if view and view.status is TaskStatus.FAILED]
+
+    def _ended(self) -> set[str]:
+        servers = [session.new.id for session in self.model.sessions.values() if not session.new.places]
+        return {ended.id for server in servers for ended in self.run(self.store.ended_calls(server))}
 
     @rule(number=some, knows=st.booleans(), waits=st.booleans())
     def renew(self, number: int, knows: bool, waits: bool) -> None:
@@ -330,7 +386,9 @@ class StoreMachine(RuleBasedStateMachine):
         """I3 and I4: kept numbers equal their rows; every task has exactly one of the four states."""
         assert self.run(self.store.recount()) == []
         counted = self.run(self.store.count_states())
-        assert counted == ({1: len(self.model.tasks)} if self.model.tasks else {})
+        there = len(self.model.tasks) + len(self.model.calls)
+        assert counted == ({1: there} if there else {})
+        assert self._ended() == {call.new.id for call in self.model.calls.values() if call.ended}
 
     @invariant()
     def readings_are_exact(self) -> None:
@@ -340,9 +398,10 @@ class StoreMachine(RuleBasedStateMachine):
     async def _read(self) -> None:
         for organization in self.model.organizations.values():
             status = await self.store.status(organization.id)
-            queued, used = self.model.queued(organization), len(self.model.running(organization))
+            queued, processing = self.model.queued(organization), len(self.model.running(organization))
+            used = self.model.used(organization)
             ranks = sorted(rank_of(task.new.priority) for task in queued)
-            assert (status.queued, status.processing) == (len(queued), used)
+            assert (status.queued, status.processing) == (len(queued), processing)
             assert status.priorities == tuple((priority_of(rank), ranks.count(rank)) for rank in dict.fromkeys(ranks))
             assert await self.store.credits(organization.id) == self.model.credits(organization)
             assert status.concurrency == (Concurrency(used, organization.slots) if organization.slots else None)

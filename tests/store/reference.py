@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairlane.errors import CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists, Unavailable
 from fairlane.model import (
+    Abandoned,
     Accepted,
+    Admitted,
     Catalogue,
     Credits,
     Ending,
@@ -15,6 +17,7 @@ from fairlane.model import (
     Lease,
     LossReason,
     Lost,
+    NewCall,
     NewSession,
     NewTask,
     Released,
@@ -23,7 +26,7 @@ from fairlane.model import (
     TaskView,
     Verdict,
 )
-from fairlane.rules import Final, Paused, aftermath, rank_of
+from fairlane.rules import CALL_MS, Final, Paused, aftermath, call_aftermath, rank_of
 
 CHANCE = 0.5
 GRACE_MS = 5_000
@@ -87,8 +90,31 @@ class Task:
 
 
 @dataclass
+class Call:
+    """One admitted call. It holds a slot until it has ended or is removed."""
+
+    new: NewCall
+    organization: Organization
+    seq: int
+    server: "Session"
+    begun_at: int
+    attempt: int = 0
+    due_at: int | None = None
+    lease: Lease | None = None
+    session_id: str = ""
+    exchange_id: str = ""
+    canceled: bool = False
+    ended: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """It waits for a free place."""
+        return not (self.ended or self.lease or self.due_at is not None)
+
+
+@dataclass
 class Session:
-    """One worker process."""
+    """One process: a worker, or a server."""
 
     new: NewSession
     lease_until: int
@@ -102,6 +128,7 @@ class Reference:
     catalogue: Catalogue
     organizations: dict[int, Organization] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     keys: dict[tuple[int, str], str] = field(default_factory=dict)
     accepted: dict[int, int] = field(default_factory=dict)
@@ -132,7 +159,72 @@ class Reference:
         )
 
     def _held_credits(self, organization: Organization) -> int:
-        return sum(task.new.cost for task in self.running(organization))
+        holding: list[Task | Call] = [*self.running(organization), *self.calling(organization)]
+        return sum(one.new.cost for one in holding)
+
+    def calling(self, organization: Organization | None = None) -> list[Call]:
+        """Calls that hold a slot, of one organization or of all."""
+        return [call for call in self.calls.values() if not call.ended and organization in (None, call.organization)]
+
+    def used(self, organization: Organization) -> int:
+        """Slots in use."""
+        return len(self.running(organization)) + len(self.calling(organization))
+
+    # Calling ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, new: NewCall, now: int) -> type[Admitted | Refusal]:
+        """What becomes of this call."""
+        organization = self.organizations[new.organization_id]
+        if organization.disabled:
+            return KeyRefused
+        if organization.paused or organization.slots is None:
+            return Unavailable
+        if self.used(organization) >= organization.slots or self._room(new.task_type) <= 0:
+            return ConcurrencyFull
+        if not organization.can_pay(new.cost, self._held_credits(organization)):
+            return CreditsShort
+        seq = self.accepted[organization.id] = self.accepted.get(organization.id, 0) + 1
+        self.calls[new.id] = Call(new, organization, seq, self.sessions[new.server_id], now)
+        return Admitted
+
+    def abandon(self, call_id: str, *, running: bool) -> Abandoned:
+        """Nobody waits for it any more."""
+        call = self.calls.get(call_id)
+        if call is None:
+            return Abandoned.GONE
+        if call.ended:
+            return Abandoned.ENDED
+        if call.lease is None:
+            del self.calls[call_id]
+            return Abandoned.REMOVED
+        call.canceled |= running
+        return Abandoned.RUNNING
+
+    def end_call(self, call: Call, ending: Ending, now: int) -> None:
+        """An attempt of it is over, or its time."""
+        lease, call.lease = call.lease, None
+        if call.canceled or call.server.dead:
+            del self.calls[call.new.id]
+            return
+        if lease is None:
+            call.ended, call.due_at = True, None
+            return
+        decided = call_aftermath(
+            ending,
+            attempt=call.attempt,
+            attempts=lease.attempts,
+            left_ms=call.begun_at + CALL_MS - now,
+            pause_base_ms=RETRY_PAUSE_MS,
+            chance=CHANCE,
+        )
+        if isinstance(decided, Final):
+            call.ended = True
+            if decided.status is TaskStatus.COMPLETED and call.organization.credits_on:
+                call.organization.charged += call.new.cost
+            return
+        call.attempt = decided.attempt
+        if isinstance(decided, Paused):
+            call.due_at = now + decided.pause_ms
 
     # Submitting ------------------------------------------------------------------------------------------------------
 
@@ -180,16 +272,23 @@ class Reference:
         """The verdicts on these reports, which end their leases."""
         reports = list(reports)
         ended = {task.ended_by for task in self.tasks.values()}
-        held = {task.lease.id: task for task in self.running() if task.lease and task.session_id == session_id}
+        held = {one.lease.id: one for one in self.leased() if one.lease and one.session_id == session_id}
         for report in reports:
-            task = held.pop(report.lease_id, None)
-            if task is not None:
-                self.end(task, report.ending, now)
+            one = held.pop(report.lease_id, None)
+            if one is not None:
+                self.end(one, report.ending, now)
                 ended.add(report.lease_id)
         return [Verdict.ACCEPTED if report.lease_id in ended else Verdict.GONE for report in reports]
 
-    def end(self, task: Task, ending: Ending, now: int) -> None:
+    def leased(self) -> list["Task | Call"]:
+        """Whatever a worker has."""
+        return [*self.running(), *(call for call in self.calling() if call.lease)]
+
+    def end(self, task: "Task | Call", ending: Ending, now: int) -> None:
         """An attempt is over."""
+        if isinstance(task, Call):
+            self.end_call(task, ending, now)
+            return
         assert task.lease is not None
         decided = aftermath(
             ending,
@@ -212,14 +311,25 @@ class Reference:
         """The leases that this exchange holds already."""
         return [
             task.lease
-            for task in self.running()
+            for task in self.leased()
             if task.lease and (task.session_id, task.exchange_id) == (one.session_id, one.id)
         ]
 
-    def claimed(self, one: Exchange, leases: Sequence[Lease], unpaid: Sequence[Task], now: int) -> None:
-        """Check a claim against every rule, and take it over. ``unpaid`` are the ready tasks that it ended."""
+    def claimed(self, one: Exchange, every: Sequence[Lease], unpaid: Sequence[Task], now: int, ended: set[str]) -> None:
+        """Check a claim against every rule, and take it over.
+
+        ``unpaid`` are the ready tasks that it ended; it may end calls, too, whose time is over: ``ended``.
+        """
         types = set(self.sessions[one.session_id].new.types)
-        assert len(leases) <= one.places
+        assert len(every) <= one.places
+        for call in self.calling():
+            late = call.ready and call.new.task_type in types and call.begun_at + CALL_MS <= now
+            if late and (call.new.id in ended or len(every) < one.places):
+                call.ended = True
+        for lease in every:
+            if lease.call:
+                self._call_claimed(one, lease, types, now)
+        leases = [lease for lease in every if not lease.call]
         for lease in leases:
             task = self.tasks[lease.task_id]
             assert task.ready, f"{task.new.id} was claimed, but is not ready"
@@ -234,18 +344,39 @@ class Reference:
             task.ready, task.status, task.ended_at = False, TaskStatus.FAILED, now
         taken = [self.tasks[lease.task_id] for lease in leases] + list(unpaid)
         for organization in {task.organization.id for task in taken}:
+            waiting_calls = [
+                call for call in self.calling(self.organizations[organization])
+                if call.ready and call.new.task_type in types
+            ]  # fmt: skip
+            assert not waiting_calls, "a task was taken before its organization's call"
             self._check_slots(self.organizations[organization])
             self._check_order(self.organizations[organization], types, taken)
         for organization in {task.organization.id for task in taken if task.lease and task.new.cost}:
             one_organization = self.organizations[organization]
             assert one_organization.can_pay(self._held_credits(one_organization)), "more is held than there is"
         assert all(self._room(name) >= 0 for name in types), "more of a limited type than its limit"
-        if len(leases) < one.places:
+        if len(every) < one.places:
+            assert not [call for call in self.calling() if call.ready and call.new.task_type in types]
             waiting = [task for task in self.tasks.values() if task.new.task_type in types and self._startable(task)]
             assert not waiting, f"{len(waiting)} tasks could have started, places stayed free"
 
+    def _call_claimed(self, one: Exchange, lease: Lease, types: set[str], now: int) -> None:
+        call = self.calls[lease.task_id]
+        assert call.ready, f"{call.new.id} was handed out, but is not ready"
+        assert call.new.task_type in types
+        assert lease.attempt == call.attempt + 1
+        left_ms = call.begun_at + CALL_MS - now
+        assert lease.timeout_ms == min(self.catalogue[call.new.task_type].timeout_ms, left_ms)
+        older = [
+            other for other in self.calling(call.organization)
+            if other.ready and other.new.task_type in types and other.seq < call.seq
+        ]  # fmt: skip
+        assert not older, "a later call was taken first"
+        call.lease, call.attempt = lease, lease.attempt
+        call.session_id, call.exchange_id = one.session_id, one.id
+
     def _check_slots(self, organization: Organization) -> None:
-        used = len(self.running(organization))
+        used = self.used(organization)
         assert organization.slots is not None
         assert used <= organization.slots, f"{used} run with {organization.slots} slots"
 
@@ -257,11 +388,12 @@ class Reference:
 
     def _room(self, task_type: str) -> int:
         limit = self.catalogue[task_type].limit
-        return 1_000 if limit is None else limit - sum(task.new.task_type == task_type for task in self.running())
+        holding: list[Task | Call] = [*self.running(), *self.calling()]
+        return 1_000 if limit is None else limit - sum(one.new.task_type == task_type for one in holding)
 
     def _startable(self, task: Task) -> bool:
         organization = task.organization
-        free = (organization.slots or 0) - len(self.running(organization))
+        free = (organization.slots or 0) - self.used(organization)
         room = self._room(task.new.task_type)
         return task.ready and not organization.stopped and free > 0 and room > 0 and not self._may_wait(organization)
 
@@ -282,9 +414,13 @@ class Reference:
             if unknown and task.lease.started_at < young:
                 self.end(task, Released(), now)
 
-    def held(self, session: Session) -> list[Task]:
-        """The tasks whose leases this session holds."""
-        return [task for task in self.running() if task.session_id == session.new.id]
+    def held(self, session: Session) -> list[Task | Call]:
+        """The tasks and calls whose leases this session holds as a worker."""
+        return [one for one in self.leased() if one.session_id == session.new.id]
+
+    def served(self, session: Session) -> list[Call]:
+        """The calls whose leases this session holds as a server."""
+        return [call for call in self.calling() if call.lease is None and call.server is session]
 
     def end_session(self, session: Session, reason: LossReason, overdue: set[str], now: int) -> int:
         """A worker process is gone; how many leases went back."""
@@ -294,7 +430,10 @@ class Reference:
         for task in held:
             late = task.lease is not None and task.lease.id in overdue
             self.end(task, Failed(cause="overdue") if late else otherwise, now)
-        return len(held)
+        served = self.served(session)
+        for call in served:
+            self.end_call(call, Lost(), now)
+        return len(held) + len(served)
 
     def expire(self, now: int) -> list[str]:
         """The names of the sessions that die now."""
@@ -305,15 +444,22 @@ class Reference:
 
     def return_orphans(self, now: int) -> int:
         """How many leases go back because nobody alive works on them, or for too long."""
-        running = self.running()
-        for task in running:
-            if self.sessions[task.session_id].dead:
-                self.end(task, Lost(), now)
-            elif self._deadline(task) < now - 2 * GRACE_MS:
-                self.end(task, Failed(cause="overdue"), now)
-        return len(running) - len(self.running())
+        returned = 0
+        waiting = [call for call in self.calling() if call.lease is None]
+        for task in self.leased():
+            dead = self.sessions[task.session_id].dead
+            if dead or self._deadline(task) < now - 2 * GRACE_MS:
+                self.end(task, Lost() if dead else Failed(cause="overdue"), now)
+                returned += 1
+        for call in waiting:
+            if call.server.dead or call.begun_at + CALL_MS < now - 2 * GRACE_MS:
+                self.end_call(call, Lost(), now)
+                returned += 1
+        for call in [call for call in self.calls.values() if call.ended and call.server.dead]:
+            del self.calls[call.new.id]
+        return returned
 
-    def _deadline(self, task: Task) -> int:
+    def _deadline(self, task: "Task | Call") -> int:
         assert task.lease is not None
         return task.lease.started_at + task.lease.timeout_ms
 
@@ -324,7 +470,10 @@ class Reference:
         due = [task for task in self.tasks.values() if task.due_at is not None and task.due_at <= now]
         for task in due:
             task.due_at, task.ready = None, True
-        return len(due)
+        paused = [call for call in self.calls.values() if call.due_at is not None and call.due_at <= now]
+        for call in paused:
+            call.due_at = None
+        return len(due) + len(paused)
 
     def purge(self, before: int) -> int:
         """Forget tasks that ended so long ago, and their keys."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from fairlane.store import leases, locked, tasks
+from fairlane.store import calls, leases, locked, tasks
 from tests.store.machine import StoreMachine
 
 WALKS = int(os.environ.get("FAIRLANE_TEST_WALKS", "60"))
@@ -46,6 +46,12 @@ FAULTS: dict[str, tuple[ModuleType, str, str, str]] = {
     "fails what only has to wait": (
         leases, "_paid", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
     ),
+    "runs tasks ahead of calls": (leases, "claim", "shares.places, types, one", "{}, types, one"),
+    "lets an abandoned call go on": (calls, "end_calls", "if call is None or not call.wanted", "if call is None"),
+    "gives a call's slot up between attempts": (
+        calls, "end_calls", 'organization.ready_call(lease.task_type)', "organization.end_call()",
+    ),
+    "ignores the room of a type": (calls, "begin_calls", "room = yield from rooms_left(limits)", "room = {}"),
     "counts what is handed back as an attempt": (leases, "aftermath", "Requeued(attempt - 1)", "Requeued(attempt)"),
 }  # fmt: skip
 
@@ -61,6 +67,13 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
     """The walks bite: a store with this fault does not get through a few of them."""
     module, name, old, new = FAULTS[fault]
     monkeypatch.setattr(module, name, mutant(getattr(module, name), old, new))
+
+    _fails()
+
+
+def test_calls_that_are_not_counted_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots that only tasks take: the walks see it."""
+    monkeypatch.setattr(locked.LockedOrganization, "used", lambda one: one.processing)
 
     _fails()
 

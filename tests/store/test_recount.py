@@ -32,7 +32,7 @@ DAMAGE = {
         {"lane IMAGE/9 ready"},
     ),
     "turn missing": ("DELETE FROM turn WHERE organization_id = :id AND task_type = 'PAGE'", {"turn PAGE"}),
-    "turn too many": ("INSERT INTO turn VALUES ('FRAGILE', 1, :id)", {"turn FRAGILE"}),
+    "turn too many": ("INSERT INTO turn VALUES ('FRAGILE', 0, 1, :id)", {"turn FRAGILE"}),
     "turn elsewhere": (
         "UPDATE turn SET virtual_time = virtual_time + 1 WHERE organization_id = :id AND task_type = 'PAGE'",
         {"turn PAGE"},

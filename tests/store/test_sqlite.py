@@ -249,6 +249,8 @@ MAY_SCAN = {
     "find_least_audited", "find_audit",
     # Once per sweep, over what runs now: bounded by the worker places there are.
     "find_orphans", "find_overdue",
+    # Once per start and limited type, over what runs then.
+    "limit_leases",
     # Once per jump of the clock, over what runs then.
     "move_leases", "move_pauses",
     # One small row for each organization and type that can start; a recount of some looks at all.

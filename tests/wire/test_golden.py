@@ -248,10 +248,15 @@ REFUSALS: dict[str, errors.Refusal] = {
     "BodyTooLarge": errors.BodyTooLarge(1_048_576),
     "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),
     "RateLimited": errors.RateLimited(),
+    "ConcurrencyFull": errors.ConcurrencyFull(slots_used=10, slots_max=10),
+    "RequestCanceled": errors.RequestCanceled(),
     "Unavailable": errors.Unavailable(),
 }
 BODIES |= {f"wait_{reason.lower()}": body for reason, body in WAITS.items()}
 BODIES |= {f"error_{name}": wire.error_body(refusal, at=AT) for name, refusal in REFUSALS.items()}
+BODIES["error_ConcurrencyFull_type"] = wire.error_body(
+    errors.ConcurrencyFull(slots_used=1, slots_max=10, full=("CHATGPT", 20)), at=AT
+)
 BODIES["error_route"] = wire.error_body(errors.NotFound.route("/v1/nope"), at=AT)
 
 

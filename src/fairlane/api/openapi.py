@@ -19,6 +19,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.operations import Operation, Operations, Schema
 from fairlane.errors import (
     BodyTooLarge,
+    ConcurrencyFull,
     KeyMalformed,
     KeyMissing,
     KeyRefused,
@@ -72,6 +73,7 @@ DETAILS: dict[type[Refusal], Schema] = {
     QueueFull: _object(
         dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), _WHOLE)
     ),
+    ConcurrencyFull: _object({"limit": _WHOLE}, {"taskType": _TEXT}),
 }
 """The shape of ``error.details``, where a refusal has any."""
 

@@ -88,8 +88,19 @@ def _drift(counted: Counted) -> list[Drift]:
     drift, names = [], {}
     for row in counted.organizations:
         names[row[0]] = row[1]
-        drift += _differences(row[1], {"ready": row[2:4], "waiting": row[4:6], "processing": row[6:8]})
-        drift += _differences(row[1], {"credits held": row[8:10], "credits granted": row[10:12]})
+        drift += _differences(
+            row[1],
+            {
+                "ready": row[2:4],
+                "waiting": row[4:6],
+                "processing": row[6:8],
+                "credits held": row[8:10],
+                "credits granted": row[10:12],
+                "calls": row[12:14],
+                "calls ready": row[14:16],
+                "call leases": row[16:18],
+            },
+        )
     for row in counted.lanes:
         lane, name = f"lane {row[1]}/{row[2]}", names[row[0]]
         drift += _differences(name, {f"{lane} ready": row[3:5], f"{lane} waiting": row[5:7]})
@@ -132,7 +143,8 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query,
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
     yield from rows("delete_lanes", ids=[organization_id])
     yield from rows("delete_all_turns", ids=[organization_id])
-    one.ready, one.processing = counted[3], counted[7]
+    one.ready, one.processing, one.calls, one.calls_ready = counted[3], counted[7], counted[13], counted[15]
+    one.calling = {row[1]: row[2] for row in (yield from rows("count_ready_calls", ids=[organization_id]))}
     one.queued = counted[3] + counted[5]
     one.credits_held, one.credits_granted = counted[9], counted[11]
     one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in count.lanes}

@@ -20,54 +20,25 @@ from fairlane.model import (
     Verdict,
 )
 from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
+from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.deliveries import owe_deliveries
-from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.held import CALL, HeldLease, Place, correct, held_leases, lease_id, lease_place
+from fairlane.store.locked import (
+    CALL_TURN,
+    QUEUE_TURN,
+    Locked,
+    LockedOrganization,
+    lock_organizations,
+    write_organizations,
+)
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
+from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
 """A claim that found less than it hoped for looks again, at most so often."""
 UNPAID_MOST = 100
 """So many tasks that their organization cannot pay are ended in one go; then it is somebody else's turn."""
-
-Place = tuple[int, str, str]
-"""Where a lease's row is, and what it must be called: (organization id, task id, lease id)."""
-
-
-class HeldLease(Struct, frozen=True):
-    """A lease row, as settling needs it."""
-
-    organization_id: int
-    task_id: str
-    id: str
-    task_type: str
-    rank: int
-    seq: int
-    cost: int
-    attempt: int
-    attempts: int
-    estimate_ms: int
-    first_started_at: int
-    started_at: int
-    deadline_at: int
-    session_id: str
-    webhook: int
-    """Whether somebody is to be told how this task ends."""
-
-
-def lease_id(organization_id: int, task_id: str, fence: str) -> str:
-    """A lease's public id: where its row is, and the fence that only its holder knows."""
-    return f"{organization_id}.{task_id}.{fence}"
-
-
-def lease_place(lease: str) -> Place | None:
-    """(organization id, task id, the whole id) of a lease id; None: it is not one of ours."""
-    organization_id, _, rest = lease.partition(".")
-    task_id, _, fence = rest.partition(".")
-    if not (organization_id.isascii() and organization_id.isdecimal() and len(organization_id) < 19 and fence):
-        return None
-    return int(organization_id), task_id, lease
-
 
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
@@ -87,6 +58,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     now = yield from clock()
     verdicts = yield from settle(reports, places, locked, memory, now)
     answered = yield from _answered(served)
+    limits = yield from lock_types((name for one in served if one.places for name in live[one.session_id]), memory)
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
@@ -95,7 +67,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
             continue
         leases = answered.get((one.session_id, one.id))
         if leases is None:
-            leases = yield from claim(one, live[one.session_id], locked, memory, now)
+            leases = yield from claim(one, live[one.session_id], limits, locked, memory, now)
             answered[one.session_id, one.id] = leases
         replies.append(
             ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))
@@ -121,6 +93,7 @@ def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tupl
                 timeout_ms=row[8],
                 started_at=row[9],
                 payload=row[10],
+                call=row[12] == CALL,
             )
         )
     return answered
@@ -138,7 +111,7 @@ def settle(
     session, changes nothing; if its task ended by this very lease the answer is ACCEPTED again, so a report may be sent
     twice.
     """
-    held = yield from _held(list(places.values()))
+    held = yield from held_leases(list(places.values()))
     endings: dict[str, tuple[HeldLease, Ending]] = {}
     for report, session_id in reports:
         lease = held.get(report.lease_id)
@@ -153,11 +126,6 @@ def settle(
     ]
 
 
-def _held(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
-    found = yield from rows_if("find_leases", places, leases=places)
-    return {row[2]: HeldLease(*row) for row in found}
-
-
 def end_leases(
     endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int, *, reported: bool
 ) -> Generator[Query, Rows, None]:
@@ -165,17 +133,20 @@ def end_leases(
 
     ``reported``: their workers say so. Only then does the outcome name the lease, so that a report sent again is
     accepted again, and one that comes after we gave the lease up is not. With an outcome goes the delivery that its
-    webhook is owed.
+    webhook is owed. What becomes of a call is for :func:`end_calls`.
     """
-    leases, outcomes, entries, pauses, told = [], [], [], [], []
+    leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
     for lease, ending in endings:
+        if memory.rule(lease.task_type).limit is not None:
+            memory.startable.add(lease.task_type)  # another organization may have waited for this type's room
+        if lease.kind == CALL:
+            calls.append((lease, ending))
+            continue
         organization = locked[lease.organization_id]
         leases.append((lease.organization_id, lease.task_id))
         organization.end()
         organization.release(lease.cost)
-        if memory.rule(lease.task_type).limit is not None:
-            memory.startable.add(lease.task_type)  # another organization may have waited for this type's room
-        _correct(organization, lease, ending, memory, now)
+        correct(organization, lease, ending, memory, now)
         after = aftermath(
             ending,
             attempt=lease.attempt,
@@ -203,19 +174,7 @@ def end_leases(
     yield from owe_deliveries(told, memory, now)
     yield from rows_if("insert_queue_entries", entries, entries=entries)
     yield from rows_if("insert_waiting", pauses, entries=pauses)
-
-
-def _correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
-    """Replace the estimate that was charged at the pick by what the attempt really took.
-
-    Nobody knows how long a lost attempt ran: its estimate stands. Nothing is taken to have run beyond its deadline.
-    """
-    if isinstance(ending, Lost):
-        return
-    took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
-    if not isinstance(ending, Released):
-        memory.observe(lease.task_type, took_ms)
-    organization.charge(service(took_ms - lease.estimate_ms, organization.weight))
+    yield from end_calls(calls, locked, memory, now)
 
 
 def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool) -> tuple[Any, ...]:
@@ -249,50 +208,55 @@ class Pick(Struct, frozen=True):
 
 
 def claim(
-    one: Exchange, types: Sequence[str], locked: Locked, memory: Memory, now: int
+    one: Exchange, served: Sequence[str], limits: dict[str, int], locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Lease]]:
-    """Fill the free places of one exchange in fair order, highest priority and oldest first within an organization.
+    """Fill the free places of one exchange in fair order. Within an organization calls come first, oldest first; then
+    tasks, highest priority and oldest first.
 
-    Never more than an organization's free slots, nor than a type's own limit, nor than its credits cover. Further
-    organizations are added to ``locked``; the caller writes them back.
+    Never more tasks than an organization's free slots, nor than a type's own limit, nor than its credits cover; calls
+    have all that already. ``limits`` are those of the locked types. Further organizations are added to ``locked``; the
+    caller writes them back.
     """
     places = min(one.places, memory.claim_most)
-    room = yield from _room([name for name in types if name in memory.catalogue], places, memory)
+    types = [name for name in served if name in memory.catalogue]
+    if not places or not types:
+        return []
+    room = yield from _room(types, limits, places)
     leases: list[Lease] = []
     passed: set[int] = set()
     for _ in range(CLAIM_ROUNDS):
-        if places <= len(leases) or not room:
+        if places <= len(leases):
             break
-        yield from _lock_next(room, places - len(leases) + len(locked), locked)
+        yield from _lock_next(types, room, places - len(leases) + len(locked), locked)
         candidates = [
-            _present(organization, memory).candidate(room, memory)
+            _present(organization, memory).candidate(room, types, memory)
             for organization in locked.values()
             if organization.id not in passed
         ]
         shares = share(candidates, places - len(leases))
         if not shares.places:
             break
-        picks = yield from _pick(shares.places, locked, room)
+        taken = yield from take_calls(shares.places, types, one, locked, memory, now)
+        picks = yield from _pick(taken.places_left, locked, room)
         picks = yield from _paid(picks, locked, room, passed, memory, now)
-        if picks:
+        if taken.leases or picks:
             memory.picked(shares.virtual_time)
+            leases += taken.leases
+        if picks:
             leases += yield from _lease(picks, one, locked, memory, now)
     return leases
 
 
-def _room(types: Sequence[str], places: int, memory: Memory) -> Generator[Query, Rows, dict[str, int]]:
-    """How many more of each type may run across all organizations; types that are full are left out."""
-    limited = [name for name in types if memory.rule(name).limit is not None]
-    used = dict((yield from rows_if("count_limited", limited, types=limited)) if places else [])
-    room = {}
-    for name in types:
-        limit = memory.rule(name).limit
-        room[name] = places if limit is None else min(places, limit - used.get(name, 0))
+def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Generator[Query, Rows, dict[str, int]]:
+    """How many more tasks of each type may start across all organizations; types that are full are left out."""
+    left = yield from rooms_left({name: limits[name] for name in types if name in limits})
+    room = {name: min(places, left.get(name, places)) for name in types}
     return {name: count for name, count in room.items() if count > 0}
 
 
-def _lock_next(room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, None]:
-    found = yield from rows("find_turns", types=list(room), most=most)
+def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, None]:
+    kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in room)]
+    found = yield from rows("find_turns", kinds=kinds, most=most)
     further = {organization_id for ids in found for organization_id in ids if organization_id not in locked}
     locked.update((yield from lock_organizations(further)))
 
@@ -472,7 +436,7 @@ def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory) -> Gene
     places = [place for identity in endings if (place := lease_place(identity))]
     locked = yield from lock_organizations(place[0] for place in places)
     now = yield from clock()
-    held = yield from _held(places)
+    held = yield from held_leases(places)
     yield from end_leases(
         ((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now, reported=False
     )

@@ -12,8 +12,13 @@ from fairlane.rules import Candidate, Integrals
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Rows, rows, rows_if
 
-Turn = tuple[str, int, int]
-"""(task type, virtual time, organization id)."""
+QUEUE_TURN = 0
+"""A turn to start tasks of a type."""
+CALL_TURN = 1
+"""A turn to start calls of a type, whose slots are taken already."""
+
+Turn = tuple[str, int, int, int]
+"""(task type, QUEUE_TURN or CALL_TURN, virtual time, organization id)."""
 
 
 @dataclass(slots=True)
@@ -40,6 +45,10 @@ class LockedOrganization:
     queued: int
     ready: int
     processing: int
+    calls: int
+    """Slots that calls hold, from admission to end."""
+    calls_ready: int
+    """Those of them that wait for a free place of a worker."""
     virtual_time: int
     submitted: int
     completed: int
@@ -53,6 +62,8 @@ class LockedOrganization:
     credits_wanted: int
     """What the task costs that waits for credits which running work holds; 0: none does."""
     lanes: dict[tuple[str, int], Lane] = field(default_factory=dict)
+    calling: dict[str, int] = field(default_factory=dict)
+    """Calls that wait for a free place, by type."""
     touched: set[tuple[str, int]] = field(default_factory=set)
     turns_before: frozenset[Turn] = frozenset()
     doubted: bool = False
@@ -63,9 +74,17 @@ class LockedOrganization:
     def slots_free(self) -> int:
         """How many more tasks may start now; 0 while paused, disabled, without a readable limit, or while the next one
         waits for credits."""
-        if self.stopped() or self.doubted or self.slots_max is None or self.waits_for_credits():
+        return 0 if self.waits_for_credits() else self.slots_left()
+
+    def slots_left(self) -> int:
+        """How many slots may be taken now; 0 while paused, disabled or without a readable limit."""
+        if self.stopped() or self.doubted or self.slots_max is None:
             return 0
-        return max(0, self.slots_max - self.processing)
+        return max(0, self.slots_max - self.used())
+
+    def used(self) -> int:
+        """Slots in use."""
+        return self.processing + self.calls
 
     def take_seq(self) -> int:
         """The next place in the order of acceptance."""
@@ -113,8 +132,31 @@ class LockedOrganization:
         self.queued = self._less(self.queued)
 
     def end(self) -> None:
-        """A slot became free."""
+        """A task's slot became free."""
         self.processing = self._less(self.processing)
+
+    def begin_call(self, task_type: str, cost: int) -> None:
+        """A call took a slot, holds what it costs, and waits for a free place."""
+        self.calls += 1
+        self.hold(cost)
+        self.ready_call(task_type)
+
+    def ready_call(self, task_type: str) -> None:
+        """A call that holds a slot waits for a free place."""
+        self.calls_ready += 1
+        self.calling[task_type] = self.calling.get(task_type, 0) + 1
+
+    def start_call(self, task_type: str) -> None:
+        """A call waits no more: a worker has it, or it is over or paused."""
+        self.calls_ready = self._less(self.calls_ready)
+        left = self._less(self.calling.pop(task_type, 0))
+        if left:
+            self.calling[task_type] = left
+
+    def end_call(self, cost: int) -> None:
+        """A call's slot became free, and what it held."""
+        self.calls = self._less(self.calls)
+        self.release(cost)
 
     def charge(self, units: int) -> None:
         """Service was taken (or, negative, turned out shorter than charged before)."""
@@ -178,8 +220,15 @@ class LockedOrganization:
         if not self.turns_before:
             self.virtual_time = max(self.virtual_time, virtual_time)
 
-    def candidate(self, room: dict[str, int], memory: Memory) -> Candidate:
-        """What this organization could start now of the types in ``room``, at most that many of each."""
+    def calls_of(self, types: Iterable[str]) -> int:
+        """How many calls of these types wait for a free place."""
+        if not self.calling or self.doubted:
+            return 0
+        return sum(self.calling.get(name, 0) for name in types)
+
+    def candidate(self, room: dict[str, int], types: Iterable[str], memory: Memory) -> Candidate:
+        """What this organization could start now: calls of ``types``, which have their slots, and tasks of the types in
+        ``room``, at most that many of each."""
         ready: dict[str, int] = {}
         first = (11, "")
         for (task_type, rank), lane in self.lanes.items():
@@ -188,12 +237,18 @@ class LockedOrganization:
                 first = min(first, (rank, task_type))
         startable = sum(min(count, room[task_type]) for task_type, count in ready.items())
         return Candidate(
-            self.id, self.virtual_time, self.weight, min(self.slots_free(), startable), memory.estimate_ms(first[1])
+            self.id,
+            self.virtual_time,
+            self.weight,
+            self.calls_of(types) + min(self.slots_free(), startable),
+            memory.estimate_ms(first[1]),
         )
 
     def turns(self) -> frozenset[Turn]:
         """The rows of ``turn`` that should be there."""
-        return frozenset((task_type, self.virtual_time, self.id) for task_type in self.startable_types())
+        tasks = [(task_type, QUEUE_TURN, self.virtual_time, self.id) for task_type in self.startable_types()]
+        calls = [(task_type, CALL_TURN, self.virtual_time, self.id) for task_type in self.calling]
+        return frozenset(tasks + calls)
 
     def _less(self, count: int) -> int:
         """One less. A count that would fall below zero was wrong before: a repair mends it. Failing here would fail the
@@ -222,11 +277,14 @@ def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
         return {}
     locked: Locked = {}
     for row in (yield from rows("lock_organizations", ids=wanted)):
-        one = LockedOrganization(*[*row[:15], Integrals(*row[15:19]), *row[19:]])
-        one.held_before = (one.ready, one.processing, one.slots_max, one.stopped() or one.waits_for_credits())
+        one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
+        one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one
     for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=wanted)):
         locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
+    with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
+    for organization_id, task_type, count in (yield from rows_if("count_ready_calls", with_calls, ids=with_calls)):
+        locked[organization_id].calling[task_type] = count
     for one in locked.values():
         one.turns_before = one.turns()
     return locked
@@ -238,16 +296,16 @@ def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Q
     stale: list[Turn] = []
     fresh: list[Turn] = []
     for one in locked.values():
-        startable = one.startable_types()
+        startable = one.startable_types() | one.calling.keys()
         if startable:
             one.enter(memory.virtual_time)
             memory.startable |= startable
         sums = one.integrals
         sums.advance(now, *one.held_before)
         counts.append(
-            (one.id, one.next_seq, one.queued, one.ready, one.processing, one.virtual_time, one.submitted,
-             one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms, sums.at,
-             one.credits_granted, one.credits_charged, one.credits_held, one.credits_wanted)
+            (one.id, one.next_seq, one.queued, one.ready, one.processing, one.calls, one.calls_ready, one.virtual_time,
+             one.submitted, one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms,
+             sums.at, one.credits_granted, one.credits_charged, one.credits_held, one.credits_wanted)
         )  # fmt: skip
         for task_type, rank in one.touched:
             lane = one.lanes[task_type, rank]

@@ -53,6 +53,8 @@ class Memory:
     """Task types of which the running transaction made something startable."""
     owed: bool = False
     """The running transaction made a delivery due."""
+    calls_ended: bool = False
+    """The running transaction ended a call that somebody waits for."""
     paused_until: int | None = None
     """The earliest moment at which something paused by the running transaction becomes ready."""
 

@@ -50,6 +50,12 @@ def renew_session(
     yield from return_leases(unknown, memory)
 
 
+def renew_server(session_id: str) -> Operation:
+    """Keep a server's session alive; the calls it waits for are its own affair. Raises SessionGone."""
+    if not (yield from rows("renew_session", id=session_id, now=(yield from clock()))):
+        raise SessionGone
+
+
 def end_session(
     session_id: str, reason: LossReason, overdue: Sequence[str], memory: Memory
 ) -> Generator[Query, Rows, int]:
@@ -78,6 +84,7 @@ def extend_sessions(jumped_ms: int) -> Operation:
     time it had left."""
     yield from rows("move_leases", moved_ms=jumped_ms)
     yield from rows("move_pauses", moved_ms=jumped_ms)
+    yield from rows("move_calls", moved_ms=jumped_ms)
     yield from rows("extend_sessions", now=(yield from clock()))
 
 
@@ -93,5 +100,6 @@ def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
     returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
     returns |= {row[0]: LOST for row in orphans}
     returned = yield from return_leases(list(returns.items()), memory)
+    yield from rows("delete_orphaned_calls")
     yield from rows("delete_dead_sessions")
     return returned

@@ -17,7 +17,9 @@ from msgspec import Struct
 from fairlane.errors import KeyRefused, NameTaken, NotFound, Refusal
 from fairlane.model import (
     DEFAULT_PLAN,
+    Abandoned,
     Accepted,
+    Admitted,
     AuditRow,
     Caller,
     Catalogue,
@@ -26,6 +28,7 @@ from fairlane.model import (
     Delivery,
     Drift,
     DueDelivery,
+    EndedCall,
     Exchange,
     ExchangeReply,
     Grant,
@@ -34,6 +37,7 @@ from fairlane.model import (
     Key,
     KeyKind,
     LossReason,
+    NewCall,
     NewSession,
     NewTask,
     Organization,
@@ -58,6 +62,7 @@ from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path
 from fairlane.store import (
     audit,
+    calls,
     credits,
     deliveries,
     keys,
@@ -68,9 +73,11 @@ from fairlane.store import (
     sessions,
     slots,
     tasks,
+    type_limits,
     waits,
     webhook_secrets,
 )
+from fairlane.store.calls import Abandonment, Named
 from fairlane.store.memory import Memory
 from fairlane.store.recent import Recent
 from fairlane.store.sealing import seal_of
@@ -97,6 +104,7 @@ class _Harvest(Struct, frozen=True):
     startable: frozenset[str]
     paused_until: int | None
     owed: bool
+    calls_ended: bool
 
 
 def wall_clock() -> int:
@@ -135,6 +143,7 @@ class Store:
         self._listeners: list[Listener] = []
         self._pause_listeners: list[Callable[[int], None]] = []
         self._delivery_listeners: list[Callable[[], None]] = []
+        self._call_listeners: list[Callable[[], None]] = []
         self._seal = seal_of(settings.secret_key)
         self._database = SqliteDatabase(
             database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
@@ -143,6 +152,8 @@ class Store:
         """About what the database's clock says."""
         self._submit = partial(tasks.submit, memory=self._memory)
         self._exchange = partial(leases.exchange, memory=self._memory)
+        self._begin_calls = partial(calls.begin_calls, memory=self._memory)
+        self._abandon_calls = partial(calls.abandon_calls, memory=self._memory)
         self._record_tries = partial(
             deliveries.record_tries, memory=self._memory, pauses_ms=settings.webhook_pauses_ms()
         )
@@ -167,6 +178,7 @@ class Store:
 
     async def _prepare(self) -> None:
         self._memory.picked(await self._database.read(organizations.find_virtual_time()))
+        await self._write(type_limits.declare_limits, self._memory.catalogue)
         if not any(plan.name == DEFAULT_PLAN for plan in await self.plans()):
             with suppress(NameTaken):
                 await self.create_plan(
@@ -202,12 +214,17 @@ class Store:
         """Be told, after a commit, that a delivery became due. A hint; it may be lost."""
         self._delivery_listeners.append(listener)
 
+    def subscribe_calls(self, listener: Callable[[], None]) -> None:
+        """Be told, after a commit, that a call ended that somebody waits for. A hint; it may be lost."""
+        self._call_listeners.append(listener)
+
     def _harvest(self) -> _Harvest:
         memory = self._memory
-        harvest = _Harvest(frozenset(memory.startable), memory.paused_until, memory.owed)
+        harvest = _Harvest(frozenset(memory.startable), memory.paused_until, memory.owed, memory.calls_ended)
         memory.startable.clear()
         memory.paused_until = None
         memory.owed = False
+        memory.calls_ended = False
         return harvest
 
     def _announce(self, harvest: _Harvest) -> None:
@@ -220,6 +237,9 @@ class Store:
         if harvest.owed:
             for delivery_listener in self._delivery_listeners:
                 delivery_listener()
+        if harvest.calls_ended:
+            for call_listener in self._call_listeners:
+                call_listener()
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
         """Run an operation that is not plural, and raise what it refuses."""
@@ -310,6 +330,43 @@ class Store:
         verified: Verified = await self._database.snapshot(audit.verified_status(organization_id))
         return verified
 
+    # Calls -----------------------------------------------------------------------------------------------------------
+
+    async def begin_call(self, new: NewCall) -> Admitted:
+        """Give a call its slot at once. Nothing is left behind by a refusal.
+
+        Raises:
+            ConcurrencyFull: its organization has no free slot, or its task type no room.
+            Unavailable: its organization is paused, or its limit cannot be read.
+            KeyRefused: its organization is disabled or gone.
+            CreditsShort: the part of its balance that nothing else holds does not cover the cost.
+        """
+        admitted: Admitted = await self._database.write(self._begin_calls, new, weight=_weight([new.payload]))
+        return admitted
+
+    async def abandon_call(self, organization_id: int, call_id: str, *, running: bool = True) -> Abandoned:
+        """Nobody waits for this call any more: it ends at once, or with its attempt. Says which.
+
+        ``running`` False: one that a worker has is left alone.
+        """
+        one = Abandonment(organization_id, call_id, running)
+        met: Abandoned = await self._database.write(self._abandon_calls, one)
+        return met
+
+    async def ended_calls(self, server_id: str, *, taken: Iterable[str] = (), most: int = 100) -> list[EndedCall]:
+        """How those of a server's calls ended that did, but for the ones it has taken already."""
+        found: list[EndedCall] = await self._database.read(calls.ended_calls(server_id, taken, most))
+        return found
+
+    async def server_calls(self, server_id: str) -> set[str]:
+        """The ids of all calls of a server that are there."""
+        found: set[str] = await self._database.read(calls.server_calls(server_id))
+        return found
+
+    async def forget_calls(self, answered: Sequence[Named]) -> None:
+        """Remove calls that ended and whose callers have their answers."""
+        await self._database.write(calls.forget_calls, answered, weight=max(1, len(answered)))
+
     # Webhooks --------------------------------------------------------------------------------------------------------
 
     async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
@@ -362,7 +419,7 @@ class Store:
     # Workers ---------------------------------------------------------------------------------------------------------
 
     async def open_session(self, new: NewSession) -> None:
-        """Register a live worker process."""
+        """Register a live process: a worker, or a server (no types, no places)."""
         await self._write(sessions.open_session, new)
 
     async def exchange(self, one: Exchange) -> ExchangeReply:
@@ -381,6 +438,10 @@ class Store:
     ) -> None:
         """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone."""
         await self._write(sessions.renew_session, session_id, leases, exchanges, withdrawn, self._memory)
+
+    async def renew_server(self, server_id: str) -> None:
+        """Keep a server's session alive. Raises SessionGone: its calls are being swept, it has to open a new one."""
+        await self._write(sessions.renew_server, server_id)
 
     async def end_session(self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = ()) -> int:
         """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""
@@ -594,7 +655,8 @@ class Store:
     async def promote(self) -> int:
         """Waiting tasks that are due become ready; at most a chunk, returns how many."""
         moved: int = await self._write(tasks.promote, self._memory)
-        return moved
+        called: int = await self._write(calls.promote_calls, self._memory)
+        return moved + called
 
     async def next_due_at(self) -> int | None:
         """The earliest moment at which a waiting task becomes ready; None: nothing waits."""

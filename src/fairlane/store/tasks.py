@@ -115,7 +115,7 @@ def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
     found = yield from rows("find_status", organization_id=organization_id)
     if not found:
         return None
-    queued, processing, slots_max, doubted, levels = found[0]
+    queued, processing, calls, slots_max, doubted, levels = found[0]
     ranks: dict[int, int] = {}
     for lane in levels.split(",") if levels else ():
         rank, _, count = lane.partition(":")
@@ -123,7 +123,7 @@ def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
     return QueueStatus(
         queued=queued,
         processing=processing,
-        concurrency=None if doubted or slots_max is None else Concurrency(processing, slots_max),
+        concurrency=None if doubted or slots_max is None else Concurrency(processing + calls, slots_max),
         priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
     )
 

@@ -38,9 +38,13 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 SELECT o.id, o.name,
        o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
        o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
-       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id),
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
        o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id),
-       o.credits_granted, (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id)
+       o.credits_granted, (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id),
+       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
+       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1),
+       (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
+       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL)
 FROM organization AS o
 WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
@@ -74,16 +78,21 @@ FULL JOIN counted AS c
 -- name: recount_turns [sqlite]
 -- Turns kept beside turns that should be there.
 WITH due AS (
-  SELECT DISTINCT l.task_type, o.virtual_time, o.id AS organization_id
+  SELECT DISTINCT l.task_type, 0 AS kind, o.virtual_time, o.id AS organization_id
   FROM organization AS o
   JOIN lane AS l ON l.organization_id = o.id AND l.ready > 0
-  WHERE o.paused = 0 AND o.disabled = 0 AND o.processing < o.slots_max
+  WHERE o.paused = 0 AND o.disabled = 0 AND o.processing + o.calls < o.slots_max
     AND NOT (o.credits_on = 1 AND o.credits_wanted > o.credits_granted - o.credits_charged - o.credits_held
              AND o.credits_wanted BETWEEN 1 AND o.credits_granted - o.credits_charged)
     AND o.id IN (SELECT value FROM json_each(:ids))
+  UNION
+  SELECT c.task_type, 1, o.virtual_time, o.id
+  FROM organization AS o
+  JOIN call AS c ON c.organization_id = o.id AND c.ready = 1
+  WHERE o.id IN (SELECT value FROM json_each(:ids))
 ),
 kept AS (
-  SELECT task_type, virtual_time, organization_id
+  SELECT task_type, kind, virtual_time, organization_id
   FROM turn
   WHERE organization_id IN (SELECT value FROM json_each(:ids))
 )
@@ -91,11 +100,13 @@ SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.t
        k.organization_id IS NOT NULL, d.organization_id IS NOT NULL
 FROM kept AS k
 FULL JOIN due AS d
-  ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.virtual_time = k.virtual_time
+  ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.kind = k.kind
+ AND d.virtual_time = k.virtual_time
 WHERE k.organization_id IS NULL OR d.organization_id IS NULL;
 
 -- name: count_states
--- Tasks by how many of the four states hold for them; only the row for one may be there.
+-- Tasks by how many of the four states hold for them, and calls by how many of lease and end; only the row for one may
+-- be there.
 SELECT states, count(*)
 FROM (SELECT (SELECT count(*) FROM queue_entry AS q
               WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
@@ -104,7 +115,12 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
            + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
            + (SELECT count(*) FROM outcome AS o
               WHERE o.organization_id = t.organization_id AND o.task_id = t.id) AS states
-      FROM task AS t) AS counted
+      FROM task AS t
+      UNION ALL
+      SELECT (SELECT count(*) FROM lease AS l
+              WHERE l.organization_id = c.organization_id AND l.task_id = c.id AND l.kind = 1)
+           + (c.status IS NOT NULL)
+      FROM call AS c) AS counted
 GROUP BY states;
 
 -- name: delete_lanes [sqlite]

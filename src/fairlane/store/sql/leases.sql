@@ -4,7 +4,7 @@
 -- Those of these (organization, task, lease) that still hold their slot.
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
-         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook))
+         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -43,25 +43,19 @@ WHERE t.organization_id = e.value ->> 0
 -- name: find_exchanged [sqlite] packed
 -- The leases that these exchanges yielded already: their answers were lost on the way.
 SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type,
-                                   l.attempt, l.attempts, l.deadline_at - l.started_at, l.started_at, t.payload,
-                                   l.session_id))
+                                   l.attempt, l.attempts, l.deadline_at - l.started_at, l.started_at,
+                                   CASE l.kind
+                                   WHEN 0 THEN (SELECT payload FROM task AS t
+                                                WHERE t.organization_id = l.organization_id AND t.id = l.task_id)
+                                   ELSE (SELECT payload FROM call AS c
+                                         WHERE c.organization_id = l.organization_id AND c.id = l.task_id)
+                                   END, l.session_id, l.kind))
 FROM json_each(:exchanges) AS e
 CROSS JOIN lease AS l
 CROSS JOIN organization AS o
-CROSS JOIN task AS t
 WHERE l.session_id = e.value ->> 0
   AND l.exchange_id = e.value ->> 1
-  AND o.id = l.organization_id
-  AND t.organization_id = l.organization_id
-  AND t.id = l.task_id;
-
--- name: count_limited [sqlite] packed
-SELECT json_group_array(json_array(task_type, used))
-FROM (SELECT task_type, count(*) AS used
-      FROM lease
-      WHERE limited = 1
-        AND task_type IN (SELECT value FROM json_each(:types))
-      GROUP BY task_type);
+  AND o.id = l.organization_id;
 
 -- name: insert_outcomes [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))

@@ -3,8 +3,8 @@
 -- name: lock_organizations [sqlite] packed
 -- The rows that this transaction may change. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(
-         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, virtual_time,
-         submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+         virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
          credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
 WHERE id IN (SELECT value FROM json_each(:ids));
@@ -21,18 +21,20 @@ SET next_seq = e.row ->> 1,
     queued = e.row ->> 2,
     ready = e.row ->> 3,
     processing = e.row ->> 4,
-    virtual_time = e.row ->> 5,
-    submitted = e.row ->> 6,
-    completed = e.row ->> 7,
-    failed = e.row ->> 8,
-    slot_ms = e.row ->> 9,
-    plan_limited_ms = e.row ->> 10,
-    worker_limited_ms = e.row ->> 11,
-    integrals_at = e.row ->> 12,
-    credits_granted = e.row ->> 13,
-    credits_charged = e.row ->> 14,
-    credits_held = e.row ->> 15,
-    credits_wanted = e.row ->> 16
+    calls = e.row ->> 5,
+    calls_ready = e.row ->> 6,
+    virtual_time = e.row ->> 7,
+    submitted = e.row ->> 8,
+    completed = e.row ->> 9,
+    failed = e.row ->> 10,
+    slot_ms = e.row ->> 11,
+    plan_limited_ms = e.row ->> 12,
+    worker_limited_ms = e.row ->> 13,
+    integrals_at = e.row ->> 14,
+    credits_granted = e.row ->> 15,
+    credits_charged = e.row ->> 16,
+    credits_held = e.row ->> 17,
+    credits_wanted = e.row ->> 18
 FROM e
 WHERE organization.id = e.row ->> 0;
 
@@ -48,24 +50,25 @@ SET ready = excluded.ready,
 
 -- name: delete_turns [sqlite]
 DELETE FROM turn
-WHERE (task_type, virtual_time, organization_id) IN
-      (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:turns));
+WHERE (task_type, kind, virtual_time, organization_id) IN
+      (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:turns));
 
 -- name: insert_turns [sqlite]
-INSERT INTO turn (task_type, virtual_time, organization_id)
-SELECT value ->> 0, value ->> 1, value ->> 2
+INSERT INTO turn (task_type, kind, virtual_time, organization_id)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3
 FROM json_each(:turns);
 
 -- name: find_turns [sqlite] packed
--- For each of these types the ids of the organizations next in turn, at most :most.
+-- For each of these (type, kind) the ids of the organizations next in turn, at most :most.
 SELECT json_group_array(json((
          SELECT json_group_array(organization_id)
          FROM (SELECT organization_id
                FROM turn
-               WHERE task_type = t.value
+               WHERE task_type = t.value ->> 0
+                 AND kind = t.value ->> 1
                ORDER BY virtual_time, organization_id
                LIMIT :most))))
-FROM json_each(:types) AS t;
+FROM json_each(:kinds) AS t;
 
 -- name: find_virtual_time
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.

@@ -92,7 +92,9 @@ JOIN task AS t ON t.organization_id = :organization_id AND t.id = w.task_id;
 
 -- name: find_next_due
 SELECT min(due_at)
-FROM waiting;
+FROM (SELECT min(due_at) AS due_at FROM waiting
+      UNION ALL
+      SELECT min(due_at) FROM call WHERE due_at IS NOT NULL) AS due;
 
 -- name: find_task
 -- One task by id, or by idempotency key if no id fits, with what says its state and what was told of it.
@@ -111,7 +113,7 @@ WHERE t.organization_id = :organization_id
 -- name: find_status [sqlite]
 -- An organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count": joining
 -- them as rows, or as JSON, takes four times as long.
-SELECT o.queued, o.processing, o.slots_max,
+SELECT o.queued, o.processing, o.calls, o.slots_max,
        o.maintenance OR o.drifted OR (SELECT maintenance FROM installation WHERE id = 1),
        (SELECT group_concat(rank || ':' || (ready + waiting))
         FROM lane
@@ -132,7 +134,8 @@ ORDER BY rank;
 -- name: count_leases
 SELECT count(*)
 FROM lease
-WHERE organization_id = :organization_id;
+WHERE organization_id = :organization_id
+  AND kind = 0;
 
 -- name: find_expired [sqlite] packed
 -- A task whose outcome is still to be told is kept.

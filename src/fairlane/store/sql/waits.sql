@@ -13,7 +13,7 @@ WHERE t.organization_id = :organization_id
                        WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_standing
-SELECT paused, disabled, slots_max, processing, weight, virtual_time,
+SELECT paused, disabled, slots_max, processing + calls, weight, virtual_time,
        CASE WHEN credits_on = 1
               AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
               AND credits_wanted > credits_granted - credits_charged - credits_held
@@ -66,6 +66,7 @@ FROM (SELECT CASE WHEN t.virtual_time < :virtual_time
       FROM turn AS t
       JOIN organization AS o ON o.id = t.organization_id
       WHERE t.task_type = :task_type
+        AND t.kind = 0
         AND t.organization_id <> :organization_id
       ORDER BY t.virtual_time, t.organization_id
       LIMIT :most) AS rivals;

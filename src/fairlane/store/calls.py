@@ -1,0 +1,366 @@
+"""Calls: a request that runs now while its caller waits. It takes a slot at once or is refused; it is never queued.
+
+A call's lease is there from its admission to its end. Until a worker takes it, and between two attempts, the lease is
+its server's own, so that a server that dies takes its calls with it. The row of ``call`` carries payload and result, so
+that any server may hand it out and settle it, and the one whose caller waits finds what came of it.
+"""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, Refusal, Unavailable
+from fairlane.model import (
+    Abandoned,
+    Admitted,
+    EndedCall,
+    Ending,
+    Exchange,
+    Failure,
+    Lease,
+    NewCall,
+    TaskStatus,
+)
+from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
+from fairlane.store.held import HeldLease, correct, lease_id
+from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.type_limits import lock_types, rooms_left
+
+Named = tuple[int, str]
+"""(organization id, call id)."""
+
+
+NEVER_STARTED = Final(TaskStatus.FAILED, failure=TIMED_OUT, cause="no free place in time")
+
+
+class Standing(Struct, frozen=True):
+    """A call's row, as whoever changes it needs it."""
+
+    organization_id: int
+    id: str
+    task_type: str
+    server_id: str
+    ready: int
+    give_up_at: int
+    ended: int
+    cost: int
+    wanted: int
+    """Whether somebody still waits: not canceled, and its server alive."""
+
+
+# Admission -----------------------------------------------------------------------------------------------------------
+
+
+def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows, list[Admitted | Refusal]]:
+    """Give each call a slot at once, or refuse it, in order.
+
+    Atomic over all of them: never more than an organization's free slots nor than the room of a type, which tasks and
+    calls share, nor than its credits cover that nothing else holds. A refused call leaves nothing behind; an admitted
+    one is ready for the next free place.
+    """
+    locked = yield from lock_organizations(one.organization_id for one in new)
+    now = yield from clock()
+    limits = yield from lock_types((one.task_type for one in new), memory)
+    room = yield from rooms_left(limits)
+    answers: list[Admitted | Refusal] = []
+    calls, leases = [], []
+    fences = memory.new_fences(len(new))
+    for one, fence in zip(new, fences, strict=True):
+        organization = locked.get(one.organization_id)
+        refusal = _refusal(organization, one, limits, room)
+        if refusal is not None or organization is None or organization.slots_max is None:
+            answers.append(refusal or Unavailable())
+            continue
+        organization.begin_call(one.task_type, one.cost)
+        if one.task_type in room:
+            room[one.task_type] -= 1
+        rule, seq = memory.rule(one.task_type), organization.take_seq()
+        calls.append((organization.id, one.id, seq, one.task_type, one.payload, one.cost, one.server_id))
+        leases.append((organization.id, one.id, lease_id(organization.id, one.id, fence), one.task_type, seq, one.cost,
+                       rule.attempts, int(rule.limit is not None), one.server_id))  # fmt: skip
+        answers.append(
+            Admitted(slots_used=organization.used(), slots_max=organization.slots_max, give_up_at=now + CALL_MS)
+        )
+    yield from rows_if("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS)
+    yield from rows_if("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS)
+    yield from write_organizations(locked, memory, now)
+    return answers
+
+
+def _refusal(
+    organization: LockedOrganization | None, new: NewCall, limits: Mapping[str, int], room: Mapping[str, int]
+) -> Refusal | None:
+    """Why this call gets no slot. Whoever is paused, or whose limit nobody can read, has to come back later."""
+    if organization is None or organization.disabled:
+        return KeyRefused()
+    if organization.paused or organization.slots_max is None:
+        return Unavailable()
+    if organization.slots_left() <= 0:
+        return ConcurrencyFull(slots_used=organization.used(), slots_max=organization.slots_max)
+    if room.get(new.task_type, 1) <= 0:
+        return ConcurrencyFull(
+            slots_used=organization.used(),
+            slots_max=organization.slots_max,
+            full=(new.task_type, limits[new.task_type]),
+        )
+    if not organization.can_hold(new.cost):
+        return CreditsShort()
+    return None
+
+
+# Handing out ---------------------------------------------------------------------------------------------------------
+
+
+class Taken(Struct, frozen=True):
+    """What a claim took of calls, and how many places of each organization are left for tasks."""
+
+    leases: list[Lease]
+    places_left: dict[int, int]
+
+
+def take_calls(
+    places: Mapping[int, int], types: Sequence[str], one: Exchange, locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, Taken]:
+    """Hand the oldest waiting calls of these types to the places that their organizations were dealt."""
+    left = dict(places)
+    calling = {
+        organization_id: count for organization_id in places if (count := locked[organization_id].calls_of(types))
+    }
+    ready = yield from rows_if("find_ready_calls", list(calling), ids=list(calling), types=list(types))
+    chosen: list[Named] = []
+    late: list[tuple[int, str, Final]] = []
+    for organization_id, call_id, task_type, give_up_at, cost in ready:
+        organization = locked[organization_id]
+        calling[organization_id] -= 1
+        if give_up_at <= now:
+            organization.start_call(task_type)
+            organization.end_call(cost)
+            late.append((organization_id, call_id, NEVER_STARTED))
+        elif left[organization_id] > 0:
+            left[organization_id] -= 1
+            organization.start_call(task_type)
+            chosen.append((organization_id, call_id))
+    for organization_id, missing in calling.items():
+        if missing:
+            locked[organization_id].doubted = True  # it counts calls that are not there
+    yield from _finish(late, {}, memory)
+    leases = yield from _start(chosen, one, locked, memory, now)
+    return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0})
+
+
+def _start(
+    chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, list[Lease]]:
+    found = yield from rows_if("find_claimed_calls", chosen, calls=chosen)
+    started, leases = [], []
+    for row, fence in zip(found, memory.new_fences(len(found)), strict=True):
+        organization_id, call_id, task_type, payload, give_up_at, attempts_made, attempts = row
+        organization = locked[organization_id]
+        estimate_ms = memory.estimate_ms(task_type)
+        organization.charge(service(estimate_ms, organization.weight))
+        timeout_ms = min(memory.rule(task_type).timeout_ms, give_up_at - now)
+        identity = lease_id(organization_id, call_id, fence)
+        started.append((organization_id, call_id, identity, attempts_made + 1, estimate_ms, now + timeout_ms))
+        leases.append(
+            Lease(
+                id=identity,
+                task_id=call_id,
+                organization_id=organization_id,
+                organization=organization.name,
+                task_type=task_type,
+                payload=payload,
+                attempt=attempts_made + 1,
+                attempts=attempts,
+                timeout_ms=timeout_ms,
+                started_at=now,
+                call=True,
+            )
+        )
+    yield from rows_if(
+        "start_call_leases", started, leases=started, now=now, session_id=one.session_id, exchange_id=one.id
+    )
+    begun = [(row[0], row[1], 0, None) for row in started]
+    yield from rows_if("update_calls_ready", begun, calls=begun)
+    return leases
+
+
+# Ending --------------------------------------------------------------------------------------------------------------
+
+
+def end_calls(
+    endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int
+) -> Generator[Query, Rows, None]:
+    """Settle the leases of calls: the call is over and its slot free, or it keeps the slot for another attempt.
+
+    A call that nobody waits for any more is over, whatever its attempt says.
+    """
+    if not endings:
+        return
+    standing = yield from find_calls([(lease.organization_id, lease.task_id) for lease, _ in endings])
+    over: list[tuple[int, str, Final]] = []
+    removed: list[Named] = []
+    again, costs = [], {}
+    for lease, ending in endings:
+        organization, call = locked[lease.organization_id], standing.get(lease.task_id)
+        waits = call is not None and lease.session_id == call.server_id
+        if not waits:
+            correct(organization, lease, ending, memory, now)
+        if call is not None and call.ready:
+            organization.start_call(lease.task_type)
+        if call is None or not call.wanted:
+            organization.end_call(lease.cost)
+            removed.append((lease.organization_id, lease.task_id))
+            continue
+        after = (
+            NEVER_STARTED
+            if waits
+            else call_aftermath(
+                ending,
+                attempt=lease.attempt,
+                attempts=lease.attempts,
+                left_ms=call.give_up_at - now,
+                pause_base_ms=memory.retry_pause_ms,
+                chance=memory.chance(),
+            )
+        )
+        if isinstance(after, Final):
+            organization.end_call(lease.cost)
+            if after.status is TaskStatus.COMPLETED:
+                organization.spend(lease.cost)
+            costs[lease.task_id] = lease.cost
+            over.append((lease.organization_id, lease.task_id, after))
+            continue
+        due_at = now + after.pause_ms if isinstance(after, Paused) else None
+        if due_at is None:
+            organization.ready_call(lease.task_type)
+        else:
+            memory.paused_until = min(due_at, memory.paused_until or due_at)
+        again.append((lease.organization_id, lease.task_id, int(due_at is None), due_at,
+                      after.attempt, call.give_up_at, call.server_id))  # fmt: skip
+    yield from rows_if("return_call_leases", again, calls=again)
+    yield from rows_if("update_calls_ready", again, calls=again)
+    yield from _finish(over, costs, memory)
+    yield from _remove(removed)
+
+
+def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], memory: Memory) -> Operation:
+    """Write how these calls ended and free their slots. Only a result is charged."""
+    ended = [
+        (
+            organization_id, call_id, str(after.status), after.result,
+            None if after.failure is None else msgspec.json.encode(after.failure).decode(), after.cause,
+            costs[call_id] if after.status is TaskStatus.COMPLETED else 0,
+        )
+        for organization_id, call_id, after in over
+    ]  # fmt: skip
+    yield from rows_if("end_calls", ended, calls=ended)
+    yield from rows_if("delete_leases", ended, leases=[row[:2] for row in ended])
+    memory.calls_ended = memory.calls_ended or bool(ended)
+
+
+def _remove(calls: Sequence[Named]) -> Operation:
+    yield from rows_if("delete_leases", calls, leases=calls)
+    yield from rows_if("delete_calls", calls, calls=calls)
+
+
+def find_calls(calls: Sequence[Named]) -> Generator[Query, Rows, dict[str, Standing]]:
+    """Those of these calls that are there, by id."""
+    return {row[1]: Standing(*row) for row in (yield from rows_if("find_calls", calls, calls=calls))}
+
+
+class Abandonment(Struct, frozen=True):
+    """A caller waits no more. ``running`` False: only if no worker has its call."""
+
+    organization_id: int
+    call_id: str
+    running: bool = True
+
+
+def abandon_calls(abandoned: Sequence[Abandonment], memory: Memory) -> Generator[Query, Rows, list[Abandoned]]:
+    """Give these calls up; what each one met.
+
+    One that no worker has is gone and its slot free. One that runs keeps its slot to the end of the attempt, which will
+    be its last; nothing comes of it.
+    """
+    named = [(one.organization_id, one.call_id) for one in abandoned]
+    locked = yield from lock_organizations(organization_id for organization_id, _ in named)
+    standing = yield from find_calls(named)
+    waiting = {row[1] for row in (yield from rows_if("find_waiting_calls", named, calls=named))}
+    removed: dict[str, Named] = {}
+    canceled: list[Named] = []
+    answers = []
+    for one, call in ((one, standing.get(one.call_id)) for one in abandoned):
+        if call is None:
+            answers.append(Abandoned.GONE)
+        elif call.ended:
+            answers.append(Abandoned.ENDED)
+        elif call.id in waiting:
+            answers.append(Abandoned.REMOVED)
+            if call.id not in removed:
+                _release(locked[call.organization_id], call, memory)
+                removed[call.id] = (call.organization_id, call.id)
+        else:
+            answers.append(Abandoned.RUNNING)
+            if one.running:
+                canceled.append((call.organization_id, call.id))
+    yield from _remove(list(removed.values()))
+    yield from rows_if("cancel_calls", canceled, calls=canceled)
+    yield from write_organizations(locked, memory, (yield from clock()))
+    return answers
+
+
+def _release(organization: LockedOrganization, call: Standing, memory: Memory) -> None:
+    if call.ready:
+        organization.start_call(call.task_type)
+    organization.end_call(call.cost)
+    if memory.rule(call.task_type).limit is not None:
+        memory.startable.add(call.task_type)
+
+
+# What a server asks about its own calls ------------------------------------------------------------------------------
+
+
+def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Query, Rows, list[EndedCall]]:
+    """Those of a server's calls that ended, without those it has ``taken`` already; at most so many."""
+    found = yield from rows("find_ended_calls", server_id=server_id, taken=list(taken), most=most)
+    return [
+        EndedCall(
+            organization_id=organization_id,
+            id=call_id,
+            result=result,
+            failure=None if failure is None else msgspec.json.decode(failure, type=Failure),
+            charged=charged,
+        )
+        for organization_id, call_id, _, result, failure, charged in found
+    ]
+
+
+def server_calls(server_id: str) -> Generator[Query, Rows, set[str]]:
+    """All calls of a server that are there, ended or not."""
+    return set((yield from rows("find_server_calls", server_id=server_id)))
+
+
+def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, list[None]]:
+    """Remove calls that ended and were answered."""
+    ended = [named for one in calls for named in one]
+    yield from rows_if("delete_calls", ended, calls=ended)
+    return [None for _ in calls]
+
+
+# Upkeep --------------------------------------------------------------------------------------------------------------
+
+
+def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
+    """Calls whose pause is over wait for a free place again. At most CHUNK; returns how many."""
+    now = yield from clock()
+    due = yield from rows("find_due_calls", now=now, most=CHUNK)
+    locked = yield from lock_organizations(row[0] for row in due)
+    for organization_id, _, task_type in due:
+        locked[organization_id].ready_call(task_type)
+    ready = [(organization_id, call_id, 1, None) for organization_id, call_id, _ in due]
+    yield from rows_if("update_calls_ready", ready, calls=ready)
+    yield from write_organizations(locked, memory, now)
+    return len(due)

@@ -1,0 +1,73 @@
+"""Leases as rows: what settling knows of one, and the id that says where it is. For ``leases.py`` and ``calls.py``."""
+
+from collections.abc import Generator, Sequence
+
+from msgspec import Struct
+
+from fairlane.model import Ending, Lost, Released
+from fairlane.rules import service
+from fairlane.store.locked import LockedOrganization
+from fairlane.store.memory import Memory
+from fairlane.store.statements import Query, Rows, rows_if
+
+Place = tuple[int, str, str]
+"""Where a lease's row is, and what it must be called: (organization id, task or call id, lease id)."""
+
+CALL = 1
+"""The kind of a lease that a call holds; a task's is 0."""
+
+
+class HeldLease(Struct, frozen=True):
+    """A lease row, as settling needs it."""
+
+    organization_id: int
+    task_id: str
+    """Of a call: the call's id."""
+    id: str
+    task_type: str
+    rank: int
+    seq: int
+    cost: int
+    attempt: int
+    attempts: int
+    estimate_ms: int
+    first_started_at: int
+    started_at: int
+    deadline_at: int
+    session_id: str
+    webhook: int
+    """Whether somebody is to be told how this task ends."""
+    kind: int
+
+
+def lease_id(organization_id: int, task_id: str, fence: str) -> str:
+    """A lease's public id: where its row is, and the fence that only its holder knows."""
+    return f"{organization_id}.{task_id}.{fence}"
+
+
+def lease_place(lease: str) -> Place | None:
+    """(organization id, task id, the whole id) of a lease id; None: it is not one of ours."""
+    organization_id, _, rest = lease.partition(".")
+    task_id, _, fence = rest.partition(".")
+    if not (organization_id.isascii() and organization_id.isdecimal() and len(organization_id) < 19 and fence):
+        return None
+    return int(organization_id), task_id, lease
+
+
+def held_leases(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
+    """Those of these leases that still hold their slot, by id."""
+    found = yield from rows_if("find_leases", places, leases=places)
+    return {row[2]: HeldLease(*row) for row in found}
+
+
+def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
+    """Replace the estimate that was charged at the pick by what the attempt really took.
+
+    Nobody knows how long a lost attempt ran: its estimate stands. Nothing is taken to have run beyond its deadline.
+    """
+    if isinstance(ending, Lost):
+        return
+    took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
+    if not isinstance(ending, Released):
+        memory.observe(lease.task_type, took_ms)
+    organization.charge(service(took_ms - lease.estimate_ms, organization.weight))

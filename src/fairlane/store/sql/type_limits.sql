@@ -1,0 +1,35 @@
+-- Limits of task types across all organizations.
+
+-- name: lock_type_limits [sqlite] packed
+-- Those of these types that have a limit, in order. SQLite has one writer, so reading is locking.
+SELECT json_group_array(json_array(task_type, most))
+FROM (SELECT task_type, most
+      FROM type_limit
+      WHERE task_type IN (SELECT value FROM json_each(:types))
+      ORDER BY task_type);
+
+-- name: count_limited [sqlite] packed
+-- How many slots tasks and calls of these types hold. In a statement of its own, after the lock.
+SELECT json_group_array(json_array(task_type, used))
+FROM (SELECT task_type, count(*) AS used
+      FROM lease
+      WHERE limited = 1
+        AND task_type IN (SELECT value FROM json_each(:types))
+      GROUP BY task_type);
+
+-- name: upsert_type_limit
+INSERT INTO type_limit (task_type, most)
+VALUES (:task_type, :most)
+ON CONFLICT (task_type) DO UPDATE
+SET most = excluded.most;
+
+-- name: delete_type_limit
+DELETE FROM type_limit
+WHERE task_type = :task_type;
+
+-- name: limit_leases
+-- Leases that were taken while their type had no limit count from now on.
+UPDATE lease
+SET limited = 1
+WHERE limited = 0
+  AND task_type = :task_type;
