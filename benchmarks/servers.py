@@ -118,7 +118,7 @@ class Fairlane(ServerProcess):
         flags = ["--database", f"sqlite:///{database}", "--port", "0"]
         flags += ["--workers", str(workers), "--places", str(places)]
         command = ["-m", "fairlane", "serve", "benchmarks.app:app", *flags]
-        quiet = {"FAIRLANE_LOG_LEVEL": "WARNING"} | dict(environment or {})
+        quiet = {"FAIRLANE_LOG_LEVEL": "WARNING", "FAIRLANE_RATE_LIMIT": str(10**9)} | dict(environment or {})
         super().__init__(command, log=database.with_suffix(".log"), cpu=cpu, environment=quiet)
         owner = json.loads(Path(f"{database}.lock").read_text())
         self._admin = Connection(owner["admin_socket"])

@@ -45,6 +45,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "result_limit_bytes": (1, BYTES_MOST),
     "free_disk_floor_bytes": (0, BYTES_MOST),
     "webhook_timeout_seconds": (0.1, 300),
+    "rate_limit": (1, 1_000_000_000),
 }
 """The least and the most of each number."""
 
@@ -92,6 +93,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Largest payload of one task."""
     result_limit_bytes: int = 8_388_608
     """Largest result of one task."""
+    rate_limit: int = 1_000
+    """Requests per second that one key may make to one endpoint of one server."""
     free_disk_floor_bytes: int = 268_435_456
     """Submits are refused with 503 while the database's disk has less free space than this."""
     webhook_allow_private: bool = False

@@ -14,6 +14,7 @@ from fairlane.api.lists import Lists
 from fairlane.api.openapi import OPERATIONS as DESCRIPTION
 from fairlane.api.openapi import Description
 from fairlane.api.operations import Operations
+from fairlane.api.rates import RateGuard
 from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.slots import OPERATIONS as SLOTS
@@ -41,13 +42,13 @@ OPERATIONS: Operations = {
 
 def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
     """The application behind the customers' listener; with what the operator wants to be served there, too."""
-    clock, guard = serving.store.now, KeyGuard(serving.store)
+    clock, guard, limit = serving.store.now, KeyGuard(serving.store), serving.settings.rate_limit
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
     balance, lists = Balance(serving.store), Lists(serving.lists)
     description = Description(OPERATIONS, serving.task_types)
     customers = Part(
         "/v1",
-        guard,
+        RateGuard(guard, limit=limit),
         [
             Resource("/v1/async/task", guard, {"POST": tasks.submit}, clock=clock),
             Resource("/v1/async/status", guard, {"GET": status.read}, clock=clock),
@@ -64,6 +65,8 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
             Resource("/v1/states", guard, {"GET": lists.states}, clock=clock),
         ],
     )
+    for resource in customers.resources:  # each endpoint counts by itself; so does what is none
+        resource.guard = RateGuard(guard, limit=limit)
     unguarded = [
         Resource("/openapi.json", anybody, {"GET": description.read}, clock=clock),
         *health_resources(serving),

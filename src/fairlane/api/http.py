@@ -34,15 +34,17 @@ class Answer(Struct, frozen=True):
 
 
 class Request:
-    """One HTTP request. ``parameters`` are the decoded path segments the route left open."""
+    """One HTTP request. ``parameters`` are the decoded path segments the route left open; ``marks`` the headers that
+    every answer to it carries, also a refusal."""
 
-    __slots__ = ("_receive", "_scope", "id", "parameters")
+    __slots__ = ("_receive", "_scope", "id", "marks", "parameters")
 
     def __init__(self, scope: Scope, receive: Receive, *, id: str, parameters: tuple[str, ...] = ()) -> None:
         self._scope = scope
         self._receive = receive
         self.id = id
         self.parameters = parameters
+        self.marks: tuple[Header, ...] = ()
 
     @property
     def method(self) -> str:
@@ -87,11 +89,6 @@ class Request:
                 raise ValidationRefused.at(name, "is not a known parameter" if name not in found else "is given twice")
             found[name] = value
         return found
-
-    def parameter(self, name: str) -> str | None:
-        """The first value of this parameter of the query, whatever else it has; None: it is not there."""
-        pairs = parse_qsl(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        return next((value for key, value in pairs if key == name), None)
 
     async def body(self, limit_bytes: int, *, report_limit: int | None = None) -> bytes:
         """The whole body.

@@ -81,7 +81,7 @@ class Lists:
 
     async def states(self, request: Request, caller: Caller) -> Answer:
         """Those of the country asked for; without one, all."""
-        country = request.parameter("country")
+        country = request.option("country")
         return self._all_states if country is None else self._states.get(country, self._no_states)
 
 

@@ -25,6 +25,7 @@ from fairlane.errors import (
     KeyRefused,
     NotFound,
     QueueFull,
+    RateLimited,
     Refusal,
     TaskExists,
     Unavailable,
@@ -45,7 +46,7 @@ OPERATIONS: Operations = {
 
 ANYBODYS_REFUSALS = (ValidationRefused, Unavailable)
 """What every request may meet: bytes that are no HTTP request, and a server that is going away."""
-CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused)
+CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused, RateLimited)
 """What every request that needs a key may meet."""
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -61,9 +62,16 @@ HEADERS: dict[str, Schema] = {
     "X-Request-ID": {"description": "Names this request in the server's log.", "schema": {**_TEXT, "format": "uuid"}},
     "X-Latency-Ms": {"description": "Milliseconds from arrival to the start of the answer.", "schema": _WHOLE},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
+    "X-RateLimit-Limit": {
+        "description": "Requests per second that the key may make to this endpoint.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": _WHOLE},
     "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": _TEXT},
 }
 EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
+CALLERS_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining")
+"""On every answer to a request whose key is good."""
 
 DETAILS: dict[type[Refusal], Schema] = {
     ValidationRefused: {"type": "array", "items": _object({"field": _TEXT, "message": _TEXT})},
@@ -187,7 +195,8 @@ def _operation(path: str, operation: Operation, shapes: Mapping[str, Schema]) ->
     if operation.body is not None:
         content = {"application/json": {"schema": REQUESTS[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
-    names = (*EVERY_ANSWERS_HEADERS, *operation.answer_headers, *(("ETag",) if operation.unchanged else ()))
+    callers = () if operation.open else CALLERS_HEADERS
+    names = (*EVERY_ANSWERS_HEADERS, *callers, *operation.answer_headers, *(("ETag",) if operation.unchanged else ()))
     responses = {"200": _response("As asked.", shapes[operation.answer], names, operation.examples)}
     if operation.unchanged:
         responses["304"] = {"description": "The body is still the one that `If-None-Match` names."}
@@ -277,7 +286,9 @@ def _refusal_responses(operations: Iterable[Operation]) -> Schema:
     groups = {_response_name(kinds): kinds for operation in operations for kinds in _by_status(operation)}
     internal = {"$ref": _REFERENCE.format(name="InternalServerError")}
     responses = {name: _refusal_response(kinds) for name, kinds in groups.items()}
-    responses["500"] = _response("`INTERNAL_SERVER_ERROR`", internal, EVERY_ANSWERS_HEADERS, ["error_internal"])
+    responses["500"] = _response(
+        "`INTERNAL_SERVER_ERROR`", internal, (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS), ["error_internal"]
+    )
     return dict(sorted(responses.items()))
 
 
@@ -293,11 +304,12 @@ def _response_name(kinds: list[type[Refusal]]) -> str:
 
 def _refusal_response(kinds: list[type[Refusal]]) -> Schema:
     schemas = [{"$ref": _REFERENCE.format(name=_error_name(kind))} for kind in kinds]
-    waits = any(hasattr(kind, "retry_after_seconds") for kind in kinds)
+    callers = () if kinds[0].status == KeyMissing.status else CALLERS_HEADERS
+    waits = any(kind.retry_after_seconds is not None for kind in kinds)
     return _response(
         "\n\n".join(f"`{kind.code}`: {' '.join((kind.__doc__ or '').split())}" for kind in kinds),
         schemas[0] if len(schemas) == 1 else {"anyOf": schemas},
-        (*EVERY_ANSWERS_HEADERS, *(("Retry-After",) if waits else ())),
+        (*EVERY_ANSWERS_HEADERS, *callers, *(("Retry-After",) if waits else ())),
         [f"error_{kind.__name__}" for kind in kinds],
     )
 

@@ -74,7 +74,7 @@ class Resource(BaseRoute, Generic[Who]):
             answer = answer_exception(
                 error, request_id=request.id, clock=self._clock, headers=self._allow(request, error)
             )
-        await send_answer(send, answer, *_marks(request, began))
+        await send_answer(send, answer, *request.marks, *_marks(request, began))
 
     async def _answer(self, request: Request, segments: Sequence[bytes]) -> Answer:
         who = await self.guard(request)
@@ -119,7 +119,7 @@ class Nowhere:
             raise NotFound.route(request.path)
         except Exception as error:  # noqa: BLE001 - as for a resource
             answer = answer_exception(error, request_id=request.id, clock=self._clock)
-        await send_answer(send, answer, *_marks(request, began))
+        await send_answer(send, answer, *request.marks, *_marks(request, began))
 
 
 class Surface:
