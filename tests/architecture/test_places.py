@@ -64,3 +64,53 @@ def test_every_module_opens_with_what_it_is_for() -> None:
     wrong = [module.place for module in modules() if module.tree.body and not ast.get_docstring(module.tree)]
 
     assert not wrong, wrong
+
+
+PARSERS = {
+    "api/reader.py",  # the strict reader itself
+    "api/messages.py",  # records of operators, after the strict reader, and of workers, which are ours
+    "api/openapi.py",  # our own file
+    "api/lists.py",  # the operator's file
+    "payloads.py",  # payload types, given bytes that the strict reader has read
+    "wire.py",  # where an item or a payload begins and ends; what is in it goes through the strict reader
+}
+"""Who turns JSON into values in the rooms that serve callers, and why that is safe."""
+
+
+def test_callers_json_is_parsed_in_few_places() -> None:
+    """What strangers send goes through api/reader.py. Others may make decoders, and hand them to api/messages.py."""
+    wrong = [
+        f"{module.place}:{node.lineno} {ast.unparse(node.func)}"
+        for module in modules()
+        if module.room in ("api", "wire", "payloads") and module.place not in PARSERS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _parses(node.func)
+    ]
+
+    assert not wrong, wrong
+
+
+def _parses(function: ast.expr) -> bool:
+    """Whether this is a call that reads JSON: of the json modules, or of a decoder."""
+    if not isinstance(function, ast.Attribute):
+        return False
+    of = ast.unparse(function.value)
+    return function.attr in ("loads", "raw_decode", "convert", "validate_json") or (
+        function.attr == "decode"
+        and (of.endswith("json") or "decoder" in of or re.fullmatch(r"_[a-z_]+", of) is not None)
+    )
+
+
+def test_a_submitted_body_passes_the_strict_reader() -> None:
+    """Whatever module of the api takes a body apart by wire's rules calls the strict reader, too."""
+    takers = [
+        module
+        for module in modules()
+        if module.room == "api"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("split_batch", "read_submission", "read_address")
+    ]
+
+    assert takers
+    for module in takers:
+        assert any(imported.target == "fairlane.api.reader.read_json" for imported in module.imports), module.place

@@ -1,4 +1,8 @@
-"""Reading the bodies of our own surfaces (worker, admin), whose senders are ours: msgspec does all of it."""
+"""Reading the bodies of the operator's and the workers' surfaces, which become records of their own types.
+
+Operators write by hand, so their bodies pass the strict reader first, like customers'. Workers are ours, and every
+finished task comes this way: theirs are read once.
+"""
 
 import re
 from typing import TypeVar
@@ -6,6 +10,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.json import Decoder
 
+from fairlane.api.reader import read_json
 from fairlane.errors import ValidationRefused
 
 _AT = re.compile(r"(?P<message>.*) - at `\$\.?(?P<field>[^`]*)`", re.DOTALL)
@@ -14,14 +19,24 @@ Message = TypeVar("Message")
 
 
 def read_message(decoder: "Decoder[Message]", body: bytes) -> Message:
-    """One message of the decoder's type.
+    """One message of the decoder's type, strictly.
+
+    Raises:
+        ValidationRefused: it is none; the field is named where it is known.
+    """
+    read_json(body)
+    return read_workers_message(decoder, body)
+
+
+def read_workers_message(decoder: "Decoder[Message]", body: bytes) -> Message:
+    """One message of the decoder's type from a sender that is ours.
 
     Raises:
         ValidationRefused: it is none; the field is named where it is known.
     """
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = _AT.fullmatch(str(error))
         field, message = ("body", str(error)) if found is None else (found["field"], found["message"])
         raise ValidationRefused.at(field or "body", message) from error

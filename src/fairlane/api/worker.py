@@ -8,7 +8,7 @@ from msgspec.json import Decoder
 from fairlane import protocol
 from fairlane.api.http import Answer, Request
 from fairlane.api.keys import HolderGuard
-from fairlane.api.messages import check_between, read_message
+from fairlane.api.messages import check_between, read_workers_message
 from fairlane.api.parking import Parking
 from fairlane.api.routes import Guard, Part, Resource, Surface
 from fairlane.api.serving import Serving
@@ -95,7 +95,7 @@ class Workers:
 
     async def register(self, request: Request, who: WorkerKey) -> Answer:
         """Open a session."""
-        register = read_message(_register, await request.body(CONTROL_BYTES_MOST))
+        register = read_workers_message(_register, await request.body(CONTROL_BYTES_MOST))
         check_between("places", register.places, 1, PLACES_MOST)
         check_between("types", len(register.types), 1, TYPES_MOST)
         session = NewSession(
@@ -138,7 +138,7 @@ class Workers:
     async def renew(self, request: Request, who: WorkerKey) -> Answer:
         """Keep a session alive."""
         [session_id] = request.parameters
-        renew = read_message(_renew, await request.body(CONTROL_BYTES_MOST))
+        renew = read_workers_message(_renew, await request.body(CONTROL_BYTES_MOST))
         self._parking.withdraw(session_id, renew.withdrawn)
         await self._store.renew_session(
             session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn
@@ -148,7 +148,7 @@ class Workers:
     async def end(self, request: Request, who: WorkerKey) -> Answer:
         """End a session and return what it held."""
         [session_id] = request.parameters
-        end = read_message(_end, await request.body(CONTROL_BYTES_MOST))
+        end = read_workers_message(_end, await request.body(CONTROL_BYTES_MOST))
         try:
             reason = LossReason(end.reason)
         except ValueError as error:
@@ -166,7 +166,7 @@ def _answer(message: object) -> Answer:
 
 
 def _read_exchange(body: bytes) -> tuple[protocol.ExchangeRequest, Exchange]:
-    asked = read_message(_exchange, body)
+    asked = read_workers_message(_exchange, body)
     check_between("places", asked.places, 0, PLACES_MOST)
     check_between("reports", len(asked.reports), 0, REPORTS_MOST)
     reports = tuple([Report(report.lease, _ending(report)) for report in asked.reports])
