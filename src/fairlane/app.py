@@ -16,14 +16,15 @@ import msgspec
 
 from fairlane import __version__
 from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_part, admin_surface
-from fairlane.api.customers import customer_surface
+from fairlane.api.customers import customer_part, customer_surface
 from fairlane.api.health import health_resources
 from fairlane.api.listener import Listener, address_of, bind_tcp, take_socket
 from fairlane.api.lists import ReferenceLists, read_lists
 from fairlane.api.parking import Parking
-from fairlane.api.routes import Part, Surface
+from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.worker import WorkerKeyGuard, worker_part, worker_surface
+from fairlane.dashboard import Hub, dashboard_part
 from fairlane.errors import AppError, SetupError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
@@ -115,6 +116,7 @@ class Server:
             lists=lists,
         )
         self._parking = Parking(self.store)
+        self._hub = Hub(self.store)
         self._listeners = self._made_listeners(bound)
         for listener in self._listeners:
             await listener.start()
@@ -122,7 +124,12 @@ class Server:
         timeout_seconds = self._settings.webhook_timeout_seconds
         poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)
         self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)
-        loops = {"sweeper": sweeper.run(), "parking": self._parking.poll(), "sender": self._sender.run()}
+        loops = {
+            "sweeper": sweeper.run(),
+            "parking": self._parking.poll(),
+            "sender": self._sender.run(),
+            "hub": self._hub.run(),
+        }
         self._upkeep = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         for task in self._upkeep:
             task.add_done_callback(self._upkeep_ended)
@@ -136,8 +143,13 @@ class Server:
         operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
         public: list[Part[Any]] = [workers] if settings.public_workers else []
         public += [operators] if settings.public_admin else []
+        customers = customer_part(self._serving)
+        open_to_all: list[Resource[None]] = []
+        if settings.dashboard:
+            people, open_to_all = self._dashboard(customers, operators if settings.public_admin else None)
+            public.append(people)
         self.surfaces = {
-            "customers": customer_surface(self._serving, *public),
+            "customers": customer_surface(self._serving, customers, *public, unguarded=open_to_all),
             "worker socket": worker_surface(self._serving, self._parking),
             "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES),
         }
@@ -149,9 +161,28 @@ class Server:
         if settings.admin_port is not None:
             private = bind_tcp(settings.admin_host, settings.admin_port)
             self.admin_address = address_of(private)
-            self.surfaces["admin"] = Surface([operators, workers], health_resources(self._serving), clock=clock)
+            parts: list[Part[Any]] = [operators, workers]
+            unguarded = health_resources(self._serving)
+            if settings.dashboard:
+                people, open_to_all = self._dashboard(None, operators)
+                parts.append(people)
+                unguarded += open_to_all
+            self.surfaces["admin"] = Surface(parts, unguarded, clock=clock)
             listeners.append(Listener(self.surfaces["admin"], bound=private))
         return listeners
+
+    def _dashboard(
+        self, customers: Part[Any] | None, operators: Part[Any] | None
+    ) -> tuple[Part[Any], list[Resource[None]]]:
+        return dashboard_part(
+            self.store,
+            self._hub,
+            version=__version__,
+            rate_limit=self._settings.rate_limit,
+            secret_rules=SECRET_RULES,
+            customers=customers,
+            operators=operators,
+        )
 
     def facts(self) -> ServerFacts:
         """What the admin route says of this server."""
@@ -169,6 +200,7 @@ class Server:
         """Take no new work and hand none out, from now on. What exists can still be asked about and settled."""
         self._serving.drain()
         self._parking.drain()
+        self._hub.close()
         if self._sender is not None:
             self._sender.drain()
 

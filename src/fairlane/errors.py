@@ -7,6 +7,7 @@ FairlaneError
 │   ├── KeyMalformed             401 INVALID_API_KEY_FORMAT
 │   ├── KeyRefused               401 INVALID_OR_EXPIRED_API_KEY
 │   ├── CreditsShort             403 INSUFFICIENT_CREDITS
+│   ├── CrossSiteRefused         403 CROSS_SITE_REQUEST        (dashboard's routes)
 │   ├── NotFound                 404 RESOURCE_NOT_FOUND
 │   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
 │   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
@@ -87,6 +88,12 @@ class CreditsShort(Refusal):
     """The organization's balance is below what this task costs."""
 
     code, status, message = "INSUFFICIENT_CREDITS", 403, "Insufficient credits"
+
+
+class CrossSiteRefused(Refusal):
+    """A change asked for with a session of the dashboard, but not by its own pages: the session's token is missing."""
+
+    code, status, message = "CROSS_SITE_REQUEST", 403, "This request does not come from the dashboard"
 
 
 class NotFound(Refusal):

@@ -300,6 +300,54 @@ class QueueStatus(Struct, frozen=True, kw_only=True):
     """(priority, queued), highest priority first, only levels with at least one."""
 
 
+class LiveOrganization(Struct, frozen=True):
+    """One organization as its viewers watch it."""
+
+    status: QueueStatus
+    submitted: int
+    completed: int
+    failed: int
+
+
+class Busy(Struct, frozen=True):
+    """One organization as operators watch it."""
+
+    name: str
+    plan: str
+    queued: int
+    ready: int
+    processing: int
+    slots_max: int | None
+    paused: bool
+    disabled: bool
+    maintenance: bool
+    drifted: bool
+    submitted: int
+    completed: int
+    failed: int
+
+
+class Total(Struct, frozen=True):
+    """All organizations together."""
+
+    organizations: int
+    queued: int
+    processing: int
+    submitted: int
+    completed: int
+    failed: int
+    drifted: int
+
+
+class Live(Struct, frozen=True):
+    """What is live for all viewers, in one snapshot."""
+
+    organizations: Mapping[int, LiveOrganization]
+    busiest: tuple[Busy, ...] = ()
+    total: Total | None = None
+    """None: nobody asked for it."""
+
+
 class Drift(Struct, frozen=True, kw_only=True):
     """One count that differs from its rows. There must be none."""
 

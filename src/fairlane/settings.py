@@ -67,6 +67,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A listener of its own for operators with admin keys and workers with worker keys. None: there is none."""
     public_admin: bool = False
     """Serve the operator's routes, to holders of an admin key, beside the customers', too."""
+    dashboard: bool = True
+    """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served."""
     public_workers: bool = False
     """Serve the workers' routes, to holders of a worker key, beside the customers', too."""
     fd: int | None = None

@@ -18,16 +18,19 @@ from fairlane.model import (
     PRIORITY_HIGHEST,
     PRIORITY_LOWEST,
     Accepted,
+    Busy,
     Concurrency,
     Credits,
     Delivery,
     DeliveryTry,
     Failure,
+    LiveOrganization,
     NewTask,
     QueueStatus,
     Slots,
     TaskStatus,
     TaskView,
+    Total,
     Verified,
     Wait,
     WaitReason,
@@ -414,6 +417,31 @@ def slots_body(slots: Slots, next_cursor: str | None) -> bytes:
         for one in slots.slots
     ]
     return _encoder.encode(_Slots(_concurrency(slots.concurrency), held, next_cursor))
+
+
+class _Live(Struct, rename="camel"):
+    at: str
+    status: Raw
+    submitted: int
+    completed: int
+    failed: int
+
+
+class _Everything(Struct):
+    at: str
+    total: Total
+    busiest: Sequence[Busy]
+
+
+def live_body(one: LiveOrganization, *, at: int) -> bytes:
+    """One moment of an organization, for its viewers."""
+    status = Raw(status_body(one.status))
+    return _encoder.encode(_Live(timestamp(at), status, one.submitted, one.completed, one.failed))
+
+
+def everything_body(busiest: Sequence[Busy], total: Total, *, at: int) -> bytes:
+    """One moment of all organizations, for operators: the model's own spelling, like the operator's API."""
+    return _encoder.encode(_Everything(timestamp(at), total, busiest))
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:

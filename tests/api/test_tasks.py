@@ -118,3 +118,15 @@ def test_one_organizations_full_queue_is_not_anothers(shared: House, customer: C
 
     assert codes[1::2] == [200] * 10
     assert sorted(codes[0::2]) == [200] + [429] * 9
+
+
+def test_the_payload_comes_back_byte_for_byte(customer: Customer, shared: House) -> None:
+    """By id and by key, with the spaces and the spelling it was sent with; to its own organization alone."""
+    sent = b'{"taskType": "ANY", "payload": { "b":1.0,  "a": "\\u00e9" }, "idempotencyKey": "a/b"}'
+    task_id = customer.send(sent).json()["task"]["id"]
+
+    for reference in (task_id, "a%2Fb"):
+        answer = customer.client.get(f"/v1/async/task/{reference}/payload")
+        assert (answer.status_code, answer.content) == (200, b'{ "b":1.0,  "a": "\\u00e9" }')
+    foreign = shared.customer().client.get(f"/v1/async/task/{task_id}/payload")
+    assert (foreign.status_code, error_of(foreign)["details"]) == (404, {"id": task_id})

@@ -34,7 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "webhooks": _STORE | {"wire", "fairlane"},
     # Wiring, and what people type.
     "sweeper": _STORE,
-    "app": _API | {"api", "worker", "webhooks", "sweeper"},
+    "dashboard": _API | {"api"},
+    "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
     "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo"},
     "__main__": {"cli"},

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fairlane import errors, wire
-from fairlane.api.customers import OPERATIONS, customer_surface
+from fairlane.api.customers import OPERATIONS, customer_part, customer_surface
 from fairlane.api.openapi import DETAILS, EXAMPLES_PATH, document
 from fairlane.handlers import load_app
 from tests.api.house import House, an_application
@@ -27,7 +27,7 @@ def test_every_route_is_described_and_every_description_is_routed(tmp_path: Path
     A path that a described one with an open segment covers needs none of its own.
     """
     with House(tmp_path) as house:
-        surface = customer_surface(house.server._serving)
+        surface = customer_surface(house.server._serving, customer_part(house.server._serving))
     routed = {f"{method} {route.path}" for route in surface.resources for method in route.methods}
 
     patterns = [re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route))) for route in OPERATIONS]

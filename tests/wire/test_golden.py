@@ -238,6 +238,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     ),
     "KeyMissing": errors.KeyMissing(),
     "KeyMalformed": errors.KeyMalformed(),
+    "CrossSiteRefused": errors.CrossSiteRefused(),
     "KeyRefused": errors.KeyRefused(),
     "CreditsShort": errors.CreditsShort(),
     "NotFound": errors.NotFound.task(ID),

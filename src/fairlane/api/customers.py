@@ -1,5 +1,6 @@
 """The customers' surface: ``/v1``, its description, and the two health paths beside it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fairlane.api.credits import OPERATIONS as CREDITS
@@ -25,6 +26,7 @@ from fairlane.api.tasks import OPERATIONS as TASKS
 from fairlane.api.tasks import Tasks
 from fairlane.api.waits import OPERATIONS as WAITS
 from fairlane.api.waits import Waits
+from fairlane.model import Caller
 
 OPERATIONS: Operations = {
     **STATUS,
@@ -40,12 +42,11 @@ OPERATIONS: Operations = {
 """What the routes below are to those who call them. Neither may have what the other has not."""
 
 
-def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
-    """The application behind the customers' listener; with what the operator wants to be served there, too."""
+def customer_part(serving: Serving) -> Part[Caller]:
+    """The customers' routes."""
     clock, guard, limit = serving.store.now, KeyGuard(serving.store), serving.settings.rate_limit
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
     balance, lists = Balance(serving.store), Lists(serving.lists)
-    description = Description(OPERATIONS, serving.task_types)
     customers = Part(
         "/v1",
         RateGuard(guard, limit=limit),
@@ -54,6 +55,7 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
             Resource("/v1/async/status", guard, {"GET": status.read}, clock=clock),
             Resource("/v1/async/task/batch", guard, {"POST": tasks.submit_batch}, clock=clock, yields=True),
             Resource("/v1/async/task/{}", guard, {"GET": tasks.find}, clock=clock),
+            Resource("/v1/async/task/{}/payload", guard, {"GET": tasks.payload}, clock=clock),
             Resource("/v1/async/queue", guard, {"DELETE": tasks.clear}, clock=clock),
             Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),
             Resource("/v1/async/slots", guard, {"GET": Slots(serving.store).list}, clock=clock),
@@ -67,7 +69,16 @@ def customer_surface(serving: Serving, *further: Part[Any]) -> Surface:
     )
     for resource in customers.resources:  # each endpoint counts by itself; so does what is none
         resource.guard = RateGuard(guard, limit=limit)
+    return customers
+
+
+def customer_surface(
+    serving: Serving, customers: Part[Caller], *further: Part[Any], unguarded: Sequence[Resource[None]] = ()
+) -> Surface:
+    """The application behind the customers' listener; with what the operator wants to be served there, too."""
+    clock, description = serving.store.now, Description(OPERATIONS, serving.task_types)
     unguarded = [
+        *unguarded,
         Resource("/openapi.json", anybody, {"GET": description.read}, clock=clock),
         *health_resources(serving),
     ]

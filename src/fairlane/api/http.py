@@ -4,7 +4,8 @@ An endpoint receives a :class:`Request` and returns an :class:`Answer`. Nothing 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from msgspec import Struct
@@ -18,7 +19,7 @@ DISCARD_BYTES_MOST = 16 * 1024 * 1024
 """How much of a body that is refused for its size is still read, so that the caller sees the answer, not a reset."""
 DISCARD_SECONDS = 2.0
 
-JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream")
 CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 
@@ -26,10 +27,18 @@ Header = tuple[bytes, bytes]
 
 
 class Answer(Struct, frozen=True):
-    """What goes back: a JSON body, its status, and headers beyond type and length."""
+    """What goes back: a JSON body (or one of another type), its status, and headers beyond type and length."""
 
     body: bytes
     status: int = 200
+    headers: tuple[Header, ...] = ()
+    content_type: bytes = b"application/json"
+
+
+class Stream(Struct, frozen=True):
+    """What goes back bit by bit: server-sent events."""
+
+    events: AsyncGenerator[bytes, None]
     headers: tuple[Header, ...] = ()
 
 
@@ -172,6 +181,16 @@ def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
         return None
 
 
+async def send_stream(send: Send, stream: Stream, *headers: Header) -> None:
+    """Send events as they come, until there are no more."""
+    start = {"type": "http.response.start", "status": 200, "headers": [EVENTS, *stream.headers, *headers]}
+    async with aclosing(stream.events) as events:
+        await send(start)
+        async for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
     """Send one answer whole."""
     if answer.status == 304:  # Its type and length would be taken for those of the body that it spares.
@@ -183,7 +202,7 @@ async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
         {
             "type": "http.response.start",
             "status": answer.status,
-            "headers": [JSON, (b"content-length", length), *answer.headers, *headers],
+            "headers": [(b"content-type", answer.content_type), (b"content-length", length), *answer.headers, *headers],
         }
     )
     await send({"type": "http.response.body", "body": answer.body})

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, Router
 from starlette.types import Receive, Scope, Send
 from uuid_utils import uuid4
 
-from fairlane.api.http import Answer, Header, Request, decoded, raw_path, send_answer
+from fairlane.api.http import Answer, Header, Request, Stream, decoded, raw_path, send_answer, send_stream
 from fairlane.api.refusals import Clock, answer_exception
 from fairlane.errors import NotFound
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Who = TypeVar("Who")
 Guard = Callable[[Request], Awaitable[Who]]
 """Decides who is calling, or refuses."""
-Endpoint = Callable[[Request, Who], Awaitable[Answer]]
+Endpoint = Callable[[Request, Who], Awaitable[Answer | Stream]]
 
 
 class Resource(BaseRoute, Generic[Who]):
@@ -51,6 +51,10 @@ class Resource(BaseRoute, Generic[Who]):
         self._exact = path.encode() if "{}" not in path else None
         self._pattern = re.compile(re.escape(path.encode()).replace(rb"\{\}", b"([^/]+)"))
 
+    def twin(self, prefix: str, guard: "Guard[Who]") -> "Resource[Who]":
+        """The same endpoints below a prefix, behind another guard of the same kind of callers."""
+        return Resource(prefix + self.path, guard, self.methods, clock=self._clock, yields=self.yields)
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether this is the resource at the request's path. Methods are decided here, not by the router."""
         if scope["type"] != "http":
@@ -74,9 +78,13 @@ class Resource(BaseRoute, Generic[Who]):
             answer = answer_exception(
                 error, request_id=request.id, clock=self._clock, headers=self._allow(request, error)
             )
-        await send_answer(send, answer, *request.marks, *_marks(request, began))
+        marks = (*request.marks, *_marks(request, began))
+        if isinstance(answer, Stream):
+            await send_stream(send, answer, *marks)
+        else:
+            await send_answer(send, answer, *marks)
 
-    async def _answer(self, request: Request, segments: Sequence[bytes]) -> Answer:
+    async def _answer(self, request: Request, segments: Sequence[bytes]) -> Answer | Stream:
         who = await self.guard(request)
         endpoint = self.methods.get(request.method)
         parameters = decoded(segments) if segments else ()

@@ -60,6 +60,14 @@ OPERATIONS: Operations = {
         examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
         refusals=(NotFound,),
     ),
+    "GET /v1/async/task/{taskId}/payload": Operation(
+        id="find_payload",
+        tag="tasks",
+        summary="What was sent as the task's payload, byte for byte",
+        segments=("The task's id, or its idempotency key, percent-encoded.",),
+        answer="any",
+        refusals=(NotFound,),
+    ),
 }
 
 
@@ -110,6 +118,16 @@ class Tasks:
         if found is None:
             raise NotFound.task(reference)
         return Answer(wire.task_body(found), headers=(NO_STORE,))
+
+    async def payload(self, request: Request, caller: Caller) -> Answer:
+        """What was sent as the task's payload, byte for byte."""
+        [reference] = request.parameters
+        found = None
+        if len(reference) <= REFERENCE_LENGTH_MOST:
+            found = await self._store.payload(caller.organization_id, reference)
+        if found is None:
+            raise NotFound.task(reference)
+        return Answer(found.encode(), headers=(NO_STORE,))
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Each item of a batch, read as if it had come alone."""

@@ -66,6 +66,14 @@ def find_organization_id(name: str) -> Generator[Query, Rows, int]:
     return int(found[0][0])
 
 
+def find_organization_name(organization_id: int) -> Generator[Query, Rows, str]:
+    """The name behind an id. Raises NotFound."""
+    found = yield from rows("find_organization_name", id=organization_id)
+    if not found:
+        raise NotFound.named("organization", str(organization_id))
+    return str(found[0][0])
+
+
 def _organization(row: Any) -> Organization:
     return Organization(
         id=row[0],

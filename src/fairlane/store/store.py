@@ -36,6 +36,7 @@ from fairlane.model import (
     InstallationKey,
     Key,
     KeyKind,
+    Live,
     LossReason,
     NewCall,
     NewSession,
@@ -64,6 +65,7 @@ from fairlane.store import (
     audit,
     calls,
     credits,
+    dashboard,
     deliveries,
     keys,
     leases,
@@ -366,6 +368,31 @@ class Store:
     async def forget_calls(self, answered: Sequence[Named]) -> None:
         """Remove calls that ended and whose callers have their answers."""
         await self._database.write(calls.forget_calls, answered, weight=max(1, len(answered)))
+
+    async def payload(self, organization_id: int, reference: str) -> str | None:
+        """What was sent with the task with this id, else with this idempotency key; None: there is none."""
+        found: str | None = await self._database.read(tasks.find_payload(organization_id, reference))
+        return found
+
+    # Dashboard -------------------------------------------------------------------------------------------------------
+
+    async def live(self, organization_ids: Sequence[int], *, everything: bool) -> Live:
+        """Status and totals of these organizations, and with ``everything`` of the busiest of all: one snapshot."""
+        found: Live = await self._database.snapshot(dashboard.live(organization_ids, everything))
+        return found
+
+    async def organization_name(self, organization_id: int) -> str:
+        """What an organization is called. Raises NotFound."""
+        name: str = await self._database.read(organizations.find_organization_name(organization_id))
+        return name
+
+    async def dashboard_secret(self) -> str:
+        """What signs the dashboard's sessions, the same at every server on this database."""
+        secret: str | None = await self._database.read(dashboard.find_secret())
+        if secret is None:
+            secret = await self._write(dashboard.make_secret, secrets.token_hex(32))
+        assert secret is not None
+        return secret
 
     # Webhooks --------------------------------------------------------------------------------------------------------
 

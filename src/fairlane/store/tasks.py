@@ -146,6 +146,12 @@ def find_task(organization_id: int, reference: str) -> Generator[Query, Rows, Ta
     return _view(found[0]) if found else None
 
 
+def find_payload(organization_id: int, reference: str) -> Generator[Query, Rows, str | None]:
+    """The payload of the task with this id, else with this idempotency key, as it was received. None: no such task."""
+    found = yield from rows("find_payload", organization_id=organization_id, reference=reference)
+    return str(found[0][0]) if found else None
+
+
 def _view(row: Any) -> TaskView:
     task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row[:12]
     webhook_url, delivered_at = row[12:]

@@ -102,6 +102,11 @@ SELECT id
 FROM organization
 WHERE name = :name;
 
+-- name: find_organization_name
+SELECT name
+FROM organization
+WHERE id = :id;
+
 -- name: update_limits
 -- The limits in force follow from overrides and plan.
 UPDATE organization

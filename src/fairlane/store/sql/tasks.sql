@@ -110,6 +110,14 @@ WHERE t.organization_id = :organization_id
                       (SELECT task_id FROM idempotency
                        WHERE organization_id = :organization_id AND key = :reference));
 
+-- name: find_payload
+SELECT payload
+FROM task
+WHERE organization_id = :organization_id
+  AND id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                    (SELECT task_id FROM idempotency
+                     WHERE organization_id = :organization_id AND key = :reference));
+
 -- name: find_status [sqlite]
 -- An organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count": joining
 -- them as rows, or as JSON, takes four times as long.

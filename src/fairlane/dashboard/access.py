@@ -1,0 +1,51 @@
+"""``/dashboard/access``: an organization's own keys and webhook secrets, for people with a session of it.
+
+The operator's endpoints, with the organization taken from the session instead of the path. The audit names its key.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from fairlane.api.admin.keys import Keys
+from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
+from fairlane.api.http import Answer, Request
+from fairlane.api.routes import Endpoint, Resource
+from fairlane.dashboard.sessions import PATH, CustomerGuard
+from fairlane.errors import NotFound
+from fairlane.model import Caller
+from fairlane.store import Store
+
+OperatorsEndpoint = Callable[[Request, str], Awaitable[Answer]]
+
+
+def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRules) -> list[Resource[Caller]]:
+    """The routes."""
+    keys, secrets = Keys(store), WebhookSecrets(store, secret_rules)
+
+    def own(endpoint: OperatorsEndpoint) -> Endpoint[Caller]:
+        """The endpoint, for the session's organization."""
+
+        async def ask(request: Request, caller: Caller) -> Answer:
+            name = await store.organization_name(caller.organization_id)
+            request.parameters = (name, *request.parameters)
+            return await endpoint(request, _actor(caller))
+
+        return ask
+
+    async def revoke(request: Request, caller: Caller) -> Answer:
+        [key_id] = request.parameters
+        held = await store.keys(await store.organization_name(caller.organization_id))
+        if key_id not in {key.id for key in held}:
+            raise NotFound.named("key", key_id)
+        return await keys.revoke(request, _actor(caller))
+
+    table: dict[str, dict[str, Endpoint[Caller]]] = {
+        "keys": {"GET": own(keys.list_of_organization), "POST": own(keys.create_for_organization)},
+        "keys/{}": {"DELETE": revoke},
+        "webhook-secrets": {"GET": own(secrets.list), "POST": own(secrets.create)},
+        "webhook-secrets/{}": {"DELETE": own(secrets.revoke)},
+    }
+    return [Resource(f"{PATH}/access/{path}", guard, methods, clock=store.now) for path, methods in table.items()]
+
+
+def _actor(caller: Caller) -> str:
+    return f"organization key {caller.key_id}"

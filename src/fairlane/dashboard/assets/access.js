@@ -1,0 +1,38 @@
+// Keys of the organization, and the secrets that sign its webhooks. A new one is shown once.
+
+import { ask, get } from "./api.js";
+import { button, fill, h, notice, table } from "./dom.js";
+import { moment } from "./format.js";
+
+export function access(content) {
+  const keys = h("section"), secrets = h("section"), shown = h("div", { role: "status" });
+  const once = (what, value) => fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
+    h("p", {}, "It is shown this once. Keep it where your programs find it and nobody else does."), h("pre", { tabindex: 0 }, value),
+    button("Copy", async () => { await navigator.clipboard.writeText(value); notice("Copied."); }), button("Done", async () => fill(shown))));
+  const look = async () => {
+    const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
+    const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
+    fill(keys, h("h2", {}, "Keys"), table("Every key opens everything of this organization", [
+      { name: "Name", show: (one) => one.name }, { name: "Ends in", show: (one) => h("code", {}, one.last4) },
+      { name: "Created", show: (one) => moment(one.created_at) }, { name: "Revoked", show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
+      { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
+        if (!confirm(`Revoke the key that ends in ${one.last4}? Programs that use it are refused at once.`)) return;
+        await ask("DELETE", `/access/keys/${one.id}`);
+        notice("The key is revoked.");
+        await look();
+      }, "danger")) },
+    ], held.keys), h("div", { class: "row" }, h("label", { for: "name", class: "quiet" }, "New key"), name, button("Create", async () => {
+      once("key", (await ask("POST", "/access/keys", name.value.trim() ? { name: name.value.trim() } : {})).value);
+      await look();
+    })));
+    fill(secrets, h("h2", {}, "Webhook secrets"), table("The newest signs; the one before it signs beside it for a while", [
+      { name: "Ends in", show: (one) => h("code", {}, one.last4) }, { name: "Created", show: (one) => moment(one.created_at) },
+      { name: "Signs until", show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },
+    ], signing.webhook_secrets, "None: webhooks go out unsigned."), h("div", { class: "row" }, button("New secret", async () => {
+      once("webhook secret", (await ask("POST", "/access/webhook-secrets", {})).value);
+      await look();
+    })));
+  };
+  fill(content, h("h1", {}, "Keys and secrets"), shown, keys, secrets);
+  look().catch((error) => notice(error.message, "bad"));
+}

@@ -1,0 +1,21 @@
+// What the limits cost: the exact times, the advice that follows, and the history behind it.
+
+import { get } from "./api.js";
+import { facts, fill, h } from "./dom.js";
+import { count, share, span } from "./format.js";
+import { history, SPANS } from "./history.js";
+
+export function capacity(content) {
+  const advice = h("section"), charts = h("section");
+  fill(content, h("h1", {}, "Capacity"), advice, charts);
+  get("/v1/async/capacity").then((found) => fill(advice, h("h2", {}, "Advice"), h("p", {}, found.advice), facts([
+    ["Looked at", `${moments(found)}`], ["Limited by the plan", share(found.planLimitedShare)], ["Limited by workers", share(found.workerLimitedShare)],
+    ["Slots used on average", found.slotsUsedAverage === null ? null : count(Math.round(found.slotsUsedAverage * 10) / 10)],
+  ]), ...projections(found)), (error) => fill(advice, h("p", { class: "bad" }, error.message)));
+  return history(charts, SPANS[1]);
+}
+
+const moments = (found) => `${new Date(found.from).toLocaleString()} to ${new Date(found.to).toLocaleString()}`;
+
+const projections = (found) => (found.projections ?? []).map((one) =>
+  h("p", {}, `With ${count(one.max)} slots nine of ten tasks would have waited less than ${span(one.waitP90Seconds)} (an estimate).`));

@@ -1,0 +1,60 @@
+// Charts as SVG, each with a sentence for who cannot see it and its numbers as a table.
+
+import { h, svg } from "./dom.js";
+
+const WIDTH = 720, HEIGHT = 190, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
+
+// series: [{ name, values: [number | null] }], times: [Date], show: number -> text.
+export function lines(title, times, series, show) {
+  const present = series.flatMap((one) => one.values).filter((value) => value !== null && value !== undefined);
+  const most = Math.max(1e-9, ...present);
+  const x = (index) => LEFT + (index / Math.max(1, times.length - 1)) * (WIDTH - LEFT - RIGHT);
+  const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
+  const drawing = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+    "aria-label": spoken(title, times, series, show), preserveAspectRatio: "none" });
+  for (const part of [0, 0.5, 1]) {
+    const height = y(most * part);
+    drawing.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: height, y2: height }));
+    const label = svg("text", { x: LEFT - 6, y: height + 4, "text-anchor": "end" });
+    label.textContent = show(most * part);
+    drawing.append(label);
+  }
+  if (times.length) {
+    for (const [index, anchor] of [[0, "start"], [times.length - 1, "end"]]) {
+      const label = svg("text", { x: x(index), y: HEIGHT - 6, "text-anchor": anchor });
+      label.textContent = times[index].toLocaleString([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+      drawing.append(label);
+    }
+  }
+  series.forEach((one, number) => {
+    drawing.append(svg("path", { class: `line s${number + 1}`, d: path(one.values, x, y) }));
+  });
+  const legend = h("div", { class: "legend" }, series.map((one, number) => {
+    const mark = svg("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, svg("path", { class: `s${number + 1}`, d: "M0 5H28", "stroke-width": 3 }));
+    return h("span", {}, mark, ` ${one.name}`);
+  }));
+  const numbers = h("details", {}, h("summary", {}, "As a table"),
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), series.map((one) => h("th", { scope: "col", class: "number" }, one.name)))),
+      h("tbody", {}, times.map((time, index) => h("tr", {}, h("td", {}, time.toLocaleString()),
+        series.map((one) => h("td", { class: "number" }, one.values[index] === null || one.values[index] === undefined ? "–" : show(one.values[index]))))))));
+  return h("figure", {}, h("figcaption", {}, title), drawing, legend, numbers);
+}
+
+function path(values, x, y) {
+  let drawn = "", pen = false;
+  values.forEach((value, index) => {
+    if (value === null || value === undefined) { pen = false; return; }
+    drawn += `${pen ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`;
+    pen = true;
+  });
+  return drawn;
+}
+
+function spoken(title, times, series, show) {
+  if (!times.length) return `${title}: nothing recorded yet.`;
+  const parts = series.map((one) => {
+    const present = one.values.filter((value) => value !== null && value !== undefined);
+    return present.length ? `${one.name} from ${show(Math.min(...present))} to ${show(Math.max(...present))}, last ${show(present.at(-1))}` : `${one.name}: no values`;
+  });
+  return `${title}, ${times[0].toLocaleString()} to ${times.at(-1).toLocaleString()}: ${parts.join("; ")}.`;
+}

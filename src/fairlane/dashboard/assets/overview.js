@@ -1,0 +1,53 @@
+// An organization, now: its queue, its slots and who holds them, and the last hour, day or week.
+
+import { get, repeat, watch } from "./api.js";
+import { badge, card, fill, h, table } from "./dom.js";
+import { count, moment, perSecond, share, since } from "./format.js";
+import { history, SPANS } from "./history.js";
+
+export function overview(content) {
+  const queued = card("Queued"), processing = card("Processing"), slots = card("Slots used"), done = card("Completed");
+  const line = h("p", { class: "quiet" }, "Connecting…");
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "Slots used" });
+  const levels = h("section"), holders = h("section"), charts = h("section");
+  let before = null;
+  const stop = watch((now) => {
+    const { queuedTasks, processingTasks, concurrency, priorityBreakdown } = now.status;
+    queued.show(count(queuedTasks), queuedTasks ? "waiting for a slot, a worker or their time" : "nothing waits");
+    processing.show(count(processingTasks), "tasks that run now");
+    if (concurrency) {
+      slots.show(`${count(concurrency.used)} of ${count(concurrency.max)}`, share(concurrency.used / concurrency.max));
+      bar.max = Math.max(concurrency.max, concurrency.used);
+      bar.value = concurrency.used;
+    } else slots.show("–", "cannot be vouched for at this moment");
+    const seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
+    done.show(count(now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)}, ${count(now.failed)} failed in all` : `${count(now.failed)} failed in all`);
+    before = now;
+    fill(levels, h("h2", {}, "Queue by priority"), table("Highest first", [
+      { name: "Priority", show: (level) => String(level.priority) },
+      { name: "Tasks", number: true, show: (level) => count(level.count) },
+    ], priorityBreakdown, "The queue is empty."));
+  }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
+  fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
+  const looks = repeat(2, async () => {
+    const held = await get("/v1/async/slots?limit=50");
+    fill(holders, h("h2", {}, "Who holds the slots"), table("Longest running first", [
+      { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
+      { name: "Type", show: (one) => one.taskType },
+      { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
+      { name: "For", number: true, show: (one) => since(one.startedAt) },
+      { name: "Progress", show: (one) => progress(one.progress) },
+      { name: "Deadline", show: (one) => moment(one.deadlineAt) },
+    ], held.slots, "Every slot is free."));
+  });
+  const drawn = history(charts, SPANS[0]);
+  return () => { stop(); looks(); drawn(); };
+}
+
+function progress(said) {
+  if (!said) return "–";
+  const part = said.fraction ?? (said.total ? said.done / said.total : null);
+  return h("span", {}, part === null ? "" : share(part), said.note ? ` ${said.note}` : "");
+}
+
+export { badge };

@@ -1,0 +1,80 @@
+// Tasks: the list, and one of them with payload, result, and why it waits.
+
+import { ask, get, repeat } from "./api.js";
+import { badge, button, facts, fill, h, notice, table } from "./dom.js";
+import { count, moment, share, span } from "./format.js";
+
+const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
+
+export function tasks(content) {
+  const list = h("section"), status = h("select", { id: "status" }, STATUSES.map((one) => h("option", { value: one }, one || "all")));
+  const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key" });
+  let cursor = null, trail = [];
+  const address = () => "/v1/async/tasks?limit=25" + (status.value ? `&status=${status.value}` : "") + (cursor ? `&cursor=${encodeURIComponent(cursor)}` : "");
+  const look = async () => {
+    const page = await get(address());
+    fill(list, table("Newest first", [
+      { name: "Task", show: (one) => h("a", { href: `#/task/${one.task.id}` }, one.task.idempotencyKey ?? one.task.id) },
+      { name: "Type", show: (one) => one.task.taskType },
+      { name: "Status", show: (one) => badge(one.task.status) },
+      { name: "Priority", number: true, show: (one) => String(one.task.priority) },
+      { name: "Created", show: (one) => moment(one.task.createdAt) },
+      { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
+    ], page.tasks, "No tasks."), h("div", { class: "row" },
+      trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
+      page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null));
+  };
+  status.addEventListener("change", () => { cursor = null; trail = []; look().catch((error) => notice(error.message, "bad")); });
+  const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
+  find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
+  fill(content, h("h1", {}, "Tasks"), h("div", { class: "row" }, h("label", { for: "status", class: "quiet" }, "Status"), status,
+    button("Clear the queue", async () => {
+      if (!confirm("Drop every task that is still queued? They are gone for good.")) return;
+      const { cleared } = await ask("DELETE", "/v1/async/queue");
+      notice(`${count(cleared)} tasks were dropped.`);
+      await look();
+    }, "danger")), find, list);
+  return repeat(3, async () => { if (!trail.length) await look(); });
+}
+
+const REASONS = {
+  ORGANIZATION_AT_LIMIT: "every slot of the organization is in use", TYPE_AT_LIMIT: "this type runs as often as it may, over all organizations",
+  WORKERS_BUSY: "every worker that serves this type is busy", FAIR_TURN: "it is the turn of other organizations", DELAYED: "it is to start later",
+  RETRY_PAUSE: "it pauses before its next attempt", TYPE_UNSERVED: "no live worker serves this type", CREDITS_HELD: "running tasks hold the credits",
+  ORGANIZATION_PAUSED: "the organization is paused", LIMIT_UNKNOWN: "the organization's limit cannot be read", STARTING: "it is about to start",
+  RUNNING: "it runs", FINISHED: "it is over",
+};
+
+export function task(content, reference) {
+  const path = `/v1/async/task/${encodeURIComponent(reference)}`;
+  const heading = h("h1", {}, "Task"), summary = h("section"), waiting = h("section"), payload = h("section"), response = h("section");
+  fill(content, heading, summary, waiting, response, payload);
+  get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
+  const stop = repeat(1.5, async () => {
+    const found = await get(path).catch((error) => { fill(summary, h("p", { class: "bad" }, error.message)); throw error; });
+    const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED";
+    fill(summary, facts([
+      ["Id", h("code", {}, one.id)], ["Idempotency key", one.idempotencyKey], ["Type", one.taskType], ["Status", badge(one.status)],
+      ["Priority", String(one.priority)], ["Created", moment(one.createdAt)],
+      ["Took", one.latencyMs === null ? null : span(one.latencyMs / 1000)],
+      ["Credits", found.credits.creditsCharged === null ? `${count(found.credits.creditsToCharge)} to charge` : `${count(found.credits.creditsCharged)} charged`],
+      ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : "not delivered"}` : null],
+    ]), h("div", { class: "row" },
+      final ? null : button("Cancel", async () => { await ask("DELETE", path); notice("The task is being cancelled."); }, "danger"),
+      one.status === "FAILED" ? button("Run again", async () => {
+        const again = await ask("POST", `${path}/retry`);
+        location.hash = `#/task/${again.task.id}`;
+      }) : null));
+    if (final) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), json(found.response)); stop(); return; }
+    const why = await get(`${path}/wait`);
+    fill(waiting, h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
+      ["Reason", REASONS[why.reason] ?? why.reason], ["Until", why.until ? moment(why.until) : null],
+      ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
+      ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (half of the time), ${span(why.estimate.p90Seconds)} (nine times of ten)` : "not known"],
+      ["Progress", why.progress ? share(why.progress.fraction) : null],
+    ]));
+  });
+  return () => stop();
+}
+
+const json = (value) => h("pre", { tabindex: 0 }, JSON.stringify(value, null, 2));

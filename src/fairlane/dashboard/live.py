@@ -1,0 +1,121 @@
+"""What viewers see live: one read of the store each second for all of them, sent to each as server-sent events.
+
+A viewer that is slower than that misses moments, never the newest one. Without viewers nothing is read.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from fairlane import wire
+from fairlane.errors import FairlaneError
+from fairlane.model import Live
+from fairlane.store import Store
+
+EVERY_SECONDS = 1.0
+VIEWERS_MOST = 1_000
+
+logger = logging.getLogger(__name__)
+
+
+class Viewer:
+    """Somebody who watches: one organization, or with None everything."""
+
+    def __init__(self, organization_id: int | None) -> None:
+        self.organization_id = organization_id
+        self._newest: bytes | None = None
+        self._changed = asyncio.Event()
+
+    def show(self, event: bytes | None) -> None:
+        """The newest event; None: the end."""
+        self._newest = event
+        self._changed.set()
+
+    async def next(self) -> bytes | None:
+        """The newest event once there is one that was not seen; None: the end."""
+        await self._changed.wait()
+        self._changed.clear()
+        return self._newest
+
+
+class Hub:
+    """All viewers of one server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._viewers: set[Viewer] = set()
+        self._arrived = asyncio.Event()
+        self._closed = False
+
+    async def run(self) -> None:
+        """Look once a second while anybody watches, for ever."""
+        while not self._closed:
+            if not self._viewers:
+                self._arrived.clear()
+                await self._arrived.wait()
+            try:
+                await self._show()
+            except FairlaneError as error:  # Viewers see that nothing comes; the next look may succeed.
+                logger.warning("dashboard.blind", extra={"cause": str(error)})
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def close(self) -> None:
+        """End every stream: the server is going away."""
+        self._closed = True
+        self._arrived.set()
+        for viewer in self._viewers:
+            viewer.show(None)
+
+    async def _show(self) -> None:
+        watched = sorted({one.organization_id for one in self._viewers if one.organization_id is not None})
+        everything = any(one.organization_id is None for one in self._viewers)
+        live = await self._store.live(watched, everything=everything)
+        at = self._store.now()
+        events = {
+            organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()
+        }
+        everybody = _event(wire.everything_body(live.busiest, live.total, at=at)) if live.total is not None else None
+        for viewer in self._viewers:
+            event = everybody if viewer.organization_id is None else events.get(viewer.organization_id)
+            if event is not None or viewer.organization_id is not None:
+                viewer.show(event)
+
+    async def watch(
+        self,
+        organization_id: int | None,
+        *,
+        allowed: Callable[[], Awaitable[bool]],
+        gone: Callable[[], Awaitable[None]],
+    ) -> AsyncGenerator[bytes, None]:
+        """Events for one viewer until it leaves, may no longer watch, or the server ends."""
+        viewer = Viewer(organization_id)
+        self._viewers.add(viewer)
+        self._arrived.set()
+        leaving = asyncio.ensure_future(gone())
+        try:
+            yield b"retry: 2000\n\n"
+            while not leaving.done():
+                coming = asyncio.ensure_future(viewer.next())
+                await asyncio.wait([coming, leaving], return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    return
+                event = coming.result()
+                if event is None or not await allowed():
+                    return
+                yield event
+        finally:
+            leaving.cancel()
+            self._viewers.discard(viewer)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further viewer is taken."""
+        return self._closed or len(self._viewers) >= VIEWERS_MOST
+
+
+def _event(body: bytes) -> bytes:
+    return b"data: " + body + b"\n\n"
+
+
+__all__ = ["Hub", "Live", "Viewer"]

@@ -1,0 +1,139 @@
+"""Sessions of people: a signed cookie instead of a key, and the guards that read it.
+
+The cookie holds the digest of the key that opened the session, never the key. Each request asks the store about that
+key anew, so a revoked key ends its sessions. Whoever changes something must show the session's token in a header, which
+a page of another site can neither read nor send.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+
+from msgspec import Struct
+
+from fairlane.api.http import Header, Request
+from fairlane.errors import CrossSiteRefused, KeyMissing, KeyRefused
+from fairlane.model import Caller, KeyKind
+from fairlane.store import Store
+
+COOKIE = "fairlane_session"
+PATH = "/dashboard"
+LIFE_SECONDS = 12 * 3_600
+TOKEN_HEADER = b"x-fairlane-token"
+SAFE_METHODS = ("GET", "HEAD")
+
+
+class Session(Struct, frozen=True):
+    """A person's session: whose key opened it, and what proves that a request comes from our own pages."""
+
+    kind: KeyKind
+    digest: str
+    token: str
+
+
+class Sessions:
+    """Opens, reads and checks sessions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._secret: bytes | None = None
+
+    async def open(self, kind: KeyKind, digest: str) -> tuple[Session, str]:
+        """A new session for the holder of this key, and the value of its cookie."""
+        expires_at = self._store.now() + LIFE_SECONDS * 1_000
+        text = f"{kind}.{digest}.{expires_at}"
+        value = f"{text}.{await self._sign('session', text)}"
+        return await self._session(kind, digest, value), value
+
+    async def read(self, request: Request) -> Session:
+        """The session that the request's cookie speaks of.
+
+        Raises:
+            KeyMissing: there is none, it is forged, or its time is over.
+        """
+        value = _cookie(request)
+        text, _, signature = value.rpartition(".")
+        parts = text.split(".")
+        if len(parts) != 3 or not hmac.compare_digest(signature.encode(), (await self._sign("session", text)).encode()):
+            raise KeyMissing
+        kind, digest, expires_at = parts
+        if int(expires_at) <= self._store.now():
+            raise KeyMissing
+        return await self._session(KeyKind(kind), digest, value)
+
+    async def check(self, request: Request) -> Session:
+        """As :meth:`read`, for a request that may change something.
+
+        Raises:
+            CrossSiteRefused: it does not come from our own pages.
+        """
+        session = await self.read(request)
+        shown = request.header(TOKEN_HEADER) or b""
+        if request.method not in SAFE_METHODS and not hmac.compare_digest(shown, session.token.encode()):
+            raise CrossSiteRefused
+        return session
+
+    async def _session(self, kind: KeyKind, digest: str, value: str) -> Session:
+        return Session(kind, digest, await self._sign("token", value))
+
+    async def _sign(self, purpose: str, text: str) -> str:
+        if self._secret is None:
+            self._secret = (await self._store.dashboard_secret()).encode()
+        return hmac.new(self._secret, f"{purpose}:{text}".encode(), sha256).hexdigest()
+
+
+class CustomerGuard:
+    """The guard of the customers' routes for people: what :class:`fairlane.api.keys.KeyGuard` is for programs."""
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+
+    async def __call__(self, request: Request) -> Caller:
+        """The organization whose key opened the session."""
+        session = await self._sessions.check(request)
+        caller = await self._store.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
+        if caller is None:
+            raise KeyRefused
+        return caller
+
+
+class OperatorGuard:
+    """The guard of the operator's routes for people."""
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+
+    async def __call__(self, request: Request) -> str:
+        """The actor."""
+        session = await self._sessions.check(request)
+        holder = await self._store.holder(session.digest) if session.kind is KeyKind.ADMIN else None
+        if holder is None or holder.kind is not KeyKind.ADMIN:
+            raise KeyRefused
+        return f"admin key {holder.name} ({holder.key_id})"
+
+
+AnyGuard = Callable[[Request], Awaitable[Caller | str]]
+
+
+def set_cookie(value: str, *, secure: bool, seconds: int = LIFE_SECONDS) -> Header:
+    """The header that makes a browser keep the session; with 0 seconds, forget it."""
+    attributes = f"Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
+    return b"set-cookie", f"{COOKIE}={value}; {attributes}".encode()
+
+
+def _cookie(request: Request) -> str:
+    """The session's cookie.
+
+    Raises:
+        KeyMissing: there is none.
+    """
+    try:
+        found = SimpleCookie((request.header(b"cookie") or b"").decode("latin-1")).get(COOKIE)
+    except CookieError as error:
+        raise KeyMissing from error
+    if found is None:
+        raise KeyMissing
+    return found.value

@@ -1,0 +1,153 @@
+"""``/dashboard``: the page and its files, sessions, events, and the API's own routes for people with a session.
+
+The twins of the customers' and the operator's routes are the same endpoints behind another guard: nothing that a page
+shows or does has logic of its own here.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import Decoder, encode
+
+from fairlane.api.admin import SecretRules
+from fairlane.api.http import NO_STORE, Answer, Request, Stream
+from fairlane.api.keys import key_digest, key_fits
+from fairlane.api.messages import read_message
+from fairlane.api.rates import RateGuard
+from fairlane.api.routes import Part, Resource
+from fairlane.dashboard.access import access_resources
+from fairlane.dashboard.assets import SAFETY, Assets
+from fairlane.dashboard.live import Hub
+from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
+from fairlane.errors import KeyMalformed, KeyRefused, Unavailable
+from fairlane.model import KeyKind
+from fairlane.store import Store
+
+BODY_BYTES_MOST = 4_096
+
+
+class Login(Struct, frozen=True, forbid_unknown_fields=True):
+    """The key that opens a session."""
+
+    key: str
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """Who is logged in, and what has to be shown with every change."""
+
+    kind: str
+    name: str
+    token: str
+    version: str
+
+
+_login = Decoder(Login)
+
+
+def dashboard_part(
+    store: Store,
+    hub: Hub,
+    *,
+    version: str,
+    rate_limit: int,
+    secret_rules: SecretRules,
+    customers: Part[Any] | None,
+    operators: Part[Any] | None,
+) -> tuple[Part[Any], list[Resource[None]]]:
+    """The dashboard of one listener: what stands behind a session, and what everybody may load.
+
+    ``customers``, ``operators``: the parts whose twins people may use here; None: they cannot log in here.
+    """
+    clock, sessions = store.now, Sessions(store)
+    pages = Pages(store, hub, sessions, version, customers=customers is not None, operators=operators is not None)
+    twins: list[Resource[Any]] = []
+    if customers is not None:
+        guard = CustomerGuard(store, sessions)
+        twins += [one.twin(PATH, RateGuard(guard, limit=rate_limit)) for one in customers.resources]
+        twins += access_resources(store, guard, secret_rules)
+    if operators is not None:
+        twins += [one.twin(PATH, OperatorGuard(store, sessions)) for one in operators.resources]
+    assets = Assets()
+    resources = [
+        Resource(f"{PATH}/events", sessions.check, {"GET": pages.events}, clock=clock),
+        Resource(f"{PATH}/session", sessions.check, {"GET": pages.session, "DELETE": pages.leave}, clock=clock),
+        *twins,
+    ]
+    unguarded: list[Resource[None]] = [
+        Resource(PATH, anybody, {"GET": assets.page}, clock=clock),
+        Resource(f"{PATH}/login", anybody, {"POST": pages.login}, clock=clock),
+        Resource(f"{PATH}/assets/{{}}", anybody, {"GET": assets.file}, clock=clock),
+    ]
+    return Part(PATH, sessions.check, resources), unguarded
+
+
+async def anybody(request: Request) -> None:
+    """The guard of the page itself, which knows nothing."""
+
+
+class Pages:
+    """Logging in and out, and watching."""
+
+    def __init__(
+        self, store: Store, hub: Hub, sessions: Sessions, version: str, *, customers: bool, operators: bool
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._sessions = sessions
+        self._version = version
+        self._kinds = [KeyKind.ORGANIZATION] * customers + [KeyKind.ADMIN] * operators
+
+    async def login(self, request: Request, who: None) -> Answer:
+        """Open a session with a key. A form of another site cannot send JSON, so it cannot log anybody in."""
+        value = read_message(_login, await request.body(BODY_BYTES_MOST)).key.strip()
+        kind = next((kind for kind in self._kinds if key_fits(value, kind)), None)
+        if kind is None or request.header(b"content-type") != b"application/json":
+            raise KeyMalformed
+        session, cookie = await self._sessions.open(kind, key_digest(value))
+        secure = (request.header(b"x-forwarded-proto") or b"") == b"https"
+        return self._opened(session, await self._name(session), set_cookie(cookie, secure=secure))
+
+    async def session(self, request: Request, session: Session) -> Answer:
+        """Who is logged in."""
+        return self._opened(session, await self._name(session))
+
+    async def leave(self, request: Request, session: Session) -> Answer:
+        """Log out."""
+        return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
+
+    async def events(self, request: Request, session: Session) -> Stream:
+        """What is live, once a second, for as long as the key works."""
+        if self._hub.full:
+            raise Unavailable
+        organization_id = await self._organization_id(session)
+
+        async def allowed() -> bool:
+            try:
+                return await self._organization_id(session) == organization_id
+            except KeyRefused:
+                return False
+
+        return Stream(self._hub.watch(organization_id, allowed=allowed, gone=request.gone), headers=(NO_STORE,))
+
+    async def _organization_id(self, session: Session) -> int | None:
+        """Whom the session's key speaks for; None: the operator. Raises KeyRefused."""
+        if session.kind is KeyKind.ADMIN:
+            if await self._store.holder(session.digest) is None:
+                raise KeyRefused
+            return None
+        caller = await self._store.caller(session.digest)
+        if caller is None:
+            raise KeyRefused
+        return caller.organization_id
+
+    async def _name(self, session: Session) -> str:
+        organization_id = await self._organization_id(session)
+        if organization_id is not None:
+            return await self._store.organization_name(organization_id)
+        holder = await self._store.holder(session.digest)
+        return "" if holder is None else holder.name
+
+    def _opened(self, session: Session, name: str, *headers: tuple[bytes, bytes]) -> Answer:
+        kind = "operator" if session.kind is KeyKind.ADMIN else "organization"
+        opened = Opened(kind=kind, name=name, token=session.token, version=self._version)
+        return Answer(encode(opened), headers=(*SAFETY, NO_STORE, *headers))

@@ -1,0 +1,43 @@
+"""What the dashboard reads: everything live for all of its viewers in one snapshot, and what signs its sessions."""
+
+from collections.abc import Generator, Sequence
+
+from fairlane.model import Busy, Live, LiveOrganization, Total
+from fairlane.store.statements import Operation, Query, Rows, rows
+from fairlane.store.tasks import counted_status, status
+
+BUSIEST_MOST = 200
+
+
+def live(organization_ids: Sequence[int], everything: bool) -> Generator[Query, Rows, Live]:
+    """Status and totals of these organizations; with ``everything`` also the busiest of all, and the sums.
+
+    An organization that is not there any more is left out.
+    """
+    watched = {}
+    for organization_id in organization_ids:
+        one = yield from status(organization_id)
+        if one is None:
+            continue
+        if one.concurrency is None:
+            one = yield from counted_status(organization_id)
+        [totals] = yield from rows("find_totals", id=organization_id)
+        watched[organization_id] = LiveOrganization(one, *totals)
+    if not everything:
+        return Live(watched)
+    busiest = [
+        Busy(*row[:6], *map(bool, row[6:10]), *row[10:]) for row in (yield from rows("find_busiest", most=BUSIEST_MOST))
+    ]
+    [sums] = yield from rows("sum_organizations")
+    return Live(watched, tuple(busiest), Total(*map(int, sums)))
+
+
+def find_secret() -> Operation:
+    """What signs the sessions of the dashboard; None: nobody has made it yet."""
+    return (yield from rows("find_dashboard_secret"))[0][0]
+
+
+def make_secret(secret: str) -> Operation:
+    """The secret that signs sessions: this one, unless another server made one before."""
+    yield from rows("set_dashboard_secret", secret=secret)
+    return (yield from find_secret())

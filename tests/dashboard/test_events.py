@@ -1,0 +1,153 @@
+"""What viewers see live: one read of the store for all of them, and an end when there is a reason for one."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.api.house import House, eventually
+from tests.dashboard.test_sessions import log_in
+
+
+class Watching:
+    """A viewer's stream, read on a thread of its own."""
+
+    def __init__(self, browser: httpx2.Client) -> None:
+        self.seen: list[Any] = []
+        self.over = threading.Event()
+        self._browser = browser
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            with self._browser.stream("GET", "/dashboard/events", timeout=20) as answer:
+                assert answer.headers["content-type"] == "text/event-stream"
+                for line in answer.iter_lines():
+                    if line.startswith("data: "):
+                        self.seen.append(json.loads(line.removeprefix("data: ")))
+        except httpx2.TransportError:
+            pass
+        self.over.set()
+
+    @property
+    def last(self) -> Any:
+        """The newest event; None: there was none."""
+        return self.seen[-1] if self.seen else None
+
+
+@contextmanager
+def watching(house: House, key: str) -> Iterator[Watching]:
+    """Somebody who watches with this key, until the end of the block."""
+    with house.client() as browser:
+        log_in(browser, key)
+        viewer = Watching(browser)
+        eventually(lambda: viewer.last)
+        yield viewer
+
+
+def test_a_viewer_sees_the_status_move(house: House) -> None:
+    """The same body as the status call, and the totals, about once a second."""
+    customer = house.customer()
+    with watching(house, customer.key["value"]) as viewer:
+        assert viewer.last["status"] == customer.status()
+        customer.accepted()
+
+        eventually(lambda: viewer.last["status"]["queuedTasks"] == 1)
+        assert viewer.last["status"] == customer.status()
+        assert (viewer.last["submitted"], viewer.last["completed"], viewer.last["failed"]) == (1, 0, 0)
+
+
+def test_a_viewer_sees_its_own_organization_alone(house: House) -> None:
+    """Another one's tasks move nothing."""
+    mine, other = house.customer(), house.customer()
+    with watching(house, mine.key["value"]) as viewer, watching(house, other.key["value"]) as neighbour:
+        other.accepted()
+
+        eventually(lambda: neighbour.last["submitted"] == 1)
+        seen = len(viewer.seen)
+        eventually(lambda: len(viewer.seen) > seen + 1)
+        assert viewer.last["submitted"] == 0
+
+
+def test_many_viewers_cost_one_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many watch, whomever: one read of the store for each moment; and who has left is forgotten."""
+    customers = [house.customer() for _ in range(3)]
+    reads: list[list[int]] = []
+    live = house.store.live
+
+    def counted(ids: list[int], **options: bool) -> Any:
+        reads.append(ids)
+        return live(ids, **options)
+
+    monkeypatch.setattr(house.store, "live", counted)
+    with ExitStack() as stack:
+        viewers = [
+            stack.enter_context(watching(house, one.key["value"])) for one in (*customers, customers[0], customers[1])
+        ]
+        looked, shown = len(reads), len(viewers[-1].seen)
+        eventually(lambda: len(viewers[-1].seen) >= shown + 3)
+
+        assert len(reads) - looked <= len(viewers[-1].seen) - shown + 1
+        assert all(len(set(ids)) == len(ids) == 3 for ids in reads[looked:])
+    eventually(lambda: not house.server._hub._viewers)
+
+
+def test_a_revoked_key_ends_the_stream(house: House) -> None:
+    """Within a look or two."""
+    customer = house.customer()
+    with watching(house, customer.key["value"]) as viewer:
+        house.admin.delete(f"/admin/v1/keys/{customer.key['id']}")
+
+        assert viewer.over.wait(10)
+
+
+def test_a_draining_server_ends_its_streams(house: House) -> None:
+    """Nobody holds the end of a server up by watching it."""
+    customer = house.customer()
+    with watching(house, customer.key["value"]) as viewer:
+        house.soon(house.server.drain)
+
+        assert viewer.over.wait(10)
+
+
+def test_an_operator_sees_everybody(a_house: Callable[..., House]) -> None:
+    """The busiest first, the sums, and no organization's tasks."""
+    house = a_house(public_admin=True)
+    key = house.admin.post("/admin/v1/keys", json={"kind": "admin", "name": "me"}).json()["value"]
+    quiet, busy = house.customer(), house.customer()
+    for _ in range(3):
+        busy.accepted()
+
+    with watching(house, key) as viewer:
+        eventually(lambda: viewer.last["total"]["queued"] == 3)
+
+        assert [one["name"] for one in viewer.last["busiest"]] == [busy.name, quiet.name]
+        assert viewer.last["total"] | {"queued": 3, "organizations": 2, "drifted": 0} == viewer.last["total"]
+
+
+def test_an_organization_manages_its_own_keys_and_secrets(house: House) -> None:
+    """Made, shown once, used, listed, revoked, audited; another organization's key is not there."""
+    mine, other = house.customer(), house.customer()
+    with house.client() as browser:
+        log_in(browser, mine.key["value"])
+
+        made = browser.post("/dashboard/access/keys", json={"name": "second"}).json()
+        secret = browser.post("/dashboard/access/webhook-secrets", json={}).json()
+
+        assert house.client(None, authorization=f"Bearer {made['value']}").get("/v1/async/status").status_code == 200
+        listed = browser.get("/dashboard/access/keys").json()["keys"]
+        assert {key["id"] for key in listed} == {mine.key["id"], made["id"]}
+        assert made["value"] not in str(listed)
+        assert secret["value"].startswith("whsec_")
+        signing = browser.get("/dashboard/access/webhook-secrets").json()["webhook_secrets"]
+        assert [one["id"] for one in signing] == [secret["id"]]
+        assert browser.delete(f"/dashboard/access/keys/{other.key['id']}").status_code == 404
+        assert other.client.get("/v1/async/status").status_code == 200
+        assert browser.delete(f"/dashboard/access/keys/{made['id']}").status_code == 200
+    actors = {row["actor"] for row in house.admin.get("/admin/v1/audit?limit=3").json()["audit"]}
+    assert actors == {f"organization key {mine.key['id']}"}

@@ -1,0 +1,234 @@
+"""Sessions of people: what a cookie allows, what it does not, and how it ends."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from fairlane.dashboard.sessions import LIFE_SECONDS
+from tests.api.house import Customer, House, error_of
+
+
+@pytest.fixture
+def operated(a_house: Callable[..., House]) -> House:
+    """A server that serves the operator's routes to everybody with an admin key."""
+    return a_house(public_admin=True)
+
+
+@pytest.fixture
+def browser(shared: House) -> Iterator[httpx2.Client]:
+    """A client that keeps cookies and has no key."""
+    with shared.client() as client:
+        yield client
+
+
+def log_in(browser: httpx2.Client, key: str) -> dict[str, Any]:
+    """Open a session; its token goes with every further request."""
+    answer = browser.post("/dashboard/login", json={"key": key})
+    assert answer.status_code == 200, answer.text
+    opened: dict[str, Any] = answer.json()
+    browser.headers["x-fairlane-token"] = opened["token"]
+    return opened
+
+
+def test_an_organization_logs_in_and_sees_its_own_status(browser: httpx2.Client, customer: Customer) -> None:
+    """The cookie stands for the key on the twins of the customers' routes, and the key is nowhere in it."""
+    opened = log_in(browser, customer.key["value"])
+    customer.accepted()
+
+    assert (opened["kind"], opened["name"]) == ("organization", customer.name)
+    assert browser.get("/dashboard/v1/async/status").json() == customer.status()
+    assert customer.key["value"] not in str(browser.cookies)
+    assert browser.get("/dashboard/session").json() == opened
+
+
+def test_the_cookie_is_for_our_pages_alone(browser: httpx2.Client, customer: Customer) -> None:
+    """No script reads it, no other site sends it, and the API beside the dashboard takes no cookie."""
+    answer = browser.post("/dashboard/login", json={"key": customer.key["value"]})
+
+    attributes = answer.headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/dashboard"} <= set(attributes)
+    assert "Secure" not in attributes
+    behind_tls = browser.post(
+        "/dashboard/login", json={"key": customer.key["value"]}, headers={"x-forwarded-proto": "https"}
+    )
+    assert "Secure" in behind_tls.headers["set-cookie"].split("; ")
+    cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+    assert browser.get("/v1/async/status", headers=cookie).status_code == 401
+
+
+@pytest.mark.parametrize("token", [None, "", "0" * 64])
+def test_a_change_needs_the_sessions_token(browser: httpx2.Client, customer: Customer, token: str | None) -> None:
+    """Reading needs the cookie alone; changing also what only our pages can read: so no other site can change."""
+    log_in(browser, customer.key["value"])
+    del browser.headers["x-fairlane-token"]
+    headers = {} if token is None else {"x-fairlane-token": token}
+
+    refused = browser.request("DELETE", "/dashboard/v1/async/queue", headers=headers)
+
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "CROSS_SITE_REQUEST")
+    assert browser.get("/dashboard/v1/async/status").status_code == 200
+
+
+def test_a_change_with_the_token_is_made(browser: httpx2.Client, customer: Customer) -> None:
+    """The control: with the token it goes through."""
+    log_in(browser, customer.key["value"])
+    customer.accepted()
+
+    assert browser.delete("/dashboard/v1/async/queue").json() == {"success": True, "cleared": 1}
+
+
+def test_a_token_of_another_session_does_not_do(browser: httpx2.Client, shared: House, customer: Customer) -> None:
+    """Each session has a token of its own."""
+    other = log_in(browser, shared.customer().key["value"])["token"]
+    log_in(browser, customer.key["value"])
+
+    refused = browser.delete("/dashboard/v1/async/queue", headers={"x-fairlane-token": other})
+
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda cookie: "",
+        lambda cookie: "x",
+        lambda cookie: cookie[:-1] + ("0" if cookie[-1] != "0" else "1"),
+        lambda cookie: cookie.replace("organization", "admin"),
+        lambda cookie: ".".join([*cookie.split(".")[:2], "99999999999999", cookie.split(".")[3]]),
+        lambda cookie: "a.b.c.d.e",
+    ],
+    ids=["empty", "nonsense", "signature", "kind", "life", "parts"],
+)
+def test_a_forged_cookie_is_no_session(browser: httpx2.Client, customer: Customer, forge: Callable[[str], str]) -> None:
+    """Whatever is changed in it."""
+    log_in(browser, customer.key["value"])
+    cookie = browser.cookies["fairlane_session"]
+    browser.cookies.clear()
+
+    refused = browser.get("/dashboard/v1/async/status", headers={"cookie": f"fairlane_session={forge(cookie)}"})
+
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "MISSING_API_KEY")
+
+
+def test_a_session_ends_with_its_key(browser: httpx2.Client, shared: House, customer: Customer) -> None:
+    """A revoked key closes what it opened, from the next request on."""
+    log_in(browser, customer.key["value"])
+    shared.admin.delete(f"/admin/v1/keys/{customer.key['id']}")
+
+    assert browser.get("/dashboard/v1/async/status").status_code == 401
+    assert browser.get("/dashboard/session").status_code == 401
+    assert browser.get("/dashboard/events").status_code == 401
+
+
+def test_a_session_ends_after_its_time(a_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a day, however busy it was."""
+    house = a_house()
+    customer = house.customer()
+    with house.client() as browser:
+        log_in(browser, customer.key["value"])
+        now = house.store.now
+        monkeypatch.setattr(house.store, "now", lambda: now() + LIFE_SECONDS * 1_000 - 60_000)
+        assert browser.get("/dashboard/session").status_code == 200
+
+        monkeypatch.setattr(house.store, "now", lambda: now() + LIFE_SECONDS * 1_000)
+
+        assert browser.get("/dashboard/session").status_code == 401
+
+
+def test_logging_out_forgets_the_cookie(browser: httpx2.Client, customer: Customer) -> None:
+    """The browser is told to drop it."""
+    log_in(browser, customer.key["value"])
+
+    left = browser.delete("/dashboard/session")
+
+    assert "Max-Age=0" in left.headers["set-cookie"]
+    assert browser.get("/dashboard/session").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"key": 5}',
+        b'{"key": "x", "more": 1}',
+        b"key=sk_live_0123456789abcdef",
+        b'{"key": "sk_live_short"}',
+    ],
+)
+def test_a_login_that_is_none_is_refused(browser: httpx2.Client, body: bytes) -> None:
+    """With an envelope, and no cookie."""
+    refused = browser.post("/dashboard/login", content=body, headers={"content-type": "application/json"})
+
+    assert refused.status_code in (400, 401)
+    assert error_of(refused)["code"] in ("VALIDATION_ERROR", "INVALID_API_KEY_FORMAT")
+    assert "set-cookie" not in refused.headers
+
+
+def test_another_sites_form_cannot_log_anybody_in(browser: httpx2.Client, customer: Customer) -> None:
+    """A form sends text/plain at most; only a script of ours says that it sends JSON."""
+    body = json.dumps({"key": customer.key["value"]})
+
+    refused = browser.post("/dashboard/login", content=body, headers={"content-type": "text/plain"})
+
+    assert refused.status_code == 401
+
+
+def test_an_unknown_key_is_refused(browser: httpx2.Client) -> None:
+    """It looks right and belongs to nobody."""
+    refused = browser.post("/dashboard/login", json={"key": "sk_live_" + "0" * 32})
+
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "INVALID_OR_EXPIRED_API_KEY")
+
+
+def test_operators_log_in_only_where_their_routes_are_served(operated: House, shared: House) -> None:
+    """An admin key opens the operator's dashboard on a surface with the operator's routes, and nothing elsewhere."""
+    made = operated.admin.post("/admin/v1/keys", json={"kind": "admin", "name": "me"})
+    key = made.json()["value"]
+    with operated.client() as browser, shared.client() as elsewhere:
+        opened = log_in(browser, key)
+        assert opened["kind"] == "operator"
+        assert browser.get("/dashboard/admin/v1/plans").status_code == 200
+        assert browser.get("/dashboard/v1/async/status").status_code == 401
+        changed = browser.put("/dashboard/admin/v1/maintenance", json={"on": False})
+        assert changed.status_code == 200
+        audit = browser.get("/dashboard/admin/v1/audit").json()["audit"]
+        assert audit[0]["actor"].startswith("admin key me")
+
+        assert elsewhere.post("/dashboard/login", json={"key": key}).status_code == 401
+
+
+def test_an_organizations_session_opens_no_operators_route(operated: House) -> None:
+    """Not by its cookie, and not by its token."""
+    customer = operated.customer()
+    with operated.client() as browser:
+        log_in(browser, customer.key["value"])
+
+        refused = browser.get("/dashboard/admin/v1/plans")
+
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "INVALID_OR_EXPIRED_API_KEY")
+
+
+def test_the_dashboard_can_be_left_out(a_house: Callable[..., House]) -> None:
+    """With the setting off there is no such path."""
+    house = a_house(dashboard=False)
+    with house.client() as browser:
+        assert browser.get("/dashboard").status_code == 404
+        assert browser.post("/dashboard/login", json={"key": "sk_live_" + "0" * 32}).status_code == 404
+
+
+def test_the_page_and_its_files_let_nothing_come_from_elsewhere(browser: httpx2.Client) -> None:
+    """A policy that names ourselves alone, types that are not guessed, no frames; and 304 to who has it."""
+    page = browser.get("/dashboard")
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    again = browser.get("/dashboard", headers={"if-none-match": page.headers["etag"]})
+    assert again.status_code == 304
+    assert browser.get("/dashboard/assets/nothing.js").status_code == 404
+    assert browser.get("/dashboard/assets/..%2Fsurface.py").status_code == 404
