@@ -82,6 +82,8 @@ class Organization(Struct, frozen=True, kw_only=True):
     failed: int
     created_at: int
     credits: "Credits"
+    erasing: bool
+    """It is going away, with everything it owns; it cannot be changed any more."""
 
 
 class Credits(Struct, frozen=True, kw_only=True):
@@ -280,6 +282,33 @@ class TaskPage(Struct, frozen=True):
 
     tasks: tuple[TaskFacts, ...]
     start: tuple[int, str] | None
+
+
+class Erased(Struct, frozen=True, kw_only=True):
+    """How far the erasing of an organization has come by one request."""
+
+    organization: str
+    rows: int
+    """What this request deleted: a task counts once, with all that belongs to it."""
+    done: bool
+
+
+class UsedInMonth(Struct, frozen=True, kw_only=True):
+    """What one organization used in one month, UTC."""
+
+    organization: str
+    month: str
+    from_at: int
+    """When the turn of the month was noticed, or the organization created; what came before is not in it."""
+    until_at: int
+    """When the next turn was noticed; if that is still to come, now."""
+    closed: bool
+    """The month is over: these numbers change no more."""
+    submitted: int
+    completed: int
+    failed: int
+    credits_charged: int
+    slot_seconds: float
 
 
 class Concurrency(Struct, frozen=True):

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -306,6 +307,14 @@ def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -
         for name, count in counts.items()
     )
     return mean, max(0.0, squares / total - mean * mean)
+
+
+# Months --------------------------------------------------------------------------------------------------------------
+
+
+def month_of(moment: int) -> str:
+    """The month of a moment, UTC, such as 2026-11."""
+    return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m")
 
 
 # Integrals -----------------------------------------------------------------------------------------------------------

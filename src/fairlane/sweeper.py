@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fairlane.model import Drift
+from fairlane.rules import month_of
 from fairlane.settings import Settings
 from fairlane.store import CHUNK, Store
 
@@ -39,6 +40,8 @@ class Sweeper:
         self._last: tuple[float, float] | None = None
         """(steady, wall) in seconds at the last pass."""
         self._audit_at = 0.0
+        self._month = ""
+        """The last month that was opened for every organization."""
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         store.subscribe_pauses(lambda due_at: self._due.set())
 
@@ -84,11 +87,13 @@ class Sweeper:
             await asyncio.sleep(self._settings.sweep_seconds * jitter)
 
     async def sweep_once(self) -> None:
-        """One pass: dead sessions, orphaned and overdue leases, old tasks, repair, self-audit."""
+        """One pass: dead sessions, orphaned and overdue leases, old tasks, erasing, months, repair, self-audit."""
         reached = await self._attempt("sweep", self._sweep)
         if not reached:
             self._contact_since = None
         await self._attempt("purge", lambda: _exhaust(self._store.purge))
+        await self._attempt("erase", self._erase)
+        await self._attempt("months", self._open_months)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
 
@@ -111,6 +116,18 @@ class Sweeper:
         returned = await _exhaust(self._store.return_orphans, chunk=1)
         if returned:
             logger.warning("leases.returned", extra={"count": returned})
+
+    async def _erase(self) -> None:
+        """Go on with what an operator began, however often servers died over it."""
+        for organization_id in await self._store.erasing():
+            await _exhaust(lambda id=organization_id: self._store.erase_some(id), chunk=1)  # type: ignore[misc]
+
+    async def _open_months(self) -> None:
+        """Once a month, and once after each start: organizations made meanwhile have their row from the beginning."""
+        month = month_of(self._store.now())
+        if month != self._month:
+            await _exhaust(self._store.open_months)
+            self._month = month
 
     async def _audit(self) -> None:
         began = self._steady_clock()

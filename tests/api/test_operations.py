@@ -1,10 +1,15 @@
 """The operator's lists over HTTP: their pages, their filters, what they refuse."""
 
+import csv
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.api.house import House, error_of, fields_of
+from fairlane.store import erasing
+from tests.api.house import House, error_of, eventually, fields_of
 
 
 def test_a_list_says_where_it_goes_on(house: House) -> None:
@@ -77,6 +82,67 @@ def test_a_plan_is_deleted_once(house: House) -> None:
 def test_a_query_that_makes_no_sense_is_refused(shared: House, path: str, query: dict[str, Any], field: str) -> None:
     """By the name of the parameter."""
     answer = shared.admin.get(f"/admin/v1/{path}", params=query)
+
+    assert answer.status_code == 400
+    assert fields_of(answer) == [field]
+
+
+def test_an_erased_organization_is_gone(house: House) -> None:
+    """Asked again until it is done; its key opens nothing, its task is nowhere."""
+    customer, session = house.customer(), house.session("ANY")
+    task_id = customer.accepted()
+    [lease] = session.claim(1)
+    customer.accepted()
+
+    answer = house.admin.delete(f"/admin/v1/organizations/{customer.name}")
+
+    assert answer.json() == {"organization": customer.name, "rows": answer.json()["rows"], "done": True}
+    assert error_of(customer.client.get("/v1/async/status"))["code"] == "INVALID_OR_EXPIRED_API_KEY"
+    assert house.admin.get(f"/admin/v1/tasks/{task_id}").status_code == 404
+    assert house.admin.get(f"/admin/v1/organizations/{customer.name}").status_code == 404
+    assert house.admin.delete(f"/admin/v1/organizations/{customer.name}").status_code == 404
+    reported = session.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+    assert reported.json()["verdicts"] == ["gone"]
+
+
+def test_upkeep_finishes_an_erasing_that_was_broken_off(a_house: Callable[..., House]) -> None:
+    """Without anybody asking again."""
+    house = a_house(sweep_seconds=0.05)
+    customer = house.customer()
+    customer.accepted()
+    house.call(house.store._write(erasing.begin_erasing, customer.name, "a test", house.store._memory))
+
+    eventually(lambda: house.admin.get(f"/admin/v1/organizations/{customer.name}").status_code == 404)
+
+
+def test_a_month_is_exported_as_json_and_as_csv(house: House) -> None:
+    """The same numbers."""
+    customer = house.customer()
+    customer.accepted()
+    month = datetime.now(UTC).strftime("%Y-%m")
+
+    as_json = house.admin.get("/admin/v1/usage/monthly", params={"month": month}).json()["usage"]
+    as_csv = house.admin.get("/admin/v1/usage/monthly", params={"month": month, "format": "csv"})
+
+    assert as_csv.headers["content-type"] == "text/csv; charset=utf-8"
+    [row] = csv.DictReader(io.StringIO(as_csv.text))
+    assert [*row] == [*as_json[0]]
+    assert (row["organization"], row["submitted"], row["closed"]) == (customer.name, "1", "no")
+    assert (as_json[0]["submitted"], as_json[0]["closed"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({}, "month"),
+        ({"month": "2026-13"}, "month"),
+        ({"month": "2026-1"}, "month"),
+        ({"month": "2026-11", "format": "xml"}, "format"),
+    ],
+)
+def test_a_month_that_is_none_is_refused(shared: House, query: dict[str, str], field: str) -> None:
+    """So is a format that nobody writes."""
+    answer = shared.admin.get("/admin/v1/usage/monthly", params=query)
 
     assert answer.status_code == 400
     assert fields_of(answer) == [field]

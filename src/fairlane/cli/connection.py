@@ -7,7 +7,7 @@ store is opened in this process (which takes the lock) and the same admin applic
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Admin:
         self._client = client
 
     async def ask(self, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
-        """Send one request and return the decoded answer; ``path`` is given in segments below ``/admin/v1``.
+        """Send one request and return the decoded answer, or the text of CSV; ``path``: segments below ``/admin/v1``.
 
         Raises:
             CommandFailed: the answer is an error envelope, or there is no usable answer.
@@ -42,12 +42,13 @@ class Admin:
         content = None if body is None else json.dumps(body).encode()
         try:
             response = await self._client.request(method, address, content=content, params=query)
-            answer = response.json()
+            is_csv = response.headers.get("content-type", "").startswith("text/csv")
+            answer = response.text if is_csv else response.json()
         except (httpx2.TransportError, ValueError) as error:
             raise CommandFailed(NO_ANSWER) from error
         if response.is_success:
             return answer
-        raise _refused(answer)
+        raise _refused(answer, response.status_code)
 
 
 def ask(database: str, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
@@ -75,6 +76,29 @@ def ask_all(database: str, noun: str, *path: str, query: dict[str, str] | None =
                 asked["cursor"] = answer["cursor"]
 
     return asyncio.run(all_pages())
+
+
+def erase_all(database: str, organization: str, progress: Callable[[int], None]) -> int:
+    """Erase an organization to the end; returns how many rows it had. ``progress`` is told after each part."""
+
+    async def all_parts() -> int:
+        total = 0
+        began = False
+        async with connect(database) as admin:
+            while True:
+                try:
+                    answer = await admin.ask("DELETE", "organizations", organization)
+                except CommandFailed as failure:
+                    if began and failure.status == 404:
+                        return total  # the server's own upkeep did the rest
+                    raise
+                began = True
+                total += int(answer["rows"])
+                if answer["done"]:
+                    return total
+                progress(total)
+
+    return asyncio.run(all_parts())
 
 
 @asynccontextmanager
@@ -139,10 +163,10 @@ def _admin_socket(database: Path) -> str | None:
     return socket if isinstance(socket, str) and socket else None
 
 
-def _refused(answer: object) -> CommandFailed:
+def _refused(answer: object, status: int) -> CommandFailed:
     """The error envelope as an exception that the command line prints."""
     match answer:
         case {"error": {"message": str(message), **rest}}:
-            return CommandFailed(message, details=rest.get("details"))
+            return CommandFailed(message, details=rest.get("details"), status=status)
         case _:
             return CommandFailed(NO_ANSWER)

@@ -8,6 +8,8 @@ from fairlane.errors import SetupError
 class CommandFailed(SetupError):
     """The command was understood and not done. The message and the details go to stderr; the exit code is 1."""
 
-    def __init__(self, message: str, *, details: Any = None) -> None:
+    def __init__(self, message: str, *, details: Any = None, status: int | None = None) -> None:
         super().__init__(message)
         self.details = details
+        self.status = status
+        """Of the answer over HTTP; None: there was none."""

@@ -1,12 +1,13 @@
 """``fairlane organizations``: who may use the API, and within which limits."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
 from msgspec import UNSET
 
 from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force, number_or
-from fairlane.cli.output import moment, print_fields, print_json, print_table
+from fairlane.cli.output import moment, note, print_fields, print_json, print_table
 from fairlane.cli.switch import Switch
 
 commands = typer.Typer(help="Who may use the API, and within which limits.", no_args_is_help=True)
@@ -99,6 +100,33 @@ def enable(name: OrganizationName, *, database: Database = None, as_json: AsJson
     _change(name, {"disabled": False}, database=database, as_json=as_json)
 
 
+@commands.command(epilog="Example: fairlane organizations erase acme --yes")
+def erase(
+    name: OrganizationName,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase an organization with everything it owns: tasks, results, keys, secrets, credits, usage. For good.
+
+    It is disabled at once, what runs is ended, then everything is deleted in small steps. If this command is broken
+    off, the server goes on; started again, the command does, too.
+    """
+    from fairlane.cli.connection import erase_all
+
+    if not yes:
+        question = f"Erase {name} with all its tasks, results, keys and credits, for good? Type its name"
+        if not sys.stdin.isatty() or typer.prompt(question, default="", show_default=False, err=True) != name:
+            raise typer.BadParameter("nothing was erased: give --yes", param_hint="--yes")
+    progress = (lambda rows: note(f"{rows} rows erased …")) if not as_json else (lambda rows: None)
+    rows = erase_all(database_in_force(database), name, progress)
+    if as_json:
+        print_json({"organization": name, "rows": rows, "done": True})
+    else:
+        print(f"{name} is erased: {rows} rows.")
+
+
 @commands.command(epilog="Example: fairlane organizations maintenance acme on")
 def maintenance(
     name: OrganizationName,
@@ -186,5 +214,5 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _state(organization: dict[str, Any]) -> str:
-    flags = [flag for flag in ("disabled", "paused", "maintenance", "drifted") if organization[flag]]
+    flags = [flag for flag in ("erasing", "disabled", "paused", "maintenance", "drifted") if organization[flag]]
     return ", ".join(flags) or "active"

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from fairlane.cli import checks, credits, demo, keys, organizations, plans, run, serve, tasks, webhooks, worker
+from fairlane.cli import checks, credits, demo, keys, organizations, plans, run, serve, tasks, usage, webhooks, worker
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
@@ -47,6 +47,7 @@ program.add_typer(credits.commands, name="credits")
 program.add_typer(webhooks.commands, name="webhooks")
 program.add_typer(tasks.commands, name="tasks")
 program.add_typer(tasks.sessions, name="sessions")
+program.add_typer(usage.commands, name="usage")
 checks.add_to(program)
 demo.add_to(program)
 

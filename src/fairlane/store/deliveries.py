@@ -174,16 +174,17 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
 def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation:
     """Their deliveries and tries go with these (organization, task)."""
     found = yield from rows_if("find_deliveries_of", tasks, tasks=tasks)
-    yield from _delete([row[0] for row in found])
+    yield from delete_deliveries([row[0] for row in found])
 
 
 def purge_tests(before: int, most: int) -> Generator[Query, Rows, int]:
     """Delete test events that are over and older than this; returns how many."""
     found = yield from rows("find_old_tests", before=before, most=most)
-    yield from _delete([row[0] for row in found])
+    yield from delete_deliveries([row[0] for row in found])
     return len(found)
 
 
-def _delete(ids: Sequence[str]) -> Operation:
+def delete_deliveries(ids: Sequence[str]) -> Operation:
+    """These deliveries and their tries."""
     yield from rows_if("delete_tries", ids, ids=ids)
     yield from rows_if("delete_deliveries", ids, ids=ids)

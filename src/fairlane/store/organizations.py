@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from fairlane.errors import NameTaken, NotFound
+from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model import Credits, Organization, OrganizationChange, Overrides
+from fairlane.rules import month_of
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
@@ -31,9 +32,9 @@ def create_organization(
     if (yield from rows("find_organization_id", name=name)):
         raise NameTaken("organization", name)
     limits = msgspec.structs.asdict(overrides)
-    yield from rows(
-        "insert_organization", name=name, plan=plan, **limits, credits=int(credits), now=(yield from clock())
-    )
+    now, identity = (yield from clock()), (yield from rows("take_organization_id"))[0][0]
+    yield from rows("insert_organization", id=identity, name=name, plan=plan, **limits, credits=int(credits), now=now)
+    yield from rows("insert_month", organization_id=identity, month=month_of(now), now=now)
     details = {"plan": plan, **limits, "credits": credits}
     yield from write_audit(actor, "organization.created", name, details, memory)
     return (yield from find_organization(name))
@@ -93,6 +94,7 @@ def _organization(row: Any) -> Organization:
         failed=row[14],
         created_at=row[15],
         credits=Credits(on=bool(row[19]), granted=row[20], charged=row[21], held=row[22]),
+        erasing=bool(row[23]),
     )
 
 
@@ -101,9 +103,12 @@ def change_organization(name: str, changes: OrganizationChange, actor: str, memo
 
     Raises:
         NotFound: no such organization or plan.
+        InUse: it is being erased.
     """
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
+    if (yield from find_organization(name)).erasing:
+        raise InUse("organization", name)
     found = (yield from rows("find_organizations", name=name, after="", most=1))[0]
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     if given.keys() & {"plan", "slots", "queue_limit", "weight"}:

@@ -29,6 +29,7 @@ from fairlane.model import (
     Drift,
     DueDelivery,
     EndedCall,
+    Erased,
     Exchange,
     ExchangeReply,
     Grant,
@@ -54,6 +55,7 @@ from fairlane.model import (
     TaskStatus,
     TaskView,
     Tried,
+    UsedInMonth,
     Verified,
     Wait,
     Webhook,
@@ -67,8 +69,10 @@ from fairlane.store import (
     credits,
     dashboard,
     deliveries,
+    erasing,
     keys,
     leases,
+    months,
     operations,
     organizations,
     plans,
@@ -91,6 +95,8 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 CALLERS_KEPT = 10_000
+ERASING_STEPS = 20
+"""How many steps of erasing one request waits for."""
 KEY_LASTS_MS = 4_000
 """How long a key is remembered: one that another server revoked must be refused here within five seconds."""
 CLAIM_MOST = 1_000
@@ -524,6 +530,24 @@ class Store:
             self._callers.clear()
         return changed
 
+    async def erase_organization(self, name: str, *, actor: str) -> Erased:
+        """Begin to erase an organization with everything it owns, or go on with it, for a while.
+
+        From the first answer on it is disabled. Ask again until it is done; upkeep goes on with it in any case. Raises
+        NotFound: also once it is gone.
+        """
+        try:
+            erased: Organization = await self._write(erasing.begin_erasing, name, actor, self._memory)
+        finally:
+            self._callers.clear()
+        total = 0
+        for _ in range(ERASING_STEPS):
+            count = await self.erase_some(erased.id)
+            total += count
+            if not count:
+                return Erased(organization=name, rows=total, done=True)
+        return Erased(organization=name, rows=total, done=False)
+
     async def organizations(self, *, after: str = "", most: int = organizations.ALL) -> list[Organization]:
         """Organizations by name: all, or at most so many after this one."""
         found: list[Organization] = await self._database.read(organizations.find_organizations(after, most))
@@ -640,6 +664,10 @@ class Store:
         """Put the whole installation under maintenance, or end it."""
         await self._write(plans.set_maintenance, on, actor, self._memory)
 
+    async def used_in_month(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
+        """What each organization, or this one, used in this month (2026-11), UTC. Raises NotFound."""
+        return await self._database.snapshot(months.find_months(month, organization))  # type: ignore[no-any-return]
+
     async def recount(self, organization: str | None = None) -> list[Drift]:
         """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
         drift: list[Drift] = await self._database.snapshot(_recount_named(organization))
@@ -694,6 +722,21 @@ class Store:
         """Delete tasks past their retention; at most a chunk, returns how many."""
         purged: int = await self._write(tasks.purge, self._retention_ms)
         return purged
+
+    async def erasing(self) -> list[int]:
+        """Organizations that are being erased; at most a hundred."""
+        found: list[int] = await self._database.read(erasing.find_erasing())
+        return found
+
+    async def erase_some(self, organization_id: int) -> int:
+        """One step of erasing; returns how many rows it was about. 0: the organization is gone."""
+        count: int = await self._write(erasing.erase_some, organization_id, self._memory)
+        return count
+
+    async def open_months(self) -> int:
+        """Write down how sums stood when the month turned; at most a chunk, returns how many."""
+        opened: int = await self._write(months.open_months)
+        return opened
 
     async def audit_some(self) -> list[Drift]:
         """The next part of the rolling self-audit. Organizations that drift are not vouched for until repaired."""

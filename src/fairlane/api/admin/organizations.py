@@ -69,6 +69,10 @@ class Organizations:
         check_limits(changes.slots, changes.queue_limit, changes.weight)
         return answer(await self._store.change_organization(*request.parameters, changes=changes, actor=actor))
 
+    async def erase(self, request: Request, actor: str) -> Answer:
+        """Begin to erase one, or go on with it; ask again until it is done."""
+        return answer(await self._store.erase_organization(*request.parameters, actor=actor))
+
     async def repair(self, request: Request, actor: str) -> Answer:
         """Set its counts to what its rows say."""
         return answer({"drift": await self._store.repair(*request.parameters, actor=actor)})

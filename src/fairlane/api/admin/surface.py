@@ -8,6 +8,7 @@ from fairlane.api.admin.keys import Keys
 from fairlane.api.admin.organizations import Organizations
 from fairlane.api.admin.plans import Plans
 from fairlane.api.admin.tasks import EveryTask
+from fairlane.api.admin.usage import Usage
 from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
 from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
@@ -24,10 +25,11 @@ def admin_part(
     """The operator's routes behind this guard, to be served wherever the wiring says."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     grants = Grants(store)
+    usage = Usage(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},
-        "organizations/{}": {"GET": organizations.read, "PATCH": organizations.change},
+        "organizations/{}": {"GET": organizations.read, "PATCH": organizations.change, "DELETE": organizations.erase},
         "organizations/{}/keys": {"GET": keys.list_of_organization, "POST": keys.create_for_organization},
         "organizations/{}/webhook-secrets": {
             "GET": secrets.list,
@@ -45,6 +47,7 @@ def admin_part(
         "tasks": {"GET": tasks.list},
         "tasks/{}": {"GET": tasks.read},
         "sessions": {"GET": installation.sessions},
+        "usage/monthly": {"GET": usage.monthly},
         "drift": {"GET": installation.drift},
         "audit": {"GET": installation.audit},
         "maintenance": {"GET": installation.maintenance, "PUT": installation.set_maintenance},

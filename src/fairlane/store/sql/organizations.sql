@@ -74,11 +74,20 @@ FROM json_each(:kinds) AS t;
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.
 SELECT coalesce((SELECT min(virtual_time) FROM turn), (SELECT max(virtual_time) FROM organization), 0);
 
+-- name: take_organization_id
+-- Never the same twice, whatever was erased. Whoever takes one waits for whoever took the one before it.
+UPDATE installation
+SET last_organization_id = 1 + CASE
+      WHEN last_organization_id > coalesce((SELECT max(id) FROM organization), 0) THEN last_organization_id
+      ELSE coalesce((SELECT max(id) FROM organization), 0)
+    END
+RETURNING last_organization_id;
+
 -- name: insert_organization
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,
    integrals_at, created_at, credits_on)
-SELECT coalesce((SELECT max(id) FROM organization), 0) + 1, :name, p.name, :slots, :queue_limit, :weight,
+SELECT :id, :name, p.name, :slots, :queue_limit, :weight,
        coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight), :now, :now,
        :credits
 FROM plan AS p
@@ -90,7 +99,7 @@ RETURNING id;
 SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, maintenance, drifted,
        queued, processing, submitted, completed, failed, created_at,
        slots_override, queue_limit_override, weight_override,
-       credits_on, credits_granted, credits_charged, credits_held
+       credits_on, credits_granted, credits_charged, credits_held, erasing
 FROM organization
 WHERE (:name IS NULL OR name = :name)
   AND name > :after

@@ -1,0 +1,51 @@
+"""``/admin/v1/usage/monthly``: what organizations used in a month, for their bills."""
+
+import csv
+import io
+import re
+
+import msgspec
+
+from fairlane.api.admin.shapes import answer
+from fairlane.api.http import Answer, Request
+from fairlane.errors import ValidationRefused
+from fairlane.model import UsedInMonth
+from fairlane.store import Store
+from fairlane.wire import timestamp
+
+CSV = b"text/csv; charset=utf-8"
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+class Usage:
+    """What operators ask for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def monthly(self, request: Request, actor: str) -> Answer:
+        """One row for each organization, as JSON or as CSV."""
+        asked = request.query("month", "format", "organization")
+        month, form = asked.get("month", ""), asked.get("format", "json")
+        if not _MONTH.fullmatch(month):
+            raise ValidationRefused.at("month", "must be a month such as 2026-11")
+        if form not in ("json", "csv"):
+            raise ValidationRefused.at("format", "must be json or csv")
+        used = await self._store.used_in_month(month, asked.get("organization"))
+        if form == "json":
+            return answer({"usage": used})
+        return Answer(_csv(used), content_type=CSV)
+
+
+def _csv(used: list[UsedInMonth]) -> bytes:
+    """With a header line; moments as ISO 8601 UTC. Names of organizations cannot begin with what spreadsheets run."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, UsedInMonth.__struct_fields__, lineterminator="\n")
+    writer.writeheader()
+    for one in used:
+        row = msgspec.structs.asdict(one)
+        row["from_at"], row["until_at"] = timestamp(one.from_at), timestamp(one.until_at)
+        row["closed"] = "yes" if one.closed else "no"
+        row["slot_seconds"] = f"{one.slot_seconds:.3f}"
+        writer.writerow(row)
+    return text.getvalue().encode()

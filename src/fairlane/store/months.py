@@ -1,0 +1,55 @@
+"""What organizations used in each month, UTC, from sums that only grow.
+
+When a month has turned, upkeep writes down once how an organization's sums stand; a month is the difference of two such
+rows. So months add up to the whole, whatever happens in between: nothing is lost and nothing counted twice. Work that
+was done between the turn and its being noticed belongs to the month before.
+"""
+
+from collections.abc import Generator
+
+from fairlane.model import UsedInMonth
+from fairlane.rules import month_of
+from fairlane.store.organizations import find_organization_id
+from fairlane.store.statements import CHUNK, Query, Rows, clock, rows
+
+
+def open_months() -> Generator[Query, Rows, int]:
+    """Write the sums of organizations for which this month has not been opened; at most CHUNK, returns how many."""
+    now = yield from clock()
+    return len((yield from rows("open_months", month=month_of(now), now=now, most=CHUNK)))
+
+
+def find_months(month: str, organization: str | None) -> Generator[Query, Rows, list[UsedInMonth]]:
+    """What each organization, or this one, used in this month, as far as it was opened. Raises NotFound.
+
+    An organization that came later is not in it, nor one for which the month was never opened: no server ran in it.
+    """
+    chosen = None if organization is None else (yield from find_organization_id(organization))
+    used: list[UsedInMonth] = []
+    after = 0
+    while True:
+        now = yield from clock()
+        found = yield from rows("find_months", month=month, organization_id=chosen, after=after, now=now, most=CHUNK)
+        for row in found:
+            after, name, from_at, *start = row[:8]
+            until_at, *end = row[8:14]
+            closed = until_at is not None
+            submitted, completed, failed, charged, slot_ms = [
+                last - first for first, last in zip(start, end if closed else row[14:], strict=True)
+            ]
+            used.append(
+                UsedInMonth(
+                    organization=name,
+                    month=month,
+                    from_at=from_at,
+                    until_at=until_at if closed else now,
+                    closed=closed,
+                    submitted=submitted,
+                    completed=completed,
+                    failed=failed,
+                    credits_charged=charged,
+                    slot_seconds=slot_ms / 1000,
+                )
+            )
+        if len(found) < CHUNK:
+            return used

@@ -1,0 +1,33 @@
+-- What organizations used in each month: differences of running sums, as they stood when months turned.
+
+-- name: insert_month
+-- Of a new organization: everything is 0.
+INSERT INTO usage_month (organization_id, month, opened_at, submitted, completed, failed, charged, slot_ms)
+VALUES (:organization_id, :month, :now, 0, 0, 0, 0, 0);
+
+-- name: open_months
+INSERT INTO usage_month (organization_id, month, opened_at, submitted, completed, failed, charged, slot_ms)
+SELECT o.id, :month, :now, o.submitted, o.completed, o.failed, o.credits_charged,
+       o.slot_ms + (o.processing + o.calls) * CASE WHEN o.integrals_at < :now THEN :now - o.integrals_at ELSE 0 END
+FROM organization AS o
+WHERE NOT EXISTS (SELECT 1 FROM usage_month AS m WHERE m.organization_id = o.id AND m.month = :month)
+ORDER BY o.id
+LIMIT :most
+RETURNING organization_id;
+
+-- name: find_months
+-- The sums at the start of this month, those at the start of the next one that is known (or null), and those now.
+SELECT o.id, o.name,
+       a.opened_at, a.submitted, a.completed, a.failed, a.charged, a.slot_ms,
+       b.opened_at, b.submitted, b.completed, b.failed, b.charged, b.slot_ms,
+       o.submitted, o.completed, o.failed, o.credits_charged,
+       o.slot_ms + (o.processing + o.calls) * CASE WHEN o.integrals_at < :now THEN :now - o.integrals_at ELSE 0 END
+FROM organization AS o
+JOIN usage_month AS a ON a.organization_id = o.id AND a.month = :month
+LEFT JOIN usage_month AS b
+  ON b.organization_id = o.id
+  AND b.month = (SELECT min(n.month) FROM usage_month AS n WHERE n.organization_id = o.id AND n.month > :month)
+WHERE o.id > :after
+  AND (:organization_id IS NULL OR o.id = :organization_id)
+ORDER BY o.id
+LIMIT :most;
