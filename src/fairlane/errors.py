@@ -10,6 +10,8 @@ FairlaneError
 │   ├── CrossSiteRefused         403 CROSS_SITE_REQUEST        (dashboard's routes)
 │   ├── NotFound                 404 RESOURCE_NOT_FOUND
 │   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
+│   ├── TaskEnded                409 TASK_ENDED
+│   ├── TaskNotFailed            409 TASK_NOT_FAILED
 │   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
 │   ├── InUse                    409 RESOURCE_IN_USE           (operator's routes)
 │   ├── SessionGone              410 SESSION_GONE              (worker's routes)
@@ -124,6 +126,24 @@ class TaskExists(Refusal):
 
     def __init__(self, idempotency_key: str) -> None:
         super().__init__(details={"field": "idempotencyKey", "value": idempotency_key})
+
+
+class TaskEnded(Refusal):
+    """The task has ended already, and not by being canceled: it cannot be canceled any more."""
+
+    code, status, message = "TASK_ENDED", 409, "Task has already ended"
+
+    def __init__(self, task_id: str, task_status: str) -> None:
+        super().__init__(details={"id": task_id, "status": task_status})
+
+
+class TaskNotFailed(Refusal):
+    """The task has not failed: only what failed can be run again."""
+
+    code, status, message = "TASK_NOT_FAILED", 409, "Task has not failed"
+
+    def __init__(self, task_id: str, task_status: str) -> None:
+        super().__init__(details={"id": task_id, "status": task_status})
 
 
 class NameTaken(Refusal):

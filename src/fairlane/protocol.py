@@ -91,6 +91,8 @@ class LeaseBody(Struct, kw_only=True):
 class ExchangeAnswer(Struct, kw_only=True):
     """Verdicts in the order of the reports (``accepted`` or ``gone``), leases to run, leases to cancel.
 
+    ``cancel`` is said again as long as the lease is there: the attempt is to end now, and whatever is reported of it
+    ends its task as canceled.
     ``kept``: free places of this exchange that now wait in another exchange of the same session, still open at this
     server; ``kept_by`` is that one's id. The worker must not offer them again before that one is answered. Answers
     may overtake each other, so without the id a place could be offered twice or not at all.
@@ -119,7 +121,13 @@ class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Renewed(Struct, kw_only=True):
-    """The session lives. Deadlines are the worker's to watch: its clock does not jump."""
+    """The session lives. Deadlines are the worker's to watch: its clock does not jump.
+
+    ``cancel``: leases that are to end, also named in the answers to exchanges. A worker process that cannot hear of it
+    is to be killed once its grace is over.
+    """
+
+    cancel: list[str] = []
 
 
 class EndSession(Struct, kw_only=True, forbid_unknown_fields=True):

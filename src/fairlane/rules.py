@@ -34,6 +34,8 @@ FIRST_ESTIMATE_MS = 1_000
 RETRY_PAUSE_MAX_MS = 3_600_000
 EXHAUSTED = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded")
 """What an organization sees of a task whose attempts are used up; the cause stays with the operator (contract, 8)."""
+CANCELED = Failure(code="TASK_CANCELED", message="Task was canceled")
+"""What it sees of a task that it canceled itself."""
 UNPAID = Failure(code="INSUFFICIENT_CREDITS", message="Insufficient credits")
 """What it sees of a task that its balance did not cover when its turn came."""
 
@@ -128,11 +130,16 @@ class Final(Struct, frozen=True):
 Aftermath = Requeued | Paused | Final
 
 
-def aftermath(ending: Ending, *, attempt: int, attempts: int, pause_base_ms: int, chance: float) -> Aftermath:
+def aftermath(
+    ending: Ending, *, attempt: int, attempts: int, pause_base_ms: int, chance: float, canceled: bool = False
+) -> Aftermath:
     """What becomes of a task whose attempt number ``attempt`` of at most ``attempts`` ended so.
 
-    ``chance`` in [0, 1) spreads the pauses.
+    ``chance`` in [0, 1) spreads the pauses. A ``canceled`` one is over, whatever its handler made of it: who canceled
+    it was promised so.
     """
+    if canceled:
+        return Final(TaskStatus.FAILED, failure=CANCELED, cause="canceled")
     if isinstance(ending, Released):
         return Requeued(attempt - 1)
     if isinstance(ending, Completed):

@@ -325,6 +325,16 @@ def states_body(states: Sequence[tuple[str, str]]) -> bytes:
     return _encoder.encode([_State(code, name) for code, name in states])
 
 
+class _Now(Struct):
+    """A task as it is now, to who just acted on it or waited for it."""
+
+    success: Yes
+    task: _Task
+    credits: _Credits
+    webhook: _Webhook | UnsetType = UNSET
+    response: Object | _FailedResponse | UnsetType = UNSET
+
+
 def status_body(status: QueueStatus) -> bytes:
     """The answer of ``GET /v1/async/status``."""
     return _encoder.encode(_status(status))
@@ -481,11 +491,21 @@ def cleared_body(cleared: int) -> bytes:
 
 def task_body(task: TaskView) -> bytes:
     """The answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
+    return _encoder.encode(_found_and_told(task))
+
+
+def now_body(task: TaskView) -> bytes:
+    """The answer to who acted on a task, or waited for one: what GET answers, and that it succeeded."""
+    found = _found_and_told(task)
+    return _encoder.encode(_Now(True, found.task, found.credits, found.webhook, found.response))
+
+
+def _found_and_told(task: TaskView) -> _Found:
     found = _found(task)
     if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
         delivered_at = task.webhook.delivered_at
         found.webhook = _Webhook(task.webhook.url, _moment(delivered_at), delivered_at is not None)
-    return _encoder.encode(found)
+    return found
 
 
 def webhook_body(task: TaskView) -> bytes:
@@ -659,6 +679,7 @@ SHAPES: dict[str, Any] = {
     "created": _Created,
     "batch": _BatchAnswer,
     "cleared": _Cleared,
+    "now": _Now,
     "task": _Found,
     "webhook": _Message,
     "wait": _Wait,

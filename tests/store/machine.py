@@ -24,8 +24,9 @@ from fairlane.model import (
     Released,
     Report,
     TaskStatus,
+    TaskView,
 )
-from fairlane.rules import priority_of, rank_of
+from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task
 from tests.store.databases import Clock, SqliteFile
@@ -201,6 +202,21 @@ class StoreMachine(RuleBasedStateMachine):
         servers = [session for session in self.model.sessions.values() if not session.new.places]
         return servers[number % len(servers)]
 
+    @rule(number=some, kind=st.sampled_from(["queued", "running", "any"]))
+    def cancel(self, number: int, kind: str) -> None:
+        """What waits is over at once, what runs will be; what ended otherwise is refused. Again is the same."""
+        tasks = [
+            task
+            for task in self.model.tasks.values()
+            if kind == "any" or ((kind == "running") is bool(task.lease) and not task.status)
+        ]
+        if tasks:
+            task = tasks[number % len(tasks)]
+            (answer,) = self.run(_gathered([self.store.cancel(task.organization.id, task.new.id)]))
+
+            expected = self.model.cancel(task, self.clock.at)
+            assert (answer.status if isinstance(answer, TaskView) else type(answer)) == expected
+
     # Workers ---------------------------------------------------------------------------------------------------------
 
     @rule(local=st.booleans(), types=st.lists(st.sampled_from(TYPES), min_size=1, unique=True).map(tuple))
@@ -281,8 +297,10 @@ class StoreMachine(RuleBasedStateMachine):
         if session.dead:
             assert isinstance(answer, SessionGone)
         else:
-            assert answer is None
             self.model.renew(session, set(known), set(exchanges), self.clock.at)
+            assert sorted(answer) == sorted(
+                one.lease.id for one in self.model.held(session) if one.lease and one.canceled
+            )
 
     @rule(number=some, reason=st.sampled_from(LossReason), late=some)
     def end_session(self, number: int, reason: LossReason, late: int) -> None:
@@ -413,6 +431,8 @@ class StoreMachine(RuleBasedStateMachine):
                 assert view.charged == (task.new.cost if task.status is TaskStatus.COMPLETED else 0)
                 task.seen = task.seen or view
                 assert view == task.seen
+                if task.canceled:
+                    assert view.failure == CANCELED
         for (organization_id, key), task_id in self.model.keys.items():
             found = await self.store.task(organization_id, key)
             assert found is not None

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists, Unavailable
+from fairlane.errors import (
+    ConcurrencyFull,
+    CreditsShort,
+    KeyRefused,
+    QueueFull,
+    Refusal,
+    TaskEnded,
+    TaskExists,
+    Unavailable,
+)
 from fairlane.model import (
     Abandoned,
     Accepted,
@@ -31,6 +40,7 @@ from fairlane.rules import CALL_MS, Final, Paused, aftermath, call_aftermath, ra
 CHANCE = 0.5
 GRACE_MS = 5_000
 RETRY_PAUSE_MS = 1_000
+RENEW_MS = 10_000
 COST_MOST = 3
 """The most that a task of the walks costs."""
 
@@ -77,6 +87,8 @@ class Task:
     lease: Lease | None = None
     session_id: str = ""
     exchange_id: str = ""
+    deadline_at: int = 0
+    canceled: bool = False
     status: TaskStatus | None = None
     ended_at: int = 0
     ended_by: str = ""
@@ -261,6 +273,18 @@ class Reference:
             self.forget(task)
         return len(queued)
 
+    def cancel(self, task: Task, now: int) -> TaskStatus | type[Refusal]:
+        """How the task stands then."""
+        if task.status:
+            return task.status if task.canceled else TaskEnded
+        if task.lease and not task.canceled:
+            task.deadline_at = min(task.deadline_at, now + RENEW_MS)
+        task.canceled = True
+        if task.lease:
+            return TaskStatus.PROCESSING
+        task.ready, task.due_at, task.status, task.ended_at = False, None, TaskStatus.FAILED, now
+        return TaskStatus.FAILED
+
     def forget(self, task: Task) -> None:
         """There never was such a task."""
         del self.tasks[task.new.id]
@@ -296,6 +320,7 @@ class Reference:
             attempts=task.lease.attempts,
             pause_base_ms=RETRY_PAUSE_MS,
             chance=CHANCE,
+            canceled=task.canceled,
         )
         if isinstance(decided, Final):
             task.status, task.ended_at, task.ended_by = decided.status, now, task.lease.id
@@ -338,6 +363,7 @@ class Reference:
             assert lease.attempt == task.attempt + 1
             task.ready, task.lease, task.attempt = False, lease, lease.attempt
             task.session_id, task.exchange_id = one.session_id, one.id
+            task.deadline_at = lease.started_at + lease.timeout_ms
         for task in unpaid:
             assert task.new.task_type in types
             assert not task.organization.can_pay(task.new.cost), "a task failed that could have been paid"
@@ -461,7 +487,7 @@ class Reference:
 
     def _deadline(self, task: "Task | Call") -> int:
         assert task.lease is not None
-        return task.lease.started_at + task.lease.timeout_ms
+        return task.deadline_at if isinstance(task, Task) else task.lease.started_at + task.lease.timeout_ms
 
     # Upkeep ----------------------------------------------------------------------------------------------------------
 

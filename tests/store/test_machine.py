@@ -33,6 +33,7 @@ FAULTS: dict[str, tuple[ModuleType, str, str, str]] = {
     "clears and keeps the keys": (
         tasks, "clear", 'yield from rows_if("delete_idempotency", keys, keys=keys)', "",
     ),
+    "forgets that it was canceled": (leases, "end_leases", "lease.canceled_at is not None", "False"),
     "takes a batch for which there is no room": (tasks, "_refusal_of_all", "if not room:", "if room:"),
     "claims again for an exchange that was answered": (leases, "_answered", "return answered", "return {}"),
     "overlooks the oldest task": (leases, "_lanes", "lane.head_seq))", "lane.head_seq + 1))"),

@@ -34,6 +34,31 @@ async def gate(payload: dict, context: Context) -> dict:
     return {"attempt": context.attempt}
 
 
+@app.task("LOOKS", attempts=3)
+def looks(payload: dict, context: Context) -> dict:
+    """Goes on until it is no longer wanted, and then claims to have done it."""
+    _note(context)
+    while not context.cancelled:
+        time.sleep(0.01)
+    return {"attempt": context.attempt}
+
+
+@app.task("DEAF", attempts=3)
+def deaf(payload: dict, context: Context) -> dict:
+    """Goes on whatever happens."""
+    _note(context)
+    time.sleep(60)
+    return {}
+
+
+@app.task("DEAF_ALONE", attempts=3, isolation="process")
+def deaf_alone(payload: dict, context: Context) -> dict:
+    """Goes on whatever happens, in a process of its own."""
+    _note(context)
+    time.sleep(60)
+    return {}
+
+
 @app.task("POISON", attempts=2)
 def poison(payload: dict, context: Context) -> dict:
     """Kills its process."""

@@ -219,3 +219,29 @@ def test_a_process_that_a_handler_forked_does_not_own_the_database(whole: Whole)
     whole.start(workers=1)
 
     assert whole.task(task)["task"]["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("task_type", ["GATE", "LOOKS", "DEAF_ALONE", "DEAF"])
+def test_a_canceled_task_is_stopped(whole: Whole, tmp_path: Path, task_type: str) -> None:
+    """On the loop, on a thread that looks, in a process of its own, and on a thread that hears nothing.
+
+    With the last one goes its worker process, whose neighbour then runs again without losing an attempt.
+    """
+    whole.start(workers=1)
+    neighbour = whole.submit("GATE", open=str(tmp_path / "gate"))
+    task = whole.submit(task_type, open=str(tmp_path / "never"))
+    eventually(lambda: whole.starts(task) == whole.starts(neighbour) == 1)
+
+    answer = whole.http.request("DELETE", f"/v1/async/task/{task}")
+    eventually(lambda: whole.ended(task))
+
+    assert answer.json()["task"]["status"] in ("PROCESSING", "FAILED")
+    assert whole.task(task)["response"]["error"]["code"] == "TASK_CANCELED"
+    assert whole.task(task)["credits"]["creditsCharged"] == 0
+    (tmp_path / "gate").touch()
+    eventually(lambda: whole.ended(neighbour))
+    assert whole.task(neighbour)["response"] == {"attempt": 1}
+    assert whole.starts(neighbour) == (2 if task_type == "DEAF" else 1)
+    assert whole.starts(task) == 1
+    assert whole.status()["concurrency"]["used"] == 0
+    assert "No drift" in whole.fairlane("drift")

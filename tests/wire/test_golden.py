@@ -27,6 +27,7 @@ from fairlane.model import (
     Wait,
     WaitReason,
 )
+from fairlane.rules import CANCELED
 
 AT = 1_762_786_800_000
 DELIVERY = "019aa000-0000-7000-8000-00000000000d"
@@ -146,6 +147,9 @@ BODIES: dict[str, bytes] = {
     ),
     "batch_all_refused": wire.batch_body([errors.ValidationRefused.at("body", "must be a JSON object")], at=AT),
     "cleared": wire.cleared_body(42),
+    "canceled": wire.now_body(a_task(TaskStatus.FAILED, charged=0, failure=CANCELED, webhook=Told(URL, None))),
+    "canceled_processing": wire.now_body(a_task(TaskStatus.PROCESSING)),
+    "task_canceled": wire.task_body(a_task(TaskStatus.FAILED, charged=0, latency_ms=900, failure=CANCELED)),
     "task_queued": wire.task_body(a_task(TaskStatus.QUEUED)),
     "task_queued_without_key": wire.task_body(a_task(TaskStatus.QUEUED, idempotency_key=None)),
     "task_processing": wire.task_body(a_task(TaskStatus.PROCESSING)),
@@ -243,6 +247,8 @@ REFUSALS: dict[str, errors.Refusal] = {
     "CreditsShort": errors.CreditsShort(),
     "NotFound": errors.NotFound.task(ID),
     "TaskExists": errors.TaskExists("job-123"),
+    "TaskEnded": errors.TaskEnded(ID, "COMPLETED"),
+    "TaskNotFailed": errors.TaskNotFailed(ID, "QUEUED"),
     "NameTaken": errors.NameTaken("organization", "acme"),
     "InUse": errors.InUse("plan", "pro"),
     "SessionGone": errors.SessionGone(),

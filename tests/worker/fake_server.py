@@ -40,6 +40,7 @@ class FakeServer:
         self.renewals: list[tuple[str, Renew]] = []
         self.exchanges: list[ExchangeRequest] = []
         self.cancel: list[str] = []
+        self.cancel_on_renewal: list[str] = []
         self.gone: set[str] = set()
         self.lose_answers = 0
         self.silent = False
@@ -184,7 +185,7 @@ class FakeServer:
         if session in self.gone:
             return 410, None
         self.renewals.append((session, renewal))
-        return 200, Renewed()
+        return 200, Renewed(cancel=self.cancel_on_renewal)
 
 
 class Listener:

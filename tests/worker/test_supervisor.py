@@ -101,6 +101,79 @@ async def test_async_handler_that_ignores_its_end_is_overdue(
     assert server.ended[0][1].overdue == [stuck]
 
 
+async def test_canceled_thread_that_does_not_end_takes_its_process(
+    server: FakeServer, supervisor: Supervisor, tmp_path
+) -> None:
+    """It gets the grace of an overdue attempt, long before its deadline; its neighbours are not blamed."""
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    server.put("WAIT", {"track": str(track), "until": str(gate)})
+    stuck = server.put("STUCK_THREAD", {"track": str(track)}, timeout=60)
+    await server.changed()
+    await eventually(lambda: track.exists() and track.read_text().count("began") == 2)
+
+    canceled_at = time.monotonic()
+    server.cancel = [stuck]
+    await server.changed()
+    await eventually(lambda: server.ended)
+
+    _, ending = server.ended[0]
+    assert (ending.reason, ending.overdue) == ("overdue", [stuck])
+    assert time.monotonic() - canceled_at > 0.4
+
+
+async def test_canceled_thread_that_looks_ends_by_itself(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """``context.cancelled`` tells it; nobody is killed for it."""
+    track = tmp_path / "track"
+    lease = server.put("WAIT_THREAD", {"track": str(track), "until": str(tmp_path / "never")}, timeout=60)
+    await server.changed()
+    await eventually(track.exists)
+
+    server.cancel = [lease]
+    await server.changed()
+    await eventually(lambda: lease in server.reports)
+
+    assert track.read_text().split() == ["began", "cancelled"]
+    assert (server.reports[lease].outcome, server.reports[lease].retry) == ("failed", False)
+    assert not server.ended
+
+
+async def test_canceled_isolated_handler_is_killed_alone(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+    """Its process goes, the worker process and its other attempts stay."""
+    victim, track, gate = tmp_path / "victim", tmp_path / "track", tmp_path / "gate"
+    stuck = server.put("STUCK_ISOLATED", {"track": str(victim)}, timeout=60)
+    neighbour = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(lambda: victim.exists() and victim.read_text().endswith("\n") and track.exists())
+
+    server.cancel = [stuck]
+    await server.changed()
+    await eventually(lambda: stuck in server.reports)
+
+    assert (server.reports[stuck].outcome, server.reports[stuck].retry) == ("failed", False)
+    assert not is_running(int(victim.read_text()))
+    gate.touch()
+    await eventually(lambda: neighbour in server.reports)
+    assert server.reports[neighbour].outcome == "completed"
+    assert not server.ended
+
+
+async def test_worker_that_cannot_hear_of_a_cancel_is_killed(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """A handler holds the interpreter, so no answer is read: the supervisor hears of it with its renewal."""
+    server.renew_seconds = 0.1
+    await supervise().start()
+    track = tmp_path / "track"
+    lease = server.put("HOLD_INTERPRETER", {"track": str(track)}, timeout=60)
+    await server.changed()
+    await eventually(track.exists)
+
+    server.cancel_on_renewal = [lease]
+    await eventually(lambda: server.ended)
+
+    assert (server.ended[0][1].reason, server.ended[0][1].overdue) == ("overdue", [lease])
+
+
 async def test_isolated_handler_is_killed_alone(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
     """Its neighbours in the worker process, and another isolated one, go on."""
     track, gate = tmp_path / "track", tmp_path / "gate"

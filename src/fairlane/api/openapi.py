@@ -27,7 +27,9 @@ from fairlane.errors import (
     QueueFull,
     RateLimited,
     Refusal,
+    TaskEnded,
     TaskExists,
+    TaskNotFailed,
     Unavailable,
     ValidationRefused,
 )
@@ -77,6 +79,8 @@ DETAILS: dict[type[Refusal], Schema] = {
     ValidationRefused: {"type": "array", "items": _object({"field": _TEXT, "message": _TEXT})},
     NotFound: _object({"id": _TEXT}),
     TaskExists: _object({"field": {"const": "idempotencyKey"}, "value": _TEXT}),
+    TaskEnded: _object({"id": _TEXT, "status": _TEXT}),
+    TaskNotFailed: _object({"id": _TEXT, "status": _TEXT}),
     BodyTooLarge: _object({"limit": _WHOLE}),
     QueueFull: _object(
         dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), _WHOLE)

@@ -3,18 +3,26 @@
 At most one exchange of a session is parked; free places that other exchanges of the session still have join it. A
 parked exchange is tried again when the store says that work of its types became startable, longest parked first, and
 once a second because hints can be lost. Nothing here decides who gets what: the store does.
+
+Workers are also told here of attempts that are to end, at once and then once a second for as long as they go on.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlane.errors import SessionGone
 from fairlane.model import Exchange, ExchangeReply
 from fairlane.store import Store
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 1.0
+TELL_AGAIN_SECONDS = 1.0
+"""An answer may be lost, or arrive before the one that brought the lease: what is to end is said again after this."""
 WAIT_SECONDS_MOST = 60.0
 
 Types = frozenset[str]
@@ -31,6 +39,8 @@ class Settled(Struct, frozen=True, kw_only=True):
     kept_by: str = ""
     """The id of that exchange."""
     draining: bool = False
+    cancel: tuple[str, ...] = ()
+    """Leases that are to end."""
 
 
 Answer = asyncio.Future[Settled]
@@ -67,7 +77,12 @@ class Parking:
         self._hints = 0
         self._hinted_at: dict[str, int] = {}
         self._draining = False
+        self._wishes: dict[str, dict[str, float]] = {}
+        """By session the leases that are to end, with the moment at which its worker was told last."""
+        self._seen: set[str] = set()
+        """Sessions that were here since the last look for wishes."""
         store.subscribe(self.hint)
+        store.subscribe_cancels(self.hint_cancels)
 
     def know(self, session_id: str, types: Iterable[str]) -> None:
         """Remember what a new session serves."""
@@ -76,6 +91,7 @@ class Parking:
     def forget(self, session_id: str) -> None:
         """A session has ended. If an exchange of it is parked, the next try tells its worker."""
         self._types.pop(session_id, None)
+        self._wishes.pop(session_id, None)
 
     def withdraw(self, session_id: str, exchanges: Collection[str]) -> None:
         """Hand nothing more to these exchanges: their worker stands still."""
@@ -91,6 +107,15 @@ class Parking:
         Raises:
             SessionGone: the session is dead or unknown.
         """
+        self._seen.add(exchange.session_id)
+        settled = await self._exchange(exchange, wait_seconds, gone)
+        wishes = self._due_wishes(exchange.session_id)
+        if not wishes:
+            return settled
+        self._wishes[exchange.session_id].update(dict.fromkeys(wishes, asyncio.get_running_loop().time()))
+        return replace(settled, cancel=tuple(wishes))
+
+    async def _exchange(self, exchange: Exchange, wait_seconds: float, gone: Callable[[], Awaitable[None]]) -> Settled:
         if self._draining:
             return Settled(reply=await self._claim(exchange, places=0), draining=True)
         hints = self._hints
@@ -106,7 +131,8 @@ class Parking:
             parked.places += left
             self._try_if_late(parked, hints)
             return Settled(reply=reply, kept=left, kept_by=parked.id)
-        if reply.verdicts or reply.leases or wait_seconds <= 0 or self._draining:
+        something = reply.verdicts or reply.leases or self._due_wishes(exchange.session_id)
+        if something or wait_seconds <= 0 or self._draining:
             if parked is not None:
                 self._dismiss(parked)
             return Settled(reply=reply, draining=self._draining)
@@ -124,6 +150,12 @@ class Parking:
                 self._try(parked, open_types)
                 open_types = NONE if parked.types is None else open_types - parked.types
 
+    def hint_cancels(self, sessions: Collection[str]) -> None:
+        """Some of these sessions' leases are to end."""
+        task = asyncio.ensure_future(self._look_for_wishes(sessions))
+        self._tries.add(task)
+        task.add_done_callback(self._tries.discard)
+
     def drain(self) -> None:
         """Answer everybody who waits, and let nobody wait any more."""
         self._draining = True
@@ -134,9 +166,38 @@ class Parking:
         """Try them all once a second, for ever: hints are only hints."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            # Another server may have been told of a wish, and a session be here.
+            seen, self._seen = self._seen | self._parked.keys(), set()
+            if seen:
+                await self._look_for_wishes(seen)
             for parked in list(self._parked.values()):
                 if parked.places > 0 and not parked.trying:
                     self._try(parked, parked.types or NONE)
+
+    # Wishes ----------------------------------------------------------------------------------------------------------
+
+    async def _look_for_wishes(self, sessions: Collection[str]) -> None:
+        """Read which leases of these sessions are to end, and answer those that wait and were not told lately."""
+        try:
+            found = await self._store.canceled_leases(list(sessions))
+        except Exception as error:  # The next look meets it again; a waiting worker must not suffer for it.
+            logger.error("cancels.unreadable", exc_info=error)
+            return
+        for session_id in sessions:
+            told = self._wishes.pop(session_id, {})
+            if session_id in found:
+                self._wishes[session_id] = {lease: told.get(lease, float("-inf")) for lease in found[session_id]}
+                parked = self._parked.get(session_id)
+                if parked is not None and self._due_wishes(session_id):
+                    self._dismiss(parked)
+
+    def _due_wishes(self, session_id: str) -> list[str]:
+        """The leases whose end its worker should be told of now."""
+        wishes = self._wishes.get(session_id)
+        if not wishes:
+            return []
+        late = asyncio.get_running_loop().time() - TELL_AGAIN_SECONDS
+        return [lease for lease, told_at in wishes.items() if told_at <= late]
 
     # Waiting ---------------------------------------------------------------------------------------------------------
 

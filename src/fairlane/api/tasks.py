@@ -8,7 +8,16 @@ from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
-from fairlane.errors import BodyTooLarge, CreditsShort, NotFound, QueueFull, Refusal, TaskExists, ValidationRefused
+from fairlane.errors import (
+    BodyTooLarge,
+    CreditsShort,
+    NotFound,
+    QueueFull,
+    Refusal,
+    TaskEnded,
+    TaskExists,
+    ValidationRefused,
+)
 from fairlane.model import Accepted, Caller, NewTask, Webhook
 from fairlane.store import new_id
 
@@ -20,6 +29,7 @@ BATCH_BYTES_MOST = 32 * 1024 * 1024
 BATCH_OFF_LOOP_BYTES = 16 * 1024
 """A batch this large may hold so many tasks that reading them takes milliseconds."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
+REFERENCE = "The task's id, or its idempotency key, percent-encoded."
 
 OPERATIONS: Operations = {
     "POST /v1/async/task": Operation(
@@ -43,6 +53,18 @@ OPERATIONS: Operations = {
         examples=("batch", "batch_all_refused"),
         refusals=(BodyTooLarge, QueueFull),
     ),
+    "DELETE /v1/async/task/{taskId}": Operation(
+        id="cancel_task",
+        tag="tasks",
+        summary="Cancel one task",
+        description="A queued task is FAILED with TASK_CANCELED at once. One that is processing is asked to end, and "
+        "ends so whatever its handler makes of it, also if it completes before it hears of it. Nothing is charged. "
+        "Safe to repeat.",
+        segments=(REFERENCE,),
+        answer="now",
+        examples=("canceled", "canceled_processing"),
+        refusals=(NotFound, TaskEnded),
+    ),
     "DELETE /v1/async/queue": Operation(
         id="clear_queue",
         tag="tasks",
@@ -55,7 +77,7 @@ OPERATIONS: Operations = {
         id="find_task",
         tag="tasks",
         summary="One task's state, and its result once it has ended",
-        segments=("The task's id, or its idempotency key, percent-encoded.",),
+        segments=(REFERENCE,),
         answer="task",
         examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
         refusals=(NotFound,),
@@ -111,23 +133,23 @@ class Tasks:
 
     async def find(self, request: Request, caller: Caller) -> Answer:
         """One task by its id, or by its idempotency key."""
-        [reference] = request.parameters
-        found = None
-        if len(reference) <= REFERENCE_LENGTH_MOST:
-            found = await self._store.task(caller.organization_id, reference)
+        reference = _reference(request)
+        found = await self._store.task(caller.organization_id, reference)
         if found is None:
             raise NotFound.task(reference)
         return Answer(wire.task_body(found), headers=(NO_STORE,))
 
     async def payload(self, request: Request, caller: Caller) -> Answer:
         """What was sent as the task's payload, byte for byte."""
-        [reference] = request.parameters
-        found = None
-        if len(reference) <= REFERENCE_LENGTH_MOST:
-            found = await self._store.payload(caller.organization_id, reference)
+        reference = _reference(request)
+        found = await self._store.payload(caller.organization_id, reference)
         if found is None:
             raise NotFound.task(reference)
         return Answer(found.encode(), headers=(NO_STORE,))
+
+    async def cancel(self, request: Request, caller: Caller) -> Answer:
+        """End one task before its time."""
+        return Answer(wire.now_body(await self._store.cancel(caller.organization_id, _reference(request))))
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Each item of a batch, read as if it had come alone."""
@@ -163,3 +185,11 @@ class Tasks:
 
 def _verdict(task: NewTask, verdict: Accepted | Refusal) -> tuple[NewTask, Accepted] | Refusal:
     return verdict if isinstance(verdict, Refusal) else (task, verdict)
+
+
+def _reference(request: Request) -> str:
+    """The id or key in the path. Raises NotFound for what can be neither."""
+    [reference] = request.parameters
+    if len(reference) > REFERENCE_LENGTH_MOST:
+        raise NotFound.task(reference)
+    return reference

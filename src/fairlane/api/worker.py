@@ -129,6 +129,7 @@ class Workers:
             protocol.ExchangeAnswer(
                 verdicts=list(settled.reply.verdicts),
                 leases=[_lease_body(lease) for lease in settled.reply.leases],
+                cancel=list(settled.cancel),
                 kept=settled.kept,
                 kept_by=settled.kept_by,
                 draining=settled.draining,
@@ -140,10 +141,10 @@ class Workers:
         [session_id] = request.parameters
         renew = read_workers_message(_renew, await request.body(CONTROL_BYTES_MOST))
         self._parking.withdraw(session_id, renew.withdrawn)
-        await self._store.renew_session(
+        canceled = await self._store.renew_session(
             session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn
         )
-        return _answer(protocol.Renewed())
+        return _answer(protocol.Renewed(cancel=canceled))
 
     async def end(self, request: Request, who: WorkerKey) -> Answer:
         """End a session and return what it held."""

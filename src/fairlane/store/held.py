@@ -38,6 +38,8 @@ class HeldLease(Struct, frozen=True):
     webhook: int
     """Whether somebody is to be told how this task ends."""
     kind: int
+    canceled_at: int | None
+    """When its organization asked for its end; None: it did not."""
 
 
 def lease_id(organization_id: int, task_id: str, fence: str) -> str:
@@ -68,6 +70,6 @@ def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, 
     if isinstance(ending, Lost):
         return
     took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
-    if not isinstance(ending, Released):
+    if not isinstance(ending, Released) and lease.canceled_at is None:
         memory.observe(lease.task_type, took_ms)
     organization.charge(service(took_ms - lease.estimate_ms, organization.weight))

@@ -21,7 +21,6 @@ from fairlane.model import (
 )
 from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
 from fairlane.store.calls import end_calls, take_calls
-from fairlane.store.deliveries import owe_deliveries
 from fairlane.store.held import CALL, HeldLease, Place, correct, held_leases, lease_id, lease_place
 from fairlane.store.locked import (
     CALL_TURN,
@@ -32,6 +31,7 @@ from fairlane.store.locked import (
     write_organizations,
 )
 from fairlane.store.memory import Memory
+from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
@@ -153,6 +153,7 @@ def end_leases(
             attempts=lease.attempts,
             pause_base_ms=memory.retry_pause_ms,
             chance=memory.chance(),
+            canceled=lease.canceled_at is not None,
         )
         if isinstance(after, Final):
             outcomes.append(_outcome(organization, lease, after, reported=reported))
@@ -170,8 +171,7 @@ def end_leases(
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
                             after.attempt, lease.first_started_at))  # fmt: skip
     yield from rows_if("delete_leases", leases, leases=leases)
-    yield from rows_if("insert_outcomes", outcomes, outcomes=outcomes, now=now)
-    yield from owe_deliveries(told, memory, now)
+    yield from write_outcomes(outcomes, told, memory, now)
     yield from rows_if("insert_queue_entries", entries, entries=entries)
     yield from rows_if("insert_waiting", pauses, entries=pauses)
     yield from end_calls(calls, locked, memory, now)
@@ -190,6 +190,17 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
         lease.cost if completed else 0, lease.attempt, lease.first_started_at,
         lease.id if reported else None,
     )  # fmt: skip
+
+
+# Canceling ------------------------------------------------------------------------------------------------------------
+
+
+def canceled_leases(sessions: Sequence[str]) -> Generator[Query, Rows, dict[str, list[str]]]:
+    """The leases of these sessions whose end was asked for and has not come, by session."""
+    found: dict[str, list[str]] = {}
+    for session_id, identity in (yield from rows("find_canceled", sessions=list(sessions))):
+        found.setdefault(session_id, []).append(identity)
+    return found
 
 
 # Claiming ------------------------------------------------------------------------------------------------------------
@@ -378,8 +389,7 @@ def _end_unpaid(
         if costs[pick.task_id][1]:
             told.append((organization.id, pick.task_id))
     yield from rows_if("delete_queue_entries", entries, entries=entries)
-    yield from rows_if("insert_outcomes", outcomes, outcomes=outcomes, now=now)
-    yield from owe_deliveries(told, memory, now)
+    yield from write_outcomes(outcomes, told, memory, now)
 
 
 def _lease(

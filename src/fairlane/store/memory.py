@@ -41,6 +41,7 @@ class Memory:
     """Makes so many of those parts of lease ids that nobody can guess."""
     retry_pause_ms: int = 1_000
     kill_grace_ms: int = 5_000
+    renew_ms: int = 10_000
     claim_most: int = 1_000
     """Most places one claim fills; the worker asks again for the rest."""
     chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)  # noqa: S311
@@ -55,6 +56,10 @@ class Memory:
     """The running transaction made a delivery due."""
     calls_ended: bool = False
     """The running transaction ended a call that somebody waits for."""
+    ended: set[str] = field(default_factory=set)
+    """Tasks that the running transaction ended."""
+    canceled: set[str] = field(default_factory=set)
+    """Sessions that hold a lease whose end the running transaction asked for."""
     paused_until: int | None = None
     """The earliest moment at which something paused by the running transaction becomes ready."""
 

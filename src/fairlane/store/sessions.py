@@ -28,13 +28,15 @@ def open_session(new: NewSession) -> Operation:
 
 def renew_session(
     session_id: str, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str], memory: Memory
-) -> Operation:
+) -> Generator[Query, Rows, list[str]]:
     """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
 
     Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
     their answer was lost and nobody runs them. Only leases older than a whole session lease are judged so, because the
     worker may have opened another exchange after it wrote this message. Of exchanges that are ``withdrawn`` (the worker
     stands still and takes no answers) every lease that it has not received goes back at once.
+
+    Returns the leases whose end was asked for: the supervisor kills a worker that cannot hear of it.
     """
     now = yield from clock()
     renewed = yield from rows("renew_session", id=session_id, now=now)
@@ -43,11 +45,15 @@ def renew_session(
     known, given_up, young = set(leases), set(withdrawn), now - renewed[0][0]
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
-    for identity, exchange_id, started_at in (yield from rows("find_session_leases", id=session_id)):
+    canceled: list[str] = []
+    for identity, exchange_id, started_at, canceled_at in (yield from rows("find_session_leases", id=session_id)):
         lost = exchange_id not in open_exchanges and started_at < young
         if identity not in known and (lost or exchange_id in given_up):
             unknown.append((identity, RELEASED))
+        elif canceled_at is not None:
+            canceled.append(identity)
     yield from return_leases(unknown, memory)
+    return canceled
 
 
 def renew_server(session_id: str) -> Operation:

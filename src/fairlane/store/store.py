@@ -113,6 +113,8 @@ class _Harvest(Struct, frozen=True):
     paused_until: int | None
     owed: bool
     calls_ended: bool
+    ended: frozenset[str]
+    canceled: frozenset[str]
 
 
 def wall_clock() -> int:
@@ -142,6 +144,7 @@ class Store:
             new_fences=new_fences,
             retry_pause_ms=int(settings.retry_pause_seconds * 1_000),
             kill_grace_ms=int(settings.kill_grace_seconds * 1_000),
+            renew_ms=int(settings.renew_seconds * 1_000),
             claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
         self._callers: Recent[Caller] = Recent(now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
@@ -152,6 +155,8 @@ class Store:
         self._pause_listeners: list[Callable[[int], None]] = []
         self._delivery_listeners: list[Callable[[], None]] = []
         self._call_listeners: list[Callable[[], None]] = []
+        self._end_listeners: list[Listener] = []
+        self._cancel_listeners: list[Listener] = []
         self._seal = seal_of(settings.secret_key)
         self._database = SqliteDatabase(
             database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
@@ -226,10 +231,25 @@ class Store:
         """Be told, after a commit, that a call ended that somebody waits for. A hint; it may be lost."""
         self._call_listeners.append(listener)
 
+    def subscribe_ends(self, listener: Listener) -> None:
+        """Be told, after each commit, the ids of tasks that ended with it. A hint; it may be lost."""
+        self._end_listeners.append(listener)
+
+    def subscribe_cancels(self, listener: Listener) -> None:
+        """Be told, after a commit, which sessions hold leases that are to end. A hint; it may be lost."""
+        self._cancel_listeners.append(listener)
+
     def _harvest(self) -> _Harvest:
         memory = self._memory
-        harvest = _Harvest(frozenset(memory.startable), memory.paused_until, memory.owed, memory.calls_ended)
+        harvest = _Harvest(
+            frozenset(memory.startable), memory.paused_until, memory.owed, memory.calls_ended,
+            # Most often there is nobody to tell.
+            frozenset(memory.ended) if self._end_listeners else frozenset(),
+            frozenset(memory.canceled),
+        )  # fmt: skip
         memory.startable.clear()
+        memory.ended.clear()
+        memory.canceled.clear()
         memory.paused_until = None
         memory.owed = False
         memory.calls_ended = False
@@ -248,6 +268,12 @@ class Store:
         if harvest.calls_ended:
             for call_listener in self._call_listeners:
                 call_listener()
+        if harvest.ended:
+            for end_listener in self._end_listeners:
+                end_listener(harvest.ended)
+        if harvest.canceled:
+            for cancel_listener in self._cancel_listeners:
+                cancel_listener(harvest.canceled)
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
         """Run an operation that is not plural, and raise what it refuses."""
@@ -287,6 +313,16 @@ class Store:
         return self._database.write(
             self._submit, Submission(organization_id, new, room), weight=_weight(task.payload for task in new)
         )
+
+    async def cancel(self, organization_id: int, reference: str) -> TaskView:
+        """End a task by id or key: queued ones at once; one that runs is asked to end. What it is from then on.
+
+        Raises:
+            NotFound: it is not there.
+            TaskEnded: it ended before, and not by a cancel.
+        """
+        canceled: TaskView = await self._write(tasks.cancel, organization_id, reference, self._memory)
+        return canceled
 
     async def clear(self, organization_id: int) -> int:
         """Forget every task that is queued now, in chunks that let others in between; returns how many there were."""
@@ -466,11 +502,22 @@ class Store:
         assert isinstance(reply, ExchangeReply)
         return reply
 
+    async def canceled_leases(self, sessions: Sequence[str]) -> dict[str, list[str]]:
+        """The leases of these sessions whose end was asked for and has not come, by session."""
+        found: dict[str, list[str]] = await self._database.read(leases.canceled_leases(sessions))
+        return found
+
     async def renew_session(
         self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str] = ()
-    ) -> None:
-        """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone."""
-        await self._write(sessions.renew_session, session_id, leases, exchanges, withdrawn, self._memory)
+    ) -> list[str]:
+        """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone.
+
+        Returns the leases it holds whose end was asked for.
+        """
+        canceled: list[str] = await self._write(
+            sessions.renew_session, session_id, leases, exchanges, withdrawn, self._memory
+        )
+        return canceled
 
     async def renew_server(self, server_id: str) -> None:
         """Keep a server's session alive. Raises SessionGone: its calls are being swept, it has to open a new one."""

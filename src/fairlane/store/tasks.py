@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fairlane.errors import CreditsShort, KeyRefused, QueueFull, Refusal, TaskExists
+from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists
 from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView, Told
-from fairlane.rules import priority_of, rank_of
+from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
 
 
@@ -211,6 +212,74 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Generator
     yield from rows_if("delete_tasks", tasks, tasks=tasks)
     yield from write_organizations(locked, memory, (yield from clock()))
     return Cleared(len(cleared), bound, len(cleared) == CHUNK)
+
+
+class _Place(Struct, frozen=True):
+    """Where a task is, as canceling needs it."""
+
+    id: str
+    task_type: str
+    priority: int
+    seq: int
+    webhook: int
+    ready_attempt: int | None
+    """None: it is not ready. The same for the next two."""
+    waiting_attempt: int | None
+    session_id: str | None
+    first_started_at: int | None
+    deadline_at: int | None
+    canceled_at: int | None
+    ended: str | None
+    failure: str | None
+
+
+def cancel(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, TaskView]:
+    """End the task with this id or key: at once if it is queued. One that runs is to end; its lease remembers so.
+
+    From the commit on it can only end as FAILED ``TASK_CANCELED``, also if its handler completes before it hears of it.
+    Safe to repeat. Refuses what ended otherwise, and what is not there.
+    """
+    locked = yield from lock_organizations([organization_id])
+    found = yield from rows("find_place", organization_id=organization_id, reference=reference)
+    organization = locked.get(organization_id)
+    if not found or organization is None:
+        raise NotFound.task(reference)
+    place = _Place(*found[0])
+    now = yield from clock()
+    if place.ended is not None:
+        if place.failure is None or msgspec.json.decode(place.failure, type=Failure).code != CANCELED.code:
+            raise TaskEnded(place.id, place.ended)
+    elif place.session_id is None:
+        yield from _cancel_queued(organization, place, memory, now)
+    elif place.canceled_at is None:
+        # The supervisor hears of it with its next renewal at the latest, and kills after its grace what has not ended.
+        deadline_at = min(place.deadline_at or now, now + memory.renew_ms)
+        yield from rows(
+            "cancel_lease", organization_id=organization_id, task_id=place.id, deadline_at=deadline_at, now=now
+        )
+        memory.canceled.add(place.session_id)
+    yield from write_organizations(locked, memory, now)
+    view = yield from find_task(organization_id, place.id)
+    assert view is not None
+    return view
+
+
+def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memory, now: int) -> Operation:
+    rank = rank_of(place.priority)
+    if place.ready_attempt is not None:
+        organization.leave(place.task_type, rank)
+        entries = [(organization.id, place.task_type, rank, place.seq)]
+        yield from rows("delete_queue_entries", entries=entries)
+    else:
+        organization.stop_waiting(place.task_type, rank)
+        yield from rows("delete_waiting", entries=[(organization.id, place.id)])
+    organization.want_credits(0)  # the task that waited for them may be this one
+    organization.failed += 1
+    attempt = place.waiting_attempt if place.ready_attempt is None else place.ready_attempt
+    failure = msgspec.json.encode(CANCELED).decode()
+    outcome = (place.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
+               place.first_started_at, None)  # fmt: skip
+    yield from write_outcomes([outcome], [(organization.id, place.id)] if place.webhook else [], memory, now)
 
 
 def promote(memory: Memory) -> Generator[Query, Rows, int]:

@@ -60,11 +60,12 @@ class Stopped(Struct, tag="stopped"):
 
 
 class Closed(Struct, tag="closed"):
-    """The answer to an exchange is there: leases received, and leases whose verdict came."""
+    """The answer to an exchange is there: leases received, leases whose verdict came, and leases that are to end."""
 
     exchange: str
     leases: list[HeldLease]
     settled: list[str]
+    canceled: list[str] = []
 
 
 class Done(Struct, tag="done"):

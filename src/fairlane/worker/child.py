@@ -161,13 +161,14 @@ class Child:
                 self._attempts_ended(ended)
             case Stopped(ended=ended):
                 self._attempts_ended(ended)
-            case Closed(exchange=exchange, leases=leases, settled=settled):
+            case Closed(exchange=exchange, leases=leases, settled=settled, canceled=canceled):
                 self._unanswered.discard(exchange)
                 for lease_id in settled:
                     self._held.pop(lease_id, None)
                 grace = self._loop.time() + self._options.kill_grace_seconds
                 for lease in leases:
                     self._hold(lease.id, grace + lease.timeout_seconds)
+                self._cancel(canceled)
             case Broken(message=message):
                 self.broken = message
 
@@ -175,6 +176,14 @@ class Child:
         self._held[lease_id] = overdue_at
         if overdue_at < self._wake_at:
             self._wake.set()
+
+    def _cancel(self, leases: list[str]) -> None:
+        """These attempts are to end now: what has not after its grace is killed, as if it were past its deadline."""
+        overdue_at = self._loop.time() + self._options.kill_grace_seconds
+        for lease_id in leases:
+            held_until = self._held.get(lease_id, math.inf)
+            if overdue_at < held_until < math.inf:
+                self._hold(lease_id, overdue_at)
 
     def _attempts_ended(self, leases: list[str]) -> None:
         for lease_id in leases:
@@ -224,7 +233,8 @@ class Child:
             sent_at = self._loop.time()
             try:
                 renewal = Renew(leases=list(self._held), exchanges=list(self._unanswered))
-                await self._server.renew(session.session, renewal)
+                renewed = await self._server.renew(session.session, renewal)
+                self._cancel(renewed.cancel)
                 return sent_at
             except ServerSilent as silence:
                 logger.info("session.unanswered", extra={"cause": str(silence)})
@@ -276,7 +286,8 @@ class Child:
         open_now = list(self._unanswered)
         renewal = Renew(leases=list(self._held), exchanges=open_now, withdrawn=open_now)
         with contextlib.suppress(ServerSilent, ServerRefused, SessionGone):
-            await self._server.renew(session.session, renewal)
+            renewed = await self._server.renew(session.session, renewal)
+            self._cancel(renewed.cancel)
 
     # Ending the child ------------------------------------------------------------------------------------------------
 

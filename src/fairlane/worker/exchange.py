@@ -192,7 +192,7 @@ class ExchangeLoop:
         self._settle_places(exchange.id, answer)
         held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
         settled = [report.lease for report in exchange.reports]
-        self._tell(Closed(exchange=exchange.id, leases=held, settled=settled))
+        self._tell(Closed(exchange=exchange.id, leases=held, settled=settled, canceled=answer.cancel))
         self._unsettled -= len(settled)
         if not self._unsettled:
             self._quiet.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -105,9 +106,16 @@ class _Isolated:
 
     async def start(self, command: Sequence[str], inherit_fds: Sequence[int]) -> None:
         fd = self.parent_end.theirs.fileno()
-        self._child = await asyncio.create_subprocess_exec(
-            *command, "--channel", str(fd), pass_fds=(fd, *inherit_fds), stdin=asyncio.subprocess.DEVNULL
-        )
+        # Copies: a process that this one forks closes what it inherited (boot.py), and uvloop forks to start this one.
+        kept = [os.dup(inherited) for inherited in inherit_fds]
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *command, f"--inherit={','.join(map(str, kept))}", "--channel", str(fd),
+                pass_fds=(fd, *kept), stdin=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+        finally:
+            for copy in kept:
+                os.close(copy)
         await self.parent_end.open()
         match await self.parent_end.receive():
             case Ready():

@@ -4,7 +4,8 @@
 -- Those of these (organization, task, lease) that still hold their slot.
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
-         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind))
+         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
+         l.canceled_at))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -18,6 +19,20 @@ FROM json_each(:tasks) AS e
 CROSS JOIN outcome AS o
 WHERE o.organization_id = e.value ->> 0
   AND o.task_id = e.value ->> 1;
+
+-- name: cancel_lease
+-- The wish. Nobody may run on long after it, so its deadline comes closer, too.
+UPDATE lease
+SET canceled_at = :now,
+    deadline_at = :deadline_at
+WHERE organization_id = :organization_id
+  AND task_id = :task_id;
+
+-- name: find_canceled [sqlite] packed
+SELECT json_group_array(json_array(session_id, id))
+FROM lease
+WHERE canceled_at IS NOT NULL
+  AND session_id IN (SELECT value FROM json_each(:sessions));
 
 -- name: delete_leases [sqlite]
 DELETE FROM lease

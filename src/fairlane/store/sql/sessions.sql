@@ -18,7 +18,7 @@ WHERE id = :id
 RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
-SELECT json_group_array(json_array(id, exchange_id, started_at))
+SELECT json_group_array(json_array(id, exchange_id, started_at, canceled_at))
 FROM lease
 WHERE session_id = :id;
 

@@ -118,6 +118,25 @@ WHERE organization_id = :organization_id
                     (SELECT task_id FROM idempotency
                      WHERE organization_id = :organization_id AND key = :reference));
 
+-- name: find_place
+-- Where a task is, and what its row there says.
+SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END,
+       q.attempt, w.attempt, l.session_id, coalesce(q.first_started_at, w.first_started_at, l.first_started_at),
+       l.deadline_at, l.canceled_at, o.status, o.failure
+FROM task AS t
+LEFT JOIN queue_entry AS q
+       ON q.organization_id = t.organization_id
+      AND q.task_type = t.task_type
+      AND q.rank = 10 - t.priority
+      AND q.seq = t.seq
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
+LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
+WHERE t.organization_id = :organization_id
+  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                      (SELECT task_id FROM idempotency
+                       WHERE organization_id = :organization_id AND key = :reference));
+
 -- name: find_status [sqlite]
 -- An organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count": joining
 -- them as rows, or as JSON, takes four times as long.
