@@ -25,6 +25,9 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the pause of clients that poll once a minute."""
 HEADERS_SECONDS = 10.0
 """How long a request's headers may take to arrive, and the first byte of a new connection."""
+LINGER_SECONDS = 2.0
+"""How long a connection is read on whose request was answered before its body had come. Then it is closed: a body
+without an end would hold it for ever, because every byte counts as a sign of life."""
 HEADERS_BYTES_MOST = 32 * 1024
 HEADERS_MOST = 100
 STOP_SECONDS = 2
@@ -37,6 +40,8 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with our answer to malformed requests and bounds on headers."""
 
     _headers_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
+    _in_body = False
     _headers_bytes = 0
     _in_headers = False
     _refused = False
@@ -50,6 +55,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_headers()
+        self._end_linger()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -74,7 +80,18 @@ class Protocol(HttpToolsProtocol):
         self._in_headers = False
         if len(self.headers) > HEADERS_MOST:
             raise ValueError("too many headers")  # The parser turns this into its own error, and that into a 400.
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._end_linger()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with our envelope, and hang up."""
@@ -100,6 +117,11 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response("")
         else:  # Nothing was asked, so nothing is answered.
             self.transport.close()
+
+    def _end_linger(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _end_headers(self) -> None:
         self._headers_bytes = 0

@@ -1,0 +1,224 @@
+"""Slow, silent and greedy connections, all at once: who behaves is served as if they were not there (D19)."""
+
+import asyncio
+import contextlib
+import itertools
+import resource
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from fairlane.api import http, listener
+from tests.api.house import Customer
+
+CROWD = 500
+HEADERS_SECONDS = 1.5
+BODY_SECONDS = 2.0
+HEALTHY_SECONDS = 2.0
+"""How long a healthy answer may take beside the crowd; it takes milliseconds."""
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Behaviour = Callable[[Customer, Streams], Coroutine[Any, Any, None]]
+
+
+def _head(customer: Customer, method: str, path: str, *lines: str) -> bytes:
+    first = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {customer.key['value']}"]
+    return "\r\n".join([*first, *lines, "", ""]).encode()
+
+
+async def slowloris(customer: Customer, streams: Streams) -> None:
+    """A byte of a header now and then, for ever."""
+    streams[1].write(b"GET /v1/async/status HTTP/1.1\r\nX-")
+    while True:
+        streams[1].write(b"a")
+        await asyncio.sleep(0.2)
+
+
+async def slow_body(customer: Customer, streams: Streams) -> None:
+    """A body of a megabyte, a byte at a time."""
+    streams[1].write(_head(customer, "POST", "/v1/async/task", "Content-Length: 1000000"))
+    while True:
+        streams[1].write(b" ")
+        await asyncio.sleep(0.2)
+
+
+async def unwanted_body(customer: Customer, streams: Streams) -> None:
+    """A body that nobody reads, because the request is refused without it."""
+    streams[1].write(_head(customer, "POST", "/v1/nope", "Content-Length: 1000000"))
+    while True:
+        streams[1].write(b" ")
+        await asyncio.sleep(0.2)
+
+
+async def endless_chunks(customer: Customer, streams: Streams) -> None:
+    """Chunks without an end, a byte each."""
+    streams[1].write(_head(customer, "POST", "/v1/async/task/batch", "Transfer-Encoding: chunked"))
+    while True:
+        streams[1].write(b"1\r\n \r\n")
+        await asyncio.sleep(0.2)
+
+
+async def silence(customer: Customer, streams: Streams) -> None:
+    """Not a word."""
+    await asyncio.sleep(3600)
+
+
+async def large_header(customer: Customer, streams: Streams) -> None:
+    """64 KiB in one header, in pieces."""
+    streams[1].write(b"GET /v1/async/status HTTP/1.1\r\nX: ")
+    for _ in range(64):
+        streams[1].write(b"x" * 1024)
+        await asyncio.sleep(0)
+    await asyncio.sleep(3600)
+
+
+async def many_headers(customer: Customer, streams: Streams) -> None:
+    """200 of them."""
+    lines = [f"X-{number}: 1" for number in range(200)]
+    streams[1].write(_head(customer, "GET", "/v1/async/status", *lines))
+    await asyncio.sleep(3600)
+
+
+CUT: list[Behaviour] = [slowloris, slow_body, unwanted_body, endless_chunks, silence, large_header, many_headers]
+
+
+async def connected(customer: Customer) -> Streams:
+    """A plain connection."""
+    host, port = customer.house.server.address.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close, and wait until it is: nothing is left for the collector to complain of."""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def cut_after(customer: Customer, behave: Behaviour) -> float:
+    """How many seconds the server bears with one such connection."""
+    streams = await connected(customer)
+    began = time.monotonic()
+    behaving = asyncio.create_task(behave(customer, streams))
+    try:
+        while await streams[0].read(65_536):
+            pass
+    except ConnectionError:
+        pass
+    finally:
+        behaving.cancel()
+        await asyncio.gather(behaving, return_exceptions=True)
+        await closed(streams[1])
+    return time.monotonic() - began
+
+
+async def healthy(customer: Customer, until: asyncio.Event) -> list[float]:
+    """How long each answer took of a client that polls and submits on one connection."""
+    reader, writer = await connected(customer)
+    body = b'{"taskType": "ANY", "payload": {}}'
+    requests = itertools.cycle(
+        [_head(customer, "GET", "/v1/async/status"),
+         _head(customer, "POST", "/v1/async/task", f"Content-Length: {len(body)}") + body]
+    )  # fmt: skip
+    took = []
+    while not until.is_set():
+        began = time.monotonic()
+        writer.write(next(requests))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.02)
+    await closed(writer)
+    return took
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadlines of the product, shorter."""
+    monkeypatch.setattr(listener, "HEADERS_SECONDS", HEADERS_SECONDS)
+    monkeypatch.setattr(http, "BODY_SECONDS", BODY_SECONDS)
+    monkeypatch.setattr(listener, "LINGER_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("behave", CUT, ids=lambda behave: behave.__name__)
+async def test_a_connection_that_only_holds_its_place_is_cut(customer: Customer, behave: Behaviour) -> None:
+    """Within the deadline of what it is late with, and before nobody's patience ends."""
+    late = BODY_SECONDS if behave in (slow_body, endless_chunks) else HEADERS_SECONDS
+
+    took = await asyncio.wait_for(cut_after(customer, behave), 20)
+
+    assert took < late + 10
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_crowd_of_slow_clients_delays_nobody_else(customer: Customer) -> None:
+    """500 of every kind at once, and again as they are cut; a client that behaves gets every answer, and soon."""
+    over = asyncio.Event()
+    polling = asyncio.create_task(healthy(customer, over))
+    crowd = [cut_after(customer, behave) for behave, _ in zip(itertools.cycle(CUT), range(CROWD), strict=False)]
+
+    took = await asyncio.wait_for(asyncio.gather(*crowd), 40)
+    over.set()
+    answered = await polling
+
+    assert len(took) == CROWD
+    assert len(answered) > 20
+    assert sorted(answered)[len(answered) * 95 // 100] < HEALTHY_SECONDS
+
+
+async def test_idle_connections_are_borne_and_cost_nobody_anything(customer: Customer) -> None:
+    """Two thousand that have asked once and rest; each is answered again when it asks again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = 2000
+    if hard < 3 * count:
+        pytest.skip(f"this process may open {hard} files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3 * count), hard))
+    ask = _head(customer, "GET", "/livez")
+    idle = []
+    try:
+        for _ in range(count):
+            reader, writer = await connected(customer)
+            writer.write(ask)
+            assert b" 200 " in await reader.readuntil(b'{"status":"alive"}')
+            idle.append((reader, writer))
+
+        began = time.monotonic()
+        reader, writer = await connected(customer)
+        writer.write(_head(customer, "GET", "/v1/async/status"))
+        assert b" 200 " in await reader.readuntil(b"\r\n")
+        await closed(writer)
+        took = time.monotonic() - began
+        for reader, writer in idle[:: count // 10]:
+            writer.write(ask)
+            assert b" 200 " in await reader.readuntil(b'{"status":"alive"}')
+    finally:
+        for _, writer in idle:
+            await closed(writer)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert took < HEALTHY_SECONDS
+
+
+async def test_a_flood_of_pipelined_requests_is_answered_in_order_and_delays_nobody(customer: Customer) -> None:
+    """A thousand at once on one connection, while another polls."""
+    over = asyncio.Event()
+    polling = asyncio.create_task(healthy(customer, over))
+    reader, writer = await connected(customer)
+    ask = _head(customer, "GET", "/livez")
+    last = _head(customer, "GET", "/readyz", "Connection: close")
+
+    writer.write(ask * 1000 + last)
+    answers = await asyncio.wait_for(reader.read(-1), 20)
+    over.set()
+    answered = await polling
+    await closed(writer)
+
+    assert answers.count(b"HTTP/1.1 200 ") == 1001
+    assert answers.count(b'{"status":"alive"}') == 1000
+    assert answers.endswith(b'{"status":"ready"}')
+    assert sorted(answered)[len(answered) * 95 // 100] < HEALTHY_SECONDS
