@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import socket
 import stat
 import sys
@@ -40,6 +41,8 @@ from fairlane.worker.supervisor import Supervisor
 logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
+OPEN_FILES = 65_536
+"""As many as a server asks for: each connection is one, and the usual limit is a thousand."""
 SECRET_RULES = SecretRules(new_secret, is_secret)
 UPKEEP_ENDED = 1
 """Exit code of a server that had to end because its upkeep did."""
@@ -294,6 +297,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
     # The store thread works beside the event loop. At the default of 5 ms one of them waits for the interpreter lock
     # longer than a whole transaction takes.
     sys.setswitchinterval(SWITCH_SECONDS)
+    allow_open_files()
     application = load_app(app_reference)
     ending = asyncio.Event()
     server = Server(settings, application, on_broken=ending.set)
@@ -332,3 +336,13 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
     if supervisor.broken is not None:
         raise AppError(supervisor.broken)
     return UPKEEP_ENDED if server.broken else 0
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit on open files as far as it may, up to OPEN_FILES."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # The system may have a lower limit of its own; then what there is has to do.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

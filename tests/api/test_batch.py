@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -263,3 +264,36 @@ def test_one_organizations_clear_is_not_anothers(shared: House, customer: Custom
 
         assert customer.client.request("DELETE", "/v1/async/queue").json()["cleared"] == 1
         assert other.find(theirs).status_code == 200
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_queue_limit_is_exact_however_many_submit_at_once(shared: House, batch: int) -> None:
+    """Thirty callers, each sending until it is refused three times: as many are accepted as fit, not one more."""
+    customer = shared.customer(queue_limit=50)
+    one = {"taskType": "ANY", "payload": {}}
+    with ThreadPoolExecutor(30) as callers:
+        answers = [answer for some in callers.map(lambda _: _until_refused(customer, [one] * batch), range(30))
+                   for answer in some]  # fmt: skip
+
+    accepted = sum(answer.status_code == 200 for answer in answers)
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert accepted == 50 // batch
+    assert customer.status()["queuedTasks"] == accepted * batch
+    assert len(refused) == 90
+    for answer in refused:
+        error = error_of(answer)
+        assert (answer.status_code, error["code"]) == (429, "QUEUE_LIMIT_EXCEEDED")
+        assert error["message"] == "Queue limit exceeded. Maximum 50 queued tasks allowed per organization"
+        assert "retry-after" not in answer.headers
+        details = error["details"]
+        assert (details["limit"], details["maxQueueSize"], details["batchSize"]) == (50, 50, batch)
+        assert details["remainingCapacity"] == 50 - details["queuedCount"] < batch
+
+
+def _until_refused(customer: Customer, tasks: list[dict[str, Any]]) -> list[httpx2.Response]:
+    answers: list[httpx2.Response] = []
+    path, body = ("/v1/async/task", tasks[0]) if len(tasks) == 1 else ("/v1/async/task/batch", tasks)
+    with customer.house.client(None, authorization=f"Bearer {customer.key['value']}") as client:
+        while sum(answer.status_code != 200 for answer in answers) < 3:
+            answers.append(client.post(path, json=body))
+    return answers
