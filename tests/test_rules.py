@@ -1,13 +1,16 @@
 """The pure decisions: fair shares, what becomes of an attempt, pauses, sums over time."""
 
+import math
+from collections import Counter
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus, WaitReason
+from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus, Totals, WaitReason
 from fairlane.rules import (
+    BUCKETS,
     EXHAUSTED,
     RETRY_PAUSE_MAX_MS,
     VIRTUAL_UNITS_PER_MS,
@@ -19,14 +22,17 @@ from fairlane.rules import (
     Requeued,
     Standing,
     aftermath,
+    bucket_of,
     choose_deliveries,
     delivery_pause_ms,
     next_estimate,
     priority_of,
+    quantile_ms,
     rank_of,
     retry_pause_ms,
     service,
     share,
+    usage_points,
     wait_estimate,
     wait_reason,
 )
@@ -327,6 +333,48 @@ def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
         assert (position in chosen) == fits
         if fits:
             running.append(one)
+
+
+# History -------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_a_quantile_of_buckets_is_near_the_true_one(durations: list[int], share: float) -> None:
+    """Between the bounds of the true one's bucket, which are a factor of 1.42 apart."""
+    counts = Counter(bucket_of(duration) for duration in durations)
+
+    found = quantile_ms(counts, share)
+
+    true = sorted(durations)[max(0, math.ceil(share * len(durations)) - 1)]
+    assert found is not None
+    assert true / 1.42 - 1 <= found <= true * 1.42 + 1
+
+
+def test_buckets_have_bounds_that_belong_to_them() -> None:
+    """Powers of two exactly, so that a histogram can be told at them."""
+    assert [bucket_of(2**power) for power in range(31)] == list(range(0, 62, 2))
+    assert [bucket_of(2**power + 1) for power in range(3, 31)] == list(range(7, 63, 2))
+    assert bucket_of(0) == 0
+    assert bucket_of(10**12) == BUCKETS - 1
+
+
+def test_nothing_has_no_quantile() -> None:
+    """No counts, or as many taken away as there were."""
+    assert quantile_ms({}, 0.5) is None
+    assert quantile_ms({3: 0}, 0.5) is None
+
+
+@given(st.lists(st.integers(0, 1_000), max_size=30), st.integers(1, 400))
+def test_steps_add_up_to_the_total(moments: list[int], step_ms: int) -> None:
+    """Whatever the samples and the steps are."""
+    samples = [Totals(at=at, submitted=at * 3, slot_ms=at) for at in [0, *sorted(moments)]]
+
+    usage = usage_points(samples, start=0, end=900, step_ms=step_ms)
+
+    assert sum(point.submitted for point in usage.points) == usage.total.submitted
+    assert sum(point.slot_ms for point in usage.points) == usage.total.slot_ms
+    assert usage.total.slot_ms == max([0, *(at for at in moments if at <= 900)])
+    assert [point.start for point in usage.points] == list(range(0, 900, step_ms))
 
 
 # Why a ready task waits ----------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.worker import WorkerKeyGuard, worker_part, worker_surface
 from fairlane.dashboard import Hub, dashboard_part
-from fairlane.errors import AppError, SetupError
+from fairlane.errors import AppError, SetupError, StoreFault
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
 from fairlane.settings import Settings, runtime_directory
@@ -223,6 +223,9 @@ class Server:
     async def stop(self) -> None:
         """Stop listening, then close the database."""
         self.drain()
+        with contextlib.suppress(StoreFault):
+            # What this server saw since the last sample would be missing from history.
+            await self.store.sample_usage()
         await self._close()
 
     async def _close(self) -> None:

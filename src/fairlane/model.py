@@ -445,7 +445,10 @@ class Wait(Struct, frozen=True, kw_only=True):
 class Slot(Struct, frozen=True, kw_only=True):
     """Who holds one slot."""
 
-    task_id: str
+    id: str
+    """The task's or the call's."""
+    call: bool = False
+    """Somebody waits for it on a connection; it holds its slot also before a worker has it."""
     task_type: str
     priority: int
     attempt: int
@@ -467,6 +470,52 @@ class Verified(Struct, frozen=True, kw_only=True):
 
     status: QueueStatus
     drift: tuple[Drift, ...]
+
+
+# History -------------------------------------------------------------------------------------------------------------
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """One organization's running totals at one moment; what happened between two of them is their difference."""
+
+    at: int
+    submitted: int = 0
+    started: int = 0
+    """Attempts."""
+    completed: int = 0
+    failed: int = 0
+    run_ms: int = 0
+    """Of attempts that ended."""
+    slot_ms: int = 0
+    plan_limited_ms: int = 0
+    worker_limited_ms: int = 0
+    waits: dict[int, int] = {}
+    """How many tasks waited so long for their first start, by bucket."""
+
+
+class UsagePoint(Struct, frozen=True, kw_only=True):
+    """What happened in one span."""
+
+    start: int
+    end: int
+    submitted: int
+    started: int
+    completed: int
+    failed: int
+    wait_p50_ms: int | None
+    """None: nothing started for the first time."""
+    wait_p99_ms: int | None
+    run_ms: int
+    slot_ms: int
+    plan_limited_ms: int
+    worker_limited_ms: int
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """What happened in a span, and in each of its steps."""
+
+    total: UsagePoint
+    points: tuple[UsagePoint, ...]
 
 
 # Webhooks ------------------------------------------------------------------------------------------------------------

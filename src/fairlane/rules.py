@@ -22,6 +22,9 @@ from fairlane.model import (
     Lost,
     Released,
     TaskStatus,
+    Totals,
+    Usage,
+    UsagePoint,
     WaitReason,
 )
 
@@ -322,6 +325,75 @@ def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -
 def month_of(moment: int) -> str:
     """The month of a moment, UTC, such as 2026-11."""
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m")
+
+
+# History -------------------------------------------------------------------------------------------------------------
+
+BUCKETS = 64
+"""Durations are counted by powers of the square root of two: 1 ms, 1.4 ms, 2 ms … to 35 days."""
+
+
+def bucket_of(milliseconds: int) -> int:
+    """The bucket of a duration: the first whose bound is not below it."""
+    return 0 if milliseconds <= 1 else min(BUCKETS - 1, math.ceil(2 * math.log2(milliseconds)))
+
+
+def bucket_bound_ms(bucket: int) -> float:
+    """The longest duration in a bucket; there is none for the last one."""
+    return float(2 ** (bucket / 2))
+
+
+def quantile_ms(counts: Mapping[int, int], share: float) -> int | None:
+    """The duration that this share of all does not exceed, to a fifth; None: there are none."""
+    total = sum(counts.values())
+    if total <= 0:
+        return None
+    wanted, passed = share * total, 0
+    for bucket in sorted(counts):
+        count = counts[bucket]
+        if count > 0 and passed + count >= wanted:
+            low = bucket_bound_ms(bucket - 1) if bucket else 0.0
+            return round(low + (bucket_bound_ms(bucket) - low) * (wanted - passed) / count)
+        passed += count
+    return None
+
+
+def usage_points(samples: Sequence[Totals], *, start: int, end: int, step_ms: int) -> Usage:
+    """What happened from ``start`` to ``end`` in steps, from samples in the order of time.
+
+    At each boundary the last sample not after it counts, so that every step is whole and their sum is the total.
+    The first sample must not be after ``start``.
+    """
+    boundaries = [*range(start, end, step_ms), max(start, end)]
+    states = []
+    position = 0
+    for boundary in boundaries:
+        while position + 1 < len(samples) and samples[position + 1].at <= boundary:
+            position += 1
+        states.append(samples[position])
+    points = [
+        _difference(states[index], states[index + 1], boundaries[index], boundaries[index + 1])
+        for index in range(len(boundaries) - 1)
+    ]
+    return Usage(total=_difference(states[0], states[-1], start, boundaries[-1]), points=tuple(points))
+
+
+def _difference(before: Totals, after: Totals, start: int, end: int) -> UsagePoint:
+    waits = {bucket: count - before.waits.get(bucket, 0) for bucket, count in after.waits.items()}
+    return UsagePoint(
+        start=start,
+        end=end,
+        submitted=after.submitted - before.submitted,
+        started=after.started - before.started,
+        completed=after.completed - before.completed,
+        failed=after.failed - before.failed,
+        wait_p50_ms=quantile_ms(waits, 0.5),
+        wait_p99_ms=quantile_ms(waits, 0.99),
+        run_ms=after.run_ms - before.run_ms,
+        slot_ms=after.slot_ms - before.slot_ms,
+        plan_limited_ms=after.plan_limited_ms - before.plan_limited_ms,
+        worker_limited_ms=after.worker_limited_ms - before.worker_limited_ms,
+    )
 
 
 # Integrals -----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "kill_grace_seconds": (0, SECONDS_MOST),
     "drain_seconds": (0, SECONDS_MOST),
     "retention_seconds": (0, SECONDS_MOST),
+    "usage_retention_seconds": (172_800, SECONDS_MOST),
     "retry_pause_seconds": (0, SECONDS_MOST),
     "payload_limit_bytes": (1, BYTES_MOST),
     "result_limit_bytes": (1, BYTES_MOST),
@@ -89,6 +90,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long running attempts may take to finish after SIGTERM before they are handed back."""
     retention_seconds: float = 86_400.0
     """How long a finished task stays readable."""
+    usage_retention_seconds: float = 7_776_000.0
+    """How long history is kept; every minute of it for two days, then every hour."""
     retry_pause_seconds: float = 1.0
     """Base of the backoff between attempts: doubled each time, with jitter, at most an hour."""
     payload_limit_bytes: int = 1_048_576

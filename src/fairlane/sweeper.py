@@ -23,6 +23,8 @@ ROUNDS_MOST = 1_000
 JUMP_SECONDS = 2.0
 """Clocks that disagree by more since the last pass mean that one was set."""
 JITTER = 0.1
+SAMPLE_MARGIN_MS = 500
+"""So long before a minute ends it is sampled."""
 AUDIT_SHARE = 0.01
 """Most of the time that may go into recounting: an organization with a million queued tasks takes a second."""
 
@@ -50,6 +52,7 @@ class Sweeper:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._promote_for_ever())
             group.create_task(self._sweep_for_ever())
+            group.create_task(self._sample_for_ever())
 
     # Promotion -------------------------------------------------------------------------------------------------------
 
@@ -78,6 +81,14 @@ class Sweeper:
         # A millisecond is the clock's step: never a loop without a pause.
         return min(POLL_SECONDS, max(0.001, (due_at - self._store.now()) / 1000))
 
+    # Sampling --------------------------------------------------------------------------------------------------------
+
+    async def _sample_for_ever(self) -> None:
+        """Once in the last moments of every minute: what history says of a minute is then all but whole."""
+        while True:
+            await asyncio.sleep(_seconds_to_sample(self._store.now()))
+            await self._attempt("sample", self._store.sample_usage)
+
     # Sweeping --------------------------------------------------------------------------------------------------------
 
     async def _sweep_for_ever(self) -> None:
@@ -94,6 +105,7 @@ class Sweeper:
         await self._attempt("purge", lambda: _exhaust(self._store.purge))
         await self._attempt("erase", self._erase)
         await self._attempt("months", self._open_months)
+        await self._attempt("purge usage", lambda: _exhaust(self._store.purge_usage))
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
 
@@ -155,6 +167,11 @@ class Sweeper:
             logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
             return False
         return True
+
+
+def _seconds_to_sample(now: int) -> float:
+    """Until the next time that a minute has SAMPLE_MARGIN_MS left."""
+    return ((-now - SAMPLE_MARGIN_MS - 1) % 60_000 + 1) / 1000
 
 
 def _plain(drift: Drift) -> dict[str, object]:

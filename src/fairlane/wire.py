@@ -5,6 +5,7 @@ each body has a golden file in ``tests/wire/``.
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import Annotated, Any, Literal
@@ -31,12 +32,15 @@ from fairlane.model import (
     TaskStatus,
     TaskView,
     Total,
+    Usage,
+    UsagePoint,
     Verified,
     Wait,
     WaitReason,
 )
 
 IDEMPOTENCY_KEY_LENGTH = 255
+TIMESTAMP_LENGTH = 24
 FIELD_ERRORS_MOST = 20
 """Most field errors one answer lists; a body of nothing but mistakes must not be answered with a larger one."""
 BATCH_MOST = 500
@@ -180,6 +184,21 @@ def _wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
     elif type(document["url"]) is not str:
         wrong.append((f"{prefix}url", "must be a string"))
     return wrong[:FIELD_ERRORS_MOST]
+
+
+def read_moment(text: str, field: str) -> int:
+    """A moment as :func:`timestamp` writes it, or with fewer decimals.
+
+    Raises:
+        ValidationRefused: it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text) if len(text) <= TIMESTAMP_LENGTH and text.endswith("Z") else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValidationRefused.at(field, "must be a moment like 2025-11-10T15:00:00.000Z")
+    return round(moment.timestamp() * 1000)
 
 
 # Out -----------------------------------------------------------------------------------------------------------------
@@ -395,8 +414,9 @@ def wait_body(wait: Wait) -> bytes:
 
 
 class _Slot(Struct, rename="camel"):
-    kind: Annotated[str, Meta(extra_json_schema={"enum": ["task"]})]
-    task_id: Uuid
+    kind: Annotated[str, Meta(extra_json_schema={"enum": ["task", "call"]})]
+    id: Uuid
+    task_id: Uuid | None
     task_type: str
     priority: Priority
     attempt: Count
@@ -415,8 +435,9 @@ def slots_body(slots: Slots, next_cursor: str | None) -> bytes:
     """The answer of ``GET /v1/async/slots``."""
     held = [
         _Slot(
-            "task",
-            one.task_id,
+            "call" if one.call else "task",
+            one.id,
+            None if one.call else one.id,
             one.task_type,
             one.priority,
             one.attempt,
@@ -452,6 +473,57 @@ def live_body(one: LiveOrganization, *, at: int) -> bytes:
 def everything_body(busiest: Sequence[Busy], total: Total, *, at: int) -> bytes:
     """One moment of all organizations, for operators: the model's own spelling, like the operator's API."""
     return _encoder.encode(_Everything(timestamp(at), total, busiest))
+
+
+class _UsagePoint(Struct, rename="camel"):
+    at: Moment
+    submitted: int
+    started: int
+    completed: int
+    failed: int
+    wait_p50_seconds: float | None
+    wait_p99_seconds: float | None
+    run_seconds: float
+    slot_seconds: float
+    plan_limited_seconds: float
+    worker_limited_seconds: float
+
+
+class _Usage(Struct, rename={"start": "from", "end": "to", "step_seconds": "stepSeconds"}):
+    start: Moment
+    end: Moment
+    step_seconds: int
+    total: _UsagePoint
+    usage: list[_UsagePoint]
+
+
+def usage_body(usage: Usage, *, step_ms: int) -> bytes:
+    """The answer of ``GET /v1/async/usage``."""
+    total = usage.total
+    points = [_usage_point(point) for point in usage.points]
+    return _encoder.encode(
+        _Usage(timestamp(total.start), timestamp(total.end), step_ms // 1000, _usage_point(total), points)
+    )
+
+
+def _usage_point(point: UsagePoint) -> _UsagePoint:
+    return _UsagePoint(
+        timestamp(point.start),
+        point.submitted,
+        point.started,
+        point.completed,
+        point.failed,
+        _seconds(point.wait_p50_ms),
+        _seconds(point.wait_p99_ms),
+        point.run_ms / 1000,
+        point.slot_ms / 1000,
+        point.plan_limited_ms / 1000,
+        point.worker_limited_ms / 1000,
+    )
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
@@ -684,6 +756,7 @@ SHAPES: dict[str, Any] = {
     "webhook": _Message,
     "wait": _Wait,
     "slots": _Slots,
+    "usage": _Usage,
     "deliveries": _Deliveries,
     "delivery": _Owed,
     "health": _Health,

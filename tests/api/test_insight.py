@@ -68,7 +68,7 @@ def test_slots_name_their_holders(house: House) -> None:
     second = customer.client.get(f"/v1/async/slots?limit=2&cursor={first['nextCursor']}").json()
 
     assert first["concurrency"] == {"used": 3, "max": 3}
-    assert [slot["taskId"] for slot in first["slots"] + second["slots"]] == sorted(tasks)
+    assert [slot["id"] for slot in first["slots"] + second["slots"]] == sorted(tasks)
     assert second["nextCursor"] is None
     slot = first["slots"][0]
     assert (slot["kind"], slot["taskType"], slot["priority"], slot["attempt"]) == ("task", "ANY", 4, 1)

@@ -54,6 +54,7 @@ async def a_full_organization(store: Store, clock: Clock, name: str | None = Non
         await store.begin_call(a_call(organization, server, task_type=IMAGE))
     assert len(await (await a_worker(store, [IMAGE])).take(1)) == 1
     await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    await store.sample_usage()
     return await store.organization(organization.name)
 
 

@@ -5,7 +5,7 @@ import pytest
 from fairlane.errors import KeyRefused
 from fairlane.model import Concurrency, Failed
 from fairlane.store import Store
-from tests.builders import ACTOR, IMAGE, a_task, a_worker, an_organization, submitted
+from tests.builders import ACTOR, IMAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -24,13 +24,28 @@ async def test_holders_are_those_who_run(store: Store, clock: Clock) -> None:
     found = await store.slots(organization.id, after="", most=10)
 
     assert found.concurrency == Concurrency(2, 2)
-    held = {one.task_id: one for one in found.slots}
-    assert [one.task_id for one in found.slots] == sorted(held)
+    held = {one.id: one for one in found.slots}
+    assert [one.id for one in found.slots] == sorted(held)
     again = held[first]
     assert (again.task_type, again.priority, again.attempt, again.attempts) == ("PAGE", 9, 2, 3)
     assert (again.started_at, again.deadline_at) == (began + 1_000, began + 61_000)
     assert second not in held or held[second].started_at == began
     assert len(held) == 2
+
+
+async def test_calls_hold_slots_beside_tasks(store: Store) -> None:
+    """From their admission, before a worker has them."""
+    organization, server, worker = await an_organization(store, slots=2), await a_server(store), await a_worker(store)
+    (task,) = await submitted(store, organization)
+    await worker.take_one()
+    call = a_call(organization, server)
+    await store.begin_call(call)
+
+    found = await store.slots(organization.id, after="", most=10)
+
+    assert found.concurrency == Concurrency(2, 2)
+    assert {one.id: one.call for one in found.slots} == {task: False, call.id: True}
+    await store.abandon_call(organization.id, call.id)
 
 
 async def test_holders_come_in_pages(store: Store) -> None:
@@ -40,9 +55,9 @@ async def test_holders_come_in_pages(store: Store) -> None:
     await worker.take(5)
 
     first = await store.slots(organization.id, after="", most=3)
-    rest = await store.slots(organization.id, after=first.slots[-1].task_id, most=3)
+    rest = await store.slots(organization.id, after=first.slots[-1].id, most=3)
 
-    assert [one.task_id for one in (*first.slots, *rest.slots)] == sorted(tasks)
+    assert [one.id for one in (*first.slots, *rest.slots)] == sorted(tasks)
 
 
 async def test_nobodys_slots_are_refused(store: Store) -> None:

@@ -23,6 +23,8 @@ from fairlane.model import (
     TaskStatus,
     TaskView,
     Told,
+    Usage,
+    UsagePoint,
     Verified,
     Wait,
     WaitReason,
@@ -102,6 +104,42 @@ def a_status(queued: int, processing: int, concurrency: Concurrency | None, *lev
 def a_wait(reason: WaitReason, status: TaskStatus = TaskStatus.QUEUED, **more: Any) -> bytes:
     """Why a task waits."""
     return wire.wait_body(Wait(task_id=ID, task_type="CHATGPT", status=status, reason=reason, **more))
+
+
+def a_point(start: int, end: int) -> UsagePoint:
+    """What happened in one span."""
+    return UsagePoint(
+        start=start,
+        end=end,
+        submitted=12,
+        started=11,
+        completed=9,
+        failed=1,
+        wait_p50_ms=420,
+        wait_p99_ms=9_500,
+        run_ms=81_250,
+        slot_ms=120_000,
+        plan_limited_ms=45_500,
+        worker_limited_ms=0,
+    )
+
+
+def an_idle_point(start: int) -> UsagePoint:
+    """A minute in which nothing happened."""
+    return UsagePoint(
+        start=start,
+        end=start + 60_000,
+        submitted=0,
+        started=0,
+        completed=0,
+        failed=0,
+        wait_p50_ms=None,
+        wait_p99_ms=None,
+        run_ms=0,
+        slot_ms=0,
+        plan_limited_ms=0,
+        worker_limited_ms=0,
+    )
 
 
 WAITS: dict[WaitReason, bytes] = {
@@ -215,7 +253,7 @@ BODIES: dict[str, bytes] = {
             concurrency=Concurrency(1, 5),
             slots=(
                 Slot(
-                    task_id=ID,
+                    id=ID,
                     task_type="CHATGPT",
                     priority=5,
                     attempt=2,
@@ -233,6 +271,10 @@ BODIES: dict[str, bytes] = {
     "credits_owed": wire.credits_body(Credits(on=True, granted=-5, charged=10, held=0)),
     "countries": wire.countries_body(["DE", "US"]),
     "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
+    "usage": wire.usage_body(
+        Usage(total=a_point(AT, AT + 120_000), points=(a_point(AT, AT + 60_000), an_idle_point(AT + 60_000))),
+        step_ms=60_000,
+    ),
     "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),
 }
 

@@ -24,6 +24,8 @@ from fairlane.api.status import OPERATIONS as STATUS
 from fairlane.api.status import Status
 from fairlane.api.tasks import OPERATIONS as TASKS
 from fairlane.api.tasks import Tasks
+from fairlane.api.usage import OPERATIONS as USAGE
+from fairlane.api.usage import Usages
 from fairlane.api.waits import OPERATIONS as WAITS
 from fairlane.api.waits import Waits
 from fairlane.model import Caller
@@ -33,6 +35,7 @@ OPERATIONS: Operations = {
     **TASKS,
     **WAITS,
     **SLOTS,
+    **USAGE,
     **DELIVERIES,
     **CREDITS,
     **LISTS,
@@ -59,6 +62,7 @@ def customer_part(serving: Serving) -> Part[Caller]:
             Resource("/v1/async/queue", guard, {"DELETE": tasks.clear}, clock=clock),
             Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),
             Resource("/v1/async/slots", guard, {"GET": Slots(serving.store).list}, clock=clock),
+            Resource("/v1/async/usage", guard, {"GET": Usages(serving.store).read}, clock=clock),
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),

@@ -17,7 +17,7 @@ OPERATIONS: Operations = {
     "GET /v1/async/slots": Operation(
         id="list_slots",
         tag="status",
-        summary="Who holds the organization's slots, the oldest task first",
+        summary="Who holds the organization's slots, the oldest task or call first",
         query={
             "cursor": {"type": "string", "format": "uuid"},
             "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
@@ -35,12 +35,12 @@ class Slots:
         self._store = store
 
     async def list(self, request: Request, caller: Caller) -> Answer:
-        """One page, the oldest task first."""
+        """One page, the oldest first."""
         query = request.query("cursor", "limit")
         limit = read_limit(query.get("limit"), default=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH) or ""
         # One more than asked for tells whether there is a next page.
         found = await self._store.slots(caller.organization_id, after=cursor, most=limit + 1)
         page = replace(found, slots=found.slots[:limit])
-        next_cursor = page.slots[-1].task_id if len(found.slots) > limit else None
+        next_cursor = page.slots[-1].id if len(found.slots) > limit else None
         return Answer(wire.slots_body(page, next_cursor), headers=(NO_STORE,))

@@ -155,6 +155,11 @@ def end_leases(
             chance=memory.chance(),
             canceled=lease.canceled_at is not None,
         )
+        done = after.status if isinstance(after, Final) else None
+        memory.seen.end(
+            lease.organization_id, lease.task_type, max(0, now - lease.started_at),
+            completed=done is TaskStatus.COMPLETED, failed=done is TaskStatus.FAILED,
+        )  # fmt: skip
         if isinstance(after, Final):
             outcomes.append(_outcome(organization, lease, after, reported=reported))
             if lease.webhook:
@@ -397,15 +402,17 @@ def _lease(
 ) -> Generator[Query, Rows, list[Lease]]:
     """Move these entries from the queue to leases."""
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
-    tasks = {task_id: (cost, payload, webhook) for task_id, cost, payload, webhook in found}
+    tasks = {row[0]: row[1:] for row in found}
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
-        cost, payload, webhook = tasks[pick.task_id]
+        cost, payload, webhook, created_at = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(cost)
         organization.charge(service(estimate_ms, organization.weight))
+        first = pick.first_started_at is None
+        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - created_at) if first else None)
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((

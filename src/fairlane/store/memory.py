@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fairlane.model import Catalogue, TaskRule
 from fairlane.rules import FIRST_ESTIMATE_MS, next_estimate
+from fairlane.store.seen import Seen
 
 RECENT_MOST = 256
 
@@ -50,6 +51,7 @@ class Memory:
     estimates: dict[str, float] = field(default_factory=dict)
     recent: dict[str, Durations] = field(default_factory=dict)
     """Durations of each type, for estimates that people see."""
+    seen: Seen = field(default_factory=Seen)
     startable: set[str] = field(default_factory=set)
     """Task types of which the running transaction made something startable."""
     owed: bool = False

@@ -5,12 +5,13 @@ from collections.abc import Generator
 from fairlane.errors import KeyRefused
 from fairlane.model import Slot, Slots
 from fairlane.rules import priority_of
+from fairlane.store.held import CALL
 from fairlane.store.statements import Query, Rows, rows
 from fairlane.store.tasks import status
 
 
 def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, Rows, Slots]:
-    """Up to ``most`` holders, the oldest task first, of those after the id ``after``. Needs one snapshot.
+    """Up to ``most`` holders, the oldest first, of those after the id ``after``. Needs one snapshot.
 
     Raises:
         KeyRefused: no such organization.
@@ -24,7 +25,8 @@ def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, 
         slots=tuple(
             [
                 Slot(
-                    task_id=row[0],
+                    id=row[0],
+                    call=row[7] == CALL,
                     task_type=row[1],
                     priority=priority_of(row[2]),
                     attempt=row[3],

@@ -55,6 +55,7 @@ from fairlane.model import (
     TaskStatus,
     TaskView,
     Tried,
+    Usage,
     UsedInMonth,
     Verified,
     Wait,
@@ -80,6 +81,7 @@ from fairlane.store import (
     slots,
     tasks,
     type_limits,
+    usage,
     waits,
     webhook_secrets,
 )
@@ -138,6 +140,9 @@ class Store:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> None:
         self._retention_ms = int(settings.retention_seconds * 1_000)
+        self._usage_retention_ms = int(settings.usage_retention_seconds * 1_000)
+        self._sampled_at: int | None = None
+        """When the last sample of this server was begun; None: it has taken none."""
         self._memory = Memory(
             catalogue,
             new_id=new_id,
@@ -435,6 +440,11 @@ class Store:
             secret = await self._write(dashboard.make_secret, secrets.token_hex(32))
         assert secret is not None
         return secret
+
+    async def usage(self, organization_id: int, *, start: int, end: int | None, step_ms: int) -> Usage:
+        """What happened from ``start`` to ``end`` (None: now) in steps. Raises KeyRefused."""
+        found: Usage = await self._database.snapshot(usage.find_usage(organization_id, start, end, step_ms))
+        return found
 
     # Webhooks --------------------------------------------------------------------------------------------------------
 
@@ -784,6 +794,24 @@ class Store:
         """Write down how sums stood when the month turned; at most a chunk, returns how many."""
         opened: int = await self._write(months.open_months)
         return opened
+
+    async def sample_usage(self) -> int:
+        """Write down where organizations stand that may have moved since the last time; how many were looked at."""
+        began, since = self.now(), self._sampled_at
+        if since is None:
+            since = await self._database.read(usage.last_sampled())
+        after = looked = 0
+        while ids := await self._database.snapshot(usage.find_due(since, after)):
+            taken = await self._write(usage.sample, ids, self._memory)
+            self._memory.seen.sampled.append(taken)
+            after, looked = ids[-1], looked + len(ids)
+        self._sampled_at = began
+        return looked
+
+    async def purge_usage(self) -> int:
+        """Delete history past its retention; at most a chunk, returns how many."""
+        purged: int = await self._write(usage.purge, self._usage_retention_ms)
+        return purged
 
     async def audit_some(self) -> list[Drift]:
         """The next part of the rolling self-audit. Organizations that drift are not vouched for until repaired."""

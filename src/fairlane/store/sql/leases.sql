@@ -49,7 +49,7 @@ FROM e;
 
 -- name: find_claimed [sqlite] packed
 -- What a claim needs of the tasks it takes.
-SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL))
+SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL, t.created_at))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0

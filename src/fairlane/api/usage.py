@@ -1,0 +1,67 @@
+"""``GET /v1/async/usage``: what happened, minute by minute."""
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.errors import ValidationRefused
+from fairlane.model import Caller
+from fairlane.store import Store
+
+STEPS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "2h": 7_200, "6h": 21_600, "1d": 86_400}
+"""How long a step may be, in seconds, by what it may be called."""
+STEP_SECONDS = {str(seconds): seconds for seconds in STEPS.values()} | STEPS
+POINTS_MOST = 1_500
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+SPAN_MS_MOST = 400 * 86_400_000
+
+OPERATIONS: Operations = {
+    "GET /v1/async/usage": Operation(
+        id="read_usage",
+        tag="status",
+        summary="What happened from one moment to another, in steps",
+        description=f"At most {POINTS_MOST:,} steps. Without `to` up to now, without `from` the hour before it.",
+        query={
+            "from": {"type": "string", "format": "date-time"},
+            "to": {"type": "string", "format": "date-time"},
+            "step": {"type": "string", "enum": [*STEP_SECONDS], "default": "1m"},
+        },
+        answer="usage",
+        examples=("usage",),
+    )
+}
+
+
+class Usages:
+    """History."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, request: Request, caller: Caller) -> Answer:
+        """A span of the caller's history."""
+        query = request.query("from", "to", "step")
+        step = query.get("step", "1m")
+        if step not in STEP_SECONDS:
+            raise ValidationRefused.at("step", f"must be one of {', '.join(STEPS)}, or as many seconds")
+        start, end = read_span(query, now=self._store.now(), usual_ms=HOUR_MS)
+        step_ms = STEP_SECONDS[step] * 1000
+        start -= start % step_ms
+        if ((self._store.now() if end is None else end) - start) / step_ms > POINTS_MOST:
+            raise ValidationRefused.at("step", f"makes more than {POINTS_MOST:,} steps: take a longer one")
+        found = await self._store.usage(caller.organization_id, start=start, end=end, step_ms=step_ms)
+        return Answer(wire.usage_body(found, step_ms=step_ms), headers=(NO_STORE,))
+
+
+def read_span(query: dict[str, str], *, now: int, usual_ms: int) -> tuple[int, int | None]:
+    """The moments ``from`` and ``to``; None: now. Whoever names a moment of the last minute means now.
+
+    Raises:
+        ValidationRefused: one is no moment, or they are not in order, or too far apart.
+    """
+    end = wire.read_moment(query["to"], "to") if "to" in query else now
+    until = min(end, now)
+    start = wire.read_moment(query["from"], "from") if "from" in query else until - usual_ms
+    if not 0 < until - start <= SPAN_MS_MOST:
+        raise ValidationRefused.at("from", "must be before to and before now, by 400 days at most")
+    return start, None if end > now - MINUTE_MS else end

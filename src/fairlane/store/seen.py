@@ -1,0 +1,100 @@
+"""What one server saw of attempts: counts and durations for history and metrics. Hints, like all of memory.
+
+Written on the store thread, one or two additions an attempt. What belongs to an organization goes into its history with
+the next sample; what belongs to a task type is read by metrics and counts since this server started.
+"""
+
+from dataclasses import dataclass, field
+
+from fairlane.rules import BUCKETS, bucket_of
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a duration fell into each bucket, and the sum of all."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    sum_ms: int = 0
+
+    def add(self, milliseconds: int) -> None:
+        """One more."""
+        self.counts[bucket_of(milliseconds)] += 1
+        self.sum_ms += milliseconds
+
+
+@dataclass(slots=True)
+class OrganizationSeen:
+    """Attempts of one organization since its last sample."""
+
+    started: int = 0
+    run_ms: int = 0
+    waits: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> "OrganizationSeen":
+        """As it stands."""
+        return OrganizationSeen(self.started, self.run_ms, dict(self.waits))
+
+    def forget(self, sampled: "OrganizationSeen") -> None:
+        """So much of it is durable now."""
+        self.started -= sampled.started
+        self.run_ms -= sampled.run_ms
+        for bucket, count in sampled.waits.items():
+            self.waits[bucket] -= count
+
+
+@dataclass(slots=True)
+class TypeSeen:
+    """Attempts of one type since this server started."""
+
+    waits: Histogram = field(default_factory=Histogram)
+    runs: Histogram = field(default_factory=Histogram)
+    completed: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Seen:
+    """Everything that was seen."""
+
+    organizations: dict[int, OrganizationSeen] = field(default_factory=dict)
+    types: dict[str, TypeSeen] = field(default_factory=dict)
+    sampled: list[dict[int, OrganizationSeen]] = field(default_factory=list)
+    """What committed samples took, to be subtracted before the next one."""
+
+    def start(self, organization_id: int, task_type: str, waited_ms: int | None) -> None:
+        """An attempt started; ``waited_ms`` None: not the first of its task."""
+        one = self.organizations.get(organization_id)
+        if one is None:
+            one = self.organizations[organization_id] = OrganizationSeen()
+        one.started += 1
+        if waited_ms is not None:
+            bucket = bucket_of(waited_ms)
+            one.waits[bucket] = one.waits.get(bucket, 0) + 1
+            self._type(task_type).waits.add(waited_ms)
+
+    def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
+        """An attempt ended, and with it perhaps its task."""
+        one = self.organizations.get(organization_id)
+        if one is None:
+            one = self.organizations[organization_id] = OrganizationSeen()
+        one.run_ms += ran_ms
+        kind = self._type(task_type)
+        kind.runs.add(ran_ms)
+        kind.completed += completed
+        kind.failed += failed
+
+    def settle_samples(self) -> None:
+        """Subtract what is durable; organizations with nothing left are forgotten."""
+        while self.sampled:
+            for organization_id, sampled in self.sampled.pop().items():
+                one = self.organizations.get(organization_id)
+                if one is not None:
+                    one.forget(sampled)
+                    if not one.started and not one.run_ms:
+                        del self.organizations[organization_id]
+
+    def _type(self, task_type: str) -> TypeSeen:
+        kind = self.types.get(task_type)
+        if kind is None:
+            kind = self.types[task_type] = TypeSeen()
+        return kind

@@ -1,0 +1,92 @@
+-- History: running totals of organizations, minute by minute.
+
+-- name: find_usage_due
+-- Organizations whose totals or integrals may have moved since this moment.
+SELECT id
+FROM organization
+WHERE (processing > 0 OR calls > 0 OR ready > 0 OR integrals_at >= :since)
+  AND id > :after
+ORDER BY id
+LIMIT :most;
+
+-- name: find_last_sampled
+SELECT coalesce(max(minute), 0)
+FROM usage;
+
+-- name: find_last_usage [sqlite] packed
+-- The newest row of each of these organizations.
+SELECT json_group_array(json_array(
+         u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
+         u.worker_limited_ms, u.waits))
+FROM json_each(:ids) AS e
+CROSS JOIN usage AS u
+WHERE u.organization_id = e.value
+  AND u.minute = (SELECT max(minute) FROM usage WHERE organization_id = e.value);
+
+-- name: upsert_usage [sqlite]
+INSERT INTO usage
+  (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
+   worker_limited_ms, waits)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+       value ->> 8, value ->> 9, value ->> 10, value ->> 11
+FROM json_each(:usage)
+WHERE true
+ON CONFLICT (organization_id, minute) DO UPDATE
+SET at = excluded.at, submitted = excluded.submitted, started = excluded.started, completed = excluded.completed,
+    failed = excluded.failed, run_ms = excluded.run_ms, slot_ms = excluded.slot_ms,
+    plan_limited_ms = excluded.plan_limited_ms, worker_limited_ms = excluded.worker_limited_ms, waits = excluded.waits;
+
+-- name: find_usage
+-- One organization's rows of these minutes, with the one before them.
+SELECT at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms, worker_limited_ms, waits
+FROM usage
+WHERE organization_id = :organization_id
+  AND minute >= coalesce((SELECT max(minute) FROM usage
+                          WHERE organization_id = :organization_id AND minute < :first), :first)
+  AND minute < :last
+ORDER BY minute;
+
+-- name: find_running_totals
+-- What the next row would say, and what is needed to bring it up to now.
+SELECT created_at, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+       ready, processing + calls, slots_max,
+       CASE WHEN paused = 1 OR disabled = 1
+              OR (credits_on = 1
+                  AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
+                  AND credits_wanted > credits_granted - credits_charged - credits_held)
+            THEN 1 ELSE 0
+       END
+FROM organization
+WHERE id = :organization_id;
+
+-- name: find_old_usage
+-- Rows before :before, but for each organization's last one of them: history goes on from there.
+SELECT u.organization_id, u.minute
+FROM usage AS u
+WHERE u.minute < :before
+  AND EXISTS (SELECT 1 FROM usage AS n
+              WHERE n.organization_id = u.organization_id AND n.minute > u.minute AND n.minute <= :before)
+ORDER BY u.minute
+LIMIT :most;
+
+-- name: find_fine_usage
+-- Rows of minutes from :after on and before :before that are not the last of their hour.
+SELECT u.organization_id, u.minute
+FROM usage AS u
+WHERE u.minute >= :after
+  AND u.minute < :before
+  AND EXISTS (SELECT 1 FROM usage AS n
+              WHERE n.organization_id = u.organization_id AND n.minute > u.minute
+                AND n.minute < (u.minute / 60 + 1) * 60)
+ORDER BY u.minute
+LIMIT :most;
+
+-- name: delete_usage [sqlite]
+DELETE FROM usage
+WHERE (organization_id, minute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows));
+
+-- name: erase_usage
+DELETE FROM usage
+WHERE organization_id = :organization_id
+  AND minute IN (SELECT minute FROM usage WHERE organization_id = :organization_id ORDER BY minute LIMIT :most)
+RETURNING minute;

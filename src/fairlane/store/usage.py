@@ -1,0 +1,163 @@
+"""History: samples of running totals, and what happened between them."""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import msgspec
+
+from fairlane.errors import KeyRefused
+from fairlane.model import Totals, Usage
+from fairlane.rules import Integrals, usage_points
+from fairlane.store.locked import LockedOrganization, lock_organizations
+from fairlane.store.memory import Memory
+from fairlane.store.seen import OrganizationSeen
+from fairlane.store.statements import CHUNK, Query, Rows, clock, rows, rows_if
+
+MINUTE_MS = 60_000
+FINE_MINUTES = 2 * 24 * 60
+"""So long every minute is kept; then the last one of each hour."""
+THINNED_MINUTES = 24 * 60
+"""How far back from there minutes are looked for: a server that was down for longer leaves them as they are."""
+
+
+def last_sampled() -> Generator[Query, Rows, int]:
+    """The start of the last minute that anybody sampled; 0: nobody ever did."""
+    return int((yield from rows("find_last_sampled"))[0][0]) * MINUTE_MS
+
+
+def find_due(since: int, after: int) -> Generator[Query, Rows, list[int]]:
+    """A chunk of organizations whose totals may have moved since this moment."""
+    return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
+
+
+def sample(ids: Sequence[int], memory: Memory) -> Generator[Query, Rows, dict[int, OrganizationSeen]]:
+    """Write down where these organizations stand now, if that differs from their last row.
+
+    Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
+    locks make it safe for several servers: each adds what it saw itself.
+    """
+    memory.seen.settle_samples()
+    locked = yield from lock_organizations(ids)
+    now = yield from clock()
+    last = {row[0]: _totals(row[1:]) for row in (yield from rows("find_last_usage", ids=list(locked)))}
+    taken: dict[int, OrganizationSeen] = {}
+    written = []
+    for one in locked.values():
+        seen = memory.seen.organizations.get(one.id)
+        if seen is not None:
+            taken[one.id] = seen = seen.copy()
+        before = last.get(one.id)
+        totals = _grown(one, before, seen, now)
+        if before is None or msgspec.structs.replace(totals, at=before.at) != before:
+            written.append((one.id, now // MINUTE_MS, *_row(totals)))
+    yield from rows_if("upsert_usage", written, usage=written)
+    return taken
+
+
+def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationSeen | None, now: int) -> Totals:
+    sums = one.integrals
+    sums.advance(now, *one.held_before)
+    seen = seen or OrganizationSeen()
+    waits = dict(before.waits) if before else {}
+    for bucket, count in seen.waits.items():
+        if count:
+            waits[bucket] = waits.get(bucket, 0) + count
+    return Totals(
+        at=now,
+        submitted=one.submitted,
+        started=(before.started if before else 0) + seen.started,
+        completed=one.completed,
+        failed=one.failed,
+        run_ms=(before.run_ms if before else 0) + seen.run_ms,
+        slot_ms=sums.slot_ms,
+        plan_limited_ms=sums.plan_limited_ms,
+        worker_limited_ms=sums.worker_limited_ms,
+        waits=waits,
+    )
+
+
+def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) -> Generator[Query, Rows, Usage]:
+    """What happened from ``start`` to ``end`` (None: now), in steps. Needs one snapshot. Raises KeyRefused.
+
+    What the last sample does not have yet is added from the organization's row, up to now.
+    """
+    now = yield from clock()
+    until = now if end is None else min(end, now)
+    live = yield from _live(organization_id, now)
+    found = yield from rows(
+        "find_usage",
+        organization_id=organization_id,
+        first=start // MINUTE_MS,
+        last=-(-until // MINUTE_MS),
+    )
+    samples = [_totals(row) for row in found]
+    newest = samples[-1] if samples else None
+    created_at, live_totals = live
+    if until == now:
+        if newest is not None:
+            live_totals = msgspec.structs.replace(
+                live_totals, started=newest.started, run_ms=newest.run_ms, waits=newest.waits
+            )
+        samples.append(live_totals)
+    if not samples or samples[0].at > start:
+        # Nothing older is kept: an organization begins with nothing, else its first row is where history starts.
+        samples.insert(0, Totals(at=created_at) if created_at >= start else _empty_from(samples, start))
+    return usage_points(samples, start=start, end=until, step_ms=step_ms)
+
+
+def _empty_from(samples: Sequence[Totals], start: int) -> Totals:
+    return msgspec.structs.replace(samples[0], at=start) if samples else Totals(at=start)
+
+
+def _live(organization_id: int, now: int) -> Generator[Query, Rows, tuple[int, Totals]]:
+    found = yield from rows("find_running_totals", organization_id=organization_id)
+    if not found:
+        raise KeyRefused
+    created_at, submitted, completed, failed, slot_ms, plan_ms, worker_ms, at, ready, used, slots_max, stopped = found[
+        0
+    ]
+    sums = Integrals(slot_ms, plan_ms, worker_ms, at)
+    sums.advance(now, ready, used, slots_max, bool(stopped))
+    return created_at, Totals(
+        at=now,
+        submitted=submitted,
+        completed=completed,
+        failed=failed,
+        slot_ms=sums.slot_ms,
+        plan_limited_ms=sums.plan_limited_ms,
+        worker_limited_ms=sums.worker_limited_ms,
+    )
+
+
+def purge(retention_ms: int) -> Generator[Query, Rows, int]:
+    """Delete rows past the retention, and all but one an hour of those past two days. At most CHUNK of each."""
+    today = (yield from clock()) // MINUTE_MS
+    old = yield from rows("find_old_usage", before=today - retention_ms // MINUTE_MS, most=CHUNK)
+    fine_until = (today - FINE_MINUTES) // 60 * 60
+    fine = yield from rows("find_fine_usage", after=fine_until - THINNED_MINUTES, before=fine_until, most=CHUNK)
+    gone = [tuple(row) for row in (*old, *fine)]
+    yield from rows_if("delete_usage", gone, rows=gone)
+    return max(len(old), len(fine))
+
+
+def _totals(row: Sequence[Any]) -> Totals:
+    return Totals(
+        at=row[0],
+        submitted=row[1],
+        started=row[2],
+        completed=row[3],
+        failed=row[4],
+        run_ms=row[5],
+        slot_ms=row[6],
+        plan_limited_ms=row[7],
+        worker_limited_ms=row[8],
+        waits=dict(msgspec.json.decode(row[9])),
+    )
+
+
+def _row(totals: Totals) -> tuple[Any, ...]:
+    waits = msgspec.json.encode(sorted(totals.waits.items())).decode()
+    return (
+        totals.at, totals.submitted, totals.started, totals.completed, totals.failed, totals.run_ms, totals.slot_ms,
+        totals.plan_limited_ms, totals.worker_limited_ms, waits,
+    )  # fmt: skip
