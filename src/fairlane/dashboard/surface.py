@@ -19,7 +19,7 @@ from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, Assets
 from fairlane.dashboard.live import Hub
 from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
-from fairlane.errors import KeyMalformed, KeyRefused, Unavailable
+from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, Unavailable
 from fairlane.model import KeyKind
 from fairlane.store import Store
 
@@ -70,11 +70,11 @@ def dashboard_part(
     assets = Assets()
     resources = [
         Resource(f"{PATH}/events", sessions.check, {"GET": pages.events}, clock=clock),
-        Resource(f"{PATH}/session", sessions.check, {"GET": pages.session, "DELETE": pages.leave}, clock=clock),
         *twins,
     ]
     unguarded: list[Resource[None]] = [
         Resource(PATH, anybody, {"GET": assets.page}, clock=clock),
+        Resource(f"{PATH}/session", anybody, {"GET": pages.session, "DELETE": pages.leave}, clock=clock),
         Resource(f"{PATH}/login", anybody, {"POST": pages.login}, clock=clock),
         Resource(f"{PATH}/assets/{{}}", anybody, {"GET": assets.file}, clock=clock),
     ]
@@ -107,12 +107,17 @@ class Pages:
         secure = (request.header(b"x-forwarded-proto") or b"") == b"https"
         return self._opened(session, await self._name(session), set_cookie(cookie, secure=secure))
 
-    async def session(self, request: Request, session: Session) -> Answer:
-        """Who is logged in."""
-        return self._opened(session, await self._name(session))
+    async def session(self, request: Request, who: None) -> Answer:
+        """Who is logged in; null: nobody. No refusal, because asking is how the page finds out."""
+        try:
+            session = await self._sessions.read(request)
+            return self._opened(session, await self._name(session))
+        except (KeyMissing, KeyRefused):
+            return Answer(b"null", headers=(*SAFETY, NO_STORE))
 
-    async def leave(self, request: Request, session: Session) -> Answer:
+    async def leave(self, request: Request, who: None) -> Answer:
         """Log out."""
+        await self._sessions.check(request)
         return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
 
     async def events(self, request: Request, session: Session) -> Stream:

@@ -19,7 +19,7 @@ export async function ask(method, path, body, headers = {}) {
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  if (response.status === 401 && path !== "/login" && path !== "/session") location.reload();
+  if (response.status === 401 && path !== "/login") location.reload();
   const failure = new Error(said(answer.error) ?? `The server answered ${response.status}.`);
   failure.status = response.status;
   throw failure;

@@ -23,10 +23,11 @@ let session = null;
 
 async function start() {
   try {
-    enter(await get("/session"));
+    const opened = await get("/session");
+    if (opened) enter(opened);
+    else login();
   } catch (error) {
-    if (error.status === 401) login();
-    else fill(content, h("p", { class: "bad" }, error.message));
+    fill(content, h("p", { class: "bad" }, error.message));
   }
 }
 
