@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz check format bench lock clean
+.PHONY: help setup demo test test-browser fuzz check format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -36,6 +36,9 @@ test: .venv/.ready  ## All tests, in parallel; ARGS='-k status' picks some
 
 fuzz: .venv/.ready  ## Requests made up from /openapi.json against a real server; CASES=50000 for more
 	@$(BIN)/python -m tests.fuzz.strangers $(CASES)
+
+test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromium); ARGS='-k keyboard' picks
+	@$(BIN)/pytest -n 0 -o 'python_files=browser_*.py' tests/browser $(ARGS)
 
 check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .

@@ -54,7 +54,6 @@ function show() {
   fill(content);
   leave = found(content, ...rest) ?? (() => {});
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
-  content.focus({ preventScroll: true });
 }
 
 function login() {
@@ -75,5 +74,6 @@ function login() {
   field.focus();
 }
 
-addEventListener("hashchange", () => { if (session) show(); });
+// Who goes to another section by a link goes on reading there; who opens the page starts at its top.
+addEventListener("hashchange", () => { if (session) { show(); content.focus({ preventScroll: true }); } });
 start();

@@ -1,0 +1,205 @@
+"""A real server with workers, and a real browser: headless Chromium, driven by Playwright.
+
+`make test-browser` runs what is here; files are named ``browser_*.py`` so that `make test` does not.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+KEY = "sk_live_1234567890abcdef1234567890abcdef"
+CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""A browser that asks nobody but us for anything; without the sandbox it also runs as root."""
+
+
+def eventually(look: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    """What ``look`` returns once that is truthy."""
+    give_up_at = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < give_up_at, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes every webhook, and keeps their bodies."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Take)
+        self.requests: list[bytes] = []
+
+    def url(self, path: str) -> str:
+        """An address of it."""
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class _Take(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        """Keep it, say thank you."""
+        self.server.requests.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+class Site:
+    """A running server with one organization and an operator."""
+
+    def __init__(self, folder: Path) -> None:
+        self._runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
+            "XDG_RUNTIME_DIR": self._runtime,
+            "FAIRLANE_DATABASE": f"sqlite:///{folder / 'site.db'}",
+            "FAIRLANE_PUBLIC_ADMIN": "1",
+            "FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "1",
+            "FAIRLANE_SWEEP_SECONDS": "0.5",
+        }
+        self._log = (folder / "log").open("w")
+        arguments = ["serve", "tests/browser/app.py:app", "--port", "0", "--places", "4", "--json"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fairlane", *arguments],
+            stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT, env=self._environment,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        self.address: str = json.loads(self._process.stdout.readline())["address"]
+        self.fairlane("organizations", "create", "acme", "--slots", "3")
+        self.fairlane("keys", "create", "acme", "--value", KEY)
+        self.admin_key: str = self.fairlane("keys", "create", "--admin", "pat")["value"]
+        self.api = httpx2.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
+
+    def fairlane(self, *arguments: str) -> Any:
+        """What a command answers."""
+        command = [sys.executable, "-m", "fairlane", *arguments, "--json"]
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=self._environment, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    def submit(self, task_type: str, **options: Any) -> str:
+        """An accepted task's id."""
+        answer = self.api.post("/v1/async/task", json={"taskType": task_type, "payload": {}} | options)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["task"]["id"])
+
+    def status_of(self, task_id: str) -> str:
+        """Where a task is."""
+        return str(self.api.get(f"/v1/async/task/{task_id}").json()["task"]["status"])
+
+    def close(self) -> None:
+        """End it in order."""
+        self.api.close()
+        self._process.terminate()
+        assert self._process.stdout is not None
+        with self._process.stdout:
+            self._process.wait(40)
+        self._log.close()
+        shutil.rmtree(self._runtime)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server for all of these tests."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, as the system has it."""
+    if CHROMIUM is None:
+        pytest.fail("no Chromium: apt-get install chromium, or name one in FAIRLANE_TEST_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """An empty page. Afterwards: it said nothing on the console, and asked nobody but the server."""
+    wrong: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            wrong.append(f"{message.type}: {message.text} {message.location}")
+
+    def ask(request: Request) -> None:
+        if not request.url.startswith((f"{site.address}/", "data:")):
+            wrong.append(f"a request left: {request.url}")
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", timezone_id="UTC")
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.address)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("console", hear)
+    page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
+    page.on("request", ask)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def enter(page: Page, site: Site) -> Callable[..., Page]:
+    """Log in with a key and go to a section."""
+
+    def go(section: str = "", *, key: str = KEY) -> Page:
+        page.goto(f"{site.address}/dashboard#/{section}")
+        page.get_by_label("Key").fill(key)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("navigation").get_by_role("link").first.wait_for()
+        return page
+
+    return go
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[[Page, str], None]:
+    """Keep what a page looks like: in docs/images if ``FAIRLANE_TEST_IMAGES`` is set, so that the tree stays clean."""
+    folder = IMAGES if os.environ.get("FAIRLANE_TEST_IMAGES") else tmp_path
+
+    def keep(page: Page, name: str) -> None:
+        folder.mkdir(exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    return keep
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Where webhooks go."""
+    with Receiver() as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, name="receiver")
+        thread.start()
+        yield receiver
+        receiver.shutdown()
+        thread.join()
