@@ -12,14 +12,17 @@ from tests.store.databases import Clock, SqliteFile
 
 ROOT = Path(__file__).parents[2]
 WRITER = Path(__file__).with_name("crash_writer.py")
+PAYER = Path(__file__).with_name("crash_payer.py")
+COST = 7
+"""Of each task of the payer."""
 
 
-def killed_after(path: Path, acknowledged: int, *mode: str) -> list[str]:
+def killed_after(path: Path, acknowledged: int, *mode: str, program: Path = WRITER) -> list[str]:
     """The task ids that a server acknowledged before it was killed with SIGKILL, at least so many."""
     source = Path(sys.modules["fairlane"].__file__ or "").parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])}
     with subprocess.Popen(
-        [sys.executable, str(WRITER), str(path), *mode], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(program), str(path), *mode], stdout=subprocess.PIPE, text=True, env=environment
     ) as server:
         assert server.stdout is not None
         printed = [server.stdout.readline() for _ in range(acknowledged)]
@@ -61,5 +64,28 @@ async def test_the_check_finds_what_was_acknowledged_too_early(tmp_path: Path, c
     store = await file.open()
     try:
         assert await lost(store, acknowledged) == acknowledged
+    finally:
+        await file.close()
+
+
+@pytest.mark.parametrize("count", [1, 200, 600])
+async def test_credits_are_charged_once_for_each_completed_task(tmp_path: Path, clock: Clock, count: int) -> None:
+    """After SIGKILL what was charged is the cost of what completed, and what is held the cost of what runs."""
+    file = SqliteFile(tmp_path, clock)
+    acknowledged = killed_after(file.path, count, program=PAYER)
+
+    store = await file.open()
+    try:
+        (organization,) = await store.organizations()
+        told = [await store.task(organization.id, task_id) for task_id in acknowledged]
+        [(completed, charged)] = file.rows("SELECT count(*), sum(charged) FROM outcome WHERE status = 'COMPLETED'")
+        held = organization.processing * COST
+        await store.return_local_leases()
+        assert len(acknowledged) >= count
+        assert all(view is not None and view.charged == COST for view in told)
+        assert charged == completed * COST == organization.credits.charged
+        assert completed == organization.completed >= len(set(acknowledged))
+        assert organization.credits.held == held
+        assert await store.recount() == []
     finally:
         await file.close()
