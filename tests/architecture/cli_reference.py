@@ -27,6 +27,9 @@ If no server runs, they open the database themselves.
 | 3 | the application cannot be used |
 | 4 | the database cannot be opened |
 | 5 | another server owns the database |
+| 6 | the API gave no usable answer |
+| 7 | what was waited for had not ended in time |
+| 8 | an alert: a threshold was exceeded for as long as was asked |
 """
 
 

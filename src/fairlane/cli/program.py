@@ -1,14 +1,28 @@
 """The program: every command under its name, and one place where errors become messages and exit codes.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the application, 4 the database, 5 another server owns the
-database.
+database, 6 the API gave no answer, 7 not in time, 8 an alert.
 """
 
 import sys
 
 import typer
 
-from fairlane.cli import checks, credits, demo, keys, organizations, plans, run, serve, tasks, usage, webhooks, worker
+from fairlane.cli import (
+    checks,
+    credits,
+    demo,
+    keys,
+    organizations,
+    plans,
+    run,
+    serve,
+    submit,
+    tasks,
+    usage,
+    webhooks,
+    worker,
+)
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
@@ -40,6 +54,7 @@ def version(*, as_json: AsJson = False) -> None:
 serve.add_to(program)
 worker.add_to(program)
 run.add_to(program)
+submit.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(plans.commands, name="plans")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from fairlane.client.answers import read_room, read_verdicts, submission_text
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take, clock
-from fairlane.client.errors import NotInTime, QueueFull, TooLarge
+from fairlane.client.errors import NotInTime, QueueFull, TooLarge, ValidationRefused
 from fairlane.client.operations import (
     LONG_POLL_SECONDS,
     POLL_FIRST_SECONDS,
@@ -104,7 +104,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
 
 
 def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Stream:
-    """Send one batch; in halves if it is too large, again and again while the queue is full."""
+    """Send one batch; in halves if it is refused as a whole, again and again while the queue is full."""
     ahead = [batch]
     full_since: float | None = None
     pause_seconds = POLL_FIRST_SECONDS
@@ -112,7 +112,8 @@ def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) 
         part = ahead.pop()
         try:
             verdicts = yield from _send(policy, part)
-        except TooLarge as error:
+        except (TooLarge, ValidationRefused) as error:
+            # The one that is wrong spoils the whole request: halves find it.
             if len(part) == 1:
                 yield Give(_refused(part[0], ErrorBody(error.code, error.message, error.details)))
             else:

@@ -1,0 +1,159 @@
+"""The input and the results of ``fairlane submit``: files of lines that are read and written one at a time.
+
+Every line has a key that follows from its text and its place, so that running the command again finds each task again.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from fairlane.cli.failures import CommandFailed
+
+LINE_BYTES_MOST = 64 * 2**20
+KEY_DIGITS = 32
+
+
+class Line(Struct, frozen=True):
+    """One payload of the input."""
+
+    number: int
+    """As editors count: from 1, empty lines too."""
+    text: bytes
+    end: int
+    """How many bytes of the input lie before the next one."""
+
+
+class Keys:
+    """The keys of one file's lines for one task type."""
+
+    def __init__(self, task_type: str, run: str) -> None:
+        self._start = hashlib.sha256(f"{task_type}\0{run}\0".encode())
+
+    def key(self, line: Line) -> str:
+        """The same for the same line at the same place."""
+        digest = self._start.copy()
+        digest.update(b"%d\0%b" % (line.number, line.text))
+        return f"line-{digest.hexdigest()[:KEY_DIGITS]}"
+
+
+def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
+    """The lines that have something on them, in order.
+
+    Raises:
+        CommandFailed: one is longer than any payload may be.
+    """
+    number = end = 0
+    while text := file.readline(LINE_BYTES_MOST):
+        number += 1
+        end += len(text)
+        if len(text) == LINE_BYTES_MOST:
+            raise CommandFailed(
+                f"{name}: line {number} has more than {LINE_BYTES_MOST} bytes: give one JSON object a line"
+            )
+        text = text.strip()
+        if text:
+            yield Line(number, text, end)
+
+
+def fault_of(line: Line) -> str | None:
+    """Why a line is no payload; None: it is one."""
+    try:
+        document = msgspec.json.decode(line.text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"is not valid JSON: {error}"
+    return None if isinstance(document, dict) else "is not a JSON object"
+
+
+# Results -------------------------------------------------------------------------------------------------------------
+
+
+class _Error(Struct):
+    code: str
+    message: str
+    details: Any = UNSET
+
+
+class _Result(Struct, rename="camel"):
+    line: int
+    key: str
+    task_id: str | None
+    status: str
+    response: Raw | dict[str, Any] | UnsetType | None = UNSET
+    error: _Error | UnsetType = UNSET
+
+
+class _Known(Struct):
+    line: int
+    key: str
+    status: str
+
+
+class Results:
+    """A file that gets one line for each task that ended. An earlier run's lines stay, and are not asked for again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = array("Q")
+        """The start of the key whose result is there, by line number; 0: none. Eight bytes a line."""
+        self.found = 0
+        """How many results an earlier run left."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._read_back()
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise CommandFailed(f"cannot use the results file {self._path}: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has(self, line: Line, key: str) -> bool:
+        """Whether this line's result is there already."""
+        return line.number < len(self._known) and self._known[line.number] == _start(key)
+
+    def ended(self, line_number: int, key: str, task_id: str, status: str, response: dict[str, Any] | None) -> None:
+        """Write how a task ended."""
+        self._write(_Result(line_number, key, task_id, status, response=response))
+
+    def refused(self, line_number: int, key: str, code: str, message: str, details: Any) -> None:
+        """Write that a line became no task. The next run tries it again."""
+        self._write(_Result(line_number, key, None, "REFUSED", error=_Error(code, message, details or UNSET)))
+
+    def _write(self, result: _Result) -> None:
+        # One write for a whole line: a kill leaves at most one line without its end, which the next run cuts off.
+        self._file.write(msgspec.json.encode(result) + b"\n")
+
+    def _read_back(self) -> None:
+        whole = 0
+        with self._path.open("ab+") as earlier:
+            earlier.seek(0)
+            for text in earlier:
+                if not text.endswith(b"\n"):
+                    break
+                self._remember(text)
+                whole += len(text)
+            earlier.truncate(whole)
+
+    def _remember(self, text: bytes) -> None:
+        try:
+            known = msgspec.json.decode(text, type=_Known)
+        except msgspec.DecodeError as error:
+            raise CommandFailed(f"{self._path} is no results file of this command; give another name") from error
+        if known.status == "REFUSED":
+            return
+        if known.line >= len(self._known):
+            self._known.extend([0] * (known.line + 1 - len(self._known)))
+        self.found += self._known[known.line] == 0
+        self._known[known.line] = _start(known.key)
+
+
+def _start(key: str) -> int:
+    """The first eight bytes of a key's digest; never 0, which stands for none."""
+    return int(key.removeprefix("line-")[:16], 16) | 1

@@ -1,0 +1,88 @@
+"""How far ``fairlane submit`` is: a bar on a terminal, a plain line now and then elsewhere. Always on stderr."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from fairlane.cli.output import note
+
+if TYPE_CHECKING:
+    from fairlane.cli.submission import Totals
+
+LINE_SECONDS = 5.0
+SHOWN_SECONDS = 0.1
+"""No more often than so is anything drawn."""
+
+
+class Counts(Protocol):
+    """What is shown of the totals."""
+
+    submitted: int
+    existed: int
+    refused: int
+    completed: int
+    failed: int
+
+
+class Progress:
+    """Shows how many bytes of the input are done, how many tasks, and how many a second."""
+
+    def __init__(self, size: int | None, *, fetching: bool) -> None:
+        """``size`` is the input's; None: nobody knows. ``fetching``: results are counted, too."""
+        self._size = size
+        self._fetching = fetching
+        self._began = self._shown_at = time.monotonic()
+        self._done = 0
+        self._bar: Bar | None = None
+        if sys.stderr.isatty():
+            self._bar = Bar(
+                TextColumn("{task.fields[words]}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, highlight=False),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=size, words="submitting")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done: int | None, totals: "Counts | Totals") -> None:
+        """So many bytes of the input are done (None: as many as before); drawn if the last time is long enough ago."""
+        self._done = self._done if done is None else done
+        now = time.monotonic()
+        if now - self._shown_at < (LINE_SECONDS if self._bar is None else SHOWN_SECONDS):
+            return
+        self._shown_at = now
+        words = self._words(totals, now - self._began)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, words=words)
+        else:
+            note(words if self._size is None else f"{words}, {self._done / max(1, self._size):.0%} of the input")
+
+    def note(self, message: str) -> None:
+        """Say something beside the bar."""
+        if self._bar is not None:
+            self._bar.console.print(f"fairlane: {message}", markup=False)
+        else:
+            note(message)
+
+    def _words(self, totals: "Counts | Totals", seconds: float) -> str:
+        accepted = totals.submitted + totals.existed
+        words = f"{accepted:,} accepted, {accepted / max(seconds, 0.001):,.0f}/s"
+        if totals.refused:
+            words += f", {totals.refused:,} refused"
+        if self._fetching:
+            words += f", {totals.completed + totals.failed:,} ended"
+        return f"{words}, {totals.failed:,} failed" if totals.failed else words
