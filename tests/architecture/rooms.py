@@ -37,6 +37,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "dashboard": _API | {"api"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
+    "testing": _API | {"api", "worker", "webhooks", "app", "client"},
     "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo"},
     "__main__": {"cli"},
 }
@@ -48,7 +49,7 @@ PACKAGES: dict[str, set[str]] = {
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker"},
     "httptools": {"api"},
-    "httpx2": {"client", "demo", "cli/connection.py"},
+    "httpx2": {"client", "demo", "testing", "cli/connection.py"},
     "msgspec": set(MAY_KNOW),
     "platformdirs": {"settings"},
     "pydantic": {"payloads"},

@@ -2,30 +2,38 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Self
 
+from msgspec import Struct
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from fairlane.cli.output import note
 
-if TYPE_CHECKING:
-    from fairlane.cli.submission import Totals
-
 LINE_SECONDS = 5.0
 SHOWN_SECONDS = 0.1
 """No more often than so is anything drawn."""
 
 
-class Counts(Protocol):
-    """What is shown of the totals."""
+class Totals(Struct, kw_only=True):
+    """What became of the lines so far."""
 
-    submitted: int
-    existed: int
-    refused: int
-    completed: int
-    failed: int
+    lines: int = 0
+    submitted: int = 0
+    existed: int = 0
+    """Were on the server already, from an earlier run."""
+    refused: int = 0
+    completed: int = 0
+    failed: int = 0
+    earlier: int = 0
+    """Had their result in the file already."""
+    seconds: float = 0.0
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing was refused and nothing failed."""
+        return not self.refused and not self.failed
 
 
 class Progress:
@@ -58,7 +66,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, done: int | None, totals: "Counts | Totals") -> None:
+    def show(self, done: int | None, totals: Totals) -> None:
         """So many bytes of the input are done (None: as many as before); drawn if the last time is long enough ago."""
         self._done = self._done if done is None else done
         now = time.monotonic()
@@ -78,7 +86,7 @@ class Progress:
         else:
             note(message)
 
-    def _words(self, totals: "Counts | Totals", seconds: float) -> str:
+    def _words(self, totals: Totals, seconds: float) -> str:
         accepted = totals.submitted + totals.existed
         words = f"{accepted:,} accepted, {accepted / max(seconds, 0.001):,.0f}/s"
         if totals.refused:

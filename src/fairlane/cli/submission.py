@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from fairlane.cli.lines import Keys, Line, Results, fault_of, read_lines
 from fairlane.cli.output import note
-from fairlane.cli.progress import Progress
+from fairlane.cli.progress import Progress, Totals
 from fairlane.client import AsyncClient, NewTask, NotFound, Verdict
 
 FETCHERS = 8
@@ -34,26 +34,6 @@ class Wish(Struct, frozen=True, kw_only=True):
     priority: int | None
     webhook_url: str | None
     keep_queued_below: int | None
-
-
-class Totals(Struct, kw_only=True):
-    """What became of the lines so far."""
-
-    lines: int = 0
-    submitted: int = 0
-    existed: int = 0
-    """Were on the server already, from an earlier run."""
-    refused: int = 0
-    completed: int = 0
-    failed: int = 0
-    earlier: int = 0
-    """Had their result in the file already."""
-    seconds: float = 0.0
-
-    @property
-    def well(self) -> bool:
-        """Whether nothing was refused and nothing failed."""
-        return not self.refused and not self.failed
 
 
 class Submission:

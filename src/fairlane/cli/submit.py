@@ -73,7 +73,8 @@ def submit(
     assert file is not None
     if wait or key is not None:
         raise typer.BadParameter("--wait and --key go with --payload; --results with --file")
-    from fairlane.cli.submission import Totals, Wish, submit_file
+    from fairlane.cli.progress import Totals
+    from fairlane.cli.submission import Wish, submit_file
 
     wish = Wish(
         task_type=task_type,

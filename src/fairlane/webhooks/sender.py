@@ -6,15 +6,16 @@ out by itself, so a crash between a post and its record sends again.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from fairlane import wire
 from fairlane.errors import Fault
 from fairlane.model import DueDelivery, Tried
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
-from fairlane.webhooks.poster import Poster
+from fairlane.webhooks.poster import TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
 
 logger = logging.getLogger(__name__)
@@ -26,12 +27,17 @@ CLAIM_SECONDS = 30.0
 LIMITS = DeliveryLimits()
 
 
+class Posts(Protocol):
+    """What carries one try to where it goes."""
+
+    async def post(self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]]) -> TryResult:
+        """Send these exact bytes once."""
+
+
 class Sender:
     """Sends what is due until it is drained."""
 
-    def __init__(
-        self, store: Store, poster: Poster, *, timeout_seconds: float, limits: DeliveryLimits = LIMITS
-    ) -> None:
+    def __init__(self, store: Store, poster: Posts, *, timeout_seconds: float, limits: DeliveryLimits = LIMITS) -> None:
         """``timeout_seconds`` is the poster's: a claim must outlast a try."""
         self._store = store
         self._poster = poster
@@ -56,6 +62,13 @@ class Sender:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wake.wait()
+
+    async def send_due(self) -> None:
+        """Send what is due now and return once each of its tries is recorded; for who moves time by hand."""
+        async with self._claiming:
+            await self._start_due()
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
 
     def drain(self) -> None:
         """Start nothing from now on; what is due stays due, for the next server."""

@@ -123,6 +123,10 @@ class Executors:
         for attempt in list(self.running.values()):
             self._give_up(attempt, ReportBody(lease=attempt.lease.lease, outcome="released"))
 
+    def close(self) -> None:
+        """Let the threads of ended attempts end. Nothing may be started after this."""
+        self._threads.close()
+
     def _give_up(self, attempt: Attempt, report: ReportBody) -> None:
         if attempt.unwanted is None:
             attempt.unwanted = report

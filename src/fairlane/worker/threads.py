@@ -12,7 +12,7 @@ class Threads:
     """Runs each call at once, on an idle thread or a new one. Whoever calls bounds how many run."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._changing = threading.Lock()
         self._idle = 0
         self._started = 0
@@ -30,9 +30,16 @@ class Threads:
             name = f"fairlane-handler-{self._started}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
 
+    def close(self) -> None:
+        """Idle threads end, busy ones after their call. Nothing may be started after this."""
+        for _ in range(self._started):
+            self._calls.put(None)
+
     def _serve(self) -> None:
         while True:
             call = self._calls.get()
+            if call is None:
+                return
             call()
             del call
             with self._changing:
