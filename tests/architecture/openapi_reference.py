@@ -1,9 +1,11 @@
-"""Writes what is generated of the API's description: its examples from the golden files, and the page for readers.
+"""Writes what is generated of the API's description: its examples from the golden files, the document of the smallest
+application, and the list of endpoints for readers.
 
 ``make format`` runs it; the tests compare.
 """
 
 import json
+import re
 from pathlib import Path
 
 from fairlane.api.customers import OPERATIONS
@@ -13,6 +15,8 @@ from tests.architecture.sources import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "wire"
 DOCUMENT_PATH = REPOSITORY / "docs" / "api" / "openapi.json"
+INDEX_PATH = DOCUMENT_PATH.with_name("README.md")
+NOT_ABOUT_ENDPOINTS = ("README.md", "migration.md", "limits.md")
 
 
 def examples() -> str:
@@ -27,6 +31,29 @@ def openapi() -> str:
     return _text(document(OPERATIONS, app.task_types))
 
 
+def index() -> str:
+    """The customers' first page with the list of endpoints as it should be."""
+    rows = [
+        f"| `{route}` | {operation.summary} | {_page(route, operation.tag)} |"
+        for route, operation in OPERATIONS.items()
+    ]
+    table = "\n".join(["| endpoint | for | more |", "|---|---|---|", *rows])
+    text = INDEX_PATH.read_text("utf-8")
+    return re.sub(r"(## Every endpoint\n\n).*?(\n\n)", lambda found: found[1] + table + found[2], text, flags=re.DOTALL)
+
+
+def _page(route: str, tag: str) -> str:
+    """A link to the page that tells of this route, if there is one: that of its tag's name, else the first."""
+    method, _, path = route.partition(" ")
+    segments = re.sub(r"{[^}]*}", r"[^/?`\\s]+", path)
+    told = re.compile(rf"{method} {segments}(?=[?`\s])")
+    pages = sorted(INDEX_PATH.parent.glob("*.md"), key=lambda page: (page.stem != tag, page.name))
+    for page in pages:
+        if page.name not in NOT_ABOUT_ENDPOINTS and told.search(page.read_text("utf-8")):
+            return f"[{page.stem}]({page.name})"
+    return ""
+
+
 def _text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
@@ -39,3 +66,4 @@ def write(path: Path, text: str) -> None:
 if __name__ == "__main__":
     write(EXAMPLES_PATH, examples())
     write(DOCUMENT_PATH, openapi())
+    write(INDEX_PATH, index())

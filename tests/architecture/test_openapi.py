@@ -15,7 +15,7 @@ from fairlane.api.openapi import DETAILS, EXAMPLES_PATH, document
 from fairlane.handlers import load_app
 from tests.api.house import House, an_application
 from tests.architecture import openapi_reference
-from tests.architecture.openapi_reference import DOCUMENT_PATH, GOLDEN
+from tests.architecture.openapi_reference import DOCUMENT_PATH, GOLDEN, INDEX_PATH
 from tests.strictness import closed
 
 DOCUMENT = closed(document(OPERATIONS, an_application().task_types))
@@ -50,9 +50,10 @@ def test_every_body_is_used() -> None:
 
 
 def test_what_is_generated_is_up_to_date() -> None:
-    """`make format` writes both."""
+    """`make format` writes all three."""
     assert EXAMPLES_PATH.read_text("utf-8") == openapi_reference.examples()
     assert DOCUMENT_PATH.read_text("utf-8") == openapi_reference.openapi()
+    assert INDEX_PATH.read_text("utf-8") == openapi_reference.index()
 
 
 @pytest.mark.parametrize("application", [an_application(), load_app("examples/quickstart.py:app")])

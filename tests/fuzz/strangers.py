@@ -72,7 +72,7 @@ class _Worker:
     """Ends whatever is started, so that every state of a task is met."""
 
     def __init__(self, house: House) -> None:
-        self._session = house.session("ANY", "PAGE", "OTHER", places=20)
+        self._house = house
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -85,8 +85,12 @@ class _Worker:
 
     def _run(self) -> None:
         reports: list[dict[str, object]] = []
+        session = self._house.session("ANY", "PAGE", "OTHER", places=20)
         while not self._over.is_set():
-            answer = self._session.exchange(20, *reports, wait_seconds=0.2)
+            answer = session.exchange(20, *reports, wait_seconds=0.2)
+            if answer.status_code == 410:  # Nobody renews it.
+                session, reports = self._house.session("ANY", "PAGE", "OTHER", places=20), []
+                continue
             reports = [
                 {"lease": lease["lease"], "outcome": "completed", "result": {"ok": True}}
                 for lease in answer.json()["leases"]
