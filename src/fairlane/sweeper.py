@@ -88,6 +88,13 @@ class Sweeper:
         while True:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
             await self._attempt("sample", self._store.sample_usage)
+            await self._attempt("look for unserved types", self._warn_of_unserved)
+
+    async def _warn_of_unserved(self) -> None:
+        """Once a minute, for as long as ready tasks have nobody who would take them."""
+        for name, load in (await self._store.fleet()).loads.items():
+            if load.ready and not load.served:
+                logger.warning("type.unserved", extra={"task_type": name, "ready": load.ready})
 
     # Sweeping --------------------------------------------------------------------------------------------------------
 

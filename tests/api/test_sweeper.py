@@ -239,3 +239,19 @@ async def test_what_drifted_is_found_on_one_pass_and_mended_on_a_later_one(
 
     assert (await store.status(1)).concurrency == Concurrency(0, 10)
     assert (await store.audit_rows(1))[0].action == "organization.repaired"
+
+
+async def test_a_type_that_nobody_serves_is_warned_of(
+    store: Store, sweeper: Sweeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While tasks of it are ready; not once a worker serves it."""
+    await store.create_organization("acme", plan="default", overrides=Overrides(), actor="test")
+    await sweeper._warn_of_unserved()
+    await store.submit(1, [NewTask(id="t", task_type="ANY", payload="{}")])
+    await sweeper._warn_of_unserved()
+    session = NewSession(id="s", name="host/1", types=("ANY",), places=1, local=False, lease_ms=3000)
+    await store.open_session(session)
+    await sweeper._warn_of_unserved()
+
+    warned = [record for record in caplog.records if record.getMessage() == "type.unserved"]
+    assert [(record.__dict__["task_type"], record.__dict__["ready"]) for record in warned] == [("ANY", 1)]

@@ -8,7 +8,7 @@ _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
 _WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers"}
-_API = _STORE | _WORKER | {"wire", "fairlane"}
+_API = _STORE | _WORKER | {"wire", "metrics", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
     # What everybody may know, and what knows nobody.
@@ -19,6 +19,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "loops": set(),
     "settings": {"errors"},
     "wire": _NOUNS,
+    "metrics": {"model"},
     # Decisions, and the application's own declarations.
     "rules": _NOUNS,
     "payloads": _NOUNS,
@@ -52,6 +53,7 @@ PACKAGES: dict[str, set[str]] = {
     "httpx2": {"client", "demo", "testing", "cli/connection.py"},
     "msgspec": set(MAY_KNOW),
     "platformdirs": {"settings"},
+    "prometheus_client": {"metrics"},
     "pydantic": {"payloads"},
     "pygments": {"demo"},
     "rich": {"cli", "demo"},

@@ -149,6 +149,7 @@ def record_tries(
         if delivery is None:
             continue
         _end(delivery, one, now, pauses_ms, memory)
+        memory.seen.try_ended("delivered" if one.error is None else "failed")
         tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
     changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
     yield from rows_if("upsert_tries", tries, tries=tries)

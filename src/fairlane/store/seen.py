@@ -58,6 +58,8 @@ class Seen:
 
     organizations: dict[int, OrganizationSeen] = field(default_factory=dict)
     types: dict[str, TypeSeen] = field(default_factory=dict)
+    tries: dict[str, int] = field(default_factory=dict)
+    """Webhook tries by outcome, since this server started."""
     sampled: list[dict[int, OrganizationSeen]] = field(default_factory=list)
     """What committed samples took, to be subtracted before the next one."""
 
@@ -82,6 +84,10 @@ class Seen:
         kind.runs.add(ran_ms)
         kind.completed += completed
         kind.failed += failed
+
+    def try_ended(self, outcome: str) -> None:
+        """One try of a webhook message."""
+        self.tries[outcome] = self.tries.get(outcome, 0) + 1
 
     def settle_samples(self) -> None:
         """Subtract what is durable; organizations with nothing left are forgotten."""

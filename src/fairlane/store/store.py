@@ -32,6 +32,7 @@ from fairlane.model import (
     Erased,
     Exchange,
     ExchangeReply,
+    Fleet,
     Grant,
     Holder,
     InstallationKey,
@@ -71,6 +72,7 @@ from fairlane.store import (
     dashboard,
     deliveries,
     erasing,
+    fleet,
     keys,
     leases,
     months,
@@ -141,6 +143,10 @@ class Store:
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> None:
         self._retention_ms = int(settings.retention_seconds * 1_000)
         self._usage_retention_ms = int(settings.usage_retention_seconds * 1_000)
+        self.audited = 0
+        """Organizations that the self-audit recounted since this server started."""
+        self.differences = 0
+        """Counts that it found to differ."""
         self._sampled_at: int | None = None
         """When the last sample of this server was begun; None: it has taken none."""
         self._memory = Memory(
@@ -795,6 +801,11 @@ class Store:
         opened: int = await self._write(months.open_months)
         return opened
 
+    async def fleet(self) -> Fleet:
+        """The whole installation now, and what this server saw of it."""
+        found: Fleet = await self._database.snapshot(fleet.find_fleet(self._memory))
+        return found
+
     async def sample_usage(self) -> int:
         """Write down where organizations stand that may have moved since the last time; how many were looked at."""
         began, since = self.now(), self._sampled_at
@@ -820,6 +831,8 @@ class Store:
         drifted = [one.id for one in await self.organizations() if one.name in names] if names else []
         if ids:
             await self._write(audit.mark_audited, ids, drifted)
+        self.audited += len(ids)
+        self.differences += len(drift)
         return drift  # type: ignore[no-any-return]
 
     async def drifted(self) -> list[str]:

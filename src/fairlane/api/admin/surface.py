@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fairlane.api.admin.credits import Grants
+from fairlane.api.admin.fleet import Fleets
 from fairlane.api.admin.installation import Installation, ServerFacts
 from fairlane.api.admin.keys import Keys
 from fairlane.api.admin.organizations import Organizations
@@ -25,7 +26,7 @@ def admin_part(
     """The operator's routes behind this guard, to be served wherever the wiring says."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     grants = Grants(store)
-    usage = Usage(store)
+    usage, fleets = Usage(store), Fleets(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},
@@ -48,12 +49,14 @@ def admin_part(
         "tasks/{}": {"GET": tasks.read},
         "sessions": {"GET": installation.sessions},
         "usage/monthly": {"GET": usage.monthly},
+        "scaling": {"GET": fleets.scaling},
         "drift": {"GET": installation.drift},
         "audit": {"GET": installation.audit},
         "maintenance": {"GET": installation.maintenance, "PUT": installation.set_maintenance},
         "server": {"GET": installation.server},
     }
     resources = [Resource(f"{PREFIX}/{path}", guard, methods, clock=store.now) for path, methods in table.items()]
+    resources.append(Resource("/metrics", guard, {"GET": fleets.metrics}, clock=store.now))
     return Part(PREFIX, guard, resources)
 
 

@@ -1,0 +1,66 @@
+"""``/metrics`` and ``/admin/v1/scaling``: the whole installation, for machines that watch it."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+from msgspec.json import encode
+
+from fairlane import __version__, metrics
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.model import Fleet, Scaling
+from fairlane.store import Store
+
+FRESH_SECONDS = 2.0
+"""So long one look at the store is good for everybody who asks."""
+
+
+class Fleets:
+    """One look for all who ask in the same two seconds."""
+
+    def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._steady_clock = steady_clock
+        self._look = asyncio.Lock()
+        self._seen: Fleet | None = None
+        self._seen_at = -math.inf
+
+    async def metrics(self, request: Request, actor: str) -> Answer:
+        """Every number, for Prometheus."""
+        text = metrics.render(
+            await self._fleet(),
+            version=__version__,
+            audited=self._store.audited,
+            differences=self._store.differences,
+        )
+        return Answer(text, headers=(NO_STORE,), content_type=metrics.CONTENT_TYPE.encode())
+
+    async def scaling(self, request: Request, actor: str) -> Answer:
+        """How many workers there should be, for autoscalers."""
+        fleet = await self._fleet()
+        busy = sum(load.processing + load.calls for load in fleet.loads.values())
+        places = fleet.places / fleet.workers if fleet.workers else self._places_usual
+        return Answer(
+            encode(
+                Scaling(
+                    runnable=fleet.runnable,
+                    calls_ready=fleet.calls_ready,
+                    processing=busy,
+                    workers=fleet.workers,
+                    places_per_worker=places,
+                    recommended_workers=math.ceil((fleet.runnable + busy) / places),
+                )
+            ),
+            headers=(NO_STORE,),
+        )
+
+    async def _fleet(self) -> Fleet:
+        async with self._look:
+            if self._seen is None or self._steady_clock() - self._seen_at >= FRESH_SECONDS:
+                self._seen = await self._store.fleet()
+                self._seen_at = self._steady_clock()
+            return self._seen
+
+    _places_usual = 10.0
+    """What a worker process offers unless it is told otherwise."""

@@ -1,0 +1,121 @@
+"""Prometheus: the installation's numbers as text. The only place that knows the metrics package.
+
+Gauges are asked of the store for every scrape (at most once in two seconds), so they are the same whichever server is
+asked. Counters and histograms are each server's own, since it started: sum them over servers.
+``docs/operators/metrics.md`` describes every one.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fairlane.model import Durations, Fleet
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def render(fleet: Fleet, *, version: str, audited: int, differences: int) -> bytes:
+    """The text of one scrape. ``audited`` organizations and ``differences`` found by this server's audit so far."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected([*_gauges(fleet), *_counters(fleet, audited, differences), _info(version)]))
+    return generate_latest(registry)
+
+
+class _Collected(Collector):
+    """Families that are there already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them."""
+        return self._families
+
+
+def _gauges(fleet: Fleet) -> Iterator[Metric]:
+    tasks = GaugeMetricFamily("fairlane_tasks", "Tasks now, by type and state.", labels=["task_type", "state"])
+    oldest = GaugeMetricFamily(
+        "fairlane_oldest_queued_seconds",
+        "Age of the oldest ready task of a type; absent if none.",
+        labels=["task_type"],
+    )
+    unserved = GaugeMetricFamily(
+        "fairlane_tasks_unserved", "Ready tasks of types that no live worker serves.", labels=["task_type"]
+    )
+    calls = GaugeMetricFamily("fairlane_calls", "Calls now, by type.", labels=["task_type"])
+    for name, load in fleet.loads.items():
+        for state, count in (("ready", load.ready), ("waiting", load.waiting), ("processing", load.processing)):
+            tasks.add_metric([name, state], count)
+        calls.add_metric([name], load.calls)
+        unserved.add_metric([name], 0 if load.served else load.ready)
+        if load.oldest_ready_ms is not None:
+            oldest.add_metric([name], load.oldest_ready_ms / 1000)
+    yield from (tasks, oldest, unserved, calls)
+    for name, text, value in (
+        (
+            "fairlane_tasks_runnable",
+            "Ready tasks that have a free slot: what more workers would start.",
+            fleet.runnable,
+        ),
+        ("fairlane_calls_ready", "Calls that have their slot and wait for a worker's place.", fleet.calls_ready),
+        ("fairlane_slots_used", "Slots in use, over all organizations.", fleet.slots_used),
+        ("fairlane_slots_max", "Slots of all organizations together.", fleet.slots_max),
+        ("fairlane_workers", "Live worker processes.", fleet.workers),
+        ("fairlane_worker_places", "Places of all live workers.", fleet.places),
+        ("fairlane_worker_places_used", "Those of them that are taken.", fleet.places_used),
+        ("fairlane_organizations", "Organizations.", fleet.organizations),
+        (
+            "fairlane_organizations_drifted",
+            "Organizations whose counts were found to differ from their rows and are not repaired: must be 0.",
+            fleet.organizations_drifted,
+        ),
+        ("fairlane_webhook_deliveries_open", "Webhook messages that are owed and not final.", fleet.deliveries_open),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)
+
+
+def _counters(fleet: Fleet, audited: int, differences: int) -> Iterator[Metric]:
+    finished = CounterMetricFamily(
+        "fairlane_tasks_finished",
+        "Tasks that ended at this server, by type and outcome.",
+        labels=["task_type", "outcome"],
+    )
+    waits = HistogramMetricFamily(
+        "fairlane_task_wait_seconds", "From acceptance to the first start.", labels=["task_type"]
+    )
+    runs = HistogramMetricFamily("fairlane_task_run_seconds", "How long attempts took.", labels=["task_type"])
+    for name, tally in fleet.tallies.items():
+        finished.add_metric([name, "completed"], tally.completed)
+        finished.add_metric([name, "failed"], tally.failed)
+        _add(waits, name, tally.waits)
+        _add(runs, name, tally.runs)
+    yield from (finished, waits, runs)
+    tries = CounterMetricFamily(
+        "fairlane_webhook_deliveries", "Tries of webhook messages by this server, by outcome.", labels=["outcome"]
+    )
+    for outcome in ("delivered", "failed"):
+        tries.add_metric([outcome], fleet.tries.get(outcome, 0))
+    yield tries
+    yield CounterMetricFamily(
+        "fairlane_audit_organizations", "Organizations that this server's self-audit recounted.", value=audited
+    )
+    yield CounterMetricFamily(
+        "fairlane_audit_differences", "Counts that it found to differ from their rows: must stay 0.", value=differences
+    )
+
+
+def _add(family: HistogramMetricFamily, name: str, durations: Durations) -> None:
+    buckets = [(_bound(seconds), float(count)) for seconds, count in durations.up_to]
+    family.add_metric([name], buckets=[*buckets, ("+Inf", float(durations.count))], sum_value=durations.sum_seconds)
+
+
+def _bound(seconds: float) -> str:
+    return repr(seconds)
+
+
+def _info(version: str) -> Metric:
+    info = GaugeMetricFamily("fairlane_info", "The version of this server.", labels=["version"])
+    info.add_metric([version], 1)
+    return info

@@ -1,0 +1,46 @@
+-- The whole installation at one moment, for metrics and autoscalers.
+
+-- name: sum_fleet
+-- runnable: what could start at once if there were workers enough.
+SELECT count(*),
+       CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
+       CAST(coalesce(sum(coalesce(slots_max, 0)), 0) AS BIGINT),
+       CAST(coalesce(sum(calls_ready), 0) AS BIGINT),
+       CAST(coalesce(sum(CASE WHEN paused = 1 OR disabled = 1 OR slots_max IS NULL OR processing + calls >= slots_max
+                                THEN 0
+                              WHEN ready < slots_max - processing - calls
+                                THEN ready
+                              ELSE slots_max - processing - calls
+                         END), 0) AS BIGINT),
+       CAST(coalesce(sum(drifted), 0) AS BIGINT)
+FROM organization;
+
+-- name: sum_lanes
+SELECT task_type, CAST(sum(ready) AS BIGINT), CAST(sum(waiting) AS BIGINT)
+FROM lane
+WHERE ready + waiting > 0
+GROUP BY task_type;
+
+-- name: count_running
+SELECT task_type, kind, count(*)
+FROM lease
+GROUP BY task_type, kind;
+
+-- name: find_oldest_ready
+-- When the oldest ready task of each type was accepted: the first row of each lane, from the bound that the lane keeps.
+SELECT l.task_type, min(t.created_at)
+FROM lane AS l
+JOIN queue_entry AS q
+  ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+ AND q.seq = (SELECT min(h.seq)
+              FROM queue_entry AS h
+              WHERE h.organization_id = l.organization_id AND h.task_type = l.task_type AND h.rank = l.rank
+                AND h.seq >= l.head_seq)
+JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
+WHERE l.ready > 0
+GROUP BY l.task_type;
+
+-- name: count_open_deliveries
+SELECT count(*)
+FROM delivery
+WHERE due_at IS NOT NULL;

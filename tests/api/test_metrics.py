@@ -1,0 +1,141 @@
+"""Metrics: a real scrape, what it says, who may read it, and that everything which names a metric names a real one."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.house import House, eventually
+
+ROOT = Path(__file__).parents[2]
+NAME = re.compile(r"\bfairlane_[a-z_]+\b")
+
+
+def scrape(house: House) -> dict[tuple[str, ...], float]:
+    """Every sample of one scrape: its name and label values in the order of the labels' names, and its value."""
+    answer = house.admin.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, *[value for _, value in sorted(sample.labels.items())]): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def fresh(house: House, name: str, *labels: str, value: float) -> None:
+    """Within the two seconds that an answer is kept, this sample has this value."""
+    eventually(lambda: scrape(house).get((name, *labels)) == value)
+
+
+@pytest.fixture
+def busy(house: House) -> House:
+    """One task done, one failed at once, two run, three ready of which one has a free slot, one of an unserved type."""
+    first, second = house.customer(slots=1), house.customer(slots=3)
+    session = house.session("ANY", places=4)
+    for _ in range(2):
+        first.accepted()
+        [lease] = session.claim(1)
+        session.claim(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+    first.accepted("ANY")
+    first.accepted("ANY")
+    first.accepted("ANY")
+    session.claim(3)
+    second.accepted("OTHER")
+    return house
+
+
+def test_a_scrape_tells_what_there_is(busy: House) -> None:
+    """Gauges from the database, counters from this server."""
+    fresh(busy, "fairlane_tasks", "ready", "ANY", value=2)
+
+    found = scrape(busy)
+
+    expected = {
+        ("fairlane_tasks", "processing", "ANY"): 1,
+        ("fairlane_tasks", "ready", "OTHER"): 1,
+        ("fairlane_tasks", "ready", "PAGE"): 0,
+        ("fairlane_tasks_runnable",): 1,
+        ("fairlane_tasks_unserved", "OTHER"): 1,
+        ("fairlane_tasks_unserved", "ANY"): 0,
+        ("fairlane_slots_used",): 1,
+        ("fairlane_slots_max",): 4,
+        ("fairlane_workers",): 1,
+        ("fairlane_worker_places",): 4,
+        ("fairlane_worker_places_used",): 1,
+        ("fairlane_organizations",): 2,
+        ("fairlane_organizations_drifted",): 0,
+        ("fairlane_tasks_finished_total", "completed", "ANY"): 2,
+        ("fairlane_tasks_finished_total", "failed", "ANY"): 0,
+        ("fairlane_task_wait_seconds_count", "ANY"): 3,
+        ("fairlane_task_run_seconds_count", "ANY"): 2,
+        ("fairlane_task_run_seconds_bucket", "+Inf", "ANY"): 2,
+        ("fairlane_audit_differences_total",): 0,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert 0 <= found["fairlane_oldest_queued_seconds", "ANY"] < 60
+    assert ("fairlane_oldest_queued_seconds", "PAGE") not in found
+
+
+def test_the_audit_counts_what_it_recounted(house: House) -> None:
+    """Every organization within the hour; here at once."""
+    house.customer()
+    house.call(house.store.audit_some())
+
+    eventually(lambda: scrape(house)["fairlane_audit_organizations_total",] >= 1)
+
+
+def test_an_autoscaler_is_told_how_many_workers(busy: House) -> None:
+    """Places for all that runs or could run, not for the queue."""
+    eventually(lambda: busy.admin.get("/admin/v1/scaling").json()["runnable"] == 1)
+
+    assert busy.admin.get("/admin/v1/scaling").json() == {
+        "runnable": 1,
+        "calls_ready": 0,
+        "processing": 1,
+        "workers": 1,
+        "places_per_worker": 4.0,
+        "recommended_workers": 1,
+    }
+
+
+def test_nothing_to_do_needs_no_workers(house: House) -> None:
+    """An autoscaler may go to zero."""
+    assert house.admin.get("/admin/v1/scaling").json()["recommended_workers"] == 0
+
+
+def test_metrics_are_closed_to_customers(house: House) -> None:
+    """With a key or without."""
+    for client in (house.client(None), house.customer().client):
+        assert client.get("/metrics").status_code == 404
+        assert client.get("/admin/v1/scaling").status_code == 404
+
+
+def names_of(text: str) -> set[str]:
+    """Every metric that a text names."""
+    return set(NAME.findall(text))
+
+
+def test_everything_that_names_a_metric_names_a_real_one(busy: House) -> None:
+    """The dashboard's queries and the alert rules, against a real scrape."""
+    scraped = {name for name, *_ in scrape(busy)}
+    dashboard = json.loads((ROOT / "deploy/grafana/fairlane.json").read_text("utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    rules = (ROOT / "deploy/prometheus/alerts.yaml").read_text("utf-8")
+
+    named = names_of("\n".join(queries)) | names_of(rules)
+
+    assert len(queries) >= len(dashboard["panels"]) > 5
+    assert named - scraped == set()
+
+
+def test_every_metric_is_described_and_nothing_else(busy: House) -> None:
+    """docs/operators/metrics.md has each family of a real scrape."""
+    text = busy.admin.get("/metrics").text
+    families = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
+    described = names_of((ROOT / "docs/operators/metrics.md").read_text("utf-8"))
+
+    assert families
+    assert described == families
