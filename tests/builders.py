@@ -76,6 +76,9 @@ def a_task(
     payload: str = "{}",
     cost: int = 1,
     webhook: str | None = None,
+    delay_seconds: float = 0,
+    run_at: int | None = None,
+    retry_of: str | None = None,
 ) -> NewTask:
     """A request for a plain task; ``webhook`` is the host that its outcome is to be told to."""
     return NewTask(
@@ -86,6 +89,9 @@ def a_task(
         idempotency_key=key,
         cost=cost,
         webhook=None if webhook is None else a_webhook(webhook),
+        delay_ms=round(delay_seconds * 1_000),
+        run_at=run_at,
+        retry_of=retry_of,
     )
 
 

@@ -130,6 +130,7 @@ class Server:
         loops = {
             "sweeper": sweeper.run(),
             "parking": self._parking.poll(),
+            "waiting": self._serving.waiting.poll(),
             "sender": self._sender.run(),
             "hub": self._hub.run(),
         }

@@ -201,12 +201,20 @@ class NewTask(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     cost: int = 1
     webhook: Webhook | None = None
+    run_at: int | None = None
+    """The moment before which it must not start; None: see ``delay_ms``."""
+    delay_ms: int = 0
+    """How long after its acceptance it may start."""
+    retry_of: str | None = None
+    """The failed task that it repeats; None: it is nobody's repetition."""
 
 
 class Accepted(Struct, frozen=True):
     """The durable answer to one :class:`NewTask`."""
 
     created_at: int
+    run_at: int | None = None
+    """None: it may start at once."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -245,6 +253,23 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """For FAILED only."""
     webhook: Told | None = None
     """None: the task has no webhook."""
+    run_at: int | None = None
+    """The moment before which it must not start; None: none was given."""
+    retry_of: str | None = None
+    """The failed task that it repeats; None: it repeats none."""
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
+
+
+class TaskList(Struct, frozen=True):
+    """Part of an organization's tasks, newest first, without their results."""
+
+    tasks: tuple[TaskView, ...]
+    next_cursor: str | None
+    """None: there are no more."""
 
 
 class TaskFacts(Struct, frozen=True, kw_only=True):

@@ -4,8 +4,9 @@ Pure functions between the records of ``model`` and bytes. Field names, their or
 each body has a golden file in ``tests/wire/``.
 """
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+import re
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import Annotated, Any, Literal
@@ -29,6 +30,7 @@ from fairlane.model import (
     NewTask,
     QueueStatus,
     Slots,
+    TaskList,
     TaskStatus,
     TaskView,
     Total,
@@ -43,6 +45,8 @@ IDEMPOTENCY_KEY_LENGTH = 255
 TIMESTAMP_LENGTH = 24
 FIELD_ERRORS_MOST = 20
 """Most field errors one answer lists; a body of nothing but mistakes must not be answered with a larger one."""
+DELAY_SECONDS_MOST = 30 * 86_400
+"""How far ahead a task may be put off."""
 BATCH_MOST = 500
 """Most tasks of one batch."""
 
@@ -62,6 +66,8 @@ class Submission(Struct, frozen=True, kw_only=True):
     """The JSON object's text, exactly the bytes received."""
     webhook_url: str | None
     """Not checked yet but for its type."""
+    run_at: int | None
+    delay_ms: int
 
 
 class _Envelope(Struct):
@@ -71,15 +77,17 @@ class _Envelope(Struct):
 _envelope_decoder = Decoder(_Envelope)
 
 
-def read_submission(body: bytes, document: Any, task_types: Collection[str]) -> Submission:
+def read_submission(body: bytes, document: Any, task_types: Collection[str], *, now: int) -> Submission:
     """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
+
+    ``now`` bounds the moment at which it is to start.
 
     Raises:
         ValidationRefused: with every field that is wrong.
     """
     if type(document) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")
-    wrong = [*_wrong_fields(document, task_types)]
+    wrong = [*_wrong_fields(document, task_types), *_wrong_schedule(document, now)]
     if wrong:
         details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
         raise ValidationRefused(details=details)
@@ -93,7 +101,44 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str]) -> 
         idempotency_key=document.get("idempotencyKey"),
         payload=payload,
         webhook_url=document["webhook"]["url"] if "webhook" in document else None,
+        run_at=_moment_of(document["runAt"]) if "runAt" in document else None,
+        delay_ms=document.get("delaySeconds", 0) * 1_000,
     )
+
+
+def unknown_type() -> ValidationRefused:
+    """The type of a task that is to run again is not registered any more."""
+    return ValidationRefused.at("taskType", "is not a known task type")
+
+
+def _wrong_schedule(document: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    """What is wrong with the moment at which a task is to start."""
+    if "delaySeconds" in document:
+        delay = document["delaySeconds"]
+        if not (type(delay) is int and 0 <= delay <= DELAY_SECONDS_MOST):
+            yield "delaySeconds", f"must be an integer from 0 to {DELAY_SECONDS_MOST}"
+    if "runAt" in document:
+        run_at = _moment_of(document["runAt"])
+        if run_at is None:
+            yield "runAt", "must be an ISO 8601 moment with its offset, such as 2026-01-31T15:00:00Z"
+        elif run_at > now + DELAY_SECONDS_MOST * 1_000:
+            yield "runAt", f"must be at most {DELAY_SECONDS_MOST // 86_400} days ahead"
+        if "delaySeconds" in document:
+            yield "runAt", "cannot be combined with delaySeconds"
+
+
+def _moment_of(value: Any) -> int | None:
+    """Milliseconds since the epoch; None: it is no such moment."""
+    if type(value) is not str or _MOMENT.fullmatch(value) is None:
+        return None
+    try:
+        return (datetime.fromisoformat(value) - _EPOCH) // timedelta(milliseconds=1)
+    except ValueError:
+        return None
+
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # An array of at most BATCH_MOST values, whatever they are: decoding stops at the first one too many, so that a body of
@@ -147,7 +192,7 @@ def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list
 def _wrong_option(field: str, value: Any) -> str | None:
     """What is wrong with an optional field; None: nothing."""
     match field:
-        case "taskType" | "payload" | "webhook":
+        case "taskType" | "payload" | "webhook" | "runAt" | "delaySeconds":
             return None
         case "priority":
             # The exact type: True is an int to isinstance, and 5.0 equals 5.
@@ -251,6 +296,8 @@ class _Task(Struct, rename="camel"):
     created_at: Moment
     latency_ms: Count | None
     idempotency_key: str | None
+    run_at: Moment | UnsetType = UNSET
+    retry_of: Uuid | UnsetType = UNSET
 
 
 class _Credits(Struct, rename="camel"):
@@ -342,6 +389,16 @@ def countries_body(countries: Sequence[str]) -> bytes:
 def states_body(states: Sequence[tuple[str, str]]) -> bytes:
     """The answer of ``GET /v1/states``, from codes and names."""
     return _encoder.encode([_State(code, name) for code, name in states])
+
+
+class _Listed(Struct):
+    task: _Task
+    credits: _Credits
+
+
+class _Tasks(Struct, rename="camel"):
+    tasks: list[_Listed]
+    next_cursor: str | None
 
 
 class _Now(Struct):
@@ -534,7 +591,17 @@ def created_body(task: NewTask, accepted: Accepted) -> bytes:
 def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
     created_at = timestamp(accepted.created_at)
     return (
-        _Task(task.id, task.task_type, TaskStatus.QUEUED, task.priority, created_at, None, task.idempotency_key),
+        _Task(
+            task.id,
+            task.task_type,
+            TaskStatus.QUEUED,
+            task.priority,
+            created_at,
+            None,
+            task.idempotency_key,
+            UNSET if accepted.run_at is None else timestamp(accepted.run_at),
+            task.retry_of or UNSET,
+        ),
         _Credits(task.cost, None),
     )
 
@@ -559,6 +626,12 @@ def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Ite
 def cleared_body(cleared: int) -> bytes:
     """The answer to ``DELETE /v1/async/queue``."""
     return _encoder.encode(_Cleared(True, cleared))
+
+
+def tasks_body(page: TaskList) -> bytes:
+    """One page of an organization's tasks: what GET answers of each, without webhook and response."""
+    listed = [_Listed(found.task, found.credits) for found in map(_found, page.tasks)]
+    return _encoder.encode(_Tasks(listed, page.next_cursor))
 
 
 def task_body(task: TaskView) -> bytes:
@@ -601,6 +674,8 @@ def _found(task: TaskView) -> _Found:
             timestamp(task.created_at),
             task.latency_ms,
             task.idempotency_key,
+            UNSET if task.run_at is None else timestamp(task.run_at),
+            task.retry_of or UNSET,
         ),
         _Credits(task.cost, task.charged),
     )
@@ -748,10 +823,10 @@ class _State(Struct):
 
 SHAPES: dict[str, Any] = {
     "status": _Status,
-    "created": _Created,
     "batch": _BatchAnswer,
     "cleared": _Cleared,
     "now": _Now,
+    "tasks": _Tasks,
     "task": _Found,
     "webhook": _Message,
     "wait": _Wait,

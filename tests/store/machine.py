@@ -44,6 +44,7 @@ new_tasks = st.builds(
     st.sampled_from(TYPES),
     priority=st.sampled_from([1, 5, 10]),
     key=st.sampled_from([None, None, "k", "l"]),
+    delay_seconds=st.sampled_from([0, 0, 0, 6]),
     cost=st.sampled_from([0, 1, 1, COST_MOST]),
 )
 endings: st.SearchStrategy[Ending] = st.sampled_from([
@@ -134,14 +135,23 @@ class StoreMachine(RuleBasedStateMachine):
         """
         organization = self._organization(number)
         # Drawn requests are descriptions: Hypothesis may repeat one, ids never repeat.
-        tasks = [a_task(one.task_type, priority=one.priority, key=one.idempotency_key, cost=one.cost) for one in new]
+        tasks = [
+            a_task(
+                one.task_type,
+                priority=one.priority,
+                key=one.idempotency_key,
+                cost=one.cost,
+                delay_seconds=one.delay_ms / 1_000,
+            )
+            for one in new
+        ]
 
         places = 0 if room is None else len(tasks) + room
 
         (answers,) = self.run(_gathered([self.store.submit(organization.id, tasks, room=places)]))
 
         self.model.spent = 0
-        expected = self.model.submit_all(organization, tasks, places)
+        expected = self.model.submit_all(organization, tasks, places, self.clock.at)
         assert ([type(one) for one in answers] if isinstance(answers, list) else type(answers)) == expected
 
     @rule(number=some, seldom=st.sampled_from([False, False, True]))

@@ -240,7 +240,7 @@ class Reference:
 
     # Submitting ------------------------------------------------------------------------------------------------------
 
-    def submit(self, organization: Organization, new: NewTask) -> type[Accepted | Refusal]:
+    def submit(self, organization: Organization, new: NewTask, now: int) -> type[Accepted | Refusal]:
         """What becomes of this task."""
         key = (organization.id, new.idempotency_key or "")
         if organization.disabled:
@@ -253,18 +253,19 @@ class Reference:
             return CreditsShort
         self.spent += new.cost
         seq = self.accepted[organization.id] = self.accepted.get(organization.id, 0) + 1
-        self.tasks[new.id] = Task(new, organization, seq)
+        due_at = now + new.delay_ms if new.delay_ms else None
+        self.tasks[new.id] = Task(new, organization, seq, ready=due_at is None, due_at=due_at)
         if new.idempotency_key is not None:
             self.keys[key] = new.id
         return Accepted
 
-    def submit_all(self, organization: Organization, new: Sequence[NewTask], room: int) -> Any:
+    def submit_all(self, organization: Organization, new: Sequence[NewTask], room: int, now: int) -> Any:
         """What becomes of these tasks; one refusal for all of them if there is no room for so many."""
         if room and organization.disabled:
             return KeyRefused
         if room and len(self.queued(organization)) + room > organization.queue_limit:
             return QueueFull
-        return [self.submit(organization, task) for task in new]
+        return [self.submit(organization, task, now) for task in new]
 
     def clear(self, organization: Organization) -> int:
         """Forget what is queued, and its keys; how many that were."""

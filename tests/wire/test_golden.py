@@ -20,6 +20,7 @@ from fairlane.model import (
     QueueStatus,
     Slot,
     Slots,
+    TaskList,
     TaskStatus,
     TaskView,
     Told,
@@ -47,6 +48,8 @@ def a_task(
     failure: Failure | None = None,
     idempotency_key: str | None = "job-123",
     webhook: Told | None = None,
+    run_at: int | None = None,
+    retry_of: str | None = None,
 ) -> TaskView:
     """One task as the store shows it."""
     return TaskView(
@@ -62,6 +65,8 @@ def a_task(
         result=result,
         failure=failure,
         webhook=webhook,
+        run_at=run_at,
+        retry_of=retry_of,
     )
 
 
@@ -171,6 +176,23 @@ BODIES: dict[str, bytes] = {
         NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, idempotency_key="job-123", cost=5), Accepted(AT)
     ),
     "created_without_options": wire.created_body(NewTask(id=ID, task_type="CHATGPT", payload="{}"), Accepted(AT)),
+    "created_later": wire.created_body(
+        NewTask(id=ID, task_type="CHATGPT", payload="{}", cost=5), Accepted(AT, AT + 3_600_000)
+    ),
+    "created_again": wire.created_body(
+        NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, cost=5, retry_of=DELIVERY), ACCEPTED
+    ),
+    "waited": wire.now_body(a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}')),
+    "tasks": wire.tasks_body(
+        TaskList(
+            (
+                a_task(TaskStatus.QUEUED, run_at=AT + 3_600_000),
+                a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, retry_of=DELIVERY),
+            ),
+            ID,
+        )
+    ),
+    "tasks_none": wire.tasks_body(TaskList((), None)),
     "batch": wire.batch_body(
         [
             (

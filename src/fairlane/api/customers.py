@@ -58,6 +58,8 @@ def customer_part(serving: Serving) -> Part[Caller]:
             Resource("/v1/async/status", guard, {"GET": status.read}, clock=clock),
             Resource("/v1/async/task/batch", guard, {"POST": tasks.submit_batch}, clock=clock, yields=True),
             Resource("/v1/async/task/{}", guard, {"GET": tasks.find, "DELETE": tasks.cancel}, clock=clock),
+            Resource("/v1/async/tasks", guard, {"GET": tasks.page}, clock=clock),
+            Resource("/v1/async/task/{}/retry", guard, {"POST": tasks.retry}, clock=clock),
             Resource("/v1/async/task/{}/payload", guard, {"GET": tasks.payload}, clock=clock),
             Resource("/v1/async/queue", guard, {"DELETE": tasks.clear}, clock=clock),
             Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),

@@ -85,6 +85,10 @@ class Request:
             return None
         return dict(reversed(parse_qsl(text.decode("latin-1"), keep_blank_values=True))).get(name)
 
+    def every_header(self, name: bytes) -> list[str]:
+        """The values of every header of that (lower-case) name."""
+        return [value.decode("latin-1") for key, value in self._scope["headers"] if key == name]
+
     def query(self, *allowed: str) -> dict[str, str]:
         """The query's parameters.
 

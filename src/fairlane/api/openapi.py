@@ -69,6 +69,8 @@ HEADERS: dict[str, Schema] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": _WHOLE},
+    "Location": {"description": "Where the task is found.", "schema": _TEXT},
+    "Preference-Applied": {"description": "`wait=N`, if the server waited.", "schema": _TEXT},
     "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": _TEXT},
 }
 EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
@@ -105,6 +107,17 @@ SUBMISSION_OPTIONS: dict[str, Schema] = {
         "maxLength": wire.IDEMPOTENCY_KEY_LENGTH,
     },
     "webhook": ADDRESS,
+    "runAt": {
+        "description": "Starts no sooner; at most 30 days ahead. Not together with `delaySeconds`.",
+        "type": "string",
+        "format": "date-time",
+    },
+    "delaySeconds": {
+        "description": "Starts no sooner than so long after its acceptance.",
+        "type": "integer",
+        "minimum": 0,
+        "maximum": wire.DELAY_SECONDS_MOST,
+    },
 }
 """What a task may have beside its type and payload."""
 REQUESTS: dict[str, Schema] = {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fairlane.api.lists import ReferenceLists
+from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
 from fairlane.settings import Settings, database_path
@@ -37,12 +38,14 @@ class Serving:
         self.task_types = task_types
         self.webhook_host = webhook_host
         self.lists = lists
+        self.waiting = Waiting(store)
         self.draining = False
         self._disk = DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
 
     def drain(self) -> None:
         """Refuse new work from now on; what is asked about existing work is still answered."""
         self.draining = True
+        self.waiting.drain()
 
     def admit(self) -> None:
         """Let a request for new work pass.

@@ -1,6 +1,7 @@
-"""``/v1/async/task`` and its queue: accept tasks, look one up, drop what waits."""
+"""``/v1/async/task`` and what belongs to it: accept tasks, look at them, wait for them, end them, run them again."""
 
 import asyncio
+from hashlib import blake2b
 from typing import Any
 
 from fairlane import wire
@@ -8,6 +9,7 @@ from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
+from fairlane.api.waiting import applied, wait_seconds
 from fairlane.errors import (
     BodyTooLarge,
     CreditsShort,
@@ -16,9 +18,10 @@ from fairlane.errors import (
     Refusal,
     TaskEnded,
     TaskExists,
+    TaskNotFailed,
     ValidationRefused,
 )
-from fairlane.model import Accepted, Caller, NewTask, Webhook
+from fairlane.model import Accepted, Caller, NewTask, TaskStatus, Webhook
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
@@ -29,6 +32,12 @@ BATCH_BYTES_MOST = 32 * 1024 * 1024
 BATCH_OFF_LOOP_BYTES = 16 * 1024
 """A batch this large may hold so many tasks that reading them takes milliseconds."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
+CACHE = (b"cache-control", b"private, no-cache")
+"""Whoever keeps an answer has to ask whether it still holds."""
+PAGE_MOST = 100
+PAGE_DEFAULT = "50"
+ID_LENGTH = 36
+PREFER = {"Prefer": {"type": "string", "description": "`wait=N`: answer once the task has ended, after N s at most."}}
 REFERENCE = "The task's id, or its idempotency key, percent-encoded."
 
 OPERATIONS: Operations = {
@@ -36,10 +45,13 @@ OPERATIONS: Operations = {
         id="submit_task",
         tag="tasks",
         summary="Accept one task",
-        description="Durable when answered. The status in this answer is always QUEUED.",
+        description="Durable when answered. The status in this answer is always QUEUED; but with `Prefer: wait=N` and "
+        "`Preference-Applied` the answer is what GET answers then, and that it succeeded.",
         body="task",
-        answer="created",
-        examples=("created", "created_without_options"),
+        request_headers=PREFER,
+        answer="now",
+        answer_headers=("Location", "Preference-Applied"),
+        examples=("created", "created_without_options", "created_later", "waited"),
         refusals=(CreditsShort, TaskExists, BodyTooLarge, QueueFull),
     ),
     "POST /v1/async/task/batch": Operation(
@@ -78,15 +90,45 @@ OPERATIONS: Operations = {
         tag="tasks",
         summary="One task's state, and its result once it has ended",
         segments=(REFERENCE,),
+        request_headers=PREFER,
+        answer_headers=("Preference-Applied",),
+        unchanged=True,
         answer="task",
         examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
         refusals=(NotFound,),
+    ),
+    "GET /v1/async/tasks": Operation(
+        id="list_tasks",
+        tag="tasks",
+        summary="The organization's tasks, newest first",
+        description="Pages of a constant cost. Go on with `nextCursor` until it is null: a page of completed tasks may "
+        "be short, or empty, although more follow.",
+        query={
+            "status": {"type": "string", "enum": [*TaskStatus]},
+            "cursor": {"type": "string"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": int(PAGE_DEFAULT)},
+        },
+        answer="tasks",
+        examples=("tasks", "tasks_none"),
+    ),
+    "POST /v1/async/task/{taskId}/retry": Operation(
+        id="retry_task",
+        tag="tasks",
+        summary="Run a failed task again, as a new one",
+        description="With the same type, payload, priority and webhook, at today's cost, at once; `retryOf` names the "
+        "old one, which stays as it is. Refused for the same reasons as any submission.",
+        segments=("The failed task's id, or its idempotency key, percent-encoded.",),
+        request_headers=PREFER,
+        answer="now",
+        answer_headers=("Location", "Preference-Applied"),
+        examples=("created_again",),
+        refusals=(CreditsShort, NotFound, TaskNotFailed, QueueFull),
     ),
     "GET /v1/async/task/{taskId}/payload": Operation(
         id="find_payload",
         tag="tasks",
         summary="What was sent as the task's payload, byte for byte",
-        segments=("The task's id, or its idempotency key, percent-encoded.",),
+        segments=(REFERENCE,),
         answer="any",
         refusals=(NotFound,),
     ),
@@ -109,10 +151,42 @@ class Tasks:
             new = await asyncio.to_thread(self._read, body)
         else:
             new = self._read(body)
+        return await self._submitted(request, caller, new)
+
+    async def retry(self, request: Request, caller: Caller) -> Answer:
+        """Run a failed task again, as a new one through the same door.
+
+        Two calls of the store: between them the payload is checked against its type as it is today, which may run the
+        application's code. What failed stays failed, so nothing can come between.
+        """
+        self._serving.admit()
+        failed, payload = await self._store.failed_task(caller.organization_id, _reference(request))
+        task_type = self._serving.task_types.get(failed.task_type)
+        if task_type is None:
+            raise wire.unknown_type()
+        task_type.decode(payload)
+        new = NewTask(
+            id=new_id(),
+            task_type=failed.task_type,
+            payload=payload,
+            priority=failed.priority,
+            cost=task_type.rule.cost,
+            webhook=None if failed.webhook is None else self._webhook(failed.webhook.url),
+            retry_of=failed.id,
+        )
+        return await self._submitted(request, caller, new)
+
+    async def _submitted(self, request: Request, caller: Caller, new: NewTask) -> Answer:
         [verdict] = await self._store.submit(caller.organization_id, [new])
         if isinstance(verdict, Refusal):
             raise verdict
-        return Answer(wire.created_body(new, verdict))
+        location = (b"location", f"/v1/async/task/{new.id}".encode())
+        seconds, waiting = wait_seconds(request), self._serving.waiting
+        if seconds and waiting.has_room(caller.organization_id):
+            ended = await waiting.ended(caller.organization_id, new.id, seconds=seconds, gone=request.gone)
+            if ended is not None:  # else somebody cleared the queue; that it was accepted is still true
+                return Answer(wire.now_body(ended), headers=(location, applied(seconds)))
+        return Answer(wire.created_body(new, verdict), headers=(location,))
 
     async def submit_batch(self, request: Request, caller: Caller) -> Answer:
         """Accept up to 500 tasks, each for itself, if the queue has room for as many as were sent."""
@@ -135,9 +209,32 @@ class Tasks:
         """One task by its id, or by its idempotency key."""
         reference = _reference(request)
         found = await self._store.task(caller.organization_id, reference)
+        headers = [CACHE]
+        seconds, waiting = wait_seconds(request), self._serving.waiting
+        if found is not None and seconds and waiting.has_room(caller.organization_id):
+            headers.append(applied(seconds))
+            found = await waiting.ended(caller.organization_id, found.id, seconds=seconds, gone=request.gone)
         if found is None:
             raise NotFound.task(reference)
-        return Answer(wire.task_body(found), headers=(NO_STORE,))
+        body = wire.task_body(found)
+        # Of the bytes, so that it can never be the same for two different bodies.
+        tag = b'"%b"' % blake2b(body, digest_size=16).hexdigest().encode()
+        headers.append((b"etag", tag))
+        if _has(request, tag):
+            return Answer(b"", 304, tuple(headers))
+        return Answer(body, headers=tuple(headers))
+
+    async def page(self, request: Request, caller: Caller) -> Answer:
+        """One page of the organization's tasks, newest first."""
+        query = request.query("status", "cursor", "limit")
+        status = _status(query.get("status"))
+        limit = query.get("limit", PAGE_DEFAULT)
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= PAGE_MOST):
+            raise ValidationRefused.at("limit", f"must be an integer from 1 to {PAGE_MOST}")
+        page = await self._store.list_tasks(
+            caller.organization_id, status=status, cursor=_cursor(query.get("cursor"), status), most=int(limit)
+        )
+        return Answer(wire.tasks_body(page), headers=(NO_STORE,))
 
     async def payload(self, request: Request, caller: Caller) -> Answer:
         """What was sent as the task's payload, byte for byte."""
@@ -166,12 +263,11 @@ class Tasks:
     def _read(self, body: bytes) -> NewTask:
         """The task that a body asks for, its payload checked against its type."""
         document: Any = read_json(body)
-        submission = wire.read_submission(body, document, self._serving.task_types)
+        submission = wire.read_submission(body, document, self._serving.task_types, now=self._store.now())
         if len(submission.payload) > self._payload_most:
             raise BodyTooLarge(self._payload_most)
         task_type = self._serving.task_types[submission.task_type]
         task_type.decode(submission.payload)
-        url = submission.webhook_url
         return NewTask(
             id=new_id(),
             task_type=submission.task_type,
@@ -179,8 +275,13 @@ class Tasks:
             priority=submission.priority,
             idempotency_key=submission.idempotency_key,
             cost=task_type.rule.cost,
-            webhook=None if url is None else Webhook(url, self._serving.webhook_host(url, "webhook.url")),
+            webhook=None if submission.webhook_url is None else self._webhook(submission.webhook_url),
+            run_at=submission.run_at,
+            delay_ms=submission.delay_ms,
         )
+
+    def _webhook(self, url: str) -> Webhook:
+        return Webhook(url, self._serving.webhook_host(url, "webhook.url"))
 
 
 def _verdict(task: NewTask, verdict: Accepted | Refusal) -> tuple[NewTask, Accepted] | Refusal:
@@ -193,3 +294,30 @@ def _reference(request: Request) -> str:
     if len(reference) > REFERENCE_LENGTH_MOST:
         raise NotFound.task(reference)
     return reference
+
+
+def _has(request: Request, tag: bytes) -> bool:
+    """Whether the caller has the body of this tag already (``If-None-Match``)."""
+    tags = ",".join(request.every_header(b"if-none-match")).split(",")
+    return any(one.strip().removeprefix("W/") in ("*", tag.decode()) for one in tags)
+
+
+def _status(text: str | None) -> TaskStatus | None:
+    if text is None:
+        return None
+    if text not in tuple(TaskStatus):
+        raise ValidationRefused.at("status", f"must be one of {', '.join(TaskStatus)}")
+    return TaskStatus(text)
+
+
+def _cursor(text: str | None, status: TaskStatus | None) -> str | None:
+    """A cursor of the shape that this list gives out."""
+    if text is None:
+        return None
+    if status is TaskStatus.QUEUED:
+        fits = text.isascii() and text.isdigit() and len(text) < 19
+    else:
+        fits = len(text) == ID_LENGTH and text.isascii() and text.isprintable()
+    if not fits:
+        raise ValidationRefused.at("cursor", "is not one that was given out")
+    return text

@@ -52,6 +52,7 @@ from fairlane.model import (
     SessionFacts,
     Slots,
     TaskFacts,
+    TaskList,
     TaskPage,
     TaskStatus,
     TaskView,
@@ -324,6 +325,23 @@ class Store:
         return self._database.write(
             self._submit, Submission(organization_id, new, room), weight=_weight(task.payload for task in new)
         )
+
+    async def failed_task(self, organization_id: int, reference: str) -> tuple[TaskView, str]:
+        """A failed task by id or key, and its payload. Raises NotFound, or TaskNotFailed."""
+        found: tuple[TaskView, str] = await self._database.snapshot(tasks.find_failed(organization_id, reference))
+        return found
+
+    async def list_tasks(
+        self, organization_id: int, *, status: TaskStatus | None, cursor: str | None, most: int
+    ) -> TaskList:
+        """One page of an organization's tasks, newest first, at a constant cost however many there are."""
+        page: TaskList = await self._database.snapshot(tasks.list_tasks(organization_id, status, cursor, most))
+        return page
+
+    async def ended_tasks(self, asked: Sequence[tuple[int, str]]) -> set[str]:
+        """Which of these (organization, task) have ended."""
+        ended: set[str] = await self._database.read(tasks.ended_tasks(asked))
+        return ended
 
     async def cancel(self, organization_id: int, reference: str) -> TaskView:
         """End a task by id or key: queued ones at once; one that runs is asked to end. What it is from then on.

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists
-from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskStatus, TaskView, Told
+from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
+from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
@@ -44,7 +44,7 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
     ]
     used = {(row[0], row[1]) for row in (yield from rows_if("find_used_keys", asked, keys=asked))}
     answers: list[Verdicts | Refusal] = []
-    tasks, entries, keys = [], [], []
+    tasks, entries, later, keys = [], [], [], []
     for submission in submissions:
         organization = locked.get(submission.organization_id)
         refused = _refusal_of_all(organization, submission.room)
@@ -55,11 +55,11 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
         spent = 0
         for task in submission.tasks:
             refusal = _refusal(organization, task, used, spent)
-            verdicts.append(refusal or Accepted(now))
+            due_at = _due_at(task, now)
+            verdicts.append(refusal or Accepted(now, due_at))
             if refusal is not None or organization is None:
                 continue
             seq, rank = organization.take_seq(), rank_of(task.priority)
-            organization.enqueue(task.task_type, rank, seq)
             organization.submitted += 1
             spent += task.cost
             if task.idempotency_key is not None:
@@ -67,15 +67,28 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
                 keys.append((organization.id, task.idempotency_key, task.id))
             tasks.append(
                 (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
-                 task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)))
+                 task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)),
+                 due_at, task.retry_of)
             )  # fmt: skip
-            entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
+            if due_at is None or due_at <= now:
+                organization.enqueue(task.task_type, rank, seq)
+                entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
+            else:
+                organization.wait(task.task_type, rank)
+                memory.paused_until = min(due_at, memory.paused_until or due_at)
+                later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at))
         answers.append(verdicts)
     yield from rows_if("insert_tasks", tasks, tasks=tasks, now=now)
     yield from rows_if("insert_queue_entries", entries, entries=entries)
+    yield from rows_if("insert_waiting", later, entries=later)
     yield from rows_if("insert_idempotency", keys, keys=keys)
     yield from write_organizations(locked, memory, now)
     return answers
+
+
+def _due_at(task: NewTask, now: int) -> int | None:
+    """The moment before which this task must not start; None: it may at once."""
+    return now + task.delay_ms if task.run_at is None and task.delay_ms else task.run_at
 
 
 def _refusal_of_all(organization: LockedOrganization | None, room: int) -> Refusal | None:
@@ -155,7 +168,7 @@ def find_payload(organization_id: int, reference: str) -> Generator[Query, Rows,
 
 def _view(row: Any) -> TaskView:
     task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row[:12]
-    webhook_url, delivered_at = row[12:]
+    webhook_url, delivered_at, run_at, retry_of = row[12:]
     status = TaskStatus(ended) if ended else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED
     return TaskView(
         id=task_id,
@@ -170,7 +183,85 @@ def _view(row: Any) -> TaskView:
         result=result,
         failure=msgspec.json.decode(failure, type=Failure) if failure else None,
         webhook=None if webhook_url is None else Told(webhook_url, delivered_at),
+        run_at=run_at,
+        retry_of=retry_of,
     )
+
+
+def ended_tasks(asked: Sequence[tuple[int, str]]) -> Generator[Query, Rows, set[str]]:
+    """Which of these (organization, task) have ended."""
+    return {row[0] for row in (yield from rows_if("find_ended", asked, tasks=asked))}
+
+
+def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, tuple[TaskView, str]]:
+    """A failed task and its payload. Refuses one that has not failed, and one that is not there."""
+    view = yield from find_task(organization_id, reference)
+    if view is None:
+        raise NotFound.task(reference)
+    if view.status is not TaskStatus.FAILED:
+        raise TaskNotFailed(view.id, view.status)
+    [(payload,)] = yield from rows("find_payload", organization_id=organization_id, reference=view.id)
+    return view, payload
+
+
+# Lists: newest first, one page at a constant cost --------------------------------------------------------------------
+
+NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""No id is larger."""
+NEWEST_SEQ = 2**63 - 1
+WALK_MOST = 5_000
+"""So many tasks a page looks at for completed ones, which have no index of their own (migration 3)."""
+
+Found = tuple[list[str], str | None]
+"""Ids, newest first, and where the next page begins; None: there are no more."""
+
+
+def list_tasks(
+    organization_id: int, status: TaskStatus | None, cursor: str | None, most: int
+) -> Generator[Query, Rows, TaskList]:
+    """One page of an organization's tasks, or of those in one status. Needs one snapshot.
+
+    A cursor is what the page before it gave out: a place in the order of acceptance among the queued ones, an id
+    otherwise. Its shape is checked by whoever hands it in. A page of completed tasks may be short, or empty, although
+    more follow.
+    """
+    match status:
+        case TaskStatus.QUEUED:
+            ids, following = yield from _newest_queued(organization_id, int(cursor or NEWEST_SEQ), most)
+        case TaskStatus.COMPLETED:
+            ids, following = yield from _newest_completed(organization_id, cursor or NEWEST, most)
+        case TaskStatus.PROCESSING:
+            ids, following = yield from _newest("find_newest_leased", organization_id, cursor, most)
+        case TaskStatus.FAILED:
+            ids, following = yield from _newest("find_newest_failed", organization_id, cursor, most)
+        case None:
+            ids, following = yield from _newest("find_newest_tasks", organization_id, cursor, most)
+    asked = [(organization_id, task_id) for task_id in ids]
+    found = {row[0]: _view(row) for row in (yield from rows_if("find_listed", asked, tasks=asked))}
+    return TaskList(tuple([found[task_id] for task_id in ids]), following)
+
+
+def _newest(statement: str, organization_id: int, cursor: str | None, most: int) -> Generator[Query, Rows, Found]:
+    found = yield from rows(statement, organization_id=organization_id, before=cursor or NEWEST, most=most + 1)
+    ids = [row[0] for row in found]
+    return ids[:most], ids[most - 1] if len(ids) > most else None
+
+
+def _newest_queued(organization_id: int, before: int, most: int) -> Generator[Query, Rows, Found]:
+    """The newest of each lane, and of what waits, merged: however many are queued, so few are read."""
+    lanes = yield from rows("find_newest_ready", organization_id=organization_id, before=before, most=most + 1)
+    waiting = yield from rows("find_newest_waiting", organization_id=organization_id, before=before, most=most + 1)
+    merged = sorted([*(tuple(row) for lane in lanes for row in lane), *map(tuple, waiting)], reverse=True)
+    page = merged[:most]
+    return [task_id for _, task_id in page], str(page[-1][0]) if len(merged) > most else None
+
+
+def _newest_completed(organization_id: int, before: str, most: int) -> Generator[Query, Rows, Found]:
+    walked = yield from rows("find_newest_ended", organization_id=organization_id, before=before, most=WALK_MOST)
+    completed = [task_id for task_id, ended in walked if ended == TaskStatus.COMPLETED]
+    if len(completed) > most:
+        return completed[:most], completed[most - 1]
+    return completed, walked[-1][0] if len(walked) == WALK_MOST else None
 
 
 class Cleared(Struct, frozen=True):

@@ -9,9 +9,10 @@ CROSS JOIN idempotency AS i ON i.organization_id = e.value ->> 0 AND i.key = e.v
 -- name: insert_tasks [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
 INSERT INTO task
-  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, created_at)
+  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
+   retry_of, created_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, e.row ->> 9, :now
+       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now
 FROM e;
 
 -- name: insert_idempotency [sqlite]
@@ -101,7 +102,8 @@ FROM (SELECT min(due_at) AS due_at FROM waiting
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        o.status, o.result, o.failure, o.charged, max(0, o.finished_at - o.first_started_at),
        l.id IS NOT NULL, t.webhook_url,
-       CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END
+       CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END,
+       t.run_at, t.retry_of
 FROM task AS t
 LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
@@ -117,6 +119,79 @@ WHERE organization_id = :organization_id
   AND id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
                     (SELECT task_id FROM idempotency
                      WHERE organization_id = :organization_id AND key = :reference));
+
+-- name: find_listed [sqlite] packed
+-- These (organization, task) as a list shows them: find_task's columns, without result, failure and webhook.
+SELECT json_group_array(json_array(
+         t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL, NULL, o.charged,
+         max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of))
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
+LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
+
+-- name: find_newest_tasks
+SELECT id
+FROM task
+WHERE organization_id = :organization_id
+  AND id < :before
+ORDER BY id DESC
+LIMIT :most;
+
+-- name: find_newest_leased
+-- Calls have leases, too, and no task.
+SELECT l.task_id
+FROM lease AS l
+JOIN task AS t ON t.organization_id = l.organization_id AND t.id = l.task_id
+WHERE l.organization_id = :organization_id
+  AND l.task_id < :before
+ORDER BY l.task_id DESC
+LIMIT :most;
+
+-- name: find_newest_failed
+SELECT task_id
+FROM outcome
+WHERE organization_id = :organization_id
+  AND status = 'FAILED'
+  AND task_id < :before
+ORDER BY task_id DESC
+LIMIT :most;
+
+-- name: find_newest_ended
+-- The next :most tasks, whatever they are, with how they ended.
+SELECT t.id, o.status
+FROM (SELECT id
+      FROM task
+      WHERE organization_id = :organization_id
+        AND id < :before
+      ORDER BY id DESC
+      LIMIT :most) AS t
+LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = :organization_id
+ORDER BY t.id DESC;
+
+-- name: find_newest_ready [sqlite] packed
+-- The newest :most of each lane that were accepted before :before.
+SELECT json_group_array(json((
+         SELECT json_group_array(json_array(seq, task_id))
+         FROM (SELECT seq, task_id
+               FROM queue_entry
+               WHERE organization_id = l.organization_id
+                 AND task_type = l.task_type
+                 AND rank = l.rank
+                 AND seq < :before
+               ORDER BY seq DESC
+               LIMIT :most))))
+FROM lane AS l
+WHERE l.organization_id = :organization_id
+  AND l.ready > 0;
+
+-- name: find_newest_waiting
+SELECT seq, task_id
+FROM waiting
+WHERE organization_id = :organization_id
+  AND seq < :before
+ORDER BY seq DESC
+LIMIT :most;
 
 -- name: find_place
 -- Where a task is, and what its row there says.

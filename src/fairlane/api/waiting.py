@@ -1,0 +1,144 @@
+"""Requests that wait for the end of a task (``Prefer: wait=N``): woken by the commit that ends it.
+
+A hint of the store wakes them at once. Hints may be lost, and another server may end a task, so once a second all that
+is waited for is looked at in one read. Nothing here changes anything.
+"""
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+
+from fairlane.api.http import Header, Request
+from fairlane.model import TaskView
+from fairlane.store import Store
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS_MOST = 60
+POLL_SECONDS = 1.0
+WAITING_MOST = 10_000
+"""Most requests that wait at one server; what comes beyond is answered at once."""
+ORGANIZATION_MOST = 1_000
+"""Most of them of one organization."""
+LOOK_MOST = 1_000
+"""Most tasks looked at in one read."""
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PREFERENCE = re.compile(
+    rf"""([^\s,;="]+)                          # its name
+         (?:\s*=\s*({_QUOTED}|[^\s,;"]*))?     # its value
+         (?:\s*;(?:{_QUOTED}|[^,"])*)?         # parameters, which mean nothing to us
+         \s*(?:,|$)""",
+    re.VERBOSE,
+)
+
+
+def wait_seconds(request: Request) -> int:
+    """How long this request would rather wait than be answered early (RFC 7240), at most 60 s; 0: not at all.
+
+    A preference that makes no sense is ignored, as the standard asks.
+    """
+    lines = request.every_header(b"prefer")
+    for name, value in _PREFERENCE.findall(", ".join(lines)) if lines else ():
+        if name.lower() == "wait":
+            digits = value.strip('"')
+            fits = digits.isascii() and digits.isdecimal() and len(digits) < 10
+            return min(int(digits), WAIT_SECONDS_MOST) if fits else 0
+    return 0
+
+
+def applied(seconds: int) -> Header:
+    """Says that the preference was honoured, and up to which bound."""
+    return (b"preference-applied", b"wait=%d" % seconds)
+
+
+class Waiting:
+    """Everybody who waits at one server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, tuple[int, set[asyncio.Future[None]]]] = {}
+        """By task the organization and the hints that it waits for."""
+        self._by_organization: Counter[int] = Counter()
+        self._draining = False
+        store.subscribe_ends(self._hint)
+
+    def has_room(self, organization_id: int) -> bool:
+        """Whether one more request of this organization may wait."""
+        return not (
+            self._draining
+            or self._by_organization.total() >= WAITING_MOST
+            or self._by_organization[organization_id] >= ORGANIZATION_MOST
+        )
+
+    async def ended(
+        self, organization_id: int, task_id: str, *, seconds: int, gone: Callable[[], Awaitable[None]]
+    ) -> TaskView | None:
+        """The task once it has ended, or as it is when the time is up or the server goes away. None: it is not there.
+
+        Raises:
+            ConnectionResetError: ``gone`` returned: nobody is left to be answered.
+        """
+        loop = asyncio.get_running_loop()
+        hint: asyncio.Future[None] = loop.create_future()
+        self._waiting.setdefault(task_id, (organization_id, set()))[1].add(hint)
+        self._by_organization[organization_id] += 1
+        timer = loop.call_later(seconds, _wake, [hint])
+        departure = asyncio.ensure_future(gone())
+        departure.add_done_callback(lambda _: _wake([hint]))
+        try:
+            # Only now: what ended before we listened would wake nobody.
+            found = await self._store.task(organization_id, task_id)
+            if found is None or found.final:
+                return found
+            await hint
+            if departure.done():
+                raise ConnectionResetError("the caller closed the connection while it waited")
+        finally:
+            timer.cancel()
+            departure.cancel()
+            self._leave(organization_id, task_id, hint)
+        return await self._store.task(organization_id, task_id)
+
+    def drain(self) -> None:
+        """Answer everybody now, and let nobody wait any more."""
+        self._draining = True
+        for _, hints in self._waiting.values():
+            _wake(hints)
+
+    async def poll(self) -> None:
+        """Look at all that is waited for once a second, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            asked = [(organization_id, task_id) for task_id, (organization_id, _) in self._waiting.items()]
+            for start in range(0, len(asked), LOOK_MOST):
+                await self._look(asked[start : start + LOOK_MOST])
+
+    async def _look(self, asked: list[tuple[int, str]]) -> None:
+        try:
+            ended = await self._store.ended_tasks(asked)
+        except Exception as error:  # The next look meets it again; who waits must not suffer for it.
+            logger.error("waiting.unreadable", exc_info=error)
+            return
+        self._hint(frozenset(ended))
+
+    def _hint(self, ended: frozenset[str]) -> None:
+        for task_id in self._waiting.keys() & ended:
+            _wake(self._waiting[task_id][1])
+
+    def _leave(self, organization_id: int, task_id: str, hint: asyncio.Future[None]) -> None:
+        hints = self._waiting[task_id][1]
+        hints.discard(hint)
+        if not hints:
+            del self._waiting[task_id]
+        self._by_organization[organization_id] -= 1
+        if not self._by_organization[organization_id]:
+            del self._by_organization[organization_id]
+
+
+def _wake(hints: Iterable[asyncio.Future[None]]) -> None:
+    for hint in hints:
+        if not hint.done():
+            hint.set_result(None)
