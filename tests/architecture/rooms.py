@@ -50,7 +50,7 @@ PACKAGES: dict[str, set[str]] = {
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker"},
     "httptools": {"api"},
-    "httpx2": {"client", "demo", "testing", "cli/connection.py"},
+    "httpx2": {"client", "demo", "testing", "cli/connection.py", "cli/monitor.py"},
     "msgspec": set(MAY_KNOW),
     "platformdirs": {"settings"},
     "prometheus_client": {"metrics"},

@@ -255,3 +255,48 @@ def sdk_window() -> int:
     from fairlane.client.bulk import WINDOW_TASKS
 
     return WINDOW_TASKS
+
+
+def test_a_queued_task_is_cancelled_and_an_ended_one_is_not(client: Client, working: Working) -> None:
+    """The answer is the task as it stands then."""
+    waiting = client.submit("OTHER", {})
+
+    cancelled = client.cancel(waiting)
+    again = client.cancel(waiting.id)
+
+    assert (cancelled.id, cancelled.status, again.status) == (waiting.id, "FAILED", "FAILED")
+    assert cancelled.error is not None
+    assert cancelled.error.code == "TASK_CANCELED"
+    working()
+    ended = client.submit("ANY", {})
+    client.wait(ended, timeout_seconds=10)
+    with pytest.raises(sdk.TaskEnded):
+        client.cancel(ended)
+
+
+def test_the_queue_is_cleared_and_the_balance_read(client: Client) -> None:
+    """How many tasks were dropped; the credits as the API tells them."""
+    for _ in range(3):
+        client.submit("OTHER", {})
+
+    assert (client.clear(), client.clear(), client.status().queued_tasks) == (3, 0, 0)
+    assert client.credits().remaining > 0
+
+
+def test_many_tasks_pass_through_the_real_batch_route(client: Client, working: Working) -> None:
+    """One of them wrong, one there before; the rest accepted and ended."""
+    client.submit("ANY", {"n": 0}, idempotency_key="many-0")
+    tasks = [
+        sdk.NewTask(
+            task_type="NOWHERE" if number == 5 else "ANY", payload={"n": number}, idempotency_key=f"many-{number}"
+        )
+        for number in range(700)
+    ]
+    working()
+
+    verdicts = list(client.submit_many(tasks, keep_queued_below=300))
+    ended = list(client.as_completed([one for one in verdicts if one.accepted], timeout_seconds=30))
+
+    assert [one.index for one in verdicts if one.existed] == [0]
+    assert [(one.index, one.error.code) for one in verdicts if one.error] == [(5, "VALIDATION_ERROR")]
+    assert sorted(task.response["n"] for task in ended if task.response) == [n for n in range(700) if n != 5]

@@ -19,6 +19,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_json_line(value: object) -> None:
+    """Print one JSON document as one line, at once: for what goes on."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
 def print_json_text(text: bytes, *, compact: bool) -> None:
     """Print JSON text: exactly as it is for programs, indented for people."""
     if not compact:

@@ -13,12 +13,15 @@ from fairlane.cli import (
     credits,
     demo,
     keys,
+    monitor,
     organizations,
     plans,
     run,
     serve,
+    status,
     submit,
     tasks,
+    top,
     usage,
     webhooks,
     worker,
@@ -54,7 +57,10 @@ def version(*, as_json: AsJson = False) -> None:
 serve.add_to(program)
 worker.add_to(program)
 run.add_to(program)
+status.add_to(program)
 submit.add_to(program)
+monitor.add_to(program)
+top.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(plans.commands, name="plans")

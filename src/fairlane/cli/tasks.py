@@ -6,6 +6,7 @@ import typer
 
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+from fairlane.cli.status import mine
 
 commands = typer.Typer(help="Tasks of all organizations, as an operator sees them.", no_args_is_help=True)
 sessions = typer.Typer(help="The workers that are there now.", no_args_is_help=True)
@@ -47,6 +48,9 @@ def list_tasks(
     print_table(["TASK", "ORGANIZATION", "TYPE", "STATUS", "ATTEMPT", "CREATED"], rows, empty="No such task here.")
     if "cursor" in answer:
         note(f"there may be more: --cursor {answer['cursor']}")
+
+
+commands.command("mine", epilog="Example: fairlane tasks mine --status FAILED")(mine)
 
 
 @commands.command(epilog="Example: fairlane tasks show 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")

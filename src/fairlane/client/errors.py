@@ -8,7 +8,10 @@ ClientError
 │   ├── KeyRefused               401
 │   ├── CreditsInsufficient      403
 │   ├── NotFound                 404
-│   ├── AlreadyExists            409
+│   ├── Conflict                 409
+│   │   ├── AlreadyExists        RESOURCE_ALREADY_EXISTS
+│   │   ├── TaskEnded            TASK_ENDED
+│   │   └── TaskNotFailed        TASK_NOT_FAILED
 │   ├── TooLarge                 413
 │   ├── LimitExceeded            429
 │   │   ├── RateLimited          RATE_LIMIT_EXCEEDED
@@ -87,8 +90,20 @@ class NotFound(ApiError):
     """There is no such task, or no such route on this server."""
 
 
-class AlreadyExists(ApiError):
+class Conflict(ApiError):
+    """The request does not fit what is there."""
+
+
+class AlreadyExists(Conflict):
     """The idempotency key already names a task."""
+
+
+class TaskEnded(Conflict):
+    """The task has ended: it cannot be cancelled any more."""
+
+
+class TaskNotFailed(Conflict):
+    """The task has not failed: only what failed can be run again."""
 
 
 class TooLarge(ApiError):
@@ -146,12 +161,15 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     401: KeyRefused,
     403: CreditsInsufficient,
     404: NotFound,
-    409: AlreadyExists,
+    409: Conflict,
     413: TooLarge,
     429: LimitExceeded,
     503: Unavailable,
 }
 _BY_CODE: dict[str, type[ApiError]] = {
+    "RESOURCE_ALREADY_EXISTS": AlreadyExists,
+    "TASK_ENDED": TaskEnded,
+    "TASK_NOT_FAILED": TaskNotFailed,
     "RATE_LIMIT_EXCEEDED": RateLimited,
     "CONCURRENCY_LIMIT_EXCEEDED": ConcurrencyExceeded,
     "QUEUE_LIMIT_EXCEEDED": QueueFull,

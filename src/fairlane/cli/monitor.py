@@ -1,0 +1,176 @@
+"""``fairlane monitor``: looks at an organization's status until a threshold is exceeded for a while, and says so."""
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import httpx2
+import typer
+from msgspec import Struct
+
+from fairlane.cli.customer import KeyFile, Url, ask
+from fairlane.cli.failures import CommandFailed
+from fairlane.cli.options import AsJson
+from fairlane.cli.output import note, print_json_line
+
+if TYPE_CHECKING:
+    from fairlane.client import AsyncClient, Status
+
+WEBHOOK_SECONDS = 10.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+
+
+class Alerted(CommandFailed):
+    """A threshold was exceeded for as long as was asked."""
+
+    exit_code: ClassVar[int] = 8
+
+
+class Thresholds(Struct, frozen=True, kw_only=True):
+    """What is too much; None: this is not looked at."""
+
+    queued_above: int | None
+    utilization_above: float | None
+
+    def exceeded(self, now: "Status") -> list[str] | None:
+        """In words, what is exceeded now; None: nobody can say, because the slots are not vouched for."""
+        reasons = []
+        if self.queued_above is not None and now.queued_tasks > self.queued_above:
+            reasons.append(f"{now.queued_tasks:,} tasks are queued, more than {self.queued_above:,}")
+        if self.utilization_above is not None:
+            slots = now.concurrency
+            if slots is None:
+                return reasons or None
+            if slots.utilization > self.utilization_above:
+                used = f"{slots.used} of {slots.max} slots are taken"
+                reasons.append(f"{used}, {slots.utilization:.0%} and more than {self.utilization_above:.0%}")
+        return reasons
+
+
+class Watch:
+    """Turns looks into at most one alert and one recovery per incident: a state holds before it is believed."""
+
+    def __init__(self, lasting_seconds: float) -> None:
+        self._lasting_seconds = lasting_seconds
+        self._since: float | None = None
+        """Since when every look differs from the state that was last told; None: the last one did not."""
+        self.alerted = False
+
+    def look(self, exceeded: bool, now: float) -> Literal["alert", "recovered"] | None:
+        """What one look changes."""
+        if exceeded is self.alerted:
+            self._since = None
+            return None
+        self._since = now if self._since is None else self._since
+        if now - self._since < self._lasting_seconds:
+            return None
+        self._since, self.alerted = None, exceeded
+        return "alert" if exceeded else "recovered"
+
+
+class _Message(Struct, rename="camel"):
+    event: str
+    reasons: list[str]
+    queued_tasks: int
+    processing_tasks: int
+    utilization: float | None
+    at: str
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(
+        epilog="Example: fairlane monitor --queued-above 1000 --utilization-above 0.8 --for 5m --every 30s"
+    )(monitor)
+
+
+def monitor(
+    *,
+    queued_above: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="More queued tasks than this.", show_default=False)
+    ] = None,
+    utilization_above: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="A larger share of slots in use, 0 to 1.", show_default=False),
+    ] = None,
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="For so long: 90s, 5m, 1h.")] = "5m",
+    every: Annotated[str, typer.Option(metavar="TIME", help="How often to look.")] = "30s",
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Post alerts and recoveries there and go on.", show_default=False),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once; --for does not count.")] = False,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch an organization's queue and slots.
+
+    Without --webhook it ends with exit code 8 on the first alert. With one it goes on, posting one message when a
+    threshold has been exceeded for as long as --for says, and one when it has not been for as long.
+    """
+    if queued_above is None and utilization_above is None:
+        raise typer.BadParameter("give --queued-above or --utilization-above")
+    thresholds = Thresholds(queued_above=queued_above, utilization_above=utilization_above)
+    lasting_seconds = 0.0 if once else _seconds(lasting, "--for")
+    every_seconds = max(0.1, _seconds(every, "--every"))
+
+    async def watch_it(client: "AsyncClient") -> None:
+        watch = Watch(lasting_seconds)
+        while True:
+            now = await client.status()
+            reasons = thresholds.exceeded(now)
+            event = None if reasons is None else watch.look(bool(reasons), time.monotonic())
+            if event is not None:
+                await _tell(_message(event, reasons or [], now), webhook, as_json=as_json)
+                if event == "alert" and webhook is None:
+                    raise Alerted("; ".join(reasons or []))
+            if once:
+                return
+            await asyncio.sleep(every_seconds)
+
+    try:
+        ask(url, key_file, watch_it)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+async def _tell(message: _Message, webhook: str | None, *, as_json: bool) -> None:
+    from msgspec import to_builtins
+    from msgspec.json import encode
+
+    if as_json:
+        print_json_line(to_builtins(message))
+    elif webhook is not None:
+        note(f"{message.event}: {'; '.join(message.reasons) or 'all thresholds are kept again'}")
+    if webhook is None:
+        return
+    try:
+        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS) as http:
+            answer = await http.post(webhook, content=encode(message), headers={"Content-Type": "application/json"})
+        if not answer.is_success:
+            note(f"the webhook answered {answer.status_code}")
+    except (httpx2.TransportError, httpx2.InvalidURL) as error:
+        # The watch goes on: the next message may arrive.
+        note(f"the webhook could not be reached: {error or type(error).__name__}")
+
+
+def _message(event: str, reasons: list[str], now: "Status") -> _Message:
+    slots = now.concurrency
+    return _Message(
+        event,
+        reasons,
+        now.queued_tasks,
+        now.processing_tasks,
+        None if slots is None else slots.utilization,
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _seconds(text: str, option: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no time: give 90s, 5m or 1h", param_hint=option)
+    return float(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,192 @@
+"""``fairlane status``, ``wait`` and ``cancel``: an organization's own view of its queue and tasks."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairlane.cli.customer import KeyFile, Url, ask, plain
+from fairlane.cli.options import AsJson
+from fairlane.cli.output import print_json, print_json_line, print_table
+
+if TYPE_CHECKING:
+    from fairlane.client import AsyncClient, Status, Task
+
+BAR_CELLS = 20
+
+References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register these commands."""
+    program.command(epilog="Example: fairlane status --watch")(status)
+    program.command(epilog="Example: fairlane wait hamlet-3-1 --timeout 60")(wait)
+    program.command(epilog="Example: fairlane cancel hamlet-3-1")(cancel)
+
+
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 2.0,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many tasks wait, how many run, and how many slots are taken.
+
+    The answer of the API, for the organization whose key is given. With --watch on a terminal the picture is drawn over
+    itself; elsewhere it is a line each time.
+    """
+
+    async def look(client: "AsyncClient") -> None:
+        if not watch:
+            _show(await client.status(), as_json=as_json)
+            return
+        await _show_again(_looks(client, every), as_json=as_json)
+
+    _until_interrupted(lambda: ask(url, key_file, look))
+
+
+def wait(
+    tasks: References,
+    *,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Give up after so long; exit code 7.", show_default=False),
+    ] = None,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until tasks have ended.
+
+    Exit code 1 if one of them failed, 7 if one had not ended in time.
+    """
+
+    async def all_of_them(client: "AsyncClient") -> list["Task"]:
+        give_up_at = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        ended = []
+        for reference in tasks:
+            left = None if give_up_at is None else max(0.0, give_up_at - asyncio.get_running_loop().time())
+            ended.append(await client.wait(reference, timeout_seconds=left))
+            if as_json:
+                print_json_line(plain(ended[-1]))
+        return ended
+
+    ended = ask(url, key_file, all_of_them)
+    if not as_json:
+        _show_tasks(ended)
+    if any(task.status == "FAILED" for task in ended):
+        raise typer.Exit(1)
+
+
+def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) -> None:
+    """Cancel tasks: queued ones at once, running ones are asked to end."""
+
+    async def all_of_them(client: "AsyncClient") -> list["Task"]:
+        return [await client.cancel(reference) for reference in tasks]
+
+    cancelled = ask(url, key_file, all_of_them)
+    if as_json:
+        print_json([plain(task) for task in cancelled])
+    else:
+        _show_tasks(cancelled)
+
+
+def mine(
+    *,
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED ones.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most to show.")] = 100,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the tasks of the organization whose key is given, newest first."""
+
+    async def some(client: "AsyncClient") -> list["Task"]:
+        return [task async for task in client.tasks(status=status, most=limit)]
+
+    found = ask(url, key_file, some)
+    if as_json:
+        print_json([plain(task) for task in found])
+    else:
+        _show_tasks(found)
+
+
+def _show_tasks(tasks: list["Task"]) -> None:
+    rows = [[task.id, task.task_type, task.status, task.latency_ms, _error(task)] for task in tasks]
+    print_table(["TASK", "TYPE", "STATUS", "MS", "ERROR"], rows, empty="There are no such tasks.")
+
+
+def _error(task: "Task") -> str:
+    return "" if task.error is None else f"{task.error.code}: {task.error.message}"
+
+
+async def _looks(client: "AsyncClient", every: float) -> AsyncIterator["Status"]:
+    while True:
+        yield await client.status()
+        await asyncio.sleep(every)
+
+
+async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        async for now in looks:
+            print_json_line(plain(now)) if as_json else print(_line(now), flush=True)
+        return
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        async for now in looks:
+            live.update(_picture(now), refresh=True)
+
+
+def _show(now: "Status", *, as_json: bool) -> None:
+    if as_json:
+        print_json(plain(now))
+        return
+    print(_line(now))
+    rows = [[level.priority, level.count] for level in now.priority_breakdown]
+    if rows:
+        print_table(["PRIORITY", "QUEUED"], rows, empty="")
+
+
+def _line(now: "Status") -> str:
+    slots = now.concurrency
+    words = "slots unknown" if slots is None else f"{slots.used}/{slots.max} slots ({slots.utilization:.0%})"
+    return f"queued {now.queued_tasks:,}, running {now.processing_tasks:,}, {words}"
+
+
+def _picture(now: "Status") -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [Text(_line(now))]
+    if now.concurrency is not None:
+        lines.append(slot_bar(now.concurrency.used, now.concurrency.max))
+    most = max((level.count for level in now.priority_breakdown), default=1)
+    for level in now.priority_breakdown:
+        cells = max(1, round(BAR_CELLS * level.count / most))
+        lines.append(Text.assemble(f"priority {level.priority:>2} ", ("▇" * cells, "cyan"), f" {level.count:,}"))
+    return Group(*lines)
+
+
+def slot_bar(used: int, most: int, cells: int = BAR_CELLS) -> Any:
+    """Slots as blocks, taken and free, in at most so many cells."""
+    from rich.text import Text
+
+    shown = min(most, cells)
+    taken = min(shown, -(-used * shown // max(1, most)))
+    return Text.assemble(("■" * taken, "green"), ("□" * (shown - taken), "dim"))
+
+
+def _until_interrupted(work: Callable[[], None]) -> None:
+    """Ctrl-C is how one stops watching; no mistake."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None

@@ -1,0 +1,161 @@
+"""``fairlane top``: every organization's queue, slots and throughput, live, for the operator."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import print_json, print_table
+
+ROWS_MOST = 200
+PAGES_MOST = 1_000
+COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One organization at one moment."""
+
+    name: str
+    state: str
+    queued: int
+    processing: int
+    slots_max: int | None
+    completed: int
+    failed: int
+    completed_per_second: float | None
+    """None: there was no earlier look."""
+    failed_per_second: float | None
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane top --every 1")(top)
+
+
+def top(
+    *,
+    every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="How often it looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look for one interval, show it, and end.")] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every organization live, the busiest first, until Ctrl-C.
+
+    Away from a terminal, and with --json, it shows one interval and ends.
+    """
+    address = database_in_force(database)
+    look = Look(address)
+    if once or as_json or not sys.stdout.isatty():
+        look.take()
+        time.sleep(every)
+        rows = look.take()
+        if as_json:
+            from msgspec import to_builtins
+
+            print_json({"organizations": to_builtins(rows)})
+        else:
+            print_table(COLUMNS, map(_cells, rows), empty="There are no organizations.")
+        return
+    try:
+        _live(look, every)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+class Look:
+    """Looks again and again, and knows what was there before."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._before: dict[str, tuple[int, int]] = {}
+        self._at = 0.0
+
+    def take(self) -> list[Row]:
+        """Every organization now, the busiest first."""
+        found, now = _organizations(self._database), time.monotonic()
+        seconds = now - self._at if self._before else None
+        rows = [self._row(one, seconds) for one in found]
+        self._before = {one["name"]: (one["completed"], one["failed"]) for one in found}
+        self._at = now
+        return sorted(rows, key=lambda row: (-row.processing, -row.queued, row.name))
+
+    def _row(self, one: Mapping[str, Any], seconds: float | None) -> Row:
+        before = self._before.get(one["name"])
+        rates: tuple[float | None, float | None] = (None, None)
+        if before is not None and seconds:
+            rates = ((one["completed"] - before[0]) / seconds, (one["failed"] - before[1]) / seconds)
+        return Row(
+            name=one["name"],
+            state=state_of(one),
+            queued=one["queued"],
+            processing=one["processing"],
+            slots_max=one["slots_max"],
+            completed=one["completed"],
+            failed=one["failed"],
+            completed_per_second=rates[0],
+            failed_per_second=rates[1],
+        )
+
+
+def state_of(organization: Mapping[str, Any]) -> str:
+    """Its flags in words."""
+    flags = [flag for flag in ("disabled", "paused", "maintenance", "drifted") if organization.get(flag)]
+    return ", ".join(flags) or "active"
+
+
+def _organizations(database: str) -> list[dict[str, Any]]:
+    from fairlane.cli.connection import ask
+
+    found: list[dict[str, Any]] = []
+    query: dict[str, str] = {}
+    for _ in range(PAGES_MOST):
+        answer = ask(database, "GET", "organizations", query=query)
+        found += answer["organizations"]
+        if not answer.get("cursor"):
+            break
+        query = {"cursor": answer["cursor"]}
+    return found
+
+
+def _live(look: Look, every: float) -> None:
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(_picture(look.take(), live.console.height), refresh=True)
+            time.sleep(every)
+
+
+def _picture(rows: Sequence[Row], height: int) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    shown = rows[: max(1, min(ROWS_MOST, height - 6))]
+    queued, running = sum(row.queued for row in rows), sum(row.processing for row in rows)
+    done = sum(row.completed_per_second or 0 for row in rows)
+    title = f"{len(rows):,} organizations, {queued:,} queued, {running:,} running, {done:,.1f} done/s"
+    rest = len(rows) - len(shown)
+    caption = f"{rest:,} more below · Ctrl-C ends" if rest else "Ctrl-C ends"
+    table = Table(box=box.SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left")
+    for column in COLUMNS:
+        left = column in ("ORGANIZATION", "STATE", "SLOTS")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for row in shown:
+        table.add_row(*[cell if not isinstance(cell, int) else f"{cell:,}" for cell in _cells(row, drawn=True)])
+    return table
+
+
+def _cells(row: Row, *, drawn: bool = False) -> list[Any]:
+    from fairlane.cli.status import slot_bar
+
+    slots: Any = f"{row.processing}/{row.slots_max}" if row.slots_max is not None else f"{row.processing}/?"
+    if drawn and row.slots_max is not None:
+        slots = slot_bar(row.processing, row.slots_max, 10).append(f" {slots}")
+    rates = [None if rate is None else f"{rate:.1f}" for rate in (row.completed_per_second, row.failed_per_second)]
+    if drawn:
+        rates = [rate or "-" for rate in rates]
+    return [row.name, row.state, row.queued, row.processing, slots, *rates, row.completed, row.failed]
