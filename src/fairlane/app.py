@@ -315,7 +315,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
         result_limit_bytes=settings.result_limit_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
-        inherit_fds=(server.store.lock_fd,),
+        inherit_fds=server.store.inherited_fds,
         on_broken=lambda message: ending.set(),
     )
     try:

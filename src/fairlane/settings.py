@@ -60,7 +60,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything an operator may set. Each field ``x`` is read from ``FAIRLANE_X``."""
 
     database: str = msgspec.field(default_factory=default_database)
-    """``sqlite:///PATH``."""
+    """``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``."""
+    pg_prepare: str = "auto"
+    """``off``: never prepare statements, for a pooler in transaction mode that does not allow it; else ``auto``."""
     host: str = "127.0.0.1"
     port: int = 8000
     admin_host: str = "127.0.0.1"
@@ -130,6 +132,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.lease_seconds <= self.renew_seconds:
             raise ValueError("lease_seconds must be larger than renew_seconds")
         self.webhook_pauses_ms()
+        if self.pg_prepare not in ("auto", "off"):
+            raise ValueError("pg_prepare must be auto or off")
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
 
@@ -172,6 +176,11 @@ def _check_names(environment: Mapping[str, str]) -> None:
             raise SetupError(f"the variable {name} is no setting: the nearest is {nearest[0]}; unset or rename it")
 
 
+def is_postgres(database: str) -> bool:
+    """Whether the address is that of a PostgreSQL database."""
+    return database.startswith(("postgresql://", "postgres://"))
+
+
 def database_path(database: str) -> Path:
     """The file named by a ``sqlite:///PATH`` address.
 
@@ -181,14 +190,17 @@ def database_path(database: str) -> Path:
     scheme, separator, path = database.partition(":///")
     if scheme != "sqlite" or not separator or not path:
         raise SetupError(
-            f"database {database!r} cannot be used: give sqlite:///PATH (sqlite:////PATH for an absolute path)"
+            f"database {database!r} cannot be used: give sqlite:///PATH (sqlite:////PATH for an absolute path) "
+            "or postgresql://USER:PASSWORD@HOST:PORT/NAME"
         )
     return Path(path).expanduser().absolute()
 
 
 def runtime_directory(database: str) -> Path:
     """Where the sockets of the server that owns this database live: private, and short enough for a socket address."""
-    digest = hashlib.sha256(str(database_path(database)).encode()).hexdigest()[:8]
+    # Several servers may share a PostgreSQL database, on one machine, too: each has its own.
+    shown = f"{database} {os.getpid()}" if is_postgres(database) else str(database_path(database))
+    digest = hashlib.sha256(shown.encode()).hexdigest()[:8]
     shared = os.environ.get("XDG_RUNTIME_DIR")
     if shared:
         return Path(shared) / f"fairlane-{digest}"

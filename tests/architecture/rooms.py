@@ -29,7 +29,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # What customers import. It speaks HTTP, and knows neither the store nor the API.
     "client": {"errors", "fairlane"},
     # The three big rooms. None of them knows another, except that HTTP calls the store.
-    "store": _GROUND | {"rules"},
+    "store": _GROUND | {"rules", "loops"},
     "worker": _WORKER,
     "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},
@@ -46,6 +46,7 @@ MAY_KNOW: dict[str, set[str]] = {
 PACKAGES: dict[str, set[str]] = {
     "anyio": {"api"},
     "apsw": {"store/sqlite.py"},
+    "asyncpg": {"store/postgres.py"},
     "attrs": {"payloads"},
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker"},
@@ -67,7 +68,10 @@ PACKAGES: dict[str, set[str]] = {
     "uvloop": {"loops"},
 }
 
-OPTIONAL_PACKAGES = {"attrs", "cryptography", "pydantic", "typing_extensions", "uvloop"}
+OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "pydantic", "typing_extensions", "uvloop"}
 """May be missing at run time, so they may be imported where they are needed."""
+
+OPTIONAL_MODULES = {"fairlane.store.postgres"}
+"""Import an optional package at their top, so they are themselves imported where they are needed."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

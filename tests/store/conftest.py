@@ -28,6 +28,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock)
         assert set(await database.store.count_states()) <= {1}
     finally:
         await database.close()
+        database.forget()
     started = set(threading.enumerate()) - before
     left = [thread.name for thread in started if thread.name.startswith("fairlane")]
     assert not left, f"threads of the store outlived it: {left}"

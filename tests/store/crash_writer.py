@@ -46,7 +46,8 @@ async def main() -> None:
         "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
     )
     if sys.argv[2:] == ["early"]:
-        store._database._batches._transact = partial(acknowledge_before_the_commit, store._database)
+        database: Any = store._database
+        database._batches._transact = partial(acknowledge_before_the_commit, database)
     await asyncio.gather(*(send(store, organization.id) for _ in range(SENDERS)))
 
 

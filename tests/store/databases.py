@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import apsw
+import asyncpg
 
 from fairlane.errors import Refusal
 from fairlane.model import Catalogue
 from fairlane.settings import Settings
 from fairlane.store import Store
+from fairlane.store.postgres import numbered
+from fairlane.store.statements import Statement
+from tests import postgres
 from tests.builders import a_catalogue
 
 
@@ -76,6 +80,9 @@ class Database(Protocol):
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own: to look inside, or to plant damage while closed."""
+
+    def forget(self) -> None:
+        """Nobody needs it any more."""
 
 
 class _FailingDisk:
@@ -141,13 +148,16 @@ class SqliteFile:
     @contextmanager
     def failing_commit(self) -> Iterator[None]:
         """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
-        database = self.store._database
+        database: Any = self.store._database
         sound = database._writer
-        database._writer = _FailingDisk(sound, fails_at=2)  # type: ignore[assignment]
+        database._writer = _FailingDisk(sound, fails_at=2)
         try:
             yield
         finally:
             database._writer = sound
+
+    def forget(self) -> None:
+        """Its folder is its test's."""
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own."""
@@ -158,7 +168,88 @@ class SqliteFile:
             connection.close()
 
 
-DATABASES: dict[str, Callable[[Path, Clock], Database]] = {"sqlite": SqliteFile}
+NOWHERE = {"dsn": "postgresql://nobody@/nowhere?host=/nowhere"}
+
+
+class PostgresServer:
+    """A PostgreSQL database that other servers might use, too, and here do not."""
+
+    def __init__(self, folder: Path, clock: Clock, catalogue: Catalogue | None = None) -> None:
+        self.clock = clock
+        self.address = postgres.lend()
+        self.catalogue = catalogue or a_catalogue()
+        self._settings: dict[str, Any] = {}
+        self._open: list[Store] = []
+
+    @property
+    def store(self) -> Store:
+        """The store that is open."""
+        return self._open[-1]
+
+    async def open(self, **settings: Any) -> Store:
+        """Open it, with these settings besides the address."""
+        self._settings = settings
+        chosen = Settings(database=self.address, **settings)
+        self._open.append(await Store.open(chosen, self.catalogue, now=self.clock))
+        return self.store
+
+    async def close(self) -> None:
+        """Close it in order, if it is open; abandoned ones, too."""
+        while self._open:
+            await self._open.pop().close()
+
+    async def reopen(self) -> Store:
+        """Close it in order and open it again."""
+        await self.close()
+        return await self.open(**self._settings)
+
+    async def crash(self) -> Store:
+        """The old server's connections are cut where they are, as if it had been killed; a new one takes over."""
+        for abandoned in self._open:
+            database: Any = abandoned._database
+            database._options |= NOWHERE
+        await postgres.disconnect(self.address)
+        return await self.open(**self._settings)
+
+    @contextmanager
+    def failing_commit(self) -> Iterator[None]:
+        """The second commit from now loses its connection before the server hears of it, and no new one is had."""
+        database: Any = self.store._database
+        commit, options = database._finish, database._options
+        left = 2
+
+        async def cut(connection: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                database._options = options | NOWHERE
+                await postgres.disconnect(self.address)
+            await commit(connection)
+
+        database._finish = cut
+        try:
+            yield
+        finally:
+            database._finish, database._options = commit, options
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """What this statement answers on a connection of its own."""
+        return postgres.at_once(lambda: self._rows(sql, parameters))
+
+    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        statement = numbered(Statement("rows", sql, packed=False))
+        connection = await asyncpg.connect(self.address)
+        try:
+            return [tuple(row) for row in await connection.fetch(statement.sql, *statement.arguments(parameters))]
+        finally:
+            await connection.close()
+
+    def forget(self) -> None:
+        """It may be used for another test."""
+        postgres.give_back(self.address)
+
+
+DATABASES: dict[str, Callable[[Path, Clock], Database]] = {"sqlite": SqliteFile, "postgres": PostgresServer}
 
 
 async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitable[Any]]) -> list[Any]:

@@ -604,27 +604,6 @@ async def test_a_dead_servers_calls_are_swept_with_its_session(store: Store, clo
     assert await store.server_calls(server) == set()
 
 
-@pytest.mark.parametrize("crash", [False, True])
-async def test_a_restart_ends_the_calls_of_before_at_once(database: Database, crash: bool) -> None:
-    """Their callers are gone, and so are local workers; remote ones finish their attempt."""
-    store = database.store
-    organization, server = await an_organization(store, slots=5), await a_server(store)
-    local, remote = await a_worker(store, local=True), await a_worker(store)
-    for _ in range(3):
-        await store.begin_call(a_call(organization, server))
-    await local.take(1)
-    away = await remote.take_one()
-
-    store = await (database.crash() if crash else database.reopen())
-    await store.return_local_leases()
-
-    assert await _slots(store, organization) == (0, 0, 1)
-    remote.store = store
-    await remote.settle(away)
-    assert await _slots(store, organization) == (0, 0, 0)
-    assert await store.server_calls(server) == set()
-
-
 async def test_a_server_that_ends_takes_its_waiting_calls_with_it(store: Store) -> None:
     """In order, too."""
     organization, server = await an_organization(store), await a_server(store)

@@ -247,14 +247,14 @@ async def test_a_lost_workers_late_report_charges_nothing(store: Store) -> None:
 async def test_charges_survive_a_crash(database: Database) -> None:
     """What was charged before is charged once after; what ran holds its cost, and gives it back when it is returned."""
     store = database.store
-    organization, worker = await a_payer(store, 9), await a_worker(store, local=True)
+    organization, worker = await a_payer(store, 9), await a_worker(store)
     await submitted(store, organization, a_task(cost=4), a_task(cost=3))
     first, _ = await worker.take(2)
     await worker.settle(first)
 
     store = await database.crash()
     found = await totals(store, organization)
-    await store.return_local_leases()
+    await store.end_session(worker.id, reason=LossReason.LOST)
 
     assert found == (9, 4, 3)
     assert await totals(store, organization) == (9, 4, 0)

@@ -58,8 +58,8 @@ async def test_a_changed_plan_reaches_all_of_many(database: Database) -> None:
     await database.close()
     database.rows(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)"
-        " INSERT INTO organization (name, plan, slots_max, queue_limit, weight, integrals_at, created_at)"
-        " SELECT 'many-' || i, 'default', 10, 10, 1, 0, 0 FROM n"
+        " INSERT INTO organization (id, name, plan, slots_max, queue_limit, weight, integrals_at, created_at)"
+        " SELECT 1000 + i, 'many-' || i, 'default', 10, 10, 1, 0, 0 FROM n"
     )
     store = await database.open()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fairlane.model import Failed, OrganizationChange, Report
+from fairlane.model import Failed, LossReason, OrganizationChange, Report
 from fairlane.store import Store
 from tests.builders import ACTOR, DONE, IMAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Database
@@ -137,7 +137,7 @@ async def test_the_audit_finds_drift_wherever_it_is(database: Database) -> None:
 async def test_drift_of_one_organization_keeps_no_lease_of_another(database: Database) -> None:
     """A count that is too low does not stop the sweep: the other organization's tasks run again at once (I19)."""
     drifting, other = await an_organization(database.store), await an_organization(database.store)
-    worker = await a_worker(database.store, local=True)
+    worker = await a_worker(database.store)
     await submitted(database.store, drifting)
     await submitted(database.store, other)
     await worker.take(2)
@@ -146,7 +146,7 @@ async def test_drift_of_one_organization_keeps_no_lease_of_another(database: Dat
     store = await database.open()
 
     try:
-        await store.return_local_leases()
+        await store.end_session(worker.id, reason=LossReason.LOST)
         assert (await store.status(other.id)).processing == 0
     finally:
         await store.repair(drifting.name, actor=ACTOR)

@@ -296,41 +296,6 @@ async def test_attempts_long_past_their_deadline_are_taken_back(store: Store, cl
     assert (await worker.exchange(Report(lease.id, DONE))).verdicts == (Verdict.GONE,)
 
 
-# After a restart -----------------------------------------------------------------------------------------------------
-
-
-async def test_local_workers_of_an_earlier_server_are_gone_at_once(database: Database) -> None:
-    """Their leases return without waiting for any lease to run out; remote workers keep theirs."""
-    organization = await an_organization(database.store, slots=2)
-    local, remote = await a_worker(database.store, local=True), await a_worker(database.store)
-    mine, theirs = await submitted(database.store, organization, a_task(), a_task())
-    await local.take_one()
-    lease = await remote.take_one()
-
-    local.store = remote.store = store = await database.crash()
-    returned = [await store.return_local_leases(), await store.return_local_leases()]
-
-    assert returned == [1, 0]
-    assert await state(store, organization, mine) is TaskStatus.QUEUED
-    assert await state(store, organization, theirs) is TaskStatus.PROCESSING
-    assert await remote.settle(lease) is Verdict.ACCEPTED
-    with pytest.raises(SessionGone):
-        await local.renew()
-
-
-async def test_local_leases_return_however_many_there_are(database: Database) -> None:
-    """More than one bounded round is taken until all are back."""
-    organization = await an_organization(database.store, slots=700)
-    await database.store.submit(organization.id, [a_task() for _ in range(700)])
-    worker = await a_worker(database.store, local=True)
-    await worker.take(700)
-
-    store = await database.reopen()
-
-    assert await store.return_local_leases() == 700
-    assert (await store.status(organization.id)).queued == 700
-
-
 async def test_a_result_that_comes_after_the_attempt_was_given_up_is_gone(store: Store, clock: Clock) -> None:
     """Once the sweep has ended a task as FAILED, its worker's late result is not said to have been accepted."""
     organization, worker = await an_organization(store), await a_worker(store)

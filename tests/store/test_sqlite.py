@@ -6,17 +6,24 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
-from fairlane.errors import DatabaseError, DatabaseOwned, SetupError
+from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreFault
+from fairlane.model import Accepted, Concurrency, TaskStatus, Verdict
 from fairlane.settings import Settings
 from fairlane.store import Store, sqlite
 from fairlane.store.sqlite import SqliteDatabase, lock_path
 from fairlane.store.statements import Statement, load_migrations, load_statements
-from tests.builders import a_catalogue
-from tests.store.databases import Clock, SqliteFile
+from tests.builders import a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
+from tests.store.databases import Clock, SqliteFile, in_one_commit
+
+
+def database_of(store: Store) -> Any:
+    """The adapter inside."""
+    return store._database
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ async def test_a_file_has_one_owner(file: SqliteFile, impatient: None) -> None:
 async def test_a_lock_inherited_by_a_child_keeps_the_file_owned(file: SqliteFile, impatient: None) -> None:
     """As long as a worker of the former owner lives, nobody else gets the file."""
     store = await file.open()
-    child = os.dup(store.lock_fd)
+    child = os.dup(store.inherited_fds[0])
     await file.close()
 
     try:
@@ -109,9 +116,9 @@ async def test_a_path_that_cannot_be_opened_is_refused(file: SqliteFile, impatie
             await file.open()
 
 
-@pytest.mark.parametrize("address", ["postgresql://x", "sqlite://x", "sqlite:///", ""])
+@pytest.mark.parametrize("address", ["mysql://x", "sqlite://x", "sqlite:///", ""])
 async def test_an_address_of_another_kind_is_refused(address: str) -> None:
-    """Only sqlite:///PATH is opened today."""
+    """Only sqlite:///PATH and postgresql://… are opened."""
     with pytest.raises(SetupError):
         await Store.open(Settings(database=address), a_catalogue())
 
@@ -198,7 +205,7 @@ def _count_syncs() -> _CountingSyncs:
 async def test_a_file_without_room_refuses_and_loses_nothing(file: SqliteFile) -> None:
     """A database that is full answers with a fault; what was accepted is there, and it goes on when there is room."""
     store = await file.open()
-    writer = store._database._writer
+    writer = database_of(store)._writer
     await store.set_maintenance(True, actor="a test")
     pages = writer.pragma("max_page_count", writer.pragma("page_count"))
     assert pages
@@ -221,14 +228,100 @@ async def test_reads_come_from_connections_that_cannot_write(file: SqliteFile) -
     """Only the writer writes and checkpoints."""
     store = await file.open()
     try:
-        for reader in (store._database._reader, store._database._snapshot):
+        for reader in (database_of(store)._reader, database_of(store)._snapshot):
             with pytest.raises(apsw.ReadOnlyError):
                 reader.execute("DELETE FROM plan")
             assert reader.pragma("wal_autocheckpoint") == 0
-        assert store._database._writer.pragma("synchronous") == 2
-        assert store._database._writer.pragma("journal_mode") == "wal"
+        assert database_of(store)._writer.pragma("synchronous") == 2
+        assert database_of(store)._writer.pragma("journal_mode") == "wal"
     finally:
         await file.close()
+
+
+# After a restart -----------------------------------------------------------------------------------------------------
+
+
+async def test_local_workers_of_an_earlier_server_are_gone_at_once(file: SqliteFile) -> None:
+    """Their leases return without waiting for any lease to run out; remote workers keep theirs."""
+    await file.open()
+    organization = await an_organization(file.store, slots=2)
+    local, remote = await a_worker(file.store, local=True), await a_worker(file.store)
+    mine, theirs = await submitted(file.store, organization, a_task(), a_task())
+    await local.take_one()
+    lease = await remote.take_one()
+
+    local.store = remote.store = store = await file.crash()
+    returned = [await store.return_local_leases(), await store.return_local_leases()]
+
+    assert returned == [1, 0]
+    assert await state(store, organization, mine) is TaskStatus.QUEUED
+    assert await state(store, organization, theirs) is TaskStatus.PROCESSING
+    assert await remote.settle(lease) is Verdict.ACCEPTED
+    with pytest.raises(SessionGone):
+        await local.renew()
+    await file.close()
+
+
+async def test_local_leases_return_however_many_there_are(file: SqliteFile) -> None:
+    """More than one bounded round is taken until all are back."""
+    await file.open()
+    organization = await an_organization(file.store, slots=700)
+    await file.store.submit(organization.id, [a_task() for _ in range(700)])
+    worker = await a_worker(file.store, local=True)
+    await worker.take(700)
+
+    store = await file.reopen()
+
+    assert await store.return_local_leases() == 700
+    assert (await store.status(organization.id)).queued == 700
+    await file.close()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_a_restart_ends_the_calls_of_before_at_once(file: SqliteFile, crash: bool) -> None:
+    """Their callers are gone, and so are local workers; remote ones finish their attempt."""
+    store = await file.open()
+    organization, server = await an_organization(store, slots=5), await a_server(store)
+    local, remote = await a_worker(store, local=True), await a_worker(store)
+    for _ in range(3):
+        await store.begin_call(a_call(organization, server))
+    await local.take(1)
+    away = await remote.take_one()
+
+    store = await (file.crash() if crash else file.reopen())
+    await store.return_local_leases()
+
+    status = await store.status(organization.id)
+    assert status.concurrency == Concurrency(1, 5)
+    remote.store = store
+    await remote.settle(away)
+    status = await store.status(organization.id)
+    assert status.concurrency == Concurrency(0, 5)
+    assert await store.server_calls(server) == set()
+    await file.close()
+
+
+# A disk that fails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("members", [1, 2])
+async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
+    file: SqliteFile, clock: Clock, members: int
+) -> None:
+    """Nobody knows what is on disk then: not these requests, alone or together, nor a later one, until a restart."""
+    store = await file.open()
+    organization = await an_organization(store)
+    with file.failing_commit():
+        answers = await in_one_commit(
+            store, clock, *[lambda: store.submit(organization.id, [a_task()]) for _ in range(members)]
+        )
+
+    assert [type(answer) for answer in answers] == [StoreFault] * members
+    with pytest.raises(StoreFault, match="restart"):
+        await store.submit(organization.id, [a_task()])
+    store = await file.reopen()
+    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+    await file.close()
 
 
 # Query plans ---------------------------------------------------------------------------------------------------------
@@ -243,10 +336,14 @@ MAY_SCAN = {
     # Counting everything is what they are for; a repair comes after a recount.
     "count_states", "count_organizations", "find_organization_ids",
     "delete_all_turns",
-    # The operator's lists; one organization by name, or one key by id, shares the statement.
-    "find_organizations", "find_keys",
+    # The operator's lists; one key by id shares the statement.
+    "find_keys",
     # In the order of an index, and cut by LIMIT.
-    "find_least_audited", "find_audit",
+    "find_least_audited",
+    # For people who look at all organizations.
+    "find_busiest", "sum_organizations",
+    # Once for each organization when a month turns.
+    "open_months",
     # Once per sweep, over what runs now: bounded by the worker places there are.
     "find_orphans", "find_overdue",
     # Once per start and limited type, over what runs then.
@@ -255,8 +352,8 @@ MAY_SCAN = {
     "move_leases", "move_pauses",
     # One small row for each organization and type that can start; a recount of some looks at all.
     "recount_turns",
-    # A partial index of those that drift.
-    "find_drifted",
+    # A partial index of those that drift, or are being erased.
+    "find_drifted", "find_erasing",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from fairlane.api.lists import ReferenceLists
 from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
-from fairlane.settings import Settings, database_path
+from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import Store
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,12 @@ class Serving:
         self.lists = lists
         self.waiting = Waiting(store)
         self.draining = False
-        self._disk = DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
+        self._disk = (
+            None
+            if is_postgres(settings.database)
+            else DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
+        )
+        """The disk of a PostgreSQL is its own operator's concern."""
 
     def drain(self) -> None:
         """Refuse new work from now on; what is asked about existing work is still answered."""
@@ -55,7 +60,7 @@ class Serving:
         """
         if self.draining:
             raise Unavailable()
-        if not self._disk.has_room():
+        if self._disk is not None and not self._disk.has_room():
             raise Unavailable()
 
 

@@ -127,6 +127,7 @@ def least_audited() -> Generator[Query, Rows, list[int]]:
 
 def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
     """These were audited now; those of them that drift are not vouched for until repaired."""
+    yield from lock_organizations([*ids, *drifted])
     yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
     yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 

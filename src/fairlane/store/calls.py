@@ -340,7 +340,7 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Qu
 
 def server_calls(server_id: str) -> Generator[Query, Rows, set[str]]:
     """All calls of a server that are there, ended or not."""
-    return set((yield from rows("find_server_calls", server_id=server_id)))
+    return {row[0] for row in (yield from rows("find_server_calls", server_id=server_id))}
 
 
 def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, list[None]]:
@@ -358,9 +358,7 @@ def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
     now = yield from clock()
     due = yield from rows("find_due_calls", now=now, most=CHUNK)
     locked = yield from lock_organizations(row[0] for row in due)
-    for organization_id, _, task_type in due:
+    for organization_id, task_type in (yield from rows_if("ready_due_calls", due, calls=due, now=now)):
         locked[organization_id].ready_call(task_type)
-    ready = [(organization_id, call_id, 1, None) for organization_id, call_id, _ in due]
-    yield from rows_if("update_calls_ready", ready, calls=ready)
     yield from write_organizations(locked, memory, now)
     return len(due)

@@ -107,7 +107,10 @@ def claim_deliveries(
     now = yield from clock()
     lists = yield from rows("find_due_deliveries", now=now, most=limits.host)
     due = sorted((row for found in lists for row in found), key=lambda row: (row[7], row[0]))
-    chosen = [due[position] for position in choose_deliveries([(row[1], row[4]) for row in due], under_way, limits)]
+    picked = [due[position] for position in choose_deliveries([(row[1], row[4]) for row in due], under_way, limits)]
+    wanted = [row[0] for row in picked]
+    free = {(row[0], row[1]) for row in (yield from rows_if("lock_deliveries", wanted, ids=wanted, now=now))}
+    chosen = [row for row in picked if (row[0], row[6]) in free]
     ids = [row[0] for row in chosen]
     lost = [(row[0], row[6], row[8] - claim_ms, None, INTERRUPTED, 0, None) for row in chosen if row[8] is not None]
     yield from rows_if("upsert_tries", lost, tries=lost)

@@ -27,6 +27,7 @@ from fairlane.store.locked import (
     QUEUE_TURN,
     Locked,
     LockedOrganization,
+    lock_further_organizations,
     lock_organizations,
     write_organizations,
 )
@@ -274,7 +275,9 @@ def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Lo
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in room)]
     found = yield from rows("find_turns", kinds=kinds, most=most)
     further = {organization_id for ids in found for organization_id in ids if organization_id not in locked}
-    locked.update((yield from lock_organizations(further)))
+    # Who holds nothing may wait for those whose turn it is; who holds some takes of the others what is free.
+    lock = lock_further_organizations if locked else lock_organizations
+    locked.update((yield from lock(further)))
 
 
 def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:

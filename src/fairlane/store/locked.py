@@ -271,16 +271,28 @@ Locked = dict[int, LockedOrganization]
 
 
 def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
-    """Lock these organizations in id order and read their lanes. Ids that do not exist are left out."""
+    """Lock these organizations in id order and read their lanes. Ids that do not exist are left out.
+
+    Call it before anything else is locked, and once: waiting while holding is how deadlocks are made.
+    """
+    return (yield from _lock("lock_organizations", ids))
+
+
+def lock_further_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+    """The same where a transaction holds organizations already: those that another server holds are left out, too."""
+    return (yield from _lock("lock_further_organizations", ids))
+
+
+def _lock(statement: str, ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     locked: Locked = {}
-    for row in (yield from rows("lock_organizations", ids=wanted)):
+    for row in (yield from rows(statement, ids=wanted)):
         one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one
-    for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=wanted)):
+    for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=list(locked))):
         locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
     with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
     for organization_id, task_type, count in (yield from rows_if("count_ready_calls", with_calls, ids=with_calls)):

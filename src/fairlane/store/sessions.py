@@ -103,7 +103,7 @@ def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
     now = yield from clock()
     orphans = yield from rows("find_orphans", most=CHUNK)
     late = yield from rows("find_overdue", before=now - 2 * memory.kill_grace_ms, most=CHUNK)
-    returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
+    returns: dict[str, Ending] = {row[0]: OVERDUE for row in late}
     returns |= {row[0]: LOST for row in orphans}
     returned = yield from return_leases(list(returns.items()), memory)
     yield from rows("delete_orphaned_calls")

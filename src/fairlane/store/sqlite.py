@@ -33,6 +33,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
 class SqliteDatabase:
     """One open SQLite file."""
 
+    exclusive = True
+
     def __init__(
         self,
         path: Path,

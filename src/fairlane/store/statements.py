@@ -5,6 +5,7 @@ it is one transaction, does no I/O of its own and owns no clock. A database adap
 """
 
 import re
+import time
 from collections.abc import Generator, Sequence
 from importlib.resources import files
 from typing import Any
@@ -41,6 +42,11 @@ def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
 def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Generator[Query, Rows, Rows]:
     """:func:`rows`, but not at all when the set it is about is empty."""
     return (yield from rows(name, **parameters)) if members else []
+
+
+def wall_clock() -> int:
+    """This machine's clock, integer milliseconds UTC."""
+    return time.time_ns() // 1_000_000
 
 
 def clock() -> Generator[Query, Rows, int]:

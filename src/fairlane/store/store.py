@@ -5,16 +5,15 @@ Called by ``api/``, ``app.py`` and ``sweeper.py``; never by workers or clients.
 """
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import uuid_utils
 from msgspec import Struct
 
-from fairlane.errors import KeyRefused, NameTaken, NotFound, Refusal
+from fairlane.errors import DatabaseError, KeyRefused, NameTaken, NotFound, Refusal
 from fairlane.model import (
     DEFAULT_PLAN,
     Abandoned,
@@ -65,7 +64,7 @@ from fairlane.model import (
     WebhookSecret,
 )
 from fairlane.rules import Addressed, DeliveryLimits
-from fairlane.settings import Settings, database_path
+from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import (
     audit,
     calls,
@@ -88,12 +87,13 @@ from fairlane.store import (
     waits,
     webhook_secrets,
 )
+from fairlane.store.batching import PluralOperation
 from fairlane.store.calls import Abandonment, Named
 from fairlane.store.memory import Memory
 from fairlane.store.recent import Recent
 from fairlane.store.sealing import seal_of
 from fairlane.store.sqlite import SqliteDatabase
-from fairlane.store.statements import Operation
+from fairlane.store.statements import Operation, wall_clock
 from fairlane.store.tasks import Submission
 
 DEFAULT_SLOTS = 10
@@ -122,11 +122,6 @@ class _Harvest(Struct, frozen=True):
     canceled: frozenset[str]
 
 
-def wall_clock() -> int:
-    """Milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
-
-
 def new_id() -> str:
     """A time-ordered UUID that nobody can guess."""
     return str(uuid_utils.uuid7())
@@ -138,10 +133,39 @@ def new_fences(count: int) -> list[str]:
     return [text[start : start + 16] for start in range(0, len(text), 16)]
 
 
+class Database(Protocol):
+    """What the facade needs of an adapter."""
+
+    exclusive: bool
+    lock_fd: int
+
+    def now(self) -> int:
+        """About what its clock says."""
+
+    async def open(self) -> None:
+        """Open it, create or migrate it. Raises DatabaseError, DatabaseOwned."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and give it free."""
+
+    def describe(self, text: str) -> None:
+        """Say how to reach the owner, if there is one."""
+
+    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+        """Run a plural operation with this member and others of its kind. ``alone``: it has no kind."""
+
+    async def read(self, operation: Operation) -> Any:
+        """Run an operation of one statement on the committed state."""
+
+    async def snapshot(self, operation: Operation) -> Any:
+        """Run an operation of several statements on one snapshot."""
+
+
 class Store:
     """The facade over one open database."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> None:
+    def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> None:
+        """``now``: a clock for tests; None is the database's own."""
         self._retention_ms = int(settings.retention_seconds * 1_000)
         self._usage_retention_ms = int(settings.usage_retention_seconds * 1_000)
         self.audited = 0
@@ -159,9 +183,12 @@ class Store:
             renew_ms=int(settings.renew_seconds * 1_000),
             claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
-        self._callers: Recent[Caller] = Recent(now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
+        self._database = self._adapter(settings, now)
+        self.now: Callable[[], int] = self._database.now
+        """About what the database's clock says."""
+        self._callers: Recent[Caller] = Recent(self.now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
         """Working keys of organizations by digest. Every change of a key or an organization here empties it."""
-        self._holders: Recent[Holder] = Recent(now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
+        self._holders: Recent[Holder] = Recent(self.now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
         """The same of workers and operators."""
         self._listeners: list[Listener] = []
         self._pause_listeners: list[Callable[[int], None]] = []
@@ -170,11 +197,6 @@ class Store:
         self._end_listeners: list[Listener] = []
         self._cancel_listeners: list[Listener] = []
         self._seal = seal_of(settings.secret_key)
-        self._database = SqliteDatabase(
-            database_path(settings.database), now=now, harvest=self._harvest, announce=self._announce
-        )
-        self.now: Callable[[], int] = self._database.now
-        """About what the database's clock says."""
         self._submit = partial(tasks.submit, memory=self._memory)
         self._exchange = partial(leases.exchange, memory=self._memory)
         self._begin_calls = partial(calls.begin_calls, memory=self._memory)
@@ -184,7 +206,7 @@ class Store:
         )
 
     @classmethod
-    async def open(cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] = wall_clock) -> "Store":
+    async def open(cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> "Store":
         """Open the database, create or migrate it, and make sure that the default plan is there.
 
         Raises:
@@ -200,6 +222,19 @@ class Store:
             await store.close()
             raise
         return store
+
+    def _adapter(self, settings: Settings, now: Callable[[], int] | None) -> "Database":
+        if not is_postgres(settings.database):
+            path = database_path(settings.database)
+            return SqliteDatabase(path, now=now or wall_clock, harvest=self._harvest, announce=self._announce)
+        try:
+            from fairlane.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise DatabaseError("the database is PostgreSQL: install fairlane[postgres]") from error
+        return PostgresDatabase(
+            settings.database, now=now, prepare=settings.pg_prepare != "off",
+            harvest=self._harvest, announce=self._announce,
+        )  # fmt: skip
 
     async def _prepare(self) -> None:
         self._memory.picked(await self._database.read(organizations.find_virtual_time()))
@@ -219,9 +254,14 @@ class Store:
         await self._database.close()
 
     @property
-    def lock_fd(self) -> int:
-        """The descriptor of the ownership lock, for local workers to inherit."""
-        return self._database.lock_fd
+    def exclusive(self) -> bool:
+        """Whether this server is the database's only one."""
+        return self._database.exclusive
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """Descriptors for local workers to inherit: the ownership lock, if there is one."""
+        return (self._database.lock_fd,) if self.exclusive else ()
 
     def describe(self, text: str) -> None:
         """Leave a line in the lock file that says how to reach this server."""
@@ -767,7 +807,10 @@ class Store:
     # Upkeep ----------------------------------------------------------------------------------------------------------
 
     async def return_local_leases(self) -> int:
-        """At start: every local worker of an earlier server is gone for certain (we hold the lock they inherited)."""
+        """At start, if the database is ours alone: every local worker of an earlier server is gone for certain, because
+        we hold the lock they inherited. Where others may serve, too, the sessions of the lost run out."""
+        if not self.exclusive:
+            return 0
         await self._write(sessions.end_local_sessions)
         total = 0
         while returned := await self.return_orphans():
@@ -908,4 +951,4 @@ def _audit_part() -> Operation:
     return ids, (yield from audit.recount(ids))
 
 
-__all__ = ["Store", "new_id", "wall_clock"]
+__all__ = ["Store", "new_id"]

@@ -295,7 +295,7 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Generator
     entries = [(organization_id, task_type, rank, seq) for _, task_type, rank, seq, _ in ready]
     yield from rows_if("delete_queue_entries", entries, entries=entries)
     pauses = [(organization_id, row[0]) for row in waiting]
-    yield from rows_if("delete_waiting", pauses, entries=pauses)
+    yield from rows_if("take_waiting", pauses, entries=pauses)
     cleared = [*ready, *waiting]
     keys = [(organization_id, row[4]) for row in cleared if row[4] is not None]
     yield from rows_if("delete_idempotency", keys, keys=keys)
@@ -363,7 +363,7 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
         yield from rows("delete_queue_entries", entries=entries)
     else:
         organization.stop_waiting(place.task_type, rank)
-        yield from rows("delete_waiting", entries=[(organization.id, place.id)])
+        yield from rows("take_waiting", entries=[(organization.id, place.id)])
     organization.want_credits(0)  # the task that waited for them may be this one
     organization.failed += 1
     attempt = place.waiting_attempt if place.ready_attempt is None else place.ready_attempt
@@ -376,19 +376,18 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
 def promote(memory: Memory) -> Generator[Query, Rows, int]:
     """Waiting tasks whose moment has come are ready again, at their old place. At most CHUNK; returns how many."""
     now = yield from clock()
-    due = yield from rows("find_due", now=now, most=CHUNK)
-    locked = yield from lock_organizations(row[0] for row in due)
+    found = yield from rows("find_due", now=now, most=CHUNK)
+    locked = yield from lock_organizations(row[0] for row in found)
+    due = yield from rows_if("take_waiting", found, entries=[(row[0], row[1]) for row in found])
     entries = []
     for organization_id, task_id, task_type, rank, seq, attempt, first_started_at in due:
         organization = locked[organization_id]
         organization.stop_waiting(task_type, rank)
         organization.enqueue(task_type, rank, seq)
         entries.append((organization_id, task_type, rank, seq, task_id, attempt, first_started_at))
-    gone = [(row[0], row[1]) for row in due]
-    yield from rows_if("delete_waiting", gone, entries=gone)
     yield from rows_if("insert_queue_entries", entries, entries=entries)
     yield from write_organizations(locked, memory, now)
-    return len(due)
+    return len(found)
 
 
 def purge(retention_ms: int) -> Generator[Query, Rows, int]:

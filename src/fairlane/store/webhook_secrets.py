@@ -9,6 +9,7 @@ from typing import Any
 from fairlane.errors import NotFound
 from fairlane.model import WebhookSecret
 from fairlane.store.audit import write_audit
+from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
@@ -25,6 +26,7 @@ def create_secret(
         NotFound: no such organization.
     """
     organization_id = yield from find_organization_id(organization)
+    yield from lock_organizations([organization_id])
     now = yield from clock()
     before = yield from _find(now, organization_id=organization_id)
     yield from rows("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
@@ -52,6 +54,7 @@ def revoke_secrets(organization: str, identity: str | None, actor: str, memory: 
     If it was the newest, the one before it is the newest again. Without any, webhooks go out unsigned.
     """
     organization_id = yield from find_organization_id(organization)
+    yield from lock_organizations([organization_id])
     now = yield from clock()
     found = yield from _find(now, organization_id=organization_id)
     revoked = [secret for secret in found if identity in (None, secret.id)]

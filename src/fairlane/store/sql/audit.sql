@@ -9,9 +9,9 @@ VALUES (:id, :now, :actor, :action, :subject, :details);
 SELECT id, at, actor, action, subject, details
 FROM audit
 WHERE id < :before
-  AND (:subject IS NULL OR subject = :subject)
-  AND (:action IS NULL OR action = :action)
-  AND (:actor IS NULL OR actor = :actor)
+  AND (CAST(:subject AS TEXT) IS NULL OR subject = :subject)
+  AND (CAST(:action AS TEXT) IS NULL OR action = :action)
+  AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
 ORDER BY id DESC
 LIMIT :most;
 
@@ -33,6 +33,11 @@ UPDATE organization
 SET audited_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: update_audited [postgres]
+UPDATE organization
+SET audited_at = :now
+WHERE id = ANY (:ids[bigint]);
+
 -- name: recount_organizations [sqlite]
 -- Every count kept in an organization's row beside the same count taken from the rows.
 SELECT o.id, o.name,
@@ -47,6 +52,21 @@ SELECT o.id, o.name,
        (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL)
 FROM organization AS o
 WHERE o.id IN (SELECT value FROM json_each(:ids))
+ORDER BY o.id;
+
+-- name: recount_organizations [postgres]
+SELECT o.id, o.name,
+       o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
+       o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
+       o.credits_held, (SELECT coalesce(sum(l.cost), 0)::bigint FROM lease AS l WHERE l.organization_id = o.id),
+       o.credits_granted, (SELECT coalesce(sum(g.amount), 0)::bigint FROM credit_grant AS g WHERE g.organization_id = o.id),
+       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
+       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1),
+       (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
+       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL)
+FROM organization AS o
+WHERE o.id = ANY (:ids[bigint])
 ORDER BY o.id;
 
 -- name: recount_lanes [sqlite]
@@ -73,7 +93,35 @@ SELECT coalesce(k.organization_id, c.organization_id),
        coalesce(k.head_seq, 0), c.head
 FROM kept AS k
 FULL JOIN counted AS c
-  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank;
+  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank
+ORDER BY 1, 2, 3;
+
+-- name: recount_lanes [postgres]
+WITH counted AS (
+  SELECT organization_id, task_type, rank, sum(ready)::bigint AS ready, sum(waiting)::bigint AS waiting,
+         min(head) AS head
+  FROM (SELECT organization_id, task_type, rank, 1 AS ready, 0 AS waiting, seq AS head
+        FROM queue_entry
+        WHERE organization_id = ANY (:ids[bigint])
+        UNION ALL
+        SELECT organization_id, task_type, rank, 0, 1, NULL
+        FROM waiting
+        WHERE organization_id = ANY (:ids[bigint])) AS entries
+  GROUP BY organization_id, task_type, rank
+),
+kept AS (
+  SELECT organization_id, task_type, rank, ready, waiting, head_seq
+  FROM lane
+  WHERE organization_id = ANY (:ids[bigint])
+)
+SELECT coalesce(k.organization_id, c.organization_id),
+       coalesce(k.task_type, c.task_type), coalesce(k.rank, c.rank),
+       coalesce(k.ready, 0), coalesce(c.ready, 0), coalesce(k.waiting, 0), coalesce(c.waiting, 0),
+       coalesce(k.head_seq, 0), c.head
+FROM kept AS k
+FULL JOIN counted AS c
+  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank
+ORDER BY 1, 2, 3;
 
 -- name: recount_turns [sqlite]
 -- Turns kept beside turns that should be there.
@@ -102,7 +150,37 @@ FROM kept AS k
 FULL JOIN due AS d
   ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.kind = k.kind
  AND d.virtual_time = k.virtual_time
-WHERE k.organization_id IS NULL OR d.organization_id IS NULL;
+WHERE k.organization_id IS NULL OR d.organization_id IS NULL
+ORDER BY 1, 2, 3;
+
+-- name: recount_turns [postgres]
+WITH due AS (
+  SELECT DISTINCT l.task_type, 0 AS kind, o.virtual_time, o.id AS organization_id
+  FROM organization AS o
+  JOIN lane AS l ON l.organization_id = o.id AND l.ready > 0
+  WHERE o.paused = 0 AND o.disabled = 0 AND o.processing + o.calls < o.slots_max
+    AND NOT (o.credits_on = 1 AND o.credits_wanted > o.credits_granted - o.credits_charged - o.credits_held
+             AND o.credits_wanted BETWEEN 1 AND o.credits_granted - o.credits_charged)
+    AND o.id = ANY (:ids[bigint])
+  UNION
+  SELECT c.task_type, 1, o.virtual_time, o.id
+  FROM organization AS o
+  JOIN call AS c ON c.organization_id = o.id AND c.ready = 1
+  WHERE o.id = ANY (:ids[bigint])
+),
+kept AS (
+  SELECT task_type, kind, virtual_time, organization_id
+  FROM turn
+  WHERE organization_id = ANY (:ids[bigint])
+)
+SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.task_type),
+       (k.organization_id IS NOT NULL)::int, (d.organization_id IS NOT NULL)::int
+FROM kept AS k
+FULL JOIN due AS d
+  ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.kind = k.kind
+ AND d.virtual_time = k.virtual_time
+WHERE k.organization_id IS NULL OR d.organization_id IS NULL
+ORDER BY 1, 2, 3;
 
 -- name: count_states
 -- Tasks by how many of the four states hold for them, and calls by how many of lease and end; only the row for one may
@@ -119,7 +197,7 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
       UNION ALL
       SELECT (SELECT count(*) FROM lease AS l
               WHERE l.organization_id = c.organization_id AND l.task_id = c.id AND l.kind = 1)
-           + (c.status IS NOT NULL)
+           + CASE WHEN c.status IS NULL THEN 0 ELSE 1 END
       FROM call AS c) AS counted
 GROUP BY states;
 
@@ -127,9 +205,17 @@ GROUP BY states;
 DELETE FROM lane
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
 
+-- name: delete_lanes [postgres]
+DELETE FROM lane
+WHERE organization_id = ANY (:ids[bigint]);
+
 -- name: delete_all_turns [sqlite]
 DELETE FROM turn
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_all_turns [postgres]
+DELETE FROM turn
+WHERE organization_id = ANY (:ids[bigint]);
 
 -- name: find_organization_ids
 SELECT id

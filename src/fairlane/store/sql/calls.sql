@@ -7,6 +7,13 @@ INSERT INTO call
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, 1, :now, :give_up_at
 FROM e;
 
+-- name: insert_calls [postgres]
+INSERT INTO call
+  (organization_id, id, seq, task_type, payload, cost, server_id, ready, created_at, give_up_at)
+SELECT e.organization_id, e.id, e.seq, e.task_type, e.payload, e.cost, e.server_id, 1, :now, :give_up_at
+FROM unnest(:calls[bigint, text, bigint, text, text, bigint, text])
+     AS e (organization_id, id, seq, task_type, payload, cost, server_id);
+
 -- name: insert_call_leases [sqlite]
 -- The slot of a call, held for its server until a worker takes it.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
@@ -17,6 +24,15 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, 0, e.row ->> 4, e.row
        :now, :now, :give_up_at, 0, e.row ->> 8, '', 1
 FROM e;
 
+-- name: insert_call_leases [postgres]
+INSERT INTO lease
+  (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
+   first_started_at, started_at, deadline_at, webhook, session_id, exchange_id, kind)
+SELECT e.organization_id, e.task_id, e.id, e.task_type, 0, e.seq, e.cost, 0, e.attempts, e.limited, 0,
+       :now, :now, :give_up_at, 0, e.session_id, '', 1
+FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, text])
+     AS e (organization_id, task_id, id, task_type, seq, cost, attempts, limited, session_id);
+
 -- name: count_ready_calls [sqlite] packed
 -- Of these organizations the calls that wait for a free place, by type.
 SELECT json_group_array(json_array(organization_id, task_type, count))
@@ -25,6 +41,13 @@ FROM (SELECT organization_id, task_type, count(*) AS count
       WHERE ready = 1
         AND organization_id IN (SELECT value FROM json_each(:ids))
       GROUP BY organization_id, task_type);
+
+-- name: count_ready_calls [postgres]
+SELECT organization_id, task_type, count(*)
+FROM call
+WHERE ready = 1
+  AND organization_id = ANY (:ids[bigint])
+GROUP BY organization_id, task_type;
 
 -- name: find_ready_calls [sqlite] packed
 -- Of these organizations and types the calls that wait for a free place, oldest first. No more than there are slots.
@@ -35,6 +58,14 @@ FROM (SELECT organization_id, id, task_type, give_up_at, cost
         AND organization_id IN (SELECT value FROM json_each(:ids))
         AND task_type IN (SELECT value FROM json_each(:types))
       ORDER BY organization_id, seq);
+
+-- name: find_ready_calls [postgres]
+SELECT organization_id, id, task_type, give_up_at, cost
+FROM call
+WHERE ready = 1
+  AND organization_id = ANY (:ids[bigint])
+  AND task_type = ANY (:types[text])
+ORDER BY organization_id, seq;
 
 -- name: find_claimed_calls [sqlite] packed
 -- What a claim needs of the calls it takes.
@@ -47,6 +78,12 @@ WHERE c.organization_id = e.value ->> 0
   AND c.id = e.value ->> 1
   AND l.organization_id = c.organization_id
   AND l.task_id = c.id;
+
+-- name: find_claimed_calls [postgres]
+SELECT c.organization_id, c.id, c.task_type, c.payload, c.give_up_at, l.attempt, l.attempts
+FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
+JOIN call AS c ON c.organization_id = e.organization_id AND c.id = e.id
+JOIN lease AS l ON l.organization_id = c.organization_id AND l.task_id = c.id;
 
 -- name: start_call_leases [sqlite]
 -- A worker takes the slots of these calls over.
@@ -63,6 +100,20 @@ FROM e
 WHERE lease.organization_id = e.row ->> 0
   AND lease.task_id = e.row ->> 1;
 
+-- name: start_call_leases [postgres]
+UPDATE lease AS l
+SET id = e.id,
+    attempt = e.attempt,
+    estimate_ms = e.estimate_ms,
+    deadline_at = e.deadline_at,
+    started_at = :now,
+    session_id = :session_id,
+    exchange_id = :exchange_id
+FROM unnest(:leases[bigint, text, text, bigint, bigint, bigint])
+     AS e (organization_id, task_id, id, attempt, estimate_ms, deadline_at)
+WHERE l.organization_id = e.organization_id
+  AND l.task_id = e.task_id;
+
 -- name: return_call_leases [sqlite]
 -- Their server holds the slots of these calls again, for another attempt.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
@@ -75,6 +126,17 @@ FROM e
 WHERE lease.organization_id = e.row ->> 0
   AND lease.task_id = e.row ->> 1;
 
+-- name: return_call_leases [postgres]
+UPDATE lease AS l
+SET attempt = e.attempt,
+    deadline_at = e.deadline_at,
+    session_id = e.session_id,
+    exchange_id = ''
+FROM unnest(:calls[bigint, text, bigint, bigint, bigint, bigint, text])
+     AS e (organization_id, task_id, ready, due_at, attempt, deadline_at, session_id)
+WHERE l.organization_id = e.organization_id
+  AND l.task_id = e.task_id;
+
 -- name: update_calls_ready [sqlite]
 -- Whether these calls wait for a free place, or pause until due_at, or neither.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
@@ -85,6 +147,14 @@ FROM e
 WHERE call.organization_id = e.row ->> 0
   AND call.id = e.row ->> 1;
 
+-- name: update_calls_ready [postgres]
+UPDATE call AS c
+SET ready = e.ready,
+    due_at = e.due_at
+FROM unnest(:calls[bigint, text, bigint, bigint]) AS e (organization_id, id, ready, due_at)
+WHERE c.organization_id = e.organization_id
+  AND c.id = e.id;
+
 -- name: find_calls [sqlite] packed
 -- These calls, and whether their caller still waits: not canceled, and its server alive.
 SELECT json_group_array(json_array(
@@ -94,6 +164,12 @@ FROM json_each(:calls) AS e
 CROSS JOIN call AS c
 WHERE c.organization_id = e.value ->> 0
   AND c.id = e.value ->> 1;
+
+-- name: find_calls [postgres]
+SELECT c.organization_id, c.id, c.task_type, c.server_id, c.ready, c.give_up_at, c.status IS NOT NULL, c.cost,
+       c.canceled = 0 AND EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0)
+FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
+JOIN call AS c ON c.organization_id = e.organization_id AND c.id = e.id;
 
 -- name: find_waiting_calls [sqlite] packed
 -- Those of these calls that no worker has: they wait for a place, or pause.
@@ -107,6 +183,12 @@ WHERE l.organization_id = e.value ->> 0
   AND c.organization_id = l.organization_id
   AND c.id = l.task_id
   AND l.session_id = c.server_id;
+
+-- name: find_waiting_calls [postgres]
+SELECT l.organization_id, l.task_id
+FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
+JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.id AND l.kind = 1
+JOIN call AS c ON c.organization_id = l.organization_id AND c.id = l.task_id AND l.session_id = c.server_id;
 
 -- name: end_calls [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
@@ -122,22 +204,75 @@ FROM e
 WHERE call.organization_id = e.row ->> 0
   AND call.id = e.row ->> 1;
 
+-- name: end_calls [postgres]
+UPDATE call AS c
+SET ready = 0,
+    due_at = NULL,
+    status = e.status,
+    result = e.result,
+    failure = e.failure,
+    cause = e.cause,
+    charged = e.charged
+FROM unnest(:calls[bigint, text, text, text, text, text, bigint])
+     AS e (organization_id, id, status, result, failure, cause, charged)
+WHERE c.organization_id = e.organization_id
+  AND c.id = e.id;
+
 -- name: cancel_calls [sqlite]
 UPDATE call
 SET canceled = 1
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:calls));
 
+-- name: cancel_calls [postgres]
+UPDATE call AS c
+SET canceled = 1
+FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
+WHERE c.organization_id = e.organization_id
+  AND c.id = e.id;
+
 -- name: delete_calls [sqlite]
 DELETE FROM call
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:calls));
 
+-- name: delete_calls [postgres]
+DELETE FROM call AS c
+USING unnest(:calls[bigint, text]) AS e (organization_id, id)
+WHERE c.organization_id = e.organization_id
+  AND c.id = e.id;
+
 -- name: find_due_calls [sqlite] packed
-SELECT json_group_array(json_array(organization_id, id, task_type))
-FROM (SELECT organization_id, id, task_type
+SELECT json_group_array(json_array(organization_id, id))
+FROM (SELECT organization_id, id
       FROM call
       WHERE due_at <= :now
       ORDER BY due_at
       LIMIT :most);
+
+-- name: find_due_calls [postgres]
+SELECT organization_id, id
+FROM call
+WHERE due_at <= :now
+ORDER BY due_at
+LIMIT :most;
+
+-- name: ready_due_calls [sqlite]
+-- Those of these calls that still pause and are due wait for a free place again.
+UPDATE call
+SET ready = 1,
+    due_at = NULL
+WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:calls))
+  AND due_at <= :now
+RETURNING organization_id, task_type;
+
+-- name: ready_due_calls [postgres]
+UPDATE call AS c
+SET ready = 1,
+    due_at = NULL
+FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
+WHERE c.organization_id = e.organization_id
+  AND c.id = e.id
+  AND c.due_at <= :now
+RETURNING c.organization_id, c.task_type;
 
 -- name: find_ended_calls [sqlite] packed
 -- Those of a server's calls that ended, but for the ones it has taken already.
@@ -149,9 +284,17 @@ FROM (SELECT organization_id, id, status, result, failure, charged
         AND id NOT IN (SELECT value FROM json_each(:taken))
       LIMIT :most);
 
--- name: find_server_calls [sqlite] packed
+-- name: find_ended_calls [postgres]
+SELECT organization_id, id, status, result, failure, charged
+FROM call
+WHERE server_id = :server_id
+  AND status IS NOT NULL
+  AND id <> ALL (:taken[text])
+LIMIT :most;
+
+-- name: find_server_calls
 -- A server's calls, ended or not.
-SELECT json_group_array(id)
+SELECT id
 FROM call
 WHERE server_id = :server_id;
 

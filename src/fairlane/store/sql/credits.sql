@@ -30,3 +30,8 @@ FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
+
+-- name: find_costs [postgres]
+SELECT t.id, t.cost, (t.webhook_url IS NOT NULL)::int
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;

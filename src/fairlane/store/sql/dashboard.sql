@@ -24,6 +24,7 @@ ORDER BY queued + processing DESC, name
 LIMIT :most;
 
 -- name: sum_organizations
-SELECT count(*), coalesce(sum(queued), 0), coalesce(sum(processing), 0), coalesce(sum(submitted), 0),
-       coalesce(sum(completed), 0), coalesce(sum(failed), 0), coalesce(sum(drifted), 0)
+SELECT count(*), CAST(coalesce(sum(queued), 0) AS BIGINT), CAST(coalesce(sum(processing), 0) AS BIGINT),
+       CAST(coalesce(sum(submitted), 0) AS BIGINT), CAST(coalesce(sum(completed), 0) AS BIGINT),
+       CAST(coalesce(sum(failed), 0) AS BIGINT), CAST(coalesce(sum(drifted), 0) AS BIGINT)
 FROM organization;

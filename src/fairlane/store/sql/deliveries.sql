@@ -10,6 +10,13 @@ WHERE t.organization_id = e.value ->> 1
   AND t.id = e.value ->> 2
   AND t.webhook_url IS NOT NULL;
 
+-- name: insert_deliveries [postgres]
+INSERT INTO delivery (id, organization_id, task_id, url, host, due_at, created_at)
+SELECT e.id, t.organization_id, t.id, t.webhook_url, t.webhook_host, :now, :now
+FROM unnest(:tasks[text, bigint, text]) AS e (id, organization_id, task_id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
+WHERE t.webhook_url IS NOT NULL;
+
 -- name: insert_test_delivery
 INSERT INTO delivery (id, organization_id, url, host, body, due_at, created_at)
 VALUES (:id, :organization_id, :url, :host, :body, :now, :now);
@@ -66,10 +73,60 @@ FROM pair AS p
 CROSS JOIN delivery AS d
 WHERE d.rowid = p.row;
 
+-- name: find_due_deliveries [postgres] packed
+WITH RECURSIVE pair (organization_id, host) AS (
+  (SELECT organization_id, host
+   FROM delivery
+   WHERE due_at IS NOT NULL
+   ORDER BY organization_id, host
+   LIMIT 1)
+  UNION ALL
+  SELECT n.organization_id, n.host
+  FROM pair AS p
+  CROSS JOIN LATERAL (SELECT organization_id, host
+                      FROM delivery
+                      WHERE due_at IS NOT NULL
+                        AND (organization_id, host) > (p.organization_id, p.host)
+                      ORDER BY organization_id, host
+                      LIMIT 1) AS n
+)
+SELECT coalesce(json_agg(l.due), '[]')
+FROM pair AS p
+CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(
+                             id, organization_id, task_id, url, host, body, tries, due_at, claimed_until)), '[]') AS due
+                    FROM (SELECT id, organization_id, task_id, url, host, body, tries, due_at, claimed_until
+                          FROM delivery
+                          WHERE due_at <= :now
+                            AND organization_id = p.organization_id
+                            AND host = p.host
+                          ORDER BY due_at, id
+                          LIMIT :most) AS d) AS l;
+
+-- name: lock_deliveries [sqlite]
+-- Those of these deliveries that are still due, with the number of their tries.
+SELECT id, tries
+FROM delivery
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND due_at <= :now;
+
+-- name: lock_deliveries [postgres]
+-- What another server is taking is its own.
+SELECT id, tries
+FROM delivery
+WHERE id = ANY (:ids[text])
+  AND due_at <= :now
+ORDER BY id
+FOR UPDATE SKIP LOCKED;
+
 -- name: claim_deliveries [sqlite]
 UPDATE delivery
 SET tries = tries + 1, claimed_until = :until, due_at = :until
 WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: claim_deliveries [postgres]
+UPDATE delivery
+SET tries = tries + 1, claimed_until = :until, due_at = :until
+WHERE id = ANY (:ids[text]);
 
 -- name: find_deliveries_to_record [sqlite] packed
 SELECT json_group_array(json_array(d.id, d.task_id, d.tries, d.due_at, d.claimed_until, d.delivered_at))
@@ -77,11 +134,25 @@ FROM json_each(:ids) AS e
 CROSS JOIN delivery AS d
 WHERE d.id = e.value;
 
+-- name: find_deliveries_to_record [postgres]
+-- Locked in id order, so that two servers that record the same deliveries do so one after the other.
+SELECT id, task_id, tries, due_at, claimed_until, delivered_at
+FROM delivery
+WHERE id = ANY (:ids[text])
+ORDER BY id
+FOR UPDATE;
+
 -- name: update_deliveries [sqlite]
 UPDATE delivery
 SET due_at = e.value ->> 1, claimed_until = e.value ->> 2, delivered_at = e.value ->> 3
 FROM json_each(:deliveries) AS e
 WHERE delivery.id = e.value ->> 0;
+
+-- name: update_deliveries [postgres]
+UPDATE delivery AS d
+SET due_at = e.due_at, claimed_until = e.claimed_until, delivered_at = e.delivered_at
+FROM unnest(:deliveries[text, bigint, bigint, bigint]) AS e (id, due_at, claimed_until, delivered_at)
+WHERE d.id = e.id;
 
 -- name: upsert_tries [sqlite]
 -- A try that was taken to be interrupted may still tell how it ended.
@@ -93,13 +164,24 @@ ON CONFLICT (delivery_id, number) DO UPDATE
 SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
     cause = excluded.cause;
 
+-- name: upsert_tries [postgres]
+-- Of a try that is told twice in one transaction the last word counts.
+INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause)
+SELECT DISTINCT ON (delivery_id, number) delivery_id, number, at, http_status, error, took_ms, cause
+FROM unnest(:tries[text, bigint, bigint, bigint, text, bigint, text])
+     WITH ORDINALITY AS e (delivery_id, number, at, http_status, error, took_ms, cause, place)
+ORDER BY delivery_id, number, place DESC
+ON CONFLICT (delivery_id, number) DO UPDATE
+SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
+    cause = excluded.cause;
+
 -- name: find_deliveries
 -- An organization's deliveries, newest first, from below :before; or the one with this id.
 SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at
 FROM delivery
 WHERE organization_id = :organization_id
-  AND (:id IS NULL OR id = :id)
-  AND (:before IS NULL OR id < :before)
+  AND (CAST(:id AS TEXT) IS NULL OR id = :id)
+  AND (CAST(:before AS TEXT) IS NULL OR id < :before)
 ORDER BY id DESC
 LIMIT :most;
 
@@ -109,6 +191,12 @@ FROM json_each(:ids) AS e
 CROSS JOIN delivery_try AS t
 WHERE t.delivery_id = e.value
 ORDER BY t.delivery_id, t.number;
+
+-- name: find_tries [postgres]
+SELECT delivery_id, number, at, http_status, error
+FROM delivery_try
+WHERE delivery_id = ANY (:ids[text])
+ORDER BY delivery_id, number;
 
 -- name: redeliver
 UPDATE delivery
@@ -132,10 +220,23 @@ FROM json_each(:tasks) AS e
 CROSS JOIN delivery AS d
 WHERE d.task_id = e.value ->> 1;
 
+-- name: find_deliveries_of [postgres]
+SELECT d.id
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+JOIN delivery AS d ON d.task_id = e.task_id;
+
 -- name: delete_tries [sqlite]
 DELETE FROM delivery_try
 WHERE delivery_id IN (SELECT value FROM json_each(:ids));
 
+-- name: delete_tries [postgres]
+DELETE FROM delivery_try
+WHERE delivery_id = ANY (:ids[text]);
+
 -- name: delete_deliveries [sqlite]
 DELETE FROM delivery
 WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_deliveries [postgres]
+DELETE FROM delivery
+WHERE id = ANY (:ids[text]);

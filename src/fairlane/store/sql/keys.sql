@@ -19,8 +19,8 @@ RETURNING id;
 SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
-WHERE (:organization_id IS NULL OR k.organization_id = :organization_id)
-  AND (:id IS NULL OR k.id = :id)
+WHERE (CAST(:organization_id AS BIGINT) IS NULL OR k.organization_id = :organization_id)
+  AND (CAST(:id AS TEXT) IS NULL OR k.id = :id)
 ORDER BY k.created_at, k.id;
 
 -- name: revoke_key
@@ -45,8 +45,8 @@ WHERE digest = :digest
 -- name: find_installation_keys
 SELECT id, kind, name, last4, created_at, revoked_at
 FROM installation_key
-WHERE (:kind IS NULL OR kind = :kind)
-  AND (:id IS NULL OR id = :id)
+WHERE (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
+  AND (CAST(:id AS TEXT) IS NULL OR id = :id)
 ORDER BY created_at, id;
 
 -- name: revoke_installation_key

@@ -12,6 +12,12 @@ WHERE l.organization_id = e.value ->> 0
   AND l.task_id = e.value ->> 1
   AND l.id = e.value ->> 2;
 
+-- name: find_leases [postgres]
+SELECT l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
+       l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind, l.canceled_at
+FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
+JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id;
+
 -- name: find_ended [sqlite] packed
 -- Which lease wrote the outcome of each of these tasks.
 SELECT json_group_array(json_array(o.task_id, o.lease_id))
@@ -19,6 +25,11 @@ FROM json_each(:tasks) AS e
 CROSS JOIN outcome AS o
 WHERE o.organization_id = e.value ->> 0
   AND o.task_id = e.value ->> 1;
+
+-- name: find_ended [postgres]
+SELECT o.task_id, o.lease_id
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+JOIN outcome AS o ON o.organization_id = e.organization_id AND o.task_id = e.task_id;
 
 -- name: cancel_lease
 -- The wish. Nobody may run on long after it, so its deadline comes closer, too.
@@ -34,9 +45,21 @@ FROM lease
 WHERE canceled_at IS NOT NULL
   AND session_id IN (SELECT value FROM json_each(:sessions));
 
+-- name: find_canceled [postgres]
+SELECT session_id, id
+FROM lease
+WHERE canceled_at IS NOT NULL
+  AND session_id = ANY (:sessions[text]);
+
 -- name: delete_leases [sqlite]
 DELETE FROM lease
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:leases));
+
+-- name: delete_leases [postgres]
+DELETE FROM lease AS l
+USING unnest(:leases[bigint, text]) AS e (organization_id, task_id)
+WHERE l.organization_id = e.organization_id
+  AND l.task_id = e.task_id;
 
 -- name: insert_leases [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
@@ -47,6 +70,17 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
        e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, e.row ->> 13, :session_id, :exchange_id
 FROM e;
 
+-- name: insert_leases [postgres]
+INSERT INTO lease
+  (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
+   first_started_at, started_at, deadline_at, webhook, session_id, exchange_id)
+SELECT e.organization_id, e.task_id, e.id, e.task_type, e.rank, e.seq, e.cost, e.attempt, e.attempts, e.limited,
+       e.estimate_ms, e.first_started_at, :now, e.deadline_at, e.webhook, :session_id, :exchange_id
+FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint,
+                    bigint])
+     AS e (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
+           first_started_at, deadline_at, webhook);
+
 -- name: find_claimed [sqlite] packed
 -- What a claim needs of the tasks it takes.
 SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL, t.created_at))
@@ -54,6 +88,11 @@ FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
+
+-- name: find_claimed [postgres]
+SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, t.created_at
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
 -- name: find_exchanged [sqlite] packed
 -- The leases that these exchanges yielded already: their answers were lost on the way.
@@ -72,6 +111,15 @@ WHERE l.session_id = e.value ->> 0
   AND l.exchange_id = e.value ->> 1
   AND o.id = l.organization_id;
 
+-- name: find_exchanged [postgres]
+SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type, l.attempt, l.attempts,
+       l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind
+FROM unnest(:exchanges[text, text]) AS e (session_id, exchange_id)
+JOIN lease AS l ON l.session_id = e.session_id AND l.exchange_id = e.exchange_id
+JOIN organization AS o ON o.id = l.organization_id
+LEFT JOIN task AS t ON l.kind = 0 AND t.organization_id = l.organization_id AND t.id = l.task_id
+LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND c.id = l.task_id;
+
 -- name: insert_outcomes [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
@@ -79,3 +127,11 @@ INSERT INTO outcome
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
        e.row ->> 8, :now, e.row ->> 9
 FROM e;
+
+-- name: insert_outcomes [postgres]
+INSERT INTO outcome
+  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
+SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,
+       :now, e.lease_id
+FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text])
+     AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id);

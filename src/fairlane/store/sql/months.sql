@@ -28,6 +28,6 @@ LEFT JOIN usage_month AS b
   ON b.organization_id = o.id
   AND b.month = (SELECT min(n.month) FROM usage_month AS n WHERE n.organization_id = o.id AND n.month > :month)
 WHERE o.id > :after
-  AND (:organization_id IS NULL OR o.id = :organization_id)
+  AND (CAST(:organization_id AS BIGINT) IS NULL OR o.id = :organization_id)
 ORDER BY o.id
 LIMIT :most;

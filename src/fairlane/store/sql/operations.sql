@@ -23,3 +23,9 @@ SELECT organization_id
 FROM task
 WHERE id = :id
   AND organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_task_owner [postgres]
+SELECT organization_id
+FROM task
+WHERE id = :id
+  AND organization_id = ANY (:ids[bigint]);

@@ -9,10 +9,45 @@ SELECT json_group_array(json_array(
 FROM organization
 WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: lock_organizations [postgres]
+-- In id order, whoever asks, so that no two wait for each other. A row that had to be waited for is read anew; what
+-- stands in other tables must be read in a later statement.
+SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+       virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+       credits_on, credits_granted, credits_charged, credits_held, credits_wanted
+FROM organization
+WHERE id = ANY (:ids[bigint])
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- name: lock_further_organizations [sqlite] packed
+-- More of them, in a transaction that holds some already.
+SELECT json_group_array(json_array(
+         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+         virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+         credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
+FROM organization
+WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: lock_further_organizations [postgres]
+-- Those that another server holds are left out: whoever holds a lock waits for none.
+SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+       virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
+       credits_on, credits_granted, credits_charged, credits_held, credits_wanted
+FROM organization
+WHERE id = ANY (:ids[bigint])
+ORDER BY id
+FOR NO KEY UPDATE SKIP LOCKED;
+
 -- name: find_lanes [sqlite] packed
 SELECT json_group_array(json_array(organization_id, task_type, rank, ready, waiting, head_seq))
 FROM lane
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_lanes [postgres]
+SELECT organization_id, task_type, rank, ready, waiting, head_seq
+FROM lane
+WHERE organization_id = ANY (:ids[bigint]);
 
 -- name: update_organizations [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:organizations))
@@ -38,6 +73,33 @@ SET next_seq = e.row ->> 1,
 FROM e
 WHERE organization.id = e.row ->> 0;
 
+-- name: update_organizations [postgres]
+UPDATE organization AS o
+SET next_seq = e.next_seq,
+    queued = e.queued,
+    ready = e.ready,
+    processing = e.processing,
+    calls = e.calls,
+    calls_ready = e.calls_ready,
+    virtual_time = e.virtual_time,
+    submitted = e.submitted,
+    completed = e.completed,
+    failed = e.failed,
+    slot_ms = e.slot_ms,
+    plan_limited_ms = e.plan_limited_ms,
+    worker_limited_ms = e.worker_limited_ms,
+    integrals_at = e.integrals_at,
+    credits_granted = e.credits_granted,
+    credits_charged = e.credits_charged,
+    credits_held = e.credits_held,
+    credits_wanted = e.credits_wanted
+FROM unnest(:organizations[bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint,
+                           bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint])
+     AS e (id, next_seq, queued, ready, processing, calls, calls_ready, virtual_time, submitted, completed, failed,
+           slot_ms, plan_limited_ms, worker_limited_ms, integrals_at, credits_granted, credits_charged, credits_held,
+           credits_wanted)
+WHERE o.id = e.id;
+
 -- name: upsert_lanes [sqlite]
 INSERT INTO lane (organization_id, task_type, rank, ready, waiting, head_seq)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
@@ -48,15 +110,38 @@ SET ready = excluded.ready,
     waiting = excluded.waiting,
     head_seq = excluded.head_seq;
 
+-- name: upsert_lanes [postgres]
+INSERT INTO lane (organization_id, task_type, rank, ready, waiting, head_seq)
+SELECT organization_id, task_type, rank, ready, waiting, head_seq
+FROM unnest(:lanes[bigint, text, bigint, bigint, bigint, bigint])
+     AS e (organization_id, task_type, rank, ready, waiting, head_seq)
+ON CONFLICT (organization_id, task_type, rank) DO UPDATE
+SET ready = excluded.ready,
+    waiting = excluded.waiting,
+    head_seq = excluded.head_seq;
+
 -- name: delete_turns [sqlite]
 DELETE FROM turn
 WHERE (task_type, kind, virtual_time, organization_id) IN
       (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:turns));
 
+-- name: delete_turns [postgres]
+DELETE FROM turn AS t
+USING unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual_time, organization_id)
+WHERE t.task_type = e.task_type
+  AND t.kind = e.kind
+  AND t.virtual_time = e.virtual_time
+  AND t.organization_id = e.organization_id;
+
 -- name: insert_turns [sqlite]
 INSERT INTO turn (task_type, kind, virtual_time, organization_id)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3
 FROM json_each(:turns);
+
+-- name: insert_turns [postgres]
+INSERT INTO turn (task_type, kind, virtual_time, organization_id)
+SELECT task_type, kind, virtual_time, organization_id
+FROM unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual_time, organization_id);
 
 -- name: find_turns [sqlite] packed
 -- For each of these (type, kind) the ids of the organizations next in turn, at most :most.
@@ -69,6 +154,16 @@ SELECT json_group_array(json((
                ORDER BY virtual_time, organization_id
                LIMIT :most))))
 FROM json_each(:kinds) AS t;
+
+-- name: find_turns [postgres]
+SELECT t.organization_id
+FROM unnest(:kinds[text, bigint]) AS e (task_type, kind)
+CROSS JOIN LATERAL (SELECT organization_id
+                    FROM turn
+                    WHERE task_type = e.task_type
+                      AND kind = e.kind
+                    ORDER BY virtual_time, organization_id
+                    LIMIT :most) AS t;
 
 -- name: find_virtual_time
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.
@@ -101,7 +196,7 @@ SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, mainten
        slots_override, queue_limit_override, weight_override,
        credits_on, credits_granted, credits_charged, credits_held, erasing
 FROM organization
-WHERE (:name IS NULL OR name = :name)
+WHERE (CAST(:name AS TEXT) IS NULL OR name = :name)
   AND name > :after
 ORDER BY name
 LIMIT :most;
@@ -143,6 +238,11 @@ UPDATE organization
 SET drifted = :drifted
 WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: update_drifted [postgres]
+UPDATE organization
+SET drifted = :drifted
+WHERE id = ANY (:ids[bigint]);
+
 -- name: find_plan_organizations
 SELECT id
 FROM organization
@@ -160,3 +260,12 @@ SET slots_max = coalesce(slots_override, p.slots),
 FROM plan AS p
 WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
+
+-- name: refresh_limits [postgres]
+UPDATE organization AS o
+SET slots_max = coalesce(o.slots_override, p.slots),
+    queue_limit = coalesce(o.queue_limit_override, p.queue_limit),
+    weight = coalesce(o.weight_override, p.weight)
+FROM plan AS p
+WHERE o.id = ANY (:ids[bigint])
+  AND p.name = o.plan;

@@ -9,7 +9,7 @@ RETURNING name;
 -- name: find_plans
 SELECT name, slots, queue_limit, weight, created_at
 FROM plan
-WHERE :name IS NULL OR name = :name
+WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
 
 -- name: update_plan

@@ -2,9 +2,21 @@
 
 -- name: create_schema_version
 CREATE TABLE IF NOT EXISTS schema_version (
-  version    INTEGER PRIMARY KEY,
-  applied_at INTEGER NOT NULL
+  version    BIGINT PRIMARY KEY,
+  applied_at BIGINT NOT NULL
 );
+
+-- name: insert_schema_lock
+-- The row that whoever migrates locks.
+INSERT INTO schema_version (version, applied_at)
+VALUES (0, :now)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_schema_version [postgres]
+SELECT version
+FROM schema_version
+WHERE version = 0
+FOR UPDATE;
 
 -- name: find_schema_version
 SELECT coalesce(max(version), 0)

@@ -2,13 +2,22 @@
 
 -- name: insert_session
 INSERT INTO session (id, name, types, places, local, key_id, lease_ms, lease_until, started_at)
-VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, :now + :lease_ms, :now);
+VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
 SELECT json_group_array(json_array(id, types))
 FROM session
 WHERE dead = 0
   AND id IN (SELECT value FROM json_each(:ids));
+
+-- name: find_live_sessions [postgres]
+-- Locked until the end, so that the same exchange through two servers is answered by one after the other.
+SELECT id, types
+FROM session
+WHERE dead = 0
+  AND id = ANY (:ids[text])
+ORDER BY id
+FOR NO KEY UPDATE;
 
 -- name: renew_session
 UPDATE session
@@ -19,6 +28,11 @@ RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
 SELECT json_group_array(json_array(id, exchange_id, started_at, canceled_at))
+FROM lease
+WHERE session_id = :id;
+
+-- name: find_session_leases [postgres]
+SELECT id, exchange_id, started_at, canceled_at
 FROM lease
 WHERE session_id = :id;
 
@@ -82,12 +96,24 @@ FROM (SELECT l.id, l.session_id
       WHERE NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id AND s.dead = 0)
       LIMIT :most);
 
+-- name: find_orphans [postgres]
+SELECT l.id, l.session_id
+FROM lease AS l
+WHERE NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id AND s.dead = 0)
+LIMIT :most;
+
 -- name: find_overdue [sqlite] packed
-SELECT json_group_array(id)
+SELECT json_group_array(json_array(id))
 FROM (SELECT id
       FROM lease
       WHERE deadline_at < :before
       LIMIT :most);
+
+-- name: find_overdue [postgres]
+SELECT id
+FROM lease
+WHERE deadline_at < :before
+LIMIT :most;
 
 -- name: delete_dead_sessions
 -- Only once no lease names them.

@@ -6,6 +6,11 @@ SELECT json_group_array(json_array(i.organization_id, i.key))
 FROM json_each(:keys) AS e
 CROSS JOIN idempotency AS i ON i.organization_id = e.value ->> 0 AND i.key = e.value ->> 1;
 
+-- name: find_used_keys [postgres]
+SELECT i.organization_id, i.key
+FROM unnest(:keys[bigint, text]) AS e (organization_id, key)
+JOIN idempotency AS i ON i.organization_id = e.organization_id AND i.key = e.key;
+
 -- name: insert_tasks [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
 INSERT INTO task
@@ -15,16 +20,35 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
        e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now
 FROM e;
 
+-- name: insert_tasks [postgres]
+INSERT INTO task
+  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, created_at)
+SELECT e.id, e.organization_id, e.seq, e.task_type, e.priority, e.payload, e.idempotency_key, e.cost, e.webhook_url,
+       e.webhook_host, :now
+FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text, text])
+     AS e (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host);
+
 -- name: insert_idempotency [sqlite]
 INSERT INTO idempotency (organization_id, key, task_id)
 SELECT value ->> 0, value ->> 1, value ->> 2
 FROM json_each(:keys);
+
+-- name: insert_idempotency [postgres]
+INSERT INTO idempotency (organization_id, key, task_id)
+SELECT organization_id, key, task_id
+FROM unnest(:keys[bigint, text, text]) AS e (organization_id, key, task_id);
 
 -- name: insert_queue_entries [sqlite]
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:entries))
 INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6
 FROM e;
+
+-- name: insert_queue_entries [postgres]
+INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
+SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
+FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint])
+     AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at);
 
 -- name: find_heads [sqlite] packed
 -- The oldest :most ready rows of each of these lanes. The range ends at the row that is :most rows on, because a limit
@@ -47,28 +71,69 @@ WHERE q.organization_id = e.value ->> 0
                       ORDER BY seq
                       LIMIT :most) AS b);
 
+-- name: find_heads [postgres]
+SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at
+FROM unnest(:lanes[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, head_seq)
+CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
+                    FROM queue_entry
+                    WHERE organization_id = e.organization_id
+                      AND task_type = e.task_type
+                      AND rank = e.rank
+                      AND seq >= e.head_seq
+                    ORDER BY seq
+                    LIMIT :most) AS q;
+
 -- name: delete_queue_entries [sqlite]
 DELETE FROM queue_entry
 WHERE (organization_id, task_type, rank, seq) IN
       (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:entries));
+
+-- name: delete_queue_entries [postgres]
+DELETE FROM queue_entry AS q
+USING unnest(:entries[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, seq)
+WHERE q.organization_id = e.organization_id
+  AND q.task_type = e.task_type
+  AND q.rank = e.rank
+  AND q.seq = e.seq;
 
 -- name: insert_waiting [sqlite]
 INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
 FROM json_each(:entries);
 
+-- name: insert_waiting [postgres]
+INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
+SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at
+FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint])
+     AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at);
+
 -- name: find_due [sqlite] packed
-SELECT json_group_array(json_array(
-         organization_id, task_id, task_type, rank, seq, attempt, first_started_at))
-FROM (SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at
+SELECT json_group_array(json_array(organization_id, task_id))
+FROM (SELECT organization_id, task_id
       FROM waiting
       WHERE due_at <= :now
       ORDER BY due_at
       LIMIT :most);
 
--- name: delete_waiting [sqlite]
+-- name: find_due [postgres]
+SELECT organization_id, task_id
+FROM waiting
+WHERE due_at <= :now
+ORDER BY due_at
+LIMIT :most;
+
+-- name: take_waiting [sqlite]
+-- Those of these (organization, task) that still wait. They stop waiting.
 DELETE FROM waiting
-WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries));
+WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
+RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at;
+
+-- name: take_waiting [postgres]
+DELETE FROM waiting AS w
+USING unnest(:entries[bigint, text]) AS e (organization_id, task_id)
+WHERE w.organization_id = e.organization_id
+  AND w.task_id = e.task_id
+RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at;
 
 -- name: find_ready_before
 -- Ready tasks of one organization that were accepted before :before, with their keys.
@@ -100,7 +165,7 @@ FROM (SELECT min(due_at) AS due_at FROM waiting
 -- name: find_task
 -- One task by id, or by idempotency key if no id fits, with what says its state and what was told of it.
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
-       o.status, o.result, o.failure, o.charged, max(0, o.finished_at - o.first_started_at),
+       o.status, o.result, o.failure, o.charged, CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
        l.id IS NOT NULL, t.webhook_url,
        CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END,
        t.run_at, t.retry_of
@@ -127,6 +192,16 @@ SELECT json_group_array(json_array(
          max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
+LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
+
+-- name: find_listed [postgres]
+SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL::text, NULL::text,
+       o.charged,
+       CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
+       l.id IS NOT NULL, NULL::text, NULL::bigint, t.run_at, t.retry_of
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id
 LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
@@ -185,6 +260,21 @@ FROM lane AS l
 WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
+-- name: find_newest_ready [postgres] packed
+SELECT coalesce(json_agg(q.newest), '[]')
+FROM lane AS l
+CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(seq, task_id)), '[]') AS newest
+                    FROM (SELECT seq, task_id
+                          FROM queue_entry
+                          WHERE organization_id = l.organization_id
+                            AND task_type = l.task_type
+                            AND rank = l.rank
+                            AND seq < :before
+                          ORDER BY seq DESC
+                          LIMIT :most) AS entries) AS q
+WHERE l.organization_id = :organization_id
+  AND l.ready > 0;
+
 -- name: find_newest_waiting
 SELECT seq, task_id
 FROM waiting
@@ -224,6 +314,16 @@ SELECT o.queued, o.processing, o.calls, o.slots_max,
 FROM organization AS o
 WHERE o.id = :organization_id;
 
+-- name: find_status [postgres]
+SELECT o.queued, o.processing, o.calls, o.slots_max,
+       o.maintenance + o.drifted + (SELECT maintenance FROM installation WHERE id = 1) > 0,
+       (SELECT string_agg(rank || ':' || (ready + waiting), ',')
+        FROM lane
+        WHERE organization_id = o.id
+          AND ready + waiting > 0)
+FROM organization AS o
+WHERE o.id = :organization_id;
+
 -- name: count_queue
 -- The same numbers counted from the rows, for when the counters are not vouched for.
 SELECT rank, count(*)
@@ -250,14 +350,44 @@ FROM (SELECT organization_id, task_id
       LIMIT :most) AS o
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
 
+-- name: find_expired [postgres]
+-- Of several servers that purge each takes rows of its own.
+SELECT o.organization_id, o.task_id, t.idempotency_key
+FROM (SELECT organization_id, task_id
+      FROM outcome AS f
+      WHERE finished_at <= :before
+        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.task_id = f.task_id AND d.due_at IS NOT NULL)
+      ORDER BY finished_at
+      LIMIT :most
+      FOR UPDATE SKIP LOCKED) AS o
+JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
+
 -- name: delete_tasks [sqlite]
 DELETE FROM task
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
+
+-- name: delete_tasks [postgres]
+DELETE FROM task AS t
+USING unnest(:tasks[bigint, text]) AS e (organization_id, id)
+WHERE t.organization_id = e.organization_id
+  AND t.id = e.id;
 
 -- name: delete_outcomes [sqlite]
 DELETE FROM outcome
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
 
+-- name: delete_outcomes [postgres]
+DELETE FROM outcome AS o
+USING unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+WHERE o.organization_id = e.organization_id
+  AND o.task_id = e.task_id;
+
 -- name: delete_idempotency [sqlite]
 DELETE FROM idempotency
 WHERE (organization_id, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:keys));
+
+-- name: delete_idempotency [postgres]
+DELETE FROM idempotency AS i
+USING unnest(:keys[bigint, text]) AS e (organization_id, key)
+WHERE i.organization_id = e.organization_id
+  AND i.key = e.key;

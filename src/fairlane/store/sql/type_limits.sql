@@ -8,6 +8,14 @@ FROM (SELECT task_type, most
       WHERE task_type IN (SELECT value FROM json_each(:types))
       ORDER BY task_type);
 
+-- name: lock_type_limits [postgres]
+-- Those of these types that have a limit, locked in order until the end.
+SELECT task_type, most
+FROM type_limit
+WHERE task_type = ANY (:types[text])
+ORDER BY task_type
+FOR UPDATE;
+
 -- name: count_limited [sqlite] packed
 -- How many slots tasks and calls of these types hold. In a statement of its own, after the lock.
 SELECT json_group_array(json_array(task_type, used))
@@ -16,6 +24,13 @@ FROM (SELECT task_type, count(*) AS used
       WHERE limited = 1
         AND task_type IN (SELECT value FROM json_each(:types))
       GROUP BY task_type);
+
+-- name: count_limited [postgres]
+SELECT task_type, count(*)
+FROM lease
+WHERE limited = 1
+  AND task_type = ANY (:types[text])
+GROUP BY task_type;
 
 -- name: upsert_type_limit
 INSERT INTO type_limit (task_type, most)

@@ -23,6 +23,17 @@ CROSS JOIN usage AS u
 WHERE u.organization_id = e.value
   AND u.minute = (SELECT max(minute) FROM usage WHERE organization_id = e.value);
 
+-- name: find_last_usage [postgres]
+SELECT u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
+       u.worker_limited_ms, u.waits
+FROM unnest(:ids[bigint]) AS e (organization_id)
+CROSS JOIN LATERAL (SELECT organization_id, at, submitted, started, completed, failed, run_ms, slot_ms,
+                           plan_limited_ms, worker_limited_ms, waits
+                    FROM usage
+                    WHERE organization_id = e.organization_id
+                    ORDER BY minute DESC
+                    LIMIT 1) AS u;
+
 -- name: upsert_usage [sqlite]
 INSERT INTO usage
   (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
@@ -31,6 +42,20 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
        value ->> 8, value ->> 9, value ->> 10, value ->> 11
 FROM json_each(:usage)
 WHERE true
+ON CONFLICT (organization_id, minute) DO UPDATE
+SET at = excluded.at, submitted = excluded.submitted, started = excluded.started, completed = excluded.completed,
+    failed = excluded.failed, run_ms = excluded.run_ms, slot_ms = excluded.slot_ms,
+    plan_limited_ms = excluded.plan_limited_ms, worker_limited_ms = excluded.worker_limited_ms, waits = excluded.waits;
+
+-- name: upsert_usage [postgres]
+INSERT INTO usage
+  (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
+   worker_limited_ms, waits)
+SELECT organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
+       worker_limited_ms, waits
+FROM unnest(:usage[bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, text])
+     AS e (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
+           worker_limited_ms, waits)
 ON CONFLICT (organization_id, minute) DO UPDATE
 SET at = excluded.at, submitted = excluded.submitted, started = excluded.started, completed = excluded.completed,
     failed = excluded.failed, run_ms = excluded.run_ms, slot_ms = excluded.slot_ms,
@@ -84,6 +109,12 @@ LIMIT :most;
 -- name: delete_usage [sqlite]
 DELETE FROM usage
 WHERE (organization_id, minute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows));
+
+-- name: delete_usage [postgres]
+DELETE FROM usage AS u
+USING unnest(:rows[bigint, bigint]) AS e (organization_id, minute)
+WHERE u.organization_id = e.organization_id
+  AND u.minute = e.minute;
 
 -- name: erase_usage
 DELETE FROM usage

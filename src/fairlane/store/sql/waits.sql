@@ -58,7 +58,7 @@ WHERE s.dead = 0
 
 -- name: find_rivals
 -- Of up to :most other organizations that could start work of this type now: how many come first, and all weights.
-SELECT coalesce(sum(first), 0), coalesce(sum(weight), 0)
+SELECT CAST(coalesce(sum(first), 0) AS BIGINT), CAST(coalesce(sum(weight), 0) AS BIGINT)
 FROM (SELECT CASE WHEN t.virtual_time < :virtual_time
                     OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
                   THEN 1 ELSE 0 END AS first,

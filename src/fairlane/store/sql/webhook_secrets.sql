@@ -16,8 +16,8 @@ ORDER BY id DESC;
 SELECT s.id, o.name, s.last4, s.created_at, s.expires_at
 FROM webhook_secret AS s
 JOIN organization AS o ON o.id = s.organization_id
-WHERE (:organization_id IS NULL OR s.organization_id = :organization_id)
-  AND (:id IS NULL OR s.id = :id)
+WHERE (CAST(:organization_id AS BIGINT) IS NULL OR s.organization_id = :organization_id)
+  AND (CAST(:id AS TEXT) IS NULL OR s.id = :id)
   AND (s.expires_at IS NULL OR s.expires_at > :now)
 ORDER BY s.id DESC;
 
@@ -29,7 +29,7 @@ WHERE expires_at IS NULL OR expires_at > :now;
 -- name: expire_webhook_secrets
 -- The overlap of the secrets that are no longer the newest; one that ends sooner already stays as it is.
 UPDATE webhook_secret
-SET expires_at = min(coalesce(expires_at, :until), :until)
+SET expires_at = CASE WHEN expires_at < :until THEN expires_at ELSE :until END
 WHERE organization_id = :organization_id;
 
 -- name: keep_newest_webhook_secret
@@ -41,6 +41,10 @@ WHERE id = (SELECT max(id) FROM webhook_secret WHERE organization_id = :organiza
 -- name: delete_webhook_secrets [sqlite]
 DELETE FROM webhook_secret
 WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_webhook_secrets [postgres]
+DELETE FROM webhook_secret
+WHERE id = ANY (:ids[text]);
 
 -- name: delete_expired_webhook_secrets
 DELETE FROM webhook_secret

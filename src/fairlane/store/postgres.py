@@ -1,0 +1,459 @@
+"""The PostgreSQL adapter: any number of equal servers, one writer connection each, group commit.
+
+Runs store operations; the only file that knows asyncpg. The writer works on the store thread with an event loop of its
+own, so that a stall of the HTTP loop never holds an organization's lock. Reads take no locks and run from a small pool
+on the loop that asks. Nothing is answered before its commit is known; one whose outcome was lost is looked up, never
+guessed. Nothing depends on the state of a database session: a pooler may hand each transaction another one.
+"""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from msgspec import Struct
+from msgspec import json as msgspec_json
+
+from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
+from fairlane.loops import new_event_loop
+from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.statements import (
+    CLOCK,
+    Operation,
+    Query,
+    Rows,
+    Statement,
+    load_migrations,
+    load_statements,
+    wall_clock,
+)
+
+_log = logging.getLogger("fairlane.store")
+
+OLDEST_POSTGRES = 140_000
+READERS_MOST = 8
+STATEMENTS_KEPT = 500
+TRY_SECONDS = 1.5
+"""How long a request may wait for a database that is away, or for locks, before it is answered 503."""
+TRY_SECONDS_LEAST = 0.3
+RESOLVE_SECONDS = 2.0
+"""How long the fate of a commit is looked for."""
+STATEMENT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+PAUSE_SECONDS = 0.01
+PAUSE_SECONDS_MOST = 0.2
+
+# Scans are for those statements that cannot do without: a table that was empty when its plan was made grows at once.
+_SETTINGS = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '5s'"
+)
+BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
+BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+COMMIT = "COMMIT"
+ROLLBACK = "ROLLBACK"
+
+_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+"""The transaction was undone and may be run again."""
+_LOST = (
+    OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)  # fmt: skip
+"""The connection is of no more use; another one may be."""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+class NumberedStatement(Struct, frozen=True):
+    """A statement as the server takes it, and how its parameters are handed over."""
+
+    sql: str
+    packed: bool
+    parameters: tuple[tuple[str, tuple[str, ...]], ...]
+    """(name, types of its columns; none: one value) in the order of the statement."""
+
+    def arguments(self, given: dict[str, Any]) -> list[Any]:
+        """A set of tuples travels as one array for each column."""
+        found: list[Any] = []
+        for name, types in self.parameters:
+            value = given[name]
+            if not types:
+                found.append(_storable(value))
+                continue
+            columns = (value,) if len(types) == 1 else zip(*value, strict=True) if value else ((),) * len(types)
+            # Columns beyond those that the statement names are for another one that is given the same set.
+            for column, kind in zip(columns, types, strict=False):
+                found.append([_storable(one) for one in column] if kind == "text" else column)
+        return found
+
+
+def _storable(value: Any) -> Any:
+    """PostgreSQL's texts hold every character but NUL, which becomes the sign for what cannot be shown."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
+class _Attempt(Struct):
+    """What one try of a transaction knows of itself."""
+
+    identity: str | None = None
+
+
+class PostgresDatabase:
+    """One PostgreSQL database, as one of its servers sees it."""
+
+    exclusive = False
+    lock_fd = -1
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        now: Callable[[], int] | None,
+        harvest: Callable[[], Any],
+        announce: Callable[[Any], None],
+        prepare: bool = True,
+    ) -> None:
+        """``now``: for tests; None is the database's own clock. ``prepare``: statements are prepared once for each
+        connection, which a pooler in transaction mode may not allow. ``harvest`` and ``announce``: see
+        :class:`Batches`."""
+        self.address = address
+        self._moved_clock = now
+        self._ahead_ms = 0
+        """How far the database's clock was before ours when it was last read."""
+        self._options: dict[str, Any] = {
+            "dsn": address,
+            "statement_cache_size": STATEMENTS_KEPT if prepare else 0,
+            "max_cached_statement_lifetime": 0,
+            "command_timeout": STATEMENT_SECONDS,
+        }
+        self._statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
+        self._batches = Batches(
+            transact=self._transact,
+            split=_split,
+            translate=_translated,
+            harvest=harvest,
+            announce=announce,
+            end=self._end,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: Connection | None = None
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._reached = True
+
+    def now(self) -> int:
+        """The database's clock, as far as we know it without asking."""
+        return wall_clock() + self._ahead_ms if self._moved_clock is None else self._moved_clock()
+
+    # Opening and closing ---------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Check that the database is safe to use, bring its schema up to date, connect. Call with the loop running.
+
+        Raises:
+            DatabaseError: it cannot be reached, is set up so that it may lose what it acknowledged, or is newer.
+        """
+        try:
+            connection: Connection = await asyncpg.connect(**self._options, timeout=CONNECT_SECONDS)
+            try:
+                await self._check(connection)
+                await self._migrate(connection)
+            finally:
+                await connection.close()
+            self._pool = await asyncpg.create_pool(
+                **self._options, min_size=1, max_size=READERS_MOST, timeout=CONNECT_SECONDS, reset=_leave_as_it_is
+            )
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseError(f"cannot open {without_password(self.address)}: {error}") from error
+        self._batches.start()
+
+    async def close(self) -> None:
+        """Finish what was accepted, then disconnect."""
+        await self._batches.stop()
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._pool.terminate()
+
+    def describe(self, text: str) -> None:
+        """Nobody needs to be told who uses a database that many use."""
+
+    async def _check(self, connection: Connection) -> None:
+        """Refuse what would make an acknowledgement a lie."""
+        found = dict(await self._ask(connection, "find_safety"))
+        if int(found["server_version_num"]) < OLDEST_POSTGRES:
+            raise DatabaseError(f"PostgreSQL {OLDEST_POSTGRES // 10_000} or newer is needed")
+        if found["transaction_read_only"] == "on":
+            raise DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            if found[name] == "off":
+                raise DatabaseError(
+                    f"{without_password(self.address)} has {name} = off, so that it may lose what it acknowledged: "
+                    f"switch {name} on"
+                )
+
+    async def _migrate(self, connection: Connection) -> None:
+        """All that is missing, in one transaction, one server at a time."""
+        migrations = load_migrations("postgres")
+        newest = migrations[-1][0]
+        if not (await self._ask(connection, "has_schema_version"))[0][0]:
+            # Of two that create it at the same moment one is told that it is there.
+            try:
+                await self._ask(connection, "create_schema_version")
+            except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
+                _log.debug("schema.shared")
+        await self._ask(connection, "insert_schema_lock", now=wall_clock())
+        async with connection.transaction():
+            await self._ask(connection, "lock_schema_version")
+            current: int = (await self._ask(connection, "find_schema_version"))[0][0]
+            if current > newest:
+                raise DatabaseError(
+                    f"{without_password(self.address)} has schema version {current}, this fairlane knows {newest}: "
+                    "use the newer release"
+                )
+            for version, name, script in migrations:
+                if version > current:
+                    await connection.execute(script)
+                    await self._ask(connection, "insert_schema_version", version=version, now=wall_clock())
+                    _log.info("schema.migrated version=%d name=%s", version, name)
+
+    # Running operations ----------------------------------------------------------------------------------------------
+
+    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+        """Run a plural operation with this member, in one transaction with the others of its kind that wait.
+
+        Answers once the commit is known. Raises the member's Refusal, StoreFault, or StoreUnreachable.
+        """
+        return self._batches.put(operation, member, weight=weight, alone=alone)
+
+    async def read(self, operation: Operation) -> Any:
+        """Run an operation of one statement on the committed state."""
+        return await self._read(operation, begin=None)
+
+    async def snapshot(self, operation: Operation) -> Any:
+        """Run an operation of several statements on one snapshot."""
+        return await self._read(operation, begin=BEGIN_SNAPSHOT)
+
+    async def _read(self, operation: Operation, *, begin: str | None) -> Any:
+        """Reads change nothing, so a lost connection costs one more try as long as no row was handed over."""
+        assert self._pool is not None
+        try:
+            async with self._pool.acquire(timeout=TRY_SECONDS) as connection:
+                if begin is None:
+                    return await self._run(connection, operation, _Attempt())
+                await connection.execute(begin)
+                try:
+                    return await self._run(connection, operation, _Attempt())
+                finally:
+                    if not connection.is_closed():
+                        await connection.execute(ROLLBACK)
+        except (*_LOST, asyncpg.InterfaceError) as error:
+            raise StoreUnreachable(f"the database does not answer: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise StoreFault(f"read failed: {type(error).__name__}: {error}") from error
+
+    async def _run(self, connection: Any, operation: Operation, attempt: _Attempt) -> Any:
+        found: Rows | None = None
+        try:
+            while True:
+                query = next(operation) if found is None else operation.send(found)
+                found = await self._rows(connection, query, attempt)
+        except StopIteration as stop:
+            return stop.value
+
+    async def _rows(self, connection: Any, query: Query, attempt: _Attempt) -> Rows:
+        if query.name == CLOCK:
+            return [(await self._clock(connection, attempt),)]
+        statement = self._statements[query.name]
+        records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
+        if statement.packed:
+            return msgspec_json.decode(records[0][0])  # type: ignore[no-any-return]
+        return [tuple(record) for record in records]
+
+    async def _ask(self, connection: Any, statement: str, **parameters: Any) -> Rows:
+        return await self._rows(connection, Query(statement, parameters), _Attempt())
+
+    async def _clock(self, connection: Any, attempt: _Attempt) -> int:
+        if self._moved_clock is not None:
+            return self._moved_clock()
+        before = wall_clock()
+        [(at, attempt.identity)] = await self._ask(connection, "read_clock")
+        self._ahead_ms = at - (before + wall_clock()) // 2
+        return int(at)
+
+    # The store thread ------------------------------------------------------------------------------------------------
+
+    def _transact(self, requests: list[Request]) -> list[Any]:
+        if self._loop is None:
+            self._loop = new_event_loop()
+        return self._loop.run_until_complete(self._transaction(requests))
+
+    def _end(self) -> None:
+        if self._loop is not None:
+            if self._writer is not None:
+                self._loop.run_until_complete(_close(self._writer))
+            self._loop.close()
+
+    async def _transaction(self, requests: list[Request]) -> list[Any]:
+        """Until it is committed, or time is up. Run again only after what certainly changed nothing."""
+        [(operation, _)] = by_operation(requests)
+        members = [request.member for request in requests]
+        give_up_at = min(request.came_at for request in requests) + TRY_SECONDS
+        pause = PAUSE_SECONDS
+        while True:
+            try:
+                answers: list[Any] = await self._try(operation, members, give_up_at)
+            except (*_AGAIN, *_LOST) as error:
+                if time.monotonic() + pause > give_up_at:
+                    self._note(error)
+                    raise StoreUnreachable(f"the database does not answer: {error}") from error
+            else:
+                self._reached = True
+                return answers
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads load, guards nothing
+            pause = min(2 * pause, PAUSE_SECONDS_MOST)
+
+    async def _try(self, operation: PluralOperation, members: Sequence[Any], give_up_at: float) -> list[Any]:
+        connection = await self._connected(give_up_at)
+        attempt = _Attempt()
+        try:
+            await connection.execute(BEGIN)
+            answers: list[Any] = await self._run(connection, operation(members), attempt)
+            if attempt.identity is None:
+                attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
+        except Exception as error:
+            if await self._rolled_back(connection, error):
+                raise
+            raise ConnectionResetError("the connection was lost before the commit") from error
+        try:
+            await self._finish(connection)
+        except Exception as error:
+            if await self._rolled_back(connection, error):
+                raise
+            if not await self._committed(attempt.identity):
+                raise ConnectionResetError("the transaction was not committed") from error
+        return answers
+
+    async def _finish(self, connection: Connection) -> None:
+        await connection.execute(COMMIT)
+
+    async def _connected(self, give_up_at: float) -> Connection:
+        if self._writer is not None and not self._writer.is_closed():
+            return self._writer
+        seconds = max(TRY_SECONDS_LEAST, give_up_at - time.monotonic())
+        self._writer = await asyncpg.connect(**self._options, timeout=seconds)
+        return self._writer
+
+    async def _rolled_back(self, connection: Connection, error: Exception) -> bool:
+        """Undo the transaction that met this error. False: its connection is lost, and nobody knows how far it came."""
+        if not isinstance(error, _LOST) and not connection.is_closed():
+            try:
+                await connection.execute(ROLLBACK)
+            except (*_LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._drop(connection)
+            return True
+        self._drop(connection)
+        return False
+
+    def _drop(self, connection: Connection) -> None:
+        self._writer = None
+        connection.terminate()
+
+    async def _committed(self, identity: str | None) -> bool:
+        """What became of a transaction whose commit got no answer.
+
+        Raises:
+            StoreUnreachable: nobody can say yet.
+        """
+        if identity is None:
+            return True  # it wrote nothing, so there was nothing to commit
+        give_up_at = time.monotonic() + RESOLVE_SECONDS
+        while time.monotonic() < give_up_at:
+            try:
+                connection = await self._connected(give_up_at)
+                fate = (await self._ask(connection, "find_fate", identity=identity))[0][0]
+            except (*_LOST, asyncpg.InterfaceError):
+                if self._writer is not None:
+                    self._drop(self._writer)
+                fate = None
+            if fate in ("committed", "aborted"):
+                _log.warning("commit.resolved fate=%s", fate)
+                return bool(fate == "committed")
+            await asyncio.sleep(PAUSE_SECONDS_MOST / 4)
+        _log.error("commit.unresolved")
+        raise StoreUnreachable("the database did not say whether it committed")
+
+    def _note(self, error: BaseException) -> None:
+        """One line for an outage, not one for each request."""
+        if self._reached:
+            self._reached = False
+            _log.error("store.unreachable error=%s message=%r", type(error).__name__, str(error))
+
+
+def without_password(address: str) -> str:
+    """A database's address, fit for a log."""
+    parts = urlsplit(address)
+    if parts.password is None:
+        return address
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))
+
+
+# Statements ----------------------------------------------------------------------------------------------------------
+
+_PARAMETER = re.compile(r"(?<!:):(?P<name>[a-z_][a-z_0-9]*)(?:\[(?P<types>[a-z, \n]+)\])?")
+
+
+def numbered(statement: Statement) -> NumberedStatement:
+    """Named parameters become numbered ones. ``:name[bigint, text]`` is a set: one array for each of its columns."""
+    parameters: dict[str, tuple[int, list[str]]] = {}
+    count = 0
+
+    def replaced(match: re.Match[str]) -> str:
+        nonlocal count
+        types = [one.strip() for one in (match["types"] or "").split(",") if one.strip()]
+        first, known = parameters.setdefault(match["name"], (count + 1, types))
+        assert known == types, f"{statement.name}: :{match['name']} has two shapes"
+        if first == count + 1:
+            count += max(1, len(types))
+        return ", ".join(f"${first + place}::{one}[]" for place, one in enumerate(types)) or f"${first}"
+
+    sql = _PARAMETER.sub(replaced, statement.sql)
+    shapes = tuple((name, tuple(types)) for name, (_, types) in parameters.items())
+    return NumberedStatement(sql, statement.packed, shapes)
+
+
+def _split(requests: list[Request]) -> list[list[Request]]:
+    """Each kind of operation has a transaction of its own: together they would lock in no common order."""
+    parts: dict[Any, list[Request]] = {}
+    for request in requests:
+        parts.setdefault(id(request) if request.alone else request.operation, []).append(request)
+    return list(parts.values())
+
+
+def _translated(error: Exception) -> Exception:
+    """What the caller learns of a failed transaction."""
+    if isinstance(error, Refusal | StoreFault):
+        return error
+    if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return error
+    _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
+    fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+async def _leave_as_it_is(_: Connection) -> None:
+    """Connections carry no state of ours that would have to be reset."""
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=CONNECT_SECONDS)
+    except (*_LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

@@ -1,0 +1,20 @@
+-- What the PostgreSQL adapter asks of the server itself.
+
+-- name: read_clock [postgres]
+-- The server's clock, and the transaction's identity if it has written or locked anything yet.
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id_if_assigned()::text;
+
+-- name: find_transaction [postgres]
+SELECT pg_current_xact_id_if_assigned()::text;
+
+-- name: find_fate [postgres]
+-- What became of a transaction: committed, aborted, in progress, or unknown (null).
+SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
+
+-- name: find_safety [postgres]
+SELECT name, setting
+FROM pg_settings
+WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only');
+
+-- name: has_schema_version [postgres]
+SELECT to_regclass('schema_version') IS NOT NULL;

@@ -1,0 +1,124 @@
+"""Where the tests' PostgreSQL comes from, and clean databases on it.
+
+``FAIRLANE_TEST_PG`` names a server whose user may create databases; else one is started for this test run and shared by
+its processes. Without any the tests are skipped, or fail where nothing may be skipped (``CI``).
+"""
+
+import asyncio
+import atexit
+import itertools
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+
+from fairlane.demo import postgres
+from fairlane.errors import SetupError
+
+Answer = TypeVar("Answer")
+
+# Read at import: a fixture hides every variable of ours from the tests.
+GIVEN = os.environ.get("FAIRLANE_TEST_PG")
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+
+_numbers = itertools.count(1)
+_free: list[str] = []
+_made: list[str] = []
+
+
+def lend() -> str:
+    """The address of a database that is empty but for its schema, if it has one already."""
+    if _free:
+        address = _free.pop()
+        at_once(lambda: _empty(address))
+        return address
+    name = f"fairlane_{RUN[:8]}_{os.getpid()}_{next(_numbers)}"
+    at_once(lambda: _execute(_server(), f'CREATE DATABASE "{name}"'))
+    _made.append(name)
+    return _address(name)
+
+
+def give_back(address: str) -> None:
+    """Somebody else may have it. Whoever is still connected is not any more."""
+    at_once(lambda: disconnect(address))
+    _free.append(address)
+
+
+async def disconnect(address: str) -> None:
+    """End every connection to this database, at once."""
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+
+
+def at_once(work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+    """Run a coroutine to its end, whether or not an event loop runs here."""
+    answers: list[Answer] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(asyncio.run(work()))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="tests-postgres")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return answers[0]
+
+
+@cache
+def _server() -> str:
+    if GIVEN is not None:
+        atexit.register(_drop_all)
+        return GIVEN
+    try:
+        return postgres.join(f"tests-{RUN}").address
+    except SetupError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"nothing may be skipped here: {error}")
+        pytest.skip(str(error))
+
+
+def _address(name: str) -> str:
+    head, _, tail = _server().partition("?")
+    return head.rpartition("/")[0] + "/" + name + ("?" + tail if tail else "")
+
+
+async def _execute(address: str, sql: str) -> None:
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def _empty(address: str) -> None:
+    connection = await asyncpg.connect(address)
+    try:
+        found = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        tables = {row[0] for row in found} - {"schema_version"}
+        # What refers to others goes before them.
+        ordered = sorted(tables, key=lambda name: (name == "plan", name == "organization", name))
+        emptied = "; ".join(f"DELETE FROM {name}" for name in ordered)
+        if tables:
+            await connection.execute(f"{emptied}; INSERT INTO installation (id) VALUES (1)")
+    finally:
+        await connection.close()
+
+
+def _drop_all() -> None:
+    for name in _made:
+        at_once(partial(_execute, _server(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))

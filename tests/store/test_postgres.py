@@ -1,0 +1,342 @@
+"""What holds of PostgreSQL itself: every statement is understood and read by index, unsafe settings are refused."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from fairlane.errors import DatabaseError, StoreUnreachable, TaskExists
+from fairlane.model import Accepted, Failed, Verdict
+from fairlane.rules import DeliveryLimits
+from fairlane.settings import Settings
+from fairlane.store import Store, postgres
+from fairlane.store.postgres import PostgresDatabase, numbered
+from fairlane.store.statements import load_migrations, load_statements
+from tests.builders import LIMITED, Worker, a_catalogue, a_task, a_worker, an_organization, submitted
+from tests.postgres import disconnect
+from tests.store.databases import NOWHERE, Clock, PostgresServer
+
+PLAIN = {"int8", "int4", "text", "bool", "json"}
+"""Types whose values are the same on every database; a sum of bigints, for one, is none."""
+
+
+@pytest.fixture
+async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
+    """A database that is not open yet."""
+    server = PostgresServer(tmp_path, clock)
+    yield server
+    await server.close()
+    server.forget()
+
+
+async def test_every_statement_is_understood(server: PostgresServer) -> None:
+    """Each can be prepared, and answers with numbers and texts alone."""
+    await server.open()
+    connection = await asyncpg.connect(server.address)
+    wrong = []
+    for name, statement in load_statements("postgres").items():
+        try:
+            prepared = await connection.prepare(numbered(statement).sql)
+        except asyncpg.PostgresError as error:
+            wrong.append(f"{name}: {error}")
+            continue
+        types = {attribute.type.name for attribute in prepared.get_attributes()}
+        if types - PLAIN:
+            wrong.append(f"{name}: {types - PLAIN}")
+    await connection.close()
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_both_databases_have_the_same_statements_and_migrations() -> None:
+    """Except for what only a PostgreSQL is asked."""
+    sqlite, postgres = set(load_statements("sqlite")), set(load_statements("postgres"))
+
+    assert sqlite - postgres == set()
+    assert postgres - sqlite == {
+        "find_fate", "find_safety", "find_transaction", "has_schema_version", "lock_schema_version", "read_clock",
+    }  # fmt: skip
+    assert [one[:2] for one in load_migrations("sqlite")] == [one[:2] for one in load_migrations("postgres")]
+
+
+# Opening -------------------------------------------------------------------------------------------------------------
+
+
+async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:
+    """One of them migrates, the others wait for it; all of them serve."""
+    await _execute(server, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    stores = await asyncio.gather(*(Store.open(Settings(database=server.address), {}) for _ in range(4)))
+
+    assert server.rows("SELECT version FROM schema_version ORDER BY version") == [
+        (0,), *((version,) for version, _, _ in load_migrations("postgres"))
+    ]  # fmt: skip
+    await asyncio.gather(*(store.ping() for store in stores))
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(server: PostgresServer) -> None:
+    """An older release does not touch a newer database."""
+    await server.reopen()
+    await server.close()
+    server.rows("INSERT INTO schema_version (version, applied_at) VALUES (9999, 0)")
+    try:
+        with pytest.raises(DatabaseError, match="9999"):
+            await server.open()
+    finally:
+        server.rows("DELETE FROM schema_version WHERE version = 9999")
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit", "transaction_read_only"])
+async def test_a_database_that_may_lose_what_it_acknowledged_is_refused(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each of these settings by itself; the message names it or says what to do."""
+    asked = PostgresDatabase._ask
+    unsafe = "on" if name == "transaction_read_only" else "off"
+
+    async def ask(self: Any, connection: Any, statement: str, **parameters: Any) -> Any:
+        rows = await asked(self, connection, statement, **parameters)
+        return [(one, unsafe if one == name else value) for one, value in rows] if statement == "find_safety" else rows
+
+    monkeypatch.setattr(PostgresDatabase, "_ask", ask)
+
+    with pytest.raises(DatabaseError, match=f"{name}|read-only"):
+        await server.open()
+
+
+async def test_synchronous_commit_of_the_connection_counts(server: PostgresServer) -> None:
+    """What the database's owner set for it is what its connections get."""
+    await _execute(server, f"ALTER DATABASE {_name(server)} SET synchronous_commit = off")
+    try:
+        with pytest.raises(DatabaseError, match="synchronous_commit"):
+            await server.open()
+    finally:
+        await _execute(server, f"ALTER DATABASE {_name(server)} RESET synchronous_commit")
+
+
+async def test_a_server_that_is_not_there_is_a_clear_error(clock: Clock) -> None:
+    """The address is named, without its password."""
+    address = "postgresql://somebody:hush@127.0.0.1:1/nothing"
+
+    with pytest.raises(DatabaseError, match=r"somebody:…@127\.0\.0\.1:1/nothing") as caught:
+        await Store.open(Settings(database=address), {})
+
+    assert "hush" not in str(caught.value)
+
+
+# Commits -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reached", [True, False])
+async def test_a_commit_without_an_answer_is_looked_up(server: PostgresServer, clock: Clock, reached: bool) -> None:
+    """Whether the server got it or not: the task is accepted, and there once."""
+    store = await server.open()
+    organization, task = await an_organization(store), a_task(key="k")
+    database: Any = store._database
+    commit = database._finish
+
+    async def cut(connection: Any) -> None:
+        database._finish = commit
+        if reached:
+            await commit(connection)
+        connection.terminate()
+        raise ConnectionResetError("cut by the test")
+
+    database._finish = cut
+    (answer,) = await store.submit(organization.id, [task])
+
+    assert isinstance(answer, Accepted)
+    assert server.rows("SELECT id FROM task") == [(task.id,)]
+    assert (await store.status(organization.id)).queued == 1
+
+
+async def test_a_commit_whose_fate_nobody_knows_is_not_acknowledged(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed, but the database does not say so in time: 503, and the key finds the task later (I9)."""
+    monkeypatch.setattr(postgres, "RESOLVE_SECONDS", 0.1)
+    store = await server.open()
+    organization, task = await an_organization(store), a_task(key="k")
+    database: Any = store._database
+    commit, options = database._finish, database._options
+
+    async def cut(connection: Any) -> None:
+        await commit(connection)
+        database._options = options | NOWHERE
+        connection.terminate()
+        raise ConnectionResetError("cut by the test")
+
+    database._finish = cut
+    with pytest.raises(StoreUnreachable):
+        await store.submit(organization.id, [task])
+    database._finish, database._options = commit, options
+
+    (again,) = await store.submit(organization.id, [a_task(key="k")])
+    assert isinstance(again, TaskExists)
+
+
+async def test_a_lost_connection_costs_no_answer(server: PostgresServer) -> None:
+    """Writer and readers find new ones."""
+    store = await server.open()
+    organization = await an_organization(store)
+
+    await disconnect(server.address)
+    (answer,) = await store.submit(organization.id, [a_task()])
+    await disconnect(server.address)
+
+    assert isinstance(answer, Accepted)
+    assert (await store.status(organization.id)).queued == 1
+
+
+async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresServer) -> None:
+    """Nobody waits longer than two seconds for a database that is away; when it is back the next request works."""
+    store = await server.open()
+    organization = await an_organization(store)
+    database: Any = store._database
+    options = database._options
+    database._options = options | NOWHERE
+    await disconnect(server.address)
+    began = time.monotonic()
+
+    answers = await asyncio.gather(
+        *(store.submit(organization.id, [a_task()]) for _ in range(5)), store.ping(), return_exceptions=True
+    )
+
+    assert [type(answer) for answer in answers] == [StoreUnreachable] * 6
+    assert time.monotonic() - began < 4
+    database._options = options
+    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+
+
+# Several servers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def others(server: PostgresServer, clock: Clock) -> AsyncIterator[list[Store]]:
+    """Three servers on one database."""
+    stores = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(3)]
+    yield stores
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_what_one_server_accepted_every_server_shows(others: list[Store]) -> None:
+    """Read your writes, through any of them (I16)."""
+    first, second, third = others
+    organization = await an_organization(first)
+
+    (task,) = await submitted(second, organization)
+
+    assert await third.task(organization.id, task) is not None
+    assert (await first.status(organization.id)).queued == 1
+
+
+async def test_limits_hold_across_servers(others: list[Store]) -> None:
+    """Claims, settles and submits through all of them at once never use more than an organization's slots (I3)."""
+    organizations = [await an_organization(others[0], slots=slots) for slots in (1, 2, 3)]
+    workers = [await a_worker(store) for store in others]
+    for organization in organizations:
+        await submitted(others[0], organization, *[a_task() for _ in range(60)])
+
+    done = [0, 0, 0]
+
+    async def run(number: int, worker: Worker) -> None:
+        while sum(done) < 180:
+            for lease in await worker.take(4):
+                done[number] += await worker.settle(lease) is Verdict.ACCEPTED
+
+    async def watch() -> None:
+        while True:
+            for organization, slots in zip(organizations, (1, 2, 3), strict=True):
+                status = await others[0].status(organization.id)
+                assert status.processing <= slots
+            await asyncio.sleep(0.001)
+
+    watching = asyncio.ensure_future(watch())
+    async with asyncio.timeout(40):
+        await asyncio.gather(*(run(number, worker) for number, worker in enumerate(workers)))
+    assert not watching.done(), watching.exception()
+    watching.cancel()
+
+    assert sum(done) == 180
+    assert min(done) > 0
+    assert await others[0].recount() == []
+    assert await others[0].count_states() == {1: 180}
+
+
+async def test_a_types_limit_holds_across_servers(others: list[Store]) -> None:
+    """Two at once, whoever asks."""
+    organizations = [await an_organization(others[0], slots=9) for _ in range(3)]
+    for organization in organizations:
+        await submitted(others[0], organization, *[a_task(LIMITED) for _ in range(9)])
+    workers = [await a_worker(store) for store in others]
+
+    taken = await asyncio.gather(*(worker.take(5) for worker in workers))
+
+    assert sum(len(leases) for leases in taken) == 2
+
+
+async def test_what_is_due_is_taken_by_one_server_each(others: list[Store], clock: Clock) -> None:
+    """Promotion by all of them at once moves each task once; deliveries are claimed once; a sweep returns once."""
+    organization, worker = await an_organization(others[0], slots=20), await a_worker(others[0])
+    await submitted(others[0], organization, *[a_task(webhook="hooks.example") for _ in range(20)])
+    leases = await worker.take(20)
+    for lease in leases[:10]:
+        await worker.settle(lease, Failed(cause="x", pause_ms=1_000))
+    for lease in leases[10:15]:
+        await worker.settle(lease)
+    clock.advance(2)
+
+    await asyncio.gather(*(store.promote() for store in others))
+    claimed = await asyncio.gather(
+        *(store.claim_deliveries([], limits=DeliveryLimits(), claim_ms=9_000) for store in others)
+    )
+    clock.advance(60)
+    expired = await asyncio.gather(*(store.end_expired_sessions() for store in others))
+    returned = await asyncio.gather(*(store.return_orphans() for store in others))
+
+    assert sum(len(one) for one in claimed) <= 5
+    assert len({one.id for found in claimed for one in found}) == sum(len(one) for one in claimed)
+    assert sum(len(names) for names in expired) == 1
+    assert sum(returned) == 5
+    status = await others[0].status(organization.id)
+    assert (status.queued, status.processing) == (15, 0)
+    assert await others[0].recount() == []
+
+
+async def test_local_workers_of_other_servers_are_left_alone(others: list[Store]) -> None:
+    """A server that starts knows nothing of the others' processes."""
+    organization, worker = await an_organization(others[0]), await a_worker(others[0], local=True)
+    await submitted(others[0], organization)
+    lease = await worker.take_one()
+
+    assert await others[1].return_local_leases() == 0
+    assert await worker.settle(lease) is Verdict.ACCEPTED
+
+
+async def test_the_same_exchange_through_two_servers_has_one_answer(others: list[Store]) -> None:
+    """A worker that turned to another server before the first had answered holds its leases once."""
+    organization, worker = await an_organization(others[0], slots=9), await a_worker(others[0])
+    await submitted(others[0], organization, *[a_task() for _ in range(9)])
+    one = worker.asks(places=2)
+
+    first, second = await asyncio.gather(others[0].exchange(one), others[1].exchange(one))
+
+    assert {lease.id for lease in first.leases} == {lease.id for lease in second.leases}
+    assert len(first.leases) == 2
+
+
+async def _execute(server: PostgresServer, sql: str) -> None:
+    connection = await asyncpg.connect(server.address)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+def _name(server: PostgresServer) -> str:
+    return '"' + server.address.partition("?")[0].rpartition("/")[2] + '"'
