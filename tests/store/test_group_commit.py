@@ -1,6 +1,7 @@
 """Requests that share a transaction: together on disk, each for itself in everything else."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -176,3 +177,40 @@ async def test_a_broken_exchange_does_not_fail_another_workers(store: Store, clo
 
     assert isinstance(failed, Exception)
     assert len(leases) == 1
+
+
+POISON: dict[str, dict[str, Any]] = {
+    "half a surrogate pair in the payload": {"payload": '{"a": "\ud800"}'},
+    "half a surrogate pair in the key": {"key": "\udfff"},
+    "NUL in the payload": {"payload": '{"a": "\x00"}'},
+    "NUL in the key": {"key": "a\x00b"},
+    "NUL in the type": {"task_type": "PA\x00GE"},
+    "SQL": {"payload": """{"a": "'); DROP TABLE task; --"}""", "key": "' OR 1=1 --"},
+    "a payload that is no JSON": {"payload": "[" * 100_000},
+}
+"""What no caller can get past the strict reader; should it ever pass, it is still its own sender's matter."""
+
+
+@pytest.mark.parametrize("poison", POISON)
+async def test_a_poisoned_task_fails_nobody_elses(store: Store, clock: Clock, poison: str) -> None:
+    """In the same commit as other organizations' tasks: they are accepted, in their order, and their counts are right;
+    the poison is accepted or refused, whichever the database does with it."""
+    organization, other = await an_organization(store, slots=9), await an_organization(store, slots=9)
+    before, after = a_task(), a_task()
+
+    first, poisoned, second = await in_one_commit(
+        store, clock,
+        lambda: store.submit(other.id, [before]),
+        lambda: store.submit(organization.id, [a_task(**POISON[poison])]),
+        lambda: store.submit(other.id, [after]),
+    )  # fmt: skip
+
+    assert isinstance(first[0], Accepted)
+    assert isinstance(second[0], Accepted)
+    failed = isinstance(poisoned, Exception)
+    assert failed or isinstance(poisoned[0], Accepted)
+    assert (await store.status(other.id)).queued == 2
+    assert (await store.status(organization.id)).queued == (0 if failed else 1)
+    assert await store.recount() == []
+    worker = await a_worker(store, ["PAGE"])
+    assert [task for task in ids(await worker.take(9)) if task in (before.id, after.id)] == [before.id, after.id]
