@@ -1,5 +1,6 @@
 """A small client of the customers' API: what a program of an organization would write."""
 
+import asyncio
 from typing import Any, Self
 
 import httpx2
@@ -9,6 +10,8 @@ from fairlane.errors import FairlaneError
 
 TIMEOUT_SECONDS = 20.0
 CONNECTIONS = 16
+WAITS_MOST = 60
+"""So often a request is made again that was one too many for its second."""
 
 
 class ApiRefused(FairlaneError):
@@ -76,10 +79,15 @@ class Client:
         return await self._ask("GET", f"/v1/async/task/{task_id}")
 
     async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        try:
-            response = await self._http.request(method, path, json=body)
-        except httpx2.TransportError as error:
-            raise ApiRefused(f"{method} {path}: no answer ({error!r})") from error
+        for _ in range(WAITS_MOST):
+            try:
+                response = await self._http.request(method, path, json=body)
+            except httpx2.TransportError as error:
+                raise ApiRefused(f"{method} {path}: no answer ({error!r})") from error
+            # More requests than a key may make per second: the server says when to come back.
+            if response.status_code != 429 or "retry-after" not in response.headers:
+                break
+            await asyncio.sleep(int(response.headers["retry-after"]))
         if response.status_code != 200:
             raise ApiRefused(f"{method} {path}: {response.status_code} {response.text[:500]}")
         answer: dict[str, Any] = response.json()
