@@ -391,6 +391,24 @@ def test_the_list_of_scans_is_needed(connection: apsw.Connection) -> None:
     assert {name for name in MAY_SCAN if not _scans(connection, statements[name])} == set()
 
 
+LISTS = (
+    "find_newest_tasks", "find_newest_leased", "find_newest_failed", "find_newest_ended", "find_newest_ready",
+    "find_newest_waiting",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_of_a_list_costs_the_same_at_any_depth(connection: apsw.Connection, name: str) -> None:
+    """Its rows come in the order of an index that begins at the cursor: nothing is sorted, nothing skipped."""
+    statement = load_statements("sqlite")[name]
+    parameters = dict.fromkeys(re.findall(r":([a-z_0-9]+)", statement.sql), 1)
+
+    plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", parameters)]
+
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+    assert any(re.search(r"USING .*\(organization_id=\? .*<\?\)", step) for step in plan), plan
+
+
 def test_a_scan_on_the_hot_path_would_be_seen(connection: apsw.Connection) -> None:
     """The check bites: the same search without its index is a scan."""
     slow = Statement("slow", "SELECT id FROM task WHERE idempotency_key = :key", packed=False)
