@@ -28,8 +28,8 @@ help:  ## This list
 
 setup: .venv/.ready  ## Fetch what the other targets need (they do it by themselves)
 
-demo: .venv/.ready  ## Two organizations share workers, live; ARGS=--keep leaves the server up
-	@$(BIN)/fairlane demo $(ARGS)
+demo: .venv/.ready  ## Two organizations share workers, live; PG=1: on PostgreSQL; ARGS=--keep leaves the server up
+	@$(BIN)/fairlane demo $(if $(PG),--postgres) $(ARGS)
 
 test: .venv/.ready  ## All tests, in parallel; ARGS='-k status' picks some
 	@$(TESTS) $(ARGS)

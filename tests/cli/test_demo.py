@@ -119,9 +119,10 @@ def demo(tmp_path: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", [(), ("--postgres",)], ids=["sqlite", "postgres"])
+def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path, database: tuple[str, ...]) -> None:
     """The real server and real workers; every page is there; the curl line works until Ctrl-C, and no longer."""
-    with demo(tmp_path, "--tasks", "24", "--json", "--keep") as process:
+    with demo(tmp_path, "--tasks", "24", "--json", "--keep", *database) as process:
         assert process.stdout is not None
         report = json.loads(process.stdout.readline())
         kept = pasted(report["curl"])

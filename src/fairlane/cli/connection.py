@@ -17,7 +17,7 @@ import httpx2
 
 from fairlane.cli.failures import CommandFailed
 from fairlane.errors import DatabaseOwned
-from fairlane.settings import database_path
+from fairlane.settings import database_path, is_postgres
 
 ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
@@ -140,7 +140,8 @@ def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
 
 async def _reach(database: str) -> httpx2.AsyncClient | None:
     """A client of the running server, or None if none runs."""
-    socket = _admin_socket(database_path(database))
+    # A PostgreSQL has no owner: a command opens it as one more server does.
+    socket = None if is_postgres(database) else _admin_socket(database_path(database))
     if socket is None:
         return None
     client = _client(httpx2.AsyncHTTPTransport(uds=socket))

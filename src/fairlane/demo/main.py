@@ -17,6 +17,7 @@ from msgspec import Struct
 from fairlane.cli.connection import Admin, connect
 from fairlane.demo.client import ApiRefused, Client
 from fairlane.demo.parties import ACME, PARTIES, Party, curl_line
+from fairlane.demo.postgres import join
 from fairlane.demo.report import Check, Evidence, judge, write_index
 from fairlane.demo.server import PLACES, WORKERS, running_server
 from fairlane.demo.sources import Work, bytes_for, choose_work, library_files, measure_bytes_per_second, work_on
@@ -40,6 +41,7 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     port: int
     output: Path | None
     as_json: bool
+    on_postgres: bool = False
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -79,9 +81,13 @@ async def _demo(options: DemoOptions) -> int:
     work = _planned_work(options)
     output = _output_folder(options.output)
     scratch = Path(tempfile.mkdtemp(prefix="fairlane-demo-db-"))
-    database = f"sqlite:///{scratch / 'demo.db'}"
     try:
         async with AsyncExitStack() as stack:
+            database = f"sqlite:///{scratch / 'demo.db'}"
+            if options.on_postgres:
+                cluster = await asyncio.to_thread(join, f"demo-{os.getpid()}")
+                stack.callback(cluster.leave)
+                database = cluster.address
             address = await stack.enter_async_context(
                 running_server(database=database, port=options.port, output=output, log=output / "server.log")
             )
