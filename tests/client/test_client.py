@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 from fairlane import client as sdk
 from fairlane.client import AsyncClient, Client, NotFound, NotInTime, SetupMissing, TaskFailed
 from tests.api.house import Customer, House
-from tests.client.conftest import Hands
+from tests.client.conftest import Hands, client_of
 
 Working = Callable[..., Hands]
 
@@ -300,3 +301,52 @@ def test_many_tasks_pass_through_the_real_batch_route(client: Client, working: W
     assert [one.index for one in verdicts if one.existed] == [0]
     assert [(one.index, one.error.code) for one in verdicts if one.error] == [(5, "VALIDATION_ERROR")]
     assert sorted(task.response["n"] for task in ended if task.response) == [n for n in range(700) if n != 5]
+
+
+def test_tasks_are_listed_page_by_page(client: Client) -> None:
+    """Newest first, more than one page of them; by status; no more than asked for."""
+    made = [client.submit("OTHER", {}).id for _ in range(120)]
+    client.cancel(made[7])
+
+    assert [task.id for task in client.tasks()] == made[::-1]
+    assert [task.id for task in client.tasks(most=3)] == made[:-4:-1]
+    assert [task.id for task in client.tasks(status="FAILED")] == [made[7]]
+    assert list(client.tasks(status="PROCESSING")) == []
+
+
+def test_a_failed_task_is_run_again_as_a_new_one(client: Client, working: Working) -> None:
+    """Which names the old one; what has not failed is not run again."""
+    working()
+    failed = client.wait(client.submit("ANY", {"fail": True}), timeout_seconds=10)
+
+    again = client.retry(failed)
+
+    assert (again.id == failed.id, again.retry_of, again.done) == (False, failed.id, False)
+    assert client.wait(again, timeout_seconds=10).status == "FAILED"
+    done = client.wait(client.submit("ANY", {}), timeout_seconds=10)
+    with pytest.raises(sdk.TaskNotFailed):
+        client.retry(done)
+
+
+def test_a_task_may_start_later(client: Client) -> None:
+    """After a delay, or at a moment of any time zone."""
+    moment = datetime.now(timezone(timedelta(hours=2))) + timedelta(hours=1)
+
+    at, after = client.submit("OTHER", {}, run_at=moment), client.submit("OTHER", {}, delay_seconds=90)
+
+    assert at.run_at is not None
+    assert after.run_at is not None
+    assert abs((at.run_at - moment).total_seconds()) < 0.002
+    assert 85 < (after.run_at - after.created_at).total_seconds() < 95
+
+
+def test_waiting_is_done_by_the_server(customer: Customer, working: Working) -> None:
+    """One question brings the outcome, however long it takes: no pause of the client's own."""
+    pauses: list[float] = []
+    with client_of(customer, sleep=pauses.append) as client:
+        made = client.submit("ANY", {"n": 1})
+        threading.Timer(0.3, working).start()
+
+        assert client.wait(made, timeout_seconds=15).response == {"n": 1}
+
+    assert pauses == []

@@ -26,6 +26,8 @@ class _Task(Struct, rename="camel"):
     created_at: datetime
     latency_ms: int | None = None
     idempotency_key: str | None = None
+    run_at: datetime | None = None
+    retry_of: str | None = None
 
 
 class _Credits(Struct, rename="camel"):
@@ -155,6 +157,8 @@ def _task(found: _Found) -> Task:
         credits_charged=credits.credits_charged,
         webhook=found.webhook,
         response=found.response,
+        run_at=task.run_at,
+        retry_of=task.retry_of,
     )
 
 
@@ -178,7 +182,7 @@ class _Submission(Struct, rename="camel", omit_defaults=True):
     idempotency_key: str
     priority: int | UnsetType = UNSET
     webhook: _Webhook | UnsetType = UNSET
-    delay_seconds: float | UnsetType = UNSET
+    delay_seconds: int | UnsetType = UNSET
     run_at: datetime | UnsetType = UNSET
 
 

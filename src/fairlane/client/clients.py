@@ -97,7 +97,7 @@ class Client:
         priority: int | None = None,
         idempotency_key: str | None = None,
         webhook_url: str | None = None,
-        delay_seconds: float | None = None,
+        delay_seconds: int | None = None,
         run_at: datetime | None = None,
     ) -> Task:
         """Submit one task and return it as it was accepted. Once this returns, the task is safe.
@@ -204,6 +204,8 @@ class Client:
 
     def tasks(self, *, status: str | None = None, most: int | None = None) -> Iterator[Task]:
         """The organization's tasks, newest first, page by page as they are taken.
+
+        They come without their responses; see :meth:`task`.
 
         Args:
             status: Only QUEUED, PROCESSING, COMPLETED or FAILED ones.
@@ -321,7 +323,7 @@ class AsyncClient:
         priority: int | None = None,
         idempotency_key: str | None = None,
         webhook_url: str | None = None,
-        delay_seconds: float | None = None,
+        delay_seconds: int | None = None,
         run_at: datetime | None = None,
     ) -> Task:
         """Submit one task and return it as it was accepted. Once this returns, the task is safe."""

@@ -82,7 +82,11 @@ class Task(Struct, frozen=True, kw_only=True):
     webhook: WebhookState | None = None
     """None: it has none, or has not ended yet."""
     response: dict[str, Any] | None = None
-    """The handler's result, or ``{"error": …}`` of a failed task; None until it has ended."""
+    """The handler's result, or ``{"error": …}`` of a failed task; None until it has ended, and in lists."""
+    run_at: datetime | None = None
+    """It was submitted to start no sooner than this."""
+    retry_of: str | None = None
+    """The failed task that it runs again."""
 
     @property
     def done(self) -> bool:
@@ -126,7 +130,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     """Names the task for ever: submitting it again makes no second one. None: a random one is made."""
     webhook_url: str | None = None
-    delay_seconds: float | None = None
+    delay_seconds: int | None = None
     """Start no sooner than so long after it was accepted."""
     run_at: datetime | None = None
     """Start no sooner than this moment, which must know its time zone."""
