@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +56,9 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False)
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="For development: start anew when the application's Python files change.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve an application, with workers.
@@ -62,6 +67,13 @@ def serve(
     handed back; a second signal ends it at once. Every setting is also read from a variable: FAIRLANE_PORT and so on.
     Exit code 3: the application cannot be used; 4: the database cannot; 5: another server owns the database.
     """
+    if reload:
+        if fd is not None:
+            raise typer.BadParameter("--fd cannot be handed on to one server after the other: leave out --reload")
+        from fairlane.cli.reload import Reloader, watched_folder
+
+        arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+        raise typer.Exit(Reloader(arguments, watched_folder(app, Path.cwd())).run())
     from fairlane import logs
     from fairlane.app import run
     from fairlane.errors import SetupError
