@@ -1,0 +1,85 @@
+"""The guides' functions do what they say, against a real server."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlane.client import Client, NewTask
+from tests.api.house import Customer, House
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+
+
+def shown(page: str) -> dict[str, Any]:
+    """The names that a page's Python defines."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (GUIDES / page).read_text("utf-8"), re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """A server of its own: a worker takes whatever is queued anywhere on it."""
+    with House(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def customer(house: House) -> Customer:
+    """An organization with two slots."""
+    return house.customer(slots=2)
+
+
+@pytest.fixture
+def client(customer: Customer) -> Iterator[Client]:
+    """Its client."""
+    with Client(customer.house.server.address, customer.key["value"]) as made:
+        yield made
+
+
+def test_health_has_a_word_for_each_state(client: Client, customer: Customer) -> None:
+    """Well, busy while every slot is taken, unknown under maintenance."""
+    health = shown("monitor-queue-health.md")["health"]
+    words = [health(client)]
+
+    for _ in range(2):
+        customer.accepted()
+    customer.house.session("ANY").claim(2)
+    words.append(health(client))
+    customer.change(maintenance=True)
+    words.append(health(client))
+
+    assert words == ["well", "busy", "unknown"]
+
+
+def test_capacity_is_told_apart_from_workers(client: Client, customer: Customer) -> None:
+    """Queued with free slots: workers are missing. Queued with none: the plan limits."""
+    page = shown("understand-capacity.md")
+    words = [page["what_limits"](client)]
+
+    for _ in range(3):
+        customer.accepted()
+    words.append(page["what_limits"](client))
+    customer.house.session("ANY").claim(3)
+    words.append(page["what_limits"](client))
+
+    assert words == ["nothing", "workers", "plan"]
+    assert page["free_slots"](client) == 0
+
+
+def test_submitting_gently_counts_what_was_refused(client: Client) -> None:
+    """One of an unknown type among ten."""
+    tasks = [NewTask(task_type="NOWHERE" if number == 3 else "ANY", payload={}) for number in range(10)]
+
+    assert shown("understand-capacity.md")["submit_gently"](client, tasks) == 1
+
+
+def test_a_task_is_asked_how_long_it_ran(client: Client, customer: Customer) -> None:
+    """Nothing is known before it has ended."""
+    customer.accepted(idempotencyKey="mine")
+
+    assert shown("debug-delays.md")["waited_and_ran"](client, "mine") == ("QUEUED", None)
