@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -350,3 +350,17 @@ def test_waiting_is_done_by_the_server(customer: Customer, working: Working) -> 
         assert client.wait(made, timeout_seconds=15).response == {"n": 1}
 
     assert pauses == []
+
+
+def test_usage_tells_what_happened(client: Client, working: Working) -> None:
+    """Totals and steps of a span; moments need a time zone."""
+    working()
+    client.run("ANY", {}, timeout_seconds=10)
+
+    usage = client.usage(begins_at=datetime.now(UTC) - timedelta(minutes=30), step_seconds=300)
+
+    assert (usage.total.submitted, usage.total.completed, usage.step_seconds) == (1, 1, 300)
+    assert sum(step.completed for step in usage.steps) == 1
+    assert 0 <= usage.plan_limited_share <= usage.worker_limited_share < 0.1
+    with pytest.raises(ValueError, match="no time zone"):
+        client.usage(ends_at=datetime(2025, 1, 1))  # noqa: DTZ001

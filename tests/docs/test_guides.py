@@ -9,7 +9,9 @@ import pytest
 
 from fairlane.client import Client, NewTask
 from tests.api.house import Customer, House
+from tests.client.scripted import Reply, ScriptedServer
 
+KEY = "sk_live_1234567890abcdef1234567890abcdef"
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
@@ -83,3 +85,25 @@ def test_a_task_is_asked_how_long_it_ran(client: Client, customer: Customer) -> 
     customer.accepted(idempotencyKey="mine")
 
     assert shown("debug-delays.md")["waited_and_ran"](client, "mine") == ("QUEUED", None)
+
+
+@pytest.mark.parametrize(
+    ("plan_seconds", "worker_seconds", "words"),
+    [(0, 0, "enough of both"), (1_800, 900, "more slots: 50%"), (700, 900, "more workers: 25%")],
+)
+def test_capacity_advice_names_what_was_missing(plan_seconds: float, worker_seconds: float, words: str) -> None:
+    """An hour in which work waited for slots, or for workers, or for neither."""
+    step = {
+        "at": "2025-11-10T14:00:00.000Z", "submitted": 1, "started": 1, "completed": 1, "failed": 0,
+        "waitP50Seconds": None, "waitP99Seconds": None, "runSeconds": 1.0, "slotSeconds": 1.0,
+        "planLimitedSeconds": plan_seconds, "workerLimitedSeconds": worker_seconds,
+    }  # fmt: skip
+    span = {"from": "2025-11-10T14:00:00.000Z", "to": "2025-11-10T15:00:00.000Z", "stepSeconds": 3_600}
+
+    reply = Reply(200, {**span, "total": step, "usage": [step]})
+    with ScriptedServer([reply]) as server, Client(server.address, KEY) as client:
+        advice = shown("plan-capacity.md")["advice"](client)
+
+    assert advice.startswith(words)
+    assert "step=3600" in server.asked[0].path
+    assert "from=" in server.asked[0].path

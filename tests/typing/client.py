@@ -13,6 +13,7 @@ from fairlane.client import (
     NewTask,
     Status,
     Task,
+    Usage,
     Verdict,
     verify,
 )
@@ -33,6 +34,7 @@ def sync(client: Client, tasks: list[NewTask]) -> None:
     assert_type(client.tasks(status="FAILED"), Iterator[Task])
     assert_type(client.credits(), Credits)
     assert_type(client.call("page", {}), CallResult)
+    assert_type(client.usage(step_seconds=60), Usage)
     assert_type(verify("whsec_x", {}, b""), Task)
 
 

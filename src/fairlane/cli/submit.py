@@ -10,7 +10,7 @@ import typer
 from fairlane.cli.customer import KeyFile, Url, ask, plain
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
-from fairlane.cli.output import print_json
+from fairlane.cli.output import note, print_json
 
 
 def add_to(program: typer.Typer) -> None:
@@ -91,7 +91,11 @@ def submit(
             size = os.fstat(opened.fileno()).st_size
             return await submit_file(client, wish, opened, str(file), size=size, results=results)
 
-    totals = ask(url, key_file, all_of_them)
+    try:
+        totals = ask(url, key_file, all_of_them)
+    except KeyboardInterrupt:
+        note("interrupted: run the same command again to go on")
+        raise typer.Exit(130) from None
     if as_json:
         print_json(plain(totals))
     else:

@@ -37,6 +37,8 @@ from fairlane.client.records import (
     PriorityCount,
     Status,
     Task,
+    Usage,
+    UsageStep,
     Verdict,
     WebhookState,
 )
@@ -74,6 +76,8 @@ __all__ = [
     "TaskNotFailed",
     "TooLarge",
     "Unavailable",
+    "Usage",
+    "UsageStep",
     "ValidationRefused",
     "Verdict",
     "WebhookInvalid",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from fairlane.client.errors import NoAnswer
-from fairlane.client.records import Credits, ErrorBody, NewTask, Status, Task, Verdict, WebhookState
+from fairlane.client.records import Credits, ErrorBody, NewTask, Status, Task, Usage, Verdict, WebhookState
 
 Read = TypeVar("Read")
 
@@ -89,6 +89,11 @@ def read_page(body: bytes) -> tuple[list[Task], str | None]:
 def read_credits(body: bytes) -> Credits:
     """The answer of ``GET /v1/credits``."""
     return _read(body, Credits)
+
+
+def read_usage(body: bytes) -> Usage:
+    """The answer of ``GET /v1/async/usage``."""
+    return _read(body, Usage)
 
 
 def read_cleared(body: bytes) -> int:

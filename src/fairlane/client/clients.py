@@ -19,7 +19,7 @@ from fairlane import __version__
 from fairlane.client import bulk, operations
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
 from fairlane.client.errors import NoAnswer, SetupMissing
-from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Verdict
+from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Usage, Verdict
 from fairlane.client.retrying import Policy
 
 Result = TypeVar("Result")
@@ -217,6 +217,24 @@ class Client:
         """The balance."""
         return self._run(operations.credits(self._policy))
 
+    def usage(
+        self,
+        *,
+        begins_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        step_seconds: int | None = None,
+    ) -> Usage:
+        """What happened in a span of time: how many tasks, how long they waited, what held them up.
+
+        Args:
+            begins_at: None: an hour before the end.
+            ends_at: None: now.
+            step_seconds: The length of a step; None: the server's default.
+        """
+        return self._run(
+            operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
+        )
+
     def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes.
 
@@ -392,6 +410,18 @@ class AsyncClient:
     async def credits(self) -> Credits:
         """The balance."""
         return await self._run(operations.credits(self._policy))
+
+    async def usage(
+        self,
+        *,
+        begins_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        step_seconds: int | None = None,
+    ) -> Usage:
+        """What happened in a span of time: how many tasks, how long they waited, what held them up."""
+        return await self._run(
+            operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
+        )
 
     async def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes."""

@@ -6,6 +6,7 @@ Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effect
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -19,11 +20,12 @@ from fairlane.client.answers import (
     read_result,
     read_status,
     read_task,
+    read_usage,
     submission_text,
 )
 from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
-from fairlane.client.records import CallResult, Credits, NewTask, Status, Task
+from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Usage
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
@@ -138,6 +140,20 @@ def credits(policy: Policy) -> Operation[Credits]:
     return read_credits(answer.body)
 
 
+def usage(
+    policy: Policy, *, begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None
+) -> Operation[Usage]:
+    """What happened in a span of time."""
+    asked = {
+        "from": _moment(begins_at),
+        "to": _moment(ends_at),
+        "step": None if step_seconds is None else str(step_seconds),
+    }
+    query = {name: value for name, value in asked.items() if value is not None}
+    answer = yield from exchange(Ask(method="GET", path="v1/async/usage", query=query), policy)
+    return read_usage(answer.body)
+
+
 def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[CallResult]:
     """Run one task type now, while the connection is held. Sent again only if it surely was not run."""
     answer = yield from exchange(
@@ -170,6 +186,15 @@ def new_key(random_id: Callable[[], object] = uuid4) -> str:
 def _whole_seconds(left: float) -> int:
     """How long a question may wait at the server; less than a second is not worth it."""
     return int(max(0, min(LONG_POLL_SECONDS, left)))
+
+
+def _moment(at: datetime | None) -> str | None:
+    """As the API writes moments. Raises ValueError for one without a time zone: nobody knows when it is."""
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise ValueError(f"the moment {at} has no time zone")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _whole(text: str | None) -> int | None:

@@ -110,6 +110,48 @@ class Credits(Struct, frozen=True, rename="camel"):
     cycle_resets_at: datetime | None = None
 
 
+class UsageStep(Struct, frozen=True, rename="camel"):
+    """What happened in one step of time."""
+
+    at: datetime
+    """When it begins."""
+    submitted: int
+    started: int
+    """Attempts."""
+    completed: int
+    failed: int
+    wait_p50_seconds: float | None = msgspec.field(name="waitP50Seconds")
+    """From acceptance to the first start, the middle one; None: nothing started."""
+    wait_p99_seconds: float | None = msgspec.field(name="waitP99Seconds")
+    run_seconds: float
+    slot_seconds: float
+    """Slots in use, summed over time: divided by the length of the step it is the mean number of slots in use."""
+    plan_limited_seconds: float
+    """Work was ready while every slot was taken."""
+    worker_limited_seconds: float
+    """Work was ready while a slot was free."""
+
+
+class Usage(Struct, frozen=True, rename="camel"):
+    """What happened in a span of time, step by step."""
+
+    begins_at: datetime = msgspec.field(name="from")
+    ends_at: datetime = msgspec.field(name="to")
+    step_seconds: int
+    total: UsageStep
+    steps: tuple[UsageStep, ...] = msgspec.field(name="usage")
+
+    @property
+    def plan_limited_share(self) -> float:
+        """The share of the span in which more slots would have started work at once."""
+        return self.total.plan_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
+
+    @property
+    def worker_limited_share(self) -> float:
+        """The share of the span in which more workers would have."""
+        return self.total.worker_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
+
+
 class CallResult(Struct, frozen=True, kw_only=True):
     """What a call that ran at once brought."""
 
