@@ -3,16 +3,17 @@
 For commands that an organization uses on its own. They need no database and no access to the server's machine.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
 from fairlane.cli.failures import CommandFailed
-from fairlane.client import ApiError, AsyncClient, ClientError, NoAnswer, NotInTime, SetupMissing
+
+if TYPE_CHECKING:
+    from fairlane.client import AsyncClient
 
 Result = TypeVar("Result")
 
@@ -49,12 +50,15 @@ class StillRunning(CommandFailed):
     exit_code: ClassVar[int] = 7
 
 
-def ask(url: str | None, key_file: Path | None, work: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
+def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], Awaitable[Result]]") -> Result:
     """Run something with a client of the API.
 
     Raises:
         CommandFailed: the API said no, or nothing.
     """
+    import asyncio
+
+    from fairlane.client import ApiError, AsyncClient, ClientError, NoAnswer, NotInTime, SetupMissing
 
     async def once() -> Result:
         async with AsyncClient(url, _key(key_file), retries=RETRIES) as client:

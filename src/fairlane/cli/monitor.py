@@ -1,11 +1,9 @@
 """``fairlane monitor``: looks at an organization's status until a threshold is exceeded for a while, and says so."""
 
-import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import httpx2
 import typer
 from msgspec import Struct
 
@@ -118,6 +116,8 @@ def monitor(
     every_seconds = max(0.1, _seconds(every, "--every"))
 
     async def watch_it(client: "AsyncClient") -> None:
+        from asyncio import sleep
+
         watch = Watch(lasting_seconds)
         while True:
             now = await client.status()
@@ -129,7 +129,7 @@ def monitor(
                     raise Alerted("; ".join(reasons or []))
             if once:
                 return
-            await asyncio.sleep(every_seconds)
+            await sleep(every_seconds)
 
     try:
         ask(url, key_file, watch_it)
@@ -138,6 +138,7 @@ def monitor(
 
 
 async def _tell(message: _Message, webhook: str | None, *, as_json: bool) -> None:
+    import httpx2
     from msgspec import to_builtins
     from msgspec.json import encode
 

@@ -1,7 +1,7 @@
 """``fairlane status``, ``wait`` and ``cancel``: an organization's own view of its queue and tasks."""
 
-import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,10 +66,10 @@ def wait(
     """
 
     async def all_of_them(client: "AsyncClient") -> list["Task"]:
-        give_up_at = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        give_up_at = None if timeout is None else time.monotonic() + timeout
         ended = []
         for reference in tasks:
-            left = None if give_up_at is None else max(0.0, give_up_at - asyncio.get_running_loop().time())
+            left = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
             ended.append(await client.wait(reference, timeout_seconds=left))
             if as_json:
                 print_json_line(plain(ended[-1]))
@@ -128,9 +128,11 @@ def _error(task: "Task") -> str:
 
 
 async def _looks(client: "AsyncClient", every: float) -> AsyncIterator["Status"]:
+    from asyncio import sleep
+
     while True:
         yield await client.status()
-        await asyncio.sleep(every)
+        await sleep(every)
 
 
 async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:

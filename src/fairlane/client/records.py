@@ -120,9 +120,9 @@ class UsageStep(Struct, frozen=True, rename="camel"):
     """Attempts."""
     completed: int
     failed: int
-    wait_p50_seconds: float | None = msgspec.field(name="waitP50Seconds")
+    wait_p50_seconds: float | None
     """From acceptance to the first start, the middle one; None: nothing started."""
-    wait_p99_seconds: float | None = msgspec.field(name="waitP99Seconds")
+    wait_p99_seconds: float | None
     run_seconds: float
     slot_seconds: float
     """Slots in use, summed over time: divided by the length of the step it is the mean number of slots in use."""
