@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane.model import Completed, Failed, Failure, Lost, Released, TaskStatus, Totals, WaitReason
+from fairlane.model import (
+    Alert,
+    AlertKind,
+    AlertRule,
+    Completed,
+    Failed,
+    Failure,
+    Lost,
+    Released,
+    TaskStatus,
+    Totals,
+    WaitReason,
+    Webhook,
+)
 from fairlane.rules import (
     BUCKETS,
     EXHAUSTED,
@@ -25,6 +38,7 @@ from fairlane.rules import (
     bucket_of,
     choose_deliveries,
     delivery_pause_ms,
+    judge_alert,
     next_estimate,
     priority_of,
     quantile_ms,
@@ -333,6 +347,56 @@ def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
         assert (position in chosen) == fits
         if fits:
             running.append(one)
+
+
+# Alerts --------------------------------------------------------------------------------------------------------------
+
+
+def an_alert(*, firing: bool = False, since: int | None = None, for_ms: int = 60_000) -> Alert:
+    """More than ten queued for a minute."""
+    rule = AlertRule(
+        kind=AlertKind.QUEUED_ABOVE, threshold=10, for_ms=for_ms, webhook=Webhook("https://x.example/", "x")
+    )
+    return Alert(id="a", rule=rule, firing=firing, since=since, changed_at=None, created_at=0)
+
+
+@pytest.mark.parametrize(
+    ("alert", "value", "now", "state"),
+    [
+        (an_alert(), 10, 100, (False, None)),
+        (an_alert(), 11, 100, (False, 100)),
+        (an_alert(since=100), 11, 60_099, (False, 100)),
+        (an_alert(since=100), 11, 60_100, (True, None)),
+        (an_alert(since=100), 10, 60_100, (False, None)),
+        (an_alert(for_ms=0), 11, 100, (True, None)),
+        (an_alert(firing=True), 11, 100, (True, None)),
+        (an_alert(firing=True), 10, 100, (True, 100)),
+        (an_alert(firing=True, since=100), 10, 60_099, (True, 100)),
+        (an_alert(firing=True, since=100), 10, 60_100, (False, None)),
+        (an_alert(firing=True, since=100), 11, 60_100, (True, None)),
+        # Recovery is never told within thirty seconds, so that a rule without a time of its own does not flap.
+        (an_alert(firing=True, for_ms=0), 0, 100, (True, 100)),
+        (an_alert(firing=True, since=100, for_ms=0), 0, 30_099, (True, 100)),
+        (an_alert(firing=True, since=100, for_ms=0), 0, 30_100, (False, None)),
+        # A value that cannot be told changes nothing; a clock that stepped back starts anew.
+        (an_alert(firing=True, since=100), None, 99_999, (True, 100)),
+        (an_alert(since=500), 11, 400, (False, 400)),
+    ],
+)
+def test_an_alert_changes_sides_after_its_time(
+    alert: Alert, value: float | None, now: int, state: tuple[bool, int | None]
+) -> None:
+    """At the threshold is not above it; a millisecond before its time is too early."""
+    assert judge_alert(alert, value, now) == state
+
+
+def test_a_swinging_value_tells_nobody_anything() -> None:
+    """Whatever it does, as long as it never stays."""
+    alert = an_alert()
+    for step in range(100):
+        firing, since = judge_alert(alert, 11 if step % 2 else 9, step * 59_000)
+        assert not firing
+        alert = an_alert(since=since)
 
 
 # History -------------------------------------------------------------------------------------------------------------

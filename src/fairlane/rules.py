@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from fairlane.model import (
     PRIORITY_HIGHEST,
+    Alert,
     Completed,
     Ending,
     Estimate,
@@ -325,6 +326,25 @@ def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -
 def month_of(moment: int) -> str:
     """The month of a moment, UTC, such as 2026-11."""
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m")
+
+
+# Alerts --------------------------------------------------------------------------------------------------------------
+
+RECOVERY_MS_LEAST = 30_000
+"""So long a value must be no longer above its threshold before that is told, however short the rule's own time is."""
+
+
+def judge_alert(alert: Alert, value: float | None, now: int) -> tuple[bool, int | None]:
+    """(firing, since) of an alert whose value is this. It changes sides only after the value stayed on the other one
+    for the rule's whole time, so a value that swings around the threshold tells nobody anything.
+    """
+    if value is None:
+        return alert.firing, alert.since
+    if (value > alert.rule.threshold) == alert.firing:
+        return alert.firing, None
+    since = now if alert.since is None else min(alert.since, now)
+    needed_ms = max(alert.rule.for_ms, RECOVERY_MS_LEAST) if alert.firing else alert.rule.for_ms
+    return (not alert.firing, None) if now - since >= needed_ms else (alert.firing, since)
 
 
 # History -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from fairlane import wire
 from fairlane.model import Drift
 from fairlane.rules import month_of
 from fairlane.settings import Settings
@@ -113,6 +114,7 @@ class Sweeper:
         await self._attempt("erase", self._erase)
         await self._attempt("months", self._open_months)
         await self._attempt("purge usage", lambda: _exhaust(self._store.purge_usage))
+        await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
 
@@ -155,6 +157,12 @@ class Sweeper:
         await self._audit_part()
         ended = self._steady_clock()
         self._audit_at = ended + (ended - began) / AUDIT_SHARE
+
+    async def _judge_alerts(self) -> None:
+        """What is to be told is written with the change; the sender sends it."""
+        for change in await self._store.judge_alerts(lambda change: wire.alert_message_body(change).decode()):
+            event = "alert.fired" if change.firing else "alert.recovered"
+            logger.info(event, extra={"organization": change.organization, "alert_id": change.alert.id})
 
     async def _repair(self) -> None:
         """Mend what was found on an earlier pass; until then its organization's concurrency reads null."""

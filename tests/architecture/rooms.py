@@ -34,7 +34,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},
     # Wiring, and what people type.
-    "sweeper": _STORE,
+    "sweeper": _STORE | {"wire", "fairlane"},
     "dashboard": _API | {"api"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},

@@ -7,7 +7,7 @@ import pytest
 
 import fairlane.store
 from fairlane.errors import InUse, KeyRefused, NameTaken, NotFound
-from fairlane.model import Organization, OrganizationChange, Report, Verdict
+from fairlane.model import AlertKind, AlertRule, Organization, OrganizationChange, Report, Verdict
 from fairlane.store import CHUNK, Store, erasing, new_id
 from tests.builders import (
     ACTOR,
@@ -55,6 +55,8 @@ async def a_full_organization(store: Store, clock: Clock, name: str | None = Non
     assert len(await (await a_worker(store, [IMAGE])).take(1)) == 1
     await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
     await store.sample_usage()
+    rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
+    await store.create_alert(organization.id, rule)
     return await store.organization(organization.name)
 
 

@@ -4,11 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlane import errors, wire
 from fairlane.model import (
     Accepted,
+    Alert,
+    AlertChange,
+    AlertKind,
+    AlertRule,
     Concurrency,
     Credits,
     Delivery,
@@ -29,6 +34,7 @@ from fairlane.model import (
     Verified,
     Wait,
     WaitReason,
+    Webhook,
 )
 from fairlane.rules import CANCELED
 
@@ -109,6 +115,29 @@ def a_status(queued: int, processing: int, concurrency: Concurrency | None, *lev
 def a_wait(reason: WaitReason, status: TaskStatus = TaskStatus.QUEUED, **more: Any) -> bytes:
     """Why a task waits."""
     return wire.wait_body(Wait(task_id=ID, task_type="CHATGPT", status=status, reason=reason, **more))
+
+
+AN_ALERT = Alert(
+    id=DELIVERY,
+    rule=AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1_000, for_ms=300_000, webhook=Webhook(URL, "app.example")),
+    firing=False,
+    since=None,
+    changed_at=None,
+    created_at=AT,
+)
+
+
+def an_alert_change(*, firing: bool) -> AlertChange:
+    """It began or ceased to fire."""
+    return AlertChange(
+        alert=msgspec.structs.replace(AN_ALERT, firing=not firing),
+        organization_id=1,
+        organization="acme",
+        value=1_204.0 if firing else 310.0,
+        firing=firing,
+        since=None,
+        at=AT + 300_000,
+    )
 
 
 def a_point(start: int, end: int) -> UsagePoint:
@@ -293,6 +322,12 @@ BODIES: dict[str, bytes] = {
     "credits_owed": wire.credits_body(Credits(on=True, granted=-5, charged=10, held=0)),
     "countries": wire.countries_body(["DE", "US"]),
     "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
+    "alert": wire.alert_body(AN_ALERT),
+    "alert_firing": wire.alert_body(msgspec.structs.replace(AN_ALERT, firing=True, changed_at=AT + 300_000)),
+    "alerts": wire.alerts_body([AN_ALERT]),
+    "alerts_none": wire.alerts_body([]),
+    "webhook_alert_fired": wire.alert_message_body(an_alert_change(firing=True)),
+    "webhook_alert_recovered": wire.alert_message_body(an_alert_change(firing=False)),
     "usage": wire.usage_body(
         Usage(total=a_point(AT, AT + 120_000), points=(a_point(AT, AT + 60_000), an_idle_point(AT + 60_000))),
         step_ms=60_000,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fairlane.api.alerts import OPERATIONS as ALERTS
+from fairlane.api.alerts import Alerts
 from fairlane.api.credits import OPERATIONS as CREDITS
 from fairlane.api.credits import Balance
 from fairlane.api.deliveries import OPERATIONS as DELIVERIES
@@ -36,6 +38,7 @@ OPERATIONS: Operations = {
     **WAITS,
     **SLOTS,
     **USAGE,
+    **ALERTS,
     **DELIVERIES,
     **CREDITS,
     **LISTS,
@@ -49,7 +52,7 @@ def customer_part(serving: Serving) -> Part[Caller]:
     """The customers' routes."""
     clock, guard, limit = serving.store.now, KeyGuard(serving.store), serving.settings.rate_limit
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
-    balance, lists = Balance(serving.store), Lists(serving.lists)
+    balance, lists, alerts = Balance(serving.store), Lists(serving.lists), Alerts(serving)
     customers = Part(
         "/v1",
         RateGuard(guard, limit=limit),
@@ -65,6 +68,13 @@ def customer_part(serving: Serving) -> Part[Caller]:
             Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),
             Resource("/v1/async/slots", guard, {"GET": Slots(serving.store).list}, clock=clock),
             Resource("/v1/async/usage", guard, {"GET": Usages(serving.store).read}, clock=clock),
+            Resource("/v1/alerts", guard, {"GET": alerts.list, "POST": alerts.create}, clock=clock),
+            Resource(
+                "/v1/alerts/{}",
+                guard,
+                {"GET": alerts.read, "PUT": alerts.change, "DELETE": alerts.delete},
+                clock=clock,
+            ),
             Resource("/v1/webhooks/deliveries", guard, {"GET": deliveries.list}, clock=clock),
             Resource("/v1/webhooks/deliveries/{}/redeliver", guard, {"POST": deliveries.redeliver}, clock=clock),
             Resource("/v1/webhooks/test", guard, {"POST": deliveries.test}, clock=clock),

@@ -34,7 +34,7 @@ from fairlane.errors import (
     ValidationRefused,
 )
 from fairlane.handlers import TaskType
-from fairlane.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.model import PRIORITY_HIGHEST, PRIORITY_LOWEST, AlertKind
 from fairlane.payloads import schema_of
 
 EXAMPLES_PATH = Path(__file__).with_name("examples.json")
@@ -129,6 +129,15 @@ REQUESTS: dict[str, Schema] = {
         "maxItems": wire.BATCH_MOST,
     },
     "address": ADDRESS,
+    "alert": _object(
+        {
+            "kind": {"type": "string", "enum": [*AlertKind]},
+            "threshold": {"type": "number", "minimum": 0, "maximum": wire.ALERT_THRESHOLD_MOST},
+            "forSeconds": {"type": "integer", "minimum": 0, "maximum": wire.ALERT_SECONDS_MOST},
+            "webhook": ADDRESS,
+        }
+    )
+    | {"additionalProperties": False},
 }
 """What may be sent, by the name under which an operation refers to it."""
 

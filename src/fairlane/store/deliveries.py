@@ -129,6 +129,7 @@ class _Open:
 
     id: str
     task_id: str | None
+    alert_id: str | None
     tries: int
     due_at: int | None
     claimed_until: int | None
@@ -166,7 +167,8 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
         delivery.delivered_at = delivery.delivered_at or now
     elif delivery.tries == one.number and delivery.claimed_until is not None:
         # A test event, and what was delivered before and is sent again by request, are tried once.
-        once = delivery.task_id is None or delivery.delivered_at is not None
+        test = delivery.task_id is None and delivery.alert_id is None
+        once = test or delivery.delivered_at is not None
         pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, memory.chance())
         delivery.due_at = None if pause_ms is None else now + pause_ms
         delivery.claimed_until = None

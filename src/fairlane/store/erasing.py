@@ -17,7 +17,7 @@ from fairlane.store.organizations import find_organization, find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
 from fairlane.store.tasks import clear
 
-OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage")
+OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
 """Calls that have ended, what operators made for it, and what was counted of it."""
 ENDED = Failed(cause="the organization is being erased", retry=False)
 """How its calls end. Its tasks go back to the queue, and from there."""

@@ -19,6 +19,9 @@ from fairlane.model import (
     Abandoned,
     Accepted,
     Admitted,
+    Alert,
+    AlertChange,
+    AlertRule,
     AuditRow,
     Caller,
     Catalogue,
@@ -66,6 +69,7 @@ from fairlane.model import (
 from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import (
+    alerts,
     audit,
     calls,
     credits,
@@ -558,6 +562,48 @@ class Store:
         """Open every webhook secret once. Raises SetupError if one cannot be."""
         for kept in await self._database.read(webhook_secrets.all_secrets()):
             self._seal.open(kept)
+
+    # Alerts ----------------------------------------------------------------------------------------------------------
+
+    async def create_alert(self, organization_id: int, rule: AlertRule) -> Alert:
+        """A new alert. Raises ValidationRefused if there are too many."""
+        made: Alert = await self._write(alerts.create_alert, organization_id, rule, self._memory)
+        return made
+
+    async def change_alert(self, organization_id: int, alert_id: str, rule: AlertRule) -> Alert:
+        """Another rule in an alert's place. Raises NotFound."""
+        changed: Alert = await self._write(alerts.change_alert, organization_id, alert_id, rule)
+        return changed
+
+    async def delete_alert(self, organization_id: int, alert_id: str) -> Alert:
+        """An alert is gone; as it was. Raises NotFound."""
+        gone: Alert = await self._write(alerts.delete_alert, organization_id, alert_id)
+        return gone
+
+    async def alert(self, organization_id: int, alert_id: str) -> Alert:
+        """One alert. Raises NotFound."""
+        found: Alert = await self._database.read(alerts.find_alert(organization_id, alert_id))
+        return found
+
+    async def alerts(self, organization_id: int) -> list[Alert]:
+        """An organization's alerts, oldest first."""
+        found: list[Alert] = await self._database.read(alerts.find_alerts(organization_id))
+        return found
+
+    async def judge_alerts(self, body: Callable[[AlertChange], str]) -> list[AlertChange]:
+        """Compare every alert with what is there; those that now began or ceased to fire. Each owes its message.
+
+        ``body`` makes the message of a change. Whichever of several servers is first writes it; the others do nothing.
+        """
+        told: list[AlertChange] = []
+        after: str | None = ""
+        while after is not None:
+            changes, after = await self._database.snapshot(alerts.judge(after))
+            for alert, change in changes:
+                moved = await self._write(alerts.apply_change, change, body, self._memory)
+                if moved and change.firing != alert.firing:
+                    told.append(change)
+        return told
 
     # Workers ---------------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,8 @@ SELECT count(*)
 FROM delivery
 WHERE organization_id = :organization_id
   AND due_at IS NOT NULL
-  AND task_id IS NULL;
+  AND task_id IS NULL
+  AND alert_id IS NULL;
 
 -- name: find_next_delivery
 SELECT min(due_at)
@@ -129,14 +130,14 @@ SET tries = tries + 1, claimed_until = :until, due_at = :until
 WHERE id = ANY (:ids[text]);
 
 -- name: find_deliveries_to_record [sqlite] packed
-SELECT json_group_array(json_array(d.id, d.task_id, d.tries, d.due_at, d.claimed_until, d.delivered_at))
+SELECT json_group_array(json_array(d.id, d.task_id, d.alert_id, d.tries, d.due_at, d.claimed_until, d.delivered_at))
 FROM json_each(:ids) AS e
 CROSS JOIN delivery AS d
 WHERE d.id = e.value;
 
 -- name: find_deliveries_to_record [postgres]
 -- Locked in id order, so that two servers that record the same deliveries do so one after the other.
-SELECT id, task_id, tries, due_at, claimed_until, delivered_at
+SELECT id, task_id, alert_id, tries, due_at, claimed_until, delivered_at
 FROM delivery
 WHERE id = ANY (:ids[text])
 ORDER BY id

@@ -1,0 +1,103 @@
+"""``/v1/alerts``: what an organization wants to be told of by webhook."""
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.api.reader import read_json
+from fairlane.api.serving import Serving
+from fairlane.errors import BodyTooLarge, NotFound
+from fairlane.model import AlertRule, Caller, Webhook
+
+BODY_BYTES_MOST = 16 * 1024
+ID_LENGTH = 36
+SEGMENTS = ("The alert's id.",)
+
+OPERATIONS: Operations = {
+    "GET /v1/alerts": Operation(
+        id="list_alerts", tag="alerts", summary="The organization's alerts", answer="alerts", examples=("alerts",)
+    ),
+    "POST /v1/alerts": Operation(
+        id="create_alert",
+        tag="alerts",
+        summary="Be told by webhook when a number stays above a threshold, and when it no longer does",
+        body="alert",
+        answer="alert",
+        examples=("alert",),
+        refusals=(BodyTooLarge,),
+    ),
+    "GET /v1/alerts/{alertId}": Operation(
+        id="read_alert",
+        tag="alerts",
+        summary="One alert",
+        segments=SEGMENTS,
+        answer="alert",
+        examples=("alert", "alert_firing"),
+        refusals=(NotFound,),
+    ),
+    "PUT /v1/alerts/{alertId}": Operation(
+        id="change_alert",
+        tag="alerts",
+        summary="Another rule in an alert's place",
+        segments=SEGMENTS,
+        body="alert",
+        answer="alert",
+        examples=("alert",),
+        refusals=(NotFound, BodyTooLarge),
+    ),
+    "DELETE /v1/alerts/{alertId}": Operation(
+        id="delete_alert",
+        tag="alerts",
+        summary="Delete an alert",
+        segments=SEGMENTS,
+        answer="alert",
+        examples=("alert",),
+        refusals=(NotFound,),
+    ),
+}
+
+
+class Alerts:
+    """Rules."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._store = serving.store
+
+    async def list(self, request: Request, caller: Caller) -> Answer:
+        """All of them; there are few."""
+        return Answer(wire.alerts_body(await self._store.alerts(caller.organization_id)), headers=(NO_STORE,))
+
+    async def create(self, request: Request, caller: Caller) -> Answer:
+        """A new one."""
+        self._serving.admit()
+        rule = await self._rule(request)
+        return Answer(wire.alert_body(await self._store.create_alert(caller.organization_id, rule)))
+
+    async def read(self, request: Request, caller: Caller) -> Answer:
+        """One."""
+        found = await self._store.alert(caller.organization_id, _identity(request))
+        return Answer(wire.alert_body(found), headers=(NO_STORE,))
+
+    async def change(self, request: Request, caller: Caller) -> Answer:
+        """Another rule."""
+        self._serving.admit()
+        identity, rule = _identity(request), await self._rule(request)
+        return Answer(wire.alert_body(await self._store.change_alert(caller.organization_id, identity, rule)))
+
+    async def delete(self, request: Request, caller: Caller) -> Answer:
+        """No more."""
+        return Answer(wire.alert_body(await self._store.delete_alert(caller.organization_id, _identity(request))))
+
+    async def _rule(self, request: Request) -> AlertRule:
+        asked = wire.read_alert(read_json(await request.body(BODY_BYTES_MOST)))
+        host = self._serving.webhook_host(asked.url, "webhook.url")
+        return AlertRule(
+            kind=asked.kind, threshold=asked.threshold, for_ms=asked.for_ms, webhook=Webhook(asked.url, host)
+        )
+
+
+def _identity(request: Request) -> str:
+    [identity] = request.parameters
+    if len(identity) != ID_LENGTH:
+        raise NotFound.named("alert", identity)
+    return identity

@@ -1,0 +1,140 @@
+"""Alerts: kept for organizations, judged by upkeep from what is there, told once for each change."""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from fairlane.errors import NotFound, ValidationRefused
+from fairlane.model import Alert, AlertChange, AlertKind, AlertRule, Webhook
+from fairlane.rules import judge_alert
+from fairlane.store.memory import Memory
+from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
+
+ALERTS_MOST = 20
+"""Of one organization."""
+FAILURES_MINUTES = 5
+MINUTE_MS = 60_000
+
+Body = Callable[[AlertChange], str]
+"""What a webhook is told of a change."""
+
+
+def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Generator[Query, Rows, Alert]:
+    """A new alert. Raises ValidationRefused if there are twenty already."""
+    [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
+    if count >= ALERTS_MOST:
+        raise ValidationRefused.at("body", f"an organization may have {ALERTS_MOST} alerts")
+    identity = memory.new_id()
+    yield from rows(
+        "insert_alert", id=identity, organization_id=organization_id, now=(yield from clock()), **_columns(rule)
+    )
+    return (yield from find_alert(organization_id, identity))
+
+
+def change_alert(organization_id: int, identity: str, rule: AlertRule) -> Generator[Query, Rows, Alert]:
+    """Another rule in its place; whether it holds is found out anew. Raises NotFound."""
+    yield from rows("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
+    return (yield from find_alert(organization_id, identity))
+
+
+def delete_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
+    """It is gone; what it owes a webhook already is still sent. Raises NotFound."""
+    alert = yield from find_alert(organization_id, identity)
+    yield from rows("delete_alert", organization_id=organization_id, id=identity)
+    return alert
+
+
+def find_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
+    """One alert of this organization. Raises NotFound."""
+    found = yield from rows("find_alert", organization_id=organization_id, id=identity)
+    if not found:
+        raise NotFound.named("alert", identity)
+    return _alert(found[0])
+
+
+def find_alerts(organization_id: int) -> Generator[Query, Rows, list[Alert]]:
+    """An organization's alerts, oldest first."""
+    return [_alert(row) for row in (yield from rows("find_alerts", organization_id=organization_id))]
+
+
+# Judging -------------------------------------------------------------------------------------------------------------
+
+
+def judge(after: str) -> Generator[Query, Rows, tuple[list[tuple[Alert, AlertChange]], str | None]]:
+    """What is to change of a chunk of all alerts beyond this id, and where the next chunk begins (None: nowhere)."""
+    now = yield from clock()
+    found = yield from rows("find_alerts_to_evaluate", after=after, most=CHUNK)
+    changes = []
+    for row in found:
+        alert = _alert(row)
+        value = yield from _value(alert, row, now)
+        state = judge_alert(alert, value, now)
+        if state != (alert.firing, alert.since):
+            firing, since = state
+            changes.append(
+                (alert, AlertChange(alert=alert, organization_id=row[10], organization=row[11], value=value,
+                                    firing=firing, since=since, at=now))
+            )  # fmt: skip
+    return changes, found[-1][0] if len(found) == CHUNK else None
+
+
+def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows, float | None]:
+    """What is compared with the threshold; None: it cannot be told now, and nothing changes."""
+    organization_id, queued, used, slots_max, failed = row[10], *row[12:16]
+    match alert.rule.kind:
+        case AlertKind.QUEUED_ABOVE:
+            return float(queued)
+        case AlertKind.UTILIZATION_ABOVE:
+            return None if slots_max is None else used / slots_max
+        case AlertKind.OLDEST_WAITING_ABOVE:
+            [(created_at,)] = yield from rows("find_oldest_of_organization", organization_id=organization_id)
+            return 0.0 if created_at is None else max(0, now - created_at) / 1000
+        case AlertKind.FAILURES_ABOVE:
+            minute = now // MINUTE_MS - FAILURES_MINUTES
+            before = yield from rows("find_failed_before", organization_id=organization_id, minute=minute)
+            return float(failed - (before[0][0] if before else 0))
+
+
+def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation:
+    """Write a change, and with it the message that it owes, if nobody else was quicker."""
+    alert, now = change.alert, change.at
+    tells = change.firing != alert.firing
+    moved = yield from rows(
+        "move_alert",
+        id=alert.id,
+        firing=int(change.firing),
+        since=change.since,
+        changed_at=now if tells else alert.changed_at,
+        was_firing=int(alert.firing),
+        was_since=-1 if alert.since is None else alert.since,
+        was_changed_at=-1 if alert.changed_at is None else alert.changed_at,
+    )
+    if not moved or not tells:
+        return bool(moved)
+    webhook = alert.rule.webhook
+    yield from rows(
+        "insert_alert_delivery", id=memory.new_id(), organization_id=change.organization_id, alert_id=alert.id,
+        url=webhook.url, host=webhook.host, body=body(change), now=now,
+    )  # fmt: skip
+    memory.owed = True
+    return True
+
+
+def _columns(rule: AlertRule) -> dict[str, Any]:
+    return {
+        "kind": str(rule.kind),
+        "threshold": rule.threshold,
+        "for_ms": rule.for_ms,
+        "url": rule.webhook.url,
+        "host": rule.webhook.host,
+    }
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    return Alert(
+        id=row[0],
+        rule=AlertRule(kind=AlertKind(row[1]), threshold=float(row[2]), for_ms=row[3], webhook=Webhook(row[4], row[5])),
+        firing=bool(row[6]),
+        since=row[7],
+        changed_at=row[8],
+        created_at=row[9],
+    )
