@@ -98,7 +98,11 @@ def node_modules() -> Path:
     lock = (HERE / "node" / "package-lock.json").read_text("utf-8")
     kept = CACHE / "node_modules"
     stamp = CACHE / "package-lock.json"
-    if stamp.is_file() and stamp.read_text("utf-8") == lock:
+
+    def is_fresh() -> bool:
+        return stamp.is_file() and stamp.read_text("utf-8") == lock
+
+    if is_fresh():
         return kept
     made = CACHE.with_name(f"node-{os.getpid()}")
     shutil.copytree(HERE / "node", made, dirs_exist_ok=True)
@@ -107,10 +111,11 @@ def node_modules() -> Path:
         ran = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False, timeout=50)
         if ran.returncode != 0:
             pytest.skip(f"npm cannot install axios here: {ran.stderr.strip().splitlines()[-1:]}")
-        shutil.rmtree(CACHE, ignore_errors=True)
-        made.rename(CACHE)
+        if not is_fresh():  # Another process may have been quicker, and its tests use what it installed.
+            shutil.rmtree(CACHE, ignore_errors=True)
+            made.rename(CACHE)
     except (OSError, subprocess.TimeoutExpired) as error:
-        if not stamp.is_file():  # It is there if another process was quicker.
+        if not is_fresh():
             pytest.skip(f"npm cannot install axios here: {error}")
     finally:
         shutil.rmtree(made, ignore_errors=True)
