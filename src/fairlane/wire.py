@@ -138,13 +138,16 @@ def _moment_of(value: Any) -> int | None:
     if type(value) is not str or _MOMENT.fullmatch(value) is None:
         return None
     try:
-        return (datetime.fromisoformat(value) - _EPOCH) // timedelta(milliseconds=1)
+        moment = (datetime.fromisoformat(value) - _EPOCH) // timedelta(milliseconds=1)
     except ValueError:
         return None
+    return moment if moment >= _YEAR_ONE else None
 
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_ONE = -62_135_596_800_000
+"""An offset may lead to a moment before it, which cannot be written again."""
 
 
 # An array of at most BATCH_MOST values, whatever they are: decoding stops at the first one too many, so that a body of
@@ -898,7 +901,9 @@ def timestamp(at: int) -> str:
 # Most answers of one second share it, and strftime costs more than the rest of a status answer.
 @lru_cache(maxsize=4096)
 def _second(second: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+    moment = gmtime(second)
+    # Not %Y: a year before 1000 would lose its zeros with some C libraries.
+    return f"{moment.tm_year:04}{strftime('-%m-%dT%H:%M:%S', moment)}"
 
 
 # Described -----------------------------------------------------------------------------------------------------------

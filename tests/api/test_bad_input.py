@@ -139,6 +139,7 @@ def test_a_body_that_is_not_strict_json_is_refused(customer: Customer, body: byt
         ({"webhook": {"url": "http://127.0.0.1:8000/hook"}}, ["webhook.url"]),
         ({"webhook": {"url": "http://169.254.169.254/latest/"}}, ["webhook.url"]),
         ({"webhook": {"url": "http://[::ffff:127.0.0.1]/"}}, ["webhook.url"]),
+        ({"runAt": "0001-01-01T00:00:00+14:00"}, ["runAt"]),
         ({"color": "red"}, ["color"]),
         ({"priority": 0, "idempotencyKey": "", "color": 1}, ["priority", "idempotencyKey", "color"]),
         ({"taskType": "PAGE"}, ["payload.url"]),
