@@ -44,7 +44,7 @@ check: .venv/.ready  ## What has to hold before a change lands: format, lint, ty
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types" && $(BIN)/mypy
-	@echo "check: tests" && $(TESTS)
+	@echo "check: tests" && CI=true $(TESTS) --http-on both
 
 format: .venv/.ready  ## Format the code, mend what can be mended, write the references
 	@$(BIN)/ruff check --quiet --fix-only .

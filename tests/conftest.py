@@ -12,6 +12,25 @@ hypothesis.settings.register_profile("house", deadline=None, print_blob=True, da
 hypothesis.settings.load_profile("house")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--http-on both``: the HTTP tests, too, run on every database; by default only the store's do."""
+    parser.addoption("--http-on", choices=["sqlite", "postgres", "both"], default="sqlite")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Servers of HTTP tests stand on the databases that were asked for."""
+    if "http_database" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--http-on")
+        kinds = ["sqlite", "postgres"] if chosen == "both" else [chosen]
+        metafunc.parametrize("http_database", kinds, scope="session", indirect=True)
+
+
+@pytest.fixture(scope="session")
+def http_database(request: pytest.FixtureRequest) -> str:
+    """The kind of database that servers of HTTP tests stand on."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Fairlane runs on asyncio alone."""

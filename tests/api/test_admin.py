@@ -42,19 +42,19 @@ def test_a_changed_plan_changes_its_organizations(house: House) -> None:
     assert slots == {"own": 4, "plain": 33}
 
 
-def test_a_key_is_shown_once_and_only_its_digest_is_kept(house: House) -> None:
+def test_a_key_is_shown_once_and_only_its_digest_is_kept(file_house: House) -> None:
     """Not in later answers, not in the audit, not in the database's files."""
-    customer = house.customer()
+    customer = file_house.customer()
     value = customer.key["value"]
 
-    listed = house.admin.get(f"/admin/v1/organizations/{customer.name}/keys").json()["keys"]
-    audit = house.admin.get("/admin/v1/audit").text
+    listed = file_house.admin.get(f"/admin/v1/organizations/{customer.name}/keys").json()["keys"]
+    audit = file_house.admin.get("/admin/v1/audit").text
 
     [key] = listed
     assert key == {field: given for field, given in customer.key.items() if field != "value"}
     assert key["last4"] == value[-4:]
     assert value not in audit
-    path = database_path(house.settings.database)
+    path = database_path(file_house.settings.database)
     files = b"".join(file.read_bytes() for file in path.parent.glob(path.name + "*"))
     assert value.encode() not in files
     assert hashlib.sha256(value.encode()).hexdigest().encode() in files
@@ -189,17 +189,17 @@ def test_a_name_is_taken_once(house: House) -> None:
         assert error_of(answer)["code"] == "RESOURCE_ALREADY_EXISTS"
 
 
-def test_the_server_says_what_it_is(house: House) -> None:
+def test_the_server_says_what_it_is(file_house: House) -> None:
     """And the lock file says where its admin socket is, so that it can be asked."""
-    facts = house.admin.get("/admin/v1/server").json()
-    path = database_path(house.settings.database)
+    facts = file_house.admin.get("/admin/v1/server").json()
+    path = database_path(file_house.settings.database)
     owner = json.loads(Path(f"{path}.lock").read_text())
 
-    assert facts["address"] == house.server.address == owner["address"]
+    assert facts["address"] == file_house.server.address == owner["address"]
     assert facts["pid"] == os.getpid() == owner["pid"]
     assert facts["task_types"] == ["PAGE", "ANY", "OTHER"]
     assert facts["draining"] is False
-    assert owner["admin_socket"] == str(house.server.admin_socket)
+    assert owner["admin_socket"] == str(file_house.server.admin_socket)
 
 
 def test_the_sockets_are_for_their_owner_alone(house: House) -> None:

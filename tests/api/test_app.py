@@ -36,9 +36,9 @@ def anything(payload: dict) -> dict:
 """
 
 
-def test_a_second_server_on_the_same_file_is_refused(a_house: Callable[..., House], tmp_path: Path) -> None:
+def test_a_second_server_on_the_same_file_is_refused(a_file_house: Callable[..., House], tmp_path: Path) -> None:
     """Clearly; and the first one goes on."""
-    house = a_house()
+    house = a_file_house()
 
     with pytest.raises(DatabaseOwned, match="another fairlane server"), House(tmp_path):
         pass
@@ -86,14 +86,14 @@ def test_ending_leaves_no_socket_behind(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_stale_sockets_are_replaced(tmp_path: Path, a_house: Callable[..., House]) -> None:
+def test_stale_sockets_are_replaced(tmp_path: Path, a_file_house: Callable[..., House]) -> None:
     """A server that was killed could not remove them."""
     folder = runtime_directory(f"sqlite:///{tmp_path / 'fairlane.db'}")
     folder.mkdir(mode=0o755)
     (folder / "admin.sock").touch()
     (folder / "worker.sock").touch()
 
-    assert a_house().admin.get("/admin/v1/server").status_code == 200
+    assert a_file_house().admin.get("/admin/v1/server").status_code == 200
     assert folder.stat().st_mode & 0o777 == 0o700
 
 

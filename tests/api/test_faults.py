@@ -93,9 +93,9 @@ def test_while_draining_only_new_work_is_refused(house: House) -> None:
     assert house.admin.get("/admin/v1/server").json()["draining"] is True
 
 
-def test_a_nearly_full_disk_refuses_new_work(a_house: Callable[..., House]) -> None:
+def test_a_nearly_full_disk_refuses_new_work(a_file_house: Callable[..., House]) -> None:
     """503 for submits; everything else works."""
-    house = a_house(free_disk_floor_bytes=2**62)
+    house = a_file_house(free_disk_floor_bytes=2**62)
     customer = house.customer()
 
     assert customer.submit().status_code == 503

@@ -67,9 +67,9 @@ def test_either_may_be_served_beside_the_customers(
         assert house.customer().client.get("/v1/async/status").status_code == 200
 
 
-def test_a_session_over_tcp_is_never_local(a_house: Start) -> None:
+def test_a_session_over_tcp_is_never_local(a_file_house: Start) -> None:
     """Whatever it says of itself: only children of the server are surely gone when a new server owns the file."""
-    house = a_house(public_workers=True)
+    house = a_file_house(public_workers=True)
     key = a_key(house, "worker")
     body = {"name": "far/1", "types": ["ANY"], "places": 1, "local": True}
     with house.client() as client:

@@ -113,9 +113,9 @@ def test_concurrency_is_null_without_a_limit(house: House) -> None:
     check_null(customer)
 
 
-def test_concurrency_is_null_while_the_counts_are_wrong(a_house: Callable[..., House]) -> None:
+def test_concurrency_is_null_while_the_counts_are_wrong(a_file_house: Callable[..., House]) -> None:
     """From the self-audit that finds it to the repair; the counts come from the rows meanwhile."""
-    house = a_house(sweep_seconds=3600)
+    house = a_file_house(sweep_seconds=3600)
     customer = busy(house)
     connection = apsw.Connection(str(database_path(house.settings.database)))
     connection.set_busy_timeout(5000)

@@ -20,7 +20,7 @@ from tests.builders import LIMITED, Worker, a_catalogue, a_task, a_worker, an_or
 from tests.postgres import disconnect
 from tests.store.databases import NOWHERE, Clock, PostgresServer
 
-PLAIN = {"int8", "int4", "text", "bool", "json"}
+PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
 """Types whose values are the same on every database; a sum of bigints, for one, is none."""
 
 

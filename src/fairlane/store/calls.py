@@ -241,7 +241,7 @@ def end_calls(
         again.append((lease.organization_id, lease.task_id, int(due_at is None), due_at,
                       after.attempt, call.give_up_at, call.server_id))  # fmt: skip
     yield from rows_if("return_call_leases", again, calls=again)
-    yield from rows_if("update_calls_ready", again, calls=again)
+    yield from rows_if("update_calls_ready", again, calls=[row[:4] for row in again])
     yield from _finish(over, costs, memory)
     yield from _remove(removed)
 

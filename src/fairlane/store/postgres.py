@@ -87,8 +87,7 @@ class NumberedStatement(Struct, frozen=True):
                 found.append(_storable(value))
                 continue
             columns = (value,) if len(types) == 1 else zip(*value, strict=True) if value else ((),) * len(types)
-            # Columns beyond those that the statement names are for another one that is given the same set.
-            for column, kind in zip(columns, types, strict=False):
+            for column, kind in zip(columns, types, strict=True):
                 found.append([_storable(one) for one in column] if kind == "text" else column)
         return found
 

@@ -22,11 +22,13 @@ FROM e;
 
 -- name: insert_tasks [postgres]
 INSERT INTO task
-  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, created_at)
+  (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
+   retry_of, created_at)
 SELECT e.id, e.organization_id, e.seq, e.task_type, e.priority, e.payload, e.idempotency_key, e.cost, e.webhook_url,
-       e.webhook_host, :now
-FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text, text])
-     AS e (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host);
+       e.webhook_host, e.run_at, e.retry_of, :now
+FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text, text, bigint, text])
+     AS e (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host,
+           run_at, retry_of);
 
 -- name: insert_idempotency [sqlite]
 INSERT INTO idempotency (organization_id, key, task_id)
