@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
@@ -16,7 +17,7 @@ import pytest
 
 from fairlane import Context, Fairlane
 from fairlane.errors import AppError, ValidationRefused
-from fairlane.handlers import load_app
+from fairlane.handlers import Said, load_app
 from fairlane.model import Failure, Isolation, TaskRule
 from fairlane.payloads import decoder_for
 from fairlane.worker.results import encode_result
@@ -467,3 +468,30 @@ def test_result_limit() -> None:
     refused = encode_result("x" * 88, limit_bytes=100)
     assert isinstance(refused, Failure)
     assert refused.code == "RESULT_TOO_LARGE"
+
+
+def a_context() -> Context:
+    """Of some attempt."""
+    return Context(task_id="t", attempt=1, attempts=3, organization="acme", deadline=time.monotonic() + 60)
+
+
+def test_the_last_progress_is_told_once() -> None:
+    """A part of 1, or so many of a total; a long note is cut."""
+    context = a_context()
+    assert context.said() is None
+    context.progress(0.5)
+    context.progress(3, 10, "x" * 500)
+
+    assert context.said() == Said(done=3.0, total=10.0, note="x" * 200)
+    assert context.said() is None
+    context.progress(1)
+    assert context.said() == Said(done=1.0, total=None, note=None)
+
+
+@pytest.mark.parametrize(
+    ("done", "total"), [(-0.1, None), (1.1, None), (11, 10), (float("nan"), None), (1, float("inf"))]
+)
+def test_progress_that_makes_no_sense_is_a_mistake(done: float, total: float | None) -> None:
+    """Told to who wrote the handler."""
+    with pytest.raises(ValueError, match="progress"):
+        a_context().progress(done, total)

@@ -31,6 +31,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Hook = TypeVar("Hook", bound=Callable[[], Any])
 
 
+PROGRESS_NOTE_LENGTH = 200
+PROGRESS_MOST = 1e15
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """What a handler said of its progress."""
+
+    done: float
+    total: float | None
+    """None: ``done`` is a part of 1."""
+    note: str | None
+
+
 class Context:
     """What a handler may know about its attempt, if it takes a second parameter. Safe to use from any thread."""
 
@@ -48,6 +61,30 @@ class Context:
         self.lease_id = lease_id
         """Unique to this attempt: lets a side effect refuse an attempt that was given up."""
         self._cancelled = False
+        self._said: Said | None = None
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Say how far the attempt is: a part from 0 to 1, or so many of a total. Customers see it while it runs.
+
+        Costs nothing to say often: once a second the last one goes to the server. It is not kept beyond the attempt.
+
+        Example:
+            >>> context.progress(0.4)  # doctest: +SKIP
+            >>> context.progress(12, 30, "pages read")  # doctest: +SKIP
+
+        Raises:
+            ValueError: ``done`` is negative or no number, or more than ``total`` (or than 1 without one).
+        """
+        most = 1 if total is None else total
+        if not (0 <= done <= most <= PROGRESS_MOST):
+            raise ValueError(f"progress({done!r}, {total!r}): 0 <= done <= total is needed, or done from 0 to 1")
+        said = None if note is None else str(note)[:PROGRESS_NOTE_LENGTH]
+        self._said = Said(done=float(done), total=None if total is None else float(total), note=said)
+
+    def said(self) -> "Said | None":
+        """The last progress, once: None until there is another. For whoever runs the handler."""
+        said, self._said = self._said, None
+        return said
 
     @property
     def cancelled(self) -> bool:

@@ -465,6 +465,8 @@ class Wait(Struct, frozen=True, kw_only=True):
     """There may be more ahead than were counted."""
     estimate: Estimate | None = None
     """None: nobody can tell."""
+    progress: "Progress | None" = None
+    """For RUNNING; None: its handler said nothing."""
 
 
 class Slot(Struct, frozen=True, kw_only=True):
@@ -480,6 +482,8 @@ class Slot(Struct, frozen=True, kw_only=True):
     attempts: int
     started_at: int
     deadline_at: int
+    progress: "Progress | None" = None
+    """None: its handler said nothing."""
 
 
 class Slots(Struct, frozen=True, kw_only=True):
@@ -541,6 +545,45 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     total: UsagePoint
     points: tuple[UsagePoint, ...]
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """A finished task as the projection needs it."""
+
+    accepted_at: int
+    started_at: int
+    finished_at: int
+    priority: int
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What an organization's limits did in a span, and the finished tasks of it that are still kept."""
+
+    total: UsagePoint
+    slots_max: int | None
+    ran: tuple[Ran, ...]
+    """The newest, oldest of them first."""
+
+
+class Projection(Struct, frozen=True, kw_only=True):
+    """What waits would have been with so many slots."""
+
+    slots: int
+    wait_p50_ms: int
+    wait_p90_ms: int
+    wait_p99_ms: int
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """Advice on an organization's slots."""
+
+    total: UsagePoint
+    slots_max: int | None
+    tasks: int
+    """How many were replayed."""
+    measured: Projection | None
+    """What they really waited; None: there are none."""
+    projections: tuple[Projection, ...]
 
 
 # Alerts --------------------------------------------------------------------------------------------------------------
@@ -874,6 +917,16 @@ class Verdict(StrEnum):
     GONE = "gone"
 
 
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a running attempt is, as its handler said."""
+
+    done: float
+    total: float | None
+    """None: ``done`` is a part of 1."""
+    note: str | None
+    at: int
+
+
 class Exchange(Struct, frozen=True, kw_only=True):
     """One worker's turn at the counter: what it finished, and how many places it has free."""
 
@@ -882,6 +935,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     """Made by the worker, sent again unchanged until answered; the leases it yields carry it."""
     places: int
     reports: tuple[Report, ...] = ()
+    progress: tuple[tuple[str, Progress], ...] = ()
+    """(lease id, how far it is)."""
 
 
 class ExchangeReply(Struct, frozen=True, kw_only=True):

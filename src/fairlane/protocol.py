@@ -59,7 +59,16 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     pause_seconds: float | None = None
 
 
-class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+class ProgressBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How far an attempt is: ``done`` of ``total``, or without one a part of 1. Replaces what was said before."""
+
+    lease: str
+    done: float
+    total: float | None = None
+    note: str | None = None
+
+
+class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Reports, and free places.
 
     ``id`` is made by the worker and sent again with the same reports until it is answered; the same id yields the same
@@ -72,6 +81,8 @@ class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     id: str
     places: int
     reports: list[ReportBody] = []
+    progress: list[ProgressBody] = []
+    """At most one for each place. Older servers do not know it, so it is sent only if there is any."""
     wait_seconds: float = 20.0
 
 

@@ -24,6 +24,7 @@ from fairlane.model import (
     AlertChange,
     AlertKind,
     Busy,
+    Capacity,
     Concurrency,
     Credits,
     Delivery,
@@ -31,6 +32,8 @@ from fairlane.model import (
     Failure,
     LiveOrganization,
     NewTask,
+    Progress,
+    Projection,
     QueueStatus,
     Slots,
     TaskList,
@@ -488,6 +491,23 @@ class _Estimate(Struct, rename="camel"):
     p90_seconds: float
 
 
+class _Progress(Struct, rename="camel"):
+    fraction: float | None
+    done: float | None
+    total: float | None
+    note: str | None
+    at: Moment
+
+
+def _progress(progress: Progress | None) -> _Progress | None:
+    if progress is None:
+        return None
+    done, total = progress.done, progress.total
+    fraction = done if total is None else done / total if total else None
+    shown = None if total is None else done
+    return _Progress(fraction, shown, total, progress.note, timestamp(progress.at))
+
+
 class _Wait(Struct, rename="camel"):
     task_id: Uuid
     task_type: str
@@ -497,6 +517,7 @@ class _Wait(Struct, rename="camel"):
     tasks_ahead: Count | None
     tasks_ahead_bounded: bool
     estimate: _Estimate | None
+    progress: _Progress | None
 
 
 def wait_body(wait: Wait) -> bytes:
@@ -512,6 +533,7 @@ def wait_body(wait: Wait) -> bytes:
             wait.ahead,
             wait.ahead_bounded,
             None if estimate is None else _Estimate(estimate.p50_ms / 1000, estimate.p90_ms / 1000),
+            _progress(wait.progress),
         )
     )
 
@@ -526,6 +548,7 @@ class _Slot(Struct, rename="camel"):
     attempts: Count
     started_at: Moment
     deadline_at: Moment
+    progress: _Progress | None
 
 
 class _Slots(Struct, rename="camel"):
@@ -547,6 +570,7 @@ def slots_body(slots: Slots, next_cursor: str | None) -> bytes:
             one.attempts,
             timestamp(one.started_at),
             timestamp(one.deadline_at),
+            _progress(one.progress),
         )
         for one in slots.slots
     ]
@@ -690,6 +714,90 @@ def _usage_point(point: UsagePoint) -> _UsagePoint:
 
 def _seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
+
+
+class _Projection(Struct, rename="camel"):
+    max: int
+    wait_p50_seconds: float
+    wait_p90_seconds: float
+    wait_p99_seconds: float
+
+
+class _Replayed(Struct, rename="camel"):
+    tasks: int
+    estimate: Yes
+    measured: _Projection | None
+
+
+class _Capacity(
+    Struct,
+    rename={
+        "start": "from",
+        "end": "to",
+        "plan_limited_share": "planLimitedShare",
+        "worker_limited_share": "workerLimitedShare",
+        "plan_limited_seconds": "planLimitedSeconds",
+        "worker_limited_seconds": "workerLimitedSeconds",
+        "slots_used_average": "slotsUsedAverage",
+    },
+):
+    advice: str
+    start: Moment
+    end: Moment
+    max: int | None
+    plan_limited_share: float
+    worker_limited_share: float
+    plan_limited_seconds: float
+    worker_limited_seconds: float
+    slots_used_average: float
+    replayed: _Replayed
+    projections: list[_Projection]
+
+
+def capacity_body(capacity: Capacity) -> bytes:
+    """The answer of ``GET /v1/async/capacity``."""
+    total = capacity.total
+    span_ms = max(1, total.end - total.start)
+    measured = capacity.measured
+    return _encoder.encode(
+        _Capacity(
+            _advice(capacity),
+            timestamp(total.start),
+            timestamp(total.end),
+            capacity.slots_max,
+            round(total.plan_limited_ms / span_ms, 4),
+            round(total.worker_limited_ms / span_ms, 4),
+            total.plan_limited_ms / 1000,
+            total.worker_limited_ms / 1000,
+            round(total.slot_ms / span_ms, 3),
+            _Replayed(capacity.tasks, True, None if measured is None else _projection(measured)),
+            [_projection(one) for one in capacity.projections],
+        )
+    )
+
+
+def _projection(one: Projection) -> _Projection:
+    return _Projection(one.slots, one.wait_p50_ms / 1000, one.wait_p90_ms / 1000, one.wait_p99_ms / 1000)
+
+
+def _advice(capacity: Capacity) -> str:
+    """One or two sentences for people."""
+    total = capacity.total
+    span_ms = max(1, total.end - total.start)
+    days = span_ms / 86_400_000
+    plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
+    said = [f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {days:.3g} days."]
+    now, *more = capacity.projections or (None,)
+    better = [one for one in more if now is not None and one.wait_p90_ms <= now.wait_p90_ms / 2]
+    if now is not None and now.wait_p90_ms > 0 and better:
+        said.append(
+            f"With {better[0].slots} slots instead of {now.slots} nine of ten of the last {capacity.tasks} tasks would "
+            f"have waited less than {better[0].wait_p90_ms / 1000:.3g} s instead of {now.wait_p90_ms / 1000:.3g} s, "
+            "by an estimate."
+        )
+    elif now is not None:
+        said.append("More slots would not have shortened the waits much, by an estimate.")
+    return " ".join(said)
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
@@ -943,6 +1051,7 @@ SHAPES: dict[str, Any] = {
     "wait": _Wait,
     "slots": _Slots,
     "usage": _Usage,
+    "capacity": _Capacity,
     "alert": _KeptAlert,
     "alerts": _Alerts,
     "deliveries": _Deliveries,

@@ -30,6 +30,7 @@ def test_a_waiting_task_says_why(house: House) -> None:
         "tasksAhead": 1,
         "tasksAheadBounded": False,
         "estimate": None,
+        "progress": None,
     }
 
 
@@ -128,3 +129,21 @@ def test_verifying_is_limited_for_each_organization(house: House) -> None:
 def test_a_key_is_needed(house: House, path: str) -> None:
     """As everywhere under /v1."""
     assert house.client(None).get(f"/v1/async/{path}").status_code == 401
+
+
+def test_progress_travels_with_an_exchange(house: House) -> None:
+    """What a worker says is in slots and in wait at once; what it may not say is refused."""
+    customer, session = house.customer(), house.session("ANY")
+    task = customer.accepted()
+    [lease] = session.claim(1)
+    body = {"session": session.id, "id": "p1", "places": 0, "wait_seconds": 0}
+    said = {"lease": lease["lease"], "done": 12, "total": 30, "note": "pages read"}
+
+    taken = house.worker.post("/worker/v1/exchange", json=body | {"progress": [said]})
+    refused = house.worker.post("/worker/v1/exchange", json=body | {"progress": [said | {"done": -1}]})
+
+    assert (taken.status_code, refused.status_code) == (200, 400)
+    [slot] = customer.client.get("/v1/async/slots").json()["slots"]
+    at = slot["progress"].pop("at")
+    assert slot["progress"] == {"fraction": 0.4, "done": 12, "total": 30, "note": "pages read"}
+    assert customer.client.get(f"/v1/async/task/{task}/wait").json()["progress"]["at"] == at

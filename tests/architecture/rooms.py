@@ -8,7 +8,7 @@ _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
 _WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers"}
-_API = _STORE | _WORKER | {"wire", "metrics", "fairlane"}
+_API = _STORE | _WORKER | {"wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
     # What everybody may know, and what knows nobody.
@@ -22,6 +22,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "metrics": {"model"},
     # Decisions, and the application's own declarations.
     "rules": _NOUNS,
+    "simulation": _NOUNS | {"rules"},
     "payloads": _NOUNS,
     "handlers": _NOUNS | {"payloads"},
     # The package itself: what an application imports.

@@ -3,9 +3,9 @@
 import pytest
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Concurrency, Failed
-from fairlane.store import Store
-from tests.builders import ACTOR, IMAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
+from fairlane.model import Concurrency, Exchange, Failed, Progress
+from fairlane.store import Store, new_id
+from tests.builders import ACTOR, AGAIN, IMAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -95,3 +95,42 @@ async def test_a_wrong_count_is_found(database: Database) -> None:
     for one in (organization, other):
         await store.repair(one.name, actor=ACTOR)
     assert (await store.verified_status(organization.id)).drift == ()
+
+
+async def test_progress_is_seen_while_it_runs(store: Store, clock: Clock) -> None:
+    """The last word of the session that holds the lease; gone with the attempt."""
+    organization, worker = await an_organization(store, slots=2), await a_worker(store)
+    (task,) = await submitted(store, organization)
+    lease = await worker.take_one()
+    first = Progress(done=0.25, total=None, note=None, at=clock.at)
+    last = Progress(done=3.0, total=4.0, note="pages", at=clock.at + 1_000)
+
+    before = (await store.slots(organization.id, after="", most=1)).slots[0].progress
+    for said in (first, last):
+        await store.exchange(Exchange(session_id=worker.id, id=new_id(), places=0, progress=((lease.id, said),)))
+    stranger = await a_worker(store)
+    await store.exchange(Exchange(session_id=stranger.id, id=new_id(), places=0, progress=((lease.id, first),)))
+    shown = (await store.slots(organization.id, after="", most=1)).slots[0].progress
+    wait = await store.wait(organization.id, task)
+    await worker.settle(lease, AGAIN)
+    await worker.take_one()
+    again = (await store.slots(organization.id, after="", most=1)).slots[0].progress
+
+    assert (before, shown, again) == (None, last, None)
+    assert wait is not None
+    assert wait.progress == last
+
+
+async def test_progress_of_what_is_gone_changes_nothing(store: Store, clock: Clock) -> None:
+    """Late, or no lease at all."""
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization)
+    lease = await worker.take_one()
+    await worker.settle(lease)
+    said = Progress(done=1.0, total=None, note=None, at=clock.at)
+
+    for name in (lease.id, "nothing", "1.x.y"):
+        reply = await store.exchange(Exchange(session_id=worker.id, id=new_id(), places=0, progress=((name, said),)))
+        assert reply.leases == ()
+
+    assert (await store.slots(organization.id, after="", most=1)).slots == ()

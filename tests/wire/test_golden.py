@@ -14,6 +14,7 @@ from fairlane.model import (
     AlertChange,
     AlertKind,
     AlertRule,
+    Capacity,
     Concurrency,
     Credits,
     Delivery,
@@ -22,6 +23,8 @@ from fairlane.model import (
     Estimate,
     Failure,
     NewTask,
+    Progress,
+    Projection,
     QueueStatus,
     Slot,
     Slots,
@@ -190,7 +193,9 @@ WAITS: dict[WaitReason, bytes] = {
     WaitReason.TYPE_UNSERVED: a_wait(WaitReason.TYPE_UNSERVED, ahead=0),
     WaitReason.ORGANIZATION_PAUSED: a_wait(WaitReason.ORGANIZATION_PAUSED, ahead=0),
     WaitReason.LIMIT_UNKNOWN: a_wait(WaitReason.LIMIT_UNKNOWN, ahead=0),
-    WaitReason.RUNNING: a_wait(WaitReason.RUNNING, TaskStatus.PROCESSING),
+    WaitReason.RUNNING: a_wait(
+        WaitReason.RUNNING, TaskStatus.PROCESSING, progress=Progress(done=12, total=30, note="pages read", at=AT)
+    ),
     WaitReason.FINISHED: a_wait(WaitReason.FINISHED, TaskStatus.COMPLETED),
 }
 
@@ -311,6 +316,7 @@ BODIES: dict[str, bytes] = {
                     attempts=5,
                     started_at=AT,
                     deadline_at=AT + 300_000,
+                    progress=Progress(done=0.4, total=None, note=None, at=AT + 1_000),
                 ),
             ),
         ),
@@ -328,6 +334,21 @@ BODIES: dict[str, bytes] = {
     "alerts_none": wire.alerts_body([]),
     "webhook_alert_fired": wire.alert_message_body(an_alert_change(firing=True)),
     "webhook_alert_recovered": wire.alert_message_body(an_alert_change(firing=False)),
+    "capacity": wire.capacity_body(
+        Capacity(
+            total=a_point(AT, AT + 120_000),
+            slots_max=5,
+            tasks=412,
+            measured=Projection(slots=5, wait_p50_ms=900, wait_p90_ms=12_400, wait_p99_ms=31_000),
+            projections=(
+                Projection(slots=5, wait_p50_ms=880, wait_p90_ms=12_100, wait_p99_ms=30_500),
+                Projection(slots=10, wait_p50_ms=0, wait_p90_ms=400, wait_p99_ms=2_000),
+            ),
+        )
+    ),
+    "capacity_idle": wire.capacity_body(
+        Capacity(total=an_idle_point(AT), slots_max=None, tasks=0, measured=None, projections=())
+    ),
     "usage": wire.usage_body(
         Usage(total=a_point(AT, AT + 120_000), points=(a_point(AT, AT + 60_000), an_idle_point(AT + 60_000))),
         step_ms=60_000,

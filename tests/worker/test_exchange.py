@@ -1,6 +1,7 @@
 """The exchange loop: nothing runs twice, nothing is fetched ahead, places are kept filled."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -155,6 +156,7 @@ def an_exchange_loop(counter: Counter, started: list[LeaseBody]) -> ExchangeLoop
         places=2,
         wait_seconds=5.0,
         start=started.append,
+        said=list,
         cancel=lambda lease: None,
         tell=lambda note: None,
         failed=lambda error: None,
@@ -213,3 +215,26 @@ async def test_lease_that_comes_after_the_drain_began_is_handed_back() -> None:
     assert started == []
     assert counter.asked[1].places == 0
     assert [(report.lease, report.outcome) for report in counter.asked[1].reports] == [("lease-1", "released")]
+
+
+@pytest.mark.parametrize("task_type", ["PROGRESS", "PROGRESS_ISOLATED"])
+async def test_progress_goes_up_about_once_a_second(
+    server: FakeServer, supervisor: Supervisor, tmp_path, task_type: str
+) -> None:
+    """The last word of a handler that speaks fifty times a second; from an isolated process, too."""
+    until = tmp_path / "until"
+    lease = server.put(task_type, {"track": str(tmp_path / "track"), "until": str(until)})
+    await server.changed()
+
+    def said() -> list[float]:
+        return [one.done for exchange in server.exchanges for one in exchange.progress if one.lease == lease]
+
+    began = time.monotonic()
+    await eventually(lambda: len(said()) >= 3)
+    took = time.monotonic() - began
+    until.touch()
+    await eventually(lambda: lease in server.reports)
+
+    assert said() == sorted(said())
+    assert len(said()) <= 2 + (time.monotonic() - began)
+    assert took > 1.5

@@ -5,6 +5,8 @@ from typing import Any
 
 from fairlane.api.alerts import OPERATIONS as ALERTS
 from fairlane.api.alerts import Alerts
+from fairlane.api.capacity import OPERATIONS as CAPACITY
+from fairlane.api.capacity import Capacities
 from fairlane.api.credits import OPERATIONS as CREDITS
 from fairlane.api.credits import Balance
 from fairlane.api.deliveries import OPERATIONS as DELIVERIES
@@ -38,6 +40,7 @@ OPERATIONS: Operations = {
     **WAITS,
     **SLOTS,
     **USAGE,
+    **CAPACITY,
     **ALERTS,
     **DELIVERIES,
     **CREDITS,
@@ -68,6 +71,7 @@ def customer_part(serving: Serving) -> Part[Caller]:
             Resource("/v1/async/task/{}/wait", guard, {"GET": Waits(serving.store).read}, clock=clock),
             Resource("/v1/async/slots", guard, {"GET": Slots(serving.store).list}, clock=clock),
             Resource("/v1/async/usage", guard, {"GET": Usages(serving.store).read}, clock=clock),
+            Resource("/v1/async/capacity", guard, {"GET": Capacities(serving.store).read}, clock=clock),
             Resource("/v1/alerts", guard, {"GET": alerts.list, "POST": alerts.create}, clock=clock),
             Resource(
                 "/v1/alerts/{}",

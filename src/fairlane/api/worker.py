@@ -23,6 +23,7 @@ from fairlane.model import (
     Lease,
     LossReason,
     NewSession,
+    Progress,
     Released,
     Report,
 )
@@ -35,6 +36,9 @@ OFF_LOOP_BYTES = 1024 * 1024
 PLACES_MOST = 1_000
 TYPES_MOST = 1_000
 REPORTS_MOST = 4_000
+PROGRESS_MOST = 10**15
+PROGRESS_NOTE_LENGTH = 1_000
+"""What is taken from workers; our own says 200 characters at most."""
 PAUSE_SECONDS_MOST = 30 * 86_400
 
 _register = Decoder(protocol.Register)
@@ -121,9 +125,9 @@ class Workers:
         """Settle what is reported, hand out leases, or wait for some."""
         body = await request.body(self._exchange_most)
         if len(body) > OFF_LOOP_BYTES:
-            asked, exchange = await asyncio.to_thread(_read_exchange, body)
+            asked, exchange = await asyncio.to_thread(_read_exchange, body, self._store.now())
         else:
-            asked, exchange = _read_exchange(body)
+            asked, exchange = _read_exchange(body, self._store.now())
         settled = await self._parking.exchange(exchange, wait_seconds=asked.wait_seconds, gone=request.gone)
         return _answer(
             protocol.ExchangeAnswer(
@@ -166,12 +170,16 @@ def _answer(message: object) -> Answer:
     return Answer(protocol.encode(message))
 
 
-def _read_exchange(body: bytes) -> tuple[protocol.ExchangeRequest, Exchange]:
+def _read_exchange(body: bytes, now: int) -> tuple[protocol.ExchangeRequest, Exchange]:
     asked = read_workers_message(_exchange, body)
     check_between("places", asked.places, 0, PLACES_MOST)
     check_between("reports", len(asked.reports), 0, REPORTS_MOST)
+    check_between("progress", len(asked.progress), 0, PLACES_MOST)
     reports = tuple([Report(report.lease, _ending(report)) for report in asked.reports])
-    return asked, Exchange(session_id=asked.session, id=asked.id, places=asked.places, reports=reports)
+    progress = tuple([(said.lease, _progress(said, now)) for said in asked.progress])
+    return asked, Exchange(
+        session_id=asked.session, id=asked.id, places=asked.places, reports=reports, progress=progress
+    )
 
 
 def _ending(report: protocol.ReportBody) -> Ending:
@@ -184,6 +192,15 @@ def _ending(report: protocol.ReportBody) -> Ending:
             return Released()
         case _:
             raise ValidationRefused.at("reports.outcome", "must be completed, failed or released")
+
+
+def _progress(said: protocol.ProgressBody, now: int) -> Progress:
+    note = said.note
+    check_between("progress.done", said.done, 0, PROGRESS_MOST)
+    check_between("progress.total", 0 if said.total is None else said.total, 0, PROGRESS_MOST)
+    if note is not None:
+        check_between("progress.note", len(note), 0, PROGRESS_NOTE_LENGTH)
+    return Progress(done=said.done, total=said.total, note=note, at=now)
 
 
 def _result(result: Raw) -> str:

@@ -33,6 +33,7 @@ from fairlane.store.locked import (
 )
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
+from fairlane.store.slots import write_progress
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
@@ -58,6 +59,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     locked = yield from lock_organizations(place[0] for place in places.values())
     now = yield from clock()
     verdicts = yield from settle(reports, places, locked, memory, now)
+    yield from write_progress(served)
     answered = yield from _answered(served)
     limits = yield from lock_types((name for one in served if one.places for name in live[one.session_id]), memory)
     replies: list[ExchangeReply | Refusal] = []

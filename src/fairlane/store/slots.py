@@ -1,13 +1,31 @@
 """Who holds an organization's slots."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+
+import msgspec
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Slot, Slots
+from fairlane.model import Exchange, Progress, Slot, Slots
 from fairlane.rules import priority_of
-from fairlane.store.held import CALL
-from fairlane.store.statements import Query, Rows, rows
+from fairlane.store.held import CALL, lease_place
+from fairlane.store.statements import Query, Rows, rows, rows_if
 from fairlane.store.tasks import status
+
+
+def write_progress(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, None]:
+    """What workers say of the attempts they run. Costs nothing where nobody says anything."""
+    said = [
+        (*place, one.session_id, msgspec.json.encode(progress).decode())
+        for one in exchanges
+        for lease, progress in one.progress
+        if (place := lease_place(lease))
+    ]
+    yield from rows_if("update_progress", said, progress=said)
+
+
+def read_progress(text: str | None) -> Progress | None:
+    """What is kept of a lease's progress."""
+    return None if text is None else msgspec.json.decode(text, type=Progress)
 
 
 def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, Rows, Slots]:
@@ -33,6 +51,7 @@ def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, 
                     attempts=row[4],
                     started_at=row[5],
                     deadline_at=row[6],
+                    progress=read_progress(row[8]),
                 )
                 for row in held
             ]

@@ -51,6 +51,7 @@ from fairlane.model import (
     Plan,
     PlanChange,
     QueueStatus,
+    Record,
     SessionFacts,
     Slots,
     TaskFacts,
@@ -562,6 +563,11 @@ class Store:
         """Open every webhook secret once. Raises SetupError if one cannot be."""
         for kept in await self._database.read(webhook_secrets.all_secrets()):
             self._seal.open(kept)
+
+    async def record(self, organization_id: int, *, start: int, most: int) -> Record:
+        """What an organization's limits did since then, and its newest finished tasks. Raises KeyRefused."""
+        found: Record = await self._database.snapshot(usage.find_record(organization_id, start, most))
+        return found
 
     # Alerts ----------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Totals, Usage
+from fairlane.model import Ran, Record, Totals, Usage
 from fairlane.rules import Integrals, usage_points
 from fairlane.store.locked import LockedOrganization, lock_organizations
 from fairlane.store.memory import Memory
@@ -14,6 +14,7 @@ from fairlane.store.seen import OrganizationSeen
 from fairlane.store.statements import CHUNK, Query, Rows, clock, rows, rows_if
 
 MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 FINE_MINUTES = 2 * 24 * 60
 """So long every minute is kept; then the last one of each hour."""
 THINNED_MINUTES = 24 * 60
@@ -103,6 +104,15 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
         # Nothing older is kept: an organization begins with nothing, else its first row is where history starts.
         samples.insert(0, Totals(at=created_at) if created_at >= start else _empty_from(samples, start))
     return usage_points(samples, start=start, end=until, step_ms=step_ms)
+
+
+def find_record(organization_id: int, start: int, most: int) -> Generator[Query, Rows, Record]:
+    """What limits did since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot."""
+    usage = yield from find_usage(organization_id, start, None, DAY_MS)
+    [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
+    found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
+    ran = [Ran(accepted_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
+    return Record(total=usage.total, slots_max=slots_max, ran=tuple(ran))
 
 
 def _empty_from(samples: Sequence[Totals], start: int) -> Totals:

@@ -8,6 +8,7 @@ import msgspec
 from fairlane.model import TaskStatus, Wait, WaitReason
 from fairlane.rules import Standing, rank_of, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
+from fairlane.store.slots import read_progress
 from fairlane.store.statements import Query, Rows, clock, rows
 
 AHEAD_MOST = 10_000
@@ -23,11 +24,17 @@ def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator
     found = yield from rows("find_wait", organization_id=organization_id, reference=reference)
     if not found:
         return None
-    task_id, task_type, priority, seq, ended, started_at, attempt, due_at = found[0]
+    task_id, task_type, priority, seq, ended, started_at, attempt, due_at, progress = found[0]
     if ended is not None:
         return Wait(task_id=task_id, task_type=task_type, status=TaskStatus(ended), reason=WaitReason.FINISHED)
     if started_at is not None:
-        return Wait(task_id=task_id, task_type=task_type, status=TaskStatus.PROCESSING, reason=WaitReason.RUNNING)
+        return Wait(
+            task_id=task_id,
+            task_type=task_type,
+            status=TaskStatus.PROCESSING,
+            reason=WaitReason.RUNNING,
+            progress=read_progress(progress),
+        )
     if due_at is not None:
         reason = WaitReason.RETRY_PAUSE if attempt else WaitReason.DELAYED
         return Wait(task_id=task_id, task_type=task_type, status=TaskStatus.QUEUED, reason=reason, until=due_at)

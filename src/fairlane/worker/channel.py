@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 from msgspec import Struct
 
-from fairlane.protocol import ReportBody
+from fairlane.protocol import ProgressBody, ReportBody
 
 ORPHANED = 75
 """Exit status of a child that lost its parent."""
@@ -75,6 +75,12 @@ class Done(Struct, tag="done"):
     result: str
 
 
+class Progressed(Struct, tag="progressed"):
+    """How far an isolated attempt is."""
+
+    progress: list[ProgressBody]
+
+
 # Parent to child -----------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +117,7 @@ class Leave(Struct, tag="leave"):
     """Run the stop hooks and exit."""
 
 
-FromChild = Ready | Broken | Opened | Pulse | Stopped | Closed | Done
+FromChild = Ready | Broken | Opened | Pulse | Stopped | Closed | Done | Progressed
 ToChild = Session | Drain | Run | Cancel | Leave
 
 _from_child = msgspec.json.Decoder(FromChild)

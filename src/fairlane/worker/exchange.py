@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
+from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
 from fairlane.worker.server import Server, ServerSilent
 
@@ -25,6 +25,7 @@ one half while this worker runs the other."""
 MOST_REPORTED_BYTES = 16 * 2**20
 """Results beyond this wait for the next exchange; one alone always travels."""
 PULSE_SECONDS = 0.25
+PROGRESS_SECONDS = 1.0
 STALL_SECONDS = 0.6
 """A loop that did not turn for so long stood still. Less than half of what the supervisor takes for it."""
 RESEND_SECONDS = (0.05, 2.0)
@@ -50,6 +51,7 @@ class ExchangeLoop:
         wait_seconds: float,
         start: Callable[[LeaseBody], None],
         cancel: Callable[[str], None],
+        said: Callable[[], list[ProgressBody]],
         tell: Callable[[FromChild], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -58,6 +60,10 @@ class ExchangeLoop:
         self._wait_seconds = wait_seconds
         self._start = start
         self._cancel = cancel
+        self._said = said
+        self._progress: list[ProgressBody] = []
+        """What goes with the next exchange."""
+        self._progress_at = time.monotonic()
         self._tell = tell
         self._failed = failed
         self._loop = asyncio.get_running_loop()
@@ -87,7 +93,17 @@ class ExchangeLoop:
         """Tell the supervisor that this loop turns."""
         self._notice_stall()
         self._tell(Pulse())
+        self._gather_progress()
         self._loop.call_later(PULSE_SECONDS, self._pulse)
+
+    def _gather_progress(self) -> None:
+        """At most once a second, and only if there is any, progress is worth an exchange of its own."""
+        if time.monotonic() - self._progress_at < PROGRESS_SECONDS or self._progress:
+            return
+        self._progress_at = time.monotonic()
+        self._progress = self._said()
+        if self._progress:
+            self._wake()
 
     def _notice_stall(self) -> None:
         """After a stall the supervisor may have given up what the open exchanges bring: none of it may be started."""
@@ -122,11 +138,14 @@ class ExchangeLoop:
 
     def _turn(self) -> None:
         self._turn_due = False
-        while len(self._offered) < MOST_UNANSWERED and (self._reports or self._unoffered() > 0 or not self._offered):
+        while len(self._offered) < MOST_UNANSWERED and self._has_something():
             self._send()
         if self._untold:
             self._tell(Stopped(ended=self._untold))
             self._untold = []
+
+    def _has_something(self) -> bool:
+        return bool(self._reports or self._progress or self._unoffered() > 0 or not self._offered)
 
     def _unoffered(self) -> int:
         return 0 if self._leaving else self._free - sum(self._offered.values())
@@ -134,12 +153,14 @@ class ExchangeLoop:
     def _send(self) -> None:
         self._number += 1
         reports, places = self._next_reports(), max(0, self._unoffered())
+        progress, self._progress = self._progress, []
         exchange = ExchangeRequest(
             session=self._session,
             id=str(self._number),
             # Reports left over travel at once with the next exchange, and take places along.
             places=min(places, len(reports)) if self._reports else places,
             reports=reports,
+            progress=progress,
             wait_seconds=self._wait_seconds,
         )
         self._offered[exchange.id] = exchange.places

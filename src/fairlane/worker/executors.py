@@ -15,13 +15,14 @@ import msgspec
 from fairlane.errors import Fail, Retry, ValidationRefused
 from fairlane.handlers import Context, TaskType
 from fairlane.model import Failure, Isolation
-from fairlane.protocol import FailureBody, LeaseBody, ReportBody
+from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.results import encode_result, storable
 from fairlane.worker.threads import Threads
 
 CAUSE_LIMIT = 500
 MESSAGE_LIMIT = 10_000
+NOTE_LIMIT = 200
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -113,6 +114,20 @@ class Executors:
         if attempt := self.running.get(lease_id):
             self._give_up(attempt, _failed(attempt.lease, "cancelled", retry=False))
 
+    def said(self) -> list[ProgressBody]:
+        """How far attempts are that said so since the last time."""
+        found = ((lease, attempt.context.said()) for lease, attempt in list(self.running.items()))
+        return [
+            ProgressBody(
+                lease=lease,
+                done=said.done,
+                total=said.total,
+                note=None if said.note is None else _clean(said.note, NOTE_LIMIT),
+            )
+            for lease, said in found
+            if said is not None
+        ]
+
     def interrupt_all(self) -> None:
         """Ask every handler to end; whoever asked decides what to make of it."""
         for attempt in list(self.running.values()):
@@ -168,7 +183,11 @@ class Executors:
         """Cancelling this task asks the isolated process to end the attempt, and kills it if it does not."""
         try:
             attempt.begin()
-            report = await isolated.run(attempt.lease, attempt.context.deadline)
+            report = await isolated.run(
+                attempt.lease,
+                attempt.context.deadline,
+                said=lambda one: attempt.context.progress(one.done, one.total, one.note),
+            )
         except asyncio.CancelledError:
             report = _failed(attempt.lease, "timeout")
         except Exception as error:

@@ -10,8 +10,11 @@ from msgspec import Raw
 from fairlane.handlers import Fairlane
 from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.worker.boot import Options, run_child, run_hooks
-from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Ready, Run, ToChild
+from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, Run, ToChild
 from fairlane.worker.executors import Executors
+
+PROGRESS_SECONDS = 0.5
+"""How often what a handler said of its progress goes up."""
 
 
 async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
@@ -34,7 +37,14 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
             case Leave():
                 left.set()
 
-    channel.listen(asyncio.get_running_loop(), heard)
+    def tell() -> None:
+        if said := executors.said():
+            channel.send(Progressed(progress=said))
+        loop.call_later(PROGRESS_SECONDS, tell)
+
+    loop = asyncio.get_running_loop()
+    channel.listen(loop, heard)
+    tell()
     channel.send(Ready(types=sorted(app.task_types)))
     await left.wait()
     await run_hooks(app.stop_hooks)

@@ -5,14 +5,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import msgspec
 
 from fairlane.errors import FairlaneError
-from fairlane.protocol import LeaseBody, ReportBody
-from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Ready, Run
+from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
+from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run
 
 LEAVE_SECONDS = 1.0
 
@@ -38,13 +38,13 @@ class IsolatedProcesses:
         self._inherit_fds = tuple(inherit_fds)
         self._idle: list[_Isolated] = []
 
-    async def run(self, lease: LeaseBody, deadline: float) -> ReportBody:
-        """Run one attempt in a process of its own.
+    async def run(self, lease: LeaseBody, deadline: float, *, said: Callable[[ProgressBody], None]) -> ReportBody:
+        """Run one attempt in a process of its own; ``said`` hears of its progress.
 
         Cancelling the caller asks the handler to end; it is killed if it has not after the grace. A process that dies
         loses this attempt and no other.
         """
-        working = asyncio.ensure_future(self._attempt(lease, deadline))
+        working = asyncio.ensure_future(self._attempt(lease, deadline, said))
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
@@ -57,13 +57,13 @@ class IsolatedProcesses:
         idle, self._idle = self._idle, []
         await asyncio.gather(*(isolated.leave() for isolated in idle))
 
-    async def _attempt(self, lease: LeaseBody, deadline: float) -> ReportBody:
+    async def _attempt(self, lease: LeaseBody, deadline: float, said: Callable[[ProgressBody], None]) -> ReportBody:
         isolated = self._idle.pop() if self._idle else None
         try:
             if isolated is None or not isolated.alive():
                 isolated = _Isolated(self._line_limit_bytes)
                 await isolated.start(self._command, self._inherit_fds)
-            report = await self._answer(isolated, lease, deadline)
+            report = await self._answer(isolated, lease, deadline, said)
         except IsolatedDied as death:
             return _failed(lease, f"lost: {death}")
         except (asyncio.CancelledError, TimeoutError):
@@ -76,7 +76,9 @@ class IsolatedProcesses:
             if isolated is not None:
                 await isolated.kill()
 
-    async def _answer(self, isolated: "_Isolated", lease: LeaseBody, deadline: float) -> ReportBody:
+    async def _answer(
+        self, isolated: "_Isolated", lease: LeaseBody, deadline: float, said: Callable[[ProgressBody], None]
+    ) -> ReportBody:
         isolated.parent_end.send(
             Run(
                 lease=lease.lease,
@@ -89,7 +91,7 @@ class IsolatedProcesses:
                 payload=bytes(lease.payload).decode(),
             )
         )
-        reporting = asyncio.ensure_future(isolated.report())
+        reporting = asyncio.ensure_future(isolated.report(said))
         try:
             return await asyncio.shield(reporting)
         except asyncio.CancelledError:
@@ -128,8 +130,10 @@ class _Isolated:
     def alive(self) -> bool:
         return self._child is not None and self._child.returncode is None
 
-    async def report(self) -> ReportBody:
-        note = await self.parent_end.receive()
+    async def report(self, said: Callable[[ProgressBody], None]) -> ReportBody:
+        while isinstance(note := await self.parent_end.receive(), Progressed):
+            for one in note.progress:
+                said(one)
         if not isinstance(note, Done):
             await self._lost()
         note.report.result = msgspec.Raw(note.result)

@@ -77,6 +77,7 @@ class WorkerProcess:
             wait_seconds=self._options.wait_seconds,
             start=self._executors.start,
             cancel=self._executors.cancel,
+            said=self._executors.said,
             tell=self._channel.send,
             failed=self._failed,
         )

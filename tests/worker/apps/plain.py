@@ -107,6 +107,25 @@ def wait_thread(payload: Track, context: Context):
     mark(payload.track, "cancelled" if context.cancelled else "ended")
 
 
+async def _tell(payload: Track, context: Context):
+    for number in range(1, 1_000):
+        context.progress(number, 1_000, "pages")
+        if Path(payload.until).exists():
+            return {}
+        await asyncio.sleep(0.02)
+    return {}
+
+
+@app.task("PROGRESS")
+async def progress(payload: Track, context: Context):
+    return await _tell(payload, context)
+
+
+@app.task("PROGRESS_ISOLATED", isolation="process")
+async def progress_isolated(payload: Track, context: Context):
+    return await _tell(payload, context)
+
+
 @app.task("STUCK_THREAD")
 def stuck_thread(payload: Track):
     mark(payload.track, "began")

@@ -2,9 +2,28 @@
 
 -- name: find_slots
 -- In the order of the ids of tasks and calls, so of their acceptance, from after :after.
-SELECT task_id, task_type, rank, attempt, attempts, started_at, deadline_at, kind
+SELECT task_id, task_type, rank, attempt, attempts, started_at, deadline_at, kind, progress
 FROM lease
 WHERE organization_id = :organization_id
   AND task_id > :after
 ORDER BY task_id
 LIMIT :most;
+
+-- name: update_progress [sqlite]
+-- Only of leases that this session holds.
+UPDATE lease
+SET progress = e.value ->> 4
+FROM json_each(:progress) AS e
+WHERE lease.organization_id = e.value ->> 0
+  AND lease.task_id = e.value ->> 1
+  AND lease.id = e.value ->> 2
+  AND lease.session_id = e.value ->> 3;
+
+-- name: update_progress [postgres]
+UPDATE lease AS l
+SET progress = e.progress
+FROM unnest(:progress[bigint, text, text, text, text]) AS e (organization_id, task_id, id, session_id, progress)
+WHERE l.organization_id = e.organization_id
+  AND l.task_id = e.task_id
+  AND l.id = e.id
+  AND l.session_id = e.session_id;

@@ -121,3 +121,19 @@ DELETE FROM usage
 WHERE organization_id = :organization_id
   AND minute IN (SELECT minute FROM usage WHERE organization_id = :organization_id ORDER BY minute LIMIT :most)
 RETURNING minute;
+
+-- name: find_slots_max
+SELECT slots_max
+FROM organization
+WHERE id = :organization_id;
+
+-- name: find_ran
+-- The newest finished tasks that started, of those accepted since :since.
+SELECT t.created_at, o.first_started_at, o.finished_at, t.priority
+FROM task AS t
+JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
+WHERE t.organization_id = :organization_id
+  AND t.created_at >= :since
+  AND o.first_started_at IS NOT NULL
+ORDER BY t.id DESC
+LIMIT :most;

@@ -2,7 +2,7 @@
 
 -- name: find_wait
 -- One task by id, or by idempotency key if no id fits, and which of its four places it is in.
-SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at
+SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at, l.progress
 FROM task AS t
 LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id

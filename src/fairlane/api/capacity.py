@@ -1,0 +1,64 @@
+"""``GET /v1/async/capacity``: what an organization's limits cost it, and what more slots would have done."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from fairlane import wire
+from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.errors import RateLimited, ValidationRefused
+from fairlane.model import Caller
+from fairlane.simulation import advise
+from fairlane.store import Store
+
+DAY_MS = 86_400_000
+DAYS_MOST = 90
+TASKS_MOST = 5_000
+"""So many are replayed: a tenth of a second for each number of slots."""
+PAUSE_SECONDS = 1.0
+ORGANIZATIONS_MOST = 10_000
+
+OPERATIONS: Operations = {
+    "GET /v1/async/capacity": Operation(
+        id="read_capacity",
+        tag="status",
+        summary="How long plan and workers were the limit, and what more slots would have done",
+        description="The limited times are exact; the projections replay the newest finished tasks and are estimates.",
+        query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": 7}},
+        answer="capacity",
+        examples=("capacity", "capacity_idle"),
+        refusals=(RateLimited,),
+    )
+}
+
+
+class Capacities:
+    """Advice."""
+
+    def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._steady_clock = steady_clock
+        self._next_at: dict[int, float] = {}
+        """When each organization may ask again."""
+        self._replaying = asyncio.Lock()
+
+    async def read(self, request: Request, caller: Caller) -> Answer:
+        """The caller's last days. Replaying takes a while, so one at a time, and not more than once a second."""
+        text = request.query("days").get("days", "7")
+        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= DAYS_MOST):
+            raise ValidationRefused.at("days", f"must be an integer from 1 to {DAYS_MOST}")
+        self._admit(caller.organization_id)
+        start = self._store.now() - int(text) * DAY_MS
+        record = await self._store.record(caller.organization_id, start=start, most=TASKS_MOST)
+        async with self._replaying:
+            capacity = await asyncio.to_thread(advise, record)
+        return Answer(wire.capacity_body(capacity), headers=(NO_STORE,))
+
+    def _admit(self, organization_id: int) -> None:
+        now = self._steady_clock()
+        if now < self._next_at.get(organization_id, now):
+            raise RateLimited()
+        if len(self._next_at) >= ORGANIZATIONS_MOST:
+            self._next_at = {key: at for key, at in self._next_at.items() if at > now}
+        self._next_at[organization_id] = now + PAUSE_SECONDS

@@ -1,0 +1,149 @@
+"""What would have been: a recorded stretch of work, run again under other limits by the rules that serve it in earnest.
+
+Pure and fast: no clock, no store. Used for capacity advice and ``fairlane simulate``. What it says is an estimate: it
+takes durations as they were, and knows no priorities across organizations, no limits of types and no lost workers.
+"""
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from fairlane.model import Capacity, Projection, Record
+from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
+
+
+class Party(Struct, frozen=True, kw_only=True):
+    """One organization's limits."""
+
+    slots: int
+    weight: int = 1
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A task that was accepted, and how long it ran from its first start to its end."""
+
+    party: str
+    at: int
+    duration_ms: int
+    rank: int = 0
+
+
+class _State:
+    """One party while the work runs again."""
+
+    def __init__(self, number: int, party: Party) -> None:
+        self.number = number
+        self.party = party
+        self.queue: list[tuple[int, int]] = []
+        """(rank, position of the arrival): highest priority and oldest first."""
+        self.used = 0
+        self.virtual_time = 0
+        self.startable = False
+        self.estimate_ms: float | None = None
+
+    def candidate(self, virtual_time: int) -> Candidate:
+        """As the claim sees it. Who was idle, or held back by its own limit, banks no credit."""
+        startable = min(self.party.slots - self.used, len(self.queue))
+        if startable > 0 and not self.startable:
+            self.virtual_time = max(self.virtual_time, virtual_time)
+        self.startable = startable > 0
+        return Candidate(self.number, self.virtual_time, self.party.weight, max(0, startable), self.expected_ms())
+
+    def expected_ms(self) -> int:
+        """How long the next task is taken to run."""
+        return max(1, int(FIRST_ESTIMATE_MS if self.estimate_ms is None else self.estimate_ms))
+
+
+def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, places: int | None) -> dict[str, list[int]]:
+    """How long each task would have waited, in milliseconds, by party in the order in which they start.
+
+    ``places`` are those of all workers together; None: as many as are wanted.
+    """
+    states = {name: _State(number, party) for number, (name, party) in enumerate(sorted(parties.items()))}
+    by_number = {state.number: name for name, state in states.items()}
+    order = sorted(range(len(arrivals)), key=lambda position: arrivals[position].at)
+    ends: list[tuple[int, int, str, int]] = []
+    waits: dict[str, list[int]] = {name: [] for name in parties}
+    virtual_time, running, next_arrival = 0, 0, 0
+    while next_arrival < len(order) or ends:
+        now = min(
+            ends[0][0] if ends else arrivals[order[next_arrival]].at,
+            arrivals[order[next_arrival]].at if next_arrival < len(order) else ends[0][0],
+        )
+        while ends and ends[0][0] <= now:
+            _, position, name, charged_ms = heapq.heappop(ends)
+            running -= 1
+            _end(states[name], arrivals[position].duration_ms, charged_ms)
+        while next_arrival < len(order) and arrivals[order[next_arrival]].at <= now:
+            arrival = arrivals[order[next_arrival]]
+            heapq.heappush(states[arrival.party].queue, (arrival.rank, order[next_arrival]))
+            next_arrival += 1
+        free = len(arrivals) if places is None else places - running
+        if free <= 0:
+            continue
+        shares = share([state.candidate(virtual_time) for state in states.values()], free)
+        virtual_time = max(virtual_time, shares.virtual_time)
+        for number, count in shares.places.items():
+            name = by_number[number]
+            for _ in range(count):
+                position, charged_ms = _start(states[name])
+                waits[name].append(now - arrivals[position].at)
+                heapq.heappush(ends, (now + arrivals[position].duration_ms, position, name, charged_ms))
+                running += 1
+    return waits
+
+
+def _start(state: _State) -> tuple[int, int]:
+    """(position of the task that starts, what was charged for it)."""
+    _, position = heapq.heappop(state.queue)
+    charged_ms = state.expected_ms()
+    state.used += 1
+    state.virtual_time += service(charged_ms, state.party.weight)
+    return position, charged_ms
+
+
+def _end(state: _State, duration_ms: int, charged_ms: int) -> None:
+    state.used -= 1
+    state.virtual_time = max(0, state.virtual_time + service(duration_ms - charged_ms, state.party.weight))
+    state.estimate_ms = next_estimate(state.estimate_ms, duration_ms)
+
+
+def quantile(waits: Sequence[int], part: float) -> int | None:
+    """The wait that this part of all does not exceed; None: there are none."""
+    if not waits:
+        return None
+    ordered = sorted(waits)
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+# Advice on one organization ------------------------------------------------------------------------------------------
+
+FACTORS = (1.0, 1.25, 1.5, 2.0, 4.0)
+"""How many times today's slots are tried."""
+
+
+def advise(record: Record) -> Capacity:
+    """What waits would have been with more slots, and workers enough for them."""
+    arrivals = [
+        Arrival(party="", at=one.accepted_at, duration_ms=one.finished_at - one.started_at, rank=rank_of(one.priority))
+        for one in record.ran
+    ]
+    tried = sorted({math.ceil(record.slots_max * factor) for factor in FACTORS}) if record.slots_max else []
+    projections = [
+        _projection(slots, simulate({"": Party(slots=slots)}, arrivals, places=None)[""]) for slots in tried if arrivals
+    ]
+    measured = [one.started_at - one.accepted_at for one in record.ran]
+    return Capacity(
+        total=record.total,
+        slots_max=record.slots_max,
+        tasks=len(record.ran),
+        measured=_projection(record.slots_max or 0, measured) if measured else None,
+        projections=tuple(projections),
+    )
+
+
+def _projection(slots: int, waits: Sequence[int]) -> Projection:
+    p50, p90, p99 = (quantile(waits, part) or 0 for part in (0.5, 0.9, 0.99))
+    return Projection(slots=slots, wait_p50_ms=p50, wait_p90_ms=p90, wait_p99_ms=p99)

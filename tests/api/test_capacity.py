@@ -1,0 +1,41 @@
+"""Capacity over HTTP."""
+
+import pytest
+
+from tests.api.house import House, error_of, fields_of
+
+
+def test_capacity_is_told_of_work_that_was_done(house: House) -> None:
+    """Exact times, what was measured, and estimates for more slots."""
+    customer, session = house.customer(slots=2), house.session("ANY")
+    for _ in range(3):
+        customer.accepted()
+    for lease in session.claim(2):
+        session.claim(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+
+    answer = customer.client.get("/v1/async/capacity?days=1")
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["max"], body["replayed"]["tasks"], body["replayed"]["estimate"]) == (2, 2, True)
+    assert [one["max"] for one in body["projections"]] == [2, 3, 4, 8]
+    assert 0 <= body["planLimitedShare"] < 1
+    assert body["planLimitedSeconds"] > 0
+    assert body["advice"].startswith("Limited by the plan 0% and by workers 0% of the last 1 days.")
+
+
+def test_capacity_is_limited_for_each_organization(house: House) -> None:
+    """Replaying costs; once a second is enough."""
+    customer, other = house.customer(), house.customer()
+    assert customer.client.get("/v1/async/capacity").status_code == 200
+
+    refused = customer.client.get("/v1/async/capacity")
+
+    assert error_of(refused)["code"] == "RATE_LIMIT_EXCEEDED"
+    assert other.client.get("/v1/async/capacity").json()["projections"] == []
+
+
+@pytest.mark.parametrize("query", ["days=0", "days=91", "days=x", "days="])
+def test_days_that_cannot_be_are_refused(house: House, query: str) -> None:
+    """1 to 90."""
+    assert fields_of(house.customer().client.get(f"/v1/async/capacity?{query}")) == ["days"]

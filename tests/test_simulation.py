@@ -1,0 +1,99 @@
+"""What would have been: known answers, and agreement with what really was."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlane.model import Ran, Record, UsagePoint
+from fairlane.simulation import Arrival, Party, advise, quantile, simulate
+
+SECOND = 1_000
+
+
+def every(seconds: int, count: int, *, runs: int, party: str = "a", rank: int = 0) -> list[Arrival]:
+    """So many tasks at this pace that run so many seconds each."""
+    return [
+        Arrival(party=party, at=number * seconds * SECOND, duration_ms=runs * SECOND, rank=rank)
+        for number in range(count)
+    ]
+
+
+def test_one_slot_falls_behind_and_two_keep_up() -> None:
+    """A task every 10 s that runs 20 s: the wait grows by 10 s each, or is none."""
+    arrivals = every(10, 5, runs=20)
+
+    assert simulate({"a": Party(slots=1)}, arrivals, places=None)["a"] == [0, 10_000, 20_000, 30_000, 40_000]
+    assert simulate({"a": Party(slots=2)}, arrivals, places=None)["a"] == [0] * 5
+
+
+def test_workers_are_a_limit_like_slots() -> None:
+    """Ten slots and one place are one."""
+    arrivals = every(10, 3, runs=20)
+
+    assert simulate({"a": Party(slots=10)}, arrivals, places=1)["a"] == [0, 10_000, 20_000]
+
+
+def test_higher_priorities_pass() -> None:
+    """The third is taken before the second, which came earlier."""
+    low = [Arrival(party="a", at=at, duration_ms=10_000, rank=9) for at in (0, 1_000)]
+    high = Arrival(party="a", at=2_000, duration_ms=10_000, rank=0)
+
+    assert simulate({"a": Party(slots=1)}, [*low, high], places=None)["a"] == [0, 8_000, 19_000]
+
+
+@pytest.mark.parametrize(("weight", "least", "most"), [(1, 0.45, 0.55), (3, 0.70, 0.80)])
+def test_places_are_shared_by_weight(weight: int, least: float, most: float) -> None:
+    """Two that always have work: the part of the starts in the first half is the part of the weights."""
+    arrivals = [Arrival(party=name, at=0, duration_ms=SECOND) for name in ("a", "b") for _ in range(400)]
+
+    waits = simulate({"a": Party(slots=400, weight=weight), "b": Party(slots=400)}, arrivals, places=4)
+
+    early = {name: sum(wait < 100 * SECOND for wait in found) for name, found in waits.items()}
+    assert least <= early["a"] / (early["a"] + early["b"]) <= most
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.integers(0, 30), st.integers(0, 9)), max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 5),
+)
+def test_every_task_starts_once_and_more_slots_never_make_it_worse_alone(
+    found: list[tuple[str, int, int, int]], slots: int, places: int
+) -> None:
+    """Whatever the work is, nothing is lost; with slots for all and places for all nobody waits."""
+    arrivals = [Arrival(party=name, at=at, duration_ms=runs, rank=rank) for name, at, runs, rank in found]
+    parties = {"a": Party(slots=slots), "b": Party(slots=slots)}
+
+    waits = simulate(parties, arrivals, places=places)
+    free = simulate({name: Party(slots=100) for name in parties}, arrivals, places=None)
+
+    assert {name: len(one) for name, one in waits.items()} == {
+        name: sum(arrival.party == name for arrival in arrivals) for name in parties
+    }
+    assert all(wait >= 0 for one in waits.values() for wait in one)
+    assert all(wait == 0 for one in free.values() for wait in one)
+
+
+def test_quantiles_of_known_waits() -> None:
+    """The smallest that is enough."""
+    assert [quantile(range(1, 11), part) for part in (0.5, 0.9, 0.99, 1.0)] == [5, 9, 10, 10]
+    assert quantile([], 0.5) is None
+
+
+def test_a_recorded_day_gives_the_known_answer() -> None:
+    """A task every minute that ran 90 s in one slot: what was measured is what one slot gives; two give no wait."""
+    day = 24 * 60
+    ran = tuple(
+        Ran(accepted_at=n * 60_000, started_at=n * 90_000, finished_at=(n + 1) * 90_000, priority=1) for n in range(day)
+    )
+    total = UsagePoint(
+        start=0, end=day * 60_000, submitted=day, started=day, completed=day, failed=0, wait_p50_ms=None,
+        wait_p99_ms=None, run_ms=0, slot_ms=day * 60_000, plan_limited_ms=day * 60_000, worker_limited_ms=0,
+    )  # fmt: skip
+
+    advice = advise(Record(total=total, slots_max=1, ran=ran))
+
+    assert advice.measured == advice.projections[0]
+    assert advice.measured is not None
+    assert advice.measured.wait_p90_ms == 30_000 * (day * 9 // 10 - 1)
+    assert [(one.slots, one.wait_p99_ms) for one in advice.projections[1:]] == [(2, 0), (4, 0)]
