@@ -14,6 +14,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
+from msgspec import UNSET
 
 from fairlane import Context, Fairlane
 from fairlane.errors import AppError, ValidationRefused
@@ -101,6 +102,84 @@ def test_name_registered_twice_names_both_places() -> None:
 
     assert str(caught.value).count(__file__) == 2
     assert "SCAN is already registered" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("CHATGPT", "/v1/monitor/chatgpt"),
+        ("GOOGLE_NEWS", "/v1/monitor/google/news"),
+        ("A__B_", "/v1/monitor/a/b"),
+        ("V2", "/v1/monitor/v2"),
+    ],
+)
+def test_a_path_follows_from_the_name(name: str, path: str) -> None:
+    """Lower case, each underscore a slash."""
+    app = Fairlane()
+
+    @app.task(name)
+    def scan(payload): ...
+
+    assert app.task_types[name].path == path
+
+
+@pytest.mark.parametrize("path", ["/v1/monitor/x", "/v1/monitor/X-1/y.z/~_", "/v1/monitor/" + "x" * 188, None])
+def test_a_path_may_be_chosen(path: str | None) -> None:
+    """Or none."""
+    app = Fairlane()
+
+    @app.task("SCAN", path=path)
+    def scan(payload): ...
+
+    assert app.task_types["SCAN"].path == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "", "/", "x", "/v1/monitor", "/v1/monitor/", "/v1/monitor//x", "/v1/monitor/x/", "/v1/async/task",
+        "/v2/monitor/x",
+        "/v1/monitor/a b", "/v1/monitor/%41", "/v1/monitor/{}", "/v1/monitor/x?y", "/v1/monitor/é", "/v1/monitor/x\n",
+        "/v1/monitor/..", "/v1/monitor/./x", "/v1/monitor/../async/task", "/v1/monitor/" + "x" * 189, 5, True,
+    ],
+)  # fmt: skip
+def test_a_malformed_path_is_refused(path: Any) -> None:
+    """Below /v1/monitor/, of plain words, at most 200 characters; the message names the place."""
+    app = Fairlane()
+    with pytest.raises(AppError, match=r"SCAN: path=") as caught:
+
+        @app.task("SCAN", path=path)
+        def scan(payload): ...
+
+    assert __file__ in str(caught.value)
+    assert "SCAN" not in app.catalogue
+
+
+@pytest.mark.parametrize(("name", "path"), [("OTHER", "/v1/monitor/google/news"), ("GOOGLE__NEWS", UNSET)])
+def test_a_path_in_use_is_refused(name: str, path: Any) -> None:
+    """Both places are named, also where one of the paths follows from a name."""
+    app = Fairlane()
+
+    @app.task("GOOGLE_NEWS")
+    def first(payload): ...
+
+    with pytest.raises(AppError, match="the path /v1/monitor/google/news is that of GOOGLE_NEWS") as caught:
+
+        @app.task(name, path=path)
+        def second(payload): ...
+
+    assert str(caught.value).count(__file__) == 2
+
+
+def test_types_without_a_path_do_not_collide() -> None:
+    """None is no path."""
+    app = Fairlane()
+    for name in ("A", "B"):
+
+        @app.task(name, path=None)
+        def scan(payload): ...
+
+    assert {task_type.path for task_type in app.task_types.values()} == {None}
 
 
 @pytest.mark.parametrize("name", ["", "scan", "Scan", "1SCAN", "_SCAN", "SCAN-IT", "S" * 65, "SCAN\n", None])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from fairlane import Context, Fail, Fairlane, Retry
@@ -273,3 +274,26 @@ def test_what_is_sent_can_be_looked_at() -> None:
     assert seen[0].task.id == task.id
     assert seen[0].task.response == {"n": 1}
     assert seen[0].status is None
+
+
+def test_a_call_runs_while_its_caller_waits() -> None:
+    """Its attempts take their time on the engine's clock, its retries their pauses."""
+    app = Fairlane()
+
+    @app.task("FLAKY", attempts=2)
+    def flaky(payload: dict[str, Any], context: Context) -> dict[str, Any]:
+        if context.attempt == 1:
+            raise Retry(after=20)
+        return {"attempt": context.attempt, "call": context.is_call}
+
+    with Engine(app, takes={"FLAKY": 5}) as engine:
+        engine.organization("acme", slots=1)
+        key = engine.operate("POST", "organizations/acme/keys", {})["value"]
+        began = engine.now
+        transport = httpx2.MockTransport(engine._answer)
+        with httpx2.Client(transport=transport, headers={"authorization": f"Bearer {key}"}) as client:
+            answer = client.post("http://fairlane.test/v1/monitor/flaky", json={})
+
+        assert answer.json() == {"success": True, "result": {"attempt": 2, "call": True}}
+        assert (engine.now - began).total_seconds() == 30
+        assert engine.drift() == []

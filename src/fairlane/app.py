@@ -17,6 +17,7 @@ import msgspec
 
 from fairlane import __version__
 from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_part, admin_surface
+from fairlane.api.callers import Callers
 from fairlane.api.customers import customer_part, customer_surface
 from fairlane.api.health import health_resources
 from fairlane.api.listener import Listener, address_of, bind_tcp, take_socket
@@ -77,6 +78,7 @@ class Server:
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
+        self._callers: Callers | None = None
         self.address = ""
         self.admin_address: str | None = None
         """None: the operator's routes have no listener of their own over TCP."""
@@ -120,7 +122,9 @@ class Server:
         )
         self._parking = Parking(self.store)
         self._hub = Hub(self.store)
-        self._listeners = self._made_listeners(bound)
+        self._callers = callers = Callers(self.store, self._settings)
+        await callers.open()
+        self._listeners = self._made_listeners(bound, callers)
         for listener in self._listeners:
             await listener.start()
         sweeper = Sweeper(self.store, self._settings)
@@ -131,6 +135,7 @@ class Server:
             "sweeper": sweeper.run(),
             "parking": self._parking.poll(),
             "waiting": self._serving.waiting.poll(),
+            "calls": callers.run(),
             "sender": self._sender.run(),
             "hub": self._hub.run(),
         }
@@ -140,14 +145,14 @@ class Server:
         owner = Owner(pid=os.getpid(), admin_socket=str(self.admin_socket), address=self.address)
         self.store.describe(msgspec.json.encode(owner).decode() + "\n")
 
-    def _made_listeners(self, bound: socket.socket) -> list[Listener]:
+    def _made_listeners(self, bound: socket.socket, callers: Callers) -> list[Listener]:
         """What a connection may do is decided by its listener's own application, never by the look of its address."""
         settings, clock = self._settings, self.store.now
         workers = worker_part(self._serving, self._parking, guard=WorkerKeyGuard(self.store))
         operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
         public: list[Part[Any]] = [workers] if settings.public_workers else []
         public += [operators] if settings.public_admin else []
-        customers = customer_part(self._serving)
+        customers = customer_part(self._serving, callers)
         open_to_all: list[Resource[None]] = []
         if settings.dashboard:
             people, open_to_all = self._dashboard(customers, operators if settings.public_admin else None)
@@ -205,6 +210,8 @@ class Server:
         self._serving.drain()
         self._parking.drain()
         self._hub.close()
+        if self._callers is not None:
+            self._callers.drain()
         if self._sender is not None:
             self._sender.drain()
 
@@ -234,6 +241,8 @@ class Server:
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
+        if self._callers is not None:
+            await self._callers.close()
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         with contextlib.suppress(OSError):
             self.worker_socket.parent.rmdir()

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from fairlane.errors import AppError
 from fairlane.model import Isolation, TaskRule
@@ -25,6 +25,9 @@ TIMEOUT_MAX_SECONDS = 7 * 86_400
 ATTEMPTS_MAX = 1_000
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+CALLS_BELOW = "/v1/monitor/"
+PATH_LENGTH_MOST = 200
+_PATH = re.compile(re.escape(CALLS_BELOW.rstrip("/")) + r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -48,9 +51,18 @@ class Context:
     """What a handler may know about its attempt, if it takes a second parameter. Safe to use from any thread."""
 
     def __init__(
-        self, *, task_id: str, attempt: int, attempts: int, organization: str, deadline: float, lease_id: str = ""
+        self,
+        *,
+        task_id: str,
+        attempt: int,
+        attempts: int,
+        organization: str,
+        deadline: float,
+        lease_id: str = "",
+        is_call: bool = False,
     ) -> None:
         self.task_id = task_id
+        """Of a call: the call's id."""
         self.attempt = attempt
         """1 for the first."""
         self.attempts = attempts
@@ -60,6 +72,8 @@ class Context:
         """When the attempt must have ended, on the clock of :func:`time.monotonic`."""
         self.lease_id = lease_id
         """Unique to this attempt: lets a side effect refuse an attempt that was given up."""
+        self.is_call = is_call
+        """Whether somebody waits for the answer right now, instead of asking for it later."""
         self._cancelled = False
         self._said: Said | None = None
 
@@ -110,6 +124,8 @@ class TaskType(Struct, frozen=True, kw_only=True):
     hint: object
     """The payload's type, as the function's annotation names it."""
     decode: Decode
+    path: str | None
+    """Where it is called; None: it can only be submitted as a task."""
     place: str
     """``file:line`` of the function."""
 
@@ -120,6 +136,7 @@ class _Registration(Struct, frozen=True, kw_only=True):
     rule: TaskRule
     function: Callable[..., Any]
     parameters: tuple[str, ...]
+    path: str | None
     place: str
     names: dict[str, Any] | None
     """Local names where the handler was registered; None at module level."""
@@ -150,6 +167,7 @@ class Fairlane:
         attempts: int = 5,
         isolation: Literal["worker", "process"] | Isolation = Isolation.WORKER,
         limit: int | None = None,
+        path: str | UnsetType | None = UNSET,
     ) -> Callable[[Function], Function]:
         """Register a function, ``async def`` or ``def``, as the handler of a task type; returns it unchanged.
 
@@ -159,10 +177,12 @@ class Fairlane:
             timeout: Seconds one attempt may take.
             attempts: Attempts before the task fails.
             isolation: ``"process"`` runs each attempt in a process that can be killed alone.
-            limit: Most tasks of this type that run at once, across all organizations; None: no such limit.
+            limit: Most tasks and calls of this type that run at once, across all organizations; None: no such limit.
+            path: Where it is called, below ``/v1/monitor/``. By default the name in lower case, each ``_`` a ``/``:
+                ``GOOGLE_NEWS`` is called at ``/v1/monitor/google/news``. None: it cannot be called, only submitted.
 
         Raises:
-            AppError: the name is taken, a value is out of range, or the function has the wrong parameters.
+            AppError: the name or the path is taken, a value is out of range, or the function has the wrong parameters.
         """
         frame = inspect.currentframe()
         caller = frame.f_back if frame else None
@@ -173,10 +193,18 @@ class Fairlane:
             taken = self._registrations.get(name)
             if taken is not None:
                 raise AppError(f"{place}: the task type {name} is already registered at {taken.place}")
+            chosen = _path(name, path, place)
+            for other, registration in self._registrations.items():
+                if chosen is not None and registration.path == chosen:
+                    raise AppError(
+                        f"{place}: {name}: the path {chosen} is that of {other}, registered at {registration.place}: "
+                        "give one of them another path=, or None"
+                    )
             self._registrations[name] = _Registration(
                 rule=rule,
                 function=function,
                 parameters=_parameters(function, place),
+                path=chosen,
                 place=place,
                 names=_local_names(caller),
             )
@@ -315,6 +343,20 @@ def _rule(
     )
 
 
+def _path(name: str, path: object, place: str) -> str | None:
+    """Where a type is called: as given, else after its name."""
+    if path is None:
+        return None
+    if path is UNSET:
+        return CALLS_BELOW + "/".join(word for word in name.lower().split("_") if word)
+    if not isinstance(path, str) or len(path) > PATH_LENGTH_MOST or _PATH.fullmatch(path) is None:
+        raise AppError(
+            f"{place}: {name}: path={path!r}: {CALLS_BELOW} and words of letters, digits and . _ ~ - parted by / are "
+            f"needed, at most {PATH_LENGTH_MOST} characters, or None"
+        )
+    return path
+
+
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
@@ -359,6 +401,7 @@ def _task_type(registration: _Registration) -> TaskType:
         takes_context=len(registration.parameters) == 2,
         hint=hint,
         decode=decoder_for(hint, registration.place),
+        path=registration.path,
         place=registration.place,
     )
 

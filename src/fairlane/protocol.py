@@ -97,6 +97,8 @@ class LeaseBody(Struct, kw_only=True):
     attempts: int
     timeout_seconds: float
     payload: Raw
+    call: bool = False
+    """Whether a caller waits for it; ``task`` then is the call's id."""
 
 
 class ExchangeAnswer(Struct, kw_only=True):

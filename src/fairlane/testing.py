@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from fairlane import __version__
 from fairlane.api.admin.surface import admin_surface
+from fairlane.api.callers import Callers
 from fairlane.api.customers import customer_part, customer_surface
 from fairlane.api.lists import ReferenceLists
 from fairlane.api.parking import Parking
@@ -46,6 +47,8 @@ EVENTS_MOST = 1_000_000
 """An advance that meets more than this runs in a circle."""
 RATE_LIMIT = 1_000_000
 """Requests per second are counted on the machine's clock, which here stands for nothing."""
+CALL_LOOK_SECONDS = 0.05
+"""How long in real time a call that is under way may take to be answered before the clock moves on."""
 ADDRESS = "http://fairlane.test"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder of our own in it is used
 
@@ -173,7 +176,11 @@ class Engine:
             webhook_host=lambda url, field: check_url(url, reach, field=field).host,
             lists=ReferenceLists(),
         )
-        self._api = httpx2.ASGITransport(customer_surface(self._serving, customer_part(self._serving)))
+        self._callers = Callers(self._store, settings)
+        await self._callers.open()
+        self._call_paths = {task_type.path for task_type in self._app.task_types.values()}
+        customers = customer_part(self._serving, self._callers)
+        self._api = httpx2.ASGITransport(customer_surface(self._serving, customers))
         self._worker = _client(worker_surface(self._serving, Parking(self._store)))
         self._admin = _client(admin_surface(self._store, facts=_no_facts, secret_rules=SECRET_RULES))
         self._sender = Sender(self._store, _Postbox(self._post), timeout_seconds=1.0)
@@ -192,6 +199,7 @@ class Engine:
     async def _close(self) -> None:
         await run_hooks(self._app.stop_hooks)
         self._executors.close()
+        await self._callers.close()
         await self._worker.aclose()
         await self._admin.aclose()
         await self._store.close()
@@ -283,7 +291,16 @@ class Engine:
         return self._do(self._carry(request))
 
     async def _carry(self, request: httpx2.Request) -> httpx2.Response:
-        answer = await self._api.handle_async_request(request)
+        answering = asyncio.ensure_future(self._api.handle_async_request(request))
+        # A call waits for its result: somebody has to run it, and time has to pass for it.
+        while request.url.path in self._call_paths and not answering.done():
+            await self._happen()
+            await self._callers.answer_ended()
+            await asyncio.wait([answering], timeout=CALL_LOOK_SECONDS)
+            next_at = await self._next_at()
+            if not answering.done() and next_at is not None:
+                self._now = max(self._now, next_at)
+        answer = await answering
         body = await answer.aread()
         return httpx2.Response(answer.status_code, headers=answer.headers, content=body, request=request)
 

@@ -1000,6 +1000,17 @@ def envelope(code: str, message: str, *, at: int, details: Any = UNSET) -> bytes
     return _encoder.encode(_Refused(False, _Error(code, message, details, timestamp(at))))
 
 
+def call_body(result: str) -> bytes:
+    """The answer to a call; the result is embedded as it was stored."""
+    return _encoder.encode(_Called(True, Raw(result)))
+
+
+def failure_body(failure: Failure, *, at: int) -> bytes:
+    """The envelope of a call that failed: what a task's GET would show as ``response.error``, with the moment."""
+    details = UNSET if failure.details is None else failure.details
+    return envelope(failure.code, failure.message, at=at, details=details)
+
+
 def timestamp(at: int) -> str:
     """ISO 8601, UTC, three decimals and ``Z``: ``2025-11-10T15:00:00.000Z``."""
     second, millisecond = divmod(at, 1000)
@@ -1040,12 +1051,18 @@ class _State(Struct):
     name: str
 
 
+class _Called(Struct):
+    success: Literal[True]
+    result: Raw
+
+
 SHAPES: dict[str, Any] = {
     "status": _Status,
     "batch": _BatchAnswer,
     "cleared": _Cleared,
     "now": _Now,
     "tasks": _Tasks,
+    "call": _Called,
     "task": _Found,
     "webhook": _Message,
     "wait": _Wait,

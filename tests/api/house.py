@@ -35,7 +35,7 @@ def an_application() -> Fairlane:
     """Three task types. Their handlers are never run by these tests."""
     app = Fairlane()
 
-    @app.task("PAGE", cost=3, attempts=2)
+    @app.task("PAGE", cost=3, attempts=2, path="/v1/monitor/pages/read")
     def page(payload: Page) -> dict[str, str]:
         return {"url": payload.url}
 
@@ -43,7 +43,7 @@ def an_application() -> Fairlane:
     def anything(payload: dict[str, Any]) -> dict[str, Any]:
         return payload
 
-    @app.task("OTHER")
+    @app.task("OTHER", path=None)
     def other(payload: dict[str, Any]) -> dict[str, Any]:
         return payload
 

@@ -8,9 +8,10 @@ import json
 import re
 from pathlib import Path
 
+from fairlane.api.calls import call_operations
 from fairlane.api.customers import OPERATIONS
 from fairlane.api.openapi import EXAMPLES_PATH, document, examples_named
-from fairlane.handlers import load_app
+from fairlane.handlers import Fairlane, load_app
 from tests.architecture.sources import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "wire"
@@ -21,14 +22,18 @@ NOT_ABOUT_ENDPOINTS = ("README.md", "migration.md", "limits.md")
 
 def examples() -> str:
     """The golden files that the description shows, in one."""
-    found = {name: json.loads((GOLDEN / f"{name}.json").read_text("utf-8")) for name in examples_named(OPERATIONS)}
+    operations = {**OPERATIONS, **call_operations(_quickstart().task_types)}
+    found = {name: json.loads((GOLDEN / f"{name}.json").read_text("utf-8")) for name in examples_named(operations)}
     return _text(dict(sorted(found.items())))
 
 
 def openapi() -> str:
     """The description of the smallest application."""
-    app = load_app(f"{REPOSITORY / 'examples' / 'quickstart.py'}:app")
-    return _text(document(OPERATIONS, app.task_types))
+    return _text(document(OPERATIONS, _quickstart().task_types))
+
+
+def _quickstart() -> Fairlane:
+    return load_app(f"{REPOSITORY / 'examples' / 'quickstart.py'}:app")
 
 
 def index() -> str:

@@ -10,6 +10,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fairlane import errors, wire
+from fairlane.api.calls import call_operations
 from fairlane.api.customers import OPERATIONS, customer_part, customer_surface
 from fairlane.api.openapi import DETAILS, EXAMPLES_PATH, document
 from fairlane.handlers import load_app
@@ -18,6 +19,7 @@ from tests.architecture import openapi_reference
 from tests.architecture.openapi_reference import DOCUMENT_PATH, GOLDEN, INDEX_PATH
 from tests.strictness import closed
 
+DESCRIBED = {**OPERATIONS, **call_operations(an_application().task_types)}
 DOCUMENT = closed(document(OPERATIONS, an_application().task_types))
 
 
@@ -27,26 +29,28 @@ def test_every_route_is_described_and_every_description_is_routed(tmp_path: Path
     A path that a described one with an open segment covers needs none of its own.
     """
     with House(tmp_path) as house:
-        surface = customer_surface(house.server._serving, customer_part(house.server._serving))
+        serving, callers = house.server._serving, house.server._callers
+        assert callers is not None
+        surface = customer_surface(serving, customer_part(serving, callers))
     routed = {f"{method} {route.path}" for route in surface.resources for method in route.methods}
 
-    patterns = [re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route))) for route in OPERATIONS]
+    patterns = [re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route))) for route in DESCRIBED]
     undescribed = {route for route in routed if not any(pattern.fullmatch(route) for pattern in patterns)}
 
     assert undescribed == set()
-    assert {re.sub(r"\{\w+\}", "{}", route) for route in OPERATIONS} - routed == set()
+    assert {re.sub(r"\{\w+\}", "{}", route) for route in DESCRIBED} - routed == set()
 
 
 def test_operations_have_ids_of_their_own() -> None:
     """Generated clients name functions by them."""
-    ids = [operation.id for operation in OPERATIONS.values()]
+    ids = [operation.id for operation in DESCRIBED.values()]
 
     assert len(set(ids)) == len(ids)
 
 
 def test_every_body_is_used() -> None:
     """No shape is described that no operation answers with, but for what webhooks are told."""
-    assert {operation.answer for operation in OPERATIONS.values()} - {"any"} == wire.SHAPES.keys() - {"webhook"}
+    assert {operation.answer for operation in DESCRIBED.values()} - {"any"} == wire.SHAPES.keys() - {"webhook"}
 
 
 def test_what_is_generated_is_up_to_date() -> None:
@@ -62,7 +66,7 @@ def test_the_description_is_valid(application: Any) -> None:
     OpenAPIV31SpecValidator(document(OPERATIONS, application.task_types)).validate()
 
 
-@pytest.mark.parametrize("route", OPERATIONS)
+@pytest.mark.parametrize("route", DESCRIBED)
 def test_the_examples_fit_what_is_described(route: str) -> None:
     """Each answer shown has exactly the fields described, and each refusal too."""
     method, path = route.split()

@@ -39,7 +39,7 @@ from fairlane.model import (
     WaitReason,
     Webhook,
 )
-from fairlane.rules import CANCELED
+from fairlane.rules import CANCELED, EXHAUSTED, TIMED_OUT
 
 AT = 1_762_786_800_000
 DELIVERY = "019aa000-0000-7000-8000-00000000000d"
@@ -381,6 +381,14 @@ REFUSALS: dict[str, errors.Refusal] = {
 }
 BODIES |= {f"wait_{reason.lower()}": body for reason, body in WAITS.items()}
 BODIES |= {f"error_{name}": wire.error_body(refusal, at=AT) for name, refusal in REFUSALS.items()}
+CALL_FAILURES = {
+    "exhausted": EXHAUSTED,
+    "timeout": TIMED_OUT,
+    "failed": Failure(code="TOO_LARGE", message="The page is too large", details={"limit": 5}),
+    "external": Failure(code="EXTERNAL_SERVICE_ERROR", message="The service is down", details={"service": "search"}),
+}
+BODIES |= {f"error_call_{name}": wire.failure_body(failure, at=AT) for name, failure in CALL_FAILURES.items()}
+BODIES["call"] = wire.call_body('{"text":"...","sources":[],"n":1.50}')
 BODIES["error_ConcurrencyFull_type"] = wire.error_body(
     errors.ConcurrencyFull(slots_used=1, slots_max=10, full=("CHATGPT", 20)), at=AT
 )

@@ -5,6 +5,8 @@ from typing import Any
 
 from fairlane.api.alerts import OPERATIONS as ALERTS
 from fairlane.api.alerts import Alerts
+from fairlane.api.callers import Callers
+from fairlane.api.calls import Calls
 from fairlane.api.capacity import OPERATIONS as CAPACITY
 from fairlane.api.capacity import Capacities
 from fairlane.api.credits import OPERATIONS as CREDITS
@@ -48,14 +50,15 @@ OPERATIONS: Operations = {
     **HEALTH,
     **DESCRIPTION,
 }
-"""What the routes below are to those who call them. Neither may have what the other has not."""
+"""What the routes below are to those who call them, but for the application's calls (``call_operations``)."""
 
 
-def customer_part(serving: Serving) -> Part[Caller]:
+def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
     """The customers' routes."""
     clock, guard, limit = serving.store.now, KeyGuard(serving.store), serving.settings.rate_limit
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
     balance, lists, alerts = Balance(serving.store), Lists(serving.lists), Alerts(serving)
+    calls = Calls(serving, callers)
     customers = Part(
         "/v1",
         RateGuard(guard, limit=limit),
@@ -85,6 +88,11 @@ def customer_part(serving: Serving) -> Part[Caller]:
             Resource("/v1/credits", guard, {"GET": balance.read}, clock=clock),
             Resource("/v1/countries", guard, {"GET": lists.countries}, clock=clock),
             Resource("/v1/states", guard, {"GET": lists.states}, clock=clock),
+            *(
+                Resource(task_type.path, guard, {"POST": calls.endpoint(task_type)}, clock=clock)
+                for task_type in serving.task_types.values()
+                if task_type.path is not None
+            ),
         ],
     )
     for resource in customers.resources:  # each endpoint counts by itself; so does what is none

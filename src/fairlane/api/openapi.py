@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from fairlane import __version__, wire
+from fairlane.api.calls import CONCURRENCY_HEADERS, call_operations
 from fairlane.api.http import Answer, Request
 from fairlane.api.operations import Operation, Operations, Schema
 from fairlane.errors import (
@@ -71,6 +72,14 @@ HEADERS: dict[str, Schema] = {
     "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": _WHOLE},
     "Location": {"description": "Where the task is found.", "schema": _TEXT},
     "Preference-Applied": {"description": "`wait=N`, if the server waited.", "schema": _TEXT},
+    "X-Concurrency-Limit": {"description": "The organization's slots.", "schema": _WHOLE},
+    "X-Concurrency-Current": {"description": "Slots in use, this call's included.", "schema": _WHOLE},
+    "X-Concurrency-Remaining": {"description": "Slots that were left.", "schema": _WHOLE},
+    "X-Concurrent-Limit": {"description": "An older name of `X-Concurrency-Limit`.", "schema": _WHOLE},
+    "X-Concurrent-Current": {"description": "An older name of `X-Concurrency-Current`.", "schema": _WHOLE},
+    "X-Concurrent-Remaining": {"description": "An older name of `X-Concurrency-Remaining`.", "schema": _WHOLE},
+    "X-Credits-Charged": {"description": "What this call cost.", "schema": _WHOLE},
+    "X-Credits-Remaining": {"description": "What the organization may still spend.", "schema": _WHOLE},
     "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": _TEXT},
 }
 EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
@@ -91,6 +100,10 @@ DETAILS: dict[type[Refusal], Schema] = {
 }
 """The shape of ``error.details``, where a refusal has any."""
 
+FAILURE: Schema = _object(
+    {"code": _TEXT, "message": _TEXT, "timestamp": {**_TEXT, "format": "date-time"}}, {"details": {}}
+)
+CALL_FAILURE_EXAMPLES = ("error_call_exhausted", "error_call_timeout", "error_call_failed", "error_call_external")
 ADDRESS: Schema = _object({"url": {**_TEXT, "format": "uri", "maxLength": 2048}}) | {"additionalProperties": False}
 SUBMISSION_OPTIONS: dict[str, Schema] = {
     "priority": {
@@ -168,6 +181,7 @@ class Description:
 
 def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Schema:
     """Everything that customers can rely on, as an OpenAPI document."""
+    operations = {**operations, **call_operations(task_types)}
     shapes, components = _shapes()
     refusals = {kind for operation in operations.values() for kind in _refusals(operation)}
     schemas = {
@@ -175,6 +189,7 @@ def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Sche
         **_submissions(task_types),
         **{_error_name(kind): _error(kind.code, DETAILS.get(kind)) for kind in refusals},
         "InternalServerError": _error("INTERNAL_SERVER_ERROR", None),
+        "CallFailure": _object({"success": {"const": False}, "error": FAILURE}),
     }
     return {
         "openapi": "3.1.0",
@@ -219,15 +234,37 @@ def _operation(path: str, operation: Operation, shapes: Mapping[str, Schema]) ->
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": REQUESTS[operation.body]}}
+        content = {"application/json": {"schema": _request(operation.body)}}
         described["requestBody"] = {"required": True, "content": content}
     callers = () if operation.open else CALLERS_HEADERS
     names = (*EVERY_ANSWERS_HEADERS, *callers, *operation.answer_headers, *(("ETag",) if operation.unchanged else ()))
     responses = {"200": _response("As asked.", shapes[operation.answer], names, operation.examples)}
     if operation.unchanged:
         responses["304"] = {"description": "The body is still the one that `If-None-Match` names."}
-    described["responses"] = responses | _refused(operation)
+    described["responses"] = responses | _refused(operation) | (_failures() if operation.fails else {})
     return described
+
+
+def _request(body: str) -> Schema:
+    """What is sent: a fixed shape, or the payload of a task type."""
+    kind, _, name = body.partition(" ")
+    return {"$ref": _REFERENCE.format(name=f"Payload.{name}")} if kind == "payload" else REQUESTS[body]
+
+
+def _failures() -> Schema:
+    """What a handler's own failure looks like, and those of a call that came to no end."""
+    reference = {"$ref": _REFERENCE.format(name="CallFailure")}
+    names = (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS, *CONCURRENCY_HEADERS)
+    return {
+        "500": _response(
+            "The attempts or the five minutes are used up, or the handler failed with a code of its own.",
+            reference, names, CALL_FAILURE_EXAMPLES[:3],
+        ),
+        "502": _response(
+            "`EXTERNAL_SERVICE_ERROR`: the handler says that a service it needs failed.",
+            reference, names, CALL_FAILURE_EXAMPLES[3:],
+        ),
+    }  # fmt: skip
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[Schema]:
@@ -270,7 +307,9 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
     for name, task_type in task_types.items():
         payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
         schemas |= {f"{name}.{part}": schema for part, schema in parts.items()}
-        fields = {"taskType": {"type": "string", "const": name}, "payload": payload}
+        schemas[f"Payload.{name}"] = payload
+        reference = {"$ref": _REFERENCE.format(name=f"Payload.{name}")}
+        fields = {"taskType": {"type": "string", "const": name}, "payload": reference}
         schemas[f"Submission.{name}"] = _object(fields, SUBMISSION_OPTIONS) | {"additionalProperties": False}
     references = {name: _REFERENCE.format(name=f"Submission.{name}") for name in task_types}
     schemas["Submission"] = {
@@ -290,7 +329,8 @@ def examples_named(operations: Operations) -> set[str]:
     """The golden files that a document of these operations shows."""
     kinds = {kind for operation in operations.values() for kind in _refusals(operation)}
     shown = {name for operation in operations.values() for name in operation.examples}
-    return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *WEBHOOK_EXAMPLES}
+    failures = CALL_FAILURE_EXAMPLES if any(operation.fails for operation in operations.values()) else ()
+    return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *WEBHOOK_EXAMPLES, *failures}
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

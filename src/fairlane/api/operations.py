@@ -39,6 +39,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Names in ``openapi.HEADERS``, beside those of every answer."""
     unchanged: bool = False
     """Whether it answers 304 to ``If-None-Match``."""
+    fails: bool = False
+    """Whether the handler's own failures are answered: any code with 400, 500 or 502."""
     open: bool = False
     """Whether it asks for no key."""
 

@@ -235,4 +235,5 @@ def _lease_body(lease: Lease) -> protocol.LeaseBody:
         attempts=lease.attempts,
         timeout_seconds=lease.timeout_ms / 1000,
         payload=Raw(lease.payload),
+        call=lease.call,
     )

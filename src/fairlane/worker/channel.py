@@ -107,6 +107,7 @@ class Run(Struct, tag="run"):
     attempts: int
     seconds: float
     payload: str
+    call: bool = False
 
 
 class Cancel(Struct, tag="cancel"):

@@ -42,6 +42,7 @@ class Attempt:
             organization=lease.organization,
             deadline=time.monotonic() + lease.timeout_seconds,
             lease_id=lease.lease,
+            is_call=lease.call,
         )
         self.task: asyncio.Task[None] | None = None
         """The loop's task that runs it; None for a thread."""

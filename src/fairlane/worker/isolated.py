@@ -61,6 +61,7 @@ def _lease(run: Run) -> LeaseBody:
         attempts=run.attempts,
         timeout_seconds=run.seconds,
         payload=Raw(run.payload),
+        call=run.call,
     )
 
 

@@ -89,6 +89,7 @@ class IsolatedProcesses:
                 attempts=lease.attempts,
                 seconds=max(0.0, deadline - time.monotonic()),
                 payload=bytes(lease.payload).decode(),
+                call=lease.call,
             )
         )
         reporting = asyncio.ensure_future(isolated.report(said))

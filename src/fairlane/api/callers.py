@@ -1,0 +1,214 @@
+"""Where callers wait: HTTP requests whose calls run somewhere, on a worker of this server or of another.
+
+This server holds its calls by a session of its own. It learns of ends by hints, and looks once a second because hints
+can be lost; the rows are all it needs, so it makes no difference which server a worker reports to.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from fairlane.errors import RequestCanceled, SessionGone, Unavailable
+from fairlane.model import Abandoned, Admitted, EndedCall, LossReason, NewCall, NewSession
+from fairlane.rules import TIMED_OUT
+from fairlane.settings import Settings
+from fairlane.store import Store, new_id
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+DRAIN_POLL_SECONDS = 0.1
+"""While draining: a call that is handed back is to be answered soon, and nothing hints at it."""
+LAST_ANSWER_SECONDS = 5.0
+"""How long an answer that is there may take to be read."""
+ENDED_MOST = 100
+"""Most ended calls that are read at once: each may have a large result."""
+
+
+class _Waiting:
+    """One request that waits for its call."""
+
+    def __init__(self, new: NewCall, answer: "asyncio.Future[EndedCall]") -> None:
+        self.organization_id = new.organization_id
+        self.id = new.id
+        self.answer = answer
+        self.admitted = False
+
+
+class Callers:
+    """All waiting callers of one server."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._waiting: dict[str, _Waiting] = {}
+        self._ended = asyncio.Event()
+        self._forgetting: set[str] = set()
+        """Calls that were answered, whose rows are being removed."""
+        self._removals: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._renew_at = 0.0
+        self._look_at = 0.0
+        self.server_id = ""
+        store.subscribe_calls(self._ended.set)
+
+    async def open(self) -> None:
+        """Register this server: from now on calls can be admitted in its name."""
+        session = NewSession(
+            id=new_id(),
+            name=f"server {socket.gethostname()}/{os.getpid()}",
+            types=(),
+            places=0,
+            local=True,
+            lease_ms=round(self._settings.lease_seconds * 1000),
+        )
+        await self._store.open_session(session)
+        self.server_id = session.id
+        self._renew_at = time.monotonic() + self._settings.renew_seconds
+
+    async def call(
+        self, new: NewCall, *, admitted: Callable[[Admitted], None], gone: Callable[[], Awaitable[None]]
+    ) -> EndedCall:
+        """Begin a call and wait for its end, until its time is over or ``gone`` returns.
+
+        ``admitted`` is told what slots are in use once the call has its own.
+
+        Raises:
+            ConcurrencyFull, CreditsShort, KeyRefused: it was not admitted.
+            Unavailable: it was not admitted, or the server went away with it.
+            RequestCanceled: the caller is gone.
+        """
+        # Known before it is admitted: its end may be announced before this coroutine goes on.
+        waiting = self._waiting[new.id] = _Waiting(new, asyncio.get_running_loop().create_future())
+        try:
+            admission = await self._store.begin_call(new)
+            admitted(admission)
+            waiting.admitted = True
+            if self._draining:
+                self._ended.set()
+            return await self._end_of(waiting, admission.give_up_at, gone)
+        finally:
+            del self._waiting[new.id]
+
+    async def _end_of(self, waiting: _Waiting, give_up_at: int, gone: Callable[[], Awaitable[None]]) -> EndedCall:
+        departure = asyncio.ensure_future(gone())
+        try:
+            left_seconds = max(0.0, (give_up_at - self._store.now()) / 1000)
+            both = (waiting.answer, departure)
+            await asyncio.wait(both, timeout=left_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.answer.done():
+                return waiting.answer.result()
+            met = await self._store.abandon_call(waiting.organization_id, waiting.id)
+            if departure.done():
+                raise RequestCanceled()
+            if met is Abandoned.ENDED or waiting.answer.done():
+                self._ended.set()
+                async with asyncio.timeout(LAST_ANSWER_SECONDS):
+                    return await waiting.answer
+            return EndedCall(
+                organization_id=waiting.organization_id, id=waiting.id, result=None, failure=TIMED_OUT, charged=0
+            )
+        except TimeoutError as error:
+            raise Unavailable() from error
+        finally:
+            departure.cancel()
+
+    def drain(self) -> None:
+        """Calls that no worker has are given up from now on; those that run are answered."""
+        self._draining = True
+        self._ended.set()
+
+    async def close(self) -> None:
+        """This server ends: whoever still waits is told so, and what no worker has is removed."""
+        for waiting in self._waiting.values():
+            _refuse(waiting)
+        await asyncio.gather(*self._removals, return_exceptions=True)
+        if self.server_id:
+            try:
+                await self._store.end_session(self.server_id, reason=LossReason.DRAINED)
+            except Exception as error:  # The sweep of another server, or of the next one, does it.
+                logger.error("calls.unended", extra={"cause": str(error)}, exc_info=error)
+
+    # The loop --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Answer those whose calls end, for ever."""
+        while True:
+            self._ended.clear()
+            try:
+                await self._renew()
+                await self.answer_ended()
+                await self._look()
+            except Exception as error:  # The next round meets the same rows.
+                logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+            try:
+                async with asyncio.timeout(DRAIN_POLL_SECONDS if self._draining else POLL_SECONDS):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+
+    async def _renew(self) -> None:
+        if time.monotonic() < self._renew_at:
+            return
+        try:
+            await self._store.renew_server(self.server_id)
+            self._renew_at = time.monotonic() + self._settings.renew_seconds
+        except SessionGone:
+            # Somebody took us for dead, and swept our calls. Those that come now are held by a new session.
+            logger.warning("session.expired", extra={"session": self.server_id})
+            await self.open()
+
+    async def answer_ended(self) -> None:
+        """Answer those whose calls have ended by now."""
+        while True:
+            ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=ENDED_MOST)
+            for one in ended:
+                waiting = self._waiting.get(one.id)
+                if waiting is not None and not waiting.answer.done():
+                    waiting.answer.set_result(one)
+            if ended:
+                self._forget(ended)
+            if len(ended) < ENDED_MOST:
+                return
+
+    def _forget(self, ended: list[EndedCall]) -> None:
+        """Remove the rows beside the loop: no answer waits for this commit."""
+        self._forgetting |= {one.id for one in ended}
+        removal = asyncio.ensure_future(self._remove(ended))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+    async def _remove(self, ended: list[EndedCall]) -> None:
+        try:
+            await self._store.forget_calls([(one.organization_id, one.id) for one in ended])
+        except Exception as error:  # They are read again, and removed then.
+            logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
+        finally:
+            self._forgetting -= {one.id for one in ended}
+
+    async def _look(self) -> None:
+        """Refuse those whose calls are gone: swept with a session that was taken for dead, or given up by a drain."""
+        if time.monotonic() < self._look_at and not self._draining:
+            return
+        self._look_at = time.monotonic() + POLL_SECONDS
+        open_ones = [one for one in self._waiting.values() if one.admitted and not one.answer.done()]
+        if not open_ones:
+            return
+        if self._draining:
+            await asyncio.gather(
+                *(self._store.abandon_call(one.organization_id, one.id, running=False) for one in open_ones)
+            )
+        there = await self._store.server_calls(self.server_id)
+        for one in open_ones:
+            if one.id not in there:
+                _refuse(one)
+
+
+def _refuse(waiting: _Waiting) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(Unavailable())
+        waiting.answer.exception()  # Whoever waits sees it; if nobody does any more, nothing is to be logged.

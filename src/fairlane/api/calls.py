@@ -1,0 +1,136 @@
+"""``/v1/monitor/…``: run one payload now and answer with its result. One path for each task type that has one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from fairlane import wire
+from fairlane.api.callers import Callers
+from fairlane.api.http import NO_STORE, Answer, Header, Request
+from fairlane.api.operations import Operation, Operations
+from fairlane.api.reader import read_json
+from fairlane.api.serving import Serving
+from fairlane.errors import BodyTooLarge, ConcurrencyFull, CreditsShort, RequestCanceled, ValidationRefused
+from fairlane.handlers import TaskType
+from fairlane.model import Admitted, Caller, Failure, NewCall
+from fairlane.payloads import ROOT
+from fairlane.store import new_id
+
+logger = logging.getLogger(__name__)
+
+OFF_LOOP_BYTES = 256 * 1024
+FAILURE_STATUSES = {"VALIDATION_ERROR": 400, "EXTERNAL_SERVICE_ERROR": 502}
+"""How a failure of the handler's own is answered; any other code is a 500 with that code."""
+CONCURRENCY_HEADERS = tuple(
+    f"X-{word}-{part}" for word in ("Concurrency", "Concurrent") for part in ("Limit", "Current", "Remaining")
+)
+CREDITS_HEADERS = ("X-Credits-Charged", "X-Credits-Remaining")
+
+
+def call_operations(task_types: Mapping[str, TaskType]) -> Operations:
+    """What the calls of an application are to those who make them."""
+    return {
+        f"POST {task_type.path}": Operation(
+            id=f"call_{name.lower()}",
+            tag="calls",
+            summary=f"Run one {name} now and wait for its result",
+            description="The body is the payload itself. Takes one of the organization's slots at once, or is refused: "
+            "a call never queues. Wait at least 300 s for the answer; whoever hangs up is not charged.",
+            body=f"payload {name}",
+            answer="call",
+            examples=("call",),
+            refusals=(BodyTooLarge, CreditsShort, ConcurrencyFull),
+            answer_headers=CONCURRENCY_HEADERS + CREDITS_HEADERS,
+            fails=True,
+        )
+        for name, task_type in task_types.items()
+        if task_type.path is not None
+    }
+
+
+class Calls:
+    """Running payloads while their callers wait."""
+
+    def __init__(self, serving: Serving, callers: Callers) -> None:
+        self._serving = serving
+        self._store = serving.store
+        self._callers = callers
+        self._payload_most = serving.settings.payload_limit_bytes
+
+    def endpoint(self, task_type: TaskType) -> Callable[[Request, Caller], Awaitable[Answer]]:
+        """What answers at the path of this type."""
+
+        async def call(request: Request, caller: Caller) -> Answer:
+            return await self._call(request, caller, task_type)
+
+        return call
+
+    async def _call(self, request: Request, caller: Caller, task_type: TaskType) -> Answer:
+        self._serving.admit()
+        body = await request.body(self._payload_most)
+        if len(body) > OFF_LOOP_BYTES:
+            await asyncio.to_thread(_check, body, task_type)
+        else:
+            _check(body, task_type)
+        new = NewCall(
+            id=new_id(),
+            organization_id=caller.organization_id,
+            task_type=task_type.rule.name,
+            payload=body.decode(),
+            server_id=self._callers.server_id,
+            cost=task_type.rule.cost,
+        )
+
+        def admitted(admission: Admitted) -> None:
+            request.marks += _concurrency(admission.slots_used, admission.slots_max)
+
+        try:
+            ended = await self._callers.call(new, admitted=admitted, gone=request.gone)
+        except ConcurrencyFull as full:
+            request.marks += _concurrency(full.slots_used, full.slots_max)
+            raise
+        except RequestCanceled as canceled:
+            logger.info(
+                "call.canceled",
+                extra={"request_id": request.id, "call_id": new.id, "status": canceled.status, "code": canceled.code},
+            )
+            raise
+        if ended.failure is not None:
+            return self._failed(ended.failure)
+        assert ended.result is not None
+        credits = await self._store.credits(caller.organization_id)
+        charged, remaining = str(ended.charged).encode(), str(wire.credits_remaining(credits)).encode()
+        return Answer(
+            wire.call_body(ended.result),
+            headers=(NO_STORE, (b"x-credits-charged", charged), (b"x-credits-remaining", remaining)),
+        )
+
+    def _failed(self, failure: Failure) -> Answer:
+        body = wire.failure_body(failure, at=self._store.now())
+        return Answer(body, FAILURE_STATUSES.get(failure.code, 500), (NO_STORE,))
+
+
+def _check(body: bytes, task_type: TaskType) -> None:
+    """Refuse what the type's tasks would not take as their payload; fields are named as the caller sent them."""
+    if type(read_json(body)) is not dict:
+        raise ValidationRefused.at("body", "must be a JSON object")
+    try:
+        task_type.decode(body)
+    except ValidationRefused as refusal:
+        raise ValidationRefused(
+            details=[{**place, "field": _field(place["field"])} for place in refusal.details]
+        ) from refusal
+
+
+def _field(path: str) -> str:
+    return path.removeprefix(f"{ROOT}.") if path != ROOT else "body"
+
+
+def _concurrency(used: int, most: int) -> tuple[Header, ...]:
+    """In both spellings: clients of either age read them."""
+    values = {"limit": most, "current": used, "remaining": max(0, most - used)}
+    return tuple(
+        (f"x-{word}-{part}".encode(), str(value).encode())
+        for word in ("concurrency", "concurrent")
+        for part, value in values.items()
+    )
