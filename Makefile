@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= auto
 ROUNDS ?= 3
+SECONDS ?= 60
 CASES ?= 2000
 ARGS ?=
 
@@ -20,7 +21,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser fuzz check format bench lock clean
+.PHONY: help setup demo test test-browser chaos fuzz check format bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -38,7 +39,12 @@ fuzz: .venv/.ready  ## Requests made up from /openapi.json against a real server
 	@$(BIN)/python -m tests.fuzz.strangers $(CASES)
 
 test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromium); ARGS='-k keyboard' picks
+	@command -v chromium >/dev/null || test -z "$(CI)" || { echo "test-browser: installing chromium" && \
+	    apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
 	@$(BIN)/pytest -n 0 -o 'python_files=browser_*.py' tests/browser $(ARGS)
+
+chaos: .venv/.ready  ## Kill servers, workers and the database under load, then count; SECONDS=3600 for a long run
+	@$(BIN)/python -m tests.chaos.run --seconds $(SECONDS) $(ARGS)
 
 check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .

@@ -1,7 +1,8 @@
 """The one path from the command line to the admin API.
 
 If a server runs on the database, its admin socket is found through the lock file and asked over HTTP. If none runs, the
-store is opened in this process (which takes the lock) and the same admin application is called without a socket.
+store is opened in this process (which takes the lock) and the same admin application is called without a socket; so it
+is, beside any number of servers, on PostgreSQL.
 """
 
 import asyncio

@@ -1,0 +1,1 @@
+"""Chaos: real servers and workers on one PostgreSQL, killed and stopped while customers submit. ``make chaos``."""

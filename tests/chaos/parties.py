@@ -1,0 +1,169 @@
+"""The processes of a run: servers, remote workers, the database; how each is killed, stopped and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from fairlane.demo.postgres import Cluster
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 60.0
+TIMES = {
+    "FAIRLANE_LEASE_SECONDS": "3",
+    "FAIRLANE_RENEW_SECONDS": "1",
+    "FAIRLANE_SWEEP_SECONDS": "1",
+    "FAIRLANE_KILL_GRACE_SECONDS": "1",
+    "FAIRLANE_RETRY_PAUSE_SECONDS": "0.2",
+    "FAIRLANE_LOG_LEVEL": "WARNING",
+    "FAIRLANE_FREE_DISK_FLOOR_BYTES": "0",
+    "FAIRLANE_RATE_LIMIT": "1000000",
+}
+
+
+def free_port() -> int:
+    """A port nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+class Party:
+    """One program that is started again whenever it is gone, unless it shall stay away for a while."""
+
+    def __init__(self, name: str, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", "fairlane", *command]
+        self._log = folder / f"{name}.log"
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, if it does not run."""
+        if not self.running:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, env=self._environment
+                )
+
+    @property
+    def running(self) -> bool:
+        """Whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def children(self) -> list[int]:
+        """Its worker processes."""
+        found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def kill(self) -> None:
+        """kill -9; it is not started again by itself."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> int:
+        """SIGTERM, and the exit code; kill -9 for one that does not end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            return self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -9
+
+
+class Installation:
+    """Two servers and three workers on one database."""
+
+    def __init__(self, folder: Path, cluster: Cluster, *, servers: int = 2, workers: int = 3, places: int = 8) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        self.track = folder / "track"
+        self.track.touch()
+        runtime = folder / "run"
+        runtime.mkdir(mode=0o700)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
+            **TIMES,
+            "FAIRLANE_DATABASE": cluster.address,
+            "FAIRLANE_PUBLIC_ADMIN": "1",
+            "FAIRLANE_PUBLIC_WORKERS": "1",
+            "CHAOS_TRACK": str(self.track),
+        }
+        self.ports = [free_port() for _ in range(servers)]
+        self.addresses = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self.servers = [self._server(number, port) for number, port in enumerate(self.ports, 1)]
+        self._worker_count, self._places = workers, places
+        self.workers: list[Party] = []
+
+    def _server(self, number: int, port: int) -> Party:
+        runtime = self.folder / f"r{number}"
+        runtime.mkdir(mode=0o700)
+        command = ["serve", "tests/chaos/app.py:app", "--port", str(port), "--workers", "0"]
+        return Party(f"server-{number}", command, self.folder, self.environment | {"XDG_RUNTIME_DIR": str(runtime)})
+
+    def add_workers(self, key: str) -> None:
+        """Make the workers; each knows every server, the first of them in another order."""
+        for number in range(1, self._worker_count + 1):
+            first = number % len(self.addresses)
+            servers = self.addresses[first:] + self.addresses[:first]
+            flags = [part for address in servers for part in ("--server", address)]
+            command = ["worker", "tests/chaos/app.py:app", *flags, "--places", str(self._places)]
+            environment = self.environment | {"FAIRLANE_WORKER_KEY": key}
+            self.workers.append(Party(f"worker-{number}", command, self.folder, environment))
+
+    def fairlane(self, *arguments: str) -> str:
+        """What a command prints."""
+        command = [sys.executable, "-m", "fairlane", *arguments]
+        ran = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, env=self.environment, check=False, timeout=120
+        )
+        if ran.returncode != 0:
+            raise RuntimeError(f"fairlane {' '.join(arguments)}: {ran.stderr}")
+        return ran.stdout
+
+    def start(self) -> None:
+        """Start whatever does not run."""
+        for party in (*self.servers, *self.workers):
+            party.start()
+
+    def await_ready(self) -> float:
+        """Wait until every server would take a submit; the seconds it took.
+
+        One that ended by itself is started again, as a service manager would: a server that starts while the database
+        is away says so and ends.
+        """
+        began = time.monotonic()
+        for address in self.addresses:
+            while not _ready(address):
+                if time.monotonic() > began + READY_SECONDS:
+                    raise RuntimeError(f"{address} did not become ready; its log is in {self.folder}")
+                for server in self.servers:
+                    server.start()
+                time.sleep(0.05)
+        return time.monotonic() - began
+
+    def end(self) -> list[str]:
+        """End everybody in order; the names of those that had to be killed or ended badly."""
+        codes = {party.name: party.end() for party in (*self.workers, *self.servers)}
+        return [f"{name} ({code})" for name, code in codes.items() if code != 0]
+
+
+def _ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=2) as answer:
+            return int(answer.status) == 200
+    except (urllib.error.URLError, OSError):
+        return False
