@@ -60,6 +60,10 @@ class Database(Protocol):
     """What the application declares from the next open on."""
 
     @property
+    def address(self) -> str:
+        """What a server is given to open it."""
+
+    @property
     def store(self) -> Store:
         """The store that is open."""
 
@@ -115,6 +119,11 @@ class SqliteFile:
         self._open: list[Store] = []
 
     @property
+    def address(self) -> str:
+        """What a server is given to open it."""
+        return f"sqlite:///{self.path}"
+
+    @property
     def store(self) -> Store:
         """The store that is open."""
         return self._open[-1]
@@ -122,7 +131,7 @@ class SqliteFile:
     async def open(self, **settings: Any) -> Store:
         """Open it, with these settings besides the address."""
         self._settings = settings
-        chosen = Settings(database=f"sqlite:///{self.path}", **settings)
+        chosen = Settings(database=self.address, **settings)
         self._open.append(await Store.open(chosen, self.catalogue, now=self.clock))
         return self.store
 
@@ -176,10 +185,15 @@ class PostgresServer:
 
     def __init__(self, folder: Path, clock: Clock, catalogue: Catalogue | None = None) -> None:
         self.clock = clock
-        self.address = postgres.lend()
+        self._address = postgres.lend()
         self.catalogue = catalogue or a_catalogue()
         self._settings: dict[str, Any] = {}
         self._open: list[Store] = []
+
+    @property
+    def address(self) -> str:
+        """What a server is given to open it."""
+        return self._address
 
     @property
     def store(self) -> Store:

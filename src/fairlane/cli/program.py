@@ -13,6 +13,7 @@ from fairlane.cli import (
     credits,
     demo,
     keys,
+    migrate,
     monitor,
     organizations,
     plans,
@@ -70,6 +71,7 @@ program.add_typer(tasks.commands, name="tasks")
 program.add_typer(tasks.sessions, name="sessions")
 program.add_typer(usage.commands, name="usage")
 checks.add_to(program)
+migrate.add_to(program)
 demo.add_to(program)
 
 

@@ -22,6 +22,7 @@ from msgspec import json as msgspec_json
 from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.schema import Schema, compare, missing
 from fairlane.store.statements import (
     CLOCK,
     Operation,
@@ -45,6 +46,8 @@ RESOLVE_SECONDS = 2.0
 """How long the fate of a commit is looked for."""
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
+MIGRATION_TRIES = 30
+"""How often a migration asks for tables that others work on."""
 PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MOST = 0.2
 
@@ -54,6 +57,8 @@ _SETTINGS = (
     "SET LOCAL idle_in_transaction_session_timeout = '5s'"
 )
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
+_WAIT_FOR_MIGRATION = "SET LOCAL lock_timeout = '10min'"
+_TAKE_TABLES = "SET LOCAL lock_timeout = '1s'"
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
@@ -66,6 +71,9 @@ _LOST = (
     asyncpg.ReadOnlySQLTransactionError,
 )  # fmt: skip
 """The connection is of no more use; another one may be."""
+
+_UNUSABLE = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Why a database cannot be opened."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -158,7 +166,9 @@ class PostgresDatabase:
             DatabaseError: it cannot be reached, is set up so that it may lose what it acknowledged, or is newer.
         """
         try:
-            connection: Connection = await asyncpg.connect(**self._options, timeout=CONNECT_SECONDS)
+            # A migration takes as long as it takes.
+            unhurried = self._options | {"command_timeout": None}
+            connection: Connection = await asyncpg.connect(**unhurried, timeout=CONNECT_SECONDS)
             try:
                 await self._check(connection)
                 await self._migrate(connection)
@@ -167,8 +177,8 @@ class PostgresDatabase:
             self._pool = await asyncpg.create_pool(
                 **self._options, min_size=1, max_size=READERS_MOST, timeout=CONNECT_SECONDS, reset=_leave_as_it_is
             )
-        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise DatabaseError(f"cannot open {without_password(self.address)}: {error}") from error
+        except _UNUSABLE as error:
+            raise self._unusable(error) from error
         self._batches.start()
 
     async def close(self) -> None:
@@ -197,10 +207,31 @@ class PostgresDatabase:
                     f"switch {name} on"
                 )
 
+    async def inspect(self) -> Schema:
+        """How far its tables are. Changes nothing.
+
+        Raises:
+            DatabaseError: it cannot be reached.
+        """
+        try:
+            connection: Connection = await asyncpg.connect(**self._options, timeout=CONNECT_SECONDS)
+            try:
+                return compare(await self._applied(connection), load_migrations("postgres"))
+            finally:
+                await connection.close()
+        except _UNUSABLE as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: BaseException) -> DatabaseError:
+        return DatabaseError(f"cannot open {without_password(self.address)}: {error}")
+
+    async def _applied(self, connection: Connection) -> set[int]:
+        if not (await self._ask(connection, "has_schema_version"))[0][0]:
+            return set()
+        return {row[0] for row in await self._ask(connection, "find_schema_versions")}
+
     async def _migrate(self, connection: Connection) -> None:
-        """All that is missing, in one transaction, one server at a time."""
-        migrations = load_migrations("postgres")
-        newest = migrations[-1][0]
+        """All that is missing, in one transaction, one server at a time. A kill leaves all of it to the next."""
         if not (await self._ask(connection, "has_schema_version"))[0][0]:
             # Of two that create it at the same moment one is told that it is there.
             try:
@@ -208,19 +239,32 @@ class PostgresDatabase:
             except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
                 _log.debug("schema.shared")
         await self._ask(connection, "insert_schema_lock", now=wall_clock())
-        async with connection.transaction():
-            await self._ask(connection, "lock_schema_version")
-            current: int = (await self._ask(connection, "find_schema_version"))[0][0]
-            if current > newest:
-                raise DatabaseError(
-                    f"{without_password(self.address)} has schema version {current}, this fairlane knows {newest}: "
-                    "use the newer release"
-                )
-            for version, name, script in migrations:
-                if version > current:
-                    await connection.execute(script)
-                    await self._ask(connection, "insert_schema_version", version=version, now=wall_clock())
-                    _log.info("schema.migrated version=%d name=%s", version, name)
+        for _ in range(MIGRATION_TRIES):
+            try:
+                async with connection.transaction():
+                    await self._migrate_locked(connection)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                _log.warning("schema.waiting")
+                await asyncio.sleep(random.uniform(PAUSE_SECONDS_MOST, 5 * PAUSE_SECONDS_MOST))  # noqa: S311 - as above
+            else:
+                return
+        raise DatabaseError(
+            f"{without_password(self.address)} is not migrated: its tables are in use and gave no lock in "
+            f"{MIGRATION_TRIES} tries; look for old transactions with 'fairlane doctor', then start again"
+        )
+
+    async def _migrate_locked(self, connection: Connection) -> None:
+        await connection.execute(_WAIT_FOR_MIGRATION)
+        await self._ask(connection, "lock_schema_version")
+        pending = missing(
+            await self._applied(connection), load_migrations("postgres"), database=without_password(self.address)
+        )
+        # Whoever works on a table waits behind a migration that waits for it, so it must not wait long.
+        await connection.execute(_TAKE_TABLES)
+        for version, name, script in pending:
+            await connection.execute(script)
+            await self._ask(connection, "insert_schema_version", version=version, now=wall_clock())
+            _log.info("schema.migrated version=%d name=%s", version, name)
 
     # Running operations ----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.schema import Schema, compare, missing
 from fairlane.store.statements import CLOCK, Operation, Query, Rows, load_migrations, load_statements
 
 _log = logging.getLogger("fairlane.store")
@@ -172,19 +173,35 @@ class SqliteDatabase:
             return self._rows(connection, Query(name, parameters))
 
         run("create_schema_version")
-        current: int = run("find_schema_version")[0][0]
-        migrations = load_migrations("sqlite")
-        newest = migrations[-1][0]
-        if current > newest:
-            raise DatabaseError(
-                f"{self.path} has schema version {current}, this fairlane knows {newest}: use the newer release"
-            )
-        for version, name, script in migrations:
-            if version > current:
-                with connection:
-                    connection.execute(script)
-                    run("insert_schema_version", version=version, now=self.now())
-                _log.info("schema.migrated version=%d name=%s", version, name)
+        applied = {row[0] for row in run("find_schema_versions")}
+        for version, name, script in missing(applied, load_migrations("sqlite"), database=str(self.path)):
+            # Each with its number or not at all: whoever comes after a kill goes on with the next.
+            with connection:
+                connection.execute(script)
+                run("insert_schema_version", version=version, now=self.now())
+            _log.info("schema.migrated version=%d name=%s", version, name)
+
+    async def inspect(self) -> Schema:
+        """How far its tables are. Changes nothing, and may be asked of a file that another process owns.
+
+        Raises:
+            DatabaseError: it is no database that can be read.
+        """
+        return await asyncio.to_thread(self._inspect)
+
+    def _inspect(self) -> Schema:
+        applied: set[int] = set()
+        try:
+            if self.path.exists() and self.path.stat().st_size:
+                connection = self._open_reader()
+                try:
+                    if self._rows(connection, Query("has_schema_version", {}))[0][0]:
+                        applied = {row[0] for row in self._rows(connection, Query("find_schema_versions", {}))}
+                finally:
+                    connection.close()
+        except (OSError, apsw.Error) as error:
+            raise DatabaseError(f"cannot read {self.path}: {error}") from error
+        return compare(applied, load_migrations("sqlite"))
 
     # Running operations ----------------------------------------------------------------------------------------------
 

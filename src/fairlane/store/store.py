@@ -96,6 +96,7 @@ from fairlane.store.batching import PluralOperation
 from fairlane.store.calls import Abandonment, Named
 from fairlane.store.memory import Memory
 from fairlane.store.recent import Recent
+from fairlane.store.schema import Schema
 from fairlane.store.sealing import seal_of
 from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import Operation, wall_clock
@@ -149,6 +150,9 @@ class Database(Protocol):
 
     async def open(self) -> None:
         """Open it, create or migrate it. Raises DatabaseError, DatabaseOwned."""
+
+    async def inspect(self) -> Schema:
+        """How far its tables are; it need not be open, and nothing is changed. Raises DatabaseError."""
 
     async def close(self) -> None:
         """Finish what was accepted and give it free."""
@@ -227,6 +231,30 @@ class Store:
             await store.close()
             raise
         return store
+
+    @classmethod
+    async def schema(cls, settings: Settings) -> Schema:
+        """How far a database's tables are. Changes nothing, and may be asked of one that another server owns.
+
+        Raises:
+            DatabaseError: it cannot be reached or read.
+        """
+        return await cls(settings, {})._database.inspect()
+
+    @classmethod
+    async def migrate(cls, settings: Settings) -> Schema:
+        """Bring a database's tables up to date, as the start of a server does; returns how far they were before.
+
+        Raises:
+            DatabaseOwned: there is something to apply, and another server owns the file.
+            DatabaseError: it cannot be reached, may not be changed, or is newer.
+        """
+        store = cls(settings, {})
+        before = await store._database.inspect()
+        if before.pending or before.unknown:
+            await store._database.open()
+            await store._database.close()
+        return before
 
     def _adapter(self, settings: Settings, now: Callable[[], int] | None) -> "Database":
         if not is_postgres(settings.database):

@@ -15,6 +15,3 @@ SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
 SELECT name, setting
 FROM pg_settings
 WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only');
-
--- name: has_schema_version [postgres]
-SELECT to_regclass('schema_version') IS NOT NULL;

@@ -18,9 +18,20 @@ FROM schema_version
 WHERE version = 0
 FOR UPDATE;
 
--- name: find_schema_version
-SELECT coalesce(max(version), 0)
-FROM schema_version;
+-- name: find_schema_versions
+SELECT version
+FROM schema_version
+WHERE version > 0
+ORDER BY version;
+
+-- name: has_schema_version [sqlite]
+SELECT count(*)
+FROM sqlite_schema
+WHERE type = 'table'
+  AND name = 'schema_version';
+
+-- name: has_schema_version [postgres]
+SELECT to_regclass('schema_version') IS NOT NULL;
 
 -- name: insert_schema_version
 INSERT INTO schema_version (version, applied_at)

@@ -1,0 +1,55 @@
+"""``fairlane migrate``: bring a database's tables up to date before the servers start."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import print_json
+
+OUT_OF_DATE = 1
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane migrate --check")(migrate)
+
+
+def migrate(
+    *,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Change nothing; exit code 1 if something is pending or the schema is newer."),
+    ] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply pending migrations. A server does the same when it starts.
+
+    Safe beside servers and beside itself: on PostgreSQL one migrates while the others wait, on SQLite whoever owns the
+    file does. A kill in the middle leaves the rest to whoever comes next.
+    """
+    from fairlane.settings import read_settings
+    from fairlane.store import Store
+
+    settings = read_settings({"database": database_in_force(database)})
+    before = asyncio.run(Store.schema(settings) if check else Store.migrate(settings))
+    if as_json:
+        print_json(
+            {
+                "version": before.version,
+                "known": before.known,
+                "pending" if check else "applied": list(before.pending),
+                "unknown": list(before.unknown),
+            }
+        )
+    else:
+        for name in before.pending:
+            print(f"{'pending' if check else 'applied'}: {name}")
+        if before.unknown:
+            print(f"newer: the schema has version {before.version}, this fairlane knows {before.known}")
+        elif not before.pending:
+            print(f"Up to date: schema version {before.version}.")
+    if check and (before.pending or before.unknown):
+        raise typer.Exit(OUT_OF_DATE)

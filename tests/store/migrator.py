@@ -1,0 +1,59 @@
+"""A server's start in miniature for tests of migrations: brings a database up to date as any other would.
+
+    python migrator.py DATABASE [apart | dies-at VERSION]
+
+``apart`` is the control: this one does not wait for others that migrate. ``dies-at``: SIGKILL after the script of that
+migration ran and before its number is written. Reads one line first, so that several may be started at one moment.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+from fairlane.settings import Settings
+from fairlane.store import Store, postgres, sqlite
+
+WAITS = "lock_schema_version"
+WRITES_NUMBER = "insert_schema_version"
+
+
+def apart() -> None:
+    """Whoever migrates is not waited for."""
+    asked = postgres.PostgresDatabase._ask
+
+    async def ask(self: Any, connection: Any, statement: str, **parameters: Any) -> Any:
+        return [(0,)] if statement == WAITS else await asked(self, connection, statement, **parameters)
+
+    postgres.PostgresDatabase._ask = ask  # type: ignore[method-assign]
+
+
+def dies_at(version: int) -> None:
+    """Killed there, on whichever database."""
+    asked, ran = postgres.PostgresDatabase._ask, sqlite.SqliteDatabase._rows
+
+    def reached(statement: str, parameters: Any) -> None:
+        if statement == WRITES_NUMBER and parameters["version"] == version:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def ask(self: Any, connection: Any, statement: str, **parameters: Any) -> Any:
+        reached(statement, parameters)
+        return await asked(self, connection, statement, **parameters)
+
+    def rows(self: Any, connection: Any, query: Any) -> Any:
+        reached(query.name, query.parameters)
+        return ran(self, connection, query)
+
+    postgres.PostgresDatabase._ask = ask  # type: ignore[method-assign]
+    sqlite.SqliteDatabase._rows = rows  # type: ignore[method-assign]
+
+
+match sys.argv[2:]:
+    case ["apart"]:
+        apart()
+    case ["dies-at", version]:
+        dies_at(int(version))
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(Store.migrate(Settings(database=sys.argv[1])))

@@ -1,0 +1,256 @@
+"""Migrations: one at a time whoever starts, whole or not at all, and never past what this release knows."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from fairlane.errors import DatabaseError, DatabaseOwned
+from fairlane.settings import Settings
+from fairlane.store import Store, postgres
+from fairlane.store.schema import compare
+from fairlane.store.statements import load_migrations
+from tests.builders import an_organization, submitted
+from tests.store.databases import DATABASES, Clock, Database, PostgresServer
+
+ROOT = Path(__file__).parents[2]
+VERSIONS = [version for version, _, _ in load_migrations("postgres")]
+NAMES = tuple(name for _, name, _ in load_migrations("postgres"))
+
+
+@pytest.fixture(params=sorted(DATABASES))
+def closed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
+    """A database without tables, that nobody has opened yet."""
+    database = DATABASES[request.param](tmp_path, clock)
+    _empty(database)
+    yield database
+    _empty(database)
+    database.forget()
+
+
+@pytest.fixture
+def server(tmp_path: Path, clock: Clock) -> Iterator[PostgresServer]:
+    """The same on PostgreSQL, where several may start at once."""
+    database = PostgresServer(tmp_path, clock)
+    _empty(database)
+    yield database
+    _empty(database)
+    database.forget()
+
+
+def _empty(database: Database) -> None:
+    if isinstance(database, PostgresServer):
+        database.rows("DROP SCHEMA public CASCADE")
+        database.rows("CREATE SCHEMA public")
+
+
+def _versions(database: Database) -> list[int]:
+    return [row[0] for row in database.rows("SELECT version FROM schema_version WHERE version > 0 ORDER BY version")]
+
+
+def _start(address: str, *mode: str) -> "subprocess.Popen[str]":
+    source = Path(sys.modules["fairlane"].__file__ or "").parents[1]
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("migrator.py")), address, *mode],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])},
+    )  # fmt: skip
+
+
+def _at_once(address: str, count: int, *mode: str) -> list[int]:
+    """The exit codes of so many that start in the same moment."""
+    with ExitStack() as stack:
+        starting = [stack.enter_context(_start(address, *mode)) for _ in range(count)]
+        for one in starting:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "ready\n"
+        for one in starting:
+            assert one.stdin is not None
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        for one in starting:
+            one.communicate(timeout=60)
+        return [one.returncode for one in starting]
+
+
+# Looking -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_look_tells_what_is_pending_and_changes_nothing(closed: Database) -> None:
+    """Twice the same answer: everything is pending, nothing is there."""
+    settings = Settings(database=closed.address)
+
+    looks = [await Store.schema(settings) for _ in range(2)]
+
+    assert looks[0] == looks[1] == compare((), load_migrations("sqlite"))
+    assert (looks[0].version, looks[0].pending) == (0, NAMES)
+    assert not Path(closed.address.removeprefix("sqlite:///")).exists()
+
+
+async def test_migrating_applies_what_is_missing_once(closed: Database) -> None:
+    """The second time there is nothing to do; a server's start finds nothing either."""
+    settings = Settings(database=closed.address)
+
+    first, second = await Store.migrate(settings), await Store.migrate(settings)
+    store = await closed.open()
+    organization = await an_organization(store)
+    await submitted(store, organization)
+    await closed.close()
+
+    assert (first.pending, second.pending) == (NAMES, ())
+    assert second.version == second.known == VERSIONS[-1]
+    assert _versions(closed) == VERSIONS
+
+
+async def test_a_look_may_be_taken_while_a_server_owns_the_database(closed: Database) -> None:
+    """And so may a migration that has nothing to do."""
+    await closed.open()
+    try:
+        assert (await Store.schema(Settings(database=closed.address))).pending == ()
+        assert (await Store.migrate(Settings(database=closed.address))).pending == ()
+    finally:
+        await closed.close()
+
+
+async def test_a_newer_schema_is_told_and_refused(closed: Database) -> None:
+    """A look says which version is unknown; a migration leaves it alone."""
+    settings = Settings(database=closed.address)
+    await Store.migrate(settings)
+    closed.rows("INSERT INTO schema_version (version, applied_at) VALUES (9999, 0)")
+
+    assert (await Store.schema(settings)).unknown == (9999,)
+    with pytest.raises(DatabaseError, match="9999"):
+        await Store.migrate(settings)
+    assert _versions(closed) == [*VERSIONS, 9999]
+
+
+async def test_a_migration_that_came_late_is_applied_too(closed: Database) -> None:
+    """What counts is which are there, not how large the largest number is."""
+    settings = Settings(database=closed.address)
+    await Store.migrate(settings)
+    closed.rows("DELETE FROM schema_version WHERE version = 9")
+
+    assert (await Store.schema(settings)).pending == tuple(name for name in NAMES if name.startswith("0009"))
+
+
+async def test_a_file_that_is_owned_is_migrated_by_its_owner_alone(tmp_path: Path, clock: Clock) -> None:
+    """Something pending, and somebody else holds the lock."""
+    file = DATABASES["sqlite"](tmp_path, clock)
+    await file.open()
+    try:
+        file.rows("DELETE FROM schema_version WHERE version = 9")
+        with pytest.raises(DatabaseOwned):
+            await Store.migrate(Settings(database=file.address))
+    finally:
+        await file.close()
+
+
+# At once -------------------------------------------------------------------------------------------------------------
+
+
+def test_processes_that_start_at_once_migrate_once(server: PostgresServer) -> None:
+    """Four at the same moment on an empty database: all succeed, each migration is there once."""
+    assert _at_once(server.address, 4) == [0, 0, 0, 0]
+    assert _versions(server) == VERSIONS
+
+
+def test_processes_that_do_not_wait_for_each_other_fail(server: PostgresServer) -> None:
+    """The control: without the lock the same race is lost by somebody."""
+    codes = _at_once(server.address, 4, "apart")
+
+    assert any(codes)
+
+
+def test_processes_on_one_file_migrate_once(tmp_path: Path, clock: Clock) -> None:
+    """Each waits for the lock of the one before."""
+    file = DATABASES["sqlite"](tmp_path, clock)
+
+    assert _at_once(file.address, 3) == [0, 0, 0]
+    assert _versions(file) == VERSIONS
+
+
+# Interrupted ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[len(VERSIONS) // 2], VERSIONS[-1]])
+def test_a_kill_in_the_middle_leaves_the_rest_to_the_next(closed: Database, version: int) -> None:
+    """Killed with a migration half done: the next start finishes, and its database works."""
+    with _start(closed.address, "dies-at", str(version)) as killed:
+        killed.communicate("go\n", timeout=60)
+    assert killed.returncode == -9
+
+    assert _at_once(closed.address, 1) == [0]
+    assert _versions(closed) == VERSIONS
+
+
+async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody uses a table it wants, it asks again and again, holding nobody up for long, and then says so; once
+    the table is free it is done."""
+    settings = Settings(database=server.address)
+    await Store.migrate(settings)
+    later = [*load_migrations("postgres"), (9998, "9998_later", "ALTER TABLE organization ADD COLUMN later BIGINT")]
+    monkeypatch.setattr(postgres, "load_migrations", lambda dialect: later)
+    monkeypatch.setattr(postgres, "MIGRATION_TRIES", 2)
+    connection = await asyncpg.connect(server.address)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("LOCK TABLE organization IN ACCESS SHARE MODE")
+
+    with pytest.raises(DatabaseError, match="in use"):
+        await Store.migrate(settings)
+    monkeypatch.setattr(postgres, "MIGRATION_TRIES", 30)
+    waiting = asyncio.create_task(Store.migrate(settings))
+    await asyncio.wait({waiting}, timeout=0.5)
+    assert not waiting.done()
+    await transaction.rollback()
+    await connection.close()
+    await waiting
+
+    assert _versions(server) == [*VERSIONS, 9998]
+
+
+# Side by side --------------------------------------------------------------------------------------------------------
+
+CONTRACTS = re.compile(
+    r"\bDROP\s+(TABLE|COLUMN)\b|\bRENAME\b|\bALTER\s+COLUMN\b|\bADD\s+COLUMN\s+\w+[^;]*\bNOT\s+NULL\b(?![^;]*\bDEFAULT\b)",
+    re.IGNORECASE,
+)
+BEFORE_THE_FIRST_RELEASE = 9
+"""Up to here nobody's servers had to run beside one another."""
+SIGN = re.compile(r"^-- contract: .+", re.MULTILINE)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_migrations_only_add(dialect: str) -> None:
+    """What takes something away says in a line of its own since which release nobody needs it."""
+    wrong = [
+        name
+        for version, name, script in load_migrations(dialect)
+        if version > BEFORE_THE_FIRST_RELEASE and CONTRACTS.search(script) and not SIGN.search(script)
+    ]
+
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize(
+    ("statement", "takes_away"),
+    [
+        ("DROP TABLE turn;", True),
+        ("ALTER TABLE task DROP COLUMN x;", True),
+        ("ALTER TABLE task RENAME TO request;", True),
+        ("ALTER TABLE task ADD COLUMN x BIGINT NOT NULL;", True),
+        ("ALTER TABLE task ADD COLUMN x BIGINT NOT NULL DEFAULT 0;", False),
+        ("ALTER TABLE task ADD COLUMN x BIGINT;\nCREATE TABLE y (z BIGINT NOT NULL);", False),
+        ("DROP INDEX task_y;", False),
+    ],
+)
+def test_what_takes_away_is_known(statement: str, takes_away: bool) -> None:
+    """The check itself can fail."""
+    assert (CONTRACTS.search(statement) is not None) == takes_away
