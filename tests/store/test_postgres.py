@@ -1,6 +1,7 @@
 """What holds of PostgreSQL itself: every statement is understood and read by index, unsafe settings are refused."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fairlane.errors import DatabaseError, StoreUnreachable, TaskExists
+from fairlane.demo.postgres import join
+from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists
 from fairlane.model import Accepted, Failed, Verdict
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
@@ -328,6 +330,53 @@ async def test_the_same_exchange_through_two_servers_has_one_answer(others: list
 
     assert {lease.id for lease in first.leases} == {lease.id for lease in second.leases}
     assert len(first.leases) == 2
+
+
+# A power cut ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_acknowledged_survives_the_death_of_the_database(clock: Clock) -> None:
+    """Every process of the server is killed in the middle of the work: nothing acknowledged is lost, no count differs,
+    and the same store goes on by itself once it is back (I1, I15)."""
+    cluster = await asyncio.to_thread(join, f"killed-{os.getpid()}")
+    store = await Store.open(Settings(database=cluster.address), a_catalogue(), now=clock)
+    organization = await an_organization(store, queue_limit=10**6)
+    acknowledged: list[str] = []
+    ended = asyncio.Event()
+
+    async def send() -> None:
+        while not ended.is_set():
+            task = a_task()
+            try:
+                (answer,) = await store.submit(organization.id, [task])
+            except StoreFault:
+                continue
+            if isinstance(answer, Accepted):
+                acknowledged.append(task.id)
+
+    async def reaches(count: int) -> None:
+        async with asyncio.timeout(40):
+            while len(acknowledged) < count:
+                await asyncio.sleep(0.005)
+
+    senders = [asyncio.ensure_future(send()) for _ in range(8)]
+    try:
+        await reaches(100)
+        await asyncio.to_thread(cluster.kill)
+        await asyncio.to_thread(cluster.restart)
+        await reaches(len(acknowledged) + 100)
+        ended.set()
+        await asyncio.gather(*senders)
+
+        lost = [task for task in acknowledged if await store.task(organization.id, task) is None]
+        assert lost == []
+        assert await store.recount() == []
+        assert set(await store.count_states()) == {1}
+    finally:
+        ended.set()
+        await asyncio.gather(*senders, return_exceptions=True)
+        await store.close()
+        cluster.leave()
 
 
 async def _execute(server: PostgresServer, sql: str) -> None:
