@@ -17,11 +17,14 @@ PREFIX = "FAIRLANE_"
 OTHERS = (
     "FAIRLANE_URL",
     "FAIRLANE_API_KEY",
+    "FAIRLANE_SERVER",
+    "FAIRLANE_ADMIN_KEY",
+    "FAIRLANE_ADMIN_KEY_FILE",
     "FAIRLANE_WORKER_KEY",
     "FAIRLANE_WORKER_KEY_FILE",
     "FAIRLANE_WORKER_SERVERS",
 )
-"""Variables with our prefix that are no settings: clients and remote workers read them."""
+"""Variables with our prefix that are no settings: clients, operators and remote workers read them."""
 OTHERS_PREFIXES = ("FAIRLANE_TEST_", "FAIRLANE_DEMO_")
 PAUSES_MOST = 20
 SECONDS_LEAST = 0.001

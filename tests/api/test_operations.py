@@ -146,3 +146,17 @@ def test_a_month_that_is_none_is_refused(shared: House, query: dict[str, str], f
 
     assert answer.status_code == 400
     assert fields_of(answer) == [field]
+
+
+def test_an_operator_cancels_anybodys_task(house: House) -> None:
+    """As its organization could; it is written down, and a task that has ended stays as it ended."""
+    customer = house.customer()
+    task_id = customer.accepted()
+
+    canceled = house.admin.delete(f"/admin/v1/tasks/{task_id}").json()
+
+    assert (canceled["status"], canceled["failure"]["code"], canceled["charged"]) == ("FAILED", "TASK_CANCELED", 0)
+    assert customer.find(task_id).json()["task"]["status"] == "FAILED"
+    [row] = house.admin.get("/admin/v1/audit?limit=1").json()["audit"]
+    assert (row["action"], row["subject"], row["details"]) == ("task.canceled", customer.name, {"task": task_id})
+    assert house.admin.delete("/admin/v1/tasks/0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11").status_code == 404

@@ -3,10 +3,12 @@
 If a server runs on the database, its admin socket is found through the lock file and asked over HTTP. If none runs, the
 store is opened in this process (which takes the lock) and the same admin application is called without a socket; so it
 is, beside any number of servers, on PostgreSQL.
+A server elsewhere is asked at its address, with an admin key.
 """
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -104,12 +106,17 @@ def erase_all(database: str, organization: str, progress: Callable[[int], None])
 
 @asynccontextmanager
 async def connect(database: str) -> AsyncIterator[Admin]:
-    """The admin API of a database, whoever owns it right now.
+    """The admin API of a database, whoever owns it right now; or of the server at this address.
 
     Raises:
+        CommandFailed: the server is elsewhere, and there is no admin key for it.
         DatabaseOwned: somebody holds the lock and does not answer on the socket.
         DatabaseError: the database cannot be opened.
     """
+    if database.startswith(("http://", "https://")):
+        async with _remote_client(database) as remote:
+            yield Admin(remote)
+        return
     give_up_at = time.monotonic() + OWNER_WAIT_SECONDS
     while True:
         client = await _reach(database)
@@ -137,6 +144,24 @@ async def connect(database: str) -> AsyncIterator[Admin]:
 
 def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://fairlane", timeout=ANSWER_SECONDS)
+
+
+def _remote_client(address: str) -> httpx2.AsyncClient:
+    key = os.environ.get("FAIRLANE_ADMIN_KEY")
+    file = os.environ.get("FAIRLANE_ADMIN_KEY_FILE")
+    if key is None and file is not None:
+        try:
+            key = Path(file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandFailed(f"the admin key cannot be read from {file}: {error}") from error
+    key = (key or "").strip()
+    if not (key and key.isascii() and key.isprintable()):
+        raise CommandFailed(
+            "an admin key is needed: set FAIRLANE_ADMIN_KEY or FAIRLANE_ADMIN_KEY_FILE; make one on the server's "
+            "machine with `fairlane keys create --admin NAME`"
+        )
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx2.AsyncClient(base_url=address.rstrip("/"), headers=headers, timeout=ANSWER_SECONDS)
 
 
 async def _reach(database: str) -> httpx2.AsyncClient | None:

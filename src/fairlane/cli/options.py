@@ -10,6 +10,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs in
 Database = Annotated[
     str | None,
     typer.Option(
+        "--database",
+        "--server",
+        help="What is spoken about: a database, sqlite:///PATH, or a server elsewhere, https://HOST:PORT. It asks "
+        "for the admin key in FAIRLANE_ADMIN_KEY or in the file FAIRLANE_ADMIN_KEY_FILE. Default: a file in your data "
+        "directory.",
+        envvar=["FAIRLANE_SERVER", "FAIRLANE_DATABASE"],
+        metavar="ADDRESS",
+        show_default=False,
+    ),
+]
+
+OwnDatabase = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
         help="The database, sqlite:///PATH. Default: a file in your data directory.",
         envvar="FAIRLANE_DATABASE",
         metavar="ADDRESS",

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from fairlane.cli import (
+    backup,
     checks,
     credits,
     demo,
@@ -70,6 +71,7 @@ program.add_typer(webhooks.commands, name="webhooks")
 program.add_typer(tasks.commands, name="tasks")
 program.add_typer(tasks.sessions, name="sessions")
 program.add_typer(usage.commands, name="usage")
+backup.add_to(program)
 checks.add_to(program)
 migrate.add_to(program)
 demo.add_to(program)

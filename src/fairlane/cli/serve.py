@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fairlane.cli.options import AppReference, AsJson, Database
+from fairlane.cli.options import AppReference, AsJson, OwnDatabase
 
 
 def add_to(program: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def add_to(program: typer.Typer) -> None:
 def serve(
     app: AppReference,
     *,
-    database: Database = None,
+    database: OwnDatabase = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.", show_default=False)
     ] = None,

@@ -66,6 +66,19 @@ def show(
     _show(ask(database_in_force(database), "GET", "tasks", task_id), as_json=as_json)
 
 
+@commands.command(epilog="Example: fairlane tasks cancel 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+def cancel(
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, whosever it is.")],
+    *,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel one task: at once if it waits, else its handler is asked to end. It costs its organization nothing."""
+    from fairlane.cli.connection import ask
+
+    _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
+
+
 @sessions.command("list", epilog="Example: fairlane sessions list")
 def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the live worker processes and what they run."""

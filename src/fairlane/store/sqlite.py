@@ -31,6 +31,12 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
+COPY_PAGES = 1_000
+"""How many pages a backup copies at once; a page has 4 KiB."""
+Progress = Callable[[int, int], None]
+"""Told how many pages are copied, and of how many."""
+
+
 class SqliteDatabase:
     """One open SQLite file."""
 
@@ -252,6 +258,45 @@ class SqliteDatabase:
             found = msgspec.json.decode(found[0][0])
         return found
 
+    # Backup ----------------------------------------------------------------------------------------------------------
+
+    async def backup(self, target: Path, progress: Progress) -> None:
+        """Copy the committed state of one moment into a new file, beside everything else. Raises DatabaseError."""
+        await asyncio.to_thread(self._backup, target, progress)
+
+    def _backup(self, target: Path, progress: Progress) -> None:
+        source = None
+        try:
+            source = self._open_reader()
+            # One read transaction for all steps: else a commit in between would make the copy begin anew.
+            source.execute("BEGIN")
+            source.execute("PRAGMA schema_version").fetchall()
+            _copy(source, target, progress)
+        except (OSError, apsw.Error) as error:
+            raise DatabaseError(f"cannot write {target}: {error}") from error
+        finally:
+            if source is not None:
+                source.close()
+
+    def _stage(self, backup: Path, staged: Path, progress: Progress) -> None:
+        """A checked copy of a backup, in which nobody is alive."""
+        source = apsw.Connection(str(backup), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            if not self._rows(source, Query("has_schema_version", {}))[0][0]:
+                raise DatabaseError(f"{backup} is no database of fairlane")
+            applied: list[int] = [row[0] for row in self._rows(source, Query("find_schema_versions", {}))]
+            newest = load_migrations("sqlite")[-1][0]
+            if max(applied, default=0) > newest:
+                raise DatabaseError(f"{backup} has schema version {max(applied)}, this fairlane knows {newest}")
+            _copy(source, staged, progress)
+        finally:
+            source.close()
+        copy = apsw.Connection(str(staged))
+        try:
+            self._rows(copy, Query("end_all_sessions", {}))
+        finally:
+            copy.close()
+
     # The store thread ------------------------------------------------------------------------------------------------
 
     def _transaction(self, requests: list[Request]) -> list[Any]:
@@ -272,6 +317,83 @@ class SqliteDatabase:
                 self._writer.execute("ROLLBACK")
             raise
         return [answers[id(request)] for request in requests]
+
+
+# Backup and restore --------------------------------------------------------------------------------------------------
+
+
+def restore_file(source: Path, target: Path, *, replace: bool, progress: Progress) -> Path | None:
+    """Put a copy of a backup where a database is to be that no server has open.
+
+    The copy is checked before anything is moved, and every session in it is ended: none of its workers is alive. With
+    ``replace`` a database that is there already is moved aside, with its log; returns where to. None: none was there.
+
+    Raises:
+        DatabaseOwned: a server has the database open.
+        DatabaseError: the backup cannot be used, or a database is there and is not to be replaced. Nothing was changed.
+    """
+    database = SqliteDatabase(target, now=lambda: 0, harvest=lambda: None, announce=lambda _: None)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        database._take_lock()
+    except OSError as error:
+        raise DatabaseError(f"cannot use {target}: {error.strerror}") from error
+    try:
+        if target.exists() and not replace:
+            raise DatabaseError(f"{target} is there already: give --replace to move it aside")
+        staged = target.with_name(target.name + ".restoring")
+        staged.unlink(missing_ok=True)
+        database._stage(source, staged, progress)
+        return _take_place(staged, target)
+    except (OSError, apsw.Error) as error:
+        raise DatabaseError(f"cannot restore {source}: {error}") from error
+    finally:
+        database._release_lock()
+
+
+def _take_place(staged: Path, target: Path) -> Path | None:
+    """Nothing is deleted: the former database and its log are moved aside under one name."""
+    aside = None
+    if target.exists():
+        aside = target.with_name(f"{target.name}.replaced-{time.time_ns()}")
+        for ending in ("-wal", "-shm", ""):
+            former = target.with_name(target.name + ending)
+            if former.exists():
+                former.rename(aside.with_name(aside.name + ending))
+    staged.rename(target)
+    _sync_directory(target.parent)
+    return aside
+
+
+def _copy(source: apsw.Connection, target: Path, progress: Progress) -> None:
+    """A copy that is there under its name only once it is whole, checked, and on disk."""
+    if target.exists():
+        raise DatabaseError(f"{target} is there already: give another path")
+    partial = target.with_name(target.name + ".partial")
+    try:
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError as error:
+        raise DatabaseError(f"{partial} is there: another backup is under way, or was broken off; remove it") from error
+    try:
+        copy = apsw.Connection(str(partial))
+        try:
+            with copy.backup("main", source, "main") as backup:
+                while not backup.done:
+                    backup.step(COPY_PAGES)
+                    progress(backup.page_count - backup.remaining, backup.page_count)
+            # One file that is whole by itself, wherever it is carried.
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+            found = copy.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
+        finally:
+            copy.close()
+        if found != "ok":
+            raise DatabaseError(f"the copy is damaged, and so may be the database: {found}")
+        _sync_file(partial)
+        partial.rename(target)
+        _sync_directory(target.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def lock_path(path: Path) -> Path:
@@ -295,7 +417,11 @@ def _plain(value: Any) -> Any:
 
 
 def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync_file(folder)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

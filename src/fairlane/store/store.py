@@ -8,12 +8,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import uuid_utils
 from msgspec import Struct
 
-from fairlane.errors import DatabaseError, KeyRefused, NameTaken, NotFound, Refusal
+from fairlane.errors import DatabaseError, KeyRefused, NameTaken, NotFound, Refusal, ValidationRefused
 from fairlane.model import (
     DEFAULT_PLAN,
     Abandoned,
@@ -851,6 +852,12 @@ class Store:
             raise NotFound.task(task_id)
         return found
 
+    async def cancel_task(self, task_id: str, *, actor: str) -> TaskFacts:
+        """End a task, whosever it is, as its organization could. Raises NotFound, or TaskEnded."""
+        facts = await self.task_facts(task_id)
+        await self._write(_cancel_named, facts.organization, task_id, actor, self._memory)
+        return await self.task_facts(task_id)
+
     async def sessions(self, *, after: str = "", most: int) -> list[SessionFacts]:
         """Live sessions by id."""
         found: list[SessionFacts] = await self._database.read(operations.find_sessions(after, most))
@@ -868,6 +875,20 @@ class Store:
     async def used_in_month(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
         """What each organization, or this one, used in this month (2026-11), UTC. Raises NotFound."""
         return await self._database.snapshot(months.find_months(month, organization))  # type: ignore[no-any-return]
+
+    async def backup(self, path: Path, *, actor: str, progress: Callable[[int, int], None]) -> None:
+        """Copy the database as it is at one moment into a new file. ``progress``: pages copied, of how many.
+
+        The last row of the copy's audit says that, and when. Raises DatabaseError, or ValidationRefused.
+        """
+        if not isinstance(self._database, SqliteDatabase):
+            raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
+        await self.write_down(actor, "backup.made", path.name, {"path": str(path)})
+        await self._database.backup(path, progress)
+
+    async def write_down(self, actor: str, action: str, subject: str, details: object) -> None:
+        """A row of the audit for what is no operation of the store."""
+        await self._write(audit.write_audit, actor, action, subject, details, self._memory)
 
     async def recount(self, organization: str | None = None) -> list[Drift]:
         """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
@@ -1019,6 +1040,12 @@ def _every_task(
 ) -> Operation:
     chosen = None if organization is None else (yield from organizations.find_organization_id(organization))
     return (yield from operations.find_tasks(chosen, status, task_type, start, most))
+
+
+def _cancel_named(organization: str, task_id: str, actor: str, memory: Memory) -> Operation:
+    found = yield from organizations.find_organization_id(organization)
+    yield from tasks.cancel(found, task_id, memory)
+    yield from audit.write_audit(actor, "task.canceled", organization, {"task": task_id}, memory)
 
 
 def _repair_named(organization: str, actor: str, memory: Memory) -> Operation:

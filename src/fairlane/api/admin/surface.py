@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from fairlane.api.admin.backups import Backups
 from fairlane.api.admin.credits import Grants
 from fairlane.api.admin.fleet import Fleets
 from fairlane.api.admin.installation import Installation, ServerFacts
@@ -46,7 +47,7 @@ def admin_part(
         "plans": {"GET": plans.list, "POST": plans.create},
         "plans/{}": {"GET": plans.read, "PATCH": plans.change, "DELETE": plans.delete},
         "tasks": {"GET": tasks.list},
-        "tasks/{}": {"GET": tasks.read},
+        "tasks/{}": {"GET": tasks.read, "DELETE": tasks.cancel},
         "sessions": {"GET": installation.sessions},
         "usage/monthly": {"GET": usage.monthly},
         "scaling": {"GET": fleets.scaling},
@@ -62,7 +63,11 @@ def admin_part(
 
 def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> Surface:
     """The application behind the admin socket; also called in process when no server runs."""
-    return Surface([admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)], clock=store.now)
+    part = admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)
+    backups = Backups(store)
+    methods: dict[str, Endpoint[str]] = {"GET": backups.read, "POST": backups.start}
+    local = Part(PREFIX, operator, [Resource(f"{PREFIX}/backup", operator, methods, clock=store.now)])
+    return Surface([part, local], clock=store.now)
 
 
 async def operator(request: Request) -> str:

@@ -36,6 +36,10 @@ class EveryTask:
         """One task, whosever it is."""
         return answer(await self._store.task_facts(*request.parameters))
 
+    async def cancel(self, request: Request, actor: str) -> Answer:
+        """End one: at once if it waits; one that runs is asked to end."""
+        return answer(await self._store.cancel_task(*request.parameters, actor=actor))
+
 
 def _status(text: str | None) -> TaskStatus | None:
     if text is None:

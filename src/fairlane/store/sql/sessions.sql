@@ -64,6 +64,11 @@ SET dead = 1
 WHERE local = 1
   AND dead = 0;
 
+-- name: end_all_sessions
+UPDATE session
+SET dead = 1
+WHERE dead = 0;
+
 -- name: end_expired_sessions
 UPDATE session
 SET dead = 1

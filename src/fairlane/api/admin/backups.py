@@ -1,0 +1,75 @@
+"""``/admin/v1/backup``: a copy of the database while it is in use. On the admin socket alone: it writes a file."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
+from fairlane.api.http import Answer, Request
+from fairlane.api.messages import read_message
+from fairlane.errors import DatabaseError, InUse, NotFound, StoreFault, ValidationRefused
+from fairlane.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class NewBackup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to write it: an absolute path on the server's machine, where nothing is yet."""
+
+    path: str
+
+
+class BackupState(Struct, kw_only=True):
+    """How far the last backup has come."""
+
+    path: str
+    pages: int = 0
+    pages_total: int = 0
+    done: bool = False
+    error: str | None = None
+    """Why there is none; None: it goes on, or is done."""
+
+
+_new_backup = Decoder(NewBackup)
+
+
+class Backups:
+    """What operators ask for. One at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._state: BackupState | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, request: Request, actor: str) -> Answer:
+        """Begin one; how it goes is to be asked for."""
+        new = read_message(_new_backup, await request.body(BODY_BYTES_MOST))
+        path = Path(new.path)
+        if not path.is_absolute() or "\0" in new.path:
+            raise ValidationRefused.at("path", "must be an absolute path")
+        if self._task is not None and not self._task.done():
+            raise InUse("backup", self._state.path if self._state is not None else "")
+        state = self._state = BackupState(path=str(path))
+        self._task = asyncio.create_task(self._make(state, path, actor), name="backup")
+        return answer(state)
+
+    async def read(self, request: Request, actor: str) -> Answer:
+        """How far the last one has come."""
+        if self._state is None:
+            raise NotFound.route(request.path)
+        return answer(self._state)
+
+    async def _make(self, state: BackupState, path: Path, actor: str) -> None:
+        def progress(pages: int, total: int) -> None:
+            state.pages, state.pages_total = pages, total
+
+        try:
+            await self._store.backup(path, actor=actor, progress=progress)
+        except (DatabaseError, StoreFault, ValidationRefused) as error:
+            state.error = str(error)
+            logger.error("backup.failed", extra={"path": str(path), "cause": str(error)})
+        else:
+            state.done = True
