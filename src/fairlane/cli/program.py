@@ -16,6 +16,7 @@ from fairlane.cli import (
     keys,
     migrate,
     monitor,
+    move,
     organizations,
     plans,
     run,
@@ -74,6 +75,7 @@ program.add_typer(usage.commands, name="usage")
 backup.add_to(program)
 checks.add_to(program)
 migrate.add_to(program)
+move.add_to(program)
 demo.add_to(program)
 
 

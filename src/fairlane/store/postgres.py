@@ -11,7 +11,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +23,7 @@ from msgspec import json as msgspec_json
 from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
 from fairlane.store.statements import (
     CLOCK,
@@ -30,6 +32,7 @@ from fairlane.store.statements import (
     Rows,
     Statement,
     load_migrations,
+    load_patterns,
     load_statements,
     wall_clock,
 )
@@ -59,6 +62,9 @@ _SETTINGS = (
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
 _WAIT_FOR_MIGRATION = "SET LOCAL lock_timeout = '10min'"
 _TAKE_TABLES = "SET LOCAL lock_timeout = '1s'"
+_UNHURRIED = (
+    "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
@@ -266,6 +272,31 @@ class PostgresDatabase:
             await self._ask(connection, "insert_schema_version", version=version, now=wall_clock())
             _log.info("schema.migrated version=%d name=%s", version, name)
 
+    # Being filled ----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def loading(self) -> AsyncIterator["_Loading"]:
+        """One transaction in which an empty database is filled. Servers that start meanwhile wait for its end.
+
+        Raises:
+            DatabaseError: it cannot be used, as for a server; or the connection was lost, and nothing is there, unless
+                it was lost just when all was committed.
+        """
+        unhurried = self._options | {"command_timeout": None}
+        try:
+            connection: Connection = await asyncpg.connect(**unhurried, timeout=CONNECT_SECONDS)
+            try:
+                await self._check(connection)
+                await self._migrate(connection)
+                async with connection.transaction():
+                    await connection.execute(_UNHURRIED)
+                    await self._ask(connection, "lock_schema_version")
+                    yield _Loading(self, connection)
+            finally:
+                await _close(connection)
+        except _UNUSABLE as error:
+            raise self._unusable(error) from error
+
     # Running operations ----------------------------------------------------------------------------------------------
 
     def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
@@ -437,6 +468,37 @@ class PostgresDatabase:
         if self._reached:
             self._reached = False
             _log.error("store.unreachable error=%s message=%r", type(error).__name__, str(error))
+
+
+class _Loading:
+    """An empty database while it is filled; for ``moving.py``."""
+
+    def __init__(self, database: PostgresDatabase, connection: Connection) -> None:
+        self._database = database
+        self._connection = connection
+        self._patterns = load_patterns()
+
+    async def run(self, operation: Operation) -> Any:
+        """Run an operation in it."""
+        return await self._database._run(self._connection, operation, _Attempt())
+
+    async def count(self, table: Table) -> int:
+        """How many rows a table has."""
+        return int(await self._connection.fetchval(self._patterns["count_table"].format(table=f'"{table.name}"')))
+
+    async def empty(self, table: Table) -> None:
+        """Delete them."""
+        await self._connection.execute(self._patterns["empty_table"].format(table=f'"{table.name}"'))
+
+    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> int:
+        """Append these; returns how many."""
+        storable = (tuple(_storable(value) for value in record) for record in records)
+        tag = await self._connection.copy_records_to_table(table.name, columns=table.columns, records=storable)
+        return int(tag.rpartition(" ")[2])
+
+    async def learn(self) -> None:
+        """Let the planner see what there is now."""
+        await self._database._ask(self._connection, "analyze")
 
 
 def without_password(address: str) -> str:

@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
-from fairlane.store.statements import CLOCK, Operation, Query, Rows, load_migrations, load_statements
+from fairlane.store.statements import CLOCK, Operation, Query, Rows, load_migrations, load_patterns, load_statements
 
 _log = logging.getLogger("fairlane.store")
 
@@ -228,6 +229,17 @@ class SqliteDatabase:
     async def snapshot(self, operation: Operation) -> Any:
         """Run an operation of several statements on one snapshot, beside the event loop."""
         return await self._loop.run_in_executor(self._snapshots, self._read_snapshot, operation)
+
+    def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
+        """Every row of a table, in the order of its columns, from a connection of its own."""
+        names = ", ".join(f'"{column}"' for column in table.columns)
+        connection = self._open_reader()
+        try:
+            yield from connection.execute(load_patterns()["read_table"].format(columns=names, table=f'"{table.name}"'))
+        except apsw.Error as error:
+            raise DatabaseError(f"cannot read {table.name} of {self.path}: {error}") from error
+        finally:
+            connection.close()
 
     def _read_snapshot(self, operation: Operation) -> Any:
         try:

@@ -94,6 +94,22 @@ def _parse(text: str, dialect: str) -> list[Statement]:
     return found
 
 
+_PATTERN = re.compile(r"^-- pattern: (?P<name>\w+)$")
+
+
+def load_patterns() -> dict[str, str]:
+    """Statements about tables that are known only when they run, braces where names belong: ``sql/patterns.sql``."""
+    patterns: dict[str, list[str]] = {}
+    body: list[str] = []
+    for line in files("fairlane.store").joinpath("sql", "patterns.sql").read_text("utf-8").splitlines():
+        match = _PATTERN.match(line)
+        if match is not None:
+            body = patterns.setdefault(match["name"], [])
+        elif not line.startswith("--"):
+            body.append(line)
+    return {name: "\n".join(lines).strip().rstrip(";") for name, lines in patterns.items()}
+
+
 def load_migrations(dialect: str) -> list[tuple[int, str, str]]:
     """(version, name, SQL script) of each migration of this dialect, oldest first."""
     folder = files("fairlane.store").joinpath("sql", "migrations")

@@ -82,6 +82,7 @@ from fairlane.store import (
     keys,
     leases,
     months,
+    moving,
     operations,
     organizations,
     plans,
@@ -96,6 +97,7 @@ from fairlane.store import (
 from fairlane.store.batching import PluralOperation
 from fairlane.store.calls import Abandonment, Named
 from fairlane.store.memory import Memory
+from fairlane.store.moving import Moved, Progress
 from fairlane.store.recent import Recent
 from fairlane.store.schema import Schema
 from fairlane.store.sealing import seal_of
@@ -256,6 +258,20 @@ class Store:
             await store._database.open()
             await store._database.close()
         return before
+
+    async def move(self, target: Settings, *, progress: Progress) -> Moved:
+        """Carry everything over into an empty PostgreSQL database, in one transaction: all of it or nothing.
+
+        Leases of the installation that was stopped go back to their queues first, as at a restart. A kill leaves the
+        target without rows and this database as a server's start would.
+
+        Raises:
+            DatabaseError: the target cannot be used, is not empty, or what arrived is not what left.
+        """
+        assert isinstance(self._database, SqliteDatabase)
+        returned = await self.return_local_leases()
+        other: Any = Store(target, {})._database
+        return await moving.carry(self._database, other, returned=returned, progress=progress)
 
     def _adapter(self, settings: Settings, now: Callable[[], int] | None) -> "Database":
         if not is_postgres(settings.database):

@@ -1,0 +1,90 @@
+"""``fairlane move``: a stopped single-machine installation becomes one on PostgreSQL."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairlane.cli.failures import CommandFailed
+from fairlane.cli.options import AsJson
+from fairlane.cli.output import note, print_json
+
+if TYPE_CHECKING:
+    from fairlane.store import Moved
+
+NOTE_SECONDS = 1.0
+"""How often progress is told."""
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(
+        epilog="Example: fairlane move --from sqlite:////srv/fairlane/fairlane.db --to postgresql://fairlane@db/fairlane"
+    )(move)
+
+
+def move(
+    *,
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="ADDRESS", help="sqlite:///PATH, whose server is stopped.", show_default=False),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="ADDRESS",
+            help="postgresql://USER:PASSWORD@HOST:PORT/NAME, without rows.",
+            show_default=False,
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Carry a stopped installation over to PostgreSQL: everything, or nothing.
+
+    Attempts that were running go back to their queues first, as at a restart. All rows are written in one transaction
+    and counted and recounted in it; a kill leaves the target as it was, and the source can be started again. A server
+    that starts on the target meanwhile waits.
+    """
+    from fairlane.settings import is_postgres
+
+    if is_postgres(source) or not is_postgres(target):
+        raise CommandFailed("moves go from sqlite:///PATH to postgresql://…; nothing else is possible")
+    began = time.monotonic()
+    moved = asyncio.run(_move(source, target))
+    seconds = round(time.monotonic() - began, 1)
+    total = sum(moved.rows.values())
+    if as_json:
+        print_json({"rows": moved.rows, "total": total, "leases_returned": moved.returned, "seconds": seconds})
+    else:
+        print(f"Moved {total} rows of {len(moved.rows)} tables in {seconds} s: counts equal, no drift.")
+        print("Start servers with the new address. Never start one on the old file again: it would run tasks twice.")
+
+
+async def _move(source: str, target: str) -> "Moved":
+    from fairlane.settings import read_settings
+    from fairlane.store import Store
+
+    settings = read_settings({"database": source})
+    if not (await Store.schema(settings)).version:
+        raise CommandFailed(f"there is no installation at {source}")
+    store = await Store.open(settings, {})
+    try:
+        return await store.move(read_settings({"database": target}), progress=_Notes().told)
+    finally:
+        await store.close()
+
+
+class _Notes:
+    """Progress for people: each table at its end, large ones about every second."""
+
+    def __init__(self) -> None:
+        self._told_at = time.monotonic()
+
+    def told(self, table: str, count: int, complete: bool) -> None:
+        """So many rows of it were carried."""
+        now = time.monotonic()
+        if count and (complete or now - self._told_at >= NOTE_SECONDS):
+            note(f"{table}: {count} rows{'' if complete else ' …'}")
+            self._told_at = now

@@ -1,0 +1,170 @@
+"""Carrying a stopped installation over into another database: every row of every table, in one transaction.
+
+Tables and columns are read from the schema, so that what a later migration adds is carried, too. The rows of the target
+are there all together or not at all; a server that starts on it meanwhile waits for the end.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from graphlib import TopologicalSorter
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from fairlane.errors import DatabaseError
+from fairlane.store import audit
+from fairlane.store.statements import Operation, Query, Rows, rows
+
+NOT_CARRIED = frozenset({"schema_version"})
+"""Each database has its own."""
+MADE_BY_MIGRATIONS = frozenset({"installation"})
+"""Has its one row from the beginning; the source's takes its place."""
+PROGRESS_ROWS = 10_000
+
+Progress = Callable[[str, int, bool], None]
+"""Told the name of a table, how many of its rows were carried, and whether these are all."""
+
+
+class Table(Struct, frozen=True):
+    """One table, as the schema has it."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+class Moved(Struct, frozen=True):
+    """What a move did."""
+
+    rows: dict[str, int]
+    """Rows carried, by table."""
+    returned: int
+    """Leases of the stopped installation that went back to their queues first."""
+
+
+class Source(Protocol):
+    """The database that is left."""
+
+    async def read(self, operation: Operation) -> Any:
+        """Run an operation of one statement."""
+
+    def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
+        """Every row of a table, in the order of its columns; only some of them in memory at a time."""
+
+
+class Loading(Protocol):
+    """The target while it is filled, in one transaction."""
+
+    async def run(self, operation: Operation) -> Any:
+        """Run an operation in it."""
+
+    async def count(self, table: Table) -> int:
+        """How many rows a table has."""
+
+    async def empty(self, table: Table) -> None:
+        """Delete them."""
+
+    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> int:
+        """Append these; returns how many."""
+
+    async def learn(self) -> None:
+        """Let the planner see what there is now."""
+
+
+class Target(Protocol):
+    """The database that is filled."""
+
+    def loading(self) -> AbstractAsyncContextManager[Loading]:
+        """Migrated, closed to starting servers, and committed at the end unless something is raised."""
+
+
+async def carry(source: Source, target: Target, *, returned: int, progress: Progress) -> Moved:
+    """Fill the target with every row of the source, and prove that they arrived.
+
+    Raises:
+        DatabaseError: the target is not empty, or what arrived is not what left. Nothing was changed then.
+    """
+    carried: dict[str, int] = {}
+    async with target.loading() as loading:
+        tables = _in_order(
+            _same(await source.read(_tables()), await loading.run(_tables())), await loading.run(_references())
+        )
+        for table in tables:
+            if table.name not in MADE_BY_MIGRATIONS and await loading.count(table):
+                raise DatabaseError(
+                    f"the target is not empty ({table.name} has rows): a move that was committed is complete, so look "
+                    "there first; else give a new database"
+                )
+        for table in tables:
+            if table.name in MADE_BY_MIGRATIONS:
+                await loading.empty(table)
+            read = _Counted(source.table_rows(table), table.name, progress)
+            copied = await loading.copy(table, read)
+            there = await loading.count(table)
+            if not read.count == copied == there:
+                raise DatabaseError(f"{table.name}: of {read.count} rows {there} arrived; nothing was moved")
+            carried[table.name] = there
+            progress(table.name, there, True)
+        await loading.learn()
+        await _prove(loading)
+    return Moved(carried, returned)
+
+
+def _tables() -> Generator[Query, Rows, list[Table]]:
+    columns: dict[str, list[str]] = {}
+    for table, column in (yield from rows("find_columns")):
+        columns.setdefault(table, []).append(column)
+    return [Table(name, tuple(found)) for name, found in columns.items() if name not in NOT_CARRIED]
+
+
+def _references() -> Generator[Query, Rows, Rows]:
+    return (yield from rows("find_references"))
+
+
+def _same(left: Sequence[Table], right: Sequence[Table]) -> Sequence[Table]:
+    """The tables of one, if the other has them all and no more."""
+    if {(table.name, frozenset(table.columns)) for table in left} != {
+        (table.name, frozenset(table.columns)) for table in right
+    }:
+        raise DatabaseError("the two databases do not have the same tables: the target must be of fairlane alone")
+    return left
+
+
+def _in_order(tables: Sequence[Table], references: Rows) -> list[Table]:
+    """What others refer to comes before them."""
+    named = {table.name: table for table in tables}
+    order = TopologicalSorter[str](dict.fromkeys(sorted(named), ()))
+    for table, referred in references:
+        order.add(table, referred)
+    return [named[name] for name in order.static_order()]
+
+
+async def _prove(loading: Loading) -> None:
+    """Every kept count equals its rows, and every task is in exactly one state."""
+    drift = await loading.run(audit.recount(None))
+    if drift:
+        raise DatabaseError(
+            f"{drift[0].organization}: {drift[0].name} says {drift[0].kept}, counted are {drift[0].counted}; nothing "
+            "was moved: start a server on the source, its self-audit mends that, then try again"
+        )
+    states = await loading.run(audit.count_states())
+    if set(states) - {1}:
+        raise DatabaseError(
+            f"tasks by the number of states they are in: {states}, all must be in one; nothing was moved"
+        )
+
+
+class _Counted(Iterator[Sequence[Any]]):
+    """Rows on their way, counted."""
+
+    def __init__(self, found: Iterator[Sequence[Any]], table: str, progress: Progress) -> None:
+        self._found = found
+        self._table = table
+        self._progress = progress
+        self.count = 0
+
+    def __next__(self) -> Sequence[Any]:
+        row = next(self._found)
+        self.count += 1
+        if self.count % PROGRESS_ROWS == 0:
+            self._progress(self._table, self.count, False)
+        return row

@@ -1,0 +1,31 @@
+-- What there is to move: the tables as the schema has them.
+
+-- name: find_columns [sqlite]
+-- (table, column) of every table, in order.
+SELECT t.name, c.name
+FROM pragma_table_list AS t
+JOIN pragma_table_info(t.name) AS c
+WHERE t.schema = 'main'
+  AND t.type = 'table'
+  AND substr(t.name, 1, 7) <> 'sqlite_'
+ORDER BY t.name, c.cid;
+
+-- name: find_columns [postgres]
+SELECT c.relname::text, a.attname::text
+FROM pg_class AS c
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p')
+  AND c.relnamespace = current_schema()::regnamespace
+ORDER BY 1, a.attnum;
+
+-- name: find_references [postgres]
+-- (table, table that it refers to): the latter must be filled first.
+SELECT DISTINCT c.relname::text, r.relname::text
+FROM pg_constraint AS f
+JOIN pg_class AS c ON c.oid = f.conrelid
+JOIN pg_class AS r ON r.oid = f.confrelid
+WHERE f.contype = 'f'
+  AND f.connamespace = current_schema()::regnamespace;
+
+-- name: analyze [postgres]
+ANALYZE;
