@@ -370,7 +370,8 @@ class Busy(Struct, frozen=True):
     plan: str
     queued: int
     ready: int
-    processing: int
+    used: int
+    """Slots in use, by tasks and by calls."""
     slots_max: int | None
     paused: bool
     disabled: bool
@@ -379,6 +380,8 @@ class Busy(Struct, frozen=True):
     submitted: int
     completed: int
     failed: int
+    oldest_ready_at: int | None
+    """When the oldest task that could start was accepted; None: none could."""
 
 
 class Total(Struct, frozen=True):
@@ -386,7 +389,7 @@ class Total(Struct, frozen=True):
 
     organizations: int
     queued: int
-    processing: int
+    used: int
     submitted: int
     completed: int
     failed: int

@@ -23,6 +23,8 @@ def card(page: Page, name: str) -> Any:
 
 def test_numbers_move_while_tasks_run(enter: Enter, site: Site, picture: Picture) -> None:
     """Without a reload: the queue, the slots and who holds them."""
+    for _ in range(20):
+        site.submit("QUICK")
     page = enter()
     expect(page.get_by_role("heading", name="Now")).to_be_visible()
     expect(page.get_by_text("Live, once a second.")).to_be_visible()
@@ -156,7 +158,9 @@ def test_operators_see_all_organizations(enter: Enter, site: Site, picture: Pict
     expect(page.get_by_role("cell", name="acme")).to_be_visible()
     picture(page, "dashboard-operator")
     page.get_by_role("link", name="Workers").click()
-    expect(page.get_by_role("table", name="Worker processes that have a session").get_by_text("live")).to_be_visible()
+    workers = page.get_by_role("table", name="Workers, and servers").get_by_role("row").filter(has_text="QUICK")
+    expect(workers.get_by_text("live")).to_be_visible()
+    expect(workers.get_by_text("of 4")).to_be_visible()
     page.get_by_role("link", name="Upkeep").click()
     expect(page.get_by_text("No difference: every count is exact.")).to_be_visible()
 

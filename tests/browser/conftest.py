@@ -23,6 +23,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
+# Read at import: a fixture hides every variable of ours from the tests.
+KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
     "--no-sandbox",
@@ -185,7 +187,7 @@ def enter(page: Page, site: Site) -> Callable[..., Page]:
 @pytest.fixture
 def picture(tmp_path: Path) -> Callable[[Page, str], None]:
     """Keep what a page looks like: in docs/images if ``FAIRLANE_TEST_IMAGES`` is set, so that the tree stays clean."""
-    folder = IMAGES if os.environ.get("FAIRLANE_TEST_IMAGES") else tmp_path
+    folder = IMAGES if KEEP_IMAGES else tmp_path
 
     def keep(page: Page, name: str) -> None:
         folder.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ export function capacity(content) {
   fill(content, h("h1", {}, "Capacity"), advice, charts);
   get("/v1/async/capacity").then((found) => fill(advice, h("h2", {}, "Advice"), h("p", {}, found.advice), facts([
     ["Looked at", `${moments(found)}`], ["Limited by the plan", share(found.planLimitedShare)], ["Limited by workers", share(found.workerLimitedShare)],
-    ["Slots used on average", found.slotsUsedAverage === null ? null : count(Math.round(found.slotsUsedAverage * 10) / 10)],
+    ["Limit now", count(found.max)], ["Slots used on average", found.slotsUsedAverage === null ? null : count(Math.round(found.slotsUsedAverage * 10) / 10)],
   ]), ...projections(found)), (error) => fill(advice, h("p", { class: "bad" }, error.message)));
   return history(charts, SPANS[1]);
 }

@@ -11,8 +11,8 @@ export function lines(title, times, series, show) {
   const x = (index) => LEFT + (index / Math.max(1, times.length - 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
   const drawing = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
-    "aria-label": spoken(title, times, series, show), preserveAspectRatio: "none" });
-  for (const part of [0, 0.5, 1]) {
+    "aria-label": spoken(title, times, series, show) });
+  for (const part of present.some((value) => value > 0) ? [0, 0.5, 1] : [0]) {
     const height = y(most * part);
     drawing.append(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: height, y2: height }));
     const label = svg("text", { x: LEFT - 6, y: height + 4, "text-anchor": "end" });
@@ -44,7 +44,8 @@ function path(values, x, y) {
   let drawn = "", pen = false;
   values.forEach((value, index) => {
     if (value === null || value === undefined) { pen = false; return; }
-    drawn += `${pen ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`;
+    // A value without neighbours is a line of no length, which the round cap makes a dot.
+    drawn += pen ? `L${x(index).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(index).toFixed(1)} ${y(value).toFixed(1)}h0`;
     pen = true;
   });
   return drawn;

@@ -2,10 +2,10 @@
 
 import { ask, get, repeat, watch } from "./api.js";
 import { badge, button, card, fill, h, notice, table } from "./dom.js";
-import { count, moment, perSecond, share, since } from "./format.js";
+import { count, moment, perSecond, share, since, span } from "./format.js";
 
 export function organizations(content) {
-  const cards = { organizations: card("Organizations"), queued: card("Queued"), processing: card("Processing"), done: card("Completed"), drifted: card("Drifted", "counts that differ from their rows; 0 is exact") };
+  const cards = { organizations: card("Organizations"), queued: card("Queued"), used: card("Slots used"), done: card("Completed"), drifted: card("Drifted", "counts that differ from their rows; 0 is exact") };
   const line = h("p", { class: "quiet" }, "Connecting…"), list = h("section");
   let before = null;
   const speed = (name, now) => {
@@ -17,14 +17,15 @@ export function organizations(content) {
     const { total } = now, seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
     cards.organizations.show(count(total.organizations));
     cards.queued.show(count(total.queued));
-    cards.processing.show(count(total.processing));
+    cards.used.show(count(total.used));
     cards.done.show(count(total.completed), seconds > 0 ? perSecond((total.completed - before.total.completed) / seconds) : "");
     cards.drifted.show(count(total.drifted));
     fill(list, table("The busiest first, at most 200", [
       { name: "Organization", show: (one) => one.name }, { name: "Plan", show: (one) => one.plan },
       { name: "Queued", number: true, show: (one) => count(one.queued) },
-      { name: "Used", number: true, show: (one) => `${count(one.processing)} of ${count(one.slots_max)}` },
-      { name: "In use", number: true, show: (one) => (one.slots_max ? share(one.processing / one.slots_max) : "–") },
+      { name: "Used", number: true, show: (one) => `${count(one.used)} of ${count(one.slots_max)}` },
+      { name: "In use", number: true, show: (one) => (one.slots_max ? share(one.used / one.slots_max) : "–") },
+      { name: "Oldest waits", number: true, show: (one) => (one.oldest_ready_at ? span(Math.max(0, new Date(now.at) - one.oldest_ready_at) / 1000) : "–") },
       { name: "Finished", number: true, show: (one) => speed(one.name, now) },
       { name: "State", show: (one) => ["paused", "disabled", "maintenance", "drifted"].filter((flag) => one[flag]).join(", ") || "–" },
     ], now.busiest, "No organizations yet: fairlane organizations create NAME"));
@@ -39,10 +40,10 @@ export function workers(content) {
   fill(content, h("h1", {}, "Workers"), list);
   return repeat(2, async () => {
     const { sessions } = await get("/admin/v1/sessions");
-    fill(list, table("Worker processes that have a session", [
+    fill(list, table("Workers, and servers: both have a session", [
       { name: "Worker", show: (one) => one.name }, { name: "State", show: (one) => badge(one.dead ? "dead" : "live") },
-      { name: "Running", number: true, show: (one) => `${count(one.running)} of ${count(one.places)}` },
-      { name: "Types", show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.local ? "this server's" : "remote") },
+      { name: "Running", number: true, show: (one) => (one.places ? `${count(one.running)} of ${count(one.places)}` : "–") },
+      { name: "Types", show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.places ? (one.local ? "a server's own" : "remote") : "server") },
       { name: "Since", show: (one) => since(one.started_at) },
     ], sessions, "No worker is connected: queued tasks wait."));
   });

@@ -16,15 +16,30 @@ FROM organization
 WHERE id = :id;
 
 -- name: find_busiest
--- The organizations with the most to do, for operators.
-SELECT name, plan, queued, ready, processing, slots_max, paused, disabled, maintenance, drifted, submitted, completed,
-       failed
-FROM organization
-ORDER BY queued + processing DESC, name
-LIMIT :most;
+-- The organizations with the most to do, for operators, and when the oldest ready task of each was accepted: the first
+-- row of each lane, from the bound that the lane keeps.
+SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o.paused, o.disabled, o.maintenance,
+       o.drifted, o.submitted, o.completed, o.failed,
+       (SELECT min(t.created_at)
+        FROM lane AS l
+        JOIN queue_entry AS q
+          ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+         AND q.seq = (SELECT min(h.seq)
+                      FROM queue_entry AS h
+                      WHERE h.organization_id = l.organization_id AND h.task_type = l.task_type AND h.rank = l.rank
+                        AND h.seq >= l.head_seq)
+        JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
+        WHERE l.organization_id = o.id
+          AND l.ready > 0)
+FROM (SELECT id
+      FROM organization
+      ORDER BY queued + processing DESC, name
+      LIMIT :most) AS b
+JOIN organization AS o ON o.id = b.id
+ORDER BY o.queued + o.processing DESC, o.name;
 
 -- name: sum_organizations
-SELECT count(*), CAST(coalesce(sum(queued), 0) AS BIGINT), CAST(coalesce(sum(processing), 0) AS BIGINT),
+SELECT count(*), CAST(coalesce(sum(queued), 0) AS BIGINT), CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
        CAST(coalesce(sum(submitted), 0) AS BIGINT), CAST(coalesce(sum(completed), 0) AS BIGINT),
        CAST(coalesce(sum(failed), 0) AS BIGINT), CAST(coalesce(sum(drifted), 0) AS BIGINT)
 FROM organization;
