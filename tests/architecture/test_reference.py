@@ -1,5 +1,6 @@
 """What people can meet is described: every setting, every error code, every command."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from tests.architecture import cli_reference
 from tests.architecture.sources import REPOSITORY, modules, texts
 
 REFERENCE = REPOSITORY / "docs" / "reference"
+LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
 
 
 def test_every_setting_is_described_and_nothing_else() -> None:
@@ -74,3 +76,42 @@ def _descendants(kind: Any) -> Iterator[Any]:
     for child in kind.__subclasses__():
         yield child
         yield from _descendants(child)
+
+
+def test_every_log_event_is_described_with_its_level_and_nothing_else() -> None:
+    """events.md has each name that is logged somewhere."""
+    page = (REFERENCE / "events.md").read_text("utf-8")
+    described = {
+        (event, level)
+        for names, levels in re.findall(r"^\| (`[a-z].*?`) \| ([A-Z, ]+) \|", page, re.MULTILINE)
+        for event in re.findall(r"`([a-z_]+\.[a-z_]+)`", names)
+        for level in levels.split(", ")
+    }
+    logged = {found for module in modules() for found in _events(module.tree)}
+
+    assert {event.partition(".")[0] for event, _ in logged} >= {"server", "delivery", "attempt", "count", "disk"}
+    assert described == logged
+
+
+def _events(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Name and level of each event that a module logs. A name may be chosen by an assignment to ``event``."""
+    chosen = {
+        text
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "event"
+        for text in _words(node.value)
+    }
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if ast.unparse(node.func.value) not in ("logger", "_log") or node.func.attr not in LEVELS:
+            continue
+        named = node.args[0]
+        names = chosen if isinstance(named, ast.Name) else {text.split(" ")[0] for text in _words(named)}
+        assert names, ast.unparse(node)
+        for name in names:
+            yield name, LEVELS[node.func.attr]
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    return (one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str))
