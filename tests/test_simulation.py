@@ -1,11 +1,17 @@
 """What would have been: known answers, and agreement with what really was."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane.model import Ran, Record, UsagePoint
-from fairlane.simulation import Arrival, Party, advise, quantile, simulate
+from fairlane import Fairlane
+from fairlane.model import Party, Ran, Record, Traced, UsagePoint, Waits, WhatIf
+from fairlane.simulation import Arrival, advise, quantile, simulate, what_if
+from fairlane.testing import Engine
 
 SECOND = 1_000
 
@@ -97,3 +103,102 @@ def test_a_recorded_day_gives_the_known_answer() -> None:
     assert advice.measured is not None
     assert advice.measured.wait_p90_ms == 30_000 * (day * 9 // 10 - 1)
     assert [(one.slots, one.wait_p99_ms) for one in advice.projections[1:]] == [(2, 0), (4, 0)]
+
+
+# Recorded by the real store, replayed under other limits --------------------------------------------------------------
+
+MINUTE = 60 * SECOND
+
+
+def an_app() -> Fairlane:
+    """One type whose attempts may take an hour."""
+    app = Fairlane()
+
+    @app.task("PAGE", timeout=3_600)
+    def page(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload
+
+    return app
+
+
+def recorded(engine: Engine) -> list[Traced]:
+    """What the operator's route hands out of the day that ended, in pages."""
+    found: list[Traced] = []
+    cursor = ""
+    for _ in range(100):
+        page = engine.operate("GET", f"trace?limit=50{cursor}")
+        found += msgspec.convert(page["tasks"], list[Traced])
+        if "cursor" not in page:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    return found
+
+
+def replayed(
+    trace: list[Traced], now: Mapping[str, Party], *, places: tuple[int, int], **then: Party
+) -> dict[str, WhatIf]:
+    """By organization."""
+    found = what_if(trace, now, {**now, **then}, places_now=places[0], places_then=places[1])
+    return {one.organization: one for one in found}
+
+
+def waits(p50: int, p90: int, p99: int) -> Waits:
+    """In minutes."""
+    return Waits(p50_ms=p50 * MINUTE, p90_ms=p90 * MINUTE, p99_ms=p99 * MINUTE)
+
+
+def test_a_day_of_the_real_store_replayed_is_that_day_and_with_more_slots_the_known_other() -> None:
+    """A task each ten minutes that takes fifteen, in one slot: the n-th waits 5n minutes. In two nobody waits."""
+    with Engine(an_app(), takes={"PAGE": 15 * 60}) as engine:
+        acme = engine.organization("acme", slots=1)
+        for number in range(90):
+            acme.submit("PAGE", {"n": number})
+            engine.advance(minutes=10)
+        engine.run()
+        trace = recorded(engine)
+
+    one = replayed(trace, {"acme": Party(slots=1)}, places=(10, 10), acme=Party(slots=2))["acme"]
+
+    assert one.tasks == 90
+    assert one.waits_measured == waits(5 * 44, 5 * 80, 5 * 89)
+    assert one.waits_now == one.waits_measured
+    assert one.waits_then == waits(0, 0, 0)
+
+
+@pytest.mark.parametrize(("weight", "p99"), [(1, 460), (3, 320)])
+def test_a_shared_place_of_the_real_store_is_replayed_with_weights_and_with_more_places(weight: int, p99: int) -> None:
+    """Two that submit 24 tasks at once for one place, ten minutes each: they take turns. With three times the weight
+    the first is through after 32 turns. With 48 places nobody waits."""
+    with Engine(an_app(), places=1, takes={"PAGE": 10 * 60}) as engine:
+        acme, bolt = engine.organization("acme", slots=24), engine.organization("bolt", slots=24)
+        for number in range(24):
+            acme.submit("PAGE", {"n": number})
+            bolt.submit("PAGE", {"n": number})
+        engine.run()
+        trace = recorded(engine)
+    now = {"acme": Party(slots=24), "bolt": Party(slots=24)}
+
+    other = replayed(trace, now, places=(1, 1), acme=Party(slots=24, weight=weight))
+    free = replayed(trace, now, places=(1, 48))
+
+    assert {name: one.waits_now for name, one in other.items()} == {
+        name: one.waits_measured for name, one in other.items()
+    }
+    assert other["acme"].waits_now.p99_ms == 460 * MINUTE
+    assert abs((other["acme"].waits_then.p99_ms or 0) - p99 * MINUTE) <= 20 * MINUTE
+    assert other["bolt"].waits_then.p99_ms == 470 * MINUTE
+    assert {one.waits_then for one in free.values()} == {waits(0, 0, 0)}
+
+
+def test_who_waits_for_a_moment_waits_for_no_slot() -> None:
+    """A task that is to start later counts from then on, and passes what was accepted after it."""
+    trace = [
+        Traced(organization="a", accepted_at=0, run_at=5_000, started_at=9_000, finished_at=10_000),
+        Traced(organization="a", accepted_at=1_000, started_at=1_000, finished_at=9_000),
+        Traced(organization="a", accepted_at=4_000, started_at=10_000, finished_at=11_000),
+    ]
+
+    [one] = what_if(trace, {"a": Party(slots=1)}, {"a": Party(slots=1)}, places_now=None, places_then=None)
+
+    assert one.waits_measured == Waits(p50_ms=4_000, p90_ms=6_000, p99_ms=6_000)
+    assert one.waits_now == one.waits_then == one.waits_measured

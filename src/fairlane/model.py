@@ -309,6 +309,32 @@ class TaskPage(Struct, frozen=True):
     start: tuple[int, str] | None
 
 
+class Traced(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A task that ended, as far as its organization's waits depend on it: no payload, no result, no id."""
+
+    organization: str
+    accepted_at: int
+    started_at: int
+    """The first time."""
+    finished_at: int
+    run_at: int | None = None
+    """The moment before which it was not to start; None: it might at once."""
+    priority: int = PRIORITY_LOWEST
+    task_type: str = ""
+
+    @property
+    def ready_at(self) -> int:
+        """Since when it waited for a slot and a place."""
+        return max(self.accepted_at, self.run_at or 0)
+
+
+class TracePage(Struct, frozen=True):
+    """Some tasks in the order in which they ended, and after which (moment, id) the next page begins; None: the end."""
+
+    tasks: tuple[Traced, ...]
+    after: tuple[int, str] | None
+
+
 class Erased(Struct, frozen=True, kw_only=True):
     """How far the erasing of an organization has come by one request."""
 
@@ -587,6 +613,33 @@ class Capacity(Struct, frozen=True, kw_only=True):
     measured: Projection | None
     """What they really waited; None: there are none."""
     projections: tuple[Projection, ...]
+
+
+class Waits(Struct, frozen=True, kw_only=True):
+    """How long half, nine in ten and 99 in a hundred tasks waited at most. All None: there were none."""
+
+    p50_ms: int | None
+    p90_ms: int | None
+    p99_ms: int | None
+
+
+class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One organization's limits, as a replay knows them."""
+
+    slots: int
+    weight: int = 1
+
+
+class WhatIf(Struct, frozen=True, kw_only=True):
+    """One organization's waits: as they were, and replayed under the limits of now and under others."""
+
+    organization: str
+    tasks: int
+    now: Party
+    then: Party
+    waits_measured: Waits
+    waits_now: Waits
+    waits_then: Waits
 
 
 # Alerts --------------------------------------------------------------------------------------------------------------

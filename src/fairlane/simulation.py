@@ -1,7 +1,8 @@
 """What would have been: a recorded stretch of work, run again under other limits by the rules that serve it in earnest.
 
 Pure and fast: no clock, no store. Used for capacity advice and ``fairlane simulate``. What it says is an estimate: it
-takes durations as they were, and knows no priorities across organizations, no limits of types and no lost workers.
+takes durations as they were, pauses between attempts in them, and knows no calls, no credits, no limits of types and no
+lost workers.
 """
 
 import heapq
@@ -10,15 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.model import Capacity, Projection, Record
+from fairlane.model import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
 from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
-
-
-class Party(Struct, frozen=True, kw_only=True):
-    """One organization's limits."""
-
-    slots: int
-    weight: int = 1
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -26,6 +20,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
     party: str
     at: int
+    """Since when it might have started."""
     duration_ms: int
     rank: int = 0
 
@@ -59,6 +54,7 @@ class _State:
 def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, places: int | None) -> dict[str, list[int]]:
     """How long each task would have waited, in milliseconds, by party in the order in which they start.
 
+    Arrivals stand in the order of acceptance, which is that of tasks of one priority, also if one may start later.
     ``places`` are those of all workers together; None: as many as are wanted.
     """
     states = {name: _State(number, party) for number, (name, party) in enumerate(sorted(parties.items()))}
@@ -66,6 +62,8 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
     order = sorted(range(len(arrivals)), key=lambda position: arrivals[position].at)
     ends: list[tuple[int, int, str, int]] = []
     waits: dict[str, list[int]] = {name: [] for name in parties}
+    queued: dict[str, _State] = {}
+    """Who has work that may start: of many organizations only they are looked at."""
     virtual_time, running, next_arrival = 0, 0, 0
     while next_arrival < len(order) or ends:
         now = min(
@@ -78,12 +76,13 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
             _end(states[name], arrivals[position].duration_ms, charged_ms)
         while next_arrival < len(order) and arrivals[order[next_arrival]].at <= now:
             arrival = arrivals[order[next_arrival]]
-            heapq.heappush(states[arrival.party].queue, (arrival.rank, order[next_arrival]))
+            state = queued[arrival.party] = states[arrival.party]
+            heapq.heappush(state.queue, (arrival.rank, order[next_arrival]))
             next_arrival += 1
         free = len(arrivals) if places is None else places - running
         if free <= 0:
             continue
-        shares = share([state.candidate(virtual_time) for state in states.values()], free)
+        shares = share([state.candidate(virtual_time) for state in queued.values()], free)
         virtual_time = max(virtual_time, shares.virtual_time)
         for number, count in shares.places.items():
             name = by_number[number]
@@ -92,6 +91,9 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
                 waits[name].append(now - arrivals[position].at)
                 heapq.heappush(ends, (now + arrivals[position].duration_ms, position, name, charged_ms))
                 running += 1
+            states[name].startable = bool(states[name].queue) and states[name].used < states[name].party.slots
+            if not states[name].queue:
+                del queued[name]
     return waits
 
 
@@ -116,6 +118,52 @@ def quantile(waits: Sequence[int], part: float) -> int | None:
         return None
     ordered = sorted(waits)
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+# Other limits for everybody ------------------------------------------------------------------------------------------
+
+
+def what_if(
+    trace: Sequence[Traced],
+    now: Mapping[str, Party],
+    then: Mapping[str, Party],
+    *,
+    places_now: int | None,
+    places_then: int | None,
+) -> list[WhatIf]:
+    """Each organization's waits under the limits of now and under others, by name. Both have every organization."""
+    trace = sorted(trace, key=lambda one: one.accepted_at)
+    arrivals = [
+        Arrival(
+            party=one.organization,
+            at=one.ready_at,
+            duration_ms=max(0, one.finished_at - one.started_at),
+            rank=rank_of(one.priority),
+        )
+        for one in trace
+    ]
+    measured: dict[str, list[int]] = {}
+    for one in trace:
+        measured.setdefault(one.organization, []).append(max(0, one.started_at - one.ready_at))
+    replayed_now = simulate(now, arrivals, places=places_now)
+    replayed_then = simulate(then, arrivals, places=places_then)
+    return [
+        WhatIf(
+            organization=name,
+            tasks=len(waits),
+            now=now[name],
+            then=then[name],
+            waits_measured=_waits(waits),
+            waits_now=_waits(replayed_now[name]),
+            waits_then=_waits(replayed_then[name]),
+        )
+        for name, waits in sorted(measured.items())
+    ]
+
+
+def _waits(waits: Sequence[int]) -> Waits:
+    ordered = sorted(waits)
+    return Waits(p50_ms=quantile(ordered, 0.5), p90_ms=quantile(ordered, 0.9), p99_ms=quantile(ordered, 0.99))
 
 
 # Advice on one organization ------------------------------------------------------------------------------------------

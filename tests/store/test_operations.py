@@ -119,6 +119,48 @@ async def test_a_page_looks_at_no_more_than_a_bounded_number_of_tasks(store: Sto
     assert second.start is None
 
 
+async def test_the_trace_has_what_ended_in_the_order_in_which_it_ended(store: Store, clock: Clock) -> None:
+    """Of all organizations, from a moment on and before another, each once over pages; what never started is not in it,
+    nor what has not ended."""
+    first, second = await an_organization(store, slots=3), await an_organization(store)
+    await submitted(store, first, a_task(IMAGE, priority=9), a_task(delay_seconds=2))
+    [canceled, _] = await submitted(store, second, a_task(), a_task(priority=8))
+    await store.cancel(second.id, canceled)
+    worker, start = await a_worker(store), clock.at
+    clock.advance(3)
+    await store.promote()
+    leases = await worker.take(3)
+    for lease in leases:
+        clock.advance(4)
+        await worker.settle(lease)
+    await submitted(store, first, a_task(), a_task())
+    await worker.take(1)
+
+    pages, after = [], (0, "")
+    for _ in range(9):
+        page = await store.trace(start=start, before=clock.at + 1, after=after, most=1)
+        pages.append(len(page.tasks))
+        if page.after is None:
+            break
+        after = page.after
+    whole = (await store.trace(start=start, before=clock.at + 1, most=10)).tasks
+
+    assert [one.finished_at for one in whole] == [start + 7_000, start + 11_000, start + 15_000]
+    assert sorted((one.organization, one.task_type, one.priority, one.run_at) for one in whole) == sorted(
+        [
+            (first.name, IMAGE, 9, None),
+            (first.name, PAGE, 5, start + 2_000),
+            (second.name, PAGE, 8, None),
+        ]
+    )
+    assert {(one.accepted_at, one.started_at) for one in whole} == {(start, start + 3_000)}
+    assert [one.ready_at - start for one in whole if one.run_at is not None] == [2_000]
+    assert sum(pages) == 3
+    assert (await store.trace(start=start, before=start + 7_000, most=10)).tasks == ()
+    assert (await store.trace(start=start + 7_001, before=start + 15_000, most=10)).tasks == (whole[1],)
+    assert (await store.trace(start=start + 7_000, before=start + 7_001, most=10)).tasks == (whole[0],)
+
+
 async def test_organizations_come_in_pages_by_name(store: Store) -> None:
     """None twice, none left out."""
     names = [(await an_organization(store, name)).name for name in ("b", "a", "c")]

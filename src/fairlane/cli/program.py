@@ -21,6 +21,7 @@ from fairlane.cli import (
     plans,
     run,
     serve,
+    simulate,
     status,
     submit,
     tasks,
@@ -64,6 +65,7 @@ status.add_to(program)
 submit.add_to(program)
 monitor.add_to(program)
 top.add_to(program)
+simulate.add_to(program)
 program.add_typer(organizations.commands, name="organizations")
 program.add_typer(keys.commands, name="keys")
 program.add_typer(plans.commands, name="plans")

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from fairlane.model import Failure, SessionFacts, TaskFacts, TaskPage, TaskStatus
+from fairlane.model import Failure, SessionFacts, TaskFacts, TaskPage, TaskStatus, Traced, TracePage
 from fairlane.store.statements import Query, Rows, rows
 
 SCAN_MOST = 1_000
@@ -51,6 +51,29 @@ def find_task_facts(task_id: str) -> Generator[Query, Rows, TaskFacts | None]:
             found = yield from rows("find_tasks_from", least=owner, organization_id=owner, id=task_id, most=1)
             return _facts(found[0])
     return None
+
+
+def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Generator[Query, Rows, TracePage]:
+    """One page of the tasks that ended from ``start`` on and before ``before``, from behind ``after`` on.
+
+    Those that never started are left out, so a page may be short, or empty, and still have a next one.
+    """
+    first = max((start, ""), after)
+    found = yield from rows("find_trace", start=first[0], id=first[1], before=before, most=most)
+    tasks = tuple(
+        Traced(
+            organization=organization,
+            task_type=task_type,
+            priority=priority,
+            accepted_at=accepted_at,
+            run_at=run_at,
+            started_at=started_at,
+            finished_at=finished_at,
+        )
+        for finished_at, _, organization, task_type, priority, accepted_at, run_at, started_at in found
+        if started_at is not None
+    )
+    return TracePage(tasks, (found[-1][0], found[-1][1]) if len(found) == most else None)
 
 
 def _facts(row: Any) -> TaskFacts:

@@ -60,6 +60,7 @@ from fairlane.model import (
     TaskPage,
     TaskStatus,
     TaskView,
+    TracePage,
     Tried,
     Usage,
     UsedInMonth,
@@ -873,6 +874,11 @@ class Store:
         facts = await self.task_facts(task_id)
         await self._write(_cancel_named, facts.organization, task_id, actor, self._memory)
         return await self.task_facts(task_id)
+
+    async def trace(self, *, start: int, before: int, after: tuple[int, str] = (0, ""), most: int) -> TracePage:
+        """One page of the tasks of all organizations that ended in this span; it may be short."""
+        found: TracePage = await self._database.snapshot(operations.find_trace(start, before, after, most))
+        return found
 
     async def sessions(self, *, after: str = "", most: int) -> list[SessionFacts]:
         """Live sessions by id."""

@@ -10,6 +10,7 @@ from fairlane.api.admin.keys import Keys
 from fairlane.api.admin.organizations import Organizations
 from fairlane.api.admin.plans import Plans
 from fairlane.api.admin.tasks import EveryTask
+from fairlane.api.admin.trace import Traces
 from fairlane.api.admin.usage import Usage
 from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
 from fairlane.api.http import Request
@@ -51,6 +52,7 @@ def admin_part(
         "sessions": {"GET": installation.sessions},
         "usage/monthly": {"GET": usage.monthly},
         "scaling": {"GET": fleets.scaling},
+        "trace": {"GET": Traces(store).read},
         "drift": {"GET": installation.drift},
         "audit": {"GET": installation.audit},
         "maintenance": {"GET": installation.maintenance, "PUT": installation.set_maintenance},

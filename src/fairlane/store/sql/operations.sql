@@ -17,6 +17,20 @@ LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.
 LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
 ORDER BY t.organization_id DESC, t.id DESC;
 
+-- name: find_trace
+-- Tasks that ended in a span and after this one, in the order in which they ended. first_started_at: null if never.
+SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
+FROM (SELECT organization_id, task_id, first_started_at, finished_at
+      FROM outcome
+      WHERE finished_at >= :start
+        AND finished_at < :before
+        AND (finished_at > :start OR task_id > :id)
+      ORDER BY finished_at, task_id
+      LIMIT :most) AS f
+JOIN organization AS o ON o.id = f.organization_id
+JOIN task AS t ON t.organization_id = f.organization_id AND t.id = f.task_id
+ORDER BY f.finished_at, f.task_id;
+
 -- name: find_task_owner [sqlite]
 -- Which of these organizations the task belongs to; asked one by one of the index, which an organization leads.
 SELECT organization_id

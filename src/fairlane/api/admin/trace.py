@@ -1,0 +1,45 @@
+"""``/admin/v1/trace``: what tasks of all organizations waited and ran, to be replayed under other limits."""
+
+from fairlane.api.admin.shapes import answer, read_count
+from fairlane.api.http import Answer, Request
+from fairlane.api.usage import read_span
+from fairlane.errors import ValidationRefused
+from fairlane.store import Store
+
+PAGE = 1_000
+PAGE_MOST = 5_000
+DAY_MS = 86_400_000
+
+
+class Traces:
+    """What operators ask for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def read(self, request: Request, actor: str) -> Answer:
+        """A page of the tasks that ended in a span, the first to end first; without one, in the last day.
+
+        It may be short, or empty: go on while it has a ``cursor``.
+        """
+        asked = request.query("from", "to", "cursor", "limit")
+        start, end = read_span(asked, now=self._store.now(), usual_ms=DAY_MS)
+        found = await self._store.trace(
+            start=start,
+            before=self._store.now() + 1 if end is None else end,
+            after=_after(asked.get("cursor")),
+            most=read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
+        )
+        shown: dict[str, object] = {"tasks": found.tasks}
+        if found.after is not None:
+            shown["cursor"] = f"{found.after[0]}.{found.after[1]}"
+        return answer(shown)
+
+
+def _after(text: str | None) -> tuple[int, str]:
+    if text is None:
+        return 0, ""
+    at, separator, task_id = text.partition(".")
+    if not (at.isascii() and at.isdecimal() and len(at) < 19 and separator):
+        raise ValidationRefused.at("cursor", "is not one that was given out")
+    return int(at), task_id
