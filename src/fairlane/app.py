@@ -127,6 +127,7 @@ class Server:
         self._listeners = self._made_listeners(bound, callers)
         for listener in self._listeners:
             await listener.start()
+        self.store.wake_others()
         sweeper = Sweeper(self.store, self._settings)
         timeout_seconds = self._settings.webhook_timeout_seconds
         poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)

@@ -66,6 +66,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``."""
     pg_prepare: str = "auto"
     """``off``: never prepare statements, for a pooler in transaction mode that does not allow it; else ``auto``."""
+    pg_notify: str = "on"
+    """Servers on one PostgreSQL wake each other by NOTIFY: ``on``, ``off``, or, past a pooler in transaction mode, the
+    address of the database itself. Without it whoever waits at another server looks once a second."""
     host: str = "127.0.0.1"
     port: int = 8000
     admin_host: str = "127.0.0.1"
@@ -137,6 +140,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         self.webhook_pauses_ms()
         if self.pg_prepare not in ("auto", "off"):
             raise ValueError("pg_prepare must be auto or off")
+        if self.pg_notify not in ("on", "off") and not is_postgres(self.pg_notify):
+            raise ValueError("pg_notify must be on, off, or a postgresql:// address")
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fairlane import wire
+from fairlane.errors import StoreUnreachable
 from fairlane.model import Drift
 from fairlane.rules import month_of
 from fairlane.settings import Settings
@@ -178,6 +179,8 @@ class Sweeper:
         """Run one piece of upkeep; False: it failed, which is logged."""
         try:
             await upkeep()
+        except StoreUnreachable:  # The store has said so once.
+            return False
         except Exception as error:  # Upkeep has no caller to tell, and must go on.
             logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
             return False

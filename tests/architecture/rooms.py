@@ -47,7 +47,7 @@ MAY_KNOW: dict[str, set[str]] = {
 PACKAGES: dict[str, set[str]] = {
     "anyio": {"api"},
     "apsw": {"store/sqlite.py"},
-    "asyncpg": {"store/postgres.py"},
+    "asyncpg": {"store/postgres.py", "store/wakeups.py"},
     "attrs": {"payloads"},
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker"},
@@ -72,7 +72,7 @@ PACKAGES: dict[str, set[str]] = {
 OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "pydantic", "typing_extensions", "uvloop"}
 """May be missing at run time, so they may be imported where they are needed."""
 
-OPTIONAL_MODULES = {"fairlane.store.postgres"}
+OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.wakeups"}
 """Import an optional package at their top, so they are themselves imported where they are needed."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

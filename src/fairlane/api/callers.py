@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
-from fairlane.errors import RequestCanceled, SessionGone, Unavailable
+from fairlane.errors import RequestCanceled, SessionGone, StoreUnreachable, Unavailable
 from fairlane.model import Abandoned, Admitted, EndedCall, LossReason, NewCall, NewSession
 from fairlane.rules import TIMED_OUT
 from fairlane.settings import Settings
@@ -142,6 +142,8 @@ class Callers:
                 await self._renew()
                 await self.answer_ended()
                 await self._look()
+            except StoreUnreachable:  # The store has said so once.
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
             except Exception as error:  # The next round meets the same rows.
                 logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
@@ -185,7 +187,9 @@ class Callers:
     async def _remove(self, ended: list[EndedCall]) -> None:
         try:
             await self._store.forget_calls([(one.organization_id, one.id) for one in ended])
-        except Exception as error:  # They are read again, and removed then.
+        except StoreUnreachable:
+            return  # They are read again, and removed then.
+        except Exception as error:
             logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
         finally:
             self._forgetting -= {one.id for one in ended}

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlane.errors import SessionGone
+from fairlane.errors import SessionGone, StoreUnreachable
 from fairlane.model import Exchange, ExchangeReply
 from fairlane.store import Store
 
@@ -180,6 +180,8 @@ class Parking:
         """Read which leases of these sessions are to end, and answer those that wait and were not told lately."""
         try:
             found = await self._store.canceled_leases(list(sessions))
+        except StoreUnreachable:  # The store has said so once.
+            return
         except Exception as error:  # The next look meets it again; a waiting worker must not suffer for it.
             logger.error("cancels.unreadable", exc_info=error)
             return

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fairlane import wire
 from fairlane.api.http import CLOSE, Answer, Header
-from fairlane.errors import BodyTooLarge, Refusal, StoreFault, Unavailable
+from fairlane.errors import BodyTooLarge, Refusal, StoreFault, StoreUnreachable, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,9 @@ def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers
     """
     if isinstance(error, Refusal):
         return _refused(error, clock, headers)
+    if isinstance(error, StoreUnreachable):
+        # The store has said so once; a line for each request of an outage would bury it.
+        return _refused(Unavailable(), clock, headers)
     if isinstance(error, StoreFault):
         logger.error("store.failed", extra={"request_id": request_id, "cause": str(error)}, exc_info=error)
         return _refused(Unavailable(), clock, headers)

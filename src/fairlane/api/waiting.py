@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 from fairlane.api.http import Header, Request
+from fairlane.errors import StoreUnreachable
 from fairlane.model import TaskView
 from fairlane.store import Store
 
@@ -119,6 +120,8 @@ class Waiting:
     async def _look(self, asked: list[tuple[int, str]]) -> None:
         try:
             ended = await self._store.ended_tasks(asked)
+        except StoreUnreachable:  # The store has said so once.
+            return
         except Exception as error:  # The next look meets it again; who waits must not suffer for it.
             logger.error("waiting.unreadable", exc_info=error)
             return

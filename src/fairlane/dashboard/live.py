@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fairlane import wire
-from fairlane.errors import FairlaneError
+from fairlane.errors import FairlaneError, StoreUnreachable
 from fairlane.model import Live
 from fairlane.store import Store
 
@@ -56,7 +56,8 @@ class Hub:
             try:
                 await self._show()
             except FairlaneError as error:  # Viewers see that nothing comes; the next look may succeed.
-                logger.warning("dashboard.blind", extra={"cause": str(error)})
+                if not isinstance(error, StoreUnreachable):  # which the store has said once
+                    logger.warning("dashboard.blind", extra={"cause": str(error)})
             await asyncio.sleep(EVERY_SECONDS)
 
     def close(self) -> None:

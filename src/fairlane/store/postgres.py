@@ -45,7 +45,7 @@ STATEMENTS_KEPT = 500
 TRY_SECONDS = 1.5
 """How long a request may wait for a database that is away, or for locks, before it is answered 503."""
 TRY_SECONDS_LEAST = 0.3
-RESOLVE_SECONDS = 2.0
+RESOLVE_SECONDS = 1.8
 """How long the fate of a commit is looked for."""
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
@@ -69,16 +69,23 @@ BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
 
-_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
-"""The transaction was undone and may be run again."""
-_LOST = (
+AWAY_SECONDS = 0.2
+"""Nobody tries to connect for so long after a connection was refused: a database that starts must not be stormed."""
+
+_AGAIN = (
+    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,
+)  # fmt: skip
+"""The transaction was undone and may be run again. (The last: another server has just migrated.)"""
+LOST = (
     OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError, asyncpg.InternalClientError,
 )  # fmt: skip
-"""The connection is of no more use; another one may be."""
+"""The connection is of no more use; another one may be. The last two are what asyncpg says when it is asked for more on
+a connection that broke off."""
 
-_UNUSABLE = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_UNUSABLE = (*LOST, ValueError, asyncpg.PostgresError)
 """Why a database cannot be opened."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -158,6 +165,8 @@ class PostgresDatabase:
         self._writer: Connection | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._reached = True
+        self._away_until = 0.0
+        """Until then nobody tries to connect."""
 
     def now(self) -> int:
         """The database's clock, as far as we know it without asking."""
@@ -193,7 +202,7 @@ class PostgresDatabase:
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*LOST, asyncpg.PostgresError):
                 self._pool.terminate()
 
     def describe(self, text: str) -> None:
@@ -315,22 +324,45 @@ class PostgresDatabase:
         return await self._read(operation, begin=BEGIN_SNAPSHOT)
 
     async def _read(self, operation: Operation, *, begin: str | None) -> Any:
-        """Reads change nothing, so a lost connection costs one more try as long as no row was handed over."""
-        assert self._pool is not None
+        """Without a lock, on a connection of the pool."""
         try:
-            async with self._pool.acquire(timeout=TRY_SECONDS) as connection:
-                if begin is None:
-                    return await self._run(connection, operation, _Attempt())
-                await connection.execute(begin)
-                try:
-                    return await self._run(connection, operation, _Attempt())
-                finally:
-                    if not connection.is_closed():
-                        await connection.execute(ROLLBACK)
-        except (*_LOST, asyncpg.InterfaceError) as error:
+            connection = await self._reader()
+        except LOST as error:
+            self._note(error)
+            raise StoreUnreachable(f"the database does not answer: {error}") from error
+        try:
+            answer = await self._read_on(connection, operation, begin)
+        except LOST as error:
+            connection.terminate()
+            self._note(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         except asyncpg.PostgresError as error:
             raise StoreFault(f"read failed: {type(error).__name__}: {error}") from error
+        finally:
+            assert self._pool is not None
+            await self._pool.release(connection)
+        self._heard()
+        return answer
+
+    async def _reader(self) -> Any:
+        """A connection of the pool."""
+        assert self._pool is not None
+        self._check_not_away()
+        try:
+            return await self._pool.acquire(timeout=TRY_SECONDS)
+        except LOST as error:
+            self._refused(error)
+            raise
+
+    async def _read_on(self, connection: Any, operation: Operation, begin: str | None) -> Any:
+        if begin is None:
+            return await self._run(connection, operation, _Attempt())
+        await connection.execute(begin)
+        try:
+            return await self._run(connection, operation, _Attempt())
+        finally:
+            if not connection.is_closed():
+                await connection.execute(ROLLBACK)
 
     async def _run(self, connection: Any, operation: Operation, attempt: _Attempt) -> Any:
         found: Rows | None = None
@@ -383,12 +415,12 @@ class PostgresDatabase:
         while True:
             try:
                 answers: list[Any] = await self._try(operation, members, give_up_at)
-            except (*_AGAIN, *_LOST) as error:
+            except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
                     self._note(error)
                     raise StoreUnreachable(f"the database does not answer: {error}") from error
             else:
-                self._reached = True
+                self._heard()
                 return answers
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, PAUSE_SECONDS_MOST)
@@ -420,16 +452,21 @@ class PostgresDatabase:
     async def _connected(self, give_up_at: float) -> Connection:
         if self._writer is not None and not self._writer.is_closed():
             return self._writer
+        self._check_not_away()
         seconds = max(TRY_SECONDS_LEAST, give_up_at - time.monotonic())
-        self._writer = await asyncpg.connect(**self._options, timeout=seconds)
+        try:
+            self._writer = await asyncpg.connect(**self._options, timeout=seconds)
+        except LOST as error:
+            self._refused(error)
+            raise
         return self._writer
 
     async def _rolled_back(self, connection: Connection, error: Exception) -> bool:
         """Undo the transaction that met this error. False: its connection is lost, and nobody knows how far it came."""
-        if not isinstance(error, _LOST) and not connection.is_closed():
+        if not isinstance(error, LOST) and not connection.is_closed():
             try:
                 await connection.execute(ROLLBACK)
-            except (*_LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*LOST, asyncpg.PostgresError):
                 self._drop(connection)
             return True
         self._drop(connection)
@@ -452,7 +489,7 @@ class PostgresDatabase:
             try:
                 connection = await self._connected(give_up_at)
                 fate = (await self._ask(connection, "find_fate", identity=identity))[0][0]
-            except (*_LOST, asyncpg.InterfaceError):
+            except LOST:
                 if self._writer is not None:
                     self._drop(self._writer)
                 fate = None
@@ -463,11 +500,29 @@ class PostgresDatabase:
         _log.error("commit.unresolved")
         raise StoreUnreachable("the database did not say whether it committed")
 
+    # Away and back ---------------------------------------------------------------------------------------------------
+
+    def _check_not_away(self) -> None:
+        """Raises ConnectionRefusedError if it was tried a moment ago, by whomever."""
+        if time.monotonic() < self._away_until:
+            raise ConnectionRefusedError("it could not be reached a moment ago")
+
+    def _refused(self, error: Exception) -> None:
+        """Nobody could connect. (Whose time was up may only have waited for others' reads.)"""
+        if not isinstance(error, TimeoutError):
+            self._away_until = time.monotonic() + AWAY_SECONDS
+
     def _note(self, error: BaseException) -> None:
         """One line for an outage, not one for each request."""
         if self._reached:
             self._reached = False
             _log.error("store.unreachable error=%s message=%r", type(error).__name__, str(error))
+
+    def _heard(self) -> None:
+        """It answered."""
+        if not self._reached:
+            self._reached = True
+            _log.warning("store.reached")
 
 
 class _Loading:
@@ -545,7 +600,7 @@ def _translated(error: Exception) -> Exception:
     """What the caller learns of a failed transaction."""
     if isinstance(error, Refusal | StoreFault):
         return error
-    if not isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+    if not isinstance(error, asyncpg.PostgresError):
         return error
     _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
     fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
@@ -560,5 +615,5 @@ async def _leave_as_it_is(_: Connection) -> None:
 async def _close(connection: Connection) -> None:
     try:
         await connection.close(timeout=CONNECT_SECONDS)
-    except (*_LOST, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (*LOST, asyncpg.PostgresError):
         connection.terminate()

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uuid_utils
-from msgspec import Struct
 
 from fairlane.errors import DatabaseError, KeyRefused, NameTaken, NotFound, Refusal, ValidationRefused
 from fairlane.model import (
@@ -97,6 +96,7 @@ from fairlane.store import (
 )
 from fairlane.store.batching import PluralOperation
 from fairlane.store.calls import Abandonment, Named
+from fairlane.store.hints import NOBODY, Hints
 from fairlane.store.memory import Memory
 from fairlane.store.moving import Moved, Progress
 from fairlane.store.recent import Recent
@@ -105,6 +105,9 @@ from fairlane.store.sealing import seal_of
 from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import Operation, wall_clock
 from fairlane.store.tasks import Submission
+
+if TYPE_CHECKING:
+    from fairlane.store.wakeups import WakeUps
 
 DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
@@ -121,15 +124,6 @@ MEMBER_BYTES = 2**14
 """So many bytes weigh as much in a transaction as one task does."""
 
 Listener = Callable[[frozenset[str]], None]
-
-
-class _Harvest(Struct, frozen=True):
-    startable: frozenset[str]
-    paused_until: int | None
-    owed: bool
-    calls_ended: bool
-    ended: frozenset[str]
-    canceled: frozenset[str]
 
 
 def new_id() -> str:
@@ -209,6 +203,7 @@ class Store:
         self._call_listeners: list[Callable[[], None]] = []
         self._end_listeners: list[Listener] = []
         self._cancel_listeners: list[Listener] = []
+        self._wakeups = self._wakeups_of(settings)
         self._seal = seal_of(settings.secret_key)
         self._submit = partial(tasks.submit, memory=self._memory)
         self._exchange = partial(leases.exchange, memory=self._memory)
@@ -287,6 +282,14 @@ class Store:
             harvest=self._harvest, announce=self._announce,
         )  # fmt: skip
 
+    def _wakeups_of(self, settings: Settings) -> "WakeUps | None":
+        if not is_postgres(settings.database) or settings.pg_notify == "off":
+            return None
+        from fairlane.store.wakeups import WakeUps
+
+        address = settings.database if settings.pg_notify == "on" else settings.pg_notify
+        return WakeUps(address, tell=self._tell)
+
     async def _prepare(self) -> None:
         self._memory.picked(await self._database.read(organizations.find_virtual_time()))
         await self._write(type_limits.declare_limits, self._memory.catalogue)
@@ -302,7 +305,15 @@ class Store:
 
     async def close(self) -> None:
         """Finish what was accepted and give the database free."""
+        if self._wakeups is not None:
+            await self._wakeups.stop()
         await self._database.close()
+
+    def wake_others(self) -> None:
+        """From now on tell the other servers on this database what a commit may mean for who waits there, and listen to
+        them. Once a second whoever waits looks anyway. For a server; nothing happens where there can be no other."""
+        if self._wakeups is not None:
+            self._wakeups.start()
 
     @property
     def exclusive(self) -> bool:
@@ -342,41 +353,50 @@ class Store:
         """Be told, after a commit, which sessions hold leases that are to end. A hint; it may be lost."""
         self._cancel_listeners.append(listener)
 
-    def _harvest(self) -> _Harvest:
+    def _harvest(self) -> Hints:
         memory = self._memory
-        harvest = _Harvest(
-            frozenset(memory.startable), memory.paused_until, memory.owed, memory.calls_ended,
+        hints = Hints(
+            startable=frozenset(memory.startable),
+            paused_until=memory.paused_until,
+            owed=memory.owed,
+            calls_ended=memory.calls_ended,
             # Most often there is nobody to tell.
-            frozenset(memory.ended) if self._end_listeners else frozenset(),
-            frozenset(memory.canceled),
-        )  # fmt: skip
+            ended=frozenset(memory.ended) if self._end_listeners else NOBODY,
+            canceled=frozenset(memory.canceled),
+        )
         memory.startable.clear()
         memory.ended.clear()
         memory.canceled.clear()
         memory.paused_until = None
         memory.owed = False
         memory.calls_ended = False
-        return harvest
+        return hints
 
-    def _announce(self, harvest: _Harvest) -> None:
-        if harvest.startable:
+    def _announce(self, hints: Hints) -> None:
+        self._tell(hints)
+        if self._wakeups is not None:
+            self._wakeups.send(hints)
+
+    def _tell(self, hints: Hints) -> None:
+        """Whoever waits at this server."""
+        if hints.startable:
             for listener in self._listeners:
-                listener(harvest.startable)
-        if harvest.paused_until is not None:
+                listener(hints.startable)
+        if hints.paused_until is not None:
             for pause_listener in self._pause_listeners:
-                pause_listener(harvest.paused_until)
-        if harvest.owed:
+                pause_listener(hints.paused_until)
+        if hints.owed:
             for delivery_listener in self._delivery_listeners:
                 delivery_listener()
-        if harvest.calls_ended:
+        if hints.calls_ended:
             for call_listener in self._call_listeners:
                 call_listener()
-        if harvest.ended:
+        if hints.ended:
             for end_listener in self._end_listeners:
-                end_listener(harvest.ended)
-        if harvest.canceled:
+                end_listener(hints.ended)
+        if hints.canceled:
             for cancel_listener in self._cancel_listeners:
-                cancel_listener(harvest.canceled)
+                cancel_listener(hints.canceled)
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
         """Run an operation that is not plural, and raise what it refuses."""

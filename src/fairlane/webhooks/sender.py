@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from fairlane import wire
-from fairlane.errors import Fault
+from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model import DueDelivery, Tried
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
@@ -57,7 +57,8 @@ class Sender:
                 async with self._claiming:
                     await self._start_due()
             except Exception as error:  # It has no caller to tell, and must go on.
-                logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=error)
+                if not isinstance(error, StoreUnreachable):  # which the store has said once
+                    logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=error)
                 await asyncio.sleep(POLL_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

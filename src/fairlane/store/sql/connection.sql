@@ -15,3 +15,8 @@ SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
 SELECT name, setting
 FROM pg_settings
 WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only');
+
+-- name: notify [postgres]
+-- Tells every server that listens; outside of any other transaction.
+SELECT CAST(pg_notify(:channel, p.payload) AS TEXT)
+FROM unnest(:payloads[text]) AS p (payload);

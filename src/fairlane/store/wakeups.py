@@ -1,0 +1,120 @@
+"""Servers on one PostgreSQL wake each other: hints of commits, sent by NOTIFY on a connection of its own.
+
+Never inside a business transaction, because a commit that notifies takes a lock of the whole PostgreSQL. What several
+commits said is sent together, at most once in a few milliseconds. All of it may be lost: looking once a second is
+enough for every promise, this is only for speed. Started by a server; other programs that open the store tell nobody.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from fairlane.store.hints import Hints, payloads, read_payload
+from fairlane.store.postgres import LOST, numbered
+from fairlane.store.statements import load_statements
+
+_log = logging.getLogger("fairlane.store")
+
+CHANNEL = "fairlane"
+TOGETHER_SECONDS = 0.02
+"""What is said within so long after a notice goes out with the next one."""
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+CHECK_SECONDS = 20.0
+"""A connection on which nothing was said for so long is asked whether it is still there."""
+AGAIN_SECONDS = 1.0
+"""Pause before a lost connection is made anew, a half more or less."""
+
+Connection = Any
+
+
+class WakeUps:
+    """One server's ear and mouth."""
+
+    def __init__(self, address: str, *, tell: Callable[[Hints], None]) -> None:
+        """``address`` must lead to the database itself: a pooler in transaction mode keeps notices to itself. ``tell``
+        is called on the event loop with what other servers said."""
+        self._address = address
+        self._tell = tell
+        self._statement = numbered(load_statements("postgres")["notify"])
+        self._said = Hints()
+        self._something = asyncio.Event()
+        self._listening = False
+        self._connected_before = True
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Whether others are heard now."""
+        return self._listening
+
+    def start(self) -> None:
+        """Connect, and stay connected. Call with the event loop running."""
+        self._task = asyncio.create_task(self._run(), name="wakeups")
+
+    async def stop(self) -> None:
+        """Say no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def send(self, hints: Hints) -> None:
+        """Tell the other servers, soon; nobody, while the connection is lost."""
+        if self._listening and hints.for_others():
+            self._said = self._said.joined(hints)
+            self._something.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._converse()
+            except (*LOST, asyncpg.PostgresError, ValueError) as error:
+                # One line for an outage, not one for each second.
+                if self._connected_before:
+                    _log.warning("wakeups.lost error=%s message=%r", type(error).__name__, str(error))
+                self._connected_before = False
+            # All servers lose theirs at once.
+            await asyncio.sleep(AGAIN_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
+
+    async def _converse(self) -> None:
+        """Until the connection is lost, which raises."""
+        connection: Connection = await asyncpg.connect(
+            self._address,
+            timeout=CONNECT_SECONDS,
+            command_timeout=ANSWER_SECONDS,
+            statement_cache_size=0,
+            # Nothing is written that could be lost.
+            server_settings={"synchronous_commit": "off"},
+        )
+        try:
+            connection.add_termination_listener(lambda _: self._something.set())
+            await connection.add_listener(CHANNEL, self._heard)
+            self._listening = True
+            if not self._connected_before:
+                _log.info("wakeups.listening")
+            self._connected_before = True
+            while True:
+                await self._wait()
+                said, self._said = self._said, Hints()
+                await connection.fetch(self._statement.sql, CHANNEL, payloads(said))
+                await asyncio.sleep(TOGETHER_SECONDS)
+        finally:
+            self._listening = False
+            self._said = Hints()
+            connection.terminate()
+
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._something.wait()
+        self._something.clear()
+
+    def _heard(self, connection: Connection, sender: int, channel: str, payload: object) -> None:
+        if sender != connection.get_server_pid():
+            self._tell(read_payload(str(payload)))
