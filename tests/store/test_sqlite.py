@@ -342,6 +342,8 @@ MAY_SCAN = {
     "find_least_audited",
     # For people who look at all organizations.
     "find_busiest", "sum_organizations",
+    # The numbers behind metrics: small rows, a few for each organization, and what runs now; never the queue.
+    "sum_fleet", "sum_lanes", "count_running", "find_oldest_ready",
     # Once for each organization when a month turns.
     "open_months",
     # Once per sweep, over what runs now: bounded by the worker places there are.
@@ -389,6 +391,11 @@ def test_the_list_of_scans_is_needed(connection: apsw.Connection) -> None:
     statements = load_statements("sqlite")
 
     assert {name for name in MAY_SCAN if not _scans(connection, statements[name])} == set()
+
+
+def test_the_oldest_of_a_queue_is_found_without_reading_it(connection: apsw.Connection) -> None:
+    """What is scraped every few seconds must not cost more the longer the queues are: the lanes lead to their heads."""
+    assert _scans(connection, load_statements("sqlite")["find_oldest_ready"]) == {"lane"}
 
 
 LISTS = (

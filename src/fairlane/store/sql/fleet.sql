@@ -28,15 +28,16 @@ GROUP BY task_type, kind;
 
 -- name: find_oldest_ready
 -- When the oldest ready task of each type was accepted: the first row of each lane, from the bound that the lane keeps.
-SELECT l.task_type, min(t.created_at)
+-- Not a join: of that the database may begin with the queue, and read all of it.
+SELECT l.task_type,
+       min((SELECT t.created_at
+            FROM queue_entry AS q
+            JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
+            WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+              AND q.seq >= l.head_seq
+            ORDER BY q.seq
+            LIMIT 1))
 FROM lane AS l
-JOIN queue_entry AS q
-  ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
- AND q.seq = (SELECT min(h.seq)
-              FROM queue_entry AS h
-              WHERE h.organization_id = l.organization_id AND h.task_type = l.task_type AND h.rank = l.rank
-                AND h.seq >= l.head_seq)
-JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
 WHERE l.ready > 0
 GROUP BY l.task_type;
 
