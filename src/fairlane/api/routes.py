@@ -47,6 +47,8 @@ class Resource(BaseRoute, Generic[Who]):
         self.yields = yields
         self.guard = guard
         self.methods = dict(methods)
+        self.beside: dict[str, Sequence[str]] = {}
+        """What methods are taken by those that yield to this one, by their paths."""
         self._clock = clock
         self._exact = path.encode() if "{}" not in path else None
         self._pattern = re.compile(re.escape(path.encode()).replace(rb"\{\}", b"([^/]+)"))
@@ -54,6 +56,10 @@ class Resource(BaseRoute, Generic[Who]):
     def twin(self, prefix: str, guard: "Guard[Who]") -> "Resource[Who]":
         """The same endpoints below a prefix, behind another guard of the same kind of callers."""
         return Resource(prefix + self.path, guard, self.methods, clock=self._clock, yields=self.yields)
+
+    def covers(self, path: str) -> bool:
+        """Whether a path is one of those that the open segments stand for."""
+        return self._exact is None and self._pattern.fullmatch(path.encode()) is not None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether this is the resource at the request's path. Methods are decided here, not by the router."""
@@ -96,7 +102,8 @@ class Resource(BaseRoute, Generic[Who]):
     def _allow(self, request: Request, error: Exception) -> tuple[Header, ...]:
         if request.method in self.methods or not isinstance(error, NotFound):
             return ()
-        return ((b"allow", ", ".join(sorted(self.methods)).encode()),)
+        methods = sorted({*self.methods, *self.beside.get(request.path, ())})
+        return ((b"allow", ", ".join(methods).encode()),)
 
 
 class Part(Struct, Generic[Who], frozen=True):
@@ -139,6 +146,9 @@ class Surface:
     def __init__(self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: Clock) -> None:
         self.resources: list[Resource[Any]] = [one for part in parts for one in part.resources]
         self.resources += unguarded
+        for one in (one for one in self.resources if one.yields):
+            for other in (other for other in self.resources if other.covers(one.path)):
+                other.beside[one.path] = tuple(one.methods)
         self._router = Router(routes=self.resources, redirect_slashes=False, default=Nowhere(parts, clock=clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
