@@ -187,7 +187,7 @@ def test_payloads_reach_workers_byte_for_byte(house: House) -> None:
     with customer.client:
         verdicts_of(send(customer, b' [ {"payload":  %s  ,"taskType":"ANY"} ] ' % payload))
 
-        assert b'"payload":%s}' % payload in session.exchange(1).content
+        assert b'"payload":%s,"call"' % payload in session.exchange(1).content
 
 
 def test_a_large_batch_is_taken(shared: House) -> None:

@@ -38,7 +38,7 @@ def test_the_payload_reaches_the_worker_byte_for_byte(house: House) -> None:
         assert customer.send(b'{"payload":  %s  ,"taskType":"ANY"}' % payload).status_code == 200
     answer = session.exchange(1)
 
-    assert b'"payload":%s}' % payload in answer.content
+    assert b'"payload":%s,"call"' % payload in answer.content
 
 
 def test_a_used_key_is_refused(customer: Customer) -> None:

@@ -33,6 +33,7 @@ def test_a_lease_has_all_a_worker_needs(house: House) -> None:
         "attempts": 2,
         "timeout_seconds": 300.0,
         "payload": {"url": "a"},
+        "call": False,
     }
 
 
@@ -126,7 +127,7 @@ def test_renewing_returns_what_the_worker_never_received(a_house: Callable[..., 
     [again] = eventually(renewed)
 
     assert (again["task"], again["attempt"]) == (lost["task"], 1)
-    assert session.renew([held["lease"], again["lease"]], []).json() == {}
+    assert session.renew([held["lease"], again["lease"]], []).json() == {"cancel": []}
     assert customer.status()["processingTasks"] == 2
 
 

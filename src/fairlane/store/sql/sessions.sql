@@ -43,11 +43,12 @@ WHERE id = :id
 RETURNING id;
 
 -- name: find_sessions
--- Live ones by id, with what they run.
+-- Live workers by id, with what they run. Servers, which have sessions for their calls, serve no types.
 SELECT s.id, s.name, s.types, s.places, s.local, s.key_id, s.started_at, s.lease_until,
        (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
 FROM session AS s
 WHERE s.dead = 0
+  AND s.types <> '[]'
   AND s.id > :after
 ORDER BY s.id
 LIMIT :most;
