@@ -1,5 +1,7 @@
 """Why a task waits, who holds the slots, and the proof of the status, over HTTP."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from tests.api.house import Customer, House, error_of, eventually, fields_of
@@ -43,6 +45,21 @@ def test_a_task_is_asked_for_by_its_key(house: House) -> None:
 
     assert answer.json()["taskId"] == task
     assert answer.json()["reason"] == "TYPE_UNSERVED"
+
+
+def test_a_task_that_is_to_start_later_waits_for_its_moment(house: House) -> None:
+    """With the moment, until it comes; then it waits for something else."""
+    customer = house.customer()
+    later = customer.accepted(delaySeconds=3_600)
+    soon = customer.accepted(delaySeconds=1)
+
+    delayed = customer.client.get(f"/v1/async/task/{later}/wait").json()
+
+    accepted_at = datetime.fromisoformat(customer.find(later).json()["task"]["createdAt"])
+    assert (delayed["status"], delayed["reason"]) == ("QUEUED", "DELAYED")
+    assert datetime.fromisoformat(delayed["until"]) == accepted_at + timedelta(hours=1)
+    assert eventually(lambda: customer.client.get(f"/v1/async/task/{soon}/wait").json()["reason"] == "TYPE_UNSERVED")
+    assert customer.client.get(f"/v1/async/task/{later}/wait").json() == delayed
 
 
 @pytest.mark.parametrize("reference", ["nothing", "x" * 300])

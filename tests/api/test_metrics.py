@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fairlane.sweeper import Sweeper
 from tests.api.house import House, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,30 @@ def test_a_scrape_tells_what_there_is(busy: House) -> None:
     assert {name: found.get(name) for name in expected} == expected
     assert 0 <= found["fairlane_oldest_queued_seconds", "ANY"] < 60
     assert ("fairlane_oldest_queued_seconds", "PAGE") not in found
+
+
+def test_a_type_that_nobody_serves_is_warned_of(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """A number and a log line for as long as ready tasks have no worker; neither says what the tasks are about."""
+    customer, session = house.customer(), house.session("ANY")
+    customer.accepted("OTHER", payload={"secret": 1})
+    customer.accepted("OTHER", delaySeconds=3_600)
+    customer.accepted("ANY")
+    sweeper = Sweeper(house.store, house.settings)
+    fresh(house, "fairlane_tasks_unserved", "OTHER", value=1)
+    fresh(house, "fairlane_tasks_unserved", "ANY", value=0)
+
+    house.call(sweeper._warn_of_unserved())
+    session.end("drained")
+    house.call(sweeper._warn_of_unserved())
+    house.session("ANY", "OTHER")
+    house.call(sweeper._warn_of_unserved())
+
+    warned = [record.__dict__ for record in caplog.records if record.getMessage() == "type.unserved"]
+    said = [(one["levelname"], one["task_type"], one["ready"]) for one in warned]
+    assert said[:1] == [("WARNING", "OTHER", 1)]
+    assert sorted(said[1:]) == [("WARNING", "ANY", 1), ("WARNING", "OTHER", 1)]
+    assert "secret" not in str(warned)
+    fresh(house, "fairlane_tasks_unserved", "OTHER", value=0)
 
 
 def test_the_audit_counts_what_it_recounted(house: House) -> None:

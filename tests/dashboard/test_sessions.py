@@ -44,6 +44,30 @@ def test_an_organization_logs_in_and_sees_its_own_status(browser: httpx2.Client,
     assert browser.get("/dashboard/session").json() == opened
 
 
+def test_a_page_shows_how_far_running_work_is(house: House) -> None:
+    """What a handler says of itself is in the page's own list of holders at its next look, and gone with its end."""
+    customer, session = house.customer(), house.session("ANY")
+    task = customer.accepted()
+    [lease] = session.claim(1)
+    with house.client() as page:
+        log_in(page, customer.key["value"])
+        before = page.get("/dashboard/v1/async/slots?limit=50").json()["slots"]
+        said = {"lease": lease["lease"], "done": 3, "total": 4, "note": "pages"}
+        body = {"session": session.id, "id": "p1", "places": 0, "wait_seconds": 0, "progress": [said]}
+        assert house.worker.post("/worker/v1/exchange", json=body).status_code == 200
+
+        [slot] = page.get("/dashboard/v1/async/slots?limit=50").json()["slots"]
+        why = page.get(f"/dashboard/v1/async/task/{task}/wait").json()
+        session.claim(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+        after = page.get("/dashboard/v1/async/slots?limit=50").json()["slots"]
+
+    assert [one["progress"] for one in before] == [None]
+    told = slot["progress"]
+    assert (slot["id"], told["fraction"], told["done"], told["total"], told["note"]) == (task, 0.75, 3, 4, "pages")
+    assert why["progress"] == told
+    assert after == []
+
+
 def test_the_cookie_is_for_our_pages_alone(browser: httpx2.Client, customer: Customer) -> None:
     """No script reads it, no other site sends it, and the API beside the dashboard takes no cookie."""
     answer = browser.post("/dashboard/login", json={"key": customer.key["value"]})
