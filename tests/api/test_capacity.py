@@ -35,6 +35,22 @@ def test_capacity_is_limited_for_each_organization(house: House) -> None:
     assert other.client.get("/v1/async/capacity").json()["projections"] == []
 
 
+def test_an_operator_is_told_the_same_by_name(house: House) -> None:
+    """As often as it is asked; an organization that is not there is named."""
+    customer, session = house.customer(slots=2), house.session("ANY")
+    customer.accepted()
+    [lease] = session.claim()
+    session.claim(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+    told = customer.client.get("/v1/async/capacity?days=1").json()
+
+    answers = [house.admin.get(f"/admin/v1/organizations/{customer.name}/capacity?days=1") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json()["projections"] == told["projections"]
+    assert error_of(house.admin.get("/admin/v1/organizations/nobody/capacity"))["code"] == "RESOURCE_NOT_FOUND"
+    assert fields_of(house.admin.get(f"/admin/v1/organizations/{customer.name}/capacity?days=91")) == ["days"]
+
+
 @pytest.mark.parametrize("query", ["days=0", "days=91", "days=x", "days="])
 def test_days_that_cannot_be_are_refused(house: House, query: str) -> None:
     """1 to 90."""

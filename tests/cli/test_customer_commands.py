@@ -234,3 +234,18 @@ def test_top_shows_every_organization_with_its_rates(fairlane: Command, acme: Cl
     ]
     assert [one["name"] for one in document["organizations"]] == ["acme", "bolt"]
     assert document["organizations"][0]["completed_per_second"] == 0
+
+
+def test_capacity_is_told_to_the_organization_and_to_its_operator(fairlane: Command, acme: Client) -> None:
+    """By key or by name; never half of each."""
+    own, by_name = fairlane("capacity", "--days", "1", "--json"), fairlane("capacity", "acme", "--days", "1", "--json")
+    shown, nobody = fairlane("capacity", "acme"), fairlane("capacity", "nobody")
+    both = fairlane("capacity", "acme", "--key-file", "key")
+
+    assert own.document["max"] == by_name.document["max"] == 4
+    assert own.document.keys() == by_name.document.keys()
+    assert shown.out.splitlines() == [
+        "Limited by the plan 0% and by workers 0% of the last 7 days.",
+        "Slots in use on average: 0 of 4.",
+    ]
+    assert (nobody.code, both.code) == (1, 2)

@@ -352,6 +352,21 @@ def test_waiting_is_done_by_the_server(customer: Customer, working: Working) -> 
     assert pauses == []
 
 
+def test_capacity_tells_what_more_slots_would_have_done(client: Client, working: Working) -> None:
+    """Advice, exact shares, what was measured and what is estimated."""
+    working()
+    client.run("ANY", {}, timeout_seconds=10)
+
+    capacity = client.capacity(days=1)
+
+    assert (capacity.max, capacity.replayed.tasks) == (10, 1)
+    assert capacity.replayed.measured is not None
+    assert [one.max for one in capacity.projections] == [10, 13, 15, 20, 40]
+    assert 0 <= capacity.plan_limited_share <= capacity.worker_limited_share < 0.1
+    assert capacity.advice.startswith("Limited by the plan 0%")
+    assert capacity.ends_at - capacity.begins_at == timedelta(days=1)
+
+
 def test_usage_tells_what_happened(client: Client, working: Working) -> None:
     """Totals and steps of a span; moments need a time zone."""
     working()

@@ -1,5 +1,6 @@
 """The guides' functions do what they say, against a real server."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from tests.api.house import Customer, House
 from tests.client.scripted import Reply, ScriptedServer
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+ROOT = Path(__file__).parents[2]
+GUIDES = ROOT / "docs" / "guides"
 
 
 def shown(page: str) -> dict[str, Any]:
@@ -107,3 +109,14 @@ def test_capacity_advice_names_what_was_missing(plan_seconds: float, worker_seco
     assert advice.startswith(words)
     assert "step=3600" in server.asked[0].path
     assert "from=" in server.asked[0].path
+
+
+def test_the_fewest_slots_that_would_do_are_named() -> None:
+    """By the projections; none of them may fit, or there may be none."""
+    golden = (ROOT / "tests" / "wire" / "capacity.json").read_bytes()
+    replies = [Reply(200, json.loads(golden))] * 3
+    replies.append(Reply(200, json.loads(golden) | {"projections": []}))
+    with ScriptedServer(replies) as server, Client(server.address, KEY) as client:
+        slots_for = shown("plan-capacity.md")["slots_for"]
+
+        assert [slots_for(client, wait_seconds=most) for most in (15, 1, 0.1, 15)] == [5, 10, None, None]

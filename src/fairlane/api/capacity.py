@@ -45,11 +45,9 @@ class Capacities:
 
     async def read(self, request: Request, caller: Caller) -> Answer:
         """The caller's last days. Replaying takes a while, so one at a time, and not more than once a second."""
-        text = request.query("days").get("days", "7")
-        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= DAYS_MOST):
-            raise ValidationRefused.at("days", f"must be an integer from 1 to {DAYS_MOST}")
+        days = read_days(request)
         self._admit(caller.organization_id)
-        start = self._store.now() - int(text) * DAY_MS
+        start = self._store.now() - days * DAY_MS
         record = await self._store.record(caller.organization_id, start=start, most=TASKS_MOST)
         async with self._replaying:
             capacity = await asyncio.to_thread(advise, record)
@@ -62,3 +60,11 @@ class Capacities:
         if len(self._next_at) >= ORGANIZATIONS_MOST:
             self._next_at = {key: at for key, at in self._next_at.items() if at > now}
         self._next_at[organization_id] = now + PAUSE_SECONDS
+
+
+def read_days(request: Request) -> int:
+    """How far back is asked for. Raises ValidationRefused."""
+    text = request.query("days").get("days", "7")
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= DAYS_MOST):
+        raise ValidationRefused.at("days", f"must be an integer from 1 to {DAYS_MOST}")
+    return int(text)

@@ -10,6 +10,7 @@ import typer
 
 from fairlane.cli import (
     backup,
+    capacity,
     checks,
     credits,
     demo,
@@ -64,6 +65,7 @@ run.add_to(program)
 status.add_to(program)
 submit.add_to(program)
 monitor.add_to(program)
+capacity.add_to(program)
 top.add_to(program)
 simulate.add_to(program)
 program.add_typer(organizations.commands, name="organizations")

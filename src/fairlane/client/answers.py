@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from fairlane.client.errors import NoAnswer
-from fairlane.client.records import Credits, ErrorBody, NewTask, Status, Task, Usage, Verdict, WebhookState
+from fairlane.client.records import Capacity, Credits, ErrorBody, NewTask, Status, Task, Usage, Verdict, WebhookState
 
 Read = TypeVar("Read")
 
@@ -99,6 +99,11 @@ def read_usage(body: bytes) -> Usage:
 def read_cleared(body: bytes) -> int:
     """How many tasks were taken out of the queue."""
     return _read(body, _Cleared).cleared
+
+
+def read_capacity(body: bytes) -> Capacity:
+    """The answer about capacity."""
+    return _read(body, Capacity)
 
 
 def read_result(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from fairlane import __version__
 from fairlane.client import bulk, operations
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
 from fairlane.client.errors import NoAnswer, SetupMissing
-from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Usage, Verdict
+from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Verdict
 from fairlane.client.retrying import Policy
 
 Result = TypeVar("Result")
@@ -235,6 +235,16 @@ class Client:
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
+    def capacity(self, *, days: int | None = None) -> Capacity:
+        """What held up the work of the last days, and how long tasks would have waited with more slots.
+
+        The limited times are exact, the projections are estimates.
+
+        Args:
+            days: 1 to 90; None: the server's default, 7.
+        """
+        return self._run(operations.capacity(self._policy, days=days))
+
     def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes.
 
@@ -422,6 +432,10 @@ class AsyncClient:
         return await self._run(
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
+
+    async def capacity(self, *, days: int | None = None) -> Capacity:
+        """What held up the work of the last days, and how long tasks would have waited with more slots."""
+        return await self._run(operations.capacity(self._policy, days=days))
 
     async def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes."""

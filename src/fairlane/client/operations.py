@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from fairlane.client.answers import (
+    read_capacity,
     read_cleared,
     read_credits,
     read_page,
@@ -25,7 +26,7 @@ from fairlane.client.answers import (
 )
 from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
-from fairlane.client.records import CallResult, Credits, NewTask, Status, Task, Usage
+from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
@@ -152,6 +153,13 @@ def usage(
     query = {name: value for name, value in asked.items() if value is not None}
     answer = yield from exchange(Ask(method="GET", path="v1/async/usage", query=query), policy)
     return read_usage(answer.body)
+
+
+def capacity(policy: Policy, *, days: int | None) -> Operation[Capacity]:
+    """What held the last days up, and what more slots would have done."""
+    query = {} if days is None else {"days": str(days)}
+    answer = yield from exchange(Ask(method="GET", path="v1/async/capacity", query=query), policy)
+    return read_capacity(answer.body)
 
 
 def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[CallResult]:

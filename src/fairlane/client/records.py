@@ -152,6 +152,45 @@ class Usage(Struct, frozen=True, rename="camel"):
         return self.total.worker_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
 
 
+class Projection(Struct, frozen=True, rename="camel"):
+    """How long tasks waited, or would have waited, with so many slots."""
+
+    max: int
+    wait_p50_seconds: float
+    wait_p90_seconds: float
+    wait_p99_seconds: float
+
+
+class Replayed(Struct, frozen=True):
+    """What the projections were made from."""
+
+    tasks: int
+    """So many of the newest finished ones."""
+    measured: Projection | None = None
+    """What the same tasks really waited; None: there are none."""
+
+
+class Capacity(Struct, frozen=True, rename="camel"):
+    """What an organization's slots and the workers held up, and what more slots would have done."""
+
+    advice: str
+    """The same for people, in a sentence or two."""
+    begins_at: datetime = msgspec.field(name="from")
+    ends_at: datetime = msgspec.field(name="to")
+    max: int | None
+    """Slots now; None: not set yet."""
+    plan_limited_share: float
+    """The part of the span in which work was ready while every slot was taken; exact."""
+    worker_limited_share: float
+    """The part in which work was ready while a slot was free; exact."""
+    plan_limited_seconds: float
+    worker_limited_seconds: float
+    slots_used_average: float
+    replayed: Replayed
+    projections: tuple[Projection, ...] = ()
+    """Estimates: first with the slots of now, then with more."""
+
+
 class CallResult(Struct, frozen=True, kw_only=True):
     """What a call that ran at once brought."""
 

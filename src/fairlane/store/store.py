@@ -635,6 +635,11 @@ class Store:
         found: Record = await self._database.snapshot(usage.find_record(organization_id, start, most))
         return found
 
+    async def record_of(self, organization: str, *, start: int, most: int) -> Record:
+        """The same for whoever knows it by its name. Raises NotFound."""
+        found: Record = await self._database.snapshot(usage.find_record_of(organization, start, most))
+        return found
+
     # Alerts ----------------------------------------------------------------------------------------------------------
 
     async def create_alert(self, organization_id: int, rule: AlertRule) -> Alert:

@@ -10,6 +10,7 @@ from fairlane.model import Ran, Record, Totals, Usage
 from fairlane.rules import Integrals, usage_points
 from fairlane.store.locked import LockedOrganization, lock_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.organizations import find_organization_id
 from fairlane.store.seen import OrganizationSeen
 from fairlane.store.statements import CHUNK, Query, Rows, clock, rows, rows_if
 
@@ -113,6 +114,12 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
     found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
     ran = [Ran(accepted_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
     return Record(total=usage.total, slots_max=slots_max, ran=tuple(ran))
+
+
+def find_record_of(organization: str, start: int, most: int) -> Generator[Query, Rows, Record]:
+    """The same by the organization's name. Raises NotFound."""
+    organization_id = yield from find_organization_id(organization)
+    return (yield from find_record(organization_id, start, most))
 
 
 def _empty_from(samples: Sequence[Totals], start: int) -> Totals:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fairlane.api.admin.backups import Backups
+from fairlane.api.admin.capacity import Capacities
 from fairlane.api.admin.credits import Grants
 from fairlane.api.admin.fleet import Fleets
 from fairlane.api.admin.installation import Installation, ServerFacts
@@ -28,7 +29,7 @@ def admin_part(
     """The operator's routes behind this guard, to be served wherever the wiring says."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     grants = Grants(store)
-    usage, fleets = Usage(store), Fleets(store)
+    usage, fleets, capacities = Usage(store), Fleets(store), Capacities(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},
@@ -42,6 +43,7 @@ def admin_part(
         "organizations/{}/webhook-secrets/{}": {"DELETE": secrets.revoke},
         "organizations/{}/credits": {"GET": grants.read},
         "organizations/{}/credits/grants": {"GET": grants.list, "POST": grants.grant},
+        "organizations/{}/capacity": {"GET": capacities.read},
         "organizations/{}/repair": {"POST": organizations.repair},
         "keys": {"GET": keys.list, "POST": keys.create},
         "keys/{}": {"DELETE": keys.revoke},

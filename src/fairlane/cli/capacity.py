@@ -1,0 +1,75 @@
+"""``fairlane capacity``: whether more slots would help, for an organization itself or for its operator."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairlane.cli.customer import KeyFile, Url, plain
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from fairlane.client import Capacity, Projection
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane capacity acme --days 30")(capacity)
+
+
+def capacity(
+    organization: Annotated[
+        str | None,
+        typer.Argument(metavar="[ORGANIZATION]", help="As its operator. Without it: with the organization's own key."),
+    ] = None,
+    *,
+    days: Annotated[int, typer.Option(min=1, max=90, metavar="N", help="How far to look back.")] = 7,
+    url: Url = None,
+    key_file: KeyFile = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how long plan and workers were the limit, and what more slots would have done.
+
+    The times are exact; the waits with more slots are estimates, replayed from the newest finished tasks that are
+    still kept.
+    """
+    if organization is not None and key_file is not None:
+        raise typer.BadParameter("an operator names the organization, a customer gives a key: not both")
+    found = _asked(days, url, key_file) if organization is None else _known(organization, days, database)
+    if as_json:
+        print_json(plain(found))
+    else:
+        _show(found)
+
+
+def _asked(days: int, url: Any, key_file: Any) -> "Capacity":
+    from fairlane.cli.customer import ask
+
+    return ask(url, key_file, lambda client: client.capacity(days=days))
+
+
+def _known(organization: str, days: int, database: str | None) -> "Capacity":
+    import msgspec
+
+    from fairlane.cli.connection import ask
+    from fairlane.client import Capacity
+
+    answer = ask(
+        database_in_force(database), "GET", "organizations", organization, "capacity", query={"days": str(days)}
+    )
+    return msgspec.convert(answer, Capacity)
+
+
+def _show(found: "Capacity") -> None:
+    print(found.advice)
+    print(f"Slots in use on average: {found.slots_used_average:g} of {'?' if found.max is None else found.max}.")
+    rows = [] if found.replayed.measured is None else [_row("measured", found.replayed.measured)]
+    rows += [_row("estimate", one) for one in found.projections]
+    if rows:
+        print_table(["SLOTS", "WAIT P50 S", "WAIT P90 S", "WAIT P99 S", ""], rows, empty="")
+
+
+def _row(kind: str, one: "Projection") -> list[object]:
+    waits = (one.wait_p50_seconds, one.wait_p90_seconds, one.wait_p99_seconds)
+    return [one.max, *(f"{seconds:.2f}" for seconds in waits), kind]
