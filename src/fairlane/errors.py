@@ -24,6 +24,8 @@ FairlaneError
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
 │       └── StoreUnreachable     the database does not answer
+├── FetchRefused                 a URL that leads where no stranger may send us (fairlane.fetching)
+├── FetchFailed                  a URL that brought no usable answer (fairlane.fetching)
 ├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
 │   ├── AppError                 the application cannot be used as it is written
 │   ├── DatabaseError            the database cannot be opened
@@ -275,6 +277,17 @@ class DatabaseOwned(DatabaseError):
     """Another fairlane server owns this SQLite file; exactly one may."""
 
     exit_code = 5
+
+
+# Fetching ------------------------------------------------------------------------------------------------------------
+
+
+class FetchRefused(FairlaneError):
+    """The URL is none that may be fetched, or its host has no public address. Asking again is no use."""
+
+
+class FetchFailed(FairlaneError):
+    """Nobody answered in time, or not with HTTP, or with too much."""
 
 
 # Handlers ------------------------------------------------------------------------------------------------------------

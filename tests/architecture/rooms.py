@@ -34,6 +34,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "worker": _WORKER,
     "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},
+    # What an application may use of them.
+    "fetching": {"errors", "webhooks", "fairlane"},
     # Wiring, and what people type.
     "sweeper": _STORE | {"wire", "fairlane"},
     "dashboard": _API | {"api"},
@@ -50,7 +52,7 @@ PACKAGES: dict[str, set[str]] = {
     "asyncpg": {"store/postgres.py", "store/wakeups.py"},
     "attrs": {"payloads"},
     "cryptography": {"store"},
-    "httpcore2": {"webhooks", "worker"},
+    "httpcore2": {"webhooks", "worker", "fetching"},
     "httptools": {"api"},
     "httpx2": {"client", "demo", "testing", "cli/connection.py", "cli/monitor.py"},
     "msgspec": set(MAY_KNOW),
