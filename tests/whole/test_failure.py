@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -97,6 +99,24 @@ class Whole:
         assert answer.status_code == 200, answer.text
         document: dict[str, Any] = answer.json()
         return document
+
+    def call(self, task_type: str, **payload: Any) -> "Future[httpx2.Response]":
+        """A call whose caller waits on a thread of his own."""
+        answer: Future[httpx2.Response] = Future()
+
+        def wait(address: Any, headers: Any) -> None:
+            with httpx2.Client(base_url=address, headers=headers, timeout=30) as client:
+                try:
+                    answer.set_result(client.post(f"/v1/monitor/{task_type.lower()}", json=payload))
+                except httpx2.HTTPError as error:
+                    answer.set_exception(error)
+
+        Thread(target=wait, args=(self.http.base_url, self.http.headers), daemon=True).start()
+        return answer
+
+    def started(self) -> int:
+        """How many handlers have started so far."""
+        return len(self.track.read_text().splitlines())
 
     def ended(self, *task_ids: str) -> bool:
         """Whether all of these are over."""
@@ -244,4 +264,67 @@ def test_a_canceled_task_is_stopped(whole: Whole, tmp_path: Path, task_type: str
     assert whole.starts(neighbour) == (2 if task_type == "DEAF" else 1)
     assert whole.starts(task) == 1
     assert whole.status()["concurrency"]["used"] == 0
+    assert "No drift" in whole.fairlane("drift")
+
+
+def test_a_killed_workers_calls_run_again_while_their_callers_wait(whole: Whole, tmp_path: Path) -> None:
+    """kill -9 of every worker: the slots stay taken, each caller has his result, and is charged for it once."""
+    whole.fairlane("credits", "grant", "acme", "10", "--reason", "a start")
+    whole.fairlane("organizations", "change", "acme", "--credits", "on")
+    whole.start()
+    answers = [whole.call("GATE", open=str(tmp_path / "gate")) for _ in range(4)]
+    eventually(lambda: whole.started() == 4)
+
+    for pid in whole.workers():
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: whole.started() == 8)
+    used = whole.status()["concurrency"]["used"]
+    (tmp_path / "gate").touch()
+    answered = [answer.result(20) for answer in answers]
+
+    assert used == 4
+    assert [answer.json() for answer in answered] == [{"success": True, "result": {"attempt": 2}}] * 4
+    assert [answer.headers["x-credits-charged"] for answer in answered] == ["1"] * 4
+    assert whole.http.get("/v1/credits").json()["remaining"] == 6
+    assert whole.status()["concurrency"] == {"used": 0, "max": 6}
+    assert "No drift" in whole.fairlane("drift")
+
+
+def test_a_call_that_kills_its_workers_is_answered_and_costs_nothing(whole: Whole) -> None:
+    """After as many attempts as it may have, with the generic answer."""
+    whole.fairlane("credits", "grant", "acme", "10", "--reason", "a start")
+    whole.fairlane("organizations", "change", "acme", "--credits", "on")
+    whole.start()
+
+    answer = whole.call("POISON").result(30)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "INTERNAL_SERVER_ERROR")
+    assert whole.started() == 2
+    assert whole.http.get("/v1/credits").json()["remaining"] == 10
+    assert whole.status()["concurrency"]["used"] == 0
+    assert "No drift" in whole.fairlane("drift")
+
+
+def test_a_killed_servers_calls_are_over_and_cost_nothing(whole: Whole, tmp_path: Path) -> None:
+    """Their callers see the connection end. The next server has every slot free, also once a gate that they waited at
+    is open, and runs none of them again.
+    """
+    whole.fairlane("credits", "grant", "acme", "10", "--reason", "a start")
+    whole.fairlane("organizations", "change", "acme", "--credits", "on")
+    whole.start()
+    answers = [whole.call("GATE", open=str(tmp_path / "gate")) for _ in range(6)]
+    eventually(lambda: whole.started() == 6)
+
+    whole.kill()
+    errors = [answer.exception(20) for answer in answers]
+    whole.start()
+    free = whole.status()["concurrency"]
+    (tmp_path / "gate").touch()
+    answer = whole.call("QUICK").result(20)
+
+    assert all(isinstance(error, httpx2.TransportError) for error in errors)
+    assert free == {"used": 0, "max": 6}
+    assert answer.json() == {"success": True, "result": {"attempt": 1}}
+    assert whole.started() == 7
+    assert whole.http.get("/v1/credits").json()["remaining"] == 9
     assert "No drift" in whole.fairlane("drift")
