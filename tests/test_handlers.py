@@ -206,6 +206,8 @@ def test_name_outside_the_rule_is_refused(name: Any) -> None:
         {"limit": False},
         {"cost": -1},
         {"cost": 0.5},
+        {"call_cost": -1},
+        {"call_cost": True},
         {"isolation": "thread"},
         {"isolation": None},
     ],

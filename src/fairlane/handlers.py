@@ -163,6 +163,7 @@ class Fairlane:
         name: str,
         *,
         cost: int = 1,
+        call_cost: int | None = None,
         timeout: float = 300,
         attempts: int = 5,
         isolation: Literal["worker", "process"] | Isolation = Isolation.WORKER,
@@ -174,6 +175,7 @@ class Fairlane:
         Args:
             name: Task type on the wire: upper-case letters, digits and ``_``, at most 64.
             cost: Credits charged when a task completes.
+            call_cost: Credits charged for a call that is answered with a result; None: ``cost``.
             timeout: Seconds one attempt may take.
             attempts: Attempts before the task fails.
             isolation: ``"process"`` runs each attempt in a process that can be killed alone.
@@ -189,7 +191,7 @@ class Fairlane:
 
         def register(function: Function) -> Function:
             place = _place(function)
-            rule = _rule(name, cost, timeout, attempts, isolation, limit, place)
+            rule = _rule(name, cost, call_cost, timeout, attempts, isolation, limit, place)
             taken = self._registrations.get(name)
             if taken is not None:
                 raise AppError(f"{place}: the task type {name} is already registered at {taken.place}")
@@ -317,12 +319,21 @@ def _origin(error: BaseException) -> str:
 
 
 def _rule(
-    name: str, cost: int, timeout: float, attempts: int, isolation: str, limit: int | None, place: str
+    name: str,
+    cost: int,
+    call_cost: int | None,
+    timeout: float,
+    attempts: int,
+    isolation: str,
+    limit: int | None,
+    place: str,
 ) -> TaskRule:
     if not _is_name(name):
         raise AppError(f"{place}: task type {name!r}: use upper-case letters, digits and _, a letter first, at most 64")
     if not _is_int(cost, 0, 1_000_000_000):
         raise AppError(f"{place}: {name}: cost={cost!r}: an integer of 0 or more is needed")
+    if call_cost is not None and not _is_int(call_cost, 0, 1_000_000_000):
+        raise AppError(f"{place}: {name}: call_cost={call_cost!r}: an integer of 0 or more, or None, is needed")
     if not _is_timeout(timeout):
         raise AppError(
             f"{place}: {name}: timeout={timeout!r}: seconds from 0.001 to {TIMEOUT_MAX_SECONDS:,} are needed"
@@ -340,6 +351,7 @@ def _rule(
         attempts=attempts,
         isolation=Isolation(isolation),
         limit=limit,
+        call_cost=call_cost,
     )
 
 

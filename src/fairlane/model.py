@@ -41,6 +41,8 @@ class TaskRule(Struct, frozen=True, kw_only=True):
     isolation: Isolation = Isolation.WORKER
     limit: int | None = None
     """Most tasks of this type that run at once across all organizations; None: no such limit."""
+    call_cost: int | None = None
+    """What a call costs; None: as much as a task."""
 
 
 Catalogue = Mapping[str, TaskRule]

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from fairlane.api.callers import Callers
+from fairlane.handlers import Fairlane
 from fairlane.store import calls as store_calls
 from tests.api.house import Customer, House, Session, error_of, eventually, fields_of
 
@@ -84,7 +85,7 @@ def concurrency(answer: httpx2.Response) -> list[tuple[int, int, int]]:
 
 def _grant(customer: Customer, amount: int) -> None:
     store = customer.house.store
-    customer.house.call(store.grant(customer.name, grant_id="g", amount=amount, reason="test", actor="a test"))
+    customer.house.call(store.grant(customer.name, grant_id=f"g{amount}", amount=amount, reason="test", actor="a test"))
 
 
 def _callers(house: House) -> Callers:
@@ -137,6 +138,32 @@ def test_credits_are_charged_with_the_result_alone(home: House, calling: Calling
     assert second.status_code == 500
     assert "x-credits-charged" not in second.headers
     assert customer.client.get("/v1/credits").json()["remaining"] == 4
+
+
+def test_a_call_may_cost_more_than_a_task(a_house: Callable[..., House], calling: Calling) -> None:
+    """What its type says: refused one credit below, charged exactly; the type's tasks cost what they did."""
+    app = Fairlane()
+
+    @app.task("ANY", cost=5, call_cost=7)
+    def anything(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload
+
+    house = a_house(application=app)
+    customer, session = house.customer(), house.session("ANY")
+    customer.change(credits=True)
+    _grant(customer, 6)
+    refused = calling(customer).result()
+    _grant(customer, 1)
+
+    answer = calling(customer)
+    session.exchange(0, completed(one_lease(session)))
+    answered = answer.result()
+    _grant(customer, 5)
+    task = customer.submit("ANY", {}).json()
+
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "INSUFFICIENT_CREDITS")
+    assert (answered.headers["x-credits-charged"], answered.headers["x-credits-remaining"]) == ("7", "0")
+    assert task["credits"] == {"creditsToCharge": 5, "creditsCharged": None}
 
 
 def test_async_answers_carry_no_concurrency_headers(home: House) -> None:

@@ -72,13 +72,14 @@ class Calls:
             await asyncio.to_thread(_check, body, task_type)
         else:
             _check(body, task_type)
+        rule = task_type.rule
         new = NewCall(
             id=new_id(),
             organization_id=caller.organization_id,
-            task_type=task_type.rule.name,
+            task_type=rule.name,
             payload=body.decode(),
             server_id=self._callers.server_id,
-            cost=task_type.rule.cost,
+            cost=rule.cost if rule.call_cost is None else rule.call_cost,
         )
 
         def admitted(admission: Admitted) -> None:
