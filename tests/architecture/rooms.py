@@ -22,6 +22,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "metrics": {"model"},
     # Decisions, and the application's own declarations.
     "rules": _NOUNS,
+    "diagnosis": _NOUNS,
     "simulation": _NOUNS | {"rules"},
     "payloads": _NOUNS,
     "handlers": _NOUNS | {"payloads"},
@@ -42,7 +43,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
     "testing": _API | {"api", "worker", "webhooks", "app", "client"},
-    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo"},
+    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo", "diagnosis"},
     "__main__": {"cli"},
 }
 

@@ -354,6 +354,8 @@ MAY_SCAN = {
     "move_leases", "move_pauses",
     # One small row for each organization and type that can start; a recount of some looks at all.
     "recount_turns",
+    # For an operator who asks the doctor: one pass over the organizations.
+    "find_flagged", "find_planned_without_slots",
     # A partial index of those that drift, or are being erased.
     "find_drifted", "find_erasing",
 }  # fmt: skip

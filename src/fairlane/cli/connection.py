@@ -25,6 +25,8 @@ from fairlane.settings import database_path, is_postgres
 ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
 """How long to wait for a server that owns the database but does not listen yet, or another command to finish."""
+LOOK_SECONDS = 3.0
+"""How long a server may take to say who it is."""
 OWNER_POLL_SECONDS = 0.05
 NO_ANSWER = "the server gave no usable answer: nobody knows whether the change was made; look, then try again"
 
@@ -142,6 +144,34 @@ async def connect(database: str) -> AsyncIterator[Admin]:
         return
 
 
+async def find_server(database: str) -> tuple[int | None, Any]:
+    """The process that the lock file of a SQLite database names, if it lives, and what it says of itself.
+
+    The second is None if it does not answer within a few seconds, or if there is none.
+    """
+    owner = None if is_postgres(database) else _owner(database_path(database))
+    if owner is None or not _lives(owner.get("pid")):
+        return None, None
+    facts = None
+    client = _client(httpx2.AsyncHTTPTransport(uds=owner["admin_socket"]))
+    async with aclosing(client):
+        try:
+            facts = (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()
+        except (httpx2.TransportError, ValueError):
+            facts = None
+    return owner["pid"], facts
+
+
+def _lives(process: object) -> bool:
+    try:
+        os.kill(process, 0) if isinstance(process, int) else None
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return isinstance(process, int)
+
+
 def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://fairlane", timeout=ANSWER_SECONDS)
 
@@ -182,12 +212,18 @@ async def _reach(database: str) -> httpx2.AsyncClient | None:
 
 def _admin_socket(database: Path) -> str | None:
     """The socket that the lock file names, or None if it names none."""
+    owner = _owner(database)
+    return None if owner is None else owner["admin_socket"]
+
+
+def _owner(database: Path) -> dict[str, Any] | None:
+    """What the lock file says of the server that owns the database, or None if it names no socket."""
     try:
         owner = json.loads(Path(f"{database}.lock").read_text())
     except (OSError, ValueError):
         return None
     socket = owner.get("admin_socket") if isinstance(owner, dict) else None
-    return socket if isinstance(socket, str) and socket else None
+    return owner if isinstance(socket, str) and socket else None
 
 
 def _refused(answer: object, status: int) -> CommandFailed:

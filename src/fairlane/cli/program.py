@@ -14,6 +14,7 @@ from fairlane.cli import (
     checks,
     credits,
     demo,
+    doctor,
     keys,
     migrate,
     monitor,
@@ -78,6 +79,7 @@ program.add_typer(tasks.sessions, name="sessions")
 program.add_typer(usage.commands, name="usage")
 backup.add_to(program)
 checks.add_to(program)
+doctor.add_to(program)
 migrate.add_to(program)
 move.add_to(program)
 demo.add_to(program)

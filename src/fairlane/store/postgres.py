@@ -22,6 +22,7 @@ from msgspec import json as msgspec_json
 
 from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
+from fairlane.model import DeadRows, Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
@@ -40,6 +41,10 @@ from fairlane.store.statements import (
 _log = logging.getLogger("fairlane.store")
 
 OLDEST_POSTGRES = 140_000
+SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
+"""Settings without which an acknowledgement is no promise."""
+LOOK_SECONDS = 60.0
+"""How long one statement of a look may take; nobody waits for it but the one who looks."""
 READERS_MOST = 8
 STATEMENTS_KEPT = 500
 TRY_SECONDS = 1.5
@@ -215,7 +220,7 @@ class PostgresDatabase:
             raise DatabaseError(f"PostgreSQL {OLDEST_POSTGRES // 10_000} or newer is needed")
         if found["transaction_read_only"] == "on":
             raise DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
-        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        for name in SAFETY:
             if found[name] == "off":
                 raise DatabaseError(
                     f"{without_password(self.address)} has {name} = off, so that it may lose what it acknowledged: "
@@ -236,6 +241,58 @@ class PostgresDatabase:
                 await connection.close()
         except _UNUSABLE as error:
             raise self._unusable(error) from error
+
+    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+        """The engine and, if its tables are those of this release, what the operation finds on one snapshot. Changes
+        nothing.
+
+        Raises:
+            DatabaseError: it cannot be reached.
+        """
+        try:
+            connection: Connection = await asyncpg.connect(
+                **self._options | {"statement_cache_size": 0, "command_timeout": LOOK_SECONDS}, timeout=CONNECT_SECONDS
+            )
+            try:
+                engine = await self._engine(connection)
+                if engine.schema_pending or engine.schema_unknown:
+                    return engine, None
+                await connection.execute(BEGIN_SNAPSHOT)
+                found = await self._run(connection, operation, _Attempt())
+                await connection.execute(ROLLBACK)
+                return engine, found
+            finally:
+                await _close(connection)
+        except _UNUSABLE as error:
+            raise self._unusable(error) from error
+
+    async def _engine(self, connection: Connection) -> Engine:
+        schema = compare(await self._applied(connection), load_migrations("postgres"))
+        settings = dict(await self._ask(connection, "find_safety"))
+        process = connection.get_server_pid()
+        [(known, version, autovacuum)] = await self._ask(connection, "find_identity", process=process)
+        before = wall_clock()
+        at: int = (await self._ask(connection, "read_clock"))[0][0]
+        oldest = await self._ask(connection, "find_oldest_transaction", process=process)
+        return Engine(
+            name="PostgreSQL",
+            version=version,
+            schema_version=schema.version,
+            schema_known=schema.known,
+            schema_pending=schema.pending,
+            schema_unknown=schema.unknown,
+            skew_ms=at - (before + wall_clock()) // 2,
+            unsafe=tuple(name for name in SAFETY if settings[name] == "off"),
+            read_only=settings["transaction_read_only"] == "on",
+            autovacuum=autovacuum == "on",
+            dead_rows=tuple(
+                DeadRows(table=table, live=live, dead=dead, vacuumed=vacuumed)
+                for table, live, dead, vacuumed in await self._ask(connection, "find_dead_rows")
+            ),
+            oldest_transaction=tuple(oldest[0]) if oldest else None,
+            # A pooler tells its clients a process of its own making.
+            pooled=not known,
+        )
 
     def _unusable(self, error: BaseException) -> DatabaseError:
         return DatabaseError(f"cannot open {without_password(self.address)}: {error}")

@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ import apsw
 import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
+from fairlane.model import Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
@@ -209,6 +211,42 @@ class SqliteDatabase:
         except (OSError, apsw.Error) as error:
             raise DatabaseError(f"cannot read {self.path}: {error}") from error
         return compare(applied, load_migrations("sqlite"))
+
+    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+        """The engine and, if its tables are those of this release, what the operation finds on one snapshot. Changes
+        nothing, and may be asked of a file that another process owns.
+
+        Raises:
+            DatabaseError: it is no database that can be read.
+        """
+        return await asyncio.to_thread(self._look, operation)
+
+    def _look(self, operation: Operation) -> tuple[Engine, Any]:
+        schema = self._inspect()
+        folder = next(parent for parent in self.path.parents if parent.exists())
+        kind = file_system_of(folder)
+        engine = Engine(
+            name="SQLite",
+            version=apsw.sqlite_lib_version(),
+            schema_version=schema.version,
+            schema_known=schema.known,
+            schema_pending=schema.pending,
+            schema_unknown=schema.unknown,
+            file_system=kind or None,
+            file_system_unsafe=kind in NETWORK_FILE_SYSTEMS,
+            free_bytes=shutil.disk_usage(folder).free,
+        )
+        if schema.pending or schema.unknown:
+            return engine, None
+        try:
+            connection = self._open_reader()
+            try:
+                connection.execute("BEGIN")
+                return engine, self._run(connection, operation)
+            finally:
+                connection.close()
+        except apsw.Error as error:
+            raise DatabaseError(f"cannot read {self.path}: {error}") from error
 
     # Running operations ----------------------------------------------------------------------------------------------
 
@@ -442,16 +480,22 @@ def _sync_file(path: Path) -> None:
 
 def _refuse_network_file_system(folder: Path) -> None:
     """Locks and the shared memory of WAL are not safe across hosts."""
+    kind = file_system_of(folder)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise DatabaseError(
+            f"{folder} is on a network file system ({kind}): SQLite is not safe there, use a local disk"
+        )
+
+
+def file_system_of(folder: Path) -> str:
+    """The kind of file system that a folder is on; empty where that cannot be told."""
     mounts = Path("/proc/self/mountinfo")
     if not mounts.exists():
-        return
+        return ""
     here, best, kind = str(folder.resolve()) + "/", "", ""
     for line in mounts.read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
         point = before.split(" ")[4].rstrip("/") + "/"
         if here.startswith(point) and len(point) >= len(best):
             best, kind = point, after.split(" ")[0]
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise DatabaseError(
-            f"{folder} is on a network file system ({kind}): SQLite is not safe there, use a local disk"
-        )
+    return kind

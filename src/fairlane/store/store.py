@@ -26,11 +26,13 @@ from fairlane.model import (
     Caller,
     Catalogue,
     Completed,
+    Content,
     Credits,
     Delivery,
     Drift,
     DueDelivery,
     EndedCall,
+    Engine,
     Erased,
     Exchange,
     ExchangeReply,
@@ -81,6 +83,7 @@ from fairlane.store import (
     fleet,
     keys,
     leases,
+    looking,
     months,
     moving,
     operations,
@@ -157,6 +160,9 @@ class Database(Protocol):
 
     def describe(self, text: str) -> None:
         """Say how to reach the owner, if there is one."""
+
+    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+        """The engine and, if its tables are ours, what this finds; it need not be open. Raises DatabaseError."""
 
     def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
         """Run a plural operation with this member and others of its kind. ``alone``: it has no kind."""
@@ -254,6 +260,18 @@ class Store:
             await store._database.open()
             await store._database.close()
         return before
+
+    @classmethod
+    async def look(cls, settings: Settings) -> tuple[Engine, Content | None]:
+        """The database, and what is in it if its tables are those of this release. Changes nothing, and may be asked of
+        one that another server owns.
+
+        Raises:
+            DatabaseError: it cannot be reached or read.
+            SetupError: the key for secrets cannot be used.
+        """
+        store = cls(settings, {})
+        return await store._database.look(looking.look(store._seal.open))
 
     async def move(self, target: Settings, *, progress: Progress) -> Moved:
         """Carry everything over into an empty PostgreSQL database, in one transaction: all of it or nothing.

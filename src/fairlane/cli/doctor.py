@@ -1,0 +1,100 @@
+"""``fairlane doctor``: is this set up as it should be, in words, with what to do."""
+
+import asyncio
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from fairlane.diagnosis import Finding, Process
+    from fairlane.settings import Settings
+
+
+def add_to(program: typer.Typer) -> None:
+    """Register the command."""
+    program.command(epilog="Example: fairlane doctor --json")(doctor)
+
+
+def doctor(*, database: Database = None, as_json: AsJson = False) -> None:
+    """Explain the setup: the database, the disk, clocks, workers, and what keeps tasks from starting.
+
+    Looks only, and changes nothing; works beside running servers and without one. Exit code 1 if there is a problem;
+    warnings alone are 0. Run it with the variables that the servers have.
+    """
+    from fairlane.diagnosis import State
+
+    findings = asyncio.run(_findings(database_in_force(database)))
+    problems = [finding for finding in findings if finding.state is State.PROBLEM]
+    if as_json:
+        shown = [
+            {"check": one.check, "state": str(one.state), "message": one.message, "advice": one.advice}
+            for one in findings
+        ]
+        print_json({"ok": not problems, "findings": shown})
+    else:
+        print_table(["CHECK", "STATE", "WHAT WAS SEEN"], [[f.check, f.state, f.message] for f in findings], empty="")
+        for finding in findings:
+            if finding.advice:
+                print(f"\n{finding.state}: {finding.check}: {finding.message}\n  {finding.advice}")
+    if problems:
+        raise typer.Exit(1)
+
+
+async def _findings(database: str) -> "list[Finding]":
+    from fairlane.diagnosis import Finding, State, diagnose, unreachable
+    from fairlane.errors import DatabaseError, SetupError
+    from fairlane.settings import read_settings
+    from fairlane.store import Store
+
+    try:
+        settings = read_settings({"database": database})
+        engine, content = await Store.look(settings)
+    except DatabaseError as error:
+        return [unreachable(str(error))]
+    except SetupError as error:
+        return [Finding("settings", State.PROBLEM, str(error), "mend this setting; no server starts with it")]
+    return diagnose(
+        engine,
+        content,
+        await _process(settings),
+        floor_bytes=settings.free_disk_floor_bytes,
+        prepares=settings.pg_prepare != "off",
+    )
+
+
+async def _process(settings: "Settings") -> "Process":
+    """The server that owns this database, if it is on this machine and answers."""
+    import fairlane
+    from fairlane.cli.connection import find_server
+    from fairlane.diagnosis import Process
+
+    owner, facts = await find_server(settings.database)
+    limits = None if owner is None else _open_files(owner)
+    return Process(
+        address=None if facts is None else facts["address"],
+        version=None if facts is None else facts["version"],
+        own_version=fairlane.__version__,
+        open_files=_most_here() if limits is None else limits,
+        owned=facts is None and owner is not None,
+    )
+
+
+def _open_files(process: int) -> int | None:
+    """The limit of a running process; None: it cannot be read here."""
+    try:
+        lines = Path(f"/proc/{process}/limits").read_text().splitlines()
+    except OSError:
+        return None
+    found: Any = next((line.split()[3] for line in lines if line.startswith("Max open files")), None)
+    return int(found) if found is not None and found.isdigit() else None
+
+
+def _most_here() -> int | None:
+    """What a server started from here could raise its limit to."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else hard

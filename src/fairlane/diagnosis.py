@@ -1,0 +1,267 @@
+"""What the doctor makes of what it saw: each check is fine, worth a look or a problem, with what to do. Pure."""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from fairlane.model import Content, Engine
+
+SKEW_MS_MOST = 1_000
+TRANSACTION_SECONDS_MOST = 60
+"""An older one keeps dead rows of queues from being cleaned up, and claims slow down."""
+DEAD_LEAST = 10_000
+OPEN_FILES_LEAST = 4_096
+NAMES_SHOWN = 5
+
+
+class State(StrEnum):
+    """How one check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+class Finding(Struct, frozen=True):
+    """One check."""
+
+    check: str
+    state: State
+    message: str
+    advice: str = ""
+    """What to do; nothing if all is well."""
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """The server on this machine, or this process in its place."""
+
+    address: str | None = None
+    version: str | None = None
+    """None: no server was reached."""
+    own_version: str
+    open_files: int | None = None
+    """How many files it may open; None: nobody knows."""
+    owned: bool = False
+    """Whether somebody owns the file who does not answer."""
+
+
+def diagnose(
+    engine: Engine, content: Content | None, process: Process, *, floor_bytes: int, prepares: bool
+) -> list[Finding]:
+    """Every check, in the order in which a person would mend things. ``content`` is None if the schema is not ours."""
+    findings = [
+        Finding("database", State.OK, f"{engine.name} {engine.version} answers"),
+        *_schema(engine),
+        *_durability(engine),
+        *_clock(engine),
+        *_disk(engine, floor_bytes),
+        *_cleaning(engine),
+        *_pooler(engine, prepares=prepares),
+        *_process(process),
+    ]
+    return findings if content is None else [*findings, *_content(content)]
+
+
+def unreachable(message: str) -> Finding:
+    """The one finding if there is no database to look at."""
+    return Finding(
+        "database", State.PROBLEM, message, "check the address, that the database runs, and that it lets you in"
+    )
+
+
+# The database --------------------------------------------------------------------------------------------------------
+
+
+def _schema(engine: Engine) -> Iterable[Finding]:
+    if engine.schema_unknown:
+        yield Finding(
+            "schema", State.PROBLEM,
+            f"version {engine.schema_version} is newer than {engine.schema_known}, which this fairlane knows",
+            "use the newer release",
+        )  # fmt: skip
+    elif engine.schema_pending and not engine.schema_version:
+        yield Finding("schema", State.WARNING, "there are no tables yet", "start a server, or run 'fairlane migrate'")
+    elif engine.schema_pending:
+        yield Finding(
+            "schema", State.WARNING,
+            f"version {engine.schema_version}, pending: {', '.join(engine.schema_pending)}",
+            "run 'fairlane migrate', or start a server of this release",
+        )  # fmt: skip
+    else:
+        yield Finding("schema", State.OK, f"version {engine.schema_version}, up to date")
+
+
+def _durability(engine: Engine) -> Iterable[Finding]:
+    if engine.unsafe:
+        yield Finding(
+            "durability", State.PROBLEM, f"{', '.join(engine.unsafe)} off: what was acknowledged may be lost",
+            "switch it on; no server starts until then",
+        )  # fmt: skip
+    elif engine.read_only:
+        yield Finding("durability", State.PROBLEM, "it is read-only", "give the address of the primary")
+    else:
+        yield Finding("durability", State.OK, "commits are synced to disk")
+
+
+def _clock(engine: Engine) -> Iterable[Finding]:
+    if engine.skew_ms is None:
+        return
+    message = f"the database's clock is {abs(engine.skew_ms)} ms {'ahead of' if engine.skew_ms >= 0 else 'behind'} ours"
+    if abs(engine.skew_ms) > SKEW_MS_MOST:
+        yield Finding(
+            "clock", State.WARNING, message, "synchronize both clocks: times in logs do not fit together otherwise"
+        )
+    else:
+        yield Finding("clock", State.OK, message)
+
+
+def _disk(engine: Engine, floor_bytes: int) -> Iterable[Finding]:
+    if engine.file_system_unsafe:
+        yield Finding(
+            "file system", State.PROBLEM, f"{engine.file_system} is a network file system", "use a local disk"
+        )
+    elif engine.file_system is not None:
+        yield Finding("file system", State.OK, engine.file_system)
+    if engine.free_bytes is None:
+        return
+    message = f"{engine.free_bytes // 2**20} MiB free, submits are refused below {floor_bytes // 2**20} MiB"
+    if engine.free_bytes < floor_bytes:
+        yield Finding("disk", State.PROBLEM, message, "make room: every submit is answered 503")
+    elif engine.free_bytes < 2 * floor_bytes:
+        yield Finding("disk", State.WARNING, message, "make room soon")
+    else:
+        yield Finding("disk", State.OK, message)
+
+
+def _cleaning(engine: Engine) -> Iterable[Finding]:
+    if engine.autovacuum is None:
+        return
+    switched_off = [one.table for one in engine.dead_rows if not one.vacuumed]
+    bloated = [one for one in engine.dead_rows if one.dead > max(DEAD_LEAST, one.live)]
+    if not engine.autovacuum or switched_off:
+        of = f" of {_names(switched_off)}" if engine.autovacuum else ""
+        yield Finding(
+            "autovacuum", State.PROBLEM, f"autovacuum{of} is off: queues will slow down without end", "switch it on"
+        )
+    elif bloated:
+        named = [f"{one.table} ({one.dead} dead rows, {one.live} live)" for one in bloated]
+        yield Finding(
+            "autovacuum", State.WARNING, f"does not keep up: {_names(named)}",
+            "end old transactions; give autovacuum more workers",
+        )  # fmt: skip
+    else:
+        dead = sum(one.dead for one in engine.dead_rows)
+        yield Finding("autovacuum", State.OK, f"on; {dead} dead rows")
+    if engine.oldest_transaction is not None and engine.oldest_transaction[0] > TRANSACTION_SECONDS_MOST:
+        seconds, who = engine.oldest_transaction
+        yield Finding(
+            "oldest transaction", State.WARNING, f"open for {seconds} s: {who}",
+            "end it: as long as it is open nothing is cleaned up, and claims slow down",
+        )  # fmt: skip
+    else:
+        yield Finding("oldest transaction", State.OK, "none is old")
+
+
+def _pooler(engine: Engine, *, prepares: bool) -> Iterable[Finding]:
+    if engine.autovacuum is None:
+        return
+    if engine.pooled and prepares:
+        yield Finding(
+            "pooler", State.WARNING, "something answers in the database's place, a pooler perhaps",
+            "if it pools transactions and does not know prepared statements, set FAIRLANE_PG_PREPARE=off",
+        )  # fmt: skip
+    else:
+        yield Finding("pooler", State.OK, "a pooler, and nothing is prepared" if engine.pooled else "none")
+
+
+# Processes -----------------------------------------------------------------------------------------------------------
+
+
+def _process(process: Process) -> Iterable[Finding]:
+    if process.owned:
+        yield Finding(
+            "server", State.WARNING, "a process owns the file and does not answer",
+            "it may be starting, ending or hanging: look at its log",
+        )  # fmt: skip
+    elif process.version is None:
+        yield Finding("server", State.OK, "none was looked for, or none runs on this machine")
+    elif process.version != process.own_version:
+        yield Finding(
+            "server", State.WARNING, f"{process.address} runs {process.version}, this is {process.own_version}",
+            "restart it with this release, or use that one's command",
+        )  # fmt: skip
+    else:
+        yield Finding("server", State.OK, f"{process.address} runs {process.version}")
+    if process.open_files is None:
+        return
+    if process.open_files < OPEN_FILES_LEAST:
+        yield Finding(
+            "open files", State.WARNING, f"at most {process.open_files}: each connection is one",
+            "raise the limit (LimitNOFILE=65536 in a systemd unit)",
+        )  # fmt: skip
+    else:
+        yield Finding("open files", State.OK, f"at most {process.open_files}")
+
+
+# What is in it -------------------------------------------------------------------------------------------------------
+
+
+def _content(content: Content) -> Iterable[Finding]:
+    yield _unless(
+        "servers", bool(content.servers) or not content.queued,
+        f"live: {_names(content.servers)}" if content.servers else "none is live",
+        "start one: tasks wait",
+    )  # fmt: skip
+    unserved = {task_type: count for task_type, count in content.queued.items() if task_type not in content.served}
+    yield _unless(
+        "workers", not unserved,
+        f"nobody serves {_names([f'{name} ({count} ready)' for name, count in sorted(unserved.items())])}"
+        if unserved
+        else f"by type: {_names([f'{name} {count}' for name, count in sorted(content.served.items())]) or 'none live'}",
+        "start a worker whose application has this type, or cancel these tasks",
+    )  # fmt: skip
+    without = [f"plan {name}" for name in content.plans_without_slots] + list(content.organizations_without_slots)
+    yield _unless(
+        "slots", not without,
+        f"without slots, so nothing starts: {_names(without)}" if without else "every plan and organization has slots",
+        "fairlane plans change PLAN --slots N, or fairlane organizations change NAME --slots N",
+    )  # fmt: skip
+    yield _unless(
+        "drift", not content.drift and not content.drifted,
+        f"counts differ from their rows: {_drifting(content)}" if content.drift or content.drifted
+        else f"{content.recounted} of {content.organizations} organizations recounted, all exact",
+        "a server mends what its self-audit finds; keep its log and report it, none should ever be",
+        worst=State.PROBLEM,
+    )  # fmt: skip
+    apart = [f"{name} (paused)" for name in content.paused] + [f"{name} (disabled)" for name in content.disabled]
+    yield _unless(
+        "organizations", not apart,
+        f"set apart by an operator: {_names(apart)}" if apart else f"{content.organizations}, none paused or disabled",
+        "fairlane organizations resume NAME, or enable NAME, if that is over",
+    )  # fmt: skip
+    yield _unless(
+        "maintenance", not content.maintenance,
+        "on: concurrency reads null for everybody" if content.maintenance else "off",
+        "fairlane maintenance off, when it is over",
+    )  # fmt: skip
+    yield _unless(
+        "webhook secrets", not content.secrets_closed,
+        f"{content.secrets_closed} of {content.secrets} cannot be opened with the key here" if content.secrets_closed
+        else f"{content.secrets}, all can be opened with the key here",
+        "set FAIRLANE_SECRET_KEY to the key that sealed them; several are parted by commas", worst=State.PROBLEM,
+    )  # fmt: skip
+
+
+def _drifting(content: Content) -> str:
+    now = [f"{one.organization} {one.name} says {one.kept}, counted {one.counted}" for one in content.drift]
+    return _names(now or content.drifted)
+
+
+def _unless(check: str, well: bool, message: str, advice: str, *, worst: State = State.WARNING) -> Finding:
+    return Finding(check, State.OK, message) if well else Finding(check, worst, message, advice)
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

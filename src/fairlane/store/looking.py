@@ -1,0 +1,64 @@
+"""What is in a database that may keep work from being done, or done right: one look, on one snapshot, that changes
+nothing. For ``fairlane doctor``, beside a server or without one."""
+
+from collections.abc import Callable, Generator
+
+import msgspec
+
+from fairlane.errors import SetupError
+from fairlane.model import Content
+from fairlane.store import audit, plans
+from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.webhook_secrets import all_secrets
+
+RECOUNT_MOST = 20
+"""Organizations that one look recounts: those that were not for longest."""
+NAMED_MOST = 1_000
+SESSIONS_MOST = 10_000
+
+
+def look(open_secret: Callable[[str], str]) -> Generator[Query, Rows, Content]:
+    """Needs one snapshot. ``open_secret`` raises SetupError for a secret that the key here does not open."""
+    now = yield from clock()
+    without: dict[str, list[str]] = {"plan": [], "organization": []}
+    for noun, name in (yield from rows("find_planned_without_slots")):
+        without[noun].append(name)
+    flagged = yield from rows("find_flagged", most=NAMED_MOST)
+    chosen = [row[0] for row in (yield from rows("find_least_audited", most=RECOUNT_MOST))]
+    drift = yield from audit.recount(chosen)
+    served: dict[str, int] = {}
+    servers: list[str] = []
+    for _, name, types, _, _, _, _, lease_until, _ in (yield from rows("find_sessions", after="", most=SESSIONS_MOST)):
+        if lease_until < now:
+            continue
+        found: list[str] = msgspec.json.decode(types)
+        if not found:
+            servers.append(name)
+        for task_type in found:
+            served[task_type] = served.get(task_type, 0) + 1
+    queued = {task_type: ready for task_type, ready, _ in (yield from rows("sum_lanes")) if ready}
+    secrets = yield from all_secrets()
+    return Content(
+        plans_without_slots=tuple(without["plan"]),
+        organizations=(yield from rows("count_organizations"))[0][0],
+        organizations_without_slots=tuple(without["organization"]),
+        drifted=tuple(name for name, drifted, _, _ in flagged if drifted),
+        paused=tuple(name for name, _, paused, _ in flagged if paused),
+        disabled=tuple(name for name, _, _, disabled in flagged if disabled),
+        maintenance=(yield from plans.maintenance()),
+        recounted=len(chosen),
+        drift=tuple(drift),
+        served=served,
+        queued=queued,
+        servers=tuple(servers),
+        secrets=len(secrets),
+        secrets_closed=sum(not _opens(open_secret, kept) for kept in secrets),
+    )
+
+
+def _opens(open_secret: Callable[[str], str], kept: str) -> bool:
+    try:
+        open_secret(kept)
+    except SetupError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+-- What the doctor looks at: reads alone, on a connection of its own.
+
+-- name: find_planned_without_slots
+-- Plans that give no slots, and organizations that have none: nothing of theirs can start.
+SELECT 'plan', name
+FROM plan
+WHERE slots IS NULL
+UNION ALL
+SELECT 'organization', name
+FROM organization
+WHERE slots_max IS NULL
+ORDER BY 1, 2;
+
+-- name: find_flagged
+-- Organizations that are set apart from the others, one row for each.
+SELECT name, drifted, paused, disabled
+FROM organization
+WHERE drifted = 1 OR paused = 1 OR disabled = 1
+ORDER BY name
+LIMIT :most;
+
+-- name: find_identity [postgres]
+-- Whether the process that we were told answers us is one of the server's: a pooler tells its clients something else.
+SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = CAST(:process AS INT)),
+       current_setting('server_version'), current_setting('autovacuum');
+
+-- name: find_dead_rows [postgres]
+SELECT s.relname::text, s.n_live_tup, s.n_dead_tup,
+       NOT coalesce('autovacuum_enabled=false' = ANY (c.reloptions), false)
+FROM pg_stat_user_tables AS s
+JOIN pg_class AS c ON c.oid = s.relid
+WHERE s.schemaname = current_schema()
+ORDER BY s.n_dead_tup DESC, s.relname;
+
+-- name: find_oldest_transaction [postgres]
+-- Of this database; what holds back its clean-up longest. Also one that was prepared and forgotten.
+SELECT seconds, who
+FROM (SELECT extract(epoch FROM clock_timestamp() - xact_start)::bigint AS seconds,
+             concat('process ', pid, ' of ', usename, ', ', state) AS who
+      FROM pg_stat_activity
+      WHERE datname = current_database()
+        AND xact_start IS NOT NULL
+        AND usename IS NOT NULL
+        AND pid <> CAST(:process AS INT)
+      UNION ALL
+      SELECT extract(epoch FROM clock_timestamp() - prepared)::bigint, concat('prepared ', gid, ' of ', owner)
+      FROM pg_prepared_xacts
+      WHERE database = current_database()) AS transactions
+ORDER BY seconds DESC
+LIMIT 1;

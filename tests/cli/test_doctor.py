@@ -1,0 +1,130 @@
+"""``fairlane doctor``: beside a server and without one, on a file and on PostgreSQL."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import fairlane as package
+from fairlane.cli import connection
+from tests import postgres
+from tests.cli.harness import Command, Ran, RunningServer
+
+
+def states(ran: Ran) -> dict[str, str]:
+    """How each check ended."""
+    return {finding["check"]: finding["state"] for finding in ran.document["findings"]}
+
+
+def finding(ran: Ran, check: str) -> Any:
+    """One check."""
+    (one,) = [one for one in ran.document["findings"] if one["check"] == check]
+    return one
+
+
+def test_before_the_first_start_it_says_what_comes_next(fairlane: Command, database: str) -> None:
+    """No file is made by looking."""
+    ran = fairlane("doctor", "--json")
+
+    assert ran.code == 0
+    assert finding(ran, "schema") == {
+        "check": "schema", "state": "warning", "message": "there are no tables yet",
+        "advice": "start a server, or run 'fairlane migrate'",
+    }  # fmt: skip
+    assert not os.path.exists(database.removeprefix("sqlite:///"))
+
+
+def test_a_sound_installation_is_fine_with_and_without_its_server(fairlane: Command, server: RunningServer) -> None:
+    """The server is named with its version while it runs; its limit of open files is the one that is judged."""
+    beside = fairlane("doctor", "--json")
+    server.stop()
+    alone = fairlane("doctor", "--json")
+
+    assert (beside.code, beside.document["ok"]) == (alone.code, alone.document["ok"]) == (0, True)
+    assert set(states(beside).values()) == set(states(alone).values()) == {"ok"}, beside.out + alone.out
+    assert finding(beside, "server")["message"] == f"{server.address} runs {package.__version__}"
+    assert finding(beside, "servers")["message"].startswith("live: server ")
+    assert finding(alone, "servers")["message"] == "none is live"
+
+
+def test_people_read_what_to_do(fairlane: Command) -> None:
+    """Each check in a row, and below what is not fine with its advice."""
+    fairlane("organizations", "create", "acme", "--slots", "2")
+    fairlane("organizations", "pause", "acme")
+
+    ran = fairlane("doctor")
+
+    assert ran.code == 0
+    assert (
+        "\nwarning: organizations: set apart by an operator: acme (paused)\n  fairlane organizations resume" in ran.out
+    )
+    assert ran.out.startswith("CHECK")
+
+
+def test_a_server_that_was_killed_is_not_looked_for(fairlane: Command, server: RunningServer) -> None:
+    """The lock file outlived it."""
+    server.process.kill()
+    server.process.wait()
+
+    assert finding(fairlane("doctor", "--json"), "server")["state"] == "ok"
+
+
+def test_a_server_that_hangs_is_told(fairlane: Command, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It owns the file and says nothing; everything else is seen without it."""
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.5)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        ran = fairlane("doctor", "--json")
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+    assert finding(ran, "server")["state"] == "warning"
+    assert "does not answer" in finding(ran, "server")["message"]
+    assert finding(ran, "drift")["state"] == "ok"
+
+
+def test_a_problem_is_exit_code_1(fairlane: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk below the floor; a secret that nothing here opens; a key that cannot be used."""
+    fairlane("organizations", "create", "acme", "--slots", "2")
+    monkeypatch.setenv("FAIRLANE_SECRET_KEY", "k" * 32)
+    assert fairlane("webhooks", "secrets", "create", "acme").code == 0
+    monkeypatch.delenv("FAIRLANE_SECRET_KEY")
+    sealed = fairlane("doctor", "--json")
+    monkeypatch.setenv("FAIRLANE_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("FAIRLANE_FREE_DISK_FLOOR_BYTES", str(2**61))
+    full = fairlane("doctor", "--json")
+    monkeypatch.setenv("FAIRLANE_SECRET_KEY", "short")
+    short = fairlane("doctor", "--json")
+
+    assert (sealed.code, finding(sealed, "webhook secrets")["state"]) == (1, "problem")
+    assert (full.code, finding(full, "disk")["state"]) == (1, "problem")
+    assert finding(full, "webhook secrets")["state"] == "ok"
+    assert (short.code, states(short)) == (1, {"settings": "problem"})
+
+
+@pytest.fixture
+def postgres_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A PostgreSQL for the commands of this test."""
+    address = postgres.lend()
+    monkeypatch.setenv("FAIRLANE_DATABASE", address)
+    yield address
+    postgres.give_back(address)
+
+
+def test_postgresql_has_checks_of_its_own(
+    fairlane: Command, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clock, cleaning up, transactions, pooler; and a database that is away is one finding."""
+    assert fairlane("migrate").code == 0
+
+    ran = fairlane("doctor", "--json")
+    monkeypatch.setenv("FAIRLANE_DATABASE", "postgresql://nobody:hush@127.0.0.1:1/nothing")
+    away = fairlane("doctor", "--json")
+
+    assert ran.code == 0, ran.out
+    assert {"clock", "autovacuum", "oldest transaction", "pooler"} <= states(ran).keys()
+    assert "disk" not in states(ran)
+    assert (away.code, states(away)) == (1, {"database": "problem"})
+    assert "hush" not in away.out
