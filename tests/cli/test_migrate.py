@@ -1,10 +1,13 @@
 """``fairlane migrate``: look, apply, look again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import pytest
 
-from tests.cli.harness import Command, RunningServer
+from tests import postgres
+from tests.cli.harness import Command, RunningServer, start_server
 
 
 def test_a_check_changes_nothing_and_says_what_is_pending(fairlane: Command, tmp_path: Path) -> None:
@@ -42,3 +45,36 @@ def test_a_running_server_is_not_in_the_way(fairlane: Command, server: RunningSe
     """It has migrated already, so there is nothing to do."""
     assert fairlane("migrate", "--check").code == 0
     assert fairlane("migrate").code == 0
+
+
+@pytest.fixture
+def nothing_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A PostgreSQL database without tables, for every process of this test."""
+    address = postgres.lend()
+    monkeypatch.setenv("FAIRLANE_DATABASE", address)
+    postgres.at_once(lambda: postgres._execute(address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+    yield address
+    postgres.give_back(address)
+
+
+def test_servers_and_a_migration_that_start_at_once_all_succeed(
+    fairlane: Command, nothing_yet: str, tmp_path: Path
+) -> None:
+    """Two servers and the command, on a database without tables: one migrates, the others wait, both serve."""
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    with start_server(logs[0], "--workers", "0") as one, start_server(logs[1], "--workers", "0") as two:
+        try:
+            migration = fairlane("migrate")
+            servers = [RunningServer(process, log) for process, log in zip((one, two), logs, strict=True)]
+        finally:
+            codes = []
+            for process in (one, two):
+                process.terminate()
+                codes.append(process.wait(20))
+
+    assert migration.code == 0, migration.err
+    assert len({server.address for server in servers}) == 2
+    assert codes == [0, 0]
+    applied = [log.read_text().count("schema.migrated version=1 ") for log in logs]
+    assert sum(applied) + (migration.err.count("schema.migrated version=1 ")) <= 1
+    assert fairlane("migrate", "--check").code == 0

@@ -285,8 +285,15 @@ async def test_a_kill_in_the_middle_leaves_nothing(
     assert done.rows["task"] == file.rows("SELECT count(*) FROM task")[0][0]
 
 
-async def test_a_server_that_starts_meanwhile_waits(file: SqliteFile, server: PostgresServer, clock: Clock) -> None:
-    """It serves what was moved, not a part of it and not an empty database."""
+async def test_a_server_that_starts_meanwhile_waits(
+    file: SqliteFile,
+    server: PostgresServer,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It says so, then serves what was moved, not a part of it and not an empty database."""
+    monkeypatch.setattr(postgres, "_WAIT_FOR_OTHERS", "SET LOCAL lock_timeout = '10ms'")
     await populate(await file.open(), clock)
     await file.close()
     await server.reopen()  # the schema is there
@@ -306,5 +313,6 @@ async def test_a_server_that_starts_meanwhile_waits(file: SqliteFile, server: Po
     await store.close()
     started = await starting[0]
 
+    assert "schema.waiting" in caplog.text
     assert [organization.name for organization in await started.organizations()] == ["acme", "other"]
     await started.close()

@@ -65,7 +65,7 @@ _SETTINGS = (
     "SET LOCAL idle_in_transaction_session_timeout = '5s'"
 )
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
-_WAIT_FOR_MIGRATION = "SET LOCAL lock_timeout = '10min'"
+_WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
 _TAKE_TABLES = "SET LOCAL lock_timeout = '1s'"
 _UNHURRIED = (
     "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -311,12 +311,16 @@ class PostgresDatabase:
             except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
                 _log.debug("schema.shared")
         await self._ask(connection, "insert_schema_lock", now=wall_clock())
-        for _ in range(MIGRATION_TRIES):
+        refused = 0
+        while refused < MIGRATION_TRIES:
             try:
                 async with connection.transaction():
-                    await self._migrate_locked(connection)
+                    if not await self._alone(connection):
+                        continue
+                    await self._migrate_alone(connection)
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-                _log.warning("schema.waiting")
+                refused += 1
+                _log.warning("schema.refused tries=%d", refused)
                 await asyncio.sleep(random.uniform(PAUSE_SECONDS_MOST, 5 * PAUSE_SECONDS_MOST))  # noqa: S311 - as above
             else:
                 return
@@ -325,9 +329,17 @@ class PostgresDatabase:
             f"{MIGRATION_TRIES} tries; look for old transactions with 'fairlane doctor', then start again"
         )
 
-    async def _migrate_locked(self, connection: Connection) -> None:
-        await connection.execute(_WAIT_FOR_MIGRATION)
-        await self._ask(connection, "lock_schema_version")
+    async def _alone(self, connection: Connection) -> bool:
+        """Whether nobody else migrates or moves until this transaction ends. False: somebody still does, wait on."""
+        await connection.execute(_WAIT_FOR_OTHERS)
+        try:
+            await self._ask(connection, "lock_schema_version")
+        except asyncpg.LockNotAvailableError:
+            _log.warning("schema.waiting")
+            return False
+        return True
+
+    async def _migrate_alone(self, connection: Connection) -> None:
         pending = missing(
             await self._applied(connection), load_migrations("postgres"), database=without_password(self.address)
         )
