@@ -33,6 +33,16 @@ class Finding(Struct, frozen=True):
     """What to do; nothing if all is well."""
 
 
+class Elsewhere(Struct, frozen=True, kw_only=True):
+    """A server at an address that we were given."""
+
+    address: str
+    ready: bool | None
+    """Whether it would take a submit; None: nothing of ours answers there."""
+    version: str | None = None
+    """None: there is no admin key here that it takes."""
+
+
 class Process(Struct, frozen=True, kw_only=True):
     """The server on this machine, or this process in its place."""
 
@@ -44,6 +54,7 @@ class Process(Struct, frozen=True, kw_only=True):
     """How many files it may open; None: nobody knows."""
     owned: bool = False
     """Whether somebody owns the file who does not answer."""
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def diagnose(
@@ -193,6 +204,8 @@ def _process(process: Process) -> Iterable[Finding]:
         )  # fmt: skip
     else:
         yield Finding("server", State.OK, f"{process.address} runs {process.version}")
+    for one in process.elsewhere:
+        yield _elsewhere(one, process.own_version)
     if process.open_files is None:
         return
     if process.open_files < OPEN_FILES_LEAST:
@@ -202,6 +215,20 @@ def _process(process: Process) -> Iterable[Finding]:
         )  # fmt: skip
     else:
         yield Finding("open files", State.OK, f"at most {process.open_files}")
+
+
+def _elsewhere(one: Elsewhere, own_version: str) -> Finding:
+    check = f"server {one.address}"
+    if one.ready is None:
+        return Finding(check, State.PROBLEM, "does not answer", "check the address, what stands before it, its log")
+    if not one.ready:
+        return Finding(
+            check, State.WARNING, "answers, and would take no submit",
+            "it drains, its database is away, or its disk is full: look at its log",
+        )  # fmt: skip
+    if one.version not in (None, own_version):
+        return Finding(check, State.WARNING, f"runs {one.version}, this is {own_version}", "finish the upgrade")
+    return Finding(check, State.OK, "ready" if one.version is None else f"ready, runs {one.version}")
 
 
 # What is in it -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import fairlane as package
 from fairlane.cli import connection
 from tests import postgres
-from tests.cli.harness import Command, Ran, RunningServer
+from tests.cli.harness import Command, Ran, RunningServer, start_server
 
 
 def states(ran: Ran) -> dict[str, str]:
@@ -102,6 +103,28 @@ def test_a_problem_is_exit_code_1(fairlane: Command, monkeypatch: pytest.MonkeyP
     assert (full.code, finding(full, "disk")["state"]) == (1, "problem")
     assert finding(full, "webhook secrets")["state"] == "ok"
     assert (short.code, states(short)) == (1, {"settings": "problem"})
+
+
+def test_servers_that_are_named_are_looked_for(
+    fairlane: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an admin key its version is told, too; what is away, or is no server of ours, is a problem."""
+    key = fairlane("keys", "create", "--admin", "ops", "--json").document["value"]
+    monkeypatch.setenv("FAIRLANE_PUBLIC_ADMIN", "true")
+    with start_server(tmp_path / "log", "--workers", "0") as process:
+        server = RunningServer(process, tmp_path / "log")
+        try:
+            away = "http://127.0.0.1:1"
+            bare = fairlane("doctor", "--json", "--server", server.address, "--server", away)
+            monkeypatch.setenv("FAIRLANE_ADMIN_KEY", key)
+            known = fairlane("doctor", "--json", "--server", server.address)
+        finally:
+            server.stop()
+
+    assert (bare.code, known.code) == (1, 0)
+    assert finding(bare, f"server {server.address}")["message"] == "ready"
+    assert finding(bare, f"server {away}")["state"] == "problem"
+    assert finding(known, f"server {server.address}")["message"] == f"ready, runs {package.__version__}"
 
 
 @pytest.fixture

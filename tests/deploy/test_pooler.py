@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from fairlane.settings import Settings
+from fairlane.store import Store
 from tests import postgres
 from tests.api.house import House
 
@@ -113,3 +115,15 @@ def test_the_page_on_scaling_names_the_setting() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operators" / "scaling.md").read_text("utf-8")
 
     assert re.search(r"`FAIRLANE_PG_PREPARE=off`", page)
+
+
+async def test_the_doctor_suspects_the_pooler(pooled: str) -> None:
+    """And sees everything else through it."""
+    settings = Settings(database=pooled, pg_prepare="off")
+    await Store.migrate(settings)
+
+    engine, content = await Store.look(settings)
+
+    assert engine.pooled
+    assert content is not None
+    assert (content.organizations, engine.schema_pending) == (0, ())

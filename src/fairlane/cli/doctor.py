@@ -3,11 +3,11 @@
 import asyncio
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,10 +17,24 @@ if TYPE_CHECKING:
 
 def add_to(program: typer.Typer) -> None:
     """Register the command."""
-    program.command(epilog="Example: fairlane doctor --json")(doctor)
+    program.command(epilog="Example: fairlane doctor --server https://api.example")(doctor)
 
 
-def doctor(*, database: Database = None, as_json: AsJson = False) -> None:
+def doctor(
+    *,
+    servers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="A server to look for, https://HOST:PORT; may be given several times. Its version is compared if "
+            "there is an admin key in FAIRLANE_ADMIN_KEY or FAIRLANE_ADMIN_KEY_FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    database: OwnDatabase = None,
+    as_json: AsJson = False,
+) -> None:
     """Explain the setup: the database, the disk, clocks, workers, and what keeps tasks from starting.
 
     Looks only, and changes nothing; works beside running servers and without one. Exit code 1 if there is a problem;
@@ -28,7 +42,7 @@ def doctor(*, database: Database = None, as_json: AsJson = False) -> None:
     """
     from fairlane.diagnosis import State
 
-    findings = asyncio.run(_findings(database_in_force(database)))
+    findings = asyncio.run(_findings(database_in_force(database), servers or []))
     problems = [finding for finding in findings if finding.state is State.PROBLEM]
     if as_json:
         shown = [
@@ -45,7 +59,7 @@ def doctor(*, database: Database = None, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-async def _findings(database: str) -> "list[Finding]":
+async def _findings(database: str, servers: list[str]) -> "list[Finding]":
     from fairlane.diagnosis import Finding, State, diagnose, unreachable
     from fairlane.errors import DatabaseError, SetupError
     from fairlane.settings import read_settings
@@ -61,19 +75,20 @@ async def _findings(database: str) -> "list[Finding]":
     return diagnose(
         engine,
         content,
-        await _process(settings),
+        await _process(settings, servers),
         floor_bytes=settings.free_disk_floor_bytes,
         prepares=settings.pg_prepare != "off",
     )
 
 
-async def _process(settings: "Settings") -> "Process":
-    """The server that owns this database, if it is on this machine and answers."""
+async def _process(settings: "Settings", servers: list[str]) -> "Process":
+    """The server that owns this database, if it is on this machine and answers; and those that were named."""
     import fairlane
-    from fairlane.cli.connection import find_server
-    from fairlane.diagnosis import Process
+    from fairlane.cli.connection import find_elsewhere, find_server
+    from fairlane.diagnosis import Elsewhere, Process
 
     owner, facts = await find_server(settings.database)
+    found = await asyncio.gather(*(find_elsewhere(address) for address in servers))
     limits = None if owner is None else _open_files(owner)
     return Process(
         address=None if facts is None else facts["address"],
@@ -81,6 +96,10 @@ async def _process(settings: "Settings") -> "Process":
         own_version=fairlane.__version__,
         open_files=_most_here() if limits is None else limits,
         owned=facts is None and owner is not None,
+        elsewhere=tuple(
+            Elsewhere(address=address, ready=ready, version=version)
+            for address, (ready, version) in zip(servers, found, strict=True)
+        ),
     )
 
 

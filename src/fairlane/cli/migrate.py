@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json
 
 OUT_OF_DATE = 1
@@ -22,7 +22,7 @@ def migrate(
         bool,
         typer.Option("--check", help="Change nothing; exit code 1 if something is pending or the schema is newer."),
     ] = False,
-    database: Database = None,
+    database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply pending migrations. A server does the same when it starts.

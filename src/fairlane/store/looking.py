@@ -14,7 +14,6 @@ from fairlane.store.webhook_secrets import all_secrets
 RECOUNT_MOST = 20
 """Organizations that one look recounts: those that were not for longest."""
 NAMED_MOST = 1_000
-SESSIONS_MOST = 10_000
 
 
 def look(open_secret: Callable[[str], str]) -> Generator[Query, Rows, Content]:
@@ -28,9 +27,7 @@ def look(open_secret: Callable[[str], str]) -> Generator[Query, Rows, Content]:
     drift = yield from audit.recount(chosen)
     served: dict[str, int] = {}
     servers: list[str] = []
-    for _, name, types, _, _, _, _, lease_until, _ in (yield from rows("find_sessions", after="", most=SESSIONS_MOST)):
-        if lease_until < now:
-            continue
+    for name, types in (yield from rows("find_living", now=now)):
         found: list[str] = msgspec.json.decode(types)
         if not found:
             servers.append(name)

@@ -19,6 +19,14 @@ WHERE drifted = 1 OR paused = 1 OR disabled = 1
 ORDER BY name
 LIMIT :most;
 
+-- name: find_living
+-- Live workers and servers by name; servers serve no types.
+SELECT name, types
+FROM session
+WHERE dead = 0
+  AND lease_until >= :now
+ORDER BY name;
+
 -- name: find_identity [postgres]
 -- Whether the process that we were told answers us is one of the server's: a pooler tells its clients something else.
 SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = CAST(:process AS INT)),
