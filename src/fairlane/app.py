@@ -11,7 +11,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -38,6 +38,9 @@ from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import Sender
 from fairlane.webhooks.signing import is_secret, new_secret
 from fairlane.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from fairlane.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +122,7 @@ class Server:
             task_types=self._application.task_types,
             webhook_host=lambda url, field: check_url(url, self._reach, field=field).host,
             lists=lists,
+            tracing=_tracing(self._settings),
         )
         self._parking = Parking(self.store)
         self._hub = Hub(self.store)
@@ -250,6 +254,15 @@ class Server:
         await self.store.close()
 
 
+def _tracing(settings: Settings) -> "Tracing | None":
+    """What makes spans; None: traces are off. That its package is there is a rule of the settings."""
+    if not settings.traces:
+        return None
+    from fairlane.tracing import Tracing
+
+    return Tracing()
+
+
 def reach_of(settings: Settings) -> Reach:
     """Where webhooks may go.
 
@@ -325,6 +338,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
         result_limit_bytes=settings.result_limit_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        traces=settings.traces,
         inherit_fds=server.store.inherited_fds,
         on_broken=lambda message: ending.set(),
     )

@@ -60,6 +60,7 @@ class Context:
         deadline: float,
         lease_id: str = "",
         is_call: bool = False,
+        traceparent: str | None = None,
     ) -> None:
         self.task_id = task_id
         """Of a call: the call's id."""
@@ -74,6 +75,8 @@ class Context:
         """Unique to this attempt: lets a side effect refuse an attempt that was given up."""
         self.is_call = is_call
         """Whether somebody waits for the answer right now, instead of asking for it later."""
+        self.traceparent = traceparent
+        """The attempt's span, to be sent along with requests as the header of that name; None: nobody traces it."""
         self._cancelled = False
         self._said: Said | None = None
 

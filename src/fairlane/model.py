@@ -209,6 +209,8 @@ class NewTask(Struct, frozen=True, kw_only=True):
     """How long after its acceptance it may start."""
     retry_of: str | None = None
     """The failed task that it repeats; None: it is nobody's repetition."""
+    traceparent: str | None = None
+    """The span that submits it; None: nobody traces it."""
 
 
 class Accepted(Struct, frozen=True):
@@ -929,6 +931,8 @@ class Lease(Struct, frozen=True, kw_only=True):
     started_at: int
     call: bool = False
     """Whether it is for a call, whose id ``task_id`` then is."""
+    traceparent: str | None = None
+    """The span that submitted the task; None: nobody traces it."""
 
 
 class Completed(Struct, frozen=True):

@@ -14,7 +14,7 @@ A refused request carries the usual error envelope; 410 ``SESSION_GONE`` means: 
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 
 class Register(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +99,8 @@ class LeaseBody(Struct, kw_only=True):
     payload: Raw
     call: bool = False
     """Whether a caller waits for it; ``task`` then is the call's id."""
+    traceparent: str | UnsetType = UNSET
+    """The span that submitted the task, as W3C writes it; left out if nobody traces it."""
 
 
 class ExchangeAnswer(Struct, kw_only=True):

@@ -5,6 +5,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -123,6 +124,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``[encryption]``."""
     reference_lists: str | None = None
     """A JSON file with what ``GET /v1/countries`` and ``/v1/states`` answer; without one they answer ``[]``."""
+    traces: bool = False
+    """Make OpenTelemetry spans of submits and attempts. Needs the extra ``[otel]``."""
     log_format: str = "text"
     """``text`` (key=value) or ``json``."""
     log_level: str = "INFO"
@@ -142,6 +145,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("pg_prepare must be auto or off")
         if self.pg_notify not in ("on", "off") and not is_postgres(self.pg_notify):
             raise ValueError("pg_notify must be on, off, or a postgresql:// address")
+        if self.traces and not _has_opentelemetry():
+            raise ValueError("traces need the extra [otel]: pip install 'fairlane[otel]'")
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
 
@@ -154,6 +159,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if len(pauses) > PAUSES_MOST or not all(0.1 <= pause <= 86_400 for pause in pauses):
             raise ValueError(f"webhook_pauses_seconds must be at most {PAUSES_MOST} numbers from 0.1 to 86400")
         return tuple(round(pause * 1_000) for pause in pauses)
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.trace") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:

@@ -7,7 +7,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
-_WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers"}
+_WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
@@ -20,6 +20,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "settings": {"errors"},
     "wire": _NOUNS,
     "metrics": {"model"},
+    "tracing": _NOUNS | {"protocol", "fairlane"},
     # Decisions, and the application's own declarations.
     "rules": _NOUNS,
     "diagnosis": _NOUNS,
@@ -57,6 +58,7 @@ PACKAGES: dict[str, set[str]] = {
     "httptools": {"api"},
     "httpx2": {"client", "demo", "testing", "cli/connection.py", "cli/monitor.py"},
     "msgspec": set(MAY_KNOW),
+    "opentelemetry": {"tracing"},
     "platformdirs": {"settings"},
     "prometheus_client": {"metrics"},
     "pydantic": {"payloads"},
@@ -72,10 +74,10 @@ PACKAGES: dict[str, set[str]] = {
     "uvloop": {"loops"},
 }
 
-OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "pydantic", "typing_extensions", "uvloop"}
+OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "opentelemetry", "pydantic", "typing_extensions", "uvloop"}
 """May be missing at run time, so they may be imported where they are needed."""
 
-OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.wakeups"}
+OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.wakeups", "fairlane.tracing"}
 """Import an optional package at their top, so they are themselves imported where they are needed."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

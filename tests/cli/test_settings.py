@@ -1,5 +1,7 @@
 """Settings that cannot be used are refused by name."""
 
+import sys
+
 import pytest
 
 from fairlane.errors import SetupError
@@ -36,6 +38,16 @@ def test_a_number_out_of_range_is_refused(name: str, value: str) -> None:
         read_settings({}, {f"FAIRLANE_{name.upper()}": value})
     with pytest.raises(SetupError, match=name):
         read_settings({name: value}, {})
+
+
+def test_traces_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server or worker that is to trace and cannot says what to install, before it starts."""
+    assert read_settings({}, {"FAIRLANE_TRACES": "1"}).traces
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+
+    with pytest.raises(SetupError, match=r"pip install 'fairlane\[otel\]'"):
+        read_settings({}, {"FAIRLANE_TRACES": "1"})
+    assert not read_settings({}, {}).traces
 
 
 def test_every_number_has_a_range() -> None:

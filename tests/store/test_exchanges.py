@@ -1,11 +1,12 @@
 """Exchange ids: an answer that was lost on the way loses nothing, and nothing is claimed twice for it."""
 
 import pytest
+from msgspec.structs import replace
 
 from fairlane.errors import SessionGone
 from fairlane.model import LossReason, Report, TaskStatus, Verdict
 from fairlane.store import Store
-from tests.builders import DONE, RETURNED, a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import AGAIN, DONE, RETURNED, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
 
@@ -34,6 +35,26 @@ async def test_the_same_exchange_yields_the_same_leases_after_a_restart(database
         lease.id for lease in first.leases
     }
     assert (await store.status(organization.id)).processing == 2
+
+
+async def test_the_span_that_submitted_a_task_reaches_every_attempt(database: Database) -> None:
+    """The same exchange again, the next attempt, and another server tell of it as the first did; a task that nobody
+    traced has none, in the same claim, too."""
+    store = database.store
+    organization, worker = await an_organization(store, slots=10), await a_worker(store)
+    span = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    [traced, plain] = await submitted(store, organization, replace(a_task(), traceparent=span), a_task())
+
+    first = await worker.exchange(places=2, exchange="e")
+    again = await worker.exchange(places=2, exchange="e")
+    for lease in first.leases:
+        await worker.settle(lease, AGAIN)
+    worker.store = await database.reopen()
+    second = await worker.take(2)
+
+    for leases in (first.leases, again.leases, second):
+        assert {lease.task_id: lease.traceparent for lease in leases} == {traced: span, plain: None}
+    assert {lease.attempt for lease in second} == {2}
 
 
 async def test_the_same_exchange_twice_in_one_commit_claims_once(store: Store, clock: Clock) -> None:

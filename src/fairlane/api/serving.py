@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fairlane.api.lists import ReferenceLists
 from fairlane.api.waiting import Waiting
@@ -12,6 +13,9 @@ from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import Store
+
+if TYPE_CHECKING:
+    from fairlane.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +36,15 @@ class Serving:
         task_types: Mapping[str, TaskType],
         webhook_host: WebhookHost,
         lists: ReferenceLists,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.task_types = task_types
         self.webhook_host = webhook_host
         self.lists = lists
+        self.tracing = tracing
+        """None: traces are off."""
         self.waiting = Waiting(store)
         self.draining = False
         self._disk = (

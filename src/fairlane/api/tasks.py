@@ -4,6 +4,8 @@ import asyncio
 from hashlib import blake2b
 from typing import Any
 
+from msgspec.structs import replace
+
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
@@ -177,7 +179,7 @@ class Tasks:
         return await self._submitted(request, caller, new)
 
     async def _submitted(self, request: Request, caller: Caller, new: NewTask) -> Answer:
-        [verdict] = await self._store.submit(caller.organization_id, [new])
+        [verdict] = await self._accept(request, caller, [new])
         if isinstance(verdict, Refusal):
             raise verdict
         location = (b"location", f"/v1/async/task/{new.id}".encode())
@@ -188,6 +190,18 @@ class Tasks:
                 return Answer(wire.now_body(ended), headers=(location, applied(seconds)))
         return Answer(wire.created_body(new, verdict), headers=(location,))
 
+    async def _accept(
+        self, request: Request, caller: Caller, new: list[NewTask], *, room: int = 0
+    ) -> list[Accepted | Refusal]:
+        """Hand them to the store, within a span if traces are on."""
+        if self._serving.tracing is None:
+            return await self._store.submit(caller.organization_id, new, room=room)
+        with self._serving.tracing.submit(request.every_header(b"traceparent"), new) as span:
+            named = [replace(one, traceparent=span.traceparent) for one in new]
+            verdicts = await self._store.submit(caller.organization_id, named, room=room)
+            span.decided(new, verdicts)
+            return verdicts
+
     async def submit_batch(self, request: Request, caller: Caller) -> Answer:
         """Accept up to 500 tasks, each for itself, if the queue has room for as many as were sent."""
         self._serving.admit()
@@ -197,7 +211,7 @@ class Tasks:
         else:
             read = self._read_batch(body)
         new = [item for item in read if isinstance(item, NewTask)]
-        verdicts = iter(await self._store.submit(caller.organization_id, new, room=len(read)))
+        verdicts = iter(await self._accept(request, caller, new, room=len(read)))
         items = [item if isinstance(item, Refusal) else _verdict(item, next(verdicts)) for item in read]
         return Answer(wire.batch_body(items, at=self._store.now()))
 

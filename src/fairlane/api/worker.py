@@ -2,7 +2,7 @@
 
 import asyncio
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 from msgspec.json import Decoder
 
 from fairlane import protocol
@@ -236,4 +236,5 @@ def _lease_body(lease: Lease) -> protocol.LeaseBody:
         timeout_seconds=lease.timeout_ms / 1000,
         payload=Raw(lease.payload),
         call=lease.call,
+        traceparent=lease.traceparent or UNSET,
     )

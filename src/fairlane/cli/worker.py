@@ -116,6 +116,7 @@ def worker(
             result_limit_bytes=settings.result_limit_bytes,
             log_level=settings.log_level,
             log_format=settings.log_format,
+            traces=settings.traces,
             on_broken=on_broken,
         )
 

@@ -97,6 +97,7 @@ def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tupl
                 started_at=row[9],
                 payload=row[10],
                 call=row[12] == CALL,
+                traceparent=row[13],
             )
         )
     return answered
@@ -411,7 +412,7 @@ def _lease(
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
-        cost, payload, webhook, created_at = tasks[pick.task_id]
+        cost, payload, webhook, created_at, traceparent = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(cost)
@@ -437,6 +438,7 @@ def _lease(
                 attempts=rule.attempts,
                 timeout_ms=rule.timeout_ms,
                 started_at=now,
+                traceparent=traceparent,
             )
         )
     entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]

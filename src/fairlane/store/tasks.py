@@ -68,7 +68,7 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
             tasks.append(
                 (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
                  task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)),
-                 due_at, task.retry_of)
+                 due_at, task.retry_of, task.traceparent)
             )  # fmt: skip
             if due_at is None or due_at <= now:
                 organization.enqueue(task.task_type, rank, seq)

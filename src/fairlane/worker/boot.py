@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
@@ -22,6 +22,9 @@ from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import new_event_loop
 from fairlane.worker.channel import Broken, ChildEnd
+
+if TYPE_CHECKING:
+    from fairlane.tracing import Tracing
 
 PR_SET_PDEATHSIG = 1
 KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
@@ -43,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     result_limit_bytes: int = 8_388_608
     log_level: str = "INFO"
     log_format: str = "text"
+    traces: bool = False
     inherit_fds: tuple[int, ...] = ()
     channel: int = -1
 
@@ -68,6 +72,7 @@ class Options(Struct, frozen=True, kw_only=True):
             f"--log-level={self.log_level}",
             f"--log-format={self.log_format}",
             f"--inherit={','.join(map(str, self.inherit_fds))}",
+            *(["--traces"] if self.traces else []),
         ]
 
 
@@ -83,12 +88,22 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--log-format", default="text")
     parser.add_argument("--inherit", default="")
+    parser.add_argument("--traces", action="store_true")
     parser.add_argument("--channel", type=int, required=True)
     given = vars(parser.parse_args(arguments))
     given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
     given["servers"] = tuple(given["servers"])
     # Taken out: programs that handlers start have no use for it.
     return Options(**given, key=os.environ.pop(KEY_VARIABLE, None))
+
+
+def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
+    """What makes spans in this process; None: traces are off."""
+    if not options.traces:
+        return None
+    from fairlane.tracing import Tracing
+
+    return Tracing(adopts=adopts)
 
 
 def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:

@@ -108,6 +108,8 @@ class Run(Struct, tag="run"):
     seconds: float
     payload: str
     call: bool = False
+    traceparent: str | None = None
+    """The attempt's span; None: nobody traces it."""
 
 
 class Cancel(Struct, tag="cancel"):

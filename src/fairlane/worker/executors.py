@@ -8,7 +8,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.results import encode_result, storable
 from fairlane.worker.threads import Threads
 
+if TYPE_CHECKING:
+    from fairlane.tracing import Run, Tracing
+
 CAUSE_LIMIT = 500
 MESSAGE_LIMIT = 10_000
 NOTE_LIMIT = 200
@@ -30,7 +33,7 @@ logger = logging.getLogger("fairlane.worker")
 class Attempt:
     """One lease being run here."""
 
-    __slots__ = ("begun", "context", "expired", "expiry", "lease", "over", "task", "task_type", "unwanted")
+    __slots__ = ("begun", "context", "expired", "expiry", "lease", "over", "span", "task", "task_type", "unwanted")
 
     def __init__(self, lease: LeaseBody, task_type: TaskType) -> None:
         self.lease = lease
@@ -43,12 +46,15 @@ class Attempt:
             deadline=time.monotonic() + lease.timeout_seconds,
             lease_id=lease.lease,
             is_call=lease.call,
+            traceparent=lease.traceparent or None,
         )
         self.task: asyncio.Task[None] | None = None
         """The loop's task that runs it; None for a thread."""
         self.expiry: asyncio.TimerHandle | None = None
         self.unwanted: ReportBody | None = None
         """How to report an attempt that was cancelled or handed back; None: it is wanted."""
+        self.span: Run | None = None
+        """None: traces are off."""
         self.begun = False
         self.expired = False
         self.over = False
@@ -82,7 +88,9 @@ class Executors:
         ended: Callable[[ReportBody], None],
         result_limit_bytes: int,
         isolated: IsolatedProcesses | None,
+        tracing: "Tracing | None" = None,
     ) -> None:
+        self._tracing = tracing
         self._task_types = task_types
         self._ended = ended
         self._result_limit_bytes = result_limit_bytes
@@ -103,6 +111,9 @@ class Executors:
         self.running[lease.lease] = attempt
         attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
         variables = self._variables.copy()
+        if self._tracing is not None:
+            attempt.span = self._tracing.attempt(lease, variables)
+            attempt.context.traceparent = attempt.span.traceparent
         if self._isolated is not None and task_type.rule.isolation is Isolation.PROCESS:
             attempt.task = self._loop.create_task(self._run_isolated(attempt, self._isolated), context=variables)
         elif task_type.is_async:
@@ -185,7 +196,7 @@ class Executors:
         try:
             attempt.begin()
             report = await isolated.run(
-                attempt.lease,
+                msgspec.structs.replace(attempt.lease, traceparent=attempt.context.traceparent or msgspec.UNSET),
                 attempt.context.deadline,
                 said=lambda one: attempt.context.progress(one.done, one.total, one.note),
             )
@@ -210,7 +221,10 @@ class Executors:
         if attempt.expiry is not None:
             attempt.expiry.cancel()
         del self.running[attempt.lease.lease]
-        self._ended(report if attempt.unwanted is None else _unwanted(attempt.unwanted, report))
+        report = report if attempt.unwanted is None else _unwanted(attempt.unwanted, report)
+        if attempt.span is not None:
+            attempt.span.ended(report)
+        self._ended(report)
 
 
 def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:

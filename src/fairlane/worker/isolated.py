@@ -5,11 +5,11 @@ Started, steered and killed by a worker process, through the channel alone; it n
 
 import asyncio
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from fairlane.handlers import Fairlane
 from fairlane.protocol import LeaseBody, ReportBody
-from fairlane.worker.boot import Options, run_child, run_hooks
+from fairlane.worker.boot import Options, run_child, run_hooks, tracing_of
 from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, Run, ToChild
 from fairlane.worker.executors import Executors
 
@@ -25,7 +25,14 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
         result, report.result = bytes(report.result).decode(), Raw(b"null")
         channel.send(Done(report=report, result=result))
 
-    executors = Executors(app.task_types, ended=ended, result_limit_bytes=options.result_limit_bytes, isolated=None)
+    tracing = tracing_of(options, adopts=True)
+    executors = Executors(
+        app.task_types,
+        ended=ended,
+        result_limit_bytes=options.result_limit_bytes,
+        isolated=None,
+        tracing=tracing,
+    )
     left = asyncio.Event()
 
     def heard(note: ToChild) -> None:
@@ -48,6 +55,8 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
     channel.send(Ready(types=sorted(app.task_types)))
     await left.wait()
     await run_hooks(app.stop_hooks)
+    if tracing is not None:
+        await asyncio.to_thread(tracing.flush)
     return 0
 
 
@@ -62,6 +71,7 @@ def _lease(run: Run) -> LeaseBody:
         timeout_seconds=run.seconds,
         payload=Raw(run.payload),
         call=run.call,
+        traceparent=run.traceparent or UNSET,
     )
 
 

@@ -90,6 +90,7 @@ class IsolatedProcesses:
                 seconds=max(0.0, deadline - time.monotonic()),
                 payload=bytes(lease.payload).decode(),
                 call=lease.call,
+                traceparent=lease.traceparent or None,
             )
         )
         reporting = asyncio.ensure_future(isolated.report(said))

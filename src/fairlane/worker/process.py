@@ -11,7 +11,7 @@ import logging
 from fairlane.errors import SessionGone
 from fairlane.handlers import Fairlane
 from fairlane.protocol import ReportBody
-from fairlane.worker.boot import Options, run_hooks
+from fairlane.worker.boot import Options, run_hooks, tracing_of
 from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
 from fairlane.worker.exchange import ExchangeLoop
 from fairlane.worker.executors import Executors
@@ -51,11 +51,13 @@ class WorkerProcess:
             result_limit_bytes=options.result_limit_bytes,
             inherit_fds=options.inherit_fds,
         )
+        self._tracing = tracing_of(options)
         self._executors = Executors(
             app.task_types,
             ended=self._ended,
             result_limit_bytes=options.result_limit_bytes,
             isolated=self._isolated,
+            tracing=self._tracing,
         )
         self._exchange: ExchangeLoop | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -115,6 +117,8 @@ class WorkerProcess:
         try:
             await self._isolated.close()
             await run_hooks(self._app.stop_hooks)
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.flush)
         except Exception:
             logger.exception("worker.stop_hook_raised")
         if not self.over.done():

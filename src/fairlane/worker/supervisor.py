@@ -49,6 +49,7 @@ class Supervisor:
         wait_seconds: float = 20.0,
         log_level: str = "INFO",
         log_format: str = "text",
+        traces: bool = False,
         inherit_fds: Sequence[int] = (),
         on_broken: Callable[[str], None] | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class Supervisor:
             result_limit_bytes=result_limit_bytes,
             log_level=log_level,
             log_format=log_format,
+            traces=traces,
             inherit_fds=tuple(inherit_fds),
         )
         self._count = count

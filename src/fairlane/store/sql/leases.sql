@@ -83,14 +83,15 @@ FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bi
 
 -- name: find_claimed [sqlite] packed
 -- What a claim needs of the tasks it takes.
-SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL, t.created_at))
+SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL, t.created_at,
+                                   t.traceparent))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
 
 -- name: find_claimed [postgres]
-SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, t.created_at
+SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, t.created_at, t.traceparent
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
@@ -103,7 +104,10 @@ SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organizatio
                                                 WHERE t.organization_id = l.organization_id AND t.id = l.task_id)
                                    ELSE (SELECT payload FROM call AS c
                                          WHERE c.organization_id = l.organization_id AND c.id = l.task_id)
-                                   END, l.session_id, l.kind))
+                                   END, l.session_id, l.kind,
+                                   (SELECT traceparent FROM task AS t
+                                    WHERE l.kind = 0 AND t.organization_id = l.organization_id
+                                      AND t.id = l.task_id)))
 FROM json_each(:exchanges) AS e
 CROSS JOIN lease AS l
 CROSS JOIN organization AS o
@@ -113,7 +117,8 @@ WHERE l.session_id = e.value ->> 0
 
 -- name: find_exchanged [postgres]
 SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type, l.attempt, l.attempts,
-       l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind
+       l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind,
+       t.traceparent
 FROM unnest(:exchanges[text, text]) AS e (session_id, exchange_id)
 JOIN lease AS l ON l.session_id = e.session_id AND l.exchange_id = e.exchange_id
 JOIN organization AS o ON o.id = l.organization_id

@@ -15,20 +15,20 @@ JOIN idempotency AS i ON i.organization_id = e.organization_id AND i.key = e.key
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
 INSERT INTO task
   (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
-   retry_of, created_at)
+   retry_of, traceparent, created_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now
+       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, e.row ->> 12, :now
 FROM e;
 
 -- name: insert_tasks [postgres]
 INSERT INTO task
   (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
-   retry_of, created_at)
+   retry_of, traceparent, created_at)
 SELECT e.id, e.organization_id, e.seq, e.task_type, e.priority, e.payload, e.idempotency_key, e.cost, e.webhook_url,
-       e.webhook_host, e.run_at, e.retry_of, :now
-FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text, text, bigint, text])
+       e.webhook_host, e.run_at, e.retry_of, e.traceparent, :now
+FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text, text, bigint, text, text])
      AS e (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host,
-           run_at, retry_of);
+           run_at, retry_of, traceparent);
 
 -- name: insert_idempotency [sqlite]
 INSERT INTO idempotency (organization_id, key, task_id)
