@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import msgspec
+
 from fairlane import Context, Fail, Fairlane
 
 app = Fairlane()
@@ -17,8 +19,25 @@ async def quick(payload: dict[str, Any]) -> dict[str, Any]:
 @app.task("SLOW", timeout=120)
 async def slow(payload: dict[str, Any], context: Context) -> dict[str, Any]:
     """Lasts as long as it is told to, or until it is cancelled."""
+    context.progress(3, 12, "pages read")
     await asyncio.sleep(payload.get("seconds", 60))
     return {"slept": True}
+
+
+class Words(msgspec.Struct):
+    """A payload with fields that have to be there."""
+
+    text: str
+    most: int
+    loud: bool
+    places: list[str]
+    note: str | None = None
+
+
+@app.task("COUNTS")
+async def counts(words: Words) -> dict[str, Any]:
+    """Ends at once, if its payload fits."""
+    return {"counted": len(words.text.split()[: words.most])}
 
 
 @app.task("FAILS", attempts=1)

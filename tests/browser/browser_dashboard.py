@@ -1,8 +1,11 @@
 """The dashboard as people use it."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from tests.browser.conftest import KEY, ROOT, Receiver, Site, eventually
 
 Enter = Callable[..., Page]
 Picture = Callable[[Page, str], None]
+Submit = Callable[..., str]
 
 
 def card(page: Page, name: str) -> Any:
@@ -37,6 +41,7 @@ def test_numbers_move_while_tasks_run(enter: Enter, site: Site, picture: Picture
     expect(card(page, "Slots used")).to_have_text("3 of 3")
     holders = page.get_by_role("table", name="Longest running first").get_by_role("row")
     expect(holders).to_have_count(4)
+    expect(holders.filter(has_text="25 %, pages read")).to_have_count(3)
     picture(page, "dashboard-now")
     page.emulate_media(color_scheme="dark")
     picture(page, "dashboard-now-dark")
@@ -103,6 +108,145 @@ def test_a_webhook_is_sent_again(enter: Enter, site: Site, receiver: Receiver) -
 
     eventually(lambda: len(receiver.requests) == 2)
     expect(row.get_by_role("listitem")).to_have_count(2)
+
+
+def test_why_a_task_waits_is_one_step_from_the_queue(enter: Enter, submit: Submit) -> None:
+    """From the numbers to the tasks that wait, and from each to its reason."""
+    for _ in range(3):
+        submit("SLOW")
+    submit("QUICK", priority=9, idempotencyKey="waits-" + "x" * 100)
+    page = enter()
+
+    page.get_by_role("link", name="Which tasks wait, and why").click()
+    expect(page.get_by_label("Status")).to_have_value("QUEUED")
+    page.get_by_role("link", name="why?").click()
+
+    expect(page.get_by_role("heading", name="Why it waits")).to_be_visible()
+    expect(page.get_by_text("every slot of the organization is in use")).to_be_visible()
+
+
+def test_an_alert_is_set_fires_and_is_deleted(enter: Enter, site: Site, submit: Submit, receiver: Receiver) -> None:
+    """The form sets it, the list says when it fires, its message arrives and is among the deliveries."""
+    page = enter("alerts")
+    page.get_by_label("When").select_option("Slots in use")
+    page.get_by_label("is above").fill("50")
+    page.get_by_label("for minutes").fill("0")
+    page.get_by_label("tell").fill(receiver.url("/alarm"))
+    page.get_by_role("button", name="Create").click()
+    row = page.get_by_role("row").filter(has_text="/alarm")
+    expect(row.get_by_text("quiet", exact=True)).to_be_visible()
+    expect(row.get_by_role("cell", name="50 %")).to_be_visible()
+
+    for _ in range(3):
+        submit("SLOW")
+
+    expect(row.get_by_text("firing", exact=True)).to_be_visible()
+    [body] = eventually(lambda: receiver.requests)
+    assert json.loads(body)["type"] == "alert.fired"
+    assert json.loads(body)["alert"]["threshold"] == 0.5
+    page.get_by_role("navigation").get_by_role("link", name="Webhooks").click()
+    expect(page.get_by_role("row").filter(has_text="/alarm").get_by_text("an alert or a test")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Alerts").click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    row.get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert site.api.get("/v1/alerts").json()["alerts"] == []
+
+
+def test_a_refused_alert_says_why(enter: Enter, provoked: list[str]) -> None:
+    """With the words of the API."""
+    provoked.append("a status of 400")
+    page = enter("alerts")
+    page.get_by_label("tell").fill("ftp://nowhere.example/")
+    page.get_by_role("button", name="Create").click()
+
+    expect(page.get_by_text("webhook.url", exact=False)).to_be_visible()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_the_programs_to_paste_run(enter: Enter, site: Site, tmp_path: Path) -> None:
+    """As they are, with nothing but the key in the environment; their payload fits the type."""
+    page = enter("code")
+    page.get_by_label("Task type").select_option("COUNTS")
+
+    def ran(name: str, *command: str) -> str:
+        text = page.get_by_role("heading", name=name, exact=True).locator("..").locator("pre").inner_text()
+        program = tmp_path / "program"
+        program.write_text(text, "utf-8")
+        environment = {"PATH": os.environ["PATH"], "FAIRLANE_API_KEY": KEY}
+        ended = subprocess.run([*command, program], capture_output=True, text=True, timeout=60, check=False,
+                               env=environment, cwd=ROOT)  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert json.loads(ran("Status, with curl", "sh"))["concurrency"] == {"used": 0, "max": 3}
+    assert json.loads(ran("Submit, with curl", "sh"))["task"]["taskType"] == "COUNTS"
+    assert "{'counted': 1}" in ran("Python", sys.executable)
+    if shutil.which("node"):
+        assert "COMPLETED { counted: 1 }" in ran("Node", "node")
+
+
+def test_a_revoked_key_ends_the_session_with_a_word(enter: Enter, site: Site, provoked: list[str]) -> None:
+    """Wherever the reader is, and nothing of what was seen stays."""
+    provoked.append("a status of 401")
+    for section in ("", "tasks"):
+        key = site.fairlane("keys", "create", "acme", "--name", "short-lived")
+        page = enter(section, key=key["value"])
+        page.locator("table").first.wait_for()
+
+        site.fairlane("keys", "revoke", key["id"])
+
+        expect(page.get_by_text("You were logged out")).to_be_visible()
+        expect(page.locator("table")).to_have_count(0)
+        expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(0)
+
+
+def test_a_server_that_does_not_answer_is_said_on_every_page(enter: Enter, provoked: list[str]) -> None:
+    """With the time of what is still shown; and not any longer once it answers."""
+    provoked.append("net::ERR_INTERNET_DISCONNECTED")
+    page = enter("tasks")
+    page.locator("table").wait_for()
+    page.context.set_offline(True)
+
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer. What is shown is as it was at ")
+
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_reader_keeps_the_place_while_numbers_move(enter: Enter, submit: Submit) -> None:
+    """What is drawn anew each second takes neither the focus nor an opened table away."""
+    for _ in range(4):
+        submit("SLOW")
+    page = enter()
+    holder = page.get_by_role("table", name="Longest running first").get_by_role("link").nth(1)
+    holder.focus()
+    address = holder.get_attribute("href")
+    page.get_by_text("As a table").first.click()
+    holder.focus()
+    page.evaluate("document.querySelector('main').addEventListener('focusout', () => { window.left = true; })")
+
+    with page.expect_response(re.compile("/async/slots")):
+        pass
+    page.wait_for_function("window.left")  # It was drawn anew, so the element that had the focus is gone.
+
+    assert page.evaluate("document.activeElement.getAttribute('href')") == address
+    assert page.locator("details").first.get_attribute("open") == ""
+
+
+def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
+    """At 400 pixels nothing makes the page itself wider; wide tables scroll in their own frame."""
+    page = enter()
+    page.set_viewport_size({"width": 400, "height": 800})
+    wide = []
+    for section in ("", "tasks", "capacity", "webhooks", "alerts", "access", "code"):
+        page.goto(f"{site.address}/dashboard#/{section}")
+        page.locator("main section").first.wait_for()
+        page.wait_for_timeout(200)
+        if page.evaluate("document.documentElement.scrollWidth") > 400:
+            wide.append(section)
+
+    assert wide == []
 
 
 def test_the_last_hour_is_drawn(enter: Enter, site: Site, picture: Picture) -> None:
@@ -173,10 +317,10 @@ def test_everything_is_reached_with_the_keyboard(enter: Enter) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     names = []
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.textContent"))
-    assert names[1:] == ["Now", "Tasks", "Capacity", "Webhooks", "Keys", "Code"]
+    assert names[1:] == ["Now", "Tasks", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +346,7 @@ def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site, scheme:
     page.emulate_media(color_scheme=scheme)
     page.evaluate(axe)
     found = {}
-    for section in ("", "tasks", f"task/{task_id}", "capacity", "webhooks", "access", "code"):
+    for section in ("", "tasks", f"task/{task_id}", "capacity", "webhooks", "alerts", "access", "code"):
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("h1").wait_for()
         page.wait_for_timeout(500)

@@ -134,6 +134,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.close()
 
 
+@pytest.fixture
+def submit(site: Site) -> Iterator[Callable[..., str]]:
+    """Submit a task that is cancelled afterwards, however the test ends: the next one finds free slots."""
+    submitted: list[str] = []
+
+    def keep(task_type: str, **options: Any) -> str:
+        submitted.append(site.submit(task_type, **options))
+        return submitted[-1]
+
+    yield keep
+    for task_id in submitted:
+        site.api.delete(f"/v1/async/task/{task_id}")
+    eventually(lambda: site.api.get("/v1/async/status").json()["processingTasks"] == 0)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium, as the system has it."""
@@ -146,12 +161,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
+def provoked() -> list[str]:
+    """Parts of what the browser itself says on the console of failures that a test provokes."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site, provoked: list[str]) -> Iterator[Page]:
     """An empty page. Afterwards: it said nothing on the console, and asked nobody but the server."""
     wrong: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not any(part in message.text for part in provoked):
             wrong.append(f"{message.type}: {message.text} {message.location}")
 
     def ask(request: Request) -> None:

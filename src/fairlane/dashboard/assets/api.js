@@ -1,9 +1,16 @@
 // The API behind the session's cookie. Changes carry the session's token, which only our own pages can read.
 
+import { notice, outage } from "./dom.js";
+
 const BASE = "/dashboard";
+const REOPEN_SECONDS = 2;
 let token = "";
+let ended = () => {};
 
 export const keep = (session) => { token = session.token; };
+
+// What to do when the session is over: its time has passed, or its key was revoked.
+export const whenEnded = (act) => { ended = act; };
 
 export async function ask(method, path, body, headers = {}) {
   const sent = { ...headers };
@@ -15,11 +22,13 @@ export async function ask(method, path, body, headers = {}) {
       method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), credentials: "same-origin",
     });
   } catch {
+    outage(true);
     throw new Error("The server does not answer.");
   }
+  outage(false);
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  if (response.status === 401 && path !== "/login") location.reload();
+  if (response.status === 401 && path !== "/login") ended();
   const failure = new Error(said(answer.error) ?? `The server answered ${response.status}.`);
   failure.status = response.status;
   throw failure;
@@ -35,18 +44,39 @@ export const get = (path) => ask("GET", path);
 
 // Calls `show` with each event until the returned function is called. `tell` hears whether the line is up.
 export function watch(show, tell) {
-  const source = new EventSource(`${BASE}/events`);
-  source.onmessage = (event) => { tell(true); show(JSON.parse(event.data)); };
-  source.onerror = () => tell(false);
-  return () => source.close();
+  let source, timer, over = false;
+  const open = () => {
+    source = new EventSource(`${BASE}/events`);
+    source.onmessage = (event) => { outage(false); tell(true); show(JSON.parse(event.data)); };
+    source.onerror = () => {
+      tell(false);
+      // The browser tries again by itself after a broken line, but never after an answer that is a refusal.
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(again, REOPEN_SECONDS * 1000);
+    };
+  };
+  const again = async () => {
+    if (over) return;
+    const session = await get("/session").catch(() => undefined);
+    if (over) return;
+    if (session === null) ended();
+    else open();
+  };
+  open();
+  return () => { over = true; clearTimeout(timer); source.close(); };
 }
 
 // Runs `look` now and every so many seconds while the view is shown and the page visible.
 export function repeat(seconds, look) {
-  let over = false;
-  let timer;
+  let over = false, timer, told = "";
   const turn = async () => {
-    if (!document.hidden) { try { await look(); } catch (error) { console.debug(error.message); } }
+    if (!document.hidden) {
+      try { await look(); told = ""; }
+      catch (error) {
+        // A refusal is told once and not each time; that nobody answers is said at the top.
+        if (!over && error.status !== undefined && error.status !== 401 && error.message !== told) notice(error.message, "bad");
+        told = error.message;
+      }
+    }
     if (!over) timer = setTimeout(turn, seconds * 1000);
   };
   turn();

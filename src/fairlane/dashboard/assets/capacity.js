@@ -1,7 +1,7 @@
 // What the limits cost: the exact times, the advice that follows, and the history behind it.
 
 import { get } from "./api.js";
-import { facts, fill, h } from "./dom.js";
+import { facts, fill, h, table } from "./dom.js";
 import { count, share, span } from "./format.js";
 import { history, SPANS } from "./history.js";
 
@@ -17,5 +17,11 @@ export function capacity(content) {
 
 const moments = (found) => `${new Date(found.from).toLocaleString()} to ${new Date(found.to).toLocaleString()}`;
 
-const projections = (found) => (found.projections ?? []).map((one) =>
-  h("p", {}, `With ${count(one.max)} slots nine of ten tasks would have waited less than ${span(one.waitP90Seconds)} (an estimate).`));
+// What was measured stands beside what other limits would have done, so that an estimate is never taken for a measurement.
+const projections = (found) => (found.projections.length ? [
+  h("h2", {}, "With other limits"), table(`The newest ${count(found.replayed.tasks)} finished tasks, as they were and replayed with more slots`, [
+    { name: "Slots", number: true, show: (one) => count(one.max) }, { name: "", show: (one) => (one === found.replayed.measured ? "measured" : "estimate") },
+    { name: "Half wait less than", number: true, show: (one) => span(one.waitP50Seconds) },
+    { name: "Nine of ten wait less than", number: true, show: (one) => span(one.waitP90Seconds) },
+  ], [found.replayed.measured, ...found.projections].filter(Boolean)),
+] : []);

@@ -2,12 +2,16 @@
 
 import { h, svg } from "./dom.js";
 
-const WIDTH = 720, HEIGHT = 190, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
+const HEIGHT = 190, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
+const WIDE = 720, NARROW = 340;
 
-// series: [{ name, values: [number | null] }], times: [Date], show: number -> text.
-export function lines(title, times, series, show) {
+// series: [{ name, values: [number | null] }], times: [Date], show: number -> text, whole: only whole numbers have a line.
+export function lines(title, times, series, show, { whole = false } = {}) {
+  // On a telephone the drawing is narrower, not smaller: its text stays readable.
+  const WIDTH = innerWidth < 640 ? NARROW : WIDE;
   const present = series.flatMap((one) => one.values).filter((value) => value !== null && value !== undefined);
-  const most = Math.max(1e-9, ...present);
+  const highest = Math.max(1e-9, ...present);
+  const most = whole ? Math.max(2, Math.ceil(highest / 2) * 2) : highest;
   const x = (index) => LEFT + (index / Math.max(1, times.length - 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + (1 - value / most) * (HEIGHT - TOP - BOTTOM);
   const drawing = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",

@@ -18,11 +18,27 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-export const fill = (element, ...children) => element.replaceChildren(...children.flat().filter(Boolean));
+const STOPS = "a[href], button, input, select, summary, [tabindex]";
+
+// What is drawn anew keeps where the reader was: the focused element, by its text, and which details are open.
+export function fill(element, ...children) {
+  const stops = [...element.querySelectorAll(STOPS)], at = stops.indexOf(document.activeElement);
+  const held = at < 0 ? null : mark(stops[at]);
+  const open = [...element.querySelectorAll("details")].map((one) => one.open);
+  element.replaceChildren(...children.flat().filter(Boolean));
+  element.querySelectorAll("details").forEach((one, index) => { one.open = open[index] ?? false; });
+  if (held === null) return;
+  const now = [...element.querySelectorAll(STOPS)];
+  const same = now.filter((one) => mark(one) === held);
+  // Buttons of a table have the same text in each row: the place decides between them.
+  (same.includes(now[at]) ? now[at] : same[0] ?? now[Math.min(at, now.length - 1)])?.focus({ preventScroll: true });
+}
+
+const mark = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.id} ${element.textContent}`;
 
 export function table(caption, columns, rows, empty = "None.") {
   const cell = (tag, column, content) =>
-    h(tag, { class: column.number ? "number" : null, scope: tag === "th" ? "col" : null }, content ?? "–");
+    h(tag, { class: column.number ? "number" : column.long ? "long" : null, scope: tag === "th" ? "col" : null }, ...[content ?? "–"].flat());
   const body = rows.length
     ? rows.map((row) => h("tr", {}, columns.map((column) => cell("td", column, column.show(row)))))
     : [h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty))];
@@ -46,17 +62,27 @@ export function notice(text, kind = "") {
   setTimeout(() => line.remove(), 8000);
 }
 
+// Says at the top of every page that nobody answers, and since when what is shown is old.
+export function outage(down) {
+  const line = document.getElementById("outage");
+  if (down === !line.hidden) return;
+  line.hidden = !down;
+  line.textContent = down ? `The server does not answer. What is shown is as it was at ${new Date().toLocaleTimeString()}.` : "";
+}
+
 export function button(text, act, kind = "") {
   const made = h("button", { type: "button", class: kind }, text);
+  // Not `disabled`, which would take the focus away from who works with the keyboard.
   made.addEventListener("click", async () => {
-    made.disabled = true;
-    try { await act(); } catch (error) { notice(error.message, "bad"); } finally { made.disabled = false; }
+    if (made.getAttribute("aria-disabled")) return;
+    made.setAttribute("aria-disabled", "true");
+    try { await act(); } catch (error) { notice(error.message, "bad"); } finally { made.removeAttribute("aria-disabled"); }
   });
   return made;
 }
 
 export function badge(text) {
-  const kind = { COMPLETED: "good", delivered: "good", live: "good", FAILED: "bad", given_up: "bad", dead: "bad",
+  const kind = { COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",
     PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn" }[text] ?? "quiet";
   return h("span", { class: `badge ${kind}` }, text);
 }

@@ -8,8 +8,15 @@ export const perSecond = (value) => `${rate.format(value)}/s`;
 export const share = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
 export const moment = (text) => (text ? new Date(text).toLocaleString() : "–");
 
+// What a handler said of its progress: a share, or how much is done if nobody knows of how much; and its own words.
+export function progress(said) {
+  const part = said.fraction === null ? count(said.done) : share(said.fraction);
+  return said.note ? `${part}, ${said.note}` : part;
+}
+
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0 s";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 120) return `${rate.format(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;

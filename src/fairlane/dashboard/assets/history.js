@@ -28,7 +28,7 @@ async function show(place, { hours, step }) {
   const times = usage.map((one) => new Date(one.at));
   const series = (name, of) => ({ name, values: usage.map(of) });
   fill(place,
-    lines("Tasks", times, [series("submitted", (one) => one.submitted), series("completed", (one) => one.completed), series("failed", (one) => one.failed)], count),
+    lines("Tasks", times, [series("submitted", (one) => one.submitted), series("completed", (one) => one.completed), series("failed", (one) => one.failed)], count, { whole: true }),
     lines("Wait before the start", times, [series("half wait less than", (one) => one.waitP50Seconds), series("one in a hundred waits more than", (one) => one.waitP99Seconds)], span),
     lines("Seconds limited", times, [series("by the plan", (one) => one.planLimitedSeconds), series("by workers", (one) => one.workerLimitedSeconds)], span));
 }

@@ -1,8 +1,9 @@
 // The one page: who is logged in decides which sections there are, the address which of them is shown.
 
-import { ask, get, keep } from "./api.js";
+import { ask, get, keep, whenEnded } from "./api.js";
 import { button, fill, h, notice } from "./dom.js";
 import { access } from "./access.js";
+import { alerts } from "./alerts.js";
 import { capacity } from "./capacity.js";
 import { deliveries } from "./deliveries.js";
 import { overview } from "./overview.js";
@@ -12,7 +13,7 @@ import { task, tasks } from "./tasks.js";
 
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["capacity", "Capacity", capacity],
-    ["webhooks", "Webhooks", deliveries], ["access", "Keys", access], ["code", "Code", snippets]],
+    ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
   operator: [["", "Organizations", organizations], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
 const DETAILS = { organization: [["task", task]], operator: [] };
@@ -56,11 +57,12 @@ function show() {
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
 }
 
-function login() {
+function login(why = "") {
+  session = null;
   const field = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
   const form = h("form", { class: "card login" }, h("h1", {}, "Log in"),
     h("p", { class: "quiet" }, "With a key of your organization, or with an admin key. It is sent once and not kept; the session ends after twelve hours, or with the key."),
-    h("label", { for: "key" }, "Key", field), h("button", { class: "primary" }, "Log in"));
+    why ? h("p", { class: "bad", role: "alert" }, why) : null, h("label", { for: "key" }, "Key", field), h("button", { class: "primary" }, "Log in"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
@@ -74,6 +76,14 @@ function login() {
   field.focus();
 }
 
+whenEnded(() => {
+  if (!session) return;
+  leave();
+  leave = () => {};
+  fill(document.getElementById("navigation"));
+  fill(document.getElementById("who"));
+  login("You were logged out: the key was revoked, or the session's twelve hours are over.");
+});
 // Who goes to another section by a link goes on reading there; who opens the page starts at its top.
 addEventListener("hashchange", () => { if (session) { show(); content.focus({ preventScroll: true }); } });
 start();

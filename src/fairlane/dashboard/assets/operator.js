@@ -21,7 +21,7 @@ export function organizations(content) {
     cards.done.show(count(total.completed), seconds > 0 ? perSecond((total.completed - before.total.completed) / seconds) : "");
     cards.drifted.show(count(total.drifted));
     fill(list, table("The busiest first, at most 200", [
-      { name: "Organization", show: (one) => one.name }, { name: "Plan", show: (one) => one.plan },
+      { name: "Organization", long: true, show: (one) => one.name }, { name: "Plan", show: (one) => one.plan },
       { name: "Queued", number: true, show: (one) => count(one.queued) },
       { name: "Used", number: true, show: (one) => `${count(one.used)} of ${count(one.slots_max)}` },
       { name: "In use", number: true, show: (one) => (one.slots_max ? share(one.used / one.slots_max) : "–") },
@@ -41,7 +41,7 @@ export function workers(content) {
   return repeat(2, async () => {
     const { sessions } = await get("/admin/v1/sessions");
     fill(list, table("Workers, and servers: both have a session", [
-      { name: "Worker", show: (one) => one.name }, { name: "State", show: (one) => badge(one.dead ? "dead" : "live") },
+      { name: "Worker", long: true, show: (one) => one.name }, { name: "State", show: (one) => badge(one.dead ? "dead" : "live") },
       { name: "Running", number: true, show: (one) => (one.places ? `${count(one.running)} of ${count(one.places)}` : "–") },
       { name: "Types", show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.places ? (one.local ? "a server's own" : "remote") : "server") },
       { name: "Since", show: (one) => since(one.started_at) },
@@ -54,7 +54,7 @@ export function upkeep(content) {
   const recount = async () => {
     const found = await get("/admin/v1/drift");
     fill(drift, h("h2", {}, "Counts against rows"), table(`${count(found.organizations)} organizations recounted in one snapshot`, [
-      { name: "Organization", show: (one) => one.organization }, { name: "Count", show: (one) => one.name },
+      { name: "Organization", long: true, show: (one) => one.organization }, { name: "Count", show: (one) => one.name },
       { name: "Kept", number: true, show: (one) => count(one.kept) }, { name: "Counted", number: true, show: (one) => count(one.counted) },
     ], found.drift, "No difference: every count is exact."), button("Recount", recount));
   };

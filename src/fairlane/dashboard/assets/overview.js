@@ -1,8 +1,8 @@
 // An organization, now: its queue, its slots and who holds them, and the last hour, day or week.
 
 import { get, repeat, watch } from "./api.js";
-import { badge, card, fill, h, table } from "./dom.js";
-import { count, moment, perSecond, share, since } from "./format.js";
+import { card, fill, h, table } from "./dom.js";
+import { count, moment, perSecond, progress, share, since } from "./format.js";
 import { history, SPANS } from "./history.js";
 
 export function overview(content) {
@@ -26,7 +26,7 @@ export function overview(content) {
     fill(levels, h("h2", {}, "Queue by priority"), table("Highest first", [
       { name: "Priority", show: (level) => String(level.priority) },
       { name: "Tasks", number: true, show: (level) => count(level.count) },
-    ], priorityBreakdown, "The queue is empty."));
+    ], priorityBreakdown, "The queue is empty."), queuedTasks ? h("p", {}, h("a", { href: "#/tasks/QUEUED" }, "Which tasks wait, and why")) : null);
   }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
   fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
   const looks = repeat(2, async () => {
@@ -36,18 +36,10 @@ export function overview(content) {
       { name: "Type", show: (one) => one.taskType },
       { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
       { name: "For", number: true, show: (one) => since(one.startedAt) },
-      { name: "Progress", show: (one) => progress(one.progress) },
+      { name: "Progress", show: (one) => (one.progress ? progress(one.progress) : "–") },
       { name: "Deadline", show: (one) => moment(one.deadlineAt) },
     ], held.slots, "Every slot is free."));
   });
   const drawn = history(charts, SPANS[0]);
   return () => { stop(); looks(); drawn(); };
 }
-
-function progress(said) {
-  if (!said) return "–";
-  const part = said.fraction ?? (said.total ? said.done / said.total : null);
-  return h("span", {}, part === null ? "" : share(part), said.note ? ` ${said.note}` : "");
-}
-
-export { badge };

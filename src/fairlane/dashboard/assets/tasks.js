@@ -2,21 +2,23 @@
 
 import { ask, get, repeat } from "./api.js";
 import { badge, button, facts, fill, h, notice, table } from "./dom.js";
-import { count, moment, share, span } from "./format.js";
+import { count, moment, progress, span } from "./format.js";
 
+const NAME_SHOWN = 48;
 const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
 
-export function tasks(content) {
+export function tasks(content, chosen = "") {
   const list = h("section"), status = h("select", { id: "status" }, STATUSES.map((one) => h("option", { value: one }, one || "all")));
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key" });
+  status.value = STATUSES.includes(chosen) ? chosen : "";
   let cursor = null, trail = [];
   const address = () => "/v1/async/tasks?limit=25" + (status.value ? `&status=${status.value}` : "") + (cursor ? `&cursor=${encodeURIComponent(cursor)}` : "");
   const look = async () => {
     const page = await get(address());
     fill(list, table("Newest first", [
-      { name: "Task", show: (one) => h("a", { href: `#/task/${one.task.id}` }, one.task.idempotencyKey ?? one.task.id) },
+      { name: "Task", long: true, show: (one) => link(one.task) },
       { name: "Type", show: (one) => one.task.taskType },
-      { name: "Status", show: (one) => badge(one.task.status) },
+      { name: "Status", show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
       { name: "Priority", number: true, show: (one) => String(one.task.priority) },
       { name: "Created", show: (one) => moment(one.task.createdAt) },
       { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
@@ -37,6 +39,12 @@ export function tasks(content) {
   return repeat(3, async () => { if (!trail.length) await look(); });
 }
 
+// By the caller's own key if there is one; a very long one is on the task's page.
+const link = (one) => {
+  const name = one.idempotencyKey ?? one.id;
+  return h("a", { href: `#/task/${one.id}`, title: name }, name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name);
+};
+
 const REASONS = {
   ORGANIZATION_AT_LIMIT: "every slot of the organization is in use", TYPE_AT_LIMIT: "this type runs as often as it may, over all organizations",
   WORKERS_BUSY: "every worker that serves this type is busy", FAIR_TURN: "it is the turn of other organizations", DELAYED: "it is to start later",
@@ -51,7 +59,11 @@ export function task(content, reference) {
   fill(content, heading, summary, waiting, response, payload);
   get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
   const stop = repeat(1.5, async () => {
-    const found = await get(path).catch((error) => { fill(summary, h("p", { class: "bad" }, error.message)); throw error; });
+    const found = await get(path).catch((error) => {
+      if (error.status !== 404) throw error;
+      fill(summary, h("p", { class: "bad" }, "There is no such task, or it is gone: it ended long ago, or the queue was cleared."));
+    });
+    if (!found) { fill(waiting); stop(); return; }
     const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED";
     fill(summary, facts([
       ["Id", h("code", {}, one.id)], ["Idempotency key", one.idempotencyKey], ["Type", one.taskType], ["Status", badge(one.status)],
@@ -71,7 +83,7 @@ export function task(content, reference) {
       ["Reason", REASONS[why.reason] ?? why.reason], ["Until", why.until ? moment(why.until) : null],
       ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
       ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (half of the time), ${span(why.estimate.p90Seconds)} (nine times of ten)` : "not known"],
-      ["Progress", why.progress ? share(why.progress.fraction) : null],
+      ["Progress", why.progress ? progress(why.progress) : null],
     ]));
   });
   return () => stop();
