@@ -113,7 +113,10 @@ class Chaos:
     def _stop(self, pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
         time.sleep(STOPPED_SECONDS)
-        os.kill(pid, signal.SIGCONT)
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            return  # Its supervisor killed it meanwhile: an attempt of it was overdue.
 
     def _child(self) -> int | None:
         children = self._chance.choice(self._installation.workers).children()

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import asyncpg
+import httpx2
 import pytest
 
 from fairlane.store import Store, deliveries
@@ -277,9 +279,14 @@ def test_a_key_revoked_at_one_server_is_refused_at_the_other(houses: Houses) -> 
     for kind, client in clients.items():
         at_a = pair.a.client(authorization=f"Bearer {keys[kind]['value']}")
         assert at_a.get(paths[kind]).status_code == 401
-        eventually(lambda client=client, kind=kind: client.get(paths[kind]).status_code == 401)
+        eventually(partial(refused, client, paths[kind]))
 
     assert time.monotonic() - revoked_at < REVOKED_SECONDS
+
+
+def refused(client: httpx2.Client, path: str) -> bool:
+    """Whether this key is no longer good."""
+    return client.get(path).status_code == 401
 
 
 # Webhooks and upkeep -------------------------------------------------------------------------------------------------
@@ -371,7 +378,7 @@ def test_a_claim_that_is_not_looked_at_again_would_be_noticed(
 
     for _ in range(5):
         customer = tell(pair, receiver, 40)
-        eventually(lambda customer=customer: tries(customer))
+        eventually(partial(tries, customer))
         if set(receiver.came.values()) != {1}:
             return
     pytest.fail("nothing was sent twice")
@@ -389,13 +396,13 @@ def test_upkeep_by_every_server_at_once_happens_once(houses: Houses, receiver: R
     for _ in range(5):
         customer.accepted()
     lost = session.claim(5)
-    sweepers = [(house, Sweeper(house.store, house.settings)) for house in pair]
+    sweepers = [Sweeper(house.store, house.settings) for house in pair]
 
     def upkeep() -> bool:
         with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(lambda house, one: house.call(one.sweep_once()), *one) for one in sweepers]:
-                done.result()
-            for done in [pool.submit(house.call, house.store.sample_usage()) for house in pair]:
+            swept = [pool.submit(house.call, one.sweep_once()) for house, one in zip(pair, sweepers, strict=True)]
+            sampled = [pool.submit(house.call, house.store.sample_usage()) for house in pair]
+            for done in (*swept, *sampled):
                 done.result()
         status = customer.status()
         return bool(status["queuedTasks"] == 15 and status["processingTasks"] == 0)

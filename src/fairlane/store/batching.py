@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ class Batches:
             self._requests.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    def put(self, operation: PluralOperation, member: Any, *, weight: int, alone: bool) -> Awaitable[Any]:
+    def put(self, operation: PluralOperation, member: Any, *, weight: int, alone: bool) -> "asyncio.Future[Any]":
         """Answers once the commit is known. Raises the member's Refusal, or StoreFault."""
         if self._closing:
             raise StoreFault("the store is closed")

@@ -11,8 +11,9 @@ import logging
 import random
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,6 +51,11 @@ STATEMENTS_KEPT = 500
 TRY_SECONDS = 1.5
 """How long a request may wait for a database that is away, or for locks, before it is answered 503."""
 TRY_SECONDS_LEAST = 0.3
+ANSWER_SECONDS = 1.8
+"""A database that says nothing at all may keep nobody waiting for longer."""
+SILENT_SECONDS = 1.2
+"""A statement without an answer for so long means that it says nothing."""
+WATCH_SECONDS = 0.1
 RESOLVE_SECONDS = 1.8
 """How long the fate of a commit is looked for."""
 STATEMENT_SECONDS = 10.0
@@ -127,6 +133,8 @@ class _Attempt(Struct):
     """What one try of a transaction knows of itself."""
 
     identity: str | None = None
+    asked_at: float = 0.0
+    """When the statement was sent whose answer is awaited."""
 
 
 class PostgresDatabase:
@@ -172,6 +180,10 @@ class PostgresDatabase:
         self._reached = True
         self._away_until = 0.0
         """Until then nobody tries to connect."""
+        self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        """Writes, oldest first, with the moment at which each came."""
+        self._watched = False
+        self._current: _Attempt | None = None
 
     def now(self) -> int:
         """The database's clock, as far as we know it without asking."""
@@ -194,8 +206,9 @@ class PostgresDatabase:
                 await self._migrate(connection)
             finally:
                 await connection.close()
+            # None is kept for its own sake: asyncpg would try to replace it all through an outage, and log each try.
             self._pool = await asyncpg.create_pool(
-                **self._options, min_size=1, max_size=READERS_MOST, timeout=CONNECT_SECONDS, reset=_leave_as_it_is
+                **self._options, min_size=0, max_size=READERS_MOST, timeout=CONNECT_SECONDS, reset=_leave_as_it_is
             )
         except _UNUSABLE as error:
             raise self._unusable(error) from error
@@ -382,7 +395,12 @@ class PostgresDatabase:
 
         Answers once the commit is known. Raises the member's Refusal, StoreFault, or StoreUnreachable.
         """
-        return self._batches.put(operation, member, weight=weight, alone=alone)
+        answer = self._batches.put(operation, member, weight=weight, alone=alone)
+        self._unanswered.append((time.monotonic(), answer))
+        if not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+        return answer
 
     async def read(self, operation: Operation) -> Any:
         """Run an operation of one statement on the committed state."""
@@ -402,7 +420,9 @@ class PostgresDatabase:
         try:
             answer = await self._read_on(connection, operation, begin)
         except LOST as error:
-            connection.terminate()
+            # One that broke off has left the pool by itself, and nothing can be asked of it any more.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
             self._note(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         except asyncpg.PostgresError as error:
@@ -425,8 +445,9 @@ class PostgresDatabase:
 
     async def _read_on(self, connection: Any, operation: Operation, begin: str | None) -> Any:
         if begin is None:
-            return await self._run(connection, operation, _Attempt())
-        await connection.execute(begin)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._run(connection, operation, _Attempt())
+        await connection.execute(begin, timeout=SILENT_SECONDS)
         try:
             return await self._run(connection, operation, _Attempt())
         finally:
@@ -445,6 +466,7 @@ class PostgresDatabase:
     async def _rows(self, connection: Any, query: Query, attempt: _Attempt) -> Rows:
         if query.name == CLOCK:
             return [(await self._clock(connection, attempt),)]
+        attempt.asked_at = time.monotonic()
         statement = self._statements[query.name]
         records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
         if statement.packed:
@@ -496,9 +518,9 @@ class PostgresDatabase:
 
     async def _try(self, operation: PluralOperation, members: Sequence[Any], give_up_at: float) -> list[Any]:
         connection = await self._connected(give_up_at)
-        attempt = _Attempt()
+        attempt = self._current = _Attempt(asked_at=time.monotonic())
         try:
-            await connection.execute(BEGIN)
+            await connection.execute(BEGIN, timeout=SILENT_SECONDS)
             answers: list[Any] = await self._run(connection, operation(members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
@@ -506,6 +528,7 @@ class PostgresDatabase:
             if await self._rolled_back(connection, error):
                 raise
             raise ConnectionResetError("the connection was lost before the commit") from error
+        attempt.asked_at = time.monotonic()
         try:
             await self._finish(connection)
         except Exception as error:
@@ -580,6 +603,27 @@ class PostgresDatabase:
         """Nobody could connect. (Whose time was up may only have waited for others' reads.)"""
         if not isinstance(error, TimeoutError):
             self._away_until = time.monotonic() + AWAY_SECONDS
+
+    def _watch(self) -> None:
+        """Whoever waits for a write while the database says nothing is told so in time; what came of it, nobody knows.
+
+        Slowness alone is no reason: an answer that came a moment ago lets everybody go on waiting.
+        """
+        now = time.monotonic()
+        attempt = self._current
+        silent = attempt is not None and now - attempt.asked_at > SILENT_SECONDS
+        while self._unanswered:
+            came_at, answer = self._unanswered[0]
+            if not answer.done():
+                if not silent or now - came_at < ANSWER_SECONDS:
+                    break
+                error = StoreUnreachable("the database does not answer")
+                self._note(error)
+                answer.set_exception(error)
+            self._unanswered.popleft()
+        self._watched = bool(self._unanswered)
+        if self._watched:
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
     def _note(self, error: BaseException) -> None:
         """One line for an outage, not one for each request."""
