@@ -178,8 +178,10 @@ class PostgresDatabase:
         self._writer: Connection | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._reached = True
-        self._away_until = 0.0
-        """Until then nobody tries to connect."""
+        self._away = False
+        """Whether the last that tried to connect was refused."""
+        self._turn_at = 0.0
+        """When the next may try, while it is away."""
         self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
         """Writes, oldest first, with the moment at which each came."""
         self._watched = False
@@ -436,7 +438,8 @@ class PostgresDatabase:
     async def _reader(self) -> Any:
         """A connection of the pool."""
         assert self._pool is not None
-        self._check_not_away()
+        if not self._pool.get_idle_size():
+            self._take_turn()
         try:
             return await self._pool.acquire(timeout=TRY_SECONDS)
         except LOST as error:
@@ -544,7 +547,7 @@ class PostgresDatabase:
     async def _connected(self, give_up_at: float) -> Connection:
         if self._writer is not None and not self._writer.is_closed():
             return self._writer
-        self._check_not_away()
+        self._take_turn()
         seconds = max(TRY_SECONDS_LEAST, give_up_at - time.monotonic())
         try:
             self._writer = await asyncpg.connect(**self._options, timeout=seconds)
@@ -594,15 +597,18 @@ class PostgresDatabase:
 
     # Away and back ---------------------------------------------------------------------------------------------------
 
-    def _check_not_away(self) -> None:
-        """Raises ConnectionRefusedError if it was tried a moment ago, by whomever."""
-        if time.monotonic() < self._away_until:
-            raise ConnectionRefusedError("it could not be reached a moment ago")
+    def _take_turn(self) -> None:
+        """While the database is away, one may try to connect at a time. Raises ConnectionRefusedError for the rest."""
+        if self._away:
+            now = time.monotonic()
+            if now < self._turn_at:
+                raise ConnectionRefusedError("it could not be reached a moment ago")
+            self._turn_at = now + AWAY_SECONDS
 
     def _refused(self, error: Exception) -> None:
         """Nobody could connect. (Whose time was up may only have waited for others' reads.)"""
         if not isinstance(error, TimeoutError):
-            self._away_until = time.monotonic() + AWAY_SECONDS
+            self._away, self._turn_at = True, time.monotonic() + AWAY_SECONDS
 
     def _watch(self) -> None:
         """Whoever waits for a write while the database says nothing is told so in time; what came of it, nobody knows.
@@ -633,6 +639,7 @@ class PostgresDatabase:
 
     def _heard(self) -> None:
         """It answered."""
+        self._away = False
         if not self._reached:
             self._reached = True
             _log.warning("store.reached")
