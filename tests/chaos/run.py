@@ -69,7 +69,7 @@ class Chaos:
         if pid is None:
             return
         began = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
         self._free(self.child_seconds, pid, began, most=10)
 
     def worker_host(self) -> None:
@@ -111,12 +111,10 @@ class Chaos:
         self.outage_seconds.append(time.monotonic() - began)
 
     def _stop(self, pid: int) -> None:
-        os.kill(pid, signal.SIGSTOP)
+        # It may have ended a moment ago, or be killed by its supervisor while it stands still.
+        _signal(pid, signal.SIGSTOP)
         time.sleep(STOPPED_SECONDS)
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            return  # Its supervisor killed it meanwhile: an attempt of it was overdue.
+        _signal(pid, signal.SIGCONT)
 
     def _child(self) -> int | None:
         children = self._chance.choice(self._installation.workers).children()
@@ -129,8 +127,12 @@ class Chaos:
 
 
 def _kill(pid: int) -> None:
+    _signal(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         return
 

@@ -27,7 +27,8 @@ ANSWERED_SECONDS = 2.0
 BUSY_SECONDS = 1.0
 """What a busy machine may add."""
 BACK_SECONDS = 3.0
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.5
+END_SECONDS = 12.0
 SHORT: dict[str, Any] = {"lease_seconds": LEASE_SECONDS, "renew_seconds": 0.5, "sweep_seconds": 0.2}
 
 
@@ -132,6 +133,20 @@ def test_every_route_answers_in_time_while_the_database_is_away(
     assert not [record for record in caplog.records if record.exc_info]
     with house.client() as client:
         assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("away", [CUT, SILENT])
+def test_a_server_ends_in_order_while_the_database_is_away(tmp_path: Path, line: Line, away: str) -> None:
+    """Without an error, and in seconds: nothing that it would still like to write holds it for long."""
+    with House(tmp_path, database=line.address) as house:
+        customer = house.customer()
+        customer.accepted()
+        line.state = away
+        began = time.monotonic()
+    took = time.monotonic() - began
+    line.state = OPEN
+
+    assert took < END_SECONDS
 
 
 def test_a_killed_database_is_met_and_over_by_itself(cluster: Cluster, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ RESOLVE_SECONDS = 1.8
 """How long the fate of a commit is looked for."""
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 MIGRATION_TRIES = 30
 """How often a migration asks for tables that others work on."""
 PAUSE_SECONDS = 0.01
@@ -185,6 +186,7 @@ class PostgresDatabase:
         self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
         """Writes, oldest first, with the moment at which each came."""
         self._watched = False
+        self._leaving: set[asyncio.Future[None]] = set()
         self._current: _Attempt | None = None
 
     def now(self) -> int:
@@ -218,10 +220,15 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Finish what was accepted, then disconnect."""
-        await self._batches.stop()
+        stopping = asyncio.ensure_future(self._batches.stop())
+        _, late = await asyncio.wait([stopping], timeout=CONNECT_SECONDS)
+        if late and self._loop is not None:
+            # It waits for a database that says nothing; what came of its last statement, nobody will know.
+            self._loop.call_soon_threadsafe(self._cut)
+        await stopping
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
+                await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
             except (*LOST, asyncpg.PostgresError):
                 self._pool.terminate()
 
@@ -422,18 +429,31 @@ class PostgresDatabase:
         try:
             answer = await self._read_on(connection, operation, begin)
         except LOST as error:
-            # One that broke off has left the pool by itself, and nothing can be asked of it any more.
-            with suppress(asyncpg.InterfaceError):
-                connection.terminate()
+            self._dismiss(connection)
             self._note(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
-        except asyncpg.PostgresError as error:
-            raise StoreFault(f"read failed: {type(error).__name__}: {error}") from error
-        finally:
-            assert self._pool is not None
-            await self._pool.release(connection)
+        except BaseException as error:
+            await self._release(connection)
+            if isinstance(error, asyncpg.PostgresError):
+                raise StoreFault(f"read failed: {type(error).__name__}: {error}") from error
+            raise
+        await self._release(connection)
         self._heard()
         return answer
+
+    def _dismiss(self, connection: Any) -> None:
+        """A connection is of no more use. The pool waits until the server has taken note, nobody else does."""
+        # One that broke off has left the pool by itself, and nothing can be asked of it any more.
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
+        leaving = asyncio.ensure_future(self._release(connection))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _release(self, connection: Any) -> None:
+        assert self._pool is not None
+        with suppress(*LOST):
+            await self._pool.release(connection)
 
     async def _reader(self) -> Any:
         """A connection of the pool."""
@@ -511,7 +531,10 @@ class PostgresDatabase:
                 answers: list[Any] = await self._try(operation, members, give_up_at)
             except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
-                    self._note(error)
+                    if isinstance(error, LOST):
+                        self._note(error)
+                    else:
+                        _log.warning("store.busy error=%s message=%r", type(error).__name__, str(error))
                     raise StoreUnreachable(f"the database does not answer: {error}") from error
             else:
                 self._heard()
@@ -566,6 +589,10 @@ class PostgresDatabase:
             return True
         self._drop(connection)
         return False
+
+    def _cut(self) -> None:
+        if self._writer is not None:
+            self._writer.terminate()
 
     def _drop(self, connection: Connection) -> None:
         self._writer = None
