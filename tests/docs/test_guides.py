@@ -120,3 +120,14 @@ def test_the_fewest_slots_that_would_do_are_named() -> None:
         slots_for = shown("plan-capacity.md")["slots_for"]
 
         assert [slots_for(client, wait_seconds=most) for most in (15, 1, 0.1, 15)] == [5, 10, None, None]
+
+
+def test_the_alert_shown_is_one_that_the_server_takes(customer: Customer) -> None:
+    """Field by field; it is listed then, and does not fire."""
+    [body] = re.findall(r"-d '([^']*)'", (GUIDES / "monitor-queue-health.md").read_text("utf-8"))
+
+    made = customer.client.post("/v1/alerts", content=body.encode())
+
+    assert made.status_code == 200, made.text
+    assert made.json()["alert"]["firing"] is False
+    assert [one["kind"] for one in customer.client.get("/v1/alerts").json()["alerts"]] == ["QUEUED_ABOVE"]
