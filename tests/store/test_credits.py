@@ -406,6 +406,24 @@ async def test_cheaper_tasks_do_not_pass_by_the_one_that_waits(store: Store) -> 
     assert len(await worker.take(5)) == 1
 
 
+@pytest.mark.parametrize("how", ["cleared", "canceled"])
+async def test_when_the_one_that_waits_is_gone_cheaper_tasks_start(store: Store, how: str) -> None:
+    """At once, although what it waited for is still held."""
+    organization, worker = await a_payer(store, 6, slots=5), await a_worker(store)
+    _, dear = await each(store, organization, a_task(cost=2), a_task(cost=6))
+    await worker.take(5)
+    assert await worker.take(5) == []
+
+    if how == "cleared":
+        await store.clear(organization.id)
+    else:
+        await store.cancel(organization.id, dear)
+    cheap = await submitted(store, organization, a_task(cost=1))
+
+    assert ids(await worker.take(5)) == cheap
+    assert (await totals(store, organization))[2] == 3
+
+
 async def test_a_correction_below_what_is_held_ends_nothing(store: Store) -> None:
     """What runs goes on and is charged; the balance may fall below zero; nothing more starts."""
     organization, worker = await a_payer(store, 8, slots=1), await a_worker(store)
@@ -419,6 +437,20 @@ async def test_a_correction_below_what_is_held_ends_nothing(store: Store) -> Non
     assert (await store.credits(organization.id)).balance() == -2
     assert await worker.take(1) == []
     assert await state(store, organization, second) is TaskStatus.FAILED
+
+
+async def test_who_is_not_counted_starts_in_the_same_claim_as_who_is(store: Store) -> None:
+    """One pays, one is not asked, one cannot pay: each meets its own rule."""
+    payer, free, poor = await a_payer(store, 4), await an_organization(store), await a_payer(store, 4)
+    worker = await a_worker(store)
+    tasks = [(await submitted(store, one, a_task(cost=4)))[0] for one in (payer, free, poor)]
+    await grant(store, poor, -4)
+
+    leases = await worker.take(5)
+
+    assert sorted(ids(leases)) == sorted(tasks[:2])
+    assert await state(store, poor, tasks[2]) is TaskStatus.FAILED
+    assert [(await totals(store, one))[2] for one in (payer, free)] == [4, 4]
 
 
 async def test_thousands_that_cannot_be_paid_keep_nobody_waiting(store: Store) -> None:
