@@ -12,11 +12,16 @@ from functools import cache
 import pytest
 
 from fairlane import errors
+from fairlane.api.calls import FAILURE_STATUSES, call_operations
 from fairlane.api.customers import OPERATIONS
+from tests.api.house import an_application
 from tests.architecture.sources import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
 GOLDEN = TESTS / "wire"
+CALL = "POST /v1/monitor/{engine}"
+CALLS = call_operations(an_application().task_types)
+DESCRIBED = {**OPERATIONS, **CALLS, CALL: CALLS["POST /v1/monitor/any"]}
 
 ENDPOINTS: dict[str, tuple[str, ...]] = {
     "GET /v1/async/status": (
@@ -46,6 +51,15 @@ ENDPOINTS: dict[str, tuple[str, ...]] = {
     "DELETE /v1/async/queue": (
         "api/test_batch.py::test_the_queue_is_cleared",
         "api/test_batch.py::test_one_organizations_clear_is_not_anothers",
+    ),
+    CALL: (
+        "api/test_calls.py::test_a_call_is_answered_with_its_result",
+        "api/test_calls.py::test_of_two_at_the_last_slot_exactly_one_is_admitted",
+        "api/test_calls.py::test_who_hangs_up_later_holds_the_slot_to_the_end_of_the_attempt",
+        "api/test_calls.py::test_five_minutes_are_the_limit",
+        "api/test_bombs.py::test_a_bomb_in_a_calls_field_takes_no_slot",
+        "whole/test_failure.py::test_a_killed_workers_calls_run_again_while_their_callers_wait",
+        "whole/test_failure.py::test_a_killed_servers_calls_are_over_and_cost_nothing",
     ),
     "GET /v1/credits": (
         "api/test_credits.py::test_credits_are_off_unless_switched_on",
@@ -84,8 +98,14 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "409 RESOURCE_ALREADY_EXISTS": ("api/test_tasks.py::test_a_used_key_is_refused",),
     "413 PAYLOAD_TOO_LARGE": ("api/test_sizes.py::test_a_larger_payload_is_refused",),
     "429 RATE_LIMIT_EXCEEDED": ("api/test_rates.py::test_a_refused_request_says_when_to_come_back",),
+    "429 CONCURRENCY_LIMIT_EXCEEDED": ("api/test_calls.py::test_without_a_free_slot_a_call_is_refused_at_once",),
     "429 QUEUE_LIMIT_EXCEEDED": ("api/test_tasks.py::test_a_full_queue_refuses",),
-    "500 INTERNAL_SERVER_ERROR": ("api/test_faults.py::test_a_crash_is_one_generic_answer_and_one_log_line",),
+    "499 REQUEST_CANCELED": ("api/test_calls.py::test_who_hangs_up_before_a_worker_has_it_frees_the_slot",),
+    "500 INTERNAL_SERVER_ERROR": (
+        "api/test_faults.py::test_a_crash_is_one_generic_answer_and_one_log_line",
+        "api/test_calls.py::test_attempts_that_are_used_up_are_a_500",
+    ),
+    "502 EXTERNAL_SERVICE_ERROR": ("api/test_calls.py::test_a_failure_of_the_handlers_own_keeps_its_code",),
     "503 SERVICE_UNAVAILABLE": (
         "api/test_faults.py::test_a_broken_store_is_503",
         "api/test_faults.py::test_while_draining_only_new_work_is_refused",
@@ -93,7 +113,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
 }
 """The contract's error codes (section 8), and what holds them."""
 
-OWN = {"TASK_ENDED", "TASK_NOT_FAILED", "REQUEST_CANCELED"}
+OWN = {"TASK_ENDED", "TASK_NOT_FAILED"}
 """Codes of ours for what the contract does not know."""
 
 
@@ -111,7 +131,7 @@ def test_the_contract_is_held_by_tests(row: str) -> None:
 @pytest.mark.parametrize("route", [route for route in ENDPOINTS if route != "webhooks"])
 def test_an_endpoint_of_the_contract_is_described_and_has_a_golden_body(route: str) -> None:
     """In /openapi.json, with at least one golden answer."""
-    examples = OPERATIONS[route].examples
+    examples = DESCRIBED[route].examples
 
     assert examples
     assert all((GOLDEN / f"{name}.json").is_file() for name in examples)
@@ -124,6 +144,7 @@ def test_an_error_of_the_contract_has_a_golden_body(row: str) -> None:
 
     bodies = [json.loads(path.read_text("utf-8")) for path in GOLDEN.glob("error_*.json")]
     statuses = {kind.status for kind in errors.Refusal.__subclasses__() if kind.code == code}
+    statuses |= {FAILURE_STATUSES[code]} if code in FAILURE_STATUSES else set()
 
     assert code in {body["error"]["code"] for body in bodies}
     assert int(status) in statuses or code == "INTERNAL_SERVER_ERROR"
@@ -131,12 +152,12 @@ def test_an_error_of_the_contract_has_a_golden_body(row: str) -> None:
 
 def test_customers_meet_no_code_that_is_not_listed() -> None:
     """Whatever an operation of customers may be refused with is the contract's, or one of our own."""
-    codes = {f"{kind.status} {kind.code}" for operation in OPERATIONS.values() for kind in operation.refusals}
+    codes = {f"{kind.status} {kind.code}" for operation in DESCRIBED.values() for kind in operation.refusals}
 
     assert {row for row in codes if row not in ERRORS and row.split()[1] not in OWN} == set()
 
 
-@pytest.mark.parametrize("route", OPERATIONS)
+@pytest.mark.parametrize("route", [route for route in DESCRIBED if route != CALL])
 def test_every_route_is_asked_for_by_some_test(route: str) -> None:
     """Its path stands in a test, its open segments filled with anything."""
     path = re.sub(r"\\{\w+\\}", r"[^/\"' ]+", re.escape(route.partition(" ")[2]))

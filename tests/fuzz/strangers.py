@@ -18,12 +18,14 @@ from unittest import mock
 
 from msgspec import Struct
 
+from fairlane.api.calls import call_operations
 from fairlane.api.customers import OPERATIONS
 from fairlane.webhooks.poster import Poster, TryResult
-from tests.api.house import Customer, House
+from tests.api.house import Customer, House, an_application
 from tests.strictness import closed
 
 RULES = Path(__file__).with_name("schemathesis.toml")
+ROUTES = {**OPERATIONS, **call_operations(an_application().task_types)}
 SUMMARY = re.compile(r"(\d[\d,]*) generated")
 
 
@@ -62,7 +64,7 @@ def _command(customer: Customer, folder: Path, cases: int) -> list[str]:
         "--url", customer.house.server.address,
         "--header", f"Authorization: Bearer {customer.key['value']}",
         # For each operation; those that take nothing have few.
-        "--max-examples", str(max(1, cases * 3 // 2 // len(OPERATIONS))),
+        "--max-examples", str(max(1, cases * 3 // 2 // len(ROUTES))),
         "--generation-database", "none",
         "--no-color", "--continue-on-failure",
     ]  # fmt: skip
