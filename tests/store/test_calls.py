@@ -680,6 +680,18 @@ async def test_the_last_room_of_a_type_is_given_once(store: Store, clock: Clock)
     assert admitted + tasks == 2
 
 
+async def test_calls_of_one_commit_share_the_room_of_their_type(store: Store, clock: Clock) -> None:
+    """Three organizations ask for the two places there are: the first two have them, the third is told the limit."""
+    server = await a_server(store)
+    organizations = [await an_organization(store, slots=9) for _ in range(3)]
+
+    answers = await in_one_commit(
+        store, clock, *[lambda one=one: store.begin_call(a_call(one, server, LIMITED)) for one in organizations]
+    )
+
+    assert [type(answer) for answer in answers] == [Admitted, Admitted, ConcurrencyFull]
+
+
 async def test_a_call_of_a_full_type_starts_behind_many_who_wait(store: Store) -> None:
     """It has its room already; however many organizations wait for the type, they do not hide it."""
     server, worker = await a_server(store), await a_worker(store)

@@ -208,12 +208,14 @@ async def test_a_completed_task_is_charged_once(store: Store) -> None:
 
 @pytest.mark.parametrize("ending", [FINAL, AGAIN, RETURNED, Failed(cause="x", pause_ms=60_000)])
 async def test_what_does_not_complete_costs_nothing(store: Store, ending: Failed) -> None:
-    """Failed, tried again, handed back: what was held is free."""
+    """Failed, tried again, handed back: what was held is free; the failed task says 0, the others nothing yet."""
     organization, worker = await a_payer(store, 10), await a_worker(store)
-    await submitted(store, organization, a_task(cost=4))
+    [task_id] = await submitted(store, organization, a_task(cost=4))
 
     await worker.settle(await worker.take_one(), ending)
 
+    failed = await state(store, organization, task_id) is TaskStatus.FAILED
+    assert await charged(store, organization, task_id) == (0 if failed else None)
     assert await totals(store, organization) == (10, 0, 0)
 
 
