@@ -2,18 +2,18 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from msgspec import Struct
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from fairlane.cli.output import note
 
 LINE_SECONDS = 5.0
-SHOWN_SECONDS = 0.1
-"""No more often than so is anything drawn."""
+"""No more often than so is a line written."""
 
 
 class Totals(Struct, kw_only=True):
@@ -36,6 +36,19 @@ class Totals(Struct, kw_only=True):
         return not self.refused and not self.failed
 
 
+class _Bar(Bar):
+    """Asks what is so before it draws, ten times a second."""
+
+    def __init__(self, look: Callable[[], None], *columns: ProgressColumn, console: Console) -> None:
+        self._look = look
+        super().__init__(*columns, console=console, transient=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn."""
+        self._look()
+        return super().get_renderables()
+
+
 class Progress:
     """Shows how many bytes of the input are done, how many tasks, and how many a second."""
 
@@ -45,15 +58,17 @@ class Progress:
         self._fetching = fetching
         self._began = self._shown_at = time.monotonic()
         self._done = 0
+        self._totals = Totals()
+        self._task: TaskID | None = None
         self._bar: Bar | None = None
         if sys.stderr.isatty():
-            self._bar = Bar(
+            self._bar = _Bar(
+                self._draw,
                 TextColumn("{task.fields[words]}"),
                 BarColumn(bar_width=None),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True, highlight=False),
-                transient=True,
             )
             self._task = self._bar.add_task("", total=size, words="submitting")
 
@@ -67,17 +82,21 @@ class Progress:
             self._bar.stop()
 
     def show(self, done: int | None, totals: Totals) -> None:
-        """So many bytes of the input are done (None: as many as before); drawn if the last time is long enough ago."""
+        """So many bytes of the input are done (None: as many as before). A bar draws it by itself, and again and again:
+        what came last is seen, too, when nothing moves afterwards. Lines are for when something moved."""
         self._done = self._done if done is None else done
+        self._totals = totals
         now = time.monotonic()
-        if now - self._shown_at < (LINE_SECONDS if self._bar is None else SHOWN_SECONDS):
+        if self._bar is not None or now - self._shown_at < LINE_SECONDS:
             return
         self._shown_at = now
         words = self._words(totals, now - self._began)
-        if self._bar is not None:
+        note(words if self._size is None else f"{words}, {self._done / max(1, self._size):.0%} of the input")
+
+    def _draw(self) -> None:
+        if self._bar is not None and self._task is not None:
+            words = self._words(self._totals, time.monotonic() - self._began)
             self._bar.update(self._task, completed=self._done, words=words)
-        else:
-            note(words if self._size is None else f"{words}, {self._done / max(1, self._size):.0%} of the input")
 
     def note(self, message: str) -> None:
         """Say something beside the bar."""

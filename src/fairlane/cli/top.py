@@ -13,6 +13,9 @@ from fairlane.cli.output import print_json, print_table
 
 ROWS_MOST = 200
 PAGES_MOST = 1_000
+BAR_CELLS = 10
+BAR_FROM_CELLS = 100
+"""A narrower terminal shows slots as numbers only."""
 COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
 
 
@@ -126,11 +129,12 @@ def _live(look: Look, every: float) -> None:
 
     with Live(auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_picture(look.take(), live.console.height), refresh=True)
+            live.update(picture(look.take(), live.console.width, live.console.height), refresh=True)
             time.sleep(every)
 
 
-def _picture(rows: Sequence[Row], height: int) -> Any:
+def picture(rows: Sequence[Row], width: int, height: int) -> Any:
+    """The organizations as a table for a terminal of this size."""
     from rich import box
     from rich.table import Table
 
@@ -143,19 +147,28 @@ def _picture(rows: Sequence[Row], height: int) -> Any:
     table = Table(box=box.SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left")
     for column in COLUMNS:
         left = column in ("ORGANIZATION", "STATE", "SLOTS")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+        # Only the name gives way where a terminal is narrow: a cut number would be a wrong one.
+        name = column == "ORGANIZATION"
+        table.add_column(
+            column,
+            justify="left" if left else "right",
+            no_wrap=not name,
+            overflow="ellipsis",
+            min_width=8 if name else None,
+        )
+    bar = BAR_CELLS if width >= BAR_FROM_CELLS else 0
     for row in shown:
-        table.add_row(*[cell if not isinstance(cell, int) else f"{cell:,}" for cell in _cells(row, drawn=True)])
+        table.add_row(*[cell if not isinstance(cell, int) else f"{cell:,}" for cell in _cells(row, bar=bar)])
     return table
 
 
-def _cells(row: Row, *, drawn: bool = False) -> list[Any]:
+def _cells(row: Row, *, bar: int | None = None) -> list[Any]:
     from fairlane.cli.status import slot_bar
 
     slots: Any = f"{row.processing}/{row.slots_max}" if row.slots_max is not None else f"{row.processing}/?"
-    if drawn and row.slots_max is not None:
-        slots = slot_bar(row.processing, row.slots_max, 10).append(f" {slots}")
+    if bar and row.slots_max is not None:
+        slots = slot_bar(row.processing, row.slots_max, bar).append(f" {slots}")
     rates = [None if rate is None else f"{rate:.1f}" for rate in (row.completed_per_second, row.failed_per_second)]
-    if drawn:
+    if bar is not None:
         rates = [rate or "-" for rate in rates]
     return [row.name, row.state, row.queued, row.processing, slots, *rates, row.completed, row.failed]

@@ -1,0 +1,57 @@
+"""The picture of ``fairlane top`` in terminals of all widths."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fairlane.cli.top import Row, picture
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_a_long_name_cuts_no_number(width: int) -> None:
+    """Only the name gives way where a terminal is narrow."""
+    row = Row(
+        name="a-very-long-name-" + "x" * 47, state="active", queued=12_345, processing=17, slots_max=50,
+        completed=678_901, failed=2_345, completed_per_second=123.4, failed_per_second=0.5,
+    )  # fmt: skip
+    written = io.StringIO()
+
+    Console(file=written, width=width).print(picture([row], width, 30))
+
+    shown = written.getvalue()
+    for cell in (
+        "active",
+        "12,345",
+        "17/50",
+        "123.4",
+        "0.5",
+        "678,901",
+        "2,345",
+        "ORGANIZATION"[:7],
+        "QUEUED",
+        "COMPLETED",
+    ):
+        assert cell in shown, (cell, shown)
+    assert all(len(line) <= width for line in shown.splitlines())
+
+
+def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts of a batch come within a moment of each other; then nothing moves for long. All of them are counted."""
+    from fairlane.cli import progress
+
+    written = io.StringIO()
+    monkeypatch.setattr(progress.sys, "stderr", written)
+    monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
+    totals = progress.Totals()
+
+    with progress.Progress(1_000, fetching=False) as shown:
+        for number in range(1, 500):
+            totals.submitted = number
+            shown.show(number, totals)
+        bar = shown._bar
+        assert bar is not None
+        bar.refresh()
+
+        assert bar.tasks[0].completed == 499
+        assert bar.tasks[0].fields["words"].startswith("499 accepted")
