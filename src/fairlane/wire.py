@@ -780,13 +780,20 @@ def _projection(one: Projection) -> _Projection:
     return _Projection(one.slots, one.wait_p50_ms / 1000, one.wait_p90_ms / 1000, one.wait_p99_ms / 1000)
 
 
+def _span(span_ms: int) -> str:
+    """A span of time for people: days, or hours or minutes while there are few."""
+    units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000))
+    unit, unit_ms = next(((unit, ms) for unit, ms in units if span_ms >= 2 * ms), units[-1])
+    number = f"{max(1.0, span_ms / unit_ms):.3g}"
+    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
+
+
 def _advice(capacity: Capacity) -> str:
     """One or two sentences for people."""
     total = capacity.total
     span_ms = max(1, total.end - total.start)
-    days = span_ms / 86_400_000
     plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
-    said = [f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {days:.3g} days."]
+    said = [f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {_span(span_ms)}."]
     now, *more = capacity.projections or (None,)
     better = [one for one in more if now is not None and one.wait_p90_ms <= now.wait_p90_ms / 2]
     if now is not None and now.wait_p90_ms > 0 and better:

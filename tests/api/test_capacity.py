@@ -19,9 +19,10 @@ def test_capacity_is_told_of_work_that_was_done(house: House) -> None:
     body = answer.json()
     assert (body["max"], body["replayed"]["tasks"], body["replayed"]["estimate"]) == (2, 2, True)
     assert [one["max"] for one in body["projections"]] == [2, 3, 4, 8]
-    assert 0 <= body["planLimitedShare"] < 1
+    assert 0 < body["planLimitedShare"] <= 1
     assert body["planLimitedSeconds"] > 0
-    assert body["advice"].startswith("Limited by the plan 0% and by workers 0% of the last 1 days.")
+    assert body["advice"].startswith("Limited by the plan ")
+    assert " of the last 1 minute." in body["advice"]
 
 
 def test_capacity_is_limited_for_each_organization(house: House) -> None:

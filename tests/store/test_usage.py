@@ -218,3 +218,18 @@ async def test_history_is_thinned_after_two_days_and_deleted_at_its_end(database
     await submitted(store, organization)
     later = await store.usage(organization.id, start=clock.at - DAY, end=clock.at, step_ms=DAY)
     assert later.total.submitted == 1
+
+
+async def test_a_young_organization_is_judged_by_its_own_time(store: Store, clock: Clock) -> None:
+    """Limited for half of its hour is half, not a moment of the week that is asked for."""
+    organization, worker = await an_organization(store, slots=1), await a_worker(store)
+    begun = clock.at
+    clock.at += HOUR // 2
+    await submitted(store, organization, a_task(), a_task())
+    await worker.take_one()
+    clock.at += HOUR // 2
+
+    total = (await store.record(organization.id, start=begun - 7 * DAY, most=10)).total
+
+    assert (total.start, total.end) == (begun, clock.at)
+    assert total.plan_limited_ms == HOUR // 2

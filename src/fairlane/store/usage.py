@@ -108,7 +108,12 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
 
 
 def find_record(organization_id: int, start: int, most: int) -> Generator[Query, Rows, Record]:
-    """What limits did since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot."""
+    """What limits did since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot.
+
+    Of an organization that is younger: since it was created, for what was before it is no time without a limit.
+    """
+    created_at, _ = yield from _live(organization_id, (yield from clock()))
+    start = max(start, created_at)
     usage = yield from find_usage(organization_id, start, None, DAY_MS)
     [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
     found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
