@@ -1,4 +1,4 @@
-"""``fairlane status``, ``wait``, ``cancel``, ``monitor`` and ``top`` against a real server."""
+"""``fairlane status``, ``wait``, ``why``, ``cancel``, ``monitor`` and ``top`` against a real server."""
 
 import json
 import signal
@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from fairlane.cli.monitor import Thresholds, Watch
+from fairlane.cli.status import REASONS
 from fairlane.client import Client, Concurrency, Status
+from fairlane.model import WaitReason
 from tests.cli.harness import ROOT, Command, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -101,6 +103,27 @@ def test_cancel_takes_ids_and_keys(fairlane: Command, acme: Client) -> None:
     assert [(task["id"], task["status"]) for task in ran.document] == [(first, "FAILED")]
     assert (unknown.code, unknown.out) == (1, "")
     assert "Task not found" in unknown.err
+
+
+def test_why_says_the_reason_in_words(fairlane: Command, acme: Client) -> None:
+    """By id or key, with how many are ahead; the API's answer for programs."""
+    submitted(acme, 2)
+    acme.submit("COUNT_WORDS", {"text": "a"}, idempotency_key="third/1")
+
+    ran, document = fairlane("why", "third/1"), fairlane("why", "third/1", "--json").document
+
+    assert ran.code == 0
+    assert "TYPE_UNSERVED: no live worker serves this type" in ran.out
+    assert [line.split() for line in ran.out.splitlines() if "ahead" in line] == [["Tasks", "ahead", "2"]]
+    assert (document["reason"], document["tasksAhead"], document["estimate"]) == ("TYPE_UNSERVED", 2, None)
+    assert fairlane("why", "nothing").code == 1
+
+
+def test_every_reason_has_its_words() -> None:
+    """On the command line as on the dashboard."""
+    assert set(REASONS) == set(WaitReason)
+    shown = (ROOT / "src/fairlane/dashboard/assets/tasks.js").read_text("utf-8")
+    assert [reason for reason in WaitReason if f"{reason}: " not in shown] == []
 
 
 def test_nobody_there_is_exit_code_6(fairlane: Command, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +268,7 @@ def test_capacity_is_told_to_the_organization_and_to_its_operator(fairlane: Comm
     assert own.document["max"] == by_name.document["max"] == 4
     assert own.document.keys() == by_name.document.keys()
     assert shown.out.splitlines() == [
-        "Limited by the plan 0% and by workers 0% of the last 7 days.",
+        "Limited by the plan 0% and by workers 0% of the last 1 minute.",
         "Slots in use on average: 0 of 4.",
     ]
     assert (nobody.code, both.code) == (1, 2)

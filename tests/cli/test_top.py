@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from fairlane.cli.progress import Progress, Totals
 from fairlane.cli.top import Row, picture
 
 
@@ -38,20 +39,15 @@ def test_a_long_name_cuts_no_number(width: int) -> None:
 
 def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verdicts of a batch come within a moment of each other; then nothing moves for long. All of them are counted."""
-    from fairlane.cli import progress
-
     written = io.StringIO()
-    monkeypatch.setattr(progress.sys, "stderr", written)
     monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
-    totals = progress.Totals()
+    monkeypatch.setattr("sys.stderr", written)
+    totals = Totals()
 
-    with progress.Progress(1_000, fetching=False) as shown:
+    with Progress(1_000, fetching=False) as shown:
         for number in range(1, 500):
             totals.submitted = number
             shown.show(number, totals)
-        bar = shown._bar
-        assert bar is not None
-        bar.refresh()
 
-        assert bar.tasks[0].completed == 499
-        assert bar.tasks[0].fields["words"].startswith("499 accepted")
+    assert "499 accepted" in written.getvalue()
+    assert "50 %" in written.getvalue()

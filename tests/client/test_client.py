@@ -352,6 +352,22 @@ def test_waiting_is_done_by_the_server(customer: Customer, working: Working) -> 
     assert pauses == []
 
 
+def test_why_tells_reason_and_place(client: Client, working: Working) -> None:
+    """Of a task that waits, and of one that is over."""
+    first, second = client.submit("ANY", {}), client.submit("ANY", {}, idempotency_key="second")
+
+    waits = client.why("second")
+
+    assert (waits.task_id, waits.reason, waits.tasks_ahead, waits.tasks_ahead_bounded) == (
+        second.id, "TYPE_UNSERVED", 1, False,
+    )  # fmt: skip
+    working()
+    client.wait(first, timeout_seconds=10)
+    assert client.why(first).reason == "FINISHED"
+    with pytest.raises(NotFound):
+        client.why("nothing")
+
+
 def test_capacity_tells_what_more_slots_would_have_done(client: Client, working: Working) -> None:
     """Advice, exact shares, what was measured and what is estimated."""
     working()
@@ -362,9 +378,9 @@ def test_capacity_tells_what_more_slots_would_have_done(client: Client, working:
     assert (capacity.max, capacity.replayed.tasks) == (10, 1)
     assert capacity.replayed.measured is not None
     assert [one.max for one in capacity.projections] == [10, 13, 15, 20, 40]
-    assert 0 <= capacity.plan_limited_share <= capacity.worker_limited_share < 0.1
+    assert 0 <= capacity.plan_limited_share <= capacity.worker_limited_share <= 1
     assert capacity.advice.startswith("Limited by the plan 0%")
-    assert abs(capacity.ends_at - capacity.begins_at - timedelta(days=1)) < timedelta(seconds=5)
+    assert timedelta(0) < capacity.ends_at - capacity.begins_at < timedelta(minutes=5)  # It is no older.
 
 
 def test_usage_tells_what_happened(client: Client, working: Working) -> None:

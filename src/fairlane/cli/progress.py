@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Self
 
 from msgspec import Struct
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from fairlane.cli.output import note
 
@@ -36,17 +37,16 @@ class Totals(Struct, kw_only=True):
         return not self.refused and not self.failed
 
 
-class _Bar(Bar):
-    """Asks what is so before it draws, ten times a second."""
+class _Words(ProgressColumn):
+    """The first column: asks what is so before anything of a picture is drawn, ten times a second."""
 
-    def __init__(self, look: Callable[[], None], *columns: ProgressColumn, console: Console) -> None:
+    def __init__(self, look: Callable[[], str]) -> None:
         self._look = look
-        super().__init__(*columns, console=console, transient=True)
+        super().__init__()
 
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """What is drawn."""
-        self._look()
-        return super().get_renderables()
+    def render(self, task: Task) -> Text:
+        """What is said beside the bar."""
+        return Text(self._look())
 
 
 class Progress:
@@ -62,15 +62,15 @@ class Progress:
         self._task: TaskID | None = None
         self._bar: Bar | None = None
         if sys.stderr.isatty():
-            self._bar = _Bar(
-                self._draw,
-                TextColumn("{task.fields[words]}"),
+            self._bar = Bar(
+                _Words(self._look),
                 BarColumn(bar_width=None),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True, highlight=False),
+                transient=True,
             )
-            self._task = self._bar.add_task("", total=size, words="submitting")
+            self._task = self._bar.add_task("", total=size)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -93,10 +93,10 @@ class Progress:
         words = self._words(totals, now - self._began)
         note(words if self._size is None else f"{words}, {self._done / max(1, self._size):.0%} of the input")
 
-    def _draw(self) -> None:
+    def _look(self) -> str:
         if self._bar is not None and self._task is not None:
-            words = self._words(self._totals, time.monotonic() - self._began)
-            self._bar.update(self._task, completed=self._done, words=words)
+            self._bar.update(self._task, completed=self._done)
+        return self._words(self._totals, time.monotonic() - self._began)
 
     def note(self, message: str) -> None:
         """Say something beside the bar."""

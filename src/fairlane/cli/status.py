@@ -1,4 +1,4 @@
-"""``fairlane status``, ``wait`` and ``cancel``: an organization's own view of its queue and tasks."""
+"""``fairlane status``, ``wait``, ``why`` and ``cancel``: an organization's own view of its queue and tasks."""
 
 import sys
 import time
@@ -9,12 +9,29 @@ import typer
 
 from fairlane.cli.customer import KeyFile, Url, ask, plain
 from fairlane.cli.options import AsJson
-from fairlane.cli.output import print_json, print_json_line, print_table
+from fairlane.cli.output import moment, print_fields, print_json, print_json_line, print_table
 
 if TYPE_CHECKING:
-    from fairlane.client import AsyncClient, Status, Task
+    from fairlane.client import AsyncClient, Status, Task, Why
 
 BAR_CELLS = 20
+
+REASONS = {
+    "ORGANIZATION_AT_LIMIT": "every slot of the organization is in use",
+    "TYPE_AT_LIMIT": "this type runs as often as it may, over all organizations",
+    "WORKERS_BUSY": "every worker that serves this type is busy",
+    "FAIR_TURN": "it is the turn of other organizations",
+    "DELAYED": "it is to start later",
+    "RETRY_PAUSE": "it pauses before its next attempt",
+    "TYPE_UNSERVED": "no live worker serves this type",
+    "CREDITS_HELD": "running tasks hold the credits",
+    "ORGANIZATION_PAUSED": "the organization is paused",
+    "LIMIT_UNKNOWN": "the organization's limit cannot be read",
+    "STARTING": "it is about to start",
+    "RUNNING": "it runs",
+    "FINISHED": "it is over",
+}
+"""In words; a reason of a newer server is shown as it is."""
 
 References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
 
@@ -23,6 +40,7 @@ def add_to(program: typer.Typer) -> None:
     """Register these commands."""
     program.command(epilog="Example: fairlane status --watch")(status)
     program.command(epilog="Example: fairlane wait hamlet-3-1 --timeout 60")(wait)
+    program.command(epilog="Example: fairlane why hamlet-3-1")(why)
     program.command(epilog="Example: fairlane cancel hamlet-3-1")(cancel)
 
 
@@ -80,6 +98,41 @@ def wait(
         _show_tasks(ended)
     if any(task.status == "FAILED" for task in ended):
         raise typer.Exit(1)
+
+
+def why(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Its id or idempotency key.")],
+    *,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a task waits: a reason, how many tasks are ahead, and when it may start."""
+
+    async def one(client: "AsyncClient") -> "Why":
+        return await client.why(task)
+
+    found = ask(url, key_file, one)
+    if as_json:
+        print_json(plain(found))
+        return
+    ahead, estimate = found.tasks_ahead, found.estimate
+    print_fields(
+        [
+            ("Task", found.task_id),
+            ("Type", found.task_type),
+            ("Status", found.status),
+            ("Reason", f"{found.reason}: {REASONS[found.reason]}" if found.reason in REASONS else found.reason),
+            ("Until", None if found.until is None else moment(int(found.until.timestamp() * 1_000))),
+            ("Tasks ahead", f"{ahead} or more" if found.tasks_ahead_bounded else ahead),
+            (
+                "Starts within",
+                None
+                if estimate is None
+                else f"{estimate.p50_seconds:g} s (half of the time), {estimate.p90_seconds:g} s (nine times of ten)",
+            ),
+        ]
+    )
 
 
 def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) -> None:

@@ -43,7 +43,9 @@ from fairlane.client.records import (
     Usage,
     UsageStep,
     Verdict,
+    WaitEstimate,
     WebhookState,
+    Why,
 )
 from fairlane.client.webhooks import verify
 
@@ -86,7 +88,9 @@ __all__ = [
     "UsageStep",
     "ValidationRefused",
     "Verdict",
+    "WaitEstimate",
     "WebhookInvalid",
     "WebhookState",
+    "Why",
     "verify",
 ]

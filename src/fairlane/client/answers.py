@@ -11,7 +11,18 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from fairlane.client.errors import NoAnswer
-from fairlane.client.records import Capacity, Credits, ErrorBody, NewTask, Status, Task, Usage, Verdict, WebhookState
+from fairlane.client.records import (
+    Capacity,
+    Credits,
+    ErrorBody,
+    NewTask,
+    Status,
+    Task,
+    Usage,
+    Verdict,
+    WebhookState,
+    Why,
+)
 
 Read = TypeVar("Read")
 
@@ -84,6 +95,11 @@ def read_page(body: bytes) -> tuple[list[Task], str | None]:
     """A page of tasks, and the cursor of the next one; None: it was the last."""
     page = _read(body, _Page)
     return [_task(found) for found in page.tasks], page.next_cursor
+
+
+def read_why(body: bytes) -> Why:
+    """The answer of ``GET /v1/async/task/{id}/wait``."""
+    return _read(body, Why)
 
 
 def read_credits(body: bytes) -> Credits:

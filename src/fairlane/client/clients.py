@@ -19,7 +19,7 @@ from fairlane import __version__
 from fairlane.client import bulk, operations
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
 from fairlane.client.errors import NoAnswer, SetupMissing
-from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Verdict
+from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Verdict, Why
 from fairlane.client.retrying import Policy
 
 Result = TypeVar("Result")
@@ -189,6 +189,10 @@ class Client:
         """
         task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
         return self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+
+    def why(self, reference: Reference) -> Why:
+        """Why a task waits: a reason, how many tasks are ahead, and when it may start."""
+        return self._run(operations.why(self._policy, bulk.reference_of(reference)))
 
     def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""
@@ -400,6 +404,10 @@ class AsyncClient:
         """Submit a task, wait for it, and return its result."""
         task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
         return await self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+
+    async def why(self, reference: Reference) -> Why:
+        """Why a task waits: a reason, how many tasks are ahead, and when it may start."""
+        return await self._run(operations.why(self._policy, bulk.reference_of(reference)))
 
     async def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""

@@ -22,11 +22,12 @@ from fairlane.client.answers import (
     read_status,
     read_task,
     read_usage,
+    read_why,
     submission_text,
 )
 from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
-from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage
+from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Why
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
@@ -96,6 +97,12 @@ def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Oper
     if ended.status == "FAILED":
         raise TaskFailed(ended)
     return ended.response or {}
+
+
+def why(policy: Policy, reference: str) -> Operation[Why]:
+    """Why a task is where it is."""
+    answer = yield from exchange(Ask(method="GET", path=f"{task_path(reference)}/wait"), policy)
+    return read_why(answer.body)
 
 
 def cancel(policy: Policy, reference: str) -> Operation[Task]:

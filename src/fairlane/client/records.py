@@ -101,6 +101,30 @@ class Task(Struct, frozen=True, kw_only=True):
         return msgspec.convert(self.response.get("error"), ErrorBody)
 
 
+class WaitEstimate(Struct, frozen=True, rename="camel"):
+    """Within how many seconds a task starts, half of the time and nine times of ten, by what was observed."""
+
+    p50_seconds: float
+    p90_seconds: float
+
+
+class Why(Struct, frozen=True, rename="camel"):
+    """Why a task is where it is."""
+
+    task_id: str
+    task_type: str
+    status: str
+    reason: str
+    """One of a closed set, such as ``ORGANIZATION_AT_LIMIT``; ``RUNNING`` and ``FINISHED`` if it waits no more."""
+    until: datetime | None = None
+    """When a delay or a pause ends."""
+    tasks_ahead: int | None = None
+    tasks_ahead_bounded: bool = False
+    """There are at least so many."""
+    estimate: WaitEstimate | None = None
+    """None: not enough was observed."""
+
+
 class Credits(Struct, frozen=True, rename="camel"):
     """An organization's balance."""
 
