@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -26,6 +26,7 @@ KEY = "sk_live_1234567890abcdef1234567890abcdef"
 # Read at import: a fixture hides every variable of ours from the tests.
 KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+expect.set_options(timeout=20_000)
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",

@@ -203,14 +203,14 @@ def percentile(values: list[float], part: float) -> str:
     return f"{sorted(values)[min(len(values) - 1, int(part * len(values)))]:.2f} s"
 
 
-def run(seconds: float, seed: int, rate: float) -> int:
+def run(seconds: float, seed: int, rate: float, slack: float) -> int:
     """The whole of it; 0 if every promise held."""
     folder = Path(tempfile.mkdtemp(prefix="fairlane-chaos-", dir="/tmp"))
     folder.chmod(0o755)
     cluster = postgres.join(f"chaos-{os.getpid()}")
     installation = Installation(folder, cluster)
     try:
-        held = _run(installation, seconds, seed, rate)
+        held = _run(installation, seconds, seed, rate, slack)
     except BaseException:
         print(f"logs are in {folder}")
         raise
@@ -228,7 +228,7 @@ def run(seconds: float, seed: int, rate: float) -> int:
     return 1
 
 
-def _run(installation: Installation, seconds: float, seed: int, rate: float) -> bool:
+def _run(installation: Installation, seconds: float, seed: int, rate: float, slack: float) -> bool:
     print(
         f"chaos: seed {seed}, {seconds:.0f} s of kills, {ORGANIZATIONS} organizations, {CUSTOMERS} customers",
         flush=True,
@@ -302,12 +302,12 @@ def _run(installation: Installation, seconds: float, seed: int, rate: float) -> 
         ("customers that met something unexpected", len(failed), 0),
     ]
     at_least = [
-        ("samples", witness.samples, SAMPLES_LEAST if seconds >= 60 else 1),
+        ("samples", witness.samples, round(SAMPLES_LEAST / slack) if seconds >= 60 else 1),
         ("most slots of an organization seen in use", witness.most_used, 2),
     ]
     within = [
-        ("slots free after a killed child, median", chaos.child_seconds, 0.5, CHILD_FREE_SECONDS),
-        ("slots free after a lost host, maximum", chaos.host_seconds, 1.0, HOST_FREE_SECONDS),
+        ("slots free after a killed child, median", chaos.child_seconds, 0.5, CHILD_FREE_SECONDS * slack),
+        ("slots free after a lost host, maximum", chaos.host_seconds, 1.0, HOST_FREE_SECONDS * slack),
     ]
     print()
     for name, value in facts:
@@ -341,9 +341,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on killing")
     parser.add_argument("--seed", type=int, default=None, help="replays the choices of another run, not its timing")
     parser.add_argument("--rate", type=float, default=12.0, help="submits a second, each of 1 to 20 tasks")
+    parser.add_argument(
+        "--slack", type=float, default=1.0, help="multiplies bounds of time, on a machine that is shared"
+    )
     given = parser.parse_args()
     seed = secrets.randbelow(2**31) if given.seed is None else given.seed
-    sys.exit(run(given.seconds, seed, given.rate))
+    sys.exit(run(given.seconds, seed, given.rate, given.slack))
 
 
 if __name__ == "__main__":
