@@ -81,6 +81,21 @@ async def test_an_answered_exchange_twice_in_one_commit_yields_each_lease_once(s
         assert sorted(lease.id for lease in copy.leases) == sorted(lease.id for lease in first.leases)
 
 
+async def test_a_late_copy_does_not_yield_what_ends_in_the_same_commit(store: Store, clock: Clock) -> None:
+    """The worker got the answer, and its report overtook the copy: the lease is not handed out once more."""
+    organization, worker = await an_organization(store, slots=10), await a_worker(store)
+    await submitted(store, organization, *[a_task() for _ in range(2)])
+    one, other = (await worker.exchange(places=2, exchange="e")).leases
+
+    copy, report = await in_one_commit(
+        store, clock, lambda: worker.exchange(places=2, exchange="e"), lambda: worker.exchange(Report(one.id, DONE))
+    )
+
+    assert report.verdicts == (Verdict.ACCEPTED,)
+    assert [lease.id for lease in copy.leases] == [other.id]
+    assert (await store.status(organization.id)).processing == 1
+
+
 async def test_an_exchange_id_belongs_to_its_session(store: Store) -> None:
     """Two workers that happen to use one id get leases of their own."""
     organization, worker, other = await an_organization(store, slots=10), await a_worker(store), await a_worker(store)

@@ -12,13 +12,13 @@ import pytest
 
 from fairlane.demo.postgres import join
 from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists
-from fairlane.model import Accepted, Failed, Verdict
+from fairlane.model import Accepted, Failed, Report, Verdict
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
-from fairlane.store.postgres import PostgresDatabase, numbered
-from fairlane.store.statements import load_migrations, load_statements
-from tests.builders import LIMITED, Worker, a_catalogue, a_task, a_worker, an_organization, submitted
+from fairlane.store.postgres import PostgresDatabase, join_statements, numbered
+from fairlane.store.statements import Query, load_migrations, load_statements
+from tests.builders import DONE, LIMITED, PAGE, Worker, a_catalogue, a_task, a_worker, an_organization, submitted
 from tests.postgres import disconnect
 from tests.store.databases import NOWHERE, Clock, PostgresServer
 
@@ -67,6 +67,59 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
 
 
 # Opening -------------------------------------------------------------------------------------------------------------
+
+
+async def test_statements_that_run_together_answer_what_each_would(server: PostgresServer) -> None:
+    """Reads and changes, with parameters of their own, sets among them; the clock beside."""
+    await server.open()
+    now = server.clock()
+    statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
+    names = ["find_plan_organizations", "insert_plan", "find_session_leases", "find_turns"]
+    asked: list[dict[str, Any]] = [
+        {"plan": "default", "after": 0, "most": 5},
+        {"name": "more", "slots": 3, "queue_limit": 5, "weight": 1, "now": now},
+        {"id": "nobody"},
+        {"kinds": [("A", 0), ("B", 1)], "most": 2},
+    ]
+    connection = await asyncpg.connect(server.address)
+    await connection.execute("INSERT INTO turn (task_type, kind, virtual_time, organization_id) VALUES ('B', 1, 0, 7)")
+
+    joined = join_statements([statements[name] for name in names])
+    arguments = [one for name, given in zip(names, asked, strict=True) for one in statements[name].arguments(given)]
+    row = await connection.fetchrow(joined, *arguments)
+    changed = await connection.fetchval("SELECT slots FROM plan WHERE name = 'more'")
+    await connection.close()
+
+    assert [None if column is None else [tuple(one) for one in column] for column in row] == [[], None, [], [(7,)]]
+    assert changed == 3
+
+
+async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settling and claiming take as many for fifty tasks of five organizations as for one: nine, beside BEGIN and
+    COMMIT. A submit takes three."""
+    store = await server.open()
+    organizations = [await an_organization(store, slots=10) for _ in range(5)]
+    worker = await a_worker(store, [PAGE])
+    for organization in organizations:
+        await submitted(store, organization, *[a_task() for _ in range(20)])
+    leases = await worker.take(50)
+    asked: list[str] = []
+    run = PostgresDatabase._rows
+
+    async def counted(self: PostgresDatabase, connection: Any, query: Query, attempt: Any) -> Any:
+        if query.name != "find_transaction":  # the real clock, which this store has not, tells it by the way
+            asked.append(query.name)
+        return await run(self, connection, query, attempt)
+
+    monkeypatch.setattr(PostgresDatabase, "_rows", counted)
+
+    await worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=50)
+    exchanged = list(asked)
+    asked.clear()
+    await submitted(store, organizations[0], *[a_task() for _ in range(20)])
+
+    assert len(exchanged) == 9, exchanged
+    assert len(asked) == 3, asked
 
 
 async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:

@@ -24,9 +24,9 @@ from fairlane.model import (
 )
 from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
 from fairlane.store.held import HeldLease, correct, lease_id
-from fairlane.store.locked import Locked, LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.locked import Locked, LockedOrganization, lock_and_read, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
 Named = tuple[int, str]
@@ -61,8 +61,8 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows
     calls share, nor than its credits cover that nothing else holds. A refused call leaves nothing behind; an admitted
     one is ready for the next free place.
     """
-    locked = yield from lock_organizations(one.organization_id for one in new)
-    now = yield from clock()
+    locked, [clocked] = yield from lock_and_read((one.organization_id for one in new), CLOCK_QUERY)
+    now: int = clocked[0][0]
     limits = yield from lock_types((one.task_type for one in new), memory)
     room = yield from rooms_left(limits)
     answers: list[Admitted | Refusal] = []
@@ -84,9 +84,11 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows
         answers.append(
             Admitted(slots_used=organization.used(), slots_max=organization.slots_max, give_up_at=now + CALL_MS)
         )
-    yield from rows_if("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS)
-    yield from rows_if("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS)
-    yield from write_organizations(locked, memory, now)
+    yield from write_organizations(
+        locked, memory, now,
+        query_if("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS),
+        query_if("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS),
+    )  # fmt: skip
     return answers
 
 

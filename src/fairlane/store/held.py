@@ -8,7 +8,7 @@ from fairlane.model import Ending, Lost, Released
 from fairlane.rules import service
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Query, Rows, rows_if
+from fairlane.store.statements import Query, Rows, query_if, together
 
 Place = tuple[int, str, str]
 """Where a lease's row is, and what it must be called: (organization id, task or call id, lease id)."""
@@ -58,7 +58,16 @@ def lease_place(lease: str) -> Place | None:
 
 def held_leases(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
     """Those of these leases that still hold their slot, by id."""
-    found = yield from rows_if("find_leases", places, leases=places)
+    return read_leases((yield from together(query_leases(places)))[0])
+
+
+def query_leases(places: Sequence[Place]) -> Query | None:
+    """For :func:`read_leases`."""
+    return query_if("find_leases", places, leases=places)
+
+
+def read_leases(found: Rows) -> dict[str, HeldLease]:
+    """The leases that :func:`query_leases` found, by id."""
     return {row[2]: HeldLease(*row) for row in found}
 
 

@@ -21,12 +21,23 @@ from fairlane.model import (
 )
 from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
 from fairlane.store.calls import end_calls, take_calls
-from fairlane.store.held import CALL, HeldLease, Place, correct, held_leases, lease_id, lease_place
+from fairlane.store.held import (
+    CALL,
+    HeldLease,
+    Place,
+    correct,
+    held_leases,
+    lease_id,
+    lease_place,
+    query_leases,
+    read_leases,
+)
 from fairlane.store.locked import (
     CALL_TURN,
     QUEUE_TURN,
     Locked,
     LockedOrganization,
+    lock_and_read,
     lock_further_organizations,
     lock_organizations,
     write_organizations,
@@ -34,7 +45,7 @@ from fairlane.store.locked import (
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import write_progress
-from fairlane.store.statements import Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import CLOCK_QUERY, Query, Rows, clock, query_if, rows, rows_if, together
 from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
@@ -56,11 +67,20 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     served = [one for one in exchanges if one.session_id in live]
     reports = [(report, one.session_id) for one in served for report in one.reports]
     places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
-    locked = yield from lock_organizations(place[0] for place in places.values())
-    now = yield from clock()
-    verdicts = yield from settle(reports, places, locked, memory, now)
+    asked = list(dict.fromkeys((one.session_id, one.id) for one in served))
+    locked, (clocked, holding, yielded) = yield from lock_and_read(
+        (place[0] for place in places.values()),
+        CLOCK_QUERY,
+        query_leases(list(places.values())),
+        query_if("find_exchanged", asked, exchanges=asked),
+    )
+    now: int = clocked[0][0]
+    verdicts = yield from settle(reports, places, read_leases(holding), locked, memory, now)
     yield from write_progress(served)
-    answered = yield from _answered(served)
+    settled = {
+        report.lease_id for (report, _), verdict in zip(reports, verdicts, strict=True) if verdict is Verdict.ACCEPTED
+    }
+    answered = _answered(row for row in yielded if row[1] not in settled)
     limits = yield from lock_types((name for one in served if one.places for name in live[one.session_id]), memory)
     replies: list[ExchangeReply | Refusal] = []
     position = 0
@@ -80,10 +100,9 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     return replies
 
 
-def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tuple[str, str], list[Lease]]]:
-    asked = list(dict.fromkeys((one.session_id, one.id) for one in exchanges))
+def _answered(yielded: Iterable[Any]) -> dict[tuple[str, str], list[Lease]]:
     answered: dict[tuple[str, str], list[Lease]] = {}
-    for row in (yield from rows_if("find_exchanged", asked, exchanges=asked)):
+    for row in yielded:
         answered.setdefault((row[11], row[0]), []).append(
             Lease(
                 id=row[1],
@@ -107,15 +126,19 @@ def _answered(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, dict[tupl
 
 
 def settle(
-    reports: Sequence[tuple[Report, str]], places: Mapping[str, Place], locked: Locked, memory: Memory, now: int
+    reports: Sequence[tuple[Report, str]],
+    places: Mapping[str, Place],
+    held: Mapping[str, HeldLease],
+    locked: Locked,
+    memory: Memory,
+    now: int,
 ) -> Generator[Query, Rows, list[Verdict]]:
     """End the leases that these (report, session id) name, each exactly once; verdicts in the same order.
 
-    ``places`` are those of the leases, whose organizations must be locked. A lease that is gone, or held by another
-    session, changes nothing; if its task ended by this very lease the answer is ACCEPTED again, so a report may be sent
-    twice.
+    ``places`` are those of the leases, whose organizations must be locked; ``held`` those that were there then. A lease
+    that is gone, or held by another session, changes nothing; if its task ended by this very lease the answer is
+    ACCEPTED again, so a report may be sent twice.
     """
-    held = yield from held_leases(list(places.values()))
     endings: dict[str, tuple[HeldLease, Ending]] = {}
     for report, session_id in reports:
         lease = held.get(report.lease_id)
@@ -179,10 +202,12 @@ def end_leases(
             organization.enqueue(lease.task_type, lease.rank, lease.seq)
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
                             after.attempt, lease.first_started_at))  # fmt: skip
-    yield from rows_if("delete_leases", leases, leases=leases)
-    yield from write_outcomes(outcomes, told, memory, now)
-    yield from rows_if("insert_queue_entries", entries, entries=entries)
-    yield from rows_if("insert_waiting", pauses, entries=pauses)
+    yield from write_outcomes(
+        outcomes, told, memory, now,
+        query_if("delete_leases", leases, leases=leases),
+        query_if("insert_queue_entries", entries, entries=entries),
+        query_if("insert_waiting", pauses, entries=pauses),
+    )  # fmt: skip
     yield from end_calls(calls, locked, memory, now)
 
 
@@ -244,10 +269,12 @@ def claim(
     room = yield from _room(types, limits, places)
     leases: list[Lease] = []
     passed: set[int] = set()
+    more = True
     for _ in range(CLAIM_ROUNDS):
         if places <= len(leases):
             break
-        yield from _lock_next(types, room, places - len(leases) + len(locked), locked)
+        if more:
+            more = yield from _lock_next(types, room, places - len(leases) + len(locked), locked)
         candidates = [
             _present(organization, memory).candidate(room, types, memory)
             for organization in locked.values()
@@ -274,13 +301,15 @@ def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Generato
     return {name: count for name, count in room.items() if count > 0}
 
 
-def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, None]:
+def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, bool]:
+    """Lock those whose turn is next. Whether there may be more of them: asked again, it would find the same."""
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in room)]
     found = yield from rows("find_turns", kinds=kinds, most=most)
     further = {organization_id for ids in found for organization_id in ids if organization_id not in locked}
     # Who holds nothing may wait for those whose turn it is; who holds some takes of the others what is free.
     lock = lock_further_organizations if locked else lock_organizations
     locked.update((yield from lock(further)))
+    return sum(len(ids) for ids in found) >= most
 
 
 def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
@@ -399,8 +428,7 @@ def _end_unpaid(
                          pick.attempt, pick.first_started_at, None))  # fmt: skip
         if costs[pick.task_id][1]:
             told.append((organization.id, pick.task_id))
-    yield from rows_if("delete_queue_entries", entries, entries=entries)
-    yield from write_outcomes(outcomes, told, memory, now)
+    yield from write_outcomes(outcomes, told, memory, now, query_if("delete_queue_entries", entries, entries=entries))
 
 
 def _lease(
@@ -442,8 +470,10 @@ def _lease(
             )
         )
     entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]
-    yield from rows("delete_queue_entries", entries=entries)
-    yield from rows("insert_leases", leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now)
+    yield from together(
+        query_if("delete_queue_entries", entries, entries=entries),
+        query_if("insert_leases", inserts, leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now),
+    )
     return leases
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fairlane.rules import Candidate, Integrals
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Query, Rows, rows, rows_if
+from fairlane.store.statements import Query, Rows, query_if, rows_if, together
 
 QUEUE_TURN = 0
 """A turn to start tasks of a type."""
@@ -275,35 +275,44 @@ def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
 
     Call it before anything else is locked, and once: waiting while holding is how deadlocks are made.
     """
-    return (yield from _lock("lock_organizations", ids))
+    return (yield from lock_and_read(ids))[0]
+
+
+def lock_and_read(ids: Iterable[int], *reads: Query | None) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
+    """:func:`lock_organizations`, and what these queries then find, in one go with the lanes."""
+    return (yield from _lock("lock_organizations", ids, *reads))
 
 
 def lock_further_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     """The same where a transaction holds organizations already: those that another server holds are left out, too."""
-    return (yield from _lock("lock_further_organizations", ids))
+    return (yield from _lock("lock_further_organizations", ids))[0]
 
 
-def _lock(statement: str, ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+def _lock(
+    statement: str, ids: Iterable[int], *reads: Query | None
+) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
     wanted = sorted(set(ids))
-    if not wanted:
-        return {}
     locked: Locked = {}
-    for row in (yield from rows(statement, ids=wanted)):
+    for row in (yield from rows_if(statement, wanted, ids=wanted)):
         one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one
-    for organization_id, task_type, rank, ready, waiting, head_seq in (yield from rows("find_lanes", ids=list(locked))):
+    lanes, *found = yield from together(query_if("find_lanes", list(locked), ids=list(locked)), *reads)
+    for organization_id, task_type, rank, ready, waiting, head_seq in lanes:
         locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
     with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
     for organization_id, task_type, count in (yield from rows_if("count_ready_calls", with_calls, ids=with_calls)):
         locked[organization_id].calling[task_type] = count
     for one in locked.values():
         one.turns_before = one.turns()
-    return locked
+    return locked, found
 
 
-def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Query, Rows, None]:
-    """Write counts, lanes and turns back; each statement covers all of them."""
+def write_organizations(
+    locked: Locked, memory: Memory, now: int, *beside: Query | None
+) -> Generator[Query, Rows, None]:
+    """Write counts, lanes and turns back; each statement covers all of them. ``beside``: what else changes, in other
+    tables."""
     counts, lanes = [], []
     stale: list[Turn] = []
     fresh: list[Turn] = []
@@ -325,9 +334,12 @@ def write_organizations(locked: Locked, memory: Memory, now: int) -> Generator[Q
         after = one.turns()
         stale.extend(one.turns_before - after)
         fresh.extend(after - one.turns_before)
-    yield from rows_if("update_organizations", counts, organizations=counts)
-    yield from rows_if("upsert_lanes", lanes, lanes=lanes)
-    yield from rows_if("delete_turns", stale, turns=stale)
-    yield from rows_if("insert_turns", fresh, turns=fresh)
+    yield from together(
+        *beside,
+        query_if("update_organizations", counts, organizations=counts),
+        query_if("upsert_lanes", lanes, lanes=lanes),
+        query_if("delete_turns", stale, turns=stale),
+        query_if("insert_turns", fresh, turns=fresh),
+    )
     doubted = [one.id for one in locked.values() if one.doubted]
     yield from rows_if("update_drifted", doubted, ids=doubted, drifted=1)

@@ -29,6 +29,7 @@ from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
 from fairlane.store.statements import (
     CLOCK,
+    TOGETHER,
     Operation,
     Query,
     Rows,
@@ -79,6 +80,7 @@ _UNHURRIED = (
 )
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT = "COMMIT"
+READ_CLOCK = "read_clock"
 ROLLBACK = "ROLLBACK"
 
 AWAY_SECONDS = 0.2
@@ -167,6 +169,8 @@ class PostgresDatabase:
             "command_timeout": STATEMENT_SECONDS,
         }
         self._statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
+        self._joined: dict[tuple[str, ...], str] = {}
+        """Statements that run together, as one; there are as many as there are combinations in the code."""
         self._batches = Batches(
             transact=self._transact,
             split=_split,
@@ -489,12 +493,46 @@ class PostgresDatabase:
     async def _rows(self, connection: Any, query: Query, attempt: _Attempt) -> Rows:
         if query.name == CLOCK:
             return [(await self._clock(connection, attempt),)]
+        if query.name == TOGETHER:
+            return await self._together(connection, query.parameters["queries"], attempt)
         attempt.asked_at = time.monotonic()
         statement = self._statements[query.name]
         records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
         if statement.packed:
             return msgspec_json.decode(records[0][0])  # type: ignore[no-any-return]
         return [tuple(record) for record in records]
+
+    async def _together(self, connection: Any, queries: Sequence[Query], attempt: _Attempt) -> Rows:
+        """One statement of them all: what changes rows becomes a WITH, what reads them a column."""
+        asked = [query for query in queries if query.name != CLOCK or self._moved_clock is None]
+        names = tuple([READ_CLOCK if query.name == CLOCK else query.name for query in asked])
+        joined = self._joined.get(names)
+        if joined is None:
+            joined = self._joined[names] = join_statements([self._statements[name] for name in names])
+        arguments = [
+            argument
+            for name, query in zip(names, asked, strict=True)
+            for argument in self._statements[name].arguments(query.parameters)
+        ]
+        attempt.asked_at = time.monotonic()
+        before = wall_clock()
+        record = await connection.fetchrow(joined, *arguments)
+        found: Rows = []
+        columns = iter(record)
+        for query in queries:
+            if query.name == CLOCK and self._moved_clock is not None:
+                found.append([(self._moved_clock(),)])
+                continue
+            rows = next(columns)
+            if query.name == CLOCK:
+                [(at, attempt.identity)] = rows
+                self._ahead_ms = at - (before + wall_clock()) // 2
+                found.append([(int(at),)])
+            elif self._statements[query.name].packed:
+                found.append(msgspec_json.decode(rows[0][0]))
+            else:
+                found.append([] if rows is None else [tuple(row) for row in rows])
+        return found
 
     async def _ask(self, connection: Any, statement: str, **parameters: Any) -> Rows:
         return await self._rows(connection, Query(statement, parameters), _Attempt())
@@ -503,7 +541,7 @@ class PostgresDatabase:
         if self._moved_clock is not None:
             return self._moved_clock()
         before = wall_clock()
-        [(at, attempt.identity)] = await self._ask(connection, "read_clock")
+        [(at, attempt.identity)] = await self._ask(connection, READ_CLOCK)
         self._ahead_ms = at - (before + wall_clock()) // 2
         return int(at)
 
@@ -733,6 +771,26 @@ def numbered(statement: Statement) -> NumberedStatement:
     sql = _PARAMETER.sub(replaced, statement.sql)
     shapes = tuple((name, tuple(types)) for name, (_, types) in parameters.items())
     return NumberedStatement(sql, statement.packed, shapes)
+
+
+_NUMBER = re.compile(r"\$(\d+)")
+
+
+def join_statements(parts: Sequence[NumberedStatement]) -> str:
+    """One statement for several, with their parameters one after the other, and a column for each: its rows as an array
+    of records, or null for one that changes rows."""
+    changes, columns = [], []
+    before = 0
+    for place, part in enumerate(parts):
+        sql = _NUMBER.sub(lambda match, before=before: f"${int(match[1]) + before}", part.sql)  # type: ignore[misc]
+        if sql.startswith("SELECT"):
+            columns.append(f"ARRAY(SELECT part FROM ({sql}) AS part)")  # noqa: S608 - statements of our own, no values
+        else:
+            changes.append(f"part_{place} AS ({sql})")
+            columns.append("NULL")
+        before += sum(max(1, len(types)) for _, types in part.parameters)
+    first = ["WITH", ", ".join(changes)] if changes else []
+    return " ".join([*first, "SELECT", ", ".join(columns)])
 
 
 def _split(requests: list[Request]) -> list[list[Request]]:

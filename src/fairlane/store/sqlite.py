@@ -22,7 +22,16 @@ from fairlane.model import Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing
-from fairlane.store.statements import CLOCK, Operation, Query, Rows, load_migrations, load_patterns, load_statements
+from fairlane.store.statements import (
+    CLOCK,
+    TOGETHER,
+    Operation,
+    Query,
+    Rows,
+    load_migrations,
+    load_patterns,
+    load_statements,
+)
 
 _log = logging.getLogger("fairlane.store")
 
@@ -301,6 +310,8 @@ class SqliteDatabase:
     def _rows(self, connection: apsw.Connection, query: Query) -> Rows:
         if query.name == CLOCK:
             return [(self.now(),)]
+        if query.name == TOGETHER:
+            return [self._rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
         parameters = {name: _plain(value) for name, value in query.parameters.items()}
         found: Rows = connection.execute(statement.sql, parameters).fetchall()

@@ -31,7 +31,9 @@ CHUNK = 500
 """Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
 
 CLOCK = "clock"
-"""The one query that is not a statement of ``sql/``: the adapter answers it from its clock."""
+"""A query that is not a statement of ``sql/``: the adapter answers it from its clock."""
+TOGETHER = "together"
+"""The other one: the adapter runs several statements in one go."""
 
 
 def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
@@ -44,6 +46,27 @@ def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Generato
     return (yield from rows(name, **parameters)) if members else []
 
 
+def query_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Query | None:
+    """A query for :func:`together`; None when the set it is about is empty."""
+    return Query(name, parameters) if members else None
+
+
+def together(*queries: Query | None) -> Generator[Query, Rows, list[Rows]]:
+    """Run several statements in one go, which on PostgreSQL is one round trip; the rows of each, none for a None.
+
+    In any order and on one snapshot: none may read, or write a row, that another one writes. Rows that a change would
+    return are not to be had, and locks are taken by a statement of their own.
+    """
+    asked = [query for query in queries if query is not None]
+    found: Rows = []
+    if len(asked) == 1:
+        found = [(yield asked[0])]
+    elif asked:
+        found = yield Query(TOGETHER, {"queries": asked})
+    answers = iter(found)
+    return [[] if query is None else next(answers) for query in queries]
+
+
 def wall_clock() -> int:
     """This machine's clock, integer milliseconds UTC."""
     return time.time_ns() // 1_000_000
@@ -51,8 +74,12 @@ def wall_clock() -> int:
 
 def clock() -> Generator[Query, Rows, int]:
     """The database's clock now, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
-    now: int = (yield Query(CLOCK, {}))[0][0]
+    now: int = (yield CLOCK_QUERY)[0][0]
     return now
+
+
+CLOCK_QUERY = Query(CLOCK, {})
+"""For :func:`together`; its answer is one row with :func:`clock`'s."""
 
 
 class Statement(Struct, frozen=True):

@@ -10,10 +10,10 @@ from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refus
 from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
-from fairlane.store.locked import LockedOrganization, lock_organizations, write_organizations
+from fairlane.store.locked import LockedOrganization, lock_and_read, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
 
 
 class Submission(Struct, frozen=True):
@@ -34,15 +34,17 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
     Atomic: the accepted ones become durable together. A refused one changes nothing and does not bind its key.
     A used key refuses before a full queue does, so that the retry of an accepted request always finds its task.
     """
-    locked = yield from lock_organizations(one.organization_id for one in submissions)
-    now = yield from clock()
     asked = [
         (one.organization_id, task.idempotency_key)
         for one in submissions
         for task in one.tasks
         if task.idempotency_key is not None
     ]
-    used = {(row[0], row[1]) for row in (yield from rows_if("find_used_keys", asked, keys=asked))}
+    locked, (clocked, bound) = yield from lock_and_read(
+        (one.organization_id for one in submissions), CLOCK_QUERY, query_if("find_used_keys", asked, keys=asked)
+    )
+    now: int = clocked[0][0]
+    used = {(row[0], row[1]) for row in bound}
     answers: list[Verdicts | Refusal] = []
     tasks, entries, later, keys = [], [], [], []
     for submission in submissions:
@@ -78,11 +80,13 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
                 memory.paused_until = min(due_at, memory.paused_until or due_at)
                 later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at))
         answers.append(verdicts)
-    yield from rows_if("insert_tasks", tasks, tasks=tasks, now=now)
-    yield from rows_if("insert_queue_entries", entries, entries=entries)
-    yield from rows_if("insert_waiting", later, entries=later)
-    yield from rows_if("insert_idempotency", keys, keys=keys)
-    yield from write_organizations(locked, memory, now)
+    yield from write_organizations(
+        locked, memory, now,
+        query_if("insert_tasks", tasks, tasks=tasks, now=now),
+        query_if("insert_queue_entries", entries, entries=entries),
+        query_if("insert_waiting", later, entries=later),
+        query_if("insert_idempotency", keys, keys=keys),
+    )  # fmt: skip
     return answers
 
 
