@@ -6,6 +6,7 @@ JOBS ?= auto
 ROUNDS ?= 3
 SECONDS ?= 60
 CASES ?= 2000
+MINUTES ?= 10
 ARGS ?=
 
 BIN := .venv/bin
@@ -21,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser chaos fuzz check format bench lock clean
+.PHONY: help setup demo test test-browser chaos fuzz check format bench bench-idle-snapshot lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -58,8 +59,11 @@ format: .venv/.ready  ## Format the code, mend what can be mended, write the ref
 	@$(BIN)/python -m tests.architecture.cli_reference
 	@$(BIN)/python -m tests.architecture.openapi_reference
 
-bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only status --json out.json'
+bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only pg-drain --json out.json'
 	@$(BIN)/python -m benchmarks.run --rounds $(ROUNDS) $(ARGS)
+
+bench-idle-snapshot: .venv/.bench  ## Claims on PostgreSQL under a forgotten snapshot; MINUTES=10
+	@$(BIN)/python -m benchmarks.idle_snapshot --minutes $(MINUTES)
 
 lock: .tools/.ready  ## Choose the newest allowed versions and write their hashes
 	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
@@ -92,7 +96,7 @@ clean:  ## Remove everything that make fetched or made
 	@touch $@
 
 .venv/.bench: requirements/bench.txt .venv/.ready
-	@echo "setup: installing the peer of requirements/bench.txt"
+	@echo "setup: installing the peers of requirements/bench.txt"
 	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/bench.txt; } || \
 	  $(PIP_INSTALL) --require-hashes -r requirements/bench.txt
 	@touch $@

@@ -3,9 +3,9 @@
 import json
 import random
 import time
-from pathlib import Path
 
 from benchmarks.filling import Party, fill
+from benchmarks.homes import Home
 from benchmarks.load import Connection, percentile, request_bytes
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
@@ -20,8 +20,8 @@ TRIES = 200
 class Dispatch:
     """One database for all rounds."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None:
-        self._database = directory / "dispatch.db"
+    def __init__(self, home: Home, scale: Scale) -> None:
+        self._database = home.database("dispatch")
         self._scale = scale
 
     def prepare(self) -> None:
@@ -35,7 +35,7 @@ class Dispatch:
         with Fairlane(self._database, workers=1) as server, Connection(server.address) as connection:
             server.startup_seconds()
             for _ in range(WARM_UP + self._scale.dispatches):
-                to_start, to_answer = _one(connection)
+                to_start, to_answer = started_after(connection)
                 started.append(to_start)
                 answered.append(to_answer)
                 time.sleep(random.uniform(0, PAUSE_SECONDS))
@@ -46,7 +46,7 @@ class Dispatch:
         }
 
 
-def _one(connection: Connection) -> tuple[float, float]:
+def started_after(connection: Connection) -> tuple[float, float]:
     """Milliseconds from sending to the handler's start, and to the answer."""
     sent_at = time.monotonic_ns()
     status, body = connection.ask(request_bytes("POST", "/v1/async/task", key=PARTY.key, body=BODY))

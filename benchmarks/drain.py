@@ -1,16 +1,15 @@
 """No-op tasks drained per second, end to end, with limits on: 20 organizations of 5 to 10 slots.
 
 End to end: from the queue through a claim, the worker protocol, a handler in another process, and a synced commit of
-the result. Alone, then while single submits arrive; and Huey with fsync, which knows no such limits, in the same round.
+the result. Alone, then while single submits arrive; and in the same round a peer on the same kind of database, which
+knows no such limits.
 """
 
-import shutil
 import time
-from pathlib import Path
 
 from benchmarks.filling import Party, fill
+from benchmarks.homes import Home
 from benchmarks.load import Program
-from benchmarks.peer import measure_peer
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 from benchmarks.submits import submit_requests
@@ -25,8 +24,8 @@ ARRIVALS_PER_SECOND = 1_000.0
 class Drain:
     """Each measurement has a database of its own, filled while every organization is paused."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None:
-        self._directory = directory
+    def __init__(self, home: Home, scale: Scale) -> None:
+        self._home = home
         self._scale = scale
         each = scale.drain_tasks // ORGANIZATIONS
         slots = [SLOTS_LEAST + number % (SLOTS_MOST - SLOTS_LEAST + 1) for number in range(ORGANIZATIONS)]
@@ -40,12 +39,9 @@ class Drain:
 
     def measure(self, turn: int) -> Figures:
         """Alone, while submits arrive, and the peer."""
-        place = self._directory / f"drain-{turn}"
-        place.mkdir()
-        alone = self._drain(place / "alone.db", arrivals=False)
-        joined = self._drain(place / "joined.db", arrivals=True)
-        peer = measure_peer(place, count=self._scale.peer_tasks)
-        shutil.rmtree(place)
+        alone = self._drain(f"drain-alone-{turn}", arrivals=False)
+        joined = self._drain(f"drain-joined-{turn}", arrivals=True)
+        peer = self._home.measure_peer(f"drain-peer-{turn}", count=self._scale.peer_tasks)
         return {
             "drain.alone.per_second": alone,
             "drain.while_submitting.per_second": joined,
@@ -54,7 +50,8 @@ class Drain:
             "drain.alone_to_peer": alone / peer.drained_per_second,
         }
 
-    def _drain(self, database: Path, *, arrivals: bool) -> float:
+    def _drain(self, name: str, *, arrivals: bool) -> float:
+        database = self._home.database(name)
         fill(database, self._parties)
         places = sum(party.slots for party in self._parties)
         with Fairlane(database, workers=1, places=places) as server:
@@ -69,6 +66,7 @@ class Drain:
                 raise RuntimeError("drain: submits were refused")
             if drift := server.ask_admin("GET", "drift")["drift"]:
                 raise RuntimeError(f"drain: the counts are not exact: {drift}")
+        self._home.forget(database)
         return done / elapsed
 
     def _arrivals(self, server: Fairlane) -> Program:

@@ -2,19 +2,23 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import uuid_utils
 
 from benchmarks.app import app
-from fairlane.model import Accepted, NewTask, OrganizationChange, Overrides
+from benchmarks.homes import Database
+from fairlane.model import Accepted, KeyKind, NewTask, OrganizationChange, Overrides
 from fairlane.settings import Settings
 from fairlane.store import Store
 
 CHUNK = 500
 QUEUE_LIMIT = 10_000_000
 ACTOR = "benchmark"
+AT_ONCE = 100
+"""Queues that are filled side by side."""
+ADMIN_KEY = "ak_bench_" + "0" * 32
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,18 @@ class Party:
         return "sk_bench_" + hashlib.sha256(self.name.encode()).hexdigest()[:32]
 
 
-def fill(database: Path, parties: list[Party], *, task_type: str = "NOOP") -> None:
-    """Make a database with these organizations and their queues."""
+def fill(database: Database, parties: Sequence[Party], *, task_type: str = "NOOP") -> None:
+    """Make the tables, an admin key, and these organizations with their keys and queues."""
     asyncio.run(_fill(database, parties, task_type))
 
 
-async def _fill(database: Path, parties: list[Party], task_type: str) -> None:
-    store = await Store.open(Settings(database=f"sqlite:///{database}"), app.catalogue)
+async def _fill(database: Database, parties: Sequence[Party], task_type: str) -> None:
+    store = await Store.open(Settings(database=database.address), app.catalogue)
     try:
-        for party in parties:
-            await _add(store, party, task_type)
+        digest = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
+        await store.create_installation_key(KeyKind.ADMIN, name=ACTOR, digest=digest, last4="0000", actor=ACTOR)
+        for start in range(0, len(parties), AT_ONCE):
+            await asyncio.gather(*(_add(store, party, task_type) for party in parties[start : start + AT_ONCE]))
     finally:
         await store.close()
 
@@ -54,10 +60,11 @@ async def _add(store: Store, party: Party, task_type: str) -> None:
     if party.paused:
         await store.change_organization(party.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     for start in range(0, party.queued, CHUNK):
-        tasks = [_new_task(task_type) for _ in range(min(CHUNK, party.queued - start))]
+        tasks = [new_task(task_type) for _ in range(min(CHUNK, party.queued - start))]
         answers = await store.submit(organization.id, tasks)
         assert all(isinstance(answer, Accepted) for answer in answers), answers
 
 
-def _new_task(task_type: str) -> NewTask:
+def new_task(task_type: str) -> NewTask:
+    """A task of the benchmark with an id of its own."""
     return NewTask(id=str(uuid_utils.uuid7()), task_type=task_type, payload='{"prompt":"a payload of usual size"}')

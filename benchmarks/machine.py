@@ -21,7 +21,7 @@ def facts(directory: Path) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "sqlite": apsw.sqlite_lib_version(),
-        "disk": f"{_filesystem(directory)}, {syncs_per_second(directory):,.0f} synced 4 KiB writes/s",
+        "disk": f"{filesystem(directory)}, {syncs_per_second(directory):,.0f} synced 4 KiB writes/s",
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
 
@@ -52,7 +52,7 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _filesystem(directory: Path) -> str:
+def filesystem(directory: Path) -> str:
     """The type of file system; on memory alone a sync costs nothing, so say it."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]

@@ -10,22 +10,32 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.batches import Batches
+from benchmarks.claims import Claims
 from benchmarks.dispatch import Dispatch
 from benchmarks.drain import Drain
+from benchmarks.homes import Home, PostgresHome, SqliteHome
 from benchmarks.machine import facts
-from benchmarks.report import print_report, write_json
+from benchmarks.report import POSTGRES, print_report, write_json
 from benchmarks.scenario import SMOKE, Figures, Scale, Scenario
+from benchmarks.sharing import Sharing
 from benchmarks.status import Status
 from benchmarks.submits import Submits
 from benchmarks.utilisation import Utilisation
 
-SCENARIOS: dict[str, type[Scenario]] = {
+ON_BOTH: dict[str, type[Scenario]] = {
     "status": Status,
     "submits": Submits,
+    "batches": Batches,
     "drain": Drain,
     "dispatch": Dispatch,
     "utilisation": Utilisation,
+    "claims": Claims,
 }
+SCENARIOS: dict[str, type[Scenario]] = (
+    ON_BOTH | {POSTGRES + name: scenario for name, scenario in ON_BOTH.items()} | {POSTGRES + "sharing": Sharing}
+)
+"""Those on PostgreSQL have its prefix, and so have their figures."""
 HOME = Path(".bench")
 
 
@@ -36,18 +46,28 @@ def main() -> None:
     home: Path = options.directory
     home.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="run-", dir=home)).absolute()
+    names = options.only or list(SCENARIOS)
+    postgres = PostgresHome(place) if any(name.startswith(POSTGRES) for name in names) else None
     try:
-        machine = facts(place)
-        rounds = _measure(place, scale, options.only or list(SCENARIOS), options.rounds)
+        machine = facts(place) | (postgres.facts() if postgres else {})
+        rounds = _measure(SqliteHome(place), postgres, scale, names, options.rounds)
     finally:
+        if postgres:
+            postgres.leave()
         shutil.rmtree(place)
     print_report(machine, rounds, scale)
     if options.json:
         write_json(options.json, machine, rounds)
 
 
-def _measure(place: Path, scale: Scale, names: list[str], count: int) -> list[Figures]:
-    scenarios = {name: SCENARIOS[name](place, scale) for name in names}
+def _measure(
+    sqlite: SqliteHome, postgres: PostgresHome | None, scale: Scale, names: list[str], count: int
+) -> list[Figures]:
+    scenarios: dict[str, Scenario] = {}
+    for name in names:
+        home: Home | None = postgres if name.startswith(POSTGRES) else sqlite
+        assert home is not None
+        scenarios[name] = SCENARIOS[name](home, scale)
     for name, scenario in scenarios.items():
         _say(f"preparing {name}")
         scenario.prepare()
@@ -56,7 +76,8 @@ def _measure(place: Path, scale: Scale, names: list[str], count: int) -> list[Fi
         figures: dict[str, float] = {}
         for name, scenario in scenarios.items():
             began_at = time.perf_counter()
-            figures |= scenario.measure(turn)
+            prefix = POSTGRES if name.startswith(POSTGRES) else ""
+            figures |= {prefix + figure: value for figure, value in scenario.measure(turn).items()}
             _say(f"round {turn + 1} of {count}: {name} ({time.perf_counter() - began_at:.0f} s)")
         rounds.append(figures)
     return rounds

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from benchmarks.homes import Home
 
 Figures = Mapping[str, float]
 """What one round measured, by name."""
@@ -19,6 +20,9 @@ class Scale:
     peer_tasks: int = 2_000
     dispatches: int = 150
     sleep_seconds: float = 6.0
+    organizations: tuple[int, ...] = (100, 10_000)
+    claim_tasks: int = 40_000
+    claims: int = 300
 
 
 SMOKE = Scale(
@@ -28,6 +32,9 @@ SMOKE = Scale(
     peer_tasks=500,
     dispatches=20,
     sleep_seconds=3.0,
+    organizations=(10, 100),
+    claim_tasks=2_000,
+    claims=30,
 )
 """Enough to see that every scenario works; its figures mean nothing."""
 
@@ -35,7 +42,7 @@ SMOKE = Scale(
 class Scenario(Protocol):
     """One thing that is measured. ``prepare`` is called once, ``measure`` in every round."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None: ...
+    def __init__(self, home: Home, scale: Scale) -> None: ...
 
     def prepare(self) -> None:
         """Make what all rounds share."""

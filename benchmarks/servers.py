@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from benchmarks.filling import ADMIN_KEY
+from benchmarks.homes import Database
 from benchmarks.load import Connection, pin, request_bytes
 
 READY_SECONDS = 120.0
@@ -108,20 +110,19 @@ class Fairlane(ServerProcess):
 
     def __init__(
         self,
-        database: Path,
+        database: Database,
         *,
         workers: int,
         places: int = 10,
         cpu: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        flags = ["--database", f"sqlite:///{database}", "--port", "0"]
+        flags = ["--database", database.address, "--port", "0"]
         flags += ["--workers", str(workers), "--places", str(places)]
         command = ["-m", "fairlane", "serve", "benchmarks.app:app", *flags]
-        quiet = {"FAIRLANE_LOG_LEVEL": "WARNING", "FAIRLANE_RATE_LIMIT": str(10**9)} | dict(environment or {})
-        super().__init__(command, log=database.with_suffix(".log"), cpu=cpu, environment=quiet)
-        owner = json.loads(Path(f"{database}.lock").read_text())
-        self._admin = Connection(owner["admin_socket"])
+        quiet = {"FAIRLANE_LOG_LEVEL": "WARNING", "FAIRLANE_RATE_LIMIT": str(10**9), "FAIRLANE_PUBLIC_ADMIN": "1"}
+        super().__init__(command, log=database.log, cpu=cpu, environment=quiet | dict(environment or {}))
+        self._admin = Connection(self.address)
 
     def end(self) -> None:
         """Close the admin connection first, so that nothing holds the server up."""
@@ -131,7 +132,7 @@ class Fairlane(ServerProcess):
     def ask_admin(self, method: str, path: str, body: object = None) -> Any:
         """One request to the admin API."""
         content = b"" if body is None else json.dumps(body).encode()
-        status, answer = self._admin.ask(request_bytes(method, f"/admin/v1/{path}", body=content))
+        status, answer = self._admin.ask(request_bytes(method, f"/admin/v1/{path}", key=ADMIN_KEY, body=content))
         if status != 200:
             raise RuntimeError(f"{method} {path}: {status} {answer.decode()}")
         return json.loads(answer)

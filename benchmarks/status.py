@@ -5,9 +5,9 @@ Also what the depth costs elsewhere: start-up time, and memory of the server pro
 
 import os
 from contextlib import ExitStack
-from pathlib import Path
 
 from benchmarks.filling import Party, fill
+from benchmarks.homes import Home
 from benchmarks.load import Load, Program, request_bytes
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Constant, Fairlane, ServerProcess
@@ -20,24 +20,25 @@ SLOTS = 10
 class Status:
     """One database per depth, filled once; each round starts every server anew and measures them in turn."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None:
-        self._directory = directory
+    def __init__(self, home: Home, scale: Scale) -> None:
+        self._home = home
         self._scale = scale
+        self._databases = {depth: home.database(f"status-{depth}") for depth in scale.depths}
 
     def prepare(self) -> None:
         """Fill one organization's queue to each depth."""
-        for depth in self._scale.depths:
-            fill(self._database(depth), [self._party(depth)])
+        for depth, database in self._databases.items():
+            fill(database, [self._party(depth)])
 
     def measure(self, turn: int) -> Figures:
         """Start the servers, load them one after another, end them."""
         figures: dict[str, float] = {}
         with ExitStack() as stack:
             servers: dict[str, ServerProcess] = {
-                "constant": stack.enter_context(Constant(log=self._directory / "constant.log", cpu=server_cpu()))
+                "constant": stack.enter_context(Constant(log=self._home.directory / "constant.log", cpu=server_cpu()))
             }
             for depth in self._scale.depths:
-                server = stack.enter_context(Fairlane(self._database(depth), workers=0, cpu=server_cpu()))
+                server = stack.enter_context(Fairlane(self._databases[depth], workers=0, cpu=server_cpu()))
                 figures[f"startup.{depth}.seconds"] = server.startup_seconds()
                 servers[str(depth)] = server
             for name in rotated(list(servers), turn):
@@ -72,9 +73,6 @@ class Status:
             "status.deep_to_constant": of[str(deep)] / of["constant"],
             "status.empty_to_constant": of[str(empty)] / of["constant"],
         }
-
-    def _database(self, depth: int) -> Path:
-        return self._directory / f"status-{depth}.db"
 
     def _party(self, depth: int) -> Party:
         return Party("acme", slots=SLOTS, queued=depth)

@@ -1,8 +1,7 @@
 """Single submits over HTTP, 32 connections, each answered after its synced commit. No worker takes them."""
 
-from pathlib import Path
-
 from benchmarks.filling import Party, fill
+from benchmarks.homes import Home
 from benchmarks.load import Program, request_bytes
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
@@ -16,8 +15,8 @@ BODY = b'{"taskType":"NOOP","payload":{"prompt":"a payload of usual size"}}'
 class Submits:
     """One database for all rounds; it grows."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None:
-        self._database = directory / "submits.db"
+    def __init__(self, home: Home, scale: Scale) -> None:
+        self._database = home.database("submits")
         self._scale = scale
 
     def prepare(self) -> None:

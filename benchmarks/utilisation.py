@@ -4,12 +4,12 @@ Busy slot time divided by slots times wall time, as the handlers themselves reco
 after the first start and the moment when nine tenths had started (then queues begin to run out).
 """
 
-import shutil
 import time
 from pathlib import Path
 
 from benchmarks.app import RECORD, RECORDS_VARIABLE, SLEEP_SECONDS
 from benchmarks.filling import Party, fill
+from benchmarks.homes import Home
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 
@@ -23,8 +23,8 @@ PATIENCE_SECONDS = 60.0
 class Utilisation:
     """A database of its own in each round."""
 
-    def __init__(self, directory: Path, scale: Scale) -> None:
-        self._directory = directory
+    def __init__(self, home: Home, scale: Scale) -> None:
+        self._home = home
         each = int(scale.sleep_seconds / SLEEP_SECONDS) * SLOTS
         self._parties = [Party(f"organization-{number}", slots=SLOTS, queued=each) for number in range(ORGANIZATIONS)]
 
@@ -33,14 +33,13 @@ class Utilisation:
 
     def measure(self, turn: int) -> Figures:
         """Drain sleeping tasks and read what the handlers recorded."""
-        place = self._directory / f"utilisation-{turn}"
-        place.mkdir()
-        database, records = place / "queue.db", place / "records"
+        database, records = self._home.database(f"utilisation-{turn}"), self._home.directory / f"records-{turn}"
         fill(database, self._parties, task_type="SLEEP")
         with Fairlane(database, workers=1, places=PLACES, environment={RECORDS_VARIABLE: str(records)}):
             self._await(records)
         spans = list(RECORD.iter_unpack(records.read_bytes()))
-        shutil.rmtree(place)
+        records.unlink()
+        self._home.forget(database)
         return _figures(spans)
 
     def _await(self, records: Path) -> None:
