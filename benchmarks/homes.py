@@ -1,6 +1,7 @@
 """Where the databases of a run stand: SQLite files in its folder, or a PostgreSQL that it brings along."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class PostgresHome:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._cluster = join("bench")
+        # One of this run alone: what a killed run left behind is gone with its server.
+        self._cluster = join(f"bench-{os.getpid()}")
 
     def facts(self) -> dict[str, str]:
         """What to print above the figures."""
