@@ -62,6 +62,24 @@ async def test_each_minute_tells_what_happened_in_it(store: Store, clock: Clock)
     assert second.worker_limited_ms == 500
 
 
+async def test_waits_of_the_same_length_add_up_over_the_minutes(store: Store, clock: Clock) -> None:
+    """Each minute has its own, and the whole span all of them, although they are counted in one place."""
+    start = clock.at
+    organization, worker = await an_organization(store, slots=1), await a_worker(store)
+    for _ in range(2):
+        for _ in range(2):
+            await submitted(store, organization, a_task())
+            clock.advance(2)
+            await worker.settle(await worker.take_one())
+        await until_the_sample(store, clock)
+
+    usage = await the_usage(store, organization, start)
+
+    assert [point.wait_p50_ms for point in usage.points] == [pytest.approx(2_000, rel=0.42)] * 2
+    assert usage.total.started == 4
+    assert usage.total.wait_p99_ms == pytest.approx(2_000, rel=0.42)
+
+
 async def test_a_second_attempt_waits_no_more(store: Store, clock: Clock) -> None:
     """It is an attempt that started, but only the first start ends a task's wait."""
     start = clock.at
