@@ -8,6 +8,7 @@ import pytest
 from tests.api.house import Customer, House, error_of, fields_of
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
+REFUSED_BEFORE_THE_STORE = True
 
 
 @pytest.mark.parametrize(

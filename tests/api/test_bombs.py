@@ -17,6 +17,8 @@ from fairlane.api.customers import OPERATIONS
 from tests.api.house import Customer, House, an_application, error_of, fields_of
 from tests.api.test_reader import BOMBS
 
+REFUSED_BEFORE_THE_STORE = True
+
 ROUTES = {**OPERATIONS, **call_operations(an_application().task_types)}
 READING = sorted(route for route, operation in ROUTES.items() if operation.body is not None)
 SILENT = sorted(route for route, operation in ROUTES.items() if operation.body is None)

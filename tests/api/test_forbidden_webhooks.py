@@ -5,6 +5,8 @@ import pytest
 from tests.api.house import Customer, House, error_of, fields_of
 from tests.webhooks.vectors import ALLOWED_URLS, FORBIDDEN_ADDRESSES, REFUSED_URLS
 
+REFUSED_BEFORE_THE_STORE = True
+
 LITERALS = [f"https://{f'[{address}]' if ':' in address else address}/hook" for address in FORBIDDEN_ADDRESSES]
 OWN = ("http://fairlane.example/", "http://FairLane.Example/")
 """Refused by a server that is known under that name; this one is known as 127.0.0.1."""
