@@ -146,7 +146,8 @@ def test_commands_work_again_after_a_killed_server(fairlane: Command, server: Ru
     [
         (["nowhere.to_be_found:app"], 3),
         (["examples.quickstart:nothing"], 3),
-        (["examples.quickstart:app", "--database", "postgresql://localhost/x"], 1),
+        (["examples.quickstart:app", "--database", "mysql://localhost/x"], 1),
+        (["examples.quickstart:app", "--database", "postgresql://127.0.0.1:1/x"], 4),
         (["examples.quickstart:app", "--database", "sqlite:////dev/null/x.db"], 4),
         (["examples.quickstart:app", "--port", "99999"], 1),
         (["examples.quickstart:app", "--port", "http"], 2),

@@ -28,7 +28,7 @@ BUSY_SECONDS = 1.0
 """What a busy machine may add."""
 BACK_SECONDS = 3.0
 LEASE_SECONDS = 1.5
-END_SECONDS = 12.0
+END_SECONDS = 20.0
 SHORT: dict[str, Any] = {"lease_seconds": LEASE_SECONDS, "renew_seconds": 0.5, "sweep_seconds": 0.2}
 
 
