@@ -33,8 +33,8 @@ setup: .venv/.ready  ## Fetch what the other targets need (they do it by themsel
 demo: .venv/.ready  ## Two organizations share workers, live; PG=1: on PostgreSQL; ARGS=--keep leaves the server up
 	@$(BIN)/fairlane demo $(if $(PG),--postgres) $(ARGS)
 
-test: .venv/.ready  ## All tests, in parallel; ARGS='-k status' picks some
-	@$(TESTS) $(ARGS)
+test: .venv/.ready  ## All tests but the long ones, in parallel; ARGS='-k status' picks some
+	@$(TESTS) -m "not long" $(ARGS)
 
 fuzz: .venv/.ready  ## Requests made up from /openapi.json against a real server; CASES=50000 for more
 	@$(BIN)/python -m tests.fuzz.strangers $(CASES)
@@ -51,7 +51,9 @@ check: .venv/.ready  ## What has to hold before a change lands: format, lint, ty
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types" && $(BIN)/mypy
-	@echo "check: tests" && CI=true $(TESTS) --http-on both
+	@echo "check: tests, the long ones too" && CI=true $(TESTS) --http-on both || { \
+	    echo "check: what failed beside others, once more and alone" && \
+	    CI=true $(BIN)/pytest -n 0 --http-on both --last-failed --last-failed-no-failures none; }
 
 format: .venv/.ready  ## Format the code, mend what can be mended, write the references
 	@$(BIN)/ruff check --quiet --fix-only .

@@ -17,6 +17,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--http-on", choices=["sqlite", "postgres", "both"], default="sqlite")
 
 
+LONG = (
+    "api/test_slow_clients.py",
+    "cli/test_demo.py",
+    "cli/test_move.py",
+    "cli/test_reload.py",
+    "cli/test_submit.py",
+    "docs/test_tutorial.py",
+    "fuzz/",
+    "served/",
+    "servers/",
+    "store/test_machine.py",
+    "whole/",
+)
+"""What starts many processes, waits for real time to pass, or walks far."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``make test`` leaves out what takes long; ``make check`` runs everything."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Servers of HTTP tests stand on the databases that were asked for."""
     if "http_database" in metafunc.fixturenames:
