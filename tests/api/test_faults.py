@@ -44,7 +44,7 @@ def test_a_broken_store_is_503(house: House, monkeypatch: pytest.MonkeyPatch, ve
     """With Retry-After, on every route, and no word about the cause; it recovers by itself."""
     customer = house.customer()
 
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise StoreFault(SECRET)
 
     with monkeypatch.context() as patch:

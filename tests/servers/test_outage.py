@@ -255,15 +255,23 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
     """In a write and in a read: the write is run again on a new connection, the read is answered 503 at worst."""
     house = houses().a
     customer = house.customer()
-    honest, left = adapter.PostgresDatabase._rows, [1]
+    honest, together, left = adapter.PostgresDatabase._rows, adapter.PostgresDatabase._together, [1]
 
-    async def rows(self: Any, connection: Any, query: Any, attempt: Any) -> Any:
-        if self is house.store._database and query.name in ("insert_tasks", "find_status") and left[0]:
+    def lose(self: Any, *names: str) -> None:
+        if self is house.store._database and {"insert_tasks", "find_status"} & set(names) and left[0]:
             left[0] -= 1
             raise error
+
+    async def rows(self: Any, connection: Any, query: Any, attempt: Any) -> Any:
+        lose(self, query.name)
         return await honest(self, connection, query, attempt)
 
+    async def joined(self: Any, connection: Any, queries: Any, attempt: Any) -> Any:
+        lose(self, *(query.name for query in queries))
+        return await together(self, connection, queries, attempt)
+
     monkeypatch.setattr(adapter.PostgresDatabase, "_rows", rows)
+    monkeypatch.setattr(adapter.PostgresDatabase, "_together", joined)
     writer = house.store._database._writer
     assert customer.submit().status_code == 200
     assert house.store._database._writer is not writer
