@@ -412,7 +412,7 @@ class PostgresDatabase:
         self._unanswered.append((time.monotonic(), answer))
         if not self._watched:
             self._watched = True
-            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+            answer.get_loop().call_later(WATCH_SECONDS, self._watch)
         return answer
 
     async def read(self, operation: Operation) -> Any:
