@@ -1,6 +1,5 @@
 """``fairlane backup`` and ``fairlane restore``: a copy of the SQLite file while it is in use, and back."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +30,8 @@ def backup(
 
     The copy is one file, checked and synced before it has its name. A server writes it on its own machine.
     """
+    import asyncio
+
     made = asyncio.run(_backup(database_in_force(database), path.absolute(), _telling(as_json=as_json)))
     if as_json:
         print_json(made)
@@ -53,6 +54,8 @@ def restore(
     acknowledged; tasks that ended since run again, and their webhooks are sent again; keys revoked since work again.
     What was running then goes back to the queue when the server starts.
     """
+    import asyncio
+
     restored = asyncio.run(
         _restore(database_in_force(database), path.absolute(), replace=replace, tell=_telling(as_json=as_json))
     )
@@ -73,6 +76,8 @@ def restore(
 
 
 async def _backup(database: str, path: Path, tell: Callable[[int, int], None]) -> Any:
+    import asyncio
+
     from fairlane.cli.connection import connect
     from fairlane.cli.failures import CommandFailed
 
@@ -88,6 +93,8 @@ async def _backup(database: str, path: Path, tell: Callable[[int, int], None]) -
 
 
 async def _restore(database: str, path: Path, *, replace: bool, tell: Callable[[int, int], None]) -> dict[str, Any]:
+    import asyncio
+
     import msgspec
 
     from fairlane.settings import database_path, read_settings

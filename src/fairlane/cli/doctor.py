@@ -1,6 +1,5 @@
 """``fairlane doctor``: is this set up as it should be, in words, with what to do."""
 
-import asyncio
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +39,8 @@ def doctor(
     Looks only, and changes nothing; works beside running servers and without one. Exit code 1 if there is a problem;
     warnings alone are 0. Run it with the variables that the servers have.
     """
+    import asyncio
+
     from fairlane.diagnosis import State
 
     findings = asyncio.run(_findings(database_in_force(database), servers or []))
@@ -83,6 +84,8 @@ async def _findings(database: str, servers: list[str]) -> "list[Finding]":
 
 async def _process(settings: "Settings", servers: list[str]) -> "Process":
     """The server that owns this database, if it is on this machine and answers; and those that were named."""
+    import asyncio
+
     import fairlane
     from fairlane.cli.connection import find_elsewhere, find_server
     from fairlane.diagnosis import Elsewhere, Process

@@ -1,6 +1,5 @@
 """``fairlane migrate``: bring a database's tables up to date before the servers start."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -30,6 +29,8 @@ def migrate(
     Safe beside servers and beside itself: on PostgreSQL one migrates while the others wait, on SQLite whoever owns the
     file does. A kill in the middle leaves the rest to whoever comes next.
     """
+    import asyncio
+
     from fairlane.settings import read_settings
     from fairlane.store import Store
 

@@ -1,6 +1,5 @@
 """``fairlane move``: a stopped single-machine installation becomes one on PostgreSQL."""
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,6 +46,8 @@ def move(
     and counted and recounted in it; a kill leaves the target as it was, and the source can be started again. A server
     that starts on the target meanwhile waits.
     """
+    import asyncio
+
     from fairlane.settings import is_postgres
 
     if is_postgres(source) or not is_postgres(target):
