@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fairlane import wire
 from fairlane.errors import FairlaneError, StoreUnreachable
-from fairlane.model import Live
 from fairlane.store import Store
 
 EVERY_SECONDS = 1.0
@@ -117,6 +116,3 @@ class Hub:
 
 def _event(body: bytes) -> bytes:
     return b"data: " + body + b"\n\n"
-
-
-__all__ = ["Hub", "Live", "Viewer"]

@@ -6,7 +6,6 @@ a page of another site can neither read nor send.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
@@ -113,9 +112,6 @@ class OperatorGuard:
         if holder is None or holder.kind is not KeyKind.ADMIN:
             raise KeyRefused
         return f"admin key {holder.name} ({holder.key_id})"
-
-
-AnyGuard = Callable[[Request], Awaitable[Caller | str]]
 
 
 def set_cookie(value: str, *, secure: bool, seconds: int = LIFE_SECONDS) -> Header:
