@@ -348,10 +348,12 @@ class Reference:
         """
         types = set(self.sessions[one.session_id].new.types)
         assert len(every) <= one.places
+        given_up: list[str] = []
         for call in self.calling():
             late = call.ready and call.new.task_type in types and call.begun_at + CALL_MS <= now
             if late and (call.new.id in ended or len(every) < one.places):
                 call.ended = True
+                given_up.append(call.new.task_type)
         for lease in every:
             if lease.call:
                 self._call_claimed(one, lease, types, now)
@@ -377,7 +379,7 @@ class Reference:
             ]  # fmt: skip
             assert not waiting_calls, "a task was taken before its organization's call"
             self._check_slots(self.organizations[organization])
-            self._check_order(self.organizations[organization], types, taken)
+            self._check_order(self.organizations[organization], types, taken, given_up)
         for organization in {task.organization.id for task in taken if task.lease and task.new.cost}:
             one_organization = self.organizations[organization]
             assert one_organization.can_pay(self._held_credits(one_organization)), "more is held than there is"
@@ -407,10 +409,14 @@ class Reference:
         assert organization.slots is not None
         assert used <= organization.slots, f"{used} run with {organization.slots} slots"
 
-    def _check_order(self, organization: Organization, types: set[str], taken: Sequence[Task]) -> None:
+    def _check_order(
+        self, organization: Organization, types: set[str], taken: Sequence[Task], given_up: Sequence[str]
+    ) -> None:
+        """``given_up``: types of which calls ended on the way; what was taken before had no room of these yet."""
         mine = [task.order for task in taken if task.organization is organization]
         for task in self.of(organization):
-            if task.ready and task.new.task_type in types and self._room(task.new.task_type) > 0:
+            room = self._room(task.new.task_type) - given_up.count(task.new.task_type)
+            if task.ready and task.new.task_type in types and room > 0:
                 assert task.order > max(mine), "a later task was taken first"
 
     def _room(self, task_type: str) -> int:

@@ -722,6 +722,40 @@ async def test_room_that_a_call_gives_back_is_announced(store: Store) -> None:
     assert heard == [{LIMITED}]
 
 
+async def test_room_of_calls_whose_time_is_over_is_refilled_by_the_claim_that_ends_them(
+    store: Store, clock: Clock
+) -> None:
+    """Both at once, by another organization that has only this type; never more than there is room."""
+    server, worker = await a_server(store), await a_worker(store)
+    caller, waiting = await an_organization(store), await an_organization(store, slots=9)
+    for _ in range(2):
+        await store.begin_call(a_call(caller, server, LIMITED))
+    await submitted(store, waiting, *[a_task(LIMITED) for _ in range(4)])
+    clock.at += CALL_MS
+
+    leases = await worker.take(5)
+
+    assert [(lease.organization_id, lease.call) for lease in leases] == [(waiting.id, False)] * 2
+    assert await worker.take(5) == []
+
+
+async def test_room_of_a_call_whose_time_is_over_is_announced(store: Store, clock: Clock) -> None:
+    """The claim that ends it may itself have no place left for whoever waits for that room."""
+    server, worker, heard = await a_server(store), await a_worker(store), list[frozenset[str]]()
+    caller, waiting = await an_organization(store), await an_organization(store)
+    await store.begin_call(a_call(caller, server, LIMITED))
+    await store.begin_call(a_call(caller, server, LIMITED))
+    await submitted(store, caller, a_task(PAGE))
+    await submitted(store, waiting, a_task(LIMITED))
+    clock.at += CALL_MS
+    store.subscribe(heard.append)
+
+    leases = await worker.take(1)
+
+    assert [(lease.organization_id, lease.task_type) for lease in leases] == [(caller.id, PAGE)]
+    assert LIMITED in heard.pop()
+
+
 async def test_a_limit_that_is_declared_later_counts_what_runs_already(database: Database) -> None:
     """A redeploy that gives a type a limit starts nothing while more than that run; below it exactly as many."""
     store = database.store

@@ -117,10 +117,12 @@ def _refusal(
 
 
 class Taken(Struct, frozen=True):
-    """What a claim took of calls, and how many places of each organization are left for tasks."""
+    """What a claim took of calls, how many places of each organization are left for tasks, and the types of the calls
+    whose time was over: each of them gave up a slot and room of its type."""
 
     leases: list[Lease]
     places_left: dict[int, int]
+    ended: list[str]
 
 
 def take_calls(
@@ -134,6 +136,7 @@ def take_calls(
     ready = yield from rows_if("find_ready_calls", list(calling), ids=list(calling), types=list(types))
     chosen: list[Named] = []
     late: list[tuple[int, str, Final]] = []
+    ended: list[str] = []
     for organization_id, call_id, task_type, give_up_at, cost in ready:
         organization = locked[organization_id]
         calling[organization_id] -= 1
@@ -141,6 +144,8 @@ def take_calls(
             organization.start_call(task_type)
             organization.end_call(cost)
             late.append((organization_id, call_id, NEVER_STARTED))
+            ended.append(task_type)
+            memory.freed(task_type)
         elif left[organization_id] > 0:
             left[organization_id] -= 1
             organization.start_call(task_type)
@@ -150,7 +155,7 @@ def take_calls(
             locked[organization_id].doubted = True  # it counts calls that are not there
     yield from _finish(late, {}, memory)
     leases = yield from _start(chosen, one, locked, memory, now)
-    return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0})
+    return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0}, ended)
 
 
 def _start(
@@ -318,8 +323,7 @@ def _release(organization: LockedOrganization, call: Standing, memory: Memory) -
     if call.ready:
         organization.start_call(call.task_type)
     organization.end_call(call.cost)
-    if memory.rule(call.task_type).limit is not None:
-        memory.startable.add(call.task_type)
+    memory.freed(call.task_type)
 
 
 # What a server asks about its own calls ------------------------------------------------------------------------------

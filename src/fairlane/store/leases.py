@@ -164,8 +164,7 @@ def end_leases(
     """
     leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
     for lease, ending in endings:
-        if memory.rule(lease.task_type).limit is not None:
-            memory.startable.add(lease.task_type)  # another organization may have waited for this type's room
+        memory.freed(lease.task_type)
         if lease.kind == CALL:
             calls.append((lease, ending))
             continue
@@ -284,6 +283,10 @@ def claim(
         if not shares.places:
             break
         taken = yield from take_calls(shares.places, types, one, locked, memory, now)
+        for task_type in taken.ended:
+            if task_type in limits:
+                room[task_type] = room.get(task_type, 0) + 1
+                more = True
         picks = yield from _pick(taken.places_left, locked, room)
         picks = yield from _paid(picks, locked, room, passed, memory, now)
         if taken.leases or picks:
@@ -440,13 +443,13 @@ def _lease(
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
-        cost, payload, webhook, created_at, traceparent = tasks[pick.task_id]
+        cost, payload, webhook, ready_at, traceparent = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(cost)
         organization.charge(service(estimate_ms, organization.weight))
         first = pick.first_started_at is None
-        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - created_at) if first else None)
+        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - ready_at) if first else None)
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((

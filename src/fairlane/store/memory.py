@@ -69,6 +69,11 @@ class Memory:
         """What the application declared of this type; defaults if it no longer declares it."""
         return self.catalogue.get(task_type) or TaskRule(name=task_type)
 
+    def freed(self, task_type: str) -> None:
+        """The running transaction ended something of this type: other organizations may have waited for its room."""
+        if self.rule(task_type).limit is not None:
+            self.startable.add(task_type)
+
     def estimate_ms(self, task_type: str) -> int:
         """How long an attempt of this type is expected to last."""
         return max(1, int(self.estimates.get(task_type, FIRST_ESTIMATE_MS)))
