@@ -11,14 +11,26 @@ import asyncpg
 import pytest
 
 from fairlane.demo.postgres import join
-from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists
-from fairlane.model import Accepted, Failed, Report, Verdict
+from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists, ValidationRefused
+from fairlane.model import Accepted, AlertKind, AlertRule, Failed, Report, Verdict
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
+from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.postgres import PostgresDatabase, join_statements, numbered
 from fairlane.store.statements import Query, load_migrations, load_statements
-from tests.builders import DONE, LIMITED, PAGE, Worker, a_catalogue, a_task, a_worker, an_organization, submitted
+from tests.builders import (
+    DONE,
+    LIMITED,
+    PAGE,
+    Worker,
+    a_catalogue,
+    a_task,
+    a_webhook,
+    a_worker,
+    an_organization,
+    submitted,
+)
 from tests.postgres import disconnect
 from tests.store.databases import NOWHERE, Clock, PostgresServer
 
@@ -107,7 +119,8 @@ async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatc
     run = PostgresDatabase._rows
 
     async def counted(self: PostgresDatabase, connection: Any, query: Query, attempt: Any) -> Any:
-        if query.name != "find_transaction":  # the real clock, which this store has not, tells it by the way
+        # Other stores of this process ask what they ask; and the real clock, which this one has not, tells who we are.
+        if self is store._database and query.name != "find_transaction":
             asked.append(query.name)
         return await run(self, connection, query, attempt)
 
@@ -334,6 +347,27 @@ async def test_a_types_limit_holds_across_servers(others: list[Store]) -> None:
     taken = await asyncio.gather(*(worker.take(5) for worker in workers))
 
     assert sum(len(leases) for leases in taken) == 2
+
+
+async def test_no_alert_beyond_the_last_through_two_servers(
+    server: PostgresServer, others: list[Store], clock: Clock
+) -> None:
+    """Each counted one too few if it did not wait for the other, which stands between its count and its row here."""
+    organization = await an_organization(others[0])
+    rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
+    for _ in range(ALERTS_MOST - 1):
+        await others[0].create_alert(organization.id, rule)
+    with clock.held() as asked:
+        first = asyncio.ensure_future(others[1].create_alert(organization.id, rule))
+        await asyncio.to_thread(asked.wait, 10)
+        second = asyncio.ensure_future(others[2].create_alert(organization.id, rule))
+        async with asyncio.timeout(10):
+            while not server.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                await asyncio.sleep(0.005)
+
+    assert (await first).rule == rule
+    with pytest.raises(ValidationRefused):
+        await second
 
 
 async def test_what_is_due_is_taken_by_one_server_each(others: list[Store], clock: Clock) -> None:

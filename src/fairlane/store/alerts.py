@@ -6,6 +6,7 @@ from typing import Any
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model import Alert, AlertChange, AlertKind, AlertRule, Webhook
 from fairlane.rules import judge_alert
+from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 
@@ -20,6 +21,7 @@ Body = Callable[[AlertChange], str]
 
 def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Generator[Query, Rows, Alert]:
     """A new alert. Raises ValidationRefused if there are twenty already."""
+    yield from lock_organizations([organization_id])  # two that come at once are counted one after the other
     [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
     if count >= ALERTS_MOST:
         raise ValidationRefused.at("body", f"an organization may have {ALERTS_MOST} alerts")
@@ -86,8 +88,8 @@ def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows,
         case AlertKind.UTILIZATION_ABOVE:
             return None if slots_max is None else used / slots_max
         case AlertKind.OLDEST_WAITING_ABOVE:
-            [(created_at,)] = yield from rows("find_oldest_of_organization", organization_id=organization_id)
-            return 0.0 if created_at is None else max(0, now - created_at) / 1000
+            [(ready_at,)] = yield from rows("find_oldest_of_organization", organization_id=organization_id)
+            return 0.0 if ready_at is None else max(0, now - ready_at) / 1000
         case AlertKind.FAILURES_ABOVE:
             minute = now // MINUTE_MS - FAILURES_MINUTES
             before = yield from rows("find_failed_before", organization_id=organization_id, minute=minute)
