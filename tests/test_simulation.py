@@ -90,7 +90,7 @@ def test_a_recorded_day_gives_the_known_answer() -> None:
     """A task every minute that ran 90 s in one slot: what was measured is what one slot gives; two give no wait."""
     day = 24 * 60
     ran = tuple(
-        Ran(accepted_at=n * 60_000, started_at=n * 90_000, finished_at=(n + 1) * 90_000, priority=1) for n in range(day)
+        Ran(ready_at=n * 60_000, started_at=n * 90_000, finished_at=(n + 1) * 90_000, priority=1) for n in range(day)
     )
     total = UsagePoint(
         start=0, end=day * 60_000, submitted=day, started=day, completed=day, failed=0, wait_p50_ms=None,

@@ -411,7 +411,7 @@ class Busy(Struct, frozen=True):
     completed: int
     failed: int
     oldest_ready_at: int | None
-    """When the oldest task that could start was accepted; None: none could."""
+    """Since when the oldest task that can start could; None: none can."""
 
 
 class Total(Struct, frozen=True):
@@ -583,7 +583,8 @@ class Usage(Struct, frozen=True, kw_only=True):
 class Ran(Struct, frozen=True, kw_only=True):
     """A finished task as the projection needs it."""
 
-    accepted_at: int
+    ready_at: int
+    """Since when it might have started: it was accepted, and its ``run_at`` was reached."""
     started_at: int
     finished_at: int
     priority: int
@@ -657,7 +658,7 @@ class AlertKind(StrEnum):
     UTILIZATION_ABOVE = "UTILIZATION_ABOVE"
     """Slots in use over slots, 0 to 1."""
     OLDEST_WAITING_ABOVE = "OLDEST_WAITING_ABOVE"
-    """Seconds since the oldest ready task was accepted."""
+    """Seconds since the oldest ready task could start first."""
     FAILURES_ABOVE = "FAILURES_ABOVE"
     """Tasks that failed in the last five minutes."""
 
@@ -708,7 +709,7 @@ class TypeLoad(Struct, frozen=True, kw_only=True):
     processing: int
     calls: int
     oldest_ready_ms: int | None
-    """How long ago the oldest ready task was accepted; None: none is ready."""
+    """For how long the oldest ready task could have started; None: none is ready."""
     served: bool
     """Whether a live worker serves it."""
 

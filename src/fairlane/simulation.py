@@ -175,14 +175,14 @@ FACTORS = (1.0, 1.25, 1.5, 2.0, 4.0)
 def advise(record: Record) -> Capacity:
     """What waits would have been with more slots, and workers enough for them."""
     arrivals = [
-        Arrival(party="", at=one.accepted_at, duration_ms=one.finished_at - one.started_at, rank=rank_of(one.priority))
+        Arrival(party="", at=one.ready_at, duration_ms=one.finished_at - one.started_at, rank=rank_of(one.priority))
         for one in record.ran
     ]
     tried = sorted({math.ceil(record.slots_max * factor) for factor in FACTORS}) if record.slots_max else []
     projections = [
         _projection(slots, simulate({"": Party(slots=slots)}, arrivals, places=None)[""]) for slots in tried if arrivals
     ]
-    measured = [one.started_at - one.accepted_at for one in record.ran]
+    measured = [max(0, one.started_at - one.ready_at) for one in record.ran]
     return Capacity(
         total=record.total,
         slots_max=record.slots_max,

@@ -83,6 +83,18 @@ async def test_every_kind_has_its_number(store: Store, clock: Clock) -> None:
     assert await told(store) == ["fired at 0.5"]
 
 
+async def test_a_delayed_task_waits_from_the_moment_it_might_start(store: Store, clock: Clock) -> None:
+    """However long ago it was accepted."""
+    organization = await an_organization(store)
+    await store.create_alert(organization.id, a_rule(AlertKind.OLDEST_WAITING_ABOVE, threshold=9.9, for_seconds=0))
+    await submitted(store, organization, a_task(delay_seconds=3_600))
+    clock.advance(3_600)
+    await store.promote()
+
+    assert await after(store, clock, 9) == []
+    assert await after(store, clock, 1) == ["fired at 10.0"]
+
+
 async def test_old_failures_are_forgotten(store: Store, clock: Clock) -> None:
     """Five minutes later they count no more."""
     organization, worker = await an_organization(store), await a_worker(store)

@@ -75,6 +75,21 @@ async def test_types_tell_what_there_is_of_them(store: Store, clock: Clock) -> N
     await store.abandon_call(organization.id, call.id)
 
 
+async def test_what_was_to_start_later_waits_from_then(store: Store, clock: Clock) -> None:
+    """Not from its acceptance: nobody could have started it."""
+    organization, worker = await an_organization(store, slots=5), await a_worker(store)
+    await submitted(store, organization, a_task(FRAGILE, delay_seconds=3_600))
+    clock.advance(3_600)
+    await store.promote()
+    clock.advance(3)
+
+    before = await store.fleet()
+    await worker.take_one()
+
+    assert before.loads[FRAGILE].oldest_ready_ms == 3_000
+    assert (await store.fleet()).tallies[FRAGILE].waits.sum_seconds == 3.0
+
+
 async def test_tallies_count_what_this_server_saw(store: Store, clock: Clock) -> None:
     """Ends by outcome; every first wait and every run in a histogram that only grows from bound to bound."""
     organization, worker = await an_organization(store, slots=5), await a_worker(store)

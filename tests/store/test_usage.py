@@ -238,6 +238,22 @@ async def test_history_is_thinned_after_two_days_and_deleted_at_its_end(database
     assert later.total.submitted == 1
 
 
+async def test_the_record_counts_a_wait_from_the_moment_a_task_might_start(store: Store, clock: Clock) -> None:
+    """Advice on slots is not misled by delays that somebody asked for."""
+    begun = clock.at
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(), a_task(delay_seconds=60))
+    clock.advance(60)
+    await store.promote()
+    clock.advance(5)
+    for lease in [await worker.take_one(), await worker.take_one()]:
+        await worker.settle(lease)
+
+    ran = (await store.record(organization.id, start=begun, most=10)).ran
+
+    assert [(one.started_at - one.ready_at) for one in ran] == [65_000, 5_000]
+
+
 async def test_a_young_organization_is_judged_by_its_own_time(store: Store, clock: Clock) -> None:
     """Limited for half of its hour is half, not a moment of the week that is asked for."""
     organization, worker = await an_organization(store, slots=1), await a_worker(store)

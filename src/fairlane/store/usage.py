@@ -117,7 +117,7 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
     usage = yield from find_usage(organization_id, start, None, DAY_MS)
     [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
     found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
-    ran = [Ran(accepted_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
+    ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
     return Record(total=usage.total, slots_max=slots_max, ran=tuple(ran))
 
 

@@ -54,8 +54,8 @@ ORDER BY a.id
 LIMIT :most;
 
 -- name: find_oldest_of_organization
--- When the oldest ready task was accepted: the first row of each lane.
-SELECT min(t.created_at)
+-- Since when the oldest ready task might have started: the first row of each lane.
+SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
 FROM lane AS l
 JOIN queue_entry AS q
   ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank

@@ -16,11 +16,11 @@ FROM organization
 WHERE id = :id;
 
 -- name: find_busiest
--- The organizations with the most to do, for operators, and when the oldest ready task of each was accepted: the first
--- row of each lane, from the bound that the lane keeps.
+-- The organizations with the most to do, for operators, and since when the oldest ready task of each might have started:
+-- the first row of each lane, from the bound that the lane keeps.
 SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o.paused, o.disabled, o.maintenance,
        o.drifted, o.submitted, o.completed, o.failed,
-       (SELECT min(t.created_at)
+       (SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
         FROM lane AS l
         JOIN queue_entry AS q
           ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank

@@ -27,10 +27,10 @@ FROM lease
 GROUP BY task_type, kind;
 
 -- name: find_oldest_ready
--- When the oldest ready task of each type was accepted: the first row of each lane, from the bound that the lane keeps.
+-- Since when the oldest ready task of each type might have started: the first row of each lane, from the bound that the lane keeps.
 -- Not a join: of that the database may begin with the queue, and read all of it.
 SELECT l.task_type,
-       min((SELECT t.created_at
+       min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
             FROM queue_entry AS q
             JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
             WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank

@@ -82,8 +82,9 @@ FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bi
            first_started_at, deadline_at, webhook);
 
 -- name: find_claimed [sqlite] packed
--- What a claim needs of the tasks it takes.
-SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL, t.created_at,
+-- What a claim needs of the tasks it takes; since when each might have started is the later of acceptance and runAt.
+SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL,
+                                   CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
                                    t.traceparent))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
@@ -91,7 +92,7 @@ WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
 
 -- name: find_claimed [postgres]
-SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, t.created_at, t.traceparent
+SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, greatest(t.created_at, t.run_at), t.traceparent
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 

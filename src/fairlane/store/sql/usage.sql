@@ -128,8 +128,8 @@ FROM organization
 WHERE id = :organization_id;
 
 -- name: find_ran
--- The newest finished tasks that started, of those accepted since :since.
-SELECT t.created_at, o.first_started_at, o.finished_at, t.priority
+-- The newest finished tasks that started, of those accepted since :since, and since when each might have started.
+SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at, t.priority
 FROM task AS t
 JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
 WHERE t.organization_id = :organization_id
