@@ -815,7 +815,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
     id: str
     task_id: str | None
-    """None: a test event."""
+    alert_id: str | None
+    """What it tells of. Neither: it is a test event."""
     url: str
     created_at: int
     delivered_at: int | None

@@ -920,6 +920,7 @@ class _Try(Struct, rename="camel"):
 class _Delivery(Struct, rename="camel"):
     id: Uuid
     task_id: Uuid | None
+    alert_id: Uuid | None
     url: str
     created_at: Moment
     status: Annotated[str, Meta(extra_json_schema={"enum": ["due", "trying", "delivered", "given_up"]})]
@@ -953,6 +954,7 @@ def _delivery(one: Delivery) -> _Delivery:
     return _Delivery(
         one.id,
         one.task_id,
+        one.alert_id,
         one.url,
         timestamp(one.created_at),
         _delivery_status(one),

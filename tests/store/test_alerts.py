@@ -54,6 +54,8 @@ async def test_a_long_queue_is_told_once_and_its_end_too(store: Store, clock: Cl
     assert await after(store, clock, 3_600) == []
     await worker.take(1)
     assert await after(store, clock, 60) == ["recovered at 2.0"]
+    shown = await store.deliveries(organization.id, before=None, most=9)
+    assert [(one.task_id, one.alert_id) for one in shown] == [(None, alert.id)] * 2
     found = await store.alert(organization.id, alert.id)
     assert (found.firing, found.since, found.changed_at) == (False, None, clock.at)
     assert await owed(store) == ["fired at 3.0", "recovered at 2.0"]

@@ -85,7 +85,13 @@ def a_delivery(**state: Any) -> Delivery:
         DeliveryTry(number=1, at=AT, http_status=None, error="timeout"),
         DeliveryTry(number=2, at=AT + 120_000, http_status=503, error="status"),
     )
-    usual: dict[str, Any] = {"task_id": ID, "delivered_at": None, "due_at": AT + 400_000, "trying": False}
+    usual: dict[str, Any] = {
+        "task_id": ID,
+        "alert_id": None,
+        "delivered_at": None,
+        "due_at": AT + 400_000,
+        "trying": False,
+    }
     usual |= {"tries": tries} | state
     return Delivery(id=DELIVERY, url=URL, created_at=AT, **usual)
 
@@ -300,6 +306,7 @@ BODIES: dict[str, bytes] = {
     ),
     "deliveries_none": wire.deliveries_body([], None),
     "delivery": wire.delivery_body(a_delivery(task_id=None, due_at=AT, tries=())),
+    "delivery_of_an_alert": wire.delivery_body(a_delivery(task_id=None, alert_id=AN_ALERT.id, due_at=AT, tries=())),
     "status_verified": wire.verified_body(Verified(status=VERIFIED, drift=()), at=AT),
     "status_verified_with_drift": wire.verified_body(
         Verified(status=VERIFIED, drift=(Drift(organization="acme", name="processing", kept=2, counted=1),)), at=AT

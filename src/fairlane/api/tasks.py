@@ -40,6 +40,12 @@ PAGE_MOST = 100
 PAGE_DEFAULT = "50"
 ID_LENGTH = 36
 PREFER = {"Prefer": {"type": "string", "description": "`wait=N`: answer once the task has ended, after N s at most."}}
+TRACE = {
+    "traceparent": {
+        "type": "string",
+        "description": "W3C trace context of the caller; a malformed one is ignored.",
+    }
+}
 REFERENCE = "The task's id, or its idempotency key, percent-encoded."
 
 OPERATIONS: Operations = {
@@ -50,7 +56,7 @@ OPERATIONS: Operations = {
         description="Durable when answered. The status in this answer is always QUEUED; but with `Prefer: wait=N` and "
         "`Preference-Applied` the answer is what GET answers then, and that it succeeded.",
         body="task",
-        request_headers=PREFER,
+        request_headers=PREFER | TRACE,
         answer="now",
         answer_headers=("Location", "Preference-Applied"),
         examples=("created", "created_without_options", "created_later", "waited"),
@@ -63,6 +69,7 @@ OPERATIONS: Operations = {
         description="Each item is accepted or refused for itself, its verdict in its place. The queue must have "
         "room for as many as are sent: else the call is refused and nothing is created.",
         body="batch",
+        request_headers=TRACE,
         answer="batch",
         examples=("batch", "batch_all_refused"),
         refusals=(BodyTooLarge, QueueFull),
@@ -120,7 +127,7 @@ OPERATIONS: Operations = {
         description="With the same type, payload, priority and webhook, at today's cost, at once; `retryOf` names the "
         "old one, which stays as it is. Refused for the same reasons as any submission.",
         segments=("The failed task's id, or its idempotency key, percent-encoded.",),
-        request_headers=PREFER,
+        request_headers=PREFER | TRACE,
         answer="now",
         answer_headers=("Location", "Preference-Applied"),
         examples=("created_again",),

@@ -81,6 +81,7 @@ def _find(
             trying=row[5] is not None,
             delivered_at=row[6],
             created_at=row[7],
+            alert_id=row[8],
             tries=tuple(tries[row[0]]),
         )
         for row in found

@@ -10,7 +10,7 @@ export function deliveries(content) {
   const look = async () => {
     const page = await get("/v1/webhooks/deliveries?limit=25" + (cursor ? `&cursor=${cursor}` : ""));
     fill(list, table("Newest first", [
-      { name: "Of", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.taskId.slice(0, 13)) : "an alert or a test") },
+      { name: "Of", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.taskId.slice(0, 13)) : one.alertId ? "an alert" : "a test") },
       { name: "To", long: true, show: (one) => one.url }, { name: "Status", show: (one) => badge(one.status) },
       { name: "Tries", show: (one) => h("ol", {}, one.tries.map((tried) => h("li", { value: tried.number }, `${moment(tried.at)}: ${tried.outcome}${tried.status ? ` (${tried.status})` : ""}`))) },
       { name: "Next try", show: (one) => moment(one.nextTryAt) },

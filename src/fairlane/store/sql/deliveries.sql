@@ -178,7 +178,7 @@ SET at = excluded.at, http_status = excluded.http_status, error = excluded.error
 
 -- name: find_deliveries
 -- An organization's deliveries, newest first, from below :before; or the one with this id.
-SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at
+SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE organization_id = :organization_id
   AND (CAST(:id AS TEXT) IS NULL OR id = :id)
