@@ -1,6 +1,7 @@
 """What holds for every test: no setting leaks in, no file is left outside, no thread of ours lives on."""
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,8 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("XDG_DATA_HOME", str(home / "data"))
         patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
+        # A shell that starts us in the background lets us ignore it, and every program that we start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("fairlane")]
     assert not left, f"threads of ours outlived the tests: {left}"

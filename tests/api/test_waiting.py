@@ -203,12 +203,15 @@ def test_only_so_many_of_one_organization_wait(
     customer, other = house.customer(), house.customer()
     with customer.client, other.client:
         task_id, theirs = customer.accepted(), other.accepted()
-        threads.submit(find, customer, task_id, **WAIT)
+        asked = [threads.submit(find, customer, task_id, **WAIT)]
         eventually(lambda: waits(house) == 1)
 
         assert "preference-applied" not in find(customer, task_id, **WAIT).headers
-        threads.submit(find, other, theirs, **WAIT)
+        asked.append(threads.submit(find, other, theirs, **WAIT))
         eventually(lambda: waits(house) == 2)
+
+        house.soon(house.server.drain)
+        assert [one.result(10).status_code for one in asked] == [200, 200]
 
 
 # What the caller has -------------------------------------------------------------------------------------------------

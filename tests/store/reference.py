@@ -359,7 +359,8 @@ class Reference:
                 self._call_claimed(one, lease, types, now)
         leases = [lease for lease in every if not lease.call]
         for lease in leases:
-            task = self.tasks[lease.task_id]
+            task = self.tasks.get(lease.task_id)
+            assert task is not None, f"{lease.task_id} was claimed, but is not there"
             assert task.ready, f"{task.new.id} was claimed, but is not ready"
             assert task.new.task_type in types
             assert not task.organization.stopped
@@ -390,7 +391,8 @@ class Reference:
             assert not waiting, f"{len(waiting)} tasks could have started, places stayed free"
 
     def _call_claimed(self, one: Exchange, lease: Lease, types: set[str], now: int) -> None:
-        call = self.calls[lease.task_id]
+        call = self.calls.get(lease.task_id)
+        assert call is not None, f"{lease.task_id} was handed out, but is over"
         assert call.ready, f"{call.new.id} was handed out, but is not ready"
         assert call.new.task_type in types
         assert lease.attempt == call.attempt + 1
