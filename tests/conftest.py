@@ -18,6 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--http-on", choices=["sqlite", "postgres", "both"], default="sqlite")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests wait for disks and for programs as often as they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
 LONG = (
     "api/test_slow_clients.py",
     "cli/test_demo.py",
