@@ -25,7 +25,7 @@ OwnDatabase = Annotated[
     str | None,
     typer.Option(
         "--database",
-        help="The database, sqlite:///PATH. Default: a file in your data directory.",
+        help="The database, sqlite:///PATH or postgresql://USER@HOST/NAME. Default: a file in your data directory.",
         envvar="FAIRLANE_DATABASE",
         metavar="ADDRESS",
         show_default=False,
@@ -34,6 +34,33 @@ OwnDatabase = Annotated[
 
 AppReference = Annotated[
     str, typer.Argument(metavar="MODULE:APP", help="Where the Fairlane object is, such as examples.quickstart:app.")
+]
+
+Places = Annotated[
+    int | None,
+    typer.Option(
+        "--places", metavar="N", help="Attempts that one worker runs at once. Default: 10.", show_default=False
+    ),
+]
+
+DrainSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--drain-seconds",
+        metavar="SECONDS",
+        help="How long running attempts may take to finish once this is told to end. Default: 30.",
+        show_default=False,
+    ),
+]
+
+LogFormat = Annotated[
+    str | None,
+    typer.Option("--log-format", metavar="text|json", help="How events are logged. Default: text.", show_default=False),
+]
+
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False),
 ]
 
 OrganizationName = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="The organization's name.")]

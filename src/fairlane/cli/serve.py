@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fairlane.cli.options import AppReference, AsJson, OwnDatabase
+from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, OwnDatabase, Places
 
 
 def add_to(program: typer.Typer) -> None:
@@ -38,24 +38,10 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Local worker processes; 0: none. Default: 1.", show_default=False)
     ] = None,
-    places: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Attempts that one worker runs at once. Default: 10.", show_default=False),
-    ] = None,
-    drain_seconds: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long running attempts may take to finish when the server is ended. Default: 30.",
-            show_default=False,
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(metavar="text|json", help="How events are logged. Default: text.", show_default=False)
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False)
-    ] = None,
+    places: Places = None,
+    drain_seconds: DrainSeconds = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="For development: start anew when the application's Python files change.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlane.cli.options import AppReference, AsJson
+from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, Places
 
 if TYPE_CHECKING:
     from fairlane.worker.supervisor import Supervisor
@@ -54,24 +54,10 @@ def worker(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Worker processes. Default: 1.", show_default=False)
     ] = None,
-    places: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Attempts that one worker runs at once. Default: 10.", show_default=False),
-    ] = None,
-    drain_seconds: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long running attempts may take to finish when the worker is ended. Default: 30.",
-            show_default=False,
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(metavar="text|json", help="How events are logged. Default: text.", show_default=False)
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False)
-    ] = None,
+    places: Places = None,
+    drain_seconds: DrainSeconds = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
     """Run workers for a server elsewhere.
