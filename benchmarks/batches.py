@@ -17,7 +17,7 @@ from benchmarks.homes import Database, Home
 from benchmarks.load import Program, request_bytes
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
-from fairlane.model import NewTask
+from fairlane.model.tasks import NewTask
 from fairlane.settings import database_path, is_postgres
 from fairlane.store.postgres import numbered
 from fairlane.store.statements import load_statements, wall_clock

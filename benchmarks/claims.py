@@ -13,7 +13,7 @@ from benchmarks.homes import Database, Home
 from benchmarks.load import percentile
 from benchmarks.scenario import Figures, Scale
 from benchmarks.status import rotated
-from fairlane.model import Completed, Exchange, LossReason, NewSession, Report
+from fairlane.model.leases import Completed, Exchange, LossReason, NewSession, Report
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.store import new_id

@@ -9,7 +9,9 @@ import uuid_utils
 
 from benchmarks.app import app
 from benchmarks.homes import Database
-from fairlane.model import Accepted, KeyKind, NewTask, OrganizationChange, Overrides
+from fairlane.model.keys import KeyKind
+from fairlane.model.organizations import OrganizationChange, Overrides
+from fairlane.model.tasks import Accepted, NewTask
 from fairlane.settings import Settings
 from fairlane.store import Store
 

@@ -5,27 +5,22 @@ import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
-from fairlane.model import (
-    DEFAULT_PLAN,
-    Accepted,
+from fairlane.model.calls import NewCall
+from fairlane.model.leases import (
     Completed,
     Ending,
     Exchange,
     ExchangeReply,
     Failed,
     Lease,
-    NewCall,
     NewSession,
-    NewTask,
-    Organization,
-    Overrides,
     Released,
     Report,
-    TaskRule,
-    TaskStatus,
     Verdict,
-    Webhook,
 )
+from fairlane.model.organizations import DEFAULT_PLAN, Organization, Overrides
+from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
+from fairlane.model.webhooks import Webhook
 from fairlane.store import Store, new_id
 
 PAGE = "PAGE"

@@ -16,7 +16,8 @@ from fairlane.diagnosis import (
     State,
     diagnose,
 )
-from fairlane.model import Content, DeadRows, Drift, Engine
+from fairlane.model.diagnosis import Content, DeadRows, Engine
+from fairlane.model.status import Drift
 
 FLOOR = 100 * 2**20
 SQLITE = Engine(

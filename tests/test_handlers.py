@@ -19,7 +19,7 @@ from msgspec import UNSET
 from fairlane import Context, Fairlane
 from fairlane.errors import AppError, ValidationRefused
 from fairlane.handlers import Said, load_app
-from fairlane.model import Failure, Isolation, TaskRule
+from fairlane.model.tasks import Failure, Isolation, TaskRule
 from fairlane.payloads import decoder_for
 from fairlane.worker.results import encode_result
 

@@ -8,20 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane.model import (
-    Alert,
-    AlertKind,
-    AlertRule,
-    Completed,
-    Failed,
-    Failure,
-    Lost,
-    Released,
-    TaskStatus,
-    Totals,
-    WaitReason,
-    Webhook,
-)
+from fairlane.model.alerts import Alert, AlertKind, AlertRule
+from fairlane.model.insight import WaitReason
+from fairlane.model.leases import Completed, Failed, Lost, Released
+from fairlane.model.tasks import Failure, TaskStatus
+from fairlane.model.usage import Totals
+from fairlane.model.webhooks import Webhook
 from fairlane.rules import (
     BUCKETS,
     EXHAUSTED,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlane import Fairlane
-from fairlane.model import Party, Ran, Record, Traced, UsagePoint, Waits, WhatIf
+from fairlane.model.simulation import Party, Ran, Record, Traced, Waits, WhatIf
+from fairlane.model.usage import UsagePoint
 from fairlane.simulation import Arrival, advise, quantile, simulate, what_if
 from fairlane.testing import Engine
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from fairlane.model import Content, Engine
+from fairlane.model.diagnosis import Content, Engine
 
 SKEW_MS_MOST = 1_000
 TRANSACTION_SECONDS_MOST = 60

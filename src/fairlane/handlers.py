@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from msgspec import UNSET, Struct, UnsetType
 
 from fairlane.errors import AppError
-from fairlane.model import Isolation, TaskRule
+from fairlane.model.tasks import Isolation, TaskRule
 from fairlane.payloads import Decode, decoder_for
 
 TIMEOUT_MAX_SECONDS = 7 * 86_400

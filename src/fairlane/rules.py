@@ -12,22 +12,11 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from fairlane.model import (
-    PRIORITY_HIGHEST,
-    Alert,
-    Completed,
-    Ending,
-    Estimate,
-    Failed,
-    Failure,
-    Lost,
-    Released,
-    TaskStatus,
-    Totals,
-    Usage,
-    UsagePoint,
-    WaitReason,
-)
+from fairlane.model.alerts import Alert
+from fairlane.model.insight import Estimate, WaitReason
+from fairlane.model.leases import Completed, Ending, Failed, Lost, Released
+from fairlane.model.tasks import PRIORITY_HIGHEST, Failure, TaskStatus
+from fairlane.model.usage import Totals, Usage, UsagePoint
 
 VIRTUAL_UNITS_PER_MS = 1_000
 """Virtual time is an integer: this many units for one millisecond of service at weight 1."""

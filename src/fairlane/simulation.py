@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.model import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
+from fairlane.model.simulation import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
 from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
 
 

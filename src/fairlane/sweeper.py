@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from fairlane import wire
 from fairlane.errors import StoreUnreachable
-from fairlane.model import Drift
+from fairlane.model.status import Drift
 from fairlane.rules import month_of
 from fairlane.settings import Settings
 from fairlane.store import CHUNK, Store

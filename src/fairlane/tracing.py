@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 
 from fairlane import __version__
 from fairlane.errors import Refusal
-from fairlane.model import Accepted, NewTask
+from fairlane.model.tasks import Accepted, NewTask
 from fairlane.protocol import LeaseBody, ReportBody
 
 FLUSH_MS = 500

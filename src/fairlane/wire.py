@@ -16,36 +16,24 @@ from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple
 
 from fairlane.errors import Refusal, ValidationRefused
-from fairlane.model import (
+from fairlane.model.alerts import Alert, AlertChange, AlertKind
+from fairlane.model.insight import Slots, Wait, WaitReason
+from fairlane.model.leases import Progress
+from fairlane.model.organizations import Credits
+from fairlane.model.simulation import Capacity, Projection
+from fairlane.model.status import Busy, Concurrency, LiveOrganization, QueueStatus, Total, Verified
+from fairlane.model.tasks import (
     PRIORITY_HIGHEST,
     PRIORITY_LOWEST,
     Accepted,
-    Alert,
-    AlertChange,
-    AlertKind,
-    Busy,
-    Capacity,
-    Concurrency,
-    Credits,
-    Delivery,
-    DeliveryTry,
     Failure,
-    LiveOrganization,
     NewTask,
-    Progress,
-    Projection,
-    QueueStatus,
-    Slots,
     TaskList,
     TaskStatus,
     TaskView,
-    Total,
-    Usage,
-    UsagePoint,
-    Verified,
-    Wait,
-    WaitReason,
 )
+from fairlane.model.usage import Usage, UsagePoint
+from fairlane.model.webhooks import Delivery, DeliveryTry
 
 IDEMPOTENCY_KEY_LENGTH = 255
 ALERT_FIELDS = ("kind", "threshold", "forSeconds", "webhook")

@@ -9,7 +9,7 @@ import pytest
 from fairlane.api.http import Request
 from fairlane.api.rates import RateGuard
 from fairlane.errors import RateLimited
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from tests.api.house import Customer, House, error_of
 
 LIMIT = 3

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fairlane.api.listener import bind_tcp
-from fairlane.model import KeyKind
+from fairlane.model.keys import KeyKind
 from tests.api.house import House, error_of, fields_of
 
 Start = Callable[..., House]

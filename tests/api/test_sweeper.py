@@ -10,7 +10,10 @@ import apsw
 import pytest
 
 from fairlane.errors import SessionGone, StoreFault
-from fairlane.model import Concurrency, Exchange, Failed, NewSession, NewTask, Overrides, Report
+from fairlane.model.leases import Exchange, Failed, NewSession, Report
+from fairlane.model.organizations import Overrides
+from fairlane.model.status import Concurrency
+from fairlane.model.tasks import NewTask
 from fairlane.settings import Settings, database_path
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper

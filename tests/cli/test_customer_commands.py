@@ -14,7 +14,7 @@ import pytest
 from fairlane.cli.monitor import Thresholds, Watch
 from fairlane.cli.status import REASONS
 from fairlane.client import Client, Concurrency, Status
-from fairlane.model import WaitReason
+from fairlane.model.insight import WaitReason
 from tests.cli.harness import ROOT, Command, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 
 from fairlane import wire
 from fairlane.client import WebhookInvalid, verify
-from fairlane.model import TaskStatus, TaskView
+from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.webhooks.signing import new_secret, signatures
 
 NOW_MS = 1_748_419_200_000

@@ -9,7 +9,8 @@ import asyncio
 import sys
 from typing import Any
 
-from fairlane.model import Completed, Failed, Overrides, Report, Verdict
+from fairlane.model.leases import Completed, Failed, Report, Verdict
+from fairlane.model.organizations import Overrides
 from fairlane.settings import Settings
 from fairlane.store import Store
 from tests.builders import Worker, a_catalogue, a_session, a_task

@@ -11,7 +11,8 @@ import threading
 from functools import partial
 from typing import Any, NoReturn
 
-from fairlane.model import Accepted, Overrides
+from fairlane.model.organizations import Overrides
+from fairlane.model.tasks import Accepted
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.sqlite import SqliteDatabase

@@ -12,7 +12,7 @@ import apsw
 import asyncpg
 
 from fairlane.errors import Refusal
-from fairlane.model import Catalogue
+from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.postgres import numbered

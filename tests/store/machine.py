@@ -10,22 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fairlane.errors import SessionGone
-from fairlane.model import (
-    Completed,
-    Concurrency,
-    Ending,
-    Exchange,
-    ExchangeReply,
-    Failed,
-    LossReason,
-    OrganizationChange,
-    Overrides,
-    PlanChange,
-    Released,
-    Report,
-    TaskStatus,
-    TaskView,
-)
+from fairlane.model.leases import Completed, Ending, Exchange, ExchangeReply, Failed, LossReason, Released, Report
+from fairlane.model.organizations import OrganizationChange, Overrides, PlanChange
+from fairlane.model.status import Concurrency
+from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task

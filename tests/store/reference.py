@@ -14,27 +14,21 @@ from fairlane.errors import (
     TaskExists,
     Unavailable,
 )
-from fairlane.model import (
-    Abandoned,
-    Accepted,
-    Admitted,
-    Catalogue,
-    Credits,
+from fairlane.model.calls import Abandoned, Admitted, NewCall
+from fairlane.model.leases import (
     Ending,
     Exchange,
     Failed,
     Lease,
     LossReason,
     Lost,
-    NewCall,
     NewSession,
-    NewTask,
     Released,
     Report,
-    TaskStatus,
-    TaskView,
     Verdict,
 )
+from fairlane.model.organizations import Credits
+from fairlane.model.tasks import Accepted, Catalogue, NewTask, TaskStatus, TaskView
 from fairlane.rules import CALL_MS, Final, Paused, aftermath, call_aftermath, rank_of
 
 CHANCE = 0.5

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from fairlane.errors import NotFound, ValidationRefused
-from fairlane.model import AlertChange, AlertKind, AlertRule, Failed, Tried
+from fairlane.model.alerts import AlertChange, AlertKind, AlertRule
+from fairlane.model.leases import Failed
+from fairlane.model.webhooks import Tried
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST, apply_change

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned
-from fairlane.model import TaskStatus
+from fairlane.model.tasks import TaskStatus
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.sqlite import restore_file

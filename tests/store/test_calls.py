@@ -6,22 +6,11 @@ from typing import Any
 import pytest
 
 from fairlane.errors import ConcurrencyFull, KeyRefused, Unavailable
-from fairlane.model import (
-    Abandoned,
-    Admitted,
-    Completed,
-    Concurrency,
-    EndedCall,
-    Failed,
-    Failure,
-    LossReason,
-    OrganizationChange,
-    PlanChange,
-    Report,
-    TaskRule,
-    TaskStatus,
-    Verdict,
-)
+from fairlane.model.calls import Abandoned, Admitted, EndedCall
+from fairlane.model.leases import Completed, Failed, LossReason, Report, Verdict
+from fairlane.model.organizations import OrganizationChange, PlanChange
+from fairlane.model.status import Concurrency
+from fairlane.model.tasks import Failure, TaskRule, TaskStatus
 from fairlane.rules import CALL_MS, EXHAUSTED, TIMED_OUT
 from fairlane.store import Store
 from tests.builders import (

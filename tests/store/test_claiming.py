@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from fairlane.model import Failed, OrganizationChange, Report
+from fairlane.model.leases import Failed, Report
+from fairlane.model.organizations import OrganizationChange
 from fairlane.store import Store
 from tests.builders import (
     ACTOR,

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from fairlane.model import Accepted, Failed, TaskStatus
+from fairlane.model.leases import Failed
+from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import CHUNK, Store
 from fairlane.store import tasks as operations
 from fairlane.store.tasks import Cleared

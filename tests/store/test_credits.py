@@ -6,20 +6,9 @@ from typing import Any
 import pytest
 
 from fairlane.errors import CreditsShort, KeyRefused, NameTaken, NotFound, QueueFull, TaskExists, ValidationRefused
-from fairlane.model import (
-    Accepted,
-    Credits,
-    Failed,
-    Failure,
-    LossReason,
-    NewTask,
-    Organization,
-    OrganizationChange,
-    Overrides,
-    Report,
-    TaskStatus,
-    Verdict,
-)
+from fairlane.model.leases import Failed, LossReason, Report, Verdict
+from fairlane.model.organizations import Credits, Organization, OrganizationChange, Overrides
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskStatus
 from fairlane.store import Store, new_id
 from tests.builders import (
     ACTOR,

@@ -5,19 +5,10 @@ from functools import partial
 import pytest
 
 from fairlane.errors import NotFound, Refusal, ValidationRefused
-from fairlane.model import (
-    INTERRUPTED,
-    Delivery,
-    DueDelivery,
-    Ending,
-    Failed,
-    LossReason,
-    Organization,
-    Report,
-    TaskStatus,
-    Told,
-    Tried,
-)
+from fairlane.model.leases import Ending, Failed, LossReason, Report
+from fairlane.model.organizations import Organization
+from fairlane.model.tasks import TaskStatus, Told
+from fairlane.model.webhooks import INTERRUPTED, Delivery, DueDelivery, Tried
 from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.store import Store, new_id
 from tests.builders import DONE, FRAGILE, Worker, a_task, a_webhook, a_worker, an_organization, ids, submitted

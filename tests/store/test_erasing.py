@@ -7,7 +7,9 @@ import pytest
 
 import fairlane.store
 from fairlane.errors import InUse, KeyRefused, NameTaken, NotFound
-from fairlane.model import AlertKind, AlertRule, Failed, Organization, OrganizationChange, Report, Verdict
+from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.leases import Failed, Report, Verdict
+from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.store import CHUNK, Store, erasing, new_id
 from tests.builders import (
     ACTOR,

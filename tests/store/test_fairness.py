@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from fairlane.model import Lease, Organization, OrganizationChange, Report
+from fairlane.model.leases import Lease, Report
+from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.store import Store
 from tests.builders import ACTOR, DONE, IMAGE, PAGE, Worker, a_task, a_worker, an_organization
 from tests.store.databases import Clock, Database

@@ -1,6 +1,7 @@
 """The whole installation at one moment."""
 
-from fairlane.model import Failed, OrganizationChange
+from fairlane.model.leases import Failed
+from fairlane.model.organizations import OrganizationChange
 from fairlane.store import Store
 from tests.builders import (
     ACTOR,

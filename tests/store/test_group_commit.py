@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from fairlane.errors import Fault, NameTaken, QueueFull, StoreFault
-from fairlane.model import Accepted, Exchange, OrganizationChange, Report
+from fairlane.model.leases import Exchange, Report
+from fairlane.model.organizations import OrganizationChange
+from fairlane.model.tasks import Accepted
 from fairlane.store import Store
 from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, ids, submitted
 from tests.store.databases import Clock, Database, in_one_commit

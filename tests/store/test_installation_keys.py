@@ -3,7 +3,8 @@
 import pytest
 
 from fairlane.errors import NameTaken, NotFound, SessionGone
-from fairlane.model import KeyKind, NewSession
+from fairlane.model.keys import KeyKind
+from fairlane.model.leases import NewSession
 from fairlane.store import Store, keys
 from tests.builders import ACTOR, Worker, a_digest, a_session, an_organization, submitted
 from tests.store.databases import Clock, Database

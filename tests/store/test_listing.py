@@ -3,7 +3,9 @@
 import pytest
 
 from fairlane.errors import NotFound, TaskNotFailed
-from fairlane.model import Failed, Organization, TaskStatus, TaskView
+from fairlane.model.leases import Failed
+from fairlane.model.organizations import Organization
+from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.store import Store
 from fairlane.store import tasks as operations
 from tests.builders import FRAGILE, IMAGE, PAGE, a_task, a_worker, an_organization, submitted

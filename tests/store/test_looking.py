@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 
 from fairlane.errors import DatabaseError
-from fairlane.model import Content, Engine, OrganizationChange
+from fairlane.model.diagnosis import Content, Engine
+from fairlane.model.organizations import OrganizationChange
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
 from fairlane.store.statements import load_migrations, wall_clock

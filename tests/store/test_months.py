@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from fairlane.errors import NotFound
-from fairlane.model import OrganizationChange, UsedInMonth
+from fairlane.model.organizations import OrganizationChange
+from fairlane.model.usage import UsedInMonth
 from fairlane.store import CHUNK, Store
 from tests.builders import AGAIN, DONE, FRAGILE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database

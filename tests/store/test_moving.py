@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from fairlane.errors import DatabaseError
-from fairlane.model import AlertKind, AlertRule, Failed, KeyKind, TaskStatus, Tried
+from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.keys import KeyKind
+from fairlane.model.leases import Failed
+from fairlane.model.tasks import TaskStatus
+from fairlane.model.webhooks import Tried
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Moved, Store, postgres

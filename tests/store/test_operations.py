@@ -3,7 +3,9 @@
 import pytest
 
 from fairlane.errors import InUse, NotFound
-from fairlane.model import DEFAULT_PLAN, LossReason, OrganizationChange, PlanChange, TaskFacts, TaskStatus
+from fairlane.model.leases import LossReason
+from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, PlanChange
+from fairlane.model.tasks import TaskFacts, TaskStatus
 from fairlane.store import AuditFilter, Store
 from fairlane.store.operations import SCAN_MOST
 from tests.builders import (

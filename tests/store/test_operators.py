@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fairlane.errors import NameTaken, NotFound
-from fairlane.model import DEFAULT_PLAN, OrganizationChange, Overrides, PlanChange
+from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, Overrides, PlanChange
 from fairlane.store import Store
 from tests.builders import ACTOR, a_digest, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database

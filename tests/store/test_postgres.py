@@ -12,7 +12,9 @@ import pytest
 
 from fairlane.demo.postgres import join
 from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists, ValidationRefused
-from fairlane.model import Accepted, AlertKind, AlertRule, Failed, Report, Verdict
+from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.leases import Failed, Report, Verdict
+from fairlane.model.tasks import Accepted
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fairlane.model import Failed, LossReason, OrganizationChange, Report
+from fairlane.model.leases import Failed, LossReason, Report
+from fairlane.model.organizations import OrganizationChange
 from fairlane.store import Store
 from tests.builders import ACTOR, DONE, IMAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Database

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlane.errors import QueueFull
-from fairlane.model import Accepted, TaskStatus
+from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import Store
 from tests.builders import a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database

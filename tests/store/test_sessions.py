@@ -3,7 +3,8 @@
 import pytest
 
 from fairlane.errors import SessionGone
-from fairlane.model import LossReason, Report, TaskStatus, Verdict
+from fairlane.model.leases import LossReason, Report, Verdict
+from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 from tests.builders import DONE, FRAGILE, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database

@@ -3,7 +3,8 @@
 import pytest
 
 from fairlane.errors import SessionGone
-from fairlane.model import Completed, Ending, Failed, Failure, LossReason, Report, TaskStatus, Verdict
+from fairlane.model.leases import Completed, Ending, Failed, LossReason, Report, Verdict
+from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules import EXHAUSTED
 from fairlane.store import Store
 from tests.builders import (

@@ -3,7 +3,8 @@
 import pytest
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Concurrency, Exchange, Failed, Progress
+from fairlane.model.leases import Exchange, Failed, Progress
+from fairlane.model.status import Concurrency
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, AGAIN, IMAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database

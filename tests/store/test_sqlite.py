@@ -12,7 +12,9 @@ import apsw
 import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreFault
-from fairlane.model import Accepted, Concurrency, TaskStatus, Verdict
+from fairlane.model.leases import Verdict
+from fairlane.model.status import Concurrency
+from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
 from fairlane.store import Store, sqlite
 from fairlane.store.sqlite import SqliteDatabase, lock_path

@@ -3,7 +3,10 @@
 import pytest
 
 from fairlane.errors import KeyRefused, NotFound
-from fairlane.model import Concurrency, Failed, Failure, OrganizationChange, PlanChange, TaskStatus
+from fairlane.model.leases import Failed
+from fairlane.model.organizations import OrganizationChange, PlanChange
+from fairlane.model.status import Concurrency
+from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.store import Store
 from tests.builders import (
     ACTOR,

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from fairlane.errors import KeyRefused, QueueFull, TaskExists
-from fairlane.model import Accepted, OrganizationChange, TaskStatus
+from fairlane.model.organizations import OrganizationChange
+from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import Store
 from tests.builders import (
     ACTOR,

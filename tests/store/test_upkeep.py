@@ -1,6 +1,8 @@
 """Promotion and purge: at their moment, in bounded rounds, and leaving nothing behind."""
 
-from fairlane.model import Accepted, Failed, OrganizationChange, Report
+from fairlane.model.leases import Failed, Report
+from fairlane.model.organizations import OrganizationChange
+from fairlane.model.tasks import Accepted
 from fairlane.store import Store
 from tests.builders import ACTOR, FRAGILE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database

@@ -3,7 +3,9 @@
 import pytest
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Failed, Organization, Usage, UsagePoint
+from fairlane.model.leases import Failed
+from fairlane.model.organizations import Organization
+from fairlane.model.usage import Usage, UsagePoint
 from fairlane.store import Store
 from tests.builders import AGAIN, FRAGILE, a_call, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database

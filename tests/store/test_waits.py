@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from fairlane.model import Estimate, Failed, Lease, OrganizationChange, Report, TaskStatus, Wait, WaitReason
+from fairlane.model.insight import Estimate, Wait, WaitReason
+from fairlane.model.leases import Failed, Lease, Report
+from fairlane.model.organizations import OrganizationChange
+from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store, new_id
 from fairlane.store.waits import AHEAD_MOST
 from tests.builders import (

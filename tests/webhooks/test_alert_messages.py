@@ -6,7 +6,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fairlane.model import AlertKind, AlertRule, Webhook
+from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.webhooks import Webhook
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper

@@ -17,7 +17,10 @@ from standardwebhooks import Webhook as StandardWebhook
 
 from fairlane import wire
 from fairlane.errors import StoreFault
-from fairlane.model import Delivery, Failed, Failure, Organization, Report, Webhook
+from fairlane.model.leases import Failed, Report
+from fairlane.model.organizations import Organization
+from fairlane.model.tasks import Failure
+from fairlane.model.webhooks import Delivery, Webhook
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store, new_id
 from fairlane.webhooks import sender as sender_module

@@ -6,7 +6,7 @@ import pytest
 
 from fairlane import errors
 from fairlane.errors import Refusal
-from fairlane.model import Failure
+from fairlane.model.tasks import Failure
 from fairlane.rules import EXHAUSTED, UNPAID
 
 QUEUE_DETAILS = {

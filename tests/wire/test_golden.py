@@ -8,37 +8,15 @@ import msgspec
 import pytest
 
 from fairlane import errors, wire
-from fairlane.model import (
-    Accepted,
-    Alert,
-    AlertChange,
-    AlertKind,
-    AlertRule,
-    Capacity,
-    Concurrency,
-    Credits,
-    Delivery,
-    DeliveryTry,
-    Drift,
-    Estimate,
-    Failure,
-    NewTask,
-    Progress,
-    Projection,
-    QueueStatus,
-    Slot,
-    Slots,
-    TaskList,
-    TaskStatus,
-    TaskView,
-    Told,
-    Usage,
-    UsagePoint,
-    Verified,
-    Wait,
-    WaitReason,
-    Webhook,
-)
+from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
+from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
+from fairlane.model.leases import Progress
+from fairlane.model.organizations import Credits
+from fairlane.model.simulation import Capacity, Projection
+from fairlane.model.status import Concurrency, Drift, QueueStatus, Verified
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.usage import Usage, UsagePoint
+from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
 from fairlane.rules import CANCELED, EXHAUSTED, TIMED_OUT
 
 AT = 1_762_786_800_000

@@ -6,7 +6,9 @@ from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
-from fairlane.model import AlertRule, Caller, Webhook
+from fairlane.model.alerts import AlertRule
+from fairlane.model.keys import Caller
+from fairlane.model.webhooks import Webhook
 
 BODY_BYTES_MOST = 16 * 1024
 ID_LENGTH = 36

@@ -12,7 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from fairlane.errors import RequestCanceled, SessionGone, StoreUnreachable, Unavailable
-from fairlane.model import Abandoned, Admitted, EndedCall, LossReason, NewCall, NewSession
+from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
+from fairlane.model.leases import LossReason, NewSession
 from fairlane.rules import TIMED_OUT
 from fairlane.settings import Settings
 from fairlane.store import Store, new_id

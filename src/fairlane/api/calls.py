@@ -12,7 +12,9 @@ from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, ConcurrencyFull, CreditsShort, RequestCanceled, ValidationRefused
 from fairlane.handlers import TaskType
-from fairlane.model import Admitted, Caller, Failure, NewCall
+from fairlane.model.calls import Admitted, NewCall
+from fairlane.model.keys import Caller
+from fairlane.model.tasks import Failure
 from fairlane.payloads import ROOT
 from fairlane.store import new_id
 

@@ -8,7 +8,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.errors import RateLimited, ValidationRefused
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.simulation import advise
 from fairlane.store import Store
 

@@ -3,7 +3,7 @@
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 OPERATIONS: Operations = {

@@ -34,7 +34,7 @@ from fairlane.api.usage import OPERATIONS as USAGE
 from fairlane.api.usage import Usages
 from fairlane.api.waits import OPERATIONS as WAITS
 from fairlane.api.waits import Waits
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 
 OPERATIONS: Operations = {
     **STATUS,

@@ -7,7 +7,8 @@ from fairlane.api.pages import read_cursor, read_limit
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
-from fairlane.model import Caller, Webhook
+from fairlane.model.keys import Caller
+from fairlane.model.webhooks import Webhook
 from fairlane.store import new_id
 
 BODY_BYTES_MOST = 16 * 1024

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from fairlane.api.http import Request
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused
-from fairlane.model import Caller, Holder, KeyKind
+from fairlane.model.keys import Caller, Holder, KeyKind
 from fairlane.store import Store
 
 PREFIXES = {KeyKind.ORGANIZATION: "sk", KeyKind.WORKER: "wk", KeyKind.ADMIN: "ak"}

@@ -13,7 +13,7 @@ from fairlane import wire
 from fairlane.api.http import Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.errors import SetupError
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 
 OPERATIONS: Operations = {
     "GET /v1/countries": Operation(

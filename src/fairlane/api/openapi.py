@@ -35,7 +35,8 @@ from fairlane.errors import (
     ValidationRefused,
 )
 from fairlane.handlers import TaskType
-from fairlane.model import PRIORITY_HIGHEST, PRIORITY_LOWEST, AlertKind
+from fairlane.model.alerts import AlertKind
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from fairlane.payloads import schema_of
 
 EXAMPLES_PATH = Path(__file__).with_name("examples.json")

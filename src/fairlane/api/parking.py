@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlane.errors import SessionGone, StoreUnreachable
-from fairlane.model import Exchange, ExchangeReply
+from fairlane.model.leases import Exchange, ExchangeReply
 from fairlane.store import Store
 
 logger = logging.getLogger(__name__)

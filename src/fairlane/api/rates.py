@@ -11,7 +11,7 @@ from functools import lru_cache
 from fairlane.api.http import Header, Request
 from fairlane.api.routes import Guard
 from fairlane.errors import RateLimited
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 
 
 class RateGuard:

@@ -6,7 +6,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import read_cursor, read_limit
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 PAGE_MOST = 1_000

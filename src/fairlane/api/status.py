@@ -7,7 +7,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.errors import RateLimited
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 VERIFY_PAUSE_SECONDS = 1.0

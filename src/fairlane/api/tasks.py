@@ -23,7 +23,9 @@ from fairlane.errors import (
     TaskNotFailed,
     ValidationRefused,
 )
-from fairlane.model import Accepted, Caller, NewTask, TaskStatus, Webhook
+from fairlane.model.keys import Caller
+from fairlane.model.tasks import Accepted, NewTask, TaskStatus
+from fairlane.model.webhooks import Webhook
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024

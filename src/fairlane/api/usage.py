@@ -4,7 +4,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.errors import ValidationRefused
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 STEPS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "2h": 7_200, "6h": 21_600, "1d": 86_400}

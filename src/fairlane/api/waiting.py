@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from fairlane.api.http import Header, Request
 from fairlane.errors import StoreUnreachable
-from fairlane.model import TaskView
+from fairlane.model.tasks import TaskView
 from fairlane.store import Store
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,12 @@ from fairlane.api.parking import Parking
 from fairlane.api.routes import Guard, Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.errors import ValidationRefused
-from fairlane.model import (
+from fairlane.model.keys import KeyKind
+from fairlane.model.leases import (
     Completed,
     Ending,
     Exchange,
     Failed,
-    Failure,
-    KeyKind,
     Lease,
     LossReason,
     NewSession,
@@ -27,6 +26,7 @@ from fairlane.model import (
     Released,
     Report,
 )
+from fairlane.model.tasks import Failure
 from fairlane.store import Store, new_id
 
 CONTROL_BYTES_MOST = 1024 * 1024

@@ -11,7 +11,8 @@ from msgspec import Struct
 from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import note, print_json, print_table
-from fairlane.model import PRIORITY_HIGHEST, PRIORITY_LOWEST, Party, Traced, Waits, WhatIf
+from fairlane.model.simulation import Party, Traced, Waits, WhatIf
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 
 if TYPE_CHECKING:
     from fairlane.cli.connection import Admin

@@ -11,7 +11,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.routes import Endpoint, Resource
 from fairlane.dashboard.sessions import PATH, CustomerGuard
 from fairlane.errors import NotFound
-from fairlane.model import Caller
+from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 OperatorsEndpoint = Callable[[Request, str], Awaitable[Answer]]

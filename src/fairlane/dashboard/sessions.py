@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fairlane.api.http import Header, Request
 from fairlane.errors import CrossSiteRefused, KeyMissing, KeyRefused
-from fairlane.model import Caller, KeyKind
+from fairlane.model.keys import Caller, KeyKind
 from fairlane.store import Store
 
 COOKIE = "fairlane_session"

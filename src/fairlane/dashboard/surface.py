@@ -20,7 +20,7 @@ from fairlane.dashboard.assets import SAFETY, Assets
 from fairlane.dashboard.live import Hub
 from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, Unavailable
-from fairlane.model import KeyKind
+from fairlane.model.keys import KeyKind
 from fairlane.store import Store
 
 BODY_BYTES_MOST = 4_096

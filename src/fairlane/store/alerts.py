@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
-from fairlane.model import Alert, AlertChange, AlertKind, AlertRule, Webhook
+from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
+from fairlane.model.webhooks import Webhook
 from fairlane.rules import judge_alert
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import KeyRefused
-from fairlane.model import AuditRow, Drift, Verified
+from fairlane.model.organizations import AuditRow
+from fairlane.model.status import Drift, Verified
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if

@@ -11,17 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, Refusal, Unavailable
-from fairlane.model import (
-    Abandoned,
-    Admitted,
-    EndedCall,
-    Ending,
-    Exchange,
-    Failure,
-    Lease,
-    NewCall,
-    TaskStatus,
-)
+from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
+from fairlane.model.leases import Ending, Exchange, Lease
+from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
 from fairlane.store.held import HeldLease, correct, lease_id
 from fairlane.store.locked import Locked, LockedOrganization, lock_and_read, lock_organizations, write_organizations

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from typing import Any
 
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
-from fairlane.model import Credits, Grant
+from fairlane.model.organizations import Credits, Grant
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory

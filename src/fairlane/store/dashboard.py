@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 
-from fairlane.model import Busy, Live, LiveOrganization, Total
+from fairlane.model.status import Busy, Live, LiveOrganization, Total
 from fairlane.store.statements import Operation, Query, Rows, rows
 from fairlane.store.tasks import counted_status, status
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
-from fairlane.model import INTERRUPTED, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
+from fairlane.model.webhooks import INTERRUPTED, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
 from fairlane.rules import Addressed, DeliveryLimits, choose_deliveries, delivery_pause_ms
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if

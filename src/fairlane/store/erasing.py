@@ -6,7 +6,8 @@ with it: the operator's request, or upkeep after a crash.
 
 from collections.abc import Generator
 
-from fairlane.model import Failed, Organization
+from fairlane.model.leases import Failed
+from fairlane.model.organizations import Organization
 from fairlane.store.audit import write_audit
 from fairlane.store.deliveries import delete_deliveries, delete_deliveries_of
 from fairlane.store.held import CALL

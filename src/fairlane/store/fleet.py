@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import msgspec
 
-from fairlane.model import Durations, Fleet, TypeLoad, TypeTally
+from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
 from fairlane.rules import BUCKETS, bucket_bound_ms
 from fairlane.store.held import CALL
 from fairlane.store.memory import Memory

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 
 from msgspec import Struct
 
-from fairlane.model import Ending, Lost, Released
+from fairlane.model.leases import Ending, Lost, Released
 from fairlane.rules import service
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory

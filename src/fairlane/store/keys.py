@@ -4,7 +4,7 @@ from collections.abc import Generator
 from typing import Any
 
 from fairlane.errors import NameTaken, NotFound
-from fairlane.model import Caller, Holder, InstallationKey, Key, KeyKind
+from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.audit import write_audit
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id

@@ -7,18 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import Refusal, SessionGone
-from fairlane.model import (
-    Ending,
-    Exchange,
-    ExchangeReply,
-    Failed,
-    Lease,
-    Lost,
-    Released,
-    Report,
-    TaskStatus,
-    Verdict,
-)
+from fairlane.model.leases import Ending, Exchange, ExchangeReply, Failed, Lease, Lost, Released, Report, Verdict
+from fairlane.model.tasks import TaskStatus
 from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
 from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.held import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 import msgspec
 
 from fairlane.errors import SetupError
-from fairlane.model import Content
+from fairlane.model.diagnosis import Content
 from fairlane.store import audit, plans
 from fairlane.store.statements import Query, Rows, clock, rows
 from fairlane.store.webhook_secrets import all_secrets

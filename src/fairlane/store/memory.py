@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fairlane.model import Catalogue, TaskRule
+from fairlane.model.tasks import Catalogue, TaskRule
 from fairlane.rules import FIRST_ESTIMATE_MS, next_estimate
 from fairlane.store.seen import Seen
 

@@ -7,7 +7,7 @@ was done between the turn and its being noticed belongs to the month before.
 
 from collections.abc import Generator
 
-from fairlane.model import UsedInMonth
+from fairlane.model.usage import UsedInMonth
 from fairlane.rules import month_of
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Query, Rows, clock, rows

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
-from fairlane.model import Failure, SessionFacts, TaskFacts, TaskPage, TaskStatus, Traced, TracePage
+from fairlane.model.leases import SessionFacts
+from fairlane.model.simulation import Traced, TracePage
+from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
 from fairlane.store.statements import Query, Rows, rows
 
 SCAN_MOST = 1_000

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from fairlane.errors import InUse, NameTaken, NotFound
-from fairlane.model import Credits, Organization, OrganizationChange, Overrides
+from fairlane.model.organizations import Credits, Organization, OrganizationChange, Overrides
 from fairlane.rules import month_of
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations

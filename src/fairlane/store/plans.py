@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from fairlane.errors import InUse, NameTaken, NotFound
-from fairlane.model import DEFAULT_PLAN, Plan, PlanChange
+from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory

@@ -23,7 +23,7 @@ from msgspec import json as msgspec_json
 
 from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
-from fairlane.model import DeadRows, Engine
+from fairlane.model.diagnosis import DeadRows, Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing

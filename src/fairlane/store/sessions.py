@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 import msgspec
 
 from fairlane.errors import SessionGone
-from fairlane.model import Ending, LossReason, NewSession
+from fairlane.model.leases import Ending, LossReason, NewSession
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
 from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows

@@ -5,7 +5,8 @@ from collections.abc import Generator, Sequence
 import msgspec
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Exchange, Progress, Slot, Slots
+from fairlane.model.insight import Slot, Slots
+from fairlane.model.leases import Exchange, Progress
 from fairlane.rules import priority_of
 from fairlane.store.held import CALL, lease_place
 from fairlane.store.statements import Query, Rows, rows, rows_if

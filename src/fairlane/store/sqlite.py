@@ -18,7 +18,7 @@ import apsw
 import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
-from fairlane.model import Engine
+from fairlane.model.diagnosis import Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing

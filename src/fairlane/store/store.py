@@ -14,62 +14,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 import uuid_utils
 
 from fairlane.errors import DatabaseError, KeyRefused, NameTaken, NotFound, Refusal, ValidationRefused
-from fairlane.model import (
+from fairlane.model.alerts import Alert, AlertChange, AlertRule
+from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
+from fairlane.model.diagnosis import Content, Engine
+from fairlane.model.fleet import Fleet
+from fairlane.model.insight import Slots, Wait
+from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
+from fairlane.model.leases import Completed, Exchange, ExchangeReply, LossReason, NewSession, SessionFacts
+from fairlane.model.organizations import (
     DEFAULT_PLAN,
-    Abandoned,
-    Accepted,
-    Admitted,
-    Alert,
-    AlertChange,
-    AlertRule,
     AuditRow,
-    Caller,
-    Catalogue,
-    Completed,
-    Content,
     Credits,
-    Delivery,
-    Drift,
-    DueDelivery,
-    EndedCall,
-    Engine,
     Erased,
-    Exchange,
-    ExchangeReply,
-    Fleet,
     Grant,
-    Holder,
-    InstallationKey,
-    Key,
-    KeyKind,
-    Live,
-    LossReason,
-    NewCall,
-    NewSession,
-    NewTask,
     Organization,
     OrganizationChange,
     Overrides,
     Plan,
     PlanChange,
-    QueueStatus,
-    Record,
-    SessionFacts,
-    Slots,
-    TaskFacts,
-    TaskList,
-    TaskPage,
-    TaskStatus,
-    TaskView,
-    TracePage,
-    Tried,
-    Usage,
-    UsedInMonth,
-    Verified,
-    Wait,
-    Webhook,
-    WebhookSecret,
 )
+from fairlane.model.simulation import Record, TracePage
+from fairlane.model.status import Drift, Live, QueueStatus, Verified
+from fairlane.model.tasks import Accepted, Catalogue, NewTask, TaskFacts, TaskList, TaskPage, TaskStatus, TaskView
+from fairlane.model.usage import Usage, UsedInMonth
+from fairlane.model.webhooks import Delivery, DueDelivery, Tried, Webhook, WebhookSecret
 from fairlane.rules import Addressed, DeliveryLimits
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import (

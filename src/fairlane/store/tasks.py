@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
-from fairlane.model import Accepted, Concurrency, Failure, NewTask, QueueStatus, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.status import Concurrency, QueueStatus
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import LockedOrganization, lock_and_read, lock_organizations, write_organizations

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable
 
-from fairlane.model import Catalogue
+from fairlane.model.tasks import Catalogue
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, rows, rows_if
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from fairlane.errors import KeyRefused
-from fairlane.model import Ran, Record, Totals, Usage
+from fairlane.model.simulation import Ran, Record
+from fairlane.model.usage import Totals, Usage
 from fairlane.rules import Integrals, usage_points
 from fairlane.store.locked import LockedOrganization, lock_organizations
 from fairlane.store.memory import Memory

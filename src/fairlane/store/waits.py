@@ -5,7 +5,8 @@ from collections.abc import Generator
 
 import msgspec
 
-from fairlane.model import TaskStatus, Wait, WaitReason
+from fairlane.model.insight import Wait, WaitReason
+from fairlane.model.tasks import TaskStatus
 from fairlane.rules import Standing, rank_of, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
 from fairlane.store.slots import read_progress

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from fairlane.errors import NotFound
-from fairlane.model import WebhookSecret
+from fairlane.model.webhooks import WebhookSecret
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from fairlane import wire
 from fairlane.errors import Fault, StoreUnreachable
-from fairlane.model import DueDelivery, Tried
+from fairlane.model.webhooks import DueDelivery, Tried
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
 from fairlane.webhooks.poster import TryResult

@@ -14,7 +14,7 @@ import msgspec
 
 from fairlane.errors import Fail, Retry, ValidationRefused
 from fairlane.handlers import Context, TaskType
-from fairlane.model import Failure, Isolation
+from fairlane.model.tasks import Failure, Isolation
 from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.results import encode_result, storable

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fairlane.model import Failure
+from fairlane.model.tasks import Failure
 
 logger = logging.getLogger("fairlane.worker")
 

@@ -7,7 +7,7 @@ from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, read_count
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import check_between, read_message
 from fairlane.errors import ValidationRefused
-from fairlane.model import Credits
+from fairlane.model.organizations import Credits
 from fairlane.store import Store, new_id
 
 AMOUNT_MOST = 10**12

@@ -9,7 +9,7 @@ from msgspec.json import encode
 
 from fairlane import __version__, metrics
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.model import Fleet, Scaling
+from fairlane.model.fleet import Fleet, Scaling
 from fairlane.store import Store
 
 FRESH_SECONDS = 2.0

@@ -8,7 +8,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.keys import PREFIXES, key_digest, key_fits, new_key
 from fairlane.api.messages import read_message
 from fairlane.errors import ValidationRefused
-from fairlane.model import InstallationKey, Key, KeyKind
+from fairlane.model.keys import InstallationKey, Key, KeyKind
 from fairlane.store import Store
 
 NAME_LENGTH_MOST = 64

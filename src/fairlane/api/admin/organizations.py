@@ -15,7 +15,7 @@ from fairlane.api.admin.shapes import (
 )
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
-from fairlane.model import DEFAULT_PLAN, OrganizationChange, Overrides
+from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, Overrides
 from fairlane.store import Store
 
 

@@ -6,7 +6,7 @@ from msgspec.json import Decoder
 from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, check_limits, check_name
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
-from fairlane.model import PlanChange
+from fairlane.model.organizations import PlanChange
 from fairlane.store import Store
 
 

@@ -17,7 +17,7 @@ from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
 from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
 from fairlane.api.routes import Endpoint, Guard, Part, Resource, Surface
-from fairlane.model import KeyKind
+from fairlane.model.keys import KeyKind
 from fairlane.store import Store
 
 PREFIX = "/admin/v1"

@@ -3,7 +3,7 @@
 from fairlane.api.admin.shapes import answer, read_count
 from fairlane.api.http import Answer, Request
 from fairlane.errors import ValidationRefused
-from fairlane.model import TaskStatus
+from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 
 PAGE = 100

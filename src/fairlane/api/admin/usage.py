@@ -9,7 +9,7 @@ import msgspec
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
 from fairlane.errors import ValidationRefused
-from fairlane.model import UsedInMonth
+from fairlane.model.usage import UsedInMonth
 from fairlane.store import Store
 from fairlane.wire import timestamp
 

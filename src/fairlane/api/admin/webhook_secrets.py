@@ -8,7 +8,7 @@ from msgspec.json import Decoder, encode
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import check_between, read_message
 from fairlane.errors import ValidationRefused
-from fairlane.model import WebhookSecret
+from fairlane.model.webhooks import WebhookSecret
 from fairlane.store import Store
 
 BODY_BYTES_MOST = 4 * 1024

@@ -1,0 +1,170 @@
+"""Tasks: what an application declares about a type, what wants to become a task, and what is seen of one.
+
+Made by handlers' declarations, the api and the store; read by everybody. A failure is data, a call's too, and holds
+only what the organization may see. Nothing here changes a task: that is the store's alone.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from fairlane.model.webhooks import Webhook
+
+PRIORITY_LOWEST = 1
+PRIORITY_HIGHEST = 10
+
+
+class TaskStatus(StrEnum):
+    """Where a task is; exactly one holds for every task."""
+
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Isolation(StrEnum):
+    """Where a handler runs: on the loop or a thread of the worker, or in a killable process of its own."""
+
+    WORKER = "worker"
+    PROCESS = "process"
+
+
+class TaskRule(Struct, frozen=True, kw_only=True):
+    """What the application declared about one task type."""
+
+    name: str
+    cost: int = 1
+    timeout_ms: int = 300_000
+    attempts: int = 5
+    isolation: Isolation = Isolation.WORKER
+    limit: int | None = None
+    """Most tasks of this type that run at once across all organizations; None: no such limit."""
+    call_cost: int | None = None
+    """What a call costs; None: as much as a task."""
+
+
+Catalogue = Mapping[str, TaskRule]
+"""Every task type the application registered, by name."""
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """A checked request that wants to become a task. ``payload`` is the JSON object's text exactly as received."""
+
+    id: str
+    task_type: str
+    payload: str
+    priority: int = PRIORITY_LOWEST
+    idempotency_key: str | None = None
+    cost: int = 1
+    webhook: Webhook | None = None
+    run_at: int | None = None
+    """The moment before which it must not start; None: see ``delay_ms``."""
+    delay_ms: int = 0
+    """How long after its acceptance it may start."""
+    retry_of: str | None = None
+    """The failed task that it repeats; None: it is nobody's repetition."""
+    traceparent: str | None = None
+    """The span that submits it; None: nobody traces it."""
+
+
+class Accepted(Struct, frozen=True):
+    """The durable answer to one :class:`NewTask`."""
+
+    created_at: int
+    run_at: int | None = None
+    """None: it may start at once."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why a task failed, as the organization may see it."""
+
+    code: str
+    message: str
+    details: Any = None
+
+
+class Told(Struct, frozen=True):
+    """Whether a webhook took the outcome of its task."""
+
+    url: str
+    delivered_at: int | None
+    """None: not yet, or never."""
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """One task as its organization sees it."""
+
+    id: str
+    task_type: str
+    status: TaskStatus
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    charged: int | None
+    """None until the task is final."""
+    latency_ms: int | None
+    """First start to outcome; None until final, and for a task that failed before it ever started."""
+    result: str | None
+    """JSON text of an object, for COMPLETED only."""
+    failure: Failure | None
+    """For FAILED only."""
+    webhook: Told | None = None
+    """None: the task has no webhook."""
+    run_at: int | None = None
+    """The moment before which it must not start; None: none was given."""
+    retry_of: str | None = None
+    """The failed task that it repeats; None: it repeats none."""
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
+
+
+class TaskList(Struct, frozen=True):
+    """Part of an organization's tasks, newest first, without their results."""
+
+    tasks: tuple[TaskView, ...]
+    next_cursor: str | None
+    """None: there are no more."""
+
+
+class TaskFacts(Struct, frozen=True, kw_only=True):
+    """One task as operators see it: whose it is, who runs it, and the true cause of a failure."""
+
+    id: str
+    organization: str
+    task_type: str
+    status: TaskStatus
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    charged: int | None
+    """None until the task is final."""
+    attempt: int | None
+    """The attempt that runs, or was the last; None: not started yet."""
+    started_at: int | None
+    """Its first start; None: it waits."""
+    finished_at: int | None
+    due_at: int | None
+    """When its pause ends; None: it is in none."""
+    deadline_at: int | None
+    """Of the attempt that runs; None: none does."""
+    session: str | None
+    """Who runs it; None: nobody."""
+    failure: Failure | None
+    """What its organization sees of a failure."""
+    cause: str | None
+    """What its organization does not see."""
+
+
+class TaskPage(Struct, frozen=True):
+    """Some tasks, and where the next page starts; None: this was the last."""
+
+    tasks: tuple[TaskFacts, ...]
+    start: tuple[int, str] | None
