@@ -1,0 +1,92 @@
+"""The customers' JSON, in and out, a module for each noun: the only place that knows camelCase.
+
+Pure functions between the records of ``model`` and bytes; callers take them from here. Field names, their order and
+their nulls are the contract's; each body has a golden file in ``tests/wire/``.
+"""
+
+from fairlane.wire.alerts import (
+    ALERT_SECONDS_MOST,
+    ALERT_THRESHOLD_MOST,
+    AskedAlert,
+    alert_body,
+    alert_message_body,
+    alerts_body,
+    read_alert,
+)
+from fairlane.wire.calls import call_body, failure_body
+from fairlane.wire.capacity import capacity_body
+from fairlane.wire.credits import CREDITS_UNCOUNTED, countries_body, credits_body, credits_remaining, states_body
+from fairlane.wire.errors import envelope, error_body
+from fairlane.wire.insight import slots_body, wait_body
+from fairlane.wire.shapes import SHAPES
+from fairlane.wire.status import everything_body, live_body, status_body, verified_body
+from fairlane.wire.submissions import (
+    BATCH_MOST,
+    DELAY_SECONDS_MOST,
+    IDEMPOTENCY_KEY_LENGTH,
+    Submission,
+    read_submission,
+    split_batch,
+    unknown_type,
+)
+from fairlane.wire.tasks import (
+    batch_body,
+    cleared_body,
+    created_body,
+    now_body,
+    task_body,
+    tasks_body,
+    test_event_body,
+    webhook_body,
+)
+from fairlane.wire.usage import usage_body
+from fairlane.wire.values import read_moment, timestamp
+from fairlane.wire.webhooks import deliveries_body, delivery_body, read_address
+
+__all__ = [
+    "ALERT_SECONDS_MOST",
+    "ALERT_THRESHOLD_MOST",
+    "BATCH_MOST",
+    "CREDITS_UNCOUNTED",
+    "DELAY_SECONDS_MOST",
+    "IDEMPOTENCY_KEY_LENGTH",
+    "SHAPES",
+    "AskedAlert",
+    "Submission",
+    "alert_body",
+    "alert_message_body",
+    "alerts_body",
+    "batch_body",
+    "call_body",
+    "capacity_body",
+    "cleared_body",
+    "countries_body",
+    "created_body",
+    "credits_body",
+    "credits_remaining",
+    "deliveries_body",
+    "delivery_body",
+    "envelope",
+    "error_body",
+    "everything_body",
+    "failure_body",
+    "live_body",
+    "now_body",
+    "read_address",
+    "read_alert",
+    "read_moment",
+    "read_submission",
+    "slots_body",
+    "split_batch",
+    "states_body",
+    "status_body",
+    "task_body",
+    "tasks_body",
+    "test_event_body",
+    "timestamp",
+    "unknown_type",
+    "usage_body",
+    "verified_body",
+    "wait_body",
+    "webhook_body",
+]

@@ -1,0 +1,123 @@
+"""Alerts, in and out: what a customer asks for, how its alerts stand, and what a webhook is told of a change.
+
+The api's endpoints call it, and upkeep for the messages. An address is checked for its type alone; where it may lead is
+the guard's matter.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from fairlane.errors import ValidationRefused
+from fairlane.model.alerts import Alert, AlertChange, AlertKind
+from fairlane.wire.errors import FIELD_ERRORS_MOST
+from fairlane.wire.values import Count, Moment, Uuid, Yes, encode, moment, timestamp
+from fairlane.wire.webhooks import wrong_address
+
+ALERT_FIELDS = ("kind", "threshold", "forSeconds", "webhook")
+ALERT_SECONDS_MOST = 86_400
+ALERT_THRESHOLD_MOST = 1_000_000_000
+
+
+class AskedAlert(Struct, frozen=True, kw_only=True):
+    """A checked alert; its URL is not checked yet but for its type."""
+
+    kind: AlertKind
+    threshold: float
+    for_ms: int
+    url: str
+
+
+def read_alert(document: Any) -> AskedAlert:
+    """``{"kind": …, "threshold": …, "forSeconds": …, "webhook": {"url": …}}``.
+
+    Raises:
+        ValidationRefused: with every field that is wrong.
+    """
+    if type(document) is not dict:
+        raise ValidationRefused.at("body", "must be a JSON object")
+    wrong = [(field, "is not a known field") for field in document if field not in ALERT_FIELDS]
+    kind: Any = document.get("kind")
+    threshold: Any = document.get("threshold")
+    seconds: Any = document.get("forSeconds")
+    if type(kind) is not str or kind not in tuple(AlertKind):
+        wrong.append(("kind", f"must be one of {', '.join(AlertKind)}"))
+    if type(threshold) not in (int, float) or not 0 <= threshold <= ALERT_THRESHOLD_MOST:
+        wrong.append(("threshold", f"must be a number from 0 to {ALERT_THRESHOLD_MOST}"))
+    if type(seconds) is not int or not 0 <= seconds <= ALERT_SECONDS_MOST:
+        wrong.append(("forSeconds", f"must be an integer from 0 to {ALERT_SECONDS_MOST}"))
+    wrong += wrong_address(document.get("webhook"), "webhook")
+    if wrong:
+        raise ValidationRefused(
+            details=[{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
+        )
+    return AskedAlert(
+        kind=AlertKind(kind), threshold=float(threshold), for_ms=seconds * 1000, url=document["webhook"]["url"]
+    )
+
+
+class _AlertAddress(Struct):
+    url: str
+
+
+class _Alert(Struct, rename="camel"):
+    id: Uuid
+    kind: Annotated[str, Meta(extra_json_schema={"enum": [*AlertKind]})]
+    threshold: float
+    for_seconds: Count
+    webhook: _AlertAddress
+    firing: bool
+    changed_at: Moment | None
+    created_at: Moment
+
+
+class _Alerts(Struct):
+    alerts: list[_Alert]
+
+
+class _KeptAlert(Struct):
+    success: Yes
+    alert: _Alert
+
+
+class _AlertMessage(Struct):
+    type: Literal["alert.fired", "alert.recovered"]
+    at: Moment
+    value: float | None
+    alert: _Alert
+
+
+def alert_body(alert: Alert) -> bytes:
+    """The answer to who asked for an alert."""
+    return encode(_KeptAlert(True, _alert(alert)))
+
+
+def alerts_body(alerts: Sequence[Alert]) -> bytes:
+    """An organization's alerts."""
+    return encode(_Alerts([_alert(one) for one in alerts]))
+
+
+def alert_message_body(change: AlertChange) -> bytes:
+    """What a webhook is told of an alert that began or ceased to fire."""
+    alert = _alert(change.alert)
+    alert.firing, alert.changed_at = change.firing, timestamp(change.at)
+    kind: Literal["alert.fired", "alert.recovered"] = "alert.fired" if change.firing else "alert.recovered"
+    return encode(_AlertMessage(kind, timestamp(change.at), change.value, alert))
+
+
+def _alert(alert: Alert) -> _Alert:
+    rule = alert.rule
+    return _Alert(
+        alert.id,
+        rule.kind,
+        rule.threshold,
+        rule.for_ms // 1000,
+        _AlertAddress(rule.webhook.url),
+        alert.firing,
+        moment(alert.changed_at),
+        timestamp(alert.created_at),
+    )
+
+
+SHAPES: dict[str, Any] = {"alert": _KeptAlert, "alerts": _Alerts}

@@ -1,0 +1,106 @@
+"""Advice on slots as customers read it: shares of time, projections, and one or two sentences for people.
+
+The api's endpoints call it, for customers and for operators. What it says about other limits is called an estimate,
+always.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from fairlane.model.simulation import Capacity, Projection
+from fairlane.wire.values import Moment, Yes, encode, timestamp
+
+
+class _Projection(Struct, rename="camel"):
+    max: int
+    wait_p50_seconds: float
+    wait_p90_seconds: float
+    wait_p99_seconds: float
+
+
+class _Replayed(Struct, rename="camel"):
+    tasks: int
+    estimate: Yes
+    measured: _Projection | None
+
+
+class _Capacity(
+    Struct,
+    rename={
+        "start": "from",
+        "end": "to",
+        "plan_limited_share": "planLimitedShare",
+        "worker_limited_share": "workerLimitedShare",
+        "plan_limited_seconds": "planLimitedSeconds",
+        "worker_limited_seconds": "workerLimitedSeconds",
+        "slots_used_average": "slotsUsedAverage",
+    },
+):
+    advice: str
+    start: Moment
+    end: Moment
+    max: int | None
+    plan_limited_share: float
+    worker_limited_share: float
+    plan_limited_seconds: float
+    worker_limited_seconds: float
+    slots_used_average: float
+    replayed: _Replayed
+    projections: list[_Projection]
+
+
+def capacity_body(capacity: Capacity) -> bytes:
+    """The answer of ``GET /v1/async/capacity``."""
+    total = capacity.total
+    span_ms = max(1, total.end - total.start)
+    measured = capacity.measured
+    return encode(
+        _Capacity(
+            _advice(capacity),
+            timestamp(total.start),
+            timestamp(total.end),
+            capacity.slots_max,
+            round(total.plan_limited_ms / span_ms, 4),
+            round(total.worker_limited_ms / span_ms, 4),
+            total.plan_limited_ms / 1000,
+            total.worker_limited_ms / 1000,
+            round(total.slot_ms / span_ms, 3),
+            _Replayed(capacity.tasks, True, None if measured is None else _projection(measured)),
+            [_projection(one) for one in capacity.projections],
+        )
+    )
+
+
+def _projection(one: Projection) -> _Projection:
+    return _Projection(one.slots, one.wait_p50_ms / 1000, one.wait_p90_ms / 1000, one.wait_p99_ms / 1000)
+
+
+def _advice(capacity: Capacity) -> str:
+    """One or two sentences for people."""
+    total = capacity.total
+    span_ms = max(1, total.end - total.start)
+    plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
+    said = [f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {_span(span_ms)}."]
+    now, *more = capacity.projections or (None,)
+    better = [one for one in more if now is not None and one.wait_p90_ms <= now.wait_p90_ms / 2]
+    if now is not None and now.wait_p90_ms > 0 and better:
+        said.append(
+            f"With {better[0].slots} slots instead of {now.slots} nine of ten of the last {capacity.tasks} tasks would "
+            f"have waited less than {better[0].wait_p90_ms / 1000:.3g} s instead of {now.wait_p90_ms / 1000:.3g} s, "
+            "by an estimate."
+        )
+    elif now is not None:
+        said.append("More slots would not have shortened the waits much, by an estimate.")
+    return " ".join(said)
+
+
+def _span(span_ms: int) -> str:
+    """A span of time for people: days, or hours or minutes while there are few."""
+    units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000))
+    unit, unit_ms = next(((unit, ms) for unit, ms in units if span_ms >= 2 * ms), units[-1])
+    number = f"{max(1.0, span_ms / unit_ms):.3g}"
+    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
+
+
+SHAPES: dict[str, Any] = {"capacity": _Capacity}

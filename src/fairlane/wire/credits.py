@@ -1,0 +1,49 @@
+"""Credits as an organization is told of them, and the lists of countries and states that clients ask for beside them.
+
+The api's endpoints call it. A debt reads as nothing left; where credits are switched off a large number stands for all.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from fairlane.model.organizations import Credits
+from fairlane.wire.values import encode
+
+CREDITS_UNCOUNTED = 1_000_000_000
+"""What remains where credits are switched off: a number, because clients need one."""
+
+
+class _Balance(Struct, rename="camel"):
+    remaining: int
+    per_cycle: int | None
+    cycle_resets_at: str | None
+
+
+class _State(Struct):
+    code: str
+    name: str
+
+
+def credits_body(credits: Credits) -> bytes:
+    """The answer of ``GET /v1/credits``; nobody has a subscription. A debt reads as nothing left."""
+    return encode(_Balance(credits_remaining(credits), None, None))
+
+
+def credits_remaining(credits: Credits) -> int:
+    """What an organization may still spend, as it is told: never below 0."""
+    return max(0, credits.balance()) if credits.on else CREDITS_UNCOUNTED
+
+
+def countries_body(countries: Sequence[str]) -> bytes:
+    """The answer of ``GET /v1/countries``: a bare array."""
+    return encode(list(countries))
+
+
+def states_body(states: Sequence[tuple[str, str]]) -> bytes:
+    """The answer of ``GET /v1/states``, from codes and names."""
+    return encode([_State(code, name) for code, name in states])
+
+
+SHAPES: dict[str, Any] = {"credits": _Balance, "countries": list[str], "states": list[_State]}

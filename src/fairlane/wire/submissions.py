@@ -1,0 +1,175 @@
+"""What customers send to have a task run: one submission, or a batch of them taken apart.
+
+The api's endpoints call it with what the strict reader has read. Every wrong field is named at once; what a payload
+must look like is its type's matter, and where a webhook may go the guard's.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import DecodeError, Raw, Struct, ValidationError, defstruct
+from msgspec.json import Decoder
+from msgspec.structs import astuple
+
+from fairlane.errors import ValidationRefused
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.wire.errors import FIELD_ERRORS_MOST
+from fairlane.wire.webhooks import wrong_address
+
+IDEMPOTENCY_KEY_LENGTH = 255
+DELAY_SECONDS_MOST = 30 * 86_400
+"""How far ahead a task may be put off."""
+BATCH_MOST = 500
+"""Most tasks of one batch."""
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A checked request to create a task; the payload is still to be checked against its type."""
+
+    task_type: str
+    priority: int
+    idempotency_key: str | None
+    payload: bytes
+    """The JSON object's text, exactly the bytes received."""
+    webhook_url: str | None
+    """Not checked yet but for its type."""
+    run_at: int | None
+    delay_ms: int
+
+
+class _Envelope(Struct):
+    payload: Raw
+
+
+_envelope_decoder = Decoder(_Envelope)
+
+
+def read_submission(body: bytes, document: Any, task_types: Collection[str], *, now: int) -> Submission:
+    """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
+
+    ``now`` bounds the moment at which it is to start.
+
+    Raises:
+        ValidationRefused: with every field that is wrong.
+    """
+    if type(document) is not dict:
+        raise ValidationRefused.at("body", "must be a JSON object")
+    wrong = [*_wrong_fields(document, task_types), *_wrong_schedule(document, now)]
+    if wrong:
+        details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
+        raise ValidationRefused(details=details)
+    try:
+        payload = bytes(_envelope_decoder.decode(body).payload)
+    except DecodeError as error:  # Both readers must agree; where they do not, refusing is the safe answer.
+        raise ValidationRefused.at("body", "is not valid JSON") from error
+    return Submission(
+        task_type=document["taskType"],
+        priority=document.get("priority", PRIORITY_LOWEST),
+        idempotency_key=document.get("idempotencyKey"),
+        payload=payload,
+        webhook_url=document["webhook"]["url"] if "webhook" in document else None,
+        run_at=_moment_of(document["runAt"]) if "runAt" in document else None,
+        delay_ms=document.get("delaySeconds", 0) * 1_000,
+    )
+
+
+def unknown_type() -> ValidationRefused:
+    """The type of a task that is to run again is not registered any more."""
+    return ValidationRefused.at("taskType", "is not a known task type")
+
+
+def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list[tuple[str, str]]:
+    wrong = []
+    task_type, payload = document.get("taskType"), document.get("payload")
+    if task_type is None:
+        wrong.append(("taskType", "is required"))
+    elif type(task_type) is not str:
+        wrong.append(("taskType", "must be a string"))
+    elif task_type not in task_types:
+        wrong.append(("taskType", "is not a known task type"))
+    if payload is None:
+        wrong.append(("payload", "is required"))
+    elif type(payload) is not dict:
+        wrong.append(("payload", "must be an object"))
+    if "webhook" in document:
+        wrong += wrong_address(document["webhook"], "webhook")
+    for field, value in document.items():
+        message = _wrong_option(field, value)
+        if message is not None:
+            wrong.append((field, message))
+    return wrong
+
+
+def _wrong_option(field: str, value: Any) -> str | None:
+    """What is wrong with an optional field; None: nothing."""
+    match field:
+        case "taskType" | "payload" | "webhook" | "runAt" | "delaySeconds":
+            return None
+        case "priority":
+            # The exact type: True is an int to isinstance, and 5.0 equals 5.
+            fits = type(value) is int and PRIORITY_LOWEST <= value <= PRIORITY_HIGHEST
+            return None if fits else f"must be an integer from {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}"
+        case "idempotencyKey":
+            fits = type(value) is str and 1 <= len(value) <= IDEMPOTENCY_KEY_LENGTH
+            return None if fits else f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters"
+        case _:
+            return "is not a known field"
+
+
+def _wrong_schedule(document: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    """What is wrong with the moment at which a task is to start."""
+    if "delaySeconds" in document:
+        delay = document["delaySeconds"]
+        if not (type(delay) is int and 0 <= delay <= DELAY_SECONDS_MOST):
+            yield "delaySeconds", f"must be an integer from 0 to {DELAY_SECONDS_MOST}"
+    if "runAt" in document:
+        run_at = _moment_of(document["runAt"])
+        if run_at is None:
+            yield "runAt", "must be an ISO 8601 moment with its offset, such as 2026-01-31T15:00:00Z"
+        elif run_at > now + DELAY_SECONDS_MOST * 1_000:
+            yield "runAt", f"must be at most {DELAY_SECONDS_MOST // 86_400} days ahead"
+        if "delaySeconds" in document:
+            yield "runAt", "cannot be combined with delaySeconds"
+
+
+def _moment_of(value: Any) -> int | None:
+    """Milliseconds since the epoch; None: it is no such moment."""
+    if type(value) is not str or _MOMENT.fullmatch(value) is None:
+        return None
+    try:
+        moment = (datetime.fromisoformat(value) - _EPOCH) // timedelta(milliseconds=1)
+    except ValueError:
+        return None
+    return moment if moment >= _YEAR_ONE else None
+
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_ONE = -62_135_596_800_000
+"""An offset may lead to a moment before it, which cannot be written again."""
+# An array of at most BATCH_MOST values, whatever they are: decoding stops at the first one too many, so that a body of
+# nothing but commas never becomes millions of objects.
+_Batch = defstruct(
+    "_Batch",
+    [("first", Raw), *((f"item_{number}", Raw, Raw(b"")) for number in range(2, BATCH_MOST + 1))],
+    array_like=True,
+    forbid_unknown_fields=True,
+)
+_batch_decoder = Decoder(_Batch)
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The items of a batch, each as its own bytes, not read yet: what is wrong in one is that one's matter.
+
+    Raises:
+        ValidationRefused: it is no array of 1 to BATCH_MOST values.
+    """
+    try:
+        batch = _batch_decoder.decode(body)
+    except ValidationError as error:
+        raise ValidationRefused.at("body", f"must be a JSON array of 1 to {BATCH_MOST} tasks") from error
+    except (DecodeError, RecursionError) as error:
+        raise ValidationRefused.at("body", "is not valid JSON") from error
+    return [bytes(item) for item in astuple(batch) if memoryview(item)]

@@ -1,0 +1,223 @@
+"""Tasks as they are answered: accepted, found, listed, cleared, and told to a webhook.
+
+The api's endpoints and the sender call it. A result is embedded as it was stored, never read; a webhook is told the
+same bytes at every try.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from fairlane.errors import Refusal, ValidationRefused
+from fairlane.model.tasks import PRIORITY_LOWEST, Accepted, NewTask, TaskList, TaskStatus, TaskView
+from fairlane.wire.errors import Error, failed, refused
+from fairlane.wire.values import Count, Moment, Object, Priority, State, Uuid, Yes, encode, moment, timestamp
+
+
+class _Task(Struct, rename="camel"):
+    id: Uuid
+    task_type: str
+    status: State
+    priority: Priority
+    created_at: Moment
+    latency_ms: Count | None
+    idempotency_key: str | None
+    run_at: Moment | UnsetType = UNSET
+    retry_of: Uuid | UnsetType = UNSET
+
+
+class _Credits(Struct, rename="camel"):
+    credits_to_charge: Count
+    credits_charged: Count | None
+
+
+class _Created(Struct):
+    success: Yes
+    task: _Task
+    credits: _Credits
+
+
+class _Summary(Struct):
+    total: Count
+    succeeded: Count
+    failed: Count
+
+
+class _Item(Struct):
+    """Either ``task`` and ``credits``, or ``error``."""
+
+    success: bool
+    index: Count
+    task: "_Task | UnsetType" = UNSET
+    credits: "_Credits | UnsetType" = UNSET
+    error: Error | UnsetType = UNSET
+
+
+class _BatchAnswer(Struct):
+    success: Yes
+    summary: _Summary
+    results: list[_Item]
+
+
+class _Cleared(Struct):
+    success: Yes
+    cleared: Count
+
+
+class _FailedResponse(Struct):
+    error: Error
+
+
+class _Webhook(Struct, rename="camel"):
+    url: str
+    delivered_at: Moment | None
+    delivered: bool
+
+
+class _Found(Struct):
+    task: _Task
+    credits: _Credits
+    webhook: _Webhook | UnsetType = UNSET
+    response: Object | _FailedResponse | UnsetType = UNSET
+
+
+class _Listed(Struct):
+    task: _Task
+    credits: _Credits
+
+
+class _Tasks(Struct, rename="camel"):
+    tasks: list[_Listed]
+    next_cursor: str | None
+
+
+class _Now(Struct):
+    """A task as it is now, to who just acted on it or waited for it."""
+
+    success: Yes
+    task: _Task
+    credits: _Credits
+    webhook: _Webhook | UnsetType = UNSET
+    response: Object | _FailedResponse | UnsetType = UNSET
+
+
+class _Message(Struct):
+    """What a webhook is told: a final task, as GET answers it, without the webhook block."""
+
+    task: _Task
+    credits: _Credits
+    response: Object | _FailedResponse
+
+
+def created_body(task: NewTask, accepted: Accepted) -> bytes:
+    """The answer to an accepted task: always QUEUED, even if a worker takes it in the same instant."""
+    return encode(_Created(True, *_created(task, accepted)))
+
+
+def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
+    created_at = timestamp(accepted.created_at)
+    return (
+        _Task(
+            task.id,
+            task.task_type,
+            TaskStatus.QUEUED,
+            task.priority,
+            created_at,
+            None,
+            task.idempotency_key,
+            UNSET if accepted.run_at is None else timestamp(accepted.run_at),
+            task.retry_of or UNSET,
+        ),
+        _Credits(task.cost, None),
+    )
+
+
+def batch_body(items: Sequence[tuple[NewTask, Accepted] | Refusal], *, at: int) -> bytes:
+    """The answer to a batch: what became of each item, in the order in which they came."""
+    results = [_item(index, item, at) for index, item in enumerate(items)]
+    succeeded = sum(result.success for result in results)
+    return encode(_BatchAnswer(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
+
+
+def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Item:
+    if not isinstance(item, Refusal):
+        return _Item(True, index, *_created(*item))
+    if isinstance(item, ValidationRefused):
+        # The details of an item are an object, those of a call an array (contract, 4).
+        message, details = f"Invalid task at index {index}", {"errors": item.details}
+        return _Item(False, index, error=Error(item.code, message, details, timestamp(at)))
+    return _Item(False, index, error=refused(item, at))
+
+
+def cleared_body(cleared: int) -> bytes:
+    """The answer to ``DELETE /v1/async/queue``."""
+    return encode(_Cleared(True, cleared))
+
+
+def tasks_body(page: TaskList) -> bytes:
+    """One page of an organization's tasks: what GET answers of each, without webhook and response."""
+    listed = [_Listed(found.task, found.credits) for found in map(_found, page.tasks)]
+    return encode(_Tasks(listed, page.next_cursor))
+
+
+def task_body(task: TaskView) -> bytes:
+    """The answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
+    return encode(_found_and_told(task))
+
+
+def now_body(task: TaskView) -> bytes:
+    """The answer to who acted on a task, or waited for one: what GET answers, and that it succeeded."""
+    found = _found_and_told(task)
+    return encode(_Now(True, found.task, found.credits, found.webhook, found.response))
+
+
+def _found_and_told(task: TaskView) -> _Found:
+    found = _found(task)
+    if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
+        delivered_at = task.webhook.delivered_at
+        found.webhook = _Webhook(task.webhook.url, moment(delivered_at), delivered_at is not None)
+    return found
+
+
+def webhook_body(task: TaskView) -> bytes:
+    """What a webhook is told of a final task: the answer of GET without the webhook block, the same at every try."""
+    return encode(_found(task))
+
+
+def test_event_body(delivery_id: str, *, at: int) -> bytes:
+    """What a webhook is told when somebody tries it: shaped like a task that there never was."""
+    task = _Task(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
+    return encode(_Found(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
+
+
+def _found(task: TaskView) -> _Found:
+    found = _Found(
+        _Task(
+            task.id,
+            task.task_type,
+            task.status,
+            task.priority,
+            timestamp(task.created_at),
+            task.latency_ms,
+            task.idempotency_key,
+            UNSET if task.run_at is None else timestamp(task.run_at),
+            task.retry_of or UNSET,
+        ),
+        _Credits(task.cost, task.charged),
+    )
+    if task.result is not None:
+        found.response = Raw(task.result)
+    elif task.failure is not None:
+        found.response = _FailedResponse(failed(task.failure))
+    return found
+
+
+SHAPES: dict[str, Any] = {
+    "batch": _BatchAnswer,
+    "cleared": _Cleared,
+    "now": _Now,
+    "tasks": _Tasks,
+    "task": _Found,
+    "webhook": _Message,
+}

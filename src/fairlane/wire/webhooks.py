@@ -1,0 +1,119 @@
+"""Webhooks, in and out: the address that a customer sends, and the deliveries owed to it with their tries.
+
+The api's endpoints call it; submissions and alerts have their addresses checked here. Of a try it tells no more than
+its class: anything finer would show callers what answers on our network.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from fairlane.errors import ValidationRefused
+from fairlane.model.webhooks import Delivery, DeliveryTry
+from fairlane.wire.errors import FIELD_ERRORS_MOST
+from fairlane.wire.values import Moment, Uuid, Yes, encode, moment, timestamp
+
+
+def read_address(document: Any) -> str:
+    """The URL in ``{"url": …}``, checked only for its type.
+
+    Raises:
+        ValidationRefused: with every field that is wrong.
+    """
+    wrong = wrong_address(document, "")
+    if wrong:
+        raise ValidationRefused(details=[{"field": field, "message": message} for field, message in wrong])
+    url: str = document["url"]
+    return url
+
+
+def wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
+    """What is wrong with ``{"url": …}`` at this path; an empty one is the body itself."""
+    if type(document) is not dict:
+        return [(path or "body", "must be an object with a url" if path else "must be a JSON object")]
+    prefix = f"{path}." if path else ""
+    wrong = [(f"{prefix}{field}", "is not a known field") for field in document if field != "url"]
+    if "url" not in document:
+        wrong.append((f"{prefix}url", "is required"))
+    elif type(document["url"]) is not str:
+        wrong.append((f"{prefix}url", "must be a string"))
+    return wrong[:FIELD_ERRORS_MOST]
+
+
+class _Try(Struct, rename="camel"):
+    number: Annotated[int, Meta(ge=1)]
+    at: Moment
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": ["delivered", "timeout", "refused_by_policy", "failed"]})]
+    status: Annotated[str, Meta(pattern="^[1-9]xx$")] | None
+
+
+class _Delivery(Struct, rename="camel"):
+    id: Uuid
+    task_id: Uuid | None
+    alert_id: Uuid | None
+    url: str
+    created_at: Moment
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["due", "trying", "delivered", "given_up"]})]
+    delivered: bool
+    delivered_at: Moment | None
+    next_try_at: Moment | None
+    tries: list[_Try]
+
+
+class _Deliveries(Struct, rename="camel"):
+    deliveries: list[_Delivery]
+    next_cursor: str | None
+
+
+class _Owed(Struct):
+    success: Yes
+    delivery: _Delivery
+
+
+def deliveries_body(deliveries: Sequence[Delivery], next_cursor: str | None) -> bytes:
+    """One page of an organization's deliveries."""
+    return encode(_Deliveries([_delivery(one) for one in deliveries], next_cursor))
+
+
+def delivery_body(delivery: Delivery) -> bytes:
+    """The answer to who asked for a delivery."""
+    return encode(_Owed(True, _delivery(delivery)))
+
+
+def _delivery(one: Delivery) -> _Delivery:
+    return _Delivery(
+        one.id,
+        one.task_id,
+        one.alert_id,
+        one.url,
+        timestamp(one.created_at),
+        _delivery_status(one),
+        one.delivered_at is not None,
+        moment(one.delivered_at),
+        moment(one.due_at),
+        [_Try(tried.number, timestamp(tried.at), _outcome(tried), _status_class(tried)) for tried in one.tries],
+    )
+
+
+def _delivery_status(one: Delivery) -> str:
+    if one.trying:
+        return "trying"
+    if one.due_at is not None:
+        return "due"
+    return "given_up" if one.delivered_at is None else "delivered"
+
+
+_SHOWN_ERRORS = {None: "delivered", "timeout": "timeout", "refused_by_policy": "refused_by_policy"}
+"""What is told apart. Anything finer would let callers learn through us what answers on our network."""
+
+
+def _outcome(tried: DeliveryTry) -> str:
+    return _SHOWN_ERRORS.get(tried.error, "failed")
+
+
+def _status_class(tried: DeliveryTry) -> str | None:
+    return None if tried.http_status is None else f"{tried.http_status // 100}xx"
+
+
+SHAPES: dict[str, Any] = {"deliveries": _Deliveries, "delivery": _Owed}
