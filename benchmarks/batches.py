@@ -19,7 +19,7 @@ from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 from fairlane.model.tasks import NewTask
 from fairlane.settings import database_path, is_postgres
-from fairlane.store.postgres import numbered
+from fairlane.store.numbering import numbered
 from fairlane.store.statements import load_statements, wall_clock
 
 CONNECTIONS = 2

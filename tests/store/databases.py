@@ -15,7 +15,7 @@ from fairlane.errors import Refusal
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings
 from fairlane.store import Store
-from fairlane.store.postgres import numbered
+from fairlane.store.numbering import numbered
 from fairlane.store.statements import Statement
 from tests import postgres
 from tests.builders import a_catalogue

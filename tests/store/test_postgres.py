@@ -19,7 +19,8 @@ from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
 from fairlane.store.alerts import ALERTS_MOST
-from fairlane.store.postgres import PostgresDatabase, join_statements, numbered
+from fairlane.store.numbering import join_statements, numbered
+from fairlane.store.postgres import PostgresDatabase
 from fairlane.store.statements import Query, load_migrations, load_statements
 from tests.builders import (
     DONE,

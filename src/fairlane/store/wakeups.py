@@ -15,7 +15,8 @@ from typing import Any
 import asyncpg
 
 from fairlane.store.hints import Hints, payloads, read_payload
-from fairlane.store.postgres import LOST, numbered
+from fairlane.store.numbering import numbered
+from fairlane.store.postgres import LOST
 from fairlane.store.statements import load_statements
 
 _log = logging.getLogger("fairlane.store")
