@@ -47,7 +47,7 @@ class Sweeper:
         self._month = ""
         """The last month that was opened for every organization."""
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
-        store.subscribe_pauses(lambda due_at: self._due.set())
+        store.listeners.subscribe_pauses(lambda due_at: self._due.set())
 
     async def run(self) -> None:
         """All loops together."""

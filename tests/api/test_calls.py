@@ -388,7 +388,7 @@ def test_five_minutes_are_the_limit(home: House, calling: Calling, monkeypatch: 
 def test_a_lost_hint_costs_a_second_at_most(a_house: Callable[..., House], calling: Calling) -> None:
     """The rows are enough."""
     house = a_house()
-    house.soon(house.store._call_listeners.clear)
+    house.soon(house.store.listeners._calls.clear)
     customer, session = house.customer(), house.session("ANY")
     answer = calling(customer)
 

@@ -129,7 +129,7 @@ def test_a_wish_that_nobody_hinted_at_is_found(
 ) -> None:
     """As when another server was told of it."""
     monkeypatch.setattr(house.server._parking, "hint_cancels", lambda sessions: None)
-    house.store._cancel_listeners.clear()
+    house.store.listeners._cancels.clear()
     customer, session, task_id, lease = running(house)
     waiting = threads.submit(session.exchange, 0, wait_seconds=20)
     eventually(lambda: is_parked(session))

@@ -164,7 +164,7 @@ def test_a_worker_that_hangs_up_no_longer_waits(house: House) -> None:
 def test_a_lost_hint_costs_a_second_at_most(house: House, threads: ThreadPoolExecutor) -> None:
     """Polling alone finds the work."""
     customer, session = house.customer(), house.session("ANY")
-    house.soon(house.store._listeners.clear)
+    house.soon(house.store.listeners._startable.clear)
     waiting = wait(threads, session, 1)
 
     customer.accepted()

@@ -62,7 +62,7 @@ def test_who_waits_is_answered_when_the_task_has_ended(house: House, threads: Th
 
 def test_an_end_that_nobody_hinted_at_is_found(house: House, threads: ThreadPoolExecutor) -> None:
     """As when another server ended it."""
-    house.store._end_listeners.clear()
+    house.store.listeners._ends.clear()
     customer = house.customer()
     with customer.client:
         task_id = customer.accepted()

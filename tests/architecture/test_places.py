@@ -62,6 +62,35 @@ def test_the_customers_spelling_stands_in_wire_alone() -> None:
     assert not wrong, wrong
 
 
+def test_no_name_stands_in_two_doors_of_the_store() -> None:
+    """The store is all its doors in one: of two methods or fields of one name, one would silently be lost."""
+    names = [
+        name
+        for module in modules()
+        if module.place.startswith("store/doors/") or module.place == "store/store.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+        for name in _own_names(node) - {"__init__"}
+    ]
+
+    assert "submit" in names
+    assert "_submit" in names
+    assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
+
+
+def _own_names(found: ast.ClassDef) -> set[str]:
+    """The methods of a class, and the fields that its first method sets."""
+    methods = [node for node in found.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    fields = {
+        node.attr
+        for method in methods
+        if method.name == "__init__"
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    return fields | {method.name for method in methods}
+
+
 def test_every_module_opens_with_what_it_is_for() -> None:
     """Its first lines say what it is for, who calls it, what it must never do."""
     wrong = [module.place for module in modules() if module.tree.body and not ast.get_docstring(module.tree)]

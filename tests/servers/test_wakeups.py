@@ -219,7 +219,7 @@ def test_a_server_is_not_woken_by_itself(houses: Houses) -> None:
         def count(types: frozenset[str], name: str = name) -> None:
             heard[name] += 1
 
-        house.soon(lambda house=house, count=count: house.store.subscribe(count))
+        house.soon(lambda house=house, count=count: house.store.listeners.subscribe(count))
 
     pair.a.customer().accepted()
     eventually(lambda: heard["b"])

@@ -258,8 +258,8 @@ async def test_a_cancel_tells_who_listens(store: Store) -> None:
     """The session of a running task, and the end of one that was queued; nobody when it changed nothing."""
     canceled: list[frozenset[str]] = []
     ended: list[frozenset[str]] = []
-    store.subscribe_cancels(canceled.append)
-    store.subscribe_ends(ended.append)
+    store.listeners.subscribe_cancels(canceled.append)
+    store.listeners.subscribe_ends(ended.append)
     organization, worker = await an_organization(store), await a_worker(store)
     running, queued = await submitted(store, organization, a_task(FRAGILE), a_task(FRAGILE))
     lease = await worker.take_one()

@@ -261,7 +261,7 @@ async def test_room_of_a_type_is_given_to_another_organization(store: Store) -> 
     (waiting,) = await submitted(store, other, a_task(LIMITED))
     heard: list[frozenset[str]] = []
     nothing = await worker.take(5)
-    store.subscribe(heard.append)
+    store.listeners.subscribe(heard.append)
 
     await worker.settle(leases[0])
     something = await worker.take(5)

@@ -328,7 +328,7 @@ async def test_while_it_waits_nothing_is_announced(store: Store) -> None:
     await each(store, organization, a_task(cost=4), a_task(cost=4))
     await worker.take(5)
     told: list[frozenset[str]] = []
-    store.subscribe(told.append)
+    store.listeners.subscribe(told.append)
 
     await each(store, organization, a_task(cost=4))
     found = await worker.take(5)

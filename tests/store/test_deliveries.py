@@ -57,7 +57,7 @@ def failed(one: DueDelivery, clock: Clock) -> Tried:
 async def test_a_delivery_is_owed_with_the_outcome(store: Store, clock: Clock, ending: Ending) -> None:
     """Completed or failed, in the same transaction, due at once; and whoever sends is told."""
     heard: list[None] = []
-    store.subscribe_deliveries(lambda: heard.append(None))
+    store.listeners.subscribe_deliveries(lambda: heard.append(None))
     organization, worker = await an_organization(store), await a_worker(store)
     (task,) = await submitted(store, organization, a_task(webhook="a.example"))
     lease = await worker.take_one()

@@ -17,7 +17,7 @@ from tests.store.databases import Clock, Database, in_one_commit
 async def test_what_waits_together_is_committed_together(store: Store, clock: Clock) -> None:
     """Requests that arrive while a transaction runs are members of the next one: one announcement for all."""
     heard: list[frozenset[str]] = []
-    store.subscribe(heard.append)
+    store.listeners.subscribe(heard.append)
     one, other = await an_organization(store), await an_organization(store)
 
     await in_one_commit(
@@ -70,7 +70,7 @@ async def test_a_refusal_costs_its_neighbours_no_transaction_of_their_own(store:
     """It is an answer like any other: one announcement for all who shared the commit."""
     organization = await an_organization(store)
     heard: list[frozenset[str]] = []
-    store.subscribe(heard.append)
+    store.listeners.subscribe(heard.append)
 
     *_, refused = await in_one_commit(
         store, clock,

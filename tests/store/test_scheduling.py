@@ -67,7 +67,7 @@ async def test_delayed_tasks_need_room_in_the_queue(store: Store) -> None:
 async def test_a_submission_tells_when_the_first_of_it_is_due(store: Store, clock: Clock) -> None:
     """So that the promotion can be set to that moment."""
     heard: list[int] = []
-    store.subscribe_pauses(heard.append)
+    store.listeners.subscribe_pauses(heard.append)
     organization = await an_organization(store)
 
     await submitted(store, organization, a_task(), a_task(delay_seconds=9), a_task(delay_seconds=4))

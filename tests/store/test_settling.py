@@ -200,7 +200,7 @@ async def test_a_pause_survives_a_restart(database: Database) -> None:
 async def test_a_pause_is_announced(store: Store, clock: Clock) -> None:
     """Who promotes is told when the next task is due."""
     heard: list[int] = []
-    store.subscribe_pauses(heard.append)
+    store.listeners.subscribe_pauses(heard.append)
     organization, worker = await an_organization(store, slots=2), await a_worker(store)
     await submitted(store, organization, a_task(), a_task())
     one, other = await worker.take(2)

@@ -357,7 +357,7 @@ async def test_a_paused_organization_still_submits(store: Store) -> None:
 async def test_a_submission_tells_who_waits_what_can_start(store: Store) -> None:
     """After the commit listeners hear the types that can start, and not those that cannot."""
     heard: list[frozenset[str]] = []
-    store.subscribe(heard.append)
+    store.listeners.subscribe(heard.append)
     organization, full = await an_organization(store), await an_organization(store, slots=1)
     worker = await a_worker(store, ["IMAGE"])
     await submitted(store, full, a_task("IMAGE"))

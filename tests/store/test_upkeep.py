@@ -29,7 +29,7 @@ async def test_promotion_wakes_who_waits_for_the_type(store: Store, clock: Clock
     await submitted(store, organization)
     await worker.settle(await worker.take_one(), Failed(cause="x", pause_ms=1_000))
     heard: list[frozenset[str]] = []
-    store.subscribe(heard.append)
+    store.listeners.subscribe(heard.append)
     clock.advance(1)
 
     await store.promote()

@@ -54,7 +54,7 @@ class Callers:
         self._renew_at = 0.0
         self._look_at = 0.0
         self.server_id = ""
-        store.subscribe_calls(self._ended.set)
+        store.listeners.subscribe_calls(self._ended.set)
 
     async def open(self) -> None:
         """Register this server: from now on calls can be admitted in its name."""

@@ -81,8 +81,8 @@ class Parking:
         """By session the leases that are to end, with the moment at which its worker was told last."""
         self._seen: set[str] = set()
         """Sessions that were here since the last look for wishes."""
-        store.subscribe(self.hint)
-        store.subscribe_cancels(self.hint_cancels)
+        store.listeners.subscribe(self.hint)
+        store.listeners.subscribe_cancels(self.hint_cancels)
 
     def know(self, session_id: str, types: Iterable[str]) -> None:
         """Remember what a new session serves."""

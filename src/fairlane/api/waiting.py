@@ -64,7 +64,7 @@ class Waiting:
         """By task the organization and the hints that it waits for."""
         self._by_organization: Counter[int] = Counter()
         self._draining = False
-        store.subscribe_ends(self._hint)
+        store.listeners.subscribe_ends(self._hint)
 
     def has_room(self, organization_id: int) -> bool:
         """Whether one more request of this organization may wait."""

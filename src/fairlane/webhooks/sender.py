@@ -47,7 +47,7 @@ class Sender:
         self._wake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._draining = False
-        store.subscribe_deliveries(self._wake.set)
+        store.listeners.subscribe_deliveries(self._wake.set)
 
     async def run(self) -> None:
         """Claim and send until drained. What is under way then goes on by itself: see :meth:`finish`."""

@@ -1,0 +1,46 @@
+"""The thin adapter beneath the store, as the store sees it: what SQLite and PostgreSQL have in common.
+
+Called by the store's doors; ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an organization or a task.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from fairlane.model.diagnosis import Engine
+from fairlane.store.batching import PluralOperation
+from fairlane.store.schema import Schema
+from fairlane.store.statements import Operation
+
+
+class Database(Protocol):
+    """What the store needs of an adapter."""
+
+    exclusive: bool
+    lock_fd: int
+
+    def now(self) -> int:
+        """About what its clock says."""
+
+    async def open(self) -> None:
+        """Open it, create or migrate it. Raises DatabaseError, DatabaseOwned."""
+
+    async def inspect(self) -> Schema:
+        """How far its tables are; it need not be open, and nothing is changed. Raises DatabaseError."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and give it free."""
+
+    def describe(self, text: str) -> None:
+        """Say how to reach the owner, if there is one."""
+
+    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+        """The engine and, if its tables are ours, what this finds; it need not be open. Raises DatabaseError."""
+
+    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+        """Run a plural operation with this member and others of its kind. ``alone``: it has no kind."""
+
+    async def read(self, operation: Operation) -> Any:
+        """Run an operation of one statement on the committed state."""
+
+    async def snapshot(self, operation: Operation) -> Any:
+        """Run an operation of several statements on one snapshot."""

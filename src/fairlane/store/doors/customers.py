@@ -1,0 +1,195 @@
+"""Whoever acts for one organization, by key or at the dashboard: tasks, credits, slots, numbers, messages, alerts.
+
+Called by ``api/`` and ``dashboard/`` once it is known whose organization it is; never decides who may ask.
+"""
+
+import secrets
+from collections.abc import Awaitable, Sequence
+from functools import partial
+
+from fairlane.errors import KeyRefused, Refusal
+from fairlane.model.alerts import Alert, AlertRule
+from fairlane.model.insight import Slots, Wait
+from fairlane.model.organizations import Credits
+from fairlane.model.simulation import Record
+from fairlane.model.status import Live, QueueStatus, Verified
+from fairlane.model.tasks import Accepted, NewTask, TaskList, TaskStatus, TaskView
+from fairlane.model.usage import Usage
+from fairlane.model.webhooks import Delivery, Webhook
+from fairlane.settings import Settings
+from fairlane.store import alerts, audit, credits, dashboard, deliveries, organizations, slots, tasks, usage, waits
+from fairlane.store.database import Database
+from fairlane.store.doors.door import Door, weight
+from fairlane.store.memory import Memory
+from fairlane.store.tasks import Submission
+
+
+class CustomerDoor(Door):
+    """What an organization asks about itself, and what it has done."""
+
+    def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
+        super().__init__(settings, database, memory)
+        self._submit = partial(tasks.submit, memory=memory)
+
+    def submit(
+        self, organization_id: int, new: Sequence[NewTask], *, room: int = 0
+    ) -> Awaitable[list[Accepted | Refusal]]:
+        """Accept tasks; a verdict for each, in order. Accepted means durable. A refusal created nothing.
+
+        With ``room`` the queue must have so many places before any of them is looked at: else QueueFull is raised.
+        """
+        return self._database.write(
+            self._submit, Submission(organization_id, new, room), weight=weight(task.payload for task in new)
+        )
+
+    async def failed_task(self, organization_id: int, reference: str) -> tuple[TaskView, str]:
+        """A failed task by id or key, and its payload. Raises NotFound, or TaskNotFailed."""
+        found: tuple[TaskView, str] = await self._database.snapshot(tasks.find_failed(organization_id, reference))
+        return found
+
+    async def list_tasks(
+        self, organization_id: int, *, status: TaskStatus | None, cursor: str | None, most: int
+    ) -> TaskList:
+        """One page of an organization's tasks, newest first, at a constant cost however many there are."""
+        page: TaskList = await self._database.snapshot(tasks.list_tasks(organization_id, status, cursor, most))
+        return page
+
+    async def ended_tasks(self, asked: Sequence[tuple[int, str]]) -> set[str]:
+        """Which of these (organization, task) have ended."""
+        ended: set[str] = await self._database.read(tasks.ended_tasks(asked))
+        return ended
+
+    async def cancel(self, organization_id: int, reference: str) -> TaskView:
+        """End a task by id or key: queued ones at once; one that runs is asked to end. What it is from then on.
+
+        Raises:
+            NotFound: it is not there.
+            TaskEnded: it ended before, and not by a cancel.
+        """
+        canceled: TaskView = await self._write(tasks.cancel, organization_id, reference, self._memory)
+        return canceled
+
+    async def clear(self, organization_id: int) -> int:
+        """Forget every task that is queued now, in chunks that let others in between; returns how many there were."""
+        chunk: tasks.Cleared = await self._write(tasks.clear, organization_id, None, self._memory)
+        total = chunk.count
+        while chunk.more:
+            chunk = await self._write(tasks.clear, organization_id, chunk.before, self._memory)
+            total += chunk.count
+        return total
+
+    async def status(self, organization_id: int) -> QueueStatus:
+        """One organization's queue and slots, exact, in constant time. Raises KeyRefused if it is not there.
+
+        While nobody vouches for the counters the two counts are taken from the rows.
+        """
+        status: QueueStatus | None = await self._database.read(tasks.status(organization_id))
+        if status is None:
+            raise KeyRefused
+        if status.concurrency is None:
+            status = await self._database.snapshot(tasks.counted_status(organization_id))
+            assert status is not None
+        return status
+
+    async def task(self, organization_id: int, reference: str) -> TaskView | None:
+        """The organization's task with this id, else with this idempotency key; None: there is none."""
+        found: TaskView | None = await self._database.read(tasks.find_task(organization_id, reference))
+        return found
+
+    async def payload(self, organization_id: int, reference: str) -> str | None:
+        """What was sent with the task with this id, else with this idempotency key; None: there is none."""
+        found: str | None = await self._database.read(tasks.find_payload(organization_id, reference))
+        return found
+
+    async def credits(self, organization_id: int) -> Credits:
+        """What an organization may spend, exact. Raises KeyRefused if it is not there."""
+        found: Credits = await self._database.read(credits.find_credits(organization_id))
+        return found
+
+    async def wait(self, organization_id: int, reference: str) -> Wait | None:
+        """Why the task with this id, else with this idempotency key, is where it is; None: there is none."""
+        found: Wait | None = await self._database.snapshot(waits.find_wait(organization_id, reference, self._memory))
+        return found
+
+    async def slots(self, organization_id: int, *, after: str, most: int) -> Slots:
+        """Who holds the organization's slots, up to ``most`` beyond the task ``after``. Raises KeyRefused."""
+        found: Slots = await self._database.snapshot(slots.find_slots(organization_id, after, most))
+        return found
+
+    async def verified_status(self, organization_id: int) -> Verified:
+        """The status, and what differs from the rows it counts, in one snapshot. Raises KeyRefused.
+
+        Costs a walk over the organization's queue.
+        """
+        verified: Verified = await self._database.snapshot(audit.verified_status(organization_id))
+        return verified
+
+    async def usage(self, organization_id: int, *, start: int, end: int | None, step_ms: int) -> Usage:
+        """What happened from ``start`` to ``end`` (None: now) in steps. Raises KeyRefused."""
+        found: Usage = await self._database.snapshot(usage.find_usage(organization_id, start, end, step_ms))
+        return found
+
+    async def record(self, organization_id: int, *, start: int, most: int) -> Record:
+        """What an organization's limits did since then, and its newest finished tasks. Raises KeyRefused."""
+        found: Record = await self._database.snapshot(usage.find_record(organization_id, start, most))
+        return found
+
+    async def organization_name(self, organization_id: int) -> str:
+        """What an organization is called. Raises NotFound."""
+        name: str = await self._database.read(organizations.find_organization_name(organization_id))
+        return name
+
+    async def live(self, organization_ids: Sequence[int], *, everything: bool) -> Live:
+        """Status and totals of these organizations, and with ``everything`` of the busiest of all: one snapshot."""
+        found: Live = await self._database.snapshot(dashboard.live(organization_ids, everything))
+        return found
+
+    async def dashboard_secret(self) -> str:
+        """What signs the dashboard's sessions, the same at every server on this database."""
+        secret: str | None = await self._database.read(dashboard.find_secret())
+        if secret is None:
+            secret = await self._write(dashboard.make_secret, secrets.token_hex(32))
+        assert secret is not None
+        return secret
+
+    async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
+        """An organization's deliveries, newest first, those below the id ``before`` if given."""
+        operation = deliveries.find_deliveries(organization_id, before, most)
+        return await self._database.snapshot(operation)  # type: ignore[no-any-return]
+
+    async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
+        """A delivery is due again at once, whatever became of it. Raises NotFound."""
+        made: Delivery = await self._write(deliveries.redeliver, organization_id, delivery_id, self._memory)
+        return made
+
+    async def owe_test(self, organization_id: int, webhook: Webhook, *, delivery_id: str, body: str) -> Delivery:
+        """A test event, to be tried once. Raises ValidationRefused while too many wait."""
+        made: Delivery = await self._write(
+            deliveries.owe_test, organization_id, webhook, delivery_id, body, self._memory
+        )
+        return made
+
+    async def create_alert(self, organization_id: int, rule: AlertRule) -> Alert:
+        """A new alert. Raises ValidationRefused if there are too many."""
+        made: Alert = await self._write(alerts.create_alert, organization_id, rule, self._memory)
+        return made
+
+    async def change_alert(self, organization_id: int, alert_id: str, rule: AlertRule) -> Alert:
+        """Another rule in an alert's place. Raises NotFound."""
+        changed: Alert = await self._write(alerts.change_alert, organization_id, alert_id, rule)
+        return changed
+
+    async def delete_alert(self, organization_id: int, alert_id: str) -> Alert:
+        """An alert is gone; as it was. Raises NotFound."""
+        gone: Alert = await self._write(alerts.delete_alert, organization_id, alert_id)
+        return gone
+
+    async def alert(self, organization_id: int, alert_id: str) -> Alert:
+        """One alert. Raises NotFound."""
+        found: Alert = await self._database.read(alerts.find_alert(organization_id, alert_id))
+        return found
+
+    async def alerts(self, organization_id: int) -> list[Alert]:
+        """An organization's alerts, oldest first."""
+        found: list[Alert] = await self._database.read(alerts.find_alerts(organization_id))
+        return found

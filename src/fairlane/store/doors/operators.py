@@ -1,0 +1,147 @@
+"""Operators, who see every organization: tasks, sessions, sums, maintenance, backups, counters, and the audit.
+
+Called by ``api/admin/`` and ``cli/``, and by the sweeper for the fleet and for repairs. Never changes anything without
+a row of the audit that says who did.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fairlane.errors import NotFound, ValidationRefused
+from fairlane.model.fleet import Fleet
+from fairlane.model.leases import SessionFacts
+from fairlane.model.organizations import AuditRow
+from fairlane.model.simulation import Record, TracePage
+from fairlane.model.status import Drift
+from fairlane.model.tasks import TaskFacts, TaskPage, TaskStatus
+from fairlane.model.usage import UsedInMonth
+from fairlane.store import audit, fleet, months, operations, organizations, plans, tasks, usage
+from fairlane.store.doors.door import Door
+from fairlane.store.memory import Memory
+from fairlane.store.sqlite import SqliteDatabase
+from fairlane.store.statements import Operation
+
+
+class OperatorDoor(Door):
+    """What operators ask about the whole installation."""
+
+    async def every_task(
+        self,
+        *,
+        organization: str | None,
+        status: TaskStatus | None,
+        task_type: str | None,
+        start: tuple[int, str] | None,
+        most: int,
+    ) -> TaskPage:
+        """One page of the tasks of all organizations, or of one; it may be short. Raises NotFound."""
+        return await self._database.snapshot(  # type: ignore[no-any-return]
+            _every_task(organization, status, task_type, start, most)
+        )
+
+    async def task_facts(self, task_id: str) -> TaskFacts:
+        """One task, whosever it is, with the cause of its failure. Raises NotFound."""
+        found: TaskFacts | None = await self._database.snapshot(operations.find_task_facts(task_id))
+        if found is None:
+            raise NotFound.task(task_id)
+        return found
+
+    async def cancel_task(self, task_id: str, *, actor: str) -> TaskFacts:
+        """End a task, whosever it is, as its organization could. Raises NotFound, or TaskEnded."""
+        facts = await self.task_facts(task_id)
+        await self._write(_cancel_named, facts.organization, task_id, actor, self._memory)
+        return await self.task_facts(task_id)
+
+    async def trace(self, *, start: int, before: int, after: tuple[int, str] = (0, ""), most: int) -> TracePage:
+        """One page of the tasks of all organizations that ended in this span; it may be short."""
+        found: TracePage = await self._database.snapshot(operations.find_trace(start, before, after, most))
+        return found
+
+    async def record_of(self, organization: str, *, start: int, most: int) -> Record:
+        """The same for whoever knows it by its name. Raises NotFound."""
+        found: Record = await self._database.snapshot(usage.find_record_of(organization, start, most))
+        return found
+
+    async def used_in_month(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
+        """What each organization, or this one, used in this month (2026-11), UTC. Raises NotFound."""
+        return await self._database.snapshot(months.find_months(month, organization))  # type: ignore[no-any-return]
+
+    async def fleet(self) -> Fleet:
+        """The whole installation now, and what this server saw of it."""
+        found: Fleet = await self._database.snapshot(fleet.find_fleet(self._memory))
+        return found
+
+    async def sessions(self, *, after: str = "", most: int) -> list[SessionFacts]:
+        """Live sessions by id."""
+        found: list[SessionFacts] = await self._database.read(operations.find_sessions(after, most))
+        return found
+
+    async def maintenance(self) -> bool:
+        """Whether the whole installation is under maintenance."""
+        on: bool = await self._database.read(plans.maintenance())
+        return on
+
+    async def set_maintenance(self, on: bool, *, actor: str) -> None:
+        """Put the whole installation under maintenance, or end it."""
+        await self._write(plans.set_maintenance, on, actor, self._memory)
+
+    async def backup(self, path: Path, *, actor: str, progress: Callable[[int, int], None]) -> None:
+        """Copy the database as it is at one moment into a new file. ``progress``: pages copied, of how many.
+
+        The last row of the copy's audit says that, and when. Raises DatabaseError, or ValidationRefused.
+        """
+        if not isinstance(self._database, SqliteDatabase):
+            raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
+        await self.write_down(actor, "backup.made", path.name, {"path": str(path)})
+        await self._database.backup(path, progress)
+
+    async def audit_rows(
+        self, limit: int = 100, *, before: str | None = None, chosen: audit.AuditFilter | None = None
+    ) -> list[AuditRow]:
+        """What operators changed, newest first, below the id ``before`` if given."""
+        found: list[AuditRow] = await self._database.read(audit.audit_rows(limit, before, chosen))
+        return found
+
+    async def write_down(self, actor: str, action: str, subject: str, details: object) -> None:
+        """A row of the audit for what is no operation of the store."""
+        await self._write(audit.write_audit, actor, action, subject, details, self._memory)
+
+    async def recount(self, organization: str | None = None) -> list[Drift]:
+        """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
+        drift: list[Drift] = await self._database.snapshot(_recount_named(organization))
+        return drift
+
+    async def count_states(self) -> dict[int, int]:
+        """Tasks by how many of the four states hold for them, in one snapshot. Only 1 may be a key."""
+        counted: dict[int, int] = await self._database.snapshot(audit.count_states())
+        return counted
+
+    async def repair(self, organization: str, *, actor: str) -> list[Drift]:
+        """Set one organization's counters to what its rows say; returns what was mended. Raises NotFound."""
+        drift: list[Drift] = await self._write(_repair_named, organization, actor, self._memory)
+        return drift
+
+
+def _recount_named(organization: str | None) -> Operation:
+    if organization is None:
+        return (yield from audit.recount(None))
+    found = yield from organizations.find_organization_id(organization)
+    return (yield from audit.recount([found]))
+
+
+def _every_task(
+    organization: str | None, status: TaskStatus | None, task_type: str | None, start: tuple[int, str] | None, most: int
+) -> Operation:
+    chosen = None if organization is None else (yield from organizations.find_organization_id(organization))
+    return (yield from operations.find_tasks(chosen, status, task_type, start, most))
+
+
+def _cancel_named(organization: str, task_id: str, actor: str, memory: Memory) -> Operation:
+    found = yield from organizations.find_organization_id(organization)
+    yield from tasks.cancel(found, task_id, memory)
+    yield from audit.write_audit(actor, "task.canceled", organization, {"task": task_id}, memory)
+
+
+def _repair_named(organization: str, actor: str, memory: Memory) -> Operation:
+    found = yield from organizations.find_organization_id(organization)
+    return (yield from audit.repair(found, actor, memory))
