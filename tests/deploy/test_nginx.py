@@ -1,5 +1,6 @@
 """The example nginx configuration, in front of a real server: nothing is bent on the way, and nobody sees HTML."""
 
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,10 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -75,12 +79,30 @@ class Proxy:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def answer(self, request: bytes, *, plain: bool = False) -> tuple[int, str, dict[str, Any]]:
+        """Status, content type and JSON of what is answered to these bytes."""
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        bare = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        with bare if plain else context.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
+            connection.sendall(request)
+            response = HTTPResponse(connection)
+            response.begin()
+            return response.status, response.headers["content-type"], json.loads(response.read())
+
     def client(self, key: str) -> httpx2.Client:
         """A customer of the public address."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
         headers = {"authorization": f"Bearer {key}"}
         return httpx2.Client(base_url=f"https://127.0.0.1:{self.port}", verify=context, timeout=20, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy with no server behind it, for what never gets that far."""
+    with Proxy(tmp_path_factory.mktemp("proxy"), f"127.0.0.1:{free_port()}") as proxy:
+        yield proxy
 
 
 def test_nothing_is_bent_on_the_way(house: House, tmp_path: Path) -> None:
@@ -112,6 +134,46 @@ def test_what_nginx_answers_itself_is_an_envelope(house: House, tmp_path: Path) 
         huge = client.post("/v1/async/task", content=b" " * (41 << 20))
         assert (huge.status_code, error_of(huge)["code"]) == (413, "PAYLOAD_TOO_LARGE")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z", error_of(huge)["timestamp"])
+
+
+MALFORMED = (400, "VALIDATION_ERROR", "is not a well-formed HTTP request")
+NOWHERE = (404, "RESOURCE_NOT_FOUND", None)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields", "expected"),
+    [
+        pytest.param("GET /v1/%zz HTTP/1.1", "", MALFORMED, id="a broken escape"),
+        pytest.param("nonsense", "", MALFORMED, id="no request line"),
+        pytest.param("GET /v1/x HTTP/1.1", "Host: a b\r\n", MALFORMED, id="a broken host"),
+        pytest.param("GET /v1/x HTTP/1.1", "Host: x\r\nHost: y\r\n", MALFORMED, id="two hosts"),
+        pytest.param("GET /v1/" + "a" * 20_000 + " HTTP/1.1", "", MALFORMED, id="a long path"),
+        pytest.param("GET /v1/x HTTP/1.1", f"X-Large: {'b' * 20_000}\r\n", MALFORMED, id="a large header"),
+        pytest.param("GET /v1/x HTTP/3.0", "", MALFORMED, id="a version that is not spoken"),
+        pytest.param("POST /v1/x HTTP/1.1", "Host: x\r\nTransfer-Encoding: gzip\r\n", MALFORMED, id="an encoding"),
+        pytest.param("TRACE /v1/x HTTP/1.1", "Host: x\r\n", NOWHERE, id="TRACE"),
+        pytest.param("CONNECT x:80 HTTP/1.1", "Host: x\r\n", MALFORMED, id="CONNECT"),
+        pytest.param("GET /malformed HTTP/1.1", "Host: x\r\n", NOWHERE, id="a page of nginx's own"),
+    ],
+)
+def test_what_nginx_refuses_before_it_looks_for_a_location_is_an_envelope(
+    request_line: str, fields: str, expected: tuple[int, str, str | None], standing: Proxy
+) -> None:
+    """As fairlane itself would refuse it; never HTML, and never a 500."""
+    status, kind, body = standing.answer(f"{request_line}\r\n{fields}\r\n".encode())
+
+    assert body["success"] is False
+    message = body["error"]["details"][0]["message"] if "details" in body["error"] else None
+    assert (status, body["error"]["code"], message) == expected
+    assert kind == "application/json"
+
+
+def test_plain_http_on_the_port_of_https_is_told_so(standing: Proxy) -> None:
+    """A customer with the wrong scheme reads what is wrong."""
+    status, kind, body = standing.answer(b"GET /v1/async/status HTTP/1.1\r\nHost: x\r\n\r\n", plain=True)
+
+    assert (status, kind, body["error"]["code"]) == (400, "application/json", "VALIDATION_ERROR")
+    assert body["error"]["details"] == [{"field": "request", "message": "must be sent as HTTPS"}]
 
 
 def test_no_server_behind_it_is_a_503_with_retry_after(tmp_path: Path) -> None:
