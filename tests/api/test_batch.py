@@ -74,6 +74,12 @@ WRONG_ITEMS: dict[str, tuple[bytes, str]] = {
     "a large integer": (b'{"taskType": "ANY", "payload": {"a": %s}}' % (b"9" * 30), "body"),
     "not UTF-8": (b'{"taskType": "ANY", "payload": {"a": "\xff"}}', "body"),
     "too deep": (b'{"taskType": "ANY", "payload": {"a": %s}}' % (b"[" * 70 + b"]" * 70), "body"),
+    "far too deep": (b'{"taskType": "ANY", "payload": {"a": %s}}' % (b"[" * 5000 + b"]" * 5000), "body"),
+    "half a surrogate pair": (rb'{"taskType": "ANY", "payload": {"a": "\ud800"}}', "body"),
+    "NaN": (b"NaN", "body"),
+    "two values": (b"{} {}", "body"),
+    "brackets that do not match": (b'{"taskType": "ANY", "payload": {"a": [1}]}', "body"),
+    "a raw control character": (b'{"taskType": "ANY", "payload": {"a": "\x01"}}', "body"),
     "a webhook nowhere": (
         b'{"taskType": "ANY", "payload": {}, "webhook": {"url": "http://127.0.0.1/"}}',
         "webhook.url",
@@ -116,7 +122,11 @@ def test_a_wrong_item_is_its_own_matter(customer: Customer, name: str) -> None:
         b"\xff",
         b"[" * 100_000,
         b'{"tasks": []}',
-        b"[{}, NaN]",
+        b"[{}}",
+        b"[{}]]",
+        b"[,{}]",
+        b'[{}, "]',
+        b'[{}, "\\"]',
     ],
 )
 def test_what_is_no_batch_is_refused_whole(customer: Customer, batch: bytes) -> None:
