@@ -31,6 +31,7 @@ from fairlane.rules import (
     choose_deliveries,
     delivery_pause_ms,
     judge_alert,
+    jump_of,
     next_estimate,
     priority_of,
     quantile_ms,
@@ -538,3 +539,24 @@ def test_an_estimate_widens_with_what_durations_do() -> None:
     assert wide is not None
     assert narrow.p50_ms == wide.p50_ms
     assert wide.p90_ms - wide.p50_ms > 10 * (narrow.p90_ms - narrow.p50_ms)
+
+
+@pytest.mark.parametrize(
+    ("went_ms", "passed_ms", "since_even_ms", "jumped"),
+    [
+        (5_000, (5_000, 5_000), 5_000, 0),
+        (7_000, (5_000, 5_000), 7_000, 0),
+        (7_001, (5_000, 5_000), 7_001, 2_001),
+        (3_000, (5_000, 5_000), 3_000, 0),
+        (2_999, (5_000, 5_000), 2_999, -2_001),
+        (3_605_000, (5_000, 5_100), 3_605_000, 3_599_900),
+        (-3_595_000, (5_000, 5_100), -3_595_000, -3_600_000),
+        (9_000, (5_000, 9_000), 9_000, 0),
+        (5_000, (5_000, 12_000), 5_000, 0),
+        # Seen to run evenly four seconds ago: an hour cannot have been left out.
+        (3_605_000, (5_000, 5_000), 4_000, 0),
+    ],
+)
+def test_a_clock_that_was_set(went_ms: int, passed_ms: tuple[int, int], since_even_ms: int, jumped: int) -> None:
+    """Forward or backward, by more than the readings' own uncertainty and two seconds."""
+    assert jump_of(went_ms, passed_ms=passed_ms, since_even_ms=since_even_ms) == jumped

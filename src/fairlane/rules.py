@@ -151,6 +151,25 @@ def retry_pause_ms(attempt: int, base_ms: int, chance: float) -> int:
     return int(full * (0.5 + chance / 2))
 
 
+# Clocks --------------------------------------------------------------------------------------------------------------
+
+JUMP_MS = 2_000
+"""A clock that went on by so much more, or less, than time passed was set."""
+
+
+def jump_of(went_ms: int, *, passed_ms: tuple[int, int], since_even_ms: int) -> int:
+    """How far a clock was set that went on by ``went_ms`` while between least and most ``passed_ms`` passed here.
+
+    0: it was not. Nor was it if somebody saw it run evenly less long ago (``since_even_ms``) than the jump is far:
+    then it ran through those moments, and it was we who stood still.
+    """
+    least, most = passed_ms
+    jumped = went_ms - most if went_ms > most else min(0, went_ms - least)
+    if abs(jumped) <= JUMP_MS or since_even_ms < jumped - JUMP_MS:
+        return 0
+    return jumped
+
+
 # Calls ---------------------------------------------------------------------------------------------------------------
 
 CALL_MS = 300_000

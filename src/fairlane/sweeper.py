@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often waiting tasks are looked at without being told."""
 ROUNDS_MOST = 1_000
-JUMP_SECONDS = 2.0
-"""Clocks that disagree by more since the last pass mean that one was set."""
 JITTER = 0.1
 SAMPLE_MARGIN_MS = 500
 """So long before a minute ends it is sampled."""
@@ -41,8 +39,6 @@ class Sweeper:
         self._due = asyncio.Event()
         self._contact_since: float | None = None
         """Since when every pass reached the store; None: the last one did not."""
-        self._last: tuple[float, float] | None = None
-        """(steady, wall) in seconds at the last pass."""
         self._audit_at = 0.0
         self._month = ""
         """The last month that was opened for every organization."""
@@ -120,16 +116,12 @@ class Sweeper:
         await self._attempt("audit", self._audit)
 
     async def _sweep(self) -> None:
-        now, wall = self._steady_clock(), self._store.now() / 1000
-        last, self._last = self._last, (now, wall)
-        await self._store.ping()
+        now = self._steady_clock()
+        jumped_ms = await self._store.follow_clock(self._steady_clock)
         if self._contact_since is None:
             self._contact_since = now
-        if last is not None and abs((wall - last[1]) - (now - last[0])) > JUMP_SECONDS:
-            # Every lease may look expired, or none, although workers did nothing wrong: give all a fresh one.
-            jumped = (wall - last[1]) - (now - last[0])
-            await self._store.extend_sessions(jumped_ms=round(jumped * 1000))
-            logger.warning("clock.jumped", extra={"seconds": round(jumped, 3)})
+        if jumped_ms:
+            logger.warning("clock.jumped", extra={"seconds": jumped_ms / 1000})
             return
         # After an outage leases look expired because renewals could not arrive, not because workers are dead.
         if now - self._contact_since >= self._settings.lease_seconds:

@@ -115,11 +115,11 @@ async def test_an_outage_starts_the_lease_of_contact_anew(
     clocks.pass_(2)
     await store.renew_session("s", leases=["x"], exchanges=["x"])
 
-    async def broken() -> None:
+    async def broken(*_: Any) -> int:
         raise StoreFault("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "ping", broken)
+        patch.setattr(store, "follow_clock", broken)
         clocks.pass_(10)
         await sweeper.sweep_once()
     await sweeper.sweep_once()

@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.numbering import numbered
-from fairlane.store.statements import Statement
+from fairlane.store.statements import Query, Statement
 from tests import postgres
 from tests.builders import a_catalogue
 
@@ -279,6 +279,45 @@ async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitab
         await asyncio.sleep(0)
     assert isinstance(await _answer(lambda: before), Refusal)
     return await asyncio.gather(*waiting)
+
+
+@asynccontextmanager
+async def standing_before(store: Store, statement: str) -> AsyncIterator[None]:
+    """The next transaction of this server on PostgreSQL that comes to this statement stands there until the end of this
+    block, which begins once it does. Start it before, without waiting for it."""
+    database: Any = store._database
+    run, loop = database._rows, asyncio.get_running_loop()
+    reached, go = asyncio.Event(), threading.Event()
+
+    async def stopping(connection: Any, query: Query, attempt: Any) -> Any:
+        names = {query.name, *(one.name for one in query.parameters.get("queries", ()))}
+        if statement in names and not reached.is_set():
+            loop.call_soon_threadsafe(reached.set)
+            await asyncio.to_thread(go.wait, 10)
+        return await run(connection, query, attempt)
+
+    database._rows = stopping
+    try:
+        async with asyncio.timeout(10):
+            await reached.wait()
+        yield
+    finally:
+        database._rows = run
+        go.set()
+
+
+async def until_somebody_waits(database: Database) -> None:
+    """For a lock of PostgreSQL."""
+    async with asyncio.timeout(10):
+        while not database.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            await asyncio.sleep(0.005)
+
+
+async def set_clock(store: Store, clock: Clock, seconds: float) -> None:
+    """The database's clock is set by so much, and this server's upkeep notices."""
+    await store.follow_clock(lambda: 0)
+    clock.advance(seconds)
+    assert await store.follow_clock(lambda: 0) == seconds * 1_000
 
 
 async def _answer(call: Callable[[], Awaitable[Any]]) -> Any:

@@ -21,7 +21,7 @@ from fairlane.store import Store, postgres
 from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.numbering import join_statements, numbered
 from fairlane.store.postgres import PostgresDatabase
-from fairlane.store.statements import Query, load_migrations, load_statements
+from fairlane.store.statements import Query, load_migrations, load_statements, wall_clock
 from tests.builders import (
     DONE,
     LIMITED,
@@ -35,7 +35,7 @@ from tests.builders import (
     submitted,
 )
 from tests.postgres import disconnect
-from tests.store.databases import NOWHERE, Clock, PostgresServer
+from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
 """Types whose values are the same on every database; a sum of bigints, for one, is none."""
@@ -296,6 +296,23 @@ async def others(server: PostgresServer, clock: Clock) -> AsyncIterator[list[Sto
     await asyncio.gather(*(store.close() for store in stores))
 
 
+class Steady:
+    """A steady clock that servers share."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def all_follow(self, servers: list[Store], clock: Clock | None = None) -> list[int]:
+        """The upkeep of each looks at the database's clock; a second after the one before it, if there is a clock."""
+        jumped = []
+        for store in servers:
+            if clock is not None:
+                clock.advance(1)
+                self.seconds += 1
+            jumped.append(await store.follow_clock(lambda: self.seconds))
+        return jumped
+
+
 async def test_what_one_server_accepted_every_server_shows(others: list[Store]) -> None:
     """Read your writes, through any of them (I16)."""
     first, second, third = others
@@ -352,6 +369,76 @@ async def test_a_types_limit_holds_across_servers(others: list[Store]) -> None:
     assert sum(len(leases) for leases in taken) == 2
 
 
+@pytest.mark.parametrize("seconds", [3_600, -3_600])
+async def test_a_jump_of_the_clock_is_applied_once(others: list[Store], clock: Clock, seconds: int) -> None:
+    """However many servers see it, seconds apart: attempts have the time they had left. The next jump counts anew."""
+    organization, worker = await an_organization(others[0]), await a_worker(others[0])
+    await submitted(others[0], organization)
+    (lease,) = (await worker.exchange(places=1, exchange="e")).leases
+    steady = Steady()
+
+    jumped = []
+    for _ in range(2):
+        await steady.all_follow(others)
+        clock.advance(seconds)
+        jumped += await steady.all_follow(others, clock)
+        jumped += await steady.all_follow(others, clock)
+    (again,) = (await worker.exchange(places=1, exchange="e")).leases
+
+    assert jumped == [seconds * 1_000, 0, 0, 0, 0, 0] * 2
+    assert again.started_at == lease.started_at + 2 * seconds * 1_000
+
+
+async def test_a_server_that_stood_still_moves_nothing(others: list[Store], clock: Clock) -> None:
+    """An hour passed for everybody but one, whose steady clock says otherwise: a paused machine."""
+    steady, paused = Steady(), Steady()
+    await paused.all_follow(others[:1])
+    await steady.all_follow(others[1:])
+    for _ in range(60):
+        clock.advance(60)
+        steady.seconds += 60
+        assert await steady.all_follow(others[1:]) == [0, 0]
+
+    assert await paused.all_follow(others[:1]) == [0]
+    assert await steady.all_follow(others[1:]) == [0, 0]
+
+
+async def test_a_clock_that_only_the_server_has_moves_nothing(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's clock is the one that counts, and it was not set; neither now nor when ours is set right again."""
+    store = await Store.open(Settings(database=server.address), a_catalogue())
+    await an_organization(store)
+    jumped = [await store.follow_clock(time.monotonic)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "wall_clock", lambda: wall_clock() + 3_600_000)
+        jumped += [await store.follow_clock(time.monotonic) for _ in range(2)]
+    jumped += [await store.follow_clock(time.monotonic) for _ in range(2)]
+    await store.close()
+
+    assert jumped == [0] * 5
+
+
+async def test_a_claim_beside_a_jump_is_moved_or_reads_the_new_clock(
+    server: PostgresServer, others: list[Store], clock: Clock
+) -> None:
+    """It read the clock before it was set, and commits after upkeep has noticed: its lease is moved all the same."""
+    organization, worker = await an_organization(others[0]), await a_worker(others[0])
+    await submitted(others[0], organization)
+    await others[1].follow_clock(lambda: 0)
+    taking = asyncio.ensure_future(worker.exchange(places=1, exchange="e"))
+    async with standing_before(others[0], "insert_leases"):
+        clock.advance(3_600)
+        following = asyncio.ensure_future(others[1].follow_clock(lambda: 0))
+        await until_somebody_waits(server)
+    (lease,) = (await taking).leases
+    assert await following == 3_600_000
+
+    (again,) = (await worker.exchange(places=1, exchange="e")).leases
+    assert again.started_at == lease.started_at + 3_600_000
+
+
 async def test_no_alert_beyond_the_last_through_two_servers(
     server: PostgresServer, others: list[Store], clock: Clock
 ) -> None:
@@ -364,9 +451,7 @@ async def test_no_alert_beyond_the_last_through_two_servers(
         first = asyncio.ensure_future(others[1].create_alert(organization.id, rule))
         await asyncio.to_thread(asked.wait, 10)
         second = asyncio.ensure_future(others[2].create_alert(organization.id, rule))
-        async with asyncio.timeout(10):
-            while not server.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
-                await asyncio.sleep(0.005)
+        await until_somebody_waits(server)
 
     assert (await first).rule == rule
     with pytest.raises(ValidationRefused):

@@ -7,7 +7,7 @@ from fairlane.model.leases import LossReason, Report, Verdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 from tests.builders import DONE, FRAGILE, a_task, a_worker, an_organization, ids, state, submitted
-from tests.store.databases import Clock, Database
+from tests.store.databases import Clock, Database, set_clock
 
 LEASE_SECONDS = 30
 TIMEOUT_SECONDS = 60
@@ -90,9 +90,8 @@ async def test_a_jump_of_the_clock_kills_nobody(store: Store, clock: Clock) -> N
     await submitted(store, organization)
     lease = await alive.take_one()
     await store.end_session(dead.id, reason=LossReason.LOST)
-    clock.advance(3_600)
 
-    await store.extend_sessions(jumped_ms=3_600_000)
+    await set_clock(store, clock, 3_600)
     clock.advance(LEASE_SECONDS)
 
     assert await sweep(store) == 0
@@ -107,8 +106,7 @@ async def test_a_lease_sent_again_after_a_jump_has_its_own_timeout(store: Store,
     organization, worker = await an_organization(store), await a_worker(store)
     await submitted(store, organization)
     (lease,) = (await worker.exchange(places=1, exchange="e")).leases
-    clock.advance(3_600)
-    await store.extend_sessions(jumped_ms=3_600_000)
+    await set_clock(store, clock, 3_600)
 
     (again,) = (await worker.exchange(places=1, exchange="e")).leases
 

@@ -353,7 +353,7 @@ MAY_SCAN = {
     # Once per start and limited type, over what runs then.
     "limit_leases",
     # Once per jump of the clock, over what runs then.
-    "move_leases", "move_pauses",
+    "move_leases", "move_pauses", "lock_every_organization",
     # One small row for each organization and type that can start; a recount of some looks at all.
     "recount_turns",
     # For an operator who asks the doctor: one pass over the organizations.

@@ -85,15 +85,6 @@ def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
-def extend_sessions(jumped_ms: int) -> Operation:
-    """The clock jumped by so much: every live session has a whole lease from now on, every attempt and every pause the
-    time it had left."""
-    yield from rows("move_leases", moved_ms=jumped_ms)
-    yield from rows("move_pauses", moved_ms=jumped_ms)
-    yield from rows("move_calls", moved_ms=jumped_ms)
-    yield from rows("extend_sessions", now=(yield from clock()))
-
-
 def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
     """Return leases whose session is dead or missing, and those past deadline and twice the grace.
 

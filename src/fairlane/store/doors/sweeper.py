@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fairlane.model.alerts import AlertChange
 from fairlane.model.status import Drift
 from fairlane.settings import Settings
-from fairlane.store import alerts, audit, calls, months, organizations, sessions, tasks, usage
+from fairlane.store import alerts, audit, calls, jumps, months, organizations, sessions, tasks, usage
 from fairlane.store.database import Database
 from fairlane.store.doors.door import Door
 from fairlane.store.memory import Memory
@@ -29,6 +29,8 @@ class SweeperDoor(Door):
         """Counts that it found to differ."""
         self._sampled_at: int | None = None
         """When the last sample of this server was begun; None: it has taken none."""
+        self._clock_read: jumps.Reading | None = None
+        """The database's clock at the last pass of this server that reached it."""
 
     async def ping(self) -> None:
         """The store thread answers and the database takes a transaction."""
@@ -50,9 +52,13 @@ class SweeperDoor(Door):
         names: list[str] = await self._write(sessions.end_expired_sessions)
         return names
 
-    async def extend_sessions(self, *, jumped_ms: int) -> None:
-        """After the clock jumped: a whole lease for every live session, and for every attempt the time it had left."""
-        await self._write(sessions.extend_sessions, jumped_ms)
+    async def follow_clock(self, steady_clock: Callable[[], float]) -> int:
+        """Look whether the database's clock was set since the last time; if so, and no other server has done it, every
+        live session gets a whole lease, every attempt and every pause the time it had left. The milliseconds of the
+        jump that was applied, or 0. ``steady_clock``: seconds that pass whatever is set."""
+        reading, jumped_ms = await self._write(jumps.follow_clock, self._clock_read, steady_clock)
+        self._clock_read = reading
+        return jumped_ms  # type: ignore[no-any-return]
 
     async def return_orphans(self) -> int:
         """One bounded round: return leases that nobody alive works on, or that are long past their deadline."""
