@@ -85,6 +85,7 @@ WRONG_ITEMS: dict[str, tuple[bytes, str]] = {
         "webhook.url",
     ),
     "a large payload": (b'{"taskType": "ANY", "payload": {"a": "%s"}}' % (b"x" * 1_048_576), "payload"),
+    "far too large": (b'{"taskType": "ANY", "payload": {"a": "%s"}}' % (b"x" * 1_100_000), "payload"),
     "a priority of 11": (b'{"taskType": "ANY", "payload": {}, "priority": 11}', "priority"),
 }
 
@@ -102,7 +103,7 @@ def test_a_wrong_item_is_its_own_matter(customer: Customer, name: str) -> None:
     assert (before["success"], refused["success"], after["success"]) == (True, False, True)
     assert refused["error"]["code"] == "VALIDATION_ERROR"
     assert [place["field"] for place in refused["error"]["details"]["errors"]] == [field]
-    assert alone.status_code == (413 if name == "a large payload" else 400)
+    assert alone.status_code == (413 if "large" in name and field == "payload" else 400)
     if alone.status_code == 400:
         assert error_of(alone)["details"] == refused["error"]["details"]["errors"]
 
@@ -213,6 +214,19 @@ def test_a_large_batch_is_taken(shared: House) -> None:
         assert refused.status_code == 413
         assert error_of(refused)["details"] == {"limit": 32 * 1024 * 1024}
         assert customer.client.request("DELETE", "/v1/async/queue").json() == {"success": True, "cleared": 30}
+
+
+def test_a_batch_has_at_most_a_million_values(customer: Customer) -> None:
+    """All items together: refused whole, and named, before any of them is read; commas in texts are no values."""
+    full = b'{"taskType": "ANY", "payload": {"a": [%s1]}}' % (b"1," * 99_990)
+    text = b'{"taskType": "ANY", "payload": {"a": "%s"}}' % (b"," * 1_000_000)
+
+    refused = send(customer, b"[" + b",".join([full] * 11) + b"]")
+    accepted = verdicts_of(send(customer, b"[" + b",".join([full] * 9 + [text] * 9) + b"]"))
+
+    assert refused.status_code == 400
+    assert error_of(refused)["details"] == [{"field": "body", "message": "has more than 1000000 values"}]
+    assert all(verdict["success"] for verdict in accepted)
 
 
 def test_the_loop_is_free_while_a_large_batch_is_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.api.reader import DEPTH_MOST, NODES_MOST, read_json
+from fairlane.api.reader import DEPTH_MOST, VALUES_MOST, read_json
 from fairlane.errors import ValidationRefused
 
 BOMBS: dict[str, bytes] = {
@@ -49,8 +49,8 @@ BOMBS: dict[str, bytes] = {
     "depth 1,000,000": b"[" * 1_000_000,
     "depth 1,000,000, objects": b'{"a":' * 200_000,
     "depth behind strings": b'["[[[[",' * 65 + b"1" + b"]" * 65,
-    "100,001 values": b"[" + b"1," * NODES_MOST + b"1]",
-    "100,001 empty arrays": b"[" + b"[]," * NODES_MOST + b"[]]",
+    "100,001 values": b"[" + b"1," * VALUES_MOST + b"1]",
+    "100,001 empty arrays": b"[" + b"[]," * VALUES_MOST + b"[]]",
 }
 
 
@@ -88,7 +88,8 @@ def test_json_is_read(text: bytes, value: Any) -> None:
 def test_the_limits_themselves_are_allowed() -> None:
     """64 levels, 100,000 values, and as many brackets inside strings as one likes."""
     read_json(b"[" * DEPTH_MOST + b"]" * DEPTH_MOST)
-    read_json(b"[" + b"1," * (NODES_MOST - 2) + b"1]")
+    read_json(b"[" + b"1," * (VALUES_MOST - 2) + b"1]")
+    read_json(b"[" + b"[],{ }," * (VALUES_MOST // 2 - 1) + b'"a"]')
     read_json(b'["' + b"[{" * 100_000 + b'"]')
     read_json(b'["' + b",:" * 100_000 + b'"]')
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
-from fairlane.api.reader import read_json
+from fairlane.api.reader import have_more_values, read_json
 from fairlane.api.serving import Serving
 from fairlane.api.waiting import applied, wait_seconds
 from fairlane.errors import (
@@ -35,6 +35,8 @@ OFF_LOOP_BYTES = 256 * 1024
 BATCH_BYTES_MOST = 32 * 1024 * 1024
 BATCH_OFF_LOOP_BYTES = 16 * 1024
 """A batch this large may hold so many tasks that reading them takes milliseconds."""
+BATCH_VALUES_MOST = 1_000_000
+"""JSON values of a whole batch: of ten items that are as full as one may be. Reading them takes half a second."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
 CACHE = (b"cache-control", b"private, no-cache")
 """Whoever keeps an answer has to ask whether it still holds."""
@@ -273,10 +275,16 @@ class Tasks:
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Each item of a batch, read as if it had come alone."""
-        return [self._read_item(item) for item in wire.split_batch(body)]
+        items = wire.split_batch(body)
+        read = [item.decode("latin-1") for item in items if len(item) <= self._payload_most + ENVELOPE_BYTES]
+        if have_more_values(read, BATCH_VALUES_MOST):
+            raise ValidationRefused.at("body", f"has more than {BATCH_VALUES_MOST} values")
+        return [self._read_item(item) for item in items]
 
     def _read_item(self, body: bytes) -> NewTask | Refusal:
         try:
+            if len(body) > self._payload_most + ENVELOPE_BYTES:
+                raise BodyTooLarge(self._payload_most)
             return self._read(body)
         except ValidationRefused as refusal:
             return refusal

@@ -173,16 +173,16 @@ def _items(text: bytes) -> Iterator[bytes]:
     """
     start = at = depth = 1
     while depth:
-        found = (_TO_COMMA if depth == 1 else _TO_BRACKET).match(text, at)
-        if found is None:
+        passed = (_TO_COMMA if depth == 1 else _TO_BRACKET).match(text, at)
+        if passed is None or passed.end() == at:
             raise _no_json()
-        at = found.end()
+        at = passed.end()
         mark = text[at - 1 : at]
         if mark in b"[{":
             depth += 1
         elif mark in b"]}":
             depth -= 1
-        if not depth or mark == b",":
+        if not depth or (depth == 1 and mark == b","):
             yield text[start : at - 1].strip(_BLANKS)
             start = at
     if text[at - 1 :] != b"]":
@@ -194,7 +194,8 @@ def _no_json() -> ValidationRefused:
 
 
 _BLANKS = b" \t\n\r"
-# Possessive: what was passed is never tried again, so that broken strings cost no more than whole ones.
+# Possessive: what was passed is never tried again, so that broken strings cost no more than whole ones. And a thousand
+# pieces at a time: nothing else in the process runs while a pattern is matched.
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_TO_BRACKET = re.compile(rb'(?:[^][{}"]++|%b)*+[][{}]' % _STRING, re.DOTALL)
-_TO_COMMA = re.compile(rb'(?:[^][{}",]++|%b)*+[][{},]' % _STRING, re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^][{}"]++|%b){0,1000}+[][{}]?+' % _STRING, re.DOTALL)
+_TO_COMMA = re.compile(rb'(?:[^][{}",]++|%b){0,1000}+[][{},]?+' % _STRING, re.DOTALL)
