@@ -74,6 +74,33 @@ def test_an_end_that_nobody_hinted_at_is_found(house: House, threads: ThreadPool
         assert asked.result(10).json()["task"]["status"] == "COMPLETED"
 
 
+@pytest.mark.parametrize("hinted", [True, False])
+def test_who_waits_for_what_is_cleared_is_answered(house: House, threads: ThreadPoolExecutor, hinted: bool) -> None:
+    """At once; and within a poll if nobody hinted at it."""
+    if not hinted:
+        house.store.listeners._ends.clear()
+    customer = house.customer()
+    with customer.client:
+        asked = threads.submit(find, customer, customer.accepted(), **WAIT)
+        eventually(lambda: waits(house) == 1)
+
+        customer.client.delete("/v1/async/queue")
+
+        assert asked.result(10).status_code == 404
+
+
+def test_who_waits_for_what_is_erased_is_answered(house: House, threads: ThreadPoolExecutor) -> None:
+    """With its organization, at once."""
+    customer = house.customer()
+    with customer.client:
+        asked = threads.submit(find, customer, customer.accepted(), **WAIT)
+        eventually(lambda: waits(house) == 1)
+
+        house.admin.delete(f"/admin/v1/organizations/{customer.name}")
+
+        assert asked.result(10).status_code == 404
+
+
 def test_time_that_is_up_ends_the_wait(customer: Customer) -> None:
     """With the task as it is then."""
     task_id = customer.accepted()
@@ -155,18 +182,18 @@ def test_a_submission_may_wait(house: House, threads: ThreadPoolExecutor) -> Non
 
 
 def test_what_is_cleared_while_its_submission_waits_was_accepted(house: House, threads: ThreadPoolExecutor) -> None:
-    """The answer is that of a submission that does not wait."""
+    """The answer is that of a submission that does not wait, at once."""
     customer = house.customer()
     with customer.client:
         body = {"taskType": "ANY", "payload": {}}
-        asked = threads.submit(customer.client.post, "/v1/async/task", json=body, headers={"prefer": "wait=1"})
+        asked = threads.submit(customer.client.post, "/v1/async/task", json=body, headers=WAIT)
         eventually(lambda: waits(house) == 1)
 
         customer.client.request("DELETE", "/v1/async/queue")
 
         answer = asked.result(10)
         assert (answer.status_code, answer.json()["task"]["status"]) == (200, "QUEUED")
-        assert "preference-applied" not in answer.headers
+        assert answer.headers["preference-applied"] == "wait=30"
 
 
 def test_a_drain_answers_everybody(house: House, threads: ThreadPoolExecutor) -> None:

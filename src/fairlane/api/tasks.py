@@ -58,7 +58,8 @@ OPERATIONS: Operations = {
         tag="tasks",
         summary="Accept one task",
         description="Durable when answered. The status in this answer is always QUEUED; but with `Prefer: wait=N` and "
-        "`Preference-Applied` the answer is what GET answers then, and that it succeeded.",
+        "`Preference-Applied` the answer is what GET answers then, and that it succeeded; if the task was cleared "
+        "meanwhile, that it was accepted.",
         body="task",
         request_headers=PREFER | TRACE,
         answer="now",
@@ -197,8 +198,9 @@ class Tasks:
         seconds, waiting = wait_seconds(request), self._serving.waiting
         if seconds and waiting.has_room(caller.organization_id):
             ended = await waiting.ended(caller.organization_id, new.id, seconds=seconds, gone=request.gone)
-            if ended is not None:  # else somebody cleared the queue; that it was accepted is still true
-                return Answer(wire.now_body(ended), headers=(location, applied(seconds)))
+            # None: somebody cleared the queue; that it was accepted is still true.
+            body = wire.created_body(new, verdict) if ended is None else wire.now_body(ended)
+            return Answer(body, headers=(location, applied(seconds)))
         return Answer(wire.created_body(new, verdict), headers=(location,))
 
     async def _accept(

@@ -31,7 +31,7 @@ class Hints(Struct, frozen=True):
     calls_ended: bool = False
     """A call ended that somebody waits for."""
     ended: frozenset[str] = NOBODY
-    """Tasks that ended."""
+    """Tasks that ended, or were cleared."""
     canceled: frozenset[str] = NOBODY
     """Sessions that hold leases which are to end."""
 

@@ -59,7 +59,7 @@ class Memory:
     calls_ended: bool = False
     """The running transaction ended a call that somebody waits for."""
     ended: set[str] = field(default_factory=set)
-    """Tasks that the running transaction ended."""
+    """Tasks that the running transaction ended, or cleared: who waits for them is to look."""
     canceled: set[str] = field(default_factory=set)
     """Sessions that hold a lease whose end the running transaction asked for."""
     paused_until: int | None = None

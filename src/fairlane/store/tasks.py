@@ -194,8 +194,9 @@ def _view(row: Any) -> TaskView:
 
 
 def ended_tasks(asked: Sequence[tuple[int, str]]) -> Generator[Query, Rows, set[str]]:
-    """Which of these (organization, task) have ended."""
-    return {row[0] for row in (yield from rows_if("find_ended", asked, tasks=asked))}
+    """Which of these (organization, task) have ended, or are not there any more."""
+    going_on = {row[0] for row in (yield from rows_if("find_going_on", asked, tasks=asked))}
+    return {task_id for _, task_id in asked} - going_on
 
 
 def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, tuple[TaskView, str]]:
@@ -306,6 +307,7 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Generator
     yield from rows_if("delete_idempotency", keys, keys=keys)
     tasks = [(organization_id, row[0]) for row in cleared]
     yield from rows_if("delete_tasks", tasks, tasks=tasks)
+    memory.ended.update(task_id for _, task_id in tasks)
     yield from write_organizations(locked, memory, (yield from clock()))
     return Cleared(len(cleared), bound, len(cleared) == CHUNK)
 

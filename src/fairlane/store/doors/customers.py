@@ -55,7 +55,7 @@ class CustomerDoor(Door):
         return page
 
     async def ended_tasks(self, asked: Sequence[tuple[int, str]]) -> set[str]:
-        """Which of these (organization, task) have ended."""
+        """Which of these (organization, task) have ended, or are not there any more."""
         ended: set[str] = await self._database.read(tasks.ended_tasks(asked))
         return ended
 

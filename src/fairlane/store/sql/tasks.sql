@@ -234,6 +234,21 @@ WHERE organization_id = :organization_id
 ORDER BY task_id DESC
 LIMIT :most;
 
+-- name: find_going_on [sqlite] packed
+-- Which of these tasks are there and have not ended.
+SELECT json_group_array(json_array(t.id))
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t
+WHERE t.organization_id = e.value ->> 0
+  AND t.id = e.value ->> 1
+  AND NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
+
+-- name: find_going_on [postgres]
+SELECT t.id
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
+WHERE NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
+
 -- name: find_newest_ended
 -- The next :most tasks, whatever they are, with how they ended.
 SELECT t.id, o.status
