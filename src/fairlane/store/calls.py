@@ -53,9 +53,12 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows
     calls share, nor than its credits cover that nothing else holds. A refused call leaves nothing behind; an admitted
     one is ready for the next free place.
     """
-    locked, [clocked] = yield from lock_and_read((one.organization_id for one in new), CLOCK_QUERY)
+    types = {one.task_type for one in new}
+    locked, (clocked, limited) = yield from lock_and_read(
+        (one.organization_id for one in new), CLOCK_QUERY, lock_types(types)
+    )
     now: int = clocked[0][0]
-    limits = yield from lock_types((one.task_type for one in new), memory)
+    limits = memory.know_limits(types, limited)
     room = yield from rooms_left(limits)
     answers: list[Admitted | Refusal] = []
     calls, leases = [], []
@@ -72,7 +75,7 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows
         rule, seq = memory.rule(one.task_type), organization.take_seq()
         calls.append((organization.id, one.id, seq, one.task_type, one.payload, one.cost, one.server_id))
         leases.append((organization.id, one.id, lease_id(organization.id, one.id, fence), one.task_type, seq, one.cost,
-                       rule.attempts, int(rule.limit is not None), one.server_id))  # fmt: skip
+                       rule.attempts, int(one.task_type in limits), one.server_id))  # fmt: skip
         answers.append(
             Admitted(slots_used=organization.used(), slots_max=organization.slots_max, give_up_at=now + CALL_MS)
         )

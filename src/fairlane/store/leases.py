@@ -1,6 +1,6 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ from fairlane.store.locked import (
 )
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
-from fairlane.store.slots import write_progress
+from fairlane.store.slots import query_progress
 from fairlane.store.statements import CLOCK_QUERY, Query, Rows, clock, query_if, rows, rows_if, together
 from fairlane.store.type_limits import lock_types, rooms_left
 
@@ -58,20 +58,23 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     reports = [(report, one.session_id) for one in served for report in one.reports]
     places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
     asked = list(dict.fromkeys((one.session_id, one.id) for one in served))
-    locked, (clocked, holding, yielded) = yield from lock_and_read(
-        (place[0] for place in places.values()),
+    wanted = {name for one in served if one.places for name in live[one.session_id] if name in memory.catalogue}
+    # Whom reports name, else who is next in turn, may be waited for: nothing else is locked yet.
+    turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
+    locked, (clocked, holding, yielded, limited) = yield from lock_and_read(
+        [*(place[0] for place in places.values()), *turns.organizations],
         CLOCK_QUERY,
         query_leases(list(places.values())),
         query_if("find_exchanged", asked, exchanges=asked),
+        lock_types(wanted),
     )
     now: int = clocked[0][0]
+    limits = memory.know_limits(wanted, limited)
     verdicts = yield from settle(reports, places, read_leases(holding), locked, memory, now)
-    yield from write_progress(served)
     settled = {
         report.lease_id for (report, _), verdict in zip(reports, verdicts, strict=True) if verdict is Verdict.ACCEPTED
     }
     answered = _answered(row for row in yielded if row[1] not in settled)
-    limits = yield from lock_types((name for one in served if one.places for name in live[one.session_id]), memory)
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
@@ -80,13 +83,13 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
             continue
         leases = answered.get((one.session_id, one.id))
         if leases is None:
-            leases = yield from claim(one, live[one.session_id], limits, locked, memory, now)
+            leases = yield from claim(one, live[one.session_id], limits, turns, locked, memory, now)
             answered[one.session_id, one.id] = leases
         replies.append(
             ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))
         )
         position += len(one.reports)
-    yield from write_organizations(locked, memory, now)
+    yield from write_organizations(locked, memory, now, query_progress(served))
     return replies
 
 
@@ -241,15 +244,29 @@ class Pick(Struct, frozen=True):
     first_started_at: int | None
 
 
+class Turns(Struct, frozen=True):
+    """Whose turn is next."""
+
+    organizations: frozenset[int] = frozenset()
+    more: bool = True
+    """Whether there may be others: asked again, it would find the same if not."""
+
+
 def claim(
-    one: Exchange, served: Sequence[str], limits: dict[str, int], locked: Locked, memory: Memory, now: int
+    one: Exchange,
+    served: Sequence[str],
+    limits: dict[str, int],
+    turns: Turns,
+    locked: Locked,
+    memory: Memory,
+    now: int,
 ) -> Generator[Query, Rows, list[Lease]]:
     """Fill the free places of one exchange in fair order. Within an organization calls come first, oldest first; then
     tasks, highest priority and oldest first.
 
     Never more tasks than an organization's free slots, nor than a type's own limit, nor than its credits cover; calls
-    have all that already. ``limits`` are those of the locked types. Further organizations are added to ``locked``; the
-    caller writes them back.
+    have all that already. ``limits`` are those of the locked types; ``turns`` were asked
+    for before. Further organizations are added to ``locked``; the caller writes them back.
     """
     places = min(one.places, memory.claim_most)
     types = [name for name in served if name in memory.catalogue]
@@ -258,7 +275,7 @@ def claim(
     room = yield from _room(types, limits, places)
     leases: list[Lease] = []
     passed: set[int] = set()
-    more = True
+    more = turns.more
     for _ in range(CLAIM_ROUNDS):
         if places <= len(leases):
             break
@@ -283,7 +300,7 @@ def claim(
             memory.picked(shares.virtual_time)
             leases += taken.leases
         if picks:
-            leases += yield from _lease(picks, one, locked, memory, now)
+            leases += yield from _lease(picks, one, limits, locked, memory, now)
     return leases
 
 
@@ -294,15 +311,18 @@ def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Generato
     return {name: count for name, count in room.items() if count > 0}
 
 
+def _find_turns(types: Collection[str], startable: Collection[str], most: int) -> Generator[Query, Rows, Turns]:
+    """Who is next to start calls of ``types`` and tasks of ``startable``; of types that are full nobody is."""
+    kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in startable)]
+    found = yield from rows_if("find_turns", kinds, kinds=kinds, most=most)
+    return Turns(frozenset([one for ids in found for one in ids]), sum(len(ids) for ids in found) >= most)
+
+
 def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, bool]:
-    """Lock those whose turn is next. Whether there may be more of them: asked again, it would find the same."""
-    kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in room)]
-    found = yield from rows("find_turns", kinds=kinds, most=most)
-    further = {organization_id for ids in found for organization_id in ids if organization_id not in locked}
-    # Who holds nothing may wait for those whose turn it is; who holds some takes of the others what is free.
-    lock = lock_further_organizations if locked else lock_organizations
-    locked.update((yield from lock(further)))
-    return sum(len(ids) for ids in found) >= most
+    """Lock those whose turn is next, unless another server holds them. Whether there may be more of them."""
+    turns = yield from _find_turns(types, room, most)
+    locked.update((yield from lock_further_organizations(turns.organizations - locked.keys())))
+    return turns.more
 
 
 def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
@@ -425,7 +445,7 @@ def _end_unpaid(
 
 
 def _lease(
-    picks: Sequence[Pick], one: Exchange, locked: Locked, memory: Memory, now: int
+    picks: Sequence[Pick], one: Exchange, limits: dict[str, int], locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Lease]]:
     """Move these entries from the queue to leases."""
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
@@ -444,7 +464,7 @@ def _lease(
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
-            rule.attempts, int(rule.limit is not None), estimate_ms,
+            rule.attempts, int(pick.task_type in limits), estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, webhook,
         ))  # fmt: skip
         leases.append(

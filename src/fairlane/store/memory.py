@@ -52,6 +52,8 @@ class Memory:
     recent: dict[str, Durations] = field(default_factory=dict)
     """Durations of each type, for estimates that people see."""
     seen: Seen = field(default_factory=Seen)
+    limited: set[str] = field(default_factory=set)
+    """Types that had a limit when they were last locked."""
     startable: set[str] = field(default_factory=set)
     """Task types of which the running transaction made something startable."""
     owed: bool = False
@@ -71,8 +73,14 @@ class Memory:
 
     def freed(self, task_type: str) -> None:
         """The running transaction ended something of this type: other organizations may have waited for its room."""
-        if self.rule(task_type).limit is not None:
+        if task_type in self.limited or self.rule(task_type).limit is not None:
             self.startable.add(task_type)
+
+    def know_limits(self, task_types: Iterable[str], found: Iterable[tuple[str, int]]) -> dict[str, int]:
+        """Of these types these have a limit: how many of each may run at once."""
+        limits = dict(found)
+        self.limited = self.limited.difference(task_types) | limits.keys()
+        return limits
 
     def estimate_ms(self, task_type: str) -> int:
         """How long an attempt of this type is expected to last."""

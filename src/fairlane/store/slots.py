@@ -9,19 +9,21 @@ from fairlane.model.insight import Slot, Slots
 from fairlane.model.leases import Exchange, Progress
 from fairlane.rules import priority_of
 from fairlane.store.held import CALL, lease_place
-from fairlane.store.statements import Query, Rows, rows, rows_if
+from fairlane.store.statements import Query, Rows, query_if, rows
 from fairlane.store.tasks import status
 
 
-def write_progress(exchanges: Sequence[Exchange]) -> Generator[Query, Rows, None]:
-    """What workers say of the attempts they run. Costs nothing where nobody says anything."""
+def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
+    """For :func:`together`: write what workers say of the attempts they run. None where nobody says anything.
+
+    Their organizations are not locked. So it comes last, and passes over a lease that somebody else is changing."""
     said = [
         (*place, one.session_id, msgspec.json.encode(progress).decode())
         for one in exchanges
         for lease, progress in one.progress
         if (place := lease_place(lease))
     ]
-    yield from rows_if("update_progress", said, progress=said)
+    return query_if("update_progress", said, progress=said)
 
 
 def read_progress(text: str | None) -> Progress | None:

@@ -55,7 +55,7 @@ def together(*queries: Query | None) -> Generator[Query, Rows, list[Rows]]:
     """Run several statements in one go, which on PostgreSQL is one round trip; the rows of each, none for a None.
 
     In any order and on one snapshot: none may read, or write a row, that another one writes. Rows that a change would
-    return are not to be had, and locks are taken by a statement of their own.
+    return are not to be had, and what a lock guards is read by a later statement.
     """
     asked = [query for query in queries if query is not None]
     found: Rows = []

@@ -69,8 +69,8 @@ def _ahead(organization_id: int, rank: int, seq: int) -> Generator[Query, Rows, 
 def _standing(organization_id: int, task_type: str, memory: Memory) -> Generator[Query, Rows, Standing]:
     [own] = yield from rows("find_standing", organization_id=organization_id)
     paused, disabled, slots_max, used, weight, virtual_time, credits_held = own
-    limit = memory.rule(task_type).limit
-    type_used = 0 if limit is None else (yield from rows("count_type", task_type=task_type))[0][0]
+    limited = yield from rows("find_type_limit", task_type=task_type)
+    type_limit, type_used = limited[0] if limited else (None, 0)
     places = taken = 0
     for types, session_places, session_taken in (yield from rows("find_serving", now=(yield from clock()))):
         if task_type in msgspec.json.decode(types):
@@ -89,7 +89,7 @@ def _standing(organization_id: int, task_type: str, memory: Memory) -> Generator
         slots_max=slots_max,
         credits_held=bool(credits_held),
         type_used=type_used,
-        type_limit=limit,
+        type_limit=type_limit,
         places=places,
         places_free=places - taken,
         rivals_before=before,

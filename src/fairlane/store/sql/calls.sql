@@ -298,11 +298,20 @@ SELECT id
 FROM call
 WHERE server_id = :server_id;
 
--- name: delete_orphaned_calls
+-- name: delete_orphaned_calls [sqlite]
 -- Those that ended and whose server is gone: nobody fetches them.
 DELETE FROM call
 WHERE status IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = call.server_id AND s.dead = 0);
+
+-- name: delete_orphaned_calls [postgres]
+-- Without waiting, as their organizations are not locked.
+DELETE FROM call
+WHERE (organization_id, id) IN (SELECT c.organization_id, c.id
+                                FROM call AS c
+                                WHERE c.status IS NOT NULL
+                                  AND NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0)
+                                FOR UPDATE OF c SKIP LOCKED);
 
 -- name: move_calls
 UPDATE call

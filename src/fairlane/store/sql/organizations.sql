@@ -144,7 +144,8 @@ SELECT task_type, kind, virtual_time, organization_id
 FROM unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual_time, organization_id);
 
 -- name: find_turns [sqlite] packed
--- For each of these (type, kind) the ids of the organizations next in turn, at most :most.
+-- For each of these (type, kind) the ids of the organizations next in turn, at most :most. Tasks (kind 0) of a type
+-- that is full are nobody's turn.
 SELECT json_group_array(json((
          SELECT json_group_array(organization_id)
          FROM (SELECT organization_id
@@ -153,7 +154,12 @@ SELECT json_group_array(json((
                  AND kind = t.value ->> 1
                ORDER BY virtual_time, organization_id
                LIMIT :most))))
-FROM json_each(:kinds) AS t;
+FROM json_each(:kinds) AS t
+WHERE t.value ->> 1 = 1
+   OR NOT EXISTS (SELECT 1
+                  FROM type_limit AS m
+                  WHERE m.task_type = t.value ->> 0
+                    AND m.most <= (SELECT count(*) FROM lease WHERE limited = 1 AND task_type = m.task_type));
 
 -- name: find_turns [postgres]
 SELECT t.organization_id
@@ -163,7 +169,12 @@ CROSS JOIN LATERAL (SELECT organization_id
                     WHERE task_type = e.task_type
                       AND kind = e.kind
                     ORDER BY virtual_time, organization_id
-                    LIMIT :most) AS t;
+                    LIMIT :most) AS t
+WHERE e.kind = 1
+   OR NOT EXISTS (SELECT 1
+                  FROM type_limit AS m
+                  WHERE m.task_type = e.task_type
+                    AND m.most <= (SELECT count(*) FROM lease WHERE limited = 1 AND task_type = m.task_type));
 
 -- name: find_virtual_time
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.

@@ -70,11 +70,22 @@ UPDATE session
 SET dead = 1
 WHERE dead = 0;
 
--- name: end_expired_sessions
+-- name: end_expired_sessions [sqlite]
 UPDATE session
 SET dead = 1
 WHERE dead = 0
   AND lease_until < :now
+RETURNING id, name;
+
+-- name: end_expired_sessions [postgres]
+-- One that somebody holds is in use, and he may want others of them.
+UPDATE session
+SET dead = 1
+WHERE id IN (SELECT s.id
+             FROM session AS s
+             WHERE s.dead = 0
+               AND s.lease_until < :now
+             FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id, name;
 
 -- name: extend_sessions
@@ -121,8 +132,17 @@ FROM lease
 WHERE deadline_at < :before
 LIMIT :most;
 
--- name: delete_dead_sessions
+-- name: delete_dead_sessions [sqlite]
 -- Only once no lease names them.
 DELETE FROM session
 WHERE dead = 1
   AND NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.session_id = session.id);
+
+-- name: delete_dead_sessions [postgres]
+-- Whoever holds one of them may wait for an organization that is locked here: the next pass comes soon.
+DELETE FROM session
+WHERE id IN (SELECT s.id
+             FROM session AS s
+             WHERE s.dead = 1
+               AND NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.session_id = s.id)
+             FOR UPDATE SKIP LOCKED);

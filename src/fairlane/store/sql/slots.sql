@@ -20,10 +20,17 @@ WHERE lease.organization_id = e.value ->> 0
   AND lease.session_id = e.value ->> 3;
 
 -- name: update_progress [postgres]
+-- Waits for nobody: whoever has locked the organization may want other leases of this statement.
+WITH free AS (SELECT l.organization_id, l.task_id, e.progress
+              FROM unnest(:progress[bigint, text, text, text, text])
+                   AS e (organization_id, task_id, id, session_id, progress)
+              JOIN lease AS l ON l.organization_id = e.organization_id
+                             AND l.task_id = e.task_id
+                             AND l.id = e.id
+                             AND l.session_id = e.session_id
+              FOR NO KEY UPDATE OF l SKIP LOCKED)
 UPDATE lease AS l
-SET progress = e.progress
-FROM unnest(:progress[bigint, text, text, text, text]) AS e (organization_id, task_id, id, session_id, progress)
-WHERE l.organization_id = e.organization_id
-  AND l.task_id = e.task_id
-  AND l.id = e.id
-  AND l.session_id = e.session_id;
+SET progress = f.progress
+FROM free AS f
+WHERE l.organization_id = f.organization_id
+  AND l.task_id = f.task_id;

@@ -42,9 +42,31 @@ SET most = excluded.most;
 DELETE FROM type_limit
 WHERE task_type = :task_type;
 
--- name: limit_leases
--- Leases that were taken while their type had no limit count from now on.
+-- name: find_unlimited [sqlite] packed
+-- Organizations with leases of these types that were taken while their type had no limit.
+SELECT json_group_array(json_array(organization_id))
+FROM (SELECT DISTINCT organization_id
+      FROM lease
+      WHERE limited = 0
+        AND task_type IN (SELECT value FROM json_each(:types)));
+
+-- name: find_unlimited [postgres]
+SELECT DISTINCT organization_id
+FROM lease
+WHERE limited = 0
+  AND task_type = ANY (:types[text]);
+
+-- name: limit_leases [sqlite]
+-- They count from now on. Only of organizations that are locked.
 UPDATE lease
 SET limited = 1
 WHERE limited = 0
-  AND task_type = :task_type;
+  AND task_type IN (SELECT value FROM json_each(:types))
+  AND organization_id IN (SELECT value FROM json_each(:ids));
+
+-- name: limit_leases [postgres]
+UPDATE lease
+SET limited = 1
+WHERE limited = 0
+  AND task_type = ANY (:types[text])
+  AND organization_id = ANY (:ids[bigint]);

@@ -43,11 +43,11 @@ WHERE l.organization_id = :organization_id
   AND l.rank <= :rank
   AND l.ready > 0;
 
--- name: count_type
-SELECT count(*)
-FROM lease
-WHERE limited = 1
-  AND task_type = :task_type;
+-- name: find_type_limit
+-- How many of this type may run at once, and how many do.
+SELECT m.most, (SELECT count(*) FROM lease AS l WHERE l.limited = 1 AND l.task_type = m.task_type)
+FROM type_limit AS m
+WHERE m.task_type = :task_type;
 
 -- name: find_serving
 -- Every live worker: what it serves, its places, and how many of them are taken.
