@@ -63,21 +63,6 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert not ours, ours
 
 
-def test_compose_file_is_whole() -> None:
-    """Every service has an image, every secret and dependency is declared, every variable is one that is read."""
-    text = (DEPLOY / "compose.yaml").read_text("utf-8")
-    document = yaml.safe_load(text)
-    services = document["services"]
-
-    assert set(services) == {"postgres", "server-1", "server-2", "worker", "nginx"}
-    for name, service in services.items():
-        assert "image" in service or (DEPLOY.parent / service["build"]["dockerfile"]).is_file(), name
-        assert set(service.get("secrets", [])) <= set(document["secrets"]), name
-        assert set(service.get("depends_on", [])) <= set(services), name
-    assert set(re.findall(r"FAIRLANE_[A-Z_]+", text)) <= VARIABLES
-    check_command([*services["worker"]["command"], "--server", "http://server-1:8001"])
-
-
 def test_container_file_is_whole() -> None:
     """Only instructions that exist; what is copied is there; it does not run as root; its command exists."""
     text = (DEPLOY / "Containerfile").read_text("utf-8").replace("\\\n", " ")
