@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from fairlane.cli.lines import Keys, Line, Results
 from tests.cli.conftest import running
-from tests.cli.harness import ROOT, Command, RunningServer, eventually
+from tests.cli.harness import ROOT, Command, Ran, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
 
@@ -131,7 +132,7 @@ def test_killed_half_way_and_run_again_every_line_has_one_task_and_one_result(
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
     with results.open("ab") as torn:
-        torn.write(b'{"line": 7, "ke')  # what a kill in the middle of a write leaves
+        torn.write(b'{"line":7,"ke')  # what a kill in the middle of a write leaves
 
     ran = fairlane(*arguments, "--json")
 
@@ -179,18 +180,57 @@ def test_what_cannot_be_done_says_why(
     assert "Traceback" not in ran.err
 
 
-def test_a_results_file_of_something_else_is_left_alone(
-    fairlane: Command, served: RunningServer, tmp_path: Path
-) -> None:
-    """Nothing is appended to it, nothing cut off."""
+@pytest.mark.parametrize(
+    "content",
+    [
+        "do not lose this\nnor this",
+        '{"text":"precious"}',
+        '{"text":"precious"}\n',
+        '{"line":1,"key":"mine","status":"COMPLETED"}\n',
+        '{"line":1,"key":"line-mine"}',
+        '{"line": 1, "note": "not of this comm',
+    ],
+)
+def test_a_results_file_of_something_else_is_left_alone(fairlane: Command, tmp_path: Path, content: str) -> None:
+    """Nothing is appended to it, nothing cut off, with or without an end of its last line."""
     notes = tmp_path / "notes.txt"
-    notes.write_text("do not lose this\nnor this")
+    notes.write_text(content)
 
-    ran = fairlane("submit", "COUNT_WORDS", "--file", str(a_file(tmp_path, 2)), "--results", str(notes))
+    ran = submit_nowhere(fairlane, a_file(tmp_path, 2), notes)
 
-    assert ran.code == 1
+    assert ran.code == 2
     assert "no results file" in ran.err
-    assert notes.read_text() == "do not lose this\nnor this"
+    assert notes.read_text() == content
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_the_input_is_not_taken_for_the_results(fairlane: Command, tmp_path: Path, link: Any) -> None:
+    """Under whatever name."""
+    file = results = tmp_path / "same.jsonl"
+    file.write_text('{"text":"a b"}')
+    if link is not None:
+        results = tmp_path / "other.jsonl"
+        link(file, results)
+
+    ran = submit_nowhere(fairlane, file, results)
+
+    assert ran.code == 2
+    assert "the same file" in ran.err
+    assert file.read_text() == '{"text":"a b"}'
+
+
+def test_of_earlier_results_only_what_a_kill_tore_is_cut_off(tmp_path: Path) -> None:
+    """A record that only lacks its line end is whole; one that stops anywhere else is fetched again."""
+    path, key = tmp_path / "results.jsonl", Keys("ANY", "1").key(Line(1, b"{}", 2))
+    with Results(path) as results:
+        results.ended(1, key, "t1", "COMPLETED", {"words": 1})
+    record = path.read_bytes()
+
+    for length in range(len(record)):
+        path.write_bytes(record + record[:length])
+        with Results(path) as results:
+            assert results.has(Line(1, b"{}", 2), key)
+        assert path.read_bytes() == (record * 2 if length == len(record) - 1 else record)
 
 
 def test_without_a_key_it_says_where_to_put_one(fairlane: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +241,14 @@ def test_without_a_key_it_says_where_to_put_one(fairlane: Command, monkeypatch: 
     assert "FAIRLANE_API_KEY" in ran.err
     assert "--key-file" in ran.err
     assert "FAIRLANE_API_KEY" not in os.environ
+
+
+def submit_nowhere(fairlane: Command, file: Path, results: Path) -> Ran:
+    """Submit to a server that is not there: what is refused before anything is sent needs none."""
+    arguments = ("--file", str(file), "--results", str(results), "--url", "http://127.0.0.1:1")
+    key_file = file.with_name("key")
+    key_file.write_text(KEY)
+    return fairlane("submit", "COUNT_WORDS", *arguments, "--key-file", str(key_file))
 
 
 def _lines(path: Path) -> int:

@@ -4,13 +4,14 @@ Every line has a key that follows from its text and its place, so that running t
 """
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Annotated, Any, BinaryIO, ClassVar, Self
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from fairlane.cli.failures import CommandFailed
 
@@ -88,9 +89,19 @@ class _Result(Struct, rename="camel"):
 
 
 class _Known(Struct):
-    line: int
-    key: str
+    line: Annotated[int, Meta(ge=1)]
+    key: Annotated[str, Meta(pattern="^line-[0-9a-f]{32}$")]
     status: str
+
+
+_HEAD = b'{"line":N,"key":"line-'
+"""How every record begins, N being any number."""
+
+
+class NotResults(CommandFailed):
+    """The file for the results holds something else, which would be lost."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class Results:
@@ -135,17 +146,21 @@ class Results:
         with self._path.open("ab+") as earlier:
             earlier.seek(0)
             for text in earlier:
-                if not text.endswith(b"\n"):
-                    break
-                self._remember(text)
+                is_whole = text.endswith(b"\n")
+                try:
+                    self._remember(msgspec.json.decode(text, type=_Known))
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    if is_whole or not _is_torn(text):
+                        raise NotResults(
+                            f"{self._path} is no results file of this command; give another name"
+                        ) from error
+                    earlier.truncate(whole)
+                    return
+                if not is_whole:
+                    earlier.write(b"\n")
                 whole += len(text)
-            earlier.truncate(whole)
 
-    def _remember(self, text: bytes) -> None:
-        try:
-            known = msgspec.json.decode(text, type=_Known)
-        except msgspec.DecodeError as error:
-            raise CommandFailed(f"{self._path} is no results file of this command; give another name") from error
+    def _remember(self, known: _Known) -> None:
         if known.status == "REFUSED":
             return
         if known.line >= len(self._known):
@@ -157,3 +172,17 @@ class Results:
 def _start(key: str) -> int:
     """The first eight bytes of a key's digest; never 0, which stands for none."""
     return int(key.removeprefix("line-")[:16], 16) | 1
+
+
+def _is_torn(text: bytes) -> bool:
+    """Whether a kill in the middle of a write may have left this: it begins as every record does, and has no end."""
+    begun = re.sub(rb'^({"line":)\d+', rb"\1N", text)
+    return _HEAD.startswith(begun[: len(_HEAD)]) and not _is_json(text)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -73,6 +73,8 @@ def submit(
     assert file is not None
     if wait or key is not None:
         raise typer.BadParameter("--wait and --key go with --payload; --results with --file")
+    if results is not None and _is_same(file, results):
+        raise typer.BadParameter("--file and --results are the same file")
     from fairlane.cli.progress import Totals
     from fairlane.cli.submission import Wish, submit_file
 
@@ -140,6 +142,13 @@ def _submit_one(
     if task.status == "FAILED":
         error = task.error
         raise CommandFailed(f"task {task.id} failed: {error.code}: {error.message}", details=error.details)
+
+
+def _is_same(file: Path, results: Path) -> bool:
+    try:
+        return results.samefile("/dev/stdin" if str(file) == "-" else file)
+    except OSError:
+        return False  # One of them is not there.
 
 
 def _opened(path: Path) -> BinaryIO:
