@@ -24,6 +24,7 @@ FairlaneError
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
 │       └── StoreUnreachable     the database does not answer
+│           └── LocksHeld        somebody holds rows that this needs
 ├── FetchRefused                 a URL that leads where no stranger may send us (fairlane.fetching)
 ├── FetchFailed                  a URL that brought no usable answer (fairlane.fetching)
 ├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
@@ -250,6 +251,10 @@ class StoreFault(Fault):
 
 class StoreUnreachable(StoreFault):
     """The database does not answer, or broke off where nobody knows whether it committed. Nothing was acknowledged."""
+
+
+class LocksHeld(StoreUnreachable):
+    """Somebody else holds rows that this needs, for longer than a caller may wait. Nothing was changed."""
 
 
 # Setup ---------------------------------------------------------------------------------------------------------------

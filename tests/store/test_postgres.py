@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import asyncpg
 import pytest
 
 from fairlane.demo.postgres import join
-from fairlane.errors import DatabaseError, StoreFault, StoreUnreachable, TaskExists, ValidationRefused
+from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable, TaskExists, ValidationRefused
 from fairlane.model.alerts import AlertKind, AlertRule
 from fairlane.model.leases import Failed, Report, Verdict
+from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Accepted
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
@@ -283,6 +285,90 @@ async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresSe
     assert time.monotonic() - began < 4
     database._options = options
     assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+
+
+# Rows that somebody holds --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def holding(server: PostgresServer, organization: Organization) -> AsyncIterator[None]:
+    """Somebody else's transaction holds this organization's row."""
+    connection = await asyncpg.connect(server.address)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT 1 FROM organization WHERE id = $1 FOR NO KEY UPDATE", organization.id)
+        yield
+    finally:
+        await connection.close()
+
+
+async def test_who_needs_a_row_that_somebody_holds_waits_apart_from_the_others(server: PostgresServer) -> None:
+    """Requests of one transaction: those of other organizations are accepted at once, those of the held one are
+    answered 503 when their time is over. (I19, I24)"""
+    store = await server.open()
+    held, others = await an_organization(store), [await an_organization(store) for _ in range(5)]
+    ended: list[int] = []
+
+    async def submit(organization: Organization) -> Any:
+        try:
+            return (await store.submit(organization.id, [a_task()]))[0]
+        except StoreUnreachable as error:
+            return error
+        finally:
+            ended.append(organization.id)
+
+    async with holding(server, held):
+        together = await asyncio.gather(*(submit(one) for other in others for one in (other, held)))
+        first, until = ended.index(held.id), asyncio.ensure_future(submit(held))
+        later = []
+        while not until.done():
+            later.append(await submit(others[0]))
+    free = await submit(held)
+
+    assert {type(answer) for answer in [*together[::2], *later]} == {Accepted}
+    assert {type(answer) for answer in [*together[1::2], await until]} == {LocksHeld}
+    assert first == len(others)
+    assert len(later) > 1
+    assert isinstance(free, Accepted)
+    assert (await store.status(held.id)).queued == 1
+
+
+async def test_who_was_held_up_goes_on_when_the_row_is_free(server: PostgresServer, caplog: Any) -> None:
+    """Requests that were put aside are done within their time, and nobody hears of it; so is one that is alone."""
+    store = await server.open()
+    held, other = await an_organization(store, queue_limit=40), await an_organization(store)
+    async with holding(server, held):
+        waiting = [asyncio.ensure_future(store.submit(held.id, [a_task()])) for _ in range(20)]
+        alone = asyncio.ensure_future(store.clear(held.id))
+        (answer,) = await store.submit(other.id, [a_task()])
+        assert await store.clear(other.id) == 1
+
+    assert isinstance(answer, Accepted)
+    assert [type(answer) for (answer,) in await asyncio.gather(*waiting)] == [Accepted] * 20
+    assert await alone + (await store.status(held.id)).queued == 20
+    assert "store.busy" not in caplog.text
+
+
+async def test_however_many_are_held_up_the_row_is_tried_now_and_then(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """What one of them met, the others know; and the log has one line."""
+    store = await server.open()
+    held = await an_organization(store)
+    waits, see = [0], PostgresDatabase._see_held
+
+    async def counted(self: PostgresDatabase, connection: Any, ids: Any) -> None:
+        waits[0] += 1
+        await see(self, connection, ids)
+
+    monkeypatch.setattr(PostgresDatabase, "_see_held", counted)
+    async with holding(server, held):
+        asked = [store.submit(held.id, [a_task()]) for _ in range(200)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {LocksHeld}
+    assert 0 < waits[0] < 100
+    assert caplog.text.count("store.busy") == 1
 
 
 # Several servers -----------------------------------------------------------------------------------------------------

@@ -2,21 +2,28 @@
 
 Whatever arrives while a transaction is in flight forms the next one, so speed comes from batching and an idle store
 adds no delay. One thread, the store thread, runs all transactions; nothing is answered before its commit is known.
+A request that needs locks which somebody else holds is taken out of its transaction and waits apart from the others.
 """
 
 import asyncio
 import queue
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairlane.errors import StoreFault, StoreUnreachable
+from fairlane.errors import LocksHeld, StoreFault, StoreUnreachable
 from fairlane.store.statements import Operation
 
 TRANSACTION_WEIGHT = 1_000
 """A transaction takes no more members once it weighs this much (a task weighs 1)."""
+TRY_SECONDS = 1.5
+"""How long a request may wait for a database that is away, or for locks, before it is answered 503."""
+HELD_PAUSE_SECONDS = 0.05
+"""Who is held up tries again after so long, or down to half of it."""
 
 PluralOperation = Callable[[Sequence[Any]], Operation]
 """Takes the members of many requests, yields one answer for each: a result, or a Refusal."""
@@ -33,6 +40,10 @@ class Request:
     """It locks in an order of its own: where locks are rows it needs a transaction to itself."""
     came_at: float
     answer: "asyncio.Future[Any]"
+    held_by: LocksHeld | None = None
+    """What it met when it was tried last, if locks hold it up."""
+    again_at: float = 0.0
+    """When it may be tried again then."""
 
 
 class Batches:
@@ -49,9 +60,10 @@ class Batches:
         end: Callable[[], None] = lambda: None,
     ) -> None:
         """``split`` parts what waits into transactions; ``transact`` runs one of them, on the store thread, and returns
-        an answer for each request; ``translate`` says what a caller learns of a failed one. ``harvest`` runs on the
-        store thread after each transaction, whatever became of it; what it returns is handed to ``announce`` on the
-        event loop if the transaction was committed. ``end`` is the thread's last act."""
+        an answer for each request, or raises LocksHeld: it changed nothing, because of somebody's locks; ``translate``
+        says what a caller learns of a failed one. ``harvest`` runs on the store thread after each transaction, whatever
+        became of it; what it returns is handed to ``announce`` on the event loop if the transaction was committed.
+        ``end`` is the thread's last act."""
         self._transact = transact
         self._split = split
         self._translate = translate
@@ -59,6 +71,7 @@ class Batches:
         self._announce = announce
         self._end = end
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._held_up: deque[Request] = deque()
         self._thread = threading.Thread(target=self._serve, name="fairlane-store", daemon=True)
         self._closing = False
 
@@ -84,18 +97,25 @@ class Batches:
 
     def _serve(self) -> None:
         ended = False
-        while not ended and (first := self._requests.get()) is not None:
-            requests, ended = self._gather(first)
+        while not ended or self._held_up:
+            requests, ended = self._gather(ended)
             for part in self._split(requests):
-                self._loop.call_soon_threadsafe(self._deliver, *self._commit(part))
+                self._commit(part)
+            self._try_again()
         self._end()
 
-    def _gather(self, first: Request) -> tuple[list[Request], bool]:
-        """What waits now, up to the weight of one transaction; and whether the end was among it."""
-        requests, weight = [first], first.weight
+    def _gather(self, ended: bool) -> tuple[list[Request], bool]:
+        """What waits now, up to the weight of one transaction; and whether the end has come. Waits for the first, but
+        no longer than until somebody is to be tried again."""
+        requests: list[Request] = []
+        weight = 0
+        pause = max(0.0, min(one.again_at for one in self._held_up) - time.monotonic()) if self._held_up else None
+        if ended:
+            time.sleep(pause or 0.0)
+            return requests, ended
         while weight < TRANSACTION_WEIGHT:
             try:
-                request = self._requests.get_nowait()
+                request = self._requests.get_nowait() if requests else self._requests.get(timeout=pause)
             except queue.Empty:
                 break
             if request is None:
@@ -104,24 +124,58 @@ class Batches:
             weight += request.weight
         return requests, False
 
-    def _commit(self, requests: list[Request]) -> tuple[list[tuple[Request, Any]], list[Any]]:
-        """Run requests in one transaction; if that fails, each alone, so that one request never fails another's."""
+    def _commit(self, requests: list[Request]) -> None:
+        """Run requests in one transaction; if that fails, each alone, so that one request never fails another's; if
+        locks hold it up, by halves, until only those wait that need them."""
         try:
             answers = self._transact(requests)
-            return list(zip(requests, answers, strict=True)), [self._harvest()]
+        except LocksHeld as error:
+            self._harvest()
+            if len(requests) == 1:
+                self._wait(requests[0], error)
+            else:
+                middle = len(requests) // 2
+                self._commit(requests[:middle])
+                self._commit(requests[middle:])
         except Exception as error:  # noqa: BLE001 - whatever it was, it is handed to whom it concerns
             self._harvest()
             if len(requests) == 1 or isinstance(error, StoreUnreachable):
                 translated = self._translate(error)
-                return [(request, translated) for request in requests], []
-        answered, harvests = [], []
-        for request in requests:
-            pairs, harvest = self._commit([request])
-            answered += pairs
-            harvests += harvest
-        return answered, harvests
+                self._answer([(request, translated) for request in requests])
+            else:
+                for request in requests:
+                    self._commit([request])
+        else:
+            self._answer(list(zip(requests, answers, strict=True)), self._harvest())
 
-    def _deliver(self, answered: list[tuple[Request, Any]], harvests: list[Any]) -> None:
+    def _wait(self, request: Request, error: LocksHeld) -> None:
+        """Locks hold it up: it is tried again by itself until its time is over."""
+        pause = random.uniform(HELD_PAUSE_SECONDS / 2, HELD_PAUSE_SECONDS)  # noqa: S311 - spreads load, guards nothing
+        request.held_by, request.again_at = error, time.monotonic() + pause
+        self._held_up.append(request)
+
+    def _try_again(self) -> None:
+        """Those who are held up, one by one. At the first who still is, new requests have their turn: however many
+        wait, a new one waits for one of their tries."""
+        now = time.monotonic()
+        late = [one for one in self._held_up if now >= one.came_at + TRY_SECONDS]
+        for one in late:
+            assert one.held_by is not None
+            self._held_up.remove(one)
+            self._answer([(one, self._translate(one.held_by))])
+        for _ in range(len(self._held_up)):
+            request = self._held_up.popleft()
+            if time.monotonic() >= request.again_at:
+                self._commit([request])
+                if self._held_up and self._held_up[-1] is request:
+                    return
+            else:
+                self._held_up.append(request)
+
+    def _answer(self, answered: list[tuple[Request, Any]], *harvests: Any) -> None:
+        self._loop.call_soon_threadsafe(self._deliver, answered, harvests)
+
+    def _deliver(self, answered: list[tuple[Request, Any]], harvests: Iterable[Any]) -> None:
         for request, answer in answered:
             if request.answer.done():
                 continue  # the caller went away; what was committed stays committed

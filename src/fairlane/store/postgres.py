@@ -20,10 +20,10 @@ import asyncpg
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
-from fairlane.errors import DatabaseError, Refusal, StoreFault, StoreUnreachable
+from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DeadRows, Engine
-from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
 from fairlane.store.schema import Schema, compare, missing
@@ -48,8 +48,6 @@ LOOK_SECONDS = 60.0
 """How long one statement of a look may take; nobody waits for it but the one who looks."""
 READERS_MOST = 8
 STATEMENTS_KEPT = 500
-TRY_SECONDS = 1.5
-"""How long a request may wait for a database that is away, or for locks, before it is answered 503."""
 TRY_SECONDS_LEAST = 0.3
 ANSWER_SECONDS = 1.8
 """A database that says nothing at all may keep nobody waiting for longer."""
@@ -68,10 +66,16 @@ PAUSE_SECONDS_MOST = 0.2
 
 # Scans are for those statements that cannot do without: a table that was empty when its plan was made grows at once.
 _SETTINGS = (
-    "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; "
+    "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '150ms'; SET LOCAL statement_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '5s'"
 )
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
+BEGIN_HURRIED = f"{BEGIN}; SET LOCAL lock_timeout = '10ms'"
+HURRY_SECONDS = 1.0
+"""Who met locks that were not given free in time begins in a hurry for so long: whoever waits for them waits apart, and
+everybody else pays for a short try, not for a long one."""
+HELD_SECONDS = 0.1
+"""A row that somebody was seen to hold is taken for held for so long: nobody tries it meanwhile."""
 _WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
 _TAKE_TABLES = "SET LOCAL lock_timeout = '1s'"
 _UNHURRIED = (
@@ -79,6 +83,8 @@ _UNHURRIED = (
 )
 BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT = "COMMIT"
+LOCK, LOCK_FREE = "lock_organizations", "lock_further_organizations"
+"""With a wait, and without."""
 READ_CLOCK = "read_clock"
 ROLLBACK = "ROLLBACK"
 
@@ -86,8 +92,7 @@ AWAY_SECONDS = 0.2
 """Nobody tries to connect for so long after a connection was refused: a database that starts must not be stormed."""
 
 _AGAIN = (
-    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError,
-    asyncpg.InvalidCachedStatementError,
+    asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError,
 )  # fmt: skip
 """The transaction was undone and may be run again. (The last: another server has just migrated.)"""
 LOST = (
@@ -110,6 +115,8 @@ class _Attempt(Struct):
     identity: str | None = None
     asked_at: float = 0.0
     """When the statement was sent whose answer is awaited."""
+    locking: Sequence[int] = ()
+    """The organizations that it locks."""
 
 
 class PostgresDatabase:
@@ -146,7 +153,7 @@ class PostgresDatabase:
         self._batches = Batches(
             transact=self._transact,
             split=_split,
-            translate=_translated,
+            translate=self._translated,
             harvest=harvest,
             announce=announce,
             end=self._end,
@@ -164,6 +171,10 @@ class PostgresDatabase:
         self._watched = False
         self._leaving: set[asyncio.Future[None]] = set()
         self._current: _Attempt | None = None
+        self._hurry_until = 0.0
+        self._held: dict[int, float] = {}
+        """Organizations that somebody holds, and until when that may be believed."""
+        self._busy_until = 0.0
 
     def now(self) -> int:
         """The database's clock, as far as we know it without asking."""
@@ -467,6 +478,8 @@ class PostgresDatabase:
             return [(await self._clock(connection, attempt),)]
         if query.name == TOGETHER:
             return await self._together(connection, query.parameters["queries"], attempt)
+        attempt.locking = query.parameters["ids"] if query.name == LOCK else ()
+        self._pass_by(attempt.locking)
         attempt.asked_at = time.monotonic()
         statement = self._statements[query.name]
         records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
@@ -531,7 +544,12 @@ class PostgresDatabase:
             self._loop.close()
 
     async def _transaction(self, requests: list[Request]) -> list[Any]:
-        """Until it is committed, or time is up. Run again only after what certainly changed nothing."""
+        """Until it is committed, or time is up. Run again only after what certainly changed nothing.
+
+        Raises:
+            LocksHeld: somebody holds rows that it needs.
+            StoreUnreachable: time is up.
+        """
         [(operation, _)] = by_operation(requests)
         members = [request.member for request in requests]
         give_up_at = min(request.came_at for request in requests) + TRY_SECONDS
@@ -539,6 +557,9 @@ class PostgresDatabase:
         while True:
             try:
                 answers: list[Any] = await self._try(operation, members, give_up_at)
+            except (LocksHeld, asyncpg.LockNotAvailableError) as error:
+                self._hurry_until = time.monotonic() + HURRY_SECONDS
+                raise LocksHeld("somebody else holds rows that this request needs") from error
             except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
                     if isinstance(error, LOST):
@@ -556,12 +577,15 @@ class PostgresDatabase:
         connection = await self._connected(give_up_at)
         attempt = self._current = _Attempt(asked_at=time.monotonic())
         try:
-            await connection.execute(BEGIN, timeout=SILENT_SECONDS)
+            hurried = time.monotonic() < self._hurry_until
+            await connection.execute(BEGIN_HURRIED if hurried else BEGIN, timeout=SILENT_SECONDS)
             answers: list[Any] = await self._run(connection, operation(members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
         except Exception as error:
             if await self._rolled_back(connection, error):
+                if isinstance(error, asyncpg.LockNotAvailableError):
+                    await self._see_held(connection, attempt.locking)
                 raise
             raise ConnectionResetError("the connection was lost before the commit") from error
         attempt.asked_at = time.monotonic()
@@ -573,6 +597,18 @@ class PostgresDatabase:
             if not await self._committed(attempt.identity):
                 raise ConnectionResetError("the transaction was not committed") from error
         return answers
+
+    async def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
+        """Which of these organizations somebody else holds."""
+        free = {row[0] for row in await self._ask(connection, LOCK_FREE, ids=ids)} if ids else set()
+        until = time.monotonic() + HELD_SECONDS
+        self._held = {one: at for one, at in self._held.items() if at > until - HELD_SECONDS and one not in free}
+        self._held |= dict.fromkeys(set(ids) - free, until)
+
+    def _pass_by(self, ids: Sequence[int]) -> None:
+        """Who would lock one that is held need not try. Raises LocksHeld."""
+        if self._held and any(self._held.get(one, 0.0) > time.monotonic() for one in ids):
+            raise LocksHeld("somebody else held it a moment ago")
 
     async def _finish(self, connection: Connection) -> None:
         await connection.execute(COMMIT)
@@ -631,6 +667,21 @@ class PostgresDatabase:
             await asyncio.sleep(PAUSE_SECONDS_MOST / 4)
         _log.error("commit.unresolved")
         raise StoreUnreachable("the database did not say whether it committed")
+
+    def _translated(self, error: Exception) -> Exception:
+        """What the caller learns of a failed transaction."""
+        if isinstance(error, LocksHeld):
+            # One line for as long as somebody is held up, not one for each request.
+            now = time.monotonic()
+            if now > self._busy_until:
+                _log.warning("store.busy error=%s message=%r", type(error).__name__, str(error))
+            self._busy_until = now + HURRY_SECONDS
+        if not isinstance(error, asyncpg.PostgresError):
+            return error
+        _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
+        fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
+        fault.__cause__ = error
+        return fault
 
     # Away and back ---------------------------------------------------------------------------------------------------
 
@@ -727,18 +778,6 @@ def _split(requests: list[Request]) -> list[list[Request]]:
     for request in requests:
         parts.setdefault(id(request) if request.alone else request.operation, []).append(request)
     return list(parts.values())
-
-
-def _translated(error: Exception) -> Exception:
-    """What the caller learns of a failed transaction."""
-    if isinstance(error, Refusal | StoreFault):
-        return error
-    if not isinstance(error, asyncpg.PostgresError):
-        return error
-    _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
-    fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
-    fault.__cause__ = error
-    return fault
 
 
 async def _leave_as_it_is(_: Connection) -> None:
