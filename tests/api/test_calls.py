@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from fairlane.api.callers import Callers
+from fairlane.errors import StoreFault
 from fairlane.handlers import Fairlane
 from fairlane.store import calls as store_calls
 from tests.api.house import Customer, House, Session, error_of, eventually, fields_of
@@ -117,6 +118,25 @@ def test_a_call_is_answered_with_its_result(home: House, calling: Calling) -> No
     assert got.headers["x-credits-charged"] == "3"
     assert {"x-ratelimit-limit", "x-request-id", "x-latency-ms"} <= set(got.headers)
     assert used(customer) == 0
+
+
+def test_what_was_charged_is_answered_without_another_look(
+    home: House, calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that goes away then must not hide the result: who is told to come back runs and pays it twice."""
+    customer, session = home.customer(), home.session("ANY")
+    answer = calling(customer)
+    lease = one_lease(session)
+
+    async def broken(*_: object) -> None:
+        raise StoreFault("away")
+
+    monkeypatch.setattr(home.store, "credits", broken)
+    session.exchange(0, completed(lease))
+    got = answer.result()
+
+    assert (got.status_code, got.headers["x-credits-charged"]) == (200, "1")
+    assert got.headers["x-credits-remaining"] == str(10**9)
 
 
 def test_credits_are_charged_with_the_result_alone(home: House, calling: Calling) -> None:

@@ -253,7 +253,12 @@ async def test_a_result_is_there_for_the_server_that_waits(store: Store) -> None
     assert await _slots(store, organization) == (0, 0, 0)
     assert await store.ended_calls(other) == []
     assert await _ended(store, server) == EndedCall(
-        organization_id=organization.id, id=call.id, result='{"n":1.50}', failure=None, charged=7
+        organization_id=organization.id,
+        id=call.id,
+        result='{"n":1.50}',
+        failure=None,
+        charged=7,
+        credits=await store.credits(organization.id),
     )
     assert await store.ended_calls(server, taken=[call.id]) == []
     assert await store.server_calls(server) == {call.id}

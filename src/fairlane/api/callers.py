@@ -110,7 +110,12 @@ class Callers:
                 async with asyncio.timeout(LAST_ANSWER_SECONDS):
                     return await waiting.answer
             return EndedCall(
-                organization_id=waiting.organization_id, id=waiting.id, result=None, failure=TIMED_OUT, charged=0
+                organization_id=waiting.organization_id,
+                id=waiting.id,
+                result=None,
+                failure=TIMED_OUT,
+                charged=0,
+                credits=None,
             )
         except TimeoutError as error:
             raise Unavailable() from error

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure
 
 
@@ -41,6 +42,8 @@ class EndedCall(Struct, frozen=True, kw_only=True):
     result: str | None
     failure: Failure | None
     charged: int
+    credits: Credits | None
+    """What its organization has after the charge; None: its caller waited too long, nobody looked."""
 
 
 class Abandoned(StrEnum):

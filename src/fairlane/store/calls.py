@@ -13,6 +13,7 @@ from msgspec import Struct
 from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, Refusal, Unavailable
 from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
 from fairlane.model.leases import Ending, Exchange, Lease
+from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
 from fairlane.store.held import HeldLease, correct, lease_id
@@ -334,8 +335,9 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Qu
             result=result,
             failure=None if failure is None else msgspec.json.decode(failure, type=Failure),
             charged=charged,
+            credits=Credits(on=bool(on), granted=granted, charged=spent, held=held),
         )
-        for organization_id, call_id, _, result, failure, charged in found
+        for organization_id, call_id, result, failure, charged, on, granted, spent, held in found
     ]
 
 

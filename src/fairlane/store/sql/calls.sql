@@ -275,21 +275,25 @@ WHERE c.organization_id = e.organization_id
 RETURNING c.organization_id, c.task_type;
 
 -- name: find_ended_calls [sqlite] packed
--- Those of a server's calls that ended, but for the ones it has taken already.
-SELECT json_group_array(json_array(organization_id, id, status, result, failure, charged))
-FROM (SELECT organization_id, id, status, result, failure, charged
+-- Those of a server's calls that ended, but for the ones it has taken already; with the credits that are left.
+SELECT json_group_array(json_array(c.organization_id, c.id, c.result, c.failure, c.charged,
+                                   o.credits_on, o.credits_granted, o.credits_charged, o.credits_held))
+FROM (SELECT organization_id, id, result, failure, charged
       FROM call
       WHERE server_id = :server_id
         AND status IS NOT NULL
         AND id NOT IN (SELECT value FROM json_each(:taken))
-      LIMIT :most);
+      LIMIT :most) AS c
+JOIN organization AS o ON o.id = c.organization_id;
 
 -- name: find_ended_calls [postgres]
-SELECT organization_id, id, status, result, failure, charged
-FROM call
-WHERE server_id = :server_id
-  AND status IS NOT NULL
-  AND id <> ALL (:taken[text])
+SELECT c.organization_id, c.id, c.result, c.failure, c.charged,
+       o.credits_on, o.credits_granted, o.credits_charged, o.credits_held
+FROM call AS c
+JOIN organization AS o ON o.id = c.organization_id
+WHERE c.server_id = :server_id
+  AND c.status IS NOT NULL
+  AND c.id <> ALL (:taken[text])
 LIMIT :most;
 
 -- name: find_server_calls
