@@ -59,6 +59,19 @@ def test_a_declared_size_is_refused_before_it_is_sent(customer: Customer) -> Non
             assert b"PAYLOAD_TOO_LARGE" in answer
 
 
+def test_who_sends_everything_first_reads_the_refusal(customer: Customer) -> None:
+    """A batch of 33 MiB, more than may be discarded of a task: 413, not a reset."""
+    size = 33 * LIMIT
+    with _connected(customer.house) as connection:
+        connection.sendall(_head(customer, f"Content-Length: {size}").replace(b"/task ", b"/task/batch "))
+        connection.sendall(b" " * size)
+
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"limit":%d' % (32 * LIMIT) in answer
+
+
 def test_the_limit_is_a_setting(a_house: Callable[..., House]) -> None:
     """``payload_limit_bytes`` holds for the payload alone."""
     house = a_house(payload_limit_bytes=1000)

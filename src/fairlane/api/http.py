@@ -16,7 +16,8 @@ from fairlane.errors import BodyTooLarge, ValidationRefused
 BODY_SECONDS = 30.0
 """How long one request's body may take to arrive."""
 DISCARD_BYTES_MOST = 16 * 1024 * 1024
-"""How much of a body that is refused for its size is still read, so that the caller sees the answer, not a reset."""
+"""How much beyond its limit a body is still read that is refused for its size: a caller that sends before it listens
+sees the answer then, not a reset."""
 DISCARD_SECONDS = 2.0
 
 EVENTS = (b"content-type", b"text/event-stream")
@@ -114,7 +115,8 @@ class Request:
         refusal = BodyTooLarge(limit_bytes if report_limit is None else report_limit)
         declared = self._declared_length()
         if declared is not None and declared > limit_bytes:
-            await self._discard(declared)
+            if declared <= limit_bytes + DISCARD_BYTES_MOST:
+                await self._discard(declared)
             raise refusal
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -151,19 +153,19 @@ class Request:
             size += len(part)
             if size > limit_bytes:
                 if message.get("more_body", False):
-                    await self._discard(0)
+                    await self._discard(DISCARD_BYTES_MOST)
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    async def _discard(self, declared: int) -> None:
+    async def _discard(self, most: int) -> None:
         """Read what is still coming, within bounds; a caller that waits for "100 Continue" gets its answer instead."""
-        if declared > DISCARD_BYTES_MOST or self.header(b"expect") is not None:
+        if self.header(b"expect") is not None:
             return
         size = 0
         try:
             async with asyncio.timeout(DISCARD_SECONDS):
-                while size <= DISCARD_BYTES_MOST:
+                while size <= most:
                     message = await self._receive()
                     if message["type"] != "http.request" or not message.get("more_body", False):
                         return
