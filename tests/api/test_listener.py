@@ -47,6 +47,8 @@ def test_the_version_of_uvicorn_is_the_one_we_extended() -> None:
         b"CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(101)) + b"\r\n",
         b"GET / HTTP/1.1\r\n" + b"X: " + b"x" * 40_000,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 32_760 + b"\r\n\r\n",
+        b"GET /livez?" + b"x" * 32_760 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /" + b"x" * 40_000,
     ],
     ids=lambda text: text[:30],
@@ -127,6 +129,14 @@ def test_pipelined_requests_are_answered_in_order(shared: House) -> None:
         )
 
     assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"200", b"404", b"200"]
+
+
+def test_headers_of_almost_the_limit_are_taken(shared: House) -> None:
+    """In one piece; the limit is 32 KiB."""
+    with connected(shared) as connection:
+        answer = said(connection, b"GET /livez HTTP/1.1\r\nConnection: close\r\nX: %b\r\n\r\n" % (b"x" * 32_700))
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_upgrade_is_not_taken(shared: House) -> None:

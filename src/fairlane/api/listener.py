@@ -80,6 +80,9 @@ class Protocol(HttpToolsProtocol):
         self._in_headers = False
         if len(self.headers) > HEADERS_MOST:
             raise ValueError("too many headers")  # The parser turns this into its own error, and that into a 400.
+        # Those that came in one piece were not counted while they came. Four bytes stand around each name and value.
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADERS_BYTES_MOST:
+            raise ValueError("headers too large")
         self._in_body = True
         super().on_headers_complete()
 
