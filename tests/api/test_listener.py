@@ -1,5 +1,6 @@
 """What we rely on in uvicorn, and what we added to it."""
 
+import logging
 import re
 import signal
 import socket
@@ -146,6 +147,16 @@ def test_an_upgrade_is_not_taken(shared: House) -> None:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
 
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_strangers_request_leaves_no_line_in_the_log(shared: House, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever can reach the server could fill the log otherwise. Errors would still be there."""
+    for text in (b"hello\r\n\r\n", b"GET /livez HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"):
+        with connected(shared) as connection:
+            assert said(connection, text).startswith(b"HTTP/1.1 ")
+
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+    assert logging.getLogger("uvicorn.error").isEnabledFor(logging.ERROR)
 
 
 def test_idle_connections_are_kept_for_75_seconds(shared: House) -> None:

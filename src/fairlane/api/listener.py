@@ -237,7 +237,8 @@ def _config(app: ASGIApp, path: Path | None) -> Config:
         "lifespan": "off",
         "interface": "asgi3",
         "log_config": None,
-        "log_level": "warning",
+        # Its warnings tell of strangers' requests, which are answered; what ends a listener or an answer is an error.
+        "log_level": "error",
         "access_log": False,
         "proxy_headers": False,
         "server_header": False,
