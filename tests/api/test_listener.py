@@ -10,7 +10,7 @@ import time
 import pytest
 import uvicorn
 
-from fairlane.api import listener
+from fairlane.api import http, listener
 from fairlane.api.listener import Listener, Protocol, address_of, bind_tcp
 from fairlane.errors import SetupError
 from tests.api.house import Customer, House, eventually
@@ -147,6 +147,38 @@ def test_an_upgrade_is_not_taken(shared: House) -> None:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
 
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"),
+    [(b"/v1/async/task", b"nonsense", 401), (b"/v1/nope", None, 404), (b"/v1/async/task", None, 400)],
+)
+@pytest.mark.parametrize("rest", [b"", b"23", b"234567890GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_an_answer_before_the_body_says_that_the_connection_ends(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch, path: bytes, key: bytes | None, status: int, rest: bytes
+) -> None:
+    """What comes after it is read for a moment, so that the answer is not lost, and is no request."""
+    monkeypatch.setattr(listener, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    bearer = customer.key["value"].encode() if key is None else key
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Length: 10\r\n\r\n1" % (path, bearer)
+    with connected(customer.house) as connection:
+        connection.sendall(head)
+        answer = connection.recv(10_000)
+        answer += said(connection, rest)
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"connection: close\r\n") == 1
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_an_answer_after_the_body_keeps_the_connection(shared: House) -> None:
+    """Also if nobody read the body: it is there."""
+    request = b"POST /v1/nope HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1234567890"
+    with connected(shared) as connection:
+        answer = said(connection, request, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"401", b"200"]
 
 
 def test_a_strangers_request_leaves_no_line_in_the_log(shared: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fairlane.api import http
+from fairlane.api import http, listener
 from tests.api.house import Customer, House, error_of
 
 LIMIT = 1_048_576
@@ -47,8 +47,9 @@ def test_a_larger_payload_is_refused(customer: Customer, excess: int, pieces: bo
     assert customer.status()["queuedTasks"] == 0
 
 
-def test_a_declared_size_is_refused_before_it_is_sent(customer: Customer) -> None:
+def test_a_declared_size_is_refused_before_it_is_sent(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten gigabytes are not waited for, and neither is a body whose sender first asks."""
+    monkeypatch.setattr(listener, "LINGER_SECONDS", 0.1)
     for more in (f"Content-Length: {10**10}", f"Content-Length: {2 * LIMIT}\r\nExpect: 100-continue"):
         with _connected(customer.house) as connection:
             connection.sendall(_head(customer, more))

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from fairlane import wire
+from fairlane.api.http import CLOSE
 from fairlane.errors import SetupError, ValidationRefused
 
 KEEP_ALIVE_SECONDS = 75
@@ -45,6 +46,8 @@ class Protocol(HttpToolsProtocol):
     _headers_bytes = 0
     _in_headers = False
     _refused = False
+    _parting = False
+    """It was said that the connection is closed: what follows the body is no next request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,6 +74,8 @@ class Protocol(HttpToolsProtocol):
                 self._await_headers()
 
     def on_message_begin(self) -> None:
+        if self._parting:
+            raise ValueError("a request after the last one")
         self._end_headers()
         self._in_headers = True
         super().on_message_begin()
@@ -90,11 +95,30 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False
         self._end_linger()
         super().on_message_complete()
+        if self._parting and self.cycle.response_complete:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
             self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        elif self._parting:
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        async def parting(scope: Scope, receive: Receive, send: Send) -> None:
+            async def say(message: Message) -> None:
+                early = message["type"] == "http.response.start" and cycle.more_body
+                if early and CLOSE not in message["headers"]:
+                    message["headers"] = [*message["headers"], CLOSE]
+                await send(message)
+                if early:
+                    # uvicorn would close at once: what still comes would be met with a reset, and the answer be lost.
+                    self._parting = cycle.keep_alive = True
+
+            await app(scope, receive, say)
+
+        super()._start_asgi_task(cycle, parting)  # type: ignore[arg-type]
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with our envelope, and hang up."""
