@@ -9,7 +9,7 @@ import pytest
 from fairlane.errors import DatabaseError, DatabaseOwned
 from fairlane.model.tasks import TaskStatus
 from fairlane.settings import Settings
-from fairlane.store import Store
+from fairlane.store import AuditFilter, Store
 from fairlane.store.sqlite import restore_file
 from tests.builders import ACTOR, AGAIN, DONE, a_catalogue, a_task, a_worker, an_organization, state, submitted
 
@@ -42,6 +42,7 @@ async def test_a_backup_holds_one_moment_of_a_store_that_works_on(tmp_path: Path
             await worker.settle(lease, DONE if rounds % 2 else AGAIN)
     await copying
     last = await submitted(store, organization)
+    [made] = await store.audit_rows(9, chosen=AuditFilter(action="backup.made"))
     await store.close()
 
     copy = await opened(tmp_path / "copy.db")
@@ -50,7 +51,7 @@ async def test_a_backup_holds_one_moment_of_a_store_that_works_on(tmp_path: Path
         assert set(await copy.count_states()) == {1}
         assert await state(copy, organization, before[-1]) is TaskStatus.QUEUED
         assert await copy.task(organization.id, last[0]) is None
-        assert (await copy.audit_rows(1))[0].action == "backup.made"
+        assert await copy.audit_rows(1) == [made]
     finally:
         await copy.close()
     assert told[-1][0] == told[-1][1] > 100
@@ -67,6 +68,7 @@ async def test_a_backup_replaces_nothing(tmp_path: Path) -> None:
             with pytest.raises(DatabaseError):
                 await store.backup(tmp_path / path, actor=ACTOR, progress=silent)
             assert (tmp_path / name).read_text() == "somebody's"
+        assert await store.audit_rows(1, chosen=AuditFilter(action="backup.made")) == []
         assert not (tmp_path / "other.db").exists()
     finally:
         await store.close()

@@ -22,8 +22,13 @@ AUDIT_SHARE = 600
 
 def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation:
     """One change by an operator, in the transaction of the change itself."""
+    yield from write_audit_of(memory.new_id(), actor, action, subject, details, (yield from clock()))
+
+
+def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation:
+    """One change that was made at a moment which is over."""
     yield from rows(
-        "insert_audit", id=memory.new_id(), now=(yield from clock()), actor=actor, action=action, subject=subject,
+        "insert_audit", id=audit_id, now=at, actor=actor, action=action, subject=subject,
         details=msgspec.json.encode(details).decode(),
     )  # fmt: skip
 

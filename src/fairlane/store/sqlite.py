@@ -321,18 +321,23 @@ class SqliteDatabase:
 
     # Backup ----------------------------------------------------------------------------------------------------------
 
-    async def backup(self, target: Path, progress: Progress) -> None:
-        """Copy the committed state of one moment into a new file, beside everything else. Raises DatabaseError."""
-        await asyncio.to_thread(self._backup, target, progress)
+    async def backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
+        """Copy the committed state of one moment into a new file, beside everything else; returns the moment.
 
-    def _backup(self, target: Path, progress: Progress) -> None:
+        What ``made`` writes of that moment is in the copy alone. Raises DatabaseError.
+        """
+        return await asyncio.to_thread(self._backup, target, made, progress)
+
+    def _backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
         source = None
         try:
             source = self._open_reader()
             # One read transaction for all steps: else a commit in between would make the copy begin anew.
             source.execute("BEGIN")
             source.execute("PRAGMA schema_version").fetchall()
-            _copy(source, target, progress)
+            at = self.now()
+            _copy(source, target, progress, lambda copy: self._run(copy, made(at)))
+            return at
         except (OSError, apsw.Error) as error:
             raise DatabaseError(f"cannot write {target}: {error}") from error
         finally:
@@ -349,14 +354,9 @@ class SqliteDatabase:
             newest = load_migrations("sqlite")[-1][0]
             if max(applied, default=0) > newest:
                 raise DatabaseError(f"{backup} has schema version {max(applied)}, this fairlane knows {newest}")
-            _copy(source, staged, progress)
+            _copy(source, staged, progress, lambda copy: self._rows(copy, Query("end_all_sessions", {})))
         finally:
             source.close()
-        copy = apsw.Connection(str(staged))
-        try:
-            self._rows(copy, Query("end_all_sessions", {}))
-        finally:
-            copy.close()
 
     # The store thread ------------------------------------------------------------------------------------------------
 
@@ -426,8 +426,10 @@ def _take_place(staged: Path, target: Path) -> Path | None:
     return aside
 
 
-def _copy(source: apsw.Connection, target: Path, progress: Progress) -> None:
-    """A copy that is there under its name only once it is whole, checked, and on disk."""
+def _copy(
+    source: apsw.Connection, target: Path, progress: Progress, complete: Callable[[apsw.Connection], object]
+) -> None:
+    """A copy that is there under its name only once it is whole, ``complete``, checked, and on disk."""
     if target.exists():
         raise DatabaseError(f"{target} is there already: give another path")
     partial = target.with_name(target.name + ".partial")
@@ -444,6 +446,7 @@ def _copy(source: apsw.Connection, target: Path, progress: Progress) -> None:
                     progress(backup.page_count - backup.remaining, backup.page_count)
             # One file that is whole by itself, wherever it is carried.
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+            complete(copy)
             found = copy.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
         finally:
             copy.close()

@@ -5,6 +5,7 @@ a row of the audit that says who did.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fairlane.errors import NotFound, ValidationRefused
@@ -88,12 +89,15 @@ class OperatorDoor(Door):
     async def backup(self, path: Path, *, actor: str, progress: Callable[[int, int], None]) -> None:
         """Copy the database as it is at one moment into a new file. ``progress``: pages copied, of how many.
 
-        The last row of the copy's audit says that, and when. Raises DatabaseError, or ValidationRefused.
+        The last row of the copy's audit says that, and when; it is written into the database, too, once the copy is
+        whole. Raises DatabaseError, or ValidationRefused.
         """
         if not isinstance(self._database, SqliteDatabase):
             raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
-        await self.write_down(actor, "backup.made", path.name, {"path": str(path)})
-        await self._database.backup(path, progress)
+        details = {"path": str(path)}
+        made = partial(audit.write_audit_of, self._memory.new_id(), actor, "backup.made", path.name, details)
+        at = await self._database.backup(path, made, progress)
+        await self._write(made, at)
 
     async def audit_rows(
         self, limit: int = 100, *, before: str | None = None, chosen: audit.AuditFilter | None = None
