@@ -3,10 +3,12 @@
 Called by ``store/``. Everything here can be tested with numbers alone.
 """
 
+import bisect
 import heapq
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -247,6 +249,13 @@ NINE_TO_ONE = 1.2816
 """So many standard deviations above the mean lies what nine of ten stay below."""
 
 
+class Running(Struct, frozen=True):
+    """An attempt under way: of which type, and for how long already."""
+
+    task_type: str
+    ran_ms: int
+
+
 class Standing(Struct, frozen=True, kw_only=True):
     """What stands between a ready task and its start."""
 
@@ -265,6 +274,12 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Organizations whose turn for this type comes first."""
     share: float
     """The part of the places that is this organization's while all who could start something now compete."""
+    in_slots: tuple[Running, ...] = ()
+    """Some of what holds the organization's slots. Here and below: all of it, if it is not very many."""
+    in_places: tuple[Running, ...] = ()
+    """Some of what runs at the places."""
+    in_type: tuple[Running, ...] = ()
+    """Some of what runs of this type; only known for a type with a limit."""
 
 
 def wait_reason(standing: Standing) -> WaitReason:
@@ -291,29 +306,120 @@ def wait_estimate(
 ) -> Estimate | None:
     """How long until a task starts that has these ready tasks (by type) ahead; None: nobody can tell.
 
-    ``observed`` are milliseconds that recent attempts took, by type. As many attempts have to end as there are tasks
-    ahead beyond the free slots and places, and one more; they end one after the other at the pace of the slots that
-    the organization can fill. The one that ends first is on average half over.
+    ``observed`` are milliseconds that recent attempts took, by type. The task has to pass up to three gates: the slots
+    of its organization, the places of the workers, the limit of its type. At each gate so many run side by side, those
+    who run now end when attempts of their type do that ran as long, and each ending lets the next one in. The gate that
+    opens last decides.
+
+    It does not know what is submitted later with a higher priority, which rivals run out of work, the order of types
+    ahead, and it takes what rivals start to last as long as what is ready here.
     """
     if standing.stopped or standing.slots_max is None or standing.places == 0 or standing.credits_held:
         return None
-    counts = Counter(ahead)
-    counts[task_type] += 1
-    if any(len(observed.get(name, ())) < OBSERVED_LEAST for name in counts):
+    ready = Counter(ahead)
+    ready[task_type] += 1
+
+    def among_rivals(number: int) -> int:
+        """The turn in which task ``number`` of this organization comes, where others compete."""
+        return 1 + standing.rivals_before + round((number - 1) / standing.share)
+
+    total = ready.total()
+    taken = standing.places - standing.places_free
+    gates = [
+        _Gate(standing.slots_max, standing.used, standing.in_slots, total, ready),
+        _Gate(standing.places, taken, standing.in_places, among_rivals(total), ready),
+    ]
+    if standing.type_limit is not None:
+        own = {task_type: ready[task_type]}
+        turn = among_rivals(own[task_type])
+        gates.append(_Gate(standing.type_limit, standing.type_used, standing.in_type, turn, own))
+    opened = [_opening(gate, observed) for gate in gates]
+    known = [one for one in opened if one is not None]
+    if len(known) < len(opened):
         return None
-    mean, variance = _mixture(counts, observed)
-    parallel = min(float(standing.slots_max), max(1.0, standing.places * standing.share))
-    if standing.type_limit is not None:
-        parallel = min(parallel, float(standing.type_limit))
-    free = max(0, min(standing.slots_max - standing.used, standing.places_free))
-    if standing.type_limit is not None:
-        free = max(0, min(free, standing.type_limit - standing.type_used))
-    endings = counts.total() - free
-    if endings <= 0:
+    return Estimate(max(one.p50_ms for one in known), max(one.p90_ms for one in known))
+
+
+class _Gate(Struct, frozen=True):
+    """So many of ``lines`` are ``taken``; who asks is the ``turn``-th to come in from now on, behind what is ready."""
+
+    lines: int
+    taken: int
+    running: tuple[Running, ...]
+    turn: int
+    ready: Mapping[str, int]
+
+
+ROUNDS_MOST = 4
+"""So many rounds of a gate are played; each one before them takes the mean."""
+GATE_LINES_MOST = 1_000
+"""A wider gate is played smaller, everything in proportion."""
+GOLDEN = 0.618034
+"""Multiples of it, without their whole part, lie evenly between 0 and 1 however many are taken."""
+
+
+def _opening(gate: _Gate, observed: Mapping[str, Sequence[int]]) -> Estimate | None:
+    """When this gate lets the one in who asks; None: nobody can tell."""
+    if gate.lines <= 0 or any(len(observed.get(name, ())) < OBSERVED_LEAST for name in gate.ready):
+        return None
+    if gate.turn <= gate.lines - gate.taken:
         return Estimate(0, 0)
-    expected = (endings - 0.5) * mean / parallel
-    spread = math.sqrt(endings * variance + mean * mean / 12) / parallel
+    if (gate.taken > 0 and not gate.running) or any(
+        len(observed.get(one.task_type, ())) < OBSERVED_LEAST for one in gate.running
+    ):
+        return None
+    scale = max(1.0, gate.taken / max(1, len(gate.running)), gate.lines / GATE_LINES_MOST)
+    lines, taken = max(1, round(gate.lines / scale)), round(gate.taken / scale)
+    endings = max(1, round((gate.turn - gate.lines + gate.taken) / scale))
+    mean, variance = _mixture(gate.ready, observed)
+    excess = max(0, taken - lines)
+    skipped = max(0, (endings - excess - 1) // lines - ROUNDS_MOST)
+    ends = _ends(gate.running[:taken], observed)
+    coming = _drawn(gate.ready, observed)
+    ends += [next(coming) for _ in range(lines - taken)]
+    heapq.heapify(ends)
+    for number in range(endings - skipped * lines - 1):
+        if number < excess:  # More run than may: their endings let nobody in.
+            heapq.heappop(ends)
+        else:
+            heapq.heapreplace(ends, ends[0] + next(coming))
+    of_running = min(endings, taken) * _variance(gate.running, observed)
+    spread = math.sqrt(of_running + max(0, endings - taken) * variance) / lines
+    expected = ends[0] + skipped * mean
     return Estimate(round(expected), round(expected + NINE_TO_ONE * spread))
+
+
+def _ends(running: Sequence[Running], observed: Mapping[str, Sequence[int]]) -> list[float]:
+    """When each of these ends, as those did that ran as long: evenly spread over what was seen.
+
+    What runs longer than anything that was seen is taken to end at once.
+    """
+    ordered = {name: sorted(observed[name]) for name in {one.task_type for one in running}}
+    ends = []
+    for one, chance in zip(running, _chances(), strict=False):
+        longer = ordered[one.task_type][bisect.bisect_right(ordered[one.task_type], one.ran_ms) :]
+        ends.append(float(longer[int(chance * len(longer))] - one.ran_ms) if longer else 0.0)
+    return ends
+
+
+def _variance(running: Sequence[Running], observed: Mapping[str, Sequence[int]]) -> float:
+    """How much the durations of each of these vary, on average."""
+    counts = Counter(one.task_type for one in running)
+    varies = math.fsum(count * _mixture({name: 1}, observed)[1] for name, count in counts.items())
+    return varies / max(1, len(running))
+
+
+def _drawn(ready: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> Iterator[float]:
+    """Durations of what is ready, evenly spread over what was seen of its types."""
+    weighed = sorted((value, count / len(observed[name])) for name, count in ready.items() for value in observed[name])
+    bounds = list(itertools.accumulate(weight for _, weight in weighed))
+    for chance in _chances():
+        yield float(weighed[min(len(weighed) - 1, bisect.bisect_right(bounds, chance * bounds[-1]))][0])
+
+
+def _chances() -> Iterator[float]:
+    """Numbers between 0 and 1, the middle first, evenly spread however many are taken."""
+    return ((0.5 + GOLDEN * number) % 1 for number in itertools.count())
 
 
 def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> tuple[float, float]:

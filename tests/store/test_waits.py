@@ -269,10 +269,43 @@ async def test_nobody_can_tell_without_having_seen_some(store: Store, clock: Clo
     after = (await the_wait(store, organization_id, last)).estimate
 
     assert before is None
-    # Two are left, one of which runs: on average half of it and one more.
-    assert after is not None
-    assert after.p50_ms == 15_000
-    assert after.p50_ms < after.p90_ms < 20_000
+    # Two are left that come first, one of which has just started.
+    assert after == Estimate(20_000, 20_000)
+
+
+async def test_a_burst_starts_when_what_runs_ends(store: Store, clock: Clock) -> None:
+    """Six places, six slots, nine tasks of four seconds: the last one starts when the first ones end."""
+    worker = await a_worker_of(store, 6)
+    await teach(store, clock, worker, seconds=[4] * 5)
+    organization = await an_organization(store, slots=6)
+    *_, last = await submitted(store, organization, *[a_task() for _ in range(9)])
+    await worker.take(6)
+    clock.advance(0.2)
+    soon = (await the_wait(store, organization.id, last)).estimate
+    clock.advance(3)
+    sooner = (await the_wait(store, organization.id, last)).estimate
+
+    assert (soon, sooner) == (Estimate(3_800, 3_800), Estimate(800, 800))
+
+
+async def test_what_runs_of_others_is_in_the_way(store: Store, clock: Clock) -> None:
+    """At a worker's only place, and at the limit of a type."""
+    worker = await a_worker_of(store, 3)
+    await teach(store, clock, worker, seconds=[10] * 5)
+    other, organization = await an_organization(store, slots=3), await an_organization(store, slots=3)
+    for _ in range(5):
+        await submitted(store, other, a_task(LIMITED))
+        limited = await worker.take_one()
+        clock.advance(10)
+        await worker.renew(leases=[limited.id])
+        await worker.settle(limited)
+    await submitted(store, other, a_task(LIMITED), a_task(LIMITED), a_task())
+    await worker.take(3)
+    clock.advance(4)
+    limited_task, page = await submitted(store, organization, a_task(LIMITED), a_task(priority=10))
+
+    assert (await the_wait(store, organization.id, page)).estimate == Estimate(6_000, 6_000)
+    assert (await the_wait(store, organization.id, limited_task)).estimate == Estimate(6_000, 6_000)
 
 
 async def test_what_starts_at_once_waits_for_nothing(store: Store, clock: Clock) -> None:

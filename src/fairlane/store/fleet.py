@@ -23,7 +23,7 @@ def find_fleet(memory: Memory) -> Generator[Query, Rows, Fleet]:
     oldest = dict((yield from rows("find_oldest_ready")))
     workers = places = taken = 0
     served: set[str] = set()
-    for types, session_places, session_taken in (yield from rows("find_serving", now=now)):
+    for types, session_places, session_taken, _ in (yield from rows("find_serving", now=now)):
         names = msgspec.json.decode(types)
         if not names:
             continue  # a server's own session: it runs nothing

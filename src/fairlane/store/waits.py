@@ -7,14 +7,16 @@ import msgspec
 
 from fairlane.model.insight import Wait, WaitReason
 from fairlane.model.tasks import TaskStatus
-from fairlane.rules import Standing, rank_of, wait_estimate, wait_reason
+from fairlane.rules import Running, Standing, rank_of, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
 from fairlane.store.slots import read_progress
-from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 
 AHEAD_MOST = 10_000
 """So far the own lane is counted: half a millisecond."""
 RIVALS_MOST = 1_000
+RUNNING_MOST = 500
+"""So much of what runs is looked at; more is like it."""
 
 
 def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, Wait | None]:
@@ -41,7 +43,8 @@ def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator
         return Wait(task_id=task_id, task_type=task_type, status=TaskStatus.QUEUED, reason=reason, until=due_at)
     ahead, bounded = yield from _ahead(organization_id, rank_of(priority), seq)
     standing = yield from _standing(organization_id, task_type, memory)
-    observed = memory.observed({*ahead, task_type})
+    running = {one.task_type for one in (*standing.in_slots, *standing.in_places, *standing.in_type)}
+    observed = memory.observed({*ahead, *running, task_type})
     return Wait(
         task_id=task_id,
         task_type=task_type,
@@ -69,13 +72,21 @@ def _ahead(organization_id: int, rank: int, seq: int) -> Generator[Query, Rows, 
 def _standing(organization_id: int, task_type: str, memory: Memory) -> Generator[Query, Rows, Standing]:
     [own] = yield from rows("find_standing", organization_id=organization_id)
     paused, disabled, slots_max, used, weight, virtual_time, credits_held = own
+    now = yield from clock()
     limited = yield from rows("find_type_limit", task_type=task_type)
     type_limit, type_used = limited[0] if limited else (None, 0)
     places = taken = 0
-    for types, session_places, session_taken in (yield from rows("find_serving", now=(yield from clock()))):
+    serving = []
+    for types, session_places, session_taken, session_id in (yield from rows("find_serving", now=now)):
         if task_type in msgspec.json.decode(types):
             places += session_places
             taken += min(session_places, session_taken)
+            serving.append(session_id)
+    in_slots = yield from rows("find_running_of_organization", organization_id=organization_id, most=RUNNING_MOST)
+    in_places = yield from rows_if("find_running_of_sessions", serving, ids=serving, most=RUNNING_MOST)
+    in_type = (
+        [] if type_limit is None else (yield from rows("find_running_of_type", task_type=task_type, most=RUNNING_MOST))
+    )
     [(before, weights)] = yield from rows(
         "find_rivals",
         organization_id=organization_id,
@@ -94,4 +105,11 @@ def _standing(organization_id: int, task_type: str, memory: Memory) -> Generator
         places_free=places - taken,
         rivals_before=before,
         share=weight / (weight + weights),
+        in_slots=_running(in_slots, now),
+        in_places=_running(in_places, now),
+        in_type=_running(in_type, now),
     )
+
+
+def _running(found: Rows, now: int) -> tuple[Running, ...]:
+    return tuple([Running(task_type, max(0, now - started_at)) for task_type, started_at in found])

@@ -51,10 +51,36 @@ WHERE m.task_type = :task_type;
 
 -- name: find_serving
 -- Every live worker: what it serves, its places, and how many of them are taken.
-SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
+SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id), s.id
 FROM session AS s
 WHERE s.dead = 0
   AND s.lease_until >= :now;
+
+-- name: find_running_of_organization
+-- What holds its slots and since when, up to :most of it; so do the next two, for a type and for workers.
+SELECT task_type, started_at
+FROM lease
+WHERE organization_id = :organization_id
+LIMIT :most;
+
+-- name: find_running_of_type
+SELECT task_type, started_at
+FROM lease
+WHERE limited = 1
+  AND task_type = :task_type
+LIMIT :most;
+
+-- name: find_running_of_sessions [sqlite]
+SELECT task_type, started_at
+FROM lease
+WHERE session_id IN (SELECT value FROM json_each(:ids))
+LIMIT :most;
+
+-- name: find_running_of_sessions [postgres]
+SELECT task_type, started_at
+FROM lease
+WHERE session_id = ANY (:ids[text])
+LIMIT :most;
 
 -- name: find_rivals
 -- Of up to :most other organizations that could start work of this type now: how many come first, and all weights.
