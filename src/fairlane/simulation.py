@@ -187,8 +187,9 @@ def advise(record: Record) -> Capacity:
         total=record.total,
         slots_max=record.slots_max,
         tasks=len(record.ran),
-        measured=_projection(record.slots_max or 0, measured) if measured else None,
+        measured=_waits(measured),
         projections=tuple(projections),
+        places=record.places,
     )
 
 

@@ -25,6 +25,23 @@ def test_capacity_is_told_of_work_that_was_done(house: House) -> None:
     assert " of the last 1 minute." in body["advice"]
 
 
+def test_advice_says_what_it_takes_for_granted(house: House) -> None:
+    """More slots than the workers have places need more workers; and what was measured names no limit of now."""
+    customer, session = house.customer(slots=1), house.session("ANY", places=1)
+    for _ in range(3):
+        customer.accepted()
+    for _ in range(3):
+        [lease] = session.claim()
+        session.claim(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+    house.admin.patch(f"/admin/v1/organizations/{customer.name}", json={"slots": 10})
+
+    body = customer.client.get("/v1/async/capacity?days=1").json()
+
+    assert "The workers of now run 1 at once, of all organizations together." in body["advice"]
+    assert body["replayed"]["measured"].keys() == {"waitP50Seconds", "waitP90Seconds", "waitP99Seconds"}
+    assert body["projections"][0]["max"] == 10
+
+
 def test_capacity_is_limited_for_each_organization(house: House) -> None:
     """Replaying costs; once a second is enough."""
     customer, other = house.customer(), house.customer()

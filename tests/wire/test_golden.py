@@ -12,7 +12,7 @@ from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
 from fairlane.model.leases import Progress
 from fairlane.model.organizations import Credits
-from fairlane.model.simulation import Capacity, Projection
+from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.model.status import Concurrency, Drift, QueueStatus, Verified
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.model.usage import Usage, UsagePoint
@@ -324,15 +324,23 @@ BODIES: dict[str, bytes] = {
             total=a_point(AT, AT + 120_000),
             slots_max=5,
             tasks=412,
-            measured=Projection(slots=5, wait_p50_ms=900, wait_p90_ms=12_400, wait_p99_ms=31_000),
+            measured=Waits(p50_ms=900, p90_ms=12_400, p99_ms=31_000),
             projections=(
                 Projection(slots=5, wait_p50_ms=880, wait_p90_ms=12_100, wait_p99_ms=30_500),
                 Projection(slots=10, wait_p50_ms=0, wait_p90_ms=400, wait_p99_ms=2_000),
             ),
+            places=6,
         )
     ),
     "capacity_idle": wire.capacity_body(
-        Capacity(total=an_idle_point(AT), slots_max=None, tasks=0, measured=None, projections=())
+        Capacity(
+            total=an_idle_point(AT),
+            slots_max=None,
+            tasks=0,
+            measured=Waits(p50_ms=None, p90_ms=None, p99_ms=None),
+            projections=(),
+            places=0,
+        )
     ),
     "usage": wire.usage_body(
         Usage(total=a_point(AT, AT + 120_000), points=(a_point(AT, AT + 60_000), an_idle_point(AT + 60_000))),

@@ -9,7 +9,7 @@ from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from fairlane.client import Capacity, Projection
+    from fairlane.client import Capacity, Measured, Projection
 
 
 def add_to(program: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def capacity(
     """Show how long plan and workers were the limit, and what more slots would have done.
 
     The times are exact; the waits with more slots are estimates, replayed from the newest finished tasks that are
-    still kept.
+    still kept, with workers enough for so many. fairlane simulate replays with the workers of now.
     """
     if organization is not None and key_file is not None:
         raise typer.BadParameter("an operator names the organization, a customer gives a key: not both")
@@ -64,12 +64,12 @@ def _known(organization: str, days: int, database: str | None) -> "Capacity":
 def _show(found: "Capacity") -> None:
     print(found.advice)
     print(f"Slots in use on average: {found.slots_used_average:g} of {'?' if found.max is None else found.max}.")
-    rows = [] if found.replayed.measured is None else [_row("measured", found.replayed.measured)]
-    rows += [_row("estimate", one) for one in found.projections]
+    rows = [] if found.replayed.measured is None else [_row("measured", None, found.replayed.measured)]
+    rows += [_row("estimate", one.max, one) for one in found.projections]
     if rows:
         print_table(["SLOTS", "WAIT P50 S", "WAIT P90 S", "WAIT P99 S", ""], rows, empty="")
 
 
-def _row(kind: str, one: "Projection") -> list[object]:
+def _row(kind: str, slots: int | None, one: "Measured | Projection") -> list[object]:
     waits = (one.wait_p50_seconds, one.wait_p90_seconds, one.wait_p99_seconds)
-    return [one.max, *(f"{seconds:.2f}" for seconds in waits), kind]
+    return [slots, *(f"{seconds:.2f}" for seconds in waits), kind]

@@ -176,8 +176,16 @@ class Usage(Struct, frozen=True, rename="camel"):
         return self.total.worker_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
 
 
+class Measured(Struct, frozen=True, rename="camel"):
+    """How long tasks waited: half, nine in ten and 99 in a hundred of them at most so long."""
+
+    wait_p50_seconds: float
+    wait_p90_seconds: float
+    wait_p99_seconds: float
+
+
 class Projection(Struct, frozen=True, rename="camel"):
-    """How long tasks waited, or would have waited, with so many slots."""
+    """How long tasks would have waited with so many slots, and workers enough for them."""
 
     max: int
     wait_p50_seconds: float
@@ -190,7 +198,7 @@ class Replayed(Struct, frozen=True):
 
     tasks: int
     """So many of the newest finished ones."""
-    measured: Projection | None = None
+    measured: Measured | None = None
     """What the same tasks really waited; None: there are none."""
 
 

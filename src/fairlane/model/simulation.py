@@ -53,6 +53,8 @@ class Record(Struct, frozen=True, kw_only=True):
     slots_max: int | None
     ran: tuple[Ran, ...]
     """The newest, oldest of them first."""
+    places: int
+    """Of all live workers now."""
 
 
 class Projection(Struct, frozen=True, kw_only=True):
@@ -64,6 +66,14 @@ class Projection(Struct, frozen=True, kw_only=True):
     wait_p99_ms: int
 
 
+class Waits(Struct, frozen=True, kw_only=True):
+    """How long half, nine in ten and 99 in a hundred tasks waited at most. All None: there were none."""
+
+    p50_ms: int | None
+    p90_ms: int | None
+    p99_ms: int | None
+
+
 class Capacity(Struct, frozen=True, kw_only=True):
     """Advice on an organization's slots."""
 
@@ -71,17 +81,12 @@ class Capacity(Struct, frozen=True, kw_only=True):
     slots_max: int | None
     tasks: int
     """How many were replayed."""
-    measured: Projection | None
-    """What they really waited; None: there are none."""
+    measured: Waits
+    """What they really waited, with whatever slots and places there were then."""
     projections: tuple[Projection, ...]
-
-
-class Waits(Struct, frozen=True, kw_only=True):
-    """How long half, nine in ten and 99 in a hundred tasks waited at most. All None: there were none."""
-
-    p50_ms: int | None
-    p90_ms: int | None
-    p99_ms: int | None
+    """With so many slots, and workers enough for them."""
+    places: int
+    """Of all live workers now."""
 
 
 class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

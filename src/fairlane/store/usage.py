@@ -119,7 +119,13 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
     [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
     found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
     ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
-    return Record(total=usage.total, slots_max=slots_max, ran=tuple(ran))
+    serving = yield from rows("find_serving", now=(yield from clock()))
+    return Record(
+        total=usage.total,
+        slots_max=slots_max,
+        ran=tuple(ran),
+        places=sum(session_places for _, session_places, *_ in serving),
+    )
 
 
 def find_record_of(organization: str, start: int, most: int) -> Generator[Query, Rows, Record]:

@@ -1,4 +1,4 @@
-"""Advice on slots as customers read it: shares of time, projections, and one or two sentences for people.
+"""Advice on slots as customers read it: shares of time, projections, and some sentences for people.
 
 The api's endpoints call it, for customers and for operators. What it says about other limits is called an estimate,
 always.
@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fairlane.model.simulation import Capacity, Projection
+from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.wire.values import Moment, Yes, encode, timestamp
 
 
@@ -19,10 +19,16 @@ class _Projection(Struct, rename="camel"):
     wait_p99_seconds: float
 
 
+class _Measured(Struct, rename="camel"):
+    wait_p50_seconds: float
+    wait_p90_seconds: float
+    wait_p99_seconds: float
+
+
 class _Replayed(Struct, rename="camel"):
     tasks: int
     estimate: Yes
-    measured: _Projection | None
+    measured: _Measured | None
 
 
 class _Capacity(
@@ -54,7 +60,6 @@ def capacity_body(capacity: Capacity) -> bytes:
     """The answer of ``GET /v1/async/capacity``."""
     total = capacity.total
     span_ms = max(1, total.end - total.start)
-    measured = capacity.measured
     return encode(
         _Capacity(
             _advice(capacity),
@@ -66,10 +71,16 @@ def capacity_body(capacity: Capacity) -> bytes:
             total.plan_limited_ms / 1000,
             total.worker_limited_ms / 1000,
             round(total.slot_ms / span_ms, 3),
-            _Replayed(capacity.tasks, True, None if measured is None else _projection(measured)),
+            _Replayed(capacity.tasks, True, _measured(capacity.measured)),
             [_projection(one) for one in capacity.projections],
         )
     )
+
+
+def _measured(waits: Waits) -> _Measured | None:
+    if waits.p50_ms is None or waits.p90_ms is None or waits.p99_ms is None:
+        return None
+    return _Measured(waits.p50_ms / 1000, waits.p90_ms / 1000, waits.p99_ms / 1000)
 
 
 def _projection(one: Projection) -> _Projection:
@@ -77,7 +88,7 @@ def _projection(one: Projection) -> _Projection:
 
 
 def _advice(capacity: Capacity) -> str:
-    """One or two sentences for people."""
+    """Some sentences for people."""
     total = capacity.total
     span_ms = max(1, total.end - total.start)
     plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
@@ -86,12 +97,15 @@ def _advice(capacity: Capacity) -> str:
     better = [one for one in more if now is not None and one.wait_p90_ms <= now.wait_p90_ms / 2]
     if now is not None and now.wait_p90_ms > 0 and better:
         said.append(
-            f"With {better[0].slots} slots instead of {now.slots} nine of ten of the last {capacity.tasks} tasks would "
-            f"have waited less than {better[0].wait_p90_ms / 1000:.3g} s instead of {now.wait_p90_ms / 1000:.3g} s, "
-            "by an estimate."
+            f"With {better[0].slots} slots instead of {now.slots}, and workers enough for them, nine of ten of the "
+            f"last {capacity.tasks} tasks would have waited less than {better[0].wait_p90_ms / 1000:.3g} s instead of "
+            f"{now.wait_p90_ms / 1000:.3g} s, by an estimate."
         )
     elif now is not None:
         said.append("More slots would not have shortened the waits much, by an estimate.")
+    tried = better[0] if better else now
+    if tried is not None and 0 < capacity.places < tried.slots:
+        said.append(f"The workers of now run {capacity.places} at once, of all organizations together.")
     return " ".join(said)
 
 

@@ -19,7 +19,7 @@ const moments = (found) => `${new Date(found.from).toLocaleString()} to ${new Da
 
 // What was measured stands beside what other limits would have done, so that an estimate is never taken for a measurement.
 const projections = (found) => (found.projections.length ? [
-  h("h2", {}, "With other limits"), table(`The newest ${count(found.replayed.tasks)} finished tasks, as they were and replayed with more slots`, [
+  h("h2", {}, "With other limits"), table(`The newest ${count(found.replayed.tasks)} finished tasks, as they were and replayed with more slots and workers enough for them`, [
     { name: "Slots", number: true, show: (one) => count(one.max) }, { name: "", show: (one) => (one === found.replayed.measured ? "measured" : "estimate") },
     { name: "Half wait less than", number: true, show: (one) => span(one.waitP50Seconds) },
     { name: "Nine of ten wait less than", number: true, show: (one) => span(one.waitP90Seconds) },
