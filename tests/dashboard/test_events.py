@@ -62,6 +62,27 @@ def test_a_viewer_sees_the_status_move(house: House) -> None:
         assert (viewer.last["submitted"], viewer.last["completed"], viewer.last["failed"]) == (1, 0, 0)
 
 
+def test_a_viewer_sees_who_holds_the_slots_and_how_far_they_are(house: House) -> None:
+    """As the call about slots tells it, from the same read: nobody has to ask beside the stream."""
+    customer, session = house.customer(slots=60), house.session("ANY", places=60)
+    for _ in range(51):
+        customer.accepted()
+    with watching(house, customer.key["value"]) as viewer:
+        assert (viewer.last["slots"], viewer.last["slotsBounded"]) == ([], False)
+
+        first, *_ = session.claim(50)
+        said = {"lease": first["lease"], "done": 3, "total": 12, "note": "pages read"}
+        body = {"session": session.id, "id": "p1", "places": 0, "wait_seconds": 0, "progress": [said]}
+        assert house.worker.post("/worker/v1/exchange", json=body).status_code == 200
+
+        eventually(lambda: len(viewer.last["slots"]) == 50 and viewer.last["slots"][0]["progress"])
+        told = customer.client.get("/v1/async/slots").json()
+        assert (viewer.last["slots"], viewer.last["slotsBounded"]) == (told["slots"], False)
+        session.claim(1)
+        eventually(lambda: viewer.last["slotsBounded"])
+        assert viewer.last["slots"] == told["slots"]
+
+
 def test_a_viewer_sees_its_own_organization_alone(house: House) -> None:
     """Another one's tasks move nothing."""
     mine, other = house.customer(), house.customer()

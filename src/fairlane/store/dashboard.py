@@ -2,15 +2,18 @@
 
 from collections.abc import Generator, Sequence
 
-from fairlane.model.status import Busy, Live, LiveOrganization, Total
+from fairlane.model.live import Busy, Live, LiveOrganization, Total
+from fairlane.store.slots import find_holders
 from fairlane.store.statements import Operation, Query, Rows, rows
 from fairlane.store.tasks import counted_status, status
 
 BUSIEST_MOST = 200
+HOLDERS_MOST = 50
+"""So many of who holds an organization's slots are shown."""
 
 
 def live(organization_ids: Sequence[int], everything: bool) -> Generator[Query, Rows, Live]:
-    """Status and totals of these organizations; with ``everything`` also the busiest of all, and the sums.
+    """Status, holders and totals of these organizations; with ``everything`` also the busiest of all, and the sums.
 
     An organization that is not there any more is left out.
     """
@@ -22,7 +25,9 @@ def live(organization_ids: Sequence[int], everything: bool) -> Generator[Query, 
         if one.concurrency is None:
             one = yield from counted_status(organization_id)
         [totals] = yield from rows("find_totals", id=organization_id)
-        watched[organization_id] = LiveOrganization(one, *totals)
+        # One more than is shown tells whether there are more.
+        held = yield from find_holders(organization_id, "", HOLDERS_MOST + 1)
+        watched[organization_id] = LiveOrganization(one, held[:HOLDERS_MOST], len(held) > HOLDERS_MOST, *totals)
     if not everything:
         return Live(watched)
     busiest = [

@@ -40,23 +40,24 @@ def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, 
     found = yield from status(organization_id)
     if found is None:
         raise KeyRefused
-    held = yield from rows("find_slots", organization_id=organization_id, after=after, most=most)
-    return Slots(
-        concurrency=found.concurrency,
-        slots=tuple(
-            [
-                Slot(
-                    id=row[0],
-                    call=row[7] == CALL,
-                    task_type=row[1],
-                    priority=priority_of(row[2]),
-                    attempt=row[3],
-                    attempts=row[4],
-                    started_at=row[5],
-                    deadline_at=row[6],
-                    progress=read_progress(row[8]),
-                )
-                for row in held
-            ]
-        ),
+    return Slots(concurrency=found.concurrency, slots=(yield from find_holders(organization_id, after, most)))
+
+
+def find_holders(organization_id: int, after: str, most: int) -> Generator[Query, Rows, tuple[Slot, ...]]:
+    """Up to ``most`` holders, in the order of acceptance, of those after the id ``after``."""
+    return tuple(
+        [
+            Slot(
+                id=row[0],
+                call=row[7] == CALL,
+                task_type=row[1],
+                priority=priority_of(row[2]),
+                attempt=row[3],
+                attempts=row[4],
+                started_at=row[5],
+                deadline_at=row[6],
+                progress=read_progress(row[8]),
+            )
+            for row in (yield from rows("find_slots", organization_id=organization_id, after=after, most=most))
+        ]
     )

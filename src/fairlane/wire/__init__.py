@@ -18,8 +18,9 @@ from fairlane.wire.capacity import capacity_body
 from fairlane.wire.credits import CREDITS_UNCOUNTED, countries_body, credits_body, credits_remaining, states_body
 from fairlane.wire.errors import envelope, error_body
 from fairlane.wire.insight import slots_body, wait_body
+from fairlane.wire.live import everything_body, live_body
 from fairlane.wire.shapes import SHAPES
-from fairlane.wire.status import everything_body, live_body, status_body, verified_body
+from fairlane.wire.status import status_body, verified_body
 from fairlane.wire.submissions import (
     BATCH_MOST,
     DELAY_SECONDS_MOST,

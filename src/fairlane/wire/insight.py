@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from fairlane.model.insight import Slots, Wait, WaitReason
+from fairlane.model import insight as model
 from fairlane.model.leases import Progress
 from fairlane.wire.status import Concurrency, concurrency
 from fairlane.wire.values import Count, Moment, Priority, State, Uuid, encode, moment, timestamp
@@ -31,7 +31,7 @@ class _Wait(Struct, rename="camel"):
     task_id: Uuid
     task_type: str
     status: State
-    reason: Annotated[str, Meta(extra_json_schema={"enum": [*WaitReason]})]
+    reason: Annotated[str, Meta(extra_json_schema={"enum": [*model.WaitReason]})]
     until: Moment | None
     tasks_ahead: Count | None
     tasks_ahead_bounded: bool
@@ -39,7 +39,7 @@ class _Wait(Struct, rename="camel"):
     progress: _Progress | None
 
 
-def wait_body(wait: Wait) -> bytes:
+def wait_body(wait: model.Wait) -> bytes:
     """The answer of ``GET /v1/async/task/{id}/wait``."""
     estimate = wait.estimate
     return encode(
@@ -57,7 +57,8 @@ def wait_body(wait: Wait) -> bytes:
     )
 
 
-class _Slot(Struct, rename="camel"):
+# Its docstring would be told to the readers of /openapi.json.
+class Slot(Struct, rename="camel"):
     kind: Annotated[str, Meta(extra_json_schema={"enum": ["task", "call"]})]
     id: Uuid
     task_id: Uuid | None
@@ -72,28 +73,29 @@ class _Slot(Struct, rename="camel"):
 
 class _Slots(Struct, rename="camel"):
     concurrency: Concurrency | None
-    slots: list[_Slot]
+    slots: list[Slot]
     next_cursor: str | None
 
 
-def slots_body(slots: Slots, next_cursor: str | None) -> bytes:
+def slots_body(slots: model.Slots, next_cursor: str | None) -> bytes:
     """The answer of ``GET /v1/async/slots``."""
-    held = [
-        _Slot(
-            "call" if one.call else "task",
-            one.id,
-            None if one.call else one.id,
-            one.task_type,
-            one.priority,
-            one.attempt,
-            one.attempts,
-            timestamp(one.started_at),
-            timestamp(one.deadline_at),
-            _progress(one.progress),
-        )
-        for one in slots.slots
-    ]
-    return encode(_Slots(concurrency(slots.concurrency), held, next_cursor))
+    return encode(_Slots(concurrency(slots.concurrency), [holder(one) for one in slots.slots], next_cursor))
+
+
+def holder(one: model.Slot) -> Slot:
+    """Who holds a slot."""
+    return Slot(
+        "call" if one.call else "task",
+        one.id,
+        None if one.call else one.id,
+        one.task_type,
+        one.priority,
+        one.attempt,
+        one.attempts,
+        timestamp(one.started_at),
+        timestamp(one.deadline_at),
+        _progress(one.progress),
+    )
 
 
 def _progress(progress: Progress | None) -> _Progress | None:

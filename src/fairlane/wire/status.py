@@ -1,12 +1,11 @@
-"""Queue and slots as they are now: the status, the status with its recount, and what viewers of the dashboard watch.
+"""Queue and slots as they are now: the status, and the status with its recount.
 
-The api's endpoints and the dashboard call it. A concurrency that nobody can vouch for is null, never a guess.
+The api's endpoints call it. A concurrency that nobody can vouch for is null, never a guess.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fairlane.model import status as model
 from fairlane.wire.errors import FIELD_ERRORS_MOST
@@ -69,31 +68,6 @@ def _status(status: model.QueueStatus) -> _Status:
 def concurrency(slots: model.Concurrency | None) -> Concurrency | None:
     """Slots in use and the limit; None: null."""
     return None if slots is None else Concurrency(slots.used, slots.max)
-
-
-class _Live(Struct, rename="camel"):
-    at: str
-    status: Raw
-    submitted: int
-    completed: int
-    failed: int
-
-
-class _Everything(Struct):
-    at: str
-    total: model.Total
-    busiest: Sequence[model.Busy]
-
-
-def live_body(one: model.LiveOrganization, *, at: int) -> bytes:
-    """One moment of an organization, for its viewers."""
-    status = Raw(status_body(one.status))
-    return encode(_Live(timestamp(at), status, one.submitted, one.completed, one.failed))
-
-
-def everything_body(busiest: Sequence[model.Busy], total: model.Total, *, at: int) -> bytes:
-    """One moment of all organizations, for operators: the model's own spelling, like the operator's API."""
-    return encode(_Everything(timestamp(at), total, busiest))
 
 
 SHAPES: dict[str, Any] = {"status": _Status}

@@ -16,7 +16,7 @@ export function history(section, chosen) {
     stop();
     fill(section, h("h2", {}, "History"), h("div", { class: "row", role: "group", "aria-label": "Span" }, SPANS.map((one) =>
       h("button", { type: "button", "aria-pressed": String(one === choice), class: one === choice ? "primary" : null, onclick: () => draw(one) }, one.name))), charts);
-    stop = repeat(30, async () => show(charts, choice));
+    stop = repeat(60, async () => show(charts, choice));
   };
   draw(chosen);
   return () => stop();

@@ -1,6 +1,6 @@
 // An organization, now: its queue, its slots and who holds them, and the last hour, day or week.
 
-import { get, repeat, watch } from "./api.js";
+import { watch } from "./api.js";
 import { card, fill, h, table } from "./dom.js";
 import { count, moment, perSecond, progress, share, since } from "./format.js";
 import { history, SPANS } from "./history.js";
@@ -19,7 +19,12 @@ export function overview(content) {
       slots.show(`${count(concurrency.used)} of ${count(concurrency.max)}`, share(concurrency.used / concurrency.max));
       bar.max = Math.max(concurrency.max, concurrency.used);
       bar.value = concurrency.used;
-    } else slots.show("–", "cannot be vouched for at this moment");
+      bar.setAttribute("aria-valuetext", `${count(concurrency.used)} of ${count(concurrency.max)}`);
+    } else {
+      slots.show("–", "cannot be vouched for at this moment");
+      bar.removeAttribute("value");
+      bar.setAttribute("aria-valuetext", "unknown");
+    }
     const seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
     done.show(count(now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)}, ${count(now.failed)} failed in all` : `${count(now.failed)} failed in all`);
     before = now;
@@ -27,19 +32,16 @@ export function overview(content) {
       { name: "Priority", show: (level) => String(level.priority) },
       { name: "Tasks", number: true, show: (level) => count(level.count) },
     ], priorityBreakdown, "The queue is empty."), queuedTasks ? h("p", {}, h("a", { href: "#/tasks/QUEUED" }, "Which tasks wait, and why")) : null);
-  }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
-  fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
-  const looks = repeat(2, async () => {
-    const held = await get("/v1/async/slots?limit=50");
-    fill(holders, h("h2", {}, "Who holds the slots"), table("Longest running first", [
+    fill(holders, h("h2", {}, "Who holds the slots"), table(`In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`, [
       { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
       { name: "Type", show: (one) => one.taskType },
       { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
       { name: "For", number: true, show: (one) => since(one.startedAt) },
       { name: "Progress", show: (one) => (one.progress ? progress(one.progress) : "–") },
       { name: "Deadline", show: (one) => moment(one.deadlineAt) },
-    ], held.slots, "Every slot is free."));
-  });
+    ], now.slots, "Every slot is free."));
+  }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
+  fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
   const drawn = history(charts, SPANS[0]);
-  return () => { stop(); looks(); drawn(); };
+  return () => { stop(); drawn(); };
 }

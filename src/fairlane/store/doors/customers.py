@@ -10,9 +10,10 @@ from functools import partial
 from fairlane.errors import KeyRefused, Refusal
 from fairlane.model.alerts import Alert, AlertRule
 from fairlane.model.insight import Slots, Wait
+from fairlane.model.live import Live
 from fairlane.model.organizations import Credits
 from fairlane.model.simulation import Record
-from fairlane.model.status import Live, QueueStatus, Verified
+from fairlane.model.status import QueueStatus, Verified
 from fairlane.model.tasks import Accepted, NewTask, TaskList, TaskStatus, TaskView
 from fairlane.model.usage import Usage
 from fairlane.model.webhooks import Delivery, Webhook
