@@ -43,11 +43,9 @@ class Gate:
         self._opened = threading.Event()
         self.undone: list[Exception] = []
         self._statement = statement
-        self._database: Any = store._database
-        self._rows = self._database._rows
-        self._rolled_back = self._database._rolled_back
-        self._database._rows = self._stand
-        self._database._rolled_back = self._note
+        database: Any = store._database
+        self._rows, self._rolled_back = database._rows, database._rolled_back
+        database._rows, database._rolled_back = self._stand, self._note
 
     def open(self) -> None:
         """Let it go on."""
