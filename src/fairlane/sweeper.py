@@ -86,6 +86,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
             await self._attempt("sample", self._store.sample_usage)
+            await self._attempt("keep type limits", self._store.keep_type_limits)
             await self._attempt("look for unserved types", self._warn_of_unserved)
 
     async def _warn_of_unserved(self) -> None:

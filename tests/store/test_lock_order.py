@@ -7,6 +7,7 @@ SQLite has one writer.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ async def test_a_server_that_declares_a_limit_and_an_exchange(
     gates = Gate(pair[1], "limit_leases"), Gate(pair[0], "lock_type_limits")
     _, reply = await meet(
         server,
-        pair[1]._write(declare_limits, a_catalogue()),
+        pair[1]._write(partial(declare_limits, a_catalogue(), alone=False)),
         gates[0],
         worker.exchange(Report(lease.id, DONE), places=1),
         gates[1],

@@ -12,11 +12,19 @@ import asyncpg
 import pytest
 
 from fairlane.demo.postgres import join
-from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable, TaskExists, ValidationRefused
+from fairlane.errors import (
+    ConcurrencyFull,
+    DatabaseError,
+    LocksHeld,
+    StoreFault,
+    StoreUnreachable,
+    TaskExists,
+    ValidationRefused,
+)
 from fairlane.model.alerts import AlertKind, AlertRule
-from fairlane.model.leases import Failed, Report, Verdict
+from fairlane.model.leases import Failed, LossReason, Report, Verdict
 from fairlane.model.organizations import Organization
-from fairlane.model.tasks import Accepted
+from fairlane.model.tasks import Accepted, TaskRule
 from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
@@ -29,7 +37,9 @@ from tests.builders import (
     LIMITED,
     PAGE,
     Worker,
+    a_call,
     a_catalogue,
+    a_server,
     a_task,
     a_webhook,
     a_worker,
@@ -523,6 +533,51 @@ async def test_a_claim_beside_a_jump_is_moved_or_reads_the_new_clock(
 
     (again,) = (await worker.exchange(places=1, exchange="e")).leases
     assert again.started_at == lease.started_at + 3_600_000
+
+
+async def test_a_types_limit_holds_at_servers_that_do_not_declare_it(server: PostgresServer, clock: Clock) -> None:
+    """A rolling deployment: until the last server that declares it has ended, the limit is there for all of them."""
+    settings = Settings(database=server.address)
+    old = await Store.open(settings, a_catalogue(), now=clock)
+    session = await a_server(old)
+    organization, old_worker = await an_organization(old, slots=20), await a_worker(old)
+    await submitted(old, organization, *[a_task(LIMITED) for _ in range(10)])
+    first, second = await old_worker.take(10)
+
+    new = await Store.open(settings, {**a_catalogue(), LIMITED: TaskRule(name=LIMITED)}, now=clock)
+    new_session, new_worker = await a_server(new), await a_worker(new)
+
+    assert await old_worker.take(10) == []
+    assert await new_worker.take(10) == []
+    with pytest.raises(ConcurrencyFull):
+        await new.begin_call(a_call(organization, new_session, LIMITED))
+    await old_worker.settle(first)
+    assert len(await new_worker.take(10)) == 1
+    await new.keep_type_limits()
+    await old_worker.settle(second)
+    assert len(await old_worker.take(10)) == 1
+    await old.end_session(session, reason=LossReason.DRAINED)
+    await new.keep_type_limits()
+    assert len(await new_worker.take(10)) == 6
+    await asyncio.gather(old.close(), new.close())
+
+
+async def test_a_types_limit_that_is_gone_comes_back_and_counts_what_runs(
+    server: PostgresServer, others: list[Store]
+) -> None:
+    """A server that started before this one had its session removed it: a minute later it holds again."""
+    organization, worker = await an_organization(others[0], slots=20), await a_worker(others[0])
+    await submitted(others[0], organization, *[a_task(LIMITED) for _ in range(9)])
+    server.rows("DELETE FROM type_limit")
+    leases = await worker.take(3)
+
+    await others[0].keep_type_limits()
+
+    assert len(leases) == 3
+    await worker.settle(leases[0])
+    assert await worker.take(5) == []
+    await worker.settle(leases[1])
+    assert len(await worker.take(5)) == 1
 
 
 async def test_no_alert_beyond_the_last_through_two_servers(

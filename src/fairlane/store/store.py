@@ -8,6 +8,7 @@ Opening, closing, migrating and looking stand here, all other methods in ``doors
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uuid_utils
@@ -172,7 +173,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
 
     async def _prepare(self) -> None:
         self._memory.picked(await self._database.read(organizations.find_virtual_time()))
-        await self._write(type_limits.declare_limits, self._memory.catalogue)
+        await self._write(partial(type_limits.declare_limits, self._memory.catalogue, alone=self.exclusive))
         if not any(plan.name == DEFAULT_PLAN for plan in await self.plans()):
             with suppress(NameTaken):
                 await self.create_plan(

@@ -7,18 +7,30 @@ from fairlane.store.locked import lock_organizations
 from fairlane.store.statements import Operation, Query, Rows, query_if, rows, rows_if
 
 
-def declare_limits(catalogue: Catalogue) -> Operation:
-    """From now on the limits of this application hold. What runs already counts, but is not ended."""
-    limited = [name for name, rule in catalogue.items() if rule.limit is not None]
-    found = yield from rows_if("find_unlimited", limited, types=limited)
+def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
+    """A server starts: from now on the numbers of its application hold. What runs already counts, but is not ended.
+
+    What the application does not limit loses its limit, unless another server lives: it may be the one that limits it.
+    ``alone``: there can be none.
+    """
+    yield from _hold("upsert_type_limit", catalogue, servers=None if alone else 0)
+
+
+def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
+    """While a server with a session runs: what another one removed that did not know of it is there again, leases that
+    were taken meanwhile count, and what its application does not limit goes once it is the only one."""
+    yield from _hold("insert_type_limit", catalogue, servers=None if alone else 1)
+
+
+def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation:
+    limits = {name: limit for name in sorted(catalogue) if (limit := catalogue[name].limit) is not None}
+    others = [name for name in catalogue if name not in limits]
+    found = yield from rows_if("find_unlimited", list(limits), types=list(limits))
     locked = yield from lock_organizations(row[0] for row in found)
-    for name in sorted(catalogue):
-        limit = catalogue[name].limit
-        if limit is None:
-            yield from rows("delete_type_limit", task_type=name)
-        else:
-            yield from rows("upsert_type_limit", task_type=name, most=limit)
-    yield from rows_if("limit_leases", list(locked), types=limited, ids=list(locked))
+    for name, most in limits.items():
+        yield from rows(statement, task_type=name, most=most)
+    yield from rows_if("delete_type_limits", others, types=others, servers=servers)
+    yield from rows_if("limit_leases", list(locked), types=list(limits), ids=list(locked))
 
 
 def lock_types(types: Iterable[str]) -> Query | None:

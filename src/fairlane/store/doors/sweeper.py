@@ -5,11 +5,12 @@ repeat, and a kill leaves the rest to the next round. No promise may rest on wha
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from fairlane.model.alerts import AlertChange
 from fairlane.model.status import Drift
 from fairlane.settings import Settings
-from fairlane.store import alerts, audit, calls, jumps, months, organizations, sessions, tasks, usage
+from fairlane.store import alerts, audit, calls, jumps, months, organizations, sessions, tasks, type_limits, usage
 from fairlane.store.database import Database
 from fairlane.store.doors.door import Door
 from fairlane.store.memory import Memory
@@ -64,6 +65,11 @@ class SweeperDoor(Door):
         """One bounded round: return leases that nobody alive works on, or that are long past their deadline."""
         returned: int = await self._write(sessions.return_orphans, self._memory)
         return returned
+
+    async def keep_type_limits(self) -> None:
+        """What this server's application limits is limited, and what no server's does is not."""
+        alone = self._database.exclusive
+        await self._write(partial(type_limits.keep_limits, self._memory.catalogue, alone=alone))
 
     async def promote(self) -> int:
         """Waiting tasks that are due become ready; at most a chunk, returns how many."""

@@ -38,9 +38,21 @@ VALUES (:task_type, :most)
 ON CONFLICT (task_type) DO UPDATE
 SET most = excluded.most;
 
--- name: delete_type_limit
+-- name: insert_type_limit
+INSERT INTO type_limit (task_type, most)
+VALUES (:task_type, :most)
+ON CONFLICT (task_type) DO NOTHING;
+
+-- name: delete_type_limits [sqlite]
+-- Unless more than so many servers live; null: however many.
 DELETE FROM type_limit
-WHERE task_type = :task_type;
+WHERE task_type IN (SELECT value FROM json_each(:types))
+  AND coalesce((SELECT count(*) FROM session WHERE dead = 0 AND types = '[]') <= :servers, 1);
+
+-- name: delete_type_limits [postgres]
+DELETE FROM type_limit
+WHERE task_type = ANY (:types[text])
+  AND coalesce((SELECT count(*) FROM session WHERE dead = 0 AND types = '[]') <= CAST(:servers AS BIGINT), true);
 
 -- name: find_unlimited [sqlite] packed
 -- Organizations with leases of these types that were taken while their type had no limit.
