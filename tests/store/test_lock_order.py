@@ -209,6 +209,23 @@ async def test_a_server_that_declares_a_limit_and_an_exchange(
     assert server.rows("SELECT task_type, most FROM type_limit") == [(LIMITED, 2)]
 
 
+async def test_a_jump_of_the_clock_and_an_exchange(
+    server: PostgresServer, pair: tuple[Store, Store], clock: Clock
+) -> None:
+    """Sessions are given a new lease before all organizations are locked."""
+    organization = await an_organization(pair[0])
+    await submitted(pair[0], organization)
+    worker = await a_worker(pair[0])
+    await pair[1].follow_clock(lambda: 0.0)
+    clock.advance(3_600)
+
+    gates = Gate(pair[1], "extend_sessions"), Gate(pair[0], "lock_organizations")
+    jumped, reply = await meet(server, pair[1].follow_clock(lambda: 1.0), gates[0], worker.exchange(places=1), gates[1])
+
+    assert jumped == 3_599_000
+    assert len(reply.leases) == 1
+
+
 async def test_expired_sessions_that_are_in_use_are_left_alone(
     server: PostgresServer, pair: tuple[Store, Store], clock: Clock
 ) -> None:

@@ -48,10 +48,11 @@ def follow_clock(
     jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - even_until)
     if jumped:
         reading = replace(reading, jumps=jumps + 1)
+        # Sessions come before organizations, as an exchange locks them.
+        yield from rows("extend_sessions", now=now)
         yield from rows("lock_every_organization")
         yield from rows("move_leases", moved_ms=jumped)
         yield from rows("move_pauses", moved_ms=jumped)
         yield from rows("move_calls", moved_ms=jumped)
-        yield from rows("extend_sessions", now=(yield from clock()))
     yield from rows("update_clock", jumps=reading.jumps, now=now)
     return reading, jumped
