@@ -20,7 +20,7 @@ from fairlane.store import CHUNK, Store
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often waiting tasks are looked at without being told."""
+"""How often waiting tasks are looked at without being told, and servers tell each other how far service has come."""
 ROUNDS_MOST = 1_000
 JITTER = 0.1
 SAMPLE_MARGIN_MS = 500
@@ -49,6 +49,7 @@ class Sweeper:
         """All loops together."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._promote_for_ever())
+            group.create_task(self._share_for_ever())
             group.create_task(self._sweep_for_ever())
             group.create_task(self._sample_for_ever())
 
@@ -78,6 +79,13 @@ class Sweeper:
             return POLL_SECONDS
         # A millisecond is the clock's step: never a loop without a pause.
         return min(POLL_SECONDS, max(0.001, (due_at - self._store.now()) / 1000))
+
+    # The fair order --------------------------------------------------------------------------------------------------
+
+    async def _share_for_ever(self) -> None:
+        while True:
+            await self._attempt("share virtual time", self._store.share_virtual_time)
+            await asyncio.sleep(POLL_SECONDS)
 
     # Sampling --------------------------------------------------------------------------------------------------------
 

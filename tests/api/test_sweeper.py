@@ -166,6 +166,7 @@ async def test_upkeep_outlives_its_faults(
         raise RuntimeError("no")
 
     monkeypatch.setattr(store, "next_due_at", broken)
+    monkeypatch.setattr(store, "share_virtual_time", broken)
     monkeypatch.setattr(store, "return_orphans", broken)
     monkeypatch.setattr(store, "audit_some", broken)
     monkeypatch.setattr(store, "purge", broken)
@@ -175,6 +176,7 @@ async def test_upkeep_outlives_its_faults(
     assert not running.done()
     assert {vars(record).get("upkeep") for record in caplog.records if record.levelno >= logging.ERROR} == {
         "promote",
+        "share virtual time",
         "sweep",
         "purge",
         "audit",

@@ -599,6 +599,29 @@ async def test_no_alert_beyond_the_last_through_two_servers(
         await second
 
 
+async def test_who_enters_through_a_server_that_claims_nothing_enters_in_the_present(
+    others: list[Store], clock: Clock
+) -> None:
+    """That server hears from the one that claims how far service has come: an idle organization banks no credit (I8),
+    and shares from now on as weights say."""
+    claims, idles = others[:2]
+    busy, idle = await an_organization(claims, slots=90, weight=1), await an_organization(claims, slots=90, weight=3)
+    worker = await a_worker(claims)
+    for _ in range(3):
+        await submitted(claims, busy, *[a_task() for _ in range(40)])
+        leases = await worker.take(40)
+        clock.advance(0.1)
+        await worker.exchange(*[Report(lease.id, DONE) for lease in leases])
+    await submitted(claims, busy, *[a_task() for _ in range(60)])
+
+    await claims.share_virtual_time()
+    await idles.share_virtual_time()
+    await submitted(idles, idle, *[a_task() for _ in range(60)])
+
+    picked = [(await worker.take_one()).organization for _ in range(40)]
+    assert abs(picked.count(idle.name) - 30) <= 5
+
+
 async def test_what_is_due_is_taken_by_one_server_each(others: list[Store], clock: Clock) -> None:
     """Promotion by all of them at once moves each task once; deliveries are claimed once; a sweep returns once."""
     organization, worker = await an_organization(others[0], slots=20), await a_worker(others[0])

@@ -59,6 +59,15 @@ def find_virtual_time() -> Operation:
     return (yield from rows("find_virtual_time"))[0][0]
 
 
+def share_virtual_time(memory: Memory) -> Operation:
+    """Servers tell each other how far service has come: what enters through one that claims nothing would else enter in
+    the past, and be served before everybody who was served meanwhile."""
+    [(shared,)] = yield from rows("find_shared_virtual_time")
+    if shared < memory.virtual_time:
+        yield from rows("share_virtual_time", virtual_time=memory.virtual_time)
+    memory.picked(shared)
+
+
 def find_organization_id(name: str) -> Generator[Query, Rows, int]:
     """The id behind a name. Raises NotFound."""
     found = yield from rows("find_organization_id", name=name)

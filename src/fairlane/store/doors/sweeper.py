@@ -66,6 +66,11 @@ class SweeperDoor(Door):
         returned: int = await self._write(sessions.return_orphans, self._memory)
         return returned
 
+    async def share_virtual_time(self) -> None:
+        """Tell the other servers how far service has come, and hear it from them."""
+        if not self._database.exclusive:
+            await self._write(organizations.share_virtual_time, self._memory)
+
     async def keep_type_limits(self) -> None:
         """What this server's application limits is limited, and what no server's does is not."""
         alone = self._database.exclusive

@@ -180,6 +180,15 @@ WHERE e.kind = 1
 -- How far service has come: the tag of who is next in turn, else the furthest tag of all.
 SELECT coalesce((SELECT min(virtual_time) FROM turn), (SELECT max(virtual_time) FROM organization), 0);
 
+-- name: find_shared_virtual_time
+SELECT virtual_time
+FROM installation;
+
+-- name: share_virtual_time
+UPDATE installation
+SET virtual_time = :virtual_time
+WHERE virtual_time < :virtual_time;
+
 -- name: take_organization_id
 -- Never the same twice, whatever was erased. Whoever takes one waits for whoever took the one before it.
 UPDATE installation
