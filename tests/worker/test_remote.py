@@ -1,6 +1,7 @@
 """Workers away from their server: over TCP, with a key, and with more than one server to turn to."""
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fairlane.worker.supervisor import Supervisor
+from fairlane.worker.supervisor import Supervisor, any_order
 from tests.worker.conftest import a_supervisor, eventually
 from tests.worker.fake_server import FakeServer, Listener
 
@@ -31,8 +32,8 @@ async def tcp(fake: FakeServer, **options: object) -> AsyncIterator[Listener]:
 
 @asynccontextmanager
 async def joined(fake: FakeServer, *servers: str, key: str | None = KEY) -> AsyncIterator[Supervisor]:
-    """A supervisor of one worker for these servers."""
-    supervisor = a_supervisor(fake, servers=servers, key=key, wait_seconds=1.0)
+    """A supervisor of one worker for these servers, to be tried in this order."""
+    supervisor = a_supervisor(fake, servers=servers, key=key, wait_seconds=1.0, order=tuple)
     await supervisor.start()
     try:
         yield supervisor
@@ -103,6 +104,28 @@ async def test_worker_turns_to_the_next_server_when_one_dies(fake: FakeServer) -
     assert len(fake.registered) == 1, "the session went on"
     assert second.port in {port for port, path in fake.asked if path.endswith("exchange")}
     assert all(fake.reports[lease].outcome == "completed" for lease in after)
+
+
+async def test_each_process_has_an_order_of_its_own(fake: FakeServer) -> None:
+    """Workers that are given the same addresses do not all begin at the first."""
+    async with tcp(fake) as first, tcp(fake) as second:
+        addresses = [f"http://127.0.0.1:{listener.port}" for listener in (first, second)]
+        orders = iter([addresses, addresses, addresses[::-1]])  # the supervisor's, and those of two processes
+        supervisor = a_supervisor(
+            fake, servers=addresses, key=KEY, count=2, wait_seconds=1.0, order=lambda servers: next(orders)
+        )
+        await supervisor.start()
+
+        await eventually(lambda: len({port for port, path in fake.asked if path.endswith("exchange")}) == 2, seconds=20)
+
+        await supervisor.stop()
+
+
+def test_any_order_is_every_order() -> None:
+    """Each address comes first now and then, and none is lost."""
+    seen = {tuple(any_order(["a", "b", "c"])) for _ in range(500)}
+
+    assert seen == set(itertools.permutations("abc"))
 
 
 async def test_worker_leaves_a_draining_server(fake: FakeServer) -> None:

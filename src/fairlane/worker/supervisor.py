@@ -6,7 +6,10 @@ Lives on the server's event loop, or in a small process of its own on another ma
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from fairlane.worker.boot import Options
 from fairlane.worker.child import Child
@@ -15,6 +18,15 @@ from fairlane.worker.server import Server
 RESTART_SECONDS = (0.1, 5.0)
 """First and longest pause before a child is started again that died as soon as it was started."""
 SETTLED_IN_SECONDS = 1.0
+
+Order = Callable[[Sequence[str]], Sequence[str]]
+
+
+def any_order(servers: Sequence[str]) -> Sequence[str]:
+    """These addresses, shuffled: the processes of many workers begin at different servers, and where one ends those
+    that it served turn to different others."""
+    return random.sample(servers, len(servers))
+
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -32,6 +44,7 @@ class Supervisor:
         wait_seconds: How long an exchange with nothing to say waits at the server.
         inherit_fds: Descriptors every child holds open for as long as it lives, such as the lock of the database.
         key: The worker key; None: over a unix socket none is needed.
+        order: In which order a process tries the servers; each has its own.
         on_broken: Called once, on the loop, if the application cannot be loaded or no server takes this worker; no
             child is started again then.
     """
@@ -51,6 +64,7 @@ class Supervisor:
         log_format: str = "text",
         traces: bool = False,
         inherit_fds: Sequence[int] = (),
+        order: Order = any_order,
         on_broken: Callable[[str], None] | None = None,
     ) -> None:
         self._options = Options(
@@ -68,7 +82,8 @@ class Supervisor:
         )
         self._count = count
         self._on_broken = on_broken
-        self._server = Server(servers, key=key)
+        self._order = order
+        self._server = Server(order(servers), key=key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
         self._leaving = asyncio.Event()
@@ -124,7 +139,8 @@ class Supervisor:
                 await self._pause(min(longest, first * 2 ** (deaths - 2)))
 
     async def _run_child(self) -> Child:
-        child = Child(self._options, self._server)
+        servers = tuple(self._order(self._options.servers))
+        child = Child(msgspec.structs.replace(self._options, servers=servers), self._server)
         self._children.add(child)
         try:
             await child.run()
