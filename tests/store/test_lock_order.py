@@ -16,7 +16,7 @@ import pytest
 
 from fairlane.model.leases import Exchange, LossReason, Progress, Report
 from fairlane.settings import Settings
-from fairlane.store import Store, new_id
+from fairlane.store import Store, new_id, postgres
 from fairlane.store.statements import TOGETHER, Query
 from fairlane.store.type_limits import declare_limits
 from tests.builders import (
@@ -74,8 +74,11 @@ async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
 
 
 @pytest.fixture
-async def pair(server: PostgresServer, clock: Clock) -> AsyncIterator[tuple[Store, Store]]:
-    """Two servers."""
+async def pair(
+    server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Store, Store]]:
+    """Two servers that wait for locks until PostgreSQL finds a deadlock, which takes it a second."""
+    monkeypatch.setattr(postgres, "BEGIN", f"{postgres.BEGIN}; SET LOCAL lock_timeout = '10s'")
     first, second = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(2)]
     yield first, second
     assert await first.recount() == []
