@@ -12,7 +12,7 @@ from fairlane.rules import month_of
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.plans import find_plan
+from fairlane.store.plans import keep_plan
 from fairlane.store.statements import Operation, Query, Rows, clock, rows
 
 ALL = 2**31 - 1
@@ -28,7 +28,8 @@ def create_organization(
         NotFound: no such plan.
         NameTaken: the name is in use.
     """
-    yield from find_plan(plan)
+    yield from rows("lock_installation")  # the same name at two servers at once: one is told so
+    yield from keep_plan(plan)
     if (yield from rows("find_organization_id", name=name)):
         raise NameTaken("organization", name)
     limits = msgspec.structs.asdict(overrides)
@@ -123,7 +124,7 @@ def change_organization(name: str, changes: OrganizationChange, actor: str, memo
     if given.keys() & {"plan", "slots", "queue_limit", "weight"}:
         overrides = {"plan": found[2], "slots": found[16], "queue_limit": found[17], "weight": found[18]}
         overrides |= {key: value for key, value in given.items() if key in overrides}
-        yield from find_plan(overrides["plan"])
+        yield from keep_plan(overrides["plan"])
         yield from rows("update_limits", id=organization_id, **overrides)
     if given.keys() & {"paused", "disabled", "maintenance", "credits"}:
         flags = {"paused": found[6], "disabled": found[7], "maintenance": found[8], "credits": found[19]}

@@ -32,6 +32,16 @@ def find_plan(name: str) -> Generator[Query, Rows, Plan]:
     return _plan(*found[0])
 
 
+def keep_plan(name: str) -> Operation:
+    """Nobody changes or deletes the plan until this transaction, which puts an organization on it, has ended. Raises
+    NotFound.
+
+    In the order of locks plans stand behind organizations; :func:`refresh_plan` comes after the change, and takes none.
+    """
+    if not (yield from rows("keep_plan", name=name)):
+        raise NotFound.named("plan", name)
+
+
 def find_plans() -> Generator[Query, Rows, list[Plan]]:
     """All plans by name."""
     return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
@@ -43,6 +53,7 @@ def _plan(name: str, slots: int | None, queue_limit: int, weight: int, created_a
 
 def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
     """Change a plan's limits. Its organizations follow by :func:`refresh_plan`. Raises NotFound."""
+    yield from rows("lock_plan", name=name)
     before = yield from find_plan(name)
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     limits = {"slots": before.slots, "queue_limit": before.queue_limit, "weight": before.weight, **given}
@@ -72,6 +83,7 @@ def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
 
 def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
     """A plan that no organization is on. Raises NotFound, or InUse; the default plan is always in use."""
+    yield from rows("lock_plan", name=name)
     plan = yield from find_plan(name)
     if name == DEFAULT_PLAN or not (yield from rows("delete_plan", name=name)):
         raise InUse("plan", name)

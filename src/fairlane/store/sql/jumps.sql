@@ -1,15 +1,5 @@
 -- Jumps of the database's clock.
 
--- name: lock_installation [sqlite]
-SELECT clock_jumps, clock_even_until
-FROM installation;
-
--- name: lock_installation [postgres]
--- SQLite has one writer. Taken before any organization.
-SELECT clock_jumps, clock_even_until
-FROM installation
-FOR NO KEY UPDATE;
-
 -- name: update_clock
 UPDATE installation
 SET clock_jumps = :jumps,
