@@ -1,8 +1,10 @@
 """Alerts: kept, judged, and told once for each change."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.alerts import AlertChange, AlertKind, AlertRule
@@ -139,6 +141,25 @@ async def test_a_judgement_of_an_older_state_is_void(store: Store, clock: Clock)
         alert=held, organization_id=organization.id, organization="x", value=3, firing=True, since=None, at=clock.at
     )
     await store.change_alert(organization.id, alert.id, a_rule(threshold=99))
+
+    assert await store._write(apply_change, change, body, store._memory) is False
+    assert await owed(store) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"kind": AlertKind.FAILURES_ABOVE}, {"threshold": 99}, {"for_ms": 1}, {"webhook": a_webhook("new.example")}],
+    ids=str,
+)
+async def test_a_judgement_of_an_older_rule_is_void(store: Store, clock: Clock, changes: dict[str, Any]) -> None:
+    """Nothing but the rule differs from what was judged: neither fired before, or was about to."""
+    organization = await an_organization(store)
+    rule = a_rule(for_seconds=0)
+    alert = await store.create_alert(organization.id, rule)
+    change = AlertChange(
+        alert=alert, organization_id=organization.id, organization="x", value=3, firing=True, since=None, at=clock.at
+    )
+    await store.change_alert(organization.id, alert.id, replace(rule, **changes))
 
     assert await store._write(apply_change, change, body, store._memory) is False
     assert await owed(store) == []

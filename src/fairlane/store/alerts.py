@@ -110,6 +110,7 @@ def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation:
         was_firing=int(alert.firing),
         was_since=-1 if alert.since is None else alert.since,
         was_changed_at=-1 if alert.changed_at is None else alert.changed_at,
+        **_columns(alert.rule),
     )
     if not moved or not tells:
         return bool(moved)

@@ -77,7 +77,8 @@ ORDER BY minute DESC
 LIMIT 1;
 
 -- name: move_alert
--- Only from the state that was judged: of several servers one moves it, and one message goes out.
+-- Only from the state that was judged, by the rule that was judged: of several servers one moves it, and one message goes
+-- out.
 UPDATE alert
 SET firing = :firing,
     since = :since,
@@ -86,6 +87,11 @@ WHERE id = :id
   AND firing = :was_firing
   AND coalesce(since, -1) = :was_since
   AND coalesce(changed_at, -1) = :was_changed_at
+  AND kind = :kind
+  AND threshold = :threshold
+  AND for_ms = :for_ms
+  AND url = :url
+  AND host = :host
 RETURNING id;
 
 -- name: insert_alert_delivery
