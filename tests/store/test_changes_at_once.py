@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fairlane.errors import InUse, NameTaken, NotFound
+from fairlane.errors import InUse, NameTaken, NotFound, ValidationRefused
 from fairlane.model.organizations import Organization, OrganizationChange, Overrides, PlanChange
+from fairlane.model.webhooks import Delivery
 from fairlane.settings import Settings
-from fairlane.store import Store
-from tests.builders import a_catalogue
+from fairlane.store import Store, new_id
+from fairlane.store.deliveries import OPEN_TESTS_MOST
+from tests.builders import a_catalogue, a_webhook, an_organization
 from tests.store.databases import Clock, PostgresServer, standing_before, until_somebody_waits
 
 
@@ -125,3 +127,22 @@ async def test_a_plan_is_not_deleted_beneath_a_new_organization(server: Postgres
     assert (await deleted).name == "gone"
     with pytest.raises(NotFound):
         await made
+
+
+async def test_no_test_event_beyond_the_last_through_two_servers(server: PostgresServer, others: list[Store]) -> None:
+    """The second waits for the first, which stands between its count and its row here."""
+    organization = await an_organization(others[0])
+
+    def owed(store: Store) -> "asyncio.Future[Delivery]":
+        return asyncio.ensure_future(store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}"))
+
+    for _ in range(OPEN_TESTS_MOST - 1):
+        await owed(others[0])
+    first = owed(others[1])
+    async with standing_before(others[1], "insert_test_delivery"):
+        second = owed(others[2])
+        await until_somebody_waits(server)
+
+    assert (await first).task_id is None
+    with pytest.raises(ValidationRefused):
+        await second

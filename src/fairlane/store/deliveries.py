@@ -11,6 +11,7 @@ from typing import Any
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.webhooks import INTERRUPTED, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
 from fairlane.rules import Addressed, DeliveryLimits, choose_deliveries, delivery_pause_ms
+from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
 
@@ -30,6 +31,7 @@ def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -
 
 def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation:
     """A delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
+    yield from lock_organizations([organization_id])  # two that come at once are counted one after the other
     [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
     if waiting >= OPEN_TESTS_MOST:
         raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
