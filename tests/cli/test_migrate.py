@@ -57,6 +57,60 @@ def nothing_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     postgres.give_back(address)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def older(request: pytest.FixtureRequest, fairlane: Command) -> Iterator[None]:
+    """A database that lacks the newest migration, as far as it knows itself."""
+    if request.param == "postgres":
+        address = request.getfixturevalue("nothing_yet")
+        assert fairlane("migrate").code == 0
+        newest = "(SELECT max(version) FROM schema_version)"
+        postgres.at_once(
+            lambda: postgres._execute(address, f"UPDATE schema_version SET version = -version WHERE version = {newest}")
+        )
+        yield
+        postgres.at_once(
+            lambda: postgres._execute(address, "UPDATE schema_version SET version = -version WHERE version < 0")
+        )
+        return
+    assert fairlane("migrate").code == 0
+    connection = apsw.Connection(str(request.getfixturevalue("tmp_path") / "fairlane.db"))
+    connection.execute("DELETE FROM schema_version WHERE version = (SELECT max(version) FROM schema_version)")
+    connection.close()
+    yield
+
+
+@pytest.mark.usefixtures("older")
+def test_no_other_command_migrates(fairlane: Command) -> None:
+    """It says what to do, and the schema is as it was: servers of the release before may serve on it."""
+    before = fairlane("migrate", "--check", "--json").document
+
+    looked, changed = fairlane("plans", "list"), fairlane("organizations", "create", "acme")
+
+    assert (looked.code, changed.code) == (4, 4)
+    assert f"has schema version {before['version']}, this fairlane needs {before['known']}" in changed.err
+    assert "run 'fairlane migrate'" in changed.err
+    assert fairlane("migrate", "--check", "--json").document == before
+
+
+def test_no_other_command_makes_tables_on_postgresql(fairlane: Command, nothing_yet: str) -> None:
+    """The address may be another's. (A SQLite file is made by the first command that needs it.)"""
+    assert fairlane("organizations", "create", "acme").code == 4
+
+    assert fairlane("migrate", "--check", "--json").document["version"] == 0
+    assert fairlane("migrate").code == 0
+    assert fairlane("organizations", "create", "acme").code == 0
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_new_file_is_made_by_the_first_command(fairlane: Command, tmp_path: Path, empty: bool) -> None:
+    """Before the first server, whether it is missing or empty."""
+    if empty:
+        (tmp_path / "fairlane.db").touch()
+
+    assert fairlane("organizations", "create", "acme").code == 0
+    assert fairlane("migrate", "--check").code == 0
+
+
 def test_servers_and_a_migration_that_start_at_once_all_succeed(
     fairlane: Command, nothing_yet: str, tmp_path: Path
 ) -> None:

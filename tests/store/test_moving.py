@@ -225,6 +225,26 @@ async def test_a_target_with_rows_is_refused(file: SqliteFile, server: PostgresS
     assert server.rows("SELECT id FROM task ORDER BY id") == before
 
 
+async def test_a_target_with_an_older_schema_is_refused(file: SqliteFile, server: PostgresServer, clock: Clock) -> None:
+    """An installation that serves may be behind the address; it is not migrated by mistake."""
+    await file.open()
+    await file.close()
+    await server.open()
+    await server.close()
+    newest = server.rows("SELECT max(version) FROM schema_version")
+    server.rows(
+        "UPDATE schema_version SET version = -version WHERE version = (SELECT max(version) FROM schema_version)"
+    )
+
+    try:
+        with pytest.raises(DatabaseError, match="run 'fairlane migrate'"):
+            await moved(file, server)
+    finally:
+        server.rows("UPDATE schema_version SET version = -version WHERE version < 0")
+
+    assert server.rows("SELECT max(version) FROM schema_version") == newest
+
+
 async def test_what_does_not_arrive_whole_does_not_arrive(
     file: SqliteFile, server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

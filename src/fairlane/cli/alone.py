@@ -23,7 +23,7 @@ async def open_alone(database: str) -> tuple[Store, Application]:
         DatabaseError: the database cannot be opened.
     """
     new_file = None if is_postgres(database) or database_path(database).exists() else database_path(database)
-    store = await Store.open(read_settings({"database": database}), {})
+    store = await Store.open(read_settings({"database": database}), {}, migrates=False)
     if new_file is not None:
         note(f"created the database {new_file}")
     facts = ServerFacts(version=fairlane.__version__, address=None, database=database, pid=os.getpid())

@@ -21,8 +21,9 @@ class Database(Protocol):
     def now(self) -> int:
         """About what its clock says."""
 
-    async def open(self) -> None:
-        """Open it, create or migrate it. Raises DatabaseError, DatabaseOwned."""
+    async def open(self, *, migrates: bool = True) -> None:
+        """Open it, create or migrate it. ``migrates`` False: see :meth:`Store.open`. Raises DatabaseError,
+        DatabaseOwned."""
 
     async def inspect(self) -> Schema:
         """How far its tables are; it need not be open, and nothing is changed. Raises DatabaseError."""

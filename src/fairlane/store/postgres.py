@@ -26,7 +26,7 @@ from fairlane.model.diagnosis import DeadRows, Engine
 from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
-from fairlane.store.schema import Schema, compare, missing
+from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
     TOGETHER,
@@ -182,8 +182,10 @@ class PostgresDatabase:
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, *, migrates: bool = True) -> None:
         """Check that the database is safe to use, bring its schema up to date, connect. Call with the loop running.
+
+        ``migrates`` False: one whose schema is not up to date is refused.
 
         Raises:
             DatabaseError: it cannot be reached, is set up so that it may lose what it acknowledged, or is newer.
@@ -194,6 +196,8 @@ class PostgresDatabase:
             connection: Connection = await asyncpg.connect(**unhurried, timeout=CONNECT_SECONDS)
             try:
                 await self._check(connection)
+                if not migrates:
+                    await self._refuse_older(connection)
                 await self._migrate(connection)
             finally:
                 await connection.close()
@@ -311,6 +315,10 @@ class PostgresDatabase:
             return set()
         return {row[0] for row in await self._ask(connection, "find_schema_versions")}
 
+    async def _refuse_older(self, connection: Connection) -> None:
+        schema = compare(await self._applied(connection), load_migrations("postgres"))
+        refuse_older(schema, database=without_password(self.address))
+
     async def _migrate(self, connection: Connection) -> None:
         """All that is missing, in one transaction, one server at a time. A kill leaves all of it to the next."""
         if not (await self._ask(connection, "has_schema_version"))[0][0]:
@@ -374,6 +382,8 @@ class PostgresDatabase:
             connection: Connection = await asyncpg.connect(**unhurried, timeout=CONNECT_SECONDS)
             try:
                 await self._check(connection)
+                if await self._applied(connection):
+                    await self._refuse_older(connection)
                 await self._migrate(connection)
                 async with connection.transaction():
                     await connection.execute(_UNHURRIED)

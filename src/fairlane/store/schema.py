@@ -48,6 +48,15 @@ def missing(applied: Collection[int], migrations: Sequence[Migration], *, databa
     return [migration for migration in migrations if migration[0] not in applied]
 
 
+def refuse_older(schema: Schema, *, database: str) -> None:
+    """Raise DatabaseError if something is pending."""
+    if schema.pending:
+        raise DatabaseError(
+            f"{database} has schema version {schema.version}, this fairlane needs {schema.known}: "
+            "run 'fairlane migrate', or start a server of this release"
+        )
+
+
 def refuse_newer(schema: Schema, *, database: str) -> None:
     """Raise DatabaseError if the database has what this release does not know."""
     if schema.unknown:

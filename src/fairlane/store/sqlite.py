@@ -21,7 +21,7 @@ from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
 from fairlane.model.diagnosis import Engine
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
-from fairlane.store.schema import Schema, compare, missing
+from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
     TOGETHER,
@@ -82,8 +82,10 @@ class SqliteDatabase:
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, *, migrates: bool = True) -> None:
         """Own the file, create or migrate it, start the store thread. Call with the event loop running.
+
+        ``migrates`` False: one without tables is created, an older one refused.
 
         Raises:
             DatabaseOwned: another process owns it.
@@ -99,7 +101,7 @@ class SqliteDatabase:
         except OSError as error:
             raise DatabaseError(f"cannot use {self.path}: {error.strerror}") from error
         try:
-            self._writer = self._open_writer()
+            self._writer = self._open_writer(migrates=migrates)
             self._reader = self._open_reader()
             self._snapshot = self._open_reader()
         except (OSError, apsw.Error) as error:
@@ -149,7 +151,7 @@ class SqliteDatabase:
         self.describe("")
         os.close(self.lock_fd)
 
-    def _open_writer(self) -> apsw.Connection:
+    def _open_writer(self, *, migrates: bool) -> apsw.Connection:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self.path), statementcachesize=200)
@@ -170,7 +172,7 @@ class SqliteDatabase:
             "wal_autocheckpoint = 8000",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        self._migrate(connection)
+        self._migrate(connection, migrates=migrates)
         if fresh:
             _sync_directory(self.path.parent)
         connection.execute("PRAGMA synchronous = FULL")
@@ -186,12 +188,14 @@ class SqliteDatabase:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         return connection
 
-    def _migrate(self, connection: apsw.Connection) -> None:
+    def _migrate(self, connection: apsw.Connection, *, migrates: bool) -> None:
         def run(name: str, **parameters: Any) -> Rows:
             return self._rows(connection, Query(name, parameters))
 
         run("create_schema_version")
         applied = {row[0] for row in run("find_schema_versions")}
+        if applied and not migrates:
+            refuse_older(compare(applied, load_migrations("sqlite")), database=str(self.path))
         for version, name, script in missing(applied, load_migrations("sqlite"), database=str(self.path)):
             # Each with its number or not at all: whoever comes after a kill goes on with the next.
             with connection:

@@ -78,8 +78,12 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         super().__init__(settings, database, memory)
 
     @classmethod
-    async def open(cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> "Store":
+    async def open(
+        cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None, migrates: bool = True
+    ) -> "Store":
         """Open the database, create or migrate it, and make sure that the default plan is there.
+
+        ``migrates`` False: an older schema is refused, because others may serve on it; a new SQLite file is created.
 
         Raises:
             DatabaseOwned: another server owns the file.
@@ -87,7 +91,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
             SetupError: the key for secrets cannot be used.
         """
         store = cls(settings, catalogue, now=now)
-        await store._database.open()
+        await store._database.open(migrates=migrates)
         try:
             await store._prepare()
         except BaseException:
