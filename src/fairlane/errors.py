@@ -231,7 +231,10 @@ class RequestCanceled(Refusal):
 
 
 class Unavailable(Refusal):
-    """The server is draining or its database cannot be reached. Try again after ``Retry-After`` seconds."""
+    """The server is draining, its database cannot be reached, or the organization is paused and this is a call.
+
+    Try again after ``Retry-After`` seconds.
+    """
 
     code, status, message = "SERVICE_UNAVAILABLE", 503, "Service unavailable"
 

@@ -1,1 +1,1 @@
-"""Webhooks: signing, the address guard, and sending one try. Wired by the app; knows neither the store nor the API."""
+"""Webhooks: signing, the address guard, and sending what the store says is due. Wired by the app; knows no API."""
