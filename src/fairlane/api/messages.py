@@ -14,6 +14,7 @@ from fairlane.api.reader import read_json
 from fairlane.errors import ValidationRefused
 
 _AT = re.compile(r"(?P<message>.*) - at `\$\.?(?P<field>[^`]*)`", re.DOTALL)
+_FIELD = re.compile(r"Object (?P<wrong>missing required|contains unknown) field `(?P<field>[^`]*)`")
 
 Message = TypeVar("Message")
 
@@ -38,8 +39,12 @@ def read_workers_message(decoder: "Decoder[Message]", body: bytes) -> Message:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = _AT.fullmatch(str(error))
-        field, message = ("body", str(error)) if found is None else (found["field"], found["message"])
-        raise ValidationRefused.at(field or "body", message) from error
+        path, message = ("", str(error)) if found is None else (found["field"], found["message"])
+        named = _FIELD.fullmatch(message)
+        if named is not None:
+            path = f"{path}.{named['field']}" if path else named["field"]
+            message = "is required" if named["wrong"] == "missing required" else "is not a known field"
+        raise ValidationRefused.at(path or "body", message) from error
 
 
 def check_between(field: str, value: float, least: int, most: int) -> None:
