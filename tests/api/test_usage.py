@@ -56,6 +56,9 @@ def test_a_sampled_minute_knows_its_attempts(house: House) -> None:
         ("from=2020-01-01T00:00:00Z&to=2025-11-10T14:00:00Z", "from"),
         ("from=2999-01-01T00:00:00Z", "from"),
         ("from=2025-11-01T00:00:00Z&to=2025-11-03T00:00:00Z", "step"),
+        ("to=0001-01-01T00:00:00Z", "to"),
+        ("to=1970-01-01T00:59:59Z", "to"),
+        ("from=1969-12-31T23:59:59Z&to=1970-01-01T00:01:00Z", "from"),
         ("until=now", "until"),
     ],
 )

@@ -62,6 +62,8 @@ def read_span(query: dict[str, str], *, now: int, usual_ms: int) -> tuple[int, i
     end = wire.read_moment(query["to"], "to") if "to" in query else now
     until = min(end, now)
     start = wire.read_moment(query["from"], "from") if "from" in query else until - usual_ms
+    if start < 0:
+        raise ValidationRefused.at("from" if "from" in query else "to", "must not lead back beyond 1970")
     if not 0 < until - start <= SPAN_MS_MOST:
         raise ValidationRefused.at("from", "must be before to and before now, by 400 days at most")
     return start, None if end > now - MINUTE_MS else end
