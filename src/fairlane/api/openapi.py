@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from fairlane import __version__, wire
 from fairlane.api.calls import CONCURRENCY_HEADERS, call_operations
@@ -203,7 +204,7 @@ def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Sche
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
         "paths": _paths(operations, shapes),
-        "webhooks": {"finished": {"post": _webhook(shapes["webhook"])}},
+        "webhooks": {name: {"post": _webhook(name, told, shapes)} for name, told in WEBHOOKS.items()},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": _refusal_responses(operations.values()),
@@ -331,7 +332,8 @@ def examples_named(operations: Operations) -> set[str]:
     kinds = {kind for operation in operations.values() for kind in _refusals(operation)}
     shown = {name for operation in operations.values() for name in operation.examples}
     failures = CALL_FAILURE_EXAMPLES if any(operation.fails for operation in operations.values()) else ()
-    return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *WEBHOOK_EXAMPLES, *failures}
+    told = {example for one in WEBHOOKS.values() for example in one.examples}
+    return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *failures, *told}
 
 
 # Errors --------------------------------------------------------------------------------------------------------------
@@ -396,22 +398,47 @@ def _error(code: str, details: Schema | None) -> Schema:
 
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
-WEBHOOK_EXAMPLES = ("webhook_completed", "webhook_failed", "webhook_test")
+
+class Told(Struct, frozen=True, kw_only=True):
+    """One kind of message that webhooks are sent."""
+
+    summary: str
+    description: str
+    shape: str
+    """The name of its body in ``wire.SHAPES``."""
+    examples: tuple[str, ...]
 
 
-def _webhook(shape: Schema) -> Schema:
+WEBHOOKS = {
+    "finished": Told(
+        summary="A task that was submitted with a webhook has ended",
+        description="The answer of GET for the final state, without its `webhook` block; the same bytes at every try. "
+        "Headers are sent to organizations that have a webhook secret.",
+        shape="webhook",
+        examples=("webhook_completed", "webhook_failed", "webhook_test"),
+    ),
+    "alert": Told(
+        summary="An alert began to fire, or recovered",
+        description="The same bytes at every try. Headers are sent to organizations that have a webhook secret.",
+        shape="alert_message",
+        examples=("webhook_alert_fired", "webhook_alert_recovered"),
+    ),
+}
+
+
+def _webhook(name: str, told: Told, shapes: Mapping[str, Schema]) -> Schema:
     parameters = [
-        {"name": name, "in": "header", "description": text, "schema": _TEXT} for name, text in WEBHOOK_HEADERS.items()
+        {"name": header, "in": "header", "description": text, "schema": _TEXT}
+        for header, text in WEBHOOK_HEADERS.items()
     ]
     return {
-        "operationId": "finished",
+        "operationId": name,
         "tags": ["webhooks"],
-        "summary": "A task that was submitted with a webhook has ended",
-        "description": "The answer of GET for the final state, without its `webhook` block; the same bytes at every "
-        "try. Headers are sent to organizations that have a webhook secret.",
+        "summary": told.summary,
+        "description": told.description,
         "security": [],
         "parameters": parameters,
-        "requestBody": {"required": True, "content": _content(shape, WEBHOOK_EXAMPLES)},
+        "requestBody": {"required": True, "content": _content(shapes[told.shape], told.examples)},
         "responses": {
             "2XX": {"description": "Received; it is not sent again."},
             "default": {"description": "It is tried again, up to five times in all."},

@@ -120,4 +120,4 @@ def _alert(alert: Alert) -> _Alert:
     )
 
 
-SHAPES: dict[str, Any] = {"alert": _KeptAlert, "alerts": _Alerts}
+SHAPES: dict[str, Any] = {"alert": _KeptAlert, "alerts": _Alerts, "alert_message": _AlertMessage}
