@@ -3,6 +3,7 @@
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
+from fairlane.api.pages import ID_LENGTH
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
@@ -11,7 +12,6 @@ from fairlane.model.keys import Caller
 from fairlane.model.webhooks import Webhook
 
 BODY_BYTES_MOST = 16 * 1024
-ID_LENGTH = 36
 SEGMENTS = ("The alert's id.",)
 
 OPERATIONS: Operations = {

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
-from fairlane.errors import RateLimited, ValidationRefused
+from fairlane.api.pages import read_number
+from fairlane.errors import RateLimited
 from fairlane.model.keys import Caller
 from fairlane.simulation import advise
 from fairlane.store import Store
 
 DAY_MS = 86_400_000
 DAYS_MOST = 90
+DAYS_USUAL = 7
 TASKS_MOST = 5_000
 """So many are replayed: a tenth of a second for each number of slots."""
 PAUSE_SECONDS = 1.0
@@ -25,7 +27,7 @@ OPERATIONS: Operations = {
         tag="status",
         summary="How long plan and workers were the limit, and what more slots would have done",
         description="The limited times are exact; the projections replay the newest finished tasks and are estimates.",
-        query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": 7}},
+        query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": DAYS_USUAL}},
         answer="capacity",
         examples=("capacity", "capacity_idle"),
         refusals=(RateLimited,),
@@ -64,7 +66,4 @@ class Capacities:
 
 def read_days(request: Request) -> int:
     """How far back is asked for. Raises ValidationRefused."""
-    text = request.query("days").get("days", "7")
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= DAYS_MOST):
-        raise ValidationRefused.at("days", f"must be an integer from 1 to {DAYS_MOST}")
-    return int(text)
+    return read_number("days", request.query("days").get("days"), usual=DAYS_USUAL, most=DAYS_MOST)

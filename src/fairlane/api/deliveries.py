@@ -3,7 +3,7 @@
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
-from fairlane.api.pages import read_cursor, read_limit
+from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
 from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
@@ -14,7 +14,6 @@ from fairlane.store import new_id
 BODY_BYTES_MOST = 16 * 1024
 PAGE_MOST = 100
 PAGE_DEFAULT = 50
-ID_LENGTH = 36
 
 OPERATIONS: Operations = {
     "GET /v1/webhooks/deliveries": Operation(
@@ -59,7 +58,7 @@ class Deliveries:
     async def list(self, request: Request, caller: Caller) -> Answer:
         """One page, newest first."""
         query = request.query("cursor", "limit")
-        limit = read_limit(query.get("limit"), default=PAGE_DEFAULT, most=PAGE_MOST)
+        limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH)
         # One more than asked for tells whether there is a next page.
         found = await self._store.deliveries(caller.organization_id, before=cursor, most=limit + 1)

@@ -1,18 +1,21 @@
-"""Lists that come in pages: how many, and from where."""
+"""What queries ask for: how many, and from where a list goes on."""
 
 from fairlane.errors import ValidationRefused
 
+ID_LENGTH = 36
+"""Of every id that is given out, also as a cursor."""
 
-def read_limit(text: str | None, *, default: int, most: int) -> int:
-    """How many a page may have.
+
+def read_number(field: str, text: str | None, *, usual: int, most: int) -> int:
+    """How many, as asked for in a query; ``usual`` if not.
 
     Raises:
         ValidationRefused: it is no number from 1 to ``most``.
     """
     if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 7 and 1 <= int(text) <= most):
-        raise ValidationRefused.at("limit", f"must be an integer from 1 to {most}")
+        return usual
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
+        raise ValidationRefused.at(field, f"must be an integer from 1 to {most}")
     return int(text)
 
 

@@ -5,13 +5,12 @@ from msgspec.structs import replace
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
-from fairlane.api.pages import read_cursor, read_limit
+from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
 from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 PAGE_MOST = 1_000
 PAGE_DEFAULT = 100
-ID_LENGTH = 36
 
 OPERATIONS: Operations = {
     "GET /v1/async/slots": Operation(
@@ -37,7 +36,7 @@ class Slots:
     async def list(self, request: Request, caller: Caller) -> Answer:
         """One page, the oldest first."""
         query = request.query("cursor", "limit")
-        limit = read_limit(query.get("limit"), default=PAGE_DEFAULT, most=PAGE_MOST)
+        limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH) or ""
         # One more than asked for tells whether there is a next page.
         found = await self._store.slots(caller.organization_id, after=cursor, most=limit + 1)

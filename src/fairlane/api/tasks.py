@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
+from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
 from fairlane.api.reader import have_more_values, read_json
 from fairlane.api.serving import Serving
 from fairlane.api.waiting import applied, wait_seconds
@@ -41,8 +42,7 @@ REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
 CACHE = (b"cache-control", b"private, no-cache")
 """Whoever keeps an answer has to ask whether it still holds."""
 PAGE_MOST = 100
-PAGE_DEFAULT = "50"
-ID_LENGTH = 36
+PAGE_DEFAULT = 50
 PREFER = {"Prefer": {"type": "string", "description": "`wait=N`: answer once the task has ended, after N s at most."}}
 TRACE = {
     "traceparent": {
@@ -120,7 +120,7 @@ OPERATIONS: Operations = {
         query={
             "status": {"type": "string", "enum": [*TaskStatus]},
             "cursor": {"type": "string"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": int(PAGE_DEFAULT)},
+            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
         },
         answer="tasks",
         examples=("tasks", "tasks_none"),
@@ -255,11 +255,9 @@ class Tasks:
         """One page of the organization's tasks, newest first."""
         query = request.query("status", "cursor", "limit")
         status = _status(query.get("status"))
-        limit = query.get("limit", PAGE_DEFAULT)
-        if not (limit.isascii() and limit.isdigit() and len(limit) < 4 and 1 <= int(limit) <= PAGE_MOST):
-            raise ValidationRefused.at("limit", f"must be an integer from 1 to {PAGE_MOST}")
+        most = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         page = await self._store.list_tasks(
-            caller.organization_id, status=status, cursor=_cursor(query.get("cursor"), status), most=int(limit)
+            caller.organization_id, status=status, cursor=_cursor(query.get("cursor"), status), most=most
         )
         return Answer(wire.tasks_body(page), headers=(NO_STORE,))
 
@@ -345,12 +343,8 @@ def _status(text: str | None) -> TaskStatus | None:
 
 def _cursor(text: str | None, status: TaskStatus | None) -> str | None:
     """A cursor of the shape that this list gives out."""
-    if text is None:
-        return None
-    if status is TaskStatus.QUEUED:
-        fits = text.isascii() and text.isdigit() and len(text) < 19
-    else:
-        fits = len(text) == ID_LENGTH and text.isascii() and text.isprintable()
-    if not fits:
+    if text is None or status is not TaskStatus.QUEUED:
+        return read_cursor(text, length=ID_LENGTH)
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise ValidationRefused.at("cursor", "is not one that was given out")
     return text

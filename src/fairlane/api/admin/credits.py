@@ -3,9 +3,10 @@
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, read_count
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import check_between, read_message
+from fairlane.api.pages import read_number
 from fairlane.errors import ValidationRefused
 from fairlane.model.organizations import Credits
 from fairlane.store import Store, new_id
@@ -49,7 +50,7 @@ class Grants:
 
     async def list(self, request: Request, actor: str) -> Answer:
         """What was granted, newest first."""
-        most = read_count("limit", request.query("limit").get("limit"), usual=100, most=GRANTS_MOST)
+        most = read_number("limit", request.query("limit").get("limit"), usual=100, most=GRANTS_MOST)
         return answer({"grants": await self._store.grants(*request.parameters, most=most)})
 
     async def grant(self, request: Request, actor: str) -> Answer:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from fairlane.api.admin.shapes import BODY_BYTES_MOST, PAGE, PAGE_MOST, answer, page, read_count
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, PAGE, PAGE_MOST, answer, page
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
+from fairlane.api.pages import read_number
 from fairlane.store import AuditFilter, Store
 
 AUDIT_MOST = 10_000
@@ -53,7 +54,7 @@ class Installation:
     async def audit(self, request: Request, actor: str) -> Answer:
         """What operators changed, newest first; ``cursor`` is there if there is more."""
         asked = request.query("cursor", "limit", "subject", "action", "actor")
-        most = read_count("limit", asked.get("limit"), usual=100, most=AUDIT_MOST)
+        most = read_number("limit", asked.get("limit"), usual=100, most=AUDIT_MOST)
         chosen = AuditFilter(subject=asked.get("subject"), action=asked.get("action"), actor=asked.get("actor"))
         found = await self._store.audit_rows(most + 1, before=asked.get("cursor"), chosen=chosen)
         return answer(page("audit", found, most, lambda row: row.id))
@@ -61,7 +62,7 @@ class Installation:
     async def sessions(self, request: Request, actor: str) -> Answer:
         """The workers that are there now; ``cursor`` is there if there are more."""
         asked = request.query("cursor", "limit")
-        most = read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
+        most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
         found = await self._store.sessions(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("sessions", found, most, lambda one: one.id))
 

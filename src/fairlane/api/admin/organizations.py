@@ -11,10 +11,10 @@ from fairlane.api.admin.shapes import (
     check_limits,
     check_name,
     page,
-    read_count,
 )
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
+from fairlane.api.pages import read_number
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, Overrides
 from fairlane.store import Store
 
@@ -44,7 +44,7 @@ class Organizations:
     async def list(self, request: Request, actor: str) -> Answer:
         """A page of them, by name; ``cursor`` is there if there are more."""
         asked = request.query("cursor", "limit")
-        most = read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
+        most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
         found = await self._store.organizations(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("organizations", found, most, lambda one: one.name))
 

@@ -57,12 +57,3 @@ def check_limits(slots: Limit, queue_limit: Limit, weight: Limit) -> None:
     ):
         if value is not None and value is not UNSET:
             check_between(field, value, 1, most)
-
-
-def read_count(field: str, text: str | None, *, usual: int, most: int) -> int:
-    """How many, as asked for in a query; ``usual`` if not."""
-    if text is None:
-        return usual
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
-        raise ValidationRefused.at(field, f"must be from 1 to {most}")
-    return int(text)

@@ -1,7 +1,8 @@
 """``/admin/v1/tasks``: tasks of all organizations, with the true causes of their failures."""
 
-from fairlane.api.admin.shapes import answer, read_count
+from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
+from fairlane.api.pages import read_number
 from fairlane.errors import ValidationRefused
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
@@ -25,7 +26,7 @@ class EveryTask:
             status=_status(asked.get("status")),
             task_type=asked.get("type"),
             start=_start(asked.get("cursor")),
-            most=read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
+            most=read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
         )
         shown: dict[str, object] = {"tasks": found.tasks}
         if found.start is not None:

@@ -1,7 +1,8 @@
 """``/admin/v1/trace``: what tasks of all organizations waited and ran, to be replayed under other limits."""
 
-from fairlane.api.admin.shapes import answer, read_count
+from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
+from fairlane.api.pages import read_number
 from fairlane.api.usage import read_span
 from fairlane.errors import ValidationRefused
 from fairlane.store import Store
@@ -28,7 +29,7 @@ class Traces:
             start=start,
             before=self._store.now() + 1 if end is None else end,
             after=_after(asked.get("cursor")),
-            most=read_count("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
+            most=read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
         )
         shown: dict[str, object] = {"tasks": found.tasks}
         if found.after is not None:
