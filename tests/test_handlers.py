@@ -21,7 +21,7 @@ from fairlane.errors import AppError, ValidationRefused
 from fairlane.handlers import Said, load_app
 from fairlane.model.tasks import Failure, Isolation, TaskRule
 from fairlane.payloads import decoder_for
-from fairlane.worker.results import encode_result
+from fairlane.worker.results import encode_result, storable
 
 
 class Inner(msgspec.Struct):
@@ -484,6 +484,8 @@ class Colour(StrEnum):
         (2**63 - 1, b'{"result":9223372036854775807}'),
         (-(2**63), b'{"result":-9223372036854775808}'),
         ("9" * 30, b'{"result":"' + b"9" * 30 + b'"}'),
+        ("\ud800", rb'{"result":"\ud800"}'),
+        ({"\udfff": [OfPydantic(n=1), "\xe9"]}, rb'{"\udfff":[{"n":1,"inner":[]},"\u00e9"]}'),
     ],
 )
 def test_result_becomes_an_object(value: object, text: bytes) -> None:
@@ -513,8 +515,8 @@ class FloatStruct(msgspec.Struct):
         {None: 1},
         2**63,
         {"a": [-(2**63) - 1]},
-        "\ud800",
-        {"\udfff": 1},
+        {"a": "\ud800", "b": math.nan},
+        {"a": "\ud800", 1: 1},
         object(),
         {"a": lambda: 1},
         msgspec.Raw(b"{\n}"),
@@ -527,6 +529,12 @@ def test_result_that_json_would_change_is_refused(value: object) -> None:
 
     assert isinstance(refused, Failure)
     assert refused.code == "RESULT_NOT_SERIALIZABLE"
+
+
+def test_half_a_surrogate_pair_is_kept_in_results_alone() -> None:
+    """Details of a failure travel inside a message, whose reader takes none."""
+    assert storable({"details": "\xe9"})
+    assert not storable({"details": "\ud800"})
 
 
 def test_deep_result_is_refused_alone() -> None:
@@ -546,6 +554,7 @@ def test_deep_result_is_refused_alone() -> None:
 def test_result_limit() -> None:
     """Counted on the text that is kept."""
     assert encode_result("x" * 87, limit_bytes=100) == b'{"result":"' + b"x" * 87 + b'"}'
+    assert isinstance(encode_result("\ud800" + '"' * 30, limit_bytes=100), Failure), "escaped twice on its way"
     refused = encode_result("x" * 88, limit_bytes=100)
     assert isinstance(refused, Failure)
     assert refused.code == "RESULT_TOO_LARGE"

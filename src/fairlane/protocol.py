@@ -11,6 +11,7 @@ our own protocol, not the customers' wire. Four verbs, each safe to send again:
 A refused request carries the usual error envelope; 410 ``SESSION_GONE`` means: stop every handler, register anew.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -53,6 +54,7 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     lease: str
     outcome: str
     result: Raw = Raw(b"null")  # no union: within one, msgspec decodes nothing as Raw
+    """The object itself, or its text as a JSON string: see :func:`carried`."""
     cause: str = ""
     failure: FailureBody | None = None
     retry: bool = True
@@ -159,3 +161,27 @@ class Ended(Struct, kw_only=True):
 
 
 encode = msgspec.json.encode
+
+
+def carries(text: bytes) -> bool:
+    """Whether a message can have this JSON text in it as it is: who reads messages takes no half surrogate pair."""
+    try:
+        msgspec.json.decode(text, type=Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def carried(text: bytes) -> Raw:
+    """A result as a report has it: as it is if a message can carry that, else its text as a JSON string."""
+    return Raw(text if carries(text) else msgspec.json.encode(text.decode()))
+
+
+def result_text(result: Raw) -> bytes:
+    """What was :func:`carried`. Raises ValueError or RecursionError: it is no JSON."""
+    text = bytes(result)
+    if not text.startswith(b'"'):
+        return text
+    found = msgspec.json.decode(text, type=str)
+    json.loads(found)  # who read the message took it for a string
+    return found.encode()

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api.house import Customer, House, error_of
+from fairlane import wire
+from fairlane.client.answers import read_task
+from tests.api.house import Customer, House, error_of, eventually
 
 
 def test_an_accepted_task_is_there_at_once(customer: Customer) -> None:
@@ -130,3 +132,29 @@ def test_the_payload_comes_back_byte_for_byte(customer: Customer, shared: House)
         assert (answer.status_code, answer.content) == (200, b'{ "b":1.0,  "a": "\\u00e9" }')
     foreign = shared.customer().client.get(f"/v1/async/task/{task_id}/payload")
     assert (foreign.status_code, error_of(foreign)["details"]) == (404, {"id": task_id})
+
+
+def test_half_a_surrogate_pair_of_a_result_is_told_as_an_escape(house: House) -> None:
+    """By GET, to the webhook and to who called; our own client reads it."""
+    customer, session = house.customer(), house.session("ANY")
+    text = r'{"a":"\ud800"}'
+    with customer.client, ThreadPoolExecutor(1) as threads:
+        task_id = customer.accepted(webhook={"url": "https://a.example/"})
+        (lease,) = session.claim(1)
+        session.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": text})
+        called = threads.submit(customer.client.post, "/v1/monitor/any", json={})
+        (lease,) = eventually(lambda: session.claim(1))
+        session.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": text})
+
+        found = customer.find(task_id)
+        told = wire.webhook_body(house.call(house.store.task(house.call(_only_organization(house)), task_id)))
+
+        assert f'"response":{text}'.encode() in found.content
+        assert f'"result":{text}'.encode() in called.result(10).content
+        assert f'"response":{text}'.encode() in told
+        assert read_task(found.content).response == {"a": "\ud800"}
+
+
+async def _only_organization(house: House) -> int:
+    [organization] = await house.store.organizations()
+    return int(organization.id)

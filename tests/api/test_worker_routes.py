@@ -167,6 +167,9 @@ def exchange_with(**ending: Any) -> dict[str, Any]:
         ("exchange", exchange_with(outcome="lost"), "reports.outcome"),
         ("exchange", exchange_with(outcome="completed"), "reports.result"),
         ("exchange", exchange_with(outcome="completed", result=[]), "reports.result"),
+        ("exchange", exchange_with(outcome="completed", result="[]"), "reports.result"),
+        ("exchange", exchange_with(outcome="completed", result='{"a":'), "reports.result"),
+        ("exchange", exchange_with(outcome="completed", result='{"a":' * 100_000), "reports.result"),
         ("exchange", exchange_with(outcome="failed", pause_seconds=-1), "reports.pause_seconds"),
     ],
 )

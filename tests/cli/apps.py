@@ -44,6 +44,8 @@ async def end(wish: Wish, context: Context) -> Any:
             await asyncio.sleep(30)
         case "nan":
             return {"ratio": float("nan")}
+        case "half":
+            return {"half": "\ud800"}
         case "list":
             return [1, 2]
     return {"attempt": context.attempt, "organization": context.organization, "prepared": prepared}

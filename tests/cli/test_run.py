@@ -40,6 +40,14 @@ def test_a_result_that_is_no_object_is_wrapped(fairlane: Command) -> None:
     assert fairlane("run", APP, "END", "--payload", wish("list")).document == {"result": [1, 2]}
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_half_a_surrogate_pair_is_printed_as_an_escape(fairlane: Command, flags: list[str]) -> None:
+    """As it is kept."""
+    ran = fairlane("run", APP, "END", "--payload", wish("half"), *flags)
+
+    assert (ran.code, ran.out.strip()) == (0, r'{"half":"\ud800"}')
+
+
 @pytest.mark.parametrize(
     ("ending", "said"),
     [

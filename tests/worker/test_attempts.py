@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fairlane.protocol import ReportBody
+from fairlane.protocol import ReportBody, result_text
 from fairlane.worker.supervisor import Supervisor
 from tests.worker.conftest import a_worker, eventually
 from tests.worker.fake_server import FakeServer
@@ -106,6 +106,16 @@ async def test_result_that_cannot_be_kept_fails_its_own_task(
 
     assert report.failure is not None
     assert (report.failure.code, report.retry) == (code, False)
+
+
+@pytest.mark.parametrize("task_type", ["HALF", "HALF_ISOLATED"])
+async def test_half_a_surrogate_pair_is_an_escape(server: FakeServer, supervisor: Supervisor, task_type: str) -> None:
+    """It completes; the report has the text in a string, because no reader of reports takes the escape."""
+    report = await report_of(server, task_type)
+
+    assert report.outcome == "completed"
+    assert bytes(report.result).startswith(b'"')
+    assert result_text(report.result) == rb'{"x":"\ud800","y":"\u00e9"}'
 
 
 async def test_handler_past_its_deadline_is_ended(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:

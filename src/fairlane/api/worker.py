@@ -205,11 +205,13 @@ def _progress(said: protocol.ProgressBody, now: int) -> Progress:
 
 def _result(result: Raw) -> str:
     try:
-        text = bytes(result)
+        text = protocol.result_text(result)
         if text[:1] == b"{":
             return text.decode()
     except UnicodeDecodeError as error:
         raise ValidationRefused.at("reports.result", "must be UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise ValidationRefused.at("reports.result", "must be a JSON object") from error
     raise ValidationRefused.at("reports.result", "must be a JSON object")
 
 

@@ -11,7 +11,7 @@ from fairlane.cli.failures import CommandFailed
 from fairlane.cli.output import print_json, print_json_text
 from fairlane.errors import ValidationRefused
 from fairlane.handlers import Fairlane, TaskType, load_app
-from fairlane.protocol import LeaseBody, ReportBody
+from fairlane.protocol import LeaseBody, ReportBody, result_text
 from fairlane.settings import Settings, read_settings
 from fairlane.worker.boot import run_hooks
 from fairlane.worker.executors import Executors
@@ -45,7 +45,7 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
     if report is None:
         raise CommandFailed(f"{name} went on after its timeout of {_timeout(task_type)}; a worker would be killed now")
     if report.outcome == "completed" and report.result is not None:
-        print_json_text(bytes(report.result), compact=as_json)
+        print_json_text(result_text(report.result), compact=as_json)
         return
     if as_json:
         print_json(_failure(report))

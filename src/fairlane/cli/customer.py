@@ -82,7 +82,7 @@ def plain(record: Any) -> Any:
     """A record of the client as JSON with the API's own names."""
     import msgspec
 
-    return msgspec.json.decode(msgspec.json.encode(record))
+    return msgspec.to_builtins(record)
 
 
 def _key(key_file: Path | None) -> str | None:

@@ -3,6 +3,7 @@
 Tables are drawn by rich, which honours ``NO_COLOR``. Away from a terminal nothing is cut off, wrapped or coloured.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,12 +17,12 @@ WIDTH_WITHOUT_TERMINAL = 10_000
 
 def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(_text(value, indent=2))
 
 
 def print_json_line(value: object) -> None:
     """Print one JSON document as one line, at once: for what goes on."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(_text(value), flush=True)
 
 
 def print_json_text(text: bytes, *, compact: bool) -> None:
@@ -29,8 +30,14 @@ def print_json_text(text: bytes, *, compact: bool) -> None:
     if not compact:
         import msgspec
 
-        text = msgspec.json.format(text, indent=2)
+        with contextlib.suppress(msgspec.DecodeError):  # half a surrogate pair: shown as it is
+            text = msgspec.json.format(text, indent=2)
     print(text.decode())
+
+
+def _text(value: object, *, indent: int | None = None) -> str:
+    """JSON in which only half a surrogate pair, which cannot be printed, is an escape."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def note(message: str) -> None:

@@ -3,6 +3,7 @@
 Fields that a newer server adds are ignored; an answer that lacks one is no answer.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -190,8 +191,11 @@ def _task(found: _Found) -> Task:
 
 def _read(body: bytes, kind: type[Read]) -> Read:
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError:  # A result may have half a surrogate pair in it, which only json reads.
+            return msgspec.convert(json.loads(body), kind)
+    except (ValueError, RecursionError) as error:
         raise NoAnswer(f"the answer is not what this client understands: {error}", sent=True) from error
 
 

@@ -15,7 +15,7 @@ import msgspec
 from fairlane.errors import Fail, Retry, ValidationRefused
 from fairlane.handlers import Context, TaskType
 from fairlane.model.tasks import Failure, Isolation
-from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody
+from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody, carried
 from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.results import encode_result, storable
 from fairlane.worker.threads import Threads
@@ -214,7 +214,7 @@ class Executors:
         if isinstance(text, Failure):
             failure = FailureBody(code=text.code, message=text.message, details=text.details)
             return _failed(attempt.lease, f"{text.code}: {text.message}", failure=failure, retry=False)
-        return ReportBody(lease=attempt.lease.lease, outcome="completed", result=msgspec.Raw(text))
+        return ReportBody(lease=attempt.lease.lease, outcome="completed", result=carried(text))
 
     def _end(self, attempt: Attempt, report: ReportBody) -> None:
         attempt.over = True

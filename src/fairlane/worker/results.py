@@ -1,5 +1,6 @@
 """What a handler returned, as the JSON object that is kept; or why it cannot be."""
 
+import json
 import logging
 import math
 import re
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fairlane.model.tasks import Failure
+from fairlane.protocol import carried, carries
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -24,10 +26,11 @@ def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
 
     msgspec writes NaN as null, 1 as the key "1" and integers of any size. Reading the text again and comparing finds
     the first two without a walk in Python; only a difference (or a long number) leads to the walk that decides.
+
+    Half a surrogate pair, which UTF-8 has no form for, is written as an escape; such a text is ASCII altogether.
     """
     try:
-        text = msgspec.json.encode(value, enc_hook=_as_builtin)
-        refused = next(_offences(value), None) if _is_doubtful(value, text) else None
+        text, refused = _written(value)
     except Exception as error:  # noqa: BLE001 - encoding runs code of the application's own classes
         # The text of an exception may say anything; the organization learns only that there was one.
         logger.warning("result.refused", extra={"cause": f"{type(error).__name__}: {error}"[:500]})
@@ -36,18 +39,32 @@ def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
         return _not_serializable(refused)
     if not text.startswith(b"{"):
         text = b'{"result":%b}' % text
-    if len(text) > limit_bytes:
+    size = len(memoryview(carried(text)))  # An exchange has room for one result as it travels.
+    if size > limit_bytes:
         return Failure(
             code="RESULT_TOO_LARGE",
             message=f"The result is larger than {limit_bytes} bytes",
-            details={"limit": limit_bytes, "size": len(text)},
+            details={"limit": limit_bytes, "size": size},
         )
     return text
 
 
 def storable(value: object) -> bool:
-    """Whether a value is JSON as it is kept: the same rule as for results."""
-    return not isinstance(encode_result(value, limit_bytes=2**62), Failure)
+    """Whether a value is JSON that every reader takes: as for results, and without half a surrogate pair."""
+    text = encode_result(value, limit_bytes=2**62)
+    return not isinstance(text, Failure) and carries(text)
+
+
+def _written(value: object) -> tuple[bytes, str | None]:
+    """The text, and why it is not to be kept."""
+    try:
+        text = msgspec.json.encode(value, enc_hook=_as_builtin)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, enc_hook=_as_builtin)
+        escaped = json.dumps(plain, separators=(",", ":"))
+        json.loads("[" * _DEPTH_MARGIN + escaped + "]" * _DEPTH_MARGIN)
+        return escaped.encode(), next(_offences(plain), None)
+    return text, next(_offences(value), None) if _is_doubtful(value, text) else None
 
 
 def _not_serializable(reason: str) -> Failure:

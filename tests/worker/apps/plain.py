@@ -187,6 +187,12 @@ async def nan(payload):
     return {"x": math.nan}
 
 
+@app.task("HALF")
+@app.task("HALF_ISOLATED", isolation="process")
+def half_a_pair(payload):
+    return {"x": "\ud800", "y": "\xe9"}
+
+
 @app.task("LARGE")
 async def large(payload):
     return "x" * 5000
