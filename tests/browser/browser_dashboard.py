@@ -99,6 +99,22 @@ def test_tasks_are_listed_and_found(enter: Enter, site: Site) -> None:
     expect(page.get_by_text('"n": 7').first).to_be_visible()
 
 
+def test_a_list_asks_only_when_something_moved(enter: Enter, submit: Submit) -> None:
+    """Five seconds in which nothing moves cost no request; a new task is there without a reload."""
+    page = enter("tasks")
+    page.locator("table").wait_for()
+    page.wait_for_timeout(4_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.wait_for_timeout(5_000)
+    rested = list(asked)
+    submit("SLOW", idempotencyKey="came-later")
+
+    expect(page.get_by_role("link", name="came-later")).to_be_visible()
+    assert rested == []
+
+
 def test_a_webhook_is_sent_again(enter: Enter, site: Site, receiver: Receiver) -> None:
     """The list shows each try; a click makes another one."""
     site.submit("QUICK", webhook={"url": receiver.url("/again")})

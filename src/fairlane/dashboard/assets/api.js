@@ -65,6 +65,26 @@ export function watch(show, tell) {
   return () => { over = true; clearTimeout(timer); source.close(); };
 }
 
+// Runs `look` now, and again when the event stream says that something moved: a page that shows what rests asks for
+// nothing. What the stream does not count is seen within a minute; while the line is down or silent, every three seconds.
+export function follow(look) {
+  let seen = "", moved = true, rested = 0, heard = Date.now();
+  const close = watch(({ status, submitted, completed, failed }) => {
+    const counts = JSON.stringify([status, submitted, completed, failed]);
+    moved ||= counts !== seen;
+    seen = counts;
+    heard = Date.now();
+  }, (up) => { moved ||= !up; });
+  const stop = repeat(3, async () => {
+    rested += 1;
+    if (!moved && rested < 20 && Date.now() - heard < 5000) return;
+    moved = false;
+    rested = 0;
+    await look();
+  });
+  return () => { close(); stop(); };
+}
+
 // Runs `look` now and every so many seconds while the view is shown and the page visible.
 export function repeat(seconds, look) {
   let over = false, timer, told = "";

@@ -1,6 +1,6 @@
 // Tasks: the list, and one of them with payload, result, and why it waits.
 
-import { ask, get, repeat } from "./api.js";
+import { ask, follow, get, repeat } from "./api.js";
 import { badge, button, facts, fill, h, notice, table } from "./dom.js";
 import { count, moment, progress, span } from "./format.js";
 
@@ -36,7 +36,7 @@ export function tasks(content, chosen = "") {
       notice(`${count(cleared)} tasks were dropped.`);
       await look();
     }, "danger")), find, list);
-  return repeat(3, async () => { if (!trail.length) await look(); });
+  return follow(async () => { if (!trail.length) await look(); });
 }
 
 // By the caller's own key if there is one; a very long one is on the task's page.
