@@ -40,6 +40,11 @@ async def counts(words: Words) -> dict[str, Any]:
     return {"counted": len(words.text.split()[: words.most])}
 
 
+@app.task("A_NAME_OF_SIXTY_FOUR_CHARACTERS_WHICH_IS_AS_LONG_AS_ONE_MAY_BE_")
+async def long_name(payload: dict[str, Any]) -> None:
+    """Ends at once, too."""
+
+
 @app.task("FAILS", attempts=1)
 async def fails(payload: dict[str, Any]) -> dict[str, Any]:
     """Fails for good."""

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,67 @@ def test_a_task_is_cancelled_by_hand(enter: Enter, site: Site, picture: Picture)
     expect(page.get_by_text("FAILED", exact=True)).to_be_visible()
     expect(page.get_by_text("TASK_CANCELED")).to_be_visible()
     assert site.status_of(task_id) == "FAILED"
+
+
+def test_a_task_tells_when_its_webhook_was_told(enter: Enter, site: Site) -> None:
+    """Also if that is after its end: the page goes on until the message is delivered."""
+    with Receiver() as late:
+        task_id = site.submit("QUICK", webhook={"url": late.url("/late")})
+        eventually(lambda: site.status_of(task_id) == "COMPLETED")
+        page = enter(f"task/{task_id}")
+        expect(page.get_by_text("being delivered")).to_be_visible()
+
+        thread = threading.Thread(target=late.serve_forever, name="late receiver")
+        thread.start()
+
+        expect(page.get_by_text(re.compile(r"/late: delivered \d"))).to_be_visible()
+        late.shutdown()
+        thread.join()
+
+
+def test_a_concurrency_of_null_is_not_drawn_as_a_number(enter: Enter, site: Site, submit: Submit) -> None:
+    """The bar has no value, and who hears the page hears that it is unknown."""
+    submit("SLOW")
+    page = enter()
+    expect(card(page, "Slots used")).to_have_text("1 of 3")
+    bar = page.get_by_role("progressbar", name="Slots used")
+    assert bar.get_attribute("value") == "1"
+    site.fairlane("maintenance", "on")
+    try:
+        expect(card(page, "Slots used")).to_have_text("–")
+        assert (bar.get_attribute("value"), bar.get_attribute("aria-valuetext")) == (None, "unknown")
+    finally:
+        site.fairlane("maintenance", "off")
+
+
+def test_an_address_that_cannot_be_decoded_is_no_page(enter: Enter, site: Site) -> None:
+    """It is said, with a way back."""
+    page = enter()
+    page.goto(f"{site.address}/dashboard#/task/%E0%A4%A")
+
+    expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def test_without_a_clipboard_the_text_is_selected(enter: Enter) -> None:
+    """As over plain HTTP on a host of a network: the key that is shown once can still be copied."""
+    page = enter("code")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+
+    page.get_by_role("button", name="Copy").first.click()
+
+    expect(page.get_by_text("The text is selected")).to_be_visible()
+    assert page.evaluate("getSelection().toString()").startswith("curl ")
+
+
+def test_long_names_of_types_push_nothing_out(enter: Enter, site: Site) -> None:
+    """The list of tasks fits a desk's screen with one, and an id is not cut into pieces."""
+    site.submit("A_NAME_OF_SIXTY_FOUR_CHARACTERS_WHICH_IS_AS_LONG_AS_ONE_MAY_BE_")
+    page = enter("tasks")
+    row = page.get_by_role("row").filter(has_text="A_NAME_OF_SIXTY_FOUR").first
+    row.wait_for()
+
+    assert page.locator("main section").first.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+    assert row.locator("td").first.get_by_role("link").evaluate("one => one.getClientRects().length") == 1
 
 
 def test_a_failed_task_is_run_again(enter: Enter, site: Site) -> None:
@@ -252,15 +314,15 @@ def test_the_reader_keeps_the_place_while_numbers_move(enter: Enter, submit: Sub
 
 
 def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
-    """At 400 pixels nothing makes the page itself wider; wide tables scroll in their own frame."""
+    """At 360 pixels nothing makes the page itself wider; wide tables scroll in their own frame."""
     page = enter()
-    page.set_viewport_size({"width": 400, "height": 800})
+    page.set_viewport_size({"width": 360, "height": 800})
     wide = []
     for section in ("", "tasks", "capacity", "webhooks", "alerts", "access", "code"):
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("main section").first.wait_for()
         page.wait_for_timeout(200)
-        if page.evaluate("document.documentElement.scrollWidth") > 400:
+        if page.evaluate("document.documentElement.scrollWidth") > 360:
             wide.append(section)
 
     assert wide == []

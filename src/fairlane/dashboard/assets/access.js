@@ -1,14 +1,17 @@
 // Keys of the organization, and the secrets that sign its webhooks. A new one is shown once.
 
 import { ask, get } from "./api.js";
-import { button, fill, h, notice, table } from "./dom.js";
+import { button, copies, fill, h, notice, table } from "./dom.js";
 import { moment } from "./format.js";
 
 export function access(content) {
   const keys = h("section"), secrets = h("section"), shown = h("div", { role: "status" });
-  const once = (what, value) => fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
-    h("p", {}, "It is shown this once. Keep it where your programs find it and nobody else does."), h("pre", { tabindex: 0 }, value),
-    button("Copy", async () => { await navigator.clipboard.writeText(value); notice("Copied."); }), button("Done", async () => fill(shown))));
+  const once = (what, value) => {
+    const told = h("pre", { tabindex: 0 }, value);
+    fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
+      h("p", {}, "It is shown this once. Keep it where your programs find it and nobody else does."), told,
+      copies(told), button("Done", async () => fill(shown))));
+  };
   const look = async () => {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });

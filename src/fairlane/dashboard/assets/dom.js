@@ -38,7 +38,7 @@ const mark = (element) => `${element.tagName} ${element.getAttribute("href") ?? 
 
 export function table(caption, columns, rows, empty = "None.") {
   const cell = (tag, column, content) =>
-    h(tag, { class: column.number ? "number" : column.long ? "long" : null, scope: tag === "th" ? "col" : null }, ...[content ?? "–"].flat());
+    h(tag, { class: ["number", "long", "id"].find((kind) => column[kind]) ?? null, scope: tag === "th" ? "col" : null }, ...[content ?? "–"].flat());
   const body = rows.length
     ? rows.map((row) => h("tr", {}, columns.map((column) => cell("td", column, column.show(row)))))
     : [h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty))];
@@ -80,6 +80,13 @@ export function button(text, act, kind = "") {
   });
   return made;
 }
+
+// Without TLS, but for localhost, a browser has no clipboard for pages: what is to be copied is selected instead.
+export const copies = (element) => button("Copy", async () => {
+  const copied = await navigator.clipboard?.writeText(element.textContent).then(() => true, () => false);
+  if (!copied) getSelection().selectAllChildren(element);
+  notice(copied ? "Copied." : "The text is selected: this browser lets a page copy only over HTTPS.");
+});
 
 export function badge(text) {
   const kind = { COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",

@@ -46,7 +46,7 @@ function enter(opened) {
 function show() {
   leave();
   leave = () => {};
-  const [name = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [name = "", ...rest] = places(location.hash);
   const sections = SECTIONS[session.kind];
   fill(document.getElementById("navigation"), sections.map(([path, title]) =>
     h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, title)));
@@ -55,6 +55,12 @@ function show() {
   fill(content);
   leave = found(content, ...rest) ?? (() => {});
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
+}
+
+// The parts of an address; one that nobody can decode is nowhere.
+function places(hash) {
+  try { return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent); }
+  catch { return [null]; }
 }
 
 function login(why = "") {

@@ -5,7 +5,7 @@ import { badge, button, card, fill, h, notice, table } from "./dom.js";
 import { count, moment, perSecond, share, since, span } from "./format.js";
 
 export function organizations(content) {
-  const cards = { organizations: card("Organizations"), queued: card("Queued"), used: card("Slots used"), done: card("Completed"), drifted: card("Drifted", "counts that differ from their rows; 0 is exact") };
+  const cards = { organizations: card("Organizations"), queued: card("Queued"), used: card("Slots used"), done: card("Completed"), drifted: card("Drifted", "organizations with counts that differ from their rows; 0 is exact") };
   const line = h("p", { class: "quiet" }, "Connecting…"), list = h("section");
   let before = null;
   const speed = (name, now) => {
@@ -43,7 +43,7 @@ export function workers(content) {
     fill(list, table("Workers, and servers: both have a session", [
       { name: "Worker", long: true, show: (one) => one.name }, { name: "State", show: (one) => badge(one.dead ? "dead" : "live") },
       { name: "Running", number: true, show: (one) => (one.places ? `${count(one.running)} of ${count(one.places)}` : "–") },
-      { name: "Types", show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.places ? (one.local ? "a server's own" : "remote") : "server") },
+      { name: "Types", long: true, show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.places ? (one.local ? "a server's own" : "remote") : "server") },
       { name: "Since", show: (one) => since(one.started_at) },
     ], sessions, "No worker is connected: queued tasks wait."));
   });

@@ -34,7 +34,7 @@ export function overview(content) {
     ], priorityBreakdown, "The queue is empty."), queuedTasks ? h("p", {}, h("a", { href: "#/tasks/QUEUED" }, "Which tasks wait, and why")) : null);
     fill(holders, h("h2", {}, "Who holds the slots"), table(`In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`, [
       { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
-      { name: "Type", show: (one) => one.taskType },
+      { name: "Type", long: true, show: (one) => one.taskType },
       { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
       { name: "For", number: true, show: (one) => since(one.startedAt) },
       { name: "Progress", show: (one) => (one.progress ? progress(one.progress) : "–") },

@@ -1,6 +1,6 @@
 // Programs to paste: how the queue stands, and a task from submission to result, in curl, Python and Node.
 
-import { button, fill, h, notice } from "./dom.js";
+import { copies, fill, h, notice } from "./dom.js";
 
 const DEPTH_MOST = 5;
 
@@ -8,8 +8,7 @@ export function snippets(content) {
   const chosen = h("select", { id: "type" }), programs = h("div");
   let schemas = {};
   const draw = () => fill(programs, written(location.origin, chosen.value, example(schemas[`Payload.${chosen.value}`], schemas)).map(([name, text]) =>
-    h("section", {}, h("h2", {}, name), h("pre", { tabindex: 0 }, text),
-      button("Copy", async () => { await navigator.clipboard.writeText(text); notice("Copied."); }))));
+    program(name, h("pre", { tabindex: 0 }, text))));
   chosen.addEventListener("change", draw);
   fill(content, h("h1", {}, "Code"), h("p", {}, "The key is read from the variable FAIRLANE_API_KEY. What else there is to ask: ", h("a", { href: "/openapi.json" }, "openapi.json")),
     h("div", { class: "row" }, h("label", { for: "type", class: "quiet" }, "Task type"), chosen), programs);
@@ -19,6 +18,8 @@ export function snippets(content) {
     draw();
   }).catch((error) => notice(error.message, "bad"));
 }
+
+const program = (name, text) => h("section", {}, h("h2", {}, name), text, copies(text));
 
 async function described() {
   const response = await fetch("/openapi.json");

@@ -16,8 +16,8 @@ export function tasks(content, chosen = "") {
   const look = async () => {
     const page = await get(address());
     fill(list, table("Newest first", [
-      { name: "Task", long: true, show: (one) => link(one.task) },
-      { name: "Type", show: (one) => one.task.taskType },
+      { name: "Task", id: true, show: (one) => link(one.task) },
+      { name: "Type", long: true, show: (one) => one.task.taskType },
       { name: "Status", show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
       { name: "Priority", number: true, show: (one) => String(one.task.priority) },
       { name: "Created", show: (one) => moment(one.task.createdAt) },
@@ -58,26 +58,34 @@ export function task(content, reference) {
   const heading = h("h1", {}, "Task"), summary = h("section"), waiting = h("section"), payload = h("section"), response = h("section");
   fill(content, heading, summary, waiting, response, payload);
   get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
-  const stop = repeat(1.5, async () => {
+  let over = false;
+  const look = async () => {
     const found = await get(path).catch((error) => {
       if (error.status !== 404) throw error;
       fill(summary, h("p", { class: "bad" }, "There is no such task, or it is gone: it ended long ago, or the queue was cleared."));
     });
     if (!found) { fill(waiting); stop(); return; }
     const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED";
+    const told = await delivered(found);
     fill(summary, facts([
       ["Id", h("code", {}, one.id)], ["Idempotency key", one.idempotencyKey], ["Type", one.taskType], ["Status", badge(one.status)],
       ["Priority", String(one.priority)], ["Created", moment(one.createdAt)],
       ["Took", one.latencyMs === null ? null : span(one.latencyMs / 1000)],
       ["Credits", found.credits.creditsCharged === null ? `${count(found.credits.creditsToCharge)} to charge` : `${count(found.credits.creditsCharged)} charged`],
-      ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : "not delivered"}` : null],
+      ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : told}` : null],
     ]), h("div", { class: "row" },
       final ? null : button("Cancel", async () => { await ask("DELETE", path); notice("The task is being cancelled."); }, "danger"),
       one.status === "FAILED" ? button("Run again", async () => {
         const again = await ask("POST", `${path}/retry`);
         location.hash = `#/task/${again.task.id}`;
       }) : null));
-    if (final) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), json(found.response)); stop(); return; }
+    if (final) {
+      if (!over) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), json(found.response)); }
+      // The task is over, what its webhook was told may not be.
+      if (told === GIVEN_UP || !found.webhook || found.webhook.delivered) stop();
+      else if (!over) { over = true; stop(); stop = repeat(5, look); }
+      return;
+    }
     const why = await get(`${path}/wait`);
     fill(waiting, h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
       ["Reason", REASONS[why.reason] ?? why.reason], ["Until", why.until ? moment(why.until) : null],
@@ -85,8 +93,19 @@ export function task(content, reference) {
       ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (half of the time), ${span(why.estimate.p90Seconds)} (nine times of ten)` : "not known"],
       ["Progress", why.progress ? progress(why.progress) : null],
     ]));
-  });
+  };
+  let stop = repeat(1.5, look);
   return () => stop();
+}
+
+const GIVEN_UP = "given up";
+
+// What became of the message to the task's webhook: the newest deliveries know how it stands until it is delivered.
+async function delivered({ task: { id }, webhook }) {
+  if (!webhook || webhook.delivered) return null;
+  const owed = (await get("/v1/webhooks/deliveries?limit=100")).deliveries.find((one) => one.taskId === id);
+  if (!owed) return "not delivered";
+  return { given_up: GIVEN_UP, trying: "being delivered" }[owed.status] ?? `not delivered yet, next try ${moment(owed.nextTryAt)}`;
 }
 
 const json = (value) => h("pre", { tabindex: 0 }, JSON.stringify(value, null, 2));
