@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from fairlane.dashboard.sessions import LIFE_SECONDS
 from tests.api.house import House, eventually
 from tests.dashboard.test_sessions import log_in
 
@@ -123,6 +124,19 @@ def test_a_revoked_key_ends_the_stream(house: House) -> None:
     customer = house.customer()
     with watching(house, customer.key["value"]) as viewer:
         house.admin.delete(f"/admin/v1/keys/{customer.key['id']}")
+
+        assert viewer.over.wait(10)
+
+
+def test_a_session_whose_time_is_over_ends_the_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a look or two, although the key still works."""
+    customer, now = house.customer(), house.store.now
+    with watching(house, customer.key["value"]) as viewer:
+        monkeypatch.setattr(house.store, "now", lambda: now() + LIFE_SECONDS * 1_000 - 60_000)
+        seen = len(viewer.seen)
+        eventually(lambda: len(viewer.seen) > seen + 1)
+
+        monkeypatch.setattr(house.store, "now", lambda: now() + LIFE_SECONDS * 1_000)
 
         assert viewer.over.wait(10)
 

@@ -29,6 +29,7 @@ class Session(Struct, frozen=True):
     kind: KeyKind
     digest: str
     token: str
+    expires_at: int
 
 
 class Sessions:
@@ -43,7 +44,7 @@ class Sessions:
         expires_at = self._store.now() + LIFE_SECONDS * 1_000
         text = f"{kind}.{digest}.{expires_at}"
         value = f"{text}.{await self._sign('session', text)}"
-        return await self._session(kind, digest, value), value
+        return await self._session(kind, digest, value, expires_at), value
 
     async def read(self, request: Request) -> Session:
         """The session that the request's cookie speaks of.
@@ -59,7 +60,7 @@ class Sessions:
         kind, digest, expires_at = parts
         if int(expires_at) <= self._store.now():
             raise KeyMissing
-        return await self._session(KeyKind(kind), digest, value)
+        return await self._session(KeyKind(kind), digest, value, int(expires_at))
 
     async def check(self, request: Request) -> Session:
         """As :meth:`read`, for a request that may change something.
@@ -73,8 +74,8 @@ class Sessions:
             raise CrossSiteRefused
         return session
 
-    async def _session(self, kind: KeyKind, digest: str, value: str) -> Session:
-        return Session(kind, digest, await self._sign("token", value))
+    async def _session(self, kind: KeyKind, digest: str, value: str, expires_at: int) -> Session:
+        return Session(kind, digest, await self._sign("token", value), expires_at)
 
     async def _sign(self, purpose: str, text: str) -> str:
         if self._secret is None:

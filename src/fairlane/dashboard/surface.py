@@ -121,12 +121,14 @@ class Pages:
         return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
 
     async def events(self, request: Request, session: Session) -> Stream:
-        """What is live, once a second, for as long as the key works."""
+        """What is live, once a second, for as long as the key works and the session lasts."""
         if self._hub.full:
             raise Unavailable
         organization_id = await self._organization_id(session)
 
         async def allowed() -> bool:
+            if session.expires_at <= self._store.now():
+                return False
             try:
                 return await self._organization_id(session) == organization_id
             except KeyRefused:
