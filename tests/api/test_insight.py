@@ -28,6 +28,7 @@ def test_a_waiting_task_says_why(house: House) -> None:
         "taskType": "ANY",
         "status": "QUEUED",
         "reason": "ORGANIZATION_AT_LIMIT",
+        "explanation": "every slot of the organization is in use",
         "until": None,
         "tasksAhead": 1,
         "tasksAheadBounded": False,

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from fairlane.cli.monitor import Thresholds, Watch
-from fairlane.cli.status import REASONS
 from fairlane.client import Client, Concurrency, Status
-from fairlane.model.insight import WaitReason
 from tests.cli.harness import ROOT, Command, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -117,13 +115,6 @@ def test_why_says_the_reason_in_words(fairlane: Command, acme: Client) -> None:
     assert [line.split() for line in ran.out.splitlines() if "ahead" in line] == [["Tasks", "ahead", "2"]]
     assert (document["reason"], document["tasksAhead"], document["estimate"]) == ("TYPE_UNSERVED", 2, None)
     assert fairlane("why", "nothing").code == 1
-
-
-def test_every_reason_has_its_words() -> None:
-    """On the command line as on the dashboard."""
-    assert set(REASONS) == set(WaitReason)
-    shown = (ROOT / "src/fairlane/dashboard/assets/tasks.js").read_text("utf-8")
-    assert [reason for reason in WaitReason if f"{reason}: " not in shown] == []
 
 
 def test_nobody_there_is_exit_code_6(fairlane: Command, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:

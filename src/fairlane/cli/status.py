@@ -16,23 +16,6 @@ if TYPE_CHECKING:
 
 BAR_CELLS = 20
 
-REASONS = {
-    "ORGANIZATION_AT_LIMIT": "every slot of the organization is in use",
-    "TYPE_AT_LIMIT": "this type runs as often as it may, over all organizations",
-    "WORKERS_BUSY": "every worker that serves this type is busy",
-    "FAIR_TURN": "it is the turn of other organizations",
-    "DELAYED": "it is to start later",
-    "RETRY_PAUSE": "it pauses before its next attempt",
-    "TYPE_UNSERVED": "no live worker serves this type",
-    "CREDITS_HELD": "running tasks hold the credits",
-    "ORGANIZATION_PAUSED": "the organization is paused",
-    "LIMIT_UNKNOWN": "the organization's limit cannot be read",
-    "STARTING": "it is about to start",
-    "RUNNING": "it runs",
-    "FINISHED": "it is over",
-}
-"""In words; a reason of a newer server is shown as it is."""
-
 References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
 
 
@@ -122,7 +105,7 @@ def why(
             ("Task", found.task_id),
             ("Type", found.task_type),
             ("Status", found.status),
-            ("Reason", f"{found.reason}: {REASONS[found.reason]}" if found.reason in REASONS else found.reason),
+            ("Reason", f"{found.reason}: {found.explanation}"),
             ("Until", None if found.until is None else moment(int(found.until.timestamp() * 1_000))),
             ("Tasks ahead", f"{ahead} or more" if found.tasks_ahead_bounded else ahead),
             (

@@ -116,6 +116,8 @@ class Why(Struct, frozen=True, rename="camel"):
     status: str
     reason: str
     """One of a closed set, such as ``ORGANIZATION_AT_LIMIT``; ``RUNNING`` and ``FINISHED`` if it waits no more."""
+    explanation: str = ""
+    """The same for people; empty: the server is older."""
     until: datetime | None = None
     """When a delay or a pause ends."""
     tasks_ahead: int | None = None

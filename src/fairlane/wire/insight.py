@@ -1,7 +1,7 @@
 """Why a task waits and who holds the slots, as customers are told.
 
-The api's endpoints call it. A reason is written by its name; what it means and what to do about it is the
-documentation's part, never a body's.
+The api's endpoints call it. A reason is written by its name and, for people, in words; what to do about it is
+the documentation's part.
 """
 
 from typing import Annotated, Any
@@ -12,6 +12,22 @@ from fairlane.model import insight as model
 from fairlane.model.leases import Progress
 from fairlane.wire.status import Concurrency, concurrency
 from fairlane.wire.values import Count, Moment, Priority, State, Uuid, encode, moment, timestamp
+
+_EXPLANATIONS = {
+    model.WaitReason.ORGANIZATION_AT_LIMIT: "every slot of the organization is in use",
+    model.WaitReason.TYPE_AT_LIMIT: "this type runs as often as it may, over all organizations",
+    model.WaitReason.WORKERS_BUSY: "every worker that serves this type is busy",
+    model.WaitReason.FAIR_TURN: "it is the turn of other organizations",
+    model.WaitReason.STARTING: "it is about to start",
+    model.WaitReason.DELAYED: "it is to start later",
+    model.WaitReason.RETRY_PAUSE: "it pauses before its next attempt",
+    model.WaitReason.CREDITS_HELD: "running tasks hold the credits",
+    model.WaitReason.TYPE_UNSERVED: "no live worker serves this type",
+    model.WaitReason.ORGANIZATION_PAUSED: "the organization is paused",
+    model.WaitReason.LIMIT_UNKNOWN: "the organization's plan has no slots yet",
+    model.WaitReason.RUNNING: "it runs",
+    model.WaitReason.FINISHED: "it is over",
+}
 
 
 class _Estimate(Struct, rename="camel"):
@@ -32,6 +48,7 @@ class _Wait(Struct, rename="camel"):
     task_type: str
     status: State
     reason: Annotated[str, Meta(extra_json_schema={"enum": [*model.WaitReason]})]
+    explanation: str
     until: Moment | None
     tasks_ahead: Count | None
     tasks_ahead_bounded: bool
@@ -48,6 +65,7 @@ def wait_body(wait: model.Wait) -> bytes:
             wait.task_type,
             wait.status,
             wait.reason,
+            _EXPLANATIONS[wait.reason],
             moment(wait.until),
             wait.ahead,
             wait.ahead_bounded,

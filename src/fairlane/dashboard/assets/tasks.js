@@ -45,14 +45,6 @@ const link = (one) => {
   return h("a", { href: `#/task/${one.id}`, title: name }, name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name);
 };
 
-const REASONS = {
-  ORGANIZATION_AT_LIMIT: "every slot of the organization is in use", TYPE_AT_LIMIT: "this type runs as often as it may, over all organizations",
-  WORKERS_BUSY: "every worker that serves this type is busy", FAIR_TURN: "it is the turn of other organizations", DELAYED: "it is to start later",
-  RETRY_PAUSE: "it pauses before its next attempt", TYPE_UNSERVED: "no live worker serves this type", CREDITS_HELD: "running tasks hold the credits",
-  ORGANIZATION_PAUSED: "the organization is paused", LIMIT_UNKNOWN: "the organization's limit cannot be read", STARTING: "it is about to start",
-  RUNNING: "it runs", FINISHED: "it is over",
-};
-
 export function task(content, reference) {
   const path = `/v1/async/task/${encodeURIComponent(reference)}`;
   const heading = h("h1", {}, "Task"), summary = h("section"), waiting = h("section"), payload = h("section"), response = h("section");
@@ -88,7 +80,7 @@ export function task(content, reference) {
     }
     const why = await get(`${path}/wait`);
     fill(waiting, h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
-      ["Reason", REASONS[why.reason] ?? why.reason], ["Until", why.until ? moment(why.until) : null],
+      ["Reason", why.explanation], ["Until", why.until ? moment(why.until) : null],
       ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
       ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (half of the time), ${span(why.estimate.p90Seconds)} (nine times of ten)` : "not known"],
       ["Progress", why.progress ? progress(why.progress) : null],
