@@ -46,6 +46,22 @@ def engine() -> Iterator[Engine]:
         yield made
 
 
+def test_nothing_happens_between_calls_and_a_cancelled_attempt_holds_its_slot(engine: Engine) -> None:
+    """What may start does when the clock moves, if only by nothing; and what was cancelled ends at its moment."""
+    acme = engine.organization("acme", slots=1)
+    first, second = acme.submit("PAGE", {}), acme.submit("PAGE", {})
+    assert acme.task(first).status == "QUEUED"
+    engine.advance(seconds=0)
+    assert acme.task(first).status == "PROCESSING"
+
+    acme.cancel(first)
+    engine.advance(seconds=59)
+    held = acme.task(second).status
+    engine.advance(seconds=1)
+
+    assert (held, acme.task(first).status, acme.task(second).status) == ("QUEUED", "FAILED", "PROCESSING")
+
+
 def test_limits_hold_and_freed_slots_are_refilled_at_once(engine: Engine) -> None:
     """Two slots and one-minute tasks: two a minute, never three at once."""
     acme = engine.organization("acme", slots=2)
