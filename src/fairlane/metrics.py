@@ -38,7 +38,8 @@ def _gauges(fleet: Fleet) -> Iterator[Metric]:
     tasks = GaugeMetricFamily("fairlane_tasks", "Tasks now, by type and state.", labels=["task_type", "state"])
     oldest = GaugeMetricFamily(
         "fairlane_oldest_queued_seconds",
-        "Age of the oldest ready task of a type; absent if none.",
+        "For how long the oldest ready task of a type could have started (since it was accepted, or its runAt); "
+        "absent if none is ready.",
         labels=["task_type"],
     )
     unserved = GaugeMetricFamily(
@@ -56,7 +57,7 @@ def _gauges(fleet: Fleet) -> Iterator[Metric]:
     for name, text, value in (
         (
             "fairlane_tasks_runnable",
-            "Ready tasks that have a free slot: what more workers would start.",
+            "Ready tasks that have a free slot: what more workers would start, but for limits of types and credits.",
             fleet.runnable,
         ),
         ("fairlane_calls_ready", "Calls that have their slot and wait for a worker's place.", fleet.calls_ready),
@@ -83,7 +84,7 @@ def _counters(fleet: Fleet, audited: int, differences: int) -> Iterator[Metric]:
         labels=["task_type", "outcome"],
     )
     waits = HistogramMetricFamily(
-        "fairlane_task_wait_seconds", "From acceptance to the first start.", labels=["task_type"]
+        "fairlane_task_wait_seconds", "From acceptance, or the runAt, to the first start.", labels=["task_type"]
     )
     runs = HistogramMetricFamily("fairlane_task_run_seconds", "How long attempts took.", labels=["task_type"])
     for name, tally in fleet.tallies.items():

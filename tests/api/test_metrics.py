@@ -164,3 +164,11 @@ def test_every_metric_is_described_and_nothing_else(busy: House) -> None:
 
     assert families
     assert described == families
+
+
+@pytest.mark.parametrize("name", ["fairlane_tasks_runnable", "fairlane_oldest_queued_seconds"])
+def test_what_a_number_leaves_out_is_told_by_both_of_its_descriptions(busy: House, name: str) -> None:
+    """The scrape's own words stand in docs/operators/metrics.md."""
+    [told] = re.findall(rf"^# HELP {name} (.+)$", busy.admin.get("/metrics").text, re.MULTILINE)
+
+    assert told in (ROOT / "docs/operators/metrics.md").read_text("utf-8").replace("`", "")
