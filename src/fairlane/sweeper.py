@@ -19,6 +19,8 @@ from fairlane.store import CHUNK, Store
 
 logger = logging.getLogger(__name__)
 
+HELD_SECONDS = 0.05
+"""What is due and cannot be had, because somebody holds its organization's row, is asked for again after so long."""
 POLL_SECONDS = 1.0
 """How often waiting tasks are looked at without being told, and servers tell each other how far service has come."""
 ROUNDS_MOST = 1_000
@@ -67,8 +69,9 @@ class Sweeper:
 
     async def _promote(self) -> None:
         due_at = await self._store.next_due_at()
-        if due_at is not None and due_at <= self._store.now():
-            await _exhaust(self._store.promote)
+        due = due_at is not None and due_at <= self._store.now()
+        if due and not await _exhaust(self._store.promote):
+            await asyncio.sleep(HELD_SECONDS)
 
     async def _seconds_to_next(self) -> float:
         try:

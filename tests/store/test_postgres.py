@@ -381,6 +381,36 @@ async def test_however_many_are_held_up_the_row_is_tried_now_and_then(
     assert caplog.text.count("store.busy") == 1
 
 
+async def test_what_others_have_queued_is_claimed_while_somebody_holds_a_row(
+    server: PostgresServer, clock: Clock
+) -> None:
+    """One free place, and it is a held organization's turn: the next in turn gets it; promotion and the return of
+    leases pass by the held one, too. Once it is free it is its turn."""
+    store = await server.open()
+    held, also, other = [await an_organization(store) for _ in range(3)]
+    lost = await a_worker(store)
+    for organization in (held, also, other):
+        await submitted(store, organization, a_task(), a_task(delay_seconds=1))
+    taken = [await lost.take_one() for _ in range(3)]
+    clock.advance(60)
+    await store.end_expired_sessions()
+    worker = await a_worker(store)
+    async with holding(server, held), holding(server, also):
+        returned = await store.return_orphans()
+        promoted = await store.promote()
+        first, second = await worker.take_one(), await worker.take_one()
+        nothing = await worker.take(1)
+    rest = await worker.take(9)
+
+    assert {one.organization_id for one in taken} == {held.id, also.id, other.id}
+    assert (returned, promoted) == (1, 1)
+    assert (first.organization_id, second.organization_id) == (other.id, other.id)
+    assert nothing == []
+    assert await store.return_orphans() + await store.promote() == 4
+    assert rest == []
+    assert {one.organization_id for one in await worker.take(9)} == {held.id, also.id}
+
+
 # Several servers -----------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,14 @@ from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
 from fairlane.store.held import HeldLease, correct, lease_id
-from fairlane.store.locked import Locked, LockedOrganization, lock_and_read, lock_organizations, write_organizations
+from fairlane.store.locked import (
+    Locked,
+    LockedOrganization,
+    lock_and_read,
+    lock_organizations,
+    lock_some_organizations,
+    write_organizations,
+)
 from fairlane.store.memory import Memory
 from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
@@ -360,7 +367,8 @@ def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
     """Calls whose pause is over wait for a free place again. At most CHUNK; returns how many."""
     now = yield from clock()
     due = yield from rows("find_due_calls", now=now, most=CHUNK)
-    locked = yield from lock_organizations(row[0] for row in due)
+    locked = yield from lock_some_organizations(row[0] for row in due)
+    due = [row for row in due if row[0] in locked]
     for organization_id, task_type in (yield from rows_if("ready_due_calls", due, calls=due, now=now)):
         locked[organization_id].ready_call(task_type)
     yield from write_organizations(locked, memory, now)

@@ -29,7 +29,6 @@ from fairlane.store.locked import (
     LockedOrganization,
     lock_and_read,
     lock_further_organizations,
-    lock_organizations,
     write_organizations,
 )
 from fairlane.store.memory import Memory
@@ -67,6 +66,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
         query_leases(list(places.values())),
         query_if("find_exchanged", asked, exchanges=asked),
         lock_types(wanted),
+        all_of_them=bool(places),
     )
     now: int = clocked[0][0]
     limits = memory.know_limits(wanted, limited)
@@ -276,11 +276,15 @@ def claim(
     leases: list[Lease] = []
     passed: set[int] = set()
     more = turns.more
+    missed = turns.organizations - locked.keys()
     for _ in range(CLAIM_ROUNDS):
         if places <= len(leases):
             break
+        missed_before = len(missed)
         if more:
-            more = yield from _lock_next(types, room, places - len(leases) + len(locked), locked)
+            turns = yield from _find_turns(types, room, places - len(leases) + len(locked) + len(missed))
+            locked.update((yield from lock_further_organizations(turns.organizations - locked.keys())))
+            missed, more = missed | turns.organizations - locked.keys(), turns.more
         candidates = [
             _present(organization, memory).candidate(room, types, memory)
             for organization in locked.values()
@@ -288,6 +292,8 @@ def claim(
         ]
         shares = share(candidates, places - len(leases))
         if not shares.places:
+            if len(missed) > missed_before:
+                continue  # somebody holds those whose turn it was; behind them there may be more
             break
         taken = yield from take_calls(shares.places, types, one, locked, memory, now)
         for task_type in taken.ended:
@@ -316,13 +322,6 @@ def _find_turns(types: Collection[str], startable: Collection[str], most: int) -
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in startable)]
     found = yield from rows_if("find_turns", kinds, kinds=kinds, most=most)
     return Turns(frozenset([one for ids in found for one in ids]), sum(len(ids) for ids in found) >= most)
-
-
-def _lock_next(types: Sequence[str], room: dict[str, int], most: int, locked: Locked) -> Generator[Query, Rows, bool]:
-    """Lock those whose turn is next, unless another server holds them. Whether there may be more of them."""
-    turns = yield from _find_turns(types, room, most)
-    locked.update((yield from lock_further_organizations(turns.organizations - locked.keys())))
-    return turns.more
 
 
 def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
@@ -497,13 +496,18 @@ OVERDUE = Failed(cause="past its deadline")
 RELEASED = Released()
 
 
-def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory) -> Generator[Query, Rows, int]:
-    """End these leases as said, whoever holds them; those already gone are left alone. Returns how many were there."""
+def return_leases(
+    returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_of_them: bool = True
+) -> Generator[Query, Rows, int]:
+    """End these leases as said, whoever holds them; those already gone are left alone. Returns how many were there.
+
+    Not ``all_of_them``: those of organizations that somebody holds for long may stay.
+    """
     endings = dict(returns)
     places = [place for identity in endings if (place := lease_place(identity))]
-    locked = yield from lock_organizations(place[0] for place in places)
+    locked, _ = yield from lock_and_read((place[0] for place in places), all_of_them=all_of_them)
     now = yield from clock()
-    held = yield from held_leases(places)
+    held = yield from held_leases([place for place in places if place[0] in locked])
     yield from end_leases(
         ((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now, reported=False
     )

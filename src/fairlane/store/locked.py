@@ -278,22 +278,38 @@ def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     return (yield from lock_and_read(ids))[0]
 
 
-def lock_and_read(ids: Iterable[int], *reads: Query | None) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
-    """:func:`lock_organizations`, and what these queries then find, in one go with the lanes."""
-    return (yield from _lock("lock_organizations", ids, *reads))
+def lock_and_read(
+    ids: Iterable[int], *reads: Query | None, all_of_them: bool = True
+) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
+    """:func:`lock_organizations`, and what these queries then find, in one go with the lanes.
+
+    Not ``all_of_them``: as :func:`lock_some_organizations`.
+    """
+    return (yield from _lock(_LOCK if all_of_them else _LOCK_SOME, ids, *reads))
+
+
+def lock_some_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+    """The same for who can do without one that somebody holds for long: it may be left out."""
+    return (yield from _lock(_LOCK_SOME, ids))[0]
 
 
 def lock_further_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     """The same where a transaction holds organizations already: those that another server holds are left out, too."""
-    return (yield from _lock("lock_further_organizations", ids))[0]
+    return (yield from _lock(_LOCK_FURTHER, ids))[0]
+
+
+_LOCK = Query("lock_organizations", {})
+_LOCK_FURTHER = Query("lock_further_organizations", {})
+_LOCK_SOME = Query("lock_organizations", {}, hurried="lock_further_organizations")
 
 
 def _lock(
-    statement: str, ids: Iterable[int], *reads: Query | None
+    statement: Query, ids: Iterable[int], *reads: Query | None
 ) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
     wanted = sorted(set(ids))
     locked: Locked = {}
-    for row in (yield from rows_if(statement, wanted, ids=wanted)):
+    rows_found: Rows = (yield Query(statement.name, {"ids": wanted}, statement.hurried)) if wanted else []
+    for row in rows_found:
         one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one

@@ -115,6 +115,8 @@ class _Attempt(Struct):
     identity: str | None = None
     asked_at: float = 0.0
     """When the statement was sent whose answer is awaited."""
+    hurried: bool = False
+    """It does not wait for locks, or hardly."""
     locking: Sequence[int] = ()
     """The organizations that it locks."""
 
@@ -488,10 +490,11 @@ class PostgresDatabase:
             return [(await self._clock(connection, attempt),)]
         if query.name == TOGETHER:
             return await self._together(connection, query.parameters["queries"], attempt)
-        attempt.locking = query.parameters["ids"] if query.name == LOCK else ()
+        name = query.hurried if query.hurried is not None and attempt.hurried else query.name
+        attempt.locking = query.parameters["ids"] if name == LOCK else ()
         self._pass_by(attempt.locking)
         attempt.asked_at = time.monotonic()
-        statement = self._statements[query.name]
+        statement = self._statements[name]
         records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
         if statement.packed:
             return msgspec_json.decode(records[0][0])  # type: ignore[no-any-return]
@@ -587,8 +590,8 @@ class PostgresDatabase:
         connection = await self._connected(give_up_at)
         attempt = self._current = _Attempt(asked_at=time.monotonic())
         try:
-            hurried = time.monotonic() < self._hurry_until
-            await connection.execute(BEGIN_HURRIED if hurried else BEGIN, timeout=SILENT_SECONDS)
+            attempt.hurried = time.monotonic() < self._hurry_until
+            await connection.execute(BEGIN_HURRIED if attempt.hurried else BEGIN, timeout=SILENT_SECONDS)
             answers: list[Any] = await self._run(connection, operation(members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]

@@ -96,7 +96,7 @@ def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
     late = yield from rows("find_overdue", before=now - 2 * memory.kill_grace_ms, most=CHUNK)
     returns: dict[str, Ending] = {row[0]: OVERDUE for row in late}
     returns |= {row[0]: LOST for row in orphans}
-    returned = yield from return_leases(list(returns.items()), memory)
+    returned = yield from return_leases(list(returns.items()), memory, all_of_them=False)
     yield from rows("delete_orphaned_calls")
     yield from rows("delete_dead_sessions")
     return returned

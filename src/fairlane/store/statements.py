@@ -21,6 +21,8 @@ class Query(Struct, frozen=True):
 
     name: str
     parameters: dict[str, Any]
+    hurried: str | None = None
+    """What runs in its place in a transaction that must not wait for locks."""
 
 
 Operation = Generator[Query, Rows, Any]

@@ -11,7 +11,13 @@ from fairlane.model.status import Concurrency, QueueStatus
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
-from fairlane.store.locked import LockedOrganization, lock_and_read, lock_organizations, write_organizations
+from fairlane.store.locked import (
+    LockedOrganization,
+    lock_and_read,
+    lock_organizations,
+    lock_some_organizations,
+    write_organizations,
+)
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
@@ -384,7 +390,8 @@ def promote(memory: Memory) -> Generator[Query, Rows, int]:
     """Waiting tasks whose moment has come are ready again, at their old place. At most CHUNK; returns how many."""
     now = yield from clock()
     found = yield from rows("find_due", now=now, most=CHUNK)
-    locked = yield from lock_organizations(row[0] for row in found)
+    locked = yield from lock_some_organizations(row[0] for row in found)
+    found = [row for row in found if row[0] in locked]
     due = yield from rows_if("take_waiting", found, entries=[(row[0], row[1]) for row in found])
     entries = []
     for organization_id, task_id, task_type, rank, seq, attempt, first_started_at in due:

@@ -9,7 +9,7 @@ from fairlane.errors import KeyRefused
 from fairlane.model.simulation import Ran, Record
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules import Integrals, usage_points
-from fairlane.store.locked import LockedOrganization, lock_organizations
+from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.seen import OrganizationSeen
@@ -40,7 +40,7 @@ def sample(ids: Sequence[int], memory: Memory) -> Generator[Query, Rows, dict[in
     locks make it safe for several servers: each adds what it saw itself.
     """
     memory.seen.settle_samples()
-    locked = yield from lock_organizations(ids)
+    locked = yield from lock_some_organizations(ids)
     now = yield from clock()
     last = {row[0]: _totals(row[1:]) for row in (yield from rows("find_last_usage", ids=list(locked)))}
     taken: dict[int, OrganizationSeen] = {}
