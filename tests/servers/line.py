@@ -23,6 +23,8 @@ class Line:
         self.connected: list[float] = []
         """When each connection was made, or tried."""
         self._others: dict[socket.socket, socket.socket] = {}
+        self._losing: threading.Event | None = None
+        self._near: set[socket.socket] = set()
         self._over, self._waker = os.pipe()
 
     @property
@@ -31,6 +33,11 @@ class Line:
         who = self._database.netloc.rpartition("@")[0]
         netloc = f"{who}@127.0.0.1:{self._listening.getsockname()[1]}"
         return urlunsplit(self._database._replace(netloc=netloc, query=""))
+
+    def lose(self) -> None:
+        """The host vanishes, with all its transactions, and does not say a word; new connections work."""
+        losing = self._losing = threading.Event()
+        losing.wait()
 
     @contextmanager
     def laid(self) -> Iterator["Line"]:
@@ -53,6 +60,14 @@ class Line:
                 if self.state == CUT:
                     for one in list(self._others):
                         self._end(ready, one)
+                if self._losing is not None:
+                    for one in self._others:
+                        ready.unregister(one)
+                        if one not in self._near:
+                            one.close()
+                    self._others.clear()
+                    self._losing.set()
+                    self._losing = None
                 for key, _ in ready.select(0.02):
                     if key.fileobj == self._over:
                         self._close(ready)
@@ -70,6 +85,7 @@ class Line:
         if self.state == CUT:
             near.close()
             return
+        self._near.add(near)
         far = self._dial()
         for one, other in ((near, far), (far, near)):
             self._others[one] = other
@@ -108,4 +124,6 @@ class Line:
     def _close(self, ready: selectors.BaseSelector) -> None:
         for one in list(self._others):
             self._end(ready, one)
+        for one in self._near:
+            one.close()
         self._listening.close()

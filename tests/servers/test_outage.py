@@ -280,6 +280,67 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
     assert customer.status()["queuedTasks"] == 1
 
 
+@pytest.mark.parametrize("statement", ["lock_organizations", "COMMIT"])
+def test_a_connection_that_leads_nowhere_is_replaced(
+    a_far_house: Callable[..., House], line: Line, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """A host that vanishes without a word in the middle of a transaction, and another that answers at its address: the
+    next writes work within three seconds, not when a statement's time is over. (I15)"""
+    house = a_far_house(pg_notify="off")
+    customer = house.customer()
+    customer.accepted()
+    database, left = house.store._database, [1]
+    ask, finish = database._rows, database._finish
+
+    def lose(name: str) -> None:
+        if name == statement and left[0]:
+            left[0] -= 1
+            line.lose()
+
+    async def rows(connection: Any, query: Any, attempt: Any) -> Any:
+        lose(query.name)
+        return await ask(connection, query, attempt)
+
+    async def commit(connection: Any) -> None:
+        lose("COMMIT")
+        await finish(connection)
+
+    monkeypatch.setattr(database, "_rows", rows)
+    monkeypatch.setattr(database, "_finish", commit)
+    lost_at = time.monotonic()
+    customer.submit()
+    eventually(lambda: customer.submit().status_code == 200)
+
+    assert left == [0]
+    assert time.monotonic() - lost_at < BACK_SECONDS + 2 * BUSY_SECONDS
+
+
+def test_a_statement_that_is_only_slow_is_left_alone(
+    a_far_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The control: somebody works on it for longer than the bound; whoever waits for it may be told that nobody knows,
+    but it is done, on the same connection."""
+    house = a_far_house(pg_notify="off")
+    customer = house.customer()
+    customer.accepted()
+    database, ask, left = house.store._database, house.store._database._rows, [1]
+    writer = database._writer
+
+    async def rows(connection: Any, query: Any, attempt: Any) -> Any:
+        if query.name == "lock_organizations" and left[0]:
+            left[0] -= 1
+            attempt.asked_at = time.monotonic()
+            await connection.execute(f"SELECT pg_sleep({adapter.SILENT_SECONDS + 2 * adapter.PROBE_SECONDS})")
+        return await ask(connection, query, attempt)
+
+    monkeypatch.setattr(database, "_rows", rows)
+    customer.submit()
+    eventually(lambda: customer.status()["queuedTasks"] == 2)
+
+    assert database._writer is writer
+    assert "connection.cut" not in caplog.text
+
+
 def test_a_lock_that_a_stopped_server_holds_is_cut(houses: Callable[..., Any]) -> None:
     """A server that is stopped inside a transaction: its organization waits, is answered 503, and goes on after five
     seconds; others are served meanwhile."""

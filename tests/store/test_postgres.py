@@ -88,7 +88,7 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
     assert sqlite - postgres == set()
     assert postgres - sqlite == {
         "analyze", "find_dead_rows", "find_fate", "find_identity", "find_oldest_transaction", "find_references",
-        "find_safety", "find_transaction", "lock_schema_version", "notify", "read_clock",
+        "find_safety", "find_transaction", "find_working", "lock_schema_version", "notify", "read_clock",
     }  # fmt: skip
     assert [one[:2] for one in load_migrations("sqlite")] == [one[:2] for one in load_migrations("postgres")]
 

@@ -53,6 +53,8 @@ ANSWER_SECONDS = 1.8
 """A database that says nothing at all may keep nobody waiting for longer."""
 SILENT_SECONDS = 1.2
 """A statement without an answer for so long means that it says nothing."""
+PROBE_SECONDS = 1.0
+"""How long it is looked for who works on it then."""
 WATCH_SECONDS = 0.1
 RESOLVE_SECONDS = 1.8
 """How long the fate of a commit is looked for."""
@@ -115,6 +117,8 @@ class _Attempt(Struct):
     identity: str | None = None
     asked_at: float = 0.0
     """When the statement was sent whose answer is awaited."""
+    connection: "Connection | None" = None
+    """Where it is awaited; None: it is over."""
     hurried: bool = False
     """It does not wait for locks, or hardly."""
     locking: Sequence[int] = ()
@@ -171,6 +175,9 @@ class PostgresDatabase:
         self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
         """Writes, oldest first, with the moment at which each came."""
         self._watched = False
+        self._probe_at = 0.0
+        """When the next look may be taken after a statement without an answer."""
+        self._probe: asyncio.Future[None] | None = None
         self._leaving: set[asyncio.Future[None]] = set()
         self._current: _Attempt | None = None
         self._hurry_until = 0.0
@@ -219,6 +226,9 @@ class PostgresDatabase:
             # It waits for a database that says nothing; what came of its last statement, nobody will know.
             self._loop.call_soon_threadsafe(self._cut)
         await stopping
+        if self._probe is not None:
+            self._probe.cancel()
+            await asyncio.wait([self._probe])
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)
@@ -588,7 +598,7 @@ class PostgresDatabase:
 
     async def _try(self, operation: PluralOperation, members: Sequence[Any], give_up_at: float) -> list[Any]:
         connection = await self._connected(give_up_at)
-        attempt = self._current = _Attempt(asked_at=time.monotonic())
+        attempt = self._current = _Attempt(asked_at=time.monotonic(), connection=connection)
         try:
             attempt.hurried = time.monotonic() < self._hurry_until
             await connection.execute(BEGIN_HURRIED if attempt.hurried else BEGIN, timeout=SILENT_SECONDS)
@@ -596,6 +606,7 @@ class PostgresDatabase:
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
         except Exception as error:
+            attempt.connection = None
             if await self._rolled_back(connection, error):
                 if isinstance(error, asyncpg.LockNotAvailableError):
                     await self._see_held(connection, attempt.locking)
@@ -605,10 +616,12 @@ class PostgresDatabase:
         try:
             await self._finish(connection)
         except Exception as error:
+            attempt.connection = None
             if await self._rolled_back(connection, error):
                 raise
             if not await self._committed(attempt.identity):
                 raise ConnectionResetError("the transaction was not committed") from error
+        attempt.connection = None
         return answers
 
     async def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
@@ -652,6 +665,12 @@ class PostgresDatabase:
     def _cut(self) -> None:
         if self._writer is not None:
             self._writer.terminate()
+
+    def _cut_silent(self, attempt: _Attempt, asked_at: float) -> None:
+        """End a connection whose statement nobody works on."""
+        if attempt.connection is not None and attempt.asked_at == asked_at:
+            _log.warning("connection.cut seconds=%.1f", time.monotonic() - asked_at)
+            attempt.connection.terminate()
 
     def _drop(self, connection: Connection) -> None:
         self._writer = None
@@ -719,6 +738,9 @@ class PostgresDatabase:
         now = time.monotonic()
         attempt = self._current
         silent = attempt is not None and now - attempt.asked_at > SILENT_SECONDS
+        if attempt is not None and silent and now > self._probe_at:
+            self._probe_at = now + SILENT_SECONDS
+            self._probe = asyncio.ensure_future(self._look_after(attempt))
         while self._unanswered:
             came_at, answer = self._unanswered[0]
             if not answer.done():
@@ -731,6 +753,22 @@ class PostgresDatabase:
         self._watched = bool(self._unanswered)
         if self._watched:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+
+    async def _look_after(self, attempt: _Attempt) -> None:
+        """A statement got no answer: if a new connection works, and says that nobody works on that statement, then the
+        old one leads nowhere, as it does when its host has vanished without a word."""
+        silent, asked_at = attempt.connection, attempt.asked_at
+        if silent is None:
+            return
+        with suppress(*LOST, asyncpg.PostgresError):
+            async with asyncio.timeout(PROBE_SECONDS):
+                connection: Connection = await asyncpg.connect(**self._options, timeout=PROBE_SECONDS)
+                try:
+                    working = await self._ask(connection, "find_working", process=silent.get_server_pid())
+                finally:
+                    connection.terminate()
+            if not working and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._cut_silent, attempt, asked_at)
 
     def _note(self, error: BaseException) -> None:
         """One line for an outage, not one for each request."""

@@ -27,6 +27,13 @@ WHERE dead = 0
   AND lease_until >= :now
 ORDER BY name;
 
+-- name: find_working [postgres]
+-- Whether this process works on a statement, or waits for a lock.
+SELECT 1
+FROM pg_stat_activity
+WHERE pid = CAST(:process AS INT)
+  AND state = 'active';
+
 -- name: find_identity [postgres]
 -- Whether the process that we were told answers us is one of the server's: a pooler tells its clients something else.
 SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = CAST(:process AS INT)),
