@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from fairlane.demo import postgres as demo
 from fairlane.demo.postgres import join
 from fairlane.errors import (
     ConcurrencyFull,
@@ -745,6 +746,45 @@ async def test_what_was_acknowledged_survives_the_death_of_the_database(clock: C
     finally:
         ended.set()
         await asyncio.gather(*senders, return_exceptions=True)
+        await store.close()
+        cluster.leave()
+
+
+async def test_a_standby_is_a_database_that_is_away(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The address leads to a standby for a while, as during a failover: 503 for writes and reads, one line in the log;
+    so it is for a connection that a pooler hands over. Once it is promoted the same store goes on by itself."""
+    monkeypatch.setattr(demo, "SETTINGS", demo.SETTINGS | {"wal_level": "replica", "max_wal_senders": "1"})
+    cluster = await asyncio.to_thread(join, f"standby-{os.getpid()}")
+    store = await Store.open(Settings(database=cluster.address), a_catalogue(), now=clock)
+    database: Any = store._database
+    options = database._options
+    try:
+        organization = await an_organization(store)
+        await asyncio.to_thread(cluster.kill)
+        signal = cluster.folder / "data" / "standby.signal"
+        signal.touch()
+        os.chown(signal, (cluster.folder / "data" / "PG_VERSION").stat().st_uid, -1)
+        await asyncio.to_thread(cluster.restart)
+
+        answers: list[Any] = [await asyncio.gather(store.submit(organization.id, [a_task()]), return_exceptions=True)]
+        answers += [await asyncio.gather(store.status(organization.id), return_exceptions=True)]
+        database._options = options | {"target_session_attrs": "any"}
+        answers += [await asyncio.gather(store.submit(organization.id, [a_task()]), return_exceptions=True)]
+        database._options = options
+        with pytest.raises(DatabaseError, match="read-only"):
+            await Store.open(Settings(database=cluster.address), {})
+        connection = await asyncpg.connect(cluster.address)
+        await connection.execute("SELECT pg_promote()")
+        await connection.close()
+
+        assert [type(answer) for (answer,) in answers] == [StoreUnreachable] * 3
+        (accepted,) = await store.submit(organization.id, [a_task()])
+        assert isinstance(accepted, Accepted)
+        serious = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert [record.getMessage().split()[0] for record in serious] == ["store.unreachable"]
+    finally:
         await store.close()
         cluster.leave()
 

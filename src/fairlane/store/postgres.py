@@ -90,6 +90,9 @@ LOCK, LOCK_FREE = "lock_organizations", "lock_further_organizations"
 READ_CLOCK = "read_clock"
 ROLLBACK = "ROLLBACK"
 
+_ANY = {"target_session_attrs": "any"}
+"""A standby may be looked at."""
+
 AWAY_SECONDS = 0.2
 """Nobody tries to connect for so long after a connection was refused: a database that starts must not be stormed."""
 
@@ -152,6 +155,8 @@ class PostgresDatabase:
             "statement_cache_size": STATEMENTS_KEPT if prepare else 0,
             "max_cached_statement_lifetime": 0,
             "command_timeout": STATEMENT_SECONDS,
+            # After a failover an address may lead to a standby for a while.
+            "target_session_attrs": "read-write",
         }
         self._statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
         self._joined: dict[tuple[str, ...], str] = {}
@@ -244,7 +249,7 @@ class PostgresDatabase:
         if int(found["server_version_num"]) < OLDEST_POSTGRES:
             raise DatabaseError(f"PostgreSQL {OLDEST_POSTGRES // 10_000} or newer is needed")
         if found["transaction_read_only"] == "on":
-            raise DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
+            raise self._read_only()
         for name in SAFETY:
             if found[name] == "off":
                 raise DatabaseError(
@@ -259,7 +264,7 @@ class PostgresDatabase:
             DatabaseError: it cannot be reached.
         """
         try:
-            connection: Connection = await asyncpg.connect(**self._options, timeout=CONNECT_SECONDS)
+            connection: Connection = await asyncpg.connect(**self._options | _ANY, timeout=CONNECT_SECONDS)
             try:
                 return compare(await self._applied(connection), load_migrations("postgres"))
             finally:
@@ -276,7 +281,8 @@ class PostgresDatabase:
         """
         try:
             connection: Connection = await asyncpg.connect(
-                **self._options | {"statement_cache_size": 0, "command_timeout": LOOK_SECONDS}, timeout=CONNECT_SECONDS
+                **self._options | _ANY | {"statement_cache_size": 0, "command_timeout": LOOK_SECONDS},
+                timeout=CONNECT_SECONDS,
             )
             try:
                 engine = await self._engine(connection)
@@ -320,7 +326,12 @@ class PostgresDatabase:
         )
 
     def _unusable(self, error: BaseException) -> DatabaseError:
+        if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+            return self._read_only()
         return DatabaseError(f"cannot open {without_password(self.address)}: {error}")
+
+    def _read_only(self) -> DatabaseError:
+        return DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
 
     async def _applied(self, connection: Connection) -> set[int]:
         if not (await self._ask(connection, "has_schema_version"))[0][0]:
@@ -601,7 +612,7 @@ class PostgresDatabase:
         attempt = self._current = _Attempt(asked_at=time.monotonic(), connection=connection)
         try:
             attempt.hurried = time.monotonic() < self._hurry_until
-            await connection.execute(BEGIN_HURRIED if attempt.hurried else BEGIN, timeout=SILENT_SECONDS)
+            await self._begin(connection, BEGIN_HURRIED if attempt.hurried else BEGIN)
             answers: list[Any] = await self._run(connection, operation(members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
@@ -635,6 +646,13 @@ class PostgresDatabase:
         """Who would lock one that is held need not try. Raises LocksHeld."""
         if self._held and any(self._held.get(one, 0.0) > time.monotonic() for one in ids):
             raise LocksHeld("somebody else held it a moment ago")
+
+    async def _begin(self, connection: Connection, begin: str) -> None:
+        try:
+            await connection.execute(begin, timeout=SILENT_SECONDS)
+        except asyncpg.FeatureNotSupportedError as error:
+            # What a standby says of READ WRITE.
+            raise ConnectionRefusedError(str(error)) from error
 
     async def _finish(self, connection: Connection) -> None:
         await connection.execute(COMMIT)
