@@ -412,6 +412,59 @@ async def test_what_others_have_queued_is_claimed_while_somebody_holds_a_row(
     assert {one.organization_id for one in await worker.take(9)} == {held.id, also.id}
 
 
+# Slow reads ----------------------------------------------------------------------------------------------------------
+
+
+async def test_slow_snapshots_leave_connections_to_quick_reads(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many at once that take long: a status is read meanwhile, and who waited in vain for them is answered 503 without
+    a word of an outage. (I24)"""
+    monkeypatch.setattr(postgres, "TRY_SECONDS", 0.2)
+    store = await server.open()
+    organization = await an_organization(store)
+    reading, go, run = [0], asyncio.Event(), PostgresDatabase._run
+
+    async def slow(self: PostgresDatabase, connection: Any, operation: Any, attempt: Any) -> Any:
+        if operation.__name__ == "verified_status":
+            reading[0] += 1
+            await go.wait()
+        return await run(self, connection, operation, attempt)
+
+    monkeypatch.setattr(PostgresDatabase, "_run", slow)
+    verifying = [asyncio.ensure_future(store.verified_status(organization.id)) for _ in range(12)]
+    late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
+    status = await store.status(organization.id)
+    go.set()
+    await asyncio.wait(verifying)
+
+    assert status.queued == 0
+    assert reading[0] == postgres.SNAPSHOTS_MOST
+    assert [type(one.exception()) for one in verifying].count(StoreUnreachable) == 12 - postgres.SNAPSHOTS_MOST
+    assert waiting
+    assert {type(one.exception()) for one in late} == {StoreUnreachable}
+    assert "store.unreachable" not in caplog.text
+
+
+async def test_who_waited_for_others_reads_says_nothing_of_an_outage(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every connection of the pool is in use: 503, and the database is not taken for away."""
+    monkeypatch.setattr(postgres, "TRY_SECONDS", 0.2)
+    store = await server.open()
+    organization = await an_organization(store)
+    pool: Any = store._database._pool  # type: ignore[attr-defined]
+    taken = [await pool.acquire() for _ in range(postgres.READERS_MOST)]
+
+    with pytest.raises(StoreUnreachable):
+        await store.status(organization.id)
+    for one in taken:
+        await pool.release(one)
+
+    assert "store.unreachable" not in caplog.text
+    assert (await store.status(organization.id)).queued == 0
+
+
 # Several servers -----------------------------------------------------------------------------------------------------
 
 

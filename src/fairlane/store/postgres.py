@@ -47,6 +47,8 @@ SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
 LOOK_SECONDS = 60.0
 """How long one statement of a look may take; nobody waits for it but the one who looks."""
 READERS_MOST = 8
+SNAPSHOTS_MOST = READERS_MOST // 2
+"""So many of them at most take their time over several statements: the others are for reads of one."""
 STATEMENTS_KEPT = 500
 TRY_SECONDS_LEAST = 0.3
 ANSWER_SECONDS = 1.8
@@ -172,6 +174,7 @@ class PostgresDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Connection | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._snapshots = asyncio.Semaphore(SNAPSHOTS_MOST)
         self._reached = True
         self._away = False
         """Whether the last that tried to connect was refused."""
@@ -437,7 +440,15 @@ class PostgresDatabase:
 
     async def snapshot(self, operation: Operation) -> Any:
         """Run an operation of several statements on one snapshot."""
-        return await self._read(operation, begin=BEGIN_SNAPSHOT)
+        try:
+            async with asyncio.timeout(TRY_SECONDS):
+                await self._snapshots.acquire()
+        except TimeoutError as error:
+            raise _crowded() from error
+        try:
+            return await self._read(operation, begin=BEGIN_SNAPSHOT)
+        finally:
+            self._snapshots.release()
 
     async def _read(self, operation: Operation, *, begin: str | None) -> Any:
         """Without a lock, on a connection of the pool."""
@@ -483,6 +494,8 @@ class PostgresDatabase:
         try:
             return await self._pool.acquire(timeout=TRY_SECONDS)
         except LOST as error:
+            if isinstance(error, TimeoutError) and self._pool.get_size() - self._pool.get_idle_size() >= READERS_MOST:
+                raise _crowded() from error
             self._refused(error)
             raise
 
@@ -847,6 +860,11 @@ def _split(requests: list[Request]) -> list[list[Request]]:
     for request in requests:
         parts.setdefault(id(request) if request.alone else request.operation, []).append(request)
     return list(parts.values())
+
+
+def _crowded() -> StoreUnreachable:
+    """Whoever waited only for others' reads knows nothing of the database."""
+    return StoreUnreachable("all connections are busy with other reads")
 
 
 async def _leave_as_it_is(_: Connection) -> None:
