@@ -458,4 +458,9 @@ def _status(task: Task) -> TaskStatus:
 
 
 async def _gathered(what: list[Any]) -> list[Any]:
-    return await asyncio.gather(*what, return_exceptions=True)
+    answers = await asyncio.gather(*what, return_exceptions=True)
+    for answer in answers:
+        # Code that breaks differs from the reference, too: a planted fault that does is none, and proves nothing.
+        if isinstance(answer, (TypeError, NameError, AttributeError)):
+            raise answer
+    return answers

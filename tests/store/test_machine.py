@@ -86,15 +86,15 @@ FAULTS: dict[str, Fault] = {
         leases, "_paid", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
         "submit exchange change_limits",
     ),
-    "runs tasks ahead of calls": Fault(
-        leases, "claim", "shares.places, types, one", "{}, types, one", "begin_calls exchange",
+    "runs tasks in the places that calls took": Fault(
+        leases, "claim", "_pick(taken.places_left", "_pick(shares.places", "submit begin_calls exchange",
     ),
     "lets an abandoned call go on": Fault(
         leases, "end_calls", "if call is None or not call.wanted", "if call is None",
         "begin_calls abandon exchange settle_all",
     ),
     "gives a call's slot up between attempts": Fault(
-        leases, "end_calls", 'organization.ready_call(lease.task_type)', "organization.end_call()",
+        leases, "end_calls", 'organization.ready_call(lease.task_type)', "organization.end_call(lease.cost)",
         "begin_calls exchange settle_all",
     ),
     "ignores the room of a type": Fault(
