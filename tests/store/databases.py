@@ -94,15 +94,15 @@ class _FailingDisk:
 
     def __init__(self, connection: apsw.Connection, *, fails_at: int) -> None:
         self._connection = connection
-        self._left = fails_at
+        self.left = fails_at
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     def execute(self, sql: str, *arguments: Any) -> Any:
         if sql == "COMMIT":
-            self._left -= 1
-            if self._left == 0:
+            self.left -= 1
+            if self.left == 0:
                 raise apsw.IOError("the disk did not take it")
         return self._connection.execute(sql, *arguments)
 
@@ -159,11 +159,12 @@ class SqliteFile:
         """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
         database: Any = self.store._database
         sound = database._writer
-        database._writer = _FailingDisk(sound, fails_at=2)
+        failing = database._writer = _FailingDisk(sound, fails_at=2)
         try:
             yield
         finally:
             database._writer = sound
+        assert failing.left <= 0, "the commit that was to fail never came"
 
     def forget(self) -> None:
         """Its folder is its test's."""
@@ -245,6 +246,7 @@ class PostgresServer:
             yield
         finally:
             database._finish, database._options = commit, options
+        assert left <= 0, "the commit that was to fail never came"
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own."""
