@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fairlane.api import callers, parking, waiting
 from tests import postgres
 from tests.api.house import Customer, House
 
@@ -49,6 +50,16 @@ def a_house(tmp_path: Path, http_database: str) -> Iterator[Callable[..., House]
             return stack.enter_context(House(tmp_path, **(chosen | settings)))
 
         yield start
+
+
+@pytest.fixture
+def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is woken or waits on: no look once a second finds what a hint should have told.
+
+    Ask for it by a mark, so that it is there before the server starts.
+    """
+    for module in (parking, waiting, callers):
+        monkeypatch.setattr(module, "POLL_SECONDS", 600.0)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The long poll: who waits, who is woken, whose places join whose, and that no lease is lost on the way."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
 
-from fairlane.api import parking
 from tests.api.house import House, Session, error_of, eventually
 
 
@@ -32,13 +34,14 @@ def wait(
     return waiting
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_work_wakes_a_waiting_worker_at_once(house: House, threads: ThreadPoolExecutor) -> None:
-    """Far sooner than the poll would."""
+    """It is told, and need not look."""
     customer, session = house.customer(), house.session("ANY")
     waiting = wait(threads, session, 3)
 
     task_id = customer.accepted()
-    answer = waiting.result(parking.POLL_SECONDS * 0.9).json()
+    answer = waiting.result(10).json()
 
     assert [lease["task"] for lease in answer["leases"]] == [task_id]
     assert (answer["kept"], answer["draining"]) == (0, False)
@@ -55,6 +58,7 @@ def test_nothing_to_do_ends_with_the_wait(house: House) -> None:
     assert parked(house) == {}
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_places_of_another_exchange_join_the_one_that_waits(house: House, threads: ThreadPoolExecutor) -> None:
     """It is answered at once and told who keeps them; the one that waits then gets as many leases."""
     customer, session = house.customer(slots=9), house.session("ANY")
@@ -87,6 +91,7 @@ class house_paused:  # noqa: N801 - reads as a statement
         self._house.soon(lambda: self._parking.hint(self._types))
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_leftover_places_of_an_answered_exchange_join_too(house: House, threads: ThreadPoolExecutor) -> None:
     """A report is answered at once although nothing can start."""
     customer, session = house.customer(), house.session("ANY")
@@ -102,6 +107,7 @@ def test_leftover_places_of_an_answered_exchange_join_too(house: House, threads:
     assert len(waiting.result(10).json()["leases"]) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_an_exchange_sent_again_takes_its_own_place(house: House, threads: ThreadPoolExecutor) -> None:
     """The first request is let go; places that had joined it count on."""
     customer, session = house.customer(slots=9), house.session("ANY")
@@ -116,6 +122,7 @@ def test_an_exchange_sent_again_takes_its_own_place(house: House, threads: Threa
     assert len(second.result(10).json()["leases"]) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_an_answered_exchange_sent_again_takes_no_place_of_another(house: House, threads: ThreadPoolExecutor) -> None:
     """It has more leases than places of its own, because places had joined it."""
     customer, session = house.customer(slots=9), house.session("ANY")
@@ -169,9 +176,10 @@ def test_a_lost_hint_costs_a_second_at_most(house: House, threads: ThreadPoolExe
 
     customer.accepted()
 
-    assert len(waiting.result(parking.POLL_SECONDS * 3).json()["leases"]) == 1
+    assert len(waiting.result(10).json()["leases"]) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_work_that_comes_while_an_exchange_is_about_to_wait_is_not_overlooked(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +205,34 @@ def test_work_that_comes_while_an_exchange_is_about_to_wait_is_not_overlooked(
     assert customer.status()["processingTasks"] == 0
 
 
+@pytest.mark.usefixtures("nobody_looks")
+def test_what_a_claim_brings_while_the_wait_ends_is_handed_over(
+    house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is taken when the server is told to drain: it goes with the answer, for nobody else would run it."""
+    customer, session = house.customer(), house.session("ANY")
+    exchange = house.store.exchange
+    taken, told = threading.Event(), threading.Event()
+
+    async def slow(one: Any) -> Any:
+        reply = await exchange(one)
+        if reply.leases:
+            taken.set()
+            await asyncio.to_thread(told.wait, 10)
+        return reply
+
+    monkeypatch.setattr(house.store, "exchange", slow)
+    waiting = wait(threads, session, 1)
+    task_id = customer.accepted()
+    assert taken.wait(10)
+
+    house.soon(house.server.drain)
+    told.set()
+
+    assert [lease["task"] for lease in waiting.result(10).json()["leases"]] == [task_id]
+
+
+@pytest.mark.usefixtures("nobody_looks")
 def test_two_workers_share(house: House, threads: ThreadPoolExecutor) -> None:
     """Who waits longest is served first, then goes to the end of the line."""
     customer = house.customer(slots=9)
@@ -215,6 +251,7 @@ def test_two_workers_share(house: House, threads: ThreadPoolExecutor) -> None:
     assert len(again.result(10).json()["leases"]) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_more_work_than_one_worker_has_places_wakes_the_next(house: House, threads: ThreadPoolExecutor) -> None:
     """In one moment: the first is filled, the rest goes to whoever waits behind it."""
     customer = house.customer(slots=9)
@@ -229,6 +266,7 @@ def test_more_work_than_one_worker_has_places_wakes_the_next(house: House, threa
     assert not waiting[2].done()
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_only_workers_of_the_type_are_woken(house: House, threads: ThreadPoolExecutor) -> None:
     """The other waits on."""
     customer = house.customer()
@@ -243,6 +281,7 @@ def test_only_workers_of_the_type_are_woken(house: House, threads: ThreadPoolExe
     assert len(other.result(10).json()["leases"]) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_a_slot_that_becomes_free_wakes_another_worker(house: House, threads: ThreadPoolExecutor) -> None:
     """The one that reports offers no place; the one that waits gets the next task."""
     customer = house.customer(slots=1)
@@ -254,7 +293,7 @@ def test_a_slot_that_becomes_free_wakes_another_worker(house: House, threads: Th
 
     busy.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
 
-    assert len(waiting.result(parking.POLL_SECONDS * 0.9).json()["leases"]) == 1
+    assert len(waiting.result(10).json()["leases"]) == 1
 
 
 def test_a_session_that_ends_is_told_so(house: House, threads: ThreadPoolExecutor) -> None:
@@ -263,7 +302,7 @@ def test_a_session_that_ends_is_told_so(house: House, threads: ThreadPoolExecuto
     waiting = wait(threads, session, 1)
 
     session.end("lost")
-    answer = waiting.result(parking.POLL_SECONDS * 3)
+    answer = waiting.result(10)
 
     assert answer.status_code == 410
     assert error_of(answer)["code"] == "SESSION_GONE"

@@ -43,8 +43,9 @@ def find(customer: Customer, reference: str, **headers: str) -> httpx2.Response:
 # Waiting -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("nobody_looks")
 def test_who_waits_is_answered_when_the_task_has_ended(house: House, threads: ThreadPoolExecutor) -> None:
-    """At once, far sooner than the poll would; and told that it was waited for."""
+    """By the commit that ends it, and not by a look; and told that it was waited for."""
     customer = house.customer()
     with customer.client:
         task_id = customer.accepted()
@@ -52,7 +53,7 @@ def test_who_waits_is_answered_when_the_task_has_ended(house: House, threads: Th
         eventually(lambda: waits(house) == 1)
 
         complete(house, customer)
-        answer = asked.result(waiting.POLL_SECONDS * 0.9)
+        answer = asked.result(10)
 
         assert answer.json()["task"]["status"] == "COMPLETED"
         assert answer.headers["preference-applied"] == "wait=30"
@@ -99,6 +100,23 @@ def test_who_waits_for_what_is_erased_is_answered(house: House, threads: ThreadP
         house.admin.delete(f"/admin/v1/organizations/{customer.name}")
 
         assert asked.result(10).status_code == 404
+
+
+def test_every_end_that_nobody_hinted_at_is_found(
+    house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait, and however few are looked at in one read."""
+    monkeypatch.setattr(waiting, "LOOK_MOST", 2)
+    house.store.listeners._ends.clear()
+    customer, session = house.customer(slots=5), house.session("ANY", places=5)
+    with customer.client:
+        asked = [threads.submit(find, customer, customer.accepted(), **WAIT) for _ in range(5)]
+        eventually(lambda: waits(house) == 5)
+
+        reports = [{"lease": one["lease"], "outcome": "completed", "result": {}} for one in session.claim(5)]
+        session.exchange(0, *reports)
+
+        assert [one.result(10).json()["task"]["status"] for one in asked] == ["COMPLETED"] * 5
 
 
 def test_time_that_is_up_ends_the_wait(customer: Customer) -> None:
@@ -239,6 +257,22 @@ def test_only_so_many_of_one_organization_wait(
 
         house.soon(house.server.drain)
         assert [one.result(10).status_code for one in asked] == [200, 200]
+
+
+def test_only_so_many_wait_at_one_server(
+    house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever they are: the next is answered at once."""
+    monkeypatch.setattr(waiting, "WAITING_MOST", 1)
+    customer, other = house.customer(), house.customer()
+    with customer.client, other.client:
+        asked = threads.submit(find, customer, customer.accepted(), **WAIT)
+        eventually(lambda: waits(house) == 1)
+
+        assert "preference-applied" not in find(other, other.accepted(), **WAIT).headers
+
+        house.soon(house.server.drain)
+        assert asked.result(10).status_code == 200
 
 
 # What the caller has -------------------------------------------------------------------------------------------------
