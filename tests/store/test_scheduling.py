@@ -70,7 +70,7 @@ async def test_a_submission_tells_when_the_first_of_it_is_due(store: Store, cloc
     store.listeners.subscribe_pauses(heard.append)
     organization = await an_organization(store)
 
-    await submitted(store, organization, a_task(), a_task(delay_seconds=9), a_task(delay_seconds=4))
+    await submitted(store, organization, a_task(), *[a_task(delay_seconds=seconds) for seconds in (9, 4, 7)])
 
     assert heard == [clock.at + 4_000]
 

@@ -201,13 +201,12 @@ async def test_a_pause_is_announced(store: Store, clock: Clock) -> None:
     """Who promotes is told when the next task is due."""
     heard: list[int] = []
     store.listeners.subscribe_pauses(heard.append)
-    organization, worker = await an_organization(store, slots=2), await a_worker(store)
-    await submitted(store, organization, a_task(), a_task())
-    one, other = await worker.take(2)
+    organization, worker = await an_organization(store, slots=3), await a_worker(store)
+    await submitted(store, organization, a_task(), a_task(), a_task())
+    leases = await worker.take(3)
+    pauses = [Failed(cause="x", pause_ms=pause_ms) for pause_ms in (9_000, 4_000, 7_000)]
 
-    await worker.exchange(
-        Report(one.id, Failed(cause="x", pause_ms=9_000)), Report(other.id, Failed(cause="x", pause_ms=4_000))
-    )
+    await worker.exchange(*[Report(lease.id, pause) for lease, pause in zip(leases, pauses, strict=True)])
 
     assert heard == [clock.at + 4_000]
 
