@@ -7,6 +7,7 @@ import pytest
 from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import OrganizationChange
 from fairlane.store import Store
+from fairlane.store.store import CLAIM_BYTES
 from tests.builders import (
     ACTOR,
     AGAIN,
@@ -155,6 +156,18 @@ async def test_never_more_than_the_places(store: Store) -> None:
     await submitted(store, organization, *[a_task() for _ in range(5)])
 
     assert [len(await worker.take(places)) for places in (0, 1, 2, 0)] == [0, 1, 2, 0]
+
+
+async def test_never_more_payloads_than_an_answer_may_hold(database: Database) -> None:
+    """Payloads may be large: whoever asks for more places gets the rest with the next exchanges."""
+    await database.close()
+    store = await database.open(payload_limit_bytes=CLAIM_BYTES // 2)
+    organization, worker = await an_organization(store, slots=9), await a_worker(store)
+    await submitted(store, organization, *[a_task() for _ in range(5)])
+
+    taken = [len((await worker.exchange(places=9)).leases) for _ in range(4)]
+
+    assert taken == [2, 2, 1, 0]
 
 
 async def test_a_lowered_limit_starts_nothing_until_used_is_below_it(store: Store) -> None:
