@@ -574,6 +574,22 @@ async def test_giving_up_and_settling_meet_in_one_commit(store: Store, clock: Cl
     assert await _slots(store, organization) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("times", [2, 3])
+async def test_giving_up_twice_in_one_commit_frees_one_slot(store: Store, clock: Clock, times: int) -> None:
+    """A caller that hangs up while its server drains: both are told that it is gone, and the others keep theirs."""
+    organization, server = await an_organization(store, slots=5), await a_server(store)
+    call = a_call(organization, server)
+    for one in (call, a_call(organization, server), a_call(organization, server)):
+        await store.begin_call(one)
+
+    met = await in_one_commit(
+        store, clock, *[lambda: store.abandon_call(organization.id, call.id) for _ in range(times)]
+    )
+
+    assert met == [Abandoned.REMOVED] * times
+    assert await _slots(store, organization) == (0, 0, 2)
+
+
 # The server dies -----------------------------------------------------------------------------------------------------
 
 
@@ -605,6 +621,23 @@ async def test_a_server_that_ends_takes_its_waiting_calls_with_it(store: Store) 
     assert await store.end_session(server, reason=LossReason.DRAINED) == 1
 
     assert await _slots(store, organization) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["drained", "overdue"])
+async def test_a_call_that_no_worker_had_took_no_service(database: Database, how: str) -> None:
+    """However long it waited: nobody is served later for it, and its type is not taken to last so long."""
+    store, clock = database.store, database.clock
+    organization, server = await an_organization(store), await a_server(store)
+    await store.begin_call(a_call(organization, server))
+
+    clock.advance(299 if how == "drained" else 600)
+    if how == "drained":
+        returned = await store.end_session(server, reason=LossReason.DRAINED)
+    else:
+        returned = await store.return_orphans()
+
+    assert returned == 1
+    assert database.rows("SELECT virtual_time, calls FROM organization") == [(0, 0)]
 
 
 async def test_a_refused_call_leaves_nothing(store: Store) -> None:
