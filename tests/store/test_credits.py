@@ -479,13 +479,14 @@ async def test_only_the_oldest_unpaid_tasks_fail(store: Store) -> None:
 
 
 async def test_a_grant_counts_once(store: Store) -> None:
-    """The same id again answers the first and changes nothing; another amount under it is refused."""
+    """The same id again answers the first and changes nothing; another amount or reason under it is refused."""
     organization = await a_payer(store, 0)
     again: dict[str, Any] = {"grant_id": "invoice-7", "amount": 50, "reason": "invoice 7", "actor": "ann"}
 
     grants = [await store.grant(organization.name, **again) for _ in range(3)]
-    with pytest.raises(NameTaken):
-        await store.grant(organization.name, **again | {"amount": 51})
+    for another in ({"amount": 51}, {"reason": "invoice 8"}):
+        with pytest.raises(NameTaken):
+            await store.grant(organization.name, **again | another)
 
     assert grants[0] == grants[1] == grants[2]
     assert await totals(store, organization) == (50, 0, 0)
