@@ -224,7 +224,7 @@ async def test_history_is_thinned_after_two_days_and_deleted_at_its_end(database
         await submitted(store, organization)
         await until_the_sample(store, clock)
     whole = (await the_usage(store, organization, start, step_ms=HOUR)).points
-    clock.at = start + 2 * DAY + 2 * HOUR
+    clock.at = start + 2 * DAY + 2 * HOUR + HOUR // 2  # the hour that is cut in two is kept
     fine = await store.purge_usage()
     thinned = (await store.usage(organization.id, start=start, end=start + 3 * HOUR, step_ms=HOUR)).points
 
@@ -232,12 +232,17 @@ async def test_history_is_thinned_after_two_days_and_deleted_at_its_end(database
     assert len(database.rows("SELECT 1 FROM usage")) == 180 - 118
     assert [counts(point) for point in thinned] == [counts(point) for point in whole] == [(60, 0, 0, 0)] * 3
     assert await store.purge_usage() == 0
+    clock.at = start + 89 * DAY
+    await submitted(store, organization)
+    await store.sample_usage()
     clock.at = start + 91 * DAY
     assert await store.purge_usage() == 61
-    assert len(database.rows("SELECT 1 FROM usage")) == 1
+    assert len(database.rows("SELECT 1 FROM usage")) == 2
     await submitted(store, organization)
     later = await store.usage(organization.id, start=clock.at - DAY, end=clock.at, step_ms=DAY)
     assert later.total.submitted == 1
+    kept = await store.usage(organization.id, start=start + HOUR, end=clock.at, step_ms=DAY)
+    assert kept.total.submitted == 2, "what is not kept happened before its first row, not in it"
 
 
 async def test_the_record_counts_a_wait_from_the_moment_a_task_might_start(store: Store, clock: Clock) -> None:
