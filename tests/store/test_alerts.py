@@ -165,6 +165,23 @@ async def test_a_judgement_of_an_older_rule_is_void(store: Store, clock: Clock, 
     assert await owed(store) == []
 
 
+async def test_a_judgement_from_before_it_fired_and_recovered_is_void(store: Store, clock: Clock) -> None:
+    """A server that was slow finds the alert as silent as it left it, and still tells nothing a second time."""
+    organization = await an_organization(store)
+    alert = await store.create_alert(organization.id, a_rule(for_seconds=0))
+    change = AlertChange(
+        alert=alert, organization_id=organization.id, organization="x", value=3, firing=True, since=None, at=clock.at
+    )
+    await submitted(store, organization, a_task(), a_task(), a_task())
+    assert await told(store) == ["fired at 3.0"]
+    await store.clear(organization.id)
+    assert await told(store) == []
+    assert await after(store, clock, 30) == ["recovered at 0.0"]
+
+    assert await store._write(apply_change, change, body, store._memory) is False
+    assert await owed(store) == ["fired at 3.0", "recovered at 0.0"]
+
+
 async def test_the_state_survives_a_restart(database: Database, clock: Clock) -> None:
     """Neither is the time counted anew nor the message sent again."""
     organization = await an_organization(database.store)
