@@ -275,7 +275,7 @@ async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitab
     """
     with clock.held() as asked:
         before = asyncio.ensure_future(store.renew_session("nobody", leases=(), exchanges=()))
-        await asyncio.to_thread(asked.wait, 30)
+        assert await asyncio.to_thread(asked.wait, 30)
         waiting = [asyncio.ensure_future(_answer(call)) for call in calls]
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -137,7 +137,7 @@ async def test_who_goes_away_does_not_undo_what_was_committed(store: Store, cloc
     task = a_task()
     with clock.held() as asked:
         blocker = store.submit(organization.id, [a_task()])
-        await asyncio.to_thread(asked.wait, 30)
+        assert await asyncio.to_thread(asked.wait, 30)
         leaver = asyncio.ensure_future(store.submit(organization.id, [task]))
         stayer = asyncio.ensure_future(store.submit(organization.id, [a_task()]))
         await asyncio.sleep(0)

@@ -674,7 +674,7 @@ async def test_no_alert_beyond_the_last_through_two_servers(
         await others[0].create_alert(organization.id, rule)
     with clock.held() as asked:
         first = asyncio.ensure_future(others[1].create_alert(organization.id, rule))
-        await asyncio.to_thread(asked.wait, 10)
+        assert await asyncio.to_thread(asked.wait, 10)
         second = asyncio.ensure_future(others[2].create_alert(organization.id, rule))
         await until_somebody_waits(server)
 

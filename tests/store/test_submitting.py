@@ -44,7 +44,7 @@ async def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> N
     organization = await an_organization(abandoned)
     with database.clock.held() as asked:
         unanswered = abandoned.submit(organization.id, [a_task(key="k"), a_task()])
-        await asyncio.to_thread(asked.wait, 30)
+        assert await asyncio.to_thread(asked.wait, 30)
         store = await database.crash()
 
     await asyncio.gather(unanswered, return_exceptions=True)  # what the killed server says reaches nobody
