@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from fairlane.api import callers
 from fairlane.api.callers import Callers
 from fairlane.errors import StoreFault
 from fairlane.handlers import Fairlane
@@ -415,6 +416,38 @@ def test_a_lost_hint_costs_a_second_at_most(a_house: Callable[..., House], calli
     session.exchange(0, completed(one_lease(session)))
 
     assert answer.result().status_code == 200
+
+
+@pytest.mark.usefixtures("nobody_looks")
+def test_a_result_that_is_there_when_the_time_is_over_is_answered(
+    a_house: Callable[..., House], calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was charged: whoever gives the call up learns that it has ended, and hands it over."""
+    monkeypatch.setattr(store_calls, "CALL_MS", 1_500)
+    house = a_house()
+    house.soon(house.store._call_listeners.clear)
+    customer, session = house.customer(), house.session("ANY")
+    answer = calling(customer)
+
+    session.exchange(0, completed(one_lease(session)))
+
+    assert answer.result().status_code == 200
+
+
+@pytest.mark.usefixtures("nobody_looks")
+def test_all_that_end_at_once_are_answered(
+    a_house: Callable[..., House], calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few are read in one go."""
+    monkeypatch.setattr(callers, "ENDED_MOST", 2)
+    house = a_house()
+    customer, session = house.customer(slots=5), house.session("ANY", places=5)
+    answers = [calling(customer) for _ in range(5)]
+    eventually(lambda: used(customer) == 5)
+
+    session.exchange(0, *[completed(lease) for lease in session.claim(5)])
+
+    assert [answer.result().status_code for answer in answers] == [200] * 5
 
 
 def test_a_drain_answers_what_runs_and_refuses_the_rest(a_house: Callable[..., House], calling: Calling) -> None:

@@ -90,6 +90,9 @@ def test_the_limits_themselves_are_allowed() -> None:
     read_json(b"[" * DEPTH_MOST + b"]" * DEPTH_MOST)
     read_json(b"[" + b"1," * (VALUES_MOST - 2) + b"1]")
     read_json(b"[" + b"[],{ }," * (VALUES_MOST // 2 - 1) + b'"a"]')
+    # The same beside what the quick looks take for more.
+    read_json(b"[[]," + b"[" * (DEPTH_MOST - 1) + b"]" * (DEPTH_MOST - 1) + b"]")
+    read_json(b'[",,,",' + b"1," * (VALUES_MOST - 3) + b"1]")
     read_json(b'["' + b"[{" * 100_000 + b'"]')
     read_json(b'["' + b",:" * 100_000 + b'"]')
 
