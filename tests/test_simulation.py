@@ -81,6 +81,16 @@ def test_every_task_starts_once_and_more_slots_never_make_it_worse_alone(
     assert all(wait == 0 for one in free.values() for wait in one)
 
 
+def test_who_was_idle_banks_no_credit() -> None:
+    """The second comes when the first was served alone for long: from then on they take turns."""
+    arrivals = [Arrival(party="a", at=0, duration_ms=SECOND) for _ in range(100)]
+    arrivals += [Arrival(party="b", at=50 * SECOND, duration_ms=SECOND) for _ in range(50)]
+
+    waits = simulate({"a": Party(slots=100), "b": Party(slots=100)}, arrivals, places=1)
+
+    assert waits["b"][-1] > 90 * SECOND
+
+
 def test_quantiles_of_known_waits() -> None:
     """The smallest that is enough."""
     assert [quantile(range(1, 11), part) for part in (0.5, 0.9, 0.99, 1.0)] == [5, 9, 10, 10]
