@@ -425,7 +425,7 @@ def test_a_result_that_is_there_when_the_time_is_over_is_answered(
     """It was charged: whoever gives the call up learns that it has ended, and hands it over."""
     monkeypatch.setattr(store_calls, "CALL_MS", 1_500)
     house = a_house()
-    house.soon(house.store._call_listeners.clear)
+    house.soon(house.store.listeners._calls.clear)
     customer, session = house.customer(), house.session("ANY")
     answer = calling(customer)
 
