@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -141,10 +142,16 @@ def test_what_is_refused_raises_by_its_code(client: Client, customer: Customer) 
     assert unknown.value.request_id
 
 
-def test_a_payload_that_is_no_json_is_refused_here(client: Client) -> None:
-    """Before anything is sent."""
-    with pytest.raises(TypeError):
-        client.submit("ANY", {"when": object()})
+@pytest.mark.parametrize("value", [object(), math.nan, math.inf, datetime.now])
+def test_a_payload_that_is_no_json_is_refused_here(client: Client, value: Any) -> None:
+    """Before anything is sent, with the path of what is wrong; what is no number is not made null in silence."""
+    with pytest.raises(sdk.ValidationRefused) as refused:
+        client.submit("ANY", {"when": {"then": value}})
+    with pytest.raises(sdk.ValidationRefused):
+        client.call("any", {"when": value})
+
+    assert refused.value.details[0]["field"] == "payload.when.then"
+    assert client.status().queued_tasks == 0
 
 
 def test_address_and_key_come_from_the_environment(
@@ -296,7 +303,7 @@ def test_many_tasks_pass_through_the_real_batch_route(client: Client, working: W
     working()
 
     verdicts = list(client.submit_many(tasks, keep_queued_below=300))
-    ended = list(client.as_completed([one for one in verdicts if one.accepted], timeout_seconds=30))
+    ended = list(client.as_completed(verdicts, timeout_seconds=30))
 
     assert [one.index for one in verdicts if one.existed] == [0]
     assert [(one.index, one.error.code) for one in verdicts if one.error] == [(5, "VALIDATION_ERROR")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -223,13 +224,30 @@ def test_a_refusal_of_everything_is_raised() -> None:
             next(verdicts)
 
 
-def test_a_task_that_is_no_json_is_named() -> None:
-    """By its place."""
-    given = [*tasks(2), NewTask(task_type="ANY", payload={"a": object()})]
-    with ScriptedServer(Queue()) as server, client_of(server) as client:
-        verdicts = client.submit_many(given)
-        with pytest.raises(TypeError, match="task 2 cannot"):
-            next(verdicts)
+def test_what_is_no_json_is_refused_at_its_place_and_the_rest_goes_on() -> None:
+    """Each with the path of the value; nothing that was read of the caller's is lost."""
+    nan, infinity = math.nan, -math.inf
+    wrong: list[Any] = [{"a": object()}, {"a": [1, {"b": nan}]}, {"a": infinity}, {"a": {(1, 2): 3}}, "\ud800"]
+    given = [NewTask(task_type="ANY", payload=payload) for payload in wrong]
+    given = [one for pair in zip(tasks(5), given, strict=True) for one in pair]
+    queue = Queue()
+
+    verdicts = submitted(queue, iter(given))
+
+    assert [verdict.index for verdict in verdicts] == list(range(10))
+    assert [verdict.accepted for verdict in verdicts] == [True, False] * 5
+    errors = [verdict.error for verdict in verdicts if verdict.error is not None]
+    assert {error.code for error in errors} == {"VALIDATION_ERROR"}
+    fields = [error.details["errors"][0]["field"] for error in errors]
+    assert fields == ["payload.a", "payload.a.1.b", "payload.a", "payload.a", "payload"]
+    assert queue.keys == {f"k{number}" for number in range(5)}
+
+
+def test_a_payload_with_nothing_in_it_is_no_fault() -> None:
+    """None is null; what looks like it in a text is text."""
+    given = [NewTask(task_type="ANY", payload={"a": None, "b": [None, "null", 1.5], "c": {"d": ()}})]
+
+    assert [verdict.accepted for verdict in submitted(Queue(), iter(given))] == [True]
 
 
 def test_nothing_to_submit_asks_nothing() -> None:

@@ -4,14 +4,15 @@ Fields that a newer server adds are ignored; an answer that lacks one is no answ
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from fairlane.client.errors import NoAnswer
+from fairlane.client.errors import NoAnswer, ValidationRefused
 from fairlane.client.records import (
     Capacity,
     Credits,
@@ -26,6 +27,9 @@ from fairlane.client.records import (
 )
 
 Read = TypeVar("Read")
+
+DEPTH_MOST = 200
+"""Deeper than the server takes; a payload that holds itself ends here."""
 
 # In ------------------------------------------------------------------------------------------------------------------
 
@@ -217,15 +221,70 @@ class _Submission(Struct, rename="camel", omit_defaults=True):
 
 
 def submission_text(task: NewTask, key: str) -> bytes:
-    """The JSON text that submits a task under this key. Raises TypeError if the payload cannot be written."""
-    return msgspec.json.encode(
-        _Submission(
-            task.task_type,
-            task.payload,
-            key,
-            UNSET if task.priority is None else task.priority,
-            UNSET if task.webhook_url is None else _Webhook(task.webhook_url),
-            UNSET if task.delay_seconds is None else task.delay_seconds,
-            UNSET if task.run_at is None else task.run_at,
-        )
+    """The JSON text that submits a task under this key. Raises ValidationRefused if a value cannot be written."""
+    submission = _Submission(
+        task.task_type,
+        task.payload,
+        key,
+        UNSET if task.priority is None else task.priority,
+        UNSET if task.webhook_url is None else _Webhook(task.webhook_url),
+        UNSET if task.delay_seconds is None else task.delay_seconds,
+        UNSET if task.run_at is None else task.run_at,
     )
+    return _written(submission, lambda: _faults(submission))
+
+
+def payload_text(payload: Mapping[str, Any]) -> bytes:
+    """The JSON text of a payload by itself. Raises ValidationRefused if a value cannot be written."""
+    return _written(payload, lambda: _fault(payload, "payload"))
+
+
+_Fault = tuple[str, str]
+"""A path such as ``payload.pages.3``, and what is wrong there."""
+
+
+def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
+    unwritable = None
+    try:
+        text = msgspec.json.encode(document)
+    except (TypeError, ValueError, RecursionError) as error:
+        unwritable, text = error, b"null"
+    # What is no number is written as null without a word, so that only texts with one are worth the search.
+    fault = find_fault() if b"null" in text else None
+    if fault is None and unwritable is not None:
+        fault = ("body", f"cannot be written as JSON: {unwritable}")
+    if fault is not None:
+        details = [{"field": fault[0], "message": fault[1]}]
+        raise ValidationRefused(
+            "Request validation failed", code="VALIDATION_ERROR", status=400, details=details
+        ) from unwritable
+    return text
+
+
+def _faults(submission: _Submission) -> _Fault | None:
+    fields = zip(submission.__struct_encode_fields__, submission.__struct_fields__, strict=True)
+    found = (_fault(value, name) for name, field in fields if (value := getattr(submission, field)) is not UNSET)
+    return next((fault for fault in found if fault is not None), None)
+
+
+def _fault(value: Any, path: str, depth: int = 0) -> _Fault | None:
+    """The first place below a value that cannot be written, or that would be another value once it is."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (path, "must be a finite number")
+    if isinstance(value, dict | list | tuple):
+        if depth == DEPTH_MOST:
+            return path, f"must not be nested more than {DEPTH_MOST} deep"
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        found = (_fault(part, f"{path}.{name}", depth + 1) for name, part in parts)
+        below = next((fault for fault in found if fault is not None), None)
+        if below is not None or not isinstance(value, dict):
+            return below
+        value = dict.fromkeys(value)  # Its values are well; its names may still be none.
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        return path, f"cannot be written as JSON: {error}"
+    if value is None or isinstance(value, str | int | dict | Raw):
+        return None
+    plain = msgspec.to_builtins(value)  # A record or a set is one of these once it is written.
+    return _fault(plain, path, depth + 1) if isinstance(plain, dict | list) and depth < DEPTH_MOST else None

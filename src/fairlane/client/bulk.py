@@ -5,19 +5,22 @@ Both hold a bounded number of tasks in memory, however many there are.
 
 import math
 from collections.abc import Generator
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from fairlane.client.answers import read_room, read_verdicts, submission_text
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take, clock
-from fairlane.client.errors import NotInTime, QueueFull, TooLarge, ValidationRefused
+from fairlane.client.errors import NotFound, NotInTime, QueueFull, TooLarge, ValidationRefused
 from fairlane.client.operations import (
     LONG_POLL_SECONDS,
+    PAGE_TASKS,
     POLL_FIRST_SECONDS,
     POLL_MOST_SECONDS,
     find,
     new_key,
+    page,
     status,
 )
 from fairlane.client.records import ErrorBody, NewTask, Task, Verdict
@@ -28,12 +31,19 @@ BATCH_BYTES = 8 * 2**20
 """A batch is sent before it grows beyond this; one task alone may be larger."""
 WINDOW_TASKS = 256
 """So many outcomes are waited for at once; the rest is taken from the caller later."""
+PAGE_PAYS = 2
+"""A page of the list that tells of fewer is not worth its request."""
+FRUITLESS_PAGES_MOST = 3
+"""After so many of them in a round, tasks are asked for one by one."""
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 class _Entry(Struct, frozen=True):
     index: int
     key: str
     text: bytes
+    error: ErrorBody | None = None
+    """Why it cannot even be sent."""
 
 
 class _Source:
@@ -49,17 +59,17 @@ class _Source:
             task: NewTask | None = yield Take()
             if task is not None:
                 key = task.idempotency_key or new_key()
-                self._next = _Entry(self._index, key, _text(task, key, self._index))
+                self._next = _entry(self._index, key, task)
                 self._index += 1
         return self._next
 
     def take(self, most: int) -> Generator[Take, Any, list[_Entry]]:
-        """The next tasks for one batch: at least one if there is one, at most ``most``."""
+        """The next tasks for one batch: at least one if there is one, at most ``most``, up to one that is wrong."""
         taken: list[_Entry] = []
         size = 0
         while len(taken) < most:
             entry = yield from self.peek()
-            if entry is None or (taken and size + len(entry.text) > BATCH_BYTES):
+            if entry is None or (taken and (entry.error or size + len(entry.text) > BATCH_BYTES)):
                 break
             taken.append(entry)
             size += len(entry.text)
@@ -74,7 +84,11 @@ def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_second
         QueueFull: there was no room for ``timeout_seconds`` seconds.
     """
     source = _Source()
-    while (yield from source.peek()) is not None:
+    while (entry := (yield from source.peek())) is not None:
+        if entry.error is not None:
+            yield from source.take(1)
+            yield Give(_refused(entry, entry.error))
+            continue
         room = BATCH_TASKS
         if keep_queued_below is not None:
             room = yield from _room(policy, keep_queued_below, timeout_seconds)
@@ -148,11 +162,11 @@ def _refused(entry: _Entry, error: ErrorBody) -> Verdict:
     return Verdict(index=entry.index, idempotency_key=entry.key, task_id=None, existed=False, error=error)
 
 
-def _text(task: NewTask, key: str, index: int) -> bytes:
+def _entry(index: int, key: str, task: NewTask) -> _Entry:
     try:
-        return submission_text(task, key)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"task {index} cannot be written as JSON: {error}") from error
+        return _Entry(index, key, submission_text(task, key))
+    except ValidationRefused as error:  # As the API would refuse it in a batch.
+        return _Entry(index, key, b"", ErrorBody(error.code, error.message, {"errors": error.details}))
 
 
 # Outcomes ------------------------------------------------------------------------------------------------------------
@@ -163,46 +177,111 @@ def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Stream:
 
     Raises:
         NotInTime: ``timeout_seconds`` seconds passed in which none ended.
+        NotFound: some are not there; raised when all others have been given.
     """
-    pending: list[str] = []
+    window = _Window(policy)
     last_at = yield from clock()
     pause_seconds = POLL_FIRST_SECONDS
     wait_seconds = 0
     while True:
-        yield from _refill(pending)
-        if not pending:
+        if (yield from window.refill()):
+            wait_seconds = 0
+        if not window.pending:
+            if window.missing is not None:
+                raise window.missing
             return
-        ended, oldest = 0, None
+        before = len(window.pending)
         asked_at = yield from clock()
-        for reference in list(pending):
-            task = yield from find(policy, reference, wait_seconds=0 if oldest else wait_seconds)
-            oldest = oldest or task
-            if task.done:
-                ended += 1
-                pending.remove(reference)
-                yield Give(task)
+        yield from window.look(wait_seconds)
         now = yield from clock()
-        if ended:
-            last_at, pause_seconds, wait_seconds = now, POLL_FIRST_SECONDS, 0
-            continue
-        assert oldest is not None
-        if timeout_seconds is not None and now - last_at >= timeout_seconds:
-            raise NotInTime(oldest, now - last_at)
+        progressed = len(window.pending) < before
+        last_at = now if progressed else last_at
+        left = math.inf if timeout_seconds is None else timeout_seconds - (now - last_at)
+        if left <= 0 and not progressed:
+            assert window.waiting is not None
+            raise NotInTime(window.waiting, now - last_at)
         # The oldest one is likely to end first, so the next round waits for it at the server; the others are looked at
         # after a second or so all the same.
-        left = math.inf if timeout_seconds is None else timeout_seconds - (now - last_at)
-        wait_seconds = int(min(1 if len(pending) > 1 else LONG_POLL_SECONDS, left))
+        wait_seconds = int(min(1 if len(window.pending) > 1 else LONG_POLL_SECONDS, left))
+        if progressed:
+            pause_seconds = POLL_FIRST_SECONDS
+            continue
         if now - asked_at < pause_seconds:
             yield Pause(min(pause_seconds, left))
         pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS / 5)
 
 
-def _refill(pending: list[str]) -> Generator[Take, Any, None]:
-    while len(pending) < WINDOW_TASKS:
-        given: str | Task | Verdict | None = yield Take()
-        if given is None:
-            return
-        pending.append(reference_of(given))
+class _Window:
+    """The tasks that are waited for now."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._made: dict[str, datetime] = {}
+        self.pending: list[str] = []
+        self.waiting: Task | None = None
+        """One that had not ended when it was looked at last."""
+        self.missing: NotFound | None = None
+        """The first that is not there."""
+
+    def refill(self) -> Generator[Take, Any, bool]:
+        """Take further ones in the place of those that ended; whether there were any."""
+        before = len(self.pending)
+        while len(self.pending) < WINDOW_TASKS:
+            given: str | Task | Verdict | None = yield Take()
+            if given is None:
+                break
+            if not isinstance(given, Verdict) or given.accepted:  # What was refused never ends.
+                self.pending.append(reference_of(given))
+        return len(self.pending) > before
+
+    def look(self, wait_seconds: int) -> Stream:
+        """Look at each, for so long at the oldest, and give those that have ended.
+
+        Tasks that were submitted together stand together in the list of all tasks, so pages of it tell of many with one
+        request each. What stands alone there is asked for by itself.
+        """
+        # Those never seen last: they are likely to be the newest, in the order in which they were given.
+        unseen = sorted(self.pending, key=lambda reference: self._made.get(reference, _LATEST))
+        oldest = yield from self._find(unseen.pop(0), wait_seconds)
+        fruitless = 0
+        while unseen:
+            task = yield from self._find(unseen.pop())
+            if oldest is not None and task is not None and oldest.created_at > task.created_at:
+                task, oldest, unseen = oldest, None, unseen[::-1]  # They were given the other way round.
+            cursor = None if task is None else task.id
+            while cursor is not None and fruitless < FRUITLESS_PAGES_MOST and len(unseen) >= PAGE_PAYS:
+                listed, cursor = yield from page(self._policy, status=None, cursor=cursor, most=PAGE_TASKS)
+                known = {one.idempotency_key: one for one in listed} | {one.id: one for one in listed}
+                seen = [reference for reference in unseen if reference in known]
+                unseen = [reference for reference in unseen if reference not in known]
+                for reference in seen:
+                    if known[reference].done:
+                        yield from self._find(reference)  # Lists have no responses.
+                    else:
+                        self._note(reference, known[reference])
+                if len(seen) < PAGE_PAYS:
+                    fruitless += 1
+                    break
+
+    def _find(self, reference: str, wait_seconds: int = 0) -> Generator[Any, Any, Task | None]:
+        """Look at one of them; None: it is not there."""
+        try:
+            task = yield from find(self._policy, reference, wait_seconds=wait_seconds)
+        except NotFound as error:
+            self.pending.remove(reference)
+            self.missing = self.missing or error
+            return None
+        if task.done:
+            self.pending.remove(reference)
+            self._made.pop(reference, None)
+            yield Give(task)
+        else:
+            self._note(reference, task)
+        return task
+
+    def _note(self, reference: str, task: Task) -> None:
+        self._made[reference] = task.created_at
+        self.waiting = task
 
 
 def reference_of(given: str | Task | Verdict) -> str:

@@ -113,6 +113,9 @@ class Client:
             webhook_url: Where its outcome is told.
             delay_seconds: Start no sooner than so long after it was accepted.
             run_at: Start no sooner than this moment, which must know its time zone.
+
+        Raises:
+            ValidationRefused: a field is wrong, or a value is no JSON, such as NaN: then nothing is sent.
         """
         task = NewTask(
             task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key,
@@ -135,6 +138,8 @@ class Client:
 
         Tasks with idempotency keys make it safe to run the whole thing again after a crash: what was accepted before
         comes back as accepted, with ``existed`` set.
+
+        A task with a value that is no JSON, such as NaN, is refused like one that the server refuses.
 
         Args:
             tasks: Read as they are needed.
@@ -164,11 +169,12 @@ class Client:
     def as_completed(self, references: Iterable[Reference], *, timeout_seconds: float | None = None) -> Iterator[Task]:
         """The tasks, each as soon as it has ended, well or not. Takes the verdicts of :meth:`submit_many`, too.
 
-        Looks at 256 at once and reads further ones as those end, so it takes any number.
+        Looks at 256 at once and reads further ones as those end, so it takes any number. Verdicts of refused tasks are
+        passed over.
 
         Raises:
             NotInTime: none ended for ``timeout_seconds`` seconds.
-            NotFound: there is no such task.
+            NotFound: one or more are not there, such as purged ones; raised once all others have been given.
         """
         return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
 

@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import msgspec
-
 from fairlane.client.answers import (
+    payload_text,
     read_capacity,
     read_cleared,
     read_credits,
@@ -128,18 +127,25 @@ def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
     """The tasks, page by page, newest first."""
     left, cursor = math.inf if most is None else most, None
     while left > 0:
-        query = {"limit": str(min(PAGE_TASKS, left))}
-        if status is not None:
-            query["status"] = status
-        if cursor is not None:
-            query["cursor"] = cursor
-        answer: Answer = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
-        page, cursor = read_page(answer.body)
-        for task in page:
+        found, cursor = yield from page(policy, status=status, cursor=cursor, most=int(min(PAGE_TASKS, left)))
+        for task in found:
             yield Give(task)
-        left -= len(page)
+        left -= len(found)
         if cursor is None:
             return
+
+
+def page(
+    policy: Policy, *, status: str | None, cursor: str | None, most: int
+) -> Operation[tuple[list[Task], str | None]]:
+    """Some tasks, newest first, and where the next page begins; None: this was the last."""
+    query = {"limit": str(most)}
+    if status is not None:
+        query["status"] = status
+    if cursor is not None:
+        query["cursor"] = cursor
+    answer: Answer = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
+    return read_page(answer.body)
 
 
 def credits(policy: Policy) -> Operation[Credits]:
@@ -175,7 +181,7 @@ def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[Cal
         Ask(
             method="POST",
             path=f"v1/monitor/{quote(name, safe='/')}",
-            content=msgspec.json.encode(payload),
+            content=payload_text(payload),
             patience_seconds=CALL_SECONDS,
             repeatable=False,
         ),
