@@ -7,12 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 
-from fairlane.cli.monitor import Thresholds, Watch
+from fairlane.cli.monitor import OWED_MOST, Outbox, Thresholds, Watch
 from fairlane.client import Client, Concurrency, Status
+from fairlane.webhooks import signing
 from tests.cli.harness import ROOT, Command, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -153,39 +156,105 @@ def test_monitor_ends_with_8_once_a_threshold_was_exceeded_long_enough(fairlane:
     assert "3 tasks are queued, more than 2" in alert.err
 
 
+class Receiver:
+    """A webhook's far end that takes what it is told to, and remembers all of it."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.posted: list[tuple[int, dict[str, str], bytes]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                self.send_response(outer.status)
+                self.end_headers()
+                outer.posted.append((outer.status, dict(self.headers), body))
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}/alerts"
+
+    @property
+    def taken(self) -> list[dict[str, Any]]:
+        """The messages that were answered well."""
+        return [json.loads(body) for status, _, body in self.posted if status == 204]
+
+    def __enter__(self) -> "Receiver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+
+
+WATCHING = [sys.executable, "-m", "fairlane", "monitor", "--queued-above", "2", "--for", "0.3s", "--every", "0.1s"]
+
+
 def test_monitor_posts_alert_and_recovery(acme: Client) -> None:
     """One message each, however often it looks."""
-    posted: list[dict[str, Any]] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    receiver = HTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=receiver.serve_forever, args=(0.05,))
-    thread.start()
-    address = f"http://127.0.0.1:{receiver.server_address[1]}/alerts"
     submitted(acme, 3)
-    command = [sys.executable, "-m", "fairlane", "monitor", "--queued-above", "2", "--for", "0.3s", "--every", "0.1s"]
-    try:
-        with subprocess.Popen([*command, "--webhook", address], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-            eventually(lambda: len(posted) == 1)
+    with Receiver() as receiver:
+        command = [*WATCHING, "--webhook", receiver.address]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            eventually(lambda: len(receiver.posted) == 1)
             acme.clear()
-            eventually(lambda: len(posted) == 2)
+            eventually(lambda: len(receiver.posted) == 2)
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
-    finally:
-        receiver.shutdown()
-        thread.join(10)
-        receiver.server_close()
 
-    assert [(message["event"], message["queuedTasks"]) for message in posted] == [("alert", 3), ("recovered", 0)]
-    assert posted[0]["reasons"] == ["3 tasks are queued, more than 2"]
+    assert [(one["event"], one["queuedTasks"]) for one in receiver.taken] == [("alert", 3), ("recovered", 0)]
+    assert receiver.taken[0]["reasons"] == ["3 tasks are queued, more than 2"]
+
+
+def test_monitor_posts_again_what_was_not_taken(acme: Client, tmp_path: Path) -> None:
+    """At each look, the alert before the recovery, each signed anew under the same id."""
+    secret = signing.new_secret()
+    (tmp_path / "secret").write_text(secret + "\n")
+    submitted(acme, 3)
+    with Receiver() as receiver:
+        receiver.status = 503
+        command = [*WATCHING, "--webhook", receiver.address, "--secret-file", str(tmp_path / "secret")]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            eventually(lambda: len(receiver.posted) >= 2)
+            acme.clear()
+            receiver.status = 204
+            eventually(lambda: len(receiver.taken) == 2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+
+    assert [message["event"] for message in receiver.taken] == ["alert", "recovered"]
+    alert = [headers for _, headers, body in receiver.posted if json.loads(body)["event"] == "alert"]
+    assert len({headers["webhook-id"] for headers in alert}) == 1
+    for _, headers, body in receiver.posted:
+        Webhook(secret).verify(body, headers)
+
+
+def test_monitor_that_looks_once_says_that_nobody_took_it(fairlane: Command, acme: Client) -> None:
+    """Nobody else would."""
+    submitted(acme, 3)
+    with Receiver() as receiver:
+        receiver.status = 503
+        ran = fairlane("monitor", "--queued-above", "2", "--once", "--webhook", receiver.address)
+
+    assert (ran.code, len(receiver.posted)) == (1, 1)
+    assert "did not take" in ran.err
+
+
+def test_a_webhook_that_stays_away_is_owed_so_much_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest stay."""
+    outbox = Outbox("http://127.0.0.1:1", None)
+
+    for number in range(OWED_MOST + 2):
+        outbox.put(b"%d" % number)
+
+    assert [outbox.owed[0][1], outbox.owed[-1][1], len(outbox.owed)] == [b"2", b"%d" % (OWED_MOST + 1), OWED_MOST]
+    assert "given up" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """``fairlane monitor``: looks at an organization's status until a threshold is exceeded for a while, and says so."""
 
+import os
 import re
 import time
+import uuid
+from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from fairlane.client import AsyncClient, Status
 
 WEBHOOK_SECONDS = 10.0
+OWED_MOST = 100
+"""When a webhook is away for so many messages, the oldest are given up."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
@@ -99,6 +105,14 @@ def monitor(
         str | None,
         typer.Option(metavar="URL", help="Post alerts and recoveries there and go on.", show_default=False),
     ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            show_default=False,
+            help="A file with the secret that signs what is posted. Default: the variable FAIRLANE_MONITOR_SECRET.",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once; --for does not count.")] = False,
     url: Url = None,
     key_file: KeyFile = None,
@@ -107,13 +121,15 @@ def monitor(
     """Watch an organization's queue and slots.
 
     Without --webhook it ends with exit code 8 on the first alert. With one it goes on, posting one message when a
-    threshold has been exceeded for as long as --for says, and one when it has not been for as long.
+    threshold has been exceeded for as long as --for says, and one when it has not been for as long. What the webhook
+    does not take is posted again at each look, in order, until it is. With a secret it is signed like the server's.
     """
     if queued_above is None and utilization_above is None:
         raise typer.BadParameter("give --queued-above or --utilization-above")
     thresholds = Thresholds(queued_above=queued_above, utilization_above=utilization_above)
     lasting_seconds = 0.0 if once else _seconds(lasting, "--for")
     every_seconds = max(0.1, _seconds(every, "--every"))
+    outbox = None if webhook is None else Outbox(webhook, _secret(secret_file))
 
     async def watch_it(client: "AsyncClient") -> None:
         from asyncio import sleep
@@ -124,10 +140,14 @@ def monitor(
             reasons = thresholds.exceeded(now)
             event = None if reasons is None else watch.look(bool(reasons), time.monotonic())
             if event is not None:
-                await _tell(_message(event, reasons or [], now), webhook, as_json=as_json)
-                if event == "alert" and webhook is None:
+                _tell(_message(event, reasons or [], now), outbox, as_json=as_json)
+                if event == "alert" and outbox is None:
                     raise Alerted("; ".join(reasons or []))
+            if outbox is not None:
+                await outbox.send()
             if once:
+                if outbox is not None and outbox.owed:
+                    raise CommandFailed("the webhook did not take the message")
                 return
             await sleep(every_seconds)
 
@@ -137,25 +157,76 @@ def monitor(
         raise typer.Exit(0) from None
 
 
-async def _tell(message: _Message, webhook: str | None, *, as_json: bool) -> None:
-    import httpx2
+class Outbox:
+    """What is owed to a webhook, the oldest first."""
+
+    def __init__(self, url: str, secret: str | None) -> None:
+        self._url = url
+        self._secrets = [] if secret is None else [secret]
+        self._tries = 0
+        """How often the oldest was posted."""
+        self.owed: deque[tuple[str, bytes]] = deque()
+        """Messages with their ids, which stay the same at every try."""
+
+    def put(self, body: bytes) -> None:
+        """Owe one more."""
+        if len(self.owed) == OWED_MOST:
+            note("the webhook was away for too long: the oldest message is given up")
+            self._drop()
+        self.owed.append((str(uuid.uuid4()), body))
+
+    async def send(self) -> None:
+        """Post what is owed, until something is not taken."""
+        import httpx2
+
+        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS) as http:
+            while self.owed:
+                identity, body = self.owed[0]
+                self._tries += 1
+                try:
+                    answer = await http.post(self._url, content=body, headers=self._headers(identity, body))
+                except (httpx2.TransportError, httpx2.InvalidURL) as error:
+                    note(f"the webhook could not be reached: {error or type(error).__name__}")
+                    return
+                if not answer.is_success:
+                    note(f"the webhook answered {answer.status_code}")
+                    return
+                self._drop()
+
+    def _drop(self) -> None:
+        self.owed.popleft()
+        self._tries = 0
+
+    def _headers(self, identity: str, body: bytes) -> dict[str, str]:
+        from fairlane.webhooks.signing import signatures
+
+        now_ms = int(time.time() * 1_000)
+        signed = signatures(self._secrets, task_id=identity, attempt=self._tries, body=body, now_ms=now_ms)
+        return {"Content-Type": "application/json", **signed}
+
+
+def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
     from msgspec import to_builtins
     from msgspec.json import encode
 
     if as_json:
         print_json_line(to_builtins(message))
-    elif webhook is not None:
+    elif outbox is not None:
         note(f"{message.event}: {'; '.join(message.reasons) or 'all thresholds are kept again'}")
-    if webhook is None:
-        return
+    if outbox is not None:
+        outbox.put(encode(message))
+
+
+def _secret(file: Path | None) -> str | None:
+    from fairlane.webhooks.signing import is_secret
+
     try:
-        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS) as http:
-            answer = await http.post(webhook, content=encode(message), headers={"Content-Type": "application/json"})
-        if not answer.is_success:
-            note(f"the webhook answered {answer.status_code}")
-    except (httpx2.TransportError, httpx2.InvalidURL) as error:
-        # The watch goes on: the next message may arrive.
-        note(f"the webhook could not be reached: {error or type(error).__name__}")
+        secret = os.environ.get("FAIRLANE_MONITOR_SECRET") if file is None else file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"cannot read the secret file {file}: {error}") from error
+    if secret is not None and not is_secret(secret):
+        raise CommandFailed("the webhook's secret must be whsec_ and 1 to 250 printable characters")
+    return secret
 
 
 def _message(event: str, reasons: list[str], now: "Status") -> _Message:
