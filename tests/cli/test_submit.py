@@ -1,5 +1,6 @@
 """``fairlane submit`` against a real server: files, results, running again, and being killed."""
 
+import io
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.cli.lines import Keys, Line, Results
+from fairlane.cli.lines import Keys, Line, Results, fault_of, read_lines
 from tests.cli.conftest import running
 from tests.cli.harness import ROOT, Command, Ran, RunningServer, eventually
 
@@ -109,6 +110,36 @@ def test_wrong_lines_are_named_and_the_rest_is_submitted(
         assert said in ran.err
     statuses = {result["line"]: result["status"] for result in results_of(results)}
     assert statuses == {1: "COMPLETED", 3: "REFUSED", 4: "REFUSED", 5: "REFUSED", 6: "REFUSED", 7: "COMPLETED"}
+
+
+def test_a_refusal_is_recorded_once_however_often_the_file_is_run(tmp_path: Path) -> None:
+    """A result comes after it if the line is accepted later; then the line is done."""
+    path, keys = tmp_path / "results.jsonl", Keys("ANY", "1")
+    lines = [Line(number, b"{}", 2) for number in (1, 2, 3)]
+
+    for run in range(3):
+        with Results(path) as results:
+            assert results.found == (run == 2)
+            for line in lines[: 3 if run < 2 else 2]:
+                results.refused(line.number, keys.key(line), "VALIDATION_ERROR", "is wrong", None)
+            if run == 1:
+                results.ended(3, keys.key(lines[2]), "t3", "COMPLETED", {})
+
+    assert [(one["line"], one["status"]) for one in results_of(path)] == [
+        (1, "REFUSED"), (2, "REFUSED"), (3, "REFUSED"), (3, "COMPLETED"),
+    ]  # fmt: skip
+    with Results(path) as results:
+        assert [results.has(line, keys.key(line)) for line in lines] == [False, False, True]
+
+
+def test_a_byte_order_mark_at_the_start_is_passed_over() -> None:
+    """As Windows editors write it; elsewhere it is text."""
+    file = io.BytesIO(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}\n")
+
+    lines = list(read_lines(file, "texts"))
+
+    assert [(line.text, line.end) for line in lines] == [(b"{}", 6), (b"\xef\xbb\xbf{}", 12)]
+    assert [fault_of(line) is None for line in lines] == [True, False]
 
 
 def test_lines_come_from_standard_input(fairlane: Command, served: RunningServer) -> None:

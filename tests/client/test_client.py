@@ -55,6 +55,24 @@ def test_a_submitted_task_is_found_by_its_id_and_by_its_key(client: Client) -> N
     assert made.created_at.tzinfo is not None
 
 
+@pytest.mark.parametrize("key", [".", "..", "...", "a/../b", "./"])
+def test_a_key_of_dots_is_no_step_in_the_path(client: Client, key: str) -> None:
+    """Its task is found, cancelled and asked about like any other."""
+    made = client.submit("OTHER", {}, idempotency_key=key)
+
+    assert client.task(key).id == client.why(key).task_id == client.cancel(key).id == made.id
+
+
+def test_an_empty_key_is_refused_not_replaced(client: Client) -> None:
+    """By the API; a random one in its place would make a task with each repetition."""
+    with pytest.raises(sdk.ValidationRefused, match="idempotencyKey"):
+        client.submit("OTHER", {}, idempotency_key="")
+    [verdict] = client.submit_many([sdk.NewTask(task_type="OTHER", payload={}, idempotency_key="")])
+
+    assert verdict.error is not None
+    assert client.status().queued_tasks == 0
+
+
 def test_a_key_that_names_a_task_yields_that_task(client: Client) -> None:
     """Submitting twice makes one task, whatever the payload."""
     first = client.submit("ANY", {"n": 1}, idempotency_key="once")

@@ -1,5 +1,6 @@
 """What is sent again, when, and what never is."""
 
+import json
 from collections.abc import Iterable
 
 import pytest
@@ -14,7 +15,8 @@ from fairlane.client import (
     Unavailable,
     ValidationRefused,
 )
-from fairlane.client.retrying import pause_seconds
+from fairlane.client.effects import Answer
+from fairlane.client.retrying import api_error, pause_seconds
 from tests.client.scripted import STATUS, Asked, Reply, ScriptedServer, a_task, refused
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -50,8 +52,8 @@ def test_retry_after_is_honoured(replies: list[Reply], pauses: list[float]) -> N
     assert noted == pauses
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "Wed, 21 Oct 2026 07:28:00 GMT", "1.5", "٣"])
-def test_a_retry_after_that_is_no_number_is_passed_over(value: str) -> None:
+@pytest.mark.parametrize("value", ["", "soon", "-1", "Wed, 21 Oct 2015 07:28:00 GMT", "1.5", "٣"])
+def test_a_retry_after_that_says_nothing_is_passed_over(value: str) -> None:
     """The client's own pause holds then."""
     noted: list[float] = []
     server, client = asked_of([Reply(503, b"", {"Retry-After": value} if value.isascii() else {}), FINE], noted)
@@ -60,6 +62,25 @@ def test_a_retry_after_that_is_no_number_is_passed_over(value: str) -> None:
         client.status()
 
     assert 0.125 <= noted[0] <= 0.25
+
+
+def test_a_retry_after_with_a_date_counts_from_the_answers_own() -> None:
+    """So that a clock that is wrong on either side does no harm."""
+    headers = {"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+
+    assert api_error(Answer(503, headers, b"")).retry_after_seconds == 30
+    assert api_error(Answer(503, {**headers, "date": "soon"}, b"")).retry_after_seconds is None
+
+
+def test_a_refused_field_is_named_in_the_text() -> None:
+    """As the API lists it, alone or in a batch."""
+    places = [{"field": "payload.text", "message": "must be a string"}, {"field": "x", "message": "is unknown"}]
+    body = json.dumps(refused("VALIDATION_ERROR", "Request validation failed", places)).encode()
+
+    said = str(api_error(Answer(400, {}, body)))
+
+    assert said == "VALIDATION_ERROR: Request validation failed: payload.text must be a string (and 1 more)"
+    assert str(api_error(Answer(404, {}, json.dumps(refused("NO", "no")).encode()))) == "NO: no"
 
 
 def test_pauses_double_up_to_a_bound() -> None:

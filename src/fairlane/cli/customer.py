@@ -73,7 +73,7 @@ def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], A
     except NotInTime as error:
         raise StillRunning(str(error)) from error
     except ApiError as error:
-        raise CommandFailed(str(error), details=error.details) from error
+        raise CommandFailed(f"{error.code}: {error.message}", details=error.details) from error
     except ClientError as error:
         raise CommandFailed(str(error)) from error
 

@@ -3,6 +3,7 @@
 Every line has a key that follows from its text and its place, so that running the command again finds each task again.
 """
 
+import codecs
 import hashlib
 import re
 from array import array
@@ -52,6 +53,8 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
     while text := file.readline(LINE_BYTES_MOST):
         number += 1
         end += len(text)
+        if number == 1:
+            text = text.removeprefix(codecs.BOM_UTF8)
         if len(text) == LINE_BYTES_MOST:
             raise CommandFailed(
                 f"{name}: line {number} has more than {LINE_BYTES_MOST} bytes: give one JSON object a line"
@@ -110,7 +113,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = array("Q")
-        """The start of the key whose result is there, by line number; 0: none. Eight bytes a line."""
+        """The mark of the key of which there is a record, by line number; 0: none. Eight bytes a line."""
         self.found = 0
         """How many results an earlier run left."""
 
@@ -127,15 +130,19 @@ class Results:
 
     def has(self, line: Line, key: str) -> bool:
         """Whether this line's result is there already."""
-        return line.number < len(self._known) and self._known[line.number] == _start(key)
+        return self._mark_of(line.number) == _mark(key, refused=False)
 
     def ended(self, line_number: int, key: str, task_id: str, status: str, response: dict[str, Any] | None) -> None:
         """Write how a task ended."""
         self._write(_Result(line_number, key, task_id, status, response=response))
 
     def refused(self, line_number: int, key: str, code: str, message: str, details: Any) -> None:
-        """Write that a line became no task. The next run tries it again."""
-        self._write(_Result(line_number, key, None, "REFUSED", error=_Error(code, message, details or UNSET)))
+        """Write that a line became no task, unless an earlier run wrote so. Each run tries it again."""
+        if self._mark_of(line_number) != _mark(key, refused=True):
+            self._write(_Result(line_number, key, None, "REFUSED", error=_Error(code, message, details or UNSET)))
+
+    def _mark_of(self, line_number: int) -> int:
+        return self._known[line_number] if line_number < len(self._known) else 0
 
     def _write(self, result: _Result) -> None:
         # One write for a whole line: a kill leaves at most one line without its end, which the next run cuts off.
@@ -161,17 +168,20 @@ class Results:
                 whole += len(text)
 
     def _remember(self, known: _Known) -> None:
-        if known.status == "REFUSED":
-            return
+        refused = known.status == "REFUSED"
         if known.line >= len(self._known):
             self._known.extend([0] * (known.line + 1 - len(self._known)))
-        self.found += self._known[known.line] == 0
-        self._known[known.line] = _start(known.key)
+        if not refused:
+            self.found += self._known[known.line] & 1 == 0
+        elif self._known[known.line] == _mark(known.key, refused=False):
+            return  # A result stays one.
+        self._known[known.line] = _mark(known.key, refused=refused)
 
 
-def _start(key: str) -> int:
-    """The first eight bytes of a key's digest; never 0, which stands for none."""
-    return int(key.removeprefix("line-")[:16], 16) | 1
+def _mark(key: str, *, refused: bool) -> int:
+    """The first eight bytes of a key's digest, odd if the record is a result and even if it is a refusal; never 0."""
+    start = int(key.removeprefix("line-")[:16], 16)
+    return start & ~1 or 2 if refused else start | 1
 
 
 def _is_torn(text: bytes) -> bool:

@@ -59,7 +59,8 @@ def submit(
 
     Safe to run again: the key of each line follows from the type, the line's place and its text, so a run that was
     killed goes on where it was, and nothing is submitted twice while the server keeps its tasks. Lines may be added at
-    the end in between; a line moved to another place is another task.
+    the end in between; a line moved to another place is another task. In --results each task that ended has one line;
+    a refused line is tried again by each run, and has one with REFUSED before that of its task, if it ever becomes one.
 
     Progress goes to stderr, a summary to stdout. Exit code 1: something was refused or failed; 6: no answer.
     """

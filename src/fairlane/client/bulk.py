@@ -58,7 +58,7 @@ class _Source:
         if self._next is None:
             task: NewTask | None = yield Take()
             if task is not None:
-                key = task.idempotency_key or new_key()
+                key = new_key() if task.idempotency_key is None else task.idempotency_key
                 self._next = _entry(self._index, key, task)
                 self._index += 1
         return self._next

@@ -201,7 +201,13 @@ class Client:
         return self._run(operations.why(self._policy, bulk.reference_of(reference)))
 
     def cancel(self, reference: Reference) -> Task:
-        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""
+        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then.
+
+        Safe to repeat: one that was cancelled before is returned.
+
+        Raises:
+            TaskEnded: it ended in another way.
+        """
         return self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
 
     def retry(self, reference: Reference) -> Task:
@@ -209,7 +215,11 @@ class Client:
         return self._run(operations.retry(self._policy, bulk.reference_of(reference)))
 
     def clear(self) -> int:
-        """Drop every task that is still queued; running ones go on. Returns how many."""
+        """Drop every task that is still queued; running ones go on. Returns how many.
+
+        Sent again by itself if the answer is lost; then it returns how many the last request dropped, 0 if the lost one
+        had dropped them all.
+        """
         return self._run(operations.clear(self._policy))
 
     def tasks(self, *, status: str | None = None, most: int | None = None) -> Iterator[Task]:

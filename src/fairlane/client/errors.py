@@ -63,7 +63,7 @@ class ApiError(ClientError):
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(f"{code}: {message}{_first_place(details)}")
         self.message = message
         self.code = code
         self.status = status
@@ -72,6 +72,15 @@ class ApiError(ClientError):
         """Find the request in the server's log with it; None: the answer named none."""
         self.retry_after_seconds = retry_after_seconds
         """How long the server asks to wait; None: it does not say."""
+
+
+def _first_place(details: Any) -> str:
+    """The first ``{field, message}`` of a refusal, for people; nothing if there is none."""
+    places = details.get("errors") if isinstance(details, dict) else details
+    match places:
+        case [{"field": field, "message": message}, *others]:
+            return f": {field} {message}" + (f" (and {len(others)} more)" if others else "")
+    return ""
 
 
 class ValidationRefused(ApiError):

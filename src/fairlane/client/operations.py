@@ -48,7 +48,7 @@ def status(policy: Policy) -> Operation[Status]:
 
 def submit(policy: Policy, task: NewTask) -> Operation[Task]:
     """Submit one task under its key; a key that names a task already yields that task as it stands now."""
-    key = task.idempotency_key or new_key()
+    key = new_key() if task.idempotency_key is None else task.idempotency_key
     ask = Ask(method="POST", path="v1/async/task", content=submission_text(task, key))
     try:
         answer = yield from exchange(ask, policy)
@@ -196,7 +196,12 @@ def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[Cal
 
 def task_path(reference: str) -> str:
     """Where a task is found, by its id or its key."""
-    return f"v1/async/task/{quote(reference, safe='')}"
+    return f"v1/async/task/{_segment(reference)}"
+
+
+def _segment(text: str) -> str:
+    """As one segment of a path. Dots alone would be taken for a step up, or for none, so they are written, too."""
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def new_key(random_id: Callable[[], object] = uuid4) -> str:

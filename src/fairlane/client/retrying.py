@@ -1,6 +1,8 @@
 """When a request is sent again, and what its answer means if it is not."""
 
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from random import Random
 
 from msgspec import Struct
@@ -79,6 +81,15 @@ def api_error(answer: Answer) -> ApiError:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """Whole seconds; the form with a date is not understood."""
+    """How long to wait: a number of seconds, or the time from the answer's own date to a later one."""
     value = answer.headers.get("retry-after", "").strip()
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    try:  # In UTC, both: so HTTP wants it.
+        until, now = (
+            parsedate_to_datetime(text).replace(tzinfo=UTC) for text in (value, answer.headers.get("date", ""))
+        )
+    except (TypeError, ValueError):
+        return None
+    seconds = (until - now).total_seconds()
+    return seconds if seconds > 0 else None
