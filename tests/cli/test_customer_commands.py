@@ -310,11 +310,13 @@ def test_top_shows_every_organization_with_its_rates(fairlane: Command, acme: Cl
     ran, document = fairlane("top", "--every", "0.2"), fairlane("top", "--every", "0.2", "--json").document
 
     lines = [line.split() for line in ran.out.splitlines()]
-    assert lines[0][:5] == ["ORGANIZATION", "STATE", "QUEUED", "RUNNING", "SLOTS"]
-    assert [line[:5] for line in lines[1:]] == [
+    assert lines[0][:6] == ["ORGANIZATION", "STATE", "QUEUED", "OLDEST", "RUNNING", "SLOTS"]
+    assert [[*line[:3], *line[4:6]] for line in lines[1:]] == [
         ["acme", "active", "2", "0", "0/4"],
         ["bolt", "paused", "0", "0", "0/2"],
     ]
+    assert lines[1][3].endswith("s")
+    assert lines[2][3] == "-"
     assert [one["name"] for one in document["organizations"]] == ["acme", "bolt"]
     assert document["organizations"][0]["completed_per_second"] == 0
 

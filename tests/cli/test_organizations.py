@@ -146,6 +146,7 @@ def test_show_names_every_limit_and_count(fairlane: Command, acme: str) -> None:
     facts = dict(line.split(maxsplit=1) for line in ran.out.splitlines() if len(line.split(maxsplit=1)) == 2)
     assert facts["Organization"] == "acme"
     assert facts["Slots"] == "4"
+    assert facts["In"].split() == ["use", "0"]
     assert facts["State"] == "active"
 
 

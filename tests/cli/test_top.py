@@ -13,8 +13,9 @@ from fairlane.cli.top import Row, picture
 def test_a_long_name_cuts_no_number(width: int) -> None:
     """Only the name gives way where a terminal is narrow."""
     row = Row(
-        name="a-very-long-name-" + "x" * 47, state="active", queued=12_345, processing=17, slots_max=50,
-        completed=678_901, failed=2_345, completed_per_second=123.4, failed_per_second=0.5,
+        name="a-very-long-name-" + "x" * 47, state="active", queued=12_345, oldest_seconds=7_300.0,
+        processing=16, used=17, slots_max=50, completed=678_901, failed=2_345,
+        completed_per_second=123.4, failed_per_second=0.5,
     )  # fmt: skip
     written = io.StringIO()
 
@@ -24,6 +25,7 @@ def test_a_long_name_cuts_no_number(width: int) -> None:
     for cell in (
         "active",
         "12,345",
+        "2h",
         "17/50",
         "123.4",
         "0.5",

@@ -7,7 +7,7 @@ import pytest
 from fairlane.errors import NameTaken, NotFound
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, Overrides, PlanChange
 from fairlane.store import Store
-from tests.builders import ACTOR, a_digest, a_task, a_worker, an_organization, submitted
+from tests.builders import ACTOR, a_call, a_digest, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -139,6 +139,24 @@ async def test_flags_are_changed_one_by_one(database: Database) -> None:
 
     one = await store.organization(name)
     assert (one.paused, one.disabled, one.maintenance, one.drifted) == (False, True, True, False)
+
+
+async def test_an_organization_tells_its_slots_in_use_and_since_when_work_waits(store: Store, clock: Clock) -> None:
+    """Calls hold slots, too; what is delayed does not wait yet. In the list as by its name."""
+    organization, server = await an_organization(store, slots=3), await a_server(store)
+    idle = await an_organization(store)
+    await submitted(store, organization, a_task())
+    since = clock.at
+    await store.begin_call(a_call(organization, server))
+    clock.at += 5_000
+    await submitted(store, organization, a_task())
+
+    shown = await store.organization(organization.name)
+
+    assert (shown.used, shown.processing, shown.oldest_ready_at) == (1, 0, since)
+    assert shown in await store.organizations()
+    other = await store.organization(idle.name)
+    assert (other.used, other.oldest_ready_at) == (0, None)
 
 
 async def test_changing_nobody_is_not_found(store: Store) -> None:

@@ -189,14 +189,17 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(organization)
         return
+    oldest = organization["oldest_ready_at"]
     print_fields(
         [
             ("Organization", organization["name"]),
             ("State", _state(organization)),
             ("Plan", organization["plan"]),
             ("Slots", organization["slots_max"]),
+            ("In use", organization["used"]),
             ("Running", organization["processing"]),
             ("Queued", organization["queued"]),
+            ("Waiting since", oldest and moment(oldest)),
             ("Queue limit", organization["queue_limit"]),
             ("Weight", organization["weight"]),
             (

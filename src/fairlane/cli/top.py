@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +15,8 @@ ROWS_MOST = 200
 PAGES_MOST = 1_000
 BAR_CELLS = 10
 BAR_FROM_CELLS = 100
-"""A narrower terminal shows slots as numbers only."""
-COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
+"""A narrower terminal shows slots as numbers only, and leaves the running tasks out."""
+COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "OLDEST", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -25,7 +25,11 @@ class Row(Struct, frozen=True, kw_only=True):
     name: str
     state: str
     queued: int
+    oldest_seconds: float | None
+    """For how long the oldest task that can start could have; None: none can."""
     processing: int
+    used: int
+    """Slots in use, by tasks and by calls."""
     slots_max: int | None
     completed: int
     failed: int
@@ -72,8 +76,9 @@ def top(
 class Look:
     """Looks again and again, and knows what was there before."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
         self._database = database
+        self._now = now
         self._before: dict[str, tuple[int, int]] = {}
         self._at = 0.0
 
@@ -84,10 +89,10 @@ class Look:
         rows = [self._row(one, seconds) for one in found]
         self._before = {one["name"]: (one["completed"], one["failed"]) for one in found}
         self._at = now
-        return sorted(rows, key=lambda row: (-row.processing, -row.queued, row.name))
+        return sorted(rows, key=lambda row: (-row.used, -row.queued, row.name))
 
     def _row(self, one: Mapping[str, Any], seconds: float | None) -> Row:
-        before = self._before.get(one["name"])
+        before, oldest = self._before.get(one["name"]), one["oldest_ready_at"]
         rates: tuple[float | None, float | None] = (None, None)
         if before is not None and seconds:
             rates = ((one["completed"] - before[0]) / seconds, (one["failed"] - before[1]) / seconds)
@@ -95,7 +100,9 @@ class Look:
             name=one["name"],
             state=state_of(one),
             queued=one["queued"],
+            oldest_seconds=None if oldest is None else max(0.0, self._now() - oldest / 1_000),
             processing=one["processing"],
+            used=one["used"],
             slots_max=one["slots_max"],
             completed=one["completed"],
             failed=one["failed"],
@@ -145,7 +152,8 @@ def picture(rows: Sequence[Row], width: int, height: int) -> Any:
     rest = len(rows) - len(shown)
     caption = f"{rest:,} more below · Ctrl-C ends" if rest else "Ctrl-C ends"
     table = Table(box=box.SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left")
-    for column in COLUMNS:
+    bar = BAR_CELLS if width >= BAR_FROM_CELLS else 0
+    for column in _columns(bar):
         left = column in ("ORGANIZATION", "STATE", "SLOTS")
         # Only the name gives way where a terminal is narrow: a cut number would be a wrong one.
         name = column == "ORGANIZATION"
@@ -156,19 +164,34 @@ def picture(rows: Sequence[Row], width: int, height: int) -> Any:
             overflow="ellipsis",
             min_width=8 if name else None,
         )
-    bar = BAR_CELLS if width >= BAR_FROM_CELLS else 0
     for row in shown:
-        table.add_row(*[cell if not isinstance(cell, int) else f"{cell:,}" for cell in _cells(row, bar=bar)])
+        cells = dict(zip(COLUMNS, _cells(row, bar=bar), strict=True))
+        shown_cells = [cells[column] for column in _columns(bar)]
+        table.add_row(*[f"{cell:,}" if isinstance(cell, int) else cell for cell in shown_cells])
     return table
+
+
+def _columns(bar: int) -> list[str]:
+    """Where there is no room for a bar, there is none for the running tasks beside the slots in use either."""
+    return [column for column in COLUMNS if bar or column != "RUNNING"]
 
 
 def _cells(row: Row, *, bar: int | None = None) -> list[Any]:
     from fairlane.cli.status import slot_bar
 
-    slots: Any = f"{row.processing}/{row.slots_max}" if row.slots_max is not None else f"{row.processing}/?"
+    slots: Any = f"{row.used}/{row.slots_max}" if row.slots_max is not None else f"{row.used}/?"
     if bar and row.slots_max is not None:
-        slots = slot_bar(row.processing, row.slots_max, bar).append(f" {slots}")
+        slots = slot_bar(row.used, row.slots_max, bar).append(f" {slots}")
     rates = [None if rate is None else f"{rate:.1f}" for rate in (row.completed_per_second, row.failed_per_second)]
     if bar is not None:
         rates = [rate or "-" for rate in rates]
-    return [row.name, row.state, row.queued, row.processing, slots, *rates, row.completed, row.failed]
+    oldest = "-" if row.oldest_seconds is None else _short(row.oldest_seconds)
+    return [row.name, row.state, row.queued, oldest, row.processing, slots, *rates, row.completed, row.failed]
+
+
+def _short(seconds: float) -> str:
+    """A time in its largest unit."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:.0f}s"

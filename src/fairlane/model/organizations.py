@@ -46,6 +46,10 @@ class Organization(Struct, frozen=True, kw_only=True):
     drifted: bool
     queued: int
     processing: int
+    used: int
+    """Slots in use, by tasks and by calls."""
+    oldest_ready_at: int | None
+    """Since when the oldest task that can start could; None: none can."""
     submitted: int
     completed: int
     failed: int

@@ -99,6 +99,8 @@ def _organization(row: Any) -> Organization:
         drifted=bool(row[9]),
         queued=row[10],
         processing=row[11],
+        used=row[11] + row[24],
+        oldest_ready_at=row[25],
         submitted=row[12],
         completed=row[13],
         failed=row[14],

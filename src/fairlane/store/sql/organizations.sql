@@ -210,15 +210,26 @@ WHERE p.name = :plan
 RETURNING id;
 
 -- name: find_organizations
--- One organization by name, or those after a name.
-SELECT id, name, plan, slots_max, queue_limit, weight, paused, disabled, maintenance, drifted,
-       queued, processing, submitted, completed, failed, created_at,
-       slots_override, queue_limit_override, weight_override,
-       credits_on, credits_granted, credits_charged, credits_held, erasing
-FROM organization
-WHERE (CAST(:name AS TEXT) IS NULL OR name = :name)
-  AND name > :after
-ORDER BY name
+-- One organization by name, or those after a name. Since when the oldest ready task might have started: as find_busiest.
+SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
+       o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
+       o.slots_override, o.queue_limit_override, o.weight_override,
+       o.credits_on, o.credits_granted, o.credits_charged, o.credits_held, o.erasing, o.calls,
+       (SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
+        FROM lane AS l
+        JOIN queue_entry AS q
+          ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+         AND q.seq = (SELECT min(h.seq)
+                      FROM queue_entry AS h
+                      WHERE h.organization_id = l.organization_id AND h.task_type = l.task_type AND h.rank = l.rank
+                        AND h.seq >= l.head_seq)
+        JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
+        WHERE l.organization_id = o.id
+          AND l.ready > 0)
+FROM organization AS o
+WHERE (CAST(:name AS TEXT) IS NULL OR o.name = :name)
+  AND o.name > :after
+ORDER BY o.name
 LIMIT :most;
 
 -- name: find_organization_id
