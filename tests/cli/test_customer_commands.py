@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from standardwebhooks import Webhook
 
 from fairlane.cli.monitor import OWED_MOST, Outbox, Thresholds, Watch
-from fairlane.client import Client, Concurrency, Status
+from fairlane.cli.status import _progress
+from fairlane.client import Client, Concurrency, Progress, Status
 from fairlane.webhooks import signing
 from tests.cli.harness import ROOT, Command, RunningServer, eventually
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
+NOW = datetime(2025, 11, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -53,6 +56,37 @@ def test_status_shows_what_the_api_says(fairlane: Command, acme: Client) -> None
         "concurrency": {"used": 0, "max": 4},
         "priorityBreakdown": [{"priority": 5, "count": 2}, {"priority": 1, "count": 1}],
     }
+
+
+def test_status_is_proven_on_request(fairlane: Command, acme: Client) -> None:
+    """With exit code 0 while every count is what its rows say; not again and again."""
+    ran = fairlane("status", "--verify")
+    both = fairlane("status", "--verify", "--watch")
+
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == "Every count is what its rows say."
+    assert both.code == 2
+
+
+def test_slots_are_shown_with_what_holds_them(fairlane: Command, acme: Client) -> None:
+    """None, here; the client's tests have one."""
+    empty, document = fairlane("slots"), fairlane("slots", "--json").document
+
+    assert (empty.out.strip(), document) == ("No slot is in use.", [])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (Progress(0.4, 12, 30, "pages read", NOW), "40% (12 of 30) pages read"),
+        (Progress(0.5, None, None, None, NOW), "50%"),
+        (Progress(None, None, None, "begins", NOW), "begins"),
+        (None, ""),
+    ],
+)
+def test_progress_is_shown_in_a_few_words(said: Progress | None, shown: str) -> None:
+    """What the handler says, and no more."""
+    assert _progress(said) == shown
 
 
 def test_status_says_when_slots_are_not_vouched_for(fairlane: Command, acme: Client) -> None:

@@ -420,3 +420,64 @@ def test_usage_tells_what_happened(client: Client, working: Working) -> None:
     assert 0 <= usage.plan_limited_share <= usage.worker_limited_share < 0.1
     with pytest.raises(ValueError, match="no time zone"):
         client.usage(ends_at=datetime(2025, 1, 1))  # noqa: DTZ001
+
+
+def test_slots_and_why_tell_how_far_a_running_task_is(client: Client, shared: House) -> None:
+    """With what its handler says."""
+    made = client.submit("ANY", {})
+    session = shared.session("ANY")
+    leases = session.exchange(1_000, wait_seconds=5).json()["leases"]
+    [lease] = [one for one in leases if one["task"] == made.id]  # Other organizations have tasks, too.
+    said = {"lease": lease["lease"], "done": 12, "total": 30, "note": "pages read"}
+    body = {"session": session.id, "id": "says", "places": 0, "wait_seconds": 0, "progress": [said]}
+    assert shared.worker.post("/worker/v1/exchange", json=body).status_code == 200
+
+    [slot] = client.slots()
+    why = client.why(made)
+    session.end("drained")
+
+    assert (slot.kind, slot.task_id, slot.task_type, slot.attempt) == ("task", made.id, "ANY", 1)
+    assert slot.progress is not None
+    assert why.progress == slot.progress
+    assert (slot.progress.done, slot.progress.total, slot.progress.note) == (12, 30, "pages read")
+
+
+def test_a_recount_comes_beside_the_status(client: Client) -> None:
+    """Only if it is asked for."""
+    client.submit("OTHER", {})
+
+    verified = client.status(verify=True)
+
+    assert verified.verification is not None
+    assert (verified.queued_tasks, verified.verification.drift, verified.verification.differences) == (1, 0, ())
+    assert client.status().verification is None
+
+
+def test_alerts_are_made_listed_and_deleted(client: Client) -> None:
+    """Each once."""
+    made = client.create_alert("QUEUED_ABOVE", 100, for_seconds=60, webhook_url="http://127.0.0.1:9000/hook")
+
+    assert client.alerts() == [made]
+    assert (made.kind, made.threshold, made.for_seconds, made.firing) == ("QUEUED_ABOVE", 100, 60, False)
+    assert made.webhook.url == "http://127.0.0.1:9000/hook"
+    assert client.delete_alert(made) == made
+    assert client.alerts() == []
+    with pytest.raises(NotFound):
+        client.delete_alert(made.id)
+    with pytest.raises(sdk.ValidationRefused, match="threshold must be a finite number"):
+        client.create_alert("QUEUED_ABOVE", math.nan, for_seconds=60, webhook_url="http://127.0.0.1:9000/hook")
+
+
+def test_deliveries_are_listed_and_tried_again(client: Client) -> None:
+    """Newest first, with what they tell of."""
+    made = [client.submit("OTHER", {}, webhook_url=f"http://127.0.0.1:9000/{number}") for number in range(3)]
+    for task in made:
+        client.cancel(task)
+
+    found = list(client.deliveries())
+
+    assert {one.task_id for one in found} == {task.id for task in made}
+    assert [one.id for one in client.deliveries(most=2)] == [one.id for one in found[:2]]
+    assert client.redeliver(found[0]).id == found[0].id
+    with pytest.raises(NotFound):
+        client.redeliver("nothing")

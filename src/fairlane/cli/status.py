@@ -1,8 +1,9 @@
-"""``fairlane status``, ``wait``, ``why`` and ``cancel``: an organization's own view of its queue and tasks."""
+"""``fairlane status``, ``slots``, ``wait``, ``why``, ``cancel``: an organization's view of its queue and tasks."""
 
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from fairlane.cli.options import AsJson
 from fairlane.cli.output import moment, print_fields, print_json, print_json_line, print_table
 
 if TYPE_CHECKING:
-    from fairlane.client import AsyncClient, Status, Task, Why
+    from fairlane.client import AsyncClient, Progress, Slot, Status, Task, Why
 
 BAR_CELLS = 20
 
@@ -22,6 +23,7 @@ References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or
 def add_to(program: typer.Typer) -> None:
     """Register these commands."""
     program.command(epilog="Example: fairlane status --watch")(status)
+    program.command(epilog="Example: fairlane slots")(slots)
     program.command(epilog="Example: fairlane wait hamlet-3-1 --timeout 60")(wait)
     program.command(epilog="Example: fairlane why hamlet-3-1")(why)
     program.command(epilog="Example: fairlane cancel hamlet-3-1")(cancel)
@@ -31,6 +33,7 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 2.0,
+    verify: Annotated[bool, typer.Option("--verify", help="Recount the rows, too, and say what differs.")] = False,
     url: Url = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
@@ -38,16 +41,51 @@ def status(
     """Show how many tasks wait, how many run, and how many slots are taken.
 
     The answer of the API, for the organization whose key is given. With --watch on a terminal the picture is drawn over
-    itself; elsewhere it is a line each time.
+    itself; elsewhere it is a line each time. With --verify the exit code is 1 if a count differs from its rows.
     """
+    if verify and watch:
+        raise typer.BadParameter("--verify looks once: leave --watch out")
 
     async def look(client: "AsyncClient") -> None:
         if not watch:
-            _show(await client.status(), as_json=as_json)
+            now = await client.status(verify=verify)
+            _show(now, as_json=as_json)
+            if now.verification is not None and now.verification.drift:
+                raise typer.Exit(1)
             return
         await _show_again(_looks(client, every), as_json=as_json)
 
     _until_interrupted(lambda: ask(url, key_file, look))
+
+
+def slots(
+    *,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most to show.")] = 1_000,
+    url: Url = None,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what holds the organization's slots, the oldest first, with what handlers say of their progress."""
+
+    async def some(client: "AsyncClient") -> list["Slot"]:
+        found: list[Slot] = []
+        async for slot in client.slots():
+            found.append(slot)
+            if len(found) == limit:
+                break
+        return found
+
+    found = ask(url, key_file, some)
+    if as_json:
+        print_json([plain(slot) for slot in found])
+        return
+    rows = [
+        [one.kind, one.id, one.task_type, one.priority, f"{one.attempt}/{one.attempts}", moment(_ms(one.started_at)),
+         _progress(one.progress)]
+        for one in found
+    ]  # fmt: skip
+    columns = ["KIND", "ID", "TYPE", "PRIORITY", "ATTEMPT", "STARTED", "PROGRESS"]
+    print_table(columns, rows, empty="No slot is in use.")
 
 
 def wait(
@@ -106,7 +144,8 @@ def why(
             ("Type", found.task_type),
             ("Status", found.status),
             ("Reason", f"{found.reason}: {found.explanation}"),
-            ("Until", None if found.until is None else moment(int(found.until.timestamp() * 1_000))),
+            ("Until", None if found.until is None else moment(_ms(found.until))),
+            ("Progress", _progress(found.progress) or None),
             ("Tasks ahead", f"{ahead} or more" if found.tasks_ahead_bounded else ahead),
             (
                 "Starts within",
@@ -159,6 +198,20 @@ def _show_tasks(tasks: list["Task"]) -> None:
     print_table(["TASK", "TYPE", "STATUS", "MS", "ERROR"], rows, empty="There are no such tasks.")
 
 
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1_000)
+
+
+def _progress(progress: "Progress | None") -> str:
+    """In a few words; nothing if there is none."""
+    if progress is None:
+        return ""
+    parts = [] if progress.fraction is None else [f"{progress.fraction:.0%}"]
+    parts += [] if progress.total is None else [f"({progress.done:g} of {progress.total:g})"]
+    parts += [progress.note] if progress.note else []
+    return " ".join(parts)
+
+
 def _error(task: "Task") -> str:
     return "" if task.error is None else f"{task.error.code}: {task.error.message}"
 
@@ -174,7 +227,7 @@ async def _looks(client: "AsyncClient", every: float) -> AsyncIterator["Status"]
 async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
         async for now in looks:
-            print_json_line(plain(now)) if as_json else print(_line(now), flush=True)
+            print_json_line(_document(now)) if as_json else print(_line(now), flush=True)
         return
     from rich.live import Live
 
@@ -185,12 +238,22 @@ async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:
 
 def _show(now: "Status", *, as_json: bool) -> None:
     if as_json:
-        print_json(plain(now))
+        print_json(_document(now))
         return
     print(_line(now))
     rows = [[level.priority, level.count] for level in now.priority_breakdown]
     if rows:
         print_table(["PRIORITY", "QUEUED"], rows, empty="")
+    if now.verification is not None:
+        differences = [[one.name, one.kept, one.counted] for one in now.verification.differences]
+        print_table(["COUNT", "KEPT", "COUNTED"], differences, empty="Every count is what its rows say.")
+
+
+def _document(now: "Status") -> Any:
+    document = plain(now)
+    if now.verification is None:
+        del document["verification"]  # As the API answers who asked for none.
+    return document
 
 
 def _line(now: "Status") -> str:

@@ -14,10 +14,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from fairlane.client.errors import NoAnswer, ValidationRefused
 from fairlane.client.records import (
+    Alert,
     Capacity,
     Credits,
+    Delivery,
     ErrorBody,
     NewTask,
+    Slot,
     Status,
     Task,
     Usage,
@@ -71,6 +74,28 @@ class _Ran(Struct):
     result: dict[str, Any]
 
 
+class _SlotPage(Struct, rename="camel"):
+    slots: list[Slot]
+    next_cursor: str | None = None
+
+
+class _DeliveryPage(Struct, rename="camel"):
+    deliveries: list[Delivery]
+    next_cursor: str | None = None
+
+
+class _OneDelivery(Struct):
+    delivery: Delivery
+
+
+class _Alerts(Struct):
+    alerts: list[Alert]
+
+
+class _OneAlert(Struct):
+    alert: Alert
+
+
 class _Cleared(Struct):
     cleared: int
 
@@ -100,6 +125,33 @@ def read_page(body: bytes) -> tuple[list[Task], str | None]:
     """A page of tasks, and the cursor of the next one; None: it was the last."""
     page = _read(body, _Page)
     return [_task(found) for found in page.tasks], page.next_cursor
+
+
+def read_slots(body: bytes) -> tuple[list[Slot], str | None]:
+    """A page of slots in use, and the cursor of the next one; None: it was the last."""
+    page = _read(body, _SlotPage)
+    return page.slots, page.next_cursor
+
+
+def read_deliveries(body: bytes) -> tuple[list[Delivery], str | None]:
+    """A page of deliveries, and the cursor of the next one; None: it was the last."""
+    page = _read(body, _DeliveryPage)
+    return page.deliveries, page.next_cursor
+
+
+def read_delivery(body: bytes) -> Delivery:
+    """The answer to who asked for a delivery."""
+    return _read(body, _OneDelivery).delivery
+
+
+def read_alerts(body: bytes) -> list[Alert]:
+    """All alerts."""
+    return _read(body, _Alerts).alerts
+
+
+def read_alert(body: bytes) -> Alert:
+    """The answer about one alert."""
+    return _read(body, _OneAlert).alert
 
 
 def read_why(body: bytes) -> Why:
@@ -220,6 +272,13 @@ class _Submission(Struct, rename="camel", omit_defaults=True):
     run_at: datetime | UnsetType = UNSET
 
 
+class _AlertRule(Struct, rename="camel"):
+    kind: str
+    threshold: float
+    for_seconds: int
+    webhook: _Webhook
+
+
 def submission_text(task: NewTask, key: str) -> bytes:
     """The JSON text that submits a task under this key. Raises ValidationRefused if a value cannot be written."""
     submission = _Submission(
@@ -237,6 +296,12 @@ def submission_text(task: NewTask, key: str) -> bytes:
 def payload_text(payload: Mapping[str, Any]) -> bytes:
     """The JSON text of a payload by itself. Raises ValidationRefused if a value cannot be written."""
     return _written(payload, lambda: _fault(payload, "payload"))
+
+
+def alert_text(kind: str, threshold: float, for_seconds: int, webhook_url: str) -> bytes:
+    """The JSON text that asks for an alert. Raises ValidationRefused if a value cannot be written."""
+    rule = _AlertRule(kind, threshold, for_seconds, _Webhook(webhook_url))
+    return _written(rule, lambda: _faults(rule))
 
 
 _Fault = tuple[str, str]
@@ -261,9 +326,9 @@ def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
     return text
 
 
-def _faults(submission: _Submission) -> _Fault | None:
-    fields = zip(submission.__struct_encode_fields__, submission.__struct_fields__, strict=True)
-    found = (_fault(value, name) for name, field in fields if (value := getattr(submission, field)) is not UNSET)
+def _faults(document: Struct) -> _Fault | None:
+    fields = zip(document.__struct_encode_fields__, document.__struct_fields__, strict=True)
+    found = (_fault(value, name) for name, field in fields if (value := getattr(document, field)) is not UNSET)
     return next((fault for fault in found if fault is not None), None)
 
 

@@ -19,7 +19,20 @@ from fairlane import __version__
 from fairlane.client import bulk, operations
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
 from fairlane.client.errors import NoAnswer, SetupMissing
-from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Verdict, Why
+from fairlane.client.records import (
+    Alert,
+    CallResult,
+    Capacity,
+    Credits,
+    Delivery,
+    NewTask,
+    Slot,
+    Status,
+    Task,
+    Usage,
+    Verdict,
+    Why,
+)
 from fairlane.client.retrying import Policy
 
 Result = TypeVar("Result")
@@ -85,9 +98,14 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def status(self) -> Status:
-        """How many tasks wait, how many run, and how many slots are taken, right now."""
-        return self._run(operations.status(self._policy))
+    def status(self, *, verify: bool = False) -> Status:
+        """How many tasks wait, how many run, and how many slots are taken, right now.
+
+        Args:
+            verify: Recount the rows in the same snapshot, too: ``verification`` then says what differs. It costs a walk
+                over the queue, so the server allows it once a second at most.
+        """
+        return self._run(operations.status(self._policy, verify=verify))
 
     def submit(
         self,
@@ -233,6 +251,43 @@ class Client:
         """
         return self._flow(operations.tasks(self._policy, status=status, most=most), iter(()))
 
+    def slots(self) -> Iterator[Slot]:
+        """The slots in use and what holds them, the oldest first, page by page as they are taken."""
+        return self._flow(operations.slots(self._policy), iter(()))
+
+    def deliveries(self, *, most: int | None = None) -> Iterator[Delivery]:
+        """What was told to the organization's webhooks, newest first, page by page as it is taken.
+
+        Args:
+            most: Stop after so many; None: all.
+        """
+        return self._flow(operations.deliveries(self._policy, most=most), iter(()))
+
+    def redeliver(self, delivery: str | Delivery) -> Delivery:
+        """Try a delivery once more, at once, whatever became of it. Raises NotFound."""
+        return self._run(operations.redeliver(self._policy, _id_of(delivery)))
+
+    def alerts(self) -> list[Alert]:
+        """The organization's alerts."""
+        return self._run(operations.alerts(self._policy))
+
+    def create_alert(self, kind: str, threshold: float, *, for_seconds: int, webhook_url: str) -> Alert:
+        """Have a webhook told when a number stays above a threshold, and when it no longer does.
+
+        Args:
+            kind: ``QUEUED_ABOVE``, ``UTILIZATION_ABOVE``, ``OLDEST_WAITING_ABOVE`` or ``FAILURES_ABOVE``.
+            threshold: Tasks, a share of the slots, seconds, or tasks in five minutes.
+            for_seconds: For so long, before it is told.
+            webhook_url: Where.
+        """
+        return self._run(
+            operations.create_alert(self._policy, kind, threshold, for_seconds=for_seconds, webhook_url=webhook_url)
+        )
+
+    def delete_alert(self, alert: str | Alert) -> Alert:
+        """Delete an alert, which is returned as it was. Raises NotFound."""
+        return self._run(operations.delete_alert(self._policy, _id_of(alert)))
+
     def credits(self) -> Credits:
         """The balance."""
         return self._run(operations.credits(self._policy))
@@ -359,9 +414,9 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def status(self) -> Status:
+    async def status(self, *, verify: bool = False) -> Status:
         """How many tasks wait, how many run, and how many slots are taken, right now."""
-        return await self._run(operations.status(self._policy))
+        return await self._run(operations.status(self._policy, verify=verify))
 
     async def submit(
         self,
@@ -441,6 +496,32 @@ class AsyncClient:
         """The organization's tasks, newest first, page by page as they are taken."""
         return self._flow(operations.tasks(self._policy, status=status, most=most), ())
 
+    def slots(self) -> AsyncIterator[Slot]:
+        """The slots in use and what holds them, the oldest first, page by page as they are taken."""
+        return self._flow(operations.slots(self._policy), ())
+
+    def deliveries(self, *, most: int | None = None) -> AsyncIterator[Delivery]:
+        """What was told to the organization's webhooks, newest first, page by page as it is taken."""
+        return self._flow(operations.deliveries(self._policy, most=most), ())
+
+    async def redeliver(self, delivery: str | Delivery) -> Delivery:
+        """Try a delivery once more, at once, whatever became of it. Raises NotFound."""
+        return await self._run(operations.redeliver(self._policy, _id_of(delivery)))
+
+    async def alerts(self) -> list[Alert]:
+        """The organization's alerts."""
+        return await self._run(operations.alerts(self._policy))
+
+    async def create_alert(self, kind: str, threshold: float, *, for_seconds: int, webhook_url: str) -> Alert:
+        """Have a webhook told when a number stays above a threshold, and when it no longer does."""
+        return await self._run(
+            operations.create_alert(self._policy, kind, threshold, for_seconds=for_seconds, webhook_url=webhook_url)
+        )
+
+    async def delete_alert(self, alert: str | Alert) -> Alert:
+        """Delete an alert, which is returned as it was. Raises NotFound."""
+        return await self._run(operations.delete_alert(self._policy, _id_of(alert)))
+
     async def credits(self) -> Credits:
         """The balance."""
         return await self._run(operations.credits(self._policy))
@@ -512,6 +593,10 @@ class AsyncClient:
 
 _LIMITS = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
 _AGENT = f"fairlane-python/{__version__} (python {platform.python_version()})"
+
+
+def _id_of(given: str | Delivery | Alert) -> str:
+    return given if isinstance(given, str) else given.id
 
 
 def _address(given: str | None) -> str:

@@ -12,12 +12,18 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from fairlane.client.answers import (
+    alert_text,
     payload_text,
+    read_alert,
+    read_alerts,
     read_capacity,
     read_cleared,
     read_credits,
+    read_deliveries,
+    read_delivery,
     read_page,
     read_result,
+    read_slots,
     read_status,
     read_task,
     read_usage,
@@ -26,7 +32,7 @@ from fairlane.client.answers import (
 )
 from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
-from fairlane.client.records import CallResult, Capacity, Credits, NewTask, Status, Task, Usage, Why
+from fairlane.client.records import Alert, CallResult, Capacity, Credits, Delivery, NewTask, Status, Task, Usage, Why
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
@@ -40,9 +46,10 @@ PAGE_TASKS = 100
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 
 
-def status(policy: Policy) -> Operation[Status]:
-    """The queue and the slots now."""
-    answer = yield from exchange(Ask(method="GET", path="v1/async/status"), policy)
+def status(policy: Policy, *, verify: bool = False) -> Operation[Status]:
+    """The queue and the slots now; with ``verify`` beside a recount of the rows."""
+    query = {"verify": "true"} if verify else {}
+    answer = yield from exchange(Ask(method="GET", path="v1/async/status", query=query), policy)
     return read_status(answer.body)
 
 
@@ -146,6 +153,61 @@ def page(
         query["cursor"] = cursor
     answer: Answer = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
     return read_page(answer.body)
+
+
+def slots(policy: Policy) -> Stream:
+    """The slots in use, page by page, the oldest first."""
+    yield from _pages(policy, "v1/async/slots", read_slots)
+
+
+def deliveries(policy: Policy, *, most: int | None) -> Stream:
+    """The deliveries, page by page, newest first."""
+    yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most)
+
+
+def _pages(
+    policy: Policy, path: str, read: Callable[[bytes], tuple[list[Any], str | None]], most: int | None = None
+) -> Stream:
+    left, query = math.inf if most is None else most, {}
+    while left > 0:
+        query["limit"] = str(int(min(PAGE_TASKS, left)))
+        answer: Answer = yield from exchange(Ask(method="GET", path=path, query=query), policy)
+        found, cursor = read(answer.body)
+        for one in found:
+            yield Give(one)
+        left -= len(found)
+        if cursor is None:
+            return
+        query = {"cursor": cursor}
+
+
+def redeliver(policy: Policy, delivery: str) -> Operation[Delivery]:
+    """Try a delivery once more. Sent again only if it surely was not tried."""
+    path = f"v1/webhooks/deliveries/{_segment(delivery)}/redeliver"
+    answer = yield from exchange(Ask(method="POST", path=path, repeatable=False), policy)
+    return read_delivery(answer.body)
+
+
+def alerts(policy: Policy) -> Operation[list[Alert]]:
+    """All alerts; there are few."""
+    answer = yield from exchange(Ask(method="GET", path="v1/alerts"), policy)
+    return read_alerts(answer.body)
+
+
+def create_alert(
+    policy: Policy, kind: str, threshold: float, *, for_seconds: int, webhook_url: str
+) -> Operation[Alert]:
+    """A new alert. Sent again only if it surely was not made."""
+    content = alert_text(kind, threshold, for_seconds, webhook_url)
+    ask = Ask(method="POST", path="v1/alerts", content=content, repeatable=False)
+    answer = yield from exchange(ask, policy)
+    return read_alert(answer.body)
+
+
+def delete_alert(policy: Policy, alert: str) -> Operation[Alert]:
+    """One alert less."""
+    answer = yield from exchange(Ask(method="DELETE", path=f"v1/alerts/{_segment(alert)}", repeatable=False), policy)
+    return read_alert(answer.body)
 
 
 def credits(policy: Policy) -> Operation[Credits]:

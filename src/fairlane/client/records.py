@@ -37,6 +37,23 @@ class PriorityCount(Struct, frozen=True):
     count: int
 
 
+class Difference(Struct, frozen=True):
+    """A count that is not what its rows say."""
+
+    name: str
+    kept: int
+    counted: int
+
+
+class Verification(Struct, frozen=True, rename="camel"):
+    """What a recount of the rows found, in the same snapshot."""
+
+    checked_at: datetime
+    drift: int
+    """How many counts differ; 0 if all is well."""
+    differences: tuple[Difference, ...] = ()
+
+
 class Status(Struct, frozen=True, rename="camel"):
     """An organization's queue and slots, in one snapshot."""
 
@@ -46,6 +63,8 @@ class Status(Struct, frozen=True, rename="camel"):
     """None: the server cannot vouch for it right now; the two counts are right all the same."""
     priority_breakdown: tuple[PriorityCount, ...] = ()
     """Highest priority first, only those with at least one task queued."""
+    verification: Verification | None = None
+    """None: it was not asked for."""
 
 
 class ErrorBody(Struct, frozen=True):
@@ -108,6 +127,19 @@ class WaitEstimate(Struct, frozen=True, rename="camel"):
     p90_seconds: float
 
 
+class Progress(Struct, frozen=True):
+    """How far a running handler says it is."""
+
+    fraction: float | None
+    """0 to 1; None: it does not say."""
+    done: float | None
+    total: float | None
+    """None: it has none."""
+    note: str | None
+    at: datetime
+    """When it said so."""
+
+
 class Why(Struct, frozen=True, rename="camel"):
     """Why a task is where it is."""
 
@@ -125,6 +157,76 @@ class Why(Struct, frozen=True, rename="camel"):
     """There are at least so many."""
     estimate: WaitEstimate | None = None
     """None: not enough was observed."""
+    progress: Progress | None = None
+    """Of a running task whose handler reports it."""
+
+
+class Slot(Struct, frozen=True, rename="camel"):
+    """One slot in use, and what holds it."""
+
+    kind: str
+    """``task`` or ``call``."""
+    id: str
+    task_id: str | None
+    """None: a call holds it."""
+    task_type: str
+    priority: int
+    attempt: int
+    attempts: int
+    """How many attempts it may have."""
+    started_at: datetime
+    deadline_at: datetime
+    progress: Progress | None = None
+
+
+class AlertWebhook(Struct, frozen=True):
+    """Where an alert is told."""
+
+    url: str
+
+
+class Alert(Struct, frozen=True, rename="camel"):
+    """A rule that the server watches."""
+
+    id: str
+    kind: str
+    """``QUEUED_ABOVE``, ``UTILIZATION_ABOVE``, ``OLDEST_WAITING_ABOVE`` or ``FAILURES_ABOVE``."""
+    threshold: float
+    for_seconds: int
+    """So long the value must stay above the threshold before it is told, and not above it before that is."""
+    webhook: AlertWebhook
+    firing: bool
+    created_at: datetime
+    changed_at: datetime | None = None
+    """When it began or ceased to fire last."""
+
+
+class DeliveryTry(Struct, frozen=True):
+    """One try to deliver."""
+
+    number: int
+    at: datetime
+    outcome: str
+    """``delivered``, ``failed``, ``timeout`` or ``refused_by_policy``."""
+    status: str | None = None
+    """The class of the answer's status, such as ``5xx``."""
+
+
+class Delivery(Struct, frozen=True, rename="camel"):
+    """A message owed to a webhook."""
+
+    id: str
+    task_id: str | None
+    alert_id: str | None
+    """Both None: a test event."""
+    url: str
+    created_at: datetime
+    status: str
+    """``due``, ``trying``, ``delivered`` or ``given_up``."""
+    delivered: bool
+    delivered_at: datetime | None = None
+    next_try_at: datetime | None = None
+    tries: tuple[DeliveryTry, ...] = ()
 
 
 class Credits(Struct, frozen=True, rename="camel"):
