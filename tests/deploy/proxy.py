@@ -30,8 +30,10 @@ def free_port() -> int:
 class Proxy:
     """nginx with our files, but for the lines an operator sets, in a folder of its own."""
 
-    def __init__(self, folder: Path, servers: dict[str, str], *, upstream: str = "fairlane-servers.conf") -> None:
-        """``servers``: the address in the file ``upstream``, and that of the test's server in its place."""
+    def __init__(
+        self, folder: Path, servers: dict[str, str], *, upstream: str = "fairlane-servers.conf", more: str = ""
+    ) -> None:
+        """``servers``: the address in the file ``upstream``, and that of the test's server; ``more``: locations."""
         self.port = free_port()
         self.authority = trustme.CA()
         certificate = self.authority.issue_cert("127.0.0.1")
@@ -40,6 +42,7 @@ class Proxy:
             pem.write_to_path(str(folder / "fullchain.pem"), append=True)
         site = "".join((CONFIGURATION / name).read_text("utf-8") for name in ("fairlane.conf", upstream))
         for pattern, replacement in (
+            (r"(?=    location / \{)", more),
             *((rf"server {re.escape(here)};", f"server {there};") for here, there in servers.items()),
             (r"listen 443 ssl;", f"listen 127.0.0.1:{self.port} ssl;"),
             (r"/etc/ssl/fairlane/", f"{folder}/"),

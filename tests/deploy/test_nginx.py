@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.house import House, error_of
-from tests.deploy.proxy import Proxy, free_port, needs_nginx
+from tests.deploy.proxy import CONFIGURATION, Proxy, free_port, needs_nginx
 
 pytestmark = needs_nginx
 USUAL = "127.0.0.1:8000"
@@ -98,3 +98,22 @@ def test_no_server_behind_it_is_a_503_with_retry_after(tmp_path: Path) -> None:
 
     assert (away.status_code, error_of(away)["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert away.headers["retry-after"] == "2"
+
+
+def test_the_dashboard_can_be_shown_with_the_lines_of_the_page(house: House, tmp_path: Path) -> None:
+    """It is not, without them; with them organizations log in, with a cookie for HTTPS alone."""
+    page = (CONFIGURATION.parents[1] / "docs" / "operators" / "deployment.md").read_text("utf-8")
+    lines = re.findall(r"^```\n(location /dashboard .*?)^```", page, re.DOTALL | re.MULTILINE)
+    key = house.customer().key["value"]
+    upstream = house.server.address.removeprefix("http://")
+    folders = [tmp_path / "without", tmp_path / "with"]
+    for folder in folders:
+        folder.mkdir()
+
+    with Proxy(folders[0], {USUAL: upstream}) as proxy, proxy.client(key) as client:
+        assert client.get("/dashboard").status_code == 404
+    with Proxy(folders[1], {USUAL: upstream}, more=lines[0]) as proxy, proxy.client(key) as client:
+        assert client.get("/dashboard").status_code == 200
+        entered = client.post("/dashboard/login", json={"key": key})
+        assert entered.status_code == 200, entered.text
+        assert "secure" in entered.headers["set-cookie"].lower().split("; ")

@@ -16,9 +16,11 @@ import pytest
 
 from fairlane.demo.postgres import find_programs
 from tests.api.house import eventually
+from tests.deploy.test_material import check_command
 from tests.postgres import GIVEN, give_back, lend
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 SECTIONS = re.findall(r"^## (\d+)\. .*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
 ORDINARY, WITH_POSTGRES = range(9), range(10, 11)
 """Sections that run as they stand. The tenth is for root; tests/deploy has what it names."""
@@ -170,3 +172,20 @@ def test_the_sections_are_numbered_and_none_is_left_out() -> None:
     """Nine that run, one for root, one with PostgreSQL."""
     assert [int(number) for number, _ in SECTIONS] == list(range(1, 12))
     assert "```sh" not in SECTIONS[9][1]
+
+
+def test_the_section_for_root_names_what_is_there() -> None:
+    """Files of deploy/, the line that is changed in a unit, commands of fairlane, the database of the unit."""
+    text = SECTIONS[9][1]
+    unit = (ROOT / "deploy" / "systemd" / "fairlane.service").read_text("utf-8")
+
+    for name in re.findall(r"\.\./fairlane/(\S+)", text):
+        assert (ROOT / name).is_file(), name
+    before, after = re.findall(r"sed -i 's/(.*?)/(.*?)/'", text)[0]
+    assert f"/srv/fairlane/venv/bin/fairlane serve {before} " in unit
+    assert after == "tasks:app"
+    assert f"Environment={re.findall(r'export (.*)', text)[0]}\n" in unit
+    commands = re.findall(r"-- (/srv/fairlane/venv/bin/fairlane .*)", text)
+    assert len(commands) == 2
+    for command in commands:
+        check_command(command.split())
