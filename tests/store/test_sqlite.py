@@ -350,8 +350,8 @@ MAY_SCAN = {
     "open_months",
     # Once per sweep, over what runs now: bounded by the worker places there are.
     "find_orphans", "find_overdue",
-    # Once per start and limited type, over what runs then.
-    "limit_leases",
+    # Once per start and minute where a type has a limit, over what runs then.
+    "find_unlimited",
     # Once per jump of the clock, over what runs then.
     "move_leases", "move_pauses", "lock_every_organization",
     # One small row for each organization and type that can start; a recount of some looks at all.
