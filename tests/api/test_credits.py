@@ -160,11 +160,11 @@ def test_a_grant_counts_once_per_id(shared: House) -> None:
         ({"amount": True, "reason": "r"}, "amount"),
         ({"amount": 1, "reason": ""}, "reason"),
         ({"amount": 1, "reason": "x" * 501}, "reason"),
-        ({"amount": 1}, "body"),
+        ({"amount": 1}, "reason"),
         ({"amount": 1, "reason": "r", "id": ""}, "id"),
         ({"amount": 1, "reason": "r", "id": "x" * 65}, "id"),
         ({"amount": 1, "reason": "r", "id": "a\nb"}, "id"),
-        ({"amount": 1, "reason": "r", "more": 1}, "body"),
+        ({"amount": 1, "reason": "r", "more": 1}, "more"),
     ],
 )
 def test_a_grant_that_makes_no_sense_is_refused(customer: Customer, body: dict[str, Any], field: str) -> None:

@@ -151,14 +151,14 @@ def test_an_operators_key_of_ones_own_choice_is_imported(a_house: Start) -> None
     [
         ({"kind": "organization", "name": "x"}, "kind"),
         ({"kind": "root", "name": "x"}, "kind"),
-        ({"kind": "admin"}, "body"),
+        ({"kind": "admin"}, "name"),
         ({"kind": "admin", "name": ""}, "name"),
         ({"kind": "admin", "name": "x" * 65}, "name"),
         ({"kind": "admin", "name": "x", "value": "sk_live_" + "a" * 32}, "value"),
         ({"kind": "worker", "name": "x", "value": "ak_live_" + "a" * 32}, "value"),
         ({"kind": "worker", "name": "x", "value": "wk_live_" + "a" * 15}, "value"),
         ({"kind": "worker", "name": "x", "value": "wk_live_" + "a" * 300}, "value"),
-        ({"kind": "worker", "name": "x", "scope": "all"}, "body"),
+        ({"kind": "worker", "name": "x", "scope": "all"}, "scope"),
     ],
 )
 def test_a_key_that_cannot_be_is_refused(shared: House, body: dict[str, Any], field: str) -> None:

@@ -50,6 +50,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     kind = "sqlite"
     """The database it walks on."""
+    cost = 1
+    """Of each of the tasks that are there at the beginning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +102,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.new_worker(local=False, types=TYPES)
         self.new_server(local=True)
         for number in range(len(self.model.organizations)):
-            first = [a_task(key="k"), *(a_task(name, priority=rank) for name in TYPES for rank in (10, 5))]
+            first = [a_task(name, priority=rank, cost=self.cost) for name in TYPES for rank in (10, 5)]
+            first.append(a_task(key="k", cost=self.cost))
             self.submit(number, first, room=None)
 
     def _opened(self) -> None:
