@@ -118,6 +118,7 @@ def test_no_walk_differs_from_the_reference(kind: str, monkeypatch: pytest.Monke
     run_state_machine_as_test(StoreMachine, settings=walks)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The walks bite: a store with this fault does not get through some short ones."""
