@@ -1,5 +1,6 @@
 """The PostgreSQL that demo and tests bring along: shared, real, and gone with the last who uses it."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.skipif(
     find_programs() is None and not os.environ.get("CI"), reason="no PostgreSQL is here to be started"
 )
 
+_numbers = itertools.count(1)
+
 USER = """
 import sys, time
 from fairlane.demo.postgres import join
@@ -29,8 +32,8 @@ time.sleep(60)
 
 @pytest.fixture
 def name() -> str:
-    """A name that nobody else uses."""
-    return f"cluster-{os.getpid()}"
+    """A name that nobody else uses, nor did: a server whose last user has just gone is not gone yet."""
+    return f"cluster-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture
