@@ -140,6 +140,7 @@ def _signal(pid: int, number: int) -> None:
 def prepare(installation: Installation, seed: int) -> dict[str, str]:
     """Organizations with small limits, a key for each, and keys for the workers. By organization."""
     admin = "ak_live_" + secrets.token_hex(16)
+    installation.fairlane("migrate")
     installation.fairlane("keys", "create", "--admin", "chaos", "--value", admin)
     for server in installation.servers:
         server.start()
