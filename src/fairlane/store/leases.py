@@ -265,8 +265,8 @@ def claim(
     tasks, highest priority and oldest first.
 
     Never more tasks than an organization's free slots, nor than a type's own limit, nor than its credits cover; calls
-    have all that already. ``limits`` are those of the locked types; ``turns`` were asked
-    for before. Further organizations are added to ``locked``; the caller writes them back.
+    have all that already. ``limits`` are those of the locked types; ``turns`` were asked for before. Further
+    organizations are added to ``locked``; the caller writes them back.
     """
     places = min(one.places, memory.claim_most)
     types = [name for name in served if name in memory.catalogue]

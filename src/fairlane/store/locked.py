@@ -285,30 +285,28 @@ def lock_and_read(
 
     Not ``all_of_them``: as :func:`lock_some_organizations`.
     """
-    return (yield from _lock(_LOCK if all_of_them else _LOCK_SOME, ids, *reads))
+    return (yield from _lock(_LOCK, ids, *reads, hurried=None if all_of_them else _LOCK_FREE))
 
 
 def lock_some_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     """The same for who can do without one that somebody holds for long: it may be left out."""
-    return (yield from _lock(_LOCK_SOME, ids))[0]
+    return (yield from lock_and_read(ids, all_of_them=False))[0]
 
 
 def lock_further_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
     """The same where a transaction holds organizations already: those that another server holds are left out, too."""
-    return (yield from _lock(_LOCK_FURTHER, ids))[0]
+    return (yield from _lock(_LOCK_FREE, ids))[0]
 
 
-_LOCK = Query("lock_organizations", {})
-_LOCK_FURTHER = Query("lock_further_organizations", {})
-_LOCK_SOME = Query("lock_organizations", {}, hurried="lock_further_organizations")
+_LOCK, _LOCK_FREE = "lock_organizations", "lock_further_organizations"
 
 
 def _lock(
-    statement: Query, ids: Iterable[int], *reads: Query | None
+    statement: str, ids: Iterable[int], *reads: Query | None, hurried: str | None = None
 ) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
     wanted = sorted(set(ids))
     locked: Locked = {}
-    rows_found: Rows = (yield Query(statement.name, {"ids": wanted}, statement.hurried)) if wanted else []
+    rows_found: Rows = (yield Query(statement, {"ids": wanted}, hurried)) if wanted else []
     for row in rows_found:
         one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
