@@ -1,13 +1,16 @@
 """One fixture, ``store``, over every database; and what must hold after each test whatever it did."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from fairlane.settings import Settings
 from fairlane.store import Store
-from tests.store.databases import DATABASES, Clock, Database
+from tests.builders import a_catalogue
+from tests.store.databases import DATABASES, Clock, Database, PostgresServer
 
 
 @pytest.fixture
@@ -32,6 +35,23 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock)
     started = set(threading.enumerate()) - before
     left = [thread.name for thread in started if thread.name.startswith("fairlane")]
     assert not left, f"threads of the store outlived it: {left}"
+
+
+@pytest.fixture
+async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
+    """A PostgreSQL database of this test alone, not open yet: for what holds of PostgreSQL itself."""
+    server = PostgresServer(tmp_path, clock)
+    yield server
+    await server.close()
+    server.forget()
+
+
+@pytest.fixture
+async def others(server: PostgresServer, clock: Clock) -> AsyncIterator[list[Store]]:
+    """Three servers on that database."""
+    stores = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(3)]
+    yield stores
+    await asyncio.gather(*(store.close() for store in stores))
 
 
 @pytest.fixture

@@ -4,36 +4,16 @@ PostgreSQL only, because SQLite has one writer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from fairlane.errors import InUse, NameTaken, NotFound, ValidationRefused
 from fairlane.model.organizations import Organization, OrganizationChange, Overrides, PlanChange
 from fairlane.model.webhooks import Delivery
-from fairlane.settings import Settings
 from fairlane.store import Store, new_id
 from fairlane.store.deliveries import OPEN_TESTS_MOST
-from tests.builders import a_catalogue, a_webhook, an_organization
-from tests.store.databases import Clock, PostgresServer, standing_before, until_somebody_waits
-
-
-@pytest.fixture
-async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
-    """A database that three servers share."""
-    server = PostgresServer(tmp_path, clock)
-    yield server
-    await server.close()
-    server.forget()
-
-
-@pytest.fixture
-async def others(server: PostgresServer, clock: Clock) -> AsyncIterator[list[Store]]:
-    """The three."""
-    stores = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(3)]
-    yield stores
-    await asyncio.gather(*(store.close() for store in stores))
+from tests.builders import a_webhook, an_organization
+from tests.store.databases import PostgresServer, standing_before, until_somebody_waits
 
 
 async def test_two_changes_of_a_plan_are_both_kept(server: PostgresServer, others: list[Store]) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -62,15 +61,6 @@ class Gate:
     async def _note(self, connection: Any, error: Exception) -> bool:
         self.undone.append(error)
         return bool(await self._rolled_back(connection, error))
-
-
-@pytest.fixture
-async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
-    """A database that two servers share."""
-    server = PostgresServer(tmp_path, clock)
-    yield server
-    await server.close()
-    server.forget()
 
 
 @pytest.fixture

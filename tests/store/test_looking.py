@@ -25,17 +25,6 @@ from tests.store.databases import Clock, Database, PostgresServer
 KEY = "k" * 32
 
 
-@pytest.fixture
-async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
-    """A PostgreSQL with our tables, that no store has open."""
-    server = PostgresServer(tmp_path, clock)
-    await server.open()
-    await server.close()
-    yield server
-    await server.close()
-    server.forget()
-
-
 async def look(database: Database, **settings: Any) -> tuple[Engine, Content]:
     """What is seen now."""
     engine, content = await Store.look(Settings(database=database.address, **settings))

@@ -53,15 +53,6 @@ async def file(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteFile]:
     await file.close()
 
 
-@pytest.fixture
-async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
-    """The database that it moves to, empty."""
-    server = PostgresServer(tmp_path, clock)
-    yield server
-    await server.close()
-    server.forget()
-
-
 async def populate(store: Store, clock: Clock) -> None:
     """Something in every table, and a task in every state."""
     await store.create_plan("gold", slots=7, queue_limit=500, weight=3, actor=ACTOR)

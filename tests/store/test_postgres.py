@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -52,15 +51,6 @@ from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_befor
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
 """Types whose values are the same on every database; a sum of bigints, for one, is none."""
-
-
-@pytest.fixture
-async def server(tmp_path: Path, clock: Clock) -> AsyncIterator[PostgresServer]:
-    """A database that is not open yet."""
-    server = PostgresServer(tmp_path, clock)
-    yield server
-    await server.close()
-    server.forget()
 
 
 async def test_every_statement_is_understood(server: PostgresServer) -> None:
@@ -466,14 +456,6 @@ async def test_who_waited_for_others_reads_says_nothing_of_an_outage(
 
 
 # Several servers -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def others(server: PostgresServer, clock: Clock) -> AsyncIterator[list[Store]]:
-    """Three servers on one database."""
-    stores = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(3)]
-    yield stores
-    await asyncio.gather(*(store.close() for store in stores))
 
 
 class Steady:
