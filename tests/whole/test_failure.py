@@ -291,7 +291,8 @@ def test_a_killed_workers_calls_run_again_while_their_callers_wait(whole: Whole,
 
     assert used == 4
     # An attempt that was on its way to a worker when it died counts, too.
-    assert {answer.json()["result"]["attempt"] for answer in answered} <= {2, 3}
+    bodies = [{"success": True, "result": {"attempt": attempt}} for attempt in (2, 3)]
+    assert [answer.json() for answer in answered if answer.json() not in bodies] == []
     assert [answer.headers["x-credits-charged"] for answer in answered] == ["1"] * 4
     assert whole.http.get("/v1/credits").json()["remaining"] == 6
     assert whole.status()["concurrency"] == {"used": 0, "max": 6}
