@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -400,6 +400,22 @@ async def test_what_others_have_queued_is_claimed_while_somebody_holds_a_row(
     assert await store.return_orphans() + await store.promote() == 4
     assert rest == []
     assert {one.organization_id for one in await worker.take(9)} == {held.id, also.id}
+
+
+async def test_a_claim_looks_behind_all_whose_turn_it_is_and_who_are_held(server: PostgresServer) -> None:
+    """However many stand before the one that is free, for a single place."""
+    store = await server.open()
+    *held, free = [await an_organization(store) for _ in range(5)]
+    for organization in (*held, free):
+        await submitted(store, organization, a_task())
+    worker = await a_worker(store)
+    async with AsyncExitStack() as stack:
+        for organization in held:
+            await stack.enter_async_context(holding(server, organization))
+
+        lease = await worker.take_one()
+
+    assert lease.organization_id == free.id
 
 
 # Slow reads ----------------------------------------------------------------------------------------------------------

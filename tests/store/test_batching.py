@@ -1,0 +1,50 @@
+"""The store thread by itself: in which order requests have their turn, whatever the database is."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fairlane.errors import LocksHeld
+from fairlane.store import batching
+from fairlane.store.batching import Batches, Request
+from fairlane.store.statements import Operation
+
+
+def _nothing(_: Any) -> Operation:
+    raise AssertionError("transactions of these tests run no operation")
+
+
+async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are held up; and once nothing holds them they are answered, too."""
+    monkeypatch.setattr(batching, "HELD_PAUSE_SECONDS", 0.0)
+    held = [f"held {number}" for number in range(10)]
+    tried: list[str] = []
+    came: list[tuple[int, asyncio.Future[Any]]] = []
+
+    def transact(requests: list[Request]) -> list[Any]:
+        [request] = requests
+        again = set(held) <= set(tried)
+        tried.append(request.member)
+        if again and not came:
+            came.append((len(tried), batches.put(_nothing, "new", weight=1, alone=False)))
+        if request.member in held and "new" not in tried:
+            raise LocksHeld("somebody holds it")
+        return [request.member]
+
+    batches = Batches(
+        transact=transact,
+        split=lambda requests: [[one] for one in requests],
+        translate=lambda error: error,
+        harvest=lambda: None,
+        announce=lambda _: None,
+    )
+    batches.start()
+
+    answered = await asyncio.gather(*(batches.put(_nothing, member, weight=1, alone=False) for member in held))
+    await batches.stop()
+
+    [(tries, new)] = came
+    assert answered == held
+    assert await new == "new"
+    assert tried.index("new") == tries
