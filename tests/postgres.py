@@ -18,6 +18,8 @@ import pytest
 
 from fairlane.demo import postgres
 from fairlane.errors import SetupError
+from fairlane.settings import Settings
+from fairlane.store import Store
 
 Answer = TypeVar("Answer")
 
@@ -28,18 +30,26 @@ RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 _numbers = itertools.count(1)
 _free: list[str] = []
 _made: list[str] = []
+_with_tables: set[str] = set()
 
 
-def lend() -> str:
-    """The address of a database that is empty but for its schema, if it has one already."""
+def lend(*, bare: bool = False) -> str:
+    """The address of a database that is empty but for this release's tables; bare: for everything."""
     if _free:
         address = _free.pop()
         at_once(lambda: _empty(address))
-        return address
-    name = f"fairlane_{RUN[:8]}_{os.getpid()}_{next(_numbers)}"
-    at_once(lambda: _execute(_server(), f'CREATE DATABASE "{name}"'))
-    _made.append(name)
-    return _address(name)
+    else:
+        name = f"fairlane_{RUN[:8]}_{os.getpid()}_{next(_numbers)}"
+        at_once(lambda: execute(_server(), f'CREATE DATABASE "{name}"'))
+        _made.append(name)
+        address = _address(name)
+    if bare:
+        at_once(lambda: execute(address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+        _with_tables.discard(address)
+    elif address not in _with_tables:
+        at_once(lambda: Store.migrate(Settings(database=address)))
+        _with_tables.add(address)
+    return address
 
 
 def give_back(address: str) -> None:
@@ -56,6 +66,15 @@ async def disconnect(address: str) -> None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    finally:
+        await connection.close()
+
+
+async def execute(address: str, sql: str) -> None:
+    """Statements, on a connection of their own."""
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(sql)
     finally:
         await connection.close()
 
@@ -97,14 +116,6 @@ def _address(name: str) -> str:
     return head.rpartition("/")[0] + "/" + name + ("?" + tail if tail else "")
 
 
-async def _execute(address: str, sql: str) -> None:
-    connection = await asyncpg.connect(address)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
-
-
 async def _empty(address: str) -> None:
     connection = await asyncpg.connect(address)
     try:
@@ -121,4 +132,4 @@ async def _empty(address: str) -> None:
 
 def _drop_all() -> None:
     for name in _made:
-        at_once(partial(_execute, _server(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        at_once(partial(execute, _server(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))

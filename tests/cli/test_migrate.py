@@ -50,9 +50,8 @@ def test_a_running_server_is_not_in_the_way(fairlane: Command, server: RunningSe
 @pytest.fixture
 def nothing_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A PostgreSQL database without tables, for every process of this test."""
-    address = postgres.lend()
+    address = postgres.lend(bare=True)
     monkeypatch.setenv("FAIRLANE_DATABASE", address)
-    postgres.at_once(lambda: postgres._execute(address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
     yield address
     postgres.give_back(address)
 
@@ -65,11 +64,11 @@ def older(request: pytest.FixtureRequest, fairlane: Command) -> Iterator[None]:
         assert fairlane("migrate").code == 0
         newest = "(SELECT max(version) FROM schema_version)"
         postgres.at_once(
-            lambda: postgres._execute(address, f"UPDATE schema_version SET version = -version WHERE version = {newest}")
+            lambda: postgres.execute(address, f"UPDATE schema_version SET version = -version WHERE version = {newest}")
         )
         yield
         postgres.at_once(
-            lambda: postgres._execute(address, "UPDATE schema_version SET version = -version WHERE version < 0")
+            lambda: postgres.execute(address, "UPDATE schema_version SET version = -version WHERE version < 0")
         )
         return
     assert fairlane("migrate").code == 0

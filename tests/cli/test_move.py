@@ -15,7 +15,7 @@ TASKS = 30
 @pytest.fixture
 def target() -> Iterator[str]:
     """A PostgreSQL database that nobody uses."""
-    address = postgres.lend()
+    address = postgres.lend(bare=True)
     yield address
     postgres.give_back(address)
 

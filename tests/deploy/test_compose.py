@@ -126,7 +126,7 @@ class Processes:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self.stack = stack
-        self.database = postgres.lend()
+        self.database = postgres.lend(bare=True)
         stack.callback(postgres.give_back, self.database)
         self.ports = {f"{name}:{port}": free_port() for name in SERVERS for port in (8000, 8001)}
         self.said: list[str] = []

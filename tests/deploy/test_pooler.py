@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def pooled(tmp_path: Path) -> Iterator[str]:
     """The address of an empty database behind pgbouncer, which has two connections for everybody."""
-    address = postgres.lend()
+    address = postgres.lend(bare=True)
     target = urlsplit(address)
     name, host = target.path.lstrip("/"), parse_qs(target.query).get("host", [target.hostname])[0]
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -156,7 +156,7 @@ def test_the_first_nine_sections_run_in_order(shell: Shell) -> None:
 def test_the_last_section_runs_on_postgresql(shell: Shell) -> None:
     """With the handler of the second; a worker joins over the network."""
     shell.follow(SECTIONS[1][1])
-    shell.environment["PG"] = address = lend()
+    shell.environment["PG"] = address = lend(bare=True)
     shell.environment |= {"FAIRLANE_URL": f"http://127.0.0.1:{shell.ports['8000']}", "FAIRLANE_API_KEY": KEY}
     try:
         for index in WITH_POSTGRES:

@@ -46,7 +46,7 @@ from tests.builders import (
     an_organization,
     submitted,
 )
-from tests.postgres import disconnect
+from tests.postgres import disconnect, execute
 from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
@@ -143,7 +143,7 @@ async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatc
 
 async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:
     """One of them migrates, the others wait for it; all of them serve."""
-    await _execute(server, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await execute(server.address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
     stores = await asyncio.gather(*(Store.open(Settings(database=server.address), {}) for _ in range(4)))
 
@@ -186,12 +186,12 @@ async def test_a_database_that_may_lose_what_it_acknowledged_is_refused(
 
 async def test_synchronous_commit_of_the_connection_counts(server: PostgresServer) -> None:
     """What the database's owner set for it is what its connections get."""
-    await _execute(server, f"ALTER DATABASE {_name(server)} SET synchronous_commit = off")
+    await execute(server.address, f"ALTER DATABASE {_name(server)} SET synchronous_commit = off")
     try:
         with pytest.raises(DatabaseError, match="synchronous_commit"):
             await server.open()
     finally:
-        await _execute(server, f"ALTER DATABASE {_name(server)} RESET synchronous_commit")
+        await execute(server.address, f"ALTER DATABASE {_name(server)} RESET synchronous_commit")
 
 
 async def test_a_server_that_is_not_there_is_a_clear_error(clock: Clock) -> None:
@@ -838,14 +838,6 @@ async def test_a_standby_is_a_database_that_is_away(
     finally:
         await store.close()
         cluster.leave()
-
-
-async def _execute(server: PostgresServer, sql: str) -> None:
-    connection = await asyncpg.connect(server.address)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
 
 
 def _name(server: PostgresServer) -> str:
