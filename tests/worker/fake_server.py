@@ -35,6 +35,9 @@ class FakeServer:
         self.leases: dict[str, tuple[LeaseBody, str]] = {}
         self.given: dict[tuple[str, str], list[LeaseBody]] = {}
         self.reports: dict[str, ReportBody] = {}
+        """How each attempt ended."""
+        self.released: list[str] = []
+        """Leases that were handed back; each is handed out once more."""
         self.registered: dict[str, Register] = {}
         self.ended: list[tuple[str, EndSession]] = []
         self.renewals: list[tuple[str, Renew]] = []
@@ -142,9 +145,15 @@ class FakeServer:
             answer.kept, answer.kept_by = left, keeper.id
 
     def _settle(self, report: ReportBody) -> str:
-        if self.leases.pop(report.lease, None) is None:
+        lease, _ = self.leases.pop(report.lease, (None, ""))
+        if lease is None:
             return "gone"
-        self.reports[report.lease] = report
+        if report.outcome == "released":
+            # Not an end: a worker that stood still hands back what it may not start any more.
+            self.released.append(report.lease)
+            self.queue.append(lease)
+        else:
+            self.reports[report.lease] = report
         return "accepted"
 
     async def _claim(self, exchange: ExchangeRequest, *, wait: bool) -> list[LeaseBody]:

@@ -72,11 +72,16 @@ async def test_places_that_another_exchange_keeps_are_neither_offered_twice_nor_
 ) -> None:
     """The server joins them to the exchange that waits, and names it."""
     server.most_leased, server.keeping = 0, True
-    for _ in range(20):
-        leases = [server.put("NOOP") for _ in range(4)]
+    for number in range(20):
+        kept, last = server.kept, tmp_path / f"last-{number}"
+        leases = [server.put("WAIT", {"track": str(tmp_path / "tracks"), "until": str(last)})]
+        leases += [server.put("NOOP") for _ in range(3)]
         await server.changed()
-        await eventually(lambda leases=leases: all(lease in server.reports for lease in leases))  # type: ignore[misc]
+        await eventually(lambda: server.waiting and server.waiting[0].places == 3)
+        last.touch()
         await eventually(lambda: server.waiting and server.waiting[0].places == 4)
+        assert all(lease in server.reports for lease in leases)
+        assert server.kept > kept
     track, gate = tmp_path / "track", tmp_path / "gate"
     leases = [server.put("WAIT", {"track": str(track), "until": str(gate)}) for _ in range(8)]
     await server.changed()
@@ -86,7 +91,6 @@ async def test_places_that_another_exchange_keeps_are_neither_offered_twice_nor_
     gate.touch()
     await eventually(lambda: all(lease in server.reports for lease in leases))
 
-    assert server.kept > 0
     assert server.most_leased == 4
 
 
