@@ -48,11 +48,9 @@ async def test_killed_child_is_reported_lost_within_a_second(
     await eventually(track.exists)
     pid = pid_of(supervisor)
 
-    killed_at = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: server.ended, seconds=1.0)
 
-    assert time.monotonic() - killed_at < 1.0
     session, ending = server.ended[0]
     assert (session, ending.reason, ending.overdue) == ("session-1", "lost", [])
     lease = server.put("ADD", {"n": 1})
@@ -187,9 +185,9 @@ async def test_isolated_handler_is_killed_alone(server: FakeServer, supervisor: 
     report = server.reports[stuck]
 
     assert (report.outcome, report.cause, report.retry) == ("failed", "timeout", True)
-    if victim.exists():
-        assert not is_alive(int(victim.read_text()))
-    await eventually(survivor.exists)
+    began = victim.read_text() if victim.exists() else ""
+    assert not (began and is_alive(int(began))), "on a busy machine its time may be over before it began"
+    await eventually(lambda: survivor.exists() and survivor.read_text().endswith("\n"))
     assert is_alive(int(survivor.read_text()))
     gate.touch()
     await eventually(lambda: neighbour in server.reports)
@@ -214,7 +212,7 @@ async def test_handler_holding_the_interpreter_does_not_stop_renewals(
     server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
 ) -> None:
     """The supervisor renews from its own process, naming what the stuck child holds."""
-    server.renew_seconds, server.lease_seconds = 0.1, 0.6
+    server.renew_seconds, server.lease_seconds = 0.1, 1.5
     await supervise().start()
     track = tmp_path / "track"
     lease = server.put("HOLD_INTERPRETER", {"track": str(track)}, timeout=60)
@@ -222,7 +220,7 @@ async def test_handler_holding_the_interpreter_does_not_stop_renewals(
     await eventually(track.exists)
     before = len(server.renewals)
 
-    await eventually(lambda: len(server.renewals) >= before + 10)
+    await eventually(lambda: len(server.renewals) >= before + 20)
 
     assert all(renewal.leases == [lease] for _, renewal in server.renewals[before + 1 :])
     assert not server.ended
@@ -251,7 +249,7 @@ async def test_child_whose_session_cannot_be_renewed_is_killed(
     server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
 ) -> None:
     """Before its lease ends, so that nothing runs twice."""
-    server.renew_seconds, server.lease_seconds = 0.1, 0.6
+    server.renew_seconds, server.lease_seconds = 0.1, 3.0
     supervisor = supervise()
     await supervisor.start()
     await supervisor.ready()
@@ -261,7 +259,7 @@ async def test_child_whose_session_cannot_be_renewed_is_killed(
     silent_at = time.monotonic()
     await eventually(lambda: not is_alive(pid))
 
-    assert time.monotonic() - silent_at < 0.6
+    assert time.monotonic() - silent_at < server.lease_seconds
     server.silent = False
     await eventually(lambda: len(server.registered) == 2)
 
