@@ -32,12 +32,13 @@ SAMPLES_LEAST = 2_000
 CHILD_FREE_SECONDS = 1.0
 HOST_FREE_SECONDS = 3.0 + 1.0 + 1.0
 """Lease, sweep, and a second: the published bound with this run's times."""
+KINDS = ("worker_child", "worker_host", "server", "stop_child", "stop_server", "database")
 STOPPED_SECONDS = 4.5
 """Longer than a lease."""
 
 
 class Chaos:
-    """Kills by kind, one at a time, at random moments."""
+    """Kills by kind, one at a time, at random moments. Each kind says whether it found somebody to kill."""
 
     def __init__(self, installation: Installation, witness: Witness, *, seed: int) -> None:
         self._installation = installation
@@ -50,7 +51,7 @@ class Chaos:
 
     def go(self, seconds: float) -> None:
         """Until the time is over."""
-        acts = [self.worker_child, self.worker_host, self.server, self.stop_child, self.stop_server, self.database]
+        acts = [getattr(self, kind) for kind in KINDS]
         deck: list[Any] = []
         give_up_at = time.monotonic() + seconds
         while time.monotonic() < give_up_at:
@@ -58,50 +59,53 @@ class Chaos:
                 deck = acts[:]
                 self._chance.shuffle(deck)
             act = deck.pop()
-            self.kills[act.__name__] += 1
-            print(f"  {seconds - (give_up_at - time.monotonic()):6.1f} s  {act.__name__}", flush=True)
-            act()
+            at = seconds - (give_up_at - time.monotonic())
+            done = act()
+            self.kills[act.__name__] += done
+            print(f"  {at:6.1f} s  {act.__name__}{'' if done else ': nobody there'}", flush=True)
             time.sleep(self._chance.uniform(0.3, 1.2))
 
-    def worker_child(self) -> None:
+    def worker_child(self) -> bool:
         """kill -9 of a process that runs handlers; its supervisor lives."""
         pid = self._child()
         if pid is None:
-            return
+            return False
+        held = self._holding([pid])
         began = time.monotonic()
-        _kill(pid)
-        self._free(self.child_seconds, pid, began, most=10)
+        killed = _kill(pid)
+        self._free(self.child_seconds, held, began, most=10)
+        return killed
 
-    def worker_host(self) -> None:
+    def worker_host(self) -> bool:
         """kill -9 of a supervisor and its children at once: a machine that is gone. Another one comes."""
         party = self._chance.choice(self._installation.workers)
         children = party.children()
+        held = self._holding(children)
         began = time.monotonic()
         party.kill()
-        for pid in children:
-            _kill(pid)
-        for pid in children:
-            self._free(self.host_seconds, pid, began, most=20)
+        killed = [_kill(pid) for pid in children]
+        self._free(self.host_seconds, held, began, most=20)
         party.start()
+        return any(killed)
 
-    def server(self) -> None:
+    def server(self) -> bool:
         """kill -9 of a server; started again a second later."""
         party = self._chance.choice(self._installation.servers)
         party.kill()
         time.sleep(1.0)
         party.start()
+        return True
 
-    def stop_child(self) -> None:
+    def stop_child(self) -> bool:
         """A process that runs handlers stands still for longer than a lease, then goes on."""
         pid = self._child()
-        if pid is not None:
-            self._stop(pid)
+        return pid is not None and self._stop(pid)
 
-    def stop_server(self) -> None:
+    def stop_server(self) -> bool:
         """A server stands still for longer than a lease, then goes on, whatever it held."""
-        self._stop(self._chance.choice(self._installation.servers).pid)
+        return self._stop(self._chance.choice(self._installation.servers).pid)
 
-    def database(self) -> None:
+    def database(self) -> bool:
         """kill -9 of the postmaster and all its processes; started again half a second later."""
         self._installation.cluster.kill()
         time.sleep(0.5)
@@ -109,32 +113,39 @@ class Chaos:
         began = time.monotonic()
         self._installation.await_ready()
         self.outage_seconds.append(time.monotonic() - began)
+        return True
 
-    def _stop(self, pid: int) -> None:
+    def _stop(self, pid: int) -> bool:
         # It may have ended a moment ago, or be killed by its supervisor while it stands still.
-        _signal(pid, signal.SIGSTOP)
+        stopped = _signal(pid, signal.SIGSTOP)
         time.sleep(STOPPED_SECONDS)
         _signal(pid, signal.SIGCONT)
+        return stopped
 
     def _child(self) -> int | None:
         children = self._chance.choice(self._installation.workers).children()
         return self._chance.choice(children) if children else None
 
-    def _free(self, seconds: list[float], pid: int, began: float, *, most: float) -> None:
-        took = self._witness.seconds_until_free(pid, began, most=most)
-        if took is not None:
-            seconds.append(took)
+    def _holding(self, pids: list[int]) -> list[int]:
+        """Those that hold slots: only of them it can be told when their slots are free."""
+        return [pid for pid in pids if self._witness.held_by(pid)]
+
+    def _free(self, seconds: list[float], pids: list[int], began: float, *, most: float) -> None:
+        took = [self._witness.seconds_until_free(pid, began, most=most) for pid in pids]
+        seconds += [each for each in took if each is not None]
 
 
-def _kill(pid: int) -> None:
-    _signal(pid, signal.SIGKILL)
+def _kill(pid: int) -> bool:
+    return _signal(pid, signal.SIGKILL)
 
 
-def _signal(pid: int, number: int) -> None:
+def _signal(pid: int, number: int) -> bool:
+    """Whether there was such a process."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return
+        return False
+    return True
 
 
 def prepare(installation: Installation, seed: int) -> dict[str, str]:
@@ -305,6 +316,7 @@ def _run(installation: Installation, seconds: float, seed: int, rate: float, sla
     at_least = [
         ("samples", witness.samples, round(SAMPLES_LEAST / slack) if seconds >= 60 else 1),
         ("most slots of an organization seen in use", witness.most_used, 2),
+        ("kills of the rarest kind", min(chaos.kills[kind] for kind in KINDS), 1 if seconds >= 60 else 0),
     ]
     within = [
         ("slots free after a killed child, median", chaos.child_seconds, 0.5, CHILD_FREE_SECONDS * slack),
@@ -323,7 +335,8 @@ def _run(installation: Installation, seconds: float, seed: int, rate: float, sla
     for name, values, part, most in within:
         good = not values or sorted(values)[min(len(values) - 1, int(part * len(values)))] <= most
         held &= good
-        print(f"{'ok' if good else 'BROKEN':<8}{name:<48} {percentile(values, part)} (at most {most:.0f} s)")
+        word = ("ok" if good else "BROKEN") if values else "no kill"
+        print(f"{word:<8}{name:<48} {percentile(values, part)} of {len(values)} (at most {most:.0f} s)")
     for line in (
         *failed,
         *ended_badly,

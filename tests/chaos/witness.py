@@ -103,16 +103,22 @@ class Witness:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
 
     def seconds_until_free(self, pid: int, began: float, *, most: float) -> float | None:
-        """Seconds since ``began`` until no lease names the worker process with this id; None: not within ``most``."""
-        name = f"{socket.gethostname()}/{pid}"
+        """Seconds since ``began`` until no lease names the worker process with this id, or ``most``. None: the database
+        is away, and nothing can be told of this kill."""
         while time.monotonic() < began + most:
-            try:
-                if self.ask(HELD_BY, name)[0][0] == 0:
-                    return time.monotonic() - began
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                return None  # the database is away: nothing can be told of this kill
+            held = self.held_by(pid)
+            if not held:
+                return None if held is None else time.monotonic() - began
             time.sleep(0.02)
         return most
+
+    def held_by(self, pid: int) -> int | None:
+        """Leases of the worker process with this id; None: the database is away."""
+        try:
+            held: int = self.ask(HELD_BY, f"{socket.gethostname()}/{pid}")[0][0]
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return None
+        return held
 
     def left(self) -> tuple[int, int, int]:
         """Tasks that are ready, waiting, running."""
