@@ -47,7 +47,8 @@ class FakeServer:
         self.gone: set[str] = set()
         self.lose_answers = 0
         self.silent = False
-        self.draining = False
+        self.draining: set[int] = set()
+        """Ports that are going away."""
         self.key: str | None = None
         """What a worker has to show; None: nothing."""
         self.asked: list[tuple[int, str]] = []
@@ -92,24 +93,25 @@ class FakeServer:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        self.asked.append(((scope["server"] or ("", 0))[1] or 0, scope["path"]))
+        port = (scope["server"] or ("", 0))[1] or 0
+        self.asked.append((port, scope["path"]))
         shown = dict(scope["headers"]).get(b"authorization", b"").decode()
         if self.key is not None and shown != f"Bearer {self.key}":
             status, answer = 401, None
         else:
-            status, answer = await self._answer(scope["method"], scope["path"], body)
+            status, answer = await self._answer(scope["method"], scope["path"], body, port)
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if answer is None else encode(answer)})
 
-    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+    async def _answer(self, method: str, path: str, body: bytes, port: int) -> tuple[int, Any]:
         if self.silent:
             return 503, None
         parts = path.removeprefix("/worker/v1/").split("/")
         if parts == ["sessions"]:
             return 200, self._register(msgspec.json.decode(body, type=Register))
         if parts == ["exchange"]:
-            return await self._exchange(msgspec.json.decode(body, type=ExchangeRequest))
+            return await self._exchange(msgspec.json.decode(body, type=ExchangeRequest), port)
         if method == "DELETE":
             return 200, await self._end(parts[1], msgspec.json.decode(body, type=EndSession))
         return self._renew(parts[1], msgspec.json.decode(body, type=Renew))
@@ -119,7 +121,7 @@ class FakeServer:
         self.registered[session] = registration
         return Registered(session=session, lease_seconds=self.lease_seconds, renew_seconds=self.renew_seconds)
 
-    async def _exchange(self, exchange: ExchangeRequest) -> tuple[int, Any]:
+    async def _exchange(self, exchange: ExchangeRequest, port: int) -> tuple[int, Any]:
         self.exchanges.append(exchange)
         verdicts = [self._settle(report) for report in exchange.reports]
         leases = self.given.get((exchange.session, exchange.id))
@@ -131,7 +133,7 @@ class FakeServer:
         if self.lose_answers:
             self.lose_answers -= 1
             return 503, None
-        answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel, draining=self.draining)
+        answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel, draining=port in self.draining)
         self._keep(exchange, answer)
         return 200, answer
 

@@ -39,6 +39,8 @@ SILENT_SECONDS = 1.25
 """A child whose last pulse is older stands still. More than twice what the child itself takes for a stall, so that it
 knows of every stall of which we know."""
 END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+REGISTER_SECONDS = (0.1, 1.0)
+"""First and longest pause before it is tried again to open a session."""
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -219,13 +221,19 @@ class Child:
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
         registration = Register(name=name, types=types, places=self._options.places, local=self._options.local)
+        pause, longest = REGISTER_SECONDS
+        said = ""
         while True:
             try:
                 self._session = await self._server.register(registration)
                 return self._session
             except ServerSilent as silence:
-                logger.info("session.unanswered", extra={"cause": str(silence)})
-            await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - spreads load, guards nothing
+                cause = str(silence)
+                if cause != said:  # however long nobody answers, it is said once
+                    said = cause
+                    logger.warning("session.unopened", extra={"pid": self.pid, "cause": cause})
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+            pause = min(2 * pause, longest)
 
     async def _renew(self, session: Registered) -> float:
         """One renewal, sent until answered; when the answered one was sent."""
