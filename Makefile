@@ -51,7 +51,7 @@ check: .venv/.ready  ## What has to hold before a change lands: format, lint, ty
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types" && $(BIN)/mypy
-	@echo "check: tests, the long ones too" && CI=true $(TESTS) --http-on both || { \
+	@echo "check: tests, the long ones too" && CI=true $(TESTS) -rs --http-on both || { \
 	    echo "check: what failed beside others, once more and alone" && \
 	    CI=true $(BIN)/pytest -n 0 --http-on both --last-failed --last-failed-no-failures none; }
 
