@@ -110,8 +110,8 @@ class Sender:
             return
         _log(one, tried)
         try:
-            # Beyond a cancellation: what was sent should be remembered.
-            await asyncio.shield(self._store.record_try(tried))
+            # What the store was asked to write it writes, also if who asked is canceled: what was sent is remembered.
+            await self._store.record_try(tried)
         except Fault as error:
             # It will be sent again once the claim runs out; receivers know a task by its id.
             logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)), exc_info=error)
