@@ -271,6 +271,25 @@ async def test_two_secrets_overlap_while_they_are_rotated(office: Office, listen
     assert [is_standard(secret, after, later) for secret in (new, old)] == [True, False]
 
 
+async def test_a_clock_that_is_set_back_brings_no_third_secret(office: Office, listen: Listen) -> None:
+    """Its overlap had ended when the newest came; two sign all the same, the newest two."""
+    receiver = await listen(Receiver(answer(OK)))
+    organization = await an_organization(office.store)
+    await office.open_for_business()
+    oldest, old = await a_secret(office, organization), await a_secret(office, organization)
+    office.clock.advance(60)
+    new = await a_secret(office, organization)
+    office.clock.advance(-1)
+
+    await office.owe(organization, receiver.port)
+
+    (delivery,) = await office.settled(organization, tries=1)
+    assert [one.error for one in delivery.tries] == [None]
+    ((headers, body),) = await came(receiver, 1)
+    assert verified(new, headers, body)
+    assert [is_standard(secret, headers, body) for secret in (new, old, oldest)] == [True, True, False]
+
+
 async def test_a_revoked_secret_signs_no_more(office: Office, listen: Listen) -> None:
     """Switched off means none of the headers, at once."""
     receiver = await listen(Receiver(answer(OK)))
@@ -475,6 +494,37 @@ async def test_a_drained_sender_finishes_what_it_sends_and_starts_nothing(office
     first, second = await office.deliveries(organization)
     assert first.delivered_at is not None
     assert (second.due_at, second.tries) == (office.clock.at, ())
+
+
+async def test_what_is_being_claimed_at_the_end_is_sent_before_it(
+    office: Office, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that is on its way when the sender is told to finish: its delivery does not wait for it to run out."""
+    receiver = await listen(Receiver(answer(OK)))
+    organization = await an_organization(office.store)
+    await office.owe(organization, receiver.port)
+    claim, claiming, release = office.store.claim_deliveries, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        found = await claim(*arguments, **named)
+        claiming.set()
+        await release.wait()
+        return found
+
+    monkeypatch.setattr(office.store, "claim_deliveries", slow)
+    sender = await office.open_for_business()
+    await claiming.wait()
+
+    ending = asyncio.create_task(sender.finish(5))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    early = ending.done()
+    release.set()
+    await ending
+
+    assert not early
+    (delivery,) = await office.deliveries(organization)
+    assert delivery.delivered_at is not None
 
 
 async def test_a_post_beyond_the_drain_is_cut_off_and_sent_again(office: Office, listen: Listen) -> None:
