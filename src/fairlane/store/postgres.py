@@ -835,11 +835,10 @@ class _Loading:
         """Delete them."""
         await self._connection.execute(self._patterns["empty_table"].format(table=f'"{table.name}"'))
 
-    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> int:
-        """Append these; returns how many."""
+    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
+        """Append these."""
         kept = (tuple(storable(value) for value in record) for record in records)
-        tag = await self._connection.copy_records_to_table(table.name, columns=table.columns, records=kept)
-        return int(tag.rpartition(" ")[2])
+        await self._connection.copy_records_to_table(table.name, columns=table.columns, records=kept)
 
     async def learn(self) -> None:
         """Let the planner see what there is now."""
