@@ -91,6 +91,18 @@ def test_who_was_idle_banks_no_credit() -> None:
     assert waits["b"][-1] > 90 * SECOND
 
 
+def test_what_really_ran_replaces_what_was_charged_for_it() -> None:
+    """Charged as a second, the first task of one ran for 100: then it is the other's turn for as long."""
+    arrivals = [Arrival(party="a", at=0, duration_ms=100 * SECOND), Arrival(party="a", at=0, duration_ms=SECOND)]
+    arrivals += [Arrival(party="b", at=0, duration_ms=SECOND) for _ in range(200)]
+
+    waits = simulate({"a": Party(slots=2), "b": Party(slots=200)}, arrivals, places=1)
+
+    first, second = waits["a"]
+    assert first == 0
+    assert abs(second - 200 * SECOND) <= 2 * SECOND
+
+
 def test_quantiles_of_known_waits() -> None:
     """The smallest that is enough."""
     assert [quantile(range(1, 11), part) for part in (0.5, 0.9, 0.99, 1.0)] == [5, 9, 10, 10]
@@ -213,3 +225,19 @@ def test_who_waits_for_a_moment_waits_for_no_slot() -> None:
 
     assert one.waits_measured == Waits(p50_ms=4_000, p90_ms=6_000, p99_ms=6_000)
     assert one.waits_now == one.waits_then == one.waits_measured
+
+
+def test_a_trace_may_come_in_any_order() -> None:
+    """It is replayed in that of acceptance."""
+    trace = [
+        Traced(organization="a", accepted_at=0, started_at=0, finished_at=10_000),
+        Traced(organization="a", accepted_at=1_000, started_at=10_000, finished_at=11_000),
+        Traced(organization="a", accepted_at=2_000, started_at=11_000, finished_at=31_000),
+        Traced(organization="a", accepted_at=3_000, started_at=31_000, finished_at=32_000),
+    ]
+    now = {"a": Party(slots=1)}
+
+    in_order, reversed_ = [what_if(one, now, now, places_now=None, places_then=None) for one in (trace, trace[::-1])]
+
+    assert reversed_ == in_order
+    assert in_order[0].waits_now == in_order[0].waits_measured
