@@ -76,6 +76,20 @@ async def test_types_tell_what_there_is_of_them(store: Store, clock: Clock) -> N
     await store.abandon_call(organization.id, call.id)
 
 
+async def test_a_worker_uses_no_more_places_than_it_has(store: Store) -> None:
+    """One that holds more leads nobody to think that another's place is taken."""
+    organization = await an_organization(store, slots=3)
+    full, free = [Worker(store, a_session(places=1)) for _ in range(2)]
+    for worker in (full, free):
+        await store.open_session(worker.session)
+    await submitted(store, organization, a_task(), a_task())
+    await full.take(2)
+
+    fleet = await store.fleet()
+
+    assert (fleet.places, fleet.places_used) == (2, 1)
+
+
 async def test_what_was_to_start_later_waits_from_then(store: Store, clock: Clock) -> None:
     """Not from its acceptance: nobody could have started it."""
     organization, worker = await an_organization(store, slots=5), await a_worker(store)

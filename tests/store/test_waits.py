@@ -15,6 +15,8 @@ from tests.builders import (
     LIMITED,
     PAGE,
     Worker,
+    a_call,
+    a_server,
     a_session,
     a_task,
     a_worker,
@@ -115,6 +117,18 @@ async def test_busy_workers_and_the_turn_of_others(store: Store) -> None:
 
     assert await reason(store, starved.id, first) is WaitReason.WORKERS_BUSY
     assert await reason(store, served.id, second) is WaitReason.FAIR_TURN
+
+
+async def test_a_worker_that_holds_more_than_its_places_takes_nobody_elses(store: Store) -> None:
+    """Another worker's free place is free."""
+    organization, worker = await an_organization(store, slots=3), await a_worker_of(store, 1)
+    *_, task = await submitted(store, organization, a_task(), a_task(), a_task())
+    await worker.take(2)
+
+    before = await reason(store, organization.id, task)
+    await a_worker_of(store, 1)
+
+    assert (before, await reason(store, organization.id, task)) == (WaitReason.WORKERS_BUSY, WaitReason.STARTING)
 
 
 async def test_a_free_place_and_a_free_slot(store: Store) -> None:
@@ -306,6 +320,36 @@ async def test_what_runs_of_others_is_in_the_way(store: Store, clock: Clock) -> 
 
     assert (await the_wait(store, organization.id, page)).estimate == Estimate(6_000, 6_000)
     assert (await the_wait(store, organization.id, limited_task)).estimate == Estimate(6_000, 6_000)
+
+
+async def test_a_rival_is_one_however_much_of_it_waits(store: Store, clock: Clock) -> None:
+    """A call and a task of one organization are one turn before ours."""
+    worker = await a_worker_of(store, 1)
+    await teach(store, clock, worker, seconds=[10] * 5)
+    organization, rival = await an_organization(store), await an_organization(store)
+    _, task = await submitted(store, organization, a_task(), a_task())
+    await worker.take_one()
+    await submitted(store, rival)
+    await store.begin_call(a_call(rival, await a_server(store)))
+
+    assert (await the_wait(store, organization.id, task)).estimate == Estimate(20_000, 20_000)
+
+
+async def test_who_is_at_its_limit_comes_back_behind_who_waits_by_then(store: Store, clock: Clock) -> None:
+    """It banks no turns meanwhile: another waits since others were served, and starts before it."""
+    worker, elsewhere = await a_worker_of(store, 1, [PAGE]), await a_worker_of(store, 20, [IMAGE])
+    await teach(store, clock, worker, seconds=[10] * 5)
+    organization, rival, served = [await an_organization(store, slots=slots) for slots in (1, 1, 20)]
+    _, task = await submitted(store, organization, a_task(), a_task())
+    await worker.take_one()
+    await submitted(store, served, *[a_task(IMAGE) for _ in range(20)])
+    await elsewhere.take(15)
+    await submitted(store, rival)
+    await elsewhere.take(5)
+
+    wait = await the_wait(store, organization.id, task)
+
+    assert (wait.reason, wait.estimate) == (WaitReason.ORGANIZATION_AT_LIMIT, Estimate(20_000, 20_000))
 
 
 async def test_what_starts_at_once_waits_for_nothing(store: Store, clock: Clock) -> None:
