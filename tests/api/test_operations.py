@@ -3,13 +3,14 @@
 import csv
 import io
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
-from fairlane.store import erasing
+from fairlane.store import Store, erasing
 from tests.api.house import House, error_of, eventually, fields_of
+from tests.store.databases import Clock
 
 
 def test_a_list_says_where_it_goes_on(house: House) -> None:
@@ -115,11 +116,13 @@ def test_upkeep_finishes_an_erasing_that_was_broken_off(a_house: Callable[..., H
     eventually(lambda: house.admin.get(f"/admin/v1/organizations/{customer.name}").status_code == 404)
 
 
-def test_a_month_is_exported_as_json_and_as_csv(house: House) -> None:
+def test_a_month_is_exported_as_json_and_as_csv(a_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same numbers."""
+    monkeypatch.setattr(Store, "open", partial(Store.open, now=Clock()))  # It stands in the middle of a month.
+    house = a_house()
     customer = house.customer()
     customer.accepted()
-    month = datetime.now(UTC).strftime("%Y-%m")
+    month = "2027-01"
 
     as_json = house.admin.get("/admin/v1/usage/monthly", params={"month": month}).json()["usage"]
     as_csv = house.admin.get("/admin/v1/usage/monthly", params={"month": month, "format": "csv"})

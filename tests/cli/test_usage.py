@@ -2,13 +2,11 @@
 
 import csv
 import io
-from datetime import UTC, datetime
 
 import pytest
 
+from fairlane.rules import month_of
 from tests.cli.harness import Command, RunningServer
-
-MONTH = datetime.now(UTC).strftime("%Y-%m")
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +17,17 @@ def acme(fairlane: Command) -> None:
 
 def test_a_month_is_exported(fairlane: Command) -> None:
     """CSV for bills, JSON for programs."""
-    text = fairlane("usage", "export", "--month", MONTH)
-    as_json = fairlane("usage", "export", "--month", MONTH, "--json").document["usage"]
+    month = month_of(fairlane("organizations", "show", "acme", "--json").document["created_at"])
+
+    text = fairlane("usage", "export", "--month", month)
+    as_json = fairlane("usage", "export", "--month", month, "--json").document["usage"]
 
     [row] = csv.DictReader(io.StringIO(text.out))
     assert (row["organization"], row["submitted"], row["slot_seconds"]) == ("acme", "0", "0.000")
     assert [one["organization"] for one in as_json] == ["acme"]
-    assert fairlane("usage", "export", "--month", MONTH, "--format", "json").document["usage"][0].keys() == row.keys()
+    assert fairlane("usage", "export", "--month", month, "--format", "json").document["usage"][0].keys() == row.keys()
     assert fairlane("usage", "export", "--month", "nov").code == 1
-    assert fairlane("usage", "export", "--month", MONTH, "--organization", "nobody").code == 1
+    assert fairlane("usage", "export", "--month", month, "--organization", "nobody").code == 1
 
 
 def test_erasing_has_to_be_meant(fairlane: Command) -> None:
