@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from fairlane.settings import Settings
 from fairlane.store import Store, postgres
 from fairlane.store.schema import compare
 from fairlane.store.statements import load_migrations
-from tests.builders import an_organization, submitted
+from tests.builders import Worker, a_task, a_worker, an_organization, submitted
 from tests.store.databases import DATABASES, Clock, Database, PostgresServer
+from tests.store.test_moving import made_by_migrations, populate
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = [version for version, _, _ in load_migrations("postgres")]
@@ -43,6 +44,13 @@ def server(tmp_path: Path, clock: Clock) -> Iterator[PostgresServer]:
     yield database
     _empty(database)
     database.forget()
+
+
+@pytest.fixture
+async def old(server: PostgresServer) -> AsyncIterator[Store]:
+    """A server that runs on it since before."""
+    yield await server.open()
+    await server.close()
 
 
 def _empty(database: Database) -> None:
@@ -217,6 +225,52 @@ async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, m
 
 
 # Side by side --------------------------------------------------------------------------------------------------------
+
+EXPANSION = "\n".join(
+    f"ALTER TABLE {name} ADD COLUMN later BIGINT NOT NULL DEFAULT 0;"
+    for name in sorted(made_by_migrations("postgres") - {"schema_version"})
+)
+
+
+async def test_a_server_works_on_beside_a_newer_one(
+    server: PostgresServer, old: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer one starts and adds a column to every table, in the middle of the work: each goes on with what the other
+    began, everything ends, and all counts are exact."""
+    await populate(old, clock)
+    later = [*load_migrations("postgres"), (9998, "9998_later", EXPANSION)]
+    monkeypatch.setattr(postgres, "load_migrations", lambda dialect: later)
+    new = await server.open()
+    acme = await old.organization("acme")
+    before = await a_worker(old)
+    await submitted(new, acme, *[a_task() for _ in range(4)])
+    leases = await before.take(2)
+    after = await a_worker(new)
+    await submitted(old, acme, *[a_task() for _ in range(4)])
+    for lease in leases:
+        await Worker(new, before.session).settle(lease)
+    leases = await after.take(2)
+    for lease in leases:
+        await Worker(old, after.session).settle(lease)
+
+    clock.advance(4_000)
+    for store in (old, new):
+        await store.end_expired_sessions()
+        await store.return_orphans()
+        await store.promote()
+        await store.sample_usage()
+    for worker in [await a_worker(store) for store in (old, new) * 20]:
+        for lease in await worker.take(2):
+            await worker.settle(lease)
+
+    organizations = await old.organizations()
+    assert _versions(server) == [*VERSIONS, 9998]
+    assert [(one.queued, one.processing) for one in organizations] == [(0, 0)] * 2
+    assert [one.submitted for one in organizations] == [one.completed + one.failed for one in organizations]
+    for store in (old, new):
+        assert await store.recount() == []
+        assert set(await store.count_states()) == {1}
+
 
 CONTRACTS = re.compile(
     r"\bDROP\s+(TABLE|COLUMN)\b|\bRENAME\b|\bALTER\s+COLUMN\b|\bADD\s+COLUMN\s+\w+[^;]*\bNOT\s+NULL\b(?![^;]*\bDEFAULT\b)",

@@ -110,6 +110,15 @@ def contents(database: Database, tables: Iterable[Table]) -> dict[str, list[tupl
     }
 
 
+def made_by_migrations(dialect: str) -> set[str]:
+    """The names of all tables."""
+    return {
+        name
+        for _, _, script in load_migrations(dialect)
+        for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)
+    }
+
+
 async def tables_of(store: Store) -> list[Table]:
     """What the schema has."""
     tables: list[Table] = await store._database.read(_tables())
@@ -124,11 +133,7 @@ async def test_no_table_of_the_migrations_is_forgotten(file: SqliteFile, server:
     left, right = await tables_of(await file.open()), await tables_of(await server.open())
 
     for tables, dialect in ((left, "sqlite"), (right, "postgres")):
-        made = {
-            name
-            for _, _, script in load_migrations(dialect)
-            for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)
-        }
+        made = made_by_migrations(dialect)
         assert made
         assert {table.name for table in tables} == made - NOT_CARRIED
     assert {(table.name, frozenset(table.columns)) for table in left} == {
