@@ -1,4 +1,7 @@
-"""The sender between a real store and real receivers on this machine, on a clock that the test moves."""
+"""The sender between a real store and real receivers on this machine, on a clock that the test moves.
+
+On every database: what is sent again and what is not is the store's promise.
+"""
 
 import asyncio
 import hashlib
@@ -8,7 +11,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +31,11 @@ from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import LIMITS, Sender
 from fairlane.webhooks.signing import new_secret
 from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization
-from tests.store.databases import Clock, SqliteFile
+from tests.store.conftest import clock, database
+from tests.store.databases import Database
 from tests.webhooks.receiver import PRIVATE, Dialled, Listen, Receiver, answer, names
+
+__all__ = ["clock", "database"]
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 BROKEN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -39,7 +44,7 @@ BROKEN = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 class Office:
     """An open store, its clock, and senders."""
 
-    def __init__(self, database: SqliteFile, stack: AsyncExitStack) -> None:
+    def __init__(self, database: Database, stack: AsyncExitStack) -> None:
         self.database = database
         self.clock = database.clock
         self._stack = stack
@@ -166,13 +171,10 @@ def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
+async def office(database: Database) -> AsyncIterator[Office]:
     """A store with a clock of the test's."""
-    database = SqliteFile(tmp_path, Clock())
-    await database.open()
     async with AsyncExitStack() as stack:
         yield Office(database, stack)
-    await database.close()
 
 
 # What arrives --------------------------------------------------------------------------------------------------------
