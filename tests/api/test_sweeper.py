@@ -2,118 +2,109 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
+from fairlane import sweeper as sweeper_module
 from fairlane.errors import SessionGone, StoreFault
-from fairlane.model.leases import Exchange, Failed, NewSession, Report
-from fairlane.model.organizations import Overrides
+from fairlane.model.leases import Failed, Lease, Report
+from fairlane.model.organizations import Organization
 from fairlane.model.status import Concurrency
-from fairlane.model.tasks import NewTask
-from fairlane.settings import Settings, database_path
+from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
-from tests.api.house import an_application
+from tests.builders import PAGE, Worker, a_worker, an_organization, submitted
+from tests.store.conftest import clock, database, store
+from tests.store.databases import Clock, Database
+
+__all__ = ["clock", "database", "store"]
 
 
 class Clocks:
-    """The wall clock and the steady one, moved by hand."""
+    """The database's clock and the steady one, moved by hand."""
 
-    def __init__(self) -> None:
-        self.wall = 1_762_786_800_000
+    def __init__(self, wall: Clock) -> None:
+        self.wall = wall
         self.steady = 1_000.0
 
     def pass_(self, seconds: float) -> None:
         """Time goes by for both."""
-        self.wall += int(seconds * 1000)
+        self.wall.advance(seconds)
         self.steady += seconds
 
 
 @pytest.fixture
-def clocks() -> Clocks:
+def clocks(clock: Clock) -> Clocks:
     """Both, together."""
-    return Clocks()
+    return Clocks(clock)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A lease of 3 s."""
-    return Settings(database=f"sqlite:///{tmp_path / 'x.db'}", lease_seconds=3, renew_seconds=1, sweep_seconds=0.02)
+def sweeper(database: Database, clocks: Clocks) -> Sweeper:
+    """With a lease of 3 s. Not running by itself."""
+    settings = Settings(database=database.address, lease_seconds=3, renew_seconds=1, sweep_seconds=0.02)
+    return Sweeper(database.store, settings, steady_clock=lambda: clocks.steady)
+
+
+class Running:
+    """A worker with a lease of 3 s that runs the one task of an organization."""
+
+    def __init__(self, organization: Organization, worker: Worker, lease: Lease) -> None:
+        self.organization = organization
+        self.worker = worker
+        self.lease = lease
+
+    async def count(self) -> int:
+        """How many tasks run."""
+        return (await self.worker.store.status(self.organization.id)).processing
 
 
 @pytest.fixture
-async def store(settings: Settings, clocks: Clocks) -> AsyncIterator[Store]:
-    """A real store on these clocks."""
-    opened = await Store.open(settings, an_application().catalogue, now=lambda: clocks.wall)
-    yield opened
-    await opened.close()
+async def running(store: Store) -> Running:
+    """It has just begun."""
+    organization, worker = await an_organization(store), await a_worker(store, lease_seconds=3)
+    await submitted(store, organization)
+    return Running(organization, worker, await worker.take_one())
 
 
-@pytest.fixture
-def sweeper(store: Store, settings: Settings, clocks: Clocks) -> Sweeper:
-    """Not running by itself."""
-    return Sweeper(store, settings, steady_clock=lambda: clocks.steady)
-
-
-async def a_lease(store: Store) -> str:
-    """A session "s" that runs one task; the lease's id."""
-    await store.create_organization("acme", plan="default", overrides=Overrides(), actor="test")
-    await store.submit(1, [NewTask(id="t", task_type="ANY", payload="{}")])
-    session = NewSession(id="s", name="host/1", types=("ANY",), places=1, local=False, lease_ms=3000)
-    await store.open_session(session)
-    [lease] = (await store.exchange(Exchange(session_id="s", id="x", places=1))).leases
-    return lease.id
-
-
-async def processing(store: Store) -> int:
-    """How many tasks run."""
-    return (await store.status(1)).processing
-
-
-async def test_a_dead_workers_lease_comes_back(store: Store, sweeper: Sweeper, clocks: Clocks) -> None:
+async def test_a_dead_workers_lease_comes_back(running: Running, sweeper: Sweeper, clocks: Clocks) -> None:
     """Not before its session's lease is over, but then."""
-    await a_lease(store)
     await sweeper.sweep_once()
     clocks.pass_(2.9)
     await sweeper.sweep_once()
-    assert await processing(store) == 1
+    assert await running.count() == 1
 
     clocks.pass_(0.2)
     await sweeper.sweep_once()
 
-    assert await processing(store) == 0
+    assert await running.count() == 0
     with pytest.raises(SessionGone):
-        await store.renew_session("s", leases=[], exchanges=[])
+        await running.worker.renew()
 
 
-async def test_nobody_is_judged_before_a_lease_of_contact(store: Store, sweeper: Sweeper, clocks: Clocks) -> None:
+async def test_nobody_is_judged_before_a_lease_of_contact(running: Running, sweeper: Sweeper, clocks: Clocks) -> None:
     """A server that just came up sees expired sessions of workers that could not reach it."""
-    lease = await a_lease(store)
     clocks.pass_(60)
     await sweeper.sweep_once()
     clocks.pass_(2.9)
     await sweeper.sweep_once()
-    assert await processing(store) == 1
+    assert await running.count() == 1
 
-    await store.renew_session("s", leases=[lease], exchanges=[])
+    await running.worker.renew(leases=[running.lease.id])
     clocks.pass_(1)
     await sweeper.sweep_once()
 
-    assert await processing(store) == 1
+    assert await running.count() == 1
 
 
 async def test_an_outage_starts_the_lease_of_contact_anew(
-    store: Store, sweeper: Sweeper, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+    store: Store, running: Running, sweeper: Sweeper, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Renewals could not arrive either."""
-    await a_lease(store)
     await sweeper.sweep_once()
     clocks.pass_(2)
-    await store.renew_session("s", leases=["x"], exchanges=["x"])
+    await running.worker.renew(leases=["x"], exchanges=["x"])
 
     async def broken(*_: Any) -> int:
         raise StoreFault("gone")
@@ -125,33 +116,32 @@ async def test_an_outage_starts_the_lease_of_contact_anew(
     await sweeper.sweep_once()
     clocks.pass_(2.9)
     await sweeper.sweep_once()
-    assert await processing(store) == 1
+    assert await running.count() == 1
 
     clocks.pass_(0.2)
     await sweeper.sweep_once()
-    assert await processing(store) == 0
+    assert await running.count() == 0
 
 
 @pytest.mark.parametrize("jump_ms", [200_000, -3_600_000])
 async def test_a_clock_that_was_set_kills_nobody(
-    store: Store, sweeper: Sweeper, clocks: Clocks, caplog: pytest.LogCaptureFixture, jump_ms: int
+    running: Running, sweeper: Sweeper, clocks: Clocks, caplog: pytest.LogCaptureFixture, jump_ms: int
 ) -> None:
     """The pass is left out, every session gets a fresh lease, and only that lease counts."""
-    await a_lease(store)
     await sweeper.sweep_once()
     clocks.pass_(2.5)
-    await store.renew_session("s", leases=["x"], exchanges=["x"])
+    await running.worker.renew(leases=["x"], exchanges=["x"])
 
-    clocks.wall += jump_ms
+    clocks.wall.at += jump_ms
     await sweeper.sweep_once()
     clocks.pass_(2.9)
     await sweeper.sweep_once()
-    assert await processing(store) == 1
+    assert await running.count() == 1
     assert "clock.jumped" in [record.getMessage() for record in caplog.records]
 
     clocks.pass_(0.2)
     await sweeper.sweep_once()
-    assert await processing(store) == 0
+    assert await running.count() == 0
 
 
 async def test_upkeep_outlives_its_faults(
@@ -170,10 +160,10 @@ async def test_upkeep_outlives_its_faults(
     monkeypatch.setattr(store, "return_orphans", broken)
     monkeypatch.setattr(store, "audit_some", broken)
     monkeypatch.setattr(store, "purge", broken)
-    running = asyncio.create_task(sweeper.run())
+    upkeep = asyncio.create_task(sweeper.run())
     await _until(lambda: len(calls) > 10)
 
-    assert not running.done()
+    assert not upkeep.done()
     assert {vars(record).get("upkeep") for record in caplog.records if record.levelno >= logging.ERROR} == {
         "promote",
         "share virtual time",
@@ -189,37 +179,30 @@ async def test_upkeep_outlives_its_faults(
 
     monkeypatch.setattr(store, "purge", mended)
     await _until(lambda: bool(purged))
-    running.cancel()
+    upkeep.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await upkeep
 
 
-async def test_a_short_pause_is_over_in_time(store: Store, sweeper: Sweeper, clocks: Clocks) -> None:
-    """Stored while the loop sleeps its second: it is told, and looks when it is due."""
-    lease = await a_lease(store)
-    running = asyncio.create_task(sweeper.run())
+async def test_a_short_pause_is_over_in_time(
+    running: Running, sweeper: Sweeper, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored while the loop sleeps until its next look, which is far away: it is told, and looks when it is due."""
+    monkeypatch.setattr(sweeper_module, "POLL_SECONDS", 600.0)
+    upkeep = asyncio.create_task(sweeper.run())
     await asyncio.sleep(0)
-    ticking = asyncio.create_task(_tick(clocks))
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    worker = running.worker
 
-    failed = Report(lease, Failed(cause="x", pause_ms=100))
-    await store.exchange(Exchange(session_id="s", id="y", places=0, reports=(failed,)))
-    while not (await store.exchange(Exchange(session_id="s", id="z", places=1))).leases:
-        await asyncio.sleep(0.005)
+    await worker.exchange(Report(running.lease.id, Failed(cause="x", pause_ms=100)))
+    early = await worker.take(1)
+    clocks.pass_(0.1)
+    async with asyncio.timeout(10):
+        while not (again := await worker.take(1)):
+            await asyncio.sleep(0.005)
 
-    assert 0.09 <= loop.time() - began < 0.9
-    running.cancel()
-    ticking.cancel()
-    await asyncio.gather(running, ticking, return_exceptions=True)
-
-
-async def _tick(clocks: Clocks) -> None:
-    loop = asyncio.get_running_loop()
-    began, wall = loop.time(), clocks.wall
-    while True:
-        clocks.wall = wall + int((loop.time() - began) * 1000)
-        await asyncio.sleep(0.002)
+    assert (early, [lease.task_id for lease in again]) == ([], [running.lease.task_id])
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
 
 
 async def _until(look: Any) -> None:
@@ -229,20 +212,19 @@ async def _until(look: Any) -> None:
 
 
 async def test_what_drifted_is_found_on_one_pass_and_mended_on_a_later_one(
-    store: Store, sweeper: Sweeper, settings: Settings, clocks: Clocks
+    database: Database, sweeper: Sweeper, clocks: Clocks
 ) -> None:
     """In between the organization's concurrency reads null; afterwards it is a number again."""
-    await store.create_organization("acme", plan="default", overrides=Overrides(), actor="test")
-    other = apsw.Connection(str(database_path(settings.database)))
-    other.execute("UPDATE organization SET processing = 1")
-    other.close()
+    store = database.store
+    organization = await an_organization(store, slots=10)
+    database.rows("UPDATE organization SET processing = 1")
     await sweeper.sweep_once()
-    assert (await store.status(1)).concurrency is None
+    assert (await store.status(organization.id)).concurrency is None
 
     clocks.pass_(1)
     await sweeper.sweep_once()
 
-    assert (await store.status(1)).concurrency == Concurrency(0, 10)
+    assert (await store.status(organization.id)).concurrency == Concurrency(0, 10)
     assert (await store.audit_rows(1))[0].action == "organization.repaired"
 
 
@@ -250,13 +232,12 @@ async def test_a_type_that_nobody_serves_is_warned_of(
     store: Store, sweeper: Sweeper, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While tasks of it are ready; not once a worker serves it."""
-    await store.create_organization("acme", plan="default", overrides=Overrides(), actor="test")
+    organization = await an_organization(store)
     await sweeper._warn_of_unserved()
-    await store.submit(1, [NewTask(id="t", task_type="ANY", payload="{}")])
+    await submitted(store, organization)
     await sweeper._warn_of_unserved()
-    session = NewSession(id="s", name="host/1", types=("ANY",), places=1, local=False, lease_ms=3000)
-    await store.open_session(session)
+    await a_worker(store)
     await sweeper._warn_of_unserved()
 
     warned = [record for record in caplog.records if record.getMessage() == "type.unserved"]
-    assert [(record.__dict__["task_type"], record.__dict__["ready"]) for record in warned] == [("ANY", 1)]
+    assert [(record.__dict__["task_type"], record.__dict__["ready"]) for record in warned] == [(PAGE, 1)]
