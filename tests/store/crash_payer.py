@@ -38,7 +38,7 @@ async def work(store: Store, organization_id: int) -> None:
 
 async def main() -> None:
     """Serve nobody, pay for ever."""
-    store = await Store.open(Settings(database=f"sqlite:///{sys.argv[1]}"), a_catalogue())
+    store = await Store.open(Settings(database=sys.argv[1]), a_catalogue())
     made = await store.create_organization(
         "acme", plan="default", overrides=Overrides(slots=20, queue_limit=10**9), credits=True, actor="a test"
     )

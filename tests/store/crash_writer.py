@@ -2,7 +2,7 @@
 
     python crash_writer.py DATABASE [early]
 
-``early`` is the control: this one acknowledges before it commits, and is stopped between the two.
+``early`` is the control, on SQLite: this one acknowledges before it commits, and is stopped between the two.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any])
 
 async def main() -> None:
     """Serve nobody, write for ever."""
-    store = await Store.open(Settings(database=f"sqlite:///{sys.argv[1]}"), a_catalogue())
+    store = await Store.open(Settings(database=sys.argv[1]), a_catalogue())
     organization = await store.create_organization(
         "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
     )

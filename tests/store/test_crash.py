@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fairlane.store import Store
-from tests.store.databases import Clock, SqliteFile
+from tests.store.databases import DATABASES, Clock, Database, SqliteFile
 
 ROOT = Path(__file__).parents[2]
 WRITER = Path(__file__).with_name("crash_writer.py")
@@ -17,12 +18,21 @@ COST = 7
 """Of each task of the payer."""
 
 
-def killed_after(path: Path, acknowledged: int, *mode: str, program: Path = WRITER) -> list[str]:
+@pytest.fixture(params=sorted(DATABASES))
+async def closed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Database]:
+    """A database that nobody has opened yet."""
+    database = DATABASES[request.param](tmp_path, clock)
+    yield database
+    await database.close()
+    database.forget()
+
+
+def killed_after(address: str, acknowledged: int, *mode: str, program: Path = WRITER) -> list[str]:
     """The task ids that a server acknowledged before it was killed with SIGKILL, at least so many."""
     source = Path(sys.modules["fairlane"].__file__ or "").parents[1]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(ROOT)])}
     with subprocess.Popen(
-        [sys.executable, str(program), str(path), *mode], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(program), address, *mode], stdout=subprocess.PIPE, text=True, env=environment
     ) as server:
         assert server.stdout is not None
         printed = [server.stdout.readline() for _ in range(acknowledged)]
@@ -39,27 +49,24 @@ async def lost(store: Store, acknowledged: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 150, 700])
-async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path, clock: Clock, count: int) -> None:
-    """Every acknowledged task is there, the counts are exact, and the next server has the file at once (I1)."""
-    file = SqliteFile(tmp_path, clock)
-    acknowledged = killed_after(file.path, count)
+async def test_what_was_acknowledged_survives_sigkill(closed: Database, count: int) -> None:
+    """Every acknowledged task is there, the counts are exact, and the next server has the database at once (I1)."""
+    acknowledged = killed_after(closed.address, count)
 
-    store = await file.open()
-    try:
-        assert len(acknowledged) >= count
-        assert await lost(store, acknowledged) == []
-        assert await store.recount() == []
-        assert set(await store.count_states()) == {1}
-        (organization,) = await store.organizations()
-        assert organization.queued == organization.submitted >= len(acknowledged)
-    finally:
-        await file.close()
+    store = await closed.open()
+
+    assert len(acknowledged) >= count
+    assert await lost(store, acknowledged) == []
+    assert await store.recount() == []
+    assert set(await store.count_states()) == {1}
+    (organization,) = await store.organizations()
+    assert organization.queued == organization.submitted >= len(acknowledged)
 
 
 async def test_the_check_finds_what_was_acknowledged_too_early(tmp_path: Path, clock: Clock) -> None:
     """The control: a server that answers before it commits does lose what it acknowledged."""
     file = SqliteFile(tmp_path, clock)
-    acknowledged = killed_after(file.path, 1, "early")
+    acknowledged = killed_after(file.address, 1, "early")
 
     store = await file.open()
     try:
@@ -69,23 +76,22 @@ async def test_the_check_finds_what_was_acknowledged_too_early(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("count", [1, 200, 600])
-async def test_credits_are_charged_once_for_each_completed_task(tmp_path: Path, clock: Clock, count: int) -> None:
+async def test_credits_are_charged_once_for_each_completed_task(closed: Database, count: int) -> None:
     """After SIGKILL what was charged is the cost of what completed, and what is held the cost of what runs."""
-    file = SqliteFile(tmp_path, clock)
-    acknowledged = killed_after(file.path, count, program=PAYER)
+    acknowledged = killed_after(closed.address, count, program=PAYER)
 
-    store = await file.open()
-    try:
-        (organization,) = await store.organizations()
-        told = [await store.task(organization.id, task_id) for task_id in acknowledged]
-        [(completed, charged)] = file.rows("SELECT count(*), sum(charged) FROM outcome WHERE status = 'COMPLETED'")
-        held = organization.processing * COST
-        await store.return_local_leases()
-        assert len(acknowledged) >= count
-        assert all(view is not None and view.charged == COST for view in told)
-        assert charged == completed * COST == organization.credits.charged
-        assert completed == organization.completed >= len(set(acknowledged))
-        assert organization.credits.held == held
-        assert await store.recount() == []
-    finally:
-        await file.close()
+    store = await closed.open()
+
+    (organization,) = await store.organizations()
+    told = [await store.task(organization.id, task_id) for task_id in acknowledged]
+    [(completed, charged)] = closed.rows(
+        "SELECT count(*), CAST(sum(charged) AS BIGINT) FROM outcome WHERE status = 'COMPLETED'"
+    )
+    held = organization.processing * COST
+    await store.return_local_leases()
+    assert len(acknowledged) >= count
+    assert all(view is not None and view.charged == COST for view in told)
+    assert charged == completed * COST == organization.credits.charged
+    assert completed == organization.completed >= len(set(acknowledged))
+    assert organization.credits.held == held
+    assert await store.recount() == []
