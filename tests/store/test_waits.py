@@ -119,6 +119,19 @@ async def test_busy_workers_and_the_turn_of_others(store: Store) -> None:
     assert await reason(store, served.id, second) is WaitReason.FAIR_TURN
 
 
+async def test_a_call_of_others_has_its_turn_like_a_task(store: Store) -> None:
+    """Who has nothing but a call that waits for the next free place comes first with it."""
+    served, calling = await an_organization(store), await an_organization(store)
+    worker = await a_worker_of(store, 1)
+    _, task = await submitted(store, served, a_task(), a_task())
+    await worker.take_one()
+    before = await reason(store, served.id, task)
+
+    await store.begin_call(a_call(calling, await a_server(store)))
+
+    assert (before, await reason(store, served.id, task)) == (WaitReason.WORKERS_BUSY, WaitReason.FAIR_TURN)
+
+
 async def test_a_worker_that_holds_more_than_its_places_takes_nobody_elses(store: Store) -> None:
     """Another worker's free place is free."""
     organization, worker = await an_organization(store, slots=3), await a_worker_of(store, 1)

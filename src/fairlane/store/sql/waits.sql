@@ -83,16 +83,27 @@ WHERE session_id = ANY (:ids[text])
 LIMIT :most;
 
 -- name: find_rivals
--- Of up to :most other organizations that could start work of this type now: how many come first, and all weights.
-SELECT CAST(coalesce(sum(first), 0) AS BIGINT), CAST(coalesce(sum(weight), 0) AS BIGINT)
-FROM (SELECT CASE WHEN t.virtual_time < :virtual_time
-                    OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
-                  THEN 1 ELSE 0 END AS first,
-             o.weight AS weight
-      FROM turn AS t
-      JOIN organization AS o ON o.id = t.organization_id
-      WHERE t.task_type = :task_type
-        AND t.kind = 0
-        AND t.organization_id <> :organization_id
-      ORDER BY t.virtual_time, t.organization_id
-      LIMIT :most) AS rivals;
+-- Of up to :most other organizations that could start tasks of this type now, and as many that could start calls: how
+-- many come first, and all weights. Who could start both has one tag, and is one.
+SELECT CAST(coalesce(sum(CASE WHEN t.virtual_time < :virtual_time
+                                OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
+                              THEN 1 ELSE 0 END), 0) AS BIGINT),
+       CAST(coalesce(sum(o.weight), 0) AS BIGINT)
+FROM (SELECT virtual_time, organization_id
+      FROM (SELECT virtual_time, organization_id
+            FROM turn
+            WHERE task_type = :task_type
+              AND kind = 0
+              AND organization_id <> :organization_id
+            ORDER BY virtual_time, organization_id
+            LIMIT :most) AS tasks
+      UNION
+      SELECT virtual_time, organization_id
+      FROM (SELECT virtual_time, organization_id
+            FROM turn
+            WHERE task_type = :task_type
+              AND kind = 1
+              AND organization_id <> :organization_id
+            ORDER BY virtual_time, organization_id
+            LIMIT :most) AS calls) AS t
+JOIN organization AS o ON o.id = t.organization_id;
