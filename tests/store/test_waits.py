@@ -335,6 +335,17 @@ async def test_what_runs_of_others_is_in_the_way(store: Store, clock: Clock) -> 
     assert (await the_wait(store, organization.id, limited_task)).estimate == Estimate(6_000, 6_000)
 
 
+async def test_nobody_is_its_own_rival(store: Store, clock: Clock) -> None:
+    """Who is alone has every place that gets free."""
+    worker = await a_worker_of(store, 1)
+    await teach(store, clock, worker, seconds=[10] * 5)
+    organization = await an_organization(store, slots=9)
+    *_, last = await submitted(store, organization, *[a_task() for _ in range(4)])
+    await worker.take_one()
+
+    assert (await the_wait(store, organization.id, last)).estimate == Estimate(30_000, 30_000)
+
+
 async def test_a_rival_is_one_however_much_of_it_waits(store: Store, clock: Clock) -> None:
     """A call and a task of one organization are one turn before ours."""
     worker = await a_worker_of(store, 1)
