@@ -74,7 +74,8 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     settled = {
         report.lease_id for (report, _), verdict in zip(reports, verdicts, strict=True) if verdict is Verdict.ACCEPTED
     }
-    answered = _answered(row for row in yielded if row[1] not in settled)
+    again = [place for place in yielded if place[2] not in settled]
+    answered = _answered((yield from rows_if("find_yielded", again, leases=again)))
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
@@ -93,7 +94,8 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     return replies
 
 
-def _answered(yielded: Iterable[Any]) -> dict[tuple[str, str], list[Lease]]:
+def _answered(yielded: Rows) -> dict[tuple[str, str], list[Lease]]:
+    """The same leases once more, by session and exchange."""
     answered: dict[tuple[str, str], list[Lease]] = {}
     for row in yielded:
         answered.setdefault((row[11], row[0]), []).append(

@@ -12,9 +12,11 @@ WHERE l.organization_id = e.value ->> 0
   AND l.task_id = e.value ->> 1
   AND l.id = e.value ->> 2;
 
--- name: find_leases [postgres]
-SELECT l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
-       l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind, l.canceled_at
+-- name: find_leases [postgres] packed
+SELECT coalesce(json_agg(json_build_array(
+         l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
+         l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
+         l.canceled_at)), '[]')
 FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id;
 
@@ -98,6 +100,19 @@ JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
 -- name: find_exchanged [sqlite] packed
 -- The leases that these exchanges yielded already: their answers were lost on the way.
+SELECT json_group_array(json_array(l.organization_id, l.task_id, l.id))
+FROM json_each(:exchanges) AS e
+CROSS JOIN lease AS l
+WHERE l.session_id = e.value ->> 0
+  AND l.exchange_id = e.value ->> 1;
+
+-- name: find_exchanged [postgres]
+SELECT l.organization_id, l.task_id, l.id
+FROM unnest(:exchanges[text, text]) AS e (session_id, exchange_id)
+JOIN lease AS l ON l.session_id = e.session_id AND l.exchange_id = e.exchange_id;
+
+-- name: find_yielded [sqlite] packed
+-- What is said of these leases once more.
 SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type,
                                    l.attempt, l.attempts, l.deadline_at - l.started_at, l.started_at,
                                    CASE l.kind
@@ -109,19 +124,20 @@ SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organizatio
                                    (SELECT traceparent FROM task AS t
                                     WHERE l.kind = 0 AND t.organization_id = l.organization_id
                                       AND t.id = l.task_id)))
-FROM json_each(:exchanges) AS e
+FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 CROSS JOIN organization AS o
-WHERE l.session_id = e.value ->> 0
-  AND l.exchange_id = e.value ->> 1
+WHERE l.organization_id = e.value ->> 0
+  AND l.task_id = e.value ->> 1
+  AND l.id = e.value ->> 2
   AND o.id = l.organization_id;
 
--- name: find_exchanged [postgres]
+-- name: find_yielded [postgres]
 SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type, l.attempt, l.attempts,
        l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind,
        t.traceparent
-FROM unnest(:exchanges[text, text]) AS e (session_id, exchange_id)
-JOIN lease AS l ON l.session_id = e.session_id AND l.exchange_id = e.exchange_id
+FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
+JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id
 JOIN organization AS o ON o.id = l.organization_id
 LEFT JOIN task AS t ON l.kind = 0 AND t.organization_id = l.organization_id AND t.id = l.task_id
 LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND c.id = l.task_id;
