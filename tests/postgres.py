@@ -20,6 +20,7 @@ from fairlane.demo import postgres
 from fairlane.errors import SetupError
 from fairlane.settings import Settings
 from fairlane.store import Store
+from fairlane.store.statements import load_migrations
 
 Answer = TypeVar("Answer")
 
@@ -27,28 +28,28 @@ Answer = TypeVar("Answer")
 GIVEN = os.environ.get("FAIRLANE_TEST_PG")
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 
+NO_TABLES = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+VERSIONS = [version for version, _, _ in load_migrations("postgres")]
+
 _numbers = itertools.count(1)
 _free: list[str] = []
 _made: list[str] = []
-_with_tables: set[str] = set()
 
 
 def lend(*, bare: bool = False) -> str:
     """The address of a database that is empty but for this release's tables; bare: for everything."""
     if _free:
         address = _free.pop()
-        at_once(lambda: _empty(address))
+        tables = at_once(lambda: _empty(address))
     else:
         name = f"fairlane_{RUN[:8]}_{os.getpid()}_{next(_numbers)}"
         at_once(lambda: execute(_server(), f'CREATE DATABASE "{name}"'))
         _made.append(name)
-        address = _address(name)
-    if bare:
-        at_once(lambda: execute(address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
-        _with_tables.discard(address)
-    elif address not in _with_tables:
+        address, tables = _address(name), False
+    if bare and tables:
+        at_once(lambda: execute(address, NO_TABLES))
+    elif not bare and not tables:
         at_once(lambda: Store.migrate(Settings(database=address)))
-        _with_tables.add(address)
     return address
 
 
@@ -116,16 +117,25 @@ def _address(name: str) -> str:
     return head.rpartition("/")[0] + "/" + name + ("?" + tail if tail else "")
 
 
-async def _empty(address: str) -> None:
+async def _empty(address: str) -> bool:
+    """Delete every row. False: its tables were not this release's, and are gone."""
     connection = await asyncpg.connect(address)
     try:
         found = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         tables = {row[0] for row in found} - {"schema_version"}
+        applied = (
+            await connection.fetch("SELECT version FROM schema_version WHERE version <> 0 ORDER BY version")
+            if tables
+            else []
+        )
+        if [row[0] for row in applied] != VERSIONS:
+            await connection.execute(NO_TABLES)
+            return False
         # What refers to others goes before them.
         ordered = sorted(tables, key=lambda name: (name == "plan", name == "organization", name))
         emptied = "; ".join(f"DELETE FROM {name}" for name in ordered)
-        if tables:
-            await connection.execute(f"{emptied}; INSERT INTO installation (id) VALUES (1)")
+        await connection.execute(f"{emptied}; INSERT INTO installation (id) VALUES (1)")
+        return True
     finally:
         await connection.close()
 
