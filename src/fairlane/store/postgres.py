@@ -63,7 +63,7 @@ RESOLVE_SECONDS = 1.8
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-MIGRATION_TRIES = 30
+MIGRATION_TRIES = 60
 """How often a migration asks for tables that others work on."""
 PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MOST = 0.2
@@ -81,7 +81,7 @@ everybody else pays for a short try, not for a long one."""
 HELD_SECONDS = 0.1
 """A row that somebody was seen to hold is taken for held for so long: nobody tries it meanwhile."""
 _WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
-_TAKE_TABLES = "SET LOCAL lock_timeout = '1s'"
+_TAKE_TABLES = "SET LOCAL lock_timeout = '200ms'"
 _UNHURRIED = (
     "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 )
