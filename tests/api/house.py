@@ -3,8 +3,10 @@
 import asyncio
 import itertools
 import ssl
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,7 @@ from fairlane.settings import Settings
 Result = TypeVar("Result")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Spares every client the reading of all root certificates."""
+END_SECONDS = 20.0
 _names = itertools.count(1)
 
 
@@ -88,8 +91,17 @@ class House:
             client.close()
         assert self._stopping is not None
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(20)
-        assert not self._thread.is_alive()
+        self._thread.join(END_SECONDS)
+        assert not self._thread.is_alive(), f"the server does not end: {self._stands_at()}"
+
+    def _stands_at(self) -> str:
+        """Where each of its tasks, and each thread of ours, is."""
+        tasks = [task for task in asyncio.all_tasks(self._loop) if not task.done()]
+        threads = [one for one in threading.enumerate() if one.name.startswith("fairlane")]
+        frames = sys._current_frames()
+        places = [(task.get_name(), task.get_stack()) for task in tasks]
+        places += [(one.name, [frames[one.ident]]) for one in threads if one.ident in frames]
+        return "\n".join(f"{name}: {''.join(traceback.format_stack(stack[-1]))}" for name, stack in places if stack)
 
     def _run(self) -> None:
         with self._runner:

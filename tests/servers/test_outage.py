@@ -17,9 +17,13 @@ import httpx2
 import pytest
 
 from fairlane.demo.postgres import Cluster
+from fairlane.errors import StoreUnreachable
+from fairlane.settings import Settings
+from fairlane.store import Store
 from fairlane.store import postgres as adapter
 from tests import postgres
 from tests.api.house import Customer, House, Session, error_of, eventually
+from tests.builders import an_organization
 from tests.servers.line import CUT, OPEN, SILENT, Line
 from tests.servers.test_wakeups import completed
 
@@ -147,6 +151,60 @@ def test_a_server_ends_in_order_while_the_database_is_away(tmp_path: Path, line:
     line.state = OPEN
 
     assert took < END_SECONDS
+
+
+async def test_who_gives_a_read_up_waits_for_nobody(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is left to whoever takes care of it, however long the database says nothing."""
+    store = await Store.open(Settings(database=line.address), {})
+    organization = await an_organization(store)
+    given_back = asyncio.Event()
+    release = asyncpg.Pool.release
+
+    async def silent(self: Any, connection: Any, **given: Any) -> None:
+        await given_back.wait()
+        await release(self, connection, **given)
+
+    def both() -> list[asyncio.Future[Any]]:
+        """A statement, and a snapshot of several."""
+        return [asyncio.ensure_future(one) for one in (store.status(organization.id), store.count_states())]
+
+    await asyncio.gather(*both())
+    monkeypatch.setattr(asyncpg.Pool, "release", silent)
+    line.state = SILENT
+    reads, pool = both(), store._database._pool  # type: ignore[attr-defined]
+    while pool.get_idle_size():
+        await asyncio.sleep(0)
+    for read in reads:
+        read.cancel()
+
+    ended, waiting = await asyncio.wait(reads, timeout=END_SECONDS)
+    line.state = OPEN
+    given_back.set()
+
+    assert not waiting
+    assert all(read.cancelled() for read in ended)
+    assert (await store.status(organization.id)).queued == 0
+    await store.close()
+
+
+async def test_what_waits_when_a_store_is_closed_is_not_tried_one_by_one(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its patience is over, everything that still waits is answered at once."""
+    monkeypatch.setattr(adapter, "LAST_SECONDS", 0.05)
+    store = await Store.open(Settings(database=line.address), {})
+    organization = await an_organization(store)
+    connected = len(line.connected)
+    line.state = SILENT
+    writes = [asyncio.ensure_future(store.clear(organization.id)) for _ in range(20)]
+    await asyncio.sleep(0)
+
+    await store.close()
+    line.state = OPEN
+
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreUnreachable}
+    assert len(line.connected) <= connected + 1
 
 
 def test_a_killed_database_is_met_and_over_by_itself(cluster: Cluster, tmp_path: Path) -> None:

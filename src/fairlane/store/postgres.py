@@ -63,6 +63,8 @@ RESOLVE_SECONDS = 1.8
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
+LAST_SECONDS = 5.0
+"""How long what was accepted may still take when the store is closed."""
 MIGRATION_TRIES = 60
 """How often a migration asks for tables that others work on."""
 PAUSE_SECONDS = 0.01
@@ -189,6 +191,8 @@ class PostgresDatabase:
         self._leaving: set[asyncio.Future[None]] = set()
         self._current: _Attempt | None = None
         self._hurry_until = 0.0
+        self._given_up = False
+        """Whether the store is closed, and does not wait for the database any more."""
         self._held: dict[int, float] = {}
         """Organizations that somebody holds, and until when that may be believed."""
         self._busy_until = 0.0
@@ -229,9 +233,10 @@ class PostgresDatabase:
     async def close(self) -> None:
         """Finish what was accepted, then disconnect."""
         stopping = asyncio.ensure_future(self._batches.stop())
-        _, late = await asyncio.wait([stopping], timeout=CONNECT_SECONDS)
+        _, late = await asyncio.wait([stopping], timeout=LAST_SECONDS)
         if late and self._loop is not None:
             # It waits for a database that says nothing; what came of its last statement, nobody will know.
+            self._given_up = True
             self._loop.call_soon_threadsafe(self._cut)
         await stopping
         if self._probe is not None:
@@ -463,6 +468,10 @@ class PostgresDatabase:
             self._dismiss(connection)
             self._note(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
+        except asyncio.CancelledError:
+            # Before it gave it back, asyncpg would wait until a server that may say nothing has ended the statement.
+            self._dismiss(connection)
+            raise
         except BaseException as error:
             await self._release(connection)
             if isinstance(error, asyncpg.PostgresError):
@@ -505,10 +514,13 @@ class PostgresDatabase:
                 return await self._run(connection, operation, _Attempt())
         await connection.execute(begin, timeout=SILENT_SECONDS)
         try:
-            return await self._run(connection, operation, _Attempt())
-        finally:
+            answer = await self._run(connection, operation, _Attempt())
+        except Exception:
             if not connection.is_closed():
                 await connection.execute(ROLLBACK)
+            raise
+        await connection.execute(ROLLBACK)
+        return answer
 
     async def _run(self, connection: Any, operation: Operation, attempt: _Attempt) -> Any:
         found: Rows | None = None
@@ -601,7 +613,7 @@ class PostgresDatabase:
         members = [request.member for request in requests]
         give_up_at = min(request.came_at for request in requests) + TRY_SECONDS
         pause = PAUSE_SECONDS
-        while True:
+        while not self._given_up:
             try:
                 answers: list[Any] = await self._try(operation, members, give_up_at)
             except (LocksHeld, asyncpg.LockNotAvailableError) as error:
@@ -619,6 +631,7 @@ class PostgresDatabase:
                 return answers
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, PAUSE_SECONDS_MOST)
+        raise StoreUnreachable("the store is closed, and the database does not answer")
 
     async def _try(self, operation: PluralOperation, members: Sequence[Any], give_up_at: float) -> list[Any]:
         connection = await self._connected(give_up_at)
@@ -872,6 +885,6 @@ async def _leave_as_it_is(_: Connection) -> None:
 
 async def _close(connection: Connection) -> None:
     try:
-        await connection.close(timeout=CONNECT_SECONDS)
+        await connection.close(timeout=CLOSE_SECONDS)
     except (*LOST, asyncpg.PostgresError):
         connection.terminate()
