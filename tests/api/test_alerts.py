@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.house import House, error_of, eventually, fields_of
+from tests.api.house import Customer, House, error_of, eventually, fields_of
 
 URL = "https://hooks.example/alert"
 
@@ -59,9 +59,9 @@ def test_an_alert_is_kept_changed_and_deleted(house: House) -> None:
     ],
     ids=str,
 )
-def test_an_alert_that_cannot_be_is_refused(house: House, changes: dict[str, Any], fields: list[str]) -> None:
+def test_an_alert_that_cannot_be_is_refused(customer: Customer, changes: dict[str, Any], fields: list[str]) -> None:
     """By every field that is wrong; where webhooks may not go, alerts may not."""
-    answer = house.customer().client.post("/v1/alerts", json=a_body(**changes))
+    answer = customer.client.post("/v1/alerts", json=a_body(**changes))
 
     assert answer.status_code == 400
     assert fields_of(answer) == fields

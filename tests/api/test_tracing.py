@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+from tests.api.conftest import a_database
 from tests.api.house import Customer, House
 from tests.spans import CALLER, above, attributes, exporter, name_of, told
 
@@ -18,6 +19,13 @@ def spans() -> Iterator[InMemorySpanExporter]:
     exporter().clear()
     yield exporter()
     exporter().clear()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, http_database: str) -> Iterator[House]:
+    """One server with traces on, for tests that start all they submit."""
+    with a_database(http_database) as chosen, House(tmp_path_factory.mktemp("kept"), traces=True, **chosen) as house:
+        yield house
 
 
 @pytest.fixture
@@ -71,11 +79,11 @@ def test_a_submit_stands_in_its_callers_trace_and_so_will_the_attempt(
     ids=lambda headers: " and ".join(headers)[:60] or "none",
 )
 def test_a_wrong_traceparent_is_as_good_as_none(
-    traced: House, spans: InMemorySpanExporter, headers: tuple[str, ...]
+    kept: House, spans: InMemorySpanExporter, headers: tuple[str, ...]
 ) -> None:
     """The task is accepted, and its trace begins here."""
-    submit(traced.customer(), *headers)
-    [lease] = traced.session("ANY").claim(1)
+    submit(kept.customer(), *headers)
+    [lease] = kept.session("ANY").claim(1)
 
     [span] = spans.get_finished_spans()
     assert above(span) is None

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlane.sweeper import SAMPLE_MARGIN_MS, _seconds_to_sample
-from tests.api.house import House, fields_of
+from tests.api.house import Customer, House, fields_of
 
 MINUTE = 60_000
 
@@ -62,19 +62,19 @@ def test_a_sampled_minute_knows_its_attempts(house: House) -> None:
         ("until=now", "until"),
     ],
 )
-def test_a_span_that_cannot_be_is_refused(house: House, query: str, field: str) -> None:
+def test_a_span_that_cannot_be_is_refused(customer: Customer, query: str, field: str) -> None:
     """By the name of what is wrong."""
-    answer = house.customer().client.get(f"/v1/async/usage?{query}")
+    answer = customer.client.get(f"/v1/async/usage?{query}")
 
     assert answer.status_code == 400
     assert fields_of(answer) == [field]
 
 
-def test_the_longest_span_of_minutes(house: House) -> None:
+def test_the_longest_span_of_minutes(customer: Customer) -> None:
     """Just as many steps as may be."""
     query = "from=2025-11-01T00:00:00.000Z&to=2025-11-02T01:00:00.000Z"
 
-    answer = house.customer().client.get(f"/v1/async/usage?{query}")
+    answer = customer.client.get(f"/v1/async/usage?{query}")
 
     assert answer.status_code == 200
     assert len(answer.json()["usage"]) == 1_500
