@@ -72,7 +72,7 @@ def _rows(first: int) -> list[tuple[object, ...]]:
 
 
 def _row(seq: int, task: NewTask) -> tuple[object, ...]:
-    return (task.id, 1, seq, task.task_type, task.priority, task.payload, None, task.cost, None, None, None, None)
+    return (task.id, 1, seq, task.task_type, task.priority, task.payload, None, task.cost, *[None] * 5)
 
 
 async def _insert_postgres(database: Database, first: int, seconds: float) -> float:
