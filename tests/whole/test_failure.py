@@ -150,7 +150,7 @@ def whole(tmp_path: Path) -> Iterator[Whole]:
 
 
 def test_a_killed_workers_tasks_run_again_within_a_second(whole: Whole, tmp_path: Path) -> None:
-    """kill -9 of every worker: nothing is lost, no slot is exceeded, and each task ends once, at its second attempt."""
+    """kill -9 of every worker: nothing is lost, no slot is exceeded, and each task ends once, at its second start."""
     whole.start()
     tasks = [whole.submit("GATE", open=str(tmp_path / "gate")) for _ in range(6)]
     eventually(lambda: all(whole.starts(task) == 1 for task in tasks))
@@ -165,7 +165,9 @@ def test_a_killed_workers_tasks_run_again_within_a_second(whole: Whole, tmp_path
     eventually(lambda: whole.ended(*tasks, *behind))
 
     assert most == 6
-    assert [whole.task(task)["response"] for task in tasks] == [{"attempt": 2}] * 6
+    assert [whole.starts(task) for task in tasks] == [2] * 6
+    # An attempt that was on its way to a worker when it died counts, too.
+    assert {whole.task(task)["response"]["attempt"] for task in tasks} <= {2, 3}
     assert [whole.task(task)["response"] for task in behind] == [{"attempt": 1}] * 3
     assert whole.status()["concurrency"] == {"used": 0, "max": 6}
     assert "No drift" in whole.fairlane("drift")
