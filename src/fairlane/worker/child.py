@@ -27,7 +27,7 @@ from fairlane.worker.channel import (
     Session,
     Stopped,
 )
-from fairlane.worker.server import Server, ServerRefused, ServerSilent
+from fairlane.worker.server import Server, ServerRefused, ServerSilent, pauses
 
 SILENCE_SHARE = 5 / 6
 """Part of the lease after which a child whose session could not be renewed is killed."""
@@ -221,8 +221,7 @@ class Child:
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
         registration = Register(name=name, types=types, places=self._options.places, local=self._options.local)
-        pause, longest = REGISTER_SECONDS
-        said = ""
+        pausing, said = pauses(*REGISTER_SECONDS), ""
         while True:
             try:
                 self._session = await self._server.register(registration)
@@ -232,8 +231,7 @@ class Child:
                 if cause != said:  # however long nobody answers, it is said once
                     said = cause
                     logger.warning("session.unopened", extra={"pid": self.pid, "cause": cause})
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
-            pause = min(2 * pause, longest)
+            await asyncio.sleep(next(pausing))
 
     async def _renew(self, session: Registered) -> float:
         """One renewal, sent until answered; when the answered one was sent."""

@@ -7,7 +7,6 @@ busy, so that cancellations arrive at once. Nothing is fetched ahead: a lease st
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
-from fairlane.worker.server import Server, ServerSilent
+from fairlane.worker.server import Server, ServerSilent, pauses
 
 MOST_UNANSWERED = 4
 LEAST_REPORTS = 10
@@ -195,14 +194,13 @@ class ExchangeLoop:
 
     async def _answer(self, exchange: ExchangeRequest) -> ExchangeAnswer:
         """Send until answered, for ever: the supervisor decides when that is hopeless."""
-        pause, longest = RESEND_SECONDS
+        pausing = pauses(*RESEND_SECONDS)
         while True:
             try:
                 return await self._server.exchange(exchange)
             except ServerSilent as silence:
                 logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
-            pause = min(2 * pause, longest)
+            await asyncio.sleep(next(pausing))
             # Places of other exchanges may have joined it meanwhile, and a server that lost it knows of none.
             exchange = replace(exchange, places=self._offered[exchange.id])
 

@@ -5,8 +5,9 @@ rows. An address is ``unix:PATH``, or ``http://…`` or ``https://…`` with a w
 """
 
 import logging
+import random
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import httpcore2
@@ -35,6 +36,14 @@ UNIX = "unix:"
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger("fairlane.worker")
+
+
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Seconds before each further try, for ever: twice as long each time, and up to half shorter by chance, so that
+    those who fell silent together do not come back together."""
+    while True:
+        yield first * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        first = min(2 * first, longest)
 
 
 class ServerSilent(FairlaneError):
