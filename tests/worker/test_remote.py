@@ -166,6 +166,19 @@ async def test_worker_starts_before_its_server(fake: FakeServer, caplog: pytest.
     assert len(fake.registered) == 1
 
 
+async def test_worker_begins_at_whoever_is_there(fake: FakeServer) -> None:
+    """The first address in its list leads nowhere: the next one does."""
+    unused = Listener(fake, tcp=True)
+    async with tcp(fake) as listener:
+        nobody, somebody = (f"http://127.0.0.1:{one.port}" for one in (unused, listener))
+        async with joined(fake, nobody, somebody) as supervisor:
+            await asyncio.wait_for(supervisor.ready(), 20)
+    unused._socket.close()
+
+    assert supervisor.broken is None
+    assert len(fake.registered) == 1
+
+
 async def test_tls_is_checked_against_the_trusted_roots(
     fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
