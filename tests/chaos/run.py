@@ -59,10 +59,10 @@ class Chaos:
                 deck = acts[:]
                 self._chance.shuffle(deck)
             act = deck.pop()
-            at = seconds - (give_up_at - time.monotonic())
+            print(f"  {seconds - (give_up_at - time.monotonic()):6.1f} s  {act.__name__}", end="", flush=True)
             done = act()
             self.kills[act.__name__] += done
-            print(f"  {at:6.1f} s  {act.__name__}{'' if done else ': nobody there'}", flush=True)
+            print("" if done else ": nobody there", flush=True)
             time.sleep(self._chance.uniform(0.3, 1.2))
 
     def worker_child(self) -> bool:

@@ -32,7 +32,6 @@ def closed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
     database = DATABASES[request.param](tmp_path, clock)
     _empty(database)
     yield database
-    _empty(database)
     database.forget()
 
 
@@ -42,7 +41,6 @@ def server(tmp_path: Path, clock: Clock) -> Iterator[PostgresServer]:
     database = PostgresServer(tmp_path, clock)
     _empty(database)
     yield database
-    _empty(database)
     database.forget()
 
 

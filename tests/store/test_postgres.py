@@ -46,7 +46,7 @@ from tests.builders import (
     an_organization,
     submitted,
 )
-from tests.postgres import disconnect, execute
+from tests.postgres import NO_TABLES, disconnect, execute
 from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
@@ -143,7 +143,7 @@ async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatc
 
 async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:
     """One of them migrates, the others wait for it; all of them serve."""
-    await execute(server.address, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await execute(server.address, NO_TABLES)
 
     stores = await asyncio.gather(*(Store.open(Settings(database=server.address), {}) for _ in range(4)))
 
