@@ -44,7 +44,7 @@ test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromiu
 	    apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
 	@$(BIN)/pytest -n 0 -o 'python_files=browser_*.py' tests/browser $(ARGS)
 
-chaos: .venv/.ready  ## Kill servers, workers and the database under load, then count; SECONDS=3600 for a long run
+chaos: .venv/.ready  ## Kill servers, workers and the database under load, then count; ARGS='--database sqlite'
 	@$(BIN)/python -m tests.chaos.run --seconds $(SECONDS) $(ARGS)
 
 check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests

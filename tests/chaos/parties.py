@@ -23,17 +23,19 @@ TIMES = {
     "FAIRLANE_LOG_LEVEL": "WARNING",
     "FAIRLANE_FREE_DISK_FLOOR_BYTES": "0",
     "FAIRLANE_RATE_LIMIT": "1000000",
+    "FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "1",
+    "FAIRLANE_WEBHOOK_PAUSES_SECONDS": "0.5,1,2,4",
 }
 
 
 def free_port() -> int:
-    """A port nobody uses now."""
+    """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
 
 
 class Party:
-    """One program that is started again whenever it is gone, unless it shall stay away for a while."""
+    """One program of the installation."""
 
     def __init__(self, name: str, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         self.name = name
@@ -52,7 +54,7 @@ class Party:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -62,18 +64,18 @@ class Party:
         return self._process.pid
 
     def children(self) -> list[int]:
-        """Its worker processes."""
+        """Return the ids of its worker processes."""
         found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False)
         return [int(pid) for pid in found.stdout.split()]
 
     def kill(self) -> None:
-        """kill -9; it is not started again by itself."""
+        """End it with SIGKILL. It is not started again by itself."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def end(self) -> int:
-        """SIGTERM, and the exit code; kill -9 for one that does not end."""
+        """End it with SIGTERM, or with SIGKILL after a minute; return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
@@ -85,11 +87,13 @@ class Party:
 
 
 class Installation:
-    """Two servers and three workers on one database."""
+    """Servers and remote workers on one database: two servers on PostgreSQL, on SQLite one, with a local worker."""
 
-    def __init__(self, folder: Path, cluster: Cluster, *, servers: int = 2, workers: int = 3, places: int = 8) -> None:
+    def __init__(self, folder: Path, cluster: Cluster | None, *, workers: int = 3, places: int = 8) -> None:
+        """``cluster`` is the PostgreSQL to stand on, or None for a SQLite file in ``folder``."""
         self.folder = folder
         self.cluster = cluster
+        self.database = f"sqlite:///{folder}/chaos.db" if cluster is None else cluster.address
         self.track = folder / "track"
         self.track.touch()
         runtime = folder / "run"
@@ -97,12 +101,13 @@ class Installation:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
             **TIMES,
-            "FAIRLANE_DATABASE": cluster.address,
+            "FAIRLANE_DATABASE": self.database,
             "FAIRLANE_PUBLIC_ADMIN": "1",
             "FAIRLANE_PUBLIC_WORKERS": "1",
+            "XDG_RUNTIME_DIR": str(runtime),
             "CHAOS_TRACK": str(self.track),
         }
-        self.ports = [free_port() for _ in range(servers)]
+        self.ports = [free_port() for _ in range(1 if cluster is None else 2)]
         self.addresses = [f"http://127.0.0.1:{port}" for port in self.ports]
         self.servers = [self._server(number, port) for number, port in enumerate(self.ports, 1)]
         self._worker_count, self._places = workers, places
@@ -111,11 +116,12 @@ class Installation:
     def _server(self, number: int, port: int) -> Party:
         runtime = self.folder / f"r{number}"
         runtime.mkdir(mode=0o700)
-        command = ["serve", "tests/chaos/app.py:app", "--port", str(port), "--workers", "0"]
+        local = "1" if self.cluster is None else "0"
+        command = ["serve", "tests/chaos/app.py:app", "--port", str(port), "--workers", local]
         return Party(f"server-{number}", command, self.folder, self.environment | {"XDG_RUNTIME_DIR": str(runtime)})
 
     def add_workers(self, key: str) -> None:
-        """Make the workers; each knows every server, the first of them in another order."""
+        """Make the workers. Each knows every server; the order differs."""
         for number in range(1, self._worker_count + 1):
             first = number % len(self.addresses)
             servers = self.addresses[first:] + self.addresses[:first]
@@ -125,7 +131,7 @@ class Installation:
             self.workers.append(Party(f"worker-{number}", command, self.folder, environment))
 
     def fairlane(self, *arguments: str) -> str:
-        """What a command prints."""
+        """Run a command and return what it prints."""
         command = [sys.executable, "-m", "fairlane", *arguments]
         ran = subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=self.environment, check=False, timeout=120
@@ -135,15 +141,15 @@ class Installation:
         return ran.stdout
 
     def start(self) -> None:
-        """Start whatever does not run."""
+        """Start every program that does not run."""
         for party in (*self.servers, *self.workers):
             party.start()
 
     def await_ready(self) -> float:
-        """Wait until every server would take a submit; the seconds it took.
+        """Wait until every server would take a submit, and return the seconds it took.
 
-        One that ended by itself is started again, as a service manager would: a server that starts while the database
-        is away says so and ends.
+        A server that ended by itself is started again, as a service manager would: a server that starts while the
+        database is unreachable says so and ends.
         """
         began = time.monotonic()
         for address in self.addresses:
@@ -156,7 +162,7 @@ class Installation:
         return time.monotonic() - began
 
     def end(self) -> list[str]:
-        """End everybody in order; the names of those that had to be killed or ended badly."""
+        """End all programs in order; return the names of those that had to be killed or ended with an error."""
         codes = {party.name: party.end() for party in (*self.workers, *self.servers)}
         return [f"{name} ({code})" for name, code in codes.items() if code != 0]
 

@@ -1,16 +1,19 @@
-"""The witness of a run: looks at the database beside fairlane, on connections of its own, and believes nobody."""
+"""The witness of a run: looks at the database beside fairlane, on connections of its own, and trusts no count."""
 
 import asyncio
+import contextlib
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 
 SAMPLE_SECONDS = 0.02
 LIMITED_MOST = 3
+BLIND_SECONDS = 0.1
 
 SLOTS = """
 SELECT o.name, o.slots_max, o.processing + o.calls,
@@ -25,24 +28,102 @@ TOTALS = """
 SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM outcome), (SELECT count(DISTINCT task_id) FROM outcome),
        (SELECT CAST(sum(submitted) AS BIGINT) FROM organization),
        (SELECT CAST(sum(completed + failed) AS BIGINT) FROM organization),
-       (SELECT count(*) FROM outcome WHERE status <> 'COMPLETED'),
        (SELECT coalesce(max(attempt), 0) FROM outcome)
 """
-HELD_BY = """
-SELECT count(*)
-FROM lease AS l
-JOIN session AS s ON s.id = l.session_id
-WHERE s.name = $1
-"""
+OUTCOMES = "SELECT task_id, status, result, failure FROM outcome"
+KEYS = "SELECT o.name, i.key, i.task_id FROM idempotency AS i JOIN organization AS o ON o.id = i.organization_id"
+DELIVERIES = "SELECT task_id, delivered_at FROM delivery"
+UNSENT = "SELECT count(*) FROM delivery WHERE due_at IS NOT NULL"
+LIVE = "SELECT count(*) FROM session WHERE dead = 0 AND places > 0"
+HELD_BY = "SELECT count(*) FROM lease AS l JOIN session AS s ON s.id = l.session_id WHERE s.name = '{name}'"
 
 
-class Witness:
-    """Samples the slots for as long as it is asked to; answers questions in between."""
+class Unreachable(Exception):
+    """The database did not answer."""
+
+
+class Limits:
+    """What a sample may show, although limits change between samples.
+
+    A limit that was lowered leaves more leases than it allows, and their number may then only fall. So while a limit
+    is the same in two samples, the number of leases is at most the limit, or did not grow. When the limit changed
+    between them, the number is at most the larger of both.
+    """
+
+    def __init__(self) -> None:
+        self.largest: dict[str, int] = {}
+        """The largest limit seen for each organization."""
+        self._before: dict[str, tuple[int, int]] = {}
+
+    def exceeded(self, organization: str, slots_max: int, held: int) -> bool:
+        """Whether this sample exceeds what the one before it allows. Remember it."""
+        largest = self.largest[organization] = max(slots_max, self.largest.get(organization, 0))
+        max_before, held_before = self._before.get(organization, (largest, 0))
+        self._before[organization] = (slots_max, held)
+        allowed = max(slots_max, held_before) if slots_max == max_before else max(slots_max, max_before)
+        return held > allowed
+
+    def forget(self) -> None:
+        """Samples were missed: the next one is compared with the largest limit alone."""
+        self._before = {name: (largest, largest) for name, largest in self.largest.items()}
+
+
+class Postgres:
+    """Asks PostgreSQL, on one connection that is opened again after an error."""
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._connection: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._asking = asyncio.Lock()
+        threading.Thread(target=self._loop.run_forever, name="witness-loop", daemon=True).start()
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement, which is one snapshot. Raises Unreachable."""
+        try:
+            return asyncio.run_coroutine_threadsafe(self._ask(sql), self._loop).result(60)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError) as e:
+            raise Unreachable from e
+
+    async def _ask(self, sql: str) -> list[tuple[Any, ...]]:
+        async with self._asking:
+            try:
+                if self._connection is None:
+                    self._connection = await asyncpg.connect(self._address, timeout=2)
+                return [tuple(row) for row in await self._connection.fetch(sql, timeout=30)]
+            except BaseException:
+                if self._connection is not None:
+                    self._connection.terminate()
+                self._connection = None
+                raise
+
+
+class Sqlite:
+    """Asks a SQLite file, read-only, on a connection for each question: none is open while fairlane starts or ends."""
+
+    def __init__(self, path: str) -> None:
+        self._uri = f"file:{path}?mode=ro"
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement, which is one snapshot. Raises Unreachable."""
+        try:
+            with contextlib.closing(sqlite3.connect(self._uri, uri=True, timeout=5)) as connection:
+                return connection.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            raise Unreachable from error
+
+
+class Witness:
+    """Samples the slots until it is stopped; answers questions at any time."""
+
+    def __init__(self, database: str) -> None:
+        scheme, _, path = database.partition(":///")
+        self.ask: Callable[[str], list[tuple[Any, ...]]] = (
+            Sqlite(path).ask if scheme == "sqlite" else Postgres(database).ask
+        )
+        self.limits = Limits()
         self.samples = 0
-        """Looks at all organizations in one snapshot each."""
+        """Looks at all organizations, each in one snapshot."""
         self.over_limit: list[tuple[Any, ...]] = []
         self.miscounted: list[tuple[Any, ...]] = []
         self.type_over_limit = 0
@@ -50,61 +131,43 @@ class Witness:
         """Looks that the database did not answer."""
         self.most_used = 0
         self._over = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="witness", daemon=True)
+        self._thread = threading.Thread(target=self._sample, name="witness", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to sample."""
         self._thread.start()
-        self._sampling = asyncio.run_coroutine_threadsafe(self._sample(), self._loop)
 
     def stop(self) -> None:
         """End sampling; questions may still be asked."""
         self._over.set()
-        self._sampling.result(30)
+        self._thread.join(60)
 
-    async def _sample(self) -> None:
-        connection: Any = None
+    def _sample(self) -> None:
         while not self._over.is_set():
             try:
-                if connection is None:
-                    connection = await asyncpg.connect(self._address, timeout=2)
-                rows = await connection.fetch(SLOTS, timeout=5)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError):
+                self._look(self.ask(SLOTS))
+            except Unreachable:
                 self.blind += 1
-                connection = None
-                await asyncio.sleep(0.1)
-                continue
-            self.samples += 1
-            for name, slots_max, counted, held, limited in rows:
-                self.most_used = max(self.most_used, held)
-                if held > slots_max:
-                    self.over_limit.append((name, slots_max, held))
-                if counted != held:
-                    self.miscounted.append((name, counted, held))
-                if limited > LIMITED_MOST:
-                    self.type_over_limit += 1
-            await asyncio.sleep(SAMPLE_SECONDS)
-        if connection is not None:
-            await connection.close()
+                self.limits.forget()
+                time.sleep(BLIND_SECONDS)
+            time.sleep(SAMPLE_SECONDS)
 
-    def ask(self, sql: str, *arguments: Any) -> list[Any]:
-        """One question, on a connection of its own."""
-        return self._call(lambda: self._ask(sql, *arguments))
-
-    async def _ask(self, sql: str, *arguments: Any) -> list[Any]:
-        connection = await asyncpg.connect(self._address, timeout=5)
-        try:
-            return [tuple(row) for row in await connection.fetch(sql, *arguments, timeout=30)]
-        finally:
-            await connection.close()
-
-    def _call(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
+    def _look(self, rows: list[tuple[Any, ...]]) -> None:
+        self.samples += 1
+        for name, slots_max, counted, held, limited in rows:
+            self.most_used = max(self.most_used, held)
+            if self.limits.exceeded(name, slots_max, held):
+                self.over_limit.append((name, slots_max, held))
+            if counted != held:
+                self.miscounted.append((name, counted, held))
+            if limited > LIMITED_MOST:
+                self.type_over_limit += 1
 
     def seconds_until_free(self, pid: int, began: float, *, most: float) -> float | None:
-        """Seconds since ``began`` until no lease names the worker process with this id, or ``most``. None: the database
-        is away, and nothing can be told of this kill."""
+        """Return the seconds from ``began`` until no lease names the worker process with this id, at most ``most``.
+
+        Returns None if the database is unreachable: then nothing can be said about this kill.
+        """
         while time.monotonic() < began + most:
             held = self.held_by(pid)
             if not held:
@@ -113,14 +176,13 @@ class Witness:
         return most
 
     def held_by(self, pid: int) -> int | None:
-        """Leases of the worker process with this id; None: the database is away."""
+        """Return how many leases the worker process with this id has; None if the database is unreachable."""
         try:
-            held: int = self.ask(HELD_BY, f"{socket.gethostname()}/{pid}")[0][0]
-        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return int(self.ask(HELD_BY.format(name=f"{socket.gethostname()}/{pid}"))[0][0])
+        except Unreachable:
             return None
-        return held
 
     def left(self) -> tuple[int, int, int]:
-        """Tasks that are ready, waiting, running."""
+        """Return how many tasks are ready, waiting, running."""
         ready, waiting, running = self.ask(LEFT)[0]
         return ready, waiting, running

@@ -1,0 +1,91 @@
+"""The oracles of a chaos run find what they look for, and nothing in a run without a fault."""
+
+import pytest
+
+from tests.chaos import track
+from tests.chaos.witness import Limits
+
+
+def log(*lines: str) -> track.Track:
+    return track.read(lines)
+
+
+def alive(process: str, *, until: float) -> list[str]:
+    return [f"{at / 20:.2f} {process} alive" for at in range(round(until * 20) + 1)]
+
+
+def test_handlers_within_the_limit_are_no_finding():
+    """A handler that starts at the moment another one ends shares no slot with it."""
+    seen = log("1.0 p start acme l1 t1", "2.0 p end acme l1 t1", "2.0 p start acme l2 t2", "3.0 p end acme l2 t2")
+
+    assert track.over_limits(seen, {"acme": 1}) == []
+    assert track.overlaps(seen) == 0
+    assert seen.ended("l1")
+    assert seen.ended("l2")
+
+
+def test_one_handler_more_than_slots_is_found():
+    """Two processes that run a handler each for an organization with one slot are found, with the moment."""
+    seen = log("1.0 p start acme l1 t1", "1.5 q start acme l2 t2", "2.0 p end acme l1 t1", "2.5 q end acme l2 t2")
+
+    assert track.over_limits(seen, {"acme": 1}) == [("acme", 2, 1.5)]
+    assert track.over_limits(seen, {"acme": 2}) == []
+
+
+def test_two_attempts_of_one_task_at_once_are_found():
+    """The second attempt began before the first one ended."""
+    seen = log("1.0 p start acme l1 t1", "1.5 q start acme l2 t1", "2.0 p end acme l1 t1", "2.5 q end acme l2 t1")
+
+    assert track.overlaps(seen) == 1
+
+
+@pytest.mark.parametrize(("killed_after", "found"), [(1.4, 0), (1.6, 1)])
+def test_a_killed_handler_ran_until_the_last_sign_of_life(killed_after: float, found: int):
+    """A handler without an end counts as long as its process wrote lines, and no longer; it did not come to its end."""
+    seen = log(
+        "1.0 p start acme l1 t1", *alive("p", until=killed_after), "1.5 q start acme l2 t1", "2.0 q end acme l2 t1"
+    )
+
+    assert track.overlaps(seen) == len(track.over_limits(seen, {"acme": 1})) == found
+    assert not seen.ended("l1")
+
+
+def test_a_handler_whose_process_stood_still_counts_until_the_pause():
+    """The overlap with a stopped process that wakes cannot be prevented, so it is counted apart."""
+    before, other = alive("p", until=1.2), alive("q", until=8.0)
+    seen = log(
+        "1.0 p start acme l1 t1",
+        *(*before, *other),
+        "5.0 q start acme l2 t1",
+        "6.0 p end acme l1 t1",
+        "7.0 q end acme l2 t1",
+    )
+
+    assert track.overlaps(seen) == 0
+    assert track.over_limits(seen, {"acme": 1}) == []
+    assert seen.stood_still == 1
+
+
+def test_samples_follow_a_limit_that_changes():
+    """More leases than the limit are found, except those that a lowered limit left."""
+    limits = Limits()
+
+    assert not limits.exceeded("acme", 2, 2)
+    assert limits.exceeded("acme", 2, 3)
+    assert not limits.exceeded("acme", 2, 3)  # the same excess, told once
+    assert not limits.exceeded("acme", 4, 4)
+    assert not limits.exceeded("acme", 1, 4)  # lowered: all four may finish
+    assert not limits.exceeded("acme", 1, 3)
+    assert limits.exceeded("acme", 1, 4)  # but none may be added
+
+
+def test_after_missed_samples_only_the_largest_limit_counts():
+    """Between two samples far apart a limit may have been anything it ever was."""
+    limits = Limits()
+    limits.exceeded("acme", 4, 1)
+    limits.exceeded("acme", 1, 1)
+
+    limits.forget()
+
+    assert not limits.exceeded("acme", 1, 4)
+    assert limits.exceeded("acme", 1, 5)
