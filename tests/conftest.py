@@ -26,6 +26,7 @@ def pytest_xdist_auto_num_workers() -> int:
 LONG = (
     "api/test_slow_clients.py",
     "cli/test_demo.py",
+    "cli/test_hostile.py",
     "cli/test_move.py",
     "cli/test_reload.py",
     "cli/test_submit.py",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,7 +17,7 @@ import pydantic
 import pytest
 from msgspec import UNSET
 
-from fairlane import Context, Fairlane
+from fairlane import Context, Fail, Fairlane, Retry
 from fairlane.errors import AppError, ValidationRefused
 from fairlane.handlers import Said, load_app
 from fairlane.model.tasks import Failure, Isolation, TaskRule
@@ -531,6 +532,61 @@ def test_result_that_json_would_change_is_refused(value: object) -> None:
     assert refused.code == "RESULT_NOT_SERIALIZABLE"
 
 
+class Image:
+    """Nothing that JSON knows."""
+
+
+class Text(str):
+    """As scrapers and template engines have them."""
+
+
+class Loud(pydantic.BaseModel):
+    """Cannot be written."""
+
+    n: int
+
+    @pydantic.model_serializer
+    def written(self) -> dict[str, int]:
+        raise RuntimeError("secret")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"pages": [1, 2, 3, {Image()}]}, 'result["pages"][3] is a set, and of its values one is an Image'),
+        ({"pages": [1, (2, Image())]}, 'result["pages"][1][1] is an Image'),
+        ({"a b": {'"': 1j}}, r'result["a b"]["\""] is a complex'),
+        ([0.5, {"n": math.nan}], 'result[1]["n"] is nan'),
+        (OfDataclass(2**63), 'result["n"] is an integer beyond 64 bits'),
+        ({"m": [FloatModel(x=-math.inf)]}, 'result["m"][0]["x"] is -inf'),
+        ({"m": Loud(n=1)}, 'result["m"] is a Loud, and writing it raised PydanticSerializationError'),
+        ({"t": {1: 2}}, 'result["t"] has a key that is an int, not a string'),
+        ({"g": (n for n in [1])}, 'result["g"] is a generator'),
+        ("\ud800", None),
+    ],
+)
+def test_a_result_that_cannot_be_kept_is_named_by_place_and_type(value: object, message: str | None) -> None:
+    """As Python would write the place; no text of an exception is in it."""
+    refused = encode_result(value, limit_bytes=1000)
+
+    shown = refused.message if isinstance(refused, Failure) else None
+    assert shown == (None if message is None else f"The result cannot be written as JSON: {message}")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Text("x"), b'"x"'),
+        ([Text("x"), Fraction(1, 2)], b'["x",0.5]'),
+        ({Text("k"): Text("\0")}, rb'{"k":"\u0000"}'),
+    ],
+)
+def test_numbers_and_text_of_other_types_are_written(value: object, text: bytes) -> None:
+    """As the number or the text that they are."""
+    wrapped = text if text.startswith(b"{") else b'{"result":%b}' % text
+    assert encode_result(value, limit_bytes=1000) == wrapped
+
+
 def test_half_a_surrogate_pair_is_kept_in_results_alone() -> None:
     """Details of a failure travel inside a message, whose reader takes none."""
     assert storable({"details": "\xe9"})
@@ -585,3 +641,46 @@ def test_progress_that_makes_no_sense_is_a_mistake(done: float, total: float | N
     """Told to who wrote the handler."""
     with pytest.raises(ValueError, match="progress"):
         a_context().progress(done, total)
+
+
+# Signals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"),
+    [(None, None), (0, 0.0), (7, 7.0), (Decimal("1.5"), 1.5), (Fraction(3, 2), 1.5), (2_592_000, 2_592_000.0)],
+)
+def test_any_real_number_is_a_pause(after: Any, seconds: float | None) -> None:
+    """By position, too; what travels is a float."""
+    assert (type(Retry("later", after).after_seconds), Retry("later", after=after).after_seconds) == (
+        type(seconds),
+        seconds,
+    )
+
+
+@pytest.mark.parametrize(
+    "after", [True, "5", b"5", 1j, [5], object(), -0.001, 2_592_000.1, math.nan, math.inf, Decimal("sNaN"), 10**400]
+)
+def test_any_other_pause_is_refused_at_the_call(after: Any) -> None:
+    """By its type or its value; the message names the argument."""
+    with pytest.raises((TypeError, ValueError), match=r"Retry\(after="):
+        Retry("later", after=after)
+
+
+def test_signals_keep_plain_text_alone() -> None:
+    """What cannot be text is refused at the call, not when it is reported."""
+
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    failed = Fail(Text("CODE"), Text("message"), {"why": 1})
+
+    assert [type(text) for text in (failed.code, failed.failure_message, *Retry(Text("x")).args)] == [str] * 3
+    assert (str(failed), failed.details) == ("CODE: message", {"why": 1})
+    for wrong in (lambda: Retry(Silent()), lambda: Fail("A", Silent())):
+        with pytest.raises(LookupError):
+            wrong()
+    for code in ("", None):
+        with pytest.raises(ValueError, match="code"):
+            Fail(code, "message")  # type: ignore[arg-type]

@@ -36,7 +36,12 @@ FairlaneError
     └── Fail
 """
 
+import math
+from decimal import Decimal
+from numbers import Real
 from typing import Any, ClassVar
+
+RETRY_AFTER_SECONDS_MOST = 30 * 86_400
 
 
 class FairlaneError(Exception):
@@ -309,22 +314,56 @@ class Retry(HandlerSignal):
     """End this attempt and try again, after ``after`` seconds if given, else after the usual pause.
 
     Counts as an attempt: once the type's attempts are used up the task fails.
+
+    Raises:
+        TypeError: ``after`` is not a real number.
+        ValueError: ``after`` is negative, longer than 30 days, or not a number.
     """
 
-    def __init__(self, reason: str = "the handler asked for another attempt", *, after: float | None = None) -> None:
-        super().__init__(reason)
-        if after is not None and not 0 <= after <= 30 * 86_400:
-            raise ValueError(f"Retry(after={after!r}): seconds between 0 and 2,592,000 (30 days) are allowed")
-        self.after_seconds = after
+    def __init__(
+        self, reason: object = "the handler asked for another attempt", after: float | Real | Decimal | None = None
+    ) -> None:
+        super().__init__(plain_text(reason))
+        self.after_seconds = None if after is None else _seconds(after)
 
 
 class Fail(HandlerSignal):
-    """End the task as FAILED now, with a code and message that the organization sees."""
+    """End the task as FAILED now, with a code and message that the organization sees.
 
-    def __init__(self, code: str, message: str, *, details: Any = None) -> None:
-        super().__init__(f"{code}: {message}")
-        if not code:
+    Raises:
+        ValueError: ``code`` is empty.
+    """
+
+    def __init__(self, code: str, message: object, details: Any = None) -> None:
+        self.code = plain_text(code) if code is not None else ""
+        self.failure_message = plain_text(message)
+        super().__init__(f"{self.code}: {self.failure_message}")
+        if not self.code:
             raise ValueError("Fail needs a code that the organization's programs can branch on")
-        self.code = code
-        self.failure_message = message
         self.details = details
+
+
+def plain_text(value: object) -> str:
+    """Return the text of a value as a ``str`` and nothing derived from it, which JSON and SQL know."""
+    return str.__str__(str(value))
+
+
+def real_number(value: object) -> float | None:
+    """Return a real number of any type as a float; None: the value is not one. Truth values are not numbers."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # Larger than every limit, above or below zero.
+        return math.inf
+    except ValueError:  # A signaling NaN of Decimal.
+        return math.nan
+
+
+def _seconds(after: object) -> float:
+    seconds = real_number(after)
+    if seconds is None:
+        raise TypeError(f"Retry(after=…) takes a number of seconds, not a value of type {type(after).__name__}")
+    if not 0 <= seconds <= RETRY_AFTER_SECONDS_MOST:
+        raise ValueError(f"Retry(after={seconds!r}): seconds between 0 and 2,592,000 (30 days) are allowed")
+    return seconds

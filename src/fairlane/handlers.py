@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from msgspec import UNSET, Struct, UnsetType
 
-from fairlane.errors import AppError
+from fairlane.errors import AppError, plain_text, real_number
 from fairlane.model.tasks import Isolation, TaskRule
 from fairlane.payloads import Decode, decoder_for
 
@@ -90,13 +90,15 @@ class Context:
             >>> context.progress(12, 30, "pages read")  # doctest: +SKIP
 
         Raises:
-            ValueError: ``done`` is negative or no number, or more than ``total`` (or than 1 without one).
+            TypeError: ``done`` or ``total`` is not a real number.
+            ValueError: ``done`` is negative or NaN, or more than ``total`` (or than 1 without one).
         """
-        most = 1 if total is None else total
-        if not (0 <= done <= most <= PROGRESS_MOST):
-            raise ValueError(f"progress({done!r}, {total!r}): 0 <= done <= total is needed, or done from 0 to 1")
-        said = None if note is None else str(note)[:PROGRESS_NOTE_LENGTH]
-        self._said = Said(done=float(done), total=None if total is None else float(total), note=said)
+        part = _progress_number(done, "done")
+        whole = None if total is None else _progress_number(total, "total")
+        if not (0 <= part <= (1 if whole is None else whole) <= PROGRESS_MOST):
+            raise ValueError(f"progress({part!r}, {whole!r}): 0 <= done <= total is needed, or done from 0 to 1")
+        said = None if note is None else plain_text(note)[:PROGRESS_NOTE_LENGTH]
+        self._said = Said(done=part, total=whole, note=said)
 
     def said(self) -> "Said | None":
         """The last progress, once: None until there is another. For whoever runs the handler."""
@@ -115,6 +117,13 @@ class Context:
     def cancel(self) -> None:
         """Set :attr:`cancelled`. For whoever runs the handler."""
         self._cancelled = True
+
+
+def _progress_number(value: object, name: str) -> float:
+    number = real_number(value)
+    if number is None:
+        raise TypeError(f"progress({name}=…) takes a number, not a value of type {type(value).__name__}")
+    return number
 
 
 class TaskType(Struct, frozen=True, kw_only=True):

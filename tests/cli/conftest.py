@@ -64,9 +64,9 @@ def working_server(tmp_path: Path) -> Iterator[RunningServer]:
     yield from running(tmp_path, "--workers", "1")
 
 
-def running(folder: Path, *flags: str) -> Iterator[RunningServer]:
+def running(folder: Path, *flags: str, app: str = "examples.quickstart:app") -> Iterator[RunningServer]:
     """A server, ended with the test."""
-    with start_server(folder / "server.log", *flags) as process:
+    with start_server(folder / "server.log", *flags, app=app) as process:
         server = None
         try:
             server = RunningServer(process, folder / "server.log")

@@ -38,9 +38,9 @@ def a_supervisor(server: FakeServer, **changes: object) -> Supervisor:
 
 
 @asynccontextmanager
-async def a_server(directory: Path) -> AsyncIterator[FakeServer]:
-    """A running fake server."""
-    fake = FakeServer(directory / "worker.sock")
+async def a_server(directory: Path, fake: FakeServer | None = None) -> AsyncIterator[FakeServer]:
+    """A running fake server; ``fake``: this one."""
+    fake = fake or FakeServer(directory / "worker.sock")
     listener = Listener(fake)
     await listener.start()
     yield fake

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody
+from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody, encode
 from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
-from fairlane.worker.server import Server, ServerSilent, pauses
+from fairlane.worker.results import bare
+from fairlane.worker.server import ContentRefused, Server, ServerSilent, pauses
 
 MOST_UNANSWERED = 4
 LEAST_REPORTS = 10
@@ -31,6 +32,8 @@ RESEND_SECONDS = (0.05, 2.0)
 """First and longest pause before an exchange is sent again."""
 EMPTY_PAUSE_SECONDS = 0.1
 """Pause after an answer with nothing in it that did not take its time, such as a draining server's."""
+
+CAUSE_LENGTH_MOST = 500
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -71,6 +74,8 @@ class ExchangeLoop:
         self._offered: dict[str, int] = {}
         """Places offered by each unanswered exchange, with those of others that it keeps."""
         self._reports: list[ReportBody] = []
+        self._bare: set[str] = set()
+        """Leases whose own report was refused: what is left of it is all that can be sent."""
         self._untold: list[str] = []
         """Leases whose end the supervisor has not heard of yet."""
         self._unsettled = 0
@@ -173,6 +178,7 @@ class ExchangeLoop:
         count = size = 0
         for report in self._reports[: self._most_reports]:
             size += len(memoryview(report.result))
+            size += 0 if report.failure is None else len(encode(report.failure))
             if count and size > MOST_REPORTED_BYTES:
                 break
             count += 1
@@ -182,7 +188,7 @@ class ExchangeLoop:
     async def _deliver(self, exchange: ExchangeRequest) -> None:
         try:
             asked_at = self._loop.time()
-            answer = await self._answer(exchange)
+            exchange, answer = await self._answer(exchange)
             self._accept(exchange, answer)
             # Asking again at once would only spin.
             hurried = self._loop.time() - asked_at < min(EMPTY_PAUSE_SECONDS, self._wait_seconds)
@@ -192,17 +198,43 @@ class ExchangeLoop:
         except Exception as error:  # noqa: BLE001 - whatever it is, this worker cannot go on; its owner ends it
             self._failed(error)
 
-    async def _answer(self, exchange: ExchangeRequest) -> ExchangeAnswer:
-        """Send until answered, for ever: the supervisor decides when that is hopeless."""
+    async def _answer(self, exchange: ExchangeRequest) -> tuple[ExchangeRequest, ExchangeAnswer]:
+        """Send until answered, for ever: the supervisor decides when that is hopeless. Returns what was sent last."""
         pausing = pauses(*RESEND_SECONDS)
         while True:
             try:
-                return await self._server.exchange(exchange)
+                return exchange, await self._server.exchange(exchange)
+            except ContentRefused as refused:
+                exchange = self._without_refused(exchange, refused)
+                continue
             except ServerSilent as silence:
                 logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
             await asyncio.sleep(next(pausing))
             # Places of other exchanges may have joined it meanwhile, and a server that lost it knows of none.
             exchange = replace(exchange, places=self._offered[exchange.id])
+
+    def _without_refused(self, exchange: ExchangeRequest, refused: ContentRefused) -> ExchangeRequest:
+        """Return the exchange with fewer reports, so that one report that the server refuses costs its own attempt.
+
+        A refused exchange changed nothing at the server. Halves of its reports find the one that is wrong; the halves
+        that are set aside go with the next exchange. Raises ``refused``: nothing is left to leave out.
+        """
+        reports = exchange.reports
+        if len(reports) > 1:
+            half = len(reports) // 2
+            reports, aside = reports[:half], reports[half:]
+            self._reports[:0] = aside
+            self._wake()
+        elif reports:
+            [report] = reports
+            if report.lease in self._bare:
+                raise refused
+            logger.error("report.refused", extra={"lease": report.lease, "cause": str(refused)})
+            self._bare.add(report.lease)
+            reports = [bare(report, f"the report was refused: {refused}"[:CAUSE_LENGTH_MOST])]
+        elif not exchange.progress:
+            raise refused
+        return replace(exchange, reports=reports, progress=[])
 
     def _accept(self, exchange: ExchangeRequest, answer: ExchangeAnswer) -> None:
         self._notice_stall()
@@ -211,6 +243,7 @@ class ExchangeLoop:
         self._settle_places(exchange.id, answer)
         held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
         settled = [report.lease for report in exchange.reports]
+        self._bare.difference_update(settled)
         self._tell(Closed(exchange=exchange.id, leases=held, settled=settled, canceled=answer.cancel))
         self._unsettled -= len(settled)
         if not self._unsettled:

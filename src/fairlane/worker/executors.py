@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fairlane.errors import Fail, Retry, ValidationRefused
+from fairlane.errors import RETRY_AFTER_SECONDS_MOST, Fail, Retry, ValidationRefused, plain_text, real_number
 from fairlane.handlers import Context, TaskType
 from fairlane.model.tasks import Failure, Isolation
 from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody, carried
 from fairlane.worker.isolation import IsolatedProcesses
-from fairlane.worker.results import encode_result, storable
+from fairlane.worker.results import encode_details, encode_result
 from fairlane.worker.threads import Threads
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CAUSE_LIMIT = 500
 MESSAGE_LIMIT = 10_000
 NOTE_LIMIT = 200
+CODE_LIMIT = 100
+DETAILS_LIMIT_BYTES = 65_536
+"""Details of one failure. An exchange carries hundreds of reports, so this bounds the exchange, too."""
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -110,16 +113,30 @@ class Executors:
         attempt = Attempt(lease, task_type)
         self.running[lease.lease] = attempt
         attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
+        try:
+            self._begin(attempt)
+        except Exception as error:  # noqa: BLE001 - such as no thread to be had: it costs this attempt, not the process
+            self._end(attempt, _raised(attempt, error))
+
+    def _begin(self, attempt: Attempt) -> None:
         variables = self._variables.copy()
         if self._tracing is not None:
-            attempt.span = self._tracing.attempt(lease, variables)
-            attempt.context.traceparent = attempt.span.traceparent
+            self._begin_span(attempt, self._tracing, variables)
+        task_type = attempt.task_type
         if self._isolated is not None and task_type.rule.isolation is Isolation.PROCESS:
             attempt.task = self._loop.create_task(self._run_isolated(attempt, self._isolated), context=variables)
         elif task_type.is_async:
             attempt.task = self._loop.create_task(self._run_async(attempt), context=variables)
         else:
             self._threads.run(lambda: variables.run(self._run_on_thread, attempt))
+
+    def _begin_span(self, attempt: Attempt, tracing: "Tracing", variables: contextvars.Context) -> None:
+        """Begin the attempt's span. Its SDK runs code of the application's own, which must not cost the attempt."""
+        try:
+            attempt.span = tracing.attempt(attempt.lease, variables)
+            attempt.context.traceparent = attempt.span.traceparent
+        except Exception:
+            logger.exception("attempt.untraced", extra=_identity(attempt.lease))
 
     def cancel(self, lease_id: str) -> None:
         """The server does not want this attempt any more; it ends FAILED."""
@@ -175,8 +192,6 @@ class Executors:
             arguments = attempt.arguments()
             result = await attempt.task_type.function(*arguments)
             report = self._completed(attempt, result)
-        except ValidationRefused as refusal:
-            report = _payload_refused(attempt, refusal)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler must not end the worker
             report = _raised(attempt, error)
         self._end(attempt, report)
@@ -185,8 +200,6 @@ class Executors:
         try:
             arguments = attempt.arguments()
             report = self._completed(attempt, attempt.task_type.function(*arguments))
-        except ValidationRefused as refusal:
-            report = _payload_refused(attempt, refusal)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it would end the thread, not the attempt
             report = _raised(attempt, error)
         self._loop.call_soon_threadsafe(self._end, attempt, report)
@@ -212,6 +225,7 @@ class Executors:
             return _failed(attempt.lease, "timeout")
         text = encode_result(result, limit_bytes=self._result_limit_bytes)
         if isinstance(text, Failure):
+            logger.warning("result.refused", extra=_identity(attempt.lease) | {"code": text.code})
             failure = FailureBody(code=text.code, message=text.message, details=text.details)
             return _failed(attempt.lease, f"{text.code}: {text.message}", failure=failure, retry=False)
         return ReportBody(lease=attempt.lease.lease, outcome="completed", result=carried(text))
@@ -223,8 +237,14 @@ class Executors:
         del self.running[attempt.lease.lease]
         report = report if attempt.unwanted is None else _unwanted(attempt.unwanted, report)
         if attempt.span is not None:
-            attempt.span.ended(report)
+            self._end_span(attempt, attempt.span, report)
         self._ended(report)
+
+    def _end_span(self, attempt: Attempt, span: "Run", report: ReportBody) -> None:
+        try:
+            span.ended(report)
+        except Exception:
+            logger.exception("attempt.untraced", extra=_identity(attempt.lease))
 
 
 def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
@@ -233,34 +253,58 @@ def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
 
 
 def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
-    """The report of an attempt whose handler raised."""
+    """The report of an attempt whose handler raised. Never raises: an attempt without a report would hold its place."""
+    try:
+        return _report_of(attempt, error)
+    except BaseException as second:  # noqa: BLE001 - exceptions and log handlers run code of the application's own
+        return _failed(attempt.lease, f"{type(error).__name__}, and reporting it raised {type(second).__name__}")
+
+
+def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
     lease = attempt.lease
+    if isinstance(error, ValidationRefused):
+        return _payload_refused(lease, error)
     if attempt.late():
         return _failed(lease, "timeout")
     if isinstance(error, asyncio.CancelledError) and attempt.context.cancelled:
         return _failed(lease, "cancelled")
     if isinstance(error, Retry):
-        return _failed(lease, _text(error), pause_seconds=error.after_seconds)
+        return _failed(lease, _text(error), pause_seconds=_pause(error))
     if isinstance(error, Fail):
         return _failed(lease, _text(error), failure=_failure(error, lease), retry=False)
     logger.error("attempt.raised", exc_info=error, extra=_identity(lease))
     return _failed(lease, _text(error))
 
 
-def _payload_refused(attempt: Attempt, refusal: ValidationRefused) -> ReportBody:
+def _payload_refused(lease: LeaseBody, refusal: ValidationRefused) -> ReportBody:
     """The payload no longer fits: the application changed since the task was accepted."""
-    failure = FailureBody(code=refusal.code, message=str(refusal), details=refusal.details)
-    return _failed(attempt.lease, f"the payload does not fit: {refusal.details}", failure=failure, retry=False)
+    details = _plain_details(refusal.details, lease)
+    failure = FailureBody(
+        code=_clean(refusal.code, CODE_LIMIT), message=_clean(refusal, MESSAGE_LIMIT), details=details
+    )
+    return _failed(lease, f"the payload does not fit: {details}", failure=failure, retry=False)
 
 
 def _failure(error: Fail, lease: LeaseBody) -> FailureBody:
-    details = error.details
-    if details is not None and not storable({"details": details}):
-        logger.warning("attempt.details_dropped", extra=_identity(lease))
-        details = None
+    details = _plain_details(error.details, lease)
     return FailureBody(
-        code=_clean(error.code, 100), message=_clean(error.failure_message, MESSAGE_LIMIT), details=details
+        code=_clean(error.code, CODE_LIMIT), message=_clean(error.failure_message, MESSAGE_LIMIT), details=details
     )
+
+
+def _plain_details(details: object, lease: LeaseBody) -> Any:
+    """Return details as JSON reads them, so that nothing of the application's is left in the report."""
+    text = encode_details(details, limit_bytes=DETAILS_LIMIT_BYTES)
+    if text is None:
+        logger.warning("attempt.details_dropped", extra=_identity(lease))
+        return None
+    return msgspec.json.decode(text)
+
+
+def _pause(error: Retry) -> float | None:
+    """Return the pause that was asked for. The handler may have set the attribute itself, to anything."""
+    seconds = real_number(error.after_seconds)
+    return seconds if seconds is not None and 0 <= seconds <= RETRY_AFTER_SECONDS_MOST else None
 
 
 def _failed(
@@ -283,14 +327,15 @@ def _failed(
 
 def _text(error: BaseException) -> str:
     try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an exception may fail to print itself
+        return f"{type(error).__name__}: {plain_text(error)}"
+    except BaseException:  # noqa: BLE001 - an exception may fail to print itself, with SystemExit, too
         return type(error).__name__
 
 
 def _clean(text: object, limit: int) -> str:
     """Text that any JSON reader takes: lone surrogates and NUL replaced, bounded."""
-    return str(text)[:limit].encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    cut = plain_text(text)[:limit]
+    return cut.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _identity(lease: LeaseBody) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.worker.boot import Options, run_child, run_hooks, tracing_of
 from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, Run, ToChild
 from fairlane.worker.executors import Executors
+from fairlane.worker.results import bare
 
 PROGRESS_SECONDS = 0.5
 """How often what a handler said of its progress goes up."""
@@ -22,8 +23,12 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
     await run_hooks(app.start_hooks)
 
     def ended(report: ReportBody) -> None:
-        result, report.result = bytes(report.result).decode(), Raw(b"null")
-        channel.send(Done(report=report, result=result))
+        try:
+            result, report.result = bytes(report.result).decode(), Raw(b"null")
+            channel.send(Done(report=report, result=result))
+        except Exception as error:  # noqa: BLE001 - whatever cannot be written costs this attempt, at once
+            why = f"the report cannot be written: {type(error).__name__}"
+            channel.send(Done(report=bare(report, why), result="null"))
 
     tracing = tracing_of(options, adopts=True)
     executors = Executors(

@@ -1,24 +1,34 @@
-"""What a handler returned, as the JSON object that is kept; or why it cannot be."""
+"""What a handler returned, as the JSON object that is kept; or why it cannot be.
 
+Called by the executors for results and for the details of failures. Never raises, and never logs a value.
+"""
+
+import contextlib
+import dataclasses
+import enum
 import json
-import logging
 import math
 import re
 from collections.abc import Iterator
+from numbers import Integral, Real
 from typing import Any
 
 import msgspec
 
 from fairlane.model.tasks import Failure
-from fairlane.protocol import carried, carries
-
-logger = logging.getLogger("fairlane.worker")
+from fairlane.protocol import FailureBody, ReportBody, carried, carries
 
 INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _DEPTH_MARGIN = 300
 """Levels of nesting kept free for whoever reads the result inside a larger body."""
+_DEPTH_MOST = 1_000
+"""The search for a value without a JSON form goes no deeper."""
+_KEY_LENGTH_MOST = 100
+"""Characters of one key that the place of a value shows."""
+_REASON_LENGTH_MOST = 1_000
+_TOO_DEEP = "it is nested too deep, or contains itself"
 
 
 def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
@@ -29,80 +39,196 @@ def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
 
     Half a surrogate pair, which UTF-8 has no form for, is written as an escape; such a text is ASCII altogether.
     """
-    try:
-        text, refused = _written(value)
-    except Exception as error:  # noqa: BLE001 - encoding runs code of the application's own classes
-        # The text of an exception may say anything; the organization learns only that there was one.
-        logger.warning("result.refused", extra={"cause": f"{type(error).__name__}: {error}"[:500]})
-        return _not_serializable("it holds a value that JSON has no form for")
-    if refused is not None:
-        return _not_serializable(refused)
+    text = _text_of(value, "result", limit_bytes)
+    if isinstance(text, str):
+        return Failure(code="RESULT_NOT_SERIALIZABLE", message=f"The result cannot be written as JSON: {text}")
+    if isinstance(text, int):
+        return _too_large(text, limit_bytes)
     if not text.startswith(b"{"):
         text = b'{"result":%b}' % text
     size = len(memoryview(carried(text)))  # An exchange has room for one result as it travels.
-    if size > limit_bytes:
-        return Failure(
-            code="RESULT_TOO_LARGE",
-            message=f"The result is larger than {limit_bytes} bytes",
-            details={"limit": limit_bytes, "size": size},
-        )
-    return text
+    return text if size <= limit_bytes else _too_large(size, limit_bytes)
+
+
+def encode_details(value: object, *, limit_bytes: int) -> bytes | None:
+    """Return the JSON text of a failure's details; None: it is too large, or not JSON that every reader takes.
+
+    The rules are those of results, and half a surrogate pair is refused: no reader of messages takes it.
+    """
+    text = _text_of(value, "details", limit_bytes)
+    return text if isinstance(text, bytes) and carries(text) else None
 
 
 def storable(value: object) -> bool:
-    """Whether a value is JSON that every reader takes: as for results, and without half a surrogate pair."""
-    text = encode_result(value, limit_bytes=2**62)
-    return not isinstance(text, Failure) and carries(text)
+    """Return whether a value may be the details of a failure, whatever its size."""
+    return encode_details(value, limit_bytes=2**62) is not None
 
 
-def _written(value: object) -> tuple[bytes, str | None]:
-    """The text, and why it is not to be kept."""
+def _too_large(size: int, limit_bytes: int) -> Failure:
+    return Failure(
+        code="RESULT_TOO_LARGE",
+        message=f"The result is larger than {limit_bytes} bytes",
+        details={"limit": limit_bytes, "size": size},
+    )
+
+
+def _text_of(value: object, name: str, limit_bytes: int) -> bytes | str | int:
+    """Return the JSON text as bytes; else why there is none as a str, or its size if that is beyond the limit."""
     try:
-        text = msgspec.json.encode(value, enc_hook=_as_builtin)
+        text = _written(value)
+        if len(text) > limit_bytes:  # First: all that follows takes as long as the text is large.
+            return len(text)
+        reason = next(_faults(value, name), None) if _is_doubtful(value, text) else None
+    except Exception as error:  # noqa: BLE001 - encoding runs code of the application's own classes
+        # The text of an exception may say anything, so only its type is shown.
+        text, reason = b"", _TOO_DEEP if isinstance(error, RecursionError) else f"writing it raised {_type(error)}"
+        with contextlib.suppress(Exception):
+            reason = next(_faults(value, name), reason)
+    return text if reason is None else reason[:_REASON_LENGTH_MOST].encode(errors="replace").decode()
+
+
+def _written(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=_as_builtin)
     except UnicodeEncodeError:
-        plain = msgspec.to_builtins(value, enc_hook=_as_builtin)
-        escaped = json.dumps(plain, separators=(",", ":"))
-        json.loads("[" * _DEPTH_MARGIN + escaped + "]" * _DEPTH_MARGIN)
-        return escaped.encode(), next(_offences(plain), None)
-    return text, next(_offences(value), None) if _is_doubtful(value, text) else None
-
-
-def _not_serializable(reason: str) -> Failure:
-    message = f"The result cannot be written as JSON: {reason}"
-    return Failure(code="RESULT_NOT_SERIALIZABLE", message=message[:1000].encode(errors="replace").decode())
+        return json.dumps(msgspec.to_builtins(value, enc_hook=_as_builtin), separators=(",", ":")).encode()
 
 
 def _as_builtin(value: Any) -> Any:
-    """What msgspec does not know: pydantic models write themselves."""
+    """What msgspec does not know: numbers and text of other types; pydantic models write themselves."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "__pydantic_serializer__"):
         return value.__pydantic_serializer__.to_python(value, mode="json")
-    raise NotImplementedError(f"objects of type {type(value).__qualname__} are not supported")
+    raise NotImplementedError
 
 
 def _is_doubtful(value: object, text: bytes) -> bool:
+    half_pairs = not carries(text)
     if text.count(b"[") + text.count(b"{") > _DEPTH_MARGIN:
         # May raise RecursionError, which refuses the result here, alone, instead of the report it would travel in.
-        msgspec.json.decode(b"[" * _DEPTH_MARGIN + text + b"]" * _DEPTH_MARGIN)
-    return bool(msgspec.json.decode(text) != value) or _LONG_NUMBER.search(text) is not None
+        decode = json.loads if half_pairs else msgspec.json.decode
+        decode(b"[" * _DEPTH_MARGIN + text + b"]" * _DEPTH_MARGIN)
+    return half_pairs or bool(msgspec.json.decode(text) != value) or _LONG_NUMBER.search(text) is not None
 
 
-def _offences(value: object) -> Iterator[str]:
-    """What JSON would change silently, with its place. Iterative: a result may be deep."""
-    ahead = [("result", msgspec.to_builtins(value, enc_hook=_as_builtin))]
+# The search for what has no JSON form --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands: ``result["pages"][3]``. Written out only when it is needed."""
+
+    step: str
+    parent: "_Place | None" = None
+    depth: int = 0
+
+    def below(self, step: str) -> "_Place":
+        return _Place(step, self, self.depth + 1)
+
+    def __str__(self) -> str:
+        steps, place = [], self
+        while place.parent is not None:
+            steps.append(place.step)
+            place = place.parent
+        return place.step + "".join(reversed(steps))
+
+
+def _faults(root: object, name: str) -> Iterator[str]:
+    """Yield what JSON has no form for or would change silently, with place and type. Iterative: values may be deep."""
+    ahead: list[tuple[_Place, object]] = [(_Place(name), root)]
     while ahead:
-        place, current = ahead.pop()
-        if isinstance(current, dict):
-            for key, member in current.items():
-                if not isinstance(key, str):
-                    yield f"{place} has a key that is not a string"
-                ahead.append((f"{place}.{key}", member))
-        elif isinstance(current, list | tuple | set | frozenset):
-            ahead.extend((f"{place}.{index}", member) for index, member in enumerate(current))
-        elif isinstance(current, float) and not math.isfinite(current):
-            yield f"{place} is {current}"
-        elif isinstance(current, int) and not INTEGER_LEAST <= current <= INTEGER_MOST:
-            yield f"{place} is an integer beyond 64 bits"
-        elif isinstance(current, msgspec.Raw):
-            yield f"{place} is raw text"
+        place, value = ahead.pop()
+        if place.depth > _DEPTH_MOST:
+            yield _TOO_DEEP
+            return
+        inner: list[tuple[_Place, object]] = []
+        match value:
+            case dict():
+                for key, member in dict.items(value):
+                    if isinstance(key, str):
+                        inner.append((place.below(f"[{_quoted(key)}]"), member))
+                    else:
+                        yield f"{place} has a key that is {_kind(key)}, not a string"
+            case list() | tuple():
+                inner = [(place.below(f"[{index}]"), member) for index, member in enumerate([*value])]
+            case set() | frozenset():
+                for member in value:
+                    for fault in _faults(member, "one"):
+                        yield f"{place} is {_kind(value)}, and of its values {fault}"
+            case msgspec.Raw():
+                yield f"{place} is raw text"
+            case bool() | None | enum.Enum():
+                pass
+            case Integral():
+                if not INTEGER_LEAST <= int(value) <= INTEGER_MOST:
+                    yield f"{place} is an integer beyond 64 bits"
+            case float():
+                if not math.isfinite(value):
+                    yield f"{place} is {float.__repr__(value)}"
+            case _ if (fields := _fields(value)) is not None:
+                inner = [(place.below(f"[{_quoted(field)}]"), getattr(value, field)) for field in fields]
+            case _:
+                yield from _leaf_faults(value, place, inner)
+        ahead.extend(reversed(inner))
+
+
+def _leaf_faults(value: object, place: _Place, inner: list[tuple[_Place, object]]) -> Iterator[str]:
+    """Yield what is wrong with a value that is neither a container nor a number; ``inner`` takes what it stands for."""
+    try:
+        plain = value if isinstance(value, str) else msgspec.to_builtins(value, enc_hook=_as_builtin)
+    except Exception as error:  # noqa: BLE001 - code of the application's own classes
+        why = "" if isinstance(error, NotImplementedError | TypeError) else f", and writing it raised {_type(error)}"
+        yield f"{place} is {_kind(value)}{why}"
+    else:
+        if isinstance(plain, dict | list | float):
+            inner.append((place, plain))
+
+
+def _fields(value: object) -> tuple[str, ...] | None:
+    """The names of a record's fields; None: it is not a record that msgspec writes by itself."""
+    kind = type(value)
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__
+    if hasattr(kind, "__pydantic_serializer__"):
+        return None
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    if hasattr(kind, "__attrs_attrs__"):
+        return tuple(attribute.name for attribute in kind.__attrs_attrs__)
+    return None
+
+
+def _quoted(key: str) -> str:
+    return json.dumps(str.__str__(key)[:_KEY_LENGTH_MOST], ensure_ascii=False)
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
+
+
+def _kind(value: object) -> str:
+    """``a set``, ``an Image``."""
+    name = _type(value)
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+# What the server does not take ---------------------------------------------------------------------------------------
+
+
+def bare(report: ReportBody, cause: str) -> ReportBody:
+    """Return what is left of a report that cannot be written or that the server refuses: that its attempt failed.
+
+    A handler that completed is not run again: its result would be refused again.
+    """
+    if report.outcome != "completed":
+        return ReportBody(lease=report.lease, outcome="failed", cause=cause, retry=report.retry)
+    failure = FailureBody(code="RESULT_NOT_SERIALIZABLE", message="The result cannot be stored: the server refused it")
+    return ReportBody(lease=report.lease, outcome="failed", cause=cause, failure=failure, retry=False)

@@ -31,6 +31,9 @@ REQUEST_SECONDS = 10.0
 
 SILENCE = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol)
 
+CONTENT_REFUSED = (400, 413, 422)
+"""Statuses of a message that is wrong or too large."""
+
 UNIX = "unix:"
 
 Answer = TypeVar("Answer")
@@ -52,6 +55,13 @@ class ServerSilent(FairlaneError):
 
 class ServerRefused(FairlaneError):
     """The server does not accept what we send; sending it again would not help."""
+
+
+class ContentRefused(ServerRefused):
+    """The reason is what the message has in it: it cannot be written, or the server says that it is wrong or too large.
+
+    Without the part that is wrong the same message would be accepted.
+    """
 
 
 class _Link:
@@ -120,7 +130,7 @@ class Server:
     async def _send(
         self, method: str, path: str, body: msgspec.Struct, answer: type[Answer], wait_seconds: float = 0.0
     ) -> Answer:
-        content = msgspec.json.encode(body)
+        content = _written(body, f"{method} {path}")
         link = self._current
         headers = [
             (b"Host", link.host),
@@ -148,13 +158,22 @@ class Server:
             raise
 
 
+def _written(body: msgspec.Struct, asked: str) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except Exception as error:
+        # Only the type: the text may quote what a handler returned.
+        raise ContentRefused(f"{asked}: cannot be written as JSON: {type(error).__name__}") from error
+
+
 def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
     if status == 410:
         raise SessionGone
     if status >= 500 or status in (408, 425, 429):
         raise ServerSilent(f"{asked}: status {status}")
     if status >= 300:
-        raise ServerRefused(f"{asked}: status {status}: {text[:500].decode(errors='replace')}")
+        kind = ContentRefused if status in CONTENT_REFUSED else ServerRefused
+        raise kind(f"{asked}: status {status}: {text[:500].decode(errors='replace')}")
     try:
         return msgspec.json.decode(text, type=answer)
     except msgspec.DecodeError as error:

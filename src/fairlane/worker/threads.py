@@ -25,10 +25,18 @@ class Threads:
                 self._idle -= 1
             else:
                 self._started += 1
-        self._calls.put(call)
         if not reserved:
-            name = f"fairlane-handler-{self._started}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._start_thread()
+        # Last: where no thread can be had, none of the others may run a call that was given up.
+        self._calls.put(call)
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._serve, name=f"fairlane-handler-{self._started}", daemon=True).start()
+        except RuntimeError:
+            with self._changing:
+                self._started -= 1
+            raise
 
     def close(self) -> None:
         """Idle threads end, busy ones after their call. Nothing may be started after this."""
