@@ -20,13 +20,13 @@ class Watching:
     def __init__(self, browser: httpx2.Client) -> None:
         self.seen: list[Any] = []
         self.over = threading.Event()
-        self._browser = browser
+        self.browser = browser
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         try:
-            with self._browser.stream("GET", "/dashboard/events", timeout=20) as answer:
+            with self.browser.stream("GET", "/dashboard/events", timeout=20) as answer:
                 assert answer.headers["content-type"] == "text/event-stream"
                 for line in answer.iter_lines():
                     if line.startswith("data: "):
@@ -126,6 +126,18 @@ def test_a_revoked_key_ends_the_stream(house: House) -> None:
         house.admin.delete(f"/admin/v1/keys/{customer.key['id']}")
 
         assert viewer.over.wait(10)
+
+
+def test_logging_out_ends_the_stream(house: House) -> None:
+    """Within a look, without another key's or another session's stream."""
+    customer = house.customer()
+    with watching(house, customer.key["value"]) as viewer, watching(house, customer.key["value"]) as other:
+        assert viewer.browser.delete("/dashboard/session").status_code == 200
+
+        assert viewer.over.wait(10)
+        seen = len(other.seen)
+        eventually(lambda: len(other.seen) > seen + 1)
+        assert not other.over.is_set()
 
 
 def test_a_session_whose_time_is_over_ends_the_stream(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,10 +121,11 @@ def test_a_token_of_another_session_does_not_do(browser: httpx2.Client, shared: 
         lambda cookie: "x",
         lambda cookie: cookie[:-1] + ("0" if cookie[-1] != "0" else "1"),
         lambda cookie: cookie.replace("organization", "admin"),
-        lambda cookie: ".".join([*cookie.split(".")[:2], "99999999999999", cookie.split(".")[3]]),
+        lambda cookie: ".".join([*cookie.split(".")[:3], "99999999999999", cookie.split(".")[4]]),
+        lambda cookie: ".".join(["0" * 32, *cookie.split(".")[1:]]),
         lambda cookie: "a.b.c.d.e",
     ],
-    ids=["empty", "nonsense", "signature", "kind", "life", "parts"],
+    ids=["empty", "nonsense", "signature", "kind", "life", "another", "parts"],
 )
 def test_a_forged_cookie_is_no_session(browser: httpx2.Client, customer: Customer, forge: Callable[[str], str]) -> None:
     """Whatever is changed in it."""
@@ -162,14 +163,32 @@ def test_a_session_ends_after_its_time(a_house: Callable[..., House], monkeypatc
         assert browser.get("/dashboard/session").json() is None
 
 
-def test_logging_out_forgets_the_cookie(browser: httpx2.Client, customer: Customer) -> None:
-    """The browser is told to drop it."""
-    log_in(browser, customer.key["value"])
+def test_logging_out_ends_the_session(browser: httpx2.Client, customer: Customer) -> None:
+    """The browser is told to drop the cookie, and a copy of it opens nothing any more, whoever kept one."""
+    token = log_in(browser, customer.key["value"])["token"]
+    copy = {"cookie": f"fairlane_session={browser.cookies['fairlane_session']}", "x-fairlane-token": token}
 
     left = browser.delete("/dashboard/session")
 
     assert "Max-Age=0" in left.headers["set-cookie"]
-    assert browser.get("/dashboard/session").json() is None
+    assert "fairlane_session" not in browser.cookies
+    for path in ("/dashboard/v1/async/status", "/dashboard/access/keys", "/dashboard/events", "/dashboard/nowhere"):
+        assert browser.get(path, headers=copy).status_code == 401, path
+    assert browser.delete("/dashboard/v1/async/queue", headers=copy).status_code == 401
+    assert browser.get("/dashboard/session", headers=copy).json() is None
+
+
+def test_logging_out_leaves_the_keys_other_sessions(browser: httpx2.Client, shared: House, customer: Customer) -> None:
+    """Two sessions of one key, opened in one millisecond, are two."""
+    with shared.client() as other, pytest.MonkeyPatch.context() as still:
+        at = shared.store.now()
+        still.setattr(shared.store, "now", lambda: at)
+        log_in(browser, customer.key["value"])
+        log_in(other, customer.key["value"])
+
+        assert browser.delete("/dashboard/session").status_code == 200
+
+        assert other.get("/dashboard/v1/async/status").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from fairlane.store.statements import rows_if as honest_rows_if
 from fairlane.sweeper import Sweeper
 from tests import postgres
 from tests.api.house import Customer, House, eventually
+from tests.dashboard.test_events import watching
 from tests.servers.conftest import Houses, Pair
 from tests.servers.test_wakeups import at, completed
 
@@ -282,6 +283,29 @@ def test_a_key_revoked_at_one_server_is_refused_at_the_other(houses: Houses) -> 
         eventually(partial(refused, client, paths[kind]))
 
     assert time.monotonic() - revoked_at < REVOKED_SECONDS
+
+
+def test_a_logout_at_one_server_ends_the_session_at_the_other(pair: Pair) -> None:
+    """A copy of the cookie is refused at B from the next request on, and B's stream of events ends at its next look."""
+    customer = pair.a.customer()
+    with watching(pair.b, customer.key["value"]) as viewer:
+        copy = {"cookie": f"fairlane_session={viewer.browser.cookies['fairlane_session']}"}
+        token = {"x-fairlane-token": viewer.browser.headers["x-fairlane-token"]}
+        assert pair.b.client().get("/dashboard/v1/async/status", headers=copy).status_code == 200
+
+        assert pair.a.client().delete("/dashboard/session", headers=copy | token).status_code == 200
+
+        assert pair.b.client().get("/dashboard/v1/async/status", headers=copy).status_code == 401
+        assert viewer.over.wait(10)
+
+
+def test_a_key_revoked_at_one_server_ends_its_streams_at_the_other(pair: Pair) -> None:
+    """Within the seconds that a key is remembered, and a look."""
+    customer = pair.a.customer()
+    with watching(pair.b, customer.key["value"]) as viewer:
+        assert pair.a.admin.delete(f"/admin/v1/keys/{customer.key['id']}").status_code == 200
+
+        assert viewer.over.wait(10)
 
 
 def refused(client: httpx2.Client, path: str) -> bool:

@@ -64,6 +64,7 @@ async def populate(store: Store, clock: Clock) -> None:
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
     await store.create_alert(acme.id, rule)
     await store.open_months()
+    await store.log_out("a session of the dashboard", expires_at=clock.at + 60_000)
 
     worker = await a_worker(store, [PAGE], local=True)
     await submitted(store, acme, a_task(webhook="hooks.example"), a_task(cost=3), a_task())

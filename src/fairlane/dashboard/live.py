@@ -18,10 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 class Viewer:
-    """Somebody who watches: one organization, or with None everything."""
+    """An open stream of one session: of one organization, or with None of everything."""
 
-    def __init__(self, organization_id: int | None) -> None:
+    def __init__(self, organization_id: int | None, session_id: str) -> None:
         self.organization_id = organization_id
+        self.session_id = session_id
         self._newest: bytes | None = None
         self._changed = asyncio.Event()
 
@@ -69,7 +70,8 @@ class Hub:
     async def _show(self) -> None:
         watched = sorted({one.organization_id for one in self._viewers if one.organization_id is not None})
         everything = any(one.organization_id is None for one in self._viewers)
-        live = await self._store.live(watched, everything=everything)
+        sessions = sorted({one.session_id for one in self._viewers})
+        live = await self._store.live(watched, everything=everything, session_ids=sessions)
         at = self._store.now()
         events = {
             organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()
@@ -77,18 +79,21 @@ class Hub:
         everybody = _event(wire.everything_body(live.busiest, live.total, at=at)) if live.total is not None else None
         for viewer in self._viewers:
             event = everybody if viewer.organization_id is None else events.get(viewer.organization_id)
-            if event is not None or viewer.organization_id is not None:
+            if viewer.session_id in live.ended:
+                viewer.show(None)
+            elif event is not None or viewer.organization_id is not None:
                 viewer.show(event)
 
     async def watch(
         self,
         organization_id: int | None,
         *,
+        session_id: str,
         allowed: Callable[[], Awaitable[bool]],
         gone: Callable[[], Awaitable[None]],
     ) -> AsyncGenerator[bytes, None]:
-        """Events for one viewer until it leaves, may no longer watch, or the server ends."""
-        viewer = Viewer(organization_id)
+        """Yield events for one viewer until it leaves, logs out, may no longer watch, or the server ends."""
+        viewer = Viewer(organization_id, session_id)
         self._viewers.add(viewer)
         self._arrived.set()
         leaving = asyncio.ensure_future(gone())

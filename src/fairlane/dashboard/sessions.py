@@ -1,11 +1,13 @@
 """Sessions of people: a signed cookie instead of a key, and the guards that read it.
 
 The cookie holds the digest of the key that opened the session, never the key. Each request asks the store about that
-key anew, so a revoked key ends its sessions. Whoever changes something must show the session's token in a header, which
-a page of another site can neither read nor send.
+key, so a revoked key ends its sessions, and whether the session was logged out, so a copy of its cookie is
+worth nothing afterwards. A request that changes something must show the session's token in a header, which a page of
+another site can neither read nor send.
 """
 
 import hmac
+import secrets
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 
@@ -26,6 +28,7 @@ SAFE_METHODS = ("GET", "HEAD")
 class Session(Struct, frozen=True):
     """A person's session: whose key opened it, and what proves that a request comes from our own pages."""
 
+    id: str
     kind: KeyKind
     digest: str
     token: str
@@ -42,25 +45,32 @@ class Sessions:
     async def open(self, kind: KeyKind, digest: str) -> tuple[Session, str]:
         """A new session for the holder of this key, and the value of its cookie."""
         expires_at = self._store.now() + LIFE_SECONDS * 1_000
-        text = f"{kind}.{digest}.{expires_at}"
+        # Two logins in one millisecond are two sessions: the end of one is not the end of the other.
+        identity = secrets.token_hex(16)
+        text = f"{identity}.{kind}.{digest}.{expires_at}"
         value = f"{text}.{await self._sign('session', text)}"
-        return await self._session(kind, digest, value, expires_at), value
+        return await self._session(identity, kind, digest, value, expires_at), value
 
     async def read(self, request: Request) -> Session:
-        """The session that the request's cookie speaks of.
+        """Return the session that the request's cookie speaks of.
 
         Raises:
-            KeyMissing: there is none, it is forged, or its time is over.
+            KeyMissing: there is none, it is forged, its time is over, or it was logged out.
         """
         value = _cookie(request)
         text, _, signature = value.rpartition(".")
         parts = text.split(".")
-        if len(parts) != 3 or not hmac.compare_digest(signature.encode(), (await self._sign("session", text)).encode()):
+        if len(parts) != 4 or not hmac.compare_digest(signature.encode(), (await self._sign("session", text)).encode()):
             raise KeyMissing
-        kind, digest, expires_at = parts
-        if int(expires_at) <= self._store.now():
+        identity, kind, digest, expires_at = parts
+        # The store is asked last: only a cookie of ours costs a read.
+        if int(expires_at) <= self._store.now() or await self._store.logged_out(identity):
             raise KeyMissing
-        return await self._session(KeyKind(kind), digest, value, int(expires_at))
+        return await self._session(identity, KeyKind(kind), digest, value, int(expires_at))
+
+    async def end(self, session: Session) -> None:
+        """End a session at every server, and its streams of events at their next look."""
+        await self._store.log_out(session.id, expires_at=session.expires_at)
 
     async def check(self, request: Request) -> Session:
         """As :meth:`read`, for a request that may change something.
@@ -74,8 +84,8 @@ class Sessions:
             raise CrossSiteRefused
         return session
 
-    async def _session(self, kind: KeyKind, digest: str, value: str, expires_at: int) -> Session:
-        return Session(kind, digest, await self._sign("token", value), expires_at)
+    async def _session(self, identity: str, kind: KeyKind, digest: str, value: str, expires_at: int) -> Session:
+        return Session(identity, kind, digest, await self._sign("token", value), expires_at)
 
     async def _sign(self, purpose: str, text: str) -> str:
         if self._secret is None:

@@ -19,7 +19,7 @@ from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, Assets
 from fairlane.dashboard.live import Hub
 from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
-from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, Unavailable
+from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
 from fairlane.model.keys import KeyKind
 from fairlane.store import Store
 
@@ -116,12 +116,12 @@ class Pages:
             return Answer(b"null", headers=(*SAFETY, NO_STORE))
 
     async def leave(self, request: Request, who: None) -> Answer:
-        """Log out."""
-        await self._sessions.check(request)
+        """End the session, here and at every other server; a copy of its cookie ends with it."""
+        await self._sessions.end(await self._sessions.check(request))
         return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
 
     async def events(self, request: Request, session: Session) -> Stream:
-        """What is live, once a second, for as long as the key works and the session lasts."""
+        """Stream what is live, once a second, for as long as the key works and the session lasts."""
         if self._hub.full:
             raise Unavailable
         organization_id = await self._organization_id(session)
@@ -131,10 +131,11 @@ class Pages:
                 return False
             try:
                 return await self._organization_id(session) == organization_id
-            except KeyRefused:
+            except (KeyRefused, StoreUnreachable):  # The browser opens the stream again, and is told why not.
                 return False
 
-        return Stream(self._hub.watch(organization_id, allowed=allowed, gone=request.gone), headers=(NO_STORE,))
+        events = self._hub.watch(organization_id, session_id=session.id, allowed=allowed, gone=request.gone)
+        return Stream(events, headers=(NO_STORE,))
 
     async def _organization_id(self, session: Session) -> int | None:
         """Whom the session's key speaks for; None: the operator. Raises KeyRefused."""

@@ -61,6 +61,8 @@ class Live(Struct, frozen=True):
     """What is live for all viewers, in one snapshot."""
 
     organizations: Mapping[int, LiveOrganization]
+    ended: frozenset[str]
+    """Sessions of viewers that were logged out."""
     busiest: tuple[Busy, ...] = ()
     total: Total | None = None
     """None: nobody asked for it."""

@@ -18,6 +18,7 @@ from fairlane.store.locked import (
     lock_some_organizations,
     write_organizations,
 )
+from fairlane.store.logouts import purge_logouts
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
@@ -405,7 +406,8 @@ def promote(memory: Memory) -> Generator[Query, Rows, int]:
 
 
 def purge(retention_ms: int) -> Generator[Query, Rows, int]:
-    """Delete tasks that ended longer ago than this, with result, key and deliveries. At most CHUNK; returns how many.
+    """Delete tasks that ended longer ago than this, with result, key and deliveries; also test
+    events, webhook secrets and logouts whose time is over. At most CHUNK of each kind; returns the largest count.
 
     A task whose delivery is still due stays until that is over.
     """
@@ -419,7 +421,8 @@ def purge(retention_ms: int) -> Generator[Query, Rows, int]:
     yield from rows_if("delete_tasks", ended, tasks=ended)
     tests = yield from purge_tests(now - retention_ms, CHUNK)
     yield from rows("delete_expired_webhook_secrets", now=now)
-    return max(len(ended), tests)
+    logouts = yield from purge_logouts(now, CHUNK)
+    return max(len(ended), tests, logouts)
 
 
 def next_due() -> Operation:

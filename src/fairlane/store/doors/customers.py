@@ -18,7 +18,19 @@ from fairlane.model.tasks import Accepted, NewTask, TaskList, TaskStatus, TaskVi
 from fairlane.model.usage import Usage
 from fairlane.model.webhooks import Delivery, Webhook
 from fairlane.settings import Settings
-from fairlane.store import alerts, audit, credits, dashboard, deliveries, organizations, slots, tasks, usage, waits
+from fairlane.store import (
+    alerts,
+    audit,
+    credits,
+    dashboard,
+    deliveries,
+    logouts,
+    organizations,
+    slots,
+    tasks,
+    usage,
+    waits,
+)
 from fairlane.store.database import Database
 from fairlane.store.doors.door import Door, weight
 from fairlane.store.memory import Memory
@@ -140,10 +152,19 @@ class CustomerDoor(Door):
         name: str = await self._database.read(organizations.find_organization_name(organization_id))
         return name
 
-    async def live(self, organization_ids: Sequence[int], *, everything: bool) -> Live:
-        """Status and totals of these organizations, and with ``everything`` of the busiest of all: one snapshot."""
-        found: Live = await self._database.snapshot(dashboard.live(organization_ids, everything))
+    async def live(self, organization_ids: Sequence[int], *, everything: bool, session_ids: Sequence[str]) -> Live:
+        """Status and totals of these organizations, with ``everything`` of the busiest of all, and which of these
+        sessions were ended: one snapshot."""
+        found: Live = await self._database.snapshot(dashboard.live(organization_ids, everything, session_ids))
         return found
+
+    async def log_out(self, session_id: str, *, expires_at: int) -> None:
+        """End a session of the dashboard at every server, once this returns. Safe to repeat."""
+        await self._write(logouts.log_out, session_id, expires_at)
+
+    async def logged_out(self, session_id: str) -> bool:
+        """Return whether a session of the dashboard was ended, as the database has it now."""
+        return bool(await self._database.read(logouts.find_logouts([session_id])))
 
     async def dashboard_secret(self) -> str:
         """What signs the dashboard's sessions, the same at every server on this database."""
