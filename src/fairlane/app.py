@@ -192,6 +192,7 @@ class Server:
             self.store,
             self._hub,
             version=__version__,
+            proxies=self._settings.proxies(),
             rate_limit=self._settings.rate_limit,
             secret_rules=SECRET_RULES,
             customers=customers,

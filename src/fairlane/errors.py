@@ -18,6 +18,7 @@ FairlaneError
 │   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
 │   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
 │   ├── RateLimited              429 RATE_LIMIT_EXCEEDED
+│   ├── LoginLimited             429 LOGIN_LIMIT_EXCEEDED      (dashboard's routes)
 │   ├── ConcurrencyFull          429 CONCURRENCY_LIMIT_EXCEEDED
 │   ├── RequestCanceled          499 REQUEST_CANCELED          (only logs see it)
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
@@ -211,6 +212,17 @@ class RateLimited(Refusal):
     code, status, message = "RATE_LIMIT_EXCEEDED", 429, "API key rate limit exceeded"
 
     retry_after_seconds = 1
+
+
+class LoginLimited(Refusal):
+    """Too many logins to the dashboard failed from this address, or too many were made with this key.
+
+    Try again after ``Retry-After`` seconds.
+    """
+
+    code, status, message = "LOGIN_LIMIT_EXCEEDED", 429, "Too many logins: try again in a few seconds"
+
+    retry_after_seconds = 3
 
 
 class ConcurrencyFull(Refusal):

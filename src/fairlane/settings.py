@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import msgspec
@@ -80,6 +81,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Serve the operator's routes, to holders of an admin key, beside the customers', too."""
     dashboard: bool = True
     """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses and networks of proxies, separated by commas: their ``X-Forwarded-For`` says where a login is from."""
     public_workers: bool = False
     """Serve the workers' routes, to holders of a worker key, beside the customers', too."""
     fd: int | None = None
@@ -142,6 +145,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.lease_seconds <= self.renew_seconds:
             raise ValueError("lease_seconds must be larger than renew_seconds")
         self.webhook_pauses_ms()
+        self.proxies()
         if self.pg_prepare not in ("auto", "off"):
             raise ValueError("pg_prepare must be auto or off")
         if self.pg_notify not in ("on", "off") and not is_postgres(self.pg_notify):
@@ -160,6 +164,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if len(pauses) > PAUSES_MOST or not all(0.1 <= pause <= 86_400 for pause in pauses):
             raise ValueError(f"webhook_pauses_seconds must be at most {PAUSES_MOST} numbers from 0.1 to 86400")
         return tuple(round(pause * 1_000) for pause in pauses)
+
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks of ``trusted_proxies``. Raises ValueError."""
+        try:
+            return tuple(ip_network(text.strip()) for text in self.trusted_proxies.split(",") if text.strip())
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies must be addresses or networks separated by commas: {error}") from error
 
 
 def _has_opentelemetry() -> bool:

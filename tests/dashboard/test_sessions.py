@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from fairlane.dashboard.sessions import LIFE_SECONDS
+from fairlane.dashboard.tries import BURST
 from tests.api.house import Customer, House, error_of
 
 
@@ -225,6 +226,40 @@ def test_an_unknown_key_is_refused(browser: httpx2.Client) -> None:
     refused = browser.post("/dashboard/login", json={"key": "sk_live_" + "0" * 32})
 
     assert (refused.status_code, error_of(refused)["code"]) == (401, "INVALID_OR_EXPIRED_API_KEY")
+
+
+def test_failed_logins_of_an_address_are_limited(house: House) -> None:
+    """The try after the burst is refused before its key is looked up; another address goes on."""
+    customer = house.customer()
+    with house.client() as browser:
+        behind = {"x-forwarded-for": "203.0.113.9"}
+        for number in range(BURST):
+            wrong = {"key": f"sk_live_{number:032}"}
+            assert browser.post("/dashboard/login", json=wrong, headers=behind).status_code == 401
+
+        right = {"key": customer.key["value"]}
+        refused = browser.post("/dashboard/login", json=right, headers=behind)
+
+        assert (refused.status_code, error_of(refused)["code"]) == (429, "LOGIN_LIMIT_EXCEEDED")
+        assert int(refused.headers["retry-after"]) <= 5
+        assert "set-cookie" not in refused.headers
+        # What a stranger writes before the address that the proxy added makes it no other one.
+        forged = {"x-forwarded-for": "198.51.100.7, 203.0.113.9"}
+        assert browser.post("/dashboard/login", json=right, headers=forged).status_code == 429
+        assert browser.post("/dashboard/login", json=right).status_code == 200
+
+
+def test_logins_with_one_key_are_limited(house: House) -> None:
+    """From whatever addresses: each would be a session. Another key of the organization goes on."""
+    customer = house.customer()
+    other = house.admin.post(f"/admin/v1/organizations/{customer.name}/keys", json={}).json()
+    with house.client() as browser:
+        answers = [
+            browser.post("/dashboard/login", json={"key": key}, headers={"x-forwarded-for": f"203.0.113.{number}"})
+            for number, key in enumerate([*[customer.key["value"]] * (BURST + 1), other["value"]])
+        ]
+
+    assert [answer.status_code for answer in answers] == [*[200] * BURST, 429, 200]
 
 
 def test_operators_log_in_only_where_their_routes_are_served(operated: House, shared: House) -> None:

@@ -78,13 +78,16 @@ def test_an_error_is_what_the_contract_says(row: tuple[Refusal, int, str, str, A
     assert [refusal.status, refusal.code, str(refusal), refusal.details, refusal.retry_after_seconds] == expected
 
 
-def test_only_two_errors_say_when_to_come_back() -> None:
-    """A client sleeps through Retry-After in full: a small number, and only where somebody knows it."""
+def test_only_two_errors_of_the_api_say_when_to_come_back() -> None:
+    """A client sleeps through Retry-After in full: a small number, and only where it is known.
+
+    One more is that of the dashboard's login, for browsers alone.
+    """
     waits = {
         kind.code: kind.retry_after_seconds for kind in Refusal.__subclasses__() if kind.retry_after_seconds is not None
     }
 
-    assert waits.keys() == {"RATE_LIMIT_EXCEEDED", "SERVICE_UNAVAILABLE"}
+    assert waits.keys() == {"RATE_LIMIT_EXCEEDED", "SERVICE_UNAVAILABLE", "LOGIN_LIMIT_EXCEEDED"}
     assert all(1 <= seconds <= 5 for seconds in waits.values())
 
 

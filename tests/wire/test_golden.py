@@ -368,6 +368,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "BodyTooLarge": errors.BodyTooLarge(1_048_576),
     "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),
     "RateLimited": errors.RateLimited(),
+    "LoginLimited": errors.LoginLimited(),
     "ConcurrencyFull": errors.ConcurrencyFull(slots_used=10, slots_max=10),
     "RequestCanceled": errors.RequestCanceled(),
     "Unavailable": errors.Unavailable(),

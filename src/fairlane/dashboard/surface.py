@@ -4,6 +4,8 @@ The twins of the customers' and the operator's routes are the same endpoints beh
 shows or does has logic of its own here.
 """
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from msgspec import Struct
@@ -19,6 +21,7 @@ from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, Assets
 from fairlane.dashboard.live import Hub
 from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
+from fairlane.dashboard.tries import Tries, caller_address
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
 from fairlane.model.keys import KeyKind
 from fairlane.store import Store
@@ -49,6 +52,7 @@ def dashboard_part(
     hub: Hub,
     *,
     version: str,
+    proxies: Sequence[IPv4Network | IPv6Network],
     rate_limit: int,
     secret_rules: SecretRules,
     customers: Part[Any] | None,
@@ -59,7 +63,8 @@ def dashboard_part(
     ``customers``, ``operators``: the parts whose twins people may use here; None: they cannot log in here.
     """
     clock, sessions = store.now, Sessions(store)
-    pages = Pages(store, hub, sessions, version, customers=customers is not None, operators=operators is not None)
+    kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)
+    pages = Pages(store, hub, sessions, Tries(), proxies=proxies, version=version, kinds=kinds)
     twins: list[Resource[Any]] = []
     if customers is not None:
         guard = CustomerGuard(store, sessions)
@@ -86,26 +91,44 @@ async def anybody(request: Request) -> None:
 
 
 class Pages:
-    """Logging in and out, and watching."""
+    """Logging in and out, and watching. ``kinds``: whose keys open a session here."""
 
     def __init__(
-        self, store: Store, hub: Hub, sessions: Sessions, version: str, *, customers: bool, operators: bool
+        self,
+        store: Store,
+        hub: Hub,
+        sessions: Sessions,
+        tries: Tries,
+        *,
+        proxies: Sequence[IPv4Network | IPv6Network],
+        version: str,
+        kinds: Sequence[KeyKind],
     ) -> None:
         self._store = store
         self._hub = hub
         self._sessions = sessions
+        self._tries = tries
+        self._proxies = proxies
         self._version = version
-        self._kinds = [KeyKind.ORGANIZATION] * customers + [KeyKind.ADMIN] * operators
+        self._kinds = kinds
 
     async def login(self, request: Request, who: None) -> Answer:
-        """Open a session with a key. A form of another site cannot send JSON, so it cannot log anybody in."""
+        """Open a session with a key. A form of another site cannot send JSON, so it cannot log anyone in."""
         value = read_message(_login, await request.body(BODY_BYTES_MOST)).key.strip()
+        address, digest = caller_address(request, self._proxies), key_digest(value)
+        self._tries.begin(address, digest)
         kind = next((kind for kind in self._kinds if key_fits(value, kind)), None)
         if kind is None or request.header(b"content-type") != b"application/json":
             raise KeyMalformed
-        session, cookie = await self._sessions.open(kind, key_digest(value))
+        session, cookie = await self._sessions.open(kind, digest)
+        try:
+            name = await self._name(session)
+        except KeyRefused:
+            self._tries.fail(address, digest)
+            raise
+        self._tries.open(address, digest)
         secure = (request.header(b"x-forwarded-proto") or b"") == b"https"
-        return self._opened(session, await self._name(session), set_cookie(cookie, secure=secure))
+        return self._opened(session, name, set_cookie(cookie, secure=secure))
 
     async def session(self, request: Request, who: None) -> Answer:
         """Who is logged in; null: nobody. No refusal, because asking is how the page finds out."""
