@@ -140,6 +140,19 @@ def test_cancel_takes_ids_and_keys(fairlane: Command, acme: Client) -> None:
     assert "Task not found" in unknown.err
 
 
+def test_failed_tasks_are_listed_with_their_errors(fairlane: Command, acme: Client) -> None:
+    """Lists of the API leave them out; the column is not empty, and programs are told the same."""
+    failed, queued = submitted(acme, 2)
+    acme.cancel(failed)
+
+    shown, document = fairlane("tasks", "mine"), fairlane("tasks", "mine", "--status", "FAILED", "--json").document
+
+    rows = {line.split()[0]: line for line in shown.out.splitlines()}
+    assert "TASK_CANCELED: " in rows[failed]
+    assert "QUEUED" in rows[queued]
+    assert [task["response"]["error"]["code"] for task in document] == ["TASK_CANCELED"]
+
+
 def test_why_says_the_reason_in_words(fairlane: Command, acme: Client) -> None:
     """By id or key, with how many are ahead; the API's answer for programs."""
     submitted(acme, 2)

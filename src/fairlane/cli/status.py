@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fairlane.client import AsyncClient, Progress, Slot, Status, Task, Why
 
 BAR_CELLS = 20
+ERRORS_AT_ONCE = 10
+"""Requests at once for the errors of a list of tasks."""
 
 References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
 
@@ -184,13 +186,33 @@ def mine(
     """List the tasks of the organization whose key is given, newest first."""
 
     async def some(client: "AsyncClient") -> list["Task"]:
-        return [task async for task in client.tasks(status=status, most=limit)]
+        return await _with_errors(client, [task async for task in client.tasks(status=status, most=limit)])
 
     found = ask(url, key_file, some)
     if as_json:
         print_json([plain(task) for task in found])
     else:
         _show_tasks(found)
+
+
+async def _with_errors(client: "AsyncClient", tasks: list["Task"]) -> list["Task"]:
+    """The tasks of a list, the failed ones as they are told alone: with their error, which lists leave out."""
+    from asyncio import Semaphore, gather
+
+    from fairlane.client import NotFound
+
+    at_once = Semaphore(ERRORS_AT_ONCE)
+
+    async def whole(task: "Task") -> "Task":
+        if task.status != "FAILED":
+            return task
+        async with at_once:
+            try:
+                return await client.task(task.id)
+            except NotFound:  # Purged since it was listed.
+                return task
+
+    return await gather(*[whole(task) for task in tasks])
 
 
 def _show_tasks(tasks: list["Task"]) -> None:
