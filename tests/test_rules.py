@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlane import rules
 from fairlane.model.alerts import Alert, AlertKind, AlertRule
 from fairlane.model.insight import Estimate, WaitReason
 from fairlane.model.leases import Completed, Failed, Lost, Released
@@ -623,3 +624,42 @@ def test_an_estimate_is_near_what_happens_when_durations_vary(ahead: int) -> Non
 def test_a_clock_that_was_set(went_ms: int, passed_ms: tuple[int, int], since_even_ms: int, jumped: int) -> None:
     """Forward or backward, by more than the readings' own uncertainty and two seconds."""
     assert jump_of(went_ms, passed_ms=passed_ms, since_even_ms=since_even_ms) == jumped
+
+
+# Advice on slots -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measured_ms", "replayed_ms", "fits"),
+    [
+        (59_600, 130_000, False),
+        (60_000, 80_000, True),  # just a third
+        (60_000, 80_001, False),
+        (60_000, 40_000, True),
+        (60_000, 39_999, False),
+        (27, 0, True),  # not noticeable
+        (0, 999, True),
+        (0, 1_000, False),
+    ],
+)
+def test_a_replay_may_miss_by_a_third(measured_ms: int, replayed_ms: int, fits: bool) -> None:
+    """Of what was measured, either way, unless the miss cannot be noticed."""
+    assert rules.replay_fits(measured_ms, replayed_ms) is fits
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "plan_share", "worker_share", "enough"),
+    [
+        (999, 0.2, 0.2, True),
+        (1_000, 0.0, 0.0, False),
+        (0, 0.21, 0.0, False),
+        (0, 0.0, 0.21, False),
+        (None, 0.0, 0.0, True),
+        (None, 0.01, 0.0, False),
+    ],
+)
+def test_there_is_enough_while_waits_are_short_and_limits_seldom_met(
+    wait_ms: int | None, plan_share: float, worker_share: float, enough: bool
+) -> None:
+    """Both, or nothing at all has happened."""
+    assert rules.enough(wait_ms, plan_share=plan_share, worker_share=worker_share) is enough

@@ -126,6 +126,28 @@ def test_a_recorded_day_gives_the_known_answer() -> None:
     assert advice.measured == Waits(p50_ms=now.wait_p50_ms, p90_ms=now.wait_p90_ms, p99_ms=now.wait_p99_ms)
     assert now.wait_p90_ms == 30_000 * (day * 9 // 10 - 1)
     assert [(one.slots, one.wait_p99_ms) for one in advice.projections[1:]] == [(2, 0), (4, 0)]
+    assert (advice.trusted, advice.enough) == (True, False)
+
+
+def test_a_replay_that_misses_what_was_measured_is_not_trusted() -> None:
+    """Attempts that failed and paused took no slot meanwhile: replayed as one piece each, they seem to wait longer."""
+    paused = tuple(Ran(ready_at=0, started_at=n * 1_000, finished_at=n * 1_000 + 10_000, priority=1) for n in range(10))
+    total = UsagePoint(
+        start=0, end=20_000, submitted=10, started=20, completed=10, failed=0, wait_p50_ms=None, wait_p99_ms=None,
+        run_ms=0, slot_ms=10_000, plan_limited_ms=9_000, worker_limited_ms=0,
+    )  # fmt: skip
+    waits = Waits(p50_ms=4_000, p90_ms=8_000, p99_ms=9_000)
+    traced = [
+        Traced(organization="a", accepted_at=0, started_at=one.started_at, finished_at=one.finished_at)
+        for one in paused
+    ]
+
+    advice = advise(Record(total=total, slots_max=1, ran=paused, places=6))
+    [told] = what_if(traced, {"a": Party(slots=1)}, {"a": Party(slots=2)}, places_now=None, places_then=None)
+
+    assert (advice.measured, advice.projections[0].wait_p90_ms) == (waits, 80_000)
+    assert (advice.trusted, advice.enough) == (False, False)
+    assert (told.waits_measured, told.trusted) == (waits, False)
 
 
 # Recorded by the real store, replayed under other limits --------------------------------------------------------------

@@ -557,3 +557,30 @@ class Integrals:
             self.plan_limited_ms += elapsed
         else:
             self.worker_limited_ms += elapsed
+
+
+# Advice on slots -----------------------------------------------------------------------------------------------------
+
+NOTICEABLE_MS = 1_000
+"""A wait, or a difference between two, that is shorter than this many milliseconds calls for no advice."""
+ENOUGH_SHARE = 0.2
+"""Slots, or workers, may be the limit for this share of the time and still be enough, as long as waits are short."""
+
+
+def enough(wait_ms: int | None, *, plan_share: float, worker_share: float) -> bool:
+    """Return whether there are slots and workers enough.
+
+    ``wait_ms``: nine of ten tasks waited less; None: no task has ended.
+    """
+    if wait_ms is None:
+        return plan_share == 0 == worker_share
+    return wait_ms < NOTICEABLE_MS and max(plan_share, worker_share) <= ENOUGH_SHARE
+
+
+def replay_fits(measured_ms: int, replayed_ms: int) -> bool:
+    """Return whether a replay of today's limits is near enough to what was measured to trust it about other limits.
+
+    It may miss by a third of what was measured. A miss that is not noticeable does not count.
+    """
+    miss_ms = abs(replayed_ms - measured_ms)
+    return miss_ms < NOTICEABLE_MS or 3 * miss_ms <= measured_ms

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from fairlane.model.simulation import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
-from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
+from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, enough, next_estimate, rank_of, replay_fits, service, share
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -147,18 +147,22 @@ def what_if(
         measured.setdefault(one.organization, []).append(max(0, one.started_at - one.ready_at))
     replayed_now = simulate(now, arrivals, places=places_now)
     replayed_then = simulate(then, arrivals, places=places_then)
-    return [
-        WhatIf(
-            organization=name,
-            tasks=len(waits),
-            now=now[name],
-            then=then[name],
-            waits_measured=_waits(waits),
-            waits_now=_waits(replayed_now[name]),
-            waits_then=_waits(replayed_then[name]),
+    found = []
+    for name, waits in sorted(measured.items()):
+        waits_measured, waits_now = _waits(waits), _waits(replayed_now[name])
+        found.append(
+            WhatIf(
+                organization=name,
+                tasks=len(waits),
+                now=now[name],
+                then=then[name],
+                waits_measured=waits_measured,
+                waits_now=waits_now,
+                waits_then=_waits(replayed_then[name]),
+                trusted=replay_fits(waits_measured.p90_ms or 0, waits_now.p90_ms or 0),
+            )
         )
-        for name, waits in sorted(measured.items())
-    ]
+    return found
 
 
 def _waits(waits: Sequence[int]) -> Waits:
@@ -182,13 +186,21 @@ def advise(record: Record) -> Capacity:
     projections = [
         _projection(slots, simulate({"": Party(slots=slots)}, arrivals, places=None)[""]) for slots in tried if arrivals
     ]
-    measured = [max(0, one.started_at - one.ready_at) for one in record.ran]
+    measured = _waits([max(0, one.started_at - one.ready_at) for one in record.ran])
+    total = record.total
+    span_ms = max(1, total.end - total.start)
     return Capacity(
-        total=record.total,
+        total=total,
         slots_max=record.slots_max,
         tasks=len(record.ran),
-        measured=_waits(measured),
+        measured=measured,
         projections=tuple(projections),
+        trusted=replay_fits(measured.p90_ms or 0, projections[0].wait_p90_ms) if projections else None,
+        enough=enough(
+            measured.p90_ms,
+            plan_share=total.plan_limited_ms / span_ms,
+            worker_share=total.worker_limited_ms / span_ms,
+        ),
         places=record.places,
     )
 

@@ -375,9 +375,10 @@ def test_capacity_is_told_to_the_organization_and_to_its_operator(fairlane: Comm
     both = fairlane("capacity", "acme", "--key-file", "key")
 
     assert own.document["max"] == by_name.document["max"] == 4
-    assert own.document.keys() == by_name.document.keys()
+    assert own.document == by_name.document | {"from": own.document["from"], "to": own.document["to"]}
+    assert own.document["replayed"]["estimate"] is True
     assert shown.out.splitlines() == [
-        "Limited by the plan 0% and by workers 0% of the last 1 minute.",
+        "Limited by the plan 0% and by workers 0% of the last 1 minute. Nothing waited: there is enough of both.",
         "Slots in use on average: 0 of 4.",
     ]
     assert (nobody.code, both.code) == (1, 2)

@@ -185,6 +185,20 @@ WAITS: dict[WaitReason, bytes] = {
 
 VERIFIED = QueueStatus(queued=3, processing=2, concurrency=Concurrency(2, 5), priorities=((5, 2), (1, 1)))
 
+A_CAPACITY = Capacity(
+    total=a_point(AT, AT + 120_000),
+    slots_max=5,
+    tasks=412,
+    measured=Waits(p50_ms=900, p90_ms=12_400, p99_ms=31_000),
+    projections=(
+        Projection(slots=5, wait_p50_ms=880, wait_p90_ms=12_100, wait_p99_ms=30_500),
+        Projection(slots=10, wait_p50_ms=0, wait_p90_ms=400, wait_p99_ms=2_000),
+    ),
+    trusted=True,
+    enough=False,
+    places=6,
+)
+
 BODIES: dict[str, bytes] = {
     "status": a_status(3, 2, Concurrency(2, 5), (5, 2), (1, 1)),
     "status_idle": a_status(0, 0, Concurrency(0, 10)),
@@ -319,18 +333,12 @@ BODIES: dict[str, bytes] = {
     "alerts_none": wire.alerts_body([]),
     "webhook_alert_fired": wire.alert_message_body(an_alert_change(firing=True)),
     "webhook_alert_recovered": wire.alert_message_body(an_alert_change(firing=False)),
-    "capacity": wire.capacity_body(
-        Capacity(
-            total=a_point(AT, AT + 120_000),
-            slots_max=5,
-            tasks=412,
-            measured=Waits(p50_ms=900, p90_ms=12_400, p99_ms=31_000),
-            projections=(
-                Projection(slots=5, wait_p50_ms=880, wait_p90_ms=12_100, wait_p99_ms=30_500),
-                Projection(slots=10, wait_p50_ms=0, wait_p90_ms=400, wait_p99_ms=2_000),
-            ),
-            places=6,
-        )
+    "capacity": wire.capacity_body(A_CAPACITY),
+    "capacity_enough": wire.capacity_body(
+        msgspec.structs.replace(A_CAPACITY, measured=Waits(p50_ms=0, p90_ms=27, p99_ms=80), enough=True)
+    ),
+    "capacity_doubtful": wire.capacity_body(
+        msgspec.structs.replace(A_CAPACITY, measured=Waits(p50_ms=100, p90_ms=5_960, p99_ms=9_000), trusted=False)
     ),
     "capacity_idle": wire.capacity_body(
         Capacity(
@@ -339,6 +347,8 @@ BODIES: dict[str, bytes] = {
             tasks=0,
             measured=Waits(p50_ms=None, p90_ms=None, p99_ms=None),
             projections=(),
+            trusted=None,
+            enough=True,
             places=0,
         )
     ),

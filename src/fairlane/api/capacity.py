@@ -29,7 +29,7 @@ OPERATIONS: Operations = {
         description="The limited times are exact; the projections replay the newest finished tasks and are estimates.",
         query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": DAYS_USUAL}},
         answer="capacity",
-        examples=("capacity", "capacity_idle"),
+        examples=("capacity", "capacity_enough", "capacity_doubtful", "capacity_idle"),
         refusals=(RateLimited,),
     )
 }

@@ -65,7 +65,8 @@ def _show(found: "Capacity") -> None:
     print(found.advice)
     print(f"Slots in use on average: {found.slots_used_average:g} of {'?' if found.max is None else found.max}.")
     rows = [] if found.replayed.measured is None else [_row("measured", None, found.replayed.measured)]
-    rows += [_row("estimate", one.max, one) for one in found.projections]
+    kind = "estimate, not to be trusted" if found.replayed.trusted is False else "estimate"
+    rows += [_row(kind, one.max, one) for one in found.projections]
     if rows:
         print_table(["SLOTS", "WAIT P50 S", "WAIT P90 S", "WAIT P99 S", ""], rows, empty="")
 

@@ -105,6 +105,11 @@ def simulate(
         print(f"An estimate: {len(tasks):,} finished tasks, replayed.")
         print(f"Places of workers: {_places(limits.places)} now, {_places(places_then)} then.")
     print_table(COLUMNS, _rows(found), empty="There are no finished tasks in this span: nothing to replay.")
+    for one in found:
+        if not one.trusted:
+            note(
+                f"{one.organization}: the replay of now misses the measured waits by more than a third: do not trust it"
+            )
 
 
 def _rows(found: Sequence[WhatIf]) -> list[list[object]]:

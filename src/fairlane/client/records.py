@@ -302,8 +302,13 @@ class Replayed(Struct, frozen=True):
 
     tasks: int
     """So many of the newest finished ones."""
+    estimate: bool = True
+    """Always: what a replay says of other slots is one."""
     measured: Measured | None = None
     """What the same tasks really waited; None: there are none."""
+    trusted: bool | None = None
+    """Whether the replay with the slots of now is within a third of what was measured: if not, neither are the other
+    projections to be trusted. None: there are none, or the server is older."""
 
 
 class Capacity(Struct, frozen=True, rename="camel"):

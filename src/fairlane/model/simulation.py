@@ -78,6 +78,7 @@ class Capacity(Struct, frozen=True, kw_only=True):
     """Advice on an organization's slots."""
 
     total: UsagePoint
+    """What happened, and how long the plan and the workers were the limit."""
     slots_max: int | None
     tasks: int
     """How many were replayed."""
@@ -85,6 +86,10 @@ class Capacity(Struct, frozen=True, kw_only=True):
     """What they really waited, with whatever slots and places there were then."""
     projections: tuple[Projection, ...]
     """With so many slots, and workers enough for them."""
+    trusted: bool | None
+    """Whether the first of them, with the slots of now, is near enough to what was measured; None: there is none."""
+    enough: bool
+    """There are slots and workers enough: no advice is called for."""
     places: int
     """Of all live workers now."""
 
@@ -106,3 +111,5 @@ class WhatIf(Struct, frozen=True, kw_only=True):
     waits_measured: Waits
     waits_now: Waits
     waits_then: Waits
+    trusted: bool
+    """Whether ``waits_now`` is near enough to ``waits_measured`` to trust ``waits_then``."""

@@ -29,6 +29,7 @@ class _Replayed(Struct, rename="camel"):
     tasks: int
     estimate: Yes
     measured: _Measured | None
+    trusted: bool | None
 
 
 class _Capacity(
@@ -71,7 +72,7 @@ def capacity_body(capacity: Capacity) -> bytes:
             total.plan_limited_ms / 1000,
             total.worker_limited_ms / 1000,
             round(total.slot_ms / span_ms, 3),
-            _Replayed(capacity.tasks, True, _measured(capacity.measured)),
+            _Replayed(capacity.tasks, True, _measured(capacity.measured), capacity.trusted),
             [_projection(one) for one in capacity.projections],
         )
     )
@@ -92,21 +93,45 @@ def _advice(capacity: Capacity) -> str:
     total = capacity.total
     span_ms = max(1, total.end - total.start)
     plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
-    said = [f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {_span(span_ms)}."]
-    now, *more = capacity.projections or (None,)
-    better = [one for one in more if now is not None and one.wait_p90_ms <= now.wait_p90_ms / 2]
-    if now is not None and now.wait_p90_ms > 0 and better:
-        said.append(
-            f"With {better[0].slots} slots instead of {now.slots}, and workers enough for them, nine of ten of the "
-            f"last {capacity.tasks} tasks would have waited less than {better[0].wait_p90_ms / 1000:.3g} s instead of "
-            f"{now.wait_p90_ms / 1000:.3g} s, by an estimate."
+    said = f"Limited by the plan {plan:.0%} and by workers {workers:.0%} of the last {_span(span_ms)}."
+    measured_ms = capacity.measured.p90_ms
+    if capacity.enough and measured_ms:
+        waited = f"Nine of ten of the last {capacity.tasks} tasks waited less than {_seconds(measured_ms)}"
+        return f"{said} {waited}: there is enough of both."
+    if capacity.enough:
+        return f"{said} Nothing waited: there is enough of both."
+    if measured_ms is None or not capacity.projections:
+        return said
+    return " ".join([said, *_compared(capacity, measured_ms)])
+
+
+def _compared(capacity: Capacity, measured_ms: int) -> list[str]:
+    """What more slots would have done, if the replay can say."""
+    now, *more = capacity.projections
+    if not capacity.trusted:
+        missing = capacity.total.worker_limited_ms > capacity.total.plan_limited_ms
+        cause = "workers were missing" if missing else "such as pauses between attempts, or limits that have changed"
+        replayed = (
+            f"Replayed with the {now.slots} slots of now, nine of ten of the last {capacity.tasks} tasks wait less"
         )
-    elif now is not None:
-        said.append("More slots would not have shortened the waits much, by an estimate.")
-    tried = better[0] if better else now
-    if tried is not None and 0 < capacity.places < tried.slots:
+        compared = f"than {_seconds(now.wait_p90_ms)} where {_seconds(measured_ms)} was measured."
+        held_up = f"Something else than slots held them up ({cause}):"
+        return [replayed, compared, held_up, "the estimates for more slots are not to be trusted."]
+    better = next((one for one in more if one.wait_p90_ms <= now.wait_p90_ms / 2), None) if now.wait_p90_ms else None
+    if better is None:
+        said = ["More slots would not have shortened the waits much, by an estimate."]
+    else:
+        less = f"waited less than {_seconds(better.wait_p90_ms)}" if better.wait_p90_ms else "not waited at all"
+        tried = f"With {better.slots} slots instead of {now.slots}, and workers enough for them,"
+        waited = f"nine of ten of the last {capacity.tasks} tasks would have {less}"
+        said = [tried, waited, f"instead of {_seconds(now.wait_p90_ms)}, by an estimate."]
+    if 0 < capacity.places < (better or now).slots:
         said.append(f"The workers of now run {capacity.places} at once, of all organizations together.")
-    return " ".join(said)
+    return said
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.3g} s"
 
 
 def _span(span_ms: int) -> str:
