@@ -27,6 +27,7 @@ LONG = (
     "api/test_slow_clients.py",
     "cli/test_demo.py",
     "cli/test_hostile.py",
+    "cli/test_secrecy.py",
     "cli/test_move.py",
     "cli/test_reload.py",
     "cli/test_submit.py",

@@ -339,6 +339,7 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
         result_limit_bytes=settings.result_limit_bytes,
         log_level=settings.log_level,
         log_format=settings.log_format,
+        log_error_text=settings.log_error_text,
         traces=settings.traces,
         inherit_fds=server.store.inherited_fds,
         on_broken=lambda message: ending.set(),

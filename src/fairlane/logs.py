@@ -7,9 +7,22 @@ Never log payloads, results, keys or webhook secrets. Imports nothing of ours.
 import json
 import logging
 import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 FORMATS = ("text", "json")
+CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
+"""Loggers that say a line or more for each request. The level of one that the application sets itself stays."""
+CALLERS_MOST = 8
+"""Frames that are named besides the one that raised."""
+
+about: ContextVar[Mapping[str, object] | None] = ContextVar("about", default=None)
+"""What every record is about that is made now: ids of the attempt; None: none runs here."""
+
+logger = logging.getLogger(__name__)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -26,6 +39,73 @@ def configure(*, format: str = "text", level: str = "INFO") -> None:
     root = logging.getLogger()
     root.setLevel(level.upper())
     root.handlers[:] = [handler]
+    for name in CHATTY:
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    name_attempts()
+
+
+class AttemptFilter(logging.Filter):
+    """Adds what a record is about to the record. Fields that the record has already stay as they are."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in (about.get() or {}).items():
+            vars(record).setdefault(name, value)
+        return True
+
+
+_ATTEMPTS = AttemptFilter()
+
+
+def name_attempts() -> None:
+    """Have every handler of every logger add ``task_id``, ``organization`` and ``attempt`` to an attempt's records."""
+    known = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    for found in known:
+        for handler in found.handlers if isinstance(found, logging.Logger) else ():
+            handler.addFilter(_ATTEMPTS)
+
+
+def raised(error: BaseException) -> dict[str, object]:
+    """Return what a log may say of an application's exception: its type and where it was raised, never its text.
+
+    The text may quote a payload. Of a group it is the first exception.
+    """
+    name, first = type(error).__qualname__, error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+        name += f" of {type(first).__qualname__}"
+    frames = [
+        f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(first.__traceback__)
+    ]
+    fields: dict[str, object] = {"error": name, "place": frames[-1] if frames else "unknown"}
+    if callers := frames[-CALLERS_MOST - 1 : -1]:
+        fields["called_from"] = " < ".join(reversed(callers))
+    return fields
+
+
+def withhold_strays() -> None:
+    """Log exceptions that end a thread or are ignored without their text, which Python would write to standard error.
+
+    ``asyncio`` has the same for its tasks: see :func:`stray_task`.
+    """
+
+    def of_thread(stray: threading.ExceptHookArgs) -> None:
+        if stray.exc_value is not None and not isinstance(stray.exc_value, SystemExit):
+            logger.error("thread.raised", extra=raised(stray.exc_value))
+
+    def ignored(stray: "sys.UnraisableHookArgs") -> None:
+        if stray.exc_value is not None:
+            logger.error("exception.ignored", extra=raised(stray.exc_value))
+
+    threading.excepthook = of_thread
+    sys.unraisablehook = ignored
+
+
+def stray_task(loop: object, context: Mapping[str, object]) -> None:
+    """Log an exception that no task or callback awaited, without its text: an event loop's exception handler."""
+    error = context.get("exception")
+    logger.error("task.raised", extra=raised(error) if isinstance(error, BaseException) else {"error": "unknown"})
 
 
 class TextFormatter(logging.Formatter):

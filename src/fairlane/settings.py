@@ -133,6 +133,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: str = "text"
     """``text`` (key=value) or ``json``."""
     log_level: str = "INFO"
+    log_error_text: bool = False
+    """Log the text and the trace of what handlers raise; they may quote payloads. Else only type and place."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():

@@ -190,6 +190,7 @@ class Engine:
             ended=lambda report: self._ended.pop(report.lease).set_result(report),
             result_limit_bytes=settings.result_limit_bytes,
             isolated=None,
+            error_text=True,
         )
         await run_hooks(self._app.start_hooks)
         body = Register(name="test", types=list(self._app.task_types), places=self._places)

@@ -84,7 +84,11 @@ async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> Report
     await run_hooks(app.start_hooks)
     try:
         executors = Executors(
-            app.task_types, ended=ended.set_result, result_limit_bytes=settings.result_limit_bytes, isolated=None
+            app.task_types,
+            ended=ended.set_result,
+            result_limit_bytes=settings.result_limit_bytes,
+            isolated=None,
+            error_text=True,
         )
         executors.start(lease)
         await asyncio.wait([ended], timeout=lease.timeout_seconds + settings.kill_grace_seconds)

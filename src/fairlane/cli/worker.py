@@ -102,6 +102,7 @@ def worker(
             result_limit_bytes=settings.result_limit_bytes,
             log_level=settings.log_level,
             log_format=settings.log_format,
+            log_error_text=settings.log_error_text,
             traces=settings.traces,
             on_broken=on_broken,
         )

@@ -46,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     result_limit_bytes: int = 8_388_608
     log_level: str = "INFO"
     log_format: str = "text"
+    log_error_text: bool = False
     traces: bool = False
     inherit_fds: tuple[int, ...] = ()
     channel: int = -1
@@ -73,6 +74,7 @@ class Options(Struct, frozen=True, kw_only=True):
             f"--log-format={self.log_format}",
             f"--inherit={','.join(map(str, self.inherit_fds))}",
             *(["--traces"] if self.traces else []),
+            *(["--log-error-text"] if self.log_error_text else []),
         ]
 
 
@@ -89,6 +91,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--log-format", default="text")
     parser.add_argument("--inherit", default="")
     parser.add_argument("--traces", action="store_true")
+    parser.add_argument("--log-error-text", action="store_true")
     parser.add_argument("--channel", type=int, required=True)
     given = vars(parser.parse_args(arguments))
     given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
@@ -116,6 +119,8 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     # A process that a handler forks may outlive everybody; it must not go on holding the lock of the database.
     os.register_at_fork(after_in_child=lambda: _close_all(options.inherit_fds))
     logs.configure(format=options.log_format, level=options.log_level)
+    if not options.log_error_text:
+        logs.withhold_strays()
     channel = ChildEnd(options.channel)
     try:
         app = load_app(options.app_reference)
@@ -124,6 +129,8 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         leave(error.exit_code)
 
     async def live() -> NoReturn:
+        if not options.log_error_text:
+            asyncio.get_running_loop().set_exception_handler(logs.stray_task)
         try:
             status = await run(app, options, channel)
         except Exception:
@@ -158,6 +165,8 @@ async def run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
         returned = hook()
         if inspect.isawaitable(returned):
             await returned
+    # They may have configured logging anew.
+    logs.name_attempts()
 
 
 def _die_with_parent() -> None:

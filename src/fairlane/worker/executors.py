@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fairlane import logs
 from fairlane.errors import RETRY_AFTER_SECONDS_MOST, Fail, Retry, ValidationRefused, plain_text, real_number
 from fairlane.handlers import Context, TaskType
 from fairlane.model.tasks import Failure, Isolation
@@ -36,10 +37,23 @@ logger = logging.getLogger("fairlane.worker")
 class Attempt:
     """One lease being run here."""
 
-    __slots__ = ("begun", "context", "expired", "expiry", "lease", "over", "span", "task", "task_type", "unwanted")
+    __slots__ = (
+        "begun",
+        "context",
+        "error_text",
+        "expired",
+        "expiry",
+        "lease",
+        "over",
+        "span",
+        "task",
+        "task_type",
+        "unwanted",
+    )
 
-    def __init__(self, lease: LeaseBody, task_type: TaskType) -> None:
+    def __init__(self, lease: LeaseBody, task_type: TaskType, *, error_text: bool) -> None:
         self.lease = lease
+        self.error_text = error_text
         self.task_type = task_type
         self.context = Context(
             task_id=lease.task,
@@ -82,6 +96,7 @@ class Executors:
     """Starts attempts, ends them at their deadline, and hands each report to ``ended`` on the loop.
 
     ``isolated`` is None in a process that is itself isolated: there every handler runs in place.
+    ``error_text``: the log has the text and the trace of what a handler raised, which may quote the payload.
     """
 
     def __init__(
@@ -92,7 +107,9 @@ class Executors:
         result_limit_bytes: int,
         isolated: IsolatedProcesses | None,
         tracing: "Tracing | None" = None,
+        error_text: bool = False,
     ) -> None:
+        self._error_text = error_text
         self._tracing = tracing
         self._task_types = task_types
         self._ended = ended
@@ -110,7 +127,7 @@ class Executors:
         if task_type is None:
             self._ended(_failed(lease, f"this worker has no task type {lease.task_type}"))
             return
-        attempt = Attempt(lease, task_type)
+        attempt = Attempt(lease, task_type, error_text=self._error_text)
         self.running[lease.lease] = attempt
         attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
         try:
@@ -120,6 +137,7 @@ class Executors:
 
     def _begin(self, attempt: Attempt) -> None:
         variables = self._variables.copy()
+        variables.run(logs.about.set, _about(attempt.lease))
         if self._tracing is not None:
             self._begin_span(attempt, self._tracing, variables)
         task_type = attempt.task_type
@@ -135,8 +153,8 @@ class Executors:
         try:
             attempt.span = tracing.attempt(attempt.lease, variables)
             attempt.context.traceparent = attempt.span.traceparent
-        except Exception:
-            logger.exception("attempt.untraced", extra=_identity(attempt.lease))
+        except Exception as error:  # noqa: BLE001 - whatever the application's processors raise
+            logger.error("attempt.untraced", **_told(attempt, error))
 
     def cancel(self, lease_id: str) -> None:
         """The server does not want this attempt any more; it ends FAILED."""
@@ -215,8 +233,8 @@ class Executors:
             )
         except asyncio.CancelledError:
             report = _failed(attempt.lease, "timeout")
-        except Exception as error:
-            logger.exception("attempt.isolation_failed", extra=_identity(attempt.lease))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this attempt
+            logger.error("attempt.isolation_failed", **_told(attempt, error))
             report = _failed(attempt.lease, _text(error))
         self._end(attempt, report)
 
@@ -243,8 +261,8 @@ class Executors:
     def _end_span(self, attempt: Attempt, span: "Run", report: ReportBody) -> None:
         try:
             span.ended(report)
-        except Exception:
-            logger.exception("attempt.untraced", extra=_identity(attempt.lease))
+        except Exception as error:  # noqa: BLE001 - whatever the application's processors raise
+            logger.error("attempt.untraced", **_told(attempt, error))
 
 
 def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
@@ -272,7 +290,7 @@ def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
         return _failed(lease, _text(error), pause_seconds=_pause(error))
     if isinstance(error, Fail):
         return _failed(lease, _text(error), failure=_failure(error, lease), retry=False)
-    logger.error("attempt.raised", exc_info=error, extra=_identity(lease))
+    logger.error("attempt.raised", **_told(attempt, error))
     return _failed(lease, _text(error))
 
 
@@ -338,5 +356,15 @@ def _clean(text: object, limit: int) -> str:
     return cut.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _identity(lease: LeaseBody) -> dict[str, Any]:
-    return {"task_id": lease.task, "attempt": lease.attempt, "task_type": lease.task_type}
+def _told(attempt: Attempt, error: BaseException) -> dict[str, Any]:
+    """Return what the log is told of an exception, as arguments of a logger's method."""
+    extra = _identity(attempt.lease) | logs.raised(error)
+    return {"extra": extra, "exc_info": error if attempt.error_text else None}
+
+
+def _about(lease: LeaseBody) -> dict[str, object]:
+    return {"task_id": lease.task, "organization": lease.organization, "attempt": lease.attempt}
+
+
+def _identity(lease: LeaseBody) -> dict[str, object]:
+    return _about(lease) | {"task_type": lease.task_type}

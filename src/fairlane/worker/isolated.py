@@ -37,6 +37,7 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
         result_limit_bytes=options.result_limit_bytes,
         isolated=None,
         tracing=tracing,
+        error_text=options.log_error_text,
     )
     left = asyncio.Event()
 

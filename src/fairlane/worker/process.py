@@ -58,6 +58,7 @@ class WorkerProcess:
             result_limit_bytes=options.result_limit_bytes,
             isolated=self._isolated,
             tracing=self._tracing,
+            error_text=options.log_error_text,
         )
         self._exchange: ExchangeLoop | None = None
         self._draining: asyncio.Task[None] | None = None

@@ -62,6 +62,7 @@ class Supervisor:
         wait_seconds: float = 20.0,
         log_level: str = "INFO",
         log_format: str = "text",
+        log_error_text: bool = False,
         traces: bool = False,
         inherit_fds: Sequence[int] = (),
         order: Order = any_order,
@@ -77,6 +78,7 @@ class Supervisor:
             result_limit_bytes=result_limit_bytes,
             log_level=log_level,
             log_format=log_format,
+            log_error_text=log_error_text,
             traces=traces,
             inherit_fds=tuple(inherit_fds),
         )
