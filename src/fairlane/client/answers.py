@@ -293,7 +293,7 @@ def submission_text(task: NewTask, key: str) -> bytes:
     return _written(submission, lambda: _faults(submission))
 
 
-def payload_text(payload: Mapping[str, Any]) -> bytes:
+def payload_text(payload: object) -> bytes:
     """The JSON text of a payload by itself. Raises ValidationRefused if a value cannot be written."""
     return _written(payload, lambda: _fault(payload, "payload"))
 
@@ -311,7 +311,7 @@ _Fault = tuple[str, str]
 def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
     unwritable = None
     try:
-        text = msgspec.json.encode(document)
+        text = msgspec.json.encode(document, enc_hook=_as_builtin)
     except (TypeError, ValueError, RecursionError) as error:
         unwritable, text = error, b"null"
     # What is no number is written as null without a word, so that only texts with one are worth the search.
@@ -324,6 +324,15 @@ def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
             "Request validation failed", code="VALIDATION_ERROR", status=400, details=details
         ) from unwritable
     return text
+
+
+def _as_builtin(value: Any) -> Any:
+    """Return what msgspec can write: pydantic models write themselves, by the names that callers use."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"objects of type {type(value).__name__} are unsupported")
 
 
 def _faults(document: Struct) -> _Fault | None:
@@ -346,10 +355,10 @@ def _fault(value: Any, path: str, depth: int = 0) -> _Fault | None:
             return below
         value = dict.fromkeys(value)  # Its values are well; its names may still be none.
     try:
-        msgspec.json.encode(value)
+        msgspec.json.encode(value, enc_hook=_as_builtin)
     except (TypeError, ValueError, RecursionError) as error:
         return path, f"cannot be written as JSON: {error}"
     if value is None or isinstance(value, str | int | dict | Raw):
         return None
-    plain = msgspec.to_builtins(value)  # A record or a set is one of these once it is written.
+    plain = msgspec.to_builtins(value, enc_hook=_as_builtin)  # A record or a set is one of these once it is written.
     return _fault(plain, path, depth + 1) if isinstance(plain, dict | list) and depth < DEPTH_MOST else None

@@ -8,7 +8,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self, TypeVar, cast
@@ -110,7 +110,7 @@ class Client:
     def submit(
         self,
         task_type: str,
-        payload: Mapping[str, Any],
+        payload: object,
         *,
         priority: int | None = None,
         idempotency_key: str | None = None,
@@ -125,7 +125,7 @@ class Client:
 
         Args:
             task_type: Its registered name.
-            payload: A JSON object that fits the type.
+            payload: What fits the type: a mapping, or a msgspec Struct, dataclass, attrs object or pydantic model.
             priority: 1 (lowest) to 10; None: the server's default, 1.
             idempotency_key: Your name for the task, unique in your organization.
             webhook_url: Where its outcome is told.
@@ -199,7 +199,7 @@ class Client:
     def run(
         self,
         task_type: str,
-        payload: Mapping[str, Any],
+        payload: object,
         *,
         timeout_seconds: float | None = None,
         priority: int | None = None,
@@ -320,12 +320,12 @@ class Client:
         """
         return self._run(operations.capacity(self._policy, days=days))
 
-    def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
+    def call(self, name: str, payload: object) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes.
 
         Args:
             name: What follows ``/v1/monitor/`` in the type's route.
-            payload: A JSON object that fits the type.
+            payload: What fits the type: a mapping, or a msgspec Struct, dataclass, attrs object or pydantic model.
 
         Raises:
             ConcurrencyExceeded: no slot is free. It is never queued.
@@ -421,7 +421,7 @@ class AsyncClient:
     async def submit(
         self,
         task_type: str,
-        payload: Mapping[str, Any],
+        payload: object,
         *,
         priority: int | None = None,
         idempotency_key: str | None = None,
@@ -466,7 +466,7 @@ class AsyncClient:
     async def run(
         self,
         task_type: str,
-        payload: Mapping[str, Any],
+        payload: object,
         *,
         timeout_seconds: float | None = None,
         priority: int | None = None,
@@ -542,7 +542,7 @@ class AsyncClient:
         """What held up the work of the last days, and how long tasks would have waited with more slots."""
         return await self._run(operations.capacity(self._policy, days=days))
 
-    async def call(self, name: str, payload: Mapping[str, Any]) -> CallResult:
+    async def call(self, name: str, payload: object) -> CallResult:
         """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes."""
         return await self._run(operations.call(self._policy, name, payload))
 

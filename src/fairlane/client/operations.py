@@ -5,7 +5,7 @@ Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effect
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -237,7 +237,7 @@ def capacity(policy: Policy, *, days: int | None) -> Operation[Capacity]:
     return read_capacity(answer.body)
 
 
-def call(policy: Policy, name: str, payload: Mapping[str, Any]) -> Operation[CallResult]:
+def call(policy: Policy, name: str, payload: object) -> Operation[CallResult]:
     """Run one task type now, while the connection is held. Sent again only if it surely was not run."""
     answer = yield from exchange(
         Ask(

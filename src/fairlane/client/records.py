@@ -3,12 +3,11 @@
 Fields have the wire's names in Python's spelling.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 FINAL = ("COMPLETED", "FAILED")
 
@@ -345,8 +344,8 @@ class NewTask(Struct, frozen=True, kw_only=True):
     """A task to be submitted."""
 
     task_type: str
-    payload: Mapping[str, Any] | Raw
-    """A JSON object; ``msgspec.Raw`` sends JSON text as it is."""
+    payload: object
+    """A mapping, a msgspec Struct, dataclass, attrs object or pydantic model; ``msgspec.Raw`` is sent as it is."""
     priority: int | None = None
     """1 (lowest, the server's default) to 10."""
     idempotency_key: str | None = None
