@@ -1,6 +1,8 @@
 """Registering and loading applications, decoding payloads, encoding results: what authors may write, and what not."""
 
+import asyncio
 import dataclasses
+import logging
 import math
 import sys
 import time
@@ -87,6 +89,59 @@ def test_second_parameter_takes_the_context() -> None:
 
     assert app.task_types["SCAN"].takes_context
     assert not app.task_types["SCAN"].is_async
+
+
+def test_a_handler_without_a_name_is_called_after_its_function() -> None:
+    """Without parentheses, and without a name in them; the function stays what it is."""
+    app = Fairlane()
+
+    @app.task
+    async def fetch_page(payload: OfStruct) -> dict[str, int]:
+        return {"n": payload.n}
+
+    @app.task(timeout=2)
+    def fetch_image(payload: dict) -> None: ...
+
+    assert list(app.catalogue) == ["FETCH_PAGE", "FETCH_IMAGE"]
+    assert app.catalogue["FETCH_IMAGE"].timeout_ms == 2000
+    assert app.task_types["FETCH_PAGE"].path == "/v1/monitor/fetch/page"
+    assert app.task_types["FETCH_PAGE"].hint is OfStruct
+    assert fetch_page.__name__ == "fetch_page"
+
+
+@pytest.mark.parametrize("name", ["_hidden", "é"])
+def test_a_function_whose_name_is_no_task_type_needs_one(name: str) -> None:
+    """The message names the place."""
+
+    def scan(payload: dict) -> None: ...
+
+    scan.__name__ = name
+    with pytest.raises(AppError, match=rf"test_handlers.py:\d+: task type '{name.upper()}'"):
+        Fairlane().task(scan)
+
+
+def test_an_asgi_server_is_told_how_to_start_an_application() -> None:
+    """uvicorn prints the message of a failed start-up and ends; any other request raises the same."""
+    uvicorn = pytest.importorskip("uvicorn")
+    app = Fairlane()
+    said: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, keep = logging.getLogger("uvicorn.error"), Keep()
+    logger.addHandler(keep)
+    try:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+        with pytest.raises(SystemExit):
+            server.run()
+    finally:
+        logger.removeHandler(keep)
+
+    assert any("fairlane serve app:app" in line for line in said)
+    with pytest.raises(AppError, match="fairlane serve"):
+        asyncio.run(app({"type": "http"}, None, None))
 
 
 def test_name_registered_twice_names_both_places() -> None:

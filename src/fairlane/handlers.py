@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints, overload
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -29,6 +29,11 @@ CALLS_BELOW = "/v1/monitor/"
 PATH_LENGTH_MOST = 200
 _PATH = re.compile(re.escape(CALLS_BELOW.rstrip("/")) + r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+NOT_ASGI = (
+    "a fairlane.Fairlane is not an ASGI application: start it with `fairlane serve MODULE:ATTRIBUTE`, such as "
+    "`fairlane serve app:app`, which runs the server and its workers"
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Hook = TypeVar("Hook", bound=Callable[[], Any])
@@ -170,9 +175,13 @@ class Fairlane:
         self._registrations: dict[str, _Registration] = {}
         self._task_types: dict[str, TaskType] = {}
 
+    @overload
+    def task(self, name: Function, /) -> Function: ...
+
+    @overload
     def task(
         self,
-        name: str,
+        name: str | None = None,
         *,
         cost: int = 1,
         call_cost: int | None = None,
@@ -181,11 +190,25 @@ class Fairlane:
         isolation: Literal["worker", "process"] | Isolation = Isolation.WORKER,
         limit: int | None = None,
         path: str | UnsetType | None = UNSET,
-    ) -> Callable[[Function], Function]:
+    ) -> Callable[[Function], Function]: ...
+
+    def task(
+        self,
+        name: str | Callable[..., Any] | None = None,
+        *,
+        cost: int = 1,
+        call_cost: int | None = None,
+        timeout: float = 300,
+        attempts: int = 5,
+        isolation: Literal["worker", "process"] | Isolation = Isolation.WORKER,
+        limit: int | None = None,
+        path: str | UnsetType | None = UNSET,
+    ) -> Any:
         """Register a function, ``async def`` or ``def``, as the handler of a task type; returns it unchanged.
 
         Args:
-            name: Task type on the wire: upper-case letters, digits and ``_``, at most 64.
+            name: Task type on the wire: upper-case letters, digits and ``_``, at most 64. None, or no parentheses:
+                the function's name in upper case.
             cost: Credits charged when a task completes.
             call_cost: Credits charged for a call that is answered with a result; None: ``cost``.
             timeout: Seconds one attempt may take.
@@ -203,6 +226,7 @@ class Fairlane:
 
         def register(function: Function) -> Function:
             place = _place(function)
+            name = function.__name__.upper() if given is None else given
             rule = _rule(name, cost, call_cost, timeout, attempts, isolation, limit, place)
             taken = self._registrations.get(name)
             if taken is not None:
@@ -224,7 +248,19 @@ class Fairlane:
             )
             return function
 
+        if callable(name):
+            given = None
+            return register(name)
+        given = name
         return register
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse to be served as an ASGI application, such as by ``uvicorn app:app``, and name the cure."""
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": NOT_ASGI})
+            return
+        raise AppError(NOT_ASGI)
 
     def on_start(self, hook: Hook) -> Hook:
         """Run ``hook()``, sync or async, once in each worker process before its first attempt."""
