@@ -20,7 +20,8 @@ from fairlane.model.leases import (
 )
 from fairlane.model.organizations import DEFAULT_PLAN, Organization, Overrides
 from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
-from fairlane.model.webhooks import Webhook
+from fairlane.model.webhooks import DueDelivery, Webhook
+from fairlane.rules import SenderState
 from fairlane.store import Store, new_id
 
 PAGE = "PAGE"
@@ -213,3 +214,10 @@ async def state(store: Store, organization: Organization, task_id: str) -> TaskS
 def ids(leases: Sequence[Lease]) -> list[str]:
     """The tasks of these leases, in their order."""
     return [lease.task_id for lease in leases]
+
+
+async def claimed_deliveries(
+    store: Store, state: SenderState | None = None, *, claim_ms: int = 30_000
+) -> list[DueDelivery]:
+    """What a sender that has nothing under way, or this ``state``, may try now."""
+    return (await store.claim_deliveries(state or SenderState(), claim_ms=claim_ms)).deliveries

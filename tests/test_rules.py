@@ -21,17 +21,19 @@ from fairlane.rules import (
     EXHAUSTED,
     RETRY_PAUSE_MAX_MS,
     VIRTUAL_UNITS_PER_MS,
+    Addressed,
     Candidate,
+    DeliveryChoice,
     DeliveryLimits,
     Final,
     Integrals,
     Paused,
     Requeued,
     Running,
+    SenderState,
     Standing,
     aftermath,
     bucket_of,
-    choose_deliveries,
     delivery_pause_ms,
     judge_alert,
     jump_of,
@@ -323,26 +325,53 @@ def test_a_failed_try_is_followed_by_its_pause(number: int, chance: float, pause
 addressed = st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abc")), max_size=40)
 
 
-@given(addressed, addressed)
+@given(addressed, addressed, st.sets(st.tuples(st.integers(1, 4), st.sampled_from("abc"))))
 def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
-    due: list[tuple[int, str]], under_way: list[tuple[int, str]]
+    due: list[Addressed], under_way: list[Addressed], hanging: set[Addressed]
 ) -> None:
-    """No limit is passed by what is chosen, in the order given, and whoever is left out stands before a full one."""
-    limits = DeliveryLimits(total=20, organization=5, host=6)
+    """No limit is passed by what is chosen, and what is left out stands before a limit at the end of the claim."""
+    limits = DeliveryLimits(total=20, reserve=3, organization=5, host=6)
+    state = SenderState(limits=limits, under_way=[(*one, False) for one in under_way], hanging=hanging)
+    running, in_reserve = list(under_way), Counter[int]()
 
-    chosen = choose_deliveries(due, under_way, limits)
-
-    assert chosen == sorted(chosen)
-    running = list(under_way)
-    for position, one in enumerate(due):
-        fits = (
-            len(running) < limits.total
-            and sum(other[0] == one[0] for other in running) < limits.organization
-            and sum(other[1] == one[1] for other in running) < limits.host
+    def fits(one: Addressed) -> bool:
+        organization_id, host = one
+        reserve = not in_reserve[organization_id] and in_reserve.total() < limits.reserve and one not in hanging
+        return (
+            (len(running) - in_reserve.total() < limits.total or reserve)
+            and sum(other[0] == organization_id for other in running) < limits.organization
+            and (sum(other[1] == host for other in running) < limits.host or one not in running)
         )
-        assert (position in chosen) == fits
-        if fits:
-            running.append(one)
+
+    chosen = DeliveryChoice(state).choose(due)
+
+    for position in chosen:
+        assert fits(due[position])
+        in_reserve[due[position][0]] += len(running) - in_reserve.total() >= limits.total
+        running.append(due[position])
+    assert not any(fits(one) for position, one in enumerate(due) if position not in chosen)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.just("a")), max_size=40),
+    st.dictionaries(st.integers(1, 4), st.integers(0, 9)),
+)
+def test_deliveries_are_dealt_in_the_order_of_virtual_time(due: list[Addressed], tags: dict[int, int]) -> None:
+    """As places of workers are dealt, but for the limit: no organization banks credit below the last pick's tag."""
+    limits = DeliveryLimits(total=10, reserve=0, organization=99, host=99)
+    state = SenderState(limits=limits, virtual_time=3, tags=tags, estimates_ms=dict.fromkeys(range(5), 2.0))
+    counts = Counter(organization_id for organization_id, _ in due)
+    candidates = [
+        Candidate(one, max(3, tags.get(one, 0)), weight=1, startable=count, estimate_ms=2)
+        for one, count in counts.items()
+    ]
+
+    chosen = DeliveryChoice(state).choose(due)
+
+    assert Counter(due[position][0] for position in chosen) == share(candidates, 10).places
+    for organization_id in counts:
+        own = [position for position in chosen if due[position][0] == organization_id]
+        assert own == sorted(own)
 
 
 # Alerts --------------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Server:
             store=self.store,
             settings=self._settings,
             task_types=self._application.task_types,
-            webhook_host=lambda url, field: check_url(url, self._reach, field=field).host,
+            webhook_host=lambda url, field: check_url(url, self._reach, field=field).place,
             lists=lists,
             tracing=_tracing(self._settings),
         )

@@ -7,8 +7,8 @@ import bisect
 import heapq
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -208,37 +208,125 @@ def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> i
 
 
 class DeliveryLimits(Struct, frozen=True, kw_only=True):
-    """How many tries may be under way at once."""
+    """How many tries one server may have under way at once."""
 
     total: int = 256
+    reserve: int = 256
+    """Places beyond ``total``. An organization holds at most one of them, and none for a host that hangs."""
     organization: int = 10
     host: int = 4
+    """For one host and port, over all organizations. An organization without a try there gets one more."""
 
+
+HANGING_MS = 1_000
+"""A try that takes this long hangs. Its host and port get no place of the reserve before a quicker try."""
 
 Addressed = tuple[int, str]
-"""(organization id, host) of a delivery."""
+"""(organization id, host and port) of a delivery."""
 
 
-def choose_deliveries(due: Iterable[Addressed], under_way: Iterable[Addressed], limits: DeliveryLimits) -> list[int]:
-    """The positions in ``due``, oldest first, of those that may be tried now beside those ``under_way``.
+class SenderState(Struct, frozen=True, kw_only=True):
+    """What the sender of one server knows when it claims. Each server keeps its own virtual time."""
 
-    Nobody waits behind a delivery whose host or organization has its places full.
+    limits: DeliveryLimits = DeliveryLimits()
+    under_way: Sequence[tuple[int, str, bool]] = ()
+    """(organization id, host and port, whether it holds a place of the reserve) of each try."""
+    virtual_time: int = 0
+    """The tag of the last pick."""
+    tags: Mapping[int, int] = {}
+    """Virtual times of organizations; one that is not here has that of the last pick."""
+    estimates_ms: Mapping[int, float] = {}
+    """How long a try of an organization is taken to last."""
+    hanging: Collection[Addressed] = ()
+    organizations_after: int = 0
+    """The id after which the next look at the organizations begins."""
+    hosts_after: Mapping[int, str] = {}
+    """The host after which the next look at an organization's hosts begins; none: at the first."""
+
+
+class DeliveryChoice:
+    """The picks of one claim: start-time fair queueing over organizations, within the limits of the server.
+
+    No organization waits for the tries of another while there are places in the reserve. An organization without tries
+    banks no credit: its tag is at least that of the last pick.
     """
-    organizations: Counter[int] = Counter()
-    hosts: Counter[str] = Counter()
-    for organization_id, host in under_way:
-        organizations[organization_id] += 1
-        hosts[host] += 1
-    free = limits.total - organizations.total()
-    chosen: list[int] = []
-    for position, (organization_id, host) in enumerate(due):
-        if len(chosen) >= free:
-            break
-        if organizations[organization_id] < limits.organization and hosts[host] < limits.host:
-            organizations[organization_id] += 1
-            hosts[host] += 1
-            chosen.append(position)
-    return chosen
+
+    def __init__(self, state: SenderState) -> None:
+        self._state = state
+        self._organizations: Counter[int] = Counter()
+        self._hosts: Counter[str] = Counter()
+        self._pairs: Counter[Addressed] = Counter()
+        self._in_reserve: set[int] = set()
+        self._unreserved = 0
+        for organization_id, host, reserved in state.under_way:
+            self._count(organization_id, host, reserved)
+
+    @property
+    def full(self) -> bool:
+        """Whether no place is left for any organization."""
+        limits = self._state.limits
+        return self._unreserved >= limits.total and len(self._in_reserve) >= limits.reserve
+
+    def in_turn(self, organizations: Iterable[int]) -> list[int]:
+        """Return the organizations that may begin a try, the one with the smallest virtual time first."""
+        may_begin = (one for one in organizations if self._organizations[one] < self._state.limits.organization)
+        return sorted(may_begin, key=lambda one: (self._tag(one), one))
+
+    def choose(self, due: Sequence[Addressed]) -> list[int]:
+        """Return the positions in ``due`` of what begins now, in the order in which it begins.
+
+        ``due`` is in the order of each organization. What cannot begin holds up nothing behind it.
+        """
+        waiting: dict[int, deque[int]] = {}
+        for position, (organization_id, _) in enumerate(due):
+            waiting.setdefault(organization_id, deque()).append(position)
+        heap = [(self._tag(organization_id), organization_id) for organization_id in waiting]
+        heapq.heapify(heap)
+        chosen: list[int] = []
+        while heap:
+            tag, organization_id = heap[0]
+            queue = waiting[organization_id]
+            while queue and not self._take(*due[queue[0]]):
+                queue.popleft()
+            if queue:
+                chosen.append(queue.popleft())
+                estimate_ms = round(self._state.estimates_ms.get(organization_id, FIRST_ESTIMATE_MS))
+                heapq.heapreplace(heap, (tag + service(estimate_ms, 1), organization_id))
+            else:
+                heapq.heappop(heap)
+        return chosen
+
+    def _tag(self, organization_id: int) -> int:
+        return max(self._state.virtual_time, self._state.tags.get(organization_id, 0))
+
+    def _take(self, organization_id: int, host: str) -> bool:
+        """Take a place, if there is one. What finds none now finds none later in this claim."""
+        limits = self._state.limits
+        if self._organizations[organization_id] >= limits.organization:
+            return False
+        if self._hosts[host] >= limits.host and self._pairs[organization_id, host]:
+            return False
+        reserved = self._unreserved >= limits.total
+        if reserved and not self._may_reserve(organization_id, host):
+            return False
+        self._count(organization_id, host, reserved)
+        return True
+
+    def _may_reserve(self, organization_id: int, host: str) -> bool:
+        return (
+            len(self._in_reserve) < self._state.limits.reserve
+            and organization_id not in self._in_reserve
+            and (organization_id, host) not in self._state.hanging
+        )
+
+    def _count(self, organization_id: int, host: str, reserved: bool) -> None:
+        self._organizations[organization_id] += 1
+        self._hosts[host] += 1
+        self._pairs[organization_id, host] += 1
+        if reserved:
+            self._in_reserve.add(organization_id)
+        else:
+            self._unreserved += 1
 
 
 # Why a ready task waits -----------------------------------------------------------------------------------------------

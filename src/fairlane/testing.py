@@ -173,7 +173,7 @@ class Engine:
             store=self._store,
             settings=settings,
             task_types=self._app.task_types,
-            webhook_host=lambda url, field: check_url(url, reach, field=field).host,
+            webhook_host=lambda url, field: check_url(url, reach, field=field).place,
             lists=ReferenceLists(),
         )
         self._callers = Callers(self._store, settings)

@@ -10,10 +10,9 @@ from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.alerts import AlertChange, AlertKind, AlertRule
 from fairlane.model.leases import Failed
 from fairlane.model.webhooks import Tried
-from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST, apply_change
-from tests.builders import FRAGILE, a_task, a_webhook, a_worker, an_organization, submitted
+from tests.builders import FRAGILE, a_task, a_webhook, a_worker, an_organization, claimed_deliveries, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -41,7 +40,7 @@ async def after(store: Store, clock: Clock, seconds: float) -> list[str]:
 
 async def owed(store: Store) -> list[str | None]:
     """What the sender finds to send now."""
-    due = await store.claim_deliveries([], limits=DeliveryLimits(), claim_ms=30_000)
+    due = await claimed_deliveries(store)
     return [one.body for one in due]
 
 
@@ -203,7 +202,7 @@ async def test_a_message_is_tried_again_like_an_outcome(store: Store, clock: Clo
     await store.create_alert(organization.id, a_rule(for_seconds=0, threshold=0))
     await submitted(store, organization)
     await told(store)
-    [due] = await store.claim_deliveries([], limits=DeliveryLimits(), claim_ms=30_000)
+    [due] = await claimed_deliveries(store)
 
     await store.record_try(Tried(delivery_id=due.id, number=1, at=clock.at, http_status=500, error="status", took_ms=1))
 

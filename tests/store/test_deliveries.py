@@ -9,9 +9,20 @@ from fairlane.model.leases import Ending, Failed, LossReason, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import TaskStatus, Told
 from fairlane.model.webhooks import INTERRUPTED, Delivery, DueDelivery, Tried
-from fairlane.rules import Addressed, DeliveryLimits
+from fairlane.rules import Addressed, DeliveryLimits, SenderState
 from fairlane.store import Store, new_id
-from tests.builders import DONE, FRAGILE, Worker, a_task, a_webhook, a_worker, an_organization, ids, submitted
+from tests.builders import (
+    DONE,
+    FRAGILE,
+    Worker,
+    a_task,
+    a_webhook,
+    a_worker,
+    an_organization,
+    claimed_deliveries,
+    ids,
+    submitted,
+)
 from tests.store.databases import Clock, Database, in_one_commit
 
 CLAIM_MS = 30_000
@@ -30,7 +41,8 @@ async def owed(store: Store, organization: Organization, *hosts: str, worker: Wo
 
 async def claimed(store: Store, *under_way: Addressed, limits: DeliveryLimits = LIMITS) -> list[DueDelivery]:
     """What may be tried now."""
-    return await store.claim_deliveries(under_way, limits=limits, claim_ms=CLAIM_MS)
+    state = SenderState(limits=limits, under_way=[(*one, False) for one in under_way])
+    return await claimed_deliveries(store, state, claim_ms=CLAIM_MS)
 
 
 async def deliveries(store: Store, organization: Organization) -> list[Delivery]:
@@ -174,26 +186,28 @@ async def test_a_crash_between_sending_and_recording_sends_again(database: Datab
 
 
 async def test_no_host_and_no_organization_gets_more_than_its_places(store: Store) -> None:
-    """What is under way counts; whoever stands behind is not held up."""
+    """Tries under way count. What cannot begin holds up nothing behind it, and organizations take turns."""
     limits = DeliveryLimits(total=100, organization=3, host=2)
     crowded, other = await an_organization(store, slots=9), await an_organization(store, slots=9)
-    await owed(store, crowded, "a", "a", "a", "b", "b", "c")
+    await owed(store, crowded, "a", "a", "a", "b", "b", "c", "d")
     await owed(store, other, "a", "d")
 
     chosen = await claimed(store, (other.id, "b"), limits=limits)
 
     assert [(one.organization_id, one.host) for one in chosen] == [
-        (crowded.id, "a"), (crowded.id, "a"), (crowded.id, "b"), (other.id, "d"),
+        (crowded.id, "a"), (other.id, "a"), (crowded.id, "b"), (other.id, "d"), (crowded.id, "c"),
     ]  # fmt: skip
 
 
 async def test_the_whole_has_a_limit(store: Store) -> None:
-    """Under way and new together."""
+    """Tries under way and new ones together. Beyond it an organization gets one place of the reserve."""
     organization = await an_organization(store, slots=9)
-    await owed(store, organization, "a", "b", "c")
+    await owed(store, organization, *"abcdefg")
+    limits = DeliveryLimits(total=3, reserve=1)
 
-    assert len(await claimed(store, (9, "x"), limits=DeliveryLimits(total=3))) == 2
-    assert await claimed(store, *[(9, "x")] * 3, limits=DeliveryLimits(total=3)) == []
+    assert len(await claimed(store, (9, "x"), limits=limits)) == 3
+    assert len(await claimed(store, *[(9, "x")] * 3, limits=limits)) == 1
+    assert await claimed(store, *[(9, "x")] * 3, limits=DeliveryLimits(total=3, reserve=0)) == []
 
 
 async def test_a_long_row_before_a_dead_host_hides_nothing(store: Store) -> None:

@@ -17,7 +17,6 @@ from fairlane.model.keys import KeyKind
 from fairlane.model.leases import Failed
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.webhooks import Tried
-from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Moved, Store, postgres
 from fairlane.store.moving import NOT_CARRIED, Table, _tables
@@ -35,6 +34,7 @@ from tests.builders import (
     a_webhook,
     a_worker,
     an_organization,
+    claimed_deliveries,
     state,
     submitted,
 )
@@ -72,7 +72,7 @@ async def populate(store: Store, clock: Clock) -> None:
     await worker.settle(done)
     await worker.settle(failed, Failed(cause="bröken", retry=False))
     await worker.settle(again, Failed(cause="it broke", pause_ms=60_000))
-    (delivery,) = await store.claim_deliveries([], limits=DeliveryLimits(), claim_ms=9_000)
+    (delivery,) = await claimed_deliveries(store)
     tried = Tried(delivery_id=delivery.id, number=1, at=clock.at, http_status=500, error="status", took_ms=3)
     await store.record_try(tried)
     await submitted(store, acme, a_task(IMAGE), a_task(IMAGE, delay_seconds=3_600))

@@ -1,6 +1,7 @@
 """What holds of PostgreSQL itself: every statement is understood and read by index, unsafe settings are refused."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +26,6 @@ from fairlane.model.alerts import AlertKind, AlertRule
 from fairlane.model.leases import Failed, LossReason, Report, Verdict
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Accepted, TaskRule
-from fairlane.rules import DeliveryLimits
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
 from fairlane.store.alerts import ALERTS_MOST
@@ -44,6 +44,7 @@ from tests.builders import (
     a_webhook,
     a_worker,
     an_organization,
+    claimed_deliveries,
     submitted,
 )
 from tests.postgres import NO_TABLES, disconnect, execute
@@ -110,6 +111,46 @@ async def test_statements_that_run_together_answer_what_each_would(server: Postg
 
     assert [None if column is None else [tuple(one) for one in column] for column in row] == [[], None, [], [(7,)]]
     assert changed == 3
+
+
+OWED = """
+INSERT INTO delivery (id, organization_id, url, host, due_at, created_at)
+SELECT 'other-' || n, 1 + n % 10, 'http://x/', 'host-' || n % 3 || ':80', n % 90000, 0
+FROM generate_series($1::bigint, $2::bigint) AS n
+"""
+"""Messages that ten organizations owe to three hosts each, most of them due."""
+
+
+async def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe(server: PostgresServer) -> None:
+    """It steps from organization to organization and from host to host, and reads no long row of messages."""
+    await server.open()
+    connection = await asyncpg.connect(server.address)
+    given = {
+        "after": 0, "most": 4, "now": 80_000, "organizations": [(one, "") for one in range(1, 11)], "hosts": 100,
+    }  # fmt: skip
+    visited = {}
+    before = 0
+    for owed in (3_000, 30_000):
+        await connection.execute(OWED, before + 1, owed)
+        await connection.execute("ANALYZE delivery")
+        visited[owed] = 0
+        for name in ("find_next_delivery", "find_due_organizations", "find_due_deliveries"):
+            statement = numbered(load_statements("postgres")[name])
+            explained = await connection.fetchval(
+                f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}",
+                *statement.arguments({one: given[one] for one, _ in statement.parameters}),
+            )
+            visited[owed] += _rows_visited(json.loads(explained)[0]["Plan"])
+        before = owed
+    await connection.close()
+
+    assert visited[30_000] < visited[3_000] * 1.3, visited
+
+
+def _rows_visited(plan: dict[str, Any]) -> int:
+    """The rows that the nodes of a plan returned or threw away."""
+    rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return int(rows * plan["Actual Loops"]) + sum(_rows_visited(one) for one in plan.get("Plans", []))
 
 
 async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -716,9 +757,7 @@ async def test_what_is_due_is_taken_by_one_server_each(others: list[Store], cloc
     clock.advance(2)
 
     await asyncio.gather(*(store.promote() for store in others))
-    claimed = await asyncio.gather(
-        *(store.claim_deliveries([], limits=DeliveryLimits(), claim_ms=9_000) for store in others)
-    )
+    claimed = await asyncio.gather(*(claimed_deliveries(store) for store in others))
     clock.advance(60)
     expired = await asyncio.gather(*(store.end_expired_sessions() for store in others))
     returned = await asyncio.gather(*(store.return_orphans() for store in others))

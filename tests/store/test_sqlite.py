@@ -1,6 +1,7 @@
 """What holds of the SQLite file itself: one owner, private, safe settings, indexed statements."""
 
 import asyncio
+import json
 import os
 import re
 import stat
@@ -437,3 +438,38 @@ async def test_concurrent_opens_give_one_owner(file: SqliteFile, impatient: None
     assert len(owners) == 1
     assert sum(isinstance(answer, DatabaseOwned) for answer in answers) == 2
     await owners[0].close()
+
+
+OWED = """
+WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :count)
+INSERT INTO delivery (id, organization_id, url, host, due_at, created_at)
+SELECT 'other-' || n, 1 + n % 10, 'http://x/', 'host-' || n % 3 || ':80', n % 90000, 0 FROM number
+"""
+"""Messages that ten organizations owe to three hosts each, most of them due."""
+
+
+def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe() -> None:
+    """It steps from organization to organization and from host to host, and reads no long row of messages."""
+    steps = {}
+    for owed in (300, 30_000):
+        connection = apsw.Connection(":memory:")
+        connection.execute(load_statements("sqlite")["create_schema_version"].sql)
+        for _, _, script in load_migrations("sqlite"):
+            connection.execute(script)
+        connection.execute(OWED, {"count": owed})
+        asked = json.dumps([[organization, ""] for organization in range(1, 11)])
+        count = 0
+
+        def step() -> bool:
+            nonlocal count
+            count += 1
+            return False
+
+        connection.set_progress_handler(step, 1)
+        for name in ("find_next_delivery", "find_due_organizations", "find_due_deliveries"):
+            parameters = {"after": 0, "most": 4, "now": 80_000, "organizations": asked, "hosts": 100}
+            connection.execute(load_statements("sqlite")[name].sql, parameters).fetchall()
+        steps[owed] = count
+        connection.close()
+
+    assert steps[30_000] < steps[300] * 1.3, steps

@@ -243,7 +243,6 @@ async def test_a_try_can_be_abandoned(listen: Listen) -> None:
 
     assert trying.cancelled()
     await asyncio.wait_for(receiver.gone.wait(), 5)
-    assert poster.full_hosts() == frozenset()
 
 
 # TLS ------------------------------------------------------------------------------------------------------------------
@@ -365,43 +364,3 @@ async def test_a_receiver_that_wants_our_certificate(
 
     assert result.error in ("tls", "bad_answer")
     assert not result.delivered
-
-
-# Bounds ---------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_host_that_hangs_has_four_tries_under_way_and_delays_nobody_else(listen: Listen) -> None:
-    """The others wait outside their deadline, and are signed only when they go."""
-    release = asyncio.Event()
-    full = asyncio.Event()
-    signed_at: list[int] = []
-
-    async def script(receiver: Receiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await receiver.read_request(reader)
-        if len(receiver.requests) == 4:
-            full.set()
-        await release.wait()
-        writer.write(OK)
-        await writer.drain()
-
-    slow, quick = await listen(Receiver(script)), await listen()
-    poster = Poster(reach=PRIVATE, lookup=names(slow=["127.0.0.1"], quick=["127.0.0.1"]))
-
-    def headers() -> dict[str, str]:
-        signed_at.append(len(slow.requests))
-        return {}
-
-    tries = [
-        asyncio.ensure_future(poster.post(f"http://SLOW.example:{slow.port}/{n}", body=b"{}", headers=headers))
-        for n in range(7)
-    ]
-    await asyncio.wait_for(full.wait(), 5)
-    assert poster.full_hosts() == {"slow.example"}
-    other = await poster.post(f"http://quick.example:{quick.port}/", body=b"{}", headers=dict)
-
-    assert other.delivered
-    assert (len(slow.requests), len(signed_at)) == (4, 4)
-    release.set()
-    assert all(result.delivered for result in await asyncio.gather(*tries))
-    assert len(slow.requests) == len(signed_at) == 7
-    assert poster.full_hosts() == frozenset()

@@ -67,9 +67,9 @@ class Office:
         )
         next_delivery_at = self.store.next_delivery_at
 
-        async def counted() -> int | None:
-            found = await next_delivery_at()
-            self._looks += 1
+        async def counted(*, after: int = -1) -> int | None:
+            found = await next_delivery_at(after=after)
+            self._looks += after < 0
             return found
 
         self.store.next_delivery_at = counted  # type: ignore[method-assign]
@@ -93,12 +93,17 @@ class Office:
         await eventually(look)
 
     async def owe(
-        self, organization: Organization, *ports: int, host: str = "receiver.example", fail: bool = False
+        self,
+        organization: Organization,
+        *ports: int,
+        host: str = "receiver.example",
+        path: str = "/hook?token=a%20b",
+        fail: bool = False,
     ) -> list[str]:
         """Finished tasks whose webhooks listen on these ports, in this order; their ids."""
         worker = await a_worker(self.store)
         for port in ports:
-            webhook = Webhook(f"http://{host}:{port}/hook?token=a%20b", host)
+            webhook = Webhook(f"http://{host}:{port}{path}", f"{host}:{port}")
             task = structs.replace(a_task(key=f"key-{new_id()}"), webhook=webhook)
             await self.store.submit(organization.id, [task])
         leases = await worker.take(len(ports))
@@ -401,6 +406,67 @@ async def test_a_dead_endpoint_delays_nobody_else(office: Office, listen: Listen
     assert dead.connections == 4
 
 
+async def test_a_port_that_hangs_delays_no_other_port_of_its_host(office: Office, listen: Listen) -> None:
+    """Another organization's, on the same machine; the port that hangs has its four tries and no more."""
+    hanging, alive = await listen(Receiver(never_answer)), await listen(Receiver(answer(OK)))
+    unlucky, other = await an_organization(office.store, slots=50), await an_organization(office.store)
+    await office.open_for_business(timeout_seconds=60)
+    await office.owe(unlucky, *[hanging.port] * 12)
+
+    await office.owe(other, alive.port)
+
+    await office.settled(other, tries=1)
+    assert hanging.connections == 4
+
+
+async def test_an_organization_is_heard_at_a_host_that_others_fill(office: Office, listen: Listen) -> None:
+    """The same host and port: beyond the four tries of all together each organization has one."""
+    release = asyncio.Event()
+
+    async def script(receiver: Receiver, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await receiver.read_request(reader)
+        if not request.startswith(b"POST /hook?token=a%20b"):
+            await release.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    receiver = await listen(Receiver(script))
+    unlucky, other = await an_organization(office.store, slots=50), await an_organization(office.store)
+    await office.open_for_business(timeout_seconds=60)
+    await office.owe(unlucky, *[receiver.port] * 6, path="/slow")
+
+    await office.owe(other, receiver.port)
+
+    await office.settled(other, tries=1)
+    assert receiver.connections == 5
+
+
+@pytest.mark.parametrize("reserve", [4, 0])
+async def test_organizations_whose_receivers_hang_delay_no_other(office: Office, listen: Listen, reserve: int) -> None:
+    """They hold all places, and the reserve has one for the others. Without a reserve the message waits."""
+    hanging = [await listen(Receiver(never_answer)) for _ in range(3)]
+    alive = await listen(Receiver(answer(OK)))
+    unlucky = [await an_organization(office.store, slots=50) for _ in range(2)]
+    other = await an_organization(office.store)
+    limits = DeliveryLimits(total=8, reserve=reserve)
+    await office.open_for_business(timeout_seconds=60, limits=limits)
+    for one in unlucky:
+        await office.owe(one, *[receiver.port for receiver in hanging] * 4)
+
+    async def full() -> bool:
+        return sum(receiver.connections for receiver in hanging) >= 8 + min(2, reserve)
+
+    await eventually(full)
+    await office.owe(other, *[alive.port] * 2)
+
+    if reserve:
+        await office.settled(other, tries=2)
+    else:
+        await office.looked()
+    assert alive.connections == (2 if reserve else 0)
+    assert sum(receiver.connections for receiver in hanging) == 8 + min(2, reserve)
+
+
 async def test_an_organization_has_ten_under_way(office: Office, listen: Listen) -> None:
     """Over however many hosts."""
     dead = [await listen(Receiver(never_answer)) for _ in range(3)]
@@ -557,10 +623,10 @@ async def test_a_store_that_fails_for_a_moment_is_asked_again(
     organization = await an_organization(office.store)
     real, failures = office.store.next_delivery_at, [StoreFault("busy")]
 
-    async def fails() -> int | None:
+    async def fails(*, after: int = -1) -> int | None:
         if failures:
             raise failures.pop()
-        return await real()
+        return await real(after=after)
 
     monkeypatch.setattr(office.store, "next_delivery_at", fails)
     await office.open_for_business()

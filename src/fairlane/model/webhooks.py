@@ -12,7 +12,7 @@ class Webhook(Struct, frozen=True):
 
     url: str
     host: str
-    """The host in it, as the guard names it: tries are counted by it."""
+    """Host and port in it, as the guard names them: tries are counted by them."""
 
 
 class DueDelivery(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,18 @@ class DueDelivery(Struct, frozen=True, kw_only=True):
     body: str | None
     number: int
     """The number of this try, from 1."""
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """What one claim took, and where the next one goes on."""
+
+    deliveries: list[DueDelivery]
+    organizations_after: int
+    """The organization after which the next claim goes on; 0: this one saw all of them."""
+    hosts_after: dict[int, str]
+    """For each organization whose hosts were looked at, the host after which to go on; empty: all were seen."""
+    missed: int
+    """Deliveries that were chosen, and taken by another server in the meantime."""
 
 
 class Tried(Struct, frozen=True, kw_only=True):

@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
-from fairlane.model.webhooks import INTERRUPTED, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
-from fairlane.rules import Addressed, DeliveryLimits, choose_deliveries, delivery_pause_ms
+from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
+from fairlane.rules import DeliveryChoice, SenderState, delivery_pause_ms
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
+ORGANIZATIONS_WALKED = 1_000
+"""Most organizations with open deliveries that one claim looks at; the next claim goes on from there."""
+ORGANIZATIONS_ASKED = 64
+"""Organizations whose hosts one statement looks at."""
+HOSTS_WALKED = 100
+"""Most hosts of one organization that one claim looks at; the next claim goes on from there."""
 
 
 def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation:
@@ -90,40 +96,59 @@ def _find(
     ]
 
 
-def next_delivery() -> Operation:
-    """The earliest moment at which a delivery is due, or a claim runs out; None: nothing is open."""
-    found = yield from rows("find_next_delivery")
+def next_delivery(after: int) -> Operation:
+    """Return the first moment after this one at which a delivery is due, or a claim runs out; None: there is none."""
+    found = yield from rows("find_next_delivery", after=after)
     return found[0][0]
 
 
 # Trying --------------------------------------------------------------------------------------------------------------
 
 
-def claim_deliveries(
-    under_way: Sequence[Addressed], limits: DeliveryLimits, claim_ms: int
-) -> Generator[Query, Rows, list[DueDelivery]]:
-    """Take what is due for one try each, the longest due first, within the limits beside what is ``under_way``.
+def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows, Claimed]:
+    """Take what is due for one try each: organizations in the order of virtual time, within the sender's limits.
 
     Each counts one more try and is due again when the claim runs out. A try whose claim ran out without a word is
-    recorded as interrupted.
+    recorded as interrupted. The cost does not depend on how many deliveries are owed: one step for each organization
+    with open deliveries, and one for each host of the organizations that may begin a try.
     """
     now = yield from clock()
-    lists = yield from rows("find_due_deliveries", now=now, most=limits.host)
-    due = sorted((row for found in lists for row in found), key=lambda row: (row[7], row[0]))
-    picked = [due[position] for position in choose_deliveries([(row[1], row[4]) for row in due], under_way, limits)]
-    wanted = [row[0] for row in picked]
-    free = {(row[0], row[1]) for row in (yield from rows_if("lock_deliveries", wanted, ids=wanted, now=now))}
-    chosen = [row for row in picked if (row[0], row[6]) in free]
-    ids = [row[0] for row in chosen]
-    lost = [(row[0], row[6], row[8] - claim_ms, None, INTERRUPTED, 0, None) for row in chosen if row[8] is not None]
+    walked = yield from rows("find_due_organizations", after=state.organizations_after, most=ORGANIZATIONS_WALKED)
+    choice = DeliveryChoice(state)
+    in_turn = choice.in_turn(row[0] for row in walked if row[1] <= now)
+    wanted: dict[str, int] = {}
+    hosts_after: dict[int, str] = {}
+    while in_turn and not choice.full:
+        asked, in_turn = in_turn[:ORGANIZATIONS_ASKED], in_turn[ORGANIZATIONS_ASKED:]
+        hosts_after |= dict.fromkeys(asked, "")
+        found = yield from rows(
+            "find_due_deliveries", organizations=[(one, state.hosts_after.get(one, "")) for one in asked], now=now,
+            hosts=HOSTS_WALKED, most=state.limits.host,
+        )  # fmt: skip
+        due = []
+        for organization_id, host, place, first in found:
+            due += [(due_at, id, tries, organization_id, host) for id, tries, due_at in first]
+            if place == HOSTS_WALKED:
+                hosts_after[organization_id] = host
+        due.sort()
+        wanted |= {due[position][1]: due[position][2] for position in choice.choose([one[3:] for one in due])}
+    locked = yield from rows_if("lock_deliveries", list(wanted), ids=list(wanted), now=now)
+    chosen = {row[0]: row for row in locked if row[6] == wanted[row[0]]}
+    lost = [(row[0], row[6], row[7] - claim_ms, None, INTERRUPTED, 0, None) for row in chosen.values() if row[7]]
     yield from rows_if("upsert_tries", lost, tries=lost)
-    yield from rows_if("claim_deliveries", ids, ids=ids, until=now + claim_ms)
-    return [
-        DueDelivery(
-            id=row[0], organization_id=row[1], task_id=row[2], url=row[3], host=row[4], body=row[5], number=row[6] + 1
-        )
-        for row in chosen
-    ]
+    yield from rows_if("claim_deliveries", list(chosen), ids=list(chosen), until=now + claim_ms)
+    return Claimed(
+        deliveries=[
+            DueDelivery(
+                id=row[0], organization_id=row[1], task_id=row[2], url=row[3], host=row[4], body=row[5],
+                number=row[6] + 1,
+            )
+            for row in (chosen[one] for one in wanted if one in chosen)
+        ],
+        organizations_after=walked[-1][0] if len(walked) == ORGANIZATIONS_WALKED else 0,
+        hosts_after=hosts_after,
+        missed=len(wanted) - len(chosen),
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -49,6 +49,11 @@ class Target(Struct, frozen=True, kw_only=True):
     path: str
     """What is asked for: path and query, as they were written."""
 
+    @property
+    def place(self) -> str:
+        """Host and port: what listens there is one receiver, and tries are counted by it."""
+        return f"{self.host}:{self.port}"
+
 
 # Everything a URL may consist of. No user name, fragment, escape or non-ASCII character can be part of the host.
 _URL = re.compile(

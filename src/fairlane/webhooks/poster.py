@@ -7,8 +7,8 @@ takes longer than its deadline.
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Literal
 
 import httpcore2
@@ -45,7 +45,7 @@ class TryResult(Struct, frozen=True, kw_only=True):
 
 
 class Poster:
-    """Sends webhooks, a few at a time to each host."""
+    """Sends webhooks, one try at a time. How many run at once is for the sender to decide."""
 
     def __init__(
         self,
@@ -53,7 +53,6 @@ class Poster:
         reach: Reach,
         timeout_seconds: float = 10.0,
         answer_limit_bytes: int = 65_536,
-        tries_per_host: int = 4,
         tls: ssl.SSLContext | None = None,
         lookup: Lookup | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,7 +64,6 @@ class Poster:
             timeout_seconds: From looking the name up to the answer's status. What is left of it is the time to read
                 the body.
             answer_limit_bytes: How much of an answer's body is read at most, to be thrown away.
-            tries_per_host: How many tries to one host may be under way at once.
             tls: Whom to trust; None: whom the system trusts.
             lookup: How names are looked up; None: by the system.
             clock: Seconds that only go forward.
@@ -73,43 +71,24 @@ class Poster:
         self._reach = reach
         self._timeout_seconds = timeout_seconds
         self._answer_limit_bytes = answer_limit_bytes
-        self._tries_per_host = tries_per_host
         self._tls = tls or httpcore2.default_ssl_context()
         self._lookup = lookup or SystemLookup(absolute=not reach.private)
         self._clock = clock
-        self._hosts: dict[str, _Host] = {}
-
-    def full_hosts(self) -> frozenset[str]:
-        """Hosts (`Target.host`) that have no place now: a sender leaves their deliveries alone for the moment."""
-        return frozenset(name for name, host in self._hosts.items() if host.places.locked())
 
     async def post(self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]]) -> TryResult:
-        """Send these exact bytes once, waiting first for a place at the host.
+        """Send these exact bytes once.
 
         Args:
             url: Checked again here.
             body: A JSON text; neither changed nor compressed.
-            headers: Called when the place is there, so that a signature's timestamp is that of the sending and not
-                that of the waiting. Must not contain headers that are set here.
+            headers: Called just before the bytes go out, so that a signature's timestamp is that of the sending. Must
+                not contain headers that are set here.
         """
         try:
             target = check_url(url, self._reach)
         except ValidationRefused:
             return TryResult(delivered=False, http_status=None, error="refused_by_policy", took_ms=0)
-        async with self._place(target.host):
-            return await self._try(target, _request(target, body, headers()))
-
-    @asynccontextmanager
-    async def _place(self, name: str) -> AsyncIterator[None]:
-        host = self._hosts.setdefault(name, _Host(self._tries_per_host))
-        host.users += 1
-        try:
-            async with host.places:
-                yield
-        finally:
-            host.users -= 1
-            if host.users == 0:
-                del self._hosts[name]
+        return await self._try(target, _request(target, body, headers()))
 
     async def _try(self, target: Target, request: httpcore2.Request) -> TryResult:
         started_at = self._clock()
@@ -155,14 +134,6 @@ class Poster:
         answer.status = response.status
         network.bytes_left = self._answer_limit_bytes
         await _throw_away(response)
-
-
-class _Host:
-    """The tries to one host: those under way and those that wait."""
-
-    def __init__(self, places: int) -> None:
-        self.places = asyncio.Semaphore(places)
-        self.users = 0
 
 
 class _Answer:

@@ -17,6 +17,7 @@ from fairlane.rules import DeliveryLimits
 from fairlane.store import Store
 from fairlane.webhooks.poster import TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
+from fairlane.webhooks.turns import Place, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Sender:
         """``timeout_seconds`` is the poster's: a claim must outlast a try."""
         self._store = store
         self._poster = poster
-        self._limits = limits
+        self._turns = Turns(limits)
         self._claim_ms = round(max(CLAIM_SECONDS, timeout_seconds + CLAIM_SECONDS / 2) * 1_000)
         self._under_way: dict[asyncio.Task[None], DueDelivery] = {}
         self._wake = asyncio.Event()
@@ -89,13 +90,16 @@ class Sender:
 
     async def _start_due(self) -> None:
         due_at = await self._store.next_delivery_at()
-        if due_at is None or due_at > self._store.now() or len(self._under_way) >= self._limits.total:
+        if due_at is None or due_at > self._store.now() or self._turns.full:
             return
-        under_way = [(one.organization_id, one.host) for one in self._under_way.values()]
-        for one in await self._store.claim_deliveries(under_way, limits=self._limits, claim_ms=self._claim_ms):
-            task = asyncio.create_task(self._send(one))
+        claimed = await self._store.claim_deliveries(self._turns.state(), claim_ms=self._claim_ms)
+        self._turns.claimed(claimed)
+        for one in claimed.deliveries:
+            task = asyncio.create_task(self._send(one, self._turns.begin(one.organization_id, one.host)))
             self._under_way[task] = one
             task.add_done_callback(self._ended)
+        if claimed.organizations_after or claimed.missed:
+            self._wake.set()  # More may be due than this claim saw.
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
@@ -103,9 +107,14 @@ class Sender:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("delivery.broken", extra={"cause": str(error)}, exc_info=error)
 
-    async def _send(self, one: DueDelivery) -> None:
-        """One try of one delivery, from the stored rows to the record."""
-        tried = await self._try(one)
+    async def _send(self, one: DueDelivery, place: Place) -> None:
+        """Make one try of one delivery, from the stored rows to the record."""
+        took_ms = 0
+        try:
+            tried = await self._try(one)
+            took_ms = 0 if tried is None else tried.took_ms
+        finally:
+            self._turns.end(place, took_ms)
         if tried is None:
             return
         _log(one, tried)

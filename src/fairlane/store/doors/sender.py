@@ -4,11 +4,11 @@ Called by ``webhooks/sender.py``, for the secrets by ``api/admin/``, and by ``ap
 keeps a secret unsealed if there is a key, and never shows a whole one to anybody but the sender.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from functools import partial
 
-from fairlane.model.webhooks import DueDelivery, Tried, WebhookSecret
-from fairlane.rules import Addressed, DeliveryLimits
+from fairlane.model.webhooks import Claimed, Tried, WebhookSecret
+from fairlane.rules import SenderState
 from fairlane.settings import Settings
 from fairlane.store import deliveries, webhook_secrets
 from fairlane.store.database import Database
@@ -25,16 +25,14 @@ class SenderDoor(Door):
         self._seal = seal_of(settings.secret_key)
         self._record_tries = partial(deliveries.record_tries, memory=memory, pauses_ms=settings.webhook_pauses_ms())
 
-    async def next_delivery_at(self) -> int | None:
-        """The earliest moment at which a delivery is due; None: nothing is open."""
-        due_at: int | None = await self._database.read(deliveries.next_delivery())
+    async def next_delivery_at(self, *, after: int = -1) -> int | None:
+        """Return the first moment after this one at which a delivery is due; None: there is none."""
+        due_at: int | None = await self._database.read(deliveries.next_delivery(after))
         return due_at
 
-    async def claim_deliveries(
-        self, under_way: Sequence[Addressed], *, limits: DeliveryLimits, claim_ms: int
-    ) -> list[DueDelivery]:
-        """Deliveries for one try each, theirs alone for ``claim_ms``; then they are due again."""
-        claimed: list[DueDelivery] = await self._write(deliveries.claim_deliveries, under_way, limits, claim_ms)
+    async def claim_deliveries(self, state: SenderState, *, claim_ms: int) -> Claimed:
+        """Take deliveries for one try each. They are this server's for ``claim_ms``; then they are due again."""
+        claimed: Claimed = await self._write(deliveries.claim_deliveries, state, claim_ms)
         return claimed
 
     def record_try(self, tried: Tried) -> Awaitable[None]:

@@ -30,89 +30,134 @@ WHERE organization_id = :organization_id
   AND alert_id IS NULL;
 
 -- name: find_next_delivery
+-- The first moment after :after; delivery_due leads to it.
 SELECT min(due_at)
 FROM delivery
-WHERE due_at IS NOT NULL;
+WHERE due_at > :after;
 
--- name: find_due_deliveries [sqlite] packed
--- For each pair of organization and host with open deliveries the first :most that are due, as one list.
-WITH RECURSIVE pair (row) AS (
+-- name: find_due_organizations [sqlite] packed
+-- The first :most organizations after this one that have open deliveries, each with its earliest moment. Steps from one
+-- to the next by delivery_turn, so that the number of their deliveries does not matter.
+WITH RECURSIVE walk (row, place) AS (
   SELECT (SELECT rowid
           FROM delivery
           WHERE due_at IS NOT NULL
-          ORDER BY organization_id, host
-          LIMIT 1)
+            AND organization_id > :after
+          ORDER BY organization_id, due_at
+          LIMIT 1),
+         1
   UNION ALL
-  SELECT coalesce((SELECT rowid
-                   FROM delivery
-                   WHERE due_at IS NOT NULL
-                     AND organization_id = d.organization_id
-                     AND host > d.host
-                   ORDER BY host
-                   LIMIT 1),
-                  (SELECT rowid
-                   FROM delivery
-                   WHERE due_at IS NOT NULL
-                     AND organization_id > d.organization_id
-                   ORDER BY organization_id, host
-                   LIMIT 1))
-  FROM pair AS p
+  SELECT (SELECT rowid
+          FROM delivery
+          WHERE due_at IS NOT NULL
+            AND organization_id > d.organization_id
+          ORDER BY organization_id, due_at
+          LIMIT 1),
+         w.place + 1
+  FROM walk AS w
   CROSS JOIN delivery AS d
-  WHERE d.rowid = p.row
+  WHERE d.rowid = w.row
+    AND w.place < :most
 )
-SELECT json_group_array(json((
-         SELECT json_group_array(json_array(
-                  id, organization_id, task_id, url, host, body, tries, due_at, claimed_until))
-         FROM (SELECT id, organization_id, task_id, url, host, body, tries, due_at, claimed_until
-               FROM delivery
-               WHERE due_at <= :now
-                 AND organization_id = d.organization_id
-                 AND host = d.host
-               ORDER BY due_at, id
-               LIMIT :most))))
-FROM pair AS p
+SELECT json_group_array(json_array(d.organization_id, d.due_at))
+FROM walk AS w
 CROSS JOIN delivery AS d
-WHERE d.rowid = p.row;
+WHERE d.rowid = w.row;
 
--- name: find_due_deliveries [postgres] packed
-WITH RECURSIVE pair (organization_id, host) AS (
-  (SELECT organization_id, host
+-- name: find_due_organizations [postgres]
+WITH RECURSIVE walk (organization_id, due_at, place) AS (
+  (SELECT organization_id, due_at, 1
    FROM delivery
    WHERE due_at IS NOT NULL
-   ORDER BY organization_id, host
+     AND organization_id > :after
+   ORDER BY organization_id, due_at
    LIMIT 1)
   UNION ALL
-  SELECT n.organization_id, n.host
-  FROM pair AS p
-  CROSS JOIN LATERAL (SELECT organization_id, host
+  SELECT n.organization_id, n.due_at, w.place + 1
+  FROM walk AS w
+  CROSS JOIN LATERAL (SELECT organization_id, due_at
                       FROM delivery
                       WHERE due_at IS NOT NULL
-                        AND (organization_id, host) > (p.organization_id, p.host)
-                      ORDER BY organization_id, host
+                        AND organization_id > w.organization_id
+                      ORDER BY organization_id, due_at
                       LIMIT 1) AS n
+  WHERE w.place < :most
 )
-SELECT coalesce(json_agg(l.due), '[]')
-FROM pair AS p
-CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(
-                             id, organization_id, task_id, url, host, body, tries, due_at, claimed_until)), '[]') AS due
-                    FROM (SELECT id, organization_id, task_id, url, host, body, tries, due_at, claimed_until
-                          FROM delivery
-                          WHERE due_at <= :now
-                            AND organization_id = p.organization_id
-                            AND host = p.host
-                          ORDER BY due_at, id
-                          LIMIT :most) AS d) AS l;
+SELECT organization_id, due_at
+FROM walk
+ORDER BY organization_id;
+
+-- name: find_due_deliveries [sqlite] packed
+-- For each (organization, host) of :organizations the next :hosts hosts of that organization with open deliveries, and
+-- of each the first :most that are due. Steps from host to host by delivery_open.
+WITH RECURSIVE walk (organization_id, host, place) AS (
+  SELECT value ->> 0, value ->> 1, 0
+  FROM json_each(:organizations)
+  UNION ALL
+  SELECT w.organization_id,
+         (SELECT d.host
+          FROM delivery AS d
+          WHERE d.due_at IS NOT NULL
+            AND d.organization_id = w.organization_id
+            AND d.host > w.host
+          ORDER BY d.host
+          LIMIT 1),
+         w.place + 1
+  FROM walk AS w
+  WHERE w.host IS NOT NULL
+    AND w.place < :hosts
+)
+SELECT json_group_array(json_array(w.organization_id, w.host, w.place, json((
+         SELECT json_group_array(json_array(id, tries, due_at))
+         FROM (SELECT d.id, d.tries, d.due_at
+               FROM delivery AS d
+               WHERE d.due_at <= :now
+                 AND d.organization_id = w.organization_id
+                 AND d.host = w.host
+               ORDER BY d.due_at, d.id
+               LIMIT :most)))))
+FROM walk AS w
+WHERE w.place > 0
+  AND w.host IS NOT NULL;
+
+-- name: find_due_deliveries [postgres] packed
+WITH RECURSIVE walk (organization_id, host, place) AS (
+  SELECT e.organization_id, e.host COLLATE "C", 0
+  FROM unnest(:organizations[bigint, text]) AS e (organization_id, host)
+  UNION ALL
+  SELECT w.organization_id, n.host, w.place + 1
+  FROM walk AS w
+  CROSS JOIN LATERAL (SELECT d.host
+                      FROM delivery AS d
+                      WHERE d.due_at IS NOT NULL
+                        AND d.organization_id = w.organization_id
+                        AND d.host > w.host
+                      ORDER BY d.host
+                      LIMIT 1) AS n
+  WHERE w.place < :hosts
+)
+SELECT coalesce(json_agg(json_build_array(w.organization_id, w.host, w.place, l.due)), '[]')
+FROM walk AS w
+CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(o.id, o.tries, o.due_at)), '[]') AS due
+                    FROM (SELECT d.id, d.tries, d.due_at
+                          FROM delivery AS d
+                          WHERE d.due_at <= :now
+                            AND d.organization_id = w.organization_id
+                            AND d.host = w.host
+                          ORDER BY d.due_at, d.id
+                          LIMIT :most) AS o) AS l
+WHERE w.place > 0;
 
 -- name: lock_deliveries [sqlite]
--- Those of these deliveries that are still due, with the number of their tries.
-SELECT id, tries
+-- Those of these deliveries that are still due.
+SELECT id, organization_id, task_id, url, host, body, tries, claimed_until
 FROM delivery
 WHERE id IN (SELECT value FROM json_each(:ids))
   AND due_at <= :now;
 
 -- name: lock_deliveries [postgres]
--- What another server is taking is its own.
-SELECT id, tries
+-- Rows that another server is taking are skipped.
+SELECT id, organization_id, task_id, url, host, body, tries, claimed_until
 FROM delivery
 WHERE id = ANY (:ids[text])
   AND due_at <= :now

@@ -1,0 +1,110 @@
+"""Whose try is next at this server: what the sender remembers of organizations between its claims.
+
+Kept by the sender, handed to the store with each claim as a :class:`~fairlane.rules.SenderState`. Knows no clock and
+does no I/O. Losing it changes only the order of tries.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fairlane.model.webhooks import Claimed
+from fairlane.rules import (
+    FIRST_ESTIMATE_MS,
+    HANGING_MS,
+    Addressed,
+    DeliveryLimits,
+    SenderState,
+    next_estimate,
+    service,
+)
+
+REMEMBERED_MOST = 10_000
+"""Most organizations, and most hosts that hang, that are remembered; the oldest are forgotten."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class Place:
+    """What one try under way holds."""
+
+    organization_id: int
+    host: str
+    reserved: bool
+    """It is one of the reserve."""
+    charged: int
+    """The virtual time that its organization paid for it at its beginning."""
+
+
+class Turns:
+    """Virtual times of organizations, and the places that are taken."""
+
+    def __init__(self, limits: DeliveryLimits) -> None:
+        self._limits = limits
+        self._virtual_time = 0
+        self._tags: dict[int, int] = {}
+        self._estimates_ms: dict[int, float] = {}
+        self._places: dict[int, Place] = {}
+        self._hanging: dict[Addressed, None] = {}
+        self._organizations_after = 0
+        self._hosts_after: dict[int, str] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken."""
+        return len(self._places) >= self._limits.total + self._limits.reserve
+
+    def state(self) -> SenderState:
+        """Return what a claim needs to know, as of now."""
+        return SenderState(
+            limits=self._limits,
+            under_way=[(one.organization_id, one.host, one.reserved) for one in self._places.values()],
+            virtual_time=self._virtual_time,
+            tags=self._tags.copy(),
+            estimates_ms=self._estimates_ms.copy(),
+            hanging=self._hanging.copy(),
+            organizations_after=self._organizations_after,
+            hosts_after=self._hosts_after.copy(),
+        )
+
+    def claimed(self, claimed: Claimed) -> None:
+        """Remember where the next claim goes on."""
+        self._organizations_after = claimed.organizations_after
+        for organization_id, host in claimed.hosts_after.items():
+            if host:
+                _remember(self._hosts_after, organization_id, host)
+            else:
+                self._hosts_after.pop(organization_id, None)
+
+    def begin(self, organization_id: int, host: str) -> Place:
+        """Take a place for a try that begins now."""
+        tag = max(self._virtual_time, self._tags.get(organization_id, 0))
+        charged = service(round(self._estimates_ms.get(organization_id, FIRST_ESTIMATE_MS)), 1)
+        unreserved = sum(not one.reserved for one in self._places.values())
+        place = Place(organization_id, host, unreserved >= self._limits.total, charged)
+        self._virtual_time = tag
+        _remember(self._tags, organization_id, tag + charged)
+        self._places[id(place)] = place
+        return place
+
+    def end(self, place: Place, took_ms: int) -> None:
+        """Give the place back. The organization pays for the time that the try took, no longer for the estimate."""
+        del self._places[id(place)]
+        organization_id = place.organization_id
+        paid = self._tags.get(organization_id, self._virtual_time)
+        _remember(self._tags, organization_id, paid + service(took_ms, 1) - place.charged)
+        estimate_ms = next_estimate(self._estimates_ms.get(organization_id), took_ms)
+        _remember(self._estimates_ms, organization_id, estimate_ms)
+        if took_ms >= HANGING_MS:
+            _remember(self._hanging, (organization_id, place.host), None)
+        else:
+            self._hanging.pop((organization_id, place.host), None)
+
+
+def _remember(memory: dict[Key, Value], key: Key, value: Value) -> None:
+    """Set what is remembered, as the newest; beyond ``REMEMBERED_MOST`` the oldest is forgotten."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > REMEMBERED_MOST:
+        del memory[next(iter(memory))]
