@@ -1,14 +1,14 @@
 """One try of one delivery: the bytes go out, and what became of it comes back. Called by the sender.
 
-Never follows a redirect, never uses a proxy, never parses or unpacks an answer, never keeps a connection, and never
-takes longer than its deadline.
+Never follows a redirect, never uses a proxy, never reads more of an answer than its reader asks for (answers.py), never
+keeps a connection, and never takes longer than its deadline.
 """
 
 import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import suppress
 from typing import Literal
 
 import httpcore2
@@ -16,19 +16,22 @@ from msgspec import Struct
 
 from fairlane import __version__
 from fairlane.errors import ValidationRefused
+from fairlane.webhooks.answers import AnswerReader, NotHttp
 from fairlane.webhooks.guard import Reach, Target, check_url
-from fairlane.webhooks.network import CheckedNetwork, Lookup, SystemLookup, resolve_public
+from fairlane.webhooks.network import READ_BYTES_MAX, CheckedNetwork, Lookup, SystemLookup, resolve_public
 
 TryError = Literal["refused_by_policy", "timeout", "connection", "tls", "bad_answer", "status"]
 """Why a try did not deliver.
 
 refused_by_policy: the URL or an address of its host is not allowed, or the host has no address. timeout: no answer in
 time. connection: nothing answers there. tls: no trustworthy TLS session with that name. bad_answer: the connection
-ended without an answer, or with one that is not HTTP or too long. status: an answer, but not a 2xx.
+ended without a status, or what came is not HTTP. status: an answer, but not a 2xx.
 """
 
 BODY_PARTS_MAX = 64
-"""A body in more pieces than this is meant to keep us busy."""
+"""Most pieces of an answer that are read after its status: more are meant to keep the server busy."""
+LINGER_SECONDS = 1.0
+"""How long the rest of an answer is read after its status."""
 
 
 class TryResult(Struct, frozen=True, kw_only=True):
@@ -61,9 +64,9 @@ class Poster:
 
         Args:
             reach: Where webhooks may go; asked again at each try.
-            timeout_seconds: From looking the name up to the answer's status. What is left of it is the time to read
-                the body.
-            answer_limit_bytes: How much of an answer's body is read at most, to be thrown away.
+            timeout_seconds: From looking the name up to the answer's status. What is left of it, a second at most, is
+                the time to read the rest.
+            answer_limit_bytes: How much of an answer is read after its status at most, to be thrown away.
             tls: Whom to trust; None: whom the system trusts.
             lookup: How names are looked up; None: by the system.
             clock: Seconds that only go forward.
@@ -72,6 +75,7 @@ class Poster:
         self._timeout_seconds = timeout_seconds
         self._answer_limit_bytes = answer_limit_bytes
         self._tls = tls or httpcore2.default_ssl_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
         self._lookup = lookup or SystemLookup(absolute=not reach.private)
         self._clock = clock
 
@@ -90,7 +94,7 @@ class Poster:
             return TryResult(delivered=False, http_status=None, error="refused_by_policy", took_ms=0)
         return await self._try(target, _request(target, body, headers()))
 
-    async def _try(self, target: Target, request: httpcore2.Request) -> TryResult:
+    async def _try(self, target: Target, request: bytes) -> TryResult:
         started_at = self._clock()
         answer = _Answer()
         error: TryError | None
@@ -99,61 +103,83 @@ class Poster:
                 error = await self._exchange(target, request, answer)
         except (TimeoutError, httpcore2.TimeoutException) as broken:
             error, answer.cause = "timeout", repr(broken)
-        if answer.status is not None:
-            # The status is the receiver's word; how its body ended is not.
-            error = None if 200 <= answer.status < 300 else "status"
+        status = answer.reader.status
+        if status is not None:
+            # The status is the receiver's word; what came after it is not.
+            error = None if 200 <= status < 300 else "status"
+        ended_at = self._clock() if answer.came_at is None else answer.came_at
         return TryResult(
             delivered=error is None,
-            http_status=answer.status,
+            http_status=status,
             error=error,
-            took_ms=round((self._clock() - started_at) * 1000),
+            took_ms=round((ended_at - started_at) * 1000),
             cause=answer.cause if error else None,
         )
 
-    async def _exchange(self, target: Target, request: httpcore2.Request, answer: "_Answer") -> TryError | None:
+    async def _exchange(self, target: Target, request: bytes, answer: "_Answer") -> TryError | None:
         """Send and read; the status is in ``answer`` as soon as it is known, however this ends."""
         addresses = await resolve_public(target, self._reach, self._lookup)
         if not addresses:
             return "refused_by_policy"
         network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)
         try:
-            await self._converse(network, request, answer)
-        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, ssl.SSLError) as broken:
+            await self._converse(network, target, request, answer)
+        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, NotHttp, ssl.SSLError) as broken:
             answer.cause = repr(broken)[:200]
             return _error_of(broken, network)
         finally:
             await network.aclose()
         return None
 
-    async def _converse(self, network: CheckedNetwork, request: httpcore2.Request, answer: "_Answer") -> None:
-        # A connection, not a client: there is no pool to reuse one from, and no proxy, redirect, cookie or HTTP/2.
-        connection = httpcore2.AsyncHTTPConnection(
-            request.url.origin, ssl_context=self._tls, network_backend=network, http1=True, http2=False, retries=0
-        )
-        response = await connection.handle_async_request(request)
-        answer.status = response.status
-        network.bytes_left = self._answer_limit_bytes
-        await _throw_away(response)
+    async def _converse(self, network: CheckedNetwork, target: Target, request: bytes, answer: "_Answer") -> None:
+        # A connection of its own: there is no pool to reuse one from, and no proxy, redirect, cookie or HTTP/2.
+        stream = await network.connect_tcp(target.host, target.port)
+        if target.secure:
+            stream = await stream.start_tls(self._tls, server_hostname=target.host)
+        # A receiver may answer before it has read everything.
+        sending = asyncio.ensure_future(stream.write(request))
+        try:
+            while answer.reader.status is None:
+                await _receive(stream, answer.reader)
+            answer.came_at = self._clock()
+            network.bytes_left = self._answer_limit_bytes
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await _throw_away(stream, answer.reader)
+            if 200 <= answer.reader.status < 300:
+                await asyncio.wait([sending])
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 class _Answer:
     """What is known of the answer so far."""
 
-    status: int | None = None
-    cause: str | None = None
+    def __init__(self) -> None:
+        self.reader = AnswerReader()
+        self.came_at: float | None = None
+        """When the status was known."""
+        self.cause: str | None = None
 
 
-async def _throw_away(response: httpcore2.Response) -> None:
-    """Read a body for a while, so that receivers which write a little before they look are not cut off."""
-    async with aclosing(response.aiter_stream()) as parts:
-        number = 0
-        async for _ in parts:
-            number += 1
-            if number == BODY_PARTS_MAX:
-                break
+async def _receive(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader) -> None:
+    """Hand the next bytes of the answer to its reader."""
+    data = await stream.read(READ_BYTES_MAX)
+    if not data:
+        raise httpcore2.RemoteProtocolError("the connection ended")
+    reader.receive(data)
 
 
-def _request(target: Target, body: bytes, signed: Mapping[str, str]) -> httpcore2.Request:
+async def _throw_away(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader) -> None:
+    """Read what follows the status for a while, so that receivers which still write are not cut off."""
+    parts = 0
+    while not reader.over and parts < BODY_PARTS_MAX:
+        await _receive(stream, reader)
+        parts += 1
+
+
+def _request(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
     ours = {
         "Host": target.authority,
         "User-Agent": f"fairlane/{__version__}",
@@ -164,14 +190,9 @@ def _request(target: Target, body: bytes, signed: Mapping[str, str]) -> httpcore
         "Connection": "close",
     }
     assert not {name.lower() for name in signed} & {name.lower() for name in ours}, sorted(signed)
-    return httpcore2.Request(
-        "POST",
-        httpcore2.URL(
-            scheme="https" if target.secure else "http", host=target.host, port=target.port, target=target.path
-        ),
-        headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in (ours | dict(signed)).items()],
-        content=body,
-    )
+    lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | dict(signed)).items())]
+    assert not any("\r" in line or "\n" in line for line in lines), "a header must be one line"
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 def _error_of(broken: Exception, network: CheckedNetwork) -> TryError:

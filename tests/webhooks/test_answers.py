@@ -1,0 +1,75 @@
+"""An answer is read byte by byte as it is read at once, and only its status decides."""
+
+import pytest
+
+from fairlane.webhooks.answers import AnswerReader, NotHttp
+
+ANSWERS = {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok": (200, True),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok": (200, False),
+    b"HTTP/1.1 200 OK\r\ncontent-length : 2\r\nContent-Length: 2\r\n\r\nok": (200, True),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokay": (200, False),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n": (200, True),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n": (200, False),
+    b"HTTP/1.1 204 No Content\r\n\r\n": (204, True),
+    b"HTTP/1.0 503 Oh\n\n": (503, False),
+    b"HTTP/1.1 200 ": (200, False),
+    b"HTTP/2 201\r\n": (201, False),
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 X\r\n": (404, False),
+    b"HTTP/1.1 100 Continue\r\n\r\n": (None, False),
+    b"HTTP/1.1 100 Continue\r\nX: y": (None, False),
+    b"HTTP/1.1 20": (None, False),
+    b"\r\n\r\n": (None, False),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=ascii)
+def test_an_answer_is_read_in_any_pieces(answer: bytes) -> None:
+    """What is known at its end does not depend on where it was cut."""
+    known = set()
+    for size in (1, 2, 3, 7, len(answer)):
+        reader = AnswerReader()
+        for start in range(0, len(answer), size):
+            reader.receive(answer[start : start + size])
+        known.add((reader.status, reader.over))
+
+    assert known == {ANSWERS[answer]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"HTTP/1.1 2000 X\r\n",
+        b"HTTP/1.1 0200 X\r\n",
+        b"HTTP/1.1 OK\r\n",
+        b"HTTP/11 200 OK\r\n",
+        b"http/1.1 200 OK\r\n",
+        b"x" * 65,
+        b"HTTP/1.1 101 Switching Protocols\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nSSH-2.0\r\n",
+    ],
+)
+def test_what_has_no_status_line_is_not_http(answer: bytes) -> None:
+    """It is refused as soon as it can be nothing else, byte by byte, too."""
+    with pytest.raises(NotHttp):
+        AnswerReader().receive(answer)
+    with pytest.raises(NotHttp):
+        reader = AnswerReader()
+        for number in range(len(answer)):
+            reader.receive(answer[number : number + 1])
+
+
+def test_what_follows_the_status_is_not_kept() -> None:
+    """Neither the headers of interim answers nor a body: the reader's memory does not grow with them."""
+    reader = AnswerReader()
+    reader.receive(b"HTTP/1.1 100 Continue\r\n")
+    for _ in range(100):
+        reader.receive(b"X-Filler: x\r\n" * 100)
+    interim = len(reader._kept)
+    reader.receive(b"\r\nHTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(100):
+        reader.receive(b"x" * 1_000)
+
+    assert interim < 10
+    assert len(reader._kept) < 10
