@@ -33,6 +33,7 @@ from fairlane.rules import (
     SenderState,
     Standing,
     aftermath,
+    asked_wait_ms,
     bucket_of,
     delivery_pause_ms,
     judge_alert,
@@ -320,6 +321,34 @@ def test_integrals_only_grow_and_never_outgrow_time(steps: list[tuple[int, int, 
 def test_a_failed_try_is_followed_by_its_pause(number: int, chance: float, pause_ms: int | None) -> None:
     """A tenth more or less; none after the last."""
     assert delivery_pause_ms(number, (100, 200), chance) == pause_ms
+
+
+NOW = 1_800_000_000_000  # Fri, 15 Jan 2027 08:00:00 GMT
+WAITS = {
+    "0": 0,
+    " 120 ": 120_000,
+    "86400": 86_400_000,
+    "86401": 86_400_000,
+    "9" * 64: 86_400_000,
+    "Fri, 15 Jan 2027 08:01:30 GMT": 90_000,
+    "Friday, 15-Jan-27 08:01:30 GMT": 90_000,
+    "Fri Jan 15 08:01:30 2027": 90_000,
+    "Fri, 15 Jan 2027 07:59:00 GMT": 0,
+    "Fri, 22 Jan 2027 08:00:00 GMT": 86_400_000,
+    "Fri, 99 Jan 2027 08:00:00 GMT": 0,
+    "-5": 0,
+    "1.5": 0,
+    "soon": 0,
+    "²": 0,
+    "": 0,
+}
+
+
+@pytest.mark.parametrize("text", WAITS, ids=ascii)
+def test_a_receiver_says_how_long_to_wait(text: str) -> None:
+    """In seconds or by a moment, a day at most; what cannot be read asks for nothing."""
+    assert asked_wait_ms(text, NOW) == WAITS[text]
+    assert asked_wait_ms(None, NOW) == 0
 
 
 addressed = st.lists(st.tuples(st.integers(1, 4), st.sampled_from("abc")), max_size=40)

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
@@ -198,6 +199,8 @@ def call_aftermath(
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
 DELIVERY_JITTER = 0.1
+ASKED_WAIT_MS_MAX = 86_400_000
+"""A receiver that asks to wait longer is tried again after a day."""
 
 
 def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> int | None:
@@ -205,6 +208,22 @@ def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> i
     if number > len(pauses_ms):
         return None
     return int(pauses_ms[number - 1] * (1 - DELIVERY_JITTER + 2 * DELIVERY_JITTER * chance))
+
+
+def asked_wait_ms(retry_after: str | None, now: int) -> int:
+    """Return how long a ``Retry-After`` asks to wait, a day at most; 0 for none and for what cannot be read.
+
+    It is a number of seconds or a moment in one of HTTP's formats.
+    """
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text) * 1_000, ASKED_WAIT_MS_MAX)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(0, round(zoned.timestamp() * 1_000) - now), ASKED_WAIT_MS_MAX)
 
 
 class DeliveryLimits(Struct, frozen=True, kw_only=True):

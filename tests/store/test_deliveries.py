@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from msgspec import structs
 
 from fairlane.errors import NotFound, Refusal, ValidationRefused
 from fairlane.model.leases import Ending, Failed, LossReason, Report
@@ -262,6 +263,28 @@ async def test_failed_tries_follow_the_schedule(store: Store, clock: Clock) -> N
     view = await store.task(organization.id, task)
     assert view is not None
     assert view.webhook == Told(a_webhook("a.example").url, None)
+
+
+@pytest.mark.parametrize(("asked_ms", "expected_ms"), [(60_000, 120_000), (3_600_000, 3_600_000)])
+async def test_the_next_try_is_the_later_of_the_schedule_and_what_was_asked(
+    store: Store, clock: Clock, asked_ms: int, expected_ms: int
+) -> None:
+    """A receiver that is busy says when it wants to hear from us again; the last try stays the last."""
+    organization = await an_organization(store)
+    await owed(store, organization, "a.example")
+    for _ in range(4):
+        (one,) = await claimed(store)
+        await store.record_try(structs.replace(failed(one, clock), wait_ms=asked_ms))
+        due_at = await store.next_delivery_at()
+        assert due_at is not None
+        if one.number == 1:
+            assert expected_ms * 0.9 <= due_at - clock() <= expected_ms * 1.1
+        clock.at = due_at
+    (last,) = await claimed(store)
+
+    await store.record_try(structs.replace(failed(last, clock), wait_ms=asked_ms))
+
+    assert await store.next_delivery_at() is None
 
 
 async def test_a_try_that_began_after_a_crash_at_the_last_one_is_the_last(store: Store, clock: Clock) -> None:

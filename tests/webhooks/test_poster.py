@@ -206,6 +206,28 @@ async def test_a_2xx_counts_whatever_follows_the_status_line(script: Script, lis
     assert time.monotonic() - started_at < 4
 
 
+@pytest.mark.parametrize(
+    ("status", "line", "asked"),
+    [
+        (429, b"Retry-After: 120", "120"),
+        (503, b"retry-after :Fri, 15 Jan 2027 08:01:30 GMT", "Fri, 15 Jan 2027 08:01:30 GMT"),
+        (503, b"Retry-After: " + b"1" * 100, "1" * 64),
+        (503, b"X: y", None),
+        (500, b"Retry-After: 120", None),
+    ],
+    ids=["seconds", "moment", "long", "none", "other"],
+)
+async def test_a_busy_receiver_says_when(status: int, line: bytes, asked: str | None, listen: Listen) -> None:
+    """With 429 and 503; other statuses follow the schedule."""
+    receiver = await listen(
+        Receiver(answer(b"HTTP/1.1 %d X\r\nX Bad: 1\r\n%b\r\nContent-Length: 0\r\n\r\n" % (status, line)))
+    )
+
+    result = await post(f"http://receiver.example:{receiver.port}/", timeout_seconds=10)
+
+    assert (result.http_status, result.retry_after) == (status, asked)
+
+
 async def test_a_2xx_before_the_body_is_read_cuts_nothing_off(listen: Listen) -> None:
     """The receiver that answered first gets the whole message, however large it is."""
     receiver = await listen(Receiver(answer_early(OK)))

@@ -343,6 +343,18 @@ async def test_a_failing_receiver_is_tried_five_times(office: Office, listen: Li
     assert view.result is not None
 
 
+async def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(office: Office, listen: Listen) -> None:
+    """Beyond the schedule; a moment before, nothing is sent."""
+    receiver = await listen(Receiver(answer(b"HTTP/1.1 429 Busy\r\nRetry-After: 7200\r\nContent-Length: 0\r\n\r\n")))
+    organization = await an_organization(office.store)
+    await office.open_for_business()
+    await office.owe(organization, receiver.port)
+
+    (delivery,) = await office.settled(organization, tries=1)
+
+    assert delivery.due_at == office.clock.at + 7_200_000
+
+
 async def test_redelivery_tells_it_again(office: Office, listen: Listen) -> None:
     """The same task, the next number."""
     receiver = await listen(Receiver(answer(OK)))

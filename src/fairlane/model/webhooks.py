@@ -51,6 +51,8 @@ class Tried(Struct, frozen=True, kw_only=True):
     error: str | None
     """A class of errors; None: delivered."""
     took_ms: int
+    wait_ms: int = 0
+    """How long the receiver asked to be left alone after this try."""
     cause: str | None = None
     """For the operator only."""
 

@@ -198,7 +198,7 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
         test = delivery.task_id is None and delivery.alert_id is None
         once = test or delivery.delivered_at is not None
         pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, memory.chance())
-        delivery.due_at = None if pause_ms is None else now + pause_ms
+        delivery.due_at = None if pause_ms is None else now + max(pause_ms, one.wait_ms)
         delivery.claimed_until = None
 
 

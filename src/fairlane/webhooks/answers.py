@@ -8,6 +8,8 @@ import re
 
 STATUS_LINE_BYTES_MAX = 64
 """Beyond so many bytes without a status the answer is not HTTP."""
+RETRY_AFTER_BYTES_MAX = 64
+"""A moment or a number of seconds is shorter."""
 
 _STATUS = re.compile(rb"[\r\n]*HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?=[ \t\r\n])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
@@ -25,6 +27,8 @@ class AnswerReader:
     def __init__(self) -> None:
         self.status: int | None = None
         """Of the final answer; None: it is not known yet."""
+        self.retry_after: str | None = None
+        """What the final answer says in ``Retry-After``, if its headers were read to their end."""
         self.over = False
         """Nothing more is to come, by what the headers say."""
         self._kept = b""
@@ -83,6 +87,8 @@ class AnswerReader:
             return
         self._head = False
         fields = _fields(self._kept[: match.start()])
+        if asked := fields.get(b"retry-after"):
+            self.retry_after = asked[0][:RETRY_AFTER_BYTES_MAX].decode("latin-1")
         lengths = set(fields.get(b"content-length", []))
         if len(lengths) == 1 and (length := lengths.pop()).isdigit() and len(length) < 16:
             self._length = int(length)

@@ -28,6 +28,8 @@ time. connection: nothing answers there. tls: no trustworthy TLS session with th
 ended without a status, or what came is not HTTP. status: an answer, but not a 2xx.
 """
 
+BUSY = (429, 503)
+"""Statuses whose ``Retry-After`` is followed."""
 BODY_PARTS_MAX = 64
 """Most pieces of an answer that are read after its status: more are meant to keep the server busy."""
 LINGER_SECONDS = 1.0
@@ -43,6 +45,8 @@ class TryResult(Struct, frozen=True, kw_only=True):
     error: TryError | None
     """None exactly if delivered."""
     took_ms: int
+    retry_after: str | None = None
+    """What a receiver that is busy (429, 503) says in ``Retry-After``."""
     cause: str | None = None
     """For the operator's log alone: it may tell of our network."""
 
@@ -113,6 +117,7 @@ class Poster:
             http_status=status,
             error=error,
             took_ms=round((ended_at - started_at) * 1000),
+            retry_after=answer.reader.retry_after if status in BUSY else None,
             cause=answer.cause if error else None,
         )
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from fairlane import wire
 from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model.webhooks import DueDelivery, Tried
-from fairlane.rules import DeliveryLimits
+from fairlane.rules import DeliveryLimits, asked_wait_ms
 from fairlane.store import Store
 from fairlane.webhooks.poster import TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
@@ -144,6 +144,7 @@ class Sender:
             http_status=result.http_status,
             error=result.error,
             took_ms=result.took_ms,
+            wait_ms=asked_wait_ms(result.retry_after, self._store.now()),
             cause=result.cause,
         )
 
