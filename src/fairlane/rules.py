@@ -199,15 +199,16 @@ def call_aftermath(
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
 DELIVERY_JITTER = 0.1
+"""The part of a pause that chance takes away. None is added: a try begins a moment after it is due."""
 ASKED_WAIT_MS_MAX = 86_400_000
 """A receiver that asks to wait longer is tried again after a day."""
 
 
 def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> int | None:
-    """How long to wait after failed try ``number``, a tenth more or less; None: that was the last one."""
+    """Return how long to wait after failed try ``number``, up to a tenth less; None: that was the last one."""
     if number > len(pauses_ms):
         return None
-    return int(pauses_ms[number - 1] * (1 - DELIVERY_JITTER + 2 * DELIVERY_JITTER * chance))
+    return int(pauses_ms[number - 1] * (1 - DELIVERY_JITTER + DELIVERY_JITTER * chance))
 
 
 def asked_wait_ms(retry_after: str | None, now: int) -> int:

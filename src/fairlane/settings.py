@@ -122,7 +122,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     webhook_timeout_seconds: float = 10.0
     """How long one try may take from the look-up of the name to the answer."""
     webhook_pauses_seconds: str = "120,240,480,960"
-    """Pauses after failed tries, a tenth more or less; one try more than there are pauses."""
+    """Pauses after failed tries, within a tenth; one try more than there are pauses."""
     secret_key: str | None = None
     """Seals webhook secrets in the database; several parted by commas: the first seals, all open. Needs the extra
     ``[encryption]``."""

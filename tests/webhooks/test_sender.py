@@ -343,6 +343,31 @@ async def test_a_failing_receiver_is_tried_five_times(office: Office, listen: Li
     assert view.result is not None
 
 
+async def test_a_pause_below_the_poll_is_not_rounded_up(
+    office: Office, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender wakes for the next moment at which something is due, and asks the store at no other."""
+    monkeypatch.setattr(sender_module, "POLL_SECONDS", 600)
+    await office.database.close()
+    await office.database.open(webhook_pauses_seconds="0.2,0.1,0.4")
+    receiver = await listen(Receiver(answer(BROKEN)))
+    organization = await an_organization(office.store)
+    await office.open_for_business()
+    await office.owe(organization, receiver.port)
+    pauses = []
+
+    for number in (1, 2, 3):
+        await office.settled(organization, tries=number)
+        due_at = await office.store.next_delivery_at() or 0
+        pauses.append(due_at - office.clock.at)
+        office.clock.at = due_at
+
+    await office.settled(organization, tries=4)
+    assert [wanted * 0.9 <= pause <= wanted for pause, wanted in zip(pauses, (200, 100, 400), strict=True)] == [
+        True
+    ] * 3
+
+
 async def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(office: Office, listen: Listen) -> None:
     """Beyond the schedule; a moment before, nothing is sent."""
     receiver = await listen(Receiver(answer(b"HTTP/1.1 429 Busy\r\nRetry-After: 7200\r\nContent-Length: 0\r\n\r\n")))

@@ -22,7 +22,7 @@ from fairlane.webhooks.turns import Place, Turns
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often the store is asked without being told."""
+"""How often the store is asked without being told, and without a moment that is known to come sooner."""
 CLAIM_SECONDS = 30.0
 """How long a claim lasts beyond the longest try there can be."""
 LIMITS = DeliveryLimits()
@@ -54,15 +54,18 @@ class Sender:
         """Claim and send until drained. What is under way then goes on by itself: see :meth:`finish`."""
         while not self._draining:
             self._wake.clear()
+            seconds = POLL_SECONDS
             try:
                 async with self._claiming:
-                    await self._start_due()
+                    next_at = await self._start_due()
+                if next_at is not None:
+                    seconds = min(POLL_SECONDS, max(0, next_at - self._store.now()) / 1_000)
             except Exception as error:  # It has no caller to tell, and must go on.
                 if not isinstance(error, StoreUnreachable):  # which the store has said once
                     logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=error)
                 await asyncio.sleep(POLL_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(seconds):
                     await self._wake.wait()
 
     async def send_due(self) -> None:
@@ -88,10 +91,14 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    async def _start_due(self) -> None:
+    async def _start_due(self) -> int | None:
+        """Begin the tries that are due; return the next moment at which one is, None if there is none."""
         due_at = await self._store.next_delivery_at()
-        if due_at is None or due_at > self._store.now() or self._turns.full:
-            return
+        now = self._store.now()
+        if due_at is None or due_at > now:
+            return due_at
+        if self._turns.full:
+            return await self._store.next_delivery_at(after=now)
         claimed = await self._store.claim_deliveries(self._turns.state(), claim_ms=self._claim_ms)
         self._turns.claimed(claimed)
         for one in claimed.deliveries:
@@ -100,6 +107,7 @@ class Sender:
             task.add_done_callback(self._ended)
         if claimed.organizations_after or claimed.missed:
             self._wake.set()  # More may be due than this claim saw.
+        return await self._store.next_delivery_at(after=now)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
