@@ -119,7 +119,7 @@ def _compared(capacity: Capacity, measured_ms: int) -> list[str]:
         return [replayed, compared, held_up, "the estimates for more slots are not to be trusted."]
     better = next((one for one in more if one.wait_p90_ms <= now.wait_p90_ms / 2), None) if now.wait_p90_ms else None
     if better is None:
-        said = ["More slots would not have shortened the waits much, by an estimate."]
+        said = [f"More slots would not have shortened the waits of the last {capacity.tasks} tasks, by an estimate."]
     else:
         less = f"waited less than {_seconds(better.wait_p90_ms)}" if better.wait_p90_ms else "not waited at all"
         tried = f"With {better.slots} slots instead of {now.slots}, and workers enough for them,"
