@@ -24,6 +24,12 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
 # Read at import: a fixture hides every variable of ours from the tests.
+READS = (Path(__file__).parent / "reads.js").read_text("utf-8")
+MAY_BE_LEFT_OUT = {
+    "/dashboard/v1/async/task/{}.webhook",
+    "/dashboard/v1/async/task/{}.response",
+}
+"""Fields that the API describes as optional, and that the pages look for."""
 KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 expect.set_options(timeout=20_000)
@@ -169,7 +175,7 @@ def provoked() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, site: Site, provoked: list[str]) -> Iterator[Page]:
-    """An empty page. Afterwards: it said nothing on the console, and asked nobody but the server."""
+    """An empty page. Afterwards: its console is silent, it asked the server alone, and it read only what was sent."""
     wrong: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
@@ -187,7 +193,10 @@ def page(browser: Browser, site: Site, provoked: list[str]) -> Iterator[Page]:
     page.on("console", hear)
     page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
     page.on("request", ask)
+    page.add_init_script(READS)
     yield page
+    unsent = page.evaluate("window.unsent ?? []")
+    wrong += [f"the page reads what is not sent: {place}" for place in unsent if place not in MAY_BE_LEFT_OUT]
     context.close()
     assert wrong == []
 

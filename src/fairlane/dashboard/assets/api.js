@@ -12,6 +12,10 @@ export const keep = (session) => { token = session.token; };
 // What to do when the session is over: its time has passed, or its key was revoked.
 export const whenEnded = (act) => { ended = act; };
 
+// The server's clock: a session's lease is compared with the clock that wrote it, not with the browser's.
+let ahead = 0;
+export const serverTime = () => Date.now() + ahead;
+
 export async function ask(method, path, body, headers = {}) {
   const sent = { ...headers };
   if (method !== "GET") sent["x-fairlane-token"] = token;
@@ -26,6 +30,8 @@ export async function ask(method, path, body, headers = {}) {
     throw new Error("The server does not answer.");
   }
   outage(false);
+  const at = Date.parse(response.headers.get("date"));
+  if (at) ahead = at - Date.now();
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && path !== "/login") ended();

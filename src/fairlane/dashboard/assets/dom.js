@@ -90,6 +90,6 @@ export const copies = (element) => button("Copy", async () => {
 
 export function badge(text) {
   const kind = { COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",
-    PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn" }[text] ?? "quiet";
+    PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn", silent: "warn" }[text] ?? "quiet";
   return h("span", { class: `badge ${kind}` }, text);
 }

@@ -1,6 +1,6 @@
 // The operator's sections: all organizations live, the workers, and what keeps the house in order.
 
-import { ask, get, repeat, watch } from "./api.js";
+import { ask, get, repeat, serverTime, watch } from "./api.js";
 import { badge, button, card, fill, h, notice, table } from "./dom.js";
 import { count, moment, perSecond, share, since, span } from "./format.js";
 
@@ -40,11 +40,14 @@ export function workers(content) {
   fill(content, h("h1", {}, "Workers"), list);
   return repeat(2, async () => {
     const { sessions } = await get("/admin/v1/sessions");
-    fill(list, table("Workers, and servers: both have a session", [
-      { name: "Worker", long: true, show: (one) => one.name }, { name: "State", show: (one) => badge(one.dead ? "dead" : "live") },
-      { name: "Running", number: true, show: (one) => (one.places ? `${count(one.running)} of ${count(one.places)}` : "–") },
-      { name: "Types", long: true, show: (one) => one.types.join(", ") }, { name: "Where", show: (one) => (one.places ? (one.local ? "a server's own" : "remote") : "server") },
-      { name: "Since", show: (one) => since(one.started_at) },
+    // A worker whose lease ran out is ended by the next sweep, unless it renews it first.
+    fill(list, table("Worker processes that are connected", [
+      { name: "Worker", long: true, show: (one) => one.name },
+      { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
+      { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
+      { name: "Types", long: true, show: (one) => one.types.join(", ") },
+      { name: "Where", show: (one) => (one.local ? "a server's own" : "remote") },
+      { name: "For", show: (one) => since(one.started_at) },
     ], sessions, "No worker is connected: queued tasks wait."));
   });
 }
