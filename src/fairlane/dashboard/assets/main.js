@@ -10,9 +10,10 @@ import { overview } from "./overview.js";
 import { snippets } from "./snippets.js";
 import { organizations, upkeep, workers } from "./operator.js";
 import { task, tasks } from "./tasks.js";
+import { usage } from "./usage.js";
 
 const SECTIONS = {
-  organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["capacity", "Capacity", capacity],
+  organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
   operator: [["", "Organizations", organizations], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
