@@ -16,7 +16,7 @@ export function access(content) {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
     fill(keys, h("h2", {}, "Keys"), table("Every key opens everything of this organization", [
-      { name: "Name", show: (one) => one.name }, { name: "Ends in", show: (one) => h("code", {}, one.last4) },
+      { name: "Name", long: true, show: (one) => one.name }, { name: "Ends in", show: (one) => h("code", {}, one.last4) },
       { name: "Created", show: (one) => moment(one.created_at) }, { name: "Revoked", show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
       { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
         if (!confirm(`Revoke the key that ends in ${one.last4}? Programs that use it are refused at once.`)) return;

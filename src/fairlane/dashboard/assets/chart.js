@@ -1,11 +1,11 @@
-// Charts as SVG, each with a sentence for who cannot see it and its numbers as a table.
+// Charts as SVG, each with a sentence that is read aloud and its numbers as a table.
 
 import { h, svg } from "./dom.js";
 
 const HEIGHT = 190, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
 const WIDE = 720, NARROW = 340;
 
-// series: [{ name, values: [number | null] }], times: [Date], show: number -> text, whole: only whole numbers have a line.
+// series: [{ name, kind, values: [number | null] }]; kind says its colour and dashes: main, other, good or bad. times: [Date], show: number -> text, whole: only whole numbers have a line.
 export function lines(title, times, series, show, { whole = false } = {}) {
   // On a telephone the drawing is narrower, not smaller: its text stays readable.
   const WIDTH = innerWidth < 640 ? NARROW : WIDE;
@@ -30,11 +30,9 @@ export function lines(title, times, series, show, { whole = false } = {}) {
       drawing.append(label);
     }
   }
-  series.forEach((one, number) => {
-    drawing.append(svg("path", { class: `line s${number + 1}`, d: path(one.values, x, y) }));
-  });
-  const legend = h("div", { class: "legend" }, series.map((one, number) => {
-    const mark = svg("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, svg("path", { class: `s${number + 1}`, d: "M0 5H28", "stroke-width": 3 }));
+  for (const one of series) drawing.append(svg("path", { class: `line ${one.kind}`, d: path(one.values, x, y) }));
+  const legend = h("div", { class: "legend" }, series.map((one) => {
+    const mark = svg("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, svg("path", { class: `line ${one.kind}`, d: "M1 5H27" }));
     return h("span", {}, mark, ` ${one.name}`);
   }));
   const numbers = h("details", {}, h("summary", {}, "As a table"),

@@ -26,9 +26,9 @@ async function show(place, { hours, step }) {
   const to = new Date(), from = new Date(to - hours * 3_600_000);
   const { usage } = await get(`/v1/async/usage?from=${from.toISOString()}&to=${to.toISOString()}&step=${step}`);
   const times = usage.map((one) => new Date(one.at));
-  const series = (name, of) => ({ name, values: usage.map(of) });
+  const series = (name, kind, of) => ({ name, kind, values: usage.map(of) });
   fill(place,
-    lines("Tasks", times, [series("submitted", (one) => one.submitted), series("completed", (one) => one.completed), series("failed", (one) => one.failed)], count, { whole: true }),
-    lines("Wait before the start", times, [series("half wait less than", (one) => one.waitP50Seconds), series("one in a hundred waits more than", (one) => one.waitP99Seconds)], span),
-    lines("Seconds limited", times, [series("by the plan", (one) => one.planLimitedSeconds), series("by workers", (one) => one.workerLimitedSeconds)], span));
+    lines("Tasks", times, [series("submitted", "main", (one) => one.submitted), series("completed", "good", (one) => one.completed), series("failed", "bad", (one) => one.failed)], count, { whole: true }),
+    lines("Wait before the start", times, [series("half wait less than", "main", (one) => one.waitP50Seconds), series("one in a hundred waits more than", "other", (one) => one.waitP99Seconds)], span),
+    lines("Seconds limited", times, [series("by the plan", "main", (one) => one.planLimitedSeconds), series("by workers", "other", (one) => one.workerLimitedSeconds)], span));
 }

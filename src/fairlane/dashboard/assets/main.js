@@ -36,7 +36,7 @@ async function start() {
 function enter(opened) {
   session = opened;
   keep(opened);
-  fill(document.getElementById("who"), h("span", {}, opened.name), button("Log out", async () => {
+  fill(document.getElementById("who"), h("span", { class: "long" }, opened.name), button("Log out", async () => {
     await ask("DELETE", "/session");
     location.assign("/dashboard");
     location.reload();

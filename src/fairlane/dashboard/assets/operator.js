@@ -21,7 +21,7 @@ export function organizations(content) {
     cards.done.show(count(total.completed), seconds > 0 ? perSecond((total.completed - before.total.completed) / seconds) : "");
     cards.drifted.show(count(total.drifted));
     fill(list, table("The busiest first, at most 200", [
-      { name: "Organization", long: true, show: (one) => one.name }, { name: "Plan", show: (one) => one.plan },
+      { name: "Organization", long: true, show: (one) => one.name }, { name: "Plan", long: true, show: (one) => one.plan },
       { name: "Queued", number: true, show: (one) => count(one.queued) },
       { name: "Used", number: true, show: (one) => `${count(one.used)} of ${count(one.slots_max)}` },
       { name: "In use", number: true, show: (one) => (one.slots_max ? share(one.used / one.slots_max) : "–") },
@@ -56,19 +56,19 @@ export function upkeep(content) {
   const state = h("section"), drift = h("section"), audit = h("section");
   const recount = async () => {
     const found = await get("/admin/v1/drift");
-    fill(drift, h("h2", {}, "Counts against rows"), table(`${count(found.organizations)} organizations recounted in one snapshot`, [
+    fill(drift, h("h2", {}, "Counts against rows"), table(`${found.organizations === 1 ? "1 organization" : `${count(found.organizations)} organizations`} recounted in one snapshot`, [
       { name: "Organization", long: true, show: (one) => one.organization }, { name: "Count", show: (one) => one.name },
       { name: "Kept", number: true, show: (one) => count(one.kept) }, { name: "Counted", number: true, show: (one) => count(one.counted) },
     ], found.drift, "No difference: every count is exact."), button("Recount", recount));
   };
   const look = async () => {
     const [server, maintenance, changes] = await Promise.all([get("/admin/v1/server"), get("/admin/v1/maintenance"), get("/admin/v1/audit?limit=50")]);
-    fill(state, h("h2", {}, "This server"), h("p", {}, `fairlane ${server.version}, ${server.draining ? "draining" : "serving"}; task types: ${server.task_types.join(", ")}`),
+    fill(state, h("h2", {}, "This server"), h("p", { class: "long" }, `fairlane ${server.version}, ${server.draining ? "draining" : "serving"}; task types: ${server.task_types.join(", ")}`),
       h("div", { class: "row" }, h("span", {}, maintenance.on ? "Under maintenance: concurrency reads null." : "Not under maintenance."),
         button(maintenance.on ? "End maintenance" : "Begin maintenance", async () => { await ask("PUT", "/admin/v1/maintenance", { on: !maintenance.on }); await look(); })));
     fill(audit, h("h2", {}, "Changes"), table("What operators changed, newest first", [
-      { name: "When", show: (one) => moment(one.at) }, { name: "Who", show: (one) => one.actor }, { name: "What", show: (one) => one.action },
-      { name: "Of", show: (one) => one.subject }, { name: "Details", show: (one) => h("code", {}, JSON.stringify(one.details)) },
+      { name: "When", show: (one) => moment(one.at) }, { name: "Who", long: true, show: (one) => one.actor }, { name: "What", show: (one) => one.action },
+      { name: "Of", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },
     ], changes.audit));
   };
   fill(content, h("h1", {}, "Upkeep"), state, drift, audit);

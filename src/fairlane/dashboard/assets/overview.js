@@ -37,7 +37,7 @@ export function overview(content) {
       { name: "Type", long: true, show: (one) => one.taskType },
       { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
       { name: "For", number: true, show: (one) => since(one.startedAt) },
-      { name: "Progress", show: (one) => (one.progress ? progress(one.progress) : "–") },
+      { name: "Progress", long: true, show: (one) => (one.progress ? progress(one.progress) : "–") },
       { name: "Deadline", show: (one) => moment(one.deadlineAt) },
     ], now.slots, "Every slot is free."));
   }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
