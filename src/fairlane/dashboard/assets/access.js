@@ -4,6 +4,8 @@ import { ask, get } from "./api.js";
 import { button, copies, fill, h, notice, table } from "./dom.js";
 import { moment } from "./format.js";
 
+const ROTATION = "Make a new secret? It signs every webhook from now on. The present one signs beside it for 24 hours, so put the new one into your receivers in that time. One from before it stops signing at once.";
+
 export function access(content) {
   const keys = h("section"), secrets = h("section"), shown = h("div", { role: "status" });
   const once = (what, value) => {
@@ -32,6 +34,7 @@ export function access(content) {
       { name: "Ends in", show: (one) => h("code", {}, one.last4) }, { name: "Created", show: (one) => moment(one.created_at) },
       { name: "Signs until", show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },
     ], signing.webhook_secrets, "None: webhooks go out unsigned."), h("div", { class: "row" }, button("New secret", async () => {
+      if (signing.webhook_secrets.length && !confirm(ROTATION)) return;
       once("webhook secret", (await ask("POST", "/access/webhook-secrets", {})).value);
       await look();
     })));

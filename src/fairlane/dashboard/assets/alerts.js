@@ -23,7 +23,7 @@ export function alerts(content) {
       { name: "Changed", show: (one) => moment(one.changedAt) },
       { name: "Told to", long: true, show: (one) => one.webhook.url },
       { name: "", show: (one) => button("Delete", async () => {
-        if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Nobody is told any more.`)) return;
+        if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Its webhook is told nothing more.`)) return;
         await ask("DELETE", `/v1/alerts/${one.id}`);
         notice("The alert is deleted.");
         await look();

@@ -15,6 +15,7 @@ export function deliveries(content) {
       { name: "Tries", show: (one) => h("ol", {}, one.tries.map((tried) => h("li", { value: tried.number }, `${moment(tried.at)}: ${tried.outcome}${tried.status ? ` (${tried.status})` : ""}`))) },
       { name: "Next try", show: (one) => moment(one.nextTryAt) },
       { name: "", show: (one) => (one.status === "trying" ? "" : button("Send again", async () => {
+        if (one.delivered && !confirm(`Send this message to ${one.url} once more? It was delivered already: the receiver gets it twice.`)) return;
         await ask("POST", `/v1/webhooks/deliveries/${one.id}/redeliver`);
         notice("It is being sent again.");
         await look();

@@ -52,6 +52,8 @@ export function workers(content) {
   });
 }
 
+const MAINTENANCE = "Begin maintenance of the whole installation? Until you end it, the status of every organization reads concurrency null: their programs and dashboards see no slots in use and no limit. Tasks are accepted and run as before.";
+
 export function upkeep(content) {
   const state = h("section"), drift = h("section"), audit = h("section");
   const recount = async () => {
@@ -65,7 +67,11 @@ export function upkeep(content) {
     const [server, maintenance, changes] = await Promise.all([get("/admin/v1/server"), get("/admin/v1/maintenance"), get("/admin/v1/audit?limit=50")]);
     fill(state, h("h2", {}, "This server"), h("p", { class: "long" }, `fairlane ${server.version}, ${server.draining ? "draining" : "serving"}; task types: ${server.task_types.join(", ")}`),
       h("div", { class: "row" }, h("span", {}, maintenance.on ? "Under maintenance: concurrency reads null." : "Not under maintenance."),
-        button(maintenance.on ? "End maintenance" : "Begin maintenance", async () => { await ask("PUT", "/admin/v1/maintenance", { on: !maintenance.on }); await look(); })));
+        button(maintenance.on ? "End maintenance" : "Begin maintenance", async () => {
+          if (!maintenance.on && !confirm(MAINTENANCE)) return;
+          await ask("PUT", "/admin/v1/maintenance", { on: !maintenance.on });
+          await look();
+        }, maintenance.on ? "" : "danger")));
     fill(audit, h("h2", {}, "Changes"), table("What operators changed, newest first", [
       { name: "When", show: (one) => moment(one.at) }, { name: "Who", long: true, show: (one) => one.actor }, { name: "What", show: (one) => one.action },
       { name: "Of", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },

@@ -31,7 +31,7 @@ export function tasks(content, chosen = "") {
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
   fill(content, h("h1", {}, "Tasks"), h("div", { class: "row" }, h("label", { for: "status", class: "quiet" }, "Status"), status,
     button("Clear the queue", async () => {
-      if (!confirm("Drop every task that is still queued? They are gone for good.")) return;
+      if (!confirm("Drop every task of your organization that is still queued? They are gone for good, and their webhooks are told nothing. Running tasks go on.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
       notice(`${count(cleared)} tasks were dropped.`);
       await look();
@@ -66,8 +66,13 @@ export function task(content, reference) {
       ["Credits", found.credits.creditsCharged === null ? `${count(found.credits.creditsToCharge)} to charge` : `${count(found.credits.creditsCharged)} charged`],
       ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : told}` : null],
     ]), h("div", { class: "row" },
-      final ? null : button("Cancel", async () => { await ask("DELETE", path); notice("The task is being cancelled."); }, "danger"),
+      final ? null : button("Cancel", async () => {
+        if (!confirm(`Cancel this task? It ends as FAILED and costs nothing. ${one.status === "PROCESSING" ? "Its handler is asked to end, and what it has done so far is dropped." : "It leaves the queue."}`)) return;
+        await ask("DELETE", path);
+        notice("The task is being cancelled.");
+      }, "danger"),
       one.status === "FAILED" ? button("Run again", async () => {
+        if (!confirm(`Run it again? A new task with the same payload is queued. It costs ${credits(found.credits.creditsToCharge)} if it completes.`)) return;
         const again = await ask("POST", `${path}/retry`);
         location.hash = `#/task/${again.task.id}`;
       }) : null));
@@ -89,6 +94,8 @@ export function task(content, reference) {
   let stop = repeat(1.5, look);
   return () => stop();
 }
+
+const credits = (number) => (number === 1 ? "1 credit" : `${count(number)} credits`);
 
 const GIVEN_UP = "given up";
 
