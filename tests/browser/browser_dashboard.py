@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,20 @@ Submit = Callable[..., str]
 def card(page: Page, name: str) -> Any:
     """The number on the card of this name."""
     return page.locator(".card", has=page.get_by_text(name, exact=True)).locator("dd")
+
+
+def agree(place: Any, name: str, *, page: Page | None = None, answer: bool = True) -> str:
+    """Click a button that asks first, and say yes; what it asked."""
+    asked: list[str] = []
+
+    def decide(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if answer else dialog.dismiss()
+
+    (page or place).once("dialog", decide)
+    place.get_by_role("button", name=name).click()
+    [question] = asked
+    return question
 
 
 def test_numbers_move_while_tasks_run(enter: Enter, site: Site, picture: Picture) -> None:
@@ -65,8 +80,9 @@ def test_a_task_is_cancelled_by_hand(enter: Enter, site: Site, picture: Picture)
     expect(page.get_by_text('"mark": "find-me"')).to_be_visible()
     picture(page, "dashboard-task")
 
-    page.get_by_role("button", name="Cancel").click()
+    says = agree(page, "Cancel")
 
+    assert "It ends as FAILED and costs nothing. Its handler is asked to end" in says
     expect(page.get_by_text("FAILED", exact=True)).to_be_visible()
     expect(page.get_by_text("TASK_CANCELED")).to_be_visible()
     assert site.status_of(task_id) == "FAILED"
@@ -140,8 +156,9 @@ def test_a_failed_task_is_run_again(enter: Enter, site: Site) -> None:
     page = enter(f"task/{task_id}")
     expect(page.get_by_text("It never works.")).to_be_visible()
 
-    page.get_by_role("button", name="Run again").click()
+    says = agree(page, "Run again")
 
+    assert "A new task with the same payload is queued. It costs 1 credit if it completes." in says
     expect(page).not_to_have_url(re.compile(task_id))
     expect(page.get_by_text("FAILED", exact=True)).to_be_visible()
 
@@ -185,8 +202,9 @@ def test_a_webhook_is_sent_again(enter: Enter, site: Site, receiver: Receiver) -
     row = page.get_by_role("row").filter(has_text="/again")
     expect(row.get_by_text("delivered", exact=True)).to_be_visible()
 
-    row.get_by_role("button", name="Send again").click()
+    says = agree(row, "Send again", page=page)
 
+    assert "/again once more? It was delivered already" in says
     eventually(lambda: len(receiver.requests) == 2)
     expect(row.get_by_role("listitem")).to_have_count(2)
 
@@ -235,13 +253,16 @@ def test_an_alert_is_set_fires_and_is_deleted(enter: Enter, site: Site, submit: 
 
 
 def test_a_refused_alert_says_why(enter: Enter, provoked: list[str]) -> None:
-    """With the words of the API."""
+    """With the words of the API, beside the field that they are about."""
     provoked.append("a status of 400")
     page = enter("alerts")
     page.get_by_label("tell").fill("ftp://nowhere.example/")
     page.get_by_role("button", name="Create").click()
 
     expect(page.get_by_text("webhook.url", exact=False)).to_be_visible()
+    expect(page.get_by_label("tell")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("tell")).to_be_focused()
+    expect(page.get_by_label("tell")).to_have_accessible_description(re.compile(r"webhook\.url"))
     expect(page.get_by_text("None yet.")).to_be_visible()
 
 
@@ -318,7 +339,7 @@ def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
     page = enter()
     page.set_viewport_size({"width": 360, "height": 800})
     wide = []
-    for section in ("", "tasks", "capacity", "webhooks", "alerts", "access", "code"):
+    for section in ("", "tasks", "usage", "capacity", "webhooks", "alerts", "access", "code"):
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("main section").first.wait_for()
         page.wait_for_timeout(200)
@@ -375,17 +396,142 @@ def test_logging_out_shows_the_door_again(enter: Enter) -> None:
     expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(0)
 
 
+def test_the_customers_login_takes_what_it_offers(page: Page, site: Site, provoked: list[str]) -> None:
+    """Each key that opens nothing here is refused beside the field, with a word on where it would."""
+    provoked.append("a status of 401")
+    page.route("**/dashboard/session", lambda route: route.fulfill(json={"kind": None, "accepts": ["organization"]}))
+    page.goto(f"{site.address}/dashboard")
+    field = page.get_by_label("Key")
+    expect(page.get_by_text("With a key of your organization (sk_…). It is sent once")).to_be_visible()
+
+    for key, words in (
+        (site.admin_key, "This is an admin key, which opens nothing here."),
+        ("wk_live_" + "0" * 32, "This is a key of workers, which opens nothing here."),
+        ("sk_live_" + "0" * 32, "Invalid or expired API key"),
+        ("nonsense", "Invalid API key format"),
+    ):
+        field.fill(key)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
+        expect(field).to_have_accessible_description(re.compile(re.escape(words)))
+        expect(page.locator("#notices p")).to_have_count(0)
+
+
+def test_an_organization_sees_its_credits_and_what_it_used(enter: Enter, site: Site) -> None:
+    """What is left, and day by day what was submitted and how it ended."""
+    name = "paying"
+    site.fairlane("organizations", "create", name, "--credits", "on")
+    site.fairlane("credits", "grant", name, "12345", "--reason", "test")
+    key = site.fairlane("keys", "create", name)["value"]
+    headers = {"authorization": f"Bearer {key}"}
+    task = {"taskType": "QUICK", "payload": {}}
+    task_id = site.api.post("/v1/async/task", json=task, headers=headers).json()["task"]["id"]
+    eventually(
+        lambda: site.api.get(f"/v1/async/task/{task_id}", headers=headers).json()["task"]["status"] == "COMPLETED"
+    )
+
+    page = enter("usage", key=key)
+
+    expect(card(page, "Credits left")).to_contain_text("12,344")
+    expect(card(page, "Completed")).to_contain_text("1")
+    expect(page.get_by_role("table", name="Days of UTC").get_by_role("row")).to_have_count(2)
+
+
 def test_operators_see_all_organizations(enter: Enter, site: Site, picture: Picture) -> None:
     """Organizations, workers and the upkeep, with counts that were held against the rows."""
     page = enter(key=site.admin_key)
     expect(page.get_by_role("cell", name="acme")).to_be_visible()
     picture(page, "dashboard-operator")
-    page.get_by_role("link", name="Workers").click()
-    workers = page.get_by_role("table", name="Workers, and servers").get_by_role("row").filter(has_text="QUICK")
-    expect(workers.get_by_text("live")).to_be_visible()
-    expect(workers.get_by_text("of 4")).to_be_visible()
     page.get_by_role("link", name="Upkeep").click()
     expect(page.get_by_text("No difference: every count is exact.")).to_be_visible()
+
+
+def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: Submit) -> None:
+    """How many attempts on how many places, and that the worker still renews its session."""
+    for task_id in (submit("SLOW"), submit("SLOW")):
+        eventually(partial(lambda one: site.status_of(one) == "PROCESSING", task_id))
+    page = enter("workers", key=site.admin_key)
+
+    row = (
+        page.get_by_role("table", name="Worker processes that are connected")
+        .get_by_role("row")
+        .filter(has_text="QUICK")
+    )
+
+    expect(row.get_by_text("live", exact=True)).to_be_visible()
+    expect(row.get_by_text("2 of 4", exact=True)).to_be_visible()
+    expect(row.get_by_text("a server's own", exact=True)).to_be_visible()
+
+
+def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> None:
+    """It says what customers will see; without a yes nothing is changed."""
+    page = enter("upkeep", key=site.admin_key)
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+
+    asked = agree(page, "Begin maintenance", answer=False)
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+    refused = site.api.get("/v1/async/status").json()["concurrency"]
+    agree(page, "Begin maintenance")
+
+    assert "every organization reads concurrency null" in asked
+    assert refused is not None
+    page.get_by_role("button", name="End maintenance").click()
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+    assert site.api.get("/v1/async/status").json()["concurrency"] is not None
+
+
+def test_long_values_stay_inside_their_cards(enter: Enter, site: Site) -> None:
+    """Names, reasons and JSON without a space, on a desk's screen; on a telephone the page itself gets no wider."""
+    long = "n" * 64
+    site.fairlane("plans", "create", long, "--slots", "2")
+    site.fairlane("organizations", "create", long, "--plan", long)
+    site.fairlane("credits", "grant", long, "5", "--reason", "r" * 400)
+    key = site.fairlane("keys", "create", long, "--name", "k" * 64)["value"]
+    over = []
+    for kind, sections in ({"operator": ("", "workers", "upkeep"), "organization": ("", "access")}).items():
+        page = enter(key=site.admin_key if kind == "operator" else key)
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            for section in sections:
+                page.goto(f"{site.address}/dashboard#/{section}")
+                page.locator("main section td").first.wait_for()
+                wide = page.locator("main section").evaluate_all(
+                    "all => Math.max(...all.map((one) => one.scrollWidth - one.clientWidth))"
+                )
+                if page.evaluate("document.documentElement.scrollWidth") > width or (width == 1280 and wide > 0):
+                    over.append((kind, section, width, wide))
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Key").wait_for()
+
+    assert over == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_failed_is_drawn_as_bad(enter: Enter, scheme: Any) -> None:
+    """Lines have the colours of what they count, not of their place: completed is good, failed is bad."""
+    page = enter()
+    page.emulate_media(color_scheme=scheme)
+    chart = page.get_by_role("img", name=re.compile("^Tasks"))
+    expect(chart).to_be_visible()
+
+    found = page.evaluate(
+        """() => {
+            const colour = (one, of) => getComputedStyle(one)[of];
+            const named = (name) => {
+                const probe = document.createElement("p");
+                probe.className = name;
+                document.body.append(probe);
+                return colour(probe, "color");
+            };
+            const legend = [...document.querySelectorAll("figure .legend")][0];
+            const drawn = [...legend.querySelectorAll("span")].map((one) =>
+                [one.textContent.trim(), colour(one.querySelector("path"), "stroke")]);
+            return { ...Object.fromEntries(drawn), good: named("good"), bad: named("bad") };
+        }"""
+    )
+
+    assert (found["completed"], found["failed"]) == (found["good"], found["bad"])
+    assert len({found["submitted"], found["good"], found["bad"]}) == 3
 
 
 def test_everything_is_reached_with_the_keyboard(enter: Enter) -> None:
@@ -396,10 +542,10 @@ def test_everything_is_reached_with_the_keyboard(enter: Enter) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     names = []
-    for _ in range(8):
+    for _ in range(9):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.textContent"))
-    assert names[1:] == ["Now", "Tasks", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
+    assert names[1:] == ["Now", "Tasks", "Usage", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
 
 
 @pytest.fixture(scope="session")
@@ -428,7 +574,7 @@ def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site, scheme:
     page.emulate_media(color_scheme=scheme)
     page.evaluate(axe)
     found = {}
-    for section in ("", "tasks", f"task/{task_id}", "capacity", "webhooks", "alerts", "access", "code"):
+    for section in ("", "tasks", f"task/{task_id}", "usage", "capacity", "webhooks", "alerts", "access", "code"):
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("h1").wait_for()
         page.wait_for_timeout(500)

@@ -36,12 +36,25 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Opened(Struct, frozen=True, kw_only=True):
-    """Who is logged in, and what has to be shown with every change."""
+    """An open session, and what has to be shown with every change."""
 
     kind: str
     name: str
     token: str
     version: str
+    accepts: tuple[str, ...]
+    """Whose keys open a session here."""
+
+
+class NotOpened(Struct, frozen=True, kw_only=True):
+    """What a login needs to know: whose keys open a session here."""
+
+    kind: None = None
+    accepts: tuple[str, ...]
+
+
+PEOPLE = {KeyKind.ORGANIZATION: "organization", KeyKind.ADMIN: "operator"}
+"""What the pages call the holder of each kind of key."""
 
 
 _login = Decoder(Login)
@@ -111,6 +124,7 @@ class Pages:
         self._proxies = proxies
         self._version = version
         self._kinds = kinds
+        self._accepts = tuple(PEOPLE[kind] for kind in kinds)
 
     async def login(self, request: Request, who: None) -> Answer:
         """Open a session with a key. A form of another site cannot send JSON, so it cannot log anyone in."""
@@ -131,12 +145,12 @@ class Pages:
         return self._opened(session, name, set_cookie(cookie, secure=secure))
 
     async def session(self, request: Request, who: None) -> Answer:
-        """Who is logged in; null: nobody. No refusal, because asking is how the page finds out."""
+        """Return the open session, or whose keys would open one. No refusal: asking is how the page finds out."""
         try:
             session = await self._sessions.read(request)
             return self._opened(session, await self._name(session))
         except (KeyMissing, KeyRefused):
-            return Answer(b"null", headers=(*SAFETY, NO_STORE))
+            return Answer(encode(NotOpened(accepts=self._accepts)), headers=(*SAFETY, NO_STORE))
 
     async def leave(self, request: Request, who: None) -> Answer:
         """End the session, here and at every other server; a copy of its cookie ends with it."""
@@ -179,6 +193,7 @@ class Pages:
         return "" if holder is None else holder.name
 
     def _opened(self, session: Session, name: str, *headers: tuple[bytes, bytes]) -> Answer:
-        kind = "operator" if session.kind is KeyKind.ADMIN else "organization"
-        opened = Opened(kind=kind, name=name, token=session.token, version=self._version)
+        opened = Opened(
+            kind=PEOPLE[session.kind], name=name, token=session.token, version=self._version, accepts=self._accepts
+        )
         return Answer(encode(opened), headers=(*SAFETY, NO_STORE, *headers))

@@ -1,7 +1,7 @@
 // Keys of the organization, and the secrets that sign its webhooks. A new one is shown once.
 
 import { ask, get } from "./api.js";
-import { button, copies, fill, h, notice, table } from "./dom.js";
+import { button, copies, fill, h, notice, submits, table } from "./dom.js";
 import { moment } from "./format.js";
 
 const ROTATION = "Make a new secret? It signs every webhook from now on. The present one signs beside it for 24 hours, so put the new one into your receivers in that time. One from before it stops signing at once.";
@@ -11,7 +11,7 @@ export function access(content) {
   const once = (what, value) => {
     const told = h("pre", { tabindex: 0 }, value);
     fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
-      h("p", {}, "It is shown this once. Keep it where your programs find it and nobody else does."), told,
+      h("p", {}, "It is shown this once. Keep it where only your programs find it."), told,
       copies(told), button("Done", async () => fill(shown))));
   };
   const look = async () => {
@@ -26,10 +26,10 @@ export function access(content) {
         notice("The key is revoked.");
         await look();
       }, "danger")) },
-    ], held.keys), h("div", { class: "row" }, h("label", { for: "name", class: "quiet" }, "New key"), name, button("Create", async () => {
+    ], held.keys), submits(h("form", { class: "row" }, h("label", { for: "name", class: "quiet" }, "New key"), name, h("button", {}, "Create")), async () => {
       once("key", (await ask("POST", "/access/keys", name.value.trim() ? { name: name.value.trim() } : {})).value);
       await look();
-    })));
+    }));
     fill(secrets, h("h2", {}, "Webhook secrets"), table("The newest signs; the one before it signs beside it for a while", [
       { name: "Ends in", show: (one) => h("code", {}, one.last4) }, { name: "Created", show: (one) => moment(one.created_at) },
       { name: "Signs until", show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },

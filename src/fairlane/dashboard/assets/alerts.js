@@ -1,7 +1,7 @@
 // Alerts: what this organization wants to be told of by webhook, and which of it is so now.
 
 import { ask, get, repeat } from "./api.js";
-import { badge, button, fill, h, notice, table } from "./dom.js";
+import { badge, button, fill, h, notice, submits, table } from "./dom.js";
 import { count, moment, share, span } from "./format.js";
 
 const KINDS = {
@@ -48,14 +48,11 @@ function made(look) {
   const field = (input, text, ...more) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, text), input, ...more);
   const form = h("form", { class: "row" }, field(kind, "When"), field(threshold, "is above", unit), field(minutes, "for minutes"),
     field(url, "tell"), h("button", {}, "Create"));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      await ask("POST", "/v1/alerts", { kind: kind.value, threshold: Number(threshold.value) / (KINDS[kind.value].per ?? 1),
-        forSeconds: Math.round(Number(minutes.value) * 60), webhook: { url: url.value } });
-      notice("The alert is set.");
-      await look();
-    } catch (error) { notice(error.message, "bad"); }
-  });
+  submits(form, async () => {
+    await ask("POST", "/v1/alerts", { kind: kind.value, threshold: Number(threshold.value) / (KINDS[kind.value].per ?? 1),
+      forSeconds: Math.round(Number(minutes.value) * 60), webhook: { url: url.value } });
+    notice("The alert is set.");
+    await look();
+  }, { kind, threshold, forSeconds: minutes, "webhook.url": url });
   return h("section", {}, h("h2", {}, "New alert"), form);
 }

@@ -37,14 +37,18 @@ export async function ask(method, path, body, headers = {}) {
   if (response.status === 401 && path !== "/login") ended();
   const failure = new Error(said(answer.error) ?? `The server answered ${response.status}.`);
   failure.status = response.status;
+  failure.places = places(answer.error);
   throw failure;
 }
 
 function said(error) {
   if (!error) return undefined;
-  const places = Array.isArray(error.details) ? error.details.map((one) => `${one.field} ${one.message}`) : [];
-  return places.length ? `${error.message}: ${places.join("; ")}` : error.message;
+  const told = places(error).map((one) => `${one.field} ${one.message}`);
+  return told.length ? `${error.message}: ${told.join("; ")}` : error.message;
 }
+
+// The fields that a refusal names, with what is wrong with each.
+const places = (error) => (Array.isArray(error?.details) ? error.details : []);
 
 export const get = (path) => ask("GET", path);
 
@@ -64,7 +68,7 @@ export function watch(show, tell) {
     if (over) return;
     const session = await get("/session").catch(() => undefined);
     if (over) return;
-    if (session === null) ended();
+    if (session?.kind === null) ended();
     else open();
   };
   open();

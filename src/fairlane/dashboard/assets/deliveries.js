@@ -1,7 +1,7 @@
 // Webhook deliveries: what was told, what came of it, once more, and a test.
 
 import { ask, get, repeat } from "./api.js";
-import { badge, button, fill, h, notice, table } from "./dom.js";
+import { badge, button, fill, h, notice, submits, table } from "./dom.js";
 import { moment } from "./format.js";
 
 export function deliveries(content) {
@@ -25,10 +25,10 @@ export function deliveries(content) {
       page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null));
   };
   const test = h("form", { class: "row" }, h("label", { for: "url", class: "quiet" }, "Send a test event to"), url, h("button", {}, "Send"));
-  test.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try { await ask("POST", "/v1/webhooks/test", { url: url.value }); notice("The test event is on its way."); await look(); }
-    catch (error) { notice(error.message, "bad"); }
+  submits(test, async () => {
+    await ask("POST", "/v1/webhooks/test", { url: url.value });
+    notice("The test event is on its way.");
+    await look();
   });
   fill(content, h("h1", {}, "Webhooks"), test, list);
   return repeat(3, async () => { if (!trail.length) await look(); });

@@ -81,6 +81,34 @@ export function button(text, act, kind = "") {
   return made;
 }
 
+// What a form does when it is sent. A refusal is told beside the field that it names, else beside the first field, and the
+// reader is taken there. `named`: inputs by what the API calls their fields.
+export function submits(form, act, named = {}) {
+  const told = h("p", { class: "bad told", role: "alert", id: `told-${(tellers += 1)}` });
+  const clear = () => {
+    told.remove();
+    form.querySelectorAll("[aria-invalid]").forEach((one) => { one.removeAttribute("aria-invalid"); one.removeAttribute("aria-describedby"); });
+  };
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (form.getAttribute("aria-busy")) return;
+    clear();
+    form.setAttribute("aria-busy", "true");
+    try { await act(); } catch (error) {
+      const place = error.places?.find((one) => named[one.field]);
+      const field = place ? named[place.field] : form.querySelector("input, select");
+      told.textContent = error.message;
+      field.setAttribute("aria-invalid", "true");
+      field.setAttribute("aria-describedby", told.id);
+      field.after(told);
+      field.focus();
+    } finally { form.removeAttribute("aria-busy"); }
+  });
+  form.addEventListener("input", clear);
+  return form;
+}
+let tellers = 0;
+
 // Without TLS, but for localhost, a browser has no clipboard for pages: what is to be copied is selected instead.
 export const copies = (element) => button("Copy", async () => {
   const copied = await navigator.clipboard?.writeText(element.textContent).then(() => true, () => false);

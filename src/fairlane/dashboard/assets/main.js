@@ -1,7 +1,7 @@
 // The one page: who is logged in decides which sections there are, the address which of them is shown.
 
 import { ask, get, keep, whenEnded } from "./api.js";
-import { button, fill, h, notice } from "./dom.js";
+import { button, fill, h, submits } from "./dom.js";
 import { access } from "./access.js";
 import { alerts } from "./alerts.js";
 import { capacity } from "./capacity.js";
@@ -22,11 +22,13 @@ const DETAILS = { organization: [["task", task]], operator: [] };
 const content = document.getElementById("content");
 let leave = () => {};
 let session = null;
+let accepted = [];
 
 async function start() {
   try {
     const opened = await get("/session");
-    if (opened) enter(opened);
+    accepted = opened.accepts;
+    if (opened.kind) enter(opened);
     else login();
   } catch (error) {
     fill(content, h("p", { class: "bad" }, error.message));
@@ -58,27 +60,32 @@ function show() {
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
 }
 
-// The parts of an address; one that nobody can decode is nowhere.
+// The parts of an address; one that cannot be decoded is no page.
 function places(hash) {
   try { return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent); }
   catch { return [null]; }
 }
 
+// The keys there are, by how they begin; which of them open a session depends on the address that the page came from.
+const KEYS = {
+  organization: { begins: "sk_", name: "a key of your organization", elsewhere: "Organizations log in where they call the API." },
+  operator: { begins: "ak_", name: "an admin key", elsewhere: "Operators log in where /admin/v1 is served, such as the private listener." },
+  worker: { begins: "wk_", name: "a key of workers", elsewhere: "" },
+};
+
 function login(why = "") {
   session = null;
+  const wanted = accepted.map((kind) => `${KEYS[kind].name} (${KEYS[kind].begins}…)`).join(", or ");
   const field = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
   const form = h("form", { class: "card login" }, h("h1", {}, "Log in"),
-    h("p", { class: "quiet" }, "With a key of your organization, or with an admin key. It is sent once and not kept; the session ends after twelve hours, or with the key."),
-    why ? h("p", { class: "bad", role: "alert" }, why) : null, h("label", { for: "key" }, "Key", field), h("button", { class: "primary" }, "Log in"));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      enter(await ask("POST", "/login", { key: field.value }));
-    } catch (error) {
-      notice(error.message, "bad");
-    }
-  });
-  fill(content, form);
+    h("p", { class: "quiet" }, `With ${wanted}. It is sent once and not kept; the session ends after twelve hours, with the key, or when you log out.`),
+    why ? h("p", { class: "bad", role: "alert" }, why) : null, h("label", { for: "key" }, "Key"), field, h("button", { class: "primary" }, "Log in"));
+  fill(content, submits(form, async () => {
+    const key = field.value.trim();
+    const [kind, known] = Object.entries(KEYS).find(([, one]) => key.startsWith(one.begins)) ?? [];
+    if (kind && !accepted.includes(kind)) throw new Error(`This is ${known.name}, which opens nothing here. ${known.elsewhere}`.trim());
+    enter(await ask("POST", "/login", { key }));
+  }));
   document.title = "Log in – fairlane";
   field.focus();
 }
