@@ -8,17 +8,18 @@ _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
 _WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers", "tracing"}
-_API = _STORE | _WORKER | {"wire", "metrics", "simulation", "fairlane"}
+_API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
     # What everybody may know, and what knows nobody.
     "model": set(),
     "errors": set(),
-    "protocol": set(),
+    "scanning": set(),
+    "protocol": {"scanning"},
     "logs": set(),
     "loops": set(),
     "settings": {"errors"},
-    "wire": _NOUNS,
+    "wire": _NOUNS | {"scanning"},
     "metrics": {"model"},
     "tracing": _NOUNS | {"protocol", "fairlane"},
     # Decisions, and the application's own declarations.

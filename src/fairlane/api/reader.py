@@ -6,10 +6,10 @@ into floats. Whatever passes here is read the same way by every JSON reader, so 
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from fairlane.errors import ValidationRefused
+from fairlane.scanning import have_more_values, is_deeper
 
 DEPTH_MOST = 64
 VALUES_MOST = 100_000
@@ -17,10 +17,6 @@ INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 INTEGER_DIGITS_MOST = 20
 """Longer texts are out of range whatever their digits; converting thousands of digits is refused by Python itself."""
 
-# The end of the text also ends a string: a match that can fail would be tried again from every quote in it.
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
-_BRACKET = re.compile(r"[][{}]")
-_EMPTY = re.compile(r"\[[ \t\r\n]*\]|\{[ \t\r\n]*\}")
 _RISKY_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -37,8 +33,10 @@ def read_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _refused("must be UTF-8") from error
-    _check_depth(text)
-    if have_more_values([text], VALUES_MOST):
+    # Before the parser: it recurses, and it makes an object of each value in one call.
+    if is_deeper(body, DEPTH_MOST):
+        raise _refused(f"is nested deeper than {DEPTH_MOST} levels")
+    if have_more_values(body, VALUES_MOST):
         raise _refused(f"has more than {VALUES_MOST} values")
     try:
         document = _decoder.decode(text)
@@ -49,35 +47,8 @@ def read_json(body: bytes) -> Any:
     return document
 
 
-def have_more_values(texts: Sequence[str], most: int) -> bool:
-    """Whether these JSON texts have more values than that, together; found before any is parsed."""
-    # Every value but the first of a text stands after one of these; inside strings they only make the estimate larger.
-    if sum(1 + _marks(text) for text in texts) <= most:
-        return False
-    bare = (_STRING.sub("0", text) for text in texts)
-    return sum(1 + _marks(text) - len(_EMPTY.findall(text)) for text in bare) > most
-
-
-def _marks(text: str) -> int:
-    return text.count(",") + text.count("[") + text.count("{")
-
-
 def _refused(message: str) -> ValidationRefused:
     return ValidationRefused.at("body", message)
-
-
-# Before the parser: it recurses, so depth is counted first -----------------------------------------------------------
-
-
-def _check_depth(text: str) -> None:
-    if text.count("[") + text.count("{") <= DEPTH_MOST:
-        return
-    depth = 0
-    # Strings that do not end, or brackets that do not match, are left to the parser: up to there both agree.
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > DEPTH_MOST:
-            raise _refused(f"is nested deeper than {DEPTH_MOST} levels")
 
 
 # In the parser -------------------------------------------------------------------------------------------------------

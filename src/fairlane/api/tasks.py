@@ -10,7 +10,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
-from fairlane.api.reader import have_more_values, read_json
+from fairlane.api.reader import read_json
 from fairlane.api.serving import Serving
 from fairlane.api.waiting import applied, wait_seconds
 from fairlane.errors import (
@@ -27,6 +27,7 @@ from fairlane.errors import (
 from fairlane.model.keys import Caller
 from fairlane.model.tasks import Accepted, NewTask, TaskStatus
 from fairlane.model.webhooks import Webhook
+from fairlane.scanning import have_more_values
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
@@ -275,15 +276,13 @@ class Tasks:
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Each item of a batch, read as if it had come alone."""
-        items = wire.split_batch(body)
-        read = [item.decode("latin-1") for item in items if len(item) <= self._payload_most + ENVELOPE_BYTES]
-        if have_more_values(read, BATCH_VALUES_MOST):
+        if have_more_values(body, BATCH_VALUES_MOST):
             raise ValidationRefused.at("body", f"has more than {BATCH_VALUES_MOST} values")
-        return [self._read_item(item) for item in items]
+        return [self._read_item(item) for item in wire.split_batch(body, self._payload_most + ENVELOPE_BYTES)]
 
-    def _read_item(self, body: bytes) -> NewTask | Refusal:
+    def _read_item(self, body: bytes | None) -> NewTask | Refusal:
         try:
-            if len(body) > self._payload_most + ENVELOPE_BYTES:
+            if body is None:
                 raise BodyTooLarge(self._payload_most)
             return self._read(body)
         except ValidationRefused as refusal:

@@ -15,6 +15,7 @@ from msgspec.json import Decoder
 
 from fairlane.errors import ValidationRefused
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.scanning import items, trimmed
 from fairlane.wire.errors import FIELD_ERRORS_MOST
 from fairlane.wire.webhooks import wrong_address
 
@@ -151,51 +152,25 @@ _YEAR_ONE = -62_135_596_800_000
 """An offset may lead to a moment before it, which cannot be written again."""
 
 
-def split_batch(body: bytes) -> list[bytes]:
-    """The items of a batch, each as its own bytes, not read yet: what is wrong in one is that one's matter.
+def split_batch(body: bytes, most: int) -> list[bytes | None]:
+    """Return the items of a batch as their own bytes, not read yet: what is wrong in one is that one's matter. An item
+    of more than ``most`` bytes is None.
 
     Raises:
         ValidationRefused: it is no array of 1 to BATCH_MOST values, or nobody can tell where they end.
     """
-    text = body.strip(_BLANKS)
-    items = list(islice(_items(text), BATCH_MOST + 1)) if text.startswith(b"[") else []
-    if not 1 <= len(items) <= BATCH_MOST or items == [b""]:
+    text = trimmed(body, 0, len(body), len(body)) or b""
+    try:
+        spans = list(islice(items(text, 1), BATCH_MOST + 1)) if text.startswith(b"[") else []
+    except ValueError as error:
+        raise _no_json() from error
+    found = [trimmed(text, start, end, most) for start, end in spans]
+    if not 1 <= len(found) <= BATCH_MOST or found == [b""]:
         raise ValidationRefused.at("body", f"must be a JSON array of 1 to {BATCH_MOST} tasks")
-    if not all(items):
+    if b"" in found:
         raise _no_json()
-    return items
-
-
-def _items(text: bytes) -> Iterator[bytes]:
-    """What stands between the commas of the outermost array.
-
-    Only strings and brackets are looked at: a parser would refuse the whole for what is wrong within one value.
-    """
-    start = at = depth = 1
-    while depth:
-        passed = (_TO_COMMA if depth == 1 else _TO_BRACKET).match(text, at)
-        if passed is None or passed.end() == at:
-            raise _no_json()
-        at = passed.end()
-        mark = text[at - 1 : at]
-        if mark in b"[{":
-            depth += 1
-        elif mark in b"]}":
-            depth -= 1
-        if not depth or (depth == 1 and mark == b","):
-            yield text[start : at - 1].strip(_BLANKS)
-            start = at
-    if text[at - 1 :] != b"]":
-        raise _no_json()
+    return found
 
 
 def _no_json() -> ValidationRefused:
     return ValidationRefused.at("body", "is not valid JSON")
-
-
-_BLANKS = b" \t\n\r"
-# Possessive: what was passed is never tried again, so that broken strings cost no more than whole ones. And a thousand
-# pieces at a time: nothing else in the process runs while a pattern is matched.
-_STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_TO_BRACKET = re.compile(rb'(?:[^][{}"]++|%b){0,1000}+[][{}]?+' % _STRING, re.DOTALL)
-_TO_COMMA = re.compile(rb'(?:[^][{}",]++|%b){0,1000}+[][{},]?+' % _STRING, re.DOTALL)

@@ -1,0 +1,152 @@
+"""Look through JSON texts of a peer's size without parsing them, in bounded steps.
+
+Called by the strict reader, by the wire's batches and by the worker protocol before a parser sees the text. Nothing
+else in the process runs during one C call, so each call here sees a bounded part of the text.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import accumulate
+
+PIECE_BYTES = 64 * 1024
+COUNTED_BYTES = 1024 * 1024
+"""Counting one byte is fast enough for larger pieces."""
+BLANKS = b" \t\r\n"
+
+# Possessive: what was passed is never tried again, so that a broken string costs no more than a whole one.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_WHOLE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_WITHIN = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_QUOTE = ord('"')
+
+# One step of cutting: up to 2 KiB of a string inline; a longer one is passed by itself.
+_SHORT = rb'"(?:[^"\\]{1,64}+|\\.){0,32}+"'
+_TO_BRACKET = re.compile(rb'(?:[^][{}"]{1,64}+|%b){0,1000}+([][{}"]?+)' % _SHORT, re.DOTALL)
+_TO_COMMA = re.compile(rb'(?:[^][{}",]{1,64}+|%b){0,1000}+([][{},"]?+)' % _SHORT, re.DOTALL)
+
+_BRACKETS = b"[]{}"
+_NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_SIGNS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
+"""A bracket as a signed byte: 1 opens, -1 closes."""
+
+
+def outside(text: bytes) -> Iterator[bytes]:
+    """Yield the text piece by piece without blanks, and with a 0 in place of each string.
+
+    A string that does not end is passed over to the end of the text.
+    """
+    at, size, inside = 0, len(text), False
+    while at < size:
+        end = min(at + PIECE_BYTES, size)
+        if inside:
+            at = _end(_WITHIN, text, at, end)
+            if at < end and text[at] == _QUOTE:
+                at, inside = at + 1, False
+            elif end == size:
+                return
+            continue
+        stop = _end(_WHOLE, text, at, end)
+        yield _STRING.sub(b"0", text[at:stop]).translate(None, BLANKS)
+        at = stop
+        if stop < end:
+            at, inside = stop + 1, True
+            yield b"0"
+
+
+def have_more_values(text: bytes, most: int) -> bool:
+    """Return whether a JSON text has more values than that. Found before it is parsed."""
+    # Every value but the first stands after one of these; inside strings they only make the estimate larger.
+    if 1 + _count(text, b",[{") <= most:
+        return False
+    values, last = 1, b""
+    for piece in outside(text):
+        values += _count(piece, b",[{") - piece.count(b"[]") - piece.count(b"{}")
+        values -= last + piece[:1] in (b"[]", b"{}")
+        last = piece[-1:] or last
+        if values > most + 1:  # the next piece may begin with the end of an empty array
+            return True
+    return values > most
+
+
+def is_deeper(text: bytes, most: int) -> bool:
+    """Return whether arrays and objects are nested deeper than that. Brackets that do not match are the parser's."""
+    if _count(text, b"[{") <= most:
+        return False
+    depth = 0
+    for piece in outside(text):
+        brackets = piece.translate(_SIGNS, _NO_BRACKETS)
+        levels = list(accumulate(memoryview(brackets).cast("b"), initial=depth))
+        if max(levels) > most:
+            return True
+        depth = levels[-1]
+    return False
+
+
+def items(text: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where each value of an array begins and ends, blanks included. ``start`` is behind its bracket.
+
+    Only strings and brackets are looked at: a parser would refuse the whole for what is wrong within one value.
+
+    Raises:
+        ValueError: the array does not end, or something follows it.
+    """
+    at, depth = start, 1
+    while depth:
+        passed = (_TO_COMMA if depth == 1 else _TO_BRACKET).match(text, at)
+        if passed is None or passed.end() == at:
+            raise ValueError("the array does not end")
+        at, mark = passed.end(), passed[1]
+        if mark == b'"':
+            at = _end_of_string(text, at)
+        elif mark in (b"[", b"{"):
+            depth += 1
+        elif mark in (b"]", b"}"):
+            depth -= 1
+        if not depth or (depth == 1 and mark == b","):
+            yield start, at - 1
+            start = at
+    if at != len(text) or not text.endswith(b"]"):
+        raise ValueError("the array ends with another bracket, or something follows it")
+
+
+def trimmed(text: bytes, start: int, end: int, most: int) -> bytes | None:
+    """Return this part of a text without the blanks around it; None: it has more than ``most`` bytes."""
+    while start < end:
+        piece = text[start : min(start + PIECE_BYTES, end)]
+        kept = piece.lstrip(BLANKS)
+        start += len(piece) - len(kept)
+        if kept:
+            break
+    while start < end:
+        piece = text[max(start, end - PIECE_BYTES) : end]
+        kept = piece.rstrip(BLANKS)
+        end -= len(piece) - len(kept)
+        if kept:
+            break
+    return text[start:end] if end - start <= most else None
+
+
+def _count(text: bytes, marks: bytes) -> int:
+    found = 0
+    for at in range(0, len(text), COUNTED_BYTES):
+        for mark in marks:
+            found += text.count(mark, at, at + COUNTED_BYTES)
+    return found
+
+
+def _end_of_string(text: bytes, at: int) -> int:
+    """Return where the string ends that ``at`` is in, behind its quote."""
+    while at < len(text):
+        passed = _end(_WITHIN, text, at, min(at + PIECE_BYTES, len(text)))
+        if text[passed : passed + 1] == b'"':
+            return passed + 1
+        if passed == at:
+            break
+        at = passed
+    raise ValueError("a string does not end")
+
+
+def _end(pattern: re.Pattern[bytes], text: bytes, at: int, end: int) -> int:
+    passed = pattern.match(text, at, end)
+    assert passed is not None, "the pattern matches nothing, too"
+    return passed.end()
