@@ -17,6 +17,7 @@ import msgspec
 
 from fairlane import __version__
 from fairlane.api.admin import AdminKeyGuard, SecretRules, ServerFacts, admin_part, admin_surface
+from fairlane.api.bodies import Bodies
 from fairlane.api.callers import Callers
 from fairlane.api.customers import customer_part, customer_surface
 from fairlane.api.health import health_resources
@@ -183,6 +184,9 @@ class Server:
                 unguarded += open_to_all
             self.surfaces["admin"] = Surface(parts, unguarded, clock=clock)
             listeners.append(Listener(self.surfaces["admin"], bound=private))
+        bodies = Bodies()
+        for surface in self.surfaces.values():
+            surface.bodies = bodies
         return listeners
 
     def _dashboard(

@@ -16,6 +16,7 @@ FairlaneError
 │   ├── InUse                    409 RESOURCE_IN_USE           (operator's routes)
 │   ├── SessionGone              410 SESSION_GONE              (worker's routes)
 │   ├── BodyTooLarge             413 PAYLOAD_TOO_LARGE
+│   ├── EncodingRefused          415 UNSUPPORTED_MEDIA_TYPE
 │   ├── QueueFull                429 QUEUE_LIMIT_EXCEEDED
 │   ├── RateLimited              429 RATE_LIMIT_EXCEEDED
 │   ├── LoginLimited             429 LOGIN_LIMIT_EXCEEDED      (dashboard's routes)
@@ -188,6 +189,15 @@ class BodyTooLarge(Refusal):
         super().__init__(details={"limit": limit_bytes})
 
 
+class EncodingRefused(Refusal):
+    """The request body has a ``Content-Encoding`` such as gzip. Bodies are sent as they are: ``identity``."""
+
+    code, status, message = "UNSUPPORTED_MEDIA_TYPE", 415, "Request body must not be compressed"
+
+    def __init__(self, content_encoding: str) -> None:
+        super().__init__(details={"contentEncoding": content_encoding[:100]})
+
+
 class QueueFull(Refusal):
     """The organization's queue has no room for this request."""
 
@@ -248,7 +258,8 @@ class RequestCanceled(Refusal):
 
 
 class Unavailable(Refusal):
-    """The server is draining, its database cannot be reached, or the organization is paused and this is a call.
+    """The server is draining, its database cannot be reached, it holds too many bytes of request bodies, or the
+    organization is paused and this is a call.
 
     Try again after ``Retry-After`` seconds.
     """

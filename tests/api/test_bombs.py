@@ -62,8 +62,6 @@ FIELDS: dict[str, bytes] = {
 }
 
 BODIES: dict[str, tuple[dict[str, str], bytes]] = {
-    "gzip": ({"content-encoding": "gzip"}, gzip.compress(TASK)),
-    "a gzip bomb": ({"content-encoding": "gzip"}, gzip.compress(b" " * 20_000_000)),
     "a form": ({"content-type": "application/x-www-form-urlencoded"}, b"taskType=ANY&payload=%7B%7D"),
     "another character set": ({"content-type": "application/json; charset=utf-16"}, TASK.decode().encode("utf-16")),
     "a million blanks": ({}, b" " * 1_000_000),
@@ -115,6 +113,41 @@ def test_what_is_no_json_is_refused_at_every_route_that_reads(customer: Customer
     headers, content = BODIES[body]
 
     refused(customer, send(customer, route, content, **headers), 400, 413)
+
+
+@pytest.mark.parametrize("body", [gzip.compress(TASK), gzip.compress(b" " * 20_000_000), TASK])
+@pytest.mark.parametrize("route", READING)
+def test_a_compressed_body_is_refused_at_every_route_that_reads(customer: Customer, route: str, body: bytes) -> None:
+    """415 that says what is taken instead, whatever the body; nothing is unpacked."""
+    answer = send(customer, route, body, **{"content-encoding": "gzip"})
+
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    error = error_of(answer)
+    assert (error["code"], error["details"]) == ("UNSUPPORTED_MEDIA_TYPE", {"contentEncoding": "gzip"})
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, identity"])
+def test_a_body_that_is_said_to_be_as_it_is_is_read(customer: Customer, encoding: str) -> None:
+    """The coding that changes nothing."""
+    answer = send(customer, "POST /v1/async/task", TASK, **{"content-encoding": encoding})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("route", READING)
+def test_a_byte_order_mark_is_named(customer: Customer, route: str) -> None:
+    """Its author cannot see it."""
+    answer = send(customer, route, b"\xef\xbb\xbf" + TASK)
+
+    assert answer.status_code == 400
+    assert "byte order mark" in error_of(answer)["details"][0]["message"]
+
+
+@pytest.mark.parametrize("key", [".", ".."])
+def test_a_key_that_no_url_can_name_is_refused(customer: Customer, key: str) -> None:
+    """Clients take such a segment out of the path, also percent-encoded; three dots are a name like any other."""
+    assert fields_of(customer.submit(idempotencyKey=key)) == ["idempotencyKey"]
+    assert customer.submit(idempotencyKey=f"{key}...").status_code == 200
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -49,6 +49,14 @@ ROWS: list[tuple[Refusal, int, str, str, Any, int | None]] = [
         None,
     ),
     (
+        errors.EncodingRefused("gzip"),
+        415,
+        "UNSUPPORTED_MEDIA_TYPE",
+        "Request body must not be compressed",
+        {"contentEncoding": "gzip"},
+        None,
+    ),
+    (
         errors.ConcurrencyFull(slots_used=5, slots_max=5),
         429,
         "CONCURRENCY_LIMIT_EXCEEDED",

@@ -376,6 +376,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "InUse": errors.InUse("plan", "pro"),
     "SessionGone": errors.SessionGone(),
     "BodyTooLarge": errors.BodyTooLarge(1_048_576),
+    "EncodingRefused": errors.EncodingRefused("gzip"),
     "QueueFull": errors.QueueFull(limit=100_000, queued=99_999, wanted=1),
     "RateLimited": errors.RateLimited(),
     "LoginLimited": errors.LoginLimited(),

@@ -26,7 +26,8 @@ DRAIN_POLL_SECONDS = 0.1
 LAST_ANSWER_SECONDS = 5.0
 """How long an answer that is there may take to be read."""
 ENDED_MOST = 100
-"""Most ended calls that are read at once: each may have a large result."""
+ENDED_BYTES_MOST = 64 * 1024 * 1024
+"""Most ended calls, and results of the largest size, that are read at once."""
 
 
 class _Waiting:
@@ -86,13 +87,14 @@ class Callers:
         waiting = self._waiting[new.id] = _Waiting(new, asyncio.get_running_loop().create_future())
         try:
             admission = await self._store.begin_call(new)
+            del new  # The row has the payload from now on.
             admitted(admission)
             waiting.admitted = True
             if self._draining:
                 self._ended.set()
             return await self._end_of(waiting, admission.give_up_at, gone)
         finally:
-            del self._waiting[new.id]
+            del self._waiting[waiting.id]
 
     async def _end_of(self, waiting: _Waiting, give_up_at: int, gone: Callable[[], Awaitable[None]]) -> EndedCall:
         departure = asyncio.ensure_future(gone())
@@ -172,15 +174,16 @@ class Callers:
 
     async def answer_ended(self) -> None:
         """Answer those whose calls have ended by now."""
+        most = min(ENDED_MOST, max(1, ENDED_BYTES_MOST // self._settings.result_limit_bytes))
         while True:
-            ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=ENDED_MOST)
+            ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=most)
             for one in ended:
                 waiting = self._waiting.get(one.id)
                 if waiting is not None and not waiting.answer.done():
                     waiting.answer.set_result(one)
             if ended:
                 self._forget(ended)
-            if len(ended) < ENDED_MOST:
+            if len(ended) < most:
                 return
 
     def _forget(self, ended: list[EndedCall]) -> None:

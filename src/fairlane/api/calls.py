@@ -1,6 +1,5 @@
 """``/v1/monitor/…``: run one payload now and answer with its result. One path for each task type that has one."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -20,7 +19,6 @@ from fairlane.store import new_id
 
 logger = logging.getLogger(__name__)
 
-OFF_LOOP_BYTES = 256 * 1024
 FAILURE_STATUSES = {"VALIDATION_ERROR": 400, "EXTERNAL_SERVICE_ERROR": 502}
 """How a failure of the handler's own is answered; any other code is a 500 with that code."""
 CONCURRENCY_HEADERS = tuple(
@@ -70,10 +68,7 @@ class Calls:
     async def _call(self, request: Request, caller: Caller, task_type: TaskType) -> Answer:
         self._serving.admit()
         body = await request.body(self._payload_most)
-        if len(body) > OFF_LOOP_BYTES:
-            await asyncio.to_thread(_check, body, task_type)
-        else:
-            _check(body, task_type)
+        await request.read(len(body), _check, body, task_type)
         rule = task_type.rule
         new = NewCall(
             id=new_id(),
@@ -83,19 +78,23 @@ class Calls:
             server_id=self._callers.server_id,
             cost=rule.cost if rule.call_cost is None else rule.call_cost,
         )
+        call_id = new.id
 
         def admitted(admission: Admitted) -> None:
+            request.release()
             request.marks += _concurrency(admission.slots_used, admission.slots_max)
 
+        call = self._callers.call(new, admitted=admitted, gone=request.gone)
+        del body, new  # The wait may be long.
         try:
-            ended = await self._callers.call(new, admitted=admitted, gone=request.gone)
+            ended = await call
         except ConcurrencyFull as full:
             request.marks += _concurrency(full.slots_used, full.slots_max)
             raise
         except RequestCanceled as canceled:
             logger.info(
                 "call.canceled",
-                extra={"request_id": request.id, "call_id": new.id, "status": canceled.status, "code": canceled.code},
+                extra={"request_id": request.id, "call_id": call_id, "status": canceled.status, "code": canceled.code},
             )
             raise
         if ended.failure is not None:

@@ -4,14 +4,16 @@ An endpoint receives a :class:`Request` and returns an :class:`Answer`. Nothing 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
-from fairlane.errors import BodyTooLarge, ValidationRefused
+from fairlane.api.bodies import STRANGERS, Bodies, BodyHolder
+from fairlane.errors import BodyTooLarge, EncodingRefused, ValidationRefused
 
 BODY_SECONDS = 30.0
 """How long one request's body may take to arrive."""
@@ -25,6 +27,7 @@ CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 
 Header = tuple[bytes, bytes]
+Result = TypeVar("Result")
 
 
 class Answer(Struct, frozen=True):
@@ -45,13 +48,19 @@ class Stream(Struct, frozen=True):
 
 class Request:
     """One HTTP request. ``parameters`` are the decoded path segments the route left open; ``marks`` the headers that
-    every answer to it carries, also a refusal."""
+    every answer to it carries, also a refusal; ``holder``, set by the guard, says for which caller the body counts.
+    """
 
-    __slots__ = ("_receive", "_scope", "id", "marks", "parameters")
+    __slots__ = ("_bodies", "_held", "_receive", "_scope", "holder", "id", "marks", "parameters")
 
-    def __init__(self, scope: Scope, receive: Receive, *, id: str, parameters: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, bodies: Bodies, *, id: str, parameters: tuple[str, ...] = ()
+    ) -> None:
         self._scope = scope
         self._receive = receive
+        self._bodies = bodies
+        self._held: tuple[BodyHolder, int] = (STRANGERS, 0)
+        self.holder = STRANGERS
         self.id = id
         self.parameters = parameters
         self.marks: tuple[Header, ...] = ()
@@ -108,10 +117,15 @@ class Request:
         """The whole body.
 
         Raises:
+            EncodingRefused: it is compressed.
             BodyTooLarge: it has more than ``limit_bytes``; the refusal names ``report_limit`` if given.
+            Unavailable: the bodies in flight are too many already.
             ValidationRefused: it did not arrive in time, or its length makes no sense.
             ConnectionResetError: the caller went away.
         """
+        codings = ",".join(self.every_header(b"content-encoding")).lower().replace(" ", "")
+        if any(coding not in ("", "identity") for coding in codings.split(",")):
+            raise EncodingRefused(codings)
         refusal = BodyTooLarge(limit_bytes if report_limit is None else report_limit)
         declared = self._declared_length()
         if declared is not None and declared > limit_bytes:
@@ -126,6 +140,17 @@ class Request:
         if whole is None:
             raise refusal
         return whole
+
+    async def read(self, size: int, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Return ``work(*arguments)`` for a body of this size, off the event loop if that takes long."""
+        return await self._bodies.read(self.holder, size, work, *arguments)
+
+    def release(self) -> None:
+        """Say that the body is not needed any more. A request that waits for something else does so before."""
+        holder, count = self._held
+        if count:
+            self._held = (holder, 0)
+            self._bodies.give_back(holder, count)
 
     async def gone(self) -> None:
         """Return once the caller has closed the connection. Only after the body was read."""
@@ -142,21 +167,23 @@ class Request:
 
     async def _gather(self, limit_bytes: int) -> bytes | None:
         """The whole body; None: it is larger than the limit."""
-        parts: list[bytes] = []
-        size = 0
+        whole = bytearray()
         while True:
             message = await self._receive()
             if message["type"] != "http.request":
                 raise ConnectionResetError("the caller closed the connection while it was sending")
             part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            if size > limit_bytes:
+            if len(whole) + len(part) > limit_bytes:
                 if message.get("more_body", False):
                     await self._discard(DISCARD_BYTES_MOST)
                 return None
+            self._bodies.take(self.holder, len(part), limit_bytes=limit_bytes)
+            self._held = (self.holder, self._held[1] + len(part))
+            if not whole and not message.get("more_body", False):
+                return bytes(part)
+            whole += part
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return bytes(whole)
 
     async def _discard(self, most: int) -> None:
         """Read what is still coming, within bounds; a caller that waits for "100 Continue" gets its answer instead."""

@@ -7,6 +7,7 @@ import re
 import secrets
 from hashlib import sha256
 
+from fairlane.api.bodies import BodyHolder
 from fairlane.api.http import Request
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused
 from fairlane.model.keys import Caller, Holder, KeyKind
@@ -53,6 +54,7 @@ class KeyGuard:
         caller = await self._store.caller(_presented(request, KeyKind.ORGANIZATION))
         if caller is None:
             raise KeyRefused()
+        request.holder = BodyHolder("organizations", str(caller.organization_id))
         return caller
 
 
@@ -68,6 +70,7 @@ class HolderGuard:
         holder = await self._store.holder(_presented(request, self._kind))
         if holder is None or holder.kind is not self._kind:
             raise KeyRefused()
+        request.holder = BodyHolder("workers" if self._kind is KeyKind.WORKER else "operators", holder.key_id)
         return holder
 
 

@@ -22,6 +22,7 @@ from fairlane.api.operations import Operation, Operations, Schema
 from fairlane.errors import (
     BodyTooLarge,
     ConcurrencyFull,
+    EncodingRefused,
     KeyMalformed,
     KeyMissing,
     KeyRefused,
@@ -95,6 +96,7 @@ DETAILS: dict[type[Refusal], Schema] = {
     TaskEnded: _object({"id": _TEXT, "status": _TEXT}),
     TaskNotFailed: _object({"id": _TEXT, "status": _TEXT}),
     BodyTooLarge: _object({"limit": _WHOLE}),
+    EncodingRefused: _object({"contentEncoding": _TEXT}),
     QueueFull: _object(
         dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), _WHOLE)
     ),
@@ -341,7 +343,8 @@ def examples_named(operations: Operations) -> set[str]:
 
 def _refusals(operation: Operation) -> tuple[type[Refusal], ...]:
     everybodys = ANYBODYS_REFUSALS if operation.open else ANYBODYS_REFUSALS + CALLERS_REFUSALS
-    return (*everybodys, *(kind for kind in operation.refusals if kind not in everybodys))
+    readers = () if operation.body is None else (EncodingRefused,)
+    return (*everybodys, *readers, *(kind for kind in operation.refusals if kind not in everybodys))
 
 
 def _refused(operation: Operation) -> Schema:

@@ -17,6 +17,7 @@ INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 INTEGER_DIGITS_MOST = 20
 """Longer texts are out of range whatever their digits; converting thousands of digits is refused by Python itself."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _RISKY_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -29,6 +30,8 @@ def read_json(body: bytes) -> Any:
             integer beyond 64 bits, NaN or Infinity, NUL or half a surrogate pair, more than 64 levels, more than
             100,000 values.
     """
+    if body.startswith(BYTE_ORDER_MARK):
+        raise _refused("begins with a byte order mark: send UTF-8 without it")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from fairlane import wire
 from fairlane.api.http import CLOSE, Answer, Header
-from fairlane.errors import BodyTooLarge, Refusal, StoreFault, StoreUnreachable, Unavailable
+from fairlane.errors import BodyTooLarge, EncodingRefused, Refusal, StoreFault, StoreUnreachable, Unavailable
 
 logger = logging.getLogger(__name__)
 
+IDENTITY = (b"accept-encoding", b"identity")
+"""What a body may be encoded with: nothing."""
 Clock = Callable[[], int]
 """Milliseconds since the Unix epoch."""
 
@@ -33,6 +35,8 @@ def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers
 def _refused(refusal: Refusal, clock: Clock, headers: tuple[Header, ...]) -> Answer:
     if refusal.retry_after_seconds is not None:
         headers += ((b"retry-after", str(refusal.retry_after_seconds).encode()),)
+    if isinstance(refusal, EncodingRefused):
+        headers += (IDENTITY,)
     if isinstance(refusal, BodyTooLarge):
         # What is left of the body must not be taken for the next request.
         headers += (CLOSE,)

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Match, Router
 from starlette.types import Receive, Scope, Send
 from uuid_utils import uuid4
 
+from fairlane.api.bodies import Bodies
 from fairlane.api.http import Answer, Header, Request, Stream, decoded, raw_path, send_answer, send_stream
 from fairlane.api.refusals import Clock, answer_exception
 from fairlane.errors import NotFound
@@ -75,7 +76,7 @@ class Resource(BaseRoute, Generic[Who]):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: who, what, and whatever goes wrong."""
         began = perf_counter()
-        request = Request(scope, receive, id=str(uuid4()))
+        request = Request(scope, receive, scope["bodies"], id=str(uuid4()))
         try:
             answer = await self._answer(request, scope.get("path_params", ()))
         except ConnectionResetError:
@@ -84,6 +85,8 @@ class Resource(BaseRoute, Generic[Who]):
             answer = answer_exception(
                 error, request_id=request.id, clock=self._clock, headers=self._allow(request, error)
             )
+        finally:
+            request.release()
         marks = (*request.marks, *_marks(request, began))
         if isinstance(answer, Stream):
             await send_stream(send, answer, *marks)
@@ -125,7 +128,7 @@ class Nowhere:
         if scope["type"] != "http":
             return
         began = perf_counter()
-        request = Request(scope, receive, id=str(uuid4()))
+        request = Request(scope, receive, scope["bodies"], id=str(uuid4()))
         try:
             path = raw_path(scope)
             for top, below, guard in self._guards:
@@ -140,10 +143,12 @@ class Nowhere:
 class Surface:
     """The application of one listener: its parts, the most used first, and what is open to everybody.
 
-    Beneath it a bare router: no middleware, no redirects, no lifespan. ``resources`` are all there is.
+    Beneath it a bare router: no middleware, no redirects, no lifespan. ``resources`` are all there is. ``bodies`` is
+    replaced by the wiring where several surfaces are one server.
     """
 
     def __init__(self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: Clock) -> None:
+        self.bodies = Bodies()
         self.resources: list[Resource[Any]] = [one for part in parts for one in part.resources]
         self.resources += unguarded
         for one in (one for one in self.resources if one.yields):
@@ -152,6 +157,7 @@ class Surface:
         self._router = Router(routes=self.resources, redirect_slashes=False, default=Nowhere(parts, clock=clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["bodies"] = self.bodies
         await self._router(scope, receive, send)
 
 

@@ -1,6 +1,5 @@
 """``/v1/async/task`` and what belongs to it: accept tasks, look at them, wait for them, end them, run them again."""
 
-import asyncio
 from hashlib import blake2b
 from typing import Any
 
@@ -10,7 +9,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
-from fairlane.api.reader import read_json
+from fairlane.api.reader import BYTE_ORDER_MARK, read_json
 from fairlane.api.serving import Serving
 from fairlane.api.waiting import applied, wait_seconds
 from fairlane.errors import (
@@ -32,11 +31,7 @@ from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
 """How much a body may be larger than the largest payload."""
-OFF_LOOP_BYTES = 256 * 1024
-"""Larger bodies are read on a thread: the loop must not wait milliseconds for one caller's JSON."""
 BATCH_BYTES_MOST = 32 * 1024 * 1024
-BATCH_OFF_LOOP_BYTES = 16 * 1024
-"""A batch this large may hold so many tasks that reading them takes milliseconds."""
 BATCH_VALUES_MOST = 1_000_000
 """JSON values of a whole batch: of ten items that are as full as one may be. Reading them takes half a second."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
@@ -162,11 +157,11 @@ class Tasks:
         """Accept one task; durable when answered."""
         self._serving.admit()
         body = await request.body(self._payload_most + ENVELOPE_BYTES, report_limit=self._payload_most)
-        if len(body) > OFF_LOOP_BYTES:
-            new = await asyncio.to_thread(self._read, body)
-        else:
-            new = self._read(body)
-        return await self._submitted(request, caller, new)
+        new = await request.read(len(body), self._read, body)
+        [verdict] = await self._accept(request, caller, [new])
+        new = replace(new, payload="")
+        del body  # The wait may be long.
+        return await self._submitted(request, caller, new, verdict)
 
     async def retry(self, request: Request, caller: Caller) -> Answer:
         """Run a failed task again, as a new one through the same door.
@@ -179,7 +174,7 @@ class Tasks:
         task_type = self._serving.task_types.get(failed.task_type)
         if task_type is None:
             raise wire.unknown_type()
-        task_type.decode(payload)
+        await request.read(len(payload), task_type.decode, payload)
         new = NewTask(
             id=new_id(),
             task_type=failed.task_type,
@@ -189,15 +184,16 @@ class Tasks:
             webhook=None if failed.webhook is None else self._webhook(failed.webhook.url),
             retry_of=failed.id,
         )
-        return await self._submitted(request, caller, new)
-
-    async def _submitted(self, request: Request, caller: Caller, new: NewTask) -> Answer:
         [verdict] = await self._accept(request, caller, [new])
+        return await self._submitted(request, caller, new, verdict)
+
+    async def _submitted(self, request: Request, caller: Caller, new: NewTask, verdict: Accepted | Refusal) -> Answer:
         if isinstance(verdict, Refusal):
             raise verdict
         location = (b"location", f"/v1/async/task/{new.id}".encode())
         seconds, waiting = wait_seconds(request), self._serving.waiting
         if seconds and waiting.has_room(caller.organization_id):
+            request.release()
             ended = await waiting.ended(caller.organization_id, new.id, seconds=seconds, gone=request.gone)
             # None: somebody cleared the queue; that it was accepted is still true.
             body = wire.created_body(new, verdict) if ended is None else wire.now_body(ended)
@@ -220,10 +216,8 @@ class Tasks:
         """Accept up to 500 tasks, each for itself, if the queue has room for as many as were sent."""
         self._serving.admit()
         body = await request.body(max(BATCH_BYTES_MOST, self._payload_most + ENVELOPE_BYTES))
-        if len(body) > BATCH_OFF_LOOP_BYTES:
-            read = await asyncio.to_thread(self._read_batch, body)
-        else:
-            read = self._read_batch(body)
+        read = await request.read(len(body), self._read_batch, body)
+        del body
         new = [item for item in read if isinstance(item, NewTask)]
         verdicts = iter(await self._accept(request, caller, new, room=len(read)))
         items = [item if isinstance(item, Refusal) else _verdict(item, next(verdicts)) for item in read]
@@ -276,6 +270,8 @@ class Tasks:
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Each item of a batch, read as if it had come alone."""
+        if body.startswith(BYTE_ORDER_MARK):
+            read_json(body)  # which refuses it
         if have_more_values(body, BATCH_VALUES_MOST):
             raise ValidationRefused.at("body", f"has more than {BATCH_VALUES_MOST} values")
         return [self._read_item(item) for item in wire.split_batch(body, self._payload_most + ENVELOPE_BYTES)]

@@ -13,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from msgspec import Struct
 
+from fairlane.api.bodies import BodyHolder
 from fairlane.api.http import Header, Request
 from fairlane.errors import CrossSiteRefused, KeyMissing, KeyRefused
 from fairlane.model.keys import Caller, KeyKind
@@ -106,6 +107,7 @@ class CustomerGuard:
         caller = await self._store.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
         if caller is None:
             raise KeyRefused
+        request.holder = BodyHolder("organizations", str(caller.organization_id))
         return caller
 
 
@@ -122,6 +124,7 @@ class OperatorGuard:
         holder = await self._store.holder(session.digest) if session.kind is KeyKind.ADMIN else None
         if holder is None or holder.kind is not KeyKind.ADMIN:
             raise KeyRefused
+        request.holder = BodyHolder("operators", holder.key_id)
         return f"admin key {holder.name} ({holder.key_id})"
 
 

@@ -20,6 +20,8 @@ from fairlane.wire.errors import FIELD_ERRORS_MOST
 from fairlane.wire.webhooks import wrong_address
 
 IDEMPOTENCY_KEY_LENGTH = 255
+UNREACHABLE = (".", "..")
+"""Clients take these out of a path, also percent-encoded (RFC 3986, 5.2.4)."""
 DELAY_SECONDS_MOST = 30 * 86_400
 """How far ahead a task may be put off."""
 BATCH_MOST = 500
@@ -113,8 +115,9 @@ def _wrong_option(field: str, value: Any) -> str | None:
             fits = type(value) is int and PRIORITY_LOWEST <= value <= PRIORITY_HIGHEST
             return None if fits else f"must be an integer from {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}"
         case "idempotencyKey":
-            fits = type(value) is str and 1 <= len(value) <= IDEMPOTENCY_KEY_LENGTH
-            return None if fits else f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters"
+            if type(value) is not str or not 1 <= len(value) <= IDEMPOTENCY_KEY_LENGTH:
+                return f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters"
+            return "must not be . or .., which no URL can name" if value in UNREACHABLE else None
         case _:
             return "is not a known field"
 

@@ -14,6 +14,7 @@ from fairlane.api.admin.tasks import EveryTask
 from fairlane.api.admin.trace import Traces
 from fairlane.api.admin.usage import Usage
 from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
+from fairlane.api.bodies import OPERATORS
 from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
 from fairlane.api.routes import Endpoint, Guard, Part, Resource, Surface
@@ -76,6 +77,7 @@ def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rule
 
 async def operator(request: Request) -> str:
     """The guard of the admin socket: who may open it is decided by the directory it lies in. Returns the actor."""
+    request.holder = OPERATORS
     client = request.client or ""
     return f"admin socket {client}" if client.startswith("uid=") else "operator"
 

@@ -1,0 +1,111 @@
+"""The request bodies that a server holds and reads now: how many bytes, for which holder, which is read next.
+
+Made once per server by the wiring; each request carries it. ``Request.body`` bounds one body; this bounds their sum.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from fairlane.errors import Unavailable
+
+MEBIBYTE = 1024 * 1024
+POOLS = {
+    "organizations": 192 * MEBIBYTE,
+    "workers": 144 * MEBIBYTE,
+    "operators": 8 * MEBIBYTE,
+    "strangers": 8 * MEBIBYTE,
+}
+"""What the bodies of all holders of one kind may have together, so that customers never keep workers from reporting."""
+SHARE_BYTES = 66 * MEBIBYTE
+"""What one organization, or the holder of one worker key, may have: two of the largest batches."""
+FREE_BYTES = 256 * 1024
+"""What each holder may have even if others hold all the rest."""
+INLINE_BYTES = 16 * 1024
+"""Larger bodies are read on a thread: reading them takes longer than the event loop may stand still."""
+LARGE_BYTES = 2 * MEBIBYTE
+"""Larger ones are read one at a time."""
+READERS = 2
+"""Bodies read at once. Reading is bound by the interpreter lock: more would only take turns from the event loop."""
+
+Result = TypeVar("Result")
+
+
+class BodyHolder(NamedTuple):
+    """Which requests a body counts for. ``pool`` is one of POOLS."""
+
+    pool: str
+    name: str = ""
+
+
+STRANGERS = BodyHolder("strangers")
+"""Requests that have shown no key."""
+WORKERS = BodyHolder("workers")
+"""Workers on the server's own socket."""
+OPERATORS = BodyHolder("operators")
+
+
+class Bodies:
+    """One budget of bytes, and turns at reading."""
+
+    def __init__(self) -> None:
+        self.held_bytes = dict.fromkeys(POOLS, 0)
+        self._held: dict[BodyHolder, int] = {}
+        self._turns: dict[BodyHolder, _Turn] = {}
+        self._readers = asyncio.Semaphore(READERS)
+        self._large = asyncio.Lock()
+
+    def take(self, holder: BodyHolder, count: int, *, limit_bytes: int) -> None:
+        """Count so many bytes more as held. A pool has room for one body of ``limit_bytes`` at least.
+
+        Raises:
+            Unavailable: this holder, or all of its kind, would have more than they may. Nothing was counted.
+        """
+        pool = max(POOLS[holder.pool], limit_bytes)
+        share = max(SHARE_BYTES, limit_bytes)
+        held = self._held.get(holder, 0) + count
+        if held > share or (held > FREE_BYTES and self.held_bytes[holder.pool] + count > pool):
+            raise Unavailable()
+        self._held[holder] = held
+        self.held_bytes[holder.pool] += count
+
+    def give_back(self, holder: BodyHolder, count: int) -> None:
+        """Count so many bytes less."""
+        left = self._held[holder] - count
+        self.held_bytes[holder.pool] -= count
+        if left:
+            self._held[holder] = left
+        else:
+            del self._held[holder]
+
+    async def read(self, holder: BodyHolder, size: int, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Return ``work(*arguments)`` for a body of this size; a large one is read on a thread.
+
+        One body of a holder is read at a time, so that others wait for one of its bodies at most.
+        """
+        if size <= INLINE_BYTES:
+            return work(*arguments)
+        turn = self._turns.setdefault(holder, _Turn())
+        turn.requests += 1
+        try:
+            async with turn.lock:
+                if size <= LARGE_BYTES:
+                    return await self._read(work, *arguments)
+                async with self._large:
+                    return await self._read(work, *arguments)
+        finally:
+            turn.requests -= 1
+            if not turn.requests:
+                del self._turns[holder]
+
+    async def _read(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        async with self._readers:
+            return await asyncio.to_thread(work, *arguments)
+
+
+class _Turn:
+    """The turns of one holder, and how many of its requests read or wait."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.requests = 0
