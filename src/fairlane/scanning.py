@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate
 
+import msgspec
+
 PIECE_BYTES = 64 * 1024
+FIRST_BYTES = 512
+"""The first piece of an array or object, which is small more often than not."""
 COUNTED_BYTES = 1024 * 1024
 """Counting one byte is fast enough for larger pieces."""
 BLANKS = b" \t\r\n"
@@ -23,6 +27,8 @@ _QUOTE = ord('"')
 _SHORT = rb'"(?:[^"\\]{1,64}+|\\.){0,32}+"'
 _TO_BRACKET = re.compile(rb'(?:[^][{}"]{1,64}+|%b){0,1000}+([][{}"]?+)' % _SHORT, re.DOTALL)
 _TO_COMMA = re.compile(rb'(?:[^][{}",]{1,64}+|%b){0,1000}+([][{},"]?+)' % _SHORT, re.DOTALL)
+
+_ESCAPED = re.compile(rb'(?:[^"\\]{1,64}+|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\[^u]){0,1000}+', re.DOTALL)
 
 _BRACKETS = b"[]{}"
 _NO_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
@@ -109,6 +115,57 @@ def items(text: bytes, start: int) -> Iterator[tuple[int, int]]:
         raise ValueError("the array ends with another bracket, or something follows it")
 
 
+def containers(text: bytes, level: int) -> Iterator[tuple[int, int]]:
+    """Yield where each array or object begins and ends that is nested this deep; 1 is the outermost.
+
+    Raises:
+        ValueError: a string does not end.
+    """
+    at = depth = start = 0
+    while at < len(text):
+        passed = _TO_BRACKET.match(text, at)
+        if passed is None or passed.end() == at:
+            return
+        at, mark = passed.end(), passed[1]
+        if mark == b'"':
+            at = _end_of_string(text, at)
+        elif mark in (b"[", b"{"):
+            depth += 1
+            if depth == level:
+                start = at - 1
+                at, depth = _passed(text, at, depth)
+        elif mark in (b"]", b"}"):
+            if depth == level:
+                yield start, at
+            depth -= 1
+
+
+def unescaped(text: bytes) -> bytes:
+    """Return what a JSON string says, as UTF-8.
+
+    Raises:
+        ValueError: the text is not a JSON string.
+    """
+    parts, at, end = [], 1, len(text) - 1
+    if end < 1 or text[:1] != b'"' or text[end:] != b'"':
+        raise ValueError("not a string")
+    while at < end:
+        stop = _end(_ESCAPED, text, at, end)
+        while stop < end and text[stop] & 0xC0 == 0x80:  # Within a letter of several bytes.
+            stop += 1
+        if stop == at:
+            raise ValueError("not a string")
+        parts.append(msgspec.json.decode(b'"%b"' % text[at:stop], type=str).encode())
+        at = stop
+    return b"".join(parts)
+
+
+def string_of(text: str) -> bytes:
+    """Return a text as a JSON string."""
+    pieces = (text[at : at + PIECE_BYTES] for at in range(0, len(text), PIECE_BYTES))
+    return b'"%b"' % b"".join([msgspec.json.encode(piece)[1:-1] for piece in pieces])
+
+
 def trimmed(text: bytes, start: int, end: int, most: int) -> bytes | None:
     """Return this part of a text without the blanks around it; None: it has more than ``most`` bytes."""
     while start < end:
@@ -124,6 +181,21 @@ def trimmed(text: bytes, start: int, end: int, most: int) -> bytes | None:
         if kept:
             break
     return text[start:end] if end - start <= most else None
+
+
+def _passed(text: bytes, at: int, depth: int) -> tuple[int, int]:
+    """Return a place from which on this depth is left within one piece, and the depth there."""
+    least, size = depth, FIRST_BYTES
+    while at < len(text):
+        stop = _end(_WHOLE, text, at, min(at + size, len(text)))
+        brackets = _STRING.sub(b"0", text[at:stop]).translate(_SIGNS, _NO_BRACKETS)
+        levels = list(accumulate(memoryview(brackets).cast("b"), initial=depth))
+        if min(levels) < least:
+            break
+        if stop < min(at + size, len(text)):
+            stop = _end_of_string(text, stop + 1)
+        at, depth, size = stop, levels[-1], min(2 * size, PIECE_BYTES)
+    return at, depth
 
 
 def _count(text: bytes, marks: bytes) -> int:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from fairlane.api.listener import bind_tcp
+from fairlane.errors import SessionGone
 from fairlane.model.keys import KeyKind
+from fairlane.model.leases import Exchange
 from tests.api.house import House, error_of, fields_of
 
 Start = Callable[..., House]
@@ -117,7 +119,49 @@ def test_a_revoked_worker_key_ends_its_sessions(a_house: Start) -> None:
         refused = client.post("/worker/v1/exchange", json=EXCHANGE | {"session": session})
         assert error_of(refused)["code"] == "INVALID_OR_EXPIRED_API_KEY"
     customer.accepted()
-    assert house.worker.post("/worker/v1/exchange", json=EXCHANGE | {"session": session}).status_code == 410
+    with pytest.raises(SessionGone):
+        house.call(house.store.exchange(Exchange(session_id=session, id="e2", places=1, key_id=key["id"])))
+
+
+def test_a_session_answers_only_to_the_key_that_opened_it(a_house: Start) -> None:
+    """Its id stands in logs. Another worker key, and the server's own socket, neither settle, renew nor end it."""
+    house = a_house(public_workers=True)
+    key, customer = a_key(house, "worker"), house.customer()
+    task_id = customer.accepted()
+    with house.client() as owner, house.client() as thief:
+        owner.headers |= bearer(key)
+        thief.headers |= bearer(a_key(house, "worker"))
+        session = owner.post("/worker/v1/sessions", json={"name": "far/1", "types": ["ANY"], "places": 1}).json()[
+            "session"
+        ]
+        [lease] = owner.post("/worker/v1/exchange", json=EXCHANGE | {"session": session}).json()["leases"]
+        report = {"lease": lease["lease"], "outcome": "completed", "result": {"stolen": True}}
+        settle = {"session": session, "id": "e2", "places": 1, "reports": [report], "wait_seconds": 0}
+        renewal = {"leases": [], "exchanges": [], "withdrawn": ["e1"]}
+        path = f"/worker/v1/sessions/{session}"
+
+        for other in (thief, house.worker):
+            assert other.post("/worker/v1/exchange", json=settle).status_code == 410
+            assert other.post(f"{path}/renew", json=renewal).status_code == 410
+            assert other.request("DELETE", path, json={"reason": "lost"}).json() == {"returned": 0}
+
+        assert customer.find(task_id).json()["task"]["status"] == "PROCESSING"
+        assert owner.post(f"{path}/renew", json={"leases": [lease["lease"]]}).status_code == 200
+        assert owner.post("/worker/v1/exchange", json=settle).json()["verdicts"] == ["accepted"]
+
+
+def test_a_session_of_the_servers_own_socket_answers_to_no_key(a_house: Start) -> None:
+    """It is an identity of its own."""
+    house = a_house(public_workers=True)
+    session = house.session()
+    with house.client() as far:
+        far.headers |= bearer(a_key(house, "worker"))
+
+        assert far.post("/worker/v1/exchange", json=EXCHANGE | {"session": session.id}).status_code == 410
+        assert far.post(f"/worker/v1/sessions/{session.id}/renew", json={}).status_code == 410
+        far.request("DELETE", f"/worker/v1/sessions/{session.id}", json={"reason": "lost"})
+
+    assert session.renew([], []).status_code == 200
 
 
 def test_what_an_operator_does_over_tcp_is_written_down_with_the_key(a_house: Start) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.api.worker import PLACES_MOST
+from fairlane.protocol import PLACES_MOST
 from tests.api.house import House, error_of, eventually, fields_of
 
 

@@ -7,7 +7,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
-_WORKER = _GROUND | {"loops", "protocol", "payloads", "handlers", "tracing"}
+_WORKER = _GROUND | {"loops", "scanning", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
@@ -33,7 +33,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # What customers import. It speaks HTTP, and knows neither the store nor the API.
     "client": {"errors", "fairlane"},
     # The three big rooms. None of them knows another, except that HTTP calls the store.
-    "store": _GROUND | {"rules", "loops"},
+    "store": _GROUND | {"rules", "loops", "scanning"},
     "worker": _WORKER,
     "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},

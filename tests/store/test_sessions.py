@@ -1,12 +1,15 @@
 """Sessions: alive while renewed, dead once and for all; what a dead one held goes back."""
 
+import asyncio
+
 import pytest
+from msgspec.structs import replace
 
 from fairlane.errors import SessionGone
-from fairlane.model.leases import LossReason, Report, Verdict
+from fairlane.model.leases import Exchange, ExchangeReply, LossReason, Report, Verdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
-from tests.builders import DONE, FRAGILE, a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import DONE, FRAGILE, a_session, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database, set_clock
 
 LEASE_SECONDS = 30
@@ -308,3 +311,38 @@ async def test_a_result_that_comes_after_the_attempt_was_given_up_is_gone(store:
 
     assert verdicts == [Verdict.GONE, Verdict.GONE]
     assert await state(store, organization, task) is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize(("owner", "other"), [("key-1", "key-2"), ("key-1", None), (None, "key-1")])
+async def test_a_session_belongs_to_the_key_that_opened_it(store: Store, owner: str | None, other: str | None) -> None:
+    """To another one, or to none, it is not there: nothing is settled, renewed or ended. The row says which."""
+    organization = await an_organization(store)
+    (task,) = await submitted(store, organization)
+    session = replace(a_session(), key_id=owner)
+    await store.open_session(session)
+    [lease] = (await store.exchange(Exchange(session_id=session.id, id="1", places=1, key_id=owner))).leases
+    stolen = Exchange(session_id=session.id, id="2", places=1, reports=(Report(lease.id, DONE),), key_id=other)
+
+    with pytest.raises(SessionGone):
+        await store.exchange(stolen)
+    with pytest.raises(SessionGone):
+        await store.renew_session(session.id, leases=(), exchanges=(), withdrawn=["1"], key_id=other)
+    assert await store.end_session(session.id, reason=LossReason.LOST, key_id=other) == 0
+
+    assert await state(store, organization, task) is TaskStatus.PROCESSING
+    await store.renew_session(session.id, leases=[lease.id], exchanges=(), key_id=owner)
+    assert await store.end_session(session.id, reason=LossReason.LOST, key_id=owner) == 1
+
+
+async def test_exchanges_of_both_keys_at_once_are_told_apart(store: Store) -> None:
+    """One transaction may hold them both."""
+    session = replace(a_session(), key_id="key-1")
+    await store.open_session(session)
+
+    answers = await asyncio.gather(
+        *(store.exchange(Exchange(session_id=session.id, id=key, places=0, key_id=key)) for key in ("key-2", "key-1")),
+        return_exceptions=True,
+    )
+
+    assert isinstance(answers[0], SessionGone)
+    assert isinstance(answers[1], ExchangeReply)

@@ -51,6 +51,7 @@ class _Parked:
 
     def __init__(self, exchange: Exchange, types: Types | None, answer: Answer) -> None:
         self.session_id = exchange.session_id
+        self.key_id = exchange.key_id
         self.id = exchange.id
         self.places = exchange.places
         self.types = types
@@ -72,6 +73,8 @@ class Parking:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._types: dict[str, Types] = {}
+        self._keys: dict[str, str | None] = {}
+        """By session that this server opened the worker key that opened it; None: the server's own socket."""
         self._parked: dict[str, _Parked] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._hints = 0
@@ -84,19 +87,24 @@ class Parking:
         store.listeners.subscribe(self.hint)
         store.listeners.subscribe_cancels(self.hint_cancels)
 
-    def know(self, session_id: str, types: Iterable[str]) -> None:
-        """Remember what a new session serves."""
+    def know(self, session_id: str, types: Iterable[str], key_id: str | None) -> None:
+        """Remember what a new session serves, and which key opened it."""
         self._types[session_id] = frozenset(types)
+        self._keys[session_id] = key_id
 
-    def forget(self, session_id: str) -> None:
-        """A session has ended. If an exchange of it is parked, the next try tells its worker."""
+    def forget(self, session_id: str, key_id: str | None) -> None:
+        """A session has ended, as a request with this key heard. If an exchange of it is parked, the next try tells its
+        worker. A session that another key opened goes on."""
+        if self._keys.get(session_id, key_id) != key_id:
+            return
         self._types.pop(session_id, None)
+        self._keys.pop(session_id, None)
         self._wishes.pop(session_id, None)
 
-    def withdraw(self, session_id: str, exchanges: Collection[str]) -> None:
+    def withdraw(self, session_id: str, exchanges: Collection[str], key_id: str | None) -> None:
         """Hand nothing more to these exchanges: their worker stands still."""
         parked = self._parked.get(session_id)
-        if parked is not None and parked.id in exchanges:
+        if parked is not None and parked.key_id == key_id and parked.id in exchanges:
             self._dismiss(parked)
 
     async def exchange(
@@ -107,8 +115,8 @@ class Parking:
         Raises:
             SessionGone: the session is dead or unknown.
         """
-        self._seen.add(exchange.session_id)
         settled = await self._exchange(exchange, wait_seconds, gone)
+        self._seen.add(exchange.session_id)
         wishes = self._due_wishes(exchange.session_id)
         if not wishes:
             return settled
@@ -122,7 +130,7 @@ class Parking:
         try:
             reply = await self._store.exchange(exchange)
         except SessionGone:
-            self.forget(exchange.session_id)
+            self.forget(exchange.session_id, exchange.key_id)
             raise
         parked = self._parked.get(exchange.session_id)
         if parked is not None and parked.id != exchange.id:
@@ -292,11 +300,19 @@ class Parking:
 
     async def _claim(self, exchange: Exchange, *, places: int) -> ExchangeReply:
         return await self._store.exchange(
-            Exchange(session_id=exchange.session_id, id=exchange.id, places=places, reports=exchange.reports)
+            Exchange(
+                session_id=exchange.session_id,
+                id=exchange.id,
+                places=places,
+                reports=exchange.reports,
+                key_id=exchange.key_id,
+            )
         )
 
     async def _claim_for(self, parked: _Parked, places: int) -> ExchangeReply:
-        return await self._store.exchange(Exchange(session_id=parked.session_id, id=parked.id, places=places))
+        return await self._store.exchange(
+            Exchange(session_id=parked.session_id, id=parked.id, places=places, key_id=parked.key_id)
+        )
 
 
 def _resolve(answer: Answer, outcome: Settled | Exception) -> None:

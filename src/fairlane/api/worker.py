@@ -1,11 +1,12 @@
 """``/worker/v1``: sessions and exchanges. Translates ``protocol`` to the store's records; waiting is ``parking``'s."""
 
-import asyncio
+from typing import TypeVar
 
 from msgspec import UNSET, Raw
 from msgspec.json import Decoder
 
 from fairlane import protocol
+from fairlane.api.bodies import WORKERS
 from fairlane.api.http import Answer, Request
 from fairlane.api.keys import HolderGuard
 from fairlane.api.messages import check_between, read_workers_message
@@ -27,26 +28,31 @@ from fairlane.model.leases import (
     Report,
 )
 from fairlane.model.tasks import Failure
+from fairlane.scanning import containers
 from fairlane.store import Store, new_id
 
 CONTROL_BYTES_MOST = 1024 * 1024
-EXCHANGE_BYTES_MOST = 64 * 1024 * 1024
-"""An exchange's body may have so much, and one result of the largest size."""
-OFF_LOOP_BYTES = 1024 * 1024
-PLACES_MOST = 1_000
-TYPES_MOST = 1_000
-REPORTS_MOST = 4_000
-PROGRESS_MOST = 10**15
-PROGRESS_NOTE_LENGTH = 1_000
-"""What is taken from workers; our own says 200 characters at most."""
-PAUSE_SECONDS_MOST = 30 * 86_400
+EXCHANGE_BYTES_MOST = 24 * 1024 * 1024
+"""What an exchange's body may have besides one result of the largest size. Workers stop at 16 MiB of results."""
+CUT_BYTES = 64 * 1024
+"""A larger report is read apart from its exchange: nothing else runs while one text is read."""
 
 _register = Decoder(protocol.Register)
 _exchange = Decoder(protocol.ExchangeRequest)
 _renew = Decoder(protocol.Renew)
 _end = Decoder(protocol.EndSession)
+_report = Decoder(protocol.ReportBody)
 
 
+class _CutExchange(protocol.ExchangeRequest, kw_only=True, forbid_unknown_fields=True):
+    """An exchange in which the number of a report in a list may stand for the report."""
+
+    reports: list[protocol.ReportBody | tuple[int]] = []  # type: ignore[assignment]
+
+
+_cut_exchange = Decoder(_CutExchange)
+
+Message = TypeVar("Message")
 WorkerKey = str | None
 """The id of the key that a worker showed; None: it came through the server's own socket."""
 
@@ -74,6 +80,7 @@ def worker_surface(serving: Serving, parking: Parking) -> Surface:
 
 async def trusted(request: Request) -> WorkerKey:
     """The guard of the worker socket: who may open it is decided by the directory it lies in."""
+    request.holder = WORKERS
     return None
 
 
@@ -95,13 +102,17 @@ class Workers:
         self._store = serving.store
         self._settings = serving.settings
         self._parking = parking
+        self._result_most = serving.settings.result_limit_bytes
         self._exchange_most = EXCHANGE_BYTES_MOST + serving.settings.result_limit_bytes
 
     async def register(self, request: Request, who: WorkerKey) -> Answer:
         """Open a session."""
-        register = read_workers_message(_register, await request.body(CONTROL_BYTES_MOST))
-        check_between("places", register.places, 1, PLACES_MOST)
-        check_between("types", len(register.types), 1, TYPES_MOST)
+        register = await self._read(request, _register)
+        _check_name("name", register.name, protocol.NAME_LENGTH_MOST)
+        check_between("places", register.places, 1, protocol.PLACES_MOST)
+        check_between("types", len(register.types), 1, protocol.TYPES_MOST)
+        for name in register.types:
+            _check_name("types", name, protocol.TYPE_LENGTH_MOST)
         session = NewSession(
             id=new_id(),
             name=register.name,
@@ -112,7 +123,7 @@ class Workers:
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.open_session(session)
-        self._parking.know(session.id, session.types)
+        self._parking.know(session.id, session.types, who)
         return _answer(
             protocol.Registered(
                 session=session.id,
@@ -124,43 +135,53 @@ class Workers:
     async def exchange(self, request: Request, who: WorkerKey) -> Answer:
         """Settle what is reported, hand out leases, or wait for some."""
         body = await request.body(self._exchange_most)
-        if len(body) > OFF_LOOP_BYTES:
-            asked, exchange = await asyncio.to_thread(_read_exchange, body, self._store.now())
-        else:
-            asked, exchange = _read_exchange(body, self._store.now())
+        asked, exchange = await request.read(len(body), _read_exchange, body, self._result_most, who, self._store.now())
+        del body  # The wait may be long.
+        if not exchange.reports:
+            request.release()
         settled = await self._parking.exchange(exchange, wait_seconds=asked.wait_seconds, gone=request.gone)
-        return _answer(
-            protocol.ExchangeAnswer(
-                verdicts=list(settled.reply.verdicts),
-                leases=[_lease_body(lease) for lease in settled.reply.leases],
-                cancel=list(settled.cancel),
-                kept=settled.kept,
-                kept_by=settled.kept_by,
-                draining=settled.draining,
-            )
+        leases = settled.reply.leases
+        answer = protocol.ExchangeAnswer(
+            verdicts=list(settled.reply.verdicts),
+            leases=[_lease_body(lease) for lease in leases],
+            cancel=list(settled.cancel),
+            kept=settled.kept,
+            kept_by=settled.kept_by,
+            draining=settled.draining,
         )
+        return _answer(answer)
 
     async def renew(self, request: Request, who: WorkerKey) -> Answer:
         """Keep a session alive."""
         [session_id] = request.parameters
-        renew = read_workers_message(_renew, await request.body(CONTROL_BYTES_MOST))
-        self._parking.withdraw(session_id, renew.withdrawn)
+        _check_name("session", session_id, protocol.ID_LENGTH_MOST)
+        renew = await self._read(request, _renew)
+        _check_ids("leases", renew.leases)
+        _check_ids("exchanges", renew.exchanges)
+        _check_ids("withdrawn", renew.withdrawn)
+        self._parking.withdraw(session_id, renew.withdrawn, who)
         canceled = await self._store.renew_session(
-            session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn
+            session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn, key_id=who
         )
         return _answer(protocol.Renewed(cancel=canceled))
 
     async def end(self, request: Request, who: WorkerKey) -> Answer:
         """End a session and return what it held."""
         [session_id] = request.parameters
-        end = read_workers_message(_end, await request.body(CONTROL_BYTES_MOST))
+        _check_name("session", session_id, protocol.ID_LENGTH_MOST)
+        end = await self._read(request, _end)
+        _check_ids("overdue", end.overdue)
         try:
             reason = LossReason(end.reason)
         except ValueError as error:
             raise ValidationRefused.at("reason", f"must be one of {', '.join(LossReason)}") from error
-        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue)
-        self._parking.forget(session_id)
+        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue, key_id=who)
+        self._parking.forget(session_id, who)
         return _answer(protocol.Ended(returned=returned))
+
+    async def _read(self, request: Request, decoder: "Decoder[Message]") -> Message:
+        body = await request.body(CONTROL_BYTES_MOST)
+        return await request.read(len(body), read_workers_message, decoder, body)
 
 
 # Reading and writing the protocol ------------------------------------------------------------------------------------
@@ -170,16 +191,59 @@ def _answer(message: object) -> Answer:
     return Answer(protocol.encode(message))
 
 
-def _read_exchange(body: bytes, now: int) -> tuple[protocol.ExchangeRequest, Exchange]:
-    asked = read_workers_message(_exchange, body)
-    check_between("places", asked.places, 0, PLACES_MOST)
-    check_between("reports", len(asked.reports), 0, REPORTS_MOST)
-    check_between("progress", len(asked.progress), 0, PLACES_MOST)
-    reports = tuple([Report(report.lease, _ending(report)) for report in asked.reports])
-    progress = tuple([(said.lease, _progress(said, now)) for said in asked.progress])
-    return asked, Exchange(
-        session_id=asked.session, id=asked.id, places=asked.places, reports=reports, progress=progress
+def _read_exchange(
+    body: bytes, result_most: int, key_id: WorkerKey, now: int
+) -> tuple[protocol.ExchangeRequest, Exchange]:
+    asked = read_workers_message(_exchange, body) if len(body) <= CUT_BYTES else _read_cut(body)
+    _check_name("session", asked.session, protocol.ID_LENGTH_MOST)
+    _check_name("id", asked.id, protocol.ID_LENGTH_MOST)
+    check_between("places", asked.places, 0, protocol.PLACES_MOST)
+    check_between("wait_seconds", asked.wait_seconds, 0, protocol.WAIT_SECONDS_MOST)
+    check_between("reports", len(asked.reports), 0, protocol.REPORTS_MOST)
+    check_between("progress", len(asked.progress), 0, protocol.PLACES_MOST)
+    reports = tuple([_checked_report(report, result_most) for report in asked.reports])
+    progress = tuple([_progress(said, now) for said in asked.progress])
+    exchange = Exchange(
+        session_id=asked.session, id=asked.id, places=asked.places, reports=reports, progress=progress, key_id=key_id
     )
+    return asked, exchange
+
+
+def _read_cut(body: bytes) -> protocol.ExchangeRequest:
+    """Read a large exchange in parts: it without its large reports, then each of them."""
+    parts: list[bytes] = []
+    cut: list[tuple[int, int]] = []
+    at = 0
+    try:
+        for start, end in containers(body, 3):
+            if end - start > CUT_BYTES:
+                parts += [body[at:start], b"[%d]" % len(cut)]
+                cut.append((start, end))
+                at = end
+    except ValueError as error:
+        raise ValidationRefused.at("body", "is not valid JSON") from error
+    asked = read_workers_message(_cut_exchange, b"".join([*parts, body[at:]]))
+    numbers = [report[0] for report in asked.reports if isinstance(report, tuple)]
+    if numbers != list(range(len(cut))):
+        raise ValidationRefused.at("reports", "must be objects")
+    large = (read_workers_message(_report, body[start:end]) for start, end in cut)
+    asked.reports = [next(large) if isinstance(report, tuple) else report for report in asked.reports]
+    return asked
+
+
+def _checked_report(report: protocol.ReportBody, result_most: int) -> Report:
+    _check_name("reports.lease", report.lease, protocol.ID_LENGTH_MOST)
+    _check_text("reports.cause", report.cause)
+    if len(memoryview(report.result)) > result_most:
+        raise ValidationRefused.at("reports.result", f"must be of at most {result_most} bytes")
+    if report.pause_seconds is not None:
+        check_between("reports.pause_seconds", report.pause_seconds, 0, protocol.PAUSE_SECONDS_MOST)
+    if report.failure is not None:
+        _check_name("reports.failure.code", report.failure.code, protocol.CODE_LENGTH_MOST)
+        _check_text("reports.failure.message", report.failure.message)
+        size = len(protocol.encode(report.failure.details))
+        check_between("reports.failure.details", size, 0, protocol.DETAILS_BYTES_MOST)
+    return Report(report.lease, _ending(report))
 
 
 def _ending(report: protocol.ReportBody) -> Ending:
@@ -194,13 +258,13 @@ def _ending(report: protocol.ReportBody) -> Ending:
             raise ValidationRefused.at("reports.outcome", "must be completed, failed or released")
 
 
-def _progress(said: protocol.ProgressBody, now: int) -> Progress:
-    note = said.note
-    check_between("progress.done", said.done, 0, PROGRESS_MOST)
-    check_between("progress.total", 0 if said.total is None else said.total, 0, PROGRESS_MOST)
-    if note is not None:
-        check_between("progress.note", len(note), 0, PROGRESS_NOTE_LENGTH)
-    return Progress(done=said.done, total=said.total, note=note, at=now)
+def _progress(said: protocol.ProgressBody, now: int) -> tuple[str, Progress]:
+    _check_name("progress.lease", said.lease, protocol.ID_LENGTH_MOST)
+    check_between("progress.done", said.done, 0, protocol.PROGRESS_MOST)
+    check_between("progress.total", 0 if said.total is None else said.total, 0, protocol.PROGRESS_MOST)
+    if said.note is not None:
+        _check_text("progress.note", said.note, protocol.NOTE_LENGTH_MOST)
+    return said.lease, Progress(done=said.done, total=said.total, note=said.note, at=now)
 
 
 def _result(result: Raw) -> str:
@@ -217,14 +281,28 @@ def _result(result: Raw) -> str:
 
 def _failed(report: protocol.ReportBody) -> Failed:
     shown, pause_seconds = report.failure, report.pause_seconds
-    if pause_seconds is not None:
-        check_between("reports.pause_seconds", pause_seconds, 0, PAUSE_SECONDS_MOST)
     return Failed(
         cause=report.cause,
         failure=None if shown is None else Failure(code=shown.code, message=shown.message, details=shown.details),
         retry=report.retry,
         pause_ms=None if pause_seconds is None else round(pause_seconds * 1000),
     )
+
+
+def _check_name(field: str, text: str, most: int) -> None:
+    if not (1 <= len(text) <= most and text.isprintable()):
+        raise ValidationRefused.at(field, f"must be 1 to {most} printable characters")
+
+
+def _check_text(field: str, text: str, most: int = protocol.TEXT_LENGTH_MOST) -> None:
+    if len(text) > most or "\0" in text:
+        raise ValidationRefused.at(field, f"must be at most {most} characters, without NUL")
+
+
+def _check_ids(field: str, ids: list[str]) -> None:
+    check_between(field, len(ids), 0, protocol.HELD_MOST)
+    for one in ids:
+        _check_name(field, one, protocol.ID_LENGTH_MOST)
 
 
 def _lease_body(lease: Lease) -> protocol.LeaseBody:

@@ -135,6 +135,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     reports: tuple[Report, ...] = ()
     progress: tuple[tuple[str, Progress], ...] = ()
     """(lease id, how far it is)."""
+    key_id: str | None = None
+    """The worker key that it came with; None: through a server's own socket. The session must be of the same."""
 
 
 class ExchangeReply(Struct, frozen=True, kw_only=True):

@@ -49,15 +49,18 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     """Settle what workers report and fill their free places, so that a freed slot is refilled before the answer leaves.
 
     Atomic over all of them. A report whose lease is gone changes nothing. An exchange that was answered before gets the
-    same leases again. An exchange of a dead session is refused and changes nothing.
+    same leases again. An exchange of a dead session, or of one that another key opened, is refused and changes nothing.
     """
     ids = [one.session_id for one in exchanges]
-    live = {row[0]: msgspec.json.decode(row[1]) for row in (yield from rows("find_live_sessions", ids=ids))}
-    served = [one for one in exchanges if one.session_id in live]
+    found = yield from rows("find_live_sessions", ids=ids)
+    live = {(row[0], row[2]): msgspec.json.decode(row[1]) for row in found}
+    served = [one for one in exchanges if (one.session_id, one.key_id) in live]
     reports = [(report, one.session_id) for one in served for report in one.reports]
     places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
     asked = list(dict.fromkeys((one.session_id, one.id) for one in served))
-    wanted = {name for one in served if one.places for name in live[one.session_id] if name in memory.catalogue}
+    wanted = {
+        name for one in served if one.places for name in live[one.session_id, one.key_id] if name in memory.catalogue
+    }
     # Whom reports name, else who is next in turn, may be waited for: nothing else is locked yet.
     turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
     locked, (clocked, holding, yielded, limited) = yield from lock_and_read(
@@ -79,12 +82,12 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
-        if one.session_id not in live:
+        if (one.session_id, one.key_id) not in live:
             replies.append(SessionGone())
             continue
         leases = answered.get((one.session_id, one.id))
         if leases is None:
-            leases = yield from claim(one, live[one.session_id], limits, turns, locked, memory, now)
+            leases = yield from claim(one, live[one.session_id, one.key_id], limits, turns, locked, memory, now)
             answered[one.session_id, one.id] = leases
         replies.append(
             ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))

@@ -27,9 +27,15 @@ def open_session(new: NewSession) -> Operation:
 
 
 def renew_session(
-    session_id: str, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str], memory: Memory
+    session_id: str,
+    key_id: str | None,
+    leases: Sequence[str],
+    exchanges: Sequence[str],
+    withdrawn: Sequence[str],
+    memory: Memory,
 ) -> Generator[Query, Rows, list[str]]:
-    """Keep a session alive. An expired one may still renew until a sweep has marked it dead.
+    """Keep a session alive. An expired one may still renew until a sweep has marked it dead. One that another key
+    opened is not there.
 
     Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
     their answer was lost and nobody runs them. Only leases older than a whole session lease are judged so, because the
@@ -39,7 +45,7 @@ def renew_session(
     Returns the leases whose end was asked for: the supervisor kills a worker that cannot hear of it.
     """
     now = yield from clock()
-    renewed = yield from rows("renew_session", id=session_id, now=now)
+    renewed = yield from rows("renew_session", id=session_id, key_id=key_id, now=now)
     if not renewed:
         raise SessionGone
     known, given_up, young = set(leases), set(withdrawn), now - renewed[0][0]
@@ -58,15 +64,17 @@ def renew_session(
 
 def renew_server(session_id: str) -> Operation:
     """Keep a server's session alive; the calls it waits for are its own affair. Raises SessionGone."""
-    if not (yield from rows("renew_session", id=session_id, now=(yield from clock()))):
+    if not (yield from rows("renew_session", id=session_id, key_id=None, now=(yield from clock()))):
         raise SessionGone
 
 
 def end_session(
-    session_id: str, reason: LossReason, overdue: Sequence[str], memory: Memory
+    session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
 ) -> Generator[Query, Rows, int]:
-    """A worker process is gone: its session is dead and its leases go back at once. Safe to repeat."""
-    yield from rows("end_session", id=session_id)
+    """A worker process is gone: its session is dead and its leases go back at once. Safe to repeat. One that another
+    key opened is not there."""
+    if not (yield from rows("end_session", id=session_id, key_id=key_id)):
+        return 0
     late = set(overdue)
     otherwise = LOST if reason is LossReason.LOST else RELEASED
     held = yield from rows("find_session_leases", id=session_id)

@@ -19,6 +19,7 @@ import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
 from fairlane.model.diagnosis import Engine
+from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.schema import Schema, compare, missing, refuse_older
@@ -43,6 +44,10 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
+LONG_TEXTS = {"insert_tasks": 5, "insert_calls": 4, "insert_outcomes": 3, "end_calls": 3}
+"""By statement the column of its rows that has a payload or a result."""
+UNPACKED_BYTES = 1024 * 1024
+"""Longer packed rows are read one by one."""
 COPY_PAGES = 1_000
 """How many pages a backup copies at once; a page has 4 KiB."""
 Progress = Callable[[int, int], None]
@@ -317,10 +322,11 @@ class SqliteDatabase:
         if query.name == TOGETHER:
             return [self._rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
-        parameters = {name: _plain(value) for name, value in query.parameters.items()}
+        long = LONG_TEXTS.get(query.name)
+        parameters = {name: _plain(value, long) for name, value in query.parameters.items()}
         found: Rows = connection.execute(statement.sql, parameters).fetchall()
         if statement.packed:
-            found = msgspec.json.decode(found[0][0])
+            found = _unpacked(found[0][0])
         return found
 
     # Backup ----------------------------------------------------------------------------------------------------------
@@ -479,9 +485,31 @@ def _translated(error: Exception) -> Exception:
     return fault
 
 
-def _plain(value: Any) -> Any:
-    """Sets travel as one JSON text; the statement takes them apart with json_each."""
-    return msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
+def _plain(value: Any, long: int | None = None) -> Any:
+    """Return a parameter as SQLite takes it: a set is one JSON text, which the statement takes apart with json_each.
+
+    ``long`` is the column of a set's rows that has payloads or results. No other thread runs during one call of the
+    encoder, so long ones are written in pieces.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    if long is None or not any(len(row[long] or "") > PIECE_BYTES for row in value):
+        return msgspec.json.encode(value).decode()
+    return (b"[%b]" % b",".join([_long_row(row, long) for row in value])).decode()
+
+
+def _unpacked(text: str) -> Rows:
+    if len(text) <= UNPACKED_BYTES:
+        rows: Rows = msgspec.json.decode(text)
+        return rows
+    whole = text.encode()
+    return [msgspec.json.decode(whole[start:end]) for start, end in items(whole, 1)]
+
+
+def _long_row(row: tuple[Any, ...], long: int) -> bytes:
+    text = row[long]
+    written = None if text is None else msgspec.Raw(string_of(text))
+    return msgspec.json.encode((*row[:long], written, *row[long + 1 :]))
 
 
 def _sync_directory(folder: Path) -> None:

@@ -30,7 +30,7 @@ class WorkerDoor(Door):
         """Settle reports and claim for free places, in one transaction. Never waits for work.
 
         Raises:
-            SessionGone: the session is dead or unknown; nothing was settled.
+            SessionGone: the session is dead or unknown, or another key opened it; nothing was settled.
         """
         texts = (report.ending.result if isinstance(report.ending, Completed) else "" for report in one.reports)
         reply = await self._database.write(self._exchange, one, weight=one.places + weight(texts))
@@ -43,14 +43,20 @@ class WorkerDoor(Door):
         return found
 
     async def renew_session(
-        self, session_id: str, *, leases: Sequence[str], exchanges: Sequence[str], withdrawn: Sequence[str] = ()
+        self,
+        session_id: str,
+        *,
+        leases: Sequence[str],
+        exchanges: Sequence[str],
+        withdrawn: Sequence[str] = (),
+        key_id: str | None = None,
     ) -> list[str]:
         """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone.
 
         Returns the leases it holds whose end was asked for.
         """
         canceled: list[str] = await self._write(
-            sessions.renew_session, session_id, leases, exchanges, withdrawn, self._memory
+            sessions.renew_session, session_id, key_id, leases, exchanges, withdrawn, self._memory
         )
         return canceled
 
@@ -58,7 +64,9 @@ class WorkerDoor(Door):
         """Keep a server's session alive. Raises SessionGone: its calls are being swept, it has to open a new one."""
         await self._write(sessions.renew_server, server_id)
 
-    async def end_session(self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = ()) -> int:
+    async def end_session(
+        self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = (), key_id: str | None = None
+    ) -> int:
         """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""
-        returned: int = await self._write(sessions.end_session, session_id, reason, overdue, self._memory)
+        returned: int = await self._write(sessions.end_session, session_id, key_id, reason, overdue, self._memory)
         return returned

@@ -274,10 +274,11 @@ WHERE c.organization_id = e.organization_id
   AND c.due_at <= :now
 RETURNING c.organization_id, c.task_type;
 
--- name: find_ended_calls [sqlite] packed
+-- name: find_ended_calls [sqlite]
 -- Those of a server's calls that ended, but for the ones it has taken already; with the credits that are left.
-SELECT json_group_array(json_array(c.organization_id, c.id, c.result, c.failure, c.charged,
-                                   o.credits_on, o.credits_granted, o.credits_charged, o.credits_held))
+-- Not packed: a result may have megabytes.
+SELECT c.organization_id, c.id, c.result, c.failure, c.charged,
+       o.credits_on, o.credits_granted, o.credits_charged, o.credits_held
 FROM (SELECT organization_id, id, result, failure, charged
       FROM call
       WHERE server_id = :server_id

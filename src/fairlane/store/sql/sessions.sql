@@ -5,14 +5,14 @@ INSERT INTO session (id, name, types, places, local, key_id, lease_ms, lease_unt
 VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
-SELECT json_group_array(json_array(id, types))
+SELECT json_group_array(json_array(id, types, key_id))
 FROM session
 WHERE dead = 0
   AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: find_live_sessions [postgres]
 -- Locked until the end, so that the same exchange through two servers is answered by one after the other.
-SELECT id, types
+SELECT id, types, key_id
 FROM session
 WHERE dead = 0
   AND id = ANY (:ids[text])
@@ -20,10 +20,12 @@ ORDER BY id
 FOR NO KEY UPDATE;
 
 -- name: renew_session
+-- Only for the key that opened it, or for none if none did.
 UPDATE session
 SET lease_until = :now + lease_ms
 WHERE id = :id
   AND dead = 0
+  AND key_id IS NOT DISTINCT FROM CAST(:key_id AS TEXT)
 RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
@@ -37,9 +39,11 @@ FROM lease
 WHERE session_id = :id;
 
 -- name: end_session
+-- Only for the key that opened it, or for none if none did.
 UPDATE session
 SET dead = 1
 WHERE id = :id
+  AND key_id IS NOT DISTINCT FROM CAST(:key_id AS TEXT)
 RETURNING id;
 
 -- name: find_sessions
