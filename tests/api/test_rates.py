@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from fairlane.api.bodies import Bodies
 from fairlane.api.http import Request
 from fairlane.api.rates import RateGuard
 from fairlane.errors import RateLimited
@@ -185,7 +184,7 @@ def test_a_clock_that_rests_refuses_for_ever() -> None:
 
 async def _ask(guard: RateGuard, times: int) -> None:
     for _ in range(times):
-        await guard(Request({"type": "http"}, _nothing, Bodies(), id="1"))
+        await guard(Request({"type": "http"}, _nothing, id="1"))
 
 
 async def _nothing() -> Any:

@@ -76,8 +76,8 @@ def many(one: Any, most: int) -> tuple[list[Any], list[Any]]:
 
 ID, TEXT = letters(protocol.ID_LENGTH_MOST), letters(protocol.TEXT_LENGTH_MOST)
 HELD = many("x", protocol.HELD_MOST)
-RESULT = tuple({"a": "x" * (RESULT_BYTES - len('{"a":""}') + more)} for more in (0, 1))
-DETAILS = tuple("x" * (protocol.DETAILS_BYTES_MOST - 2 + more) for more in (0, 1))
+RESULT = [{"a": "x" * (RESULT_BYTES - len('{"a":""}') + more)} for more in (0, 1)]
+DETAILS = letters(protocol.DETAILS_BYTES_MOST - 2)
 
 BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "Register.name": (register, *letters(protocol.NAME_LENGTH_MOST)),
@@ -92,7 +92,7 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "ExchangeRequest.wait_seconds": (exchange, 0, protocol.WAIT_SECONDS_MOST + 1),
     "ReportBody.lease": (report, *ID),
     "ReportBody.outcome": (report, "released", "vanished"),
-    "ReportBody.result": (report, *RESULT),
+    "ReportBody.result": (report, RESULT[0], RESULT[1]),
     "ReportBody.cause": (report, *TEXT),
     "ReportBody.failure": (report, FAILURE, {"code": "", "message": ""}),
     "ReportBody.retry": (report, True, 1),

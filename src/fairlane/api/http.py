@@ -53,12 +53,10 @@ class Request:
 
     __slots__ = ("_bodies", "_held", "_receive", "_scope", "holder", "id", "marks", "parameters")
 
-    def __init__(
-        self, scope: Scope, receive: Receive, bodies: Bodies, *, id: str, parameters: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, id: str, parameters: tuple[str, ...] = ()) -> None:
         self._scope = scope
         self._receive = receive
-        self._bodies = bodies
+        self._bodies: Bodies = scope.get("bodies") or Bodies()
         self._held: tuple[BodyHolder, int] = (STRANGERS, 0)
         self.holder = STRANGERS
         self.id = id

@@ -76,7 +76,7 @@ class Resource(BaseRoute, Generic[Who]):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: who, what, and whatever goes wrong."""
         began = perf_counter()
-        request = Request(scope, receive, scope["bodies"], id=str(uuid4()))
+        request = Request(scope, receive, id=str(uuid4()))
         try:
             answer = await self._answer(request, scope.get("path_params", ()))
         except ConnectionResetError:
@@ -128,7 +128,7 @@ class Nowhere:
         if scope["type"] != "http":
             return
         began = perf_counter()
-        request = Request(scope, receive, scope["bodies"], id=str(uuid4()))
+        request = Request(scope, receive, id=str(uuid4()))
         try:
             path = raw_path(scope)
             for top, below, guard in self._guards:
