@@ -212,13 +212,14 @@ def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
         return None
 
 
-async def send_stream(send: Send, stream: Stream, *headers: Header) -> None:
-    """Send events as they come, until there are no more."""
+async def send_stream(send: Send, stream: Stream, *headers: Header, head_only: bool = False) -> None:
+    """Send events as they come, until there are no more; to a HEAD request, none."""
     start = {"type": "http.response.start", "status": 200, "headers": [EVENTS, *stream.headers, *headers]}
     async with aclosing(stream.events) as events:
         await send(start)
-        async for event in events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        if not head_only:
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

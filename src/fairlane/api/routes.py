@@ -48,6 +48,8 @@ class Resource(BaseRoute, Generic[Who]):
         self.yields = yields
         self.guard = guard
         self.methods = dict(methods)
+        """As described. HEAD is taken wherever GET is, and is not in it."""
+        self._endpoints = self.methods | ({"HEAD": methods["GET"]} if "GET" in methods else {})
         self.beside: dict[str, Sequence[str]] = {}
         """What methods are taken by those that yield to this one, by their paths."""
         self._clock = clock
@@ -68,7 +70,7 @@ class Resource(BaseRoute, Generic[Who]):
             return Match.NONE, {}
         path = raw_path(scope)
         if self._exact is not None:
-            mine = path == self._exact and not (self.yields and scope["method"] not in self.methods)
+            mine = path == self._exact and not (self.yields and scope["method"] not in self._endpoints)
             return (Match.FULL, {}) if mine else (Match.NONE, {})
         match = self._pattern.fullmatch(path)
         return (Match.NONE, {}) if match is None else (Match.FULL, {"path_params": match.groups()})
@@ -89,13 +91,13 @@ class Resource(BaseRoute, Generic[Who]):
             request.release()
         marks = (*request.marks, *_marks(request, began))
         if isinstance(answer, Stream):
-            await send_stream(send, answer, *marks)
+            await send_stream(send, answer, *marks, head_only=request.method == "HEAD")
         else:
             await send_answer(send, answer, *marks)
 
     async def _answer(self, request: Request, segments: Sequence[bytes]) -> Answer | Stream:
         who = await self.guard(request)
-        endpoint = self.methods.get(request.method)
+        endpoint = self._endpoints.get(request.method)
         parameters = decoded(segments) if segments else ()
         if endpoint is None or parameters is None:
             raise NotFound.route(request.path)
@@ -103,9 +105,9 @@ class Resource(BaseRoute, Generic[Who]):
         return await endpoint(request, who)
 
     def _allow(self, request: Request, error: Exception) -> tuple[Header, ...]:
-        if request.method in self.methods or not isinstance(error, NotFound):
+        if request.method in self._endpoints or not isinstance(error, NotFound):
             return ()
-        methods = sorted({*self.methods, *self.beside.get(request.path, ())})
+        methods = sorted({*self._endpoints, *self.beside.get(request.path, ())})
         return ((b"allow", ", ".join(methods).encode()),)
 
 
@@ -153,7 +155,7 @@ class Surface:
         self.resources += unguarded
         for one in (one for one in self.resources if one.yields):
             for other in (other for other in self.resources if other.covers(one.path)):
-                other.beside[one.path] = tuple(one.methods)
+                other.beside[one.path] = tuple(one._endpoints)
         self._router = Router(routes=self.resources, redirect_slashes=False, default=Nowhere(parts, clock=clock))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
