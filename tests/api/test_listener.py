@@ -39,15 +39,21 @@ def test_the_version_of_uvicorn_is_the_one_we_extended() -> None:
     [
         b"hello\r\n\r\n",
         b"GET\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /dashboard/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(101)) + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: " + b"x" * 40_000,
+        b"CONNECT /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://a@b/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http:///livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET ftp://x/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(100)) + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: " + b"x" * 40_000,
         b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 32_760 + b"\r\n\r\n",
         b"GET /livez?" + b"x" * 32_760 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /" + b"x" * 40_000,
@@ -63,6 +69,52 @@ def test_malformed_http_gets_our_envelope(shared: House, request_text: bytes) ->
     assert b"content-type: application/json\r\n" in head
     assert b"connection: close" in head
     assert body.startswith(b'{"success":false,"error":{"code":"VALIDATION_ERROR","message":"Request validation failed"')
+
+
+HOSTS = [
+    b"x",
+    b"",
+    b"example.com:8000",
+    b"EXAMPLE.com.",
+    b"my_server-1",
+    b"127.0.0.1:80",
+    b"[::1]:8000",
+    b"x:",
+    b"a%20b",
+]
+NO_HOSTS = [
+    b"x/../../admin", b"a@b", b"user:secret@x", b"a b", b"http://x", b"x:80:80", b"x:eighty", b"[::1", b"::1", b"x?y",
+    b"x#y", b"x\\y", b"\xc3\xa4.example", b"a%2", b"<x>", b"[fe80::1%eth0]", b'"x"', b"x, y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", [b"Host: %b\r\n" % host for host in HOSTS])
+def test_a_host_with_an_optional_port_is_taken(shared: House, lines: bytes) -> None:
+    """Any: a server answers to all its names. It may be empty, as on a unix socket."""
+    with connected(shared) as connection:
+        answer = said(connection, b"GET /livez HTTP/1.1\r\n%bConnection: close\r\n\r\n" % lines)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nX: 1\r\nhost: y\r\n", *(b"Host: %b\r\n" % one for one in NO_HOSTS)],
+)
+def test_a_request_without_one_host_is_refused(shared: House, lines: bytes) -> None:
+    """None, two, or what is no host (RFC 9112, section 3.2)."""
+    with connected(shared) as connection:
+        answer = said(connection, b"GET /livez HTTP/1.1\r\n%bConnection: close\r\n\r\n" % lines)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_http_1_0_needs_no_host(shared: House) -> None:
+    """Health checks of proxies speak it. Two are two too many there, too."""
+    for lines, status in ((b"", b"200"), (b"Host: x\r\n", b"200"), (b"Host: x\r\nHost: x\r\n", b"400")):
+        with connected(shared) as connection:
+            assert said(connection, b"GET /livez HTTP/1.0\r\n%b\r\n" % lines).split()[1] == status
 
 
 def test_a_chunk_that_breaks_off_later_harms_nobody(customer: Customer) -> None:
@@ -135,18 +187,11 @@ def test_pipelined_requests_are_answered_in_order(shared: House) -> None:
 def test_headers_of_almost_the_limit_are_taken(shared: House) -> None:
     """In one piece; the limit is 32 KiB."""
     with connected(shared) as connection:
-        answer = said(connection, b"GET /livez HTTP/1.1\r\nConnection: close\r\nX: %b\r\n\r\n" % (b"x" * 32_700))
+        answer = said(
+            connection, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %b\r\n\r\n" % (b"x" * 32_700)
+        )
 
     assert answer.startswith(b"HTTP/1.1 200 ")
-
-
-def test_an_upgrade_is_not_taken(shared: House) -> None:
-    """The request is answered as what else it is."""
-    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
-    with connected(shared) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
-
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,6 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["pro
 REQUIRED = [re.split(r"[>=<;~! \[]", line, maxsplit=1)[0] for line in PROJECT["dependencies"]]
 DECISIONS = "\n".join(page.read_text("utf-8") for page in sorted((REPOSITORY / "docs" / "decisions").glob("*.md")))
 
-THROUGH = {"httptools": "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol"}
-"""Reached through another package's module, which imports it without asking for it."""
-
 
 @cache
 def imported() -> set[str]:
@@ -28,15 +25,8 @@ def imported() -> set[str]:
 @pytest.mark.parametrize("name", REQUIRED)
 def test_every_runtime_dependency_is_imported_and_has_a_reason(name: str) -> None:
     """What nothing imports is not asked for; what is asked for stands on a decision page."""
-    assert name in imported() | set(THROUGH)
+    assert name in imported()
     assert name in DECISIONS
-
-
-def test_what_is_reached_through_another_is_reached() -> None:
-    """The exceptions above are real."""
-    targets = {found.target for module in modules() for found in module.imports}
-
-    assert set(THROUGH.values()) <= targets
 
 
 def test_a_dependency_that_nobody_imports_is_noticed() -> None:
