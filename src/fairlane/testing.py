@@ -395,7 +395,9 @@ class _Postbox:
     def __init__(self, take: Callable[[str, Mapping[str, str], bytes], Coroutine[Any, Any, TryResult]]) -> None:
         self._take = take
 
-    async def post(self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]]) -> TryResult:
+    async def post(
+        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
+    ) -> TryResult:
         """One try."""
         return await self._take(url, headers(), body)
 

@@ -11,6 +11,7 @@ import dnslib.server
 import pytest
 from ssrfguard.resolvers import UdpResolver
 
+from fairlane.webhooks import network
 from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach
 from fairlane.webhooks.network import SystemLookup, is_this_machine
@@ -247,3 +248,34 @@ async def test_a_lookup_that_hangs_delays_neither_the_try_nor_other_names(monkey
     assert [first.error, second.error, other.error] == ["timeout", "timeout", "refused_by_policy"]
     assert await joined == (ip_address("10.0.0.1"),)
     assert asked == [b"hangs.example.", b"other.example."]
+
+
+async def test_names_that_hang_leave_look_ups_to_other_organizations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An organization has its share, and beyond the common places each other one has one of the reserve."""
+    released = threading.Event()
+    asked = []
+
+    def slow(host: bytes, *_: object, **__: object) -> list[tuple]:
+        asked.append(host.decode().split(".")[0])
+        if host.startswith(b"hangs"):
+            released.wait(30)
+        return [(socket.AF_INET, 1, 6, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    for name, value in {"LOOKUPS_MAX": 6, "LOOKUPS_RESERVED": 2, "LOOKUPS_OWNER_MAX": 3}.items():
+        monkeypatch.setattr(network, name, value)
+    lookup = SystemLookup(absolute=True)
+    waiting = [
+        asyncio.ensure_future(lookup.of(organization)(f"hangs-{organization}-{number}.example"))
+        for organization in (1, 2)
+        for number in range(4)
+    ]
+    await asyncio.sleep(0)
+
+    found = await asyncio.wait_for(lookup.of(3)("quick.example"), 10)
+
+    assert found == (ip_address("10.0.0.1"),)
+    assert sorted(asked) == ["hangs-1-0", "hangs-1-1", "hangs-1-2", "hangs-2-0", "quick"]
+    released.set()
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    assert len(asked) == 9

@@ -8,8 +8,10 @@ import asyncio
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import Literal
 
@@ -21,7 +23,12 @@ from fairlane.webhooks.guard import Reach, Target, are_allowed
 Lookup = Callable[[str], Awaitable[Sequence[Address]]]
 """From a name to every address it has; none if it cannot be found."""
 
-LOOKUPS_MAX = 64
+LOOKUPS_MAX = 512
+"""Most look-ups that run at once, with those that hang and that no try waits for any more."""
+LOOKUPS_RESERVED = 256
+"""How many of them are kept for organizations without a look-up under way: one for each."""
+LOOKUPS_OWNER_MAX = 16
+"""Most look-ups of one organization. More tries of it wait within their deadline."""
 ADDRESSES_TRIED_MAX = 4
 HEAD_BYTES_MAX = 16_384
 """How much may be read before the answer's status is known."""
@@ -40,29 +47,51 @@ class SystemLookup:
     def __init__(self, *, absolute: bool) -> None:
         """With ``absolute``, our network's search list (and, with most systems, hosts file) is not consulted."""
         self._absolute = absolute
-        self._places = asyncio.Semaphore(LOOKUPS_MAX)
         self._running: dict[str, asyncio.Future[Sequence[Address]]] = {}
+        self._owners: Counter[int] = Counter()
+        self._ended = asyncio.Event()
 
     async def __call__(self, host: str) -> Sequence[Address]:
+        """Look a name up for no organization in particular."""
+        return await self._find(None, host)
+
+    def of(self, organization_id: int) -> Lookup:
+        """Return the lookup for tries of one organization: names of others that hang do not hold it up."""
+        return partial(self._find, organization_id)
+
+    async def _find(self, owner: int | None, host: str) -> Sequence[Address]:
         """Look a name up, or join the lookup of it that is still running."""
         while (running := self._running.get(host)) is None:
-            await self._places.acquire()
-            if host in self._running:
-                self._places.release()
+            if self._may_begin(owner):
+                self._begin(owner, host)
             else:
-                self._begin(host)
+                await self._ended.wait()
         return await asyncio.shield(running)
 
-    def _begin(self, host: str) -> None:
+    def _may_begin(self, owner: int | None) -> bool:
+        if owner is None:
+            return len(self._running) < LOOKUPS_MAX
+        own = self._owners[owner]
+        places = LOOKUPS_MAX - LOOKUPS_RESERVED if own else LOOKUPS_MAX
+        return own < LOOKUPS_OWNER_MAX and len(self._running) < places
+
+    def _begin(self, owner: int | None, host: str) -> None:
         loop = asyncio.get_running_loop()
         running = self._running[host] = loop.create_future()
-        running.add_done_callback(lambda _: self._end(host))
+        if owner is not None:
+            self._owners[owner] += 1
+        running.add_done_callback(lambda _: self._end(owner, host))
         arguments = (loop, running, host + "." * self._absolute)
         threading.Thread(target=_look_up, args=arguments, name="fairlane-lookup", daemon=True).start()
 
-    def _end(self, host: str) -> None:
+    def _end(self, owner: int | None, host: str) -> None:
         del self._running[host]
-        self._places.release()
+        if owner is not None:
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
+        ended, self._ended = self._ended, asyncio.Event()
+        ended.set()
 
 
 async def resolve_public(target: Target, reach: Reach, lookup: Lookup) -> Sequence[Address]:

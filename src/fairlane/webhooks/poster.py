@@ -83,7 +83,9 @@ class Poster:
         self._lookup = lookup or SystemLookup(absolute=not reach.private)
         self._clock = clock
 
-    async def post(self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]]) -> TryResult:
+    async def post(
+        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
+    ) -> TryResult:
         """Send these exact bytes once.
 
         Args:
@@ -91,20 +93,21 @@ class Poster:
             body: A JSON text; neither changed nor compressed.
             headers: Called just before the bytes go out, so that a signature's timestamp is that of the sending. Must
                 not contain headers that are set here.
+            organization_id: Whose try it is: look-ups of names are shared out by it.
         """
         try:
             target = check_url(url, self._reach)
         except ValidationRefused:
             return TryResult(delivered=False, http_status=None, error="refused_by_policy", took_ms=0)
-        return await self._try(target, _request(target, body, headers()))
+        return await self._try(organization_id, target, _request(target, body, headers()))
 
-    async def _try(self, target: Target, request: bytes) -> TryResult:
+    async def _try(self, organization_id: int, target: Target, request: bytes) -> TryResult:
         started_at = self._clock()
         answer = _Answer()
         error: TryError | None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                error = await self._exchange(target, request, answer)
+                error = await self._exchange(organization_id, target, request, answer)
         except (TimeoutError, httpcore2.TimeoutException) as broken:
             error, answer.cause = "timeout", repr(broken)
         status = answer.reader.status
@@ -121,9 +124,12 @@ class Poster:
             cause=answer.cause if error else None,
         )
 
-    async def _exchange(self, target: Target, request: bytes, answer: "_Answer") -> TryError | None:
+    async def _exchange(
+        self, organization_id: int, target: Target, request: bytes, answer: "_Answer"
+    ) -> TryError | None:
         """Send and read; the status is in ``answer`` as soon as it is known, however this ends."""
-        addresses = await resolve_public(target, self._reach, self._lookup)
+        lookup = self._lookup.of(organization_id) if isinstance(self._lookup, SystemLookup) else self._lookup
+        addresses = await resolve_public(target, self._reach, lookup)
         if not addresses:
             return "refused_by_policy"
         network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)

@@ -31,7 +31,9 @@ LIMITS = DeliveryLimits()
 class Posts(Protocol):
     """What carries one try to where it goes."""
 
-    async def post(self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]]) -> TryResult:
+    async def post(
+        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int
+    ) -> TryResult:
         """Send these exact bytes once."""
 
 
@@ -141,7 +143,12 @@ class Sender:
             if body is None:
                 return None
             secrets = (await self._store.signing_secrets(one.organization_id))[:SECRETS_MAX]
-            result = await self._poster.post(one.url, body=body, headers=lambda: self._headers(one, body, secrets))
+            result = await self._poster.post(
+                one.url,
+                body=body,
+                headers=lambda: self._headers(one, body, secrets),
+                organization_id=one.organization_id,
+            )
         except Exception as error:  # Ours; it follows the schedule all the same.
             logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=error)
             return Tried(delivery_id=one.id, number=one.number, at=at, http_status=None, error="broken", took_ms=0)
