@@ -22,7 +22,7 @@ from fairlane.errors import StoreFault
 from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Failure
-from fairlane.model.webhooks import Delivery, Webhook
+from fairlane.model.webhooks import Delivery, Tried, Webhook
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store, new_id
 from fairlane.webhooks import sender as sender_module
@@ -569,6 +569,74 @@ async def test_a_mistake_of_ours_follows_the_schedule(
     assert [one.error for one in delivery.tries] == ["broken"]
     assert delivery.due_at is not None
     assert len(receiver.requests) == 1
+
+
+async def test_an_outage_is_two_lines_of_log(
+    office: Office, listen: Listen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One when tries can no longer be made or written down, one with their number when they can: no trace for each."""
+    receiver = await listen(Receiver(answer(OK)))
+    organization = await an_organization(office.store, slots=9)
+    away, read, record = [True], office.store.signing_secrets, office.store.record_try
+    lost: list[None] = []
+
+    def full() -> None:
+        if away[0]:
+            lost.append(None)
+            raise StoreFault("the disk is full")
+
+    async def reads(organization_id: int) -> list[str]:
+        if len(lost) < 3:
+            full()
+        return await read(organization_id)
+
+    async def records(tried: Tried) -> None:
+        full()
+        await record(tried)
+
+    monkeypatch.setattr(office.store, "signing_secrets", reads)
+    monkeypatch.setattr(office.store, "record_try", records)
+    await office.open_for_business()
+    await office.owe(organization, *[receiver.port] * 6)
+
+    async def all_lost() -> bool:
+        return len(lost) == 6
+
+    await eventually(all_lost)
+    away[0] = False
+    office.clock.advance(30)
+    await office.settled(organization, tries=12)
+
+    told = [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+    assert [(one.getMessage(), getattr(one, "count", None)) for one in told] == [
+        ("delivery.unrecorded", None), ("delivery.recorded", 6),
+    ]  # fmt: skip
+    assert [one.exc_info for one in told] == [None, None]
+
+
+async def test_a_claim_that_fails_over_and_over_is_two_lines_of_log(
+    office: Office, listen: Listen, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk: what is due cannot be claimed at each look."""
+    receiver = await listen(Receiver(answer(OK)))
+    organization = await an_organization(office.store)
+    claim, failures = office.store.claim_deliveries, [StoreFault("full")] * 5
+
+    async def claims(*arguments: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await claim(*arguments, **named)
+
+    monkeypatch.setattr(office.store, "claim_deliveries", claims)
+    await office.open_for_business()
+
+    await office.owe(organization, receiver.port)
+
+    await office.settled(organization, tries=1)
+    told = [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+    assert [(one.getMessage(), getattr(one, "count", None)) for one in told] == [
+        ("deliveries.failed", None), ("deliveries.resumed", 5),
+    ]  # fmt: skip
 
 
 # Ending --------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,12 @@ class Sender:
         self._wake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._draining = False
+        self._unread = 0
+        """How often the store did not hand out what is due, since it last did."""
+        self._unrecorded = 0
+        """Tries that the store did not take, since it last took one."""
+        self._broken: str | None = None
+        """The last mistake of ours that was logged with its trace."""
         store.listeners.subscribe_deliveries(self._wake.set)
 
     async def run(self) -> None:
@@ -60,11 +66,19 @@ class Sender:
             try:
                 async with self._claiming:
                     next_at = await self._start_due()
+                if self._unread:
+                    logger.warning("deliveries.resumed", extra={"count": self._unread})
+                    self._unread = 0
                 if next_at is not None:
                     seconds = min(POLL_SECONDS, max(0, next_at - self._store.now()) / 1_000)
             except Exception as error:  # It has no caller to tell, and must go on.
-                if not isinstance(error, StoreUnreachable):  # which the store has said once
-                    logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=error)
+                # One line for an outage: the store itself says when it is unreachable.
+                if not self._unread and not isinstance(error, StoreUnreachable):
+                    trace = None if isinstance(error, Fault) else error
+                    logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=trace)
+                    self._unread += 1
+                elif self._unread:
+                    self._unread += 1
                 await asyncio.sleep(POLL_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -132,11 +146,23 @@ class Sender:
             # What the store was asked to write it writes, also if who asked is canceled: what was sent is remembered.
             await self._store.record_try(tried)
         except Fault as error:
-            # It will be sent again once the claim runs out; receivers know a task by its id.
-            logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)), exc_info=error)
+            self._lose(one, error)
+        else:
+            if self._unrecorded:
+                logger.warning("delivery.recorded", extra={"count": self._unrecorded})
+                self._unrecorded = 0
+
+    def _lose(self, one: DueDelivery, error: Fault) -> None:
+        """Leave a delivery to its claim: it is sent again once that runs out, and receivers know a task by its id.
+
+        Logs one line for an outage, at its first try.
+        """
+        if not self._unrecorded:
+            logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)))
+        self._unrecorded += 1
 
     async def _try(self, one: DueDelivery) -> Tried | None:
-        """What became of the post; None: its task is gone, and so is the delivery."""
+        """What became of the post; None: its task is gone, and so is the delivery, or the store cannot be read."""
         at = self._store.now()
         try:
             body = await self._body(one)
@@ -149,8 +175,13 @@ class Sender:
                 headers=lambda: self._headers(one, body, secrets),
                 organization_id=one.organization_id,
             )
+        except Fault as error:
+            self._lose(one, error)
+            return None
         except Exception as error:  # Ours; it follows the schedule all the same.
-            logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=error)
+            trace = None if repr(error) == self._broken else error
+            self._broken = repr(error)
+            logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=trace)
             return Tried(delivery_id=one.id, number=one.number, at=at, http_status=None, error="broken", took_ms=0)
         return Tried(
             delivery_id=one.id,
