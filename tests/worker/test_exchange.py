@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
-from fairlane.worker.exchange import ExchangeLoop
+from fairlane.worker import exchange as exchange_module
+from fairlane.worker.exchange import STALL_SECONDS, ExchangeLoop
 from fairlane.worker.server import ServerSilent
 from fairlane.worker.supervisor import Supervisor
 from tests.worker.conftest import a_worker, eventually
@@ -219,6 +220,61 @@ async def test_lease_that_comes_after_the_drain_began_is_handed_back() -> None:
     assert started == []
     assert counter.asked[1].places == 0
     assert [(report.lease, report.outcome) for report in counter.asked[1].reports] == [("lease-1", "released")]
+
+
+class Clock:
+    """The steady clock that the exchange loop reads, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("noticed", ["with the answer", "with a pulse before the answer"])
+@pytest.mark.parametrize("stood_still", [True, False])
+async def test_leases_that_came_over_a_stall_are_handed_back(
+    monkeypatch: pytest.MonkeyPatch, noticed: str, stood_still: bool
+) -> None:
+    """The supervisor may have given them up, and another worker may run them. A shorter gap changes nothing."""
+    clock = Clock()
+    monkeypatch.setattr(exchange_module, "time", clock)
+    counter, started = Counter(), list[LeaseBody]()
+    exchange_loop = an_exchange_loop(counter, started)
+    exchange_loop.begin()
+    await counter.asks(1)
+
+    clock.now += STALL_SECONDS + (0.01 if stood_still else -0.01)
+    if noticed == "with a pulse before the answer":
+        exchange_loop._pulse()
+    counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
+    await counter.asks(2)
+
+    released = [(report.lease, report.outcome) for report in counter.asked[1].reports]
+    assert [lease.lease for lease in started] == ([] if stood_still else ["lease-1"])
+    assert released == ([("lease-1", "released")] if stood_still else [])
+
+
+async def test_leases_of_an_exchange_that_was_sent_after_the_stall_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker goes on: only what was open over the stall is in doubt."""
+    clock = Clock()
+    monkeypatch.setattr(exchange_module, "time", clock)
+    counter, started = Counter(), list[LeaseBody]()
+    exchange_loop = an_exchange_loop(counter, started)
+    exchange_loop.begin()
+    await counter.asks(1)
+    clock.now += STALL_SECONDS + 0.01
+    exchange_loop._pulse()
+    counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
+    await counter.asks(2)
+    counter.answers[1].set_result(ExchangeAnswer(verdicts=["accepted"]))
+    await counter.asks(3)
+
+    counter.answers[2].set_result(ExchangeAnswer(leases=[a_lease()]))
+    await eventually(lambda: started)
+
+    assert [lease.lease for lease in started] == ["lease-1"]
 
 
 @pytest.mark.parametrize("task_type", ["PROGRESS", "PROGRESS_ISOLATED"])
