@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def looks(payload: dict, context: Context) -> dict:
     while not context.cancelled:
         time.sleep(0.01)
     return {"attempt": context.attempt}
+
+
+def _run_program(payload: dict, context: Context) -> dict:
+    program = subprocess.Popen(["sh", "-c", 'until test -e "$0"; do sleep 0.05; done', payload["open"]])
+    with Path(payload["pids"]).open("a") as pids:
+        pids.write(f"{program.pid}\n")
+    return {"attempt": context.attempt, "status": program.wait()}
+
+
+@app.task("PROGRAM", attempts=3)
+def program(payload: dict, context: Context) -> dict:
+    """Waits for a program that ends once the file that it is told of is there."""
+    return _run_program(payload, context)
+
+
+@app.task("PROGRAM_ALONE", attempts=3, isolation="process")
+def program_alone(payload: dict, context: Context) -> dict:
+    """The same in a process of its own."""
+    return _run_program(payload, context)
 
 
 @app.task("DEAF", attempts=3)

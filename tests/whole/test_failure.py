@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from tests.cli.harness import READY, eventually
+from tests.worker.test_supervisor import is_running
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -51,6 +52,7 @@ class Whole:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fairlane", *arguments, "--workers", str(workers), "--places", str(places)],
                 stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=self._environment,
+                start_new_session=True,
             )  # fmt: skip
         assert self.process.stdout is not None
         ready = self.process.stdout.readline().strip()
@@ -237,6 +239,43 @@ def test_a_handler_that_holds_the_interpreter_stops_neither_the_api_nor_its_neig
 
     assert whole.task(culprit)["response"]["error"]["code"] == "INTERNAL_SERVER_ERROR"
     assert [whole.task(task)["response"] for task in tasks] == [{"attempt": 1}] * len(tasks)
+
+
+def _programs(whole: Whole, folder: Path) -> tuple[list[str], list[int]]:
+    """Tasks whose handlers wait for a program, in both isolations; and the programs."""
+    place = {"open": str(folder / "gate"), "pids": str(folder / "pids")}
+    tasks = [whole.submit("PROGRAM", **place), whole.submit("PROGRAM_ALONE", **place)]
+    (folder / "pids").touch()
+    eventually(lambda: (folder / "pids").read_text().count("\n") == 2)
+    return tasks, [int(pid) for pid in (folder / "pids").read_text().split()]
+
+
+def test_programs_of_handlers_end_with_a_killed_server(whole: Whole, tmp_path: Path) -> None:
+    """kill -9 of the server alone: nobody is left who could have ended them."""
+    whole.start(workers=1)
+    _, programs = _programs(whole, tmp_path)
+    assert all(map(is_running, programs))
+
+    whole.kill()
+
+    eventually(lambda: not any(map(is_running, programs)))
+
+
+def test_ctrl_c_at_a_terminal_lets_handlers_and_their_programs_end(whole: Whole, tmp_path: Path) -> None:
+    """A terminal sends it to every process of its foreground group: only the server hears it, and drains."""
+    whole.start(workers=1)
+    tasks, _ = _programs(whole, tmp_path)
+    assert whole.process is not None
+
+    os.killpg(whole.process.pid, signal.SIGINT)
+    eventually(lambda: whole.http.get("/readyz").status_code == 503)
+    (tmp_path / "gate").touch()
+    code = whole.process.wait(20)
+    whole.kill()
+    whole.start(workers=0)
+
+    assert code == 0
+    assert [whole.task(task)["response"] for task in tasks] == [{"attempt": 1, "status": 0}] * 2
 
 
 def test_a_process_that_a_handler_forked_does_not_own_the_database(whole: Whole) -> None:

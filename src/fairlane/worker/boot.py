@@ -22,6 +22,7 @@ from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import new_event_loop
 from fairlane.worker.channel import Broken, ChildEnd
+from fairlane.worker.watcher import marked, start_watcher
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
@@ -59,7 +60,7 @@ class Options(Struct, frozen=True, kw_only=True):
     def environment(self) -> dict[str, str]:
         """The environment for a child with these options."""
         environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
-        return environment if self.key is None else environment | {KEY_VARIABLE: self.key}
+        return marked(environment if self.key is None else environment | {KEY_VARIABLE: self.key})
 
     def arguments(self) -> list[str]:
         """These options as command line arguments, without the channel and the key."""
@@ -112,6 +113,7 @@ def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
 def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     """The life of a child: set up, load the application, ``await run(…)``, exit with the status it returns."""
     options = read_options(sys.argv[1:])
+    start_watcher(keep_open=options.channel)
     _die_with_parent()
     _leave_signals_to_the_supervisor()
     for fd in options.inherit_fds:

@@ -5,6 +5,7 @@ and a child whose parent is gone ends at once. Nothing is ever pickled.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -192,6 +193,14 @@ class ParentEnd:
         except (OSError, ValueError):
             # ValueError: a line beyond the limit, or one that is no note (msgspec's errors are ValueErrors).
             return None
+
+    async def hung_up(self, seconds: float) -> None:
+        """Wait until no process holds the child's end, for so long at most."""
+        if self._reader is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while await self._reader.read(65_536):
+                        pass
 
     def close(self) -> None:
         """Hang up. The child's end reads the end of the line and exits."""

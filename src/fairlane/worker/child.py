@@ -88,6 +88,7 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fairlane.worker", *self._options.arguments(), "--channel", str(fd),
                 pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL, env=self._options.environment(),
+                start_new_session=True,
             )  # fmt: skip
             await self._line.open()
             if self._unwanted:
@@ -130,7 +131,7 @@ class Child:
         try:
             status = await process.wait()
             logger.info("worker.ended", extra={"pid": process.pid, "status": status, "reason": self._reason})
-            # A program started by a handler may hold the line open; the notes are there all the same.
+            # The line ends with the last process below the child: what goes back is not started beside what is left.
             await asyncio.wait([listening], timeout=LAST_NOTES_SECONDS)
             if self._reason == "drained" and status and not self._killed:
                 self._reason = "lost"

@@ -13,8 +13,11 @@ import msgspec
 from fairlane.errors import FairlaneError
 from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run
+from fairlane.worker.watcher import marked
 
 LEAVE_SECONDS = 1.0
+LAST_SECONDS = 0.5
+"""How long the processes below an isolated one may take to end once it is killed."""
 
 
 class IsolatedDied(FairlaneError):
@@ -69,8 +72,10 @@ class IsolatedProcesses:
         except (asyncio.CancelledError, TimeoutError):
             return _failed(lease, "timeout")
         else:
-            self._idle.append(isolated)
-            isolated = None
+            # One that was asked to end may have left programs running, so it is not used again.
+            if not isolated.asked_to_end:
+                self._idle.append(isolated)
+                isolated = None
             return report
         finally:
             if isolated is not None:
@@ -97,7 +102,7 @@ class IsolatedProcesses:
         try:
             return await asyncio.shield(reporting)
         except asyncio.CancelledError:
-            isolated.parent_end.send(Cancel())
+            isolated.ask_to_end()
             return await asyncio.wait_for(reporting, self._grace_seconds)
 
 
@@ -107,6 +112,7 @@ class _Isolated:
     def __init__(self, line_limit_bytes: int) -> None:
         self.parent_end = ParentEnd(line_limit_bytes=line_limit_bytes)
         self._child: asyncio.subprocess.Process | None = None
+        self.asked_to_end = False
 
     async def start(self, command: Sequence[str], inherit_fds: Sequence[int]) -> None:
         fd = self.parent_end.theirs.fileno()
@@ -115,7 +121,7 @@ class _Isolated:
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *command, f"--inherit={','.join(map(str, kept))}", "--channel", str(fd),
-                pass_fds=(fd, *kept), stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(fd, *kept), stdin=asyncio.subprocess.DEVNULL, env=marked(os.environ), start_new_session=True,
             )  # fmt: skip
         finally:
             for copy in kept:
@@ -131,6 +137,10 @@ class _Isolated:
 
     def alive(self) -> bool:
         return self._child is not None and self._child.returncode is None
+
+    def ask_to_end(self) -> None:
+        self.asked_to_end = True
+        self.parent_end.send(Cancel())
 
     async def report(self, said: Callable[[ProgressBody], None]) -> ReportBody:
         while isinstance(note := await self.parent_end.receive(), Progressed):
@@ -149,11 +159,12 @@ class _Isolated:
         await self.kill()
 
     async def kill(self) -> None:
-        self.parent_end.close()
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()
             await self._child.wait()
+            await self.parent_end.hung_up(LAST_SECONDS)
+        self.parent_end.close()
 
     async def _lost(self) -> NoReturn:
         assert self._child is not None

@@ -6,8 +6,9 @@ Lives on the server's event loop, or in a small process of its own on another ma
 import asyncio
 import contextlib
 import logging
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -29,6 +30,15 @@ def any_order(servers: Sequence[str]) -> Sequence[str]:
 
 
 logger = logging.getLogger("fairlane.worker")
+
+
+def bury_orphans(*, spared: Collection[int | None]) -> None:
+    """Take note of the end of processes that others started. The first process of a container adopts all orphans, such
+    as the watchers of its workers, and they stay in the process table until it asks how they ended.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in spared:
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 class Supervisor:
@@ -152,6 +162,8 @@ class Supervisor:
             await self._pause(RESTART_SECONDS[1])
         finally:
             self._children.discard(child)
+            if os.getpid() == 1:
+                bury_orphans(spared=[other.pid for other in self._children])
         return child
 
     async def _pause(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -136,6 +137,29 @@ def stuck_thread(payload: Track):
 def stuck_isolated(payload: Track):
     mark(payload.track, str(os.getpid()))
     threading.Event().wait()
+
+
+def programs(payload: Track) -> subprocess.Popen[bytes]:
+    """Three programs that go on for long: beside this process, in a session of its own, and one without a parent."""
+    beside = subprocess.Popen(["sleep", "300"])
+    apart = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    daemon = subprocess.run(
+        ["sh", "-c", "sleep 300 >&- 2>&- & echo $!"], start_new_session=True, stdout=subprocess.PIPE, check=True
+    )
+    mark(payload.track, f"{os.getpid()} {beside.pid} {apart.pid} {int(daemon.stdout)}")
+    return beside
+
+
+@app.task("PROGRAMS")
+@app.task("PROGRAMS_ISOLATED", isolation="process")
+def run_programs(payload: Track):
+    programs(payload).wait()
+
+
+@app.task("PROGRAMS_ASYNC_ISOLATED", isolation="process")
+async def start_programs(payload: Track):
+    programs(payload)
+    await asyncio.sleep(300)
 
 
 @app.task("STUBBORN")
