@@ -79,6 +79,8 @@ class Server:
         self._on_broken = on_broken
         self.broken = False
         """Whether the upkeep ended by itself."""
+        self.local_workers: Supervisor | None = None
+        """Set by the wiring once there is one."""
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
@@ -124,6 +126,7 @@ class Server:
             webhook_host=lambda url, field: check_url(url, self._reach, field=field).place,
             lists=lists,
             tracing=_tracing(self._settings),
+            worker_trouble=self.worker_trouble,
         )
         self._parking = Parking(self.store)
         self._hub = Hub(self.store)
@@ -203,6 +206,10 @@ class Server:
             operators=operators,
         )
 
+    def worker_trouble(self) -> str | None:
+        """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
+        return None if self.local_workers is None else self.local_workers.trouble
+
     def facts(self) -> ServerFacts:
         """What the admin route says of this server."""
         return ServerFacts(
@@ -212,6 +219,7 @@ class Server:
             database=self._settings.database,
             pid=os.getpid(),
             draining=self._serving.draining,
+            worker_trouble=self.worker_trouble(),
             task_types=tuple(self._application.catalogue),
         )
 
@@ -305,21 +313,34 @@ def prepare_directory(folder: Path) -> Path:
 # Running -------------------------------------------------------------------------------------------------------------
 
 
-def run(settings: Settings, app_reference: str, *, on_ready: Callable[[str], None]) -> int:
+def run(
+    settings: Settings,
+    app_reference: str,
+    *,
+    on_ready: Callable[[str], None],
+    on_trouble: Callable[[str | None], None] = lambda cause: None,
+) -> int:
     """Serve until told to end, on an event loop of our own. Returns the exit code; for the command line.
 
     Raises:
         SetupError: what :func:`serve` raises.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(serve(settings, app_reference, on_ready=on_ready))
+        return runner.run(serve(settings, app_reference, on_ready=on_ready, on_trouble=on_trouble))
 
 
-async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[str], None]) -> int:
+async def serve(
+    settings: Settings,
+    app_reference: str,
+    *,
+    on_ready: Callable[[str], None],
+    on_trouble: Callable[[str | None], None] = lambda cause: None,
+) -> int:
     """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    ``on_ready`` is called with the address once requests are answered. If the upkeep ends by itself, so does the
-    server, as after a signal.
+    ``on_ready`` is called with the address once requests are answered; ``on_trouble`` with the reason when no local
+    worker can start, and with None when one has again. If the upkeep ends by
+    itself, so does the server, as after a signal.
 
     Raises:
         AppError: the application cannot be used, here or in a worker process.
@@ -347,7 +368,9 @@ async def serve(settings: Settings, app_reference: str, *, on_ready: Callable[[s
         traces=settings.traces,
         inherit_fds=server.store.inherited_fds,
         on_broken=lambda message: ending.set(),
+        on_trouble=on_trouble,
     )
+    server.local_workers = supervisor
     try:
         with ending_signals(ending):
             await supervisor.start()

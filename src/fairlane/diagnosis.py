@@ -39,6 +39,8 @@ class Elsewhere(Struct, frozen=True, kw_only=True):
     address: str
     ready: bool | None
     """Whether it would take a submit; None: nothing of ours answers there."""
+    reason: str = ""
+    """What it says of why it is not ready."""
     version: str | None = None
     """None: there is no admin key here that it takes."""
 
@@ -54,6 +56,8 @@ class Process(Struct, frozen=True, kw_only=True):
     """How many files it may open; None: nobody knows."""
     owned: bool = False
     """Whether somebody owns the file who does not answer."""
+    worker_trouble: str | None = None
+    """Why no worker of the server's own can start; None: one can, as far as is known."""
     elsewhere: tuple[Elsewhere, ...] = ()
 
 
@@ -204,6 +208,11 @@ def _process(process: Process) -> Iterable[Finding]:
         )  # fmt: skip
     else:
         yield Finding("server", State.OK, f"{process.address} runs {process.version}")
+    if process.worker_trouble is not None:
+        yield Finding(
+            "local workers", State.PROBLEM, f"none of {process.address} can start: {process.worker_trouble}",
+            "mend the application; the server tries again by itself, its log has the trace",
+        )  # fmt: skip
     for one in process.elsewhere:
         yield _elsewhere(one, process.own_version)
     if process.open_files is None:
@@ -223,8 +232,8 @@ def _elsewhere(one: Elsewhere, own_version: str) -> Finding:
         return Finding(check, State.PROBLEM, "does not answer", "check the address, what stands before it, its log")
     if not one.ready:
         return Finding(
-            check, State.WARNING, "answers, and would take no submit",
-            "it drains, its database is away, or its disk is full: look at its log",
+            check, State.WARNING, f"answers, and is not ready: {one.reason or 'it does not say why'}",
+            "it drains, its database is away, its disk is full, or no worker can start: look at its log",
         )  # fmt: skip
     if one.version not in (None, own_version):
         return Finding(check, State.WARNING, f"runs {one.version}, this is {own_version}", "finish the upgrade")

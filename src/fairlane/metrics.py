@@ -16,10 +16,18 @@ from fairlane.model.fleet import Durations, Fleet
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(fleet: Fleet, *, version: str, audited: int, differences: int) -> bytes:
-    """The text of one scrape. ``audited`` organizations and ``differences`` found by this server's audit so far."""
+def render(fleet: Fleet, *, version: str, audited: int, differences: int, workers_failing: bool) -> bytes:
+    """The text of one scrape.
+
+    ``audited`` organizations and ``differences`` were found by this server's audit so far; ``workers_failing`` says
+    that none of its own workers can start.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_gauges(fleet), *_counters(fleet, audited, differences), _info(version)]))
+    registry.register(
+        _Collected(
+            [*_gauges(fleet), *_counters(fleet, audited, differences), _failing(workers_failing), _info(version)]
+        )
+    )
     return generate_latest(registry)
 
 
@@ -114,6 +122,14 @@ def _add(family: HistogramMetricFamily, name: str, durations: Durations) -> None
 
 def _bound(seconds: float) -> str:
     return repr(seconds)
+
+
+def _failing(workers_failing: bool) -> Metric:
+    return GaugeMetricFamily(
+        "fairlane_workers_failing",
+        "1: no worker of this server's own can start; its log and /readyz say why. Must be 0.",
+        value=int(workers_failing),
+    )
 
 
 def _info(version: str) -> Metric:

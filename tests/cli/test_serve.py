@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.cli.harness import Command, RunningServer, eventually, start_server
@@ -185,3 +186,55 @@ def test_help_of_every_command_has_an_example(fairlane: Command) -> None:
         pending += [(*words, name) for name in names]
         seen += 1
     assert seen > 25
+
+
+def test_workers_that_cannot_start_are_told_everywhere(
+    fairlane: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command itself, readiness, the doctor, the metrics and the server's facts; and no more once they can."""
+    wish, log = tmp_path / "wish", tmp_path / "server.log"
+    wish.write_text("raise")
+    monkeypatch.setenv("FAIRLANE_TEST_START", str(wish))
+    reason = "the start hook load raised RuntimeError (starts.py:21)"
+    app = "tests/worker/apps/starts.py:app"
+    with start_server(log, "--json", "--workers", "2", app=app) as process:
+        server = RunningServer(process, log)
+        eventually(lambda: ready(server) == (503, f"No worker can start: {reason}"))
+        doctor = fairlane("doctor", "--server", server.address, "--json")
+        failing = operator_reads("/metrics"), operator_reads("/admin/v1/server")
+
+        wish.write_text("")
+        eventually(lambda: ready(server) == (200, ""))
+        after = fairlane("doctor", "--json"), operator_reads("/metrics"), operator_reads("/admin/v1/server")
+        code = server.stop()
+
+    said = log.read_text()
+    found = {one["check"]: one for one in doctor.document["findings"]}
+    assert (doctor.code, found["local workers"]["state"]) == (1, "problem")
+    assert reason in found["local workers"]["message"]
+    assert reason in found[f"server {server.address}"]["message"]
+    assert f"fairlane: no worker can start: {reason}" in said
+    assert said.count("start.failed") == said.count("start.recovered") == 1
+    assert "\nfairlane_workers_failing 1.0\n" in failing[0]
+    assert json.loads(failing[1])["worker_trouble"] == reason
+    assert after[0].code == 0
+    assert "\nfairlane_workers_failing 0.0\n" in after[1]
+    assert json.loads(after[2])["worker_trouble"] is None
+    assert code == 0
+
+
+def ready(server: RunningServer) -> tuple[int, str]:
+    """What readiness answers, and why it is not."""
+    try:
+        with urllib.request.urlopen(f"{server.address}/readyz", timeout=5) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)["error"]["message"]
+
+
+def operator_reads(path: str) -> str:
+    """What an operator's route answers on the admin socket."""
+    [socket] = Path(os.environ["XDG_RUNTIME_DIR"]).glob("*/admin.sock")
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://fairlane") as client:
+        return client.get(path).text

@@ -15,13 +15,17 @@ OPERATIONS: Operations = {
         id="is_alive", tag="health", summary="Whether the server's process answers", answer="health", open=True
     ),
     "GET /readyz": Operation(
-        id="is_ready", tag="health", summary="Whether a submit would be taken", answer="health", open=True
+        id="is_ready",
+        tag="health",
+        summary="Whether a submit would be taken, and a worker of the server's own could run it",
+        answer="health",
+        open=True,
     ),
 }
 
 
 def health_resources(serving: Serving) -> list[Resource[None]]:
-    """Open to everybody; they tell nothing but yes or no."""
+    """Open to everybody; they tell yes or no, and which part of the application keeps its workers from starting."""
     health = Health(serving)
     clock = serving.store.now
     return [
@@ -35,7 +39,7 @@ async def anybody(request: Request) -> None:
 
 
 class Health:
-    """Alive means that the loop turns; ready means that a submit would be taken."""
+    """Alive means that the loop turns; ready that a submit would be taken, and that local workers can start."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -47,6 +51,8 @@ class Health:
     async def ready(self, request: Request, who: None) -> Answer:
         """Asks the store, within a second."""
         self._serving.admit()
+        if trouble := self._serving.worker_trouble():
+            raise Unavailable(f"No worker can start: {trouble}")
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self._serving.store.ping()

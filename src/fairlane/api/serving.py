@@ -37,6 +37,7 @@ class Serving:
         webhook_host: WebhookHost,
         lists: ReferenceLists,
         tracing: "Tracing | None" = None,
+        worker_trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -45,6 +46,8 @@ class Serving:
         self.lists = lists
         self.tracing = tracing
         """None: traces are off."""
+        self.worker_trouble = worker_trouble
+        """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
         self.waiting = Waiting(store)
         self.draining = False
         self._disk = (

@@ -162,8 +162,8 @@ async def find_server(database: str) -> tuple[int | None, Any]:
     return owner["pid"], facts
 
 
-async def find_elsewhere(address: str) -> tuple[bool | None, str | None]:
-    """Whether a server at this address would take a submit, and its version if it takes an admin key that is here.
+async def find_elsewhere(address: str) -> tuple[bool | None, str, str | None]:
+    """Whether a server at this address is ready, why not, and its version if it takes an admin key that is here.
 
     The first is None if nothing of ours answers there.
     """
@@ -171,15 +171,16 @@ async def find_elsewhere(address: str) -> tuple[bool | None, str | None]:
         async with httpx2.AsyncClient(base_url=address.rstrip("/"), timeout=LOOK_SECONDS) as client:
             answer = (await client.get("/readyz")).json()
         if not isinstance(answer, dict) or not answer.keys() & {"status", "error"}:
-            return None, None
+            return None, "", None
         ready = answer.get("status") == "ready"
+        reason = "" if ready else str(answer.get("error", {}).get("message", ""))
         if not os.environ.keys() & {"FAIRLANE_ADMIN_KEY", "FAIRLANE_ADMIN_KEY_FILE"}:
-            return ready, None
+            return ready, reason, None
         async with _remote_client(address) as operator:
             told = await operator.get("/admin/v1/server", timeout=LOOK_SECONDS)
-            return ready, told.json()["version"] if told.is_success else None
-    except (httpx2.TransportError, httpx2.InvalidURL, ValueError):
-        return None, None
+            return ready, reason, told.json()["version"] if told.is_success else None
+    except (httpx2.TransportError, httpx2.InvalidURL, ValueError, AttributeError):
+        return None, "", None
 
 
 def _lives(process: object) -> bool:

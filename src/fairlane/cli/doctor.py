@@ -99,9 +99,11 @@ async def _process(settings: "Settings", servers: list[str]) -> "Process":
         own_version=fairlane.__version__,
         open_files=_most_here() if limits is None else limits,
         owned=facts is None and owner is not None,
+        # A server of the previous release says nothing of it.
+        worker_trouble=None if facts is None else facts.get("worker_trouble"),
         elsewhere=tuple(
-            Elsewhere(address=address, ready=ready, version=version)
-            for address, (ready, version) in zip(servers, found, strict=True)
+            Elsewhere(address=address, ready=ready, reason=reason, version=version)
+            for address, (ready, reason, version) in zip(servers, found, strict=True)
         ),
     )
 

@@ -50,7 +50,8 @@ def serve(
     """Serve an application, with workers.
 
     Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is
-    handed back; a second signal ends it at once. Every setting is also read from a variable: FAIRLANE_PORT and so on.
+    handed back; a second signal ends it at once. Every setting is also read from a
+    variable: FAIRLANE_PORT and so on.
     Exit code 3: the application cannot be used; 4: the database cannot; 5: another server owns the database.
     """
     if reload:
@@ -62,6 +63,7 @@ def serve(
         raise typer.Exit(Reloader(arguments, watched_folder(app, Path.cwd())).run())
     from fairlane import logs
     from fairlane.app import run
+    from fairlane.cli.output import complain
     from fairlane.errors import SetupError
     from fairlane.settings import read_settings
 
@@ -85,8 +87,11 @@ def serve(
         else:
             print(f"fairlane: ready at {address}", flush=True)
 
+    def tell(cause: str | None) -> None:
+        complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
+
     try:
         logs.configure(format=settings.log_format, level=settings.log_level)
     except ValueError as error:
         raise SetupError(str(error)) from error
-    raise typer.Exit(run(settings, app, on_ready=announce))
+    raise typer.Exit(run(settings, app, on_ready=announce, on_trouble=tell))

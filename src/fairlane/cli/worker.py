@@ -64,10 +64,11 @@ def worker(
 
     A small supervisor starts the worker processes, keeps their sessions and starts each anew when it ends. It tries
     again for as long as no server answers, and turns to the next one when the one in use falls silent or drains. Ends
-    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back; a second signal ends it at
-    once. Exit code 3: the application cannot be used, or the server refuses this worker.
+    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back;
+    a second signal ends it at once. Exit code 3: the application cannot be used, or the server refuses this worker.
     """
     from fairlane import logs
+    from fairlane.cli.output import complain
     from fairlane.errors import SetupError
     from fairlane.settings import read_settings
     from fairlane.worker.remote import run
@@ -105,7 +106,11 @@ def worker(
             log_error_text=settings.log_error_text,
             traces=settings.traces,
             on_broken=on_broken,
+            on_trouble=tell,
         )
+
+    def tell(cause: str | None) -> None:
+        complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
 
     def announce(count: int) -> None:
         if as_json:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +22,7 @@ from fairlane import logs
 from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import new_event_loop
-from fairlane.worker.channel import Broken, ChildEnd
+from fairlane.worker.channel import Broken, ChildEnd, Starting, Unstarted
 from fairlane.worker.watcher import marked, start_watcher
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
+UNSTARTED = 77
+"""Exit status of a child whose start hooks failed."""
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -124,16 +127,20 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     if not options.log_error_text:
         logs.withhold_strays()
     channel = ChildEnd(options.channel)
+    channel.send(Starting(step=f"the import of {options.app_reference}"))
     try:
         app = load_app(options.app_reference)
     except AppError as error:
-        channel.send(Broken(message=str(error)))
+        raised = error.__cause__
+        cause = str(error) if raised is None else f"the import of the application raised {_described(raised)}"
+        channel.send(Broken(message=str(error), cause=cause))
         leave(error.exit_code)
 
     async def live() -> NoReturn:
         if not options.log_error_text:
             asyncio.get_running_loop().set_exception_handler(logs.stray_task)
         try:
+            await _start(app, channel)
             status = await run(app, options, channel)
         except Exception:
             logger.exception("worker.crashed")
@@ -161,8 +168,31 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+async def _start(app: Fairlane, channel: ChildEnd) -> None:
+    """Run the start hooks; leave if one fails."""
+    for hook in app.start_hooks:
+        name = f"the start hook {getattr(hook, '__qualname__', None) or type(hook).__qualname__}"
+        channel.send(Starting(step=name))
+        try:
+            await run_hooks([hook])
+        except (Exception, SystemExit) as error:
+            logger.exception("start.raised", extra={"step": name})
+            channel.send(Unstarted(cause=f"{name} raised {_described(error)}"))
+            leave(UNSTARTED)
+
+
+def _described(error: BaseException) -> str:
+    """The type of an exception and where it was raised, without its text: that may have a secret in it."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    if isinstance(error, SyntaxError) and error.filename:
+        place: tuple[str, int | None] | None = error.filename, error.lineno
+    else:
+        place = (frames[-1].filename, frames[-1].lineno) if frames else None
+    return type(error).__name__ + ("" if place is None else f" ({os.path.basename(place[0])}:{place[1]})")  # noqa: PTH119
+
+
 async def run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
-    """Run start or stop hooks, sync or async, in the order of their registration."""
+    """Run hooks, sync or async, in the order of their registration."""
     for hook in hooks:
         returned = hook()
         if inspect.isawaitable(returned):

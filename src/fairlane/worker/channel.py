@@ -38,9 +38,23 @@ class Ready(Struct, tag="ready"):
 
 
 class Broken(Struct, tag="broken"):
-    """The application cannot be loaded; starting the child again would not help."""
+    """The application cannot be loaded, and would not be if the child were started again as it is written now."""
 
     message: str
+    cause: str = ""
+    """The same without the text of the exception, which may have a secret in it."""
+
+
+class Starting(Struct, tag="starting"):
+    """What the child does before it is ready: its import of the application, then each start hook."""
+
+    step: str
+
+
+class Unstarted(Struct, tag="unstarted"):
+    """A start hook failed; starting the child again may help."""
+
+    cause: str
 
 
 class Opened(Struct, tag="opened"):
@@ -121,7 +135,7 @@ class Leave(Struct, tag="leave"):
     """Run the stop hooks and exit."""
 
 
-FromChild = Ready | Broken | Opened | Pulse | Stopped | Closed | Done | Progressed
+FromChild = Ready | Broken | Starting | Unstarted | Opened | Pulse | Stopped | Closed | Done | Progressed
 ToChild = Session | Drain | Run | Cancel | Leave
 
 _from_child = msgspec.json.Decoder(FromChild)

@@ -11,6 +11,7 @@ import math
 import random
 import socket
 import sys
+from collections.abc import Callable
 
 from fairlane.errors import SessionGone
 from fairlane.protocol import EndSession, Register, Registered, Renew
@@ -25,7 +26,9 @@ from fairlane.worker.channel import (
     Pulse,
     Ready,
     Session,
+    Starting,
     Stopped,
+    Unstarted,
 )
 from fairlane.worker.server import Server, ServerRefused, ServerSilent, pauses
 
@@ -42,14 +45,21 @@ END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 REGISTER_SECONDS = (0.1, 1.0)
 """First and longest pause before it is tried again to open a session."""
 
+START_SECONDS = 60.0
+"""A child that has not started for so long is said to hang. It goes on: large models take their time."""
+
 logger = logging.getLogger("fairlane.worker")
 
 
 class Child:
-    """One worker process. ``run`` once; the rest may be called at any time meanwhile."""
+    """One worker process. ``run`` once; the rest may be called at any time meanwhile.
 
-    def __init__(self, options: Options, server: Server) -> None:
+    ``changed`` is called on the loop when the child has started, and when it takes too long for that.
+    """
+
+    def __init__(self, options: Options, server: Server, *, changed: Callable[[], None] = lambda: None) -> None:
         self._options = options
+        self._changed = changed
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._line = ParentEnd()
@@ -67,8 +77,15 @@ class Child:
         self._hurried = self._unwanted = self._killed = False
         self.ready = asyncio.Event()
         """Set once the child has its session."""
+        self.started = False
+        """Whether the application was imported and its start hooks have run."""
+        self.refused: str | None = None
+        """Why no server takes this worker; None: one does, as far as is known."""
         self.broken: str | None = None
-        """Why starting it again would not help; None: it would, as far as is known."""
+        """Why the application cannot be loaded, with the text of the exception; None: it can, as far as is known."""
+        self._step = "its own start"
+        self._cause: str | None = None
+        self._began_at = self._loop.time()
 
     @property
     def pid(self) -> int | None:
@@ -80,10 +97,24 @@ class Child:
         """Leases the child has received and not settled."""
         return frozenset(self._held)
 
+    @property
+    def unstarted(self) -> str | None:
+        """Why the child did not start, or seems not to; None: it has, or is on its way. Never an exception's text."""
+        if self.started:
+            return None
+        if self._cause is not None:
+            return self._cause
+        if self._process is not None and self._process.returncode is not None:
+            return f"a worker process ended in {self._step} with status {self._process.returncode}"
+        if self._loop.time() - self._began_at >= START_SECONDS:
+            return f"{self._step} has not ended for {START_SECONDS:.0f} s"
+        return None
+
     async def run(self) -> None:
         """Start the child, watch it to its end, end its session."""
         fd = self._line.theirs.fileno()
         inherited = self._options.inherit_fds
+        hanging = self._loop.call_later(START_SECONDS, self._changed)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fairlane.worker", *self._options.arguments(), "--channel", str(fd),
@@ -95,6 +126,7 @@ class Child:
                 self._kill()
             await self._watch(self._process)
         finally:
+            hanging.cancel()
             if self._process is not None and self._process.returncode is None:
                 self._kill()
                 await self._process.wait()
@@ -145,6 +177,8 @@ class Child:
         try:
             while (note := await self._line.receive()) is not None:
                 if isinstance(note, Ready):
+                    self.started = True
+                    self._changed()
                     renewing = self._loop.create_task(self._keep_session(note.types))
                 else:
                     self._hear(note)
@@ -172,8 +206,12 @@ class Child:
                 for lease in leases:
                     self._hold(lease.id, grace + lease.timeout_seconds)
                 self._cancel(canceled)
-            case Broken(message=message):
-                self.broken = message
+            case Starting(step=step):
+                self._step = step
+            case Unstarted(cause=cause):
+                self._cause = cause
+            case Broken(message=message, cause=cause):
+                self.broken, self._cause = message, cause
 
     def _hold(self, lease_id: str, overdue_at: float) -> None:
         self._held[lease_id] = overdue_at
@@ -216,7 +254,7 @@ class Child:
         except ServerRefused as refused:
             logger.error("session.refused", extra={"pid": self.pid, "cause": str(refused)})
             if self._session is None:
-                self.broken = f"the server refuses this worker: {refused}"
+                self.refused = f"the server refuses this worker: {refused}"
         self._kill()
 
     async def _register(self, types: list[str]) -> Registered:
@@ -258,7 +296,7 @@ class Child:
             except ServerSilent:
                 await asyncio.sleep(pause)
             except (SessionGone, ServerRefused):
-                return
+                break
             else:
                 extra = {"session": self._session.session, "reason": self._reason, "returned": ended.returned}
                 logger.info("session.ended", extra=extra)

@@ -20,7 +20,6 @@ PROGRESS_SECONDS = 0.5
 
 async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
     """Run attempts as they are handed down, until told to leave; the exit status."""
-    await run_hooks(app.start_hooks)
 
     def ended(report: ReportBody) -> None:
         try:

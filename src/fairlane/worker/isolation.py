@@ -12,7 +12,7 @@ import msgspec
 
 from fairlane.errors import FairlaneError
 from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
-from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run
+from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run, Starting, Unstarted
 from fairlane.worker.watcher import marked
 
 LEAVE_SECONDS = 1.0
@@ -127,11 +127,13 @@ class _Isolated:
             for copy in kept:
                 os.close(copy)
         await self.parent_end.open()
-        match await self.parent_end.receive():
+        while isinstance(note := await self.parent_end.receive(), Starting):
+            pass
+        match note:
             case Ready():
                 return
-            case Broken(message=message):
-                raise IsolatedDied(message)
+            case Broken(message=cause) | Unstarted(cause=cause):
+                raise IsolatedDied(cause)
             case _:
                 await self._lost()
 

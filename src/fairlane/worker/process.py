@@ -27,8 +27,7 @@ logger = logging.getLogger("fairlane.worker")
 
 
 async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
-    """Run a worker process to its end; its exit status."""
-    await run_hooks(app.start_hooks)
+    """Run a worker process whose start hooks have run to its end; its exit status."""
     worker = WorkerProcess(app, options, channel)
     channel.listen(asyncio.get_running_loop(), worker.heard)
     channel.send(Ready(types=sorted(app.task_types)))

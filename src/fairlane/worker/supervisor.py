@@ -16,9 +16,8 @@ from fairlane.worker.boot import Options
 from fairlane.worker.child import Child
 from fairlane.worker.server import Server
 
-RESTART_SECONDS = (0.1, 5.0)
-"""First and longest pause before a child is started again that died as soon as it was started."""
-SETTLED_IN_SECONDS = 1.0
+RESTART_SECONDS = (0.1, 30.0)
+"""First and longest pause before a child is started again that ended before it had started."""
 
 Order = Callable[[Sequence[str]], Sequence[str]]
 
@@ -55,8 +54,9 @@ class Supervisor:
         inherit_fds: Descriptors every child holds open for as long as it lives, such as the lock of the database.
         key: The worker key; None: over a unix socket none is needed.
         order: In which order a process tries the servers; each has its own.
-        on_broken: Called once, on the loop, if the application cannot be loaded or no server takes this worker; no
-            child is started again then.
+        on_broken: Called once, on the loop, if the application cannot be loaded by the first child or no server takes
+            this worker; no child is started again then.
+        on_trouble: Called on the loop with the reason when no child can start, and with None when one has again.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Supervisor:
         inherit_fds: Sequence[int] = (),
         order: Order = any_order,
         on_broken: Callable[[str], None] | None = None,
+        on_trouble: Callable[[str | None], None] = lambda cause: None,
     ) -> None:
         self._options = Options(
             app_reference=app_reference,
@@ -94,6 +95,12 @@ class Supervisor:
         )
         self._count = count
         self._on_broken = on_broken
+        self._on_trouble = on_trouble
+        self._failure: str | None = None
+        """Why the last start of a child failed; None: it did not."""
+        self._ever_started = False
+        self._told: str | None = None
+        """The trouble that was told last; None: that there is none."""
         self._order = order
         self._server = Server(order(servers), key=key)
         self._keepers: list[asyncio.Task[None]] = []
@@ -106,6 +113,13 @@ class Supervisor:
     def children(self) -> tuple[Child, ...]:
         """The worker processes of this moment."""
         return tuple(self._children)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no worker process can start; None: one has, or is on its way. Never has the text of an exception."""
+        if any(child.started for child in self._children):
+            return None
+        return self._failure or next((child.unstarted for child in self._children if child.unstarted), None)
 
     async def start(self) -> None:
         """Begin starting worker processes; returns without waiting for them."""
@@ -137,34 +151,50 @@ class Supervisor:
 
     async def _keep(self) -> None:
         """Keep one worker process alive."""
+        first, longest = RESTART_SECONDS
         deaths = 0
         while not self._leaving.is_set():
-            started_at = asyncio.get_running_loop().time()
             child = await self._run_child()
-            if child.broken is not None:
-                self._give_up(child.broken)
+            if self._leaving.is_set():
                 return
-            lived_seconds = asyncio.get_running_loop().time() - started_at
-            deaths = 0 if child.ready.is_set() or lived_seconds > SETTLED_IN_SECONDS else deaths + 1
+            # An application that was loaded before was changed, and may be changed again.
+            if hopeless := child.refused or (None if self._ever_started else child.broken):
+                self._give_up(hopeless)
+                return
+            deaths = 0 if child.ready.is_set() else deaths + 1
+            self._look()
             if deaths > 1:
-                first, longest = RESTART_SECONDS
-                await self._pause(min(longest, first * 2 ** (deaths - 2)))
+                await self._pause(min(longest, first * 2 ** min(deaths - 2, 10)))
 
     async def _run_child(self) -> Child:
         servers = tuple(self._order(self._options.servers))
-        child = Child(msgspec.structs.replace(self._options, servers=servers), self._server)
+        child = Child(msgspec.structs.replace(self._options, servers=servers), self._server, changed=self._look)
         self._children.add(child)
         try:
             await child.run()
-        except Exception:
+            self._failure = child.unstarted
+        except Exception as error:
             # Such as no process or descriptor to be had: tried again.
             logger.exception("worker.unstartable")
-            await self._pause(RESTART_SECONDS[1])
+            self._failure = f"no process can be started: {type(error).__name__}"
         finally:
             self._children.discard(child)
             if os.getpid() == 1:
                 bury_orphans(spared=[other.pid for other in self._children])
         return child
+
+    def _look(self) -> None:
+        """Tell when no child can start, and when one has again: once for as long as it lasts."""
+        self._ever_started = self._ever_started or any(child.started for child in self._children)
+        cause = self.trouble
+        if (cause is None) == (self._told is None):
+            return
+        self._told = cause
+        if cause is None:
+            logger.warning("start.recovered")
+        else:
+            logger.error("start.failed", extra={"cause": cause})
+        self._on_trouble(cause)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec.json import encode
 
 from fairlane import __version__, metrics
+from fairlane.api.admin.installation import ServerFacts
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.model.fleet import Fleet, Scaling
 from fairlane.store import Store
@@ -19,8 +20,15 @@ FRESH_SECONDS = 2.0
 class Fleets:
     """One look for all who ask in the same two seconds."""
 
-    def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        facts: Callable[[], ServerFacts],
+        *,
+        steady_clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._facts = facts
         self._steady_clock = steady_clock
         self._look = asyncio.Lock()
         self._seen: Fleet | None = None
@@ -33,6 +41,7 @@ class Fleets:
             version=__version__,
             audited=self._store.audited,
             differences=self._store.differences,
+            workers_failing=self._facts().worker_trouble is not None,
         )
         return Answer(text, headers=(NO_STORE,), content_type=metrics.CONTENT_TYPE.encode())
 

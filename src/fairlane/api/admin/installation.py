@@ -32,6 +32,8 @@ class ServerFacts(Struct, frozen=True, kw_only=True):
     """None: the operator's routes have no listener of their own over TCP."""
     draining: bool = False
     task_types: tuple[str, ...] = ()
+    worker_trouble: str | None = None
+    """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
 
 
 _maintenance = Decoder(Maintenance)

@@ -30,7 +30,7 @@ def admin_part(
     """The operator's routes behind this guard, to be served wherever the wiring says."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     grants = Grants(store)
-    usage, fleets, capacities = Usage(store), Fleets(store), Capacities(store)
+    usage, fleets, capacities = Usage(store), Fleets(store, facts), Capacities(store)
     secrets, installation = WebhookSecrets(store, secret_rules), Installation(store, facts)
     table: dict[str, dict[str, Endpoint[str]]] = {
         "organizations": {"GET": organizations.list, "POST": organizations.create},

@@ -39,9 +39,10 @@ export function workers(content) {
   const list = h("section");
   fill(content, h("h1", {}, "Workers"), list);
   return repeat(2, async () => {
-    const { sessions } = await get("/admin/v1/sessions");
+    const [{ sessions }, server] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/server")]);
+    const trouble = server.worker_trouble && h("p", { class: "bad" }, `No worker of this server's own can start: ${server.worker_trouble}`);
     // A worker whose lease ran out is ended by the next sweep, unless it renews it first.
-    fill(list, table("Worker processes that are connected", [
+    fill(list, trouble || "", table("Worker processes that are connected", [
       { name: "Worker", long: true, show: (one) => one.name },
       { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
       { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },

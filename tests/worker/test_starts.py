@@ -1,0 +1,110 @@
+"""Worker processes that cannot start: said once with the reason, tried again, and over by itself."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairlane.worker import child as child_module
+from fairlane.worker.child import Child
+from fairlane.worker.supervisor import Supervisor
+from tests.worker.conftest import APPS, eventually
+from tests.worker.fake_server import FakeServer
+from tests.worker.test_supervisor import pid_of
+
+
+@pytest.fixture
+def wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the application is to do when it starts."""
+    file = tmp_path / "wish"
+    file.write_text("")
+    monkeypatch.setenv("FAIRLANE_TEST_START", str(file))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("raise", "the start hook load raised RuntimeError (starts.py:21)"),
+        ("exit", "the start hook load raised SystemExit (starts.py:23)"),
+        ("die", "a worker process ended in the start hook load with status 9"),
+        ("hang", "the start hook load has not ended for 0 s"),
+    ],
+)
+async def test_start_hook_that_fails_is_named_until_it_works(
+    supervise: Callable[..., Supervisor],
+    wish: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    reason: str,
+) -> None:
+    """One line when it begins, one when it is over; the text of the exception is not in them."""
+    if what == "hang":
+        monkeypatch.setattr(child_module, "START_SECONDS", 0.01)
+    caplog.set_level(logging.WARNING, "fairlane.worker")
+    wish.write_text(what)
+    told: list[str | None] = []
+    supervisor = supervise(app_reference=f"{APPS / 'starts.py'}:app", on_trouble=told.append)
+    await supervisor.start()
+
+    await eventually(lambda: supervisor.trouble == reason)
+    wish.write_text("")
+    await eventually(lambda: supervisor.trouble is None and len(told) == 2)
+    await asyncio.wait_for(supervisor.ready(), 20)
+
+    assert told[0] is not None
+    assert told[1] is None
+    assert [record.message for record in caplog.records if record.message.startswith("start.")] == [
+        "start.failed",
+        "start.recovered",
+    ]
+    assert "secret" not in told[0]
+
+
+async def test_import_that_fails_after_it_worked_is_tried_again(
+    server: FakeServer, supervise: Callable[..., Supervisor], wish: Path
+) -> None:
+    """A file that is being changed must not end the server: only the first import decides about that."""
+    broken: list[str] = []
+    supervisor = supervise(app_reference=f"{APPS / 'starts.py'}:app", on_broken=broken.append)
+    await supervisor.start()
+    await asyncio.wait_for(supervisor.ready(), 20)
+
+    wish.write_text("import")
+    os.kill(pid_of(supervisor), signal.SIGKILL)
+    await eventually(lambda: supervisor.trouble == "the import of the application raised ImportError (starts.py:14)")
+    wish.write_text("")
+    await eventually(lambda: len(server.registered) == 2)
+
+    assert supervisor.trouble is None
+    assert broken == []
+
+
+async def test_starts_are_tried_after_pauses_that_grow(
+    supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a start takes before it fails, up to half a minute."""
+    pauses: list[float] = []
+    supervisor = supervise()
+
+    async def fail(child: Child) -> None:
+        child._line.close()
+        child._cause = "it cannot"
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            supervisor._leaving.set()
+
+    monkeypatch.setattr(Child, "run", fail)
+    monkeypatch.setattr(supervisor, "_pause", note)
+
+    await supervisor.start()
+    await eventually(lambda: len(pauses) == 12)
+
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0, 30.0]
