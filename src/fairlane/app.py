@@ -38,7 +38,7 @@ from fairlane.webhooks.guard import Reach, check_url, read_ports
 from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import Sender
 from fairlane.webhooks.signing import is_secret, new_secret
-from fairlane.worker.supervisor import Supervisor
+from fairlane.worker.supervisor import Drained, Supervisor
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
@@ -319,6 +319,7 @@ def run(
     *,
     on_ready: Callable[[str], None],
     on_trouble: Callable[[str | None], None] = lambda cause: None,
+    on_drained: Callable[[Drained], None] = lambda drained: None,
 ) -> int:
     """Serve until told to end, on an event loop of our own. Returns the exit code; for the command line.
 
@@ -326,7 +327,9 @@ def run(
         SetupError: what :func:`serve` raises.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(serve(settings, app_reference, on_ready=on_ready, on_trouble=on_trouble))
+        return runner.run(
+            serve(settings, app_reference, on_ready=on_ready, on_trouble=on_trouble, on_drained=on_drained)
+        )
 
 
 async def serve(
@@ -335,11 +338,12 @@ async def serve(
     *,
     on_ready: Callable[[str], None],
     on_trouble: Callable[[str | None], None] = lambda cause: None,
+    on_drained: Callable[[Drained], None] = lambda drained: None,
 ) -> int:
     """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
     ``on_ready`` is called with the address once requests are answered; ``on_trouble`` with the reason when no local
-    worker can start, and with None when one has again. If the upkeep ends by
+    worker can start, and with None when one has again; ``on_drained`` with what the drain did. If the upkeep ends by
     itself, so does the server, as after a signal.
 
     Raises:
@@ -382,9 +386,10 @@ async def serve(
             await ending.wait()
             logger.info("server.draining")
             server.drain()
-            await asyncio.gather(
+            drained, _ = await asyncio.gather(
                 supervisor.drain(settings.drain_seconds), server.finish_sending(settings.drain_seconds)
             )
+            on_drained(drained)
     finally:
         try:
             await supervisor.stop()

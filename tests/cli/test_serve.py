@@ -207,6 +207,8 @@ def test_workers_that_cannot_start_are_told_everywhere(
         eventually(lambda: ready(server) == (200, ""))
         after = fairlane("doctor", "--json"), operator_reads("/metrics"), operator_reads("/admin/v1/server")
         code = server.stop()
+        assert process.stdout is not None
+        last = json.loads(process.stdout.read().splitlines()[-1])
 
     said = log.read_text()
     found = {one["check"]: one for one in doctor.document["findings"]}
@@ -221,6 +223,7 @@ def test_workers_that_cannot_start_are_told_everywhere(
     assert "\nfairlane_workers_failing 0.0\n" in after[1]
     assert json.loads(after[2])["worker_trouble"] is None
     assert code == 0
+    assert last["drained"].keys() == {"finished", "returned", "lost", "seconds"}
 
 
 def ready(server: RunningServer) -> tuple[int, str]:

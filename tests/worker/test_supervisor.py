@@ -1,12 +1,14 @@
 """What the supervisor does when a worker process dies, hangs, or has to go: real processes, real kill -9."""
 
 import asyncio
+import logging
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fairlane.worker.supervisor import Supervisor
@@ -319,11 +321,42 @@ async def test_drain_hands_back_what_does_not_end(server: FakeServer, supervisor
     await eventually(lambda: track.exists() and track.read_text().count("began") == 2)
 
     drained_at = time.monotonic()
-    await supervisor.drain(0.2)
+    drained = await supervisor.drain(0.2)
 
     assert time.monotonic() - drained_at < 2.2
     assert server.released == [waiting]
+    assert (drained.finished, drained.returned, drained.lost) == (0, 2, 0), "by a report, and with the session"
+    assert 0.2 <= drained.seconds < 2.2
     assert [(ending.reason, ending.overdue) for _, ending in server.ended] == [("drained", [])]
+
+
+async def test_drain_tells_what_finished_and_what_was_lost(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over all worker processes, one of which dies meanwhile; attempts that ended before the drain are not in it."""
+    caplog.set_level(logging.INFO, "fairlane.worker")
+    supervisor = supervise(count=2, places=1)
+    await supervisor.start()
+    before = server.put("NOOP")
+    await server.changed()
+    await eventually(lambda: before in server.reports)
+    tracks, gate = [tmp_path / "one", tmp_path / "two"], tmp_path / "gate"
+    leases = [server.put("WAIT", {"track": str(track), "until": str(gate)}) for track in tracks]
+    await server.changed()
+    await eventually(lambda: all(track.exists() for track in tracks))
+    victim = supervisor.children[0]
+
+    draining = asyncio.create_task(supervisor.drain(20))
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    await eventually(lambda: server.ended)
+    gate.touch()
+    drained = await draining
+
+    assert (drained.finished, drained.returned, drained.lost) == (1, 0, 1)
+    assert len(set(leases) & set(server.reports)) == 1
+    [said] = [vars(record) for record in caplog.records if record.message == "worker.drained"]
+    assert {name: said[name] for name in ("finished", "returned", "lost", "seconds")} == msgspec.structs.asdict(drained)
 
 
 async def test_signals_of_a_terminal_do_not_end_a_child(server: FakeServer, supervisor: Supervisor) -> None:

@@ -4,11 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, OwnDatabase, Places
+
+if TYPE_CHECKING:
+    from fairlane.worker.supervisor import Drained
 
 
 def add_to(program: typer.Typer) -> None:
@@ -50,7 +53,7 @@ def serve(
     """Serve an application, with workers.
 
     Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is
-    handed back; a second signal ends it at once. Every setting is also read from a
+    handed back, which the log and --json tell; a second signal ends it at once. Every setting is also read from a
     variable: FAIRLANE_PORT and so on.
     Exit code 3: the application cannot be used; 4: the database cannot; 5: another server owns the database.
     """
@@ -61,6 +64,8 @@ def serve(
 
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(Reloader(arguments, watched_folder(app, Path.cwd())).run())
+    import msgspec
+
     from fairlane import logs
     from fairlane.app import run
     from fairlane.cli.output import complain
@@ -90,8 +95,12 @@ def serve(
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
 
+    def report(drained: "Drained") -> None:
+        if as_json:
+            print(json.dumps({"drained": msgspec.to_builtins(drained)}), flush=True)
+
     try:
         logs.configure(format=settings.log_format, level=settings.log_level)
     except ValueError as error:
         raise SetupError(str(error)) from error
-    raise typer.Exit(run(settings, app, on_ready=announce, on_trouble=tell))
+    raise typer.Exit(run(settings, app, on_ready=announce, on_trouble=tell, on_drained=report))

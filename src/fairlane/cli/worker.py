@@ -11,7 +11,7 @@ import typer
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, Places
 
 if TYPE_CHECKING:
-    from fairlane.worker.supervisor import Supervisor
+    from fairlane.worker.supervisor import Drained, Supervisor
 
 
 def add_to(program: typer.Typer) -> None:
@@ -64,9 +64,11 @@ def worker(
 
     A small supervisor starts the worker processes, keeps their sessions and starts each anew when it ends. It tries
     again for as long as no server answers, and turns to the next one when the one in use falls silent or drains. Ends
-    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back;
+    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back, which the log and --json tell;
     a second signal ends it at once. Exit code 3: the application cannot be used, or the server refuses this worker.
     """
+    import msgspec
+
     from fairlane import logs
     from fairlane.cli.output import complain
     from fairlane.errors import SetupError
@@ -112,13 +114,17 @@ def worker(
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
 
+    def report(drained: "Drained") -> None:
+        if as_json:
+            print(json.dumps({"drained": msgspec.to_builtins(drained)}), flush=True)
+
     def announce(count: int) -> None:
         if as_json:
             print(json.dumps({"servers": servers, "workers": count, "pid": os.getpid()}), flush=True)
         else:
             print(f"fairlane: {count} worker{'s' * (count > 1)} ready for {', '.join(servers)}", flush=True)
 
-    raise typer.Exit(run(make_supervisor, drain_seconds=settings.drain_seconds, on_ready=announce))
+    raise typer.Exit(run(make_supervisor, drain_seconds=settings.drain_seconds, on_ready=announce, on_drained=report))
 
 
 def _address(text: str) -> str:

@@ -81,6 +81,10 @@ class Closed(Struct, tag="closed"):
     leases: list[HeldLease]
     settled: list[str]
     canceled: list[str] = []
+    finished: int = 0
+    """Of the settled leases those whose attempt ended, and was not handed back."""
+    returned: int = 0
+    """Those that were handed back."""
 
 
 class Done(Struct, tag="done"):

@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from fairlane.errors import SessionGone
 from fairlane.protocol import EndSession, Register, Registered, Renew
 from fairlane.worker.boot import Options
@@ -51,6 +53,16 @@ START_SECONDS = 60.0
 logger = logging.getLogger("fairlane.worker")
 
 
+class Tally(Struct, kw_only=True):
+    """What became of the attempts of a child since its drain began."""
+
+    finished: int = 0
+    returned: int = 0
+    """Handed back: they do not count as attempts."""
+    lost: int = 0
+    """Ended with their process: they count."""
+
+
 class Child:
     """One worker process. ``run`` once; the rest may be called at any time meanwhile.
 
@@ -83,6 +95,7 @@ class Child:
         """Why no server takes this worker; None: one does, as far as is known."""
         self.broken: str | None = None
         """Why the application cannot be loaded, with the text of the exception; None: it can, as far as is known."""
+        self.tally = Tally()
         self._step = "its own start"
         self._cause: str | None = None
         self._began_at = self._loop.time()
@@ -136,6 +149,7 @@ class Child:
     async def drain(self, seconds: float) -> None:
         """Let running attempts end and hand back what still runs after ``seconds``. Returns when the child is gone."""
         self._reason = "drained"
+        self.tally = Tally()
         if self._process is None:
             self._unwanted = True
             return
@@ -200,6 +214,8 @@ class Child:
                 self._attempts_ended(ended)
             case Closed(exchange=exchange, leases=leases, settled=settled, canceled=canceled):
                 self._unanswered.discard(exchange)
+                self.tally.finished += note.finished
+                self.tally.returned += note.returned
                 for lease_id in settled:
                     self._held.pop(lease_id, None)
                 grace = self._loop.time() + self._options.kill_grace_seconds
@@ -298,9 +314,18 @@ class Child:
             except (SessionGone, ServerRefused):
                 break
             else:
+                self._count_ended(ended.returned)
                 extra = {"session": self._session.session, "reason": self._reason, "returned": ended.returned}
                 logger.info("session.ended", extra=extra)
                 return
+        self.tally.lost += len(self._held)
+
+    def _count_ended(self, returned: int) -> None:
+        """Tally the attempts that the end of the session gave back, and those whose reports nobody confirmed."""
+        lost = returned if self._reason != "drained" else min(returned, len(self._overdue))
+        self.tally.lost += lost
+        self.tally.returned += returned - lost
+        self.tally.finished += max(0, len(self._held) - returned)
 
     # A child that stands still ---------------------------------------------------------------------------------------
 

@@ -244,7 +244,17 @@ class ExchangeLoop:
         held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
         settled = [report.lease for report in exchange.reports]
         self._bare.difference_update(settled)
-        self._tell(Closed(exchange=exchange.id, leases=held, settled=settled, canceled=answer.cancel))
+        finished, returned = _accepted(exchange, answer)
+        self._tell(
+            Closed(
+                exchange=exchange.id,
+                leases=held,
+                settled=settled,
+                canceled=answer.cancel,
+                finished=finished,
+                returned=returned,
+            )
+        )
         self._unsettled -= len(settled)
         if not self._unsettled:
             self._quiet.set()
@@ -265,3 +275,14 @@ class ExchangeLoop:
             keeper = answer.kept_by or next(iter(self._offered))
             if keeper in self._offered:
                 self._offered[keeper] += answer.kept
+
+
+def _accepted(exchange: ExchangeRequest, answer: ExchangeAnswer) -> tuple[int, int]:
+    """How many of the reported attempts ended, and how many were handed back. Those that were gone do not count."""
+    outcomes = [
+        report.outcome
+        for report, verdict in zip(exchange.reports, answer.verdicts, strict=False)
+        if verdict == "accepted"
+    ]
+    returned = outcomes.count("released")
+    return len(outcomes) - returned, returned

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from fairlane.errors import AppError
 from fairlane.loops import ending_signals, new_event_loop
-from fairlane.worker.supervisor import Supervisor
+from fairlane.worker.supervisor import Drained, Supervisor
 
 logger = logging.getLogger("fairlane.worker")
 
@@ -19,23 +19,25 @@ def run(
     *,
     drain_seconds: float,
     on_ready: Callable[[int], None],
+    on_drained: Callable[[Drained], None] = lambda drained: None,
 ) -> int:
     """Keep workers alive until SIGTERM or SIGINT, then drain; a second signal ends at once. Returns the exit code.
 
     ``make_supervisor`` is called on the loop, with what to call if there is no point in going on. ``on_ready`` is
-    called with their number once all workers have their sessions.
+    called with their number once all workers have their sessions, ``on_drained`` with what the drain did.
 
     Raises:
         AppError: the application cannot be used, or no server takes these workers.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(make_supervisor, drain_seconds, on_ready))
+        return runner.run(_serve(make_supervisor, drain_seconds, on_ready, on_drained))
 
 
 async def _serve(
     make_supervisor: Callable[[Callable[[str], None]], Supervisor],
     drain_seconds: float,
     on_ready: Callable[[int], None],
+    on_drained: Callable[[Drained], None],
 ) -> int:
     ending = asyncio.Event()
     supervisor = make_supervisor(lambda message: ending.set())
@@ -53,7 +55,7 @@ async def _serve(
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
             logger.info("worker.draining")
-            await supervisor.drain(drain_seconds)
+            on_drained(await supervisor.drain(drain_seconds))
     finally:
         await supervisor.stop()
     if supervisor.broken is not None:

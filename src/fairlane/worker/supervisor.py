@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 import msgspec
+from msgspec import Struct
 
 from fairlane.worker.boot import Options
 from fairlane.worker.child import Child
@@ -38,6 +39,17 @@ def bury_orphans(*, spared: Collection[int | None]) -> None:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in spared:
             os.waitpid(ended.si_pid, os.WNOHANG)
+
+
+class Drained(Struct, frozen=True, kw_only=True):
+    """What a drain did with the attempts that ran when it began."""
+
+    finished: int
+    returned: int
+    """Handed back, to be started elsewhere; they do not count as attempts."""
+    lost: int
+    """Ended with their process; they count."""
+    seconds: float
 
 
 class Supervisor:
@@ -132,11 +144,21 @@ class Supervisor:
                 return
             await asyncio.sleep(0.01)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> Drained:
         """Take nothing new, let running attempts end, hand the rest back. Returns within ``seconds`` + 2 s."""
+        began_at = asyncio.get_running_loop().time()
         self._leaving.set()
-        await asyncio.gather(*(child.drain(seconds) for child in self._children))
+        children = self.children
+        await asyncio.gather(*(child.drain(seconds) for child in children))
         await self._finish()
+        drained = Drained(
+            finished=sum(child.tally.finished for child in children),
+            returned=sum(child.tally.returned for child in children),
+            lost=sum(child.tally.lost for child in children),
+            seconds=round(asyncio.get_running_loop().time() - began_at, 3),
+        )
+        logger.info("worker.drained", extra=msgspec.structs.asdict(drained))
+        return drained
 
     async def stop(self) -> None:
         """Kill every worker process now; what they ran counts as lost. Harmless after a drain."""
