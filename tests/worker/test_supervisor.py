@@ -359,6 +359,32 @@ async def test_drain_tells_what_finished_and_what_was_lost(
     assert {name: said[name] for name in ("finished", "returned", "lost", "seconds")} == msgspec.structs.asdict(drained)
 
 
+async def test_handler_that_holds_the_loop_is_named(
+    server: FakeServer, supervisor: Supervisor, tmp_path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the line of its code; its neighbour, which only waits, is not."""
+    caplog.set_level(logging.WARNING, "fairlane.worker")
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+
+    lease = server.put("HOLD_LOOP", {"until": str(gate)})
+    await server.changed()
+    await eventually(lambda: "loop.held" in caplog.messages)
+    gate.touch()
+    await eventually(lambda: lease in server.reports)
+
+    [said] = [vars(record) for record in caplog.records if record.message == "loop.held"]
+    assert (said["task_type"], said["task_id"], said["attempt"]) == ("HOLD_LOOP", "task-2", 1)
+    place, _, function = said["place"].partition(" in ")
+    file, _, line = place.rpartition(":")
+    assert (file, function) == (str(APPS / "plain.py"), "hold_loop")
+    source = (APPS / "plain.py").read_text().splitlines()
+    assert "exists()" in source[int(line) - 1] or "time.sleep" in source[int(line) - 1]
+    assert said["seconds"] > 1
+
+
 async def test_signals_of_a_terminal_do_not_end_a_child(server: FakeServer, supervisor: Supervisor) -> None:
     """Ctrl-C reaches every process of a terminal; the supervisor alone decides."""
     pid = pid_of(supervisor)

@@ -68,6 +68,18 @@ class Pulse(Struct, tag="pulse"):
     """The event loop turns. Said several times a second: silence means that a handler holds it, or the interpreter."""
 
 
+class Seen(Struct, tag="seen"):
+    """What the event loop's thread does at this moment, the answer to ``Look``."""
+
+    place: str
+    """The innermost line of the application's own code, or of any if there is none."""
+    lease: str = ""
+    """Whose handler it is; nothing if that cannot be told."""
+    task: str = ""
+    task_type: str = ""
+    attempt: int = 0
+
+
 class Stopped(Struct, tag="stopped"):
     """These attempts are over; their reports wait for a free exchange."""
 
@@ -115,6 +127,10 @@ class Drain(Struct, tag="drain"):
     seconds: float
 
 
+class Look(Struct, tag="look"):
+    """Say what the event loop does: it stands still. Answered beside the loop, by a thread that waits for notes."""
+
+
 class Run(Struct, tag="run"):
     """Run one attempt in an isolated process; ``seconds`` are left until its deadline."""
 
@@ -139,8 +155,8 @@ class Leave(Struct, tag="leave"):
     """Run the stop hooks and exit."""
 
 
-FromChild = Ready | Broken | Starting | Unstarted | Opened | Pulse | Stopped | Closed | Done | Progressed
-ToChild = Session | Drain | Run | Cancel | Leave
+FromChild = Ready | Broken | Starting | Unstarted | Opened | Pulse | Seen | Stopped | Closed | Done | Progressed
+ToChild = Session | Drain | Look | Run | Cancel | Leave
 
 _from_child = msgspec.json.Decoder(FromChild)
 _to_child = msgspec.json.Decoder(ToChild)
@@ -165,14 +181,27 @@ class ChildEnd:
         except OSError:
             _leave_orphaned()
 
-    def listen(self, loop: asyncio.AbstractEventLoop, heard: Callable[[ToChild], None]) -> None:
-        """Call ``heard`` on the loop for each note, from a thread that a stuck loop does not stop."""
+    def listen(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        heard: Callable[[ToChild], None],
+        *,
+        look: Callable[[], Seen] = lambda: Seen(place=""),
+    ) -> None:
+        """Call ``heard`` on the loop for each note, from a thread that a stuck loop does not stop.
+
+        ``look`` is called on that thread, and what it returns is sent.
+        """
 
         def read() -> None:
             try:
                 with self._socket.makefile("rb") as lines:
                     for line in lines:
-                        loop.call_soon_threadsafe(heard, _to_child.decode(line))
+                        note = _to_child.decode(line)
+                        if isinstance(note, Look):
+                            self.send(look())
+                        else:
+                            loop.call_soon_threadsafe(heard, note)
             except OSError:
                 pass
             _leave_orphaned()

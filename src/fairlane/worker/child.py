@@ -23,10 +23,12 @@ from fairlane.worker.channel import (
     Closed,
     Drain,
     FromChild,
+    Look,
     Opened,
     ParentEnd,
     Pulse,
     Ready,
+    Seen,
     Session,
     Starting,
     Stopped,
@@ -222,6 +224,8 @@ class Child:
                 for lease in leases:
                     self._hold(lease.id, grace + lease.timeout_seconds)
                 self._cancel(canceled)
+            case Seen() if note.place:
+                self._name_holder(note)
             case Starting(step=step):
                 self._step = step
             case Unstarted(cause=cause):
@@ -344,13 +348,24 @@ class Child:
             if silent_looks < 2 or self._session is None:
                 continue
             if silent_looks == 2:
-                logger.warning("worker.silent", extra={"pid": self.pid, "exchanges": len(self._unanswered)})
+                extra = {"pid": self.pid, "exchanges": len(self._unanswered), "leases": ",".join(self._held)}
+                logger.warning("worker.silent", extra=extra)
+                self._line.send(Look())
             unexplained = math.isinf(min(self._held.values(), default=math.inf))
             if unexplained and silent > self._session.lease_seconds * SILENCE_SHARE:
                 logger.warning("worker.frozen", extra={"pid": self.pid})
                 self._kill()
                 return
             await self._withdraw(self._session)
+
+    def _name_holder(self, seen: Seen) -> None:
+        """Say which handler keeps the child's loop from turning. One that turns again by now is not worth a line."""
+        seconds = self._loop.time() - (self._pulse_at or self._loop.time())
+        if seconds > LOOK_SECONDS:
+            extra = {"pid": self.pid, "seconds": round(seconds, 1), "place": seen.place}
+            if seen.lease:
+                extra |= {"task_type": seen.task_type, "task_id": seen.task, "attempt": seen.attempt}
+            logger.warning("loop.held", extra=extra)
 
     async def _withdraw(self, session: Registered) -> None:
         open_now = list(self._unanswered)

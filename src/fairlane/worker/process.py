@@ -7,6 +7,7 @@ told to drain, when its session is gone, and at once when the supervisor is.
 import asyncio
 import contextlib
 import logging
+import threading
 
 from fairlane.errors import SessionGone
 from fairlane.handlers import Fairlane
@@ -14,8 +15,9 @@ from fairlane.protocol import ReportBody
 from fairlane.worker.boot import Options, run_hooks, tracing_of
 from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
 from fairlane.worker.exchange import ExchangeLoop
-from fairlane.worker.executors import Executors
+from fairlane.worker.executors import Attempt, Executors
 from fairlane.worker.isolation import IsolatedProcesses
+from fairlane.worker.looking import look_at
 from fairlane.worker.server import Server
 
 RELEASE_SECONDS = 0.5
@@ -29,7 +31,8 @@ logger = logging.getLogger("fairlane.worker")
 async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
     """Run a worker process whose start hooks have run to its end; its exit status."""
     worker = WorkerProcess(app, options, channel)
-    channel.listen(asyncio.get_running_loop(), worker.heard)
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+    channel.listen(loop, worker.heard, look=lambda: look_at(loop, thread, worker.attempts()))
     channel.send(Ready(types=sorted(app.task_types)))
     return await worker.over
 
@@ -62,6 +65,10 @@ class WorkerProcess:
         self._exchange: ExchangeLoop | None = None
         self._draining: asyncio.Task[None] | None = None
         self._emptied = asyncio.Event()
+
+    def attempts(self) -> list[Attempt]:
+        """What runs now; may be asked from any thread."""
+        return list(self._executors.running.values())
 
     def heard(self, note: ToChild) -> None:
         """The supervisor says something."""

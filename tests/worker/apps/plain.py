@@ -186,6 +186,13 @@ def hold_interpreter(payload: Track):
     re.match(r"(a|a)*b", "a" * 60)
 
 
+@app.task("HOLD_LOOP")
+async def hold_loop(payload: Track):
+    while not Path(payload.until).exists():
+        time.sleep(0.01)
+    return {}
+
+
 @app.task("RETRY")
 async def retry(payload):
     raise Retry("later", after=7)
