@@ -115,7 +115,9 @@ def test_what_is_no_json_is_refused_at_every_route_that_reads(customer: Customer
     refused(customer, send(customer, route, content, **headers), 400, 413)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(TASK), gzip.compress(b" " * 20_000_000), TASK])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(TASK), gzip.compress(b" " * 20_000_000), TASK], ids=["one", "bomb", "no"]
+)
 @pytest.mark.parametrize("route", READING)
 def test_a_compressed_body_is_refused_at_every_route_that_reads(customer: Customer, route: str, body: bytes) -> None:
     """415 that says what is taken instead, whatever the body; nothing is unpacked."""
