@@ -7,7 +7,7 @@ import pytest
 from fairlane.errors import KeyRefused, QueueFull, TaskExists
 from fairlane.model.organizations import OrganizationChange
 from fairlane.model.tasks import Accepted, TaskStatus
-from fairlane.store import Store
+from fairlane.store import Store, sqlite
 from tests.builders import (
     ACTOR,
     DONE,
@@ -391,3 +391,16 @@ async def test_a_key_that_is_an_id_of_another_task_names_its_own(store: Store) -
     assert (await store.task(one.id, mine)).id == mine  # type: ignore[union-attr]
     assert await state(store, one, second) is TaskStatus.QUEUED
     assert await store.task(one.id, DONE.result) is None
+
+
+async def test_long_payloads_are_kept_to_the_letter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever piece or part of a statement each falls into, short ones among them."""
+    monkeypatch.setattr(sqlite, "PIECE_BYTES", 10)
+    monkeypatch.setattr(sqlite, "PART_BYTES", 100)
+    organization = await an_organization(store)
+    new = [a_task(payload='{"a": "' + 'é\\"\\n😀\n' * count + '"}') for count in (0, 1, 5, 40, 3, 200)]
+
+    verdicts = await store.submit(organization.id, new)
+
+    assert len(verdicts) == len(new)
+    assert [await store.payload(organization.id, one.id) for one in new] == [one.payload for one in new]

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,15 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-LONG_TEXTS = {"insert_tasks": 5, "insert_calls": 4, "insert_outcomes": 3, "end_calls": 3}
-"""By statement the column of its rows that has a payload or a result."""
+LONG_TEXTS = {
+    "insert_tasks": ("tasks", 5),
+    "insert_calls": ("calls", 4),
+    "insert_outcomes": ("outcomes", 3),
+    "end_calls": ("calls", 3),
+}
+"""By statement its set of rows, and the column of them that has a payload or a result."""
+PART_BYTES = 4 * 1024 * 1024
+"""Rows with longer texts together travel in several parts."""
 UNPACKED_BYTES = 1024 * 1024
 """Longer packed rows are read one by one."""
 COPY_PAGES = 1_000
@@ -322,8 +329,12 @@ class SqliteDatabase:
         if query.name == TOGETHER:
             return [self._rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
-        long = LONG_TEXTS.get(query.name)
-        parameters = {name: _plain(value, long) for name, value in query.parameters.items()}
+        if query.name in LONG_TEXTS:
+            # A change of rows, which returns none: in the same transaction it may come in parts.
+            for part in _parts(query.parameters, *LONG_TEXTS[query.name]):
+                connection.execute(statement.sql, part)
+            return []
+        parameters = {name: _plain(value) for name, value in query.parameters.items()}
         found: Rows = connection.execute(statement.sql, parameters).fetchall()
         if statement.packed:
             found = _unpacked(found[0][0])
@@ -485,17 +496,31 @@ def _translated(error: Exception) -> Exception:
     return fault
 
 
-def _plain(value: Any, long: int | None = None) -> Any:
-    """Return a parameter as SQLite takes it: a set is one JSON text, which the statement takes apart with json_each.
+def _plain(value: Any) -> Any:
+    """Sets travel as one JSON text; the statement takes them apart with json_each."""
+    return msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
 
-    ``long`` is the column of a set's rows that has payloads or results. No other thread runs during one call of the
-    encoder, so long ones are written in pieces.
+
+def _parts(parameters: Mapping[str, Any], name: str, column: int) -> Iterator[dict[str, Any]]:
+    """Yield the parameters of a statement whose rows may have long texts, in as many parts as that needs.
+
+    No other thread runs during one call of the encoder, so long texts are written in pieces.
     """
-    if not isinstance(value, list | tuple):
-        return value
-    if long is None or not any(len(row[long] or "") > PIECE_BYTES for row in value):
-        return msgspec.json.encode(value).decode()
-    return (b"[%b]" % b",".join([_long_row(row, long) for row in value])).decode()
+    rows = parameters[name]
+    plain = {other: _plain(value) for other, value in parameters.items() if other != name}
+    if not any(len(row[column] or "") > PIECE_BYTES for row in rows):
+        yield plain | {name: _plain(rows)}
+        return
+    part: list[bytes] = []
+    size = 0
+    for row in rows:
+        length = len(row[column] or "")
+        if part and size + length > PART_BYTES:
+            yield plain | {name: (b"[%b]" % b",".join(part)).decode()}
+            part, size = [], 0
+        part.append(_long_row(row, column))
+        size += length
+    yield plain | {name: (b"[%b]" % b",".join(part)).decode()}
 
 
 def _unpacked(text: str) -> Rows:
