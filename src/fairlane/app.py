@@ -33,6 +33,7 @@ from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
 from fairlane.settings import Settings, runtime_directory
 from fairlane.store import Store
+from fairlane.surroundings import Surroundings
 from fairlane.sweeper import Sweeper
 from fairlane.webhooks.guard import Reach, check_url, read_ports
 from fairlane.webhooks.poster import Poster
@@ -351,11 +352,13 @@ async def serve(
         DatabaseError: the database cannot be opened, or is another server's.
         SetupError: the port or the runtime directory cannot be used.
     """
+    allow_open_files()
+    surroundings = Surroundings(hosts_handlers=False)
+    application = load_app(app_reference)
+    surroundings.put_back()
     # The store thread works beside the event loop. At the default of 5 ms one of them waits for the interpreter lock
     # longer than a whole transaction takes.
     sys.setswitchinterval(SWITCH_SECONDS)
-    allow_open_files()
-    application = load_app(app_reference)
     ending = asyncio.Event()
     server = Server(settings, application, on_broken=ending.set)
     await server.start()

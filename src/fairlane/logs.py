@@ -6,12 +6,14 @@ Never log payloads, results, keys or webhook secrets. Imports nothing of ours.
 
 import json
 import logging
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TextIO
 
 FORMATS = ("text", "json")
 CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
@@ -34,7 +36,7 @@ def configure(*, format: str = "text", level: str = "INFO") -> None:
     """
     if format not in FORMATS:
         raise ValueError(f"log format {format!r} is unknown: give one of {', '.join(FORMATS)}")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = OwnHandler(own_stream(sys.stderr))
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root = logging.getLogger()
     root.setLevel(level.upper())
@@ -43,6 +45,60 @@ def configure(*, format: str = "text", level: str = "INFO") -> None:
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
     name_attempts()
+
+
+class OwnHandler(logging.StreamHandler[TextIO]):
+    """Writes events to where standard error was when logging was configured."""
+
+
+def own_stream(stream: TextIO) -> TextIO:
+    """Return a stream to the same file that stays open and writes any text, whatever becomes of ``sys.stderr``."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return stream  # It is a buffer of a test.
+    if number not in (1, 2):
+        return stream
+    return os.fdopen(os.dup(number), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
+class KeptLogging:
+    """The configuration of logging before an application is imported."""
+
+    def __init__(self) -> None:
+        root = logging.getLogger()
+        self._handlers = [handler for handler in root.handlers if isinstance(handler, OwnHandler)]
+        self._level = root.level
+
+    def put_back(self) -> list[str]:
+        """Have fairlane's own events appear as before; returns what the application had changed.
+
+        The application's own records go where it sends them.
+        """
+        root, own, changed = logging.getLogger(), logging.getLogger("fairlane"), []
+        if root.manager.disable > logging.NOTSET:
+            logging.disable(logging.NOTSET)
+            changed.append("logging.disable")
+        silent = [found for found in _loggers() if found.disabled and f"{found.name}.".startswith("fairlane.")]
+        if silent:
+            for found in silent:
+                found.disabled = False
+            changed.append("loggers that existed were disabled")
+        if self._handlers and not set(self._handlers) & {*root.handlers, *own.handlers}:
+            for handler in self._handlers:
+                own.addHandler(handler)
+            own.propagate = False  # Else a handler that took the place of ours would say each event again.
+            changed.append("the handlers of the root logger")
+        if own.getEffectiveLevel() != self._level:
+            own.setLevel(self._level)
+            changed.append("the level of the root logger")
+        name_attempts()
+        return changed
+
+
+def _loggers() -> list[logging.Logger]:
+    known = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    return [found for found in known if isinstance(found, logging.Logger)]
 
 
 class AttemptFilter(logging.Filter):
@@ -59,9 +115,8 @@ _ATTEMPTS = AttemptFilter()
 
 def name_attempts() -> None:
     """Have every handler of every logger add ``task_id``, ``organization`` and ``attempt`` to an attempt's records."""
-    known = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
-    for found in known:
-        for handler in found.handlers if isinstance(found, logging.Logger) else ():
+    for found in _loggers():
+        for handler in found.handlers:
             handler.addFilter(_ATTEMPTS)
 
 

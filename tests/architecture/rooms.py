@@ -7,7 +7,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
-_WORKER = _GROUND | {"loops", "scanning", "protocol", "payloads", "handlers", "tracing"}
+_WORKER = _GROUND | {"loops", "surroundings", "scanning", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
@@ -18,6 +18,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "protocol": {"scanning"},
     "logs": set(),
     "loops": set(),
+    "surroundings": {"logs"},
     "settings": {"errors"},
     "wire": _NOUNS | {"scanning"},
     "metrics": {"model"},

@@ -86,11 +86,14 @@ def serve(
         }
     )
 
+    out = logs.own_stream(sys.stdout)  # The application's import may replace or close it.
+
     def announce(address: str) -> None:
         if as_json:
-            print(json.dumps({"address": address, "database": settings.database, "pid": os.getpid()}), flush=True)
+            facts = {"address": address, "database": settings.database, "pid": os.getpid()}
+            print(json.dumps(facts), file=out, flush=True)
         else:
-            print(f"fairlane: ready at {address}", flush=True)
+            print(f"fairlane: ready at {address}", file=out, flush=True)
 
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")

@@ -17,11 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlane import logs
 from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import new_event_loop
+from fairlane.surroundings import Surroundings
 from fairlane.worker.channel import Broken, ChildEnd, Starting, Unstarted
 from fairlane.worker.watcher import marked, start_watcher
 
@@ -54,6 +56,8 @@ class Options(Struct, frozen=True, kw_only=True):
     traces: bool = False
     inherit_fds: tuple[int, ...] = ()
     channel: int = -1
+    folder: str = ""
+    """Where isolated processes are started: the reference of the application may be relative to it. Not an argument."""
 
     @property
     def local(self) -> bool:
@@ -128,6 +132,8 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         logs.withhold_strays()
     channel = ChildEnd(options.channel)
     channel.send(Starting(step=f"the import of {options.app_reference}"))
+    surroundings = Surroundings(hosts_handlers=True)
+    options = replace(options, folder=surroundings.folder)
     try:
         app = load_app(options.app_reference)
     except AppError as error:
@@ -135,12 +141,14 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         cause = str(error) if raised is None else f"the import of the application raised {_described(raised)}"
         channel.send(Broken(message=str(error), cause=cause))
         leave(error.exit_code)
+    surroundings.put_back()
 
     async def live() -> NoReturn:
         if not options.log_error_text:
             asyncio.get_running_loop().set_exception_handler(logs.stray_task)
         try:
             await _start(app, channel)
+            surroundings.put_back()
             status = await run(app, options, channel)
         except Exception:
             logger.exception("worker.crashed")

@@ -34,7 +34,9 @@ class IsolatedProcesses:
         grace_seconds: float,
         result_limit_bytes: int,
         inherit_fds: Sequence[int],
+        folder: str = "",
     ) -> None:
+        self._folder = folder or None
         self._command = (sys.executable, "-m", "fairlane.worker.isolated", *arguments)
         self._grace_seconds = grace_seconds
         self._line_limit_bytes = 2 * result_limit_bytes + 2**20
@@ -65,7 +67,7 @@ class IsolatedProcesses:
         try:
             if isolated is None or not isolated.alive():
                 isolated = _Isolated(self._line_limit_bytes)
-                await isolated.start(self._command, self._inherit_fds)
+                await isolated.start(self._command, self._inherit_fds, self._folder)
             report = await self._answer(isolated, lease, deadline, said)
         except IsolatedDied as death:
             return _failed(lease, f"lost: {death}")
@@ -114,7 +116,7 @@ class _Isolated:
         self._child: asyncio.subprocess.Process | None = None
         self.asked_to_end = False
 
-    async def start(self, command: Sequence[str], inherit_fds: Sequence[int]) -> None:
+    async def start(self, command: Sequence[str], inherit_fds: Sequence[int], folder: str | None) -> None:
         fd = self.parent_end.theirs.fileno()
         # Copies: a process that this one forks closes what it inherited (boot.py), and uvloop forks to start this one.
         kept = [os.dup(inherited) for inherited in inherit_fds]
@@ -122,6 +124,7 @@ class _Isolated:
             self._child = await asyncio.create_subprocess_exec(
                 *command, f"--inherit={','.join(map(str, kept))}", "--channel", str(fd),
                 pass_fds=(fd, *kept), stdin=asyncio.subprocess.DEVNULL, env=marked(os.environ), start_new_session=True,
+                cwd=folder,
             )  # fmt: skip
         finally:
             for copy in kept:

@@ -52,6 +52,7 @@ class WorkerProcess:
             grace_seconds=options.kill_grace_seconds / 2,
             result_limit_bytes=options.result_limit_bytes,
             inherit_fds=options.inherit_fds,
+            folder=options.folder,
         )
         self._tracing = tracing_of(options)
         self._executors = Executors(
