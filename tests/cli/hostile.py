@@ -79,6 +79,7 @@ RAISED = [
     lambda: _set(Retry("later"), after_seconds=Decimal("Infinity")),
     lambda: _set(Retry("later"), after_seconds="soon"),
     lambda: Fail("A", "b", {1, 2}),
+    lambda: Fail("A\nB\x7f", "b\n"),
     lambda: Fail("A", "b", {"n": math.nan, "b": b"\xff", "t": Text("t")}),
     lambda: Fail("A", "b", _endless()),
     lambda: Fail("A", "b", "x" * 30_000_000),
@@ -112,7 +113,10 @@ RETURNED: list[Any] = [
     (number for number in range(3)),
     object,
 ]
-ENDINGS = [(kind, number) for kind, ways in (("said", SAID), ("raised", RAISED), ("returned", RETURNED))
+SPAWNED = [SystemExit, KeyboardInterrupt, Unprintable, asyncio.CancelledError]
+"""What a task raises that a handler started."""
+ENDINGS = [(kind, number) for kind, ways in (("said", SAID), ("raised", RAISED), ("returned", RETURNED),
+                            ("spawned", SPAWNED))
            for number in range(len(ways))]  # fmt: skip
 
 
@@ -127,9 +131,18 @@ def _end(payload: dict[str, Any], context: Context) -> Any:
     return {}
 
 
+async def _spawn(payload: dict[str, Any]) -> None:
+    async def fail() -> None:
+        raise SPAWNED[payload["number"]]
+
+    if payload["kind"] == "spawned":
+        await asyncio.wait([asyncio.create_task(fail())])
+
+
 @app.task("ON_LOOP", attempts=1)
 async def on_loop(payload: dict[str, Any], context: Context) -> Any:
     """End in one of these ways."""
+    await _spawn(payload)
     return _end(payload, context)
 
 
@@ -142,6 +155,7 @@ def on_thread(payload: dict[str, Any], context: Context) -> Any:
 @app.task("ALONE", attempts=1, isolation="process")
 async def alone(payload: dict[str, Any], context: Context) -> Any:
     """The same."""
+    await _spawn(payload)
     return _end(payload, context)
 
 

@@ -55,6 +55,9 @@ def test_no_value_of_a_handler_costs_more_than_its_own_attempt(
     assert "worker.ended" not in log
     assert outcomes["ON_LOOP", "said", 0] == "COMPLETED"
     assert outcomes["ON_LOOP", "raised", 12] == "A"
+    assert outcomes["ON_LOOP", "raised", 13] == "A\N{REPLACEMENT CHARACTER}B\N{REPLACEMENT CHARACTER}"
+    assert {outcomes[kind] for kind in kinds if kind[1] == "spawned"} == {"COMPLETED"}
+    assert "report.refused" not in log, "what is known beforehand is not left to the server"
 
 
 def _outcome(task: Task) -> str:

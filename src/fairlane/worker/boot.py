@@ -157,7 +157,11 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         leave(status)
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(live())
+        living = runner.get_loop().create_task(live())
+        while not living.done():
+            # A task that a handler started ends the loop by SystemExit; the attempts beside it must not pay for that.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                runner.get_loop().run_until_complete(living)
     raise AssertionError("a child leaves from inside its loop")
 
 

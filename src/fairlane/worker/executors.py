@@ -297,17 +297,13 @@ def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
 def _payload_refused(lease: LeaseBody, refusal: ValidationRefused) -> ReportBody:
     """The payload no longer fits: the application changed since the task was accepted."""
     details = _plain_details(refusal.details, lease)
-    failure = FailureBody(
-        code=_clean(refusal.code, CODE_LIMIT), message=_clean(refusal, MESSAGE_LIMIT), details=details
-    )
+    failure = FailureBody(code=_code(refusal.code), message=_clean(refusal, MESSAGE_LIMIT), details=details)
     return _failed(lease, f"the payload does not fit: {details}", failure=failure, retry=False)
 
 
 def _failure(error: Fail, lease: LeaseBody) -> FailureBody:
     details = _plain_details(error.details, lease)
-    return FailureBody(
-        code=_clean(error.code, CODE_LIMIT), message=_clean(error.failure_message, MESSAGE_LIMIT), details=details
-    )
+    return FailureBody(code=_code(error.code), message=_clean(error.failure_message, MESSAGE_LIMIT), details=details)
 
 
 def _plain_details(details: object, lease: LeaseBody) -> Any:
@@ -354,6 +350,12 @@ def _clean(text: object, limit: int) -> str:
     """Text that any JSON reader takes: lone surrogates and NUL replaced, bounded."""
     cut = plain_text(text)[:limit]
     return cut.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _code(text: object) -> str:
+    """Return a failure's code as the protocol takes it: printable, and not empty."""
+    code = _clean(text, CODE_LIMIT)
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in code) or "FAILED"
 
 
 def _told(attempt: Attempt, error: BaseException) -> dict[str, Any]:
