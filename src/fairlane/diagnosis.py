@@ -285,7 +285,7 @@ def _content(content: Content) -> Iterable[Finding]:
         "webhook secrets", not content.secrets_closed,
         f"{content.secrets_closed} of {content.secrets} cannot be opened with the key here" if content.secrets_closed
         else f"{content.secrets}, all can be opened with the key here",
-        "set FAIRLANE_SECRET_KEY to the key that sealed them; several are parted by commas", worst=State.PROBLEM,
+        "set FAIRLANE_SECRET_KEY to the key that sealed them; separate several with commas", worst=State.PROBLEM,
     )  # fmt: skip
 
 

@@ -21,13 +21,13 @@ FairlaneError
 │   ├── RateLimited              429 RATE_LIMIT_EXCEEDED
 │   ├── LoginLimited             429 LOGIN_LIMIT_EXCEEDED      (dashboard's routes)
 │   ├── ConcurrencyFull          429 CONCURRENCY_LIMIT_EXCEEDED
-│   ├── RequestCanceled          499 REQUEST_CANCELED          (only logs see it)
+│   ├── RequestCanceled          499 REQUEST_CANCELED          (only in the log)
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
 │       └── StoreUnreachable     the database does not answer
-│           └── LocksHeld        somebody holds rows that this needs
-├── FetchRefused                 a URL that leads where no stranger may send us (fairlane.fetching)
+│           └── LocksHeld        another transaction holds rows that this one needs
+├── FetchRefused                 a URL that must not be fetched (fairlane.fetching)
 ├── FetchFailed                  a URL that brought no usable answer (fairlane.fetching)
 ├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
 │   ├── AppError                 the application cannot be used as it is written
@@ -60,7 +60,7 @@ class Refusal(FairlaneError):
     status: ClassVar[int]
     message: ClassVar[str]
     retry_after_seconds: ClassVar[int | None] = None
-    """What ``Retry-After`` says; None: nobody knows when, and there is no such header."""
+    """The value of ``Retry-After``, in seconds, or None if the time is unknown: then the header is left out."""
 
     def __init__(self, message: str | None = None, *, details: Any = None) -> None:
         super().__init__(message or self.message)
@@ -68,13 +68,15 @@ class Refusal(FairlaneError):
 
 
 class ValidationRefused(Refusal):
-    """The request does not have the shape this endpoint takes; ``details`` lists ``{field, message}`` per place."""
+    """The request does not have the shape that this endpoint takes. ``details`` lists ``{field, message}`` for each
+    error.
+    """
 
     code, status, message = "VALIDATION_ERROR", 400, "Request validation failed"
 
     @classmethod
     def at(cls, field: str, message: str) -> "ValidationRefused":
-        """A refusal for one field; ``field`` is a dotted path such as ``payload.country``."""
+        """Return a refusal for one field; ``field`` is a dotted path such as ``payload.country``."""
         return cls(details=[{"field": field, "message": message}])
 
 
@@ -103,29 +105,31 @@ class CreditsShort(Refusal):
 
 
 class CrossSiteRefused(Refusal):
-    """A change asked for with a session of the dashboard, but not by its own pages: the session's token is missing."""
+    """The request uses a session of the dashboard but lacks the session's token, so it does not come from the
+    dashboard.
+    """
 
     code, status, message = "CROSS_SITE_REQUEST", 403, "This request does not come from the dashboard"
 
 
 class NotFound(Refusal):
-    """There is no such route, or no such thing that this caller may see. ``details.id`` names what was asked for."""
+    """The route does not exist, or this caller may not see such a resource. ``details.id`` names what was requested."""
 
     code, status, message = "RESOURCE_NOT_FOUND", 404, "Route not found"
 
     @classmethod
     def task(cls, reference: str) -> "NotFound":
-        """No task of this organization has that id or idempotency key."""
+        """Return the refusal for a task id or idempotency key that this organization does not have."""
         return cls("Task not found", details={"id": reference})
 
     @classmethod
     def route(cls, path: str) -> "NotFound":
-        """Nothing answers this method on this path."""
+        """Return the refusal for a path that has no such route."""
         return cls(details={"id": path})
 
     @classmethod
     def named(cls, noun: str, name: str) -> "NotFound":
-        """The operator named an organization, plan or key that does not exist."""
+        """Return the refusal for an organization, plan or key that does not exist; for the operator's routes."""
         return cls(f"{noun.capitalize()} not found", details={"id": name})
 
 
@@ -139,7 +143,7 @@ class TaskExists(Refusal):
 
 
 class TaskEnded(Refusal):
-    """The task has ended already, and not by being canceled: it cannot be canceled any more."""
+    """The task has ended in another way than by a cancel request, so it can no longer be canceled."""
 
     code, status, message = "TASK_ENDED", 409, "Task has already ended"
 
@@ -148,7 +152,7 @@ class TaskEnded(Refusal):
 
 
 class TaskNotFailed(Refusal):
-    """The task has not failed: only what failed can be run again."""
+    """The task has not failed. Only failed tasks can be run again."""
 
     code, status, message = "TASK_NOT_FAILED", 409, "Task has not failed"
 
@@ -157,7 +161,7 @@ class TaskNotFailed(Refusal):
 
 
 class NameTaken(Refusal):
-    """The operator wants to create something whose name is in use."""
+    """The name of the new resource is already in use."""
 
     code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Name already in use"
 
@@ -166,7 +170,7 @@ class NameTaken(Refusal):
 
 
 class InUse(Refusal):
-    """The operator wants to delete, or to change, what something else still needs as it is."""
+    """The resource cannot be deleted or changed because another one still needs it as it is."""
 
     code, status, message = "RESOURCE_IN_USE", 409, "Resource is in use"
 
@@ -236,30 +240,30 @@ class LoginLimited(Refusal):
 
 
 class ConcurrencyFull(Refusal):
-    """A call found no free slot of its organization, or its task type has no room. Calls never queue.
+    """A call found no free slot in its organization, or its task type is at its limit. Calls are never queued.
 
-    ``details.limit`` is the number of the organization's slots; if it is the task type that is full, its limit, and
-    ``details.taskType`` names it.
+    ``details.limit`` is the number of the organization's slots. If the task type is at its limit, it is that limit, and
+    ``details.taskType`` names the type.
     """
 
     code, status, message = "CONCURRENCY_LIMIT_EXCEEDED", 429, "Concurrency limit exceeded"
 
     def __init__(self, *, slots_used: int, slots_max: int, full: tuple[str, int] | None = None) -> None:
-        """``full``: the task type that has no room, and its limit; None: the organization has no free slot."""
+        """``full`` is the task type at its limit and that limit, or None if the organization has no free slot."""
         super().__init__(details={"limit": slots_max} if full is None else {"limit": full[1], "taskType": full[0]})
         self.slots_used = slots_used
         self.slots_max = slots_max
 
 
 class RequestCanceled(Refusal):
-    """The caller of a call closed the connection before it was answered. Nobody sees this answer; the log does."""
+    """The caller of a call closed the connection before the answer. This answer appears only in the log."""
 
     code, status, message = "REQUEST_CANCELED", 499, "Request was canceled"
 
 
 class Unavailable(Refusal):
-    """The server is draining, its database cannot be reached, it holds too many bytes of request bodies, or the
-    organization is paused and this is a call.
+    """The server is draining, its database is unreachable, its request bodies take up too much memory, or this is a
+    call and its organization is paused.
 
     Try again after ``Retry-After`` seconds.
     """
@@ -281,24 +285,27 @@ class StoreFault(Fault):
 
 
 class StoreUnreachable(StoreFault):
-    """The database does not answer, or broke off where nobody knows whether it committed. Nothing was acknowledged."""
+    """The database does not answer, or the connection broke before the result of a commit arrived.
+
+    Nothing was acknowledged.
+    """
 
 
 class LocksHeld(StoreUnreachable):
-    """Somebody else holds rows that this needs, for longer than a caller may wait. Nothing was changed."""
+    """Another transaction held the rows that this one needs until the lock timeout. Nothing was changed."""
 
 
 # Setup ---------------------------------------------------------------------------------------------------------------
 
 
 class SetupError(FairlaneError):
-    """Something the operator or the application's author has to mend before fairlane can start."""
+    """A problem that the operator or the author of the application has to fix before fairlane can start."""
 
     exit_code: ClassVar[int] = 1
 
 
 class AppError(SetupError):
-    """The application cannot be imported, or what it declares cannot be served. The message names the place."""
+    """The application cannot be imported, or its declarations cannot be served. The message names the place."""
 
     exit_code = 3
 
@@ -310,7 +317,7 @@ class DatabaseError(SetupError):
 
 
 class DatabaseOwned(DatabaseError):
-    """Another fairlane server owns this SQLite file; exactly one may."""
+    """Another fairlane server owns this SQLite file; only one server may own it."""
 
     exit_code = 5
 
@@ -319,11 +326,11 @@ class DatabaseOwned(DatabaseError):
 
 
 class FetchRefused(FairlaneError):
-    """The URL is none that may be fetched, or its host has no public address. Asking again is no use."""
+    """The URL must not be fetched, or its host has no public address. Another try will not help."""
 
 
 class FetchFailed(FairlaneError):
-    """Nobody answered in time, or not with HTTP, or with too much."""
+    """The server at the URL did not answer in time, answered with something other than HTTP, or sent too much."""
 
 
 # Handlers ------------------------------------------------------------------------------------------------------------
@@ -334,9 +341,9 @@ class HandlerSignal(FairlaneError):
 
 
 class Retry(HandlerSignal):
-    """End this attempt and try again, after ``after`` seconds if given, else after the usual pause.
+    """End this attempt and try again, after ``after`` seconds if given, otherwise after the usual pause.
 
-    Counts as an attempt: once the type's attempts are used up the task fails.
+    Counts as an attempt: once the attempts of the type are used up, the task fails.
 
     Raises:
         TypeError: ``after`` is not a real number.
@@ -351,7 +358,7 @@ class Retry(HandlerSignal):
 
 
 class Fail(HandlerSignal):
-    """End the task as FAILED now, with a code and message that the organization sees.
+    """End the task as FAILED now, with a code and a message that the organization sees.
 
     Raises:
         ValueError: ``code`` is empty.
@@ -367,12 +374,12 @@ class Fail(HandlerSignal):
 
 
 def plain_text(value: object) -> str:
-    """Return the text of a value as a ``str`` and nothing derived from it, which JSON and SQL know."""
+    """Return the text of a value as an exact ``str``, never a subclass, which JSON and SQL do not accept."""
     return str.__str__(str(value))
 
 
 def real_number(value: object) -> float | None:
-    """Return a real number of any type as a float; None: the value is not one. Truth values are not numbers."""
+    """Return a real number of any type as a float, or None if the value is not one. Booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Configuration: one frozen record. Flags win over ``FAIRLANE_*`` variables, which win over the defaults here."""
+"""Configuration: one frozen record. Flags override ``FAIRLANE_*`` variables, which override the defaults here."""
 
 import difflib
 import hashlib
@@ -27,11 +27,11 @@ OTHERS = (
     "FAIRLANE_WORKER_KEY_FILE",
     "FAIRLANE_WORKER_SERVERS",
 )
-"""Variables with our prefix that are no settings: clients, operators and remote workers read them."""
+"""Variables with our prefix that are not settings: clients, operators and remote workers read them."""
 OTHERS_PREFIXES = ("FAIRLANE_TEST_", "FAIRLANE_DEMO_")
 PAUSES_MOST = 20
 SECONDS_LEAST = 0.001
-"""Shorter is nothing: times are kept in milliseconds."""
+"""Shorter times would round to 0, because times are kept in milliseconds."""
 SECONDS_MOST = 10 * 365 * 86_400
 BYTES_MOST = 2**62
 
@@ -54,49 +54,52 @@ RANGES: dict[str, tuple[float, float]] = {
     "webhook_timeout_seconds": (0.1, 300),
     "rate_limit": (1, 1_000_000_000),
 }
-"""The least and the most of each number."""
+"""The smallest and the largest value of each number."""
 
 
 def default_database() -> str:
-    """The SQLite file in the platform's data directory, as a URL."""
+    """Return the SQLite file in the platform's data directory, as a URL."""
     return f"sqlite:///{Path(platformdirs.user_data_dir('fairlane')) / 'fairlane.db'}"
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything an operator may set. Each field ``x`` is read from ``FAIRLANE_X``."""
+    """All settings of an operator. Each field ``x`` is read from ``FAIRLANE_X``."""
 
     database: str = msgspec.field(default_factory=default_database)
     """``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``."""
     pg_prepare: str = "auto"
-    """``off``: never prepare statements, for a pooler in transaction mode that does not allow it; else ``auto``."""
+    """``off`` never prepares statements, for a pooler in transaction mode that does not allow it; otherwise
+    ``auto``."""
     pg_notify: str = "on"
-    """Servers on one PostgreSQL wake each other by NOTIFY: ``on``, ``off``, or, past a pooler in transaction mode, the
-    address of the database itself. Without it whoever waits at another server looks once a second."""
+    """How servers on one PostgreSQL wake each other by NOTIFY: ``on``, ``off``, or, to bypass a pooler in transaction
+    mode, the address of the database itself. Without it, requests that wait at another server poll once a second."""
     host: str = "127.0.0.1"
     port: int = 8000
     admin_host: str = "127.0.0.1"
     admin_port: int | None = None
-    """A listener of its own for operators with admin keys and workers with worker keys. None: there is none."""
+    """Port of a separate listener for operators with admin keys and workers with worker keys, or None for no such
+    listener."""
     public_admin: bool = False
-    """Serve the operator's routes, to holders of an admin key, beside the customers', too."""
+    """Also serve the operator's routes on the customers' port; callers need an admin key."""
     dashboard: bool = True
     """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served."""
     trusted_proxies: str = "127.0.0.1,::1"
-    """Addresses and networks of proxies, separated by commas: their ``X-Forwarded-For`` says where a login is from."""
+    """Addresses and networks of proxies, separated by commas. Their ``X-Forwarded-For`` gives the address of a
+    login."""
     public_workers: bool = False
-    """Serve the workers' routes, to holders of a worker key, beside the customers', too."""
+    """Also serve the workers' routes on the customers' port; callers need a worker key."""
     fd: int | None = None
-    """A socket that is listened on already, as systemd hands it over, instead of ``host`` and ``port``."""
+    """A listening socket, as systemd passes it, to use instead of ``host`` and ``port``."""
     workers: int = 1
-    """Local worker processes; 0: none."""
+    """Local worker processes; 0 starts none."""
     places: int = 10
-    """Attempts one worker process runs at once."""
+    """Attempts that one worker process runs at once."""
     lease_seconds: float = 30.0
     """How long a session lives without renewal."""
     renew_seconds: float = 10.0
     """How often a session is renewed."""
     sweep_seconds: float = 5.0
-    """How often dead sessions, overdue attempts and old tasks are looked for."""
+    """How often to look for dead sessions, overdue attempts and old tasks."""
     kill_grace_seconds: float = 5.0
     """How long a handler past its deadline may take to end before its process is killed."""
     drain_seconds: float = 30.0
@@ -104,41 +107,42 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_seconds: float = 86_400.0
     """How long a finished task stays readable."""
     usage_retention_seconds: float = 7_776_000.0
-    """How long history is kept; every minute of it for two days, then every hour."""
+    """How long history is kept: each minute for two days, after that each hour."""
     retry_pause_seconds: float = 1.0
     """Base of the backoff between attempts: doubled each time, with jitter, at most an hour."""
     payload_limit_bytes: int = 1_048_576
-    """Largest payload of one task."""
+    """Largest payload of one task, in bytes."""
     result_limit_bytes: int = 8_388_608
-    """Largest result of one task."""
+    """Largest result of one task, in bytes."""
     rate_limit: int = 1_000
     """Requests per second that one key may make to one endpoint of one server."""
     free_disk_floor_bytes: int = 268_435_456
     """Submits are refused with 503 while the database's disk has less free space than this."""
     webhook_allow_private: bool = False
-    """Let webhooks reach any address, loopback and private ones too: for one machine and for tests."""
+    """Let webhooks reach any address, including loopback and private ones. For a single machine and for tests."""
     webhook_ports: str = "80,443,1024-65535"
     """Ports that webhooks may be sent to."""
     webhook_timeout_seconds: float = 10.0
-    """How long one try may take from the look-up of the name to the answer."""
+    """How long one try may take, from the lookup of the name to the answer."""
     webhook_pauses_seconds: str = "120,240,480,960"
-    """Pauses after failed tries, within a tenth; one try more than there are pauses."""
+    """Pauses after failed tries, each shortened by up to a tenth. There is one more try than there are pauses."""
     secret_key: str | None = None
-    """Seals webhook secrets in the database; several parted by commas: the first seals, all open. Needs the extra
-    ``[encryption]``."""
+    """Encrypts webhook secrets in the database. With several keys separated by commas, the first encrypts and all
+    decrypt. Needs the extra ``[encryption]``."""
     reference_lists: str | None = None
-    """A JSON file with what ``GET /v1/countries`` and ``/v1/states`` answer; without one they answer ``[]``."""
+    """A JSON file with the answers of ``GET /v1/countries`` and ``/v1/states``; without it they answer ``[]``."""
     traces: bool = False
-    """Make OpenTelemetry spans of submits and attempts. Needs the extra ``[otel]``."""
+    """Create OpenTelemetry spans of submits and attempts. Needs the extra ``[otel]``."""
     log_format: str = "text"
     """``text`` (key=value) or ``json``."""
     log_level: str = "INFO"
     log_error_text: bool = False
-    """Log the text and the trace of what handlers raise; they may quote payloads. Else only type and place."""
+    """Log the message and the traceback of exceptions from handlers, which may quote payloads. If False, log only type
+    and place."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
-            # Written so that NaN, which is not between any two numbers, is refused, too.
+            # Written this way so that NaN, which is not between any two numbers, is refused as well.
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise ValueError(f"{name} must be from {least} to {most}")
@@ -158,11 +162,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("log_format must be text or json")
 
     def webhook_pauses_ms(self) -> tuple[int, ...]:
-        """The pauses after failed tries, in order. Raises ValueError."""
+        """Return the pauses after failed tries, in order. Raises ValueError."""
         try:
             pauses = [float(text) for text in self.webhook_pauses_seconds.split(",") if text.strip()]
         except ValueError as error:
-            raise ValueError("webhook_pauses_seconds must be numbers parted by commas") from error
+            raise ValueError("webhook_pauses_seconds must be numbers separated by commas") from error
         if len(pauses) > PAUSES_MOST or not all(0.1 <= pause <= 86_400 for pause in pauses):
             raise ValueError(f"webhook_pauses_seconds must be at most {PAUSES_MOST} numbers from 0.1 to 86400")
         return tuple(round(pause * 1_000) for pause in pauses)
@@ -183,7 +187,7 @@ def _has_opentelemetry() -> bool:
 
 
 def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in force: flags that are not None, then the environment, then defaults.
+    """Return the settings in force: flags that are not None, then the environment, then defaults.
 
     Raises:
         SetupError: a value has the wrong type or breaks a rule, or a variable is unknown; the message names it.
@@ -202,24 +206,24 @@ def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | 
 
 
 def _check_names(environment: Mapping[str, str]) -> None:
-    """A misspelt setting would otherwise silently keep its default."""
+    """Refuse unknown variables: otherwise a misspelled setting would silently keep its default."""
     known = [PREFIX + name.upper() for name in Settings.__struct_fields__]
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in (*known, *OTHERS) and not name.startswith(OTHERS_PREFIXES):
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SetupError(f"the variable {name} is no setting: the nearest is {nearest[0]}; unset or rename it")
+            raise SetupError(f"the variable {name} is not a setting: the nearest is {nearest[0]}; unset or rename it")
 
 
 def is_postgres(database: str) -> bool:
-    """Whether the address is that of a PostgreSQL database."""
+    """Return whether the address is that of a PostgreSQL database."""
     return database.startswith(("postgresql://", "postgres://"))
 
 
 def database_path(database: str) -> Path:
-    """The file named by a ``sqlite:///PATH`` address.
+    """Return the file named by a ``sqlite:///PATH`` address.
 
     Raises:
-        SetupError: the address is not one that fairlane can open.
+        SetupError: fairlane cannot open such an address.
     """
     scheme, separator, path = database.partition(":///")
     if scheme != "sqlite" or not separator or not path:
@@ -231,8 +235,11 @@ def database_path(database: str) -> Path:
 
 
 def runtime_directory(database: str) -> Path:
-    """Where the sockets of the server that owns this database live: private, and short enough for a socket address."""
-    # Several servers may share a PostgreSQL database, on one machine, too: each has its own.
+    """Return the directory for the sockets of the server that owns this database.
+
+    It is private, and short enough for a socket address.
+    """
+    # Several servers on one machine may share a PostgreSQL database, so each has its own directory.
     shown = f"{database} {os.getpid()}" if is_postgres(database) else str(database_path(database))
     digest = hashlib.sha256(shown.encode()).hexdigest()[:8]
     shared = os.environ.get("XDG_RUNTIME_DIR")

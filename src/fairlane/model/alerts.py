@@ -1,7 +1,7 @@
-"""Alerts: what an organization wants to be told of, and how each stands.
+"""Alerts: the rules of an organization, and the state of each.
 
-The api takes rules, upkeep compares them with what there is, the sender tells of changes. Whether one fires is decided
-in ``rules.py``, never here.
+The API accepts the rules, the sweeper compares them with the current values, and the sender reports changes. Whether
+an alert fires is decided in ``rules.py``, never here.
 """
 
 from enum import StrEnum
@@ -12,43 +12,44 @@ from fairlane.model.webhooks import Webhook
 
 
 class AlertKind(StrEnum):
-    """What is compared with an alert's threshold."""
+    """The value that is compared with an alert's threshold."""
 
     QUEUED_ABOVE = "QUEUED_ABOVE"
     """Queued tasks."""
     UTILIZATION_ABOVE = "UTILIZATION_ABOVE"
     """Slots in use over slots, 0 to 1."""
     OLDEST_WAITING_ABOVE = "OLDEST_WAITING_ABOVE"
-    """Seconds since the oldest ready task could start first."""
+    """Seconds for which the oldest ready task has been able to start."""
     FAILURES_ABOVE = "FAILURES_ABOVE"
     """Tasks that failed in the last five minutes."""
 
 
 class AlertRule(Struct, frozen=True, kw_only=True):
-    """When to tell whom."""
+    """When to report, and to which webhook."""
 
     kind: AlertKind
     threshold: float
     for_ms: int
-    """So long the value must stay above it, or not above it again, before anybody is told."""
+    """How long the value must stay above the threshold before the alert fires, and at or below it before it
+    recovers."""
     webhook: Webhook
 
 
 class Alert(Struct, frozen=True, kw_only=True):
-    """A rule, and what its receiver was told last."""
+    """A rule and the last state that was reported."""
 
     id: str
     rule: AlertRule
     firing: bool
     since: int | None
-    """Since when the value says otherwise; None: it does not."""
+    """Since when the value contradicts the reported state, or None if it does not."""
     changed_at: int | None
-    """When it last began or ceased to fire; None: never."""
+    """When it last began or stopped firing, or None if it never fired."""
     created_at: int
 
 
 class AlertChange(Struct, frozen=True, kw_only=True):
-    """What an alert is to become."""
+    """A new state for an alert."""
 
     alert: Alert
     organization_id: int

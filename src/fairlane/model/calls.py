@@ -1,7 +1,7 @@
 """Calls: requests that run now while their caller waits.
 
-The api admits and awaits them, the store keeps them from admission to end. A call is no task: it is never queued and
-has no status.
+The API admits them and waits for them; the store keeps them from admission to end. A call is not a task: it is never
+queued and has no status.
 """
 
 from enum import StrEnum
@@ -13,14 +13,14 @@ from fairlane.model.tasks import Failure
 
 
 class NewCall(Struct, frozen=True, kw_only=True):
-    """A checked request that wants to run now. ``payload`` is the JSON object's text exactly as received."""
+    """A checked request to run now. ``payload`` is the text of the JSON object exactly as received."""
 
     id: str
     organization_id: int
     task_type: str
     payload: str
     server_id: str
-    """The session of the server whose caller waits."""
+    """The session of the server at which the caller waits."""
     cost: int = 1
 
 
@@ -28,10 +28,10 @@ class Admitted(Struct, frozen=True, kw_only=True):
     """A call took a slot."""
 
     slots_used: int
-    """Including its own."""
+    """Including this call's own slot."""
     slots_max: int
     give_up_at: int
-    """No attempt starts after that, and nobody waits longer."""
+    """After this moment no attempt starts, and the caller gets an answer."""
 
 
 class EndedCall(Struct, frozen=True, kw_only=True):
@@ -43,17 +43,17 @@ class EndedCall(Struct, frozen=True, kw_only=True):
     failure: Failure | None
     charged: int
     credits: Credits | None
-    """What its organization has after the charge; None: its caller waited too long, nobody looked."""
+    """The organization's credits after the charge, or None if the wait had timed out, so they were not read."""
 
 
 class Abandoned(StrEnum):
-    """What giving a call up met."""
+    """What was found when a call was given up."""
 
     REMOVED = "removed"
-    """No worker had it: it is gone, its slot is free."""
+    """No worker had it: it is deleted and its slot is free."""
     RUNNING = "running"
-    """A worker has it: its slot is held to the end of the attempt."""
+    """A worker runs it: its slot stays taken until the attempt ends."""
     ENDED = "ended"
-    """It had ended before."""
+    """It had already ended."""
     GONE = "gone"
     """There is no such call."""

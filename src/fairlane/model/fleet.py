@@ -1,21 +1,21 @@
-"""The whole installation at one moment: what waits and runs of each type, on which workers.
+"""The whole installation at one moment: what waits and runs of each type, and on which workers.
 
-The store counts it; ``/metrics``, autoscalers and the commands read it. No organization is named in it: operators may
-show these numbers to whoever watches machines.
+The store counts it; ``/metrics``, autoscalers and the commands read it. It names no organization, so operators may
+show these numbers to their monitoring.
 """
 
 from msgspec import Struct
 
 
 class TypeLoad(Struct, frozen=True, kw_only=True):
-    """What there is of one task type now."""
+    """The load of one task type now."""
 
     ready: int
     waiting: int
     processing: int
     calls: int
     oldest_ready_ms: int | None
-    """For how long the oldest ready task could have started; None: none is ready."""
+    """How long the oldest ready task has been able to start, or None if none is ready."""
     served: bool
     """Whether a live worker serves it."""
 
@@ -24,13 +24,13 @@ class Durations(Struct, frozen=True, kw_only=True):
     """Durations as a cumulative histogram."""
 
     up_to: tuple[tuple[float, int], ...]
-    """(seconds, how many took no longer)."""
+    """(seconds, number of durations up to that)."""
     count: int
     sum_seconds: float
 
 
 class TypeTally(Struct, frozen=True, kw_only=True):
-    """What one server saw of one task type since it started."""
+    """What one server counted for one task type since it started."""
 
     completed: int
     failed: int
@@ -39,7 +39,7 @@ class TypeTally(Struct, frozen=True, kw_only=True):
 
 
 class Fleet(Struct, frozen=True, kw_only=True):
-    """Everything at one moment."""
+    """The whole installation at one moment."""
 
     at: int
     organizations: int
@@ -60,7 +60,7 @@ class Fleet(Struct, frozen=True, kw_only=True):
 
 
 class Scaling(Struct, frozen=True, kw_only=True):
-    """What an autoscaler needs to know."""
+    """The numbers that an autoscaler needs."""
 
     runnable: int
     calls_ready: int
@@ -69,4 +69,4 @@ class Scaling(Struct, frozen=True, kw_only=True):
     workers: int
     places_per_worker: float
     recommended_workers: int
-    """So many have places for all that runs or could run."""
+    """The number of workers that have places for everything that runs or could run."""

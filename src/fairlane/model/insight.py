@@ -1,7 +1,7 @@
-"""Why a task waits and for how long, and who holds the slots.
+"""Why a task waits and for how long, and what holds the slots.
 
-The store puts these together from rows and from ``rules.py``; the customers' API, the dashboard and the commands show
-them. They explain and promise nothing: no operation may depend on one.
+The store builds these from rows and ``rules.py``; the customers' API, the dashboard and the commands show them. They
+explain and promise nothing: no operation may depend on one.
 """
 
 from enum import StrEnum
@@ -14,16 +14,16 @@ from fairlane.model.tasks import TaskStatus
 
 
 class WaitReason(StrEnum):
-    """Why a task is where it is; exactly one holds. ``docs/api/insight.md`` says what to do about each."""
+    """Why a task is where it is; exactly one reason holds. ``docs/api/insight.md`` says what to do about each."""
 
     ORGANIZATION_AT_LIMIT = "ORGANIZATION_AT_LIMIT"
     """Every slot of the organization is taken."""
     TYPE_AT_LIMIT = "TYPE_AT_LIMIT"
-    """As many tasks of this type run, over all organizations, as its own limit allows."""
+    """The task type is at its own limit, which counts all organizations."""
     WORKERS_BUSY = "WORKERS_BUSY"
     """A slot is free, but every place of every worker of this type is taken; this organization is next."""
     FAIR_TURN = "FAIR_TURN"
-    """A slot is free, every place is taken, and the next free place is another organization's."""
+    """A slot is free, every place is taken, and the next free place goes to another organization."""
     STARTING = "STARTING"
     """A slot and a place are free: it starts in a moment."""
     DELAYED = "DELAYED"
@@ -31,11 +31,11 @@ class WaitReason(StrEnum):
     RETRY_PAUSE = "RETRY_PAUSE"
     """It pauses between two attempts."""
     CREDITS_HELD = "CREDITS_HELD"
-    """The next task's cost is covered by the balance, but running tasks hold it."""
+    """The balance covers the cost of the next task, but running tasks hold the credits."""
     TYPE_UNSERVED = "TYPE_UNSERVED"
     """No live worker serves this type."""
     ORGANIZATION_PAUSED = "ORGANIZATION_PAUSED"
-    """The operator lets nothing of this organization start."""
+    """The operator has paused this organization."""
     LIMIT_UNKNOWN = "LIMIT_UNKNOWN"
     """The organization's plan has no slots yet."""
     RUNNING = "RUNNING"
@@ -43,38 +43,38 @@ class WaitReason(StrEnum):
 
 
 class Estimate(Struct, frozen=True):
-    """How long until a task starts: even odds, and nine to one."""
+    """How long until a task starts, in milliseconds: the median and the 90th percentile."""
 
     p50_ms: int
     p90_ms: int
 
 
 class Wait(Struct, frozen=True, kw_only=True):
-    """Why one task waits, how many are ahead of it, and for how long."""
+    """Why one task waits, how many tasks are ahead of it, and for how long."""
 
     task_id: str
     task_type: str
     status: TaskStatus
     reason: WaitReason
     until: int | None = None
-    """When it becomes ready, for DELAYED and RETRY_PAUSE; None: for no other reason."""
+    """When it becomes ready, for DELAYED and RETRY_PAUSE; None for other reasons."""
     ahead: int | None = None
-    """Ready tasks of its organization that come first; None: it is not in the queue's order now."""
+    """Ready tasks of its organization that come first, or None if the task is not in the queue's order now."""
     ahead_bounded: bool = False
-    """There may be more ahead than were counted."""
+    """Whether there may be more tasks ahead than were counted."""
     estimate: Estimate | None = None
-    """None: nobody can tell."""
+    """None if no estimate is possible."""
     progress: Progress | None = None
-    """For RUNNING; None: its handler said nothing."""
+    """For RUNNING; None if its handler reported none."""
 
 
 class Slot(Struct, frozen=True, kw_only=True):
-    """Who holds one slot."""
+    """One slot in use, and what holds it."""
 
     id: str
-    """The task's or the call's."""
+    """The id of the task or call."""
     call: bool = False
-    """Somebody waits for it on a connection; it holds its slot also before a worker has it."""
+    """Whether a call holds the slot. A call holds it even before a worker runs the call."""
     task_type: str
     priority: int
     attempt: int
@@ -82,11 +82,11 @@ class Slot(Struct, frozen=True, kw_only=True):
     started_at: int
     deadline_at: int
     progress: Progress | None = None
-    """None: its handler said nothing."""
+    """None if its handler reported none."""
 
 
 class Slots(Struct, frozen=True, kw_only=True):
-    """One organization's slots and some of who holds them, in one snapshot."""
+    """One organization's slots and some of the tasks and calls that hold them, in one snapshot."""
 
     concurrency: Concurrency | None
     """As in the status."""

@@ -1,6 +1,6 @@
-"""Keys of organizations, workers and operators, and whom a presented one speaks for.
+"""Keys of organizations, workers and operators, and what a presented key gives access to.
 
-The store finds them by digest, the guards of the api hand on what they found. No record here ever holds a secret or
+The store finds them by digest; the guards of the API pass on what they found. No record here ever holds a secret or
 its digest.
 """
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class KeyKind(StrEnum):
-    """What a key opens: the customers' API for one organization, the worker protocol, or the operator's API."""
+    """What a key opens: the API of one organization, the worker protocol, or the operator's API."""
 
     ORGANIZATION = "organization"
     WORKER = "worker"
@@ -26,7 +26,7 @@ class Key(Struct, frozen=True, kw_only=True):
     last4: str
     created_at: int
     revoked_at: int | None
-    """None: the key works."""
+    """None while the key is valid."""
 
 
 class InstallationKey(Struct, frozen=True, kw_only=True):
@@ -39,18 +39,18 @@ class InstallationKey(Struct, frozen=True, kw_only=True):
     last4: str
     created_at: int
     revoked_at: int | None
-    """None: the key works."""
+    """None while the key is valid."""
 
 
 class Caller(Struct, frozen=True):
-    """Whom a presented key speaks for."""
+    """The organization that a presented key belongs to."""
 
     key_id: str
     organization_id: int
 
 
 class Holder(Struct, frozen=True):
-    """Whom a presented worker or admin key lets in."""
+    """A presented worker or admin key."""
 
     key_id: str
     kind: KeyKind

@@ -1,7 +1,7 @@
-"""Sessions, the leases that they hold, and what workers report of them.
+"""Sessions, the leases that they hold, and what workers report about them.
 
-The store hands leases out and takes endings back; the api carries both to and from workers in the spelling of
-``protocol.py``, supervisors end sessions. Nothing here decides what becomes of an attempt: that is ``rules.py``.
+The store grants leases and accepts results; the API carries both to and from workers in the format of
+``protocol.py``; supervisors end sessions. What happens to an attempt is decided in ``rules.py``, never here.
 """
 
 from enum import StrEnum
@@ -12,17 +12,18 @@ from fairlane.model.tasks import Failure
 
 
 class NewSession(Struct, frozen=True, kw_only=True):
-    """A worker process that wants to work."""
+    """A worker process that registers."""
 
     id: str
     name: str
     types: tuple[str, ...]
     places: int
     local: bool
-    """Started by this server, holding its inherited lock: gone for certain once another server owns the file."""
+    """Whether this server started it and it holds the server's inherited lock: then it is certainly gone once another
+    server owns the file."""
     lease_ms: int
     key_id: str | None = None
-    """The worker key it was opened with; None: it came through the server's own socket."""
+    """The worker key that opened the session, or None if it came through the server's own socket."""
 
 
 class SessionFacts(Struct, frozen=True, kw_only=True):
@@ -34,11 +35,11 @@ class SessionFacts(Struct, frozen=True, kw_only=True):
     places: int
     local: bool
     key: str | None
-    """The id of the worker key it came with; None: it came through its server's own socket."""
+    """The id of the worker key that opened the session, or None if it came through its server's own socket."""
     started_at: int
     lease_until: int
     leases: int
-    """What it runs now."""
+    """Number of leases it holds now."""
 
 
 class LossReason(StrEnum):
@@ -53,7 +54,7 @@ class LossReason(StrEnum):
 
 
 class Lease(Struct, frozen=True, kw_only=True):
-    """The right to run one attempt now, as handed to a worker."""
+    """The right to run one attempt now, as given to a worker."""
 
     id: str
     task_id: str
@@ -66,43 +67,43 @@ class Lease(Struct, frozen=True, kw_only=True):
     timeout_ms: int
     started_at: int
     call: bool = False
-    """Whether it is for a call, whose id ``task_id`` then is."""
+    """Whether the lease is for a call; then ``task_id`` is the id of the call."""
     traceparent: str | None = None
-    """The span that submitted the task; None: nobody traces it."""
+    """The span that submitted the task, or None if it is not traced."""
 
 
 class Completed(Struct, frozen=True):
-    """An attempt that ended well. ``result`` is the JSON text of an object."""
+    """A successful attempt. ``result`` is the JSON text of an object."""
 
     result: str
 
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """An attempt that did not end well."""
+    """A failed attempt."""
 
     cause: str
     """For the operator only, never shown to an organization."""
     failure: Failure | None = None
-    """What the organization sees if this was the last attempt; None: the generic failure."""
+    """What the organization sees if this was the last attempt, or None for the generic failure."""
     retry: bool = True
-    """False: this ends the task whatever attempts are left."""
+    """False ends the task no matter how many attempts are left."""
     pause_ms: int | None = None
-    """Pause before the next attempt; None: the backoff rule decides."""
+    """Pause before the next attempt, or None to use the backoff rule."""
 
 
 class Released(Struct, frozen=True):
-    """An attempt handed back unharmed; it does not count."""
+    """An attempt that was handed back unharmed; it does not count."""
 
 
 class Lost(Struct, frozen=True):
-    """An attempt whose worker died; it counts. Nobody saw when it ended."""
+    """An attempt whose worker died; it counts. When it ended is unknown."""
 
 
 Ending = Completed | Failed | Released | Lost
 
 
 class Report(Struct, frozen=True):
-    """What became of one lease."""
+    """The result of one lease."""
 
     lease_id: str
     ending: Ending
@@ -116,27 +117,28 @@ class Verdict(StrEnum):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a running attempt is, as its handler said."""
+    """How far a running attempt is, as its handler reported."""
 
     done: float
     total: float | None
-    """None: ``done`` is a part of 1."""
+    """None if ``done`` is a fraction of 1."""
     note: str | None
     at: int
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
-    """One worker's turn at the counter: what it finished, and how many places it has free."""
+    """One exchange with a worker: what it finished, and how many places it has free."""
 
     session_id: str
     id: str
-    """Made by the worker, sent again unchanged until answered; the leases it yields carry it."""
+    """Chosen by the worker and sent again unchanged until answered; the leases that it yields carry it."""
     places: int
     reports: tuple[Report, ...] = ()
     progress: tuple[tuple[str, Progress], ...] = ()
-    """(lease id, how far it is)."""
+    """(lease id, progress)."""
     key_id: str | None = None
-    """The worker key that it came with; None: through a server's own socket. The session must be of the same."""
+    """The worker key of the request, or None for the server's own socket. The session must have been opened the same
+    way."""
 
 
 class ExchangeReply(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
-"""What viewers of the dashboard watch: an organization with who holds its slots, or all organizations together.
+"""What viewers of the dashboard watch: one organization with what holds its slots, or all organizations together.
 
-The store reads all of it for all viewers in one snapshot each second; ``dashboard/live.py`` hands it round.
+The store reads it once a second for all viewers in one snapshot; ``dashboard/live.py`` distributes it.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ class LiveOrganization(Struct, frozen=True):
 
     status: QueueStatus
     slots: tuple[Slot, ...]
-    """Who holds its slots, the oldest first."""
+    """What holds its slots, the oldest first."""
     slots_bounded: bool
-    """More hold slots than are here."""
+    """Whether more slots are in use than are listed here."""
     submitted: int
     completed: int
     failed: int
@@ -42,7 +42,7 @@ class Busy(Struct, frozen=True):
     completed: int
     failed: int
     oldest_ready_at: int | None
-    """Since when the oldest task that can start could; None: none can."""
+    """Since when the oldest ready task has been able to start, or None if none is ready."""
 
 
 class Total(Struct, frozen=True):
@@ -58,11 +58,11 @@ class Total(Struct, frozen=True):
 
 
 class Live(Struct, frozen=True):
-    """What is live for all viewers, in one snapshot."""
+    """What all viewers watch, in one snapshot."""
 
     organizations: Mapping[int, LiveOrganization]
     ended: frozenset[str]
     """Sessions of viewers that were logged out."""
     busiest: tuple[Busy, ...] = ()
     total: Total | None = None
-    """None: nobody asked for it."""
+    """None if no viewer asked for it."""

@@ -1,7 +1,7 @@
-"""Organizations: their plans, limits, flags, counts and credits, and what operators change of them.
+"""Organizations: their plans, limits, flags, counts and credits, and what operators change about them.
 
-The store reads and writes them, the operator's API and the commands show them. Of all this an organization is told its
-credits alone; what else it sees of itself is in ``status.py``.
+The store reads and writes them; the operator's API and the commands show them. Of all this, an organization sees only
+its credits; what else it sees about itself is in ``status.py``.
 """
 
 from typing import Any
@@ -12,18 +12,18 @@ DEFAULT_PLAN = "default"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Named limits."""
+    """A named set of limits."""
 
     name: str
     slots: int | None
-    """None: the plan has no slots yet; its organizations start nothing and their concurrency reads null."""
+    """None if the plan has no slots yet: its organizations start nothing and their concurrency reads null."""
     queue_limit: int
     weight: int
     created_at: int
 
 
 class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a plan; UNSET leaves a field as it is."""
+    """What to change in a plan; UNSET leaves a field as it is."""
 
     slots: int | UnsetType | None = UNSET
     queue_limit: int | UnsetType = UNSET
@@ -37,7 +37,7 @@ class Organization(Struct, frozen=True, kw_only=True):
     name: str
     plan: str
     slots_max: int | None
-    """None: the limit cannot be read (its plan has no slots)."""
+    """None if the limit cannot be read because its plan has no slots."""
     queue_limit: int
     weight: int
     paused: bool
@@ -49,18 +49,18 @@ class Organization(Struct, frozen=True, kw_only=True):
     used: int
     """Slots in use, by tasks and by calls."""
     oldest_ready_at: int | None
-    """Since when the oldest task that can start could; None: none can."""
+    """Since when the oldest ready task has been able to start, or None if none is ready."""
     submitted: int
     completed: int
     failed: int
     created_at: int
     credits: "Credits"
     erasing: bool
-    """It is going away, with everything it owns; it cannot be changed any more."""
+    """Whether it is being deleted with everything it owns; then it can no longer be changed."""
 
 
 class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of an organization; UNSET leaves a field as it is, None takes the plan's value again."""
+    """What to change in an organization; UNSET leaves a field as it is, None goes back to the plan's value."""
 
     plan: str | UnsetType = UNSET
     slots: int | UnsetType | None = UNSET
@@ -73,7 +73,7 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
-    """An organization's own limits; None: the plan's holds."""
+    """An organization's own limits; None means that the plan's limit holds."""
 
     slots: int | None = None
     queue_limit: int | None = None
@@ -84,31 +84,31 @@ class Credits(Struct, frozen=True, kw_only=True):
     """What an organization may spend."""
 
     on: bool
-    """False: nothing is charged or refused for want of credits."""
+    """If False, nothing is charged and no request is refused for lack of credits."""
     granted: int
     charged: int
     held: int
-    """What running work costs if it completes; not charged yet."""
+    """The cost of running work if it completes; not charged yet."""
 
     def balance(self) -> int:
-        """What is left; below 0 only after a correction."""
+        """Return what is left; below 0 only after a correction."""
         return self.granted - self.charged
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """Credits an operator gave, or took back."""
+    """Credits that an operator granted or took back."""
 
     id: str
-    """The operator's own; the same one again grants nothing again."""
+    """Chosen by the operator; a second grant with the same id changes nothing."""
     amount: int
-    """Negative: a correction."""
+    """Negative for a correction."""
     reason: str
     actor: str
     created_at: int
 
 
 class AuditRow(Struct, frozen=True, kw_only=True):
-    """One change made by an operator. Ids rise with time."""
+    """One change by an operator. Ids rise with time."""
 
     id: str
     at: int
@@ -119,9 +119,9 @@ class AuditRow(Struct, frozen=True, kw_only=True):
 
 
 class Erased(Struct, frozen=True, kw_only=True):
-    """How far the erasing of an organization has come by one request."""
+    """How far one request came in erasing an organization."""
 
     organization: str
     rows: int
-    """What this request deleted: a task counts once, with all that belongs to it."""
+    """Number of deleted rows; a task counts once, with all that belongs to it."""
     done: bool

@@ -1,7 +1,7 @@
-"""What replays of finished tasks take and give: traces, limits, and the waits that come of both.
+"""Input and output of replays of finished tasks: traces, limits, and the resulting waits.
 
-The store reads traces and records, ``simulation.py`` beside this package replays them, the api and ``fairlane
-simulate`` show what came out. A finished task is here without payload, result and id.
+The store reads traces and records, ``simulation.py`` (outside this package) replays them, and the API and ``fairlane
+simulate`` show the result. A finished task appears here without payload, result and id.
 """
 
 from msgspec import Struct
@@ -11,26 +11,28 @@ from fairlane.model.usage import UsagePoint
 
 
 class Traced(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A task that ended, as far as its organization's waits depend on it: no payload, no result, no id."""
+    """A finished task, reduced to what its organization's waits depend on: no payload, no result, no id."""
 
     organization: str
     accepted_at: int
     started_at: int
-    """The first time."""
+    """The first start."""
     finished_at: int
     run_at: int | None = None
-    """The moment before which it was not to start; None: it might at once."""
+    """The moment before which it must not start, or None if it could start at once."""
     priority: int = PRIORITY_LOWEST
     task_type: str = ""
 
     @property
     def ready_at(self) -> int:
-        """Since when it waited for a slot and a place."""
+        """Return the moment since which it waited for a slot and a place."""
         return max(self.accepted_at, self.run_at or 0)
 
 
 class TracePage(Struct, frozen=True):
-    """Some tasks in the order in which they ended, and after which (moment, id) the next page begins; None: the end."""
+    """Some tasks in the order in which they ended, and the (moment, id) after which the next page begins, or None at
+    the end.
+    """
 
     tasks: tuple[Traced, ...]
     after: tuple[int, str] | None
@@ -40,25 +42,25 @@ class Ran(Struct, frozen=True, kw_only=True):
     """A finished task as the projection needs it."""
 
     ready_at: int
-    """Since when it might have started: it was accepted, and its ``run_at`` was reached."""
+    """When it could have started: it was accepted, and its ``run_at`` was reached."""
     started_at: int
     finished_at: int
     priority: int
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """What an organization's limits did in a span, and the finished tasks of it that are still kept."""
+    """What an organization's limits did in a span, and its finished tasks from that span that are still kept."""
 
     total: UsagePoint
     slots_max: int | None
     ran: tuple[Ran, ...]
-    """The newest, oldest of them first."""
+    """The newest ones, ordered from oldest to newest."""
     places: int
-    """Of all live workers now."""
+    """Places of all live workers now."""
 
 
 class Projection(Struct, frozen=True, kw_only=True):
-    """What waits would have been with so many slots."""
+    """What the waits would have been with this number of slots."""
 
     slots: int
     wait_p50_ms: int
@@ -67,7 +69,7 @@ class Projection(Struct, frozen=True, kw_only=True):
 
 
 class Waits(Struct, frozen=True, kw_only=True):
-    """How long half, nine in ten and 99 in a hundred tasks waited at most. All None: there were none."""
+    """The median, 90th and 99th percentile of the waits; all None if there were no tasks."""
 
     p50_ms: int | None
     p90_ms: int | None
@@ -81,28 +83,29 @@ class Capacity(Struct, frozen=True, kw_only=True):
     """What happened, and how long the plan and the workers were the limit."""
     slots_max: int | None
     tasks: int
-    """How many were replayed."""
+    """Number of tasks that were replayed."""
     measured: Waits
-    """What they really waited, with whatever slots and places there were then."""
+    """Their actual waits, with the slots and places of that time."""
     projections: tuple[Projection, ...]
-    """With so many slots, and workers enough for them."""
+    """The waits for each number of slots, assuming enough workers."""
     trusted: bool | None
-    """Whether the first of them, with the slots of now, is near enough to what was measured; None: there is none."""
+    """Whether the first projection, with the current slots, is close enough to the measured waits; None if there is
+    none."""
     enough: bool
-    """There are slots and workers enough: no advice is called for."""
+    """Whether slots and workers are sufficient, so that no advice is needed."""
     places: int
-    """Of all live workers now."""
+    """Places of all live workers now."""
 
 
 class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One organization's limits, as a replay knows them."""
+    """One organization's limits, as a replay uses them."""
 
     slots: int
     weight: int = 1
 
 
 class WhatIf(Struct, frozen=True, kw_only=True):
-    """One organization's waits: as they were, and replayed under the limits of now and under others."""
+    """One organization's waits: as measured, and replayed with the current limits and with others."""
 
     organization: str
     tasks: int
@@ -112,4 +115,4 @@ class WhatIf(Struct, frozen=True, kw_only=True):
     waits_now: Waits
     waits_then: Waits
     trusted: bool
-    """Whether ``waits_now`` is near enough to ``waits_measured`` to trust ``waits_then``."""
+    """Whether ``waits_now`` is close enough to ``waits_measured`` to trust ``waits_then``."""

@@ -1,7 +1,7 @@
-"""What holds at one moment: one organization's queue and slots, and counts that differ from their rows.
+"""The state at one moment: one organization's queue and slots, and counts that differ from their rows.
 
 The store reads each of these in one snapshot; the customers' API, the dashboard and the self-audit show them. What
-happened over time is in ``usage.py``, what viewers of the dashboard watch in ``live.py``.
+happened over time is in ``usage.py``; what viewers of the dashboard watch is in ``live.py``.
 """
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ class QueueStatus(Struct, frozen=True, kw_only=True):
     concurrency: Concurrency | None
     """None exactly while fairlane cannot vouch for it (design, section 9); the counts are then recounted."""
     priorities: tuple[tuple[int, int], ...]
-    """(priority, queued), highest priority first, only levels with at least one."""
+    """(priority, queued), highest priority first, only levels with at least one task."""
 
 
 class Drift(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Drift(Struct, frozen=True, kw_only=True):
 
 
 class Verified(Struct, frozen=True, kw_only=True):
-    """A status, and every count in it that differs from its rows, in the same snapshot."""
+    """A status and every count in it that differs from its rows, in the same snapshot."""
 
     status: QueueStatus
     drift: tuple[Drift, ...]

@@ -1,7 +1,7 @@
-"""Tasks: what an application declares about a type, what wants to become a task, and what is seen of one.
+"""Tasks: what an application declares about a type, a request to create a task, and views of a task.
 
-Made by handlers' declarations, the api and the store; read by everybody. A failure is data, a call's too, and holds
-only what the organization may see. Nothing here changes a task: that is the store's alone.
+Created by handlers' declarations, the API and the store; read by all other modules. A failure is data, also for a call,
+and holds only what the organization may see. Only the store changes a task.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ class TaskRule(Struct, frozen=True, kw_only=True):
     attempts: int = 5
     isolation: Isolation = Isolation.WORKER
     limit: int | None = None
-    """Most tasks of this type that run at once across all organizations; None: no such limit."""
+    """Most tasks of this type that run at once across all organizations, or None for no limit."""
     call_cost: int | None = None
-    """What a call costs; None: as much as a task."""
+    """The cost of a call, or None if it is the cost of a task."""
 
 
 Catalogue = Mapping[str, TaskRule]
@@ -51,7 +51,7 @@ Catalogue = Mapping[str, TaskRule]
 
 
 class NewTask(Struct, frozen=True, kw_only=True):
-    """A checked request that wants to become a task. ``payload`` is the JSON object's text exactly as received."""
+    """A checked request to create a task. ``payload`` is the text of the JSON object exactly as received."""
 
     id: str
     task_type: str
@@ -61,13 +61,13 @@ class NewTask(Struct, frozen=True, kw_only=True):
     cost: int = 1
     webhook: Webhook | None = None
     run_at: int | None = None
-    """The moment before which it must not start; None: see ``delay_ms``."""
+    """The moment before which it must not start; if None, ``delay_ms`` applies."""
     delay_ms: int = 0
     """How long after its acceptance it may start."""
     retry_of: str | None = None
-    """The failed task that it repeats; None: it is nobody's repetition."""
+    """The failed task that it repeats, or None if it repeats none."""
     traceparent: str | None = None
-    """The span that submits it; None: nobody traces it."""
+    """The span that submits it, or None if it is not traced."""
 
 
 class Accepted(Struct, frozen=True):
@@ -75,7 +75,7 @@ class Accepted(Struct, frozen=True):
 
     created_at: int
     run_at: int | None = None
-    """None: it may start at once."""
+    """None if it may start at once."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -87,11 +87,11 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Told(Struct, frozen=True):
-    """Whether a webhook took the outcome of its task."""
+    """Whether a webhook accepted the outcome of its task."""
 
     url: str
     delivered_at: int | None
-    """None: not yet, or never."""
+    """None if it was not delivered, or not yet."""
 
 
 class TaskView(Struct, frozen=True, kw_only=True):
@@ -107,17 +107,17 @@ class TaskView(Struct, frozen=True, kw_only=True):
     charged: int | None
     """None until the task is final."""
     latency_ms: int | None
-    """First start to outcome; None until final, and for a task that failed before it ever started."""
+    """From first start to outcome; None until final, and for a task that failed before it ever started."""
     result: str | None
     """JSON text of an object, for COMPLETED only."""
     failure: Failure | None
     """For FAILED only."""
     webhook: Told | None = None
-    """None: the task has no webhook."""
+    """None if the task has no webhook."""
     run_at: int | None = None
-    """The moment before which it must not start; None: none was given."""
+    """The moment before which it must not start, or None if none was given."""
     retry_of: str | None = None
-    """The failed task that it repeats; None: it repeats none."""
+    """The failed task that it repeats, or None if it repeats none."""
 
     @property
     def final(self) -> bool:
@@ -130,11 +130,11 @@ class TaskList(Struct, frozen=True):
 
     tasks: tuple[TaskView, ...]
     next_cursor: str | None
-    """None: there are no more."""
+    """None on the last page."""
 
 
 class TaskFacts(Struct, frozen=True, kw_only=True):
-    """One task as operators see it: whose it is, who runs it, and the true cause of a failure."""
+    """One task as operators see it: its organization, the session that runs it, and the true cause of a failure."""
 
     id: str
     organization: str
@@ -147,16 +147,16 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     charged: int | None
     """None until the task is final."""
     attempt: int | None
-    """The attempt that runs, or was the last; None: not started yet."""
+    """The attempt that runs now or ran last, or None if it has not started yet."""
     started_at: int | None
-    """Its first start; None: it waits."""
+    """Its first start, or None if it has not started yet."""
     finished_at: int | None
     due_at: int | None
-    """When its pause ends; None: it is in none."""
+    """When its pause ends, or None if it is not paused."""
     deadline_at: int | None
-    """Of the attempt that runs; None: none does."""
+    """The deadline of the running attempt, or None if none runs."""
     session: str | None
-    """Who runs it; None: nobody."""
+    """The session that runs it, or None if none does."""
     failure: Failure | None
     """What its organization sees of a failure."""
     cause: str | None
@@ -164,7 +164,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True):
-    """Some tasks, and where the next page starts; None: this was the last."""
+    """Some tasks, and where the next page starts, or None on the last page."""
 
     tasks: tuple[TaskFacts, ...]
     start: tuple[int, str] | None

@@ -1,14 +1,14 @@
-"""History: running totals, and what happened between two moments of them.
+"""History: running totals, and what happened between two moments.
 
-The sweeper samples totals, the store subtracts them, the api and the commands show the differences. Only sums are
-here, never a single task.
+The sweeper samples totals, the store subtracts them, the API and the commands show the differences. It contains only
+sums, never a single task.
 """
 
 from msgspec import Struct
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """One organization's running totals at one moment; what happened between two of them is their difference."""
+    """One organization's running totals at one moment. The difference of two of them is what happened in between."""
 
     at: int
     submitted: int = 0
@@ -17,12 +17,12 @@ class Totals(Struct, frozen=True, kw_only=True):
     completed: int = 0
     failed: int = 0
     run_ms: int = 0
-    """Of attempts that ended."""
+    """Total duration of attempts that ended."""
     slot_ms: int = 0
     plan_limited_ms: int = 0
     worker_limited_ms: int = 0
     waits: dict[int, int] = {}
-    """How many tasks waited so long for their first start, by bucket."""
+    """Number of tasks by the bucket of their wait for the first start."""
 
 
 class UsagePoint(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class UsagePoint(Struct, frozen=True, kw_only=True):
     completed: int
     failed: int
     wait_p50_ms: int | None
-    """None: nothing started for the first time."""
+    """None if no task started for the first time."""
     wait_p99_ms: int | None
     run_ms: int
     slot_ms: int
@@ -56,11 +56,11 @@ class UsedInMonth(Struct, frozen=True, kw_only=True):
     organization: str
     month: str
     from_at: int
-    """When the turn of the month was noticed, or the organization created; what came before is not in it."""
+    """When the turn of the month was noticed, or the organization was created; earlier usage is not included."""
     until_at: int
-    """When the next turn was noticed; if that is still to come, now."""
+    """When the next turn of the month was noticed, or now if it has not been yet."""
     closed: bool
-    """The month is over: these numbers change no more."""
+    """Whether the month is over; then these numbers no longer change."""
     submitted: int
     completed: int
     failed: int

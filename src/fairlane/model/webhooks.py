@@ -1,6 +1,6 @@
-"""Webhooks: an address, the deliveries owed to it, the tries of each, and what they are signed with.
+"""Webhooks: an address, the deliveries owed to it, the tries of each, and the secrets that sign them.
 
-The api takes addresses, the store owes deliveries, the sender tries them. Every URL in here has passed the guard; no
+The API accepts addresses, the store records deliveries, the sender tries them. Every URL here has passed the guard; no
 record here ever holds a secret.
 """
 
@@ -8,11 +8,11 @@ from msgspec import Struct
 
 
 class Webhook(Struct, frozen=True):
-    """Where the outcome of a task is to be told; a URL that passed the guard."""
+    """The address that receives the outcome of a task; a URL that passed the guard."""
 
     url: str
     host: str
-    """Host and port in it, as the guard names them: tries are counted by them."""
+    """Host and port of the URL, as the guard names them: tries are counted by them."""
 
 
 class DueDelivery(Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class DueDelivery(Struct, frozen=True, kw_only=True):
     id: str
     organization_id: int
     task_id: str | None
-    """None: a test event, which has its ``body`` with it."""
+    """None for a test event, whose ``body`` is included."""
     url: str
     host: str
     body: str | None
@@ -30,39 +30,39 @@ class DueDelivery(Struct, frozen=True, kw_only=True):
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
-    """What one claim took, and where the next one goes on."""
+    """What one claim took, and where the next one continues."""
 
     deliveries: list[DueDelivery]
     organizations_after: int
-    """The organization after which the next claim goes on; 0: this one saw all of them."""
+    """The organization after which the next claim continues, or 0 if this one saw all of them."""
     hosts_after: dict[int, str]
-    """For each organization whose hosts were looked at, the host after which to go on; empty: all were seen."""
+    """For each organization whose hosts were examined, the host after which to continue; empty if all were seen."""
     missed: int
-    """Deliveries that were chosen, and taken by another server in the meantime."""
+    """Deliveries that were chosen but taken by another server in the meantime."""
 
 
 class Tried(Struct, frozen=True, kw_only=True):
-    """What became of one try."""
+    """The result of one try."""
 
     delivery_id: str
     number: int
     at: int
     http_status: int | None
     error: str | None
-    """A class of errors; None: delivered."""
+    """A class of errors, or None if the delivery succeeded."""
     took_ms: int
     wait_ms: int = 0
-    """How long the receiver asked to be left alone after this try."""
+    """How long the receiver asked to wait before the next try."""
     cause: str | None = None
     """For the operator only."""
 
 
 INTERRUPTED = "interrupted"
-"""The error of a try that nobody saw end: its server died. It may have arrived."""
+"""The error of a try whose server died before it ended. The message may have arrived."""
 
 
 class DeliveryTry(Struct, frozen=True, kw_only=True):
-    """One try as it is remembered."""
+    """One try as it is stored."""
 
     number: int
     at: int
@@ -71,27 +71,27 @@ class DeliveryTry(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """A message owed to a webhook, and what became of it."""
+    """A message owed to a webhook, and its state."""
 
     id: str
     task_id: str | None
     alert_id: str | None
-    """What it tells of. Neither: it is a test event."""
+    """``task_id`` or ``alert_id`` names the subject of the message; both are None for a test event."""
     url: str
     created_at: int
     delivered_at: int | None
     due_at: int | None
-    """When it is tried next; None: it is over, or a try is under way."""
+    """When it is tried next, or None if no more tries follow or one is running."""
     trying: bool
     tries: tuple[DeliveryTry, ...]
 
 
 class WebhookSecret(Struct, frozen=True, kw_only=True):
-    """What signs an organization's webhooks, without the secret."""
+    """What signs an organization's webhooks, without the secret itself."""
 
     id: str
     organization: str
     last4: str
     created_at: int
     expires_at: int | None
-    """None: it is the newest; the contract's signature is made with it alone."""
+    """None for the newest secret. The signature of the contract is made with that one alone."""
