@@ -4,7 +4,7 @@ import pytest
 
 from fairlane.model.leases import Failed, LossReason, Report
 from fairlane.model.organizations import OrganizationChange
-from fairlane.store import Store
+from fairlane.store import Store, audit, counting
 from tests.builders import ACTOR, DONE, IMAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Database
 
@@ -42,6 +42,13 @@ DAMAGE = {
         "ready", "lane IMAGE/0 ready",
     }),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues are counted two rows at a time, so that each count here has several steps."""
+    monkeypatch.setattr(counting, "STEP", 2)
+    monkeypatch.setattr(audit, "STEP", 2)
 
 
 async def _busy(store: Store):

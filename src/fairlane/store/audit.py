@@ -1,5 +1,6 @@
 """What operators changed, and the recount that proves the counters against the rows they count."""
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -9,13 +10,12 @@ from msgspec import Struct
 from fairlane.errors import KeyRefused
 from fairlane.model.organizations import AuditRow
 from fairlane.model.status import Drift, Verified
+from fairlane.store.counting import STEP, CountedLane, LaneKey, count_queues
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import AFTER_ALL_IDS, CHUNK, Operation, Query, Rows, clock, rows, rows_if
 from fairlane.store.tasks import counted_status, status
 
-AFTER_ALL_IDS = "g"
-"""Our ids begin with a hexadecimal digit."""
 AUDIT_SHARE = 600
 """A rolling audit round takes this part of all organizations, so that every one has its turn within the hour."""
 
@@ -44,13 +44,17 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 def audit_rows(
     limit: int, before: str | None = None, chosen: AuditFilter | None = None
 ) -> Generator[Query, Rows, list[AuditRow]]:
-    """The newest changes first, those below the id ``before`` if given."""
-    given = msgspec.structs.asdict(chosen or AuditFilter())
+    """The newest changes first, those below the id ``before`` if given. Looks at a bounded number of rows in a step."""
+    wanted = msgspec.structs.asdict(chosen or AuditFilter())
+    found: Rows = []
+    start: str | None = before or AFTER_ALL_IDS
+    while start is not None and len(found) < limit:
+        found += yield from rows("find_audit", before=start, looked=STEP, most=limit - len(found), **wanted)
+        ends = yield from rows("find_audit_behind", before=start, skipped=STEP - 1)
+        start = ends[0][0] if ends else None
     return [
         AuditRow(id=id, at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
-        for id, at, actor, action, subject, details in (
-            yield from rows("find_audit", most=limit, before=before or AFTER_ALL_IDS, **given)
-        )
+        for id, at, actor, action, subject, details in found
     ]
 
 
@@ -58,18 +62,35 @@ def audit_rows(
 
 
 class Counted(Struct, frozen=True):
-    """Rows of the three recounts, each with what is kept beside what was counted."""
+    """Kept counts and what the rows say, of some organizations."""
 
     organizations: Rows
-    lanes: Rows
+    kept: dict[LaneKey, Sequence[int]]
+    """Ready, waiting and head of each lane, as they are kept."""
+    lanes: dict[LaneKey, CountedLane]
     turns: Rows
+
+    def queued(self) -> dict[int, tuple[int, int]]:
+        """How many ready entries and how many waiting tasks the rows of each organization are."""
+        sums = {row[0]: (0, 0) for row in self.organizations}
+        for (organization_id, _, _), lane in self.lanes.items():
+            ready, waiting = sums.get(organization_id, (0, 0))
+            sums[organization_id] = (ready + lane.ready, waiting + lane.waiting)
+        return sums
 
 
 def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
     """Every kept count of these organizations (None: of all) that differs from its rows. Needs one snapshot."""
+    every = ids is None
     if ids is None:
         ids = [row[0] for row in (yield from rows("find_organization_ids"))]
-    return _drift((yield from _count(ids)))
+    drift: list[Drift] = []
+    for start in range(0, len(ids), CHUNK):
+        chosen = ids[start : start + CHUNK]
+        # Of all organizations those between two ids are a span; of some each is a span of its own.
+        spans = [(chosen[0], chosen[-1])] if every else [(one, one) for one in chosen]
+        drift += _drift((yield from _count(chosen, spans)))
+    return drift
 
 
 def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
@@ -82,38 +103,49 @@ def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
     return Verified(status=found, drift=tuple((yield from recount([organization_id]))))
 
 
-def _count(ids: Sequence[int]) -> Generator[Query, Rows, Counted]:
+def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Generator[Query, Rows, Counted]:
     chosen = list(ids)
     organizations = yield from rows("recount_organizations", ids=chosen)
-    lanes = yield from rows("recount_lanes", ids=chosen)
+    kept = {(row[0], row[1], row[2]): row[3:6] for row in (yield from rows("find_lanes", ids=chosen))}
+    lanes: dict[LaneKey, CountedLane] = {}
+    for first, last in spans:
+        lanes |= yield from count_queues(first, last)
     turns = yield from rows("recount_turns", ids=chosen)
-    return Counted(organizations, lanes, turns)
+    return Counted(organizations, kept, lanes, turns)
 
 
 def _drift(counted: Counted) -> list[Drift]:
-    drift, names = [], {}
+    drift, names = [], {row[0]: row[1] for row in counted.organizations}
+    queued = counted.queued()
     for row in counted.organizations:
-        names[row[0]] = row[1]
+        ready, waiting = queued[row[0]]
         drift += _differences(
             row[1],
             {
-                "ready": row[2:4],
-                "waiting": row[4:6],
-                "processing": row[6:8],
-                "credits held": row[8:10],
-                "credits granted": row[10:12],
-                "calls": row[12:14],
-                "calls ready": row[14:16],
-                "call leases": row[16:18],
+                "ready": (row[2], ready),
+                "waiting": (row[3], waiting),
+                "processing": row[4:6],
+                "credits held": row[6:8],
+                "credits granted": row[8:10],
+                "calls": row[10:12],
+                "calls ready": row[12:14],
+                "call leases": row[14:16],
             },
         )
-    for row in counted.lanes:
-        lane, name = f"lane {row[1]}/{row[2]}", names[row[0]]
-        drift += _differences(name, {f"{lane} ready": row[3:5], f"{lane} waiting": row[5:7]})
-        if row[8] is not None and row[7] > row[8]:
-            drift.append(Drift(organization=name, name=f"{lane} head", kept=row[7], counted=row[8]))
-    for organization_id, task_type, kept, due in counted.turns:
-        drift.append(Drift(organization=names[organization_id], name=f"turn {task_type}", kept=kept, counted=due))
+    for key in sorted({*counted.kept, *counted.lanes}):
+        if key[0] not in names:
+            continue
+        kept_ready, kept_waiting, kept_head = counted.kept.get(key, (0, 0, 0))
+        lane = counted.lanes.get(key) or CountedLane()
+        title, name = f"lane {key[1]}/{key[2]}", names[key[0]]
+        drift += _differences(
+            name, {f"{title} ready": (kept_ready, lane.ready), f"{title} waiting": (kept_waiting, lane.waiting)}
+        )
+        # The kept head is a bound: no ready entry may be below it.
+        if lane.head is not None and kept_head > lane.head:
+            drift.append(Drift(organization=name, name=f"{title} head", kept=kept_head, counted=lane.head))
+    for organization_id, task_type, is_kept, due in counted.turns:
+        drift.append(Drift(organization=names[organization_id], name=f"turn {task_type}", kept=is_kept, counted=due))
     return drift
 
 
@@ -146,15 +178,18 @@ def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
 def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
     """Recount one organization under its lock, set its counters to what was counted, and say what was mended."""
     locked = yield from lock_organizations([organization_id])
-    count = yield from _count([organization_id])
+    count = yield from _count([organization_id], [(organization_id, organization_id)])
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
     yield from rows("delete_lanes", ids=[organization_id])
     yield from rows("delete_all_turns", ids=[organization_id])
-    one.ready, one.processing, one.calls, one.calls_ready = counted[3], counted[7], counted[13], counted[15]
+    ready, waiting = count.queued()[organization_id]
+    one.ready, one.processing, one.calls, one.calls_ready = ready, counted[5], counted[11], counted[13]
     one.calling = {row[1]: row[2] for row in (yield from rows("count_ready_calls", ids=[organization_id]))}
-    one.queued = counted[3] + counted[5]
-    one.credits_held, one.credits_granted = counted[9], counted[11]
-    one.lanes = {(row[1], row[2]): Lane(row[4], row[6], row[8] or 0) for row in count.lanes}
+    one.queued = ready + waiting
+    one.credits_held, one.credits_granted = counted[7], counted[9]
+    one.lanes = {key[1:]: Lane(0, 0, 0) for key in count.kept} | {
+        key[1:]: Lane(lane.ready, lane.waiting, lane.head or 0) for key, lane in count.lanes.items()
+    }
     one.touched, one.turns_before = set(one.lanes), frozenset()
     yield from write_organizations(locked, memory, (yield from clock()))
     yield from rows("update_drifted", ids=[organization_id], drifted=0)
@@ -165,5 +200,13 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query,
 
 
 def count_states() -> Generator[Query, Rows, dict[int, int]]:
-    """Tasks by how many of the four states hold for them. Only 1 may be a key."""
-    return dict((yield from rows("count_states")))
+    """Tasks by how many of the four states hold for them, calls by how many of lease and end. Only 1 may be a key."""
+    states = Counter[int](dict((yield from rows("count_call_states"))))
+    place: tuple[int, str] | None = (0, "")
+    while place is not None:
+        organization_id, task_id = place
+        found = yield from rows("count_states", organization_id=organization_id, id=task_id, most=STEP)
+        states.update(dict(found))
+        ends = yield from rows("find_task_behind", organization_id=organization_id, id=task_id, skipped=STEP - 1)
+        place = (ends[0][0], ends[0][1]) if ends else None
+    return dict(states)

@@ -6,7 +6,7 @@ from fairlane.model.live import Busy, Live, LiveOrganization, Total
 from fairlane.store.logouts import find_logouts
 from fairlane.store.slots import find_holders
 from fairlane.store.statements import Operation, Query, Rows, rows
-from fairlane.store.tasks import counted_status, status
+from fairlane.store.tasks import status
 
 BUSIEST_MOST = 200
 HOLDERS_MOST = 50
@@ -25,8 +25,6 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
         one = yield from status(organization_id)
         if one is None:
             continue
-        if one.concurrency is None:
-            one = yield from counted_status(organization_id)
         [totals] = yield from rows("find_totals", id=organization_id)
         # One more than is shown tells whether there are more.
         held = yield from find_holders(organization_id, "", HOLDERS_MOST + 1)

@@ -3,7 +3,7 @@
 Called by the store's doors; ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an organization or a task.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Hashable
 from typing import Any, Protocol
 
 from fairlane.model.diagnosis import Engine
@@ -43,5 +43,10 @@ class Database(Protocol):
     async def read(self, operation: Operation) -> Any:
         """Run an operation of one statement on the committed state."""
 
-    async def snapshot(self, operation: Operation) -> Any:
-        """Run an operation of several statements on one snapshot."""
+    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run a short operation of several statements on one snapshot. ``share``: the organization that asks, so that
+        none has all places; None: the server itself, or an operator."""
+
+    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run an operation on one snapshot that may read very many rows, apart from short ones. Each of its statements
+        is short; others have their turns in between."""

@@ -13,7 +13,7 @@ from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry,
 from fairlane.rules import DeliveryChoice, SenderState, delivery_pause_ms
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import AFTER_ALL_IDS, Operation, Query, Rows, clock, rows, rows_if
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
@@ -62,7 +62,7 @@ def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
 
 def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows, Delivery]:
     """One delivery of this organization. Raises NotFound."""
-    found = yield from _find(organization_id, identity, before=None, most=1)
+    found = yield from _find(organization_id, first=identity, before=identity + " ", most=1)
     if not found:
         raise NotFound.named("delivery", identity)
     return found[0]
@@ -70,13 +70,11 @@ def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows,
 
 def find_deliveries(organization_id: int, before: str | None, most: int) -> Generator[Query, Rows, list[Delivery]]:
     """An organization's deliveries, newest first, those below ``before`` if given."""
-    return (yield from _find(organization_id, None, before=before, most=most))
+    return (yield from _find(organization_id, first="", before=before or AFTER_ALL_IDS, most=most))
 
 
-def _find(
-    organization_id: int, identity: str | None, *, before: str | None, most: int
-) -> Generator[Query, Rows, list[Delivery]]:
-    found = yield from rows("find_deliveries", organization_id=organization_id, id=identity, before=before, most=most)
+def _find(organization_id: int, *, first: str, before: str, most: int) -> Generator[Query, Rows, list[Delivery]]:
+    found = yield from rows("find_deliveries", organization_id=organization_id, first=first, before=before, most=most)
     tries: dict[str, list[DeliveryTry]] = {row[0]: [] for row in found}
     for delivery_id, number, at, http_status, error in (yield from rows_if("find_tries", found, ids=list(tries))):
         tries[delivery_id].append(DeliveryTry(number=number, at=at, http_status=http_status, error=error))

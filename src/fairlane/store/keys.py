@@ -35,13 +35,13 @@ def create_key(
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
     yield from write_audit(actor, "key.created", organization, {"key": identity, "name": name}, memory)
-    return _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
+    return _key((yield from rows("find_key", id=identity))[0])
 
 
 def find_keys(organization: str) -> Generator[Query, Rows, list[Key]]:
     """The keys of one organization, oldest first. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
-    return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id, id=None))]
+    return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id))]
 
 
 def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
@@ -51,7 +51,7 @@ def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
     """
     now = yield from clock()
     if (yield from rows("revoke_key", id=identity, now=now)):
-        key = _key((yield from rows("find_keys", organization_id=None, id=identity))[0])
+        key = _key((yield from rows("find_key", id=identity))[0])
         yield from write_audit(actor, "key.revoked", key.organization, {"key": identity}, memory)
         return key
     if not (yield from rows("revoke_installation_key", id=identity, now=now)):

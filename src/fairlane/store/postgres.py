@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +26,7 @@ from fairlane.model.diagnosis import DeadRows, Engine
 from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
+from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -48,7 +49,11 @@ LOOK_SECONDS = 60.0
 """How long one statement of a look may take; nobody waits for it but the one who looks."""
 READERS_MOST = 8
 SNAPSHOTS_MOST = READERS_MOST // 2
-"""So many of them at most take their time over several statements: the others are for reads of one."""
+"""Most connections that short reads of several statements use. What these and walks leave is for reads of one."""
+WALKS_MOST = 2
+"""Most connections that long reads use."""
+WALK_WAIT_SECONDS = 10.0
+"""How long a long read waits for one of them before it is answered 503."""
 STATEMENTS_KEPT = 500
 TRY_SECONDS_LEAST = 0.3
 ANSWER_SECONDS = 1.8
@@ -70,9 +75,11 @@ MIGRATION_TRIES = 60
 PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MOST = 0.2
 
-# Scans are for those statements that cannot do without: a table that was empty when its plan was made grows at once.
+# Every statement has an index that gives its rows in their order. A table that was empty when its plan was made, or of
+# which there are no statistics yet, grows at once: the planner would read all of an organization's rows, and sort them.
+_PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 _SETTINGS = (
-    "SET LOCAL enable_seqscan = off; SET LOCAL lock_timeout = '150ms'; SET LOCAL statement_timeout = '5s'; "
+    f"{_PLANS}; SET LOCAL lock_timeout = '150ms'; SET LOCAL statement_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '5s'"
 )
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
@@ -87,7 +94,7 @@ _TAKE_TABLES = "SET LOCAL lock_timeout = '200ms'"
 _UNHURRIED = (
     "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 )
-BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANS}; SET LOCAL enable_sort = off"
 COMMIT = "COMMIT"
 LOCK, LOCK_FREE = "lock_organizations", "lock_further_organizations"
 """With a wait, and without."""
@@ -176,7 +183,8 @@ class PostgresDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Connection | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._snapshots = asyncio.Semaphore(SNAPSHOTS_MOST)
+        self._snapshots = Places(SNAPSHOTS_MOST, each=SNAPSHOTS_MOST // 2, wait_seconds=TRY_SECONDS)
+        self._walks = Places(WALKS_MOST, each=1, wait_seconds=WALK_WAIT_SECONDS)
         self._reached = True
         self._away = False
         """Whether the last that tried to connect was refused."""
@@ -443,17 +451,20 @@ class PostgresDatabase:
         """Run an operation of one statement on the committed state."""
         return await self._read(operation, begin=None)
 
-    async def snapshot(self, operation: Operation) -> Any:
-        """Run an operation of several statements on one snapshot."""
-        try:
-            async with asyncio.timeout(TRY_SECONDS):
-                await self._snapshots.acquire()
-        except TimeoutError as error:
-            raise _crowded() from error
+    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run a short operation of several statements on one snapshot."""
+        return await self._placed(self._snapshots, operation, share)
+
+    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run a long operation on one snapshot, on a connection that no short one waits for."""
+        return await self._placed(self._walks, operation, share)
+
+    async def _placed(self, places: Places, operation: Operation, share: Hashable) -> Any:
+        await places.take(share)
         try:
             return await self._read(operation, begin=BEGIN_SNAPSHOT)
         finally:
-            self._snapshots.release()
+            places.give(share)
 
     async def _read(self, operation: Operation, *, begin: str | None) -> Any:
         """Without a lock, on a connection of the pool."""

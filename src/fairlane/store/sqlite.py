@@ -1,4 +1,4 @@
-"""The SQLite adapter: one file, one owner, one writer connection on one thread, group commit.
+"""The SQLite adapter: one file, one owner, one writer connection on one thread, group commit; several readers.
 
 Runs store operations; the only file that knows apsw. Nothing is answered before its commit is on disk.
 """
@@ -9,19 +9,22 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import apsw
 import msgspec
 
-from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault
+from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault, StoreUnreachable
 from fairlane.model.diagnosis import Engine
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
+from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -55,6 +58,24 @@ PART_BYTES = 4 * 1024 * 1024
 """Rows with longer texts together travel in several parts."""
 UNPACKED_BYTES = 1024 * 1024
 """Longer packed rows are read one by one."""
+BUSY_MS = 2_000
+READERS = 4
+"""Threads for short reads of several statements, each with a connection of its own."""
+LONG_READS = 4
+"""Most long reads under way. They take turns on one thread, a step each, so that they use one processor at most."""
+READ_WAIT_SECONDS = 1.5
+"""How long a short read waits for its turn before it is answered 503."""
+LONG_READ_WAIT_SECONDS = 10.0
+"""The same for a long read."""
+CHECKPOINT_PAGES = 8_000
+"""From this length of the log on, each commit copies into the file what no reader needs any more."""
+LOG_PAGES_MOST = 64_000
+"""From this length of the log on (a page has 4 KiB), a commit waits until no reader needs the log, so that it can begin
+again at its start. Readers that follow one another without a gap would let it grow for ever."""
+LOG_WAIT_MS = 100
+"""How long such a commit waits. After it in vain, long reads are broken off."""
+LOG_BYTES_KEPT = 2**28
+"""What is beyond this is cut off the log's file once the log begins again."""
 COPY_PAGES = 1_000
 """How many pages a backup copies at once; a page has 4 KiB."""
 Progress = Callable[[int, int], None]
@@ -89,8 +110,25 @@ class SqliteDatabase:
             harvest=harvest,
             announce=announce,
         )
-        self._snapshots = ThreadPoolExecutor(1, thread_name_prefix="fairlane-snapshot")
         self._broken: BaseException | None = None
+        self._short = ThreadPoolExecutor(READERS, thread_name_prefix="fairlane-read")
+        self._short_places = Places(READERS, each=READERS // 2, wait_seconds=READ_WAIT_SECONDS)
+        self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
+        """Connections for short reads; a thread takes one and puts it back."""
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="fairlane-long-read")
+        self._long_places = Places(LONG_READS, each=1, wait_seconds=LONG_READ_WAIT_SECONDS)
+        self._long_readers: SimpleQueue[apsw.Connection] = SimpleQueue()
+        self._opened: list[apsw.Connection] = []
+        """Connections that only read."""
+        self._backups = 0
+        """How many backups are under way. Each needs the log as it was when it began."""
+        self._log_pages = 0
+        """Length of the log after the last commit."""
+        self._log_wait_at = 0.0
+        """Before this moment no commit waits for readers again."""
+        self._log_turns = 0
+        """How often long reads were told to let go of the log. A read that began before the last time ends."""
+        self._closing = False
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
@@ -114,8 +152,10 @@ class SqliteDatabase:
             raise DatabaseError(f"cannot use {self.path}: {error.strerror}") from error
         try:
             self._writer = self._open_writer(migrates=migrates)
-            self._reader = self._open_reader()
-            self._snapshot = self._open_reader()
+            self._opened = [self._open_reader() for _ in range(1 + READERS + LONG_READS)]
+            self._reader, *others = self._opened
+            for number, reader in enumerate(others):
+                (self._readers if number < READERS else self._long_readers).put(reader)
         except (OSError, apsw.Error) as error:
             self._release_lock()
             raise DatabaseError(f"cannot open {self.path}: {error}") from error
@@ -127,9 +167,11 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Finish what was accepted, fold the log into the file, give the file free."""
         await self._batches.stop()
-        self._snapshots.shutdown(wait=True)
-        self._snapshot.close()
-        self._reader.close()
+        self._closing = True  # long reads end after their present step
+        await asyncio.to_thread(self._short.shutdown)
+        await asyncio.to_thread(self._long.shutdown)
+        for reader in self._opened:
+            reader.close()
         self._writer.close()
         self._release_lock()
 
@@ -167,7 +209,7 @@ class SqliteDatabase:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self.path), statementcachesize=200)
-        connection.set_busy_timeout(2_000)
+        connection.set_busy_timeout(BUSY_MS)
         # EXTRA until the file and its name are safely on disk: FULL alone can lose a new database with the power.
         connection.execute("PRAGMA synchronous = EXTRA")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
@@ -181,18 +223,20 @@ class SqliteDatabase:
             "fullfsync = 1",
             "checkpoint_fullfsync = 1",
             "cache_size = -65536",
-            "wal_autocheckpoint = 8000",
+            f"journal_size_limit = {LOG_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
         self._migrate(connection, migrates=migrates)
         if fresh:
             _sync_directory(self.path.parent)
         connection.execute("PRAGMA synchronous = FULL")
+        # In place of the automatic checkpoint: see _checkpoint.
+        connection.set_wal_hook(self._logged)
         return connection
 
     def _open_reader(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=100)
-        connection.set_busy_timeout(2_000)
+        connection.set_busy_timeout(BUSY_MS)
         # Only the writer checkpoints: two connections that do may corrupt the file on older versions of SQLite.
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -289,9 +333,38 @@ class SqliteDatabase:
         except apsw.Error as error:
             raise StoreFault(f"read failed: {error}") from error
 
-    async def snapshot(self, operation: Operation) -> Any:
-        """Run an operation of several statements on one snapshot, beside the event loop."""
-        return await self._loop.run_in_executor(self._snapshots, self._read_snapshot, operation)
+    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run a short operation of several statements on one snapshot, beside the event loop."""
+        await self._short_places.take(share)
+        reading = self._submit(self._short, self._read_snapshot, operation)
+        reading.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._short_places.give, share))
+        return await asyncio.wrap_future(reading)
+
+    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+        """Run a long operation on one snapshot. Other long ones have their turns between its statements."""
+        await self._long_places.take(share)
+        connection = self._long_readers.get_nowait()
+        log_turns, step = self._log_turns, partial(self._in_long_thread, self._step, connection, operation)
+        try:
+            answer, found = await step(None)
+            while found is not None:
+                if self._log_turns != log_turns:
+                    raise StoreUnreachable("a long read was broken off, because the log had grown too long")
+                answer, found = await step(found)
+            return answer
+        finally:
+            if not self._closing:
+                # Runs after the step that is still under way if the caller went away.
+                letting_go = self._submit(self._long, self._let_go, connection)
+                letting_go.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._long_places.give, share))
+
+    async def _in_long_thread(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.wrap_future(self._submit(self._long, action, *arguments))
+
+    def _submit(self, threads: ThreadPoolExecutor, action: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        if self._closing:
+            raise StoreFault("the store is closed")
+        return threads.submit(action, *arguments)
 
     def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
         """Every row of a table, in the order of its columns, from a connection of its own."""
@@ -305,14 +378,35 @@ class SqliteDatabase:
             connection.close()
 
     def _read_snapshot(self, operation: Operation) -> Any:
+        connection = self._readers.get_nowait()
         try:
-            self._snapshot.execute("BEGIN")
+            connection.execute("BEGIN")
             try:
-                return self._run(self._snapshot, operation)
+                return self._run(connection, operation)
             finally:
-                self._snapshot.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
         except apsw.Error as error:
             raise StoreFault(f"read failed: {error}") from error
+        finally:
+            self._readers.put(connection)
+
+    def _step(self, connection: apsw.Connection, operation: Operation, found: Rows | None) -> tuple[Any, Rows | None]:
+        """Run an operation up to its next statement: its rows. No rows: the operation ended, with this answer."""
+        try:
+            if found is None:
+                connection.execute("BEGIN")
+            try:
+                query = next(operation) if found is None else operation.send(found)
+            except StopIteration as stop:
+                return stop.value, None
+            return None, self._rows(connection, query)
+        except apsw.Error as error:
+            raise StoreFault(f"read failed: {error}") from error
+
+    def _let_go(self, connection: apsw.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        self._long_readers.put(connection)
 
     def _run(self, connection: apsw.Connection, operation: Operation) -> Any:
         found: Rows | None = None
@@ -347,7 +441,11 @@ class SqliteDatabase:
 
         What ``made`` writes of that moment is in the copy alone. Raises DatabaseError.
         """
-        return await asyncio.to_thread(self._backup, target, made, progress)
+        self._backups += 1
+        try:
+            return await asyncio.to_thread(self._backup, target, made, progress)
+        finally:
+            self._backups -= 1
 
     def _backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
         source = None
@@ -398,7 +496,36 @@ class SqliteDatabase:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self._checkpoint()
         return [answers[id(request)] for request in requests]
+
+    def _logged(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Keep the log short. What was committed stays committed, whatever becomes of this."""
+        pages, self._log_pages = self._log_pages, 0
+        if pages < CHECKPOINT_PAGES:
+            return
+        now = time.monotonic()
+        waits = pages >= LOG_PAGES_MOST and now >= self._log_wait_at and not self._backups
+        try:
+            if waits:
+                self._writer.set_busy_timeout(LOG_WAIT_MS)
+            self._writer.wal_checkpoint(
+                mode=apsw.SQLITE_CHECKPOINT_RESTART if waits else apsw.SQLITE_CHECKPOINT_PASSIVE
+            )
+        except apsw.BusyError:
+            self._log_wait_at = now + 10 * LOG_WAIT_MS / 1_000
+            self._log_turns += 1
+        except apsw.FullError:
+            pass  # the next commit meets the full disk, too, and tells its caller
+        except apsw.IOError as error:
+            self._broken = error
+        finally:
+            if waits:
+                self._writer.set_busy_timeout(BUSY_MS)
 
 
 # Backup and restore --------------------------------------------------------------------------------------------------

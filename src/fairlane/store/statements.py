@@ -29,6 +29,8 @@ Operation = Generator[Query, Rows, Any]
 """One transaction; what it returns is its result."""
 
 
+AFTER_ALL_IDS = "g"
+"""Our ids begin with a hexadecimal digit."""
 CHUNK = 500
 """Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
 

@@ -10,6 +10,7 @@ from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refus
 from fairlane.model.status import Concurrency, QueueStatus
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
+from fairlane.store.counting import count_queues
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.locked import (
     LockedOrganization,
@@ -156,13 +157,16 @@ def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
 
 def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
     """The two counts taken from the rows themselves, in one snapshot, without concurrency."""
-    levels = yield from rows("count_queue", organization_id=organization_id)
+    lanes = yield from count_queues(organization_id, organization_id)
     leases = yield from rows("count_leases", organization_id=organization_id)
+    ranks: dict[int, int] = {}
+    for (_, _, rank), lane in lanes.items():
+        ranks[rank] = ranks.get(rank, 0) + lane.ready + lane.waiting
     return QueueStatus(
-        queued=sum(count for _, count in levels),
+        queued=sum(ranks.values()),
         processing=leases[0][0],
         concurrency=None,
-        priorities=tuple((priority_of(rank), count) for rank, count in levels),
+        priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
     )
 
 
@@ -222,8 +226,6 @@ def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, 
 NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 """No id is larger."""
 NEWEST_SEQ = 2**63 - 1
-WALK_MOST = 5_000
-"""So many tasks a page looks at for completed ones, which have no index of their own (migration 3)."""
 
 Found = tuple[list[str], str | None]
 """Ids, newest first, and where the next page begins; None: there are no more."""
@@ -235,18 +237,15 @@ def list_tasks(
     """One page of an organization's tasks, or of those in one status. Needs one snapshot.
 
     A cursor is what the page before it gave out: a place in the order of acceptance among the queued ones, an id
-    otherwise. Its shape is checked by whoever hands it in. A page of completed tasks may be short, or empty, although
-    more follow.
+    otherwise. Its shape is checked before it comes here.
     """
     match status:
         case TaskStatus.QUEUED:
             ids, following = yield from _newest_queued(organization_id, int(cursor or NEWEST_SEQ), most)
-        case TaskStatus.COMPLETED:
-            ids, following = yield from _newest_completed(organization_id, cursor or NEWEST, most)
+        case TaskStatus.COMPLETED | TaskStatus.FAILED:
+            ids, following = yield from _newest("find_newest_ended", organization_id, cursor, most, status=status.value)
         case TaskStatus.PROCESSING:
             ids, following = yield from _newest("find_newest_leased", organization_id, cursor, most)
-        case TaskStatus.FAILED:
-            ids, following = yield from _newest("find_newest_failed", organization_id, cursor, most)
         case None:
             ids, following = yield from _newest("find_newest_tasks", organization_id, cursor, most)
     asked = [(organization_id, task_id) for task_id in ids]
@@ -254,8 +253,12 @@ def list_tasks(
     return TaskList(tuple([found[task_id] for task_id in ids]), following)
 
 
-def _newest(statement: str, organization_id: int, cursor: str | None, most: int) -> Generator[Query, Rows, Found]:
-    found = yield from rows(statement, organization_id=organization_id, before=cursor or NEWEST, most=most + 1)
+def _newest(
+    statement: str, organization_id: int, cursor: str | None, most: int, **parameters: str
+) -> Generator[Query, Rows, Found]:
+    found = yield from rows(
+        statement, organization_id=organization_id, before=cursor or NEWEST, most=most + 1, **parameters
+    )
     ids = [row[0] for row in found]
     return ids[:most], ids[most - 1] if len(ids) > most else None
 
@@ -267,14 +270,6 @@ def _newest_queued(organization_id: int, before: int, most: int) -> Generator[Qu
     merged = sorted([*(tuple(row) for lane in lanes for row in lane), *map(tuple, waiting)], reverse=True)
     page = merged[:most]
     return [task_id for _, task_id in page], str(page[-1][0]) if len(merged) > most else None
-
-
-def _newest_completed(organization_id: int, before: str, most: int) -> Generator[Query, Rows, Found]:
-    walked = yield from rows("find_newest_ended", organization_id=organization_id, before=before, most=WALK_MOST)
-    completed = [task_id for task_id, ended in walked if ended == TaskStatus.COMPLETED]
-    if len(completed) > most:
-        return completed[:most], completed[most - 1]
-    return completed, walked[-1][0] if len(walked) == WALK_MOST else None
 
 
 class Cleared(Struct, frozen=True):

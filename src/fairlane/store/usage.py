@@ -1,12 +1,14 @@
 """History: samples of running totals, and what happened between them."""
 
 from collections.abc import Generator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from fairlane.errors import KeyRefused
 from fairlane.model.simulation import Ran, Record
+from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules import Integrals, usage_points
 from fairlane.store.locked import LockedOrganization, lock_some_organizations
@@ -117,8 +119,13 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
     start = max(start, created_at)
     usage = yield from find_usage(organization_id, start, None, DAY_MS)
     [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
-    found = yield from rows("find_ran", organization_id=organization_id, since=start, most=most)
-    ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in reversed(found)]
+    found: Rows = []
+    for status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
+        found += yield from rows(
+            "find_ran", organization_id=organization_id, status=status.value, since=start, most=most
+        )
+    newest = sorted(found, key=itemgetter(4))[-most:]
+    ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in newest]
     serving = yield from rows("find_serving", now=(yield from clock()))
     return Record(
         total=usage.total,

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from fairlane.errors import KeyRefused, Refusal
 from fairlane.model.alerts import Alert, AlertRule
 from fairlane.model.insight import Slots, Wait
@@ -57,14 +59,18 @@ class CustomerDoor(Door):
 
     async def failed_task(self, organization_id: int, reference: str) -> tuple[TaskView, str]:
         """A failed task by id or key, and its payload. Raises NotFound, or TaskNotFailed."""
-        found: tuple[TaskView, str] = await self._database.snapshot(tasks.find_failed(organization_id, reference))
+        found: tuple[TaskView, str] = await self._database.snapshot(
+            tasks.find_failed(organization_id, reference), share=organization_id
+        )
         return found
 
     async def list_tasks(
         self, organization_id: int, *, status: TaskStatus | None, cursor: str | None, most: int
     ) -> TaskList:
         """One page of an organization's tasks, newest first, at a constant cost however many there are."""
-        page: TaskList = await self._database.snapshot(tasks.list_tasks(organization_id, status, cursor, most))
+        page: TaskList = await self._database.snapshot(
+            tasks.list_tasks(organization_id, status, cursor, most), share=organization_id
+        )
         return page
 
     async def ended_tasks(self, asked: Sequence[tuple[int, str]]) -> set[str]:
@@ -100,7 +106,7 @@ class CustomerDoor(Door):
         if status is None:
             raise KeyRefused
         if status.concurrency is None:
-            status = await self._database.snapshot(tasks.counted_status(organization_id))
+            status = await self._database.walk(tasks.counted_status(organization_id), share=organization_id)
             assert status is not None
         return status
 
@@ -121,12 +127,16 @@ class CustomerDoor(Door):
 
     async def wait(self, organization_id: int, reference: str) -> Wait | None:
         """Why the task with this id, else with this idempotency key, is where it is; None: there is none."""
-        found: Wait | None = await self._database.snapshot(waits.find_wait(organization_id, reference, self._memory))
+        found: Wait | None = await self._database.snapshot(
+            waits.find_wait(organization_id, reference, self._memory), share=organization_id
+        )
         return found
 
     async def slots(self, organization_id: int, *, after: str, most: int) -> Slots:
         """Who holds the organization's slots, up to ``most`` beyond the task ``after``. Raises KeyRefused."""
-        found: Slots = await self._database.snapshot(slots.find_slots(organization_id, after, most))
+        found: Slots = await self._database.snapshot(
+            slots.find_slots(organization_id, after, most), share=organization_id
+        )
         return found
 
     async def verified_status(self, organization_id: int) -> Verified:
@@ -134,17 +144,21 @@ class CustomerDoor(Door):
 
         Costs a walk over the organization's queue.
         """
-        verified: Verified = await self._database.snapshot(audit.verified_status(organization_id))
+        verified: Verified = await self._database.walk(audit.verified_status(organization_id), share=organization_id)
         return verified
 
     async def usage(self, organization_id: int, *, start: int, end: int | None, step_ms: int) -> Usage:
         """What happened from ``start`` to ``end`` (None: now) in steps. Raises KeyRefused."""
-        found: Usage = await self._database.snapshot(usage.find_usage(organization_id, start, end, step_ms))
+        found: Usage = await self._database.snapshot(
+            usage.find_usage(organization_id, start, end, step_ms), share=organization_id
+        )
         return found
 
     async def record(self, organization_id: int, *, start: int, most: int) -> Record:
         """What an organization's limits did since then, and its newest finished tasks. Raises KeyRefused."""
-        found: Record = await self._database.snapshot(usage.find_record(organization_id, start, most))
+        found: Record = await self._database.snapshot(
+            usage.find_record(organization_id, start, most), share=organization_id
+        )
         return found
 
     async def organization_name(self, organization_id: int) -> str:
@@ -154,9 +168,17 @@ class CustomerDoor(Door):
 
     async def live(self, organization_ids: Sequence[int], *, everything: bool, session_ids: Sequence[str]) -> Live:
         """Status and totals of these organizations, with ``everything`` of the busiest of all, and which of these
-        sessions were ended: one snapshot."""
+        sessions were ended: one snapshot.
+
+        While nobody vouches for an organization's counters its two counts are taken from the rows, a moment later.
+        """
         found: Live = await self._database.snapshot(dashboard.live(organization_ids, everything, session_ids))
-        return found
+        watched = dict(found.organizations)
+        for organization_id, one in found.organizations.items():
+            if one.status.concurrency is None:
+                counted = await self._database.walk(tasks.counted_status(organization_id), share=organization_id)
+                watched[organization_id] = replace(one, status=counted)
+        return replace(found, organizations=watched)
 
     async def log_out(self, session_id: str, *, expires_at: int) -> None:
         """End a session of the dashboard at every server, once this returns. Safe to repeat."""
@@ -177,7 +199,7 @@ class CustomerDoor(Door):
     async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
         """An organization's deliveries, newest first, those below the id ``before`` if given."""
         operation = deliveries.find_deliveries(organization_id, before, most)
-        return await self._database.snapshot(operation)  # type: ignore[no-any-return]
+        return await self._database.snapshot(operation, share=organization_id)  # type: ignore[no-any-return]
 
     async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
         """A delivery is due again at once, whatever became of it. Raises NotFound."""

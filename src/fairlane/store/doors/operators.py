@@ -103,7 +103,7 @@ class OperatorDoor(Door):
         self, limit: int = 100, *, before: str | None = None, chosen: audit.AuditFilter | None = None
     ) -> list[AuditRow]:
         """What operators changed, newest first, below the id ``before`` if given."""
-        found: list[AuditRow] = await self._database.read(audit.audit_rows(limit, before, chosen))
+        found: list[AuditRow] = await self._database.walk(audit.audit_rows(limit, before, chosen), share="changes")
         return found
 
     async def write_down(self, actor: str, action: str, subject: str, details: object) -> None:
@@ -112,12 +112,12 @@ class OperatorDoor(Door):
 
     async def recount(self, organization: str | None = None) -> list[Drift]:
         """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
-        drift: list[Drift] = await self._database.snapshot(_recount_named(organization))
+        drift: list[Drift] = await self._database.walk(_recount_named(organization))
         return drift
 
     async def count_states(self) -> dict[int, int]:
         """Tasks by how many of the four states hold for them, in one snapshot. Only 1 may be a key."""
-        counted: dict[int, int] = await self._database.snapshot(audit.count_states())
+        counted: dict[int, int] = await self._database.walk(audit.count_states())
         return counted
 
     async def repair(self, organization: str, *, actor: str) -> list[Drift]:

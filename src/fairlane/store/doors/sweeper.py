@@ -132,7 +132,7 @@ class SweeperDoor(Door):
 
     async def audit_some(self) -> list[Drift]:
         """The next part of the rolling self-audit. Organizations that drift are not vouched for until repaired."""
-        ids, drift = await self._database.snapshot(_audit_part())
+        ids, drift = await self._database.walk(_audit_part(), share="audit")
         names = {entry.organization for entry in drift}
         every = await self._database.read(organizations.find_organizations()) if names else []
         drifted = [one.id for one in every if one.name in names]

@@ -5,15 +5,26 @@ INSERT INTO audit (id, at, actor, action, subject, details)
 VALUES (:id, :now, :actor, :action, :subject, :details);
 
 -- name: find_audit
--- Newest first; each of the three is one value, or null for any.
+-- Of the newest :looked changes below :before those that fit; each of the three is one value, or null for any.
 SELECT id, at, actor, action, subject, details
-FROM audit
-WHERE id < :before
-  AND (CAST(:subject AS TEXT) IS NULL OR subject = :subject)
+FROM (SELECT id, at, actor, action, subject, details
+      FROM audit
+      WHERE id < :before
+      ORDER BY id DESC
+      LIMIT :looked) AS newest
+WHERE (CAST(:subject AS TEXT) IS NULL OR subject = :subject)
   AND (CAST(:action AS TEXT) IS NULL OR action = :action)
   AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
 ORDER BY id DESC
 LIMIT :most;
+
+-- name: find_audit_behind
+-- The change that is :skipped changes behind the next one.
+SELECT id
+FROM audit
+WHERE id < :before
+ORDER BY id DESC
+LIMIT 1 OFFSET :skipped;
 
 -- name: find_least_audited
 SELECT id
@@ -39,10 +50,8 @@ SET audited_at = :now
 WHERE id = ANY (:ids[bigint]);
 
 -- name: recount_organizations [sqlite]
--- Every count kept in an organization's row beside the same count taken from the rows.
-SELECT o.id, o.name,
-       o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
-       o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
+-- Counts kept in an organization's row, beside those of the same that its rows say. Queues are counted in steps.
+SELECT o.id, o.name, o.ready, o.queued - o.ready,
        o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
        o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id),
        o.credits_granted, (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id),
@@ -55,9 +64,7 @@ WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
 
 -- name: recount_organizations [postgres]
-SELECT o.id, o.name,
-       o.ready, (SELECT count(*) FROM queue_entry AS q WHERE q.organization_id = o.id),
-       o.queued - o.ready, (SELECT count(*) FROM waiting AS w WHERE w.organization_id = o.id),
+SELECT o.id, o.name, o.ready, o.queued - o.ready,
        o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
        o.credits_held, (SELECT coalesce(sum(l.cost), 0)::bigint FROM lease AS l WHERE l.organization_id = o.id),
        o.credits_granted, (SELECT coalesce(sum(g.amount), 0)::bigint FROM credit_grant AS g WHERE g.organization_id = o.id),
@@ -69,59 +76,28 @@ FROM organization AS o
 WHERE o.id = ANY (:ids[bigint])
 ORDER BY o.id;
 
--- name: recount_lanes [sqlite]
--- Each lane kept beside the same lane counted; head_seq must not be above the oldest ready row.
-WITH counted AS (
-  SELECT organization_id, task_type, rank, sum(ready) AS ready, sum(waiting) AS waiting, min(head) AS head
-  FROM (SELECT organization_id, task_type, rank, 1 AS ready, 0 AS waiting, seq AS head
-        FROM queue_entry
-        WHERE organization_id IN (SELECT value FROM json_each(:ids))
-        UNION ALL
-        SELECT organization_id, task_type, rank, 0, 1, NULL
-        FROM waiting
-        WHERE organization_id IN (SELECT value FROM json_each(:ids)))
-  GROUP BY organization_id, task_type, rank
-),
-kept AS (
-  SELECT organization_id, task_type, rank, ready, waiting, head_seq
-  FROM lane
-  WHERE organization_id IN (SELECT value FROM json_each(:ids))
-)
-SELECT coalesce(k.organization_id, c.organization_id),
-       coalesce(k.task_type, c.task_type), coalesce(k.rank, c.rank),
-       coalesce(k.ready, 0), coalesce(c.ready, 0), coalesce(k.waiting, 0), coalesce(c.waiting, 0),
-       coalesce(k.head_seq, 0), c.head
-FROM kept AS k
-FULL JOIN counted AS c
-  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank
-ORDER BY 1, 2, 3;
+-- name: count_queue_entries
+-- The next :most queue entries behind this place, up to the organization :last, by lane: how many, the first, the last.
+SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
+FROM (SELECT organization_id, task_type, rank, seq
+      FROM queue_entry
+      WHERE organization_id <= :last
+        AND (organization_id, task_type, rank, seq) > (:organization_id, :task_type, :rank, :seq)
+      ORDER BY organization_id, task_type, rank, seq
+      LIMIT :most) AS entries
+GROUP BY organization_id, task_type, rank
+ORDER BY organization_id, task_type, rank;
 
--- name: recount_lanes [postgres]
-WITH counted AS (
-  SELECT organization_id, task_type, rank, sum(ready)::bigint AS ready, sum(waiting)::bigint AS waiting,
-         min(head) AS head
-  FROM (SELECT organization_id, task_type, rank, 1 AS ready, 0 AS waiting, seq AS head
-        FROM queue_entry
-        WHERE organization_id = ANY (:ids[bigint])
-        UNION ALL
-        SELECT organization_id, task_type, rank, 0, 1, NULL
-        FROM waiting
-        WHERE organization_id = ANY (:ids[bigint])) AS entries
-  GROUP BY organization_id, task_type, rank
-),
-kept AS (
-  SELECT organization_id, task_type, rank, ready, waiting, head_seq
-  FROM lane
-  WHERE organization_id = ANY (:ids[bigint])
-)
-SELECT coalesce(k.organization_id, c.organization_id),
-       coalesce(k.task_type, c.task_type), coalesce(k.rank, c.rank),
-       coalesce(k.ready, 0), coalesce(c.ready, 0), coalesce(k.waiting, 0), coalesce(c.waiting, 0),
-       coalesce(k.head_seq, 0), c.head
-FROM kept AS k
-FULL JOIN counted AS c
-  ON c.organization_id = k.organization_id AND c.task_type = k.task_type AND c.rank = k.rank
-ORDER BY 1, 2, 3;
+-- name: count_waiting
+-- The next :most waiting tasks behind this one, up to the organization :last, by lane: how many, and the last.
+SELECT organization_id, task_type, rank, count(*), max(task_id)
+FROM (SELECT organization_id, task_id, task_type, rank
+      FROM waiting
+      WHERE organization_id <= :last
+        AND (organization_id, task_id) > (:organization_id, :task_id)
+      ORDER BY organization_id, task_id
+      LIMIT :most) AS entries
+GROUP BY organization_id, task_type, rank;
 
 -- name: recount_turns [sqlite]
 -- Turns kept beside turns that should be there.
@@ -183,8 +159,7 @@ WHERE k.organization_id IS NULL OR d.organization_id IS NULL
 ORDER BY 1, 2, 3;
 
 -- name: count_states
--- Tasks by how many of the four states hold for them, and calls by how many of lease and end; only the row for one may
--- be there.
+-- The next :most tasks behind this one, by how many of the four states hold for them.
 SELECT states, count(*)
 FROM (SELECT (SELECT count(*) FROM queue_entry AS q
               WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
@@ -193,11 +168,27 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
            + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
            + (SELECT count(*) FROM outcome AS o
               WHERE o.organization_id = t.organization_id AND o.task_id = t.id) AS states
-      FROM task AS t
-      UNION ALL
-      SELECT (SELECT count(*) FROM lease AS l
+      FROM (SELECT organization_id, id, task_type, priority, seq
+            FROM task
+            WHERE (organization_id, id) > (:organization_id, :id)
+            ORDER BY organization_id, id
+            LIMIT :most) AS t) AS counted
+GROUP BY states;
+
+-- name: find_task_behind
+-- The task that is :skipped tasks behind the next one.
+SELECT organization_id, id
+FROM task
+WHERE (organization_id, id) > (:organization_id, :id)
+ORDER BY organization_id, id
+LIMIT 1 OFFSET :skipped;
+
+-- name: count_call_states
+-- Calls by how many of lease and end hold for them.
+SELECT states, count(*)
+FROM (SELECT (SELECT count(*) FROM lease AS l
               WHERE l.organization_id = c.organization_id AND l.task_id = c.id AND l.kind = 1)
-           + CASE WHEN c.status IS NULL THEN 0 ELSE 1 END
+           + CASE WHEN c.status IS NULL THEN 0 ELSE 1 END AS states
       FROM call AS c) AS counted
 GROUP BY states;
 

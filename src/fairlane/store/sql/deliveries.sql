@@ -222,12 +222,12 @@ SET at = excluded.at, http_status = excluded.http_status, error = excluded.error
     cause = excluded.cause;
 
 -- name: find_deliveries
--- An organization's deliveries, newest first, from below :before; or the one with this id.
+-- An organization's deliveries, newest first, from :first on and below :before. One is a span of its own.
 SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE organization_id = :organization_id
-  AND (CAST(:id AS TEXT) IS NULL OR id = :id)
-  AND (CAST(:before AS TEXT) IS NULL OR id < :before)
+  AND id >= :first
+  AND id < :before
 ORDER BY id DESC
 LIMIT :most;
 

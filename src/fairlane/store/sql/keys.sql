@@ -16,12 +16,18 @@ ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: find_keys
+-- The keys of one organization, oldest first.
 SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
-WHERE (CAST(:organization_id AS BIGINT) IS NULL OR k.organization_id = :organization_id)
-  AND (CAST(:id AS TEXT) IS NULL OR k.id = :id)
+WHERE k.organization_id = :organization_id
 ORDER BY k.created_at, k.id;
+
+-- name: find_key
+SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
+FROM api_key AS k
+JOIN organization AS o ON o.id = k.organization_id
+WHERE k.id = :id;
 
 -- name: revoke_key
 UPDATE api_key

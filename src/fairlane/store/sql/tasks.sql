@@ -154,7 +154,7 @@ FROM (SELECT task_id, task_type, rank, seq
       FROM waiting
       WHERE organization_id = :organization_id
         AND seq < :before
-      ORDER BY task_id
+      ORDER BY seq
       LIMIT :most) AS w
 JOIN task AS t ON t.organization_id = :organization_id AND t.id = w.task_id;
 
@@ -225,11 +225,12 @@ WHERE l.organization_id = :organization_id
 ORDER BY l.task_id DESC
 LIMIT :most;
 
--- name: find_newest_failed
+-- name: find_newest_ended
+-- Those that ended in this way.
 SELECT task_id
 FROM outcome
 WHERE organization_id = :organization_id
-  AND status = 'FAILED'
+  AND status = :status
   AND task_id < :before
 ORDER BY task_id DESC
 LIMIT :most;
@@ -248,18 +249,6 @@ SELECT t.id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
 WHERE NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
-
--- name: find_newest_ended
--- The next :most tasks, whatever they are, with how they ended.
-SELECT t.id, o.status
-FROM (SELECT id
-      FROM task
-      WHERE organization_id = :organization_id
-        AND id < :before
-      ORDER BY id DESC
-      LIMIT :most) AS t
-LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = :organization_id
-ORDER BY t.id DESC;
 
 -- name: find_newest_ready [sqlite] packed
 -- The newest :most of each lane that were accepted before :before.
@@ -340,15 +329,6 @@ SELECT o.queued, o.processing, o.calls, o.slots_max,
           AND ready + waiting > 0)
 FROM organization AS o
 WHERE o.id = :organization_id;
-
--- name: count_queue
--- The same numbers counted from the rows, for when the counters are not vouched for.
-SELECT rank, count(*)
-FROM (SELECT rank FROM queue_entry WHERE organization_id = :organization_id
-      UNION ALL
-      SELECT rank FROM waiting WHERE organization_id = :organization_id) AS entries
-GROUP BY rank
-ORDER BY rank;
 
 -- name: count_leases
 SELECT count(*)

@@ -128,12 +128,17 @@ FROM organization
 WHERE id = :organization_id;
 
 -- name: find_ran
--- The newest finished tasks that started, of those accepted since :since, and since when each might have started.
-SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at, t.priority
-FROM task AS t
-JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
-WHERE t.organization_id = :organization_id
-  AND t.created_at >= :since
+-- Of the newest :most tasks that ended in this way those that started and were accepted since :since, newest first, and
+-- since when each might have started.
+SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
+       t.priority, t.id
+FROM (SELECT task_id, first_started_at, finished_at
+      FROM outcome
+      WHERE organization_id = :organization_id
+        AND status = :status
+      ORDER BY task_id DESC
+      LIMIT :most) AS o
+JOIN task AS t ON t.organization_id = :organization_id AND t.id = o.task_id
+WHERE t.created_at >= :since
   AND o.first_started_at IS NOT NULL
-ORDER BY t.id DESC
-LIMIT :most;
+ORDER BY o.task_id DESC;

@@ -1,0 +1,286 @@
+"""Reads share what there is to read with: long ones apart from short ones, and no organization has all of it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlane.errors import StoreFault, StoreUnreachable
+from fairlane.store import Store, sqlite
+from fairlane.store.places import Places
+from fairlane.store.statements import Operation, rows
+from tests.builders import a_task, an_organization, submitted
+from tests.store.databases import Clock, Database, SqliteFile
+
+
+class Endless:
+    """A read that runs one small statement after another until it is told to end."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.over = False
+
+    def operation(self) -> Operation:
+        while not self.over:
+            yield from rows("count_organizations")
+            self.steps += 1
+            time.sleep(0.002)  # the machine has other things to do
+        return self.steps
+
+
+@contextmanager
+def endless() -> Iterator[Endless]:
+    """One that ends with this block, whatever happens in it."""
+    one = Endless()
+    try:
+        yield one
+    finally:
+        one.over = True
+
+
+async def within(answer: Awaitable[Any], seconds: float = 10) -> Any:
+    """What this answers; it fails if that takes for ever."""
+    async with asyncio.timeout(seconds):
+        return await answer
+
+
+async def reached(one: Endless, steps: int = 1) -> None:
+    """Wait until this read has run some statements."""
+    before = one.steps
+    async with asyncio.timeout(10):
+        while one.steps < before + steps:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
+    """While an organization's recount goes on, others list, and recount, theirs; the self-audit goes on, too."""
+    database: Any = store._database
+    busy, other = await an_organization(store), await an_organization(store)
+    task_id = (await submitted(store, other))[0]
+
+    with endless() as recount:
+        long = asyncio.ensure_future(database.walk(recount.operation(), share=busy.id))
+        await reached(recount)
+        listed = await within(store.list_tasks(other.id, status=None, cursor=None, most=10))
+        verified = await within(store.verified_status(other.id))
+        audited = await within(store.audit_some())
+        own = await within(store.list_tasks(busy.id, status=None, cursor=None, most=10))
+        assert not long.done()
+    await long
+
+    assert [one.id for one in listed.tasks] == [task_id]
+    assert (verified.status.queued, verified.drift, audited, own.tasks) == (1, (), [], ())
+
+
+async def test_an_organization_recounts_once_at_a_time(store: Store) -> None:
+    """Its second recount waits for its first; so a loop of them leaves places to others."""
+    database: Any = store._database
+    busy = await an_organization(store)
+
+    with endless() as recount:
+        first = asyncio.ensure_future(database.walk(recount.operation(), share=busy.id))
+        await reached(recount)
+        second = asyncio.ensure_future(store.verified_status(busy.id))
+        await reached(recount, steps=20)
+        waited = not second.done()
+    await first
+
+    assert waited
+    assert (await within(second)).drift == ()
+
+
+async def test_an_organizations_short_reads_leave_places_to_others(store: Store) -> None:
+    """However many reads one organization has under way, another one's are answered."""
+    database: Any = store._database
+    busy, other = await an_organization(store), await an_organization(store)
+
+    with endless() as reads:
+        many = [asyncio.ensure_future(database.snapshot(reads.operation(), share=busy.id)) for _ in range(20)]
+        await reached(reads)
+        for _ in range(10):
+            await within(store.slots(other.id, after="", most=10))
+    answers = await asyncio.gather(*many, return_exceptions=True)
+
+    assert {type(one) for one in answers} <= {int, StoreUnreachable}
+
+
+async def test_the_servers_own_reads_take_turns_like_any_share(store: Store) -> None:
+    """More of them than there are places are all answered."""
+    assert await within(asyncio.gather(*[store.recount() for _ in range(10)])) == [[]] * 10
+
+
+async def test_a_store_closes_although_a_long_read_is_under_way(database: Database) -> None:
+    """The read ends after its present step, without an answer."""
+    adapter: Any = database.store._database
+
+    with endless() as recount:
+        long = asyncio.ensure_future(adapter.walk(recount.operation()))
+        await reached(recount)
+        await within(database.close())
+
+        with pytest.raises(StoreFault):
+            await within(long)
+    await database.open()
+
+
+async def test_who_goes_away_during_a_long_read_leaves_its_place(store: Store) -> None:
+    """A caller that hangs up ends its read, so that the organization's next one is not kept waiting."""
+    adapter: Any = store._database
+    busy = await an_organization(store)
+    with endless() as recount:
+        long = asyncio.ensure_future(adapter.walk(recount.operation(), share=busy.id))
+        await reached(recount)
+        long.cancel()
+
+        for _ in range(2 * sqlite.LONG_READS):
+            assert (await within(store.verified_status(busy.id))).drift == ()
+
+
+# The log of SQLite ---------------------------------------------------------------------------------------------------
+
+LOG_PAGES = 50
+
+
+@pytest.fixture
+def short_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of this many pages is too long already."""
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", LOG_PAGES // 4)
+    monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", LOG_PAGES)
+
+
+@pytest.fixture
+def file(tmp_path: Path, clock: Clock) -> SqliteFile:
+    """A file that is not there yet."""
+    return SqliteFile(tmp_path, clock)
+
+
+async def _log_pages_after_writes(
+    file: SqliteFile, organization_id: int, pages: int, *, before_each: Callable[[], Awaitable[None]] | None = None
+) -> int:
+    """The most pages that the log has, while tasks of this many pages together are submitted."""
+    log, most = file.path.with_name(file.path.name + "-wal"), 0
+    for _ in range(pages // 5):
+        if before_each is not None:
+            await before_each()
+        await file.store.submit(organization_id, [a_task(payload='"' + "x" * 16_000 + '"')])
+        most = max(most, log.stat().st_size // 4_096)
+    return most
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+async def test_a_long_read_does_not_let_the_log_grow_for_ever(
+    file: SqliteFile, short_log: None, monkeypatch: pytest.MonkeyPatch, bounded: bool
+) -> None:
+    """It is broken off, and says so as an outage does; every write goes on. (Not bounded: the log grows with it.)"""
+    if not bounded:
+        monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
+    store = await file.open()
+    organization = await an_organization(store)
+    adapter: Any = store._database
+
+    with endless() as recount:
+        long = asyncio.ensure_future(adapter.walk(recount.operation()))
+        await reached(recount)
+        pages = await _log_pages_after_writes(file, organization.id, 8 * LOG_PAGES)
+        recount.over = not bounded
+
+        if bounded:
+            with pytest.raises(StoreUnreachable, match="log"):
+                await within(long)
+    await asyncio.gather(long, return_exceptions=True)
+    await file.close()
+
+    assert (pages < 4 * LOG_PAGES) is bounded
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
+    file: SqliteFile, short_log: None, monkeypatch: pytest.MonkeyPatch, bounded: bool
+) -> None:
+    """Short reads overlap without a gap, so that some reader always needs the log: a commit waits for those that are
+    there, not for later ones. (Not bounded: the log grows.)"""
+    if not bounded:
+        monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
+    store = await file.open()
+    organization = await an_organization(store)
+    adapter: Any = store._database
+    reads: list[asyncio.Future[Any]] = []
+    last = threading.Event()
+
+    def read(begun: threading.Event, following: threading.Event) -> Operation:
+        """Lasts until the next one has begun; of those that are waited for, a moment."""
+        yield from rows("count_organizations")
+        begun.set()
+        following.wait(0.02 if bounded else 30)
+
+    async def next_reader() -> None:
+        nonlocal last
+        begun, last = last, threading.Event()
+        reads.append(asyncio.ensure_future(adapter.snapshot(read(begun, last), share=len(reads))))
+        await asyncio.to_thread(begun.wait, 30)
+
+    pages = await _log_pages_after_writes(file, organization.id, 8 * LOG_PAGES, before_each=next_reader)
+    last.set()
+    await asyncio.gather(*reads)
+    await file.close()
+
+    assert (pages < 4 * LOG_PAGES) is bounded
+
+
+# Places --------------------------------------------------------------------------------------------------------------
+
+
+async def test_shares_that_wait_take_turns() -> None:
+    """However many reads of one share came first, each other share has its turn after one of them."""
+    places = Places(2, each=1, wait_seconds=10)
+    order: list[str] = []
+
+    async def read(share: str) -> None:
+        await places.take(share)
+        order.append(share)
+        await asyncio.sleep(0)
+        places.give(share)
+
+    await asyncio.gather(*[read("a") for _ in range(6)], read("b"), read("c"))
+
+    assert set(order[:4]) == {"a", "b", "c"}
+    assert order.count("a") == 6
+
+
+async def test_a_share_holds_no_more_than_its_part() -> None:
+    """Its further reads wait although places are free, and are refused once they waited too long."""
+    places = Places(3, each=2, wait_seconds=0.01)
+    await places.take("a")
+    await places.take("a")
+
+    with pytest.raises(StoreUnreachable):
+        await places.take("a")
+
+    await places.take("b")
+    with pytest.raises(StoreUnreachable):
+        await places.take("c")
+    places.give("a")
+    await places.take("c")
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_read_that_waits_no_more_holds_no_place(late: bool) -> None:
+    """Whether its place came before or after its caller went away."""
+    places = Places(1, each=1, wait_seconds=10)
+    await places.take("a")
+    waiting = asyncio.ensure_future(places.take("b"))
+    await asyncio.sleep(0)
+    if late:
+        places.give("a")
+        waiting.cancel()
+    else:
+        waiting.cancel()
+        places.give("a")
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    await within(places.take("c"))

@@ -1,0 +1,354 @@
+"""What a list, a filter or a report reads does not grow with what it does not show.
+
+Each database gets 200,000 rows of another kind. Then every statement that only reads is run as its operation runs it,
+and the rows that it visits are counted: by EXPLAIN (ANALYZE) on PostgreSQL, by the steps of SQLite's virtual machine.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apsw
+import asyncpg
+import pytest
+
+from fairlane.errors import NotFound, TaskNotFailed
+from fairlane.model.tasks import TaskStatus
+from fairlane.store import (
+    Store,
+    alerts,
+    audit,
+    calls,
+    credits,
+    dashboard,
+    deliveries,
+    erasing,
+    fleet,
+    keys,
+    leases,
+    months,
+    operations,
+    organizations,
+    plans,
+    postgres,
+    slots,
+    statements,
+    tasks,
+    usage,
+    waits,
+    webhook_secrets,
+)
+from fairlane.store.counting import STEP
+from fairlane.store.statements import Operation, Query, rows
+from tests.builders import an_organization
+from tests.store.databases import DATABASES, Clock
+
+ROWS = 200_000
+"""Queued tasks of one organization."""
+FEW = 20_000
+"""Rows of each other kind: still many times what a page shows."""
+VISITS = 2_000
+"""A page of fifty with its joins, with room to spare."""
+WALK_MOST = 6
+"""Statements of one name that are run of an operation that walks."""
+STEPS = 30
+"""Steps of SQLite's virtual machine that one visit may take."""
+
+MAY_VISIT = {
+    # A bounded number of rows by contract.
+    "find_ran": 3 * 5_000,
+    "find_trace": 3 * 5_000,
+    # It counts what it shows.
+    "count_open_deliveries": FEW,
+    "find_keys": 3 * FEW,
+    "count_ahead": waits.AHEAD_MOST + VISITS,
+    "find_tasks_from": 5 * operations.SCAN_MOST,
+    # One step of a walk that others interrupt.
+    "count_queue_entries": STEP + VISITS,
+    "count_waiting": STEP + VISITS,
+    "count_states": 6 * STEP,
+    "find_task_behind": STEP + VISITS,
+    "find_audit": 2 * STEP,
+    "find_audit_behind": STEP,
+}
+
+NOT_HERE = {
+    # Rows named one by one, by key: claims, settles, reports of workers, and the chunks of upkeep.
+    "find_used_keys", "find_heads", "find_listed", "find_leases", "find_ended", "find_canceled", "find_claimed",
+    "find_exchanged", "find_yielded", "find_costs", "find_calls", "find_claimed_calls", "find_waiting_calls",
+    "find_ready_calls", "count_ready_calls", "find_turns", "find_live_sessions", "find_session_leases", "find_place",
+    "lock_deliveries", "find_deliveries_to_record", "find_tries", "find_deliveries_of", "find_last_usage", "find_grant",
+    "lock_organizations", "lock_further_organizations", "lock_plan", "lock_type_limits", "count_limited",
+    "find_plan_organizations", "find_columns", "find_running_of_sessions", "find_running_of_type", "find_type_limit",
+    # What runs now, which the workers' places bound.
+    "find_orphans", "find_overdue", "find_unlimited",
+    # One row.
+    "find_shared_virtual_time", "lock_installation", "has_schema_version", "find_schema_versions", "keep_plan",
+    # Every organization, once in a while: for operators, and when the clock jumps.
+    "lock_every_organization", "find_flagged", "find_planned_without_slots", "find_living",
+    # Erasing goes through all of one organization.
+    "find_organization_leases", "find_organization_tasks", "find_organization_deliveries",
+    # PostgreSQL's own.
+    "find_references", "find_safety", "find_fate", "find_dead_rows", "find_transaction", "read_clock",
+    "find_identity", "find_oldest_transaction", "find_working", "notify", "lock_schema_version", "analyze",
+}  # fmt: skip
+"""Statements that read and are no list, filter or report."""
+
+NUMBERS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+TASK_ID = "'01900000-0000-7000-8000-' || (100000000000 + {first} + i)"
+
+
+def _task(first: int, count: int, organization_id: int, *, webhook: bool = False) -> str:
+    return (
+        f"INSERT INTO task (id, organization_id, seq, task_type, priority, payload, cost, created_at)"
+        f" {NUMBERS.format(count=count)}"
+        f" SELECT {TASK_ID.format(first=first)}, {organization_id}, i, 'PAGE', 5, '{{}}', 0, 1800000000000 FROM n"
+    )
+
+
+def _outcome(first: int, count: int, organization_id: int, status: str) -> str:
+    return (
+        "INSERT INTO outcome (organization_id, task_id, status, charged, attempt, first_started_at, finished_at)"
+        f" {NUMBERS.format(count=count)}"
+        f" SELECT {organization_id}, {TASK_ID.format(first=first)}, '{status}', 0, 1, 1800000000000,"
+        " 1800000000000 + i FROM n"
+    )
+
+
+def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator[str]:
+    """The rows, as statements that both databases take."""
+    yield _task(0, ROWS, queued)
+    yield (
+        f"INSERT INTO queue_entry {NUMBERS.format(count=ROWS)}"
+        f" SELECT {queued}, 'PAGE', 5, i, {TASK_ID.format(first=0)}, 0, NULL FROM n"
+    )
+    yield f"INSERT INTO lane VALUES ({queued}, 'PAGE', 5, {ROWS}, 0, 1)"
+    yield f"UPDATE organization SET queued = {ROWS}, ready = {ROWS}, next_seq = {ROWS} + 1 WHERE id = {queued}"
+    yield _task(ROWS, FEW, completed)
+    yield _outcome(ROWS, FEW, completed, "COMPLETED")
+    yield _task(2 * ROWS, FEW, failed)
+    yield _outcome(2 * ROWS, FEW, failed, "FAILED")
+    yield _task(3 * ROWS, FEW, waiting)
+    yield (
+        f"INSERT INTO waiting {NUMBERS.format(count=FEW)}"
+        f" SELECT {waiting}, {TASK_ID.format(first=3 * ROWS)}, 'PAGE', 5, i, 0, NULL, 1900000000000 + i FROM n"
+    )
+    yield f"INSERT INTO lane VALUES ({waiting}, 'PAGE', 5, 0, {FEW}, 0)"
+    yield f"UPDATE organization SET queued = {FEW}, next_seq = {FEW} + 1 WHERE id = {waiting}"
+    # Deliveries that are over, of tasks and of tests; and some that are due later, of another organization.
+    yield (
+        "INSERT INTO delivery (id, organization_id, task_id, url, host, tries, due_at, delivered_at, created_at)"
+        f" {NUMBERS.format(count=FEW)}"
+        f" SELECT {TASK_ID.format(first=4 * ROWS)}, {completed},"
+        f" CASE WHEN i % 2 = 0 THEN {TASK_ID.format(first=ROWS)} END, 'u', 'h', 1, NULL, 1, 1800000000000 FROM n"
+    )
+    yield (
+        "INSERT INTO delivery (id, organization_id, task_id, url, host, tries, due_at, created_at)"
+        f" {NUMBERS.format(count=FEW)}"
+        f" SELECT {TASK_ID.format(first=5 * ROWS)}, {failed}, {TASK_ID.format(first=2 * ROWS)}, 'u', 'h', 1,"
+        " 1900000000000 + i, 1800000000000 FROM n"
+    )
+    yield (
+        f"INSERT INTO audit (id, at, actor, action, subject, details) {NUMBERS.format(count=FEW)}"
+        f" SELECT {TASK_ID.format(first=0)}, 1800000000000, 'somebody', 'plan.changed', 'a plan', '{{}}' FROM n"
+    )
+    yield (
+        f"INSERT INTO usage {NUMBERS.format(count=FEW)}"
+        f" SELECT {completed}, 30000000 + i, 1800000000000, 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM n"
+    )
+    yield (
+        f"INSERT INTO api_key (id, organization_id, name, digest, last4, created_at) {NUMBERS.format(count=FEW)}"
+        f" SELECT 'k' || i, {completed}, 'x', 'd' || i, 'abcd', 1800000000000 FROM n"
+    )
+
+
+def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]:
+    """Every operation that reads, asked by each organization about itself, and by operators."""
+    memory, now = store._memory, 1_800_000_000_000
+    for one in ids:
+        for status in [None, *TaskStatus]:
+            yield partial(tasks.list_tasks, one, status, None, 50)
+        for reference in (f"01900000-0000-7000-8000-{100_000_000_000 + n}" for n in (ROWS, 2 * ROWS, 3 * ROWS)):
+            yield partial(tasks.find_task, one, reference)
+            yield partial(tasks.find_payload, one, reference)
+            yield partial(waits.find_wait, one, reference, memory)
+        yield partial(tasks.status, one)
+        yield partial(tasks.counted_status, one)
+        yield partial(slots.find_slots, one, "", 50)
+        yield partial(audit.verified_status, one)
+        yield partial(usage.find_usage, one, now - 86_400_000, None, 3_600_000)
+        yield partial(usage.find_record, one, now - 86_400_000, 5_000)
+        yield partial(credits.find_credits, one)
+        yield partial(deliveries.find_deliveries, one, None, 50)
+        yield partial(deliveries.find_delivery, one, "nothing")
+        yield partial(rows, "count_open_tests", organization_id=one)
+        yield partial(alerts.find_alerts, one)
+        yield partial(alerts.find_alert, one, "nothing")
+        yield partial(rows, "count_alerts", organization_id=one)
+        yield partial(rows, "find_oldest_of_organization", organization_id=one)
+        yield partial(rows, "find_failed_before", organization_id=one, minute=30_000_000)
+        yield partial(organizations.find_organization_name, one)
+        yield partial(webhook_secrets.signing_secrets, one)
+        yield partial(operations.find_tasks, one, TaskStatus.FAILED, None, None, 50)
+        yield partial(rows, "find_ready_before", organization_id=one, before=2**62, most=500)
+        yield partial(rows, "find_waiting_before", organization_id=one, before=2**62, most=500)
+    for chosen in (
+        {},
+        {"subject": "nothing"},
+        {"action": "nothing"},
+        {"actor": "nobody"},
+        {"action": "nothing", "actor": "nobody", "subject": "nothing"},
+    ):
+        yield partial(audit.audit_rows, 50, None, audit.AuditFilter(**chosen))
+    yield partial(operations.find_tasks, None, TaskStatus.FAILED, None, None, 50)
+    yield partial(operations.find_task_facts, "nothing")
+    yield partial(operations.find_trace, now, now + 1_000, (0, ""), 5_000)
+    yield partial(operations.find_sessions, "", 50)
+    yield partial(dashboard.live, ids, everything=True)
+    yield dashboard.find_secret
+    yield partial(fleet.find_fleet, memory)
+    yield partial(months.find_months, "2027-01", None)
+    yield plans.find_plans
+    yield plans.maintenance
+    yield audit.least_audited
+    yield partial(audit.find_drifted, 100)
+    yield audit.count_states
+    yield partial(audit.recount, None)
+    yield erasing.find_erasing
+    yield partial(organizations.find_organizations, "", 50)
+    yield partial(organizations.find_organization_id, "nothing")
+    yield organizations.find_virtual_time
+    yield webhook_secrets.all_secrets
+    yield partial(rows, "find_webhook_secrets", now=now, organization_id=ids[0], id=None)
+    yield partial(keys.find_caller, "nothing")
+    yield partial(keys.find_holder, "nothing")
+    yield partial(keys.find_installation_keys, None)
+    yield partial(rows, "find_keys", organization_id=ids[1])
+    yield partial(rows, "find_key", id="k1")
+    yield partial(rows, "find_grants", organization_id=ids[0], most=50)
+    yield partial(tasks.ended_tasks, [(ids[0], "nothing")])
+    yield partial(leases.canceled_leases, ["nothing"])
+    yield partial(calls.ended_calls, "nothing", (), 100)
+    yield partial(calls.server_calls, "nothing")
+    yield partial(rows, "find_due_calls", now=now, most=500)
+    # Upkeep, which looks all the time.
+    yield tasks.next_due
+    yield partial(rows, "find_due", now=now, most=500)
+    yield partial(rows, "find_expired", before=now, most=500)
+    yield partial(rows, "find_expired", before=now + 10 * ROWS, most=500)
+    yield deliveries.next_delivery
+    yield partial(rows, "find_due_deliveries", now=now, most=10)
+    yield partial(rows, "find_old_tests", before=now - 1, most=500)
+    yield usage.last_sampled
+    yield partial(usage.find_due, now, 0)
+    yield partial(rows, "find_old_usage", before=30_000_000, most=500)
+    yield partial(rows, "find_fine_usage", after=29_000_000, before=29_001_440, most=500)
+    yield partial(alerts.judge, "")
+
+
+Visits = Callable[[Query], Awaitable[tuple[Any, int]]]
+"""Run a statement: its rows, and how many rows it visited."""
+
+
+async def _run(operation: Operation, visits: Visits, seen: dict[str, int]) -> None:
+    """Run an operation, but no further than a few statements of one name: a walk repeats itself."""
+    counts: dict[str, int] = {}
+    found: Any = None
+    with suppress(StopIteration, NotFound, TaskNotFailed):
+        while True:
+            query = next(operation) if found is None else operation.send(found)
+            counts[query.name] = counts.get(query.name, 0) + 1
+            if counts[query.name] > WALK_MOST:
+                operation.close()
+                return
+            if query.name == statements.CLOCK:
+                found = [(1_800_000_000_000,)]
+                continue
+            found, visited = await visits(query)
+            seen[query.name] = max(visited, seen.get(query.name, 0))
+
+
+def _sqlite_visits(store: Store) -> Visits:
+    adapter: Any = store._database
+    connection = adapter._reader
+    steps = [0]
+    connection.trace_v2(
+        apsw.SQLITE_TRACE_PROFILE,
+        lambda event: steps.__setitem__(0, steps[0] + event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]),
+    )
+
+    async def visits(query: Query) -> tuple[Any, int]:
+        steps[0] = 0
+        return adapter._rows(connection, query), steps[0] // STEPS
+
+    return visits
+
+
+def _postgres_visits(store: Store, connection: "asyncpg.Connection[Any]") -> Visits:
+    adapter: Any = store._database
+
+    async def visits(query: Query) -> tuple[Any, int]:
+        statement = adapter._statements[query.name]
+        arguments = statement.arguments(query.parameters)
+        [[plan]] = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}", *arguments)
+        found = await adapter._rows(connection, query, postgres._Attempt())
+        return found, round(_visited(json.loads(plan)[0]["Plan"]))
+
+    return visits
+
+
+def _visited(plan: dict[str, Any]) -> float:
+    """The rows that the scans of this plan looked at, whether they passed a filter or not."""
+    rows = 0.0
+    if "Scan" in plan["Node Type"] and plan["Node Type"] not in ("Subquery Scan", "CTE Scan", "Function Scan"):
+        passed = (
+            plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+        )
+        rows = passed * plan["Actual Loops"]
+    return rows + sum(_visited(part) for part in plan.get("Plans", ()))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", sorted(DATABASES))
+async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, clock: Clock) -> None:
+    """Lists, filters and reports cost the same however many rows of another kind there are, before the database has
+    statistics of its tables and after; and no statement that reads is left out here."""
+    database = DATABASES[kind](tmp_path, clock)
+    store = await database.open()
+    ids = [(await an_organization(store)).id for _ in range(4)]
+    await database.close()
+    for statement in _planted(*ids):
+        database.rows(statement)
+    store = await database.open()
+    seen: dict[str, int] = {}
+    try:
+        if kind == "sqlite":
+            for operation in _read(store, ids):
+                await _run(operation(), _sqlite_visits(store), seen)
+        else:
+            connection = await asyncpg.connect(database.address)
+            for _ in range(2):
+                # As for a snapshot; but what upkeep reads for a change may lock.
+                await connection.execute(postgres.BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
+                for operation in _read(store, ids):
+                    await _run(operation(), _postgres_visits(store, connection), seen)
+                await connection.execute("ROLLBACK")
+                await connection.execute("ANALYZE")
+            await connection.close()
+    finally:
+        await database.close()
+        database.forget()
+
+    many = {name: visited for name, visited in seen.items() if visited > MAY_VISIT.get(name, VISITS)}
+    assert not many, f"rows visited: {many}"
+    reads = {name for name, one in statements.load_statements(kind).items() if _only_reads(one.sql)}
+    assert reads - seen.keys() - NOT_HERE == set(), "statements without a case here"
+    assert seen.keys() & NOT_HERE - {"find_type_limit", "find_listed", "find_tries"} == set()
+
+
+def _only_reads(sql: str) -> bool:
+    return bool(re.match(r"SELECT|WITH", sql)) and not re.search(r"\b(INSERT|UPDATE|DELETE) ", sql)
