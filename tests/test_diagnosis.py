@@ -62,6 +62,7 @@ def test_a_sound_setup_is_fine_throughout(engine: Engine) -> None:
         ("schema", SQLITE, {"schema_version": 0, "schema_pending": ("0001_initial",)}, State.WARNING, "no tables"),
         ("schema", SQLITE, {"schema_version": 12, "schema_unknown": (12,)}, State.PROBLEM, "12 is newer than 9"),
         ("durability", POSTGRES, {"unsafe": ("fsync", "full_page_writes")}, State.PROBLEM, "fsync, full_page_writes"),
+        ("encoding", POSTGRES, {"encoding": "LATIN1"}, State.PROBLEM, "UTF8 is needed"),
         ("durability", POSTGRES, {"read_only": True}, State.PROBLEM, "read-only"),
         ("clock", POSTGRES, {"skew_ms": SKEW_MS_MOST}, State.OK, "ahead of"),
         ("clock", POSTGRES, {"skew_ms": SKEW_MS_MOST + 1}, State.WARNING, "ahead of"),

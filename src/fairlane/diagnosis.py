@@ -68,6 +68,7 @@ def diagnose(
     findings = [
         Finding("database", State.OK, f"{engine.name} {engine.version} answers"),
         *_schema(engine),
+        *_encoding(engine),
         *_durability(engine),
         *_clock(engine),
         *_disk(engine, floor_bytes),
@@ -105,6 +106,14 @@ def _schema(engine: Engine) -> Iterable[Finding]:
         )  # fmt: skip
     else:
         yield Finding("schema", State.OK, f"version {engine.schema_version}, up to date")
+
+
+def _encoding(engine: Engine) -> Iterable[Finding]:
+    if engine.encoding is not None:
+        yield Finding(
+            "encoding", State.PROBLEM, f"the database keeps texts as {engine.encoding}, UTF8 is needed",
+            "create another one: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
+        )  # fmt: skip
 
 
 def _durability(engine: Engine) -> Iterable[Finding]:

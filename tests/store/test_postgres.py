@@ -225,6 +225,31 @@ async def test_a_database_that_may_lose_what_it_acknowledged_is_refused(
         await server.open()
 
 
+async def test_a_database_of_another_encoding_is_refused_before_its_first_table(server: PostgresServer) -> None:
+    """UTF8 is needed: a server and a migration say so and leave it empty, the doctor says so, too."""
+    own = _name(server).strip('"')
+    name = f"{own}_latin1"
+    await execute(
+        server.address, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    address = server.address.replace(own, name)
+    try:
+        for refused in (
+            Store.open(Settings(database=address), a_catalogue()),
+            Store.migrate(Settings(database=address)),
+        ):
+            with pytest.raises(DatabaseError, match="LATIN1, UTF8 is needed"):
+                await refused
+        engine, _ = await Store.look(Settings(database=address))
+        connection = await asyncpg.connect(address)
+        tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        await connection.close()
+    finally:
+        await execute(server.address, f"DROP DATABASE {name} WITH (FORCE)")
+
+    assert (engine.encoding, tables) == ("LATIN1", 0)
+
+
 async def test_synchronous_commit_of_the_connection_counts(server: PostgresServer) -> None:
     """What the database's owner set for it is what its connections get."""
     await execute(server.address, f"ALTER DATABASE {_name(server)} SET synchronous_commit = off")

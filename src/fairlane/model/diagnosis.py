@@ -36,6 +36,8 @@ class Engine(Struct, frozen=True, kw_only=True):
     unsafe: tuple[str, ...] = ()
     """Settings with which it may lose acknowledged changes."""
     read_only: bool = False
+    encoding: str | None = None
+    """How it keeps texts, if not as UTF8, without which not every text has a form in it."""
     autovacuum: bool | None = None
     """Whether autovacuum is on, or None if the database does not need it."""
     dead_rows: tuple[DeadRows, ...] = ()

@@ -44,6 +44,8 @@ _log = logging.getLogger("fairlane.store")
 
 OLDEST_POSTGRES = 140_000
 SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
+ENCODING = "UTF8"
+"""Any other cannot keep every text that a customer may send."""
 """Settings without which an acknowledgement is no promise."""
 LOOK_SECONDS = 60.0
 """How long one statement of a look may take; nobody waits for it but the one who looks."""
@@ -278,6 +280,11 @@ class PostgresDatabase:
 
         Raises:
             DatabaseError: it cannot be reached.
+        if found["server_encoding"] != ENCODING:
+            raise DatabaseError(
+                f"{without_password(self.address)} keeps texts as {found['server_encoding']}, {ENCODING} is needed: "
+                f"create a database with CREATE DATABASE … TEMPLATE template0 ENCODING '{ENCODING}'"
+            )
         """
         try:
             connection: Connection = await asyncpg.connect(**self._options | _ANY, timeout=CONNECT_SECONDS)
@@ -345,6 +352,7 @@ class PostgresDatabase:
         if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
             return self._read_only()
         return DatabaseError(f"cannot open {without_password(self.address)}: {error}")
+            encoding=None if settings["server_encoding"] == ENCODING else settings["server_encoding"],
 
     def _read_only(self) -> DatabaseError:
         return DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")

@@ -14,7 +14,8 @@ SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
 -- name: find_safety [postgres]
 SELECT name, setting
 FROM pg_settings
-WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only');
+WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only',
+               'server_encoding');
 
 -- name: notify [postgres]
 -- Tells every server that listens; outside of any other transaction.
