@@ -1,6 +1,7 @@
 """The store thread by itself: in which order requests have their turn, whatever the database is."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeyp
         translate=lambda error: error,
         harvest=lambda: None,
         announce=lambda _: None,
+        broken=lambda _: None,
     )
     batches.start()
 
@@ -48,3 +50,34 @@ async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeyp
     assert answered == held
     assert await new == "new"
     assert tried.index("new") == tries
+
+
+@pytest.mark.parametrize(("weight", "sizes"), [(400, [3, 2]), (1_000, [1, 1, 1, 1, 1]), (1, [5])])
+async def test_a_transaction_takes_no_more_once_it_is_heavy(weight: int, sizes: list[int]) -> None:
+    """Members are added only while those before them weigh less than a transaction may, so that none takes long."""
+    went = threading.Event()
+    taken: list[int] = []
+
+    def transact(requests: list[Request]) -> list[Any]:
+        if requests[0].member == "first":
+            went.wait(10)  # all others arrive meanwhile
+        else:
+            taken.append(len(requests))
+        return [request.member for request in requests]
+
+    batches = Batches(
+        transact=transact,
+        split=lambda requests: [requests],
+        translate=lambda error: error,
+        harvest=lambda: None,
+        announce=lambda _: None,
+        broken=lambda _: None,
+    )
+    batches.start()
+    first = batches.put(_nothing, "first", weight=batching.TRANSACTION_WEIGHT, alone=False)
+    others = [batches.put(_nothing, number, weight=weight, alone=False) for number in range(5)]
+    went.set()
+    await asyncio.gather(first, *others)
+    await batches.stop()
+
+    assert taken == sizes

@@ -30,7 +30,7 @@ from tests.builders import (
     an_organization,
     submitted,
 )
-from tests.store.databases import Clock, PostgresServer
+from tests.store.databases import Clock, PostgresServer, in_one_commit, until_somebody_waits
 
 SECONDS = 20
 
@@ -247,3 +247,47 @@ async def _until(condition: Any) -> None:
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_organizations_are_locked_in_the_order_of_their_ids(server: PostgresServer) -> None:
+    """However they are named: a transaction that waits for one holds all before it, and none after it."""
+    store = await server.open()
+    ids = sorted([(await an_organization(store)).id for _ in range(9)])
+    adapter: Any = store._database
+    holder, locker, looker = [await asyncpg.connect(server.address) for _ in range(3)]
+    try:
+        await holder.execute("BEGIN")
+        await adapter._ask(holder, postgres.LOCK, ids=[ids[4]])
+        await locker.execute("BEGIN")
+        locking = asyncio.ensure_future(adapter._ask(locker, postgres.LOCK, ids=[*reversed(ids)]))
+        await until_somebody_waits(server)
+
+        free = {row[0] for row in await adapter._ask(looker, postgres.LOCK_FREE, ids=ids)}
+
+        await holder.execute("COMMIT")
+        await locking
+    finally:
+        for connection in (holder, locker, looker):
+            await connection.close()
+    assert free == set(ids[5:])
+
+
+async def test_what_locks_in_an_order_of_its_own_has_a_transaction_to_itself(
+    server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operations that are no kind are never members of one transaction, in which they would lock in no common order."""
+    store = await server.open()
+    adapter: Any = store._database
+    began, begin = [0], adapter._begin
+
+    async def counted(connection: Any, how: str) -> None:
+        began[0] += 1
+        await begin(connection, how)
+
+    monkeypatch.setattr(adapter, "_begin", counted)
+    plans = [partial(store.create_plan, name, slots=1, queue_limit=1, weight=1, actor="a test") for name in "abc"]
+
+    answers = await in_one_commit(store, clock, *plans)
+
+    assert not [one for one in answers if isinstance(one, Exception)]
+    assert began[0] == 1 + len(plans)  # the first is that of ``in_one_commit`` itself

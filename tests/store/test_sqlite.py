@@ -179,26 +179,98 @@ async def test_acknowledged_means_synced(file: SqliteFile) -> None:
         syncs.unregister()
 
 
+async def test_a_new_database_is_on_disk_before_anything_is_accepted(
+    file: SqliteFile, synced: list[tuple[str, bool]]
+) -> None:
+    """While it is made each commit is synced, and so is the removal of a journal; then its folder, which has its name,
+    and the folders above that were made for it. One that is there already costs none of that."""
+    syncs = _count_syncs()
+    try:
+        await file.open()
+        made = syncs.count, syncs.log, list(syncs.removed)
+        folders = list(synced)
+        await file.close()
+        synced.clear()
+        await file.open()
+        await file.close()
+    finally:
+        syncs.unregister()
+
+    count, log, removed = made
+    assert log >= len(load_migrations("sqlite"))
+    assert removed
+    assert all(removed)
+    assert count > log
+    assert (str(file.path.parent), True) in folders
+    assert str(file.path.parent.parent) in {folder for folder, _ in folders}
+    assert synced == []
+
+
+@pytest.fixture
+def synced(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What of our own code is synced, in order, and whether the database file was there then."""
+    found: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        found.append((os.readlink(f"/proc/self/fd/{descriptor}"), file.path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return found
+
+
+async def test_what_is_restored_is_on_disk_under_its_name(
+    file: SqliteFile, synced: list[tuple[str, bool]], tmp_path: Path
+) -> None:
+    """A backup and a restored database are synced, then their folder, after they have their names."""
+    store = await file.open()
+    copy = tmp_path / "copies" / "copy.db"
+    copy.parent.mkdir()
+    await store.backup(copy, actor="a test", progress=lambda done, total: None)
+    backed_up = [path for path, _ in synced[-2:]]
+    await file.close()
+    file.path.rename(tmp_path / "gone.db")
+    synced.clear()
+
+    sqlite.restore_file(copy, file.path, replace=False, progress=lambda done, total: None)
+
+    assert backed_up == [f"{copy}.partial", str(copy.parent)]
+    assert next(path for path, _ in synced).endswith(".restoring.partial")
+    assert synced[-1] == (str(file.path.parent), True)
+
+
 class _CountingSyncs(apsw.VFS):
     """The platform's own file layer, counting syncs of files that are synced."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.log = 0
+        """Those of the log alone."""
+        self.removed: list[bool] = []
+        """For each file that was removed whether its folder was synced then."""
         self.base = apsw.vfs_names()[0]
         super().__init__("counting", self.base, makedefault=True)
 
     def xOpen(self, name, flags):
         return _CountingFile(self, name, flags)
 
+    def xDelete(self, name: str, syncdir: bool) -> None:
+        if name.endswith("-journal"):
+            self.removed.append(bool(syncdir))
+        super().xDelete(name, syncdir)
+
 
 class _CountingFile(apsw.VFSFile):
     def __init__(self, vfs: _CountingSyncs, name, flags) -> None:
         self._vfs = vfs
+        self._is_log = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
         super().__init__(vfs.base, name, flags)
 
     def xSync(self, flags: int) -> None:
         super().xSync(flags)
         self._vfs.count += 1
+        self._vfs.log += self._is_log
 
 
 def _count_syncs() -> _CountingSyncs:

@@ -145,7 +145,7 @@ class SqliteDatabase:
             raise DatabaseError(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
         self._loop = asyncio.get_running_loop()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(self.path.parent)
             _refuse_network_file_system(self.path.parent)
             self._take_lock()
         except OSError as error:
@@ -543,7 +543,7 @@ def restore_file(source: Path, target: Path, *, replace: bool, progress: Progres
     """
     database = SqliteDatabase(target, now=lambda: 0, harvest=lambda: None, announce=lambda _: None)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(target.parent)
         database._take_lock()
     except OSError as error:
         raise DatabaseError(f"cannot use {target}: {error.strerror}") from error
@@ -693,6 +693,14 @@ def file_system_of(folder: Path) -> str:
     here, best, kind = str(folder.resolve()) + "/", "", ""
     for line in mounts.read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
+def _make_folder(folder: Path) -> None:
+    """Make a folder that survives a loss of power, with those above it."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for one in made:
+        _sync_directory(one.parent)
+
+
         point = before.split(" ")[4].rstrip("/") + "/"
         if here.startswith(point) and len(point) >= len(best):
             best, kind = point, after.split(" ")[0]
