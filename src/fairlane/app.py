@@ -52,6 +52,8 @@ OPEN_FILES = 65_536
 SECRET_RULES = SecretRules(new_secret, is_secret)
 UPKEEP_ENDED = 1
 """Exit code of a server that had to end because its upkeep did."""
+STORE_BROKEN = 9
+"""Exit code of a server whose disk failed, or whose store thread ended: started again, it reads what is true."""
 LAST_POST_SECONDS = 1.0
 """How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
@@ -69,7 +71,8 @@ class Owner(msgspec.Struct, frozen=True):
 class Server:
     """One server without its local workers: the store, three listeners, upkeep.
 
-    ``on_broken`` is called on the loop if the upkeep ends by itself: the server should then be stopped.
+    ``on_broken`` is called on the loop if the upkeep or a listener ends by itself, or the store breaks: the server
+    should then be stopped.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Server:
         self._application = application
         self._on_broken = on_broken
         self.broken = False
-        """Whether the upkeep ended by itself."""
+        """Whether the upkeep or a listener ended by itself."""
+        self.store_broken = False
+        """Whether the store refuses every write until another process opens the database."""
         self.local_workers: Supervisor | None = None
         """Set by the wiring once there is one."""
         self._upkeep: list[asyncio.Task[None]] = []
@@ -103,6 +108,7 @@ class Server:
         self._reach = reach_of(self._settings)
         lists = read_lists(self._settings.reference_lists)
         self.store = await Store.open(self._settings, self._application.catalogue)
+        self.store.when_broken(self._store_ended)
         try:
             await self._start(lists)
         except BaseException:
@@ -135,7 +141,7 @@ class Server:
         await callers.open()
         self._listeners = self._made_listeners(bound, callers)
         for listener in self._listeners:
-            await listener.start()
+            await listener.start(on_ended=self._listener_ended)
         self.store.wake_others()
         sweeper = Sweeper(self.store, self._settings)
         timeout_seconds = self._settings.webhook_timeout_seconds
@@ -242,6 +248,16 @@ class Server:
         self.broken = True
         self._on_broken()
 
+    def _listener_ended(self, error: BaseException | None) -> None:
+        """A server that does not listen any more looks well to its supervisor and is not."""
+        logger.critical("listener.ended", exc_info=error)
+        self.broken = True
+        self._on_broken()
+
+    def _store_ended(self) -> None:
+        self.store_broken = True
+        self._on_broken()
+
     async def finish_sending(self, seconds: float) -> None:
         """Wait so long for the webhooks that are being sent; what then is left stays due."""
         if self._sender is not None:
@@ -344,8 +360,8 @@ async def serve(
     """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
     ``on_ready`` is called with the address once requests are answered; ``on_trouble`` with the reason when no local
-    worker can start, and with None when one has again; ``on_drained`` with what the drain did. If the upkeep ends by
-    itself, so does the server, as after a signal.
+    worker can start, and with None when one has again; ``on_drained`` with what the drain did. If the upkeep or a
+    listener ends by itself, so does the server, as after a signal; if the store breaks, it ends without a drain.
 
     Raises:
         AppError: the application cannot be used, here or in a worker process.
@@ -387,12 +403,13 @@ async def serve(
             logger.info("server.started", extra={"address": server.address, "database": settings.database})
             on_ready(server.address)
             await ending.wait()
-            logger.info("server.draining")
-            server.drain()
-            drained, _ = await asyncio.gather(
-                supervisor.drain(settings.drain_seconds), server.finish_sending(settings.drain_seconds)
-            )
-            on_drained(drained)
+            if not server.store_broken:  # else no result could be kept that a drain waits for
+                logger.info("server.draining")
+                server.drain()
+                drained, _ = await asyncio.gather(
+                    supervisor.drain(settings.drain_seconds), server.finish_sending(settings.drain_seconds)
+                )
+                on_drained(drained)
     finally:
         try:
             await supervisor.stop()
@@ -400,6 +417,8 @@ async def serve(
             await server.stop()
     if supervisor.broken is not None:
         raise AppError(supervisor.broken)
+    if server.store_broken:
+        return STORE_BROKEN
     return UPKEEP_ENDED if server.broken else 0
 
 

@@ -26,6 +26,7 @@ FairlaneError
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
 │       └── StoreUnreachable     the database does not answer
+│           ├── StoreBroken      the disk failed, or the store thread ended: this process has to end
 │           └── LocksHeld        another transaction holds rows that this one needs
 ├── FetchRefused                 a URL that must not be fetched (fairlane.fetching)
 ├── FetchFailed                  a URL that brought no usable answer (fairlane.fetching)
@@ -289,6 +290,11 @@ class StoreUnreachable(StoreFault):
 
     Nothing was acknowledged.
     """
+
+
+class StoreBroken(StoreUnreachable):
+    """The disk failed under the database, or the thread that writes ended. This process cannot go on: it refuses every
+    write and ends, and the next one reads what is true."""
 
 
 class LocksHeld(StoreUnreachable):

@@ -103,8 +103,10 @@ def test_a_nearly_full_disk_refuses_new_work(a_file_house: Callable[..., House])
     assert customer.client.get("/readyz").status_code == 503
 
 
-def test_the_disk_is_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not with every submit; and space that is back is noticed."""
+def test_the_disk_is_looked_at_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with every submit; and space that is back is noticed. The log has its begin, its end, and a count."""
     looks, free, now = [], [0], [100.0]
 
     class Disk:
@@ -124,6 +126,34 @@ def test_the_disk_is_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest
     now[0] += 1.0
     assert floor.has_room()
     assert len(looks) == 2
+    assert [one.getMessage().split()[0] for one in caplog.records] == ["disk.filled", "disk.recovered"]
+    assert "refusals=6" in caplog.text
+
+
+def test_a_full_disk_is_not_ready_and_one_outage(
+    a_file_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the floor: submits are refused, readiness says so until there is room, and no request leaves a trace in
+    the log."""
+    monkeypatch.setattr("fairlane.store.sqlite.FULL_SECONDS", 0.0)
+    house = a_file_house(free_disk_floor_bytes=0)
+    customer, writer = house.customer(), house.store._database._writer
+    writer.pragma("max_page_count", writer.pragma("page_count"))
+    large = {"text": "x" * 10_000}
+
+    refused = [customer.submit(payload=large) for _ in range(10)]
+    with house.client() as client:
+        ready, alive = client.get("/readyz"), client.get("/livez")
+    writer.pragma("max_page_count", 2**30)
+    with house.client() as client:
+        again = client.get("/readyz")
+
+    assert [one.status_code for one in refused][-5:] == [503] * 5
+    assert (ready.status_code, alive.status_code, again.status_code) == (503, 200, 200)
+    assert customer.submit(payload=large).status_code == 200
+    serious = [one.getMessage().split()[0] for one in caplog.records if one.levelno >= logging.WARNING]
+    assert serious == ["disk.filled", "disk.recovered"]
+    assert not [one for one in caplog.records if one.exc_info]
 
 
 def test_a_caller_that_hangs_up_while_sending_is_nobodys_fault(house: House, caplog: pytest.LogCaptureFixture) -> None:

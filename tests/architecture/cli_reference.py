@@ -30,6 +30,7 @@ If no server runs, they open the database themselves.
 | 6 | the API gave no usable answer |
 | 7 | what was waited for had not ended in time |
 | 8 | an alert: a threshold was exceeded for as long as was asked |
+| 9 | the disk failed under the database, or the thread that writes ended: start the server again |
 """
 
 

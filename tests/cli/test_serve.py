@@ -241,3 +241,32 @@ def operator_reads(path: str) -> str:
     [socket] = Path(os.environ["XDG_RUNTIME_DIR"]).glob("*/admin.sock")
     with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://fairlane") as client:
         return client.get(path).text
+
+
+def test_a_server_whose_disk_failed_ends_and_the_next_one_reads_what_is_true(
+    fairlane: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed sync it accepts nothing more, ends by itself with an exit code of its own, and says why once."""
+    failed = tmp_path / "failed"
+    monkeypatch.setenv("FAIL_FILE", str(failed))
+    log = tmp_path / "server.log"
+    server = RunningServer(start_server(log, app="tests.cli.failing_disk:app"), log)
+    fairlane("organizations", "create", "acme", "--slots", "2")
+    fairlane("keys", "create", "acme", "--value", "-", stdin=SEED_KEY)
+    body = {"taskType": "WORK", "payload": {}}
+    kept = call(server, "/v1/async/task", body=body)["task"]["id"]
+
+    failed.touch()
+    with pytest.raises((urllib.error.HTTPError, OSError)) as refused:
+        call(server, "/v1/async/task", body=body)
+    code = server.process.wait(20)
+    failed.unlink()
+    after = RunningServer(start_server(tmp_path / "after.log", app="tests.cli.failing_disk:app"), log)
+
+    assert code == 9
+    assert getattr(refused.value, "code", 503) == 503
+    said = log.read_text()
+    assert said.count("store.broken") == 1
+    assert "Traceback" not in said
+    eventually(lambda: call(after, f"/v1/async/task/{kept}")["task"]["status"] == "COMPLETED")
+    assert after.stop() == 0

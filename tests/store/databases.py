@@ -82,6 +82,9 @@ class Database(Protocol):
     def failing_commit(self) -> AbstractContextManager[None]:
         """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
 
+    def full_disk(self) -> AbstractContextManager[None]:
+        """The disk has no room for any further plan, and none for the trial write of readiness."""
+
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own: to look inside, or to plant damage while closed."""
 
@@ -166,6 +169,16 @@ class SqliteFile:
             database._writer = sound
         assert failing.left <= 0, "the commit that was to fail never came"
 
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """The file may not grow."""
+        database: Any = self.store._database
+        database._writer.pragma("max_page_count", database._writer.pragma("page_count"))
+        try:
+            yield
+        finally:
+            database._writer.pragma("max_page_count", 2**30)
+
     def forget(self) -> None:
         """Its folder is its test's."""
 
@@ -247,6 +260,20 @@ class PostgresServer:
         finally:
             database._finish, database._options = commit, options
         assert left <= 0, "the commit that was to fail never came"
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Inserts fail as they do when a table's file cannot grow."""
+        self.rows(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+        )
+        for table in ("plan", "probe"):
+            self.rows(f"CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()")
+        try:
+            yield
+        finally:
+            self.rows("DROP FUNCTION no_room() CASCADE")
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own."""

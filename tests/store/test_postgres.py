@@ -487,14 +487,14 @@ async def test_a_claim_looks_behind_all_whose_turn_it_is_and_who_are_held(server
 # Slow reads ----------------------------------------------------------------------------------------------------------
 
 
-async def test_slow_snapshots_leave_connections_to_quick_reads(
+async def test_slow_reads_leave_connections_to_quick_ones(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Many at once that take long: a status is read meanwhile, and who waited in vain for them is answered 503 without
-    a word of an outage. (I24)"""
-    monkeypatch.setattr(postgres, "TRY_SECONDS", 0.2)
+    """Many at once that take long: a status and a list are read meanwhile, and a read that waited in vain for them is
+    answered 503 without a word of an outage. (I24)"""
+    monkeypatch.setattr(postgres, "WALK_WAIT_SECONDS", 0.2)
     store = await server.open()
-    organization = await an_organization(store)
+    organizations = [await an_organization(store) for _ in range(4)]
     reading, go, run = [0], asyncio.Event(), PostgresDatabase._run
 
     async def slow(self: PostgresDatabase, connection: Any, operation: Any, attempt: Any) -> Any:
@@ -504,15 +504,16 @@ async def test_slow_snapshots_leave_connections_to_quick_reads(
         return await run(self, connection, operation, attempt)
 
     monkeypatch.setattr(PostgresDatabase, "_run", slow)
-    verifying = [asyncio.ensure_future(store.verified_status(organization.id)) for _ in range(12)]
+    verifying = [asyncio.ensure_future(store.verified_status(one.id)) for one in organizations for _ in range(3)]
     late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
-    status = await store.status(organization.id)
+    status = await store.status(organizations[0].id)
+    listed = await store.list_tasks(organizations[0].id, status=None, cursor=None, most=1)
     go.set()
     await asyncio.wait(verifying)
 
-    assert status.queued == 0
-    assert reading[0] == postgres.SNAPSHOTS_MOST
-    assert [type(one.exception()) for one in verifying].count(StoreUnreachable) == 12 - postgres.SNAPSHOTS_MOST
+    assert (status.queued, listed.tasks) == (0, ())
+    assert reading[0] == postgres.WALKS_MOST
+    assert [type(one.exception()) for one in verifying].count(StoreUnreachable) == 12 - postgres.WALKS_MOST
     assert waiting
     assert {type(one.exception()) for one in late} == {StoreUnreachable}
     assert "store.unreachable" not in caplog.text

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 import pytest
 
-from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreFault
+from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreBroken
 from fairlane.model.leases import Verdict
 from fairlane.model.status import Concurrency
 from fairlane.model.tasks import Accepted, TaskStatus
@@ -277,33 +277,13 @@ def _count_syncs() -> _CountingSyncs:
     return _CountingSyncs()
 
 
-async def test_a_file_without_room_refuses_and_loses_nothing(file: SqliteFile) -> None:
-    """A database that is full answers with a fault; what was accepted is there, and it goes on when there is room."""
-    store = await file.open()
-    writer = database_of(store)._writer
-    await store.set_maintenance(True, actor="a test")
-    pages = writer.pragma("max_page_count", writer.pragma("page_count"))
-    assert pages
-    failed = None
-    for number in range(2_000):
-        try:
-            await store.create_plan(f"plan-{number}" + "x" * 500, slots=1, queue_limit=1, weight=1, actor="a test")
-        except Exception as error:
-            failed = error
-            break
-
-    assert type(failed).__name__ == "StoreFault"
-    writer.pragma("max_page_count", 2**30)
-    await store.set_maintenance(False, actor="a test")
-    assert len(await store.plans()) == number + 1
-    await file.close()
-
-
 async def test_reads_come_from_connections_that_cannot_write(file: SqliteFile) -> None:
     """Only the writer writes and checkpoints."""
     store = await file.open()
     try:
-        for reader in (database_of(store)._reader, database_of(store)._snapshot):
+        readers = database_of(store)._opened
+        assert len(readers) == 1 + sqlite.READERS + sqlite.LONG_READS
+        for reader in readers:
             with pytest.raises(apsw.ReadOnlyError):
                 reader.execute("DELETE FROM plan")
             assert reader.pragma("wal_autocheckpoint") == 0
@@ -381,19 +361,25 @@ async def test_a_restart_ends_the_calls_of_before_at_once(file: SqliteFile, cras
 
 @pytest.mark.parametrize("members", [1, 2])
 async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
-    file: SqliteFile, clock: Clock, members: int
+    file: SqliteFile, clock: Clock, members: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody knows what is on disk then: not these requests, alone or together, nor a later one, until a restart."""
+    """Nothing is known of what is on disk then. These requests are refused, alone or together, and every later one, and
+    the server is told once that it has to end; after a restart all is well."""
     store = await file.open()
+    told: list[None] = []
+    store.when_broken(lambda: told.append(None))
     organization = await an_organization(store)
     with file.failing_commit():
         answers = await in_one_commit(
             store, clock, *[lambda: store.submit(organization.id, [a_task()]) for _ in range(members)]
         )
 
-    assert [type(answer) for answer in answers] == [StoreFault] * members
-    with pytest.raises(StoreFault, match="restart"):
+    assert [type(answer) for answer in answers] == [StoreBroken] * members
+    with pytest.raises(StoreBroken, match="start again"):
         await store.submit(organization.id, [a_task()])
+    assert told == [None]
+    assert caplog.text.count("store.broken") == 1
+    assert "store.failed" not in caplog.text
     store = await file.reopen()
     assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
     await file.close()
@@ -409,7 +395,7 @@ BIG = {
 
 MAY_SCAN = {
     # Counting everything is what they are for; a repair comes after a recount.
-    "count_states", "count_organizations", "find_organization_ids",
+    "count_call_states", "count_organizations", "find_organization_ids",
     "delete_all_turns",
     # The operator's lists; one key by id shares the statement.
     "find_keys",

@@ -137,6 +137,8 @@ class Callers:
         if self.server_id:
             try:
                 await self._store.end_session(self.server_id, reason=LossReason.DRAINED)
+            except StoreUnreachable:  # The store has said so once.
+                pass
             except Exception as error:  # The sweep of another server, or of the next one, does it.
                 logger.error("calls.unended", extra={"cause": str(error)}, exc_info=error)
 

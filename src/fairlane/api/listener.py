@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -376,8 +376,9 @@ class Listener:
         self._server = _Server(_config(app, path))
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Listen. Returns when connections are accepted."""
+    async def start(self, *, on_ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
+        """Listen. Returns when connections are accepted. ``on_ended`` is called if the listener ends without
+        :meth:`stop`, with what ended it."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         sockets = None if self._bound is None else [self._bound]
@@ -389,6 +390,12 @@ class Listener:
                 await asyncio.sleep(TICK_SECONDS)
         if self._path is not None:
             self._path.chmod(0o600)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._server.should_exit and not task.cancelled():
+                on_ended(task.exception())
+
+        self._task.add_done_callback(ended)
 
     async def stop(self) -> None:
         """Stop listening; answers under way are given a moment."""

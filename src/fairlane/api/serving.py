@@ -12,7 +12,7 @@ from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
 from fairlane.settings import Settings, database_path, is_postgres
-from fairlane.store import Store
+from fairlane.store import Outage, Store
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
@@ -80,9 +80,10 @@ class DiskFloor:
     def __init__(self, folder: Path, floor_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._floor_bytes = floor_bytes
+        self._free_bytes = 0
         self._clock = clock
         self._look_at = float("-inf")
-        self._has_room = True
+        self._full = Outage(logger, "disk.filled", "disk.recovered", clock=clock)
 
     def has_room(self) -> bool:
         """As of the last look."""
@@ -90,9 +91,9 @@ class DiskFloor:
         if now >= self._look_at:
             self._look_at = now + DISK_LOOK_SECONDS
             disk = os.statvfs(self._folder)
-            free_bytes = disk.f_bavail * disk.f_frsize
-            had_room, self._has_room = self._has_room, free_bytes >= self._floor_bytes
-            if had_room != self._has_room:
-                event = "disk.recovered" if self._has_room else "disk.filled"
-                logger.warning(event, extra={"free_bytes": free_bytes, "floor_bytes": self._floor_bytes})
-        return self._has_room
+            self._free_bytes = disk.f_bavail * disk.f_frsize
+        if self._free_bytes >= self._floor_bytes:
+            self._full.succeed()
+            return True
+        self._full.refuse(OSError(f"{self._free_bytes} bytes are free, the floor is {self._floor_bytes}"))
+        return False

@@ -12,10 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from fairlane.errors import LocksHeld, StoreFault, StoreUnreachable
+from fairlane.errors import LocksHeld, StoreBroken, StoreFault, StoreUnreachable
 from fairlane.store.statements import Operation
 
 TRANSACTION_WEIGHT = 1_000
@@ -57,19 +58,26 @@ class Batches:
         translate: Callable[[Exception], Exception],
         harvest: Callable[[], Any],
         announce: Callable[[Any], None],
+        broken: Callable[[BaseException], None],
         end: Callable[[], None] = lambda: None,
     ) -> None:
         """``split`` parts what waits into transactions; ``transact`` runs one of them, on the store thread, and returns
         an answer for each request, or raises LocksHeld: it changed nothing, because of somebody's locks; ``translate``
         says what a caller learns of a failed one. ``harvest`` runs on the store thread after each transaction, whatever
         became of it; what it returns is handed to ``announce`` on the event loop if the transaction was committed.
-        ``end`` is the thread's last act."""
+        ``broken`` is called on the store thread if it ends by a mistake of ours; what waits is refused. ``end`` is the
+        thread's last act."""
         self._transact = transact
         self._split = split
         self._translate = translate
         self._harvest = harvest
         self._announce = announce
+        self._broken = broken
         self._end = end
+        self._ended_by: BaseException | None = None
+        """The mistake that ended the store thread."""
+        self._taken: list[Request] = []
+        """What the store thread works on."""
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._held_up: deque[Request] = deque()
         self._thread = threading.Thread(target=self._serve, name="fairlane-store", daemon=True)
@@ -93,16 +101,32 @@ class Batches:
             raise StoreFault("the store is closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._requests.put(Request(operation, member, weight, alone, time.monotonic(), answer))
+        if self._ended_by is not None:
+            self._refuse_all()
         return answer
 
     def _serve(self) -> None:
         ended = False
-        while not ended or self._held_up:
-            requests, ended = self._gather(ended)
-            for part in self._split(requests):
-                self._commit(part)
-            self._try_again()
+        try:
+            while not ended or self._held_up:
+                self._taken, ended = self._gather(ended)
+                for part in self._split(self._taken):
+                    self._commit(part)
+                self._try_again()
+        except BaseException as error:  # noqa: BLE001 - without this thread every write would wait for ever
+            self._ended_by = error
+            self._broken(error)
+            self._refuse_all()
         self._end()
+
+    def _refuse_all(self) -> None:
+        """The store thread has ended by a mistake: refuse what it worked on, and what waits for it."""
+        refused = [*self._taken, *self._held_up]
+        with suppress(queue.Empty):
+            while True:
+                request = self._requests.get_nowait()
+                refused += [] if request is None else [request]
+        self._answer([(request, StoreBroken("the store thread has ended")) for request in refused])
 
     def _gather(self, ended: bool) -> tuple[list[Request], bool]:
         """What waits now, up to the weight of one transaction; and whether the end has come. Waits for the first, but

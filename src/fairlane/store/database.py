@@ -3,7 +3,7 @@
 Called by the store's doors; ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an organization or a task.
 """
 
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol
 
 from fairlane.model.diagnosis import Engine
@@ -17,6 +17,12 @@ class Database(Protocol):
 
     exclusive: bool
     lock_fd: int
+    on_broken: Callable[[], None]
+    """Called on the event loop when this process has to end: see StoreBroken."""
+
+    @property
+    def refusing(self) -> bool:
+        """Whether writes are refused because the disk is full. Ends with a write that succeeds."""
 
     def now(self) -> int:
         """About what its clock says."""

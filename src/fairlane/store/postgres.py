@@ -26,6 +26,7 @@ from fairlane.model.diagnosis import DeadRows, Engine
 from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
+from fairlane.store.outages import Outage
 from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
@@ -43,9 +44,9 @@ from fairlane.store.statements import (
 _log = logging.getLogger("fairlane.store")
 
 OLDEST_POSTGRES = 140_000
-SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
 ENCODING = "UTF8"
 """Any other cannot keep every text that a customer may send."""
+SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
 """Settings without which an acknowledgement is no promise."""
 LOOK_SECONDS = 60.0
 """How long one statement of a look may take; nobody waits for it but the one who looks."""
@@ -89,6 +90,8 @@ BEGIN_HURRIED = f"{BEGIN}; SET LOCAL lock_timeout = '10ms'"
 HURRY_SECONDS = 1.0
 """Who met locks that were not given free in time begins in a hurry for so long: whoever waits for them waits apart, and
 everybody else pays for a short try, not for a long one."""
+FULL_SECONDS = 1.0
+"""A disk has room again once a write succeeds and for this long none was refused."""
 HELD_SECONDS = 0.1
 """A row that somebody was seen to hold is taken for held for so long: nobody tries it meanwhile."""
 _WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
@@ -180,6 +183,7 @@ class PostgresDatabase:
             translate=self._translated,
             harvest=harvest,
             announce=announce,
+            broken=self._break,
             end=self._end,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -187,7 +191,11 @@ class PostgresDatabase:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._snapshots = Places(SNAPSHOTS_MOST, each=SNAPSHOTS_MOST // 2, wait_seconds=TRY_SECONDS)
         self._walks = Places(WALKS_MOST, each=1, wait_seconds=WALK_WAIT_SECONDS)
-        self._reached = True
+        self.on_broken: Callable[[], None] = lambda: None
+        self._asking_loop: asyncio.AbstractEventLoop | None = None
+        """Where requests come from; ``_loop`` is the store thread's own."""
+        self._unreachable = Outage(_log, "store.unreachable", "store.reached")
+        self._full = Outage(_log, "disk.filled", "disk.recovered", quiet_seconds=FULL_SECONDS)
         self._away = False
         """Whether the last that tried to connect was refused."""
         self._turn_at = 0.0
@@ -238,6 +246,7 @@ class PostgresDatabase:
             )
         except _UNUSABLE as error:
             raise self._unusable(error) from error
+        self._asking_loop = asyncio.get_running_loop()
         self._batches.start()
 
     async def close(self) -> None:
@@ -258,6 +267,11 @@ class PostgresDatabase:
             except (*LOST, asyncpg.PostgresError):
                 self._pool.terminate()
 
+    @property
+    def refusing(self) -> bool:
+        """Whether writes are refused because the database's disk is full."""
+        return self._full.going_on
+
     def describe(self, text: str) -> None:
         """Nobody needs to be told who uses a database that many use."""
 
@@ -266,6 +280,11 @@ class PostgresDatabase:
         found = dict(await self._ask(connection, "find_safety"))
         if int(found["server_version_num"]) < OLDEST_POSTGRES:
             raise DatabaseError(f"PostgreSQL {OLDEST_POSTGRES // 10_000} or newer is needed")
+        if found["server_encoding"] != ENCODING:
+            raise DatabaseError(
+                f"{without_password(self.address)} keeps texts as {found['server_encoding']}, {ENCODING} is needed: "
+                f"create a database with CREATE DATABASE … TEMPLATE template0 ENCODING '{ENCODING}'"
+            )
         if found["transaction_read_only"] == "on":
             raise self._read_only()
         for name in SAFETY:
@@ -280,11 +299,6 @@ class PostgresDatabase:
 
         Raises:
             DatabaseError: it cannot be reached.
-        if found["server_encoding"] != ENCODING:
-            raise DatabaseError(
-                f"{without_password(self.address)} keeps texts as {found['server_encoding']}, {ENCODING} is needed: "
-                f"create a database with CREATE DATABASE … TEMPLATE template0 ENCODING '{ENCODING}'"
-            )
         """
         try:
             connection: Connection = await asyncpg.connect(**self._options | _ANY, timeout=CONNECT_SECONDS)
@@ -338,6 +352,7 @@ class PostgresDatabase:
             skew_ms=at - (before + wall_clock()) // 2,
             unsafe=tuple(name for name in SAFETY if settings[name] == "off"),
             read_only=settings["transaction_read_only"] == "on",
+            encoding=None if settings["server_encoding"] == ENCODING else settings["server_encoding"],
             autovacuum=autovacuum == "on",
             dead_rows=tuple(
                 DeadRows(table=table, live=live, dead=dead, vacuumed=vacuumed)
@@ -352,7 +367,6 @@ class PostgresDatabase:
         if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
             return self._read_only()
         return DatabaseError(f"cannot open {without_password(self.address)}: {error}")
-            encoding=None if settings["server_encoding"] == ENCODING else settings["server_encoding"],
 
     def _read_only(self) -> DatabaseError:
         return DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
@@ -479,13 +493,13 @@ class PostgresDatabase:
         try:
             connection = await self._reader()
         except LOST as error:
-            self._note(error)
+            self._unreachable.refuse(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         try:
             answer = await self._read_on(connection, operation, begin)
         except LOST as error:
             self._dismiss(connection)
-            self._note(error)
+            self._unreachable.refuse(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         except asyncio.CancelledError:
             # Before it gave it back, asyncpg would wait until a server that may say nothing has ended the statement.
@@ -641,7 +655,7 @@ class PostgresDatabase:
             except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
                     if isinstance(error, LOST):
-                        self._note(error)
+                        self._unreachable.refuse(error, count=len(requests))
                     else:
                         _log.warning("store.busy error=%s message=%r", type(error).__name__, str(error))
                     raise StoreUnreachable(f"the database does not answer: {error}") from error
@@ -678,6 +692,8 @@ class PostgresDatabase:
             if not await self._committed(attempt.identity):
                 raise ConnectionResetError("the transaction was not committed") from error
         attempt.connection = None
+        if attempt.identity is not None:
+            self._full.succeed()
         return answers
 
     async def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
@@ -773,6 +789,11 @@ class PostgresDatabase:
             self._busy_until = now + HURRY_SECONDS
         if not isinstance(error, asyncpg.PostgresError):
             return error
+        if isinstance(error, asyncpg.DiskFullError):
+            self._full.refuse(error)
+            full = StoreUnreachable("the database's disk is full")
+            full.__cause__ = error
+            return full
         _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
         fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
         fault.__cause__ = error
@@ -810,7 +831,7 @@ class PostgresDatabase:
                 if not silent or now - came_at < ANSWER_SECONDS:
                     break
                 error = StoreUnreachable("the database does not answer")
-                self._note(error)
+                self._unreachable.refuse(error)
                 answer.set_exception(error)
             self._unanswered.popleft()
         self._watched = bool(self._unanswered)
@@ -833,18 +854,16 @@ class PostgresDatabase:
             if not working and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._cut_silent, attempt, asked_at)
 
-    def _note(self, error: BaseException) -> None:
-        """One line for an outage, not one for each request."""
-        if self._reached:
-            self._reached = False
-            _log.error("store.unreachable error=%s message=%r", type(error).__name__, str(error))
-
     def _heard(self) -> None:
         """It answered."""
         self._away = False
-        if not self._reached:
-            self._reached = True
-            _log.warning("store.reached")
+        self._unreachable.succeed()
+
+    def _break(self, error: BaseException) -> None:
+        """The store thread ended by a mistake of ours: the process has to end."""
+        _log.critical("store.broken error=%s message=%r", type(error).__name__, str(error))
+        if self._asking_loop is not None:
+            self._asking_loop.call_soon_threadsafe(self.on_broken)
 
 
 class _Loading:

@@ -19,11 +19,12 @@ from typing import Any
 import apsw
 import msgspec
 
-from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreFault, StoreUnreachable
+from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreBroken, StoreFault, StoreUnreachable
 from fairlane.model.diagnosis import Engine
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
+from fairlane.store.outages import Outage
 from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
@@ -67,6 +68,8 @@ READ_WAIT_SECONDS = 1.5
 """How long a short read waits for its turn before it is answered 503."""
 LONG_READ_WAIT_SECONDS = 10.0
 """The same for a long read."""
+FULL_SECONDS = 1.0
+"""A disk has room again once a write succeeds and for this long none was refused."""
 CHECKPOINT_PAGES = 8_000
 """From this length of the log on, each commit copies into the file what no reader needs any more."""
 LOG_PAGES_MOST = 64_000
@@ -106,11 +109,15 @@ class SqliteDatabase:
             transact=self._transaction,
             # One writer, so all kinds of operations may share a transaction.
             split=lambda requests: [requests],
-            translate=_translated,
+            translate=self._translated,
             harvest=harvest,
             announce=announce,
+            broken=self._break,
         )
         self._broken: BaseException | None = None
+        """What the disk said when it failed, or what ended the store thread: no further word of this process."""
+        self.on_broken: Callable[[], None] = lambda: None
+        self._full = Outage(_log, "disk.filled", "disk.recovered", quiet_seconds=FULL_SECONDS)
         self._short = ThreadPoolExecutor(READERS, thread_name_prefix="fairlane-read")
         self._short_places = Places(READERS, each=READERS // 2, wait_seconds=READ_WAIT_SECONDS)
         self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
@@ -172,8 +179,16 @@ class SqliteDatabase:
         await asyncio.to_thread(self._long.shutdown)
         for reader in self._opened:
             reader.close()
+        if self._broken is not None:
+            # What the log has is read again by the next process, from the disk.
+            self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._writer.close()
         self._release_lock()
+
+    @property
+    def refusing(self) -> bool:
+        """Whether writes are refused because the disk is full."""
+        return self._full.going_on
 
     def describe(self, text: str) -> None:
         """Write into the lock file how to reach the owner."""
@@ -481,7 +496,7 @@ class SqliteDatabase:
 
     def _transaction(self, requests: list[Request]) -> list[Any]:
         if self._broken is not None:
-            raise StoreFault("the database failed before; restart the server") from self._broken
+            raise StoreBroken("the database failed before; the server has to start again") from self._broken
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             answers: dict[int, Any] = {}
@@ -491,13 +506,37 @@ class SqliteDatabase:
             self._writer.execute("COMMIT")
         except BaseException as error:
             if isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
-                # After a failed sync nobody knows what is on disk: no further word of this process.
-                self._broken = error
+                # After a failed sync nobody knows what is on disk.
+                self._break(error)
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        if self._log_pages:
+            self._full.succeed()
         self._checkpoint()
         return [answers[id(request)] for request in requests]
+
+    def _break(self, error: BaseException) -> None:
+        """From now on every write is refused, and the process has to end."""
+        if self._broken is None:
+            self._broken = error
+            _log.critical("store.broken error=%s message=%r", type(error).__name__, str(error))
+            self._loop.call_soon_threadsafe(self.on_broken)
+
+    def _translated(self, error: Exception) -> Exception:
+        """What the caller learns of a failed transaction."""
+        if isinstance(error, Refusal | StoreFault) or not isinstance(error, apsw.Error):
+            return error
+        if isinstance(error, apsw.FullError):
+            self._full.refuse(error)
+            fault: StoreFault = StoreUnreachable("the disk is full")
+        elif self._broken is not None:
+            fault = StoreBroken(f"the database failed: {type(error).__name__}: {error}")
+        else:
+            _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
+            fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
+        fault.__cause__ = error
+        return fault
 
     def _logged(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._log_pages = pages
@@ -522,7 +561,7 @@ class SqliteDatabase:
         except apsw.FullError:
             pass  # the next commit meets the full disk, too, and tells its caller
         except apsw.IOError as error:
-            self._broken = error
+            self._break(error)
         finally:
             if waits:
                 self._writer.set_busy_timeout(BUSY_MS)
@@ -613,16 +652,6 @@ def lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _translated(error: Exception) -> Exception:
-    """What the caller learns of a failed transaction."""
-    if isinstance(error, Refusal | StoreFault) or not isinstance(error, apsw.Error):
-        return error
-    _log.error("store.failed error=%s message=%r", type(error).__name__, str(error))
-    fault = StoreFault(f"the database refused: {type(error).__name__}: {error}")
-    fault.__cause__ = error
-    return fault
-
-
 def _plain(value: Any) -> Any:
     """Sets travel as one JSON text; the statement takes them apart with json_each."""
     return msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
@@ -664,6 +693,14 @@ def _long_row(row: tuple[Any, ...], long: int) -> bytes:
     return msgspec.json.encode((*row[:long], written, *row[long + 1 :]))
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder that survives a loss of power, with those above it."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for one in made:
+        _sync_directory(one.parent)
+
+
 def _sync_directory(folder: Path) -> None:
     _sync_file(folder)
 
@@ -693,14 +730,6 @@ def file_system_of(folder: Path) -> str:
     here, best, kind = str(folder.resolve()) + "/", "", ""
     for line in mounts.read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
-def _make_folder(folder: Path) -> None:
-    """Make a folder that survives a loss of power, with those above it."""
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for one in made:
-        _sync_directory(one.parent)
-
-
         point = before.split(" ")[4].rstrip("/") + "/"
         if here.startswith(point) and len(point) >= len(best):
             best, kind = point, after.split(" ")[0]

@@ -161,6 +161,10 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         if self._wakeups is not None:
             self._wakeups.start()
 
+    def when_broken(self, told: Callable[[], None]) -> None:
+        """Be told, on the event loop, when this process has to end: every write is refused with StoreBroken."""
+        self._database.on_broken = told
+
     @property
     def exclusive(self) -> bool:
         """Whether this server is the database's only one."""

@@ -16,7 +16,6 @@ import asyncpg
 
 from fairlane.store.hints import Hints, payloads, read_payload
 from fairlane.store.numbering import numbered
-from fairlane.store.postgres import LOST
 from fairlane.store.statements import load_statements
 
 _log = logging.getLogger("fairlane.store")
@@ -75,7 +74,7 @@ class WakeUps:
         while True:
             try:
                 await self._converse()
-            except (*LOST, asyncpg.PostgresError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, without wake-ups this server is slow until its end
                 # One line for an outage, not one for each second.
                 if self._connected_before:
                     _log.warning("wakeups.lost error=%s message=%r", type(error).__name__, str(error))

@@ -4,9 +4,11 @@ Called by ``sweeper.py`` at any number of servers at once, and by ``app.py`` at 
 repeat, and a kill leaves the rest to the next round. No promise may rest on what one server remembers.
 """
 
+import secrets
 from collections.abc import Callable
 from functools import partial
 
+from fairlane.errors import StoreUnreachable
 from fairlane.model.alerts import AlertChange
 from fairlane.model.status import Drift
 from fairlane.settings import Settings
@@ -14,7 +16,9 @@ from fairlane.store import alerts, audit, calls, jumps, months, organizations, s
 from fairlane.store.database import Database
 from fairlane.store.doors.door import Door
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation
+from fairlane.store.statements import Operation, rows
+
+PROBE_BYTES = 2**16
 
 
 class SweeperDoor(Door):
@@ -34,8 +38,11 @@ class SweeperDoor(Door):
         """The database's clock at the last pass of this server that reached it."""
 
     async def ping(self) -> None:
-        """The store thread answers and the database takes a transaction."""
-        await self._write(_nothing)
+        """The store thread answers and the database takes a transaction. After a refusal for a full disk a trial write
+        has to succeed, too. Raises StoreUnreachable."""
+        await self._write(_fill_probe if self._database.refusing else _nothing)
+        if self._database.refusing:
+            raise StoreUnreachable("the disk was full a moment ago")
 
     async def return_local_leases(self) -> int:
         """At start, if the database is ours alone: every local worker of an earlier server is gone for certain, because
@@ -151,6 +158,12 @@ class SweeperDoor(Door):
 def _nothing() -> Operation:
     return None
     yield
+
+
+def _fill_probe() -> Operation:
+    """Write about as much as a larger task would need, anew, so that a disk without room for it is noticed."""
+    yield from rows("empty_probe")
+    yield from rows("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
 
 
 def _audit_part() -> Operation:

@@ -21,3 +21,14 @@ WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_c
 -- Tells every server that listens; outside of any other transaction.
 SELECT CAST(pg_notify(:channel, p.payload) AS TEXT)
 FROM unnest(:payloads[text]) AS p (payload);
+
+-- name: empty_probe [sqlite]
+DELETE FROM probe;
+
+-- name: empty_probe [postgres]
+-- TRUNCATE gives the table a new file, so that filling it needs room on the disk.
+TRUNCATE probe;
+
+-- name: fill_probe
+INSERT INTO probe (filler)
+VALUES (:filler);

@@ -1,0 +1,143 @@
+"""A full disk, and other ends of writing: refused as such, said once, and over by itself, or with the process."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from fairlane.errors import StoreBroken, StoreUnreachable
+from fairlane.store import sqlite
+from fairlane.store.batching import Batches, Request
+from fairlane.store.outages import Outage
+from tests.builders import ACTOR
+from tests.store.databases import DATABASES, Database
+
+SOME = 12
+"""Refusals of one outage."""
+
+
+@pytest.fixture(autouse=True)
+def no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage ends with the first write that succeeds."""
+    monkeypatch.setattr(sqlite, "FULL_SECONDS", 0.0)
+    postgres = pytest.importorskip("fairlane.store.postgres")
+    monkeypatch.setattr(postgres, "FULL_SECONDS", 0.0)
+
+
+async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Each write is refused as one that may be sent again, the store does not pass for ready, and the log has one line
+    when it begins and one with the number of refusals when it ends. What was accepted is there; all goes on by itself.
+    """
+    store = database.store
+    await store.ping()
+    made = refused = 0
+    with database.full_disk():
+        while refused < SOME:
+            try:
+                # A plan of a page: sooner or later there is no room for it.
+                await store.create_plan(f"{made}" + "x" * 4_000, slots=1, queue_limit=1, weight=1, actor=ACTOR)
+                made += 1
+            except StoreUnreachable:
+                refused += 1
+            assert made < 100
+        ready = [await _ready(store) for _ in range(2)]
+    again = await _ready(store)
+    await store.create_plan("small", slots=1, queue_limit=1, weight=1, actor=ACTOR)
+
+    assert (ready, again) == ([False, False], True)
+    assert len(await store.plans()) == made + 2
+    said = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+    assert [one.split()[0] for one in said] == ["disk.filled", "disk.recovered"]
+    assert f"refusals={SOME + 2}" in said[1]
+    assert not [one for one in caplog.records if one.exc_info]
+
+
+async def _ready(store: Any) -> bool:
+    try:
+        await store.ping()
+    except StoreUnreachable:
+        return False
+    return True
+
+
+async def test_an_outage_does_not_end_between_two_refusals(caplog: pytest.LogCaptureFixture) -> None:
+    """Small writes that succeed beside large ones that do not are no recovery; a quiet second is."""
+    now = [100.0]
+    outage = Outage(logging.getLogger("tests"), "it.began", "it.ended", quiet_seconds=1.0, clock=lambda: now[0])
+
+    for _ in range(20):
+        outage.refuse(OSError("no room"))
+        now[0] += 0.5
+        outage.succeed()
+    before = outage.going_on
+    now[0] += 0.5
+    outage.succeed()
+    outage.succeed()
+
+    assert (before, outage.going_on) == (True, False)
+    assert [one.getMessage().split()[0] for one in caplog.records] == ["it.began", "it.ended"]
+    assert "seconds=10.5 refusals=20" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a mistake"), asyncio.CancelledError()])
+async def test_no_write_waits_for_a_store_thread_that_ended(error: BaseException) -> None:
+    """Whatever ends it: what it worked on, what waits and what comes later is refused, and the process is told."""
+    told: list[BaseException] = []
+    entered, go = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def split(requests: list[Request]) -> list[list[Request]]:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
+        raise error
+
+    batches = Batches(
+        transact=lambda requests: [None] * len(requests),
+        split=split,
+        translate=lambda error: error,
+        harvest=lambda: None,
+        announce=lambda _: None,
+        broken=told.append,
+    )
+    batches.start()
+    first = batches.put(_nothing, "first", weight=1, alone=False)
+    await entered.wait()
+    second = batches.put(_nothing, "second", weight=1, alone=False)
+    go.set()
+    await asyncio.wait([first, second], timeout=10)
+    later = batches.put(_nothing, "later", weight=1, alone=False)
+    await asyncio.wait([later], timeout=10)
+    await batches.stop()
+
+    assert [type(one.exception()) for one in (first, second, later)] == [StoreBroken] * 3
+    assert told == [error]
+
+
+def _nothing(members: Any) -> Any:
+    yield from ()
+    return [None for _ in members]
+
+
+@pytest.mark.parametrize("kind", sorted(DATABASES))
+async def test_a_server_is_told_that_its_store_thread_ended(kind: str, tmp_path: Any, clock: Any) -> None:
+    """On both databases."""
+    database = DATABASES[kind](tmp_path, clock)
+    store = await database.open()
+    told = asyncio.Event()
+    store.when_broken(told.set)
+    adapter: Any = store._database
+
+    def mistaken(requests: Any) -> Any:
+        raise RuntimeError("a mistake")
+
+    adapter._batches._split = mistaken
+    try:
+        with pytest.raises(StoreBroken):
+            await asyncio.wait_for(store.ping(), 10)
+        await asyncio.wait_for(told.wait(), 10)
+        with pytest.raises(StoreBroken):
+            await asyncio.wait_for(store.ping(), 10)
+    finally:
+        await database.close()
+        database.forget()
