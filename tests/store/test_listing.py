@@ -7,7 +7,6 @@ from fairlane.model.leases import Failed
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.store import Store
-from fairlane.store import tasks as operations
 from tests.builders import FRAGILE, IMAGE, PAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock
 
@@ -54,21 +53,17 @@ async def test_every_task_is_on_one_page(store: Store, status: TaskStatus | None
     assert all(len(page) == most for page in found[:-1])
 
 
-async def test_a_page_of_completed_tasks_may_be_empty_although_more_follow(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It looks at a bounded number of tasks; whoever goes on finds them all, each once."""
-    monkeypatch.setattr(operations, "WALK_MOST", 3)
+async def test_a_page_of_completed_tasks_is_full_however_many_others_are_newer(store: Store) -> None:
+    """Those that are queued do not stand between."""
     organization, worker = await an_organization(store, slots=9), await a_worker(store)
-    done = await submitted(store, organization, a_task(), a_task())
-    for lease in await worker.take(2):
+    done = await submitted(store, organization, a_task(), a_task(), a_task())
+    for lease in await worker.take(3):
         await worker.settle(lease)
     await submitted(store, organization, *[a_task() for _ in range(7)])
 
-    found = await pages(store, organization, TaskStatus.COMPLETED, 5)
+    found = await pages(store, organization, TaskStatus.COMPLETED, 2)
 
-    assert [len(page) for page in found][:2] == [0, 0]
-    assert [view.id for page in found for view in page] == done[::-1]
+    assert [[view.id for view in page] for page in found] == [done[:0:-1], done[:1]]
 
 
 async def test_what_comes_meanwhile_disturbs_no_page(store: Store) -> None:

@@ -147,6 +147,7 @@ async def test_every_row_of_every_table_arrives(file: SqliteFile, server: Postgr
     await populate(await file.open(), clock)
     tables = await tables_of(file.store)
     await file.close()
+    file.rows("INSERT INTO probe VALUES ('a trial write')")
 
     done = await moved(file, server)
 

@@ -77,6 +77,21 @@ async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
     assert (verified.status.queued, verified.drift, audited, own.tasks) == (1, (), [], ())
 
 
+async def test_however_many_recount_lists_go_on(store: Store) -> None:
+    """Long reads of many organizations at once take nothing that short ones need."""
+    database: Any = store._database
+    other = await an_organization(store)
+
+    with endless() as recounts:
+        many = [asyncio.ensure_future(database.walk(recounts.operation(), share=-number)) for number in range(12)]
+        await reached(recounts, steps=20)
+        for _ in range(5):
+            await within(store.list_tasks(other.id, status=None, cursor=None, most=10))
+    answers = await asyncio.gather(*many, return_exceptions=True)
+
+    assert {type(one) for one in answers} <= {int, StoreUnreachable}
+
+
 async def test_an_organization_recounts_once_at_a_time(store: Store) -> None:
     """Its second recount waits for its first; so a loop of them leaves places to others."""
     database: Any = store._database
@@ -212,11 +227,23 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
     reads: list[asyncio.Future[Any]] = []
     last = threading.Event()
 
+    checkpoint, checkpointing = adapter._checkpoint, threading.Event()
+
+    def watched() -> None:
+        checkpointing.set()
+        checkpoint()
+        checkpointing.clear()
+
+    monkeypatch.setattr(adapter, "_checkpoint", watched)
+
     def read(begun: threading.Event, following: threading.Event) -> Operation:
-        """Lasts until the next one has begun; of those that are waited for, a moment."""
+        """Lasts until the next one has begun, or a moment longer than the begin of a checkpoint."""
         yield from rows("count_organizations")
         begun.set()
-        following.wait(0.02 if bounded else 30)
+        while not following.wait(0.002):
+            if checkpointing.is_set():
+                following.wait(0.02)
+                return
 
     async def next_reader() -> None:
         nonlocal last

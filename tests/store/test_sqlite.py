@@ -395,10 +395,8 @@ BIG = {
 
 MAY_SCAN = {
     # Counting everything is what they are for; a repair comes after a recount.
-    "count_call_states", "count_organizations", "find_organization_ids",
+    "count_organizations", "find_organization_ids",
     "delete_all_turns",
-    # The operator's lists; one key by id shares the statement.
-    "find_keys",
     # In the order of an index, and cut by LIMIT.
     "find_least_audited",
     # For people who look at all organizations.
@@ -462,7 +460,7 @@ def test_the_oldest_of_a_queue_is_found_without_reading_it(connection: apsw.Conn
 
 
 LISTS = (
-    "find_newest_tasks", "find_newest_leased", "find_newest_failed", "find_newest_ended", "find_newest_ready",
+    "find_newest_tasks", "find_newest_leased", "find_newest_ended", "find_newest_ready",
     "find_newest_waiting",
 )  # fmt: skip
 

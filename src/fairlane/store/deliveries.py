@@ -62,19 +62,21 @@ def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
 
 def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows, Delivery]:
     """One delivery of this organization. Raises NotFound."""
-    found = yield from _find(organization_id, first=identity, before=identity + " ", most=1)
+    found = yield from rows("find_delivery", organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("delivery", identity)
-    return found[0]
+    return (yield from _with_tries(found))[0]
 
 
 def find_deliveries(organization_id: int, before: str | None, most: int) -> Generator[Query, Rows, list[Delivery]]:
     """An organization's deliveries, newest first, those below ``before`` if given."""
-    return (yield from _find(organization_id, first="", before=before or AFTER_ALL_IDS, most=most))
+    found = yield from rows(
+        "find_deliveries", organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
+    )
+    return (yield from _with_tries(found))
 
 
-def _find(organization_id: int, *, first: str, before: str, most: int) -> Generator[Query, Rows, list[Delivery]]:
-    found = yield from rows("find_deliveries", organization_id=organization_id, first=first, before=before, most=most)
+def _with_tries(found: Rows) -> Generator[Query, Rows, list[Delivery]]:
     tries: dict[str, list[DeliveryTry]] = {row[0]: [] for row in found}
     for delivery_id, number, at, http_status, error in (yield from rows_if("find_tries", found, ids=list(tries))):
         tries[delivery_id].append(DeliveryTry(number=number, at=at, http_status=http_status, error=error))

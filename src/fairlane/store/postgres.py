@@ -99,7 +99,7 @@ _TAKE_TABLES = "SET LOCAL lock_timeout = '200ms'"
 _UNHURRIED = (
     "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 )
-BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANS}; SET LOCAL enable_sort = off"
+BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANS}"
 COMMIT = "COMMIT"
 LOCK, LOCK_FREE = "lock_organizations", "lock_further_organizations"
 """With a wait, and without."""

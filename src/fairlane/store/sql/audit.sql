@@ -76,7 +76,7 @@ FROM organization AS o
 WHERE o.id = ANY (:ids[bigint])
 ORDER BY o.id;
 
--- name: count_queue_entries
+-- name: count_queue_entries [sqlite]
 -- The next :most queue entries behind this place, up to the organization :last, by lane: how many, the first, the last.
 SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
 FROM (SELECT organization_id, task_type, rank, seq
@@ -88,12 +88,37 @@ FROM (SELECT organization_id, task_type, rank, seq
 GROUP BY organization_id, task_type, rank
 ORDER BY organization_id, task_type, rank;
 
--- name: count_waiting
+-- name: count_queue_entries [postgres]
+-- The first condition follows from the third: without it another index is taken, and its rows are sorted.
+SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
+FROM (SELECT organization_id, task_type, rank, seq
+      FROM queue_entry
+      WHERE organization_id >= :organization_id
+        AND organization_id <= :last
+        AND (organization_id, task_type, rank, seq) > (:organization_id, :task_type, :rank, :seq)
+      ORDER BY organization_id, task_type, rank, seq
+      LIMIT :most) AS entries
+GROUP BY organization_id, task_type, rank
+ORDER BY organization_id, task_type, rank;
+
+-- name: count_waiting [sqlite]
 -- The next :most waiting tasks behind this one, up to the organization :last, by lane: how many, and the last.
 SELECT organization_id, task_type, rank, count(*), max(task_id)
 FROM (SELECT organization_id, task_id, task_type, rank
       FROM waiting
       WHERE organization_id <= :last
+        AND (organization_id, task_id) > (:organization_id, :task_id)
+      ORDER BY organization_id, task_id
+      LIMIT :most) AS entries
+GROUP BY organization_id, task_type, rank;
+
+-- name: count_waiting [postgres]
+-- As count_queue_entries.
+SELECT organization_id, task_type, rank, count(*), max(task_id)
+FROM (SELECT organization_id, task_id, task_type, rank
+      FROM waiting
+      WHERE organization_id >= :organization_id
+        AND organization_id <= :last
         AND (organization_id, task_id) > (:organization_id, :task_id)
       ORDER BY organization_id, task_id
       LIMIT :most) AS entries

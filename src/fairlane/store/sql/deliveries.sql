@@ -21,7 +21,16 @@ WHERE t.webhook_url IS NOT NULL;
 INSERT INTO delivery (id, organization_id, url, host, body, due_at, created_at)
 VALUES (:id, :organization_id, :url, :host, :body, :now, :now);
 
--- name: count_open_tests
+-- name: count_open_tests [sqlite]
+-- Named, because two other indexes of what is open would serve as well, and have deliveries of tasks in them.
+SELECT count(*)
+FROM delivery INDEXED BY delivery_open_test
+WHERE organization_id = :organization_id
+  AND due_at IS NOT NULL
+  AND task_id IS NULL
+  AND alert_id IS NULL;
+
+-- name: count_open_tests [postgres]
 SELECT count(*)
 FROM delivery
 WHERE organization_id = :organization_id
@@ -221,15 +230,29 @@ ON CONFLICT (delivery_id, number) DO UPDATE
 SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
     cause = excluded.cause;
 
--- name: find_deliveries
--- An organization's deliveries, newest first, from :first on and below :before. One is a span of its own.
+-- name: find_deliveries [sqlite]
+-- An organization's deliveries, newest first, from below :before, by delivery_organization.
 SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE organization_id = :organization_id
-  AND id >= :first
   AND id < :before
 ORDER BY id DESC
 LIMIT :most;
+
+-- name: find_deliveries [postgres]
+-- The span and the order name the organization: else the index of all ids serves, with everybody's rows in it.
+SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+FROM delivery
+WHERE (organization_id, id) >= (:organization_id, '')
+  AND (organization_id, id) < (:organization_id, :before)
+ORDER BY organization_id DESC, id DESC
+LIMIT :most;
+
+-- name: find_delivery
+SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+FROM delivery
+WHERE id = :id
+  AND organization_id = :organization_id;
 
 -- name: find_tries [sqlite]
 SELECT t.delivery_id, t.number, t.at, t.http_status, t.error

@@ -225,14 +225,23 @@ WHERE l.organization_id = :organization_id
 ORDER BY l.task_id DESC
 LIMIT :most;
 
--- name: find_newest_ended
--- Those that ended in this way.
+-- name: find_newest_ended [sqlite]
+-- Those that ended in this way, by outcome_listed.
 SELECT task_id
 FROM outcome
 WHERE organization_id = :organization_id
   AND status = :status
   AND task_id < :before
 ORDER BY task_id DESC
+LIMIT :most;
+
+-- name: find_newest_ended [postgres]
+-- As find_deliveries.
+SELECT task_id
+FROM outcome
+WHERE (organization_id, status, task_id) >= (:organization_id, :status, '')
+  AND (organization_id, status, task_id) < (:organization_id, :status, :before)
+ORDER BY organization_id DESC, status DESC, task_id DESC
 LIMIT :most;
 
 -- name: find_going_on [sqlite] packed

@@ -127,7 +127,7 @@ SELECT slots_max
 FROM organization
 WHERE id = :organization_id;
 
--- name: find_ran
+-- name: find_ran [sqlite]
 -- Of the newest :most tasks that ended in this way those that started and were accepted since :since, newest first, and
 -- since when each might have started.
 SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
@@ -137,6 +137,21 @@ FROM (SELECT task_id, first_started_at, finished_at
       WHERE organization_id = :organization_id
         AND status = :status
       ORDER BY task_id DESC
+      LIMIT :most) AS o
+JOIN task AS t ON t.organization_id = :organization_id AND t.id = o.task_id
+WHERE t.created_at >= :since
+  AND o.first_started_at IS NOT NULL
+ORDER BY o.task_id DESC;
+
+-- name: find_ran [postgres]
+-- As find_deliveries; ids begin with a hexadecimal digit.
+SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
+       t.priority, t.id
+FROM (SELECT task_id, first_started_at, finished_at
+      FROM outcome
+      WHERE (organization_id, status, task_id) >= (:organization_id, :status, '')
+        AND (organization_id, status, task_id) < (:organization_id, :status, 'g')
+      ORDER BY organization_id DESC, status DESC, task_id DESC
       LIMIT :most) AS o
 JOIN task AS t ON t.organization_id = :organization_id AND t.id = o.task_id
 WHERE t.created_at >= :since
