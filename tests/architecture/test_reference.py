@@ -13,7 +13,14 @@ from tests.architecture import cli_reference
 from tests.architecture.sources import REPOSITORY, modules, texts
 
 REFERENCE = REPOSITORY / "docs" / "reference"
-LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
+LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "exception": "ERROR",
+    "critical": "CRITICAL",
+}
 
 
 def test_every_setting_is_described_and_nothing_else() -> None:
@@ -94,7 +101,8 @@ def test_every_log_event_is_described_with_its_level_and_nothing_else() -> None:
 
 
 def _events(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Name and level of each event that a module logs. A name may be chosen by an assignment to ``event``."""
+    """Name and level of each event that a module logs. A name may be chosen by an assignment to ``event``; an outage is
+    made with the names of its two."""
     chosen = {
         text
         for node in ast.walk(tree)
@@ -102,6 +110,9 @@ def _events(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for text in _words(node.value)
     }
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Outage":
+            begins, ends = (text for argument in node.args[1:3] for text in _words(argument))
+            yield from ((begins, "ERROR"), (ends, "WARNING"))
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         if ast.unparse(node.func.value) not in ("logger", "_log") or node.func.attr not in LEVELS:
