@@ -1,4 +1,4 @@
-"""Wiring: the server. Puts store, listeners, upkeep and local workers together, and takes them apart in order."""
+"""Wiring of the server: connects store, listeners, upkeep and local workers, and takes them down in order."""
 
 import asyncio
 import contextlib
@@ -48,20 +48,20 @@ logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0005
 OPEN_FILES = 65_536
-"""As many as a server asks for: each connection is one, and the usual limit is a thousand."""
+"""Limit on open files that a server asks for: each connection needs one, and the usual limit is a thousand."""
 SECRET_RULES = SecretRules(new_secret, is_secret)
 UPKEEP_ENDED = 1
-"""Exit code of a server that had to end because its upkeep did."""
+"""Exit code of a server whose upkeep ended."""
 STORE_BROKEN = 9
-"""Exit code of a server whose disk failed, or whose store thread ended: started again, it reads what is true."""
+"""Exit code of a server whose disk failed, or whose store thread ended. A restart reads the committed state."""
 LAST_POST_SECONDS = 1.0
 """How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
-"""What the narrowest platform takes."""
+"""Longest path of a unix socket on every platform."""
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """What the lock file says of the server that owns the database."""
+    """Contents of the lock file: the server that owns the database."""
 
     pid: int
     admin_socket: str
@@ -71,8 +71,8 @@ class Owner(msgspec.Struct, frozen=True):
 class Server:
     """One server without its local workers: the store, three listeners, upkeep.
 
-    ``on_broken`` is called on the loop if the upkeep or a listener ends by itself, or the store breaks: the server
-    should then be stopped.
+    ``on_broken`` is called on the loop if the upkeep or a listener ends by itself, or if the store breaks: then the
+    server should be stopped.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class Server:
         self.store_broken = False
         """Whether the store refuses every write until another process opens the database."""
         self.local_workers: Supervisor | None = None
-        """Set by the wiring once there is one."""
+        """Set by the wiring once it exists."""
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
         self._callers: Callers | None = None
         self.address = ""
         self.admin_address: str | None = None
-        """None: the operator's routes have no listener of their own over TCP."""
+        """None if the operator's routes have no TCP listener of their own."""
         self.surfaces: dict[str, Surface] = {}
-        """The application behind each listener."""
+        """The application of each listener."""
         self.worker_socket = Path()
         self.admin_socket = Path()
 
@@ -117,7 +117,7 @@ class Server:
 
     async def _start(self, lists: ReferenceLists) -> None:
         await self.store.check_secrets()
-        # We hold the lock that every local worker inherits: none of an earlier server's is alive.
+        # This server holds the lock that every local worker inherits, so no local worker of an earlier server is alive.
         returned = await self.store.return_local_leases()
         if returned:
             logger.info("leases.returned", extra={"count": returned})
@@ -162,7 +162,7 @@ class Server:
         self.store.describe(msgspec.json.encode(owner).decode() + "\n")
 
     def _made_listeners(self, bound: socket.socket, callers: Callers) -> list[Listener]:
-        """What a connection may do is decided by its listener's own application, never by the look of its address."""
+        """Return the listeners. The listener's own application decides what a connection may do, never the address."""
         settings, clock = self._settings, self.store.now
         workers = worker_part(self._serving, self._parking, guard=WorkerKeyGuard(self.store))
         operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
@@ -214,11 +214,11 @@ class Server:
         )
 
     def worker_trouble(self) -> str | None:
-        """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
+        """Return why no local worker can start, or None if one has, still may, or none is configured."""
         return None if self.local_workers is None else self.local_workers.trouble
 
     def facts(self) -> ServerFacts:
-        """What the admin route says of this server."""
+        """Return the facts about this server for the admin route."""
         return ServerFacts(
             version=__version__,
             address=self.address,
@@ -231,7 +231,7 @@ class Server:
         )
 
     def drain(self) -> None:
-        """Take no new work and hand none out, from now on. What exists can still be asked about and settled."""
+        """Accept and hand out no new work from now on. Existing tasks can still be read and settled."""
         self._serving.drain()
         self._parking.drain()
         self._hub.close()
@@ -241,7 +241,7 @@ class Server:
             self._sender.drain()
 
     def _upkeep_ended(self, task: asyncio.Task[None]) -> None:
-        """A server without its upkeep looks well and is not: it would neither sweep nor send."""
+        """Stop the server when one of its upkeep loops ends: otherwise it would answer, but no longer sweep or send."""
         if task.cancelled() or (self._serving.draining and task.exception() is None):
             return
         logger.critical("upkeep.ended", exc_info=task.exception(), extra={"upkeep": task.get_name()})
@@ -259,7 +259,7 @@ class Server:
         self._on_broken()
 
     async def finish_sending(self, seconds: float) -> None:
-        """Wait so long for the webhooks that are being sent; what then is left stays due."""
+        """Wait at most ``seconds`` for the webhooks that are being sent; the others stay due."""
         if self._sender is not None:
             await self._sender.finish(seconds)
 
@@ -267,7 +267,7 @@ class Server:
         """Stop listening, then close the database."""
         self.drain()
         with contextlib.suppress(StoreFault):
-            # What this server saw since the last sample would be missing from history.
+            # Otherwise the usage since the last sample would be missing from history.
             await self.store.sample_usage()
         await self._close()
 
@@ -285,7 +285,7 @@ class Server:
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
-    """What makes spans; None: traces are off. That its package is there is a rule of the settings."""
+    """Return the maker of spans, or None if traces are off. The settings check that its package is installed."""
     if not settings.traces:
         return None
     from fairlane.tracing import Tracing
@@ -294,7 +294,7 @@ def _tracing(settings: Settings) -> "Tracing | None":
 
 
 def reach_of(settings: Settings) -> Reach:
-    """Where webhooks may go.
+    """Return where webhooks may go.
 
     Raises:
         SetupError: the ports cannot be read.
@@ -309,10 +309,10 @@ def reach_of(settings: Settings) -> Reach:
 
 
 def prepare_directory(folder: Path) -> Path:
-    """The runtime directory, ours alone. Whoever can open the sockets in it is trusted.
+    """Create the runtime directory, with access for this user only: access to its sockets means trust.
 
     Raises:
-        SetupError: it belongs to somebody else, is no directory, or its path is too long for a socket.
+        SetupError: it belongs to another user, is not a directory, or its path is too long for a socket.
     """
     if len(os.fsencode(folder / "worker.sock")) > SOCKET_PATH_BYTES_MOST:
         raise SetupError(f"the runtime directory {folder} has too long a path: set XDG_RUNTIME_DIR to a shorter one")
@@ -338,10 +338,10 @@ def run(
     on_trouble: Callable[[str | None], None] = lambda cause: None,
     on_drained: Callable[[Drained], None] = lambda drained: None,
 ) -> int:
-    """Serve until told to end, on an event loop of our own. Returns the exit code; for the command line.
+    """Serve until told to end, on an event loop of its own. Return the exit code for the command line.
 
     Raises:
-        SetupError: what :func:`serve` raises.
+        SetupError: as in :func:`serve`.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
@@ -359,21 +359,22 @@ async def serve(
 ) -> int:
     """Serve an application with local workers until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    ``on_ready`` is called with the address once requests are answered; ``on_trouble`` with the reason when no local
-    worker can start, and with None when one has again; ``on_drained`` with what the drain did. If the upkeep or a
-    listener ends by itself, so does the server, as after a signal; if the store breaks, it ends without a drain.
+    ``on_ready`` is called with the address once requests are answered. ``on_trouble`` is called with the reason when no
+    local worker can start, and with None when one has started again. ``on_drained`` is called with the drain's result.
+    If the upkeep or a listener ends by itself, the server ends as after a signal; if the store breaks, it ends without
+    a drain.
 
     Raises:
         AppError: the application cannot be used, here or in a worker process.
-        DatabaseError: the database cannot be opened, or is another server's.
+        DatabaseError: the database cannot be opened, or another server owns it.
         SetupError: the port or the runtime directory cannot be used.
     """
     allow_open_files()
     surroundings = Surroundings(hosts_handlers=False)
     application = load_app(app_reference)
     surroundings.put_back()
-    # The store thread works beside the event loop. At the default of 5 ms one of them waits for the interpreter lock
-    # longer than a whole transaction takes.
+    # The store thread runs next to the event loop. With the default of 5 ms one of them would wait for the interpreter
+    # lock longer than a whole transaction takes.
     sys.setswitchinterval(SWITCH_SECONDS)
     ending = asyncio.Event()
     server = Server(settings, application, on_broken=ending.set)
@@ -397,7 +398,7 @@ async def serve(
     try:
         with ending_signals(ending):
             await supervisor.start()
-            # What start-up made stays: the collector need not look at it again.
+            # Objects made at start-up live as long as the process: the garbage collector need not scan them again.
             gc.collect()
             gc.freeze()
             logger.info("server.started", extra={"address": server.address, "database": settings.database})
@@ -423,10 +424,10 @@ async def serve(
 
 
 def allow_open_files() -> None:
-    """Raise this process's limit on open files as far as it may, up to OPEN_FILES."""
+    """Raise this process's limit on open files as far as allowed, up to OPEN_FILES."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # The system may have a lower limit of its own; then what there is has to do.
+        # The system may have a lower limit of its own; then the current limit stays.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

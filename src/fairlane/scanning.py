@@ -1,7 +1,7 @@
-"""Look through JSON texts of a peer's size without parsing them, in bounded steps.
+"""Scan JSON texts as large as a peer sends them without parsing, in bounded steps.
 
-Called by the strict reader, by the wire's batches and by the worker protocol before a parser sees the text. Nothing
-else in the process runs during one C call, so each call here sees a bounded part of the text.
+Called by the strict reader, by the wire's batches and by the worker protocol before a parser sees the text. During one
+C call nothing else in the process runs, so each call here sees a bounded part of the text.
 """
 
 import re
@@ -12,18 +12,18 @@ import msgspec
 
 PIECE_BYTES = 64 * 1024
 FIRST_BYTES = 512
-"""The first piece of an array or object, which is small more often than not."""
+"""Size of the first piece of an array or object: most are small."""
 COUNTED_BYTES = 1024 * 1024
-"""Counting one byte is fast enough for larger pieces."""
+"""Larger pieces for counting one byte, which is fast."""
 BLANKS = b" \t\r\n"
 
-# Possessive: what was passed is never tried again, so that a broken string costs no more than a whole one.
+# Possessive quantifiers never backtrack, so a broken string costs no more than a complete one.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHOLE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _WITHIN = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _QUOTE = ord('"')
 
-# One step of cutting: up to 2 KiB of a string inline; a longer one is passed by itself.
+# One step of cutting: up to 2 KiB of a string inline; a longer string is skipped by itself.
 _SHORT = rb'"(?:[^"\\]{1,64}+|\\.){0,32}+"'
 _TO_BRACKET = re.compile(rb'(?:[^][{}"]{1,64}+|%b){0,1000}+([][{}"]?+)' % _SHORT, re.DOTALL)
 _TO_COMMA = re.compile(rb'(?:[^][{}",]{1,64}+|%b){0,1000}+([][{},"]?+)' % _SHORT, re.DOTALL)
@@ -37,9 +37,9 @@ _SIGNS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
 
 
 def outside(text: bytes) -> Iterator[bytes]:
-    """Yield the text piece by piece without blanks, and with a 0 in place of each string.
+    """Yield the text in pieces, without blanks, and with a 0 in place of each string.
 
-    A string that does not end is passed over to the end of the text.
+    A string that does not end is skipped to the end of the text.
     """
     at, size, inside = 0, len(text), False
     while at < size:
@@ -60,8 +60,8 @@ def outside(text: bytes) -> Iterator[bytes]:
 
 
 def have_more_values(text: bytes, most: int) -> bool:
-    """Return whether a JSON text has more values than that. Found before it is parsed."""
-    # Every value but the first stands after one of these; inside strings they only make the estimate larger.
+    """Return whether a JSON text has more than ``most`` values, without parsing it."""
+    # Every value but the first follows one of these; inside strings they only make the estimate larger.
     if 1 + _count(text, b",[{") <= most:
         return False
     values, last = 1, b""
@@ -75,7 +75,7 @@ def have_more_values(text: bytes, most: int) -> bool:
 
 
 def is_deeper(text: bytes, most: int) -> bool:
-    """Return whether arrays and objects are nested deeper than that. Brackets that do not match are the parser's."""
+    """Return whether arrays and objects are nested deeper than ``most``. The parser checks that brackets match."""
     if _count(text, b"[{") <= most:
         return False
     depth = 0
@@ -89,9 +89,9 @@ def is_deeper(text: bytes, most: int) -> bool:
 
 
 def items(text: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Yield where each value of an array begins and ends, blanks included. ``start`` is behind its bracket.
+    """Yield the start and end of each value of an array, including blanks. ``start`` is behind the opening bracket.
 
-    Only strings and brackets are looked at: a parser would refuse the whole for what is wrong within one value.
+    Only strings and brackets are examined: a parser would refuse the whole array for an error within one value.
 
     Raises:
         ValueError: the array does not end, or something follows it.
@@ -116,7 +116,7 @@ def items(text: bytes, start: int) -> Iterator[tuple[int, int]]:
 
 
 def containers(text: bytes, level: int) -> Iterator[tuple[int, int]]:
-    """Yield where each array or object begins and ends that is nested this deep; 1 is the outermost.
+    """Yield the start and end of each array or object at this nesting level; 1 is the outermost.
 
     Raises:
         ValueError: a string does not end.
@@ -141,7 +141,7 @@ def containers(text: bytes, level: int) -> Iterator[tuple[int, int]]:
 
 
 def unescaped(text: bytes) -> bytes:
-    """Return what a JSON string says, as UTF-8.
+    """Decode a JSON string to UTF-8.
 
     Raises:
         ValueError: the text is not a JSON string.
@@ -151,7 +151,7 @@ def unescaped(text: bytes) -> bytes:
         raise ValueError("not a string")
     while at < end:
         stop = _end(_ESCAPED, text, at, end)
-        while stop < end and text[stop] & 0xC0 == 0x80:  # Within a letter of several bytes.
+        while stop < end and text[stop] & 0xC0 == 0x80:  # Inside a multi-byte character.
             stop += 1
         if stop == at:
             raise ValueError("not a string")
@@ -167,7 +167,7 @@ def string_of(text: str) -> bytes:
 
 
 def trimmed(text: bytes, start: int, end: int, most: int) -> bytes | None:
-    """Return this part of a text without the blanks around it; None: it has more than ``most`` bytes."""
+    """Return this part of a text without blanks around it, or None if it has more than ``most`` bytes."""
     while start < end:
         piece = text[start : min(start + PIECE_BYTES, end)]
         kept = piece.lstrip(BLANKS)
@@ -184,7 +184,7 @@ def trimmed(text: bytes, start: int, end: int, most: int) -> bytes | None:
 
 
 def _passed(text: bytes, at: int, depth: int) -> tuple[int, int]:
-    """Return a place from which on this depth is left within one piece, and the depth there."""
+    """Skip pieces in which the depth does not fall below ``depth``; return the place and the depth reached."""
     least, size = depth, FIRST_BYTES
     while at < len(text):
         stop = _end(_WHOLE, text, at, min(at + size, len(text)))
@@ -207,7 +207,7 @@ def _count(text: bytes, marks: bytes) -> int:
 
 
 def _end_of_string(text: bytes, at: int) -> int:
-    """Return where the string ends that ``at`` is in, behind its quote."""
+    """Return the position behind the closing quote of the string that contains ``at``."""
     while at < len(text):
         passed = _end(_WITHIN, text, at, min(at + PIECE_BYTES, len(text)))
         if text[passed : passed + 1] == b'"':

@@ -1,7 +1,7 @@
-"""Upkeep: everything that has to happen by itself. Loops over the store's bounded rounds; decides nothing about tasks.
+"""Upkeep: everything that runs by itself. Calls the store's bounded rounds in loops; decides nothing about tasks.
 
-Level-triggered: a round that fails is logged and simply tried again at its next time. Nothing here is needed for the
-promises to hold, only for the time bounds.
+Level-triggered: a round that fails is logged and tried again at its next time. Upkeep is not needed for the promises
+about tasks, only for their time bounds.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from fairlane.store import CHUNK, Store
 logger = logging.getLogger(__name__)
 
 HELD_SECONDS = 0.05
-"""What is due and cannot be had, because somebody holds its organization's row, is asked for again after so long."""
+"""Pause before due tasks are tried again whose organization is locked."""
 POLL_SECONDS = 1.0
-"""How often waiting tasks are looked at without being told, and servers tell each other how far service has come."""
+"""How often waiting tasks are looked up without a hint, and servers share their virtual time."""
 ROUNDS_MOST = 1_000
 JITTER = 0.1
 SAMPLE_MARGIN_MS = 500
-"""So long before a minute ends it is sampled."""
+"""How long before the end of a minute usage is sampled."""
 AUDIT_SHARE = 0.01
-"""Most of the time that may go into recounting: an organization with a million queued tasks takes a second."""
+"""Largest share of time spent on recounting: an organization with a million queued tasks takes a second."""
 
 
 class Sweeper:
-    """Runs until cancelled."""
+    """Runs the upkeep of one server until canceled."""
 
     def __init__(self, store: Store, settings: Settings, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Sweeper:
         self._steady_clock = steady_clock
         self._due = asyncio.Event()
         self._contact_since: float | None = None
-        """Since when every pass reached the store; None: the last one did not."""
+        """Since when every pass reached the store, or None if the last one did not."""
         self._audit_at = 0.0
         self._month = ""
         """The last month that was opened for every organization."""
@@ -48,7 +48,7 @@ class Sweeper:
         store.listeners.subscribe_pauses(lambda due_at: self._due.set())
 
     async def run(self) -> None:
-        """All loops together."""
+        """Run all loops."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._promote_for_ever())
             group.create_task(self._share_for_ever())
@@ -76,11 +76,11 @@ class Sweeper:
     async def _seconds_to_next(self) -> float:
         try:
             due_at = await self._store.next_due_at()
-        except Exception:  # noqa: BLE001 - the promotion that follows meets it again, and logs it
+        except Exception:  # noqa: BLE001 - the promotion that follows gets the same error, and logs it
             return POLL_SECONDS
         if due_at is None:
             return POLL_SECONDS
-        # A millisecond is the clock's step: never a loop without a pause.
+        # The clock's step is a millisecond: never loop without a pause.
         return min(POLL_SECONDS, max(0.001, (due_at - self._store.now()) / 1000))
 
     # The fair order --------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class Sweeper:
     # Sampling --------------------------------------------------------------------------------------------------------
 
     async def _sample_for_ever(self) -> None:
-        """Once in the last moments of every minute: what history says of a minute is then all but whole."""
+        """Sample usage at the end of every minute, so that a minute's history is almost complete."""
         while True:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
             await self._attempt("sample", self._store.sample_usage)
@@ -101,7 +101,7 @@ class Sweeper:
             await self._attempt("look for unserved types", self._warn_of_unserved)
 
     async def _warn_of_unserved(self) -> None:
-        """Once a minute, for as long as ready tasks have nobody who would take them."""
+        """Log once a minute each task type with ready tasks that no worker serves."""
         for name, load in (await self._store.fleet()).loads.items():
             if load.ready and not load.served:
                 logger.warning("type.unserved", extra={"task_type": name, "ready": load.ready})
@@ -115,7 +115,7 @@ class Sweeper:
             await asyncio.sleep(self._settings.sweep_seconds * jitter)
 
     async def sweep_once(self) -> None:
-        """One pass: dead sessions, orphaned and overdue leases, old tasks, erasing, months, repair, self-audit."""
+        """Make one pass: dead sessions, orphaned and overdue leases, old tasks, erasing, months, repair, audit."""
         reached = await self._attempt("sweep", self._sweep)
         if not reached:
             self._contact_since = None
@@ -144,12 +144,12 @@ class Sweeper:
             logger.warning("leases.returned", extra={"count": returned})
 
     async def _erase(self) -> None:
-        """Go on with what an operator began, however often servers died over it."""
+        """Continue the erasures that operators started, even after servers died during them."""
         for organization_id in await self._store.erasing():
             await _exhaust(lambda id=organization_id: self._store.erase_some(id), chunk=1)  # type: ignore[misc]
 
     async def _open_months(self) -> None:
-        """Once a month, and once after each start: organizations made meanwhile have their row from the beginning."""
+        """Open the month, once a month and after each start. New organizations get their row at creation."""
         month = month_of(self._store.now())
         if month != self._month:
             await _exhaust(self._store.open_months)
@@ -164,13 +164,13 @@ class Sweeper:
         self._audit_at = ended + (ended - began) / AUDIT_SHARE
 
     async def _judge_alerts(self) -> None:
-        """What is to be told is written with the change; the sender sends it."""
+        """Judge alerts. The message is written together with the change; the sender sends it."""
         for change in await self._store.judge_alerts(lambda change: wire.alert_message_body(change).decode()):
             event = "alert.fired" if change.firing else "alert.recovered"
             logger.info(event, extra={"organization": change.organization, "alert_id": change.alert.id})
 
     async def _repair(self) -> None:
-        """Mend what was found on an earlier pass; until then its organization's concurrency reads null."""
+        """Repair counts that an earlier pass found wrong; until then the organization's concurrency reads null."""
         for name in await self._store.drifted():
             for drift in await self._store.repair(name, actor="self-audit"):
                 logger.error("count.repaired", extra=_plain(drift))
@@ -180,19 +180,19 @@ class Sweeper:
             logger.error("count.drifted", extra=_plain(drift))
 
     async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:
-        """Run one piece of upkeep; False: it failed, which is logged."""
+        """Run one piece of upkeep. Return False if it failed, which is logged."""
         try:
             await upkeep()
-        except StoreUnreachable:  # The store has said so once.
+        except StoreUnreachable:  # The store has already logged it.
             return False
-        except Exception as error:  # Upkeep has no caller to tell, and must go on.
+        except Exception as error:  # Upkeep has no caller to report to, and must go on.
             logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
             return False
         return True
 
 
 def _seconds_to_sample(now: int) -> float:
-    """Until the next time that a minute has SAMPLE_MARGIN_MS left."""
+    """Return the seconds until the current or next minute has SAMPLE_MARGIN_MS left."""
     return ((-now - SAMPLE_MARGIN_MS - 1) % 60_000 + 1) / 1000
 
 
@@ -206,7 +206,7 @@ def _plain(drift: Drift) -> dict[str, object]:
 
 
 async def _exhaust(upkeep: Callable[[], Awaitable[int]], *, chunk: int = CHUNK) -> int:
-    """Run bounded rounds until one was not full, letting others in between. Returns the total."""
+    """Run bounded rounds until one was not full, with a pause for other tasks in between. Return the total."""
     total = 0
     for _ in range(ROUNDS_MOST):
         done = await upkeep()

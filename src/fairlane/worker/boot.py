@@ -1,4 +1,4 @@
-"""How a child process begins and ends: options, signals, loading the application, hooks, leaving.
+"""Start and end of a child process: options, signals, loading the application, hooks, exit.
 
 Shared by worker processes and isolated ones. Imports no HTTP client, so that an isolated process starts fast.
 """
@@ -39,13 +39,13 @@ logger = logging.getLogger("fairlane.worker")
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a child is started with. A supervisor writes it as arguments, the child reads them back."""
+    """The options of a child. A supervisor writes them as arguments, and the child reads them back."""
 
     app_reference: str
     servers: tuple[str, ...] = ()
-    """Addresses as ``worker/server.py`` takes them; none: it speaks to no server."""
+    """Addresses as ``worker/server.py`` takes them; empty for an isolated process, which speaks to no server."""
     key: str | None = None
-    """The worker key; None: the socket needs none. Travels in the environment: arguments are for everybody to see."""
+    """The worker key, or None if the socket needs none. Passed in the environment: all users can see arguments."""
     places: int = 1
     wait_seconds: float = 20.0
     kill_grace_seconds: float = 5.0
@@ -57,20 +57,20 @@ class Options(Struct, frozen=True, kw_only=True):
     inherit_fds: tuple[int, ...] = ()
     channel: int = -1
     folder: str = ""
-    """Where isolated processes are started: the reference of the application may be relative to it. Not an argument."""
+    """Folder in which isolated processes start: the application's reference may be relative to it. Not an argument."""
 
     @property
     def local(self) -> bool:
-        """Whether this is a server's own child, joined to it by a unix socket."""
+        """Return whether this is a child of the server itself, connected to it by a unix socket."""
         return all(server.startswith("unix:") for server in self.servers)
 
     def environment(self) -> dict[str, str]:
-        """The environment for a child with these options."""
+        """Return the environment for a child with these options."""
         environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
         return marked(environment if self.key is None else environment | {KEY_VARIABLE: self.key})
 
     def arguments(self) -> list[str]:
-        """These options as command line arguments, without the channel and the key."""
+        """Return these options as command line arguments, without the channel and the key."""
         return [
             self.app_reference,
             *(f"--server={server}" for server in self.servers),
@@ -87,7 +87,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 def read_options(arguments: Sequence[str]) -> Options:
-    """The options in a child's arguments."""
+    """Read the options from a child's arguments."""
     parser = argparse.ArgumentParser(description="Started by fairlane; not meant to be run by hand.")
     parser.add_argument("app_reference")
     parser.add_argument("--server", dest="servers", action="append", default=[])
@@ -104,12 +104,12 @@ def read_options(arguments: Sequence[str]) -> Options:
     given = vars(parser.parse_args(arguments))
     given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
     given["servers"] = tuple(given["servers"])
-    # Taken out: programs that handlers start have no use for it.
+    # Removed from the environment: programs that handlers start must not see it.
     return Options(**given, key=os.environ.pop(KEY_VARIABLE, None))
 
 
 def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
-    """What makes spans in this process; None: traces are off."""
+    """Return the maker of spans in this process, or None if traces are off."""
     if not options.traces:
         return None
     from fairlane.tracing import Tracing
@@ -118,14 +118,14 @@ def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
 
 
 def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
-    """The life of a child: set up, load the application, ``await run(…)``, exit with the status it returns."""
+    """Run a child: set up, load the application, ``await run(…)``, exit with the status it returns."""
     options = read_options(sys.argv[1:])
     start_watcher(keep_open=options.channel)
     _die_with_parent()
     _leave_signals_to_the_supervisor()
     for fd in options.inherit_fds:
         os.set_inheritable(fd, False)
-    # A process that a handler forks may outlive everybody; it must not go on holding the lock of the database.
+    # A process that a handler forks may outlive this one; it must not keep the lock of the database.
     os.register_at_fork(after_in_child=lambda: _close_all(options.inherit_fds))
     logs.configure(format=options.log_format, level=options.log_level)
     if not options.log_error_text:
@@ -153,16 +153,16 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         except Exception:
             logger.exception("worker.crashed")
             status = 1
-        # From inside the loop: closing it would wait for threads that may never end.
+        # Called inside the loop: closing the loop would wait for threads that may never end.
         leave(status)
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         living = runner.get_loop().create_task(live())
         while not living.done():
-            # A task that a handler started ends the loop by SystemExit; the attempts beside it must not pay for that.
+            # A task that a handler started may end the loop by SystemExit; the other attempts must go on.
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 runner.get_loop().run_until_complete(living)
-    raise AssertionError("a child leaves from inside its loop")
+    raise AssertionError("a child exits inside its loop")
 
 
 def _close_all(fds: Sequence[int]) -> None:
@@ -172,7 +172,7 @@ def _close_all(fds: Sequence[int]) -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process whatever its threads do."""
+    """End this process, even while its threads run."""
     logging.shutdown()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -181,7 +181,7 @@ def leave(status: int) -> NoReturn:
 
 
 async def _start(app: Fairlane, channel: ChildEnd) -> None:
-    """Run the start hooks; leave if one fails."""
+    """Run the start hooks; exit if one fails."""
     for hook in app.start_hooks:
         name = f"the start hook {getattr(hook, '__qualname__', None) or type(hook).__qualname__}"
         channel.send(Starting(step=name))
@@ -194,7 +194,7 @@ async def _start(app: Fairlane, channel: ChildEnd) -> None:
 
 
 def _described(error: BaseException) -> str:
-    """The type of an exception and where it was raised, without its text: that may have a secret in it."""
+    """Return the type of an exception and where it was raised, without its text, which may contain a secret."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     if isinstance(error, SyntaxError) and error.filename:
         place: tuple[str, int | None] | None = error.filename, error.lineno
@@ -209,20 +209,20 @@ async def run_hooks(hooks: Sequence[Callable[[], Any]]) -> None:
         returned = hook()
         if inspect.isawaitable(returned):
             await returned
-    # They may have configured logging anew.
+    # The hooks may have configured logging again.
     logs.name_attempts()
 
 
 def _die_with_parent() -> None:
-    """Linux kills this process the moment its parent dies; elsewhere the end of the channel does, a little later."""
+    """Let Linux kill this process the moment its parent dies; elsewhere the end of the channel does, a little later."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _leave_signals_to_the_supervisor() -> None:
-    """Ctrl-C reaches every process of a terminal, but only the server decides to drain.
+    """Ignore the signals that a terminal sends to all its processes (Ctrl-C): only the server decides to drain.
 
-    Functions that do nothing, not SIG_IGN: that would be inherited by programs the handlers start.
+    Functions that do nothing, not SIG_IGN: programs that handlers start would inherit SIG_IGN.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)

@@ -1,7 +1,7 @@
-"""The line between a parent process and its child: one JSON object per line over a socket pair, both ways.
+"""The channel between a parent process and its child: one JSON object per line over a socket pair, both ways.
 
-Two pairs speak it: supervisor and worker process, worker process and isolated process. It ends when either side dies,
-and a child whose parent is gone ends at once. Nothing is ever pickled.
+Used between supervisor and worker process, and between worker process and isolated process. It ends when either side
+dies, and a child that lost its parent ends at once. Nothing is ever pickled.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ORPHANED = 75
 
 
 class HeldLease(Struct):
-    """A lease the child now runs; the supervisor watches its time."""
+    """A lease that the child now runs; the supervisor enforces its deadline."""
 
     id: str
     timeout_seconds: float
@@ -38,15 +38,15 @@ class Ready(Struct, tag="ready"):
 
 
 class Broken(Struct, tag="broken"):
-    """The application cannot be loaded, and would not be if the child were started again as it is written now."""
+    """The application cannot be loaded; with the same code, another start would fail, too."""
 
     message: str
     cause: str = ""
-    """The same without the text of the exception, which may have a secret in it."""
+    """The message without the exception's text, which may contain a secret."""
 
 
 class Starting(Struct, tag="starting"):
-    """What the child does before it is ready: its import of the application, then each start hook."""
+    """The child's current step before it is ready: the import of the application, then each start hook."""
 
     step: str
 
@@ -65,16 +65,16 @@ class Opened(Struct, tag="opened"):
 
 
 class Pulse(Struct, tag="pulse"):
-    """The event loop turns. Said several times a second: silence means that a handler holds it, or the interpreter."""
+    """The event loop runs. Sent several times a second; silence means that a handler blocks it, or the interpreter."""
 
 
 class Seen(Struct, tag="seen"):
-    """What the event loop's thread does at this moment, the answer to ``Look``."""
+    """What the event loop's thread is doing at this moment: the answer to ``Look``."""
 
     place: str
-    """The innermost line of the application's own code, or of any if there is none."""
+    """The innermost line of the application's own code, or of any code if there is none."""
     lease: str = ""
-    """Whose handler it is; nothing if that cannot be told."""
+    """The lease of the handler that runs; empty if that cannot be determined."""
     task: str = ""
     task_type: str = ""
     attempt: int = 0
@@ -87,27 +87,27 @@ class Stopped(Struct, tag="stopped"):
 
 
 class Closed(Struct, tag="closed"):
-    """The answer to an exchange is there: leases received, leases whose verdict came, and leases that are to end."""
+    """An exchange was answered: leases received, leases with a verdict, and leases to end."""
 
     exchange: str
     leases: list[HeldLease]
     settled: list[str]
     canceled: list[str] = []
     finished: int = 0
-    """Of the settled leases those whose attempt ended, and was not handed back."""
+    """Number of settled leases whose attempt ended and was not handed back."""
     returned: int = 0
-    """Those that were handed back."""
+    """Number of settled leases that were handed back."""
 
 
 class Done(Struct, tag="done"):
-    """An isolated attempt is over. The result travels beside the report as a string, which cannot break a line."""
+    """An isolated attempt is over. The result travels next to the report, as a string that contains no line break."""
 
     report: ReportBody
     result: str
 
 
 class Progressed(Struct, tag="progressed"):
-    """How far an isolated attempt is."""
+    """The progress of an isolated attempt."""
 
     progress: list[ProgressBody]
 
@@ -116,19 +116,19 @@ class Progressed(Struct, tag="progressed"):
 
 
 class Session(Struct, tag="session"):
-    """The supervisor registered the child; it may begin to work."""
+    """The supervisor registered the child; the child may start to work."""
 
     id: str
 
 
 class Drain(Struct, tag="drain"):
-    """Take nothing new; end what runs within so many seconds, then exit."""
+    """Take no new work; end what runs within ``seconds``, then exit."""
 
     seconds: float
 
 
 class Look(Struct, tag="look"):
-    """Say what the event loop does: it stands still. Answered beside the loop, by a thread that waits for notes."""
+    """Say what the blocked event loop is doing. Answered by a thread of its own that reads the channel."""
 
 
 class Run(Struct, tag="run"):
@@ -144,11 +144,11 @@ class Run(Struct, tag="run"):
     payload: str
     call: bool = False
     traceparent: str | None = None
-    """The attempt's span; None: nobody traces it."""
+    """The trace context of the attempt's span, or None if it is not traced."""
 
 
 class Cancel(Struct, tag="cancel"):
-    """The running attempt is no longer wanted."""
+    """End the running attempt."""
 
 
 class Leave(Struct, tag="leave"):
@@ -163,17 +163,17 @@ _to_child = msgspec.json.Decoder(ToChild)
 
 
 class ChildEnd:
-    """The child's end. Writes block, which is right: a parent that does not read has to be waited for."""
+    """The child's end. Writes block on purpose: the child waits for a parent that does not read."""
 
     def __init__(self, fd: int) -> None:
-        # Programs the handlers start must not hold the line open.
+        # Programs that handlers start must not keep the channel open.
         os.set_inheritable(fd, False)
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(True)
         self._writing = threading.Lock()
 
     def send(self, note: FromChild) -> None:
-        """Tell the parent. If it is gone, so is this process."""
+        """Send a note to the parent; exit this process if the parent is gone."""
         line = msgspec.json.encode(note) + b"\n"
         try:
             with self._writing:
@@ -188,9 +188,9 @@ class ChildEnd:
         *,
         look: Callable[[], Seen] = lambda: Seen(place=""),
     ) -> None:
-        """Call ``heard`` on the loop for each note, from a thread that a stuck loop does not stop.
+        """Call ``heard`` on the loop for each note, from a thread that a blocked loop does not stop.
 
-        ``look`` is called on that thread, and what it returns is sent.
+        ``look`` is called on that thread, and its result is sent.
         """
 
         def read() -> None:
@@ -220,29 +220,29 @@ class ParentEnd:
         self._reader: asyncio.StreamReader | None = None
 
     async def open(self) -> None:
-        """Call once the child has been started: its end is its own from then on."""
+        """Connect the loop to the channel. Call it once the child has started: then the child alone holds its end."""
         self.theirs.close()
         assert self._ours is not None
         self._reader, self._writer = await asyncio.open_connection(sock=self._ours, limit=self._line_limit_bytes)
         self._ours = None
 
     def send(self, note: ToChild) -> None:
-        """Tell the child. A dead one does not mind."""
+        """Send a note to the child. Does nothing if the child is dead."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(msgspec.json.encode(note) + b"\n")
 
     async def receive(self) -> FromChild | None:
-        """The next note; None: the child is gone, or what it sends makes no sense."""
+        """Return the next note, or None if the child is gone or its note cannot be read."""
         assert self._reader is not None
         try:
             line = await self._reader.readline()
             return _from_child.decode(line) if line.endswith(b"\n") else None
         except (OSError, ValueError):
-            # ValueError: a line beyond the limit, or one that is no note (msgspec's errors are ValueErrors).
+            # ValueError: a line beyond the limit, or one that is not a note (msgspec's errors are ValueErrors).
             return None
 
     async def hung_up(self, seconds: float) -> None:
-        """Wait until no process holds the child's end, for so long at most."""
+        """Wait until no process holds the child's end, at most ``seconds``."""
         if self._reader is not None:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -250,7 +250,7 @@ class ParentEnd:
                         pass
 
     def close(self) -> None:
-        """Hang up. The child's end reads the end of the line and exits."""
+        """Close the channel. The child reads the end of the stream and exits."""
         self.theirs.close()
         if self._writer is not None:
             self._writer.transport.abort()

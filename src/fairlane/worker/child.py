@@ -1,7 +1,7 @@
 """One worker process as its supervisor sees it, from start to end.
 
-Knows at every moment which leases the child holds and which of its exchanges are unanswered, from the notes the child
-sends ahead of each step; so it can renew for a child that is stuck, and name what a dead one leaves behind.
+The child announces each step before it takes it. So the supervisor always knows which leases the child holds and which
+of its exchanges are unanswered: it can renew for a blocked child, and name the leases of a dead one.
 """
 
 import asyncio
@@ -37,38 +37,39 @@ from fairlane.worker.channel import (
 from fairlane.worker.server import Server, ServerRefused, ServerSilent, pauses
 
 SILENCE_SHARE = 5 / 6
-"""Part of the lease after which a child whose session could not be renewed is killed."""
+"""Share of the lease time after which a child is killed if its session could not be renewed."""
 DRAIN_EXTRA_SECONDS = 1.5
-"""How long a child may take beyond its drain to hand back and run its stop hooks."""
+"""How long a child may take after its drain to hand back leases and run its stop hooks."""
 LAST_NOTES_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 1.25
-"""A child whose last pulse is older stands still. More than twice what the child itself takes for a stall, so that it
-knows of every stall of which we know."""
+"""A child whose last pulse is older than this is blocked. More than twice the child's own limit for a stall, so that
+the child has noticed every stall that the supervisor notices.
+"""
 END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 REGISTER_SECONDS = (0.1, 1.0)
-"""First and longest pause before it is tried again to open a session."""
+"""First and longest pause before another attempt to open a session."""
 
 START_SECONDS = 60.0
-"""A child that has not started for so long is said to hang. It goes on: large models take their time."""
+"""A child that has not started after this time is reported. It is not killed: large models take long to load."""
 
 logger = logging.getLogger("fairlane.worker")
 
 
 class Tally(Struct, kw_only=True):
-    """What became of the attempts of a child since its drain began."""
+    """Results of a child's attempts since its drain began."""
 
     finished: int = 0
     returned: int = 0
-    """Handed back: they do not count as attempts."""
+    """Attempts handed back. They do not count as attempts."""
     lost: int = 0
-    """Ended with their process: they count."""
+    """Attempts that ended with their process. They count as attempts."""
 
 
 class Child:
-    """One worker process. ``run`` once; the rest may be called at any time meanwhile.
+    """One worker process. Call ``run`` once; the other methods may be called at any time meanwhile.
 
-    ``changed`` is called on the loop when the child has started, and when it takes too long for that.
+    ``changed`` is called on the loop when the child has started, and when its start takes too long.
     """
 
     def __init__(self, options: Options, server: Server, *, changed: Callable[[], None] = lambda: None) -> None:
@@ -80,10 +81,10 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._session: Registered | None = None
         self._held: dict[str, float] = {}
-        """Leases received and not settled: when their process is to be killed; infinity once their attempt is over."""
+        """Leases received and not settled, with the time to kill the process; infinity once the attempt is over."""
         self._unanswered: set[str] = set()
         self._pulse_at: float | None = None
-        """When the child's loop was last heard to turn; None: it has no session yet."""
+        """When the child's last pulse arrived, or None before it has a session."""
         self._wake_at = math.inf
         self._wake = asyncio.Event()
         self._reason = "lost"
@@ -94,9 +95,9 @@ class Child:
         self.started = False
         """Whether the application was imported and its start hooks have run."""
         self.refused: str | None = None
-        """Why no server takes this worker; None: one does, as far as is known."""
+        """Why every server refuses this worker, or None if no refusal is known."""
         self.broken: str | None = None
-        """Why the application cannot be loaded, with the text of the exception; None: it can, as far as is known."""
+        """Why the application cannot be loaded, with the text of the exception, or None if no failure is known."""
         self.tally = Tally()
         self._step = "its own start"
         self._cause: str | None = None
@@ -104,17 +105,19 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None before it is started."""
+        """Return the child's process id, or None before it is started."""
         return self._process.pid if self._process is not None else None
 
     @property
     def held(self) -> frozenset[str]:
-        """Leases the child has received and not settled."""
+        """Return the leases that the child has received and not settled."""
         return frozenset(self._held)
 
     @property
     def unstarted(self) -> str | None:
-        """Why the child did not start, or seems not to; None: it has, or is on its way. Never an exception's text."""
+        """Return why the child did not start in time, or None if it has or still may. Never contains an exception's
+        text.
+        """
         if self.started:
             return None
         if self._cause is not None:
@@ -126,7 +129,7 @@ class Child:
         return None
 
     async def run(self) -> None:
-        """Start the child, watch it to its end, end its session."""
+        """Start the child, watch it until it ends, end its session."""
         fd = self._line.theirs.fileno()
         inherited = self._options.inherit_fds
         hanging = self._loop.call_later(START_SECONDS, self._changed)
@@ -149,7 +152,9 @@ class Child:
             await self._end_session()
 
     async def drain(self, seconds: float) -> None:
-        """Let running attempts end and hand back what still runs after ``seconds``. Returns when the child is gone."""
+        """Let running attempts end, and hand back those that still run after ``seconds``. Return when the child is
+        gone.
+        """
         self._reason = "drained"
         self.tally = Tally()
         if self._process is None:
@@ -169,7 +174,7 @@ class Child:
         self._kill()
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Until the process is gone and its last notes are read."""
+        """Watch until the process is gone and its last notes are read."""
         listening = self._loop.create_task(self._listen())
         watching = [
             listening,
@@ -179,7 +184,8 @@ class Child:
         try:
             status = await process.wait()
             logger.info("worker.ended", extra={"pid": process.pid, "status": status, "reason": self._reason})
-            # The line ends with the last process below the child: what goes back is not started beside what is left.
+            # The channel ends with the last process below the child, so an attempt that is handed back starts only
+            # after that.
             await asyncio.wait([listening], timeout=LAST_NOTES_SECONDS)
             if self._reason == "drained" and status and not self._killed:
                 self._reason = "lost"
@@ -198,7 +204,7 @@ class Child:
                     renewing = self._loop.create_task(self._keep_session(note.types))
                 else:
                     self._hear(note)
-            # Without its line the child cannot be steered.
+            # Without its channel the child cannot be controlled.
             self._kill()
         finally:
             if renewing is not None:
@@ -239,7 +245,7 @@ class Child:
             self._wake.set()
 
     def _cancel(self, leases: list[str]) -> None:
-        """These attempts are to end now: what has not after its grace is killed, as if it were past its deadline."""
+        """Give these attempts the grace period from now; if one runs longer, the process is killed."""
         overdue_at = self._loop.time() + self._options.kill_grace_seconds
         for lease_id in leases:
             held_until = self._held.get(lease_id, math.inf)
@@ -254,7 +260,7 @@ class Child:
     # The session -----------------------------------------------------------------------------------------------------
 
     async def _keep_session(self, types: list[str]) -> None:
-        """Register, then renew for as long as the child lives; kill it when that cannot be done."""
+        """Register, then renew for as long as the child lives; kill the child when its session cannot be renewed."""
         try:
             session = await self._register(types)
             self._line.send(Session(id=session.session))
@@ -287,13 +293,13 @@ class Child:
                 return self._session
             except ServerSilent as silence:
                 cause = str(silence)
-                if cause != said:  # however long nobody answers, it is said once
+                if cause != said:  # Logged once, however long no server answers.
                     said = cause
                     logger.warning("session.unopened", extra={"pid": self.pid, "cause": cause})
             await asyncio.sleep(next(pausing))
 
     async def _renew(self, session: Registered) -> float:
-        """One renewal, sent until answered; when the answered one was sent."""
+        """Send a renewal until it is answered; return when the answered one was sent."""
         while True:
             sent_at = self._loop.time()
             try:
@@ -306,7 +312,7 @@ class Child:
             await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
 
     async def _end_session(self) -> None:
-        """Give the leases back at once. If that cannot be said, the server's sweep finds out."""
+        """End the session, which returns its leases at once. If no server answers, the server's sweep does it later."""
         if self._session is None:
             return
         ending = EndSession(reason=self._reason, overdue=self._overdue)
@@ -325,25 +331,26 @@ class Child:
         self.tally.lost += len(self._held)
 
     def _count_ended(self, returned: int) -> None:
-        """Tally the attempts that the end of the session gave back, and those whose reports nobody confirmed."""
+        """Count the attempts that the end of the session returned, and those whose reports were not confirmed."""
         lost = returned if self._reason != "drained" else min(returned, len(self._overdue))
         self.tally.lost += lost
         self.tally.returned += returned - lost
         self.tally.finished += max(0, len(self._held) - returned)
 
-    # A child that stands still ---------------------------------------------------------------------------------------
+    # A blocked child -------------------------------------------------------------------------------------------------
 
     async def _watch_pulse(self) -> None:
-        """While the child's loop stands still, take back what the server handed to exchanges that it cannot read.
+        """While the child's loop is blocked, withdraw the leases that the server handed to its open exchanges.
 
-        A handler that holds the interpreter stops its own process only: the others get its places' work at once. One
-        silent for most of a lease, with no attempt that explains it and whose deadline will end it, is killed.
+        A handler that blocks the interpreter stops its own process only: other processes get the work at once. A child
+        that is silent for most of a lease is killed, unless a running attempt explains it: that attempt's deadline ends
+        it.
         """
         silent_looks = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             silent = self._loop.time() - self._pulse_at if self._pulse_at is not None else 0.0
-            # One look alone may come right after a stall of our own loop, before the pulses that wait are read.
+            # A single late pulse may be due to a stall of this loop, with pulses waiting to be read.
             silent_looks = silent_looks + 1 if silent > SILENT_SECONDS else 0
             if silent_looks < 2 or self._session is None:
                 continue
@@ -359,7 +366,7 @@ class Child:
             await self._withdraw(self._session)
 
     def _name_holder(self, seen: Seen) -> None:
-        """Say which handler keeps the child's loop from turning. One that turns again by now is not worth a line."""
+        """Log which handler blocks the child's loop, unless the loop runs again by now."""
         seconds = self._loop.time() - (self._pulse_at or self._loop.time())
         if seconds > LOOK_SECONDS:
             extra = {"pid": self.pid, "seconds": round(seconds, 1), "place": seen.place}
@@ -377,7 +384,7 @@ class Child:
     # Ending the child ------------------------------------------------------------------------------------------------
 
     async def _end_overdue(self) -> None:
-        """Kill the child once an attempt is past deadline and grace and will not end."""
+        """Kill the child once an attempt has not ended after its deadline and grace period."""
         while True:
             self._wake.clear()
             self._wake_at = min(self._held.values(), default=math.inf)

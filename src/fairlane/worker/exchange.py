@@ -1,8 +1,8 @@
-"""The exchange loop: reports what ended, offers what is free, starts what comes.
+"""The exchange loop: sends reports, offers free places, and starts the leases it receives.
 
-One rule: whenever there are unreported endings, or free places that no unanswered exchange offers, and fewer than
-MOST_UNANSWERED exchanges are unanswered, one is sent with all of them. One is always open, with 0 places if all are
-busy, so that cancellations arrive at once. Nothing is fetched ahead: a lease starts as it arrives.
+One rule: whenever there are unsent reports, or free places that no unanswered exchange offers, and fewer than
+MOST_UNANSWERED exchanges are unanswered, one is sent with all of them. One exchange is always open, with 0 places if
+all are busy, so that cancellations arrive at once. Nothing is fetched ahead: a lease starts when it arrives.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ from fairlane.worker.server import ContentRefused, Server, ServerSilent, pauses
 MOST_UNANSWERED = 4
 LEAST_REPORTS = 10
 MOST_REPORTS = 500
-"""An exchange carries reports of half the places at most, within these bounds: so with short tasks the server settles
-one half while this worker runs the other."""
+"""An exchange carries reports of half the places at most, within these bounds: with short tasks the server settles one
+half while this worker runs the other.
+"""
 MOST_REPORTED_BYTES = 16 * 2**20
-"""Results beyond this wait for the next exchange; one alone always travels."""
+"""Results beyond this size wait for the next exchange; a single result is always sent."""
 PULSE_SECONDS = 0.25
 PROGRESS_SECONDS = 1.0
 STALL_SECONDS = 0.6
-"""A loop that did not turn for so long stood still. Less than half of what the supervisor takes for it."""
+"""A loop that did not run for this long was blocked. Less than half of the supervisor's limit."""
 RESEND_SECONDS = (0.05, 2.0)
 """First and longest pause before an exchange is sent again."""
 EMPTY_PAUSE_SECONDS = 0.1
-"""Pause after an answer with nothing in it that did not take its time, such as a draining server's."""
+"""Pause after an empty answer that came at once, such as that of a draining server."""
 
 CAUSE_LENGTH_MOST = 500
 
@@ -39,7 +40,7 @@ logger = logging.getLogger("fairlane.worker")
 
 
 class ExchangeLoop:
-    """Keeps a worker's places filled. Runs on one event loop; ``ended`` is its only other entrance.
+    """Keeps a worker's places filled. Runs on one event loop.
 
     ``start`` and ``cancel`` act on attempts, ``tell`` informs the supervisor, ``failed`` ends the process.
     """
@@ -64,7 +65,7 @@ class ExchangeLoop:
         self._cancel = cancel
         self._said = said
         self._progress: list[ProgressBody] = []
-        """What goes with the next exchange."""
+        """Progress to send with the next exchange."""
         self._progress_at = time.monotonic()
         self._tell = tell
         self._failed = failed
@@ -72,19 +73,19 @@ class ExchangeLoop:
         self._free = places
         self._most_reports = min(max(LEAST_REPORTS, places // 2), MOST_REPORTS)
         self._offered: dict[str, int] = {}
-        """Places offered by each unanswered exchange, with those of others that it keeps."""
+        """Places offered by each unanswered exchange, including places it took over from others."""
         self._reports: list[ReportBody] = []
         self._bare: set[str] = set()
-        """Leases whose own report was refused: what is left of it is all that can be sent."""
+        """Leases whose full report was refused; only a reduced report is sent for them."""
         self._untold: list[str] = []
-        """Leases whose end the supervisor has not heard of yet."""
+        """Ended leases that the supervisor has not been told of yet."""
         self._unsettled = 0
         self._number = 0
         self._turn_due = False
         self._leaving = False
         self._pulse_at = time.monotonic()
         self._stale: set[str] = set()
-        """Exchanges that were open over a stall of this loop."""
+        """Exchanges that were open during a stall of this loop."""
         self._deliveries: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
 
@@ -94,14 +95,14 @@ class ExchangeLoop:
         self._wake()
 
     def _pulse(self) -> None:
-        """Tell the supervisor that this loop turns."""
+        """Tell the supervisor that this loop runs."""
         self._notice_stall()
         self._tell(Pulse())
         self._gather_progress()
         self._loop.call_later(PULSE_SECONDS, self._pulse)
 
     def _gather_progress(self) -> None:
-        """At most once a second, and only if there is any, progress is worth an exchange of its own."""
+        """Send new progress in an exchange of its own, at most once a second."""
         if time.monotonic() - self._progress_at < PROGRESS_SECONDS or self._progress:
             return
         self._progress_at = time.monotonic()
@@ -110,14 +111,16 @@ class ExchangeLoop:
             self._wake()
 
     def _notice_stall(self) -> None:
-        """After a stall the supervisor may have given up what the open exchanges bring: none of it may be started."""
+        """Mark the open exchanges after a stall: the supervisor may have withdrawn their leases, so none of them may
+        start.
+        """
         now = time.monotonic()
         if now - self._pulse_at > STALL_SECONDS:
             self._stale |= self._offered.keys()
         self._pulse_at = now
 
     def ended(self, report: ReportBody) -> None:
-        """An attempt is over. Its report and its place go with the next exchange."""
+        """Queue the report of an ended attempt. Its report and its place go with the next exchange."""
         self._free += 1
         self._unsettled += 1
         self._reports.append(report)
@@ -125,7 +128,7 @@ class ExchangeLoop:
         self._wake()
 
     def stop_taking(self) -> None:
-        """Offer no place any more; a lease that still comes is handed back."""
+        """Offer no more places; a lease that still arrives is handed back."""
         self._leaving = True
 
     async def quiet(self) -> None:
@@ -161,7 +164,7 @@ class ExchangeLoop:
         exchange = ExchangeRequest(
             session=self._session,
             id=str(self._number),
-            # Reports left over travel at once with the next exchange, and take places along.
+            # The remaining reports go at once with the next exchange, which also offers their places.
             places=min(places, len(reports)) if self._reports else places,
             reports=reports,
             progress=progress,
@@ -190,16 +193,16 @@ class ExchangeLoop:
             asked_at = self._loop.time()
             exchange, answer = await self._answer(exchange)
             self._accept(exchange, answer)
-            # Asking again at once would only spin.
+            # Without the pause this would be a busy loop.
             hurried = self._loop.time() - asked_at < min(EMPTY_PAUSE_SECONDS, self._wait_seconds)
             if hurried and not (answer.verdicts or answer.leases or answer.cancel or answer.kept > 0):
                 await asyncio.sleep(EMPTY_PAUSE_SECONDS)
             self._wake()
-        except Exception as error:  # noqa: BLE001 - whatever it is, this worker cannot go on; its owner ends it
+        except Exception as error:  # noqa: BLE001 - after any error this worker cannot go on; its owner ends it
             self._failed(error)
 
     async def _answer(self, exchange: ExchangeRequest) -> tuple[ExchangeRequest, ExchangeAnswer]:
-        """Send until answered, for ever: the supervisor decides when that is hopeless. Returns what was sent last."""
+        """Send until answered, without a limit: the supervisor decides when to stop. Return what was sent last."""
         pausing = pauses(*RESEND_SECONDS)
         while True:
             try:
@@ -210,14 +213,15 @@ class ExchangeLoop:
             except ServerSilent as silence:
                 logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
             await asyncio.sleep(next(pausing))
-            # Places of other exchanges may have joined it meanwhile, and a server that lost it knows of none.
+            # It may have taken over places of other exchanges, and a server that lost it does not know of them.
             exchange = replace(exchange, places=self._offered[exchange.id])
 
     def _without_refused(self, exchange: ExchangeRequest, refused: ContentRefused) -> ExchangeRequest:
-        """Return the exchange with fewer reports, so that one report that the server refuses costs its own attempt.
+        """Return the exchange with fewer reports, so that a report that the server refuses affects only its own
+        attempt.
 
-        A refused exchange changed nothing at the server. Halves of its reports find the one that is wrong; the halves
-        that are set aside go with the next exchange. Raises ``refused``: nothing is left to leave out.
+        A refused exchange changed nothing at the server. Halving the reports finds the wrong one; the halves that are
+        set aside go with the next exchange. Raises ``refused`` if nothing is left to remove.
         """
         reports = exchange.reports
         if len(reports) > 1:
@@ -268,17 +272,17 @@ class ExchangeLoop:
             self._cancel(lease_id)
 
     def _settle_places(self, exchange_id: str, answer: ExchangeAnswer) -> None:
-        """Places that another exchange keeps stay offered; the rest is ours again."""
+        """Keep the places that another exchange took over as offered; the others are free again."""
         del self._offered[exchange_id]
         if answer.kept > 0 and self._offered:
-            # An older server does not name the keeper; then the oldest one open is the likeliest.
+            # An older server does not name that exchange; the oldest open one is the most likely.
             keeper = answer.kept_by or next(iter(self._offered))
             if keeper in self._offered:
                 self._offered[keeper] += answer.kept
 
 
 def _accepted(exchange: ExchangeRequest, answer: ExchangeAnswer) -> tuple[int, int]:
-    """How many of the reported attempts ended, and how many were handed back. Those that were gone do not count."""
+    """Return how many reported attempts ended and how many were handed back. Reports of lost leases do not count."""
     outcomes = [
         report.outcome
         for report, verdict in zip(exchange.reports, answer.verdicts, strict=False)

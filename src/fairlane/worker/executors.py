@@ -1,4 +1,4 @@
-"""Running one attempt: on the loop, on a thread, or in an isolated process; and saying how it ended.
+"""Run one attempt on the loop, on a thread or in an isolated process, and report how it ended.
 
 Every attempt ends in exactly one report, whatever the handler does, unless its process is killed.
 """
@@ -29,13 +29,13 @@ MESSAGE_LIMIT = 10_000
 NOTE_LIMIT = 200
 CODE_LIMIT = 100
 DETAILS_LIMIT_BYTES = 65_536
-"""Details of one failure. An exchange carries hundreds of reports, so this bounds the exchange, too."""
+"""Largest details of one failure. An exchange carries hundreds of reports, so this bounds the exchange, too."""
 
 logger = logging.getLogger("fairlane.worker")
 
 
 class Attempt:
-    """One lease being run here."""
+    """One lease that runs in this process."""
 
     __slots__ = (
         "begun",
@@ -66,37 +66,37 @@ class Attempt:
             traceparent=lease.traceparent or None,
         )
         self.task: asyncio.Task[None] | None = None
-        """The loop's task that runs it; None for a thread."""
+        """The loop's task that runs it, or None for a thread."""
         self.expiry: asyncio.TimerHandle | None = None
         self.unwanted: ReportBody | None = None
-        """How to report an attempt that was cancelled or handed back; None: it is wanted."""
+        """The report of an attempt that was canceled or handed back, or None if it goes on."""
         self.span: Run | None = None
-        """None: traces are off."""
+        """None if traces are off."""
         self.begun = False
         self.expired = False
         self.over = False
 
     def begin(self) -> None:
-        """First step of the loop's task: one cancelled before it would otherwise end without a report."""
+        """Mark the start, first in the loop's task: a task canceled before this would end without a report."""
         self.begun = True
         if self.context.cancelled:
             raise asyncio.CancelledError
 
     def arguments(self) -> tuple[Any, ...]:
-        """The handler's arguments: the decoded payload, and the context if it takes one."""
+        """Return the handler's arguments: the decoded payload, and the context if it takes one."""
         payload = self.task_type.decode(bytes(self.lease.payload))
         return (payload, self.context) if self.task_type.takes_context else (payload,)
 
     def late(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.expired or time.monotonic() >= self.context.deadline
 
 
 class Executors:
     """Starts attempts, ends them at their deadline, and hands each report to ``ended`` on the loop.
 
-    ``isolated`` is None in a process that is itself isolated: there every handler runs in place.
-    ``error_text``: the log has the text and the trace of what a handler raised, which may quote the payload.
+    ``isolated`` is None in a process that is itself isolated: there every handler runs in this process. With
+    ``error_text`` the log has the text and the trace of a handler's exception, which may quote the payload.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class Executors:
         self._isolated = isolated
         self._threads = Threads()
         self._loop = asyncio.get_running_loop()
-        # Each attempt begins with what the start hooks set, and never sees what another attempt set.
+        # Each attempt starts with the context variables that the start hooks set, and never sees those of another
+        # attempt.
         self._variables = contextvars.copy_context()
         self.running: dict[str, Attempt] = {}
 
@@ -132,7 +133,7 @@ class Executors:
         attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
         try:
             self._begin(attempt)
-        except Exception as error:  # noqa: BLE001 - such as no thread to be had: it costs this attempt, not the process
+        except Exception as error:  # noqa: BLE001 - for example no thread is available: this attempt fails, the process goes on
             self._end(attempt, _raised(attempt, error))
 
     def _begin(self, attempt: Attempt) -> None:
@@ -149,20 +150,22 @@ class Executors:
             self._threads.run(lambda: variables.run(self._run_on_thread, attempt))
 
     def _begin_span(self, attempt: Attempt, tracing: "Tracing", variables: contextvars.Context) -> None:
-        """Begin the attempt's span. Its SDK runs code of the application's own, which must not cost the attempt."""
+        """Begin the attempt's span. The tracing SDK runs code of the application; an error in it must not fail the
+        attempt.
+        """
         try:
             attempt.span = tracing.attempt(attempt.lease, variables)
             attempt.context.traceparent = attempt.span.traceparent
-        except Exception as error:  # noqa: BLE001 - whatever the application's processors raise
+        except Exception as error:  # noqa: BLE001 - the application's span processors may raise anything
             logger.error("attempt.untraced", **_told(attempt, error))
 
     def cancel(self, lease_id: str) -> None:
-        """The server does not want this attempt any more; it ends FAILED."""
+        """End this attempt as FAILED, because the server canceled it."""
         if attempt := self.running.get(lease_id):
             self._give_up(attempt, _failed(attempt.lease, "cancelled", retry=False))
 
     def said(self) -> list[ProgressBody]:
-        """How far attempts are that said so since the last time."""
+        """Return the progress that attempts reported since the last call."""
         found = ((lease, attempt.context.said()) for lease, attempt in list(self.running.items()))
         return [
             ProgressBody(
@@ -176,12 +179,12 @@ class Executors:
         ]
 
     def interrupt_all(self) -> None:
-        """Ask every handler to end; whoever asked decides what to make of it."""
+        """Ask every handler to end; the caller decides what follows."""
         for attempt in list(self.running.values()):
             self._interrupt(attempt)
 
     def release_all(self) -> None:
-        """Hand back what can be stopped: the drain is over."""
+        """Hand back every attempt that can be stopped: the drain time is over."""
         for attempt in list(self.running.values()):
             self._give_up(attempt, ReportBody(lease=attempt.lease.lease, outcome="released"))
 
@@ -199,7 +202,7 @@ class Executors:
         self._interrupt(attempt)
 
     def _interrupt(self, attempt: Attempt) -> None:
-        """Ask the handler to end. One that does not is killed with its process."""
+        """Ask the handler to end. If it does not, its process is killed."""
         attempt.context.cancel()
         if attempt.task is not None and attempt.begun and not attempt.over:
             attempt.task.cancel()
@@ -223,7 +226,9 @@ class Executors:
         self._loop.call_soon_threadsafe(self._end, attempt, report)
 
     async def _run_isolated(self, attempt: Attempt, isolated: IsolatedProcesses) -> None:
-        """Cancelling this task asks the isolated process to end the attempt, and kills it if it does not."""
+        """Run the attempt in an isolated process. Canceling this task asks the process to end it, then kills the
+        process.
+        """
         try:
             attempt.begin()
             report = await isolated.run(
@@ -233,7 +238,7 @@ class Executors:
             )
         except asyncio.CancelledError:
             report = _failed(attempt.lease, "timeout")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this attempt
+        except Exception as error:  # noqa: BLE001 - any error fails this attempt alone
             logger.error("attempt.isolation_failed", **_told(attempt, error))
             report = _failed(attempt.lease, _text(error))
         self._end(attempt, report)
@@ -261,20 +266,20 @@ class Executors:
     def _end_span(self, attempt: Attempt, span: "Run", report: ReportBody) -> None:
         try:
             span.ended(report)
-        except Exception as error:  # noqa: BLE001 - whatever the application's processors raise
+        except Exception as error:  # noqa: BLE001 - the application's span processors may raise anything
             logger.error("attempt.untraced", **_told(attempt, error))
 
 
 def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
-    """An attempt to be handed back that still ended well keeps its result."""
+    """Return the report to send: an attempt that is handed back keeps its result if it completed."""
     return report if unwanted.outcome == "released" and report.outcome == "completed" else unwanted
 
 
 def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
-    """The report of an attempt whose handler raised. Never raises: an attempt without a report would hold its place."""
+    """Return the report after an exception of the handler. Never raises: the place would stay taken."""
     try:
         return _report_of(attempt, error)
-    except BaseException as second:  # noqa: BLE001 - exceptions and log handlers run code of the application's own
+    except BaseException as second:  # noqa: BLE001 - exceptions and log handlers run code of the application
         return _failed(attempt.lease, f"{type(error).__name__}, and reporting it raised {type(second).__name__}")
 
 
@@ -295,7 +300,7 @@ def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
 
 
 def _payload_refused(lease: LeaseBody, refusal: ValidationRefused) -> ReportBody:
-    """The payload no longer fits: the application changed since the task was accepted."""
+    """Return the report for a payload that no longer fits: the application changed since the task was accepted."""
     details = _plain_details(refusal.details, lease)
     failure = FailureBody(code=_code(refusal.code), message=_clean(refusal, MESSAGE_LIMIT), details=details)
     return _failed(lease, f"the payload does not fit: {details}", failure=failure, retry=False)
@@ -307,7 +312,7 @@ def _failure(error: Fail, lease: LeaseBody) -> FailureBody:
 
 
 def _plain_details(details: object, lease: LeaseBody) -> Any:
-    """Return details as JSON reads them, so that nothing of the application's is left in the report."""
+    """Return details as decoded JSON, so that no object of the application is left in the report."""
     text = encode_details(details, limit_bytes=DETAILS_LIMIT_BYTES)
     if text is None:
         logger.warning("attempt.details_dropped", extra=_identity(lease))
@@ -316,7 +321,7 @@ def _plain_details(details: object, lease: LeaseBody) -> Any:
 
 
 def _pause(error: Retry) -> float | None:
-    """Return the pause that was asked for. The handler may have set the attribute itself, to anything."""
+    """Return the pause that the handler asked for, or None if it is not valid. The handler may have set any value."""
     seconds = real_number(error.after_seconds)
     return seconds if seconds is not None and 0 <= seconds <= RETRY_AFTER_SECONDS_MOST else None
 
@@ -342,12 +347,12 @@ def _failed(
 def _text(error: BaseException) -> str:
     try:
         return f"{type(error).__name__}: {plain_text(error)}"
-    except BaseException:  # noqa: BLE001 - an exception may fail to print itself, with SystemExit, too
+    except BaseException:  # noqa: BLE001 - printing an exception may raise anything, even SystemExit
         return type(error).__name__
 
 
 def _clean(text: object, limit: int) -> str:
-    """Text that any JSON reader takes: lone surrogates and NUL replaced, bounded."""
+    """Return text that every JSON reader accepts: lone surrogates and NUL replaced, length limited."""
     cut = plain_text(text)[:limit]
     return cut.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
@@ -359,7 +364,7 @@ def _code(text: object) -> str:
 
 
 def _told(attempt: Attempt, error: BaseException) -> dict[str, Any]:
-    """Return what the log is told of an exception, as arguments of a logger's method."""
+    """Return what to log about an exception, as arguments of a logger's method."""
     extra = _identity(attempt.lease) | logs.raised(error)
     return {"extra": extra, "exc_info": error if attempt.error_text else None}
 

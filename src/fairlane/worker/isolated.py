@@ -1,6 +1,6 @@
-"""``python -m fairlane.worker.isolated``: the process of one isolated attempt at a time.
+"""``python -m fairlane.worker.isolated``: a process that runs one isolated attempt at a time.
 
-Started, steered and killed by a worker process, through the channel alone; it never speaks to the server.
+A worker process starts, controls and kills it, through the channel alone; it never speaks to the server.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ from fairlane.worker.executors import Executors
 from fairlane.worker.results import bare
 
 PROGRESS_SECONDS = 0.5
-"""How often what a handler said of its progress goes up."""
+"""How often the progress that a handler reported is sent to the worker process."""
 
 
 async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
-    """Run attempts as they are handed down, until told to leave; the exit status."""
+    """Run attempts as they arrive until the parent says to leave; return the exit status."""
 
     def ended(report: ReportBody) -> None:
         try:
             result, report.result = bytes(report.result).decode(), Raw(b"null")
             channel.send(Done(report=report, result=result))
-        except Exception as error:  # noqa: BLE001 - whatever cannot be written costs this attempt, at once
+        except Exception as error:  # noqa: BLE001 - a report that cannot be written fails this attempt alone, at once
             why = f"the report cannot be written: {type(error).__name__}"
             channel.send(Done(report=bare(report, why), result="null"))
 

@@ -1,4 +1,4 @@
-"""Isolated processes, seen from the worker process: started, reused one attempt at a time, killed alone."""
+"""Isolated processes, seen from the worker process: start, reuse for one attempt at a time, kill one alone."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from fairlane.worker.watcher import marked
 
 LEAVE_SECONDS = 1.0
 LAST_SECONDS = 0.5
-"""How long the processes below an isolated one may take to end once it is killed."""
+"""How long the processes below a killed isolated process may take to end."""
 
 
 class IsolatedDied(FairlaneError):
@@ -44,21 +44,22 @@ class IsolatedProcesses:
         self._idle: list[_Isolated] = []
 
     async def run(self, lease: LeaseBody, deadline: float, *, said: Callable[[ProgressBody], None]) -> ReportBody:
-        """Run one attempt in a process of its own; ``said`` hears of its progress.
+        """Run one attempt in an isolated process; ``said`` is called with its progress.
 
-        Cancelling the caller asks the handler to end; it is killed if it has not after the grace. A process that dies
-        loses this attempt and no other.
+        Canceling the caller asks the handler to end; the process is killed if it runs beyond the grace period. A
+        process that dies loses this attempt and no other.
         """
         working = asyncio.ensure_future(self._attempt(lease, deadline, said))
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
-            # The deadline, a cancellation or the end of a drain. Asked once; a second cancellation does not wait.
+            # The deadline, a cancellation or the end of a drain. The handler is asked once; a second cancellation does
+            # not wait.
             working.cancel()
             return await working
 
     async def close(self) -> None:
-        """Let the idle ones run their stop hooks, within a short time."""
+        """Let the idle processes run their stop hooks, for a short time at most."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(isolated.leave() for isolated in idle))
 
@@ -74,7 +75,7 @@ class IsolatedProcesses:
         except (asyncio.CancelledError, TimeoutError):
             return _failed(lease, "timeout")
         else:
-            # One that was asked to end may have left programs running, so it is not used again.
+            # A process that was asked to end may have left programs running, so it is not used again.
             if not isolated.asked_to_end:
                 self._idle.append(isolated)
                 isolated = None

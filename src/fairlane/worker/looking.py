@@ -1,6 +1,6 @@
-"""What an event loop that stands still is doing: whose handler holds it, and at which line.
+"""What a blocked event loop is doing: which handler blocks it, and at which line.
 
-Called from another thread, and only once the supervisor missed the loop's pulses: it costs nothing before that.
+Called from another thread, and only after the supervisor missed the loop's pulses: it costs nothing before that.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _LIBRARIES = (_OWN_FOLDER, *(sysconfig.get_paths()[name] for name in ("stdlib", 
 
 
 def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Attempt]) -> Seen:
-    """Return what the loop does in its thread, and which of these attempts it does it for."""
+    """Return what the loop's thread is doing, and for which of these attempts."""
     frame = sys._current_frames().get(thread)
     attempt = _attempt_of(asyncio.current_task(loop), list(attempts))
     place = "" if frame is None else _place(frame)
@@ -29,7 +29,7 @@ def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Att
 
 
 def _attempt_of(task: asyncio.Task[object] | None, attempts: list[Attempt]) -> Attempt | None:
-    """The attempt that runs in this task. One of a handler's own tasks is known only if no other attempt is there."""
+    """Return the attempt that runs in this task. A task that a handler created is matched only if one attempt runs."""
     on_loop = [attempt for attempt in attempts if attempt.task is not None]
     exact = [attempt for attempt in on_loop if attempt.task is task]
     found = exact or (on_loop if task is not None and len(on_loop) == 1 else [])

@@ -1,7 +1,7 @@
 """The worker process: imports the application, runs handlers, exchanges with the server.
 
-Its supervisor registers and renews the session; everything here may be stuck without the server noticing. Exits when
-told to drain, when its session is gone, and at once when the supervisor is.
+Its supervisor registers and renews the session, so the session lives on while this process is blocked. Exits when told
+to drain, when its session is gone, and at once when the supervisor is gone.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from fairlane.worker.looking import look_at
 from fairlane.worker.server import Server
 
 RELEASE_SECONDS = 0.5
-"""After the drain: how long handlers may take to be interrupted, and their hand-back to be reported."""
+"""After the drain: how long handlers may take to be interrupted, and how long their reports may take."""
 SESSION_GONE = 76
 """Exit status of a worker process whose session was ended by the server."""
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("fairlane.worker")
 
 
 async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
-    """Run a worker process whose start hooks have run to its end; its exit status."""
+    """Run a worker process whose start hooks have run, until it ends; return its exit status."""
     worker = WorkerProcess(app, options, channel)
     loop, thread = asyncio.get_running_loop(), threading.get_ident()
     channel.listen(loop, worker.heard, look=lambda: look_at(loop, thread, worker.attempts()))
@@ -38,7 +38,7 @@ async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
 
 
 class WorkerProcess:
-    """A worker process at work: joins the exchange loop to the executors, and does what the supervisor says."""
+    """A worker process at work: connects the exchange loop to the executors, and follows the supervisor."""
 
     def __init__(self, app: Fairlane, options: Options, channel: ChildEnd) -> None:
         self._app = app
@@ -68,11 +68,11 @@ class WorkerProcess:
         self._emptied = asyncio.Event()
 
     def attempts(self) -> list[Attempt]:
-        """What runs now; may be asked from any thread."""
+        """Return the running attempts; may be called from any thread."""
         return list(self._executors.running.values())
 
     def heard(self, note: ToChild) -> None:
-        """The supervisor says something."""
+        """Act on a note of the supervisor."""
         match note:
             case Session(id=session):
                 self._begin(session)
@@ -109,7 +109,7 @@ class WorkerProcess:
             self.over.set_exception(error)
 
     async def _drain(self, seconds: float) -> None:
-        """Let running attempts end, hand the rest back, run the stop hooks."""
+        """Let running attempts end, hand back the others, run the stop hooks."""
         if self._exchange is not None:
             self._exchange.stop_taking()
             with contextlib.suppress(TimeoutError):

@@ -1,6 +1,6 @@
-"""Workers away from their server: a small supervisor process that runs no application code, and its children.
+"""Workers on another machine: a small supervisor process that runs no application code, and its children.
 
-Started by ``fairlane worker``. Speaks the worker protocol over HTTP with a worker key; knows no database.
+Started by ``fairlane worker``. Speaks the worker protocol over HTTP with a worker key; needs no database.
 """
 
 import asyncio
@@ -21,13 +21,14 @@ def run(
     on_ready: Callable[[int], None],
     on_drained: Callable[[Drained], None] = lambda drained: None,
 ) -> int:
-    """Keep workers alive until SIGTERM or SIGINT, then drain; a second signal ends at once. Returns the exit code.
+    """Keep workers alive until SIGTERM or SIGINT, then drain; a second signal ends at once. Return the exit code.
 
-    ``make_supervisor`` is called on the loop, with what to call if there is no point in going on. ``on_ready`` is
-    called with their number once all workers have their sessions, ``on_drained`` with what the drain did.
+    ``make_supervisor`` is called on the loop; its argument is the function to call if the workers cannot go on.
+    ``on_ready`` is called with the number of workers once all have their sessions, ``on_drained`` with the drain's
+    result.
 
     Raises:
-        AppError: the application cannot be used, or no server takes these workers.
+        AppError: the application cannot be used, or no server accepts these workers.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(make_supervisor, drain_seconds, on_ready, on_drained))

@@ -1,4 +1,4 @@
-"""What a handler returned, as the JSON object that is kept; or why it cannot be.
+"""A handler's return value as the JSON object to store, or the reason why it cannot be stored.
 
 Called by the executors for results and for the details of failures. Never raises, and never logs a value.
 """
@@ -22,22 +22,21 @@ INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _DEPTH_MARGIN = 300
-"""Levels of nesting kept free for whoever reads the result inside a larger body."""
+"""Levels of nesting reserved for a larger body that contains the result."""
 _DEPTH_MOST = 1_000
-"""The search for a value without a JSON form goes no deeper."""
+"""Depth limit of the search for a value without a JSON form."""
 _KEY_LENGTH_MOST = 100
-"""Characters of one key that the place of a value shows."""
+"""Characters of one key that are shown in the place of a value."""
 _REASON_LENGTH_MOST = 1_000
 _TOO_DEEP = "it is nested too deep, or contains itself"
 
 
 def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
-    """The JSON text of a handler's result: an object as it is, anything else as ``{"result": value}``.
+    """Return the JSON text of a handler's result: an object as it is, anything else as ``{"result": value}``.
 
-    msgspec writes NaN as null, 1 as the key "1" and integers of any size. Reading the text again and comparing finds
-    the first two without a walk in Python; only a difference (or a long number) leads to the walk that decides.
-
-    Half a surrogate pair, which UTF-8 has no form for, is written as an escape; such a text is ASCII altogether.
+    msgspec writes NaN as null, 1 as the key "1" and integers of any size. Decoding the text and comparing finds the
+    first two without a walk in Python; only a difference (or a long number) starts the walk that decides. A lone
+    surrogate has no UTF-8 form and is written as an escape; such a text is ASCII throughout.
     """
     text = _text_of(value, "result", limit_bytes)
     if isinstance(text, str):
@@ -46,21 +45,21 @@ def encode_result(value: object, *, limit_bytes: int) -> bytes | Failure:
         return _too_large(text, limit_bytes)
     if not text.startswith(b"{"):
         text = b'{"result":%b}' % text
-    size = len(memoryview(carried(text)))  # An exchange has room for one result as it travels.
+    size = len(memoryview(carried(text)))  # An exchange has room for one result in this form.
     return text if size <= limit_bytes else _too_large(size, limit_bytes)
 
 
 def encode_details(value: object, *, limit_bytes: int) -> bytes | None:
-    """Return the JSON text of a failure's details; None: it is too large, or not JSON that every reader takes.
+    """Return the JSON text of a failure's details, or None if it is too large or not JSON that every reader accepts.
 
-    The rules are those of results, and half a surrogate pair is refused: no reader of messages takes it.
+    The rules are those of results, except that a lone surrogate is refused: readers of messages do not accept it.
     """
     text = _text_of(value, "details", limit_bytes)
     return text if isinstance(text, bytes) and carries(text) else None
 
 
 def storable(value: object) -> bool:
-    """Return whether a value may be the details of a failure, whatever its size."""
+    """Return whether a value can be the details of a failure, regardless of its size."""
     return encode_details(value, limit_bytes=2**62) is not None
 
 
@@ -73,14 +72,14 @@ def _too_large(size: int, limit_bytes: int) -> Failure:
 
 
 def _text_of(value: object, name: str, limit_bytes: int) -> bytes | str | int:
-    """Return the JSON text as bytes; else why there is none as a str, or its size if that is beyond the limit."""
+    """Return the JSON text as bytes, the reason why there is none as a str, or the size if it is beyond the limit."""
     try:
         text = _written(value)
-        if len(text) > limit_bytes:  # First: all that follows takes as long as the text is large.
+        if len(text) > limit_bytes:  # First, because every later step takes time in proportion to the size.
             return len(text)
         reason = next(_faults(value, name), None) if _is_doubtful(value, text) else None
-    except Exception as error:  # noqa: BLE001 - encoding runs code of the application's own classes
-        # The text of an exception may say anything, so only its type is shown.
+    except Exception as error:  # noqa: BLE001 - encoding runs code of the application's classes
+        # The text of an exception may contain anything, so only its type is shown.
         text, reason = b"", _TOO_DEEP if isinstance(error, RecursionError) else f"writing it raised {_type(error)}"
         with contextlib.suppress(Exception):
             reason = next(_faults(value, name), reason)
@@ -95,7 +94,7 @@ def _written(value: object) -> bytes:
 
 
 def _as_builtin(value: Any) -> Any:
-    """What msgspec does not know: numbers and text of other types; pydantic models write themselves."""
+    """Convert what msgspec does not know: numbers and text of other types, and pydantic models."""
     match value:
         case str():
             return str.__str__(value)
@@ -113,18 +112,18 @@ def _as_builtin(value: Any) -> Any:
 def _is_doubtful(value: object, text: bytes) -> bool:
     half_pairs = not carries(text)
     if text.count(b"[") + text.count(b"{") > _DEPTH_MARGIN:
-        # May raise RecursionError, which refuses the result here, alone, instead of the report it would travel in.
+        # May raise RecursionError: then this result is refused here, not the report that would contain it.
         decode = json.loads if half_pairs else msgspec.json.decode
         decode(b"[" * _DEPTH_MARGIN + text + b"]" * _DEPTH_MARGIN)
     return half_pairs or bool(msgspec.json.decode(text) != value) or _LONG_NUMBER.search(text) is not None
 
 
-# The search for what has no JSON form --------------------------------------------------------------------------------
+# The search for values without a JSON form ---------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a value stands: ``result["pages"][3]``. Written out only when it is needed."""
+    """The place of a value, such as ``result["pages"][3]``. Written out only when needed."""
 
     step: str
     parent: "_Place | None" = None
@@ -142,7 +141,7 @@ class _Place:
 
 
 def _faults(root: object, name: str) -> Iterator[str]:
-    """Yield what JSON has no form for or would change silently, with place and type. Iterative: values may be deep."""
+    """Yield values that JSON cannot hold or would change, with place and type. Iterative: values may be deep."""
     ahead: list[tuple[_Place, object]] = [(_Place(name), root)]
     while ahead:
         place, value = ahead.pop()
@@ -181,10 +180,12 @@ def _faults(root: object, name: str) -> Iterator[str]:
 
 
 def _leaf_faults(value: object, place: _Place, inner: list[tuple[_Place, object]]) -> Iterator[str]:
-    """Yield what is wrong with a value that is neither a container nor a number; ``inner`` takes what it stands for."""
+    """Yield what is wrong with a value that is not a container or a number; add its plain form to ``inner`` if it has
+    one.
+    """
     try:
         plain = value if isinstance(value, str) else msgspec.to_builtins(value, enc_hook=_as_builtin)
-    except Exception as error:  # noqa: BLE001 - code of the application's own classes
+    except Exception as error:  # noqa: BLE001 - code of the application's classes
         why = "" if isinstance(error, NotImplementedError | TypeError) else f", and writing it raised {_type(error)}"
         yield f"{place} is {_kind(value)}{why}"
     else:
@@ -193,7 +194,7 @@ def _leaf_faults(value: object, place: _Place, inner: list[tuple[_Place, object]
 
 
 def _fields(value: object) -> tuple[str, ...] | None:
-    """The names of a record's fields; None: it is not a record that msgspec writes by itself."""
+    """Return the names of a record's fields, or None if it is not a record that msgspec can write."""
     kind = type(value)
     if issubclass(kind, msgspec.Struct):
         return kind.__struct_fields__
@@ -215,16 +216,16 @@ def _type(value: object) -> str:
 
 
 def _kind(value: object) -> str:
-    """``a set``, ``an Image``."""
+    """Return the type with its article: ``a set``, ``an Image``."""
     name = _type(value)
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
-# What the server does not take ---------------------------------------------------------------------------------------
+# Reports that the server refuses -------------------------------------------------------------------------------------
 
 
 def bare(report: ReportBody, cause: str) -> ReportBody:
-    """Return what is left of a report that cannot be written or that the server refuses: that its attempt failed.
+    """Reduce a report that cannot be written, or that the server refuses, to the failure of its attempt.
 
     A handler that completed is not run again: its result would be refused again.
     """

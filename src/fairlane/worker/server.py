@@ -1,7 +1,7 @@
-"""The server as a worker sees it: the protocol's four verbs over HTTP.
+"""The server as a worker sees it: the four requests of the worker protocol over HTTP.
 
-One address, or several of equal servers on one database: whichever answers will do, because sessions and leases are
-rows. An address is ``unix:PATH``, or ``http://…`` or ``https://…`` with a worker key.
+One address, or several servers on one database: any of them can answer, because sessions and leases are rows. An
+address is ``unix:PATH``, or ``http://…`` or ``https://…`` with a worker key.
 """
 
 import logging
@@ -27,12 +27,12 @@ from fairlane.protocol import (
 
 CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 10.0
-"""How long the server may take to answer, beyond the wait it was asked for."""
+"""How long the server may take to answer, in addition to the wait it was asked for."""
 
 SILENCE = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol)
 
 CONTENT_REFUSED = (400, 413, 422)
-"""Statuses of a message that is wrong or too large."""
+"""Statuses for a message that is wrong or too large."""
 
 UNIX = "unix:"
 
@@ -42,25 +42,28 @@ logger = logging.getLogger("fairlane.worker")
 
 
 def pauses(first: float, longest: float) -> Iterator[float]:
-    """Seconds before each further try, for ever: twice as long each time, and up to half shorter by chance, so that
-    those who fell silent together do not come back together."""
+    """Yield the seconds to wait before each further try, without end: doubled each time, reduced at random by up to
+    half.
+
+    The random part keeps workers that lost their server together from coming back together.
+    """
     while True:
         yield first * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
         first = min(2 * first, longest)
 
 
 class ServerSilent(FairlaneError):
-    """No answer, or one that says the server cannot serve now: send the same request again."""
+    """There was no answer, or the server cannot serve now: send the same request again."""
 
 
 class ServerRefused(FairlaneError):
-    """The server does not accept what we send; sending it again would not help."""
+    """The server refuses the request; sending it again would not help."""
 
 
 class ContentRefused(ServerRefused):
-    """The reason is what the message has in it: it cannot be written, or the server says that it is wrong or too large.
+    """The content is the reason: it cannot be written, or the server says that it is wrong or too large.
 
-    Without the part that is wrong the same message would be accepted.
+    Without the wrong part the same message would be accepted.
     """
 
 
@@ -72,7 +75,7 @@ class _Link:
         unix = address.startswith(UNIX)
         self.base = "http://fairlane" if unix else address.rstrip("/")
         self.host = b"fairlane" if unix else self.base.partition("://")[2].partition("/")[0].encode()
-        # The connection pool beneath httpx2: no redirects, cookies, or log line per request are wanted here, and a
+        # httpcore2's pool, without httpx2: redirects, cookies and a log line per request are not needed here, and a
         # worker with short tasks spends a third of its time in this call.
         self.pool = httpcore2.AsyncConnectionPool(
             uds=address.removeprefix(UNIX) if unix else None,
@@ -87,8 +90,8 @@ class _Link:
 class Server:
     """Speaks to one server at a time. One per process; connections are kept and reused.
 
-    A server that does not answer, cannot serve now, or is draining is left for the next in the list, whose turn it then
-    is for all requests; whoever asked sends the same request again.
+    If a server does not answer, cannot serve now, or is draining, all further requests go to the next server in the
+    list. The caller sends the same request again.
     """
 
     def __init__(self, addresses: Sequence[str], *, key: str | None = None) -> None:
@@ -101,7 +104,7 @@ class Server:
         return await self._send("POST", "/worker/v1/sessions", registration, Registered)
 
     async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
-        """One turn at the counter: a long poll of up to ``wait_seconds``."""
+        """Exchange reports for leases and cancellations: a long poll of up to ``wait_seconds``."""
         link = self._current
         answer = await self._send("POST", "/worker/v1/exchange", exchange, ExchangeAnswer, exchange.wait_seconds)
         if answer.draining:
@@ -109,11 +112,11 @@ class Server:
         return answer
 
     async def renew(self, session: str, renewal: Renew) -> Renewed:
-        """Say that the session lives, and what it holds."""
+        """Renew the session, with the leases that it holds."""
         return await self._send("POST", f"/worker/v1/sessions/{session}/renew", renewal, Renewed)
 
     async def end(self, session: str, ending: EndSession) -> Ended:
-        """End the session; its leases go back at once."""
+        """End the session; its leases are returned at once."""
         return await self._send("DELETE", f"/worker/v1/sessions/{session}", ending, Ended)
 
     async def close(self) -> None:
@@ -122,7 +125,7 @@ class Server:
             await link.pool.aclose()
 
     def _leave(self, link: _Link) -> None:
-        """Turn to the next server, unless another request has done so already."""
+        """Change to the next server, unless another request has already done so."""
         if link is self._current and len(self._links) > 1:
             self._current = self._links[(self._links.index(link) + 1) % len(self._links)]
             logger.warning("server.left", extra={"server": link.address, "next": self._current.address})
@@ -162,7 +165,7 @@ def _written(body: msgspec.Struct, asked: str) -> bytes:
     try:
         return msgspec.json.encode(body)
     except Exception as error:
-        # Only the type: the text may quote what a handler returned.
+        # Only the type: the text may quote a handler's result.
         raise ContentRefused(f"{asked}: cannot be written as JSON: {type(error).__name__}") from error
 
 

@@ -18,14 +18,13 @@ from fairlane.worker.child import Child
 from fairlane.worker.server import Server
 
 RESTART_SECONDS = (0.1, 30.0)
-"""First and longest pause before a child is started again that ended before it had started."""
+"""First and longest pause before a child is started again that ended during its start."""
 
 Order = Callable[[Sequence[str]], Sequence[str]]
 
 
 def any_order(servers: Sequence[str]) -> Sequence[str]:
-    """These addresses, shuffled: the processes of many workers begin at different servers, and where one ends those
-    that it served turn to different others."""
+    """Return these addresses in random order: processes start at different servers, and spread when a server ends."""
     return random.sample(servers, len(servers))
 
 
@@ -33,8 +32,10 @@ logger = logging.getLogger("fairlane.worker")
 
 
 def bury_orphans(*, spared: Collection[int | None]) -> None:
-    """Take note of the end of processes that others started. The first process of a container adopts all orphans, such
-    as the watchers of its workers, and they stay in the process table until it asks how they ended.
+    """Collect the exit statuses of processes that this process did not start.
+
+    The first process of a container adopts all orphans, such as the watchers of its workers. They stay in the process
+    table until it collects their statuses.
     """
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in spared:
@@ -42,33 +43,33 @@ def bury_orphans(*, spared: Collection[int | None]) -> None:
 
 
 class Drained(Struct, frozen=True, kw_only=True):
-    """What a drain did with the attempts that ran when it began."""
+    """Results of a drain, for the attempts that ran when it began."""
 
     finished: int
     returned: int
-    """Handed back, to be started elsewhere; they do not count as attempts."""
+    """Attempts handed back, to run elsewhere. They do not count as attempts."""
     lost: int
-    """Ended with their process; they count."""
+    """Attempts that ended with their process. They count as attempts."""
     seconds: float
 
 
 class Supervisor:
-    """Starts ``count`` worker processes and starts each anew when it ends, until told to drain or stop.
+    """Starts ``count`` worker processes and restarts each when it ends, until told to drain or stop.
 
     Args:
         app_reference: The application, as :func:`fairlane.handlers.load_app` takes it.
-        servers: Addresses of servers on one database: ``unix:PATH``, or URLs. One that answers will do.
-        count: Worker processes.
-        places: Attempts one of them runs at once.
+        servers: Addresses of servers on one database: ``unix:PATH``, or URLs. Any one that answers is enough.
+        count: Number of worker processes.
+        places: Attempts that one process runs at once.
         kill_grace_seconds: How long an attempt past its deadline may take to end before its process is killed.
         result_limit_bytes: Largest result of one task.
-        wait_seconds: How long an exchange with nothing to say waits at the server.
-        inherit_fds: Descriptors every child holds open for as long as it lives, such as the lock of the database.
-        key: The worker key; None: over a unix socket none is needed.
-        order: In which order a process tries the servers; each has its own.
-        on_broken: Called once, on the loop, if the application cannot be loaded by the first child or no server takes
-            this worker; no child is started again then.
-        on_trouble: Called on the loop with the reason when no child can start, and with None when one has again.
+        wait_seconds: How long an exchange without news waits at the server.
+        inherit_fds: Descriptors that every child holds open as long as it lives, such as the lock of the database.
+        key: The worker key, or None over a unix socket, which needs none.
+        order: The order in which a process tries the servers; called for each process.
+        on_broken: Called once, on the loop, if the first child cannot load the application or no server accepts this
+            worker; no child is started again after that.
+        on_trouble: Called on the loop with the reason when no child can start, and with None when one can again.
     """
 
     def __init__(
@@ -109,43 +110,43 @@ class Supervisor:
         self._on_broken = on_broken
         self._on_trouble = on_trouble
         self._failure: str | None = None
-        """Why the last start of a child failed; None: it did not."""
+        """Why the last start of a child failed, or None if it did not fail."""
         self._ever_started = False
         self._told: str | None = None
-        """The trouble that was told last; None: that there is none."""
+        """The trouble that was reported last, or None for no trouble."""
         self._order = order
         self._server = Server(order(servers), key=key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
         self._leaving = asyncio.Event()
         self.broken: str | None = None
-        """Why there is no point in going on; None: there is, as far as is known."""
+        """Why the supervisor cannot go on, or None if no such reason is known."""
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """The worker processes of this moment."""
+        """Return the current worker processes."""
         return tuple(self._children)
 
     @property
     def trouble(self) -> str | None:
-        """Why no worker process can start; None: one has, or is on its way. Never has the text of an exception."""
+        """Return why no worker process can start, or None if one has or may. Never contains an exception's text."""
         if any(child.started for child in self._children):
             return None
         return self._failure or next((child.unstarted for child in self._children if child.unstarted), None)
 
     async def start(self) -> None:
-        """Begin starting worker processes; returns without waiting for them."""
+        """Begin to start the worker processes; return without waiting for them."""
         self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
 
     async def ready(self) -> None:
-        """Wait until every worker process of this moment has its session, or the application proved broken."""
+        """Wait until every current worker process has its session, or the supervisor gave up."""
         while not self._leaving.is_set():
             if len(self._children) == self._count and all(child.ready.is_set() for child in self._children):
                 return
             await asyncio.sleep(0.01)
 
     async def drain(self, seconds: float) -> Drained:
-        """Take nothing new, let running attempts end, hand the rest back. Returns within ``seconds`` + 2 s."""
+        """Take no new work, let running attempts end, hand back the others. Returns within ``seconds`` + 2 s."""
         began_at = asyncio.get_running_loop().time()
         self._leaving.set()
         children = self.children
@@ -161,7 +162,7 @@ class Supervisor:
         return drained
 
     async def stop(self) -> None:
-        """Kill every worker process now; what they ran counts as lost. Harmless after a drain."""
+        """Kill every worker process now; its attempts count as lost. Has no effect after a drain."""
         self._leaving.set()
         for child in self._children:
             child.stop()
@@ -179,7 +180,7 @@ class Supervisor:
             child = await self._run_child()
             if self._leaving.is_set():
                 return
-            # An application that was loaded before was changed, and may be changed again.
+            # An application that loaded before has since been changed, and may be fixed.
             if hopeless := child.refused or (None if self._ever_started else child.broken):
                 self._give_up(hopeless)
                 return
@@ -196,7 +197,7 @@ class Supervisor:
             await child.run()
             self._failure = child.unstarted
         except Exception as error:
-            # Such as no process or descriptor to be had: tried again.
+            # For example no process or descriptor is available: tried again.
             logger.exception("worker.unstartable")
             self._failure = f"no process can be started: {type(error).__name__}"
         finally:
@@ -206,7 +207,7 @@ class Supervisor:
         return child
 
     def _look(self) -> None:
-        """Tell when no child can start, and when one has again: once for as long as it lasts."""
+        """Report when no child can start, and when one has started again: once for each period of trouble."""
         self._ever_started = self._ever_started or any(child.started for child in self._children)
         cause = self.trouble
         if (cause is None) == (self._told is None):
@@ -223,7 +224,7 @@ class Supervisor:
             await asyncio.wait_for(self._leaving.wait(), seconds)
 
     def _give_up(self, message: str) -> None:
-        """Starting again would break again."""
+        """Stop restarting: another start would fail the same way."""
         self._leaving.set()
         if self.broken is None:
             self.broken = message

@@ -1,4 +1,4 @@
-"""Threads for ``def`` handlers: started when needed, kept, never waited for.
+"""Threads for ``def`` handlers: started when needed, kept, never joined.
 
 The standard pool joins its threads at exit, so one stuck handler would hold the whole process.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class Threads:
-    """Runs each call at once, on an idle thread or a new one. Whoever calls bounds how many run."""
+    """Runs each call at once, on an idle thread or a new one. The caller bounds how many run."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -27,7 +27,7 @@ class Threads:
                 self._started += 1
         if not reserved:
             self._start_thread()
-        # Last: where no thread can be had, none of the others may run a call that was given up.
+        # Last: if no thread can be started, no other thread may run a call that was given up.
         self._calls.put(call)
 
     def _start_thread(self) -> None:
@@ -39,7 +39,7 @@ class Threads:
             raise
 
     def close(self) -> None:
-        """Idle threads end, busy ones after their call. Nothing may be started after this."""
+        """End idle threads now and busy ones after their call. Nothing may be started after this."""
         for _ in range(self._started):
             self._calls.put(None)
 

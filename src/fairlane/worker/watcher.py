@@ -1,13 +1,13 @@
-"""The watcher: ends what a child process leaves behind, the programs of its handlers and the programs of those.
+"""The watcher: after the end of a child process, kills the programs that its handlers started and their descendants.
 
 Each child leads a session of its own, and starts its watcher before anything else. The watcher waits for the end of the
-child, however it comes about, and kills what is left. It needs no supervisor: it works also when the server was killed.
+child, for whatever reason, and kills what is left. It needs no supervisor: it works also when the server was killed.
 
-Two marks tell what is left, and neither can hit a process of somebody else:
+Two marks identify what is left, and neither can match a foreign process:
 
-- The process group of the child. The watcher is a member, so the group's number cannot be given to others before the
-  watcher itself is gone, and the watcher kills the group with itself in it.
-- A random value in the environment, which programs inherit. It finds those that left the group, on Linux only.
+- The process group of the child. The watcher is a member, so the group's number cannot be reused before the watcher
+itself is gone, and the watcher kills the group including itself.
+- A random value in the environment, which programs inherit. It finds programs that left the group, on Linux only.
 
 A program that left the group and was started with another environment is not found.
 
@@ -24,10 +24,10 @@ from contextlib import suppress
 
 MARK_VARIABLE = "FAIRLANE_PROCESS"
 LOOK_SECONDS = 0.1
-"""How often the watcher looks where the kernel cannot tell it of the child's end."""
+"""How often the watcher checks where the kernel cannot report the child's end."""
 ROUND_SECONDS = 0.002
 ROUNDS_MOST = 1_000
-"""A program may start another one while it is looked for, so it is looked for again until none is found."""
+"""A program may start another one during the search, so the search is repeated until it finds none."""
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -35,20 +35,21 @@ IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.
 
 
 def marked(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return this environment with a mark of its own, for one child."""
+    """Return this environment with a new mark for one child."""
     return {**environment, MARK_VARIABLE: os.urandom(16).hex()}
 
 
 def start_watcher(*, keep_open: int) -> None:
     """Start the watcher of this process. Call it before the first thread is started.
 
-    The watcher holds the descriptor ``keep_open`` and no other, so the other end tells when nothing is left. A process
-    that leads no group, such as one that was started by hand, gets no watcher: its group may be that of others.
+    The watcher holds the descriptor ``keep_open`` and no other, so the other end is closed when nothing is left. A
+    process that does not lead its group, such as one started by hand, gets no watcher: the group may contain foreign
+    processes.
     """
     leader = os.getpid()
     if os.getpgrp() != leader:
         return
-    # Forked twice, so that it is no child of this process: a handler may wait for all its children, or kill them.
+    # Forked twice, so that it is not a child of this process: a handler may wait for all its children, or kill them.
     between = os.fork()
     if between == 0:
         if os.fork() == 0:
@@ -61,7 +62,7 @@ def _become_watcher(leader: int, keep_open: int) -> None:
     try:
         for fd in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - pathlib is not needed here
             if fd != keep_open:
-                with suppress(OSError):  # The list itself was read through one that is closed.
+                with suppress(OSError):  # The descriptor that read the list is itself closed.
                     os.close(fd)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -76,7 +77,7 @@ def _become_watcher(leader: int, keep_open: int) -> None:
 
 
 def watch(leader: int, mark: str) -> None:
-    """Wait for the end of the leader of this process's group, then kill everything below it, this process included."""
+    """Wait for the end of this group's leader, then kill everything below it and this process."""
     assert os.getpgrp() == leader
     try:
         _name_process("fairlane-watch")
@@ -88,9 +89,9 @@ def watch(leader: int, mark: str) -> None:
 
 
 def _wait_for_end(leader: int) -> None:
-    """Return once the process has ended. Its number stays its own for as long as the watcher is in its group."""
+    """Return once the process has ended. Its number cannot be reused while the watcher is in its group."""
     if sys.platform == "linux":
-        with suppress(OSError):  # An old kernel, or it has ended already.
+        with suppress(OSError):  # The kernel is old, or the process has already ended.
             ended = select.poll()
             ended.register(os.pidfd_open(leader), select.POLLIN)
             ended.poll()
@@ -99,7 +100,7 @@ def _wait_for_end(leader: int) -> None:
 
 
 def _is_there(process: int) -> bool:
-    """Whether a process is there, and not merely waits for its parent to ask how it ended."""
+    """Return whether a process runs: a zombie does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -122,7 +123,7 @@ def _processes() -> Iterator[int]:
 
 
 def _kill_if_marked(process: int, mark: bytes) -> bool:
-    """Kill a process that bears the mark. The process is held first: its number may be given to another at any time."""
+    """Kill a process that has the mark. The process is held first, because its number may be reused at any time."""
     if sys.platform != "linux" or not _bears(process, mark):
         return False
     try:
@@ -145,7 +146,7 @@ def _bears(process: int, mark: bytes) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """What a file says; nothing if it is not there, or another user's."""
+    """Return the content of a file; empty if it does not exist or belongs to another user."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as above
             return file.read()
@@ -154,7 +155,7 @@ def _read(path: str) -> bytes:
 
 
 def _name_process(name: str) -> None:
-    """Let ``ps`` and ``top`` tell the watcher from the process that it watches."""
+    """Give the watcher its own name in ``ps`` and ``top``."""
     with suppress(OSError), open("/proc/self/comm", "w") as file:  # noqa: PTH123 - as above
         file.write(name)
 
