@@ -26,7 +26,7 @@ app = Fairlane()
 
 
 class Source(Struct, forbid_unknown_fields=True):
-    """One file of the standard library, such as ``asyncio/base_events.py``, and a Pygments style to draw it in."""
+    """One file of the standard library, such as ``asyncio/base_events.py``, and a Pygments style to render it in."""
 
     path: str
     style: str = "default"
@@ -34,7 +34,7 @@ class Source(Struct, forbid_unknown_fields=True):
 
 @app.task("HIGHLIGHT", timeout=60)
 def highlight_source(source: Source) -> dict[str, Any]:
-    """Draw a source file as an HTML page; the result names the page."""
+    """Render a source file as an HTML page; the result names the page."""
     started_at = _now()
     text = read_source(source.path)
     page = page_path(source.path, source.style)
@@ -53,10 +53,10 @@ def outline_source(source: Source) -> dict[str, Any]:
 
 
 def read_source(path: str) -> str:
-    """The text of a file of the standard library.
+    """Return the text of a file of the standard library.
 
     Raises:
-        Fail: the path leads out of the library, or to nothing that is Python source.
+        Fail: the path leads out of the library, or not to Python source.
     """
     try:
         file = (LIBRARY / path).resolve()
@@ -70,14 +70,14 @@ def read_source(path: str) -> str:
 
 
 def render(text: str, *, title: str, style: str) -> str:
-    """A source text as a complete HTML page."""
+    """Render a source text as a complete HTML page."""
     formatter = HtmlFormatter(full=True, linenos="table", title=title, style=style)
     page: str = highlight(text, PythonLexer(), formatter)
     return page
 
 
 def outline_of(text: str) -> list[dict[str, Any]]:
-    """Classes and functions in the order of their lines, each with its dotted name."""
+    """Return classes and functions in the order of their lines, each with its dotted name."""
     found: list[dict[str, Any]] = []
     pending: list[tuple[ast.AST, str]] = [(ast.parse(text), "")]
     while pending:
@@ -93,7 +93,7 @@ def outline_of(text: str) -> list[dict[str, Any]]:
 
 
 def page_path(path: str, style: str) -> Path:
-    """Where the page of a source file lies, relative to the output folder."""
+    """Return the path of a source file's page, relative to the output folder."""
     return Path("pages") / style / f"{path}.html"
 
 

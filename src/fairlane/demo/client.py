@@ -1,4 +1,4 @@
-"""A small client of the customers' API: what a program of an organization would write."""
+"""A small client of the customers' API, as an organization would write it."""
 
 import asyncio
 from typing import Any, Self
@@ -11,11 +11,11 @@ from fairlane.errors import FairlaneError
 TIMEOUT_SECONDS = 20.0
 CONNECTIONS = 16
 WAITS_MOST = 60
-"""So often a request is made again that was one too many for its second."""
+"""How many times a request is repeated that exceeded the rate limit."""
 
 
 class ApiRefused(FairlaneError):
-    """The API answered with something else than success."""
+    """The API did not answer with success."""
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -24,14 +24,14 @@ class Status(Struct, frozen=True, kw_only=True):
     queued: int
     processing: int
     used: int | None
-    """None: the answer had no concurrency, and so no limit either."""
+    """None if the answer had no concurrency, and so no limit either."""
     limit: int | None
     priorities: int
     """Sum over the priority breakdown; it must equal ``queued``."""
 
     @property
     def adds_up(self) -> bool:
-        """Whether the numbers of this one answer agree with each other."""
+        """Return whether the numbers of this answer agree with each other."""
         return self.priorities == self.queued and self.used in (None, self.processing)
 
 
@@ -59,7 +59,7 @@ class Client:
         return str(answer["task"]["id"])
 
     async def status(self) -> Status:
-        """The organization's queue and slots now."""
+        """Return the organization's queue and slots now."""
         answer = await self.status_body()
         concurrency = answer["concurrency"]
         return Status(
@@ -71,11 +71,11 @@ class Client:
         )
 
     async def status_body(self) -> dict[str, Any]:
-        """The status answer exactly as it came."""
+        """Return the status answer exactly as received."""
         return await self._ask("GET", "/v1/async/status")
 
     async def task(self, task_id: str) -> dict[str, Any]:
-        """One task as the API shows it."""
+        """Return one task as the API shows it."""
         return await self._ask("GET", f"/v1/async/task/{task_id}")
 
     async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Client:
                 response = await self._http.request(method, path, json=body)
             except httpx2.TransportError as error:
                 raise ApiRefused(f"{method} {path}: no answer ({error!r})") from error
-            # More requests than a key may make per second: the server says when to come back.
+            # The key exceeded its requests per second: the server says when to try again.
             if response.status_code != 429 or "retry-after" not in response.headers:
                 break
             await asyncio.sleep(int(response.headers["retry-after"]))

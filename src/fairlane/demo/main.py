@@ -26,14 +26,14 @@ from fairlane.demo.watch import Watcher
 from fairlane.errors import SetupError
 
 SECONDS_MOST = 50.0
-"""From the start; what is not done by then is given up, so that the whole stays under a minute."""
+"""Time limit, from the start. Unfinished work is given up, so that the demonstration takes less than a minute."""
 SUBMITTING_AT_ONCE = 8
 FETCHING_AT_ONCE = 16
 INTERRUPTED = 130
 
 
 class DemoOptions(Struct, frozen=True, kw_only=True):
-    """What the command line asked for."""
+    """Options of the command line."""
 
     keep: bool
     seconds: float
@@ -45,14 +45,14 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Run the demonstration; the exit code: 0 only if every promise held."""
+    """Run the demonstration. Return the exit code: 0 only if every promise held."""
     try:
         return asyncio.run(_cancelled_by_signals(options))
     except asyncio.CancelledError:
         print("fairlane: demo interrupted", file=sys.stderr)
         return INTERRUPTED
     except ExceptionGroup as group:
-        # Tasks that run together fail together; the first cause says it all.
+        # Tasks that run together fail together; the first cause is enough.
         refused = group.subgroup((ApiRefused, SetupError))
         if refused is None:
             raise
@@ -110,14 +110,14 @@ async def _demo(options: DemoOptions) -> int:
 
 
 def _planned_work(options: DemoOptions) -> dict[str, list[Work]]:
-    """The tasks of each organization: the same number, and the same mix."""
+    """Return the tasks of each organization: the same number, and the same mix."""
     files = library_files()
     if options.tasks is not None:
         chosen = work_on(files, count=(options.tasks + 1) // 2)[: options.tasks]
     else:
         size = bytes_for(options.seconds, bytes_per_second=measure_bytes_per_second(), processors=_processors())
         chosen = choose_work(files, size=size)
-    # Work comes in pairs, one task of each type: whole pairs are dealt out in turn.
+    # Work comes in pairs, one task of each type; the organizations get whole pairs in turn.
     return {
         party.name: [work for index, work in enumerate(chosen) if index // 2 % len(PARTIES) == place]
         for place, party in enumerate(PARTIES)
@@ -125,7 +125,7 @@ def _planned_work(options: DemoOptions) -> dict[str, list[Work]]:
 
 
 def _processors() -> int:
-    """Processors that this process may use; where the platform does not tell, all of them."""
+    """Return the processors that this process may use, or all of them if the platform does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -137,7 +137,7 @@ def _output_folder(wanted: Path | None) -> Path:
 
 
 async def _admit(admin: Admin, party: Party) -> str:
-    """Create an organization with a key; returns the key."""
+    """Create an organization with a key; return the key."""
     await admin.ask("POST", "organizations", body={"name": party.name, "slots": party.slots, "weight": party.weight})
     wanted = {"name": "demo"} if party.key is None else {"name": "demo", "value": party.key}
     key = await admin.ask("POST", "organizations", party.name, "keys", body=wanted)
@@ -232,7 +232,7 @@ def _tell(
 
 
 async def _wait_for_the_end(stream: TextIO, address: str) -> None:
-    """Leave the server up until Ctrl-C, which is then no error."""
+    """Keep the server running until Ctrl-C, which is not an error then."""
     print(f"\nThe server stays up until Ctrl-C. Paste this:\n  {curl_line(address)}", file=stream, flush=True)
     try:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What was seen during the demonstration, and what follows from it. Pure arithmetic: no I/O, no clock."""
+"""Measurements of the demonstration and conclusions from them. Pure arithmetic: no I/O, no clock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from fairlane.demo.client import Status
 
 RATE_MS = 3_000
-"""Tasks per second are shown over the last so many milliseconds."""
+"""Time over which tasks per second are shown, in milliseconds."""
 
 
 class Sample(Struct, frozen=True):
@@ -20,19 +20,19 @@ class Sample(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """From one moment to another."""
+    """A span of time."""
 
     start: int
     end: int
 
     @property
     def seconds(self) -> float:
-        """Its length."""
+        """Return its length."""
         return (self.end - self.start) / 1000
 
 
 def both_waiting(samples: Sequence[Sample]) -> Span | None:
-    """The longest span over which every organization was seen with tasks queued; None if there was none."""
+    """Return the longest span during which every organization had queued tasks, or None if there was none."""
     longest: Span | None = None
     start: int | None = None
     for sample in samples:
@@ -46,24 +46,24 @@ def both_waiting(samples: Sequence[Sample]) -> Span | None:
 
 
 def service_ms(runs: Iterable[Span], within: Span) -> int:
-    """Time that handlers ran inside a span."""
+    """Return the time that handlers ran inside a span."""
     return sum(max(0, min(run.end, within.end) - max(run.start, within.start)) for run in runs)
 
 
 def share_of(name: str, runs: Mapping[str, Sequence[Span]], within: Span) -> float:
-    """One organization's part of all service inside a span; 0.0 if there was none."""
+    """Return one organization's share of all service inside a span; 0.0 if there was none."""
     service = {owner: service_ms(spans, within) for owner, spans in runs.items()}
     total = sum(service.values())
     return service[name] / total if total else 0.0
 
 
 def highest_used(name: str, samples: Iterable[Sample]) -> int:
-    """The most slots an organization was ever seen to use."""
+    """Return the most slots that an organization was seen to use."""
     return max((sample.statuses[name].used or 0 for sample in samples), default=0)
 
 
 def rate(name: str, samples: Sequence[Sample]) -> float:
-    """Tasks of an organization that ended per second, over the last few seconds."""
+    """Return how many tasks of an organization ended per second, over the last few seconds."""
     if len(samples) < 2:
         return 0.0
     last = samples[-1]

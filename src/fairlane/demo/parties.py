@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 SEED_KEY = "sk_live_1234567890abcdef1234567890abcdef"
-"""The key of the curl line in the API's documentation, imported so that the line can be pasted as it is."""
+"""The key of the curl line in the API's documentation, imported so that the line works as it is."""
 
 
 class Party(Struct, frozen=True, kw_only=True):
@@ -13,7 +13,7 @@ class Party(Struct, frozen=True, kw_only=True):
     slots: int
     weight: int
     key: str | None
-    """A key to import; None: one is made."""
+    """A key to import, or None to create one."""
 
 
 ACME = Party(name="acme", slots=4, weight=1, key=SEED_KEY)
@@ -22,5 +22,5 @@ PARTIES = (ACME, GLOBEX)
 
 
 def curl_line(address: str) -> str:
-    """The documentation's request, as it works against this server."""
+    """Return the documentation's request, as it works against this server."""
     return f'curl -H "Authorization: Bearer {SEED_KEY}" {address}/v1/async/status'

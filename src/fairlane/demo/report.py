@@ -1,4 +1,4 @@
-"""What the demonstration says at the end: one line per promise, held or not, and the pages it made."""
+"""The demonstration's report: one line per promise, held or not, and the pages it made."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,7 +14,7 @@ SHARE_LEAST, SHARE_MOST = 0.65, 0.85
 """Weights of 1 and 3 make 0.75; the rest allows for tasks of uneven length."""
 FAIRNESS_SECONDS_LEAST = 3.0
 FAIRNESS_TASKS_LEAST = 300
-"""With fewer tasks, or over less time, a share says nothing, and none is judged."""
+"""With fewer tasks, or over less time, a share is not meaningful and is not judged."""
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -26,10 +26,10 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """All that was seen."""
+    """Everything that the demonstration observed."""
 
     planned: int
-    """Tasks that were to be submitted."""
+    """Number of tasks to submit."""
     tasks: Mapping[str, Sequence[dict[str, Any]]]
     """Every task as GET shows it at the end, by organization."""
     samples: Sequence[Sample]
@@ -39,7 +39,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 
 def judge(evidence: Evidence) -> list[Check]:
-    """Every promise against what was seen."""
+    """Check every promise against the evidence."""
     return [
         _completed(evidence),
         *(_slots_held(party.name, party.slots, evidence) for party in PARTIES),
@@ -50,13 +50,13 @@ def judge(evidence: Evidence) -> list[Check]:
 
 
 def runs_of(tasks: Sequence[dict[str, Any]]) -> list[Span]:
-    """When the handlers of these tasks ran, as their results say."""
+    """Return when the handlers of these tasks ran, according to their results."""
     results = [task["response"] for task in tasks if task["task"]["status"] == "COMPLETED"]
     return [Span(result["startedAt"], result["finishedAt"]) for result in results]
 
 
 def write_index(folder: Path, tasks: Mapping[str, Sequence[dict[str, Any]]]) -> Path:
-    """A page that leads to all pages."""
+    """Write a page with links to all pages."""
     sections = []
     for name, owned in tasks.items():
         pages = sorted({task["response"]["page"] for task in owned if "page" in task.get("response", {})})
@@ -96,7 +96,7 @@ def _shared(evidence: Evidence) -> Check:
     seconds = 0.0 if span is None else span.seconds
     name = "fair share"
     if span is None or seconds < FAIRNESS_SECONDS_LEAST:
-        # A demonstration of full size that never had both waiting has not shown what it is for.
+        # In a demonstration of full size, both organizations must have had tasks queued: otherwise it proves nothing.
         text = f"not judged: both had tasks queued for only {seconds:.1f} s"
         return Check(name=name, held=count < FAIRNESS_TASKS_LEAST, text=text)
     runs = {owner: runs_of(owned) for owner, owned in evidence.tasks.items()}

@@ -1,4 +1,4 @@
-"""The demonstration's server: a process of its own, ended gracefully whatever happens."""
+"""The demonstration's server: a process of its own, always ended gracefully."""
 
 import asyncio
 import os
@@ -21,10 +21,10 @@ LOG_LINES_SHOWN = 20
 
 @asynccontextmanager
 async def running_server(*, database: str, port: int, output: Path, log: Path) -> AsyncIterator[str]:
-    """A server with :data:`WORKERS` × :data:`PLACES` places while the block runs; gives its address.
+    """Run a server with :data:`WORKERS` × :data:`PLACES` places during the block; yield its address.
 
     Raises:
-        SetupError: it did not get ready; the message has the end of its log.
+        SetupError: it did not become ready; the message has the end of its log.
     """
     process = await _start(database=database, port=port, output=output, log=log)
     try:
@@ -42,7 +42,7 @@ async def _start(*, database: str, port: int, output: Path, log: Path) -> asynci
         "--drain-seconds": DRAIN_SECONDS,
     }
     arguments = [str(part) for pair in flags.items() for part in pair]
-    # The operator's own settings are for the operator's own server.
+    # The operator's settings are for the operator's own server.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with log.open("wb") as stderr:
         return await asyncio.create_subprocess_exec(
@@ -52,7 +52,7 @@ async def _start(*, database: str, port: int, output: Path, log: Path) -> asynci
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
-            # Ctrl-C in the terminal goes to the whole foreground group: the server is to be ended by us, in order.
+            # Ctrl-C in the terminal reaches the whole foreground group; this process must end the server in order.
             start_new_session=True,
         )
 

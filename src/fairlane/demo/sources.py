@@ -1,4 +1,4 @@
-"""Which source files the demonstration works on, and how much work they are on this machine."""
+"""The source files that the demonstration works on, and how much work they are on this machine."""
 
 import random
 import time
@@ -19,12 +19,12 @@ PROBE = "argparse.py"
 OUTLINE_SHARE = 0.12
 """Time of an outline, relative to the page of the same file."""
 YIELD_OF_MACHINE = 0.75
-"""Part of the processors that goes into handlers; the rest is the server, the client and three threads per process."""
+"""Share of the processors that handlers use; the rest is the server, the client and three threads per process."""
 WORKER_PROCESSES = 2
 
 
 class SourceFile(Struct, frozen=True):
-    """A file of the standard library: its path relative to it, and its size in bytes."""
+    """A file of the standard library: its path within the library, and its size in bytes."""
 
     path: str
     size: int
@@ -39,7 +39,7 @@ class Work(Struct, frozen=True):
 
 
 def library_files() -> list[SourceFile]:
-    """The source files of this Python that are neither tiny, nor huge, nor tests.
+    """Return the source files of this Python, without tests and without the smallest and largest files.
 
     Raises:
         SetupError: this Python comes without its sources.
@@ -56,7 +56,7 @@ def library_files() -> list[SourceFile]:
 
 
 def measure_bytes_per_second() -> float:
-    """How fast one processor of this machine draws pages, tried once, in a fraction of a second."""
+    """Measure how fast one processor of this machine renders pages, once, in a fraction of a second."""
     try:
         text = read_source(PROBE)
     except Fail as error:
@@ -67,16 +67,16 @@ def measure_bytes_per_second() -> float:
 
 
 def bytes_for(seconds: float, *, bytes_per_second: float, processors: int) -> int:
-    """How many bytes of source keep the demonstration's workers busy for so long."""
+    """Return how many bytes of source keep the demonstration's workers busy for ``seconds``."""
     usable = min(processors, WORKER_PROCESSES) * YIELD_OF_MACHINE
     return int(seconds * usable * bytes_per_second / (1 + OUTLINE_SHARE))
 
 
 def choose_work(files: Sequence[SourceFile], *, size: int, seed: int = 7) -> list[Work]:
-    """At least :data:`TASKS_LEAST` tasks over about ``size`` bytes of source, each file once as each type.
+    """Return at least :data:`TASKS_LEAST` tasks over about ``size`` bytes of source, each file once as each type.
 
-    The largest files are left out if the sum would be more than that, and files come again in another style if it
-    would be less; no task comes twice.
+    The largest files are left out if the sum would be larger, and files are repeated in another style if it would be
+    smaller; no task comes twice.
     """
     least = TASKS_LEAST // len(TYPES)
     bounded = sorted(files, key=lambda file: file.size)
@@ -90,7 +90,7 @@ def choose_work(files: Sequence[SourceFile], *, size: int, seed: int = 7) -> lis
 
 
 def work_on(files: Sequence[SourceFile], *, count: int) -> list[Work]:
-    """Every type for each of ``count`` files, starting over in the next style when the files are used up."""
+    """Return every type for each of ``count`` files, starting over in the next style after the last file."""
     rounds = cycle(STYLES)
     endless = (Work(task_type, file.path, style) for style in rounds for file in files for task_type in TYPES)
     return list(islice(endless, count * len(TYPES)))

@@ -1,4 +1,4 @@
-"""How the demonstration looks while it runs: a live table on a terminal, a plain line now and then elsewhere."""
+"""The demonstration's display while it runs: a live table on a terminal, a plain line now and then elsewhere."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ LINE_SECONDS = 2.0
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """What is shown about one organization."""
+    """The numbers shown for one organization."""
 
     name: str
     weight: int
@@ -29,12 +29,12 @@ class Row(Struct, frozen=True, kw_only=True):
 
     @property
     def slots(self) -> str:
-        """Slots as the status says: used/max, or null."""
+        """Return the slots as in the status: used/max, or null."""
         return "null" if self.used is None else f"{self.used}/{self.limit}"
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """What is shown at one moment."""
+    """The numbers shown at one moment."""
 
     seconds: float
     rows: Sequence[Row]
@@ -46,22 +46,22 @@ class View(Protocol):
     """Shows progress until it is closed."""
 
     def __enter__(self) -> Self:
-        """Start showing."""
+        """Start to show progress."""
 
     def __exit__(self, *_: object) -> None:
-        """Stop showing."""
+        """Stop showing progress."""
 
     def show(self, progress: Progress) -> None:
-        """Show this now; called several times a second."""
+        """Show this progress now; called several times a second."""
 
 
 def view_on(stream: TextIO) -> View:
-    """The view that suits a stream."""
+    """Return the view that suits a stream."""
     return TableView(stream) if stream.isatty() else LineView(stream)
 
 
 class TableView:
-    """A table that is drawn over itself."""
+    """A table that is redrawn in place."""
 
     def __init__(self, stream: TextIO) -> None:
         self._live = Live(console=Console(file=stream, highlight=False), auto_refresh=False)
@@ -100,7 +100,7 @@ class LineView:
 
 
 def table_of(progress: Progress) -> Table:
-    """Progress as a table."""
+    """Return progress as a table."""
     caption = f"{progress.seconds:4.1f} s   {recounts_of(progress)}"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
     table.add_column("organization", style="bold")
@@ -114,7 +114,7 @@ def table_of(progress: Progress) -> Table:
 
 
 def line_of(progress: Progress) -> str:
-    """Progress as one line of plain text."""
+    """Return progress as one line of plain text."""
     parts = [
         f"{row.name}: queued {row.queued}, processing {row.processing}, used {row.slots}, done {row.done}/{row.total}, "
         f"{row.rate:.1f} tasks/s"
@@ -124,11 +124,11 @@ def line_of(progress: Progress) -> str:
 
 
 def recounts_of(progress: Progress) -> str:
-    """How the recounts went so far."""
+    """Return the results of the recounts in words."""
     return f"recounts {progress.recounts}, drift {progress.drifts}"
 
 
 def slot_bar(row: Row) -> Text:
-    """The slots as blocks: taken, then free."""
+    """Return the slots as blocks: taken, then free."""
     taken, limit = row.used or 0, row.limit or 0
     return Text.assemble(("■" * taken, "green"), ("□" * max(0, limit - taken), "dim"))

@@ -1,4 +1,4 @@
-"""The watcher: asks for the status of both organizations about ten times a second, and for a recount twice a second."""
+"""The watcher: reads the status of both organizations about ten times a second, and a recount twice a second."""
 
 import asyncio
 import time
@@ -15,14 +15,14 @@ RECOUNT_SECONDS = 0.5
 
 
 class Watcher:
-    """Collects samples and recounts, and shows them, until everything that was to be submitted has ended."""
+    """Collects and shows samples and recounts until all submitted tasks have ended."""
 
     def __init__(self, *, clients: Mapping[str, Client], admin: Admin, totals: Mapping[str, int], view: View) -> None:
         self.samples: list[Sample] = []
         self.recounts = 0
         self.drifts: list[dict[str, object]] = []
         self.submitted = dict.fromkeys(totals, 0)
-        """Raised by whoever submits, after each accepted task."""
+        """The submitting task increases it after each accepted task."""
         self._clients = clients
         self._admin = admin
         self._totals = totals
@@ -31,11 +31,11 @@ class Watcher:
 
     @property
     def seconds(self) -> float:
-        """How long it has been watching."""
+        """Return how long it has been watching."""
         return time.monotonic() - self._started
 
     async def watch(self) -> None:
-        """Watch until nothing is left; the caller bounds how long."""
+        """Watch until all tasks have ended; the caller bounds how long."""
         async with asyncio.TaskGroup() as group:
             recounting = group.create_task(self._recount_for_ever())
             while not self._finished():
@@ -47,7 +47,7 @@ class Watcher:
         self._view.show(self._progress())
 
     async def _sample(self) -> None:
-        # Taken before asking, so that what a status does not show any more has ended for certain.
+        # Copied before the request: then a submitted task that the status no longer counts has certainly ended.
         submitted = dict(self.submitted)
         answers = await asyncio.gather(*map(Client.status, self._clients.values()))
         statuses = dict(zip(self._clients, answers, strict=True))

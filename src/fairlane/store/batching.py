@@ -1,8 +1,8 @@
-"""Group commit: the way from a request to its answer that every database adapter shares.
+"""Group commit: how every database adapter takes a request to its answer.
 
-Whatever arrives while a transaction is in flight forms the next one, so speed comes from batching and an idle store
-adds no delay. One thread, the store thread, runs all transactions; nothing is answered before its commit is known.
-A request that needs locks which somebody else holds is taken out of its transaction and waits apart from the others.
+Requests that arrive while a transaction is in flight form the next one, so speed comes from batching and an idle store
+adds no delay. One thread, the store thread, runs all transactions; a request is answered after its commit is known. A
+request that needs locks held by another transaction is taken out of the batch and retried separately.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from fairlane.store.statements import Operation
 TRANSACTION_WEIGHT = 1_000
 """A transaction takes no more members once it weighs this much (a task weighs 1)."""
 TRY_SECONDS = 1.5
-"""How long a request may wait for a database that is away, or for locks, before it is answered 503."""
+"""How long a request may wait for an unreachable database, or for locks, before it is answered 503."""
 HELD_PAUSE_SECONDS = 0.05
-"""Who is held up tries again after so long, or down to half of it."""
+"""Longest pause before a blocked request is tried again; the shortest is half of it."""
 
 PluralOperation = Callable[[Sequence[Any]], Operation]
-"""Takes the members of many requests, yields one answer for each: a result, or a Refusal."""
+"""Takes the members of many requests, returns one answer for each: a result, or a Refusal."""
 
 
 @dataclass(slots=True)
 class Request:
-    """One member of a plural operation, and who waits for its answer."""
+    """One member of a plural operation, and the future of its answer."""
 
     operation: PluralOperation
     member: Any
@@ -42,9 +42,9 @@ class Request:
     came_at: float
     answer: "asyncio.Future[Any]"
     held_by: LocksHeld | None = None
-    """What it met when it was tried last, if locks hold it up."""
+    """The lock timeout of its last try, or None if locks do not block it."""
     again_at: float = 0.0
-    """When it may be tried again then."""
+    """When a blocked request may be tried again."""
 
 
 class Batches:
@@ -61,12 +61,14 @@ class Batches:
         broken: Callable[[BaseException], None],
         end: Callable[[], None] = lambda: None,
     ) -> None:
-        """``split`` parts what waits into transactions; ``transact`` runs one of them, on the store thread, and returns
-        an answer for each request, or raises LocksHeld: it changed nothing, because of somebody's locks; ``translate``
-        says what a caller learns of a failed one. ``harvest`` runs on the store thread after each transaction, whatever
-        became of it; what it returns is handed to ``announce`` on the event loop if the transaction was committed.
-        ``broken`` is called on the store thread if it ends by a mistake of ours; what waits is refused. ``end`` is the
-        thread's last act."""
+        """``split`` divides the waiting requests into transactions.
+
+        ``transact`` runs one of them on the store thread and returns an answer for each request, or raises LocksHeld if
+        a lock timeout let it change nothing. ``translate`` returns the error that a caller sees for a failed one.
+        ``harvest`` runs on the store thread after each transaction, whatever its result; its hints go to ``announce``
+        on the event loop if the transaction was committed. ``broken`` is called on the store thread if a bug ends it;
+        the waiting requests are refused. ``end`` runs last on the thread.
+        """
         self._transact = transact
         self._split = split
         self._translate = translate
@@ -84,19 +86,19 @@ class Batches:
         self._closing = False
 
     def start(self) -> None:
-        """Call with the event loop running: answers are delivered there."""
+        """Start the thread. Call it while the event loop runs: answers are delivered there."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def stop(self) -> None:
-        """Finish what was accepted; refuse what comes later."""
+        """Finish the accepted requests; refuse later ones."""
         self._closing = True
         if self._thread.ident is not None:
             self._requests.put(None)
             await asyncio.to_thread(self._thread.join)
 
     def put(self, operation: PluralOperation, member: Any, *, weight: int, alone: bool) -> "asyncio.Future[Any]":
-        """Answers once the commit is known. Raises the member's Refusal, or StoreFault."""
+        """Return a future that is set once the commit is known, to the result, the member's Refusal, or StoreFault."""
         if self._closing:
             raise StoreFault("the store is closed")
         answer: asyncio.Future[Any] = self._loop.create_future()
@@ -120,7 +122,7 @@ class Batches:
         self._end()
 
     def _refuse_all(self) -> None:
-        """The store thread has ended by a mistake: refuse what it worked on, and what waits for it."""
+        """Refuse the current and the waiting requests after a bug has ended the store thread."""
         refused = [*self._taken, *self._held_up]
         with suppress(queue.Empty):
             while True:
@@ -129,8 +131,10 @@ class Batches:
         self._answer([(request, StoreBroken("the store thread has ended")) for request in refused])
 
     def _gather(self, ended: bool) -> tuple[list[Request], bool]:
-        """What waits now, up to the weight of one transaction; and whether the end has come. Waits for the first, but
-        no longer than until somebody is to be tried again."""
+        """Return the waiting requests, up to the weight of one transaction, and whether the end has come.
+
+        Waits for the first request, but no longer than until a blocked one is due.
+        """
         requests: list[Request] = []
         weight = 0
         pause = max(0.0, min(one.again_at for one in self._held_up) - time.monotonic()) if self._held_up else None
@@ -149,8 +153,10 @@ class Batches:
         return requests, False
 
     def _commit(self, requests: list[Request]) -> None:
-        """Run requests in one transaction; if that fails, each alone, so that one request never fails another's; if
-        locks hold it up, by halves, until only those wait that need them."""
+        """Run requests in one transaction. If it fails, run each alone, so that no request fails another.
+
+        After a lock timeout, run it by halves, until only the requests that need those locks wait.
+        """
         try:
             answers = self._transact(requests)
         except LocksHeld as error:
@@ -161,7 +167,7 @@ class Batches:
                 middle = len(requests) // 2
                 self._commit(requests[:middle])
                 self._commit(requests[middle:])
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is handed to whom it concerns
+        except Exception as error:  # noqa: BLE001 - every error is handed to the callers of these requests
             self._harvest()
             if len(requests) == 1 or isinstance(error, StoreUnreachable):
                 translated = self._translate(error)
@@ -173,14 +179,16 @@ class Batches:
             self._answer(list(zip(requests, answers, strict=True)), self._harvest())
 
     def _wait(self, request: Request, error: LocksHeld) -> None:
-        """Locks hold it up: it is tried again by itself until its time is over."""
+        """Keep a blocked request to be tried again by itself until its time is over."""
         pause = random.uniform(HELD_PAUSE_SECONDS / 2, HELD_PAUSE_SECONDS)  # noqa: S311 - spreads load, guards nothing
         request.held_by, request.again_at = error, time.monotonic() + pause
         self._held_up.append(request)
 
     def _try_again(self) -> None:
-        """Those who are held up, one by one. At the first who still is, new requests have their turn: however many
-        wait, a new one waits for one of their tries."""
+        """Retry blocked requests one at a time.
+
+        Stop at the first that is still blocked, so a new request waits for at most one retry.
+        """
         now = time.monotonic()
         late = [one for one in self._held_up if now >= one.came_at + TRY_SECONDS]
         for one in late:
@@ -202,7 +210,7 @@ class Batches:
     def _deliver(self, answered: list[tuple[Request, Any]], harvests: Iterable[Any]) -> None:
         for request, answer in answered:
             if request.answer.done():
-                continue  # the caller went away; what was committed stays committed
+                continue  # the caller is gone; the commit stays
             if isinstance(answer, Exception):
                 request.answer.set_exception(answer)
             else:
@@ -212,7 +220,7 @@ class Batches:
 
 
 def by_operation(requests: Iterable[Request]) -> list[tuple[PluralOperation, list[Request]]]:
-    """Requests of the same operation together, in the order in which the first of each came."""
+    """Group requests by operation, in the order of each operation's first request."""
     groups: dict[PluralOperation, list[Request]] = {}
     for request in requests:
         groups.setdefault(request.operation, []).append(request)

@@ -38,18 +38,20 @@ from fairlane.store.statements import CLOCK_QUERY, Query, Rows, clock, query_if,
 from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
-"""A claim that found less than it hoped for looks again, at most so often."""
+"""How many times a claim looks again for tasks after it found fewer than it has places."""
 UNPAID_MOST = 100
-"""So many tasks that their organization cannot pay are ended in one go; then it is somebody else's turn."""
+"""Most tasks that one round ends because their organization cannot pay them."""
 
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
 def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, Rows, list[ExchangeReply | Refusal]]:
-    """Settle what workers report and fill their free places, so that a freed slot is refilled before the answer leaves.
+    """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
+    sent.
 
-    Atomic over all of them. A report whose lease is gone changes nothing. An exchange that was answered before gets the
-    same leases again. An exchange of a dead session, or of one that another key opened, is refused and changes nothing.
+    Atomic over all exchanges. A report whose lease is gone changes nothing. An exchange that was answered before gets
+    the same leases again. An exchange of a dead session, or of one that another key opened, is refused and changes
+    nothing.
     """
     ids = [one.session_id for one in exchanges]
     found = yield from rows("find_live_sessions", ids=ids)
@@ -61,7 +63,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     wanted = {
         name for one in served if one.places for name in live[one.session_id, one.key_id] if name in memory.catalogue
     }
-    # Whom reports name, else who is next in turn, may be waited for: nothing else is locked yet.
+    # The organizations of the reports, or else those next in turn, may be waited for: no lock is held yet.
     turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
     locked, (clocked, holding, yielded, limited) = yield from lock_and_read(
         [*(place[0] for place in places.values()), *turns.organizations],
@@ -98,7 +100,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
 
 
 def _answered(yielded: Rows) -> dict[tuple[str, str], list[Lease]]:
-    """The same leases once more, by session and exchange."""
+    """Return the leases that were handed out before, by session and exchange."""
     answered: dict[tuple[str, str], list[Lease]] = {}
     for row in yielded:
         answered.setdefault((row[11], row[0]), []).append(
@@ -131,10 +133,10 @@ def settle(
     memory: Memory,
     now: int,
 ) -> Generator[Query, Rows, list[Verdict]]:
-    """End the leases that these (report, session id) name, each exactly once; verdicts in the same order.
+    """End the leases that these (report, session id) name, each exactly once; return verdicts in the same order.
 
-    ``places`` are those of the leases, whose organizations must be locked; ``held`` those that were there then. A lease
-    that is gone, or held by another session, changes nothing; if its task ended by this very lease the answer is
+    ``places`` are those of the leases, whose organizations must be locked; ``held`` are the leases that still exist. A
+    lease that is gone, or held by another session, changes nothing. If its task ended by this very lease the answer is
     ACCEPTED again, so a report may be sent twice.
     """
     endings: dict[str, tuple[HeldLease, Ending]] = {}
@@ -154,11 +156,11 @@ def settle(
 def end_leases(
     endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int, *, reported: bool
 ) -> Generator[Query, Rows, None]:
-    """Delete these leases and write what becomes of their tasks: an outcome, a place in the queue, or a pause.
+    """Delete these leases and write the next state of their tasks: an outcome, a place in the queue, or a pause.
 
-    ``reported``: their workers say so. Only then does the outcome name the lease, so that a report sent again is
-    accepted again, and one that comes after we gave the lease up is not. With an outcome goes the delivery that its
-    webhook is owed. What becomes of a call is for :func:`end_calls`.
+    ``reported`` is true if workers report the endings. Only then does the outcome name the lease: a report sent again
+    is accepted again, and one that arrives after the lease was returned is not. With an outcome goes the delivery owed
+    to its webhook. Calls are ended by :func:`end_calls`.
     """
     leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
     for lease, ending in endings:
@@ -227,7 +229,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
 
 
 def canceled_leases(sessions: Sequence[str]) -> Generator[Query, Rows, dict[str, list[str]]]:
-    """The leases of these sessions whose end was asked for and has not come, by session."""
+    """Return the leases of these sessions with a cancel request that still exist, by session."""
     found: dict[str, list[str]] = {}
     for session_id, identity in (yield from rows("find_canceled", sessions=list(sessions))):
         found.setdefault(session_id, []).append(identity)
@@ -250,11 +252,11 @@ class Pick(Struct, frozen=True):
 
 
 class Turns(Struct, frozen=True):
-    """Whose turn is next."""
+    """The organizations whose turn is next."""
 
     organizations: frozenset[int] = frozenset()
     more: bool = True
-    """Whether there may be others: asked again, it would find the same if not."""
+    """False if these are all: then another search finds the same ones."""
 
 
 def claim(
@@ -266,12 +268,12 @@ def claim(
     memory: Memory,
     now: int,
 ) -> Generator[Query, Rows, list[Lease]]:
-    """Fill the free places of one exchange in fair order. Within an organization calls come first, oldest first; then
-    tasks, highest priority and oldest first.
+    """Fill the free places of one exchange in fair order.
 
-    Never more tasks than an organization's free slots, nor than a type's own limit, nor than its credits cover; calls
-    have all that already. ``limits`` are those of the locked types; ``turns`` were asked for before. Further
-    organizations are added to ``locked``; the caller writes them back.
+    Within an organization calls come first, oldest first; then tasks, highest priority and oldest first. Never starts
+    more tasks than an organization's free slots, a type's own limit, or its credits allow; calls have all that already.
+    ``limits`` are those of the locked types; ``turns`` were found before. Further organizations are added to
+    ``locked``; the caller writes them back.
     """
     places = min(one.places, memory.claim_most)
     types = [name for name in served if name in memory.catalogue]
@@ -298,7 +300,7 @@ def claim(
         shares = share(candidates, places - len(leases))
         if not shares.places:
             if len(missed) > missed_before:
-                continue  # somebody holds those whose turn it was; behind them there may be more
+                continue  # other transactions hold those whose turn it was; there may be more behind them
             break
         taken = yield from take_calls(shares.places, types, one, locked, memory, now)
         for task_type in taken.ended:
@@ -316,14 +318,17 @@ def claim(
 
 
 def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Generator[Query, Rows, dict[str, int]]:
-    """How many more tasks of each type may start across all organizations; types that are full are left out."""
+    """Return how many more tasks of each type may start across all organizations; types that are full are left out."""
     left = yield from rooms_left({name: limits[name] for name in types if name in limits})
     room = {name: min(places, left.get(name, places)) for name in types}
     return {name: count for name, count in room.items() if count > 0}
 
 
 def _find_turns(types: Collection[str], startable: Collection[str], most: int) -> Generator[Query, Rows, Turns]:
-    """Who is next to start calls of ``types`` and tasks of ``startable``; of types that are full nobody is."""
+    """Return the organizations next in turn to start calls of ``types`` and tasks of ``startable``.
+
+    ``startable`` contains no types that are full.
+    """
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in startable)]
     found = yield from rows_if("find_turns", kinds, kinds=kinds, most=most)
     return Turns(frozenset([one for ids in found for one in ids]), sum(len(ids) for ids in found) >= most)
@@ -335,7 +340,7 @@ def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganiza
 
 
 def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Generator[Query, Rows, list[Pick]]:
-    """The first ready entries of each organization, as many as it was dealt, and no more of a type than has room."""
+    """Return the first ready entries of each organization, within its number of places and the room of each type."""
     lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
     heads = yield from rows_if("find_heads", lanes, lanes=lanes, most=max(places.values(), default=0))
     queues: dict[int, list[Pick]] = {}
@@ -345,7 +350,7 @@ def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Gener
     for organization_id, count in places.items():
         entries = queues.get(organization_id)
         if entries is None:
-            locked[organization_id].doubted = True  # its lanes count what is not there
+            locked[organization_id].doubted = True  # its lanes count entries that do not exist
             continue
         entries.sort(key=lambda entry: (entry.rank, entry.seq))
         taken = 0
@@ -358,7 +363,8 @@ def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Gener
 
 
 def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -> list[tuple[int, str, int, int]]:
-    """The lanes that surely hold the next ``count`` entries: whole ranks, from the highest, until they suffice."""
+    """Return the lanes that contain the next ``count`` entries: whole ranks, from the highest, until there are
+    enough."""
     ranked = sorted(
         (rank, task_type, lane)
         for (task_type, rank), lane in organization.lanes.items()
@@ -376,11 +382,11 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
 def _paid(
     picks: list[Pick], locked: Locked, room: dict[str, int], passed: set[int], memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Pick]]:
-    """Those of these picks whose cost their organizations can hold.
+    """Return the picks whose cost their organizations can hold.
 
-    Where not even the balance covers it, the task ends here. Where only running work stands in the way, the
-    organization waits, and its further picks with it. Organizations that may have more to end are added to ``passed``:
-    they must not use up the rounds of others.
+    If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
+    organization waits, together with its further picks. Organizations that may have more tasks to end are added to
+    ``passed``: they must not use up the rounds of others.
     """
     counted = [(pick.organization_id, pick.task_id) for pick in picks if locked[pick.organization_id].credits_on]
     if not counted:
@@ -417,7 +423,7 @@ def _paid(
 def _unpaid_heads(
     organization: LockedOrganization, room: dict[str, int], costs: dict[str, Sequence[int]]
 ) -> Generator[Query, Rows, list[Pick]]:
-    """The next tasks in order, up to the first that the balance covers. ``costs`` learns what they cost."""
+    """Return the next tasks in order, up to the first that the balance covers. Their costs are added to ``costs``."""
     lanes = _lanes(organization, UNPAID_MOST, room)
     heads = [Pick(*row) for row in (yield from rows_if("find_heads", lanes, lanes=lanes, most=UNPAID_MOST))]
     heads = sorted(heads, key=lambda head: (head.rank, head.seq))[:UNPAID_MOST]
@@ -434,7 +440,7 @@ def _unpaid_heads(
 def _end_unpaid(
     organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, Sequence[int]], memory: Memory, now: int
 ) -> Generator[Query, Rows, None]:
-    """These tasks leave the queue as failures that cost nothing."""
+    """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
     outcomes, entries, told = [], [], []
     for pick in picks:
@@ -494,7 +500,7 @@ def _lease(
     return leases
 
 
-# Returning leases nobody works on any more ---------------------------------------------------------------------------
+# Returning abandoned leases ----------------------------------------------------------------------------------------
 
 LOST = Lost()
 OVERDUE = Failed(cause="past its deadline")
@@ -504,9 +510,9 @@ RELEASED = Released()
 def return_leases(
     returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_of_them: bool = True
 ) -> Generator[Query, Rows, int]:
-    """End these leases as said, whoever holds them; those already gone are left alone. Returns how many were there.
+    """End these leases with the given endings, whichever session holds them; return how many existed.
 
-    Not ``all_of_them``: those of organizations that somebody holds for long may stay.
+    Without ``all_of_them``: leases of organizations that are locked for long may stay.
     """
     endings = dict(returns)
     places = [place for identity in endings if (place := lease_place(identity))]

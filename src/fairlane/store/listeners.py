@@ -1,7 +1,7 @@
-"""Who waits at this server for what a commit may mean: they are told, on the event loop.
+"""Local subscribers for commit hints, called on the event loop.
 
-The adapters gather hints from it after each transaction; ``Store`` and ``wakeups.py`` tell through it; ``api/``, the
-sweeper and the sender subscribe. Nobody may depend on being told.
+The adapters gather hints from it after each transaction; ``Store`` and ``wakeups.py`` publish through it; ``api/``, the
+sweeper and the sender subscribe. A hint may be lost, so nothing may depend on it.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ Listener = Callable[[frozenset[str]], None]
 
 
 class Listeners:
-    """One server's."""
+    """The subscribers of one server."""
 
     def __init__(self, memory: Memory) -> None:
-        """``memory``: where store operations leave what their transaction did."""
+        """Read the hints from ``memory``, where store operations record what their transaction did."""
         self._memory = memory
         self._startable: list[Listener] = []
         self._pauses: list[Callable[[int], None]] = []
@@ -26,38 +26,38 @@ class Listeners:
         self._cancels: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """Be told on the event loop, after each commit, of task types that can start now. A hint; it may be lost."""
+        """Subscribe to task types that can start now, after each commit. A hint; it may be lost."""
         self._startable.append(listener)
 
     def subscribe_pauses(self, listener: Callable[[int], None]) -> None:
-        """Be told, after a commit, of the moment at which a task that was paused becomes ready. A hint."""
+        """Subscribe to the moment at which a paused task becomes ready, after a commit. A hint; it may be lost."""
         self._pauses.append(listener)
 
     def subscribe_deliveries(self, listener: Callable[[], None]) -> None:
-        """Be told, after a commit, that a delivery became due. A hint; it may be lost."""
+        """Subscribe to deliveries that became due, after a commit. A hint; it may be lost."""
         self._deliveries.append(listener)
 
     def subscribe_calls(self, listener: Callable[[], None]) -> None:
-        """Be told, after a commit, that a call ended that somebody waits for. A hint; it may be lost."""
+        """Subscribe to ends of calls with waiting callers, after a commit. A hint; it may be lost."""
         self._calls.append(listener)
 
     def subscribe_ends(self, listener: Listener) -> None:
-        """Be told, after each commit, the ids of tasks that ended with it. A hint; it may be lost."""
+        """Subscribe to the ids of tasks that ended, after each commit. A hint; it may be lost."""
         self._ends.append(listener)
 
     def subscribe_cancels(self, listener: Listener) -> None:
-        """Be told, after a commit, which sessions hold leases that are to end. A hint; it may be lost."""
+        """Subscribe to sessions that hold canceled leases, after a commit. A hint; it may be lost."""
         self._cancels.append(listener)
 
     def harvest(self) -> Hints:
-        """What the transaction did that just ended. Called on the store thread; the next one begins with nothing."""
+        """Return the hints of the transaction that just ended, and reset them. Called on the store thread."""
         memory = self._memory
         hints = Hints(
             startable=frozenset(memory.startable),
             paused_until=memory.paused_until,
             owed=memory.owed,
             calls_ended=memory.calls_ended,
-            # Most often there is nobody to tell.
+            # Usually there are no subscribers.
             ended=frozenset(memory.ended) if self._ends else NOBODY,
             canceled=frozenset(memory.canceled),
         )
@@ -70,7 +70,7 @@ class Listeners:
         return hints
 
     def tell(self, hints: Hints) -> None:
-        """Whoever waits at this server. Called on the event loop."""
+        """Call the subscribers of this server. Called on the event loop."""
         if hints.startable:
             for listener in self._startable:
                 listener(hints.startable)

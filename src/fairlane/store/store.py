@@ -1,8 +1,8 @@
-"""The store: durable memory with domain verbs. The only door to the database.
+"""The store: durable memory with domain verbs. All access to the database goes through it.
 
-Each method is one operation, one transaction. What it answers is committed and synced; a refusal changed nothing.
-Opening, closing, migrating and looking stand here, all other methods in ``doors/``, by who asks. Called by ``api/``,
-``dashboard/``, ``webhooks/``, ``app.py``, ``sweeper.py`` and ``cli/``; never by workers or clients.
+Each method is one operation, one transaction. When it returns, the change is committed and synced; a refusal changed
+nothing. Opening, closing, migrating and looking are here, all other methods are in ``doors/``, one file per caller.
+Called by ``api/``, ``dashboard/``, ``webhooks/``, ``app.py``, ``sweeper.py`` and ``cli/``; never by workers or clients.
 """
 
 import secrets
@@ -43,16 +43,16 @@ DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 CLAIM_MOST = 1_000
 CLAIM_BYTES = 2**28
-"""A claim's payloads travel as one value; even if each is of the largest size they must fit."""
+"""A claim's payloads travel as one value, which must fit even if each payload has the largest size."""
 
 
 def new_id() -> str:
-    """A time-ordered UUID that nobody can guess."""
+    """Return a time-ordered UUID that cannot be guessed."""
     return str(uuid_utils.uuid7())
 
 
 def new_fences(count: int) -> list[str]:
-    """So many times 16 hex digits from the secure source, in one call to it."""
+    """Return ``count`` fences of 16 hex digits, from one call to the secure random source."""
     text = secrets.token_hex(8 * count)
     return [text[start : start + 16] for start in range(0, len(text), 16)]
 
@@ -61,7 +61,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
     """The facade over one open database: all its doors."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> None:
-        """``now``: a clock for tests; None is the database's own."""
+        """Take ``now`` as the clock in tests; with None use the database's clock."""
         memory = Memory(
             catalogue,
             new_id=new_id,
@@ -72,7 +72,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
             claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
         self.listeners = Listeners(memory)
-        """Who waits at this server; subscribe there."""
+        """Local subscribers for commit hints."""
         database = self._adapter(settings, now)
         self._wakeups = self._wakeups_of(settings)
         super().__init__(settings, database, memory)
@@ -81,9 +81,10 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
     async def open(
         cls, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None, migrates: bool = True
     ) -> "Store":
-        """Open the database, create or migrate it, and make sure that the default plan is there.
+        """Open the database, create or migrate it, and create the default plan if it is missing.
 
-        ``migrates`` False: an older schema is refused, because others may serve on it; a new SQLite file is created.
+        With ``migrates`` False an older schema is refused, because other servers may use it; a new SQLite file is
+        created.
 
         Raises:
             DatabaseOwned: another server owns the file.
@@ -101,7 +102,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
 
     @classmethod
     async def schema(cls, settings: Settings) -> Schema:
-        """How far a database's tables are. Changes nothing, and may be asked of one that another server owns.
+        """Return the schema version of a database. Changes nothing, and works while another server owns the database.
 
         Raises:
             DatabaseError: it cannot be reached or read.
@@ -110,11 +111,11 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
 
     @classmethod
     async def migrate(cls, settings: Settings) -> Schema:
-        """Bring a database's tables up to date, as the start of a server does; returns how far they were before.
+        """Upgrade a database's tables, as the start of a server does; return the schema as it was before.
 
         Raises:
-            DatabaseOwned: there is something to apply, and another server owns the file.
-            DatabaseError: it cannot be reached, may not be changed, or is newer.
+            DatabaseOwned: a migration is pending, and another server owns the file.
+            DatabaseError: it cannot be reached or changed, or its schema is newer.
         """
         store = cls(settings, {})
         before = await store._database.inspect()
@@ -125,8 +126,9 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
 
     @classmethod
     async def look(cls, settings: Settings) -> tuple[Engine, Content | None]:
-        """The database, and what is in it if its tables are those of this release. Changes nothing, and may be asked of
-        one that another server owns.
+        """Return facts about the database, and its content if its tables are those of this release.
+
+        Changes nothing, and works while another server owns the database.
 
         Raises:
             DatabaseError: it cannot be reached or read.
@@ -136,13 +138,13 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         return await store._database.look(looking.look(store._seal.open))
 
     async def move(self, target: Settings, *, progress: Progress) -> Moved:
-        """Carry everything over into an empty PostgreSQL database, in one transaction: all of it or nothing.
+        """Copy everything into an empty PostgreSQL database, in one transaction: all or nothing.
 
-        Leases of the installation that was stopped go back to their queues first, as at a restart. A kill leaves the
-        target without rows and this database as a server's start would.
+        Before that, leases of the stopped installation return to their queues, as at a restart. A kill leaves the
+        target without rows, and this database in the state after a server's start.
 
         Raises:
-            DatabaseError: the target cannot be used, is not empty, or what arrived is not what left.
+            DatabaseError: the target cannot be used, is not empty, or its rows differ from the source.
         """
         assert isinstance(self._database, SqliteDatabase)
         returned = await self.return_local_leases()
@@ -150,14 +152,17 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         return await moving.carry(self._database, other, returned=returned, progress=progress)
 
     async def close(self) -> None:
-        """Finish what was accepted and give the database free."""
+        """Finish the accepted requests and close the database."""
         if self._wakeups is not None:
             await self._wakeups.stop()
         await self._database.close()
 
     def wake_others(self) -> None:
-        """From now on tell the other servers on this database what a commit may mean for who waits there, and listen to
-        them. Once a second whoever waits looks anyway. For a server; nothing happens where there can be no other."""
+        """Exchange commit hints with the other servers on this database.
+
+        Waiting requests also poll once a second, so a lost hint costs at most a second. Has no effect on SQLite, which
+        has one server.
+        """
         if self._wakeups is not None:
             self._wakeups.start()
 
@@ -167,16 +172,16 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
 
     @property
     def exclusive(self) -> bool:
-        """Whether this server is the database's only one."""
+        """Return whether this server is the only one on the database."""
         return self._database.exclusive
 
     @property
     def inherited_fds(self) -> tuple[int, ...]:
-        """Descriptors for local workers to inherit: the ownership lock, if there is one."""
+        """Return descriptors for local workers to inherit: the ownership lock, if there is one."""
         return (self._database.lock_fd,) if self.exclusive else ()
 
     def describe(self, text: str) -> None:
-        """Leave a line in the lock file that says how to reach this server."""
+        """Write a line to the lock file that says how to reach this server."""
         self._database.describe(text)
 
     async def _prepare(self) -> None:
