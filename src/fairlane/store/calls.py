@@ -1,8 +1,8 @@
-"""Calls: a request that runs now while its caller waits. It takes a slot at once or is refused; it is never queued.
+"""Calls: requests that run now while the caller waits. A call takes a slot at once or is refused; it is never queued.
 
-A call's lease is there from its admission to its end. Until a worker takes it, and between two attempts, the lease is
-its server's own, so that a server that dies takes its calls with it. The row of ``call`` carries payload and result, so
-that any server may hand it out and settle it, and the one whose caller waits finds what came of it.
+A call's lease exists from its admission to its end. Until a worker takes it, and between two attempts, the lease
+belongs to the call's server, so that the calls of a dead server end with it. The row of ``call`` has payload and
+result, so that any server may hand it out and settle it, and the caller's server finds the result.
 """
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ NEVER_STARTED = Final(TaskStatus.FAILED, failure=TIMED_OUT, cause="no free place
 
 
 class Standing(Struct, frozen=True):
-    """A call's row, as whoever changes it needs it."""
+    """A call's row, as needed to change it."""
 
     organization_id: int
     id: str
@@ -48,7 +48,7 @@ class Standing(Struct, frozen=True):
     ended: int
     cost: int
     wanted: int
-    """Whether somebody still waits: not canceled, and its server alive."""
+    """Whether the caller still waits: the call is not canceled, and its server is alive."""
 
 
 # Admission -----------------------------------------------------------------------------------------------------------
@@ -57,9 +57,9 @@ class Standing(Struct, frozen=True):
 def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows, list[Admitted | Refusal]]:
     """Give each call a slot at once, or refuse it, in order.
 
-    Atomic over all of them: never more than an organization's free slots nor than the room of a type, which tasks and
-    calls share, nor than its credits cover that nothing else holds. A refused call leaves nothing behind; an admitted
-    one is ready for the next free place.
+    Atomic over all calls. Never admits more than an organization's free slots, than the room of a type, which tasks and
+    calls share, or than its unheld credits cover. A refused call leaves nothing behind; an admitted call is ready for
+    the next free place.
     """
     types = {one.task_type for one in new}
     locked, (clocked, limited) = yield from lock_and_read(
@@ -98,7 +98,8 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows
 def _refusal(
     organization: LockedOrganization | None, new: NewCall, limits: Mapping[str, int], room: Mapping[str, int]
 ) -> Refusal | None:
-    """Why this call gets no slot. Whoever is paused, or whose limit nobody can read, has to come back later."""
+    """Return why this call gets no slot. A paused organization, or one without a readable limit, has to try again
+    later."""
     if organization is None or organization.disabled:
         return KeyRefused()
     if organization.paused or organization.slots_max is None:
@@ -120,8 +121,11 @@ def _refusal(
 
 
 class Taken(Struct, frozen=True):
-    """What a claim took of calls, how many places of each organization are left for tasks, and the types of the calls
-    whose time was over: each of them gave up a slot and room of its type."""
+    """The calls that a claim took, and what remains.
+
+    ``places_left``: places of each organization left for tasks. ``ended``: types of the calls whose time was over; each
+    freed a slot and room of its type.
+    """
 
     leases: list[Lease]
     places_left: dict[int, int]
@@ -131,7 +135,7 @@ class Taken(Struct, frozen=True):
 def take_calls(
     places: Mapping[int, int], types: Sequence[str], one: Exchange, locked: Locked, memory: Memory, now: int
 ) -> Generator[Query, Rows, Taken]:
-    """Hand the oldest waiting calls of these types to the places that their organizations were dealt."""
+    """Give the oldest waiting calls of these types to the places of their organizations."""
     left = dict(places)
     calling = {
         organization_id: count for organization_id in places if (count := locked[organization_id].calls_of(types))
@@ -155,7 +159,7 @@ def take_calls(
             chosen.append((organization_id, call_id))
     for organization_id, missing in calling.items():
         if missing:
-            locked[organization_id].doubted = True  # it counts calls that are not there
+            locked[organization_id].doubted = True  # it counts calls that do not exist
     yield from _finish(late, {}, memory)
     leases = yield from _start(chosen, one, locked, memory, now)
     return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0}, ended)
@@ -205,7 +209,7 @@ def end_calls(
 ) -> Generator[Query, Rows, None]:
     """Settle the leases of calls: the call is over and its slot free, or it keeps the slot for another attempt.
 
-    A call that nobody waits for any more is over, whatever its attempt says.
+    A call without a waiting caller is over, whatever the result of its attempt.
     """
     if not endings:
         return
@@ -277,12 +281,12 @@ def _remove(calls: Sequence[Named]) -> Operation:
 
 
 def find_calls(calls: Sequence[Named]) -> Generator[Query, Rows, dict[str, Standing]]:
-    """Those of these calls that are there, by id."""
+    """Return the calls that exist, by id."""
     return {row[1]: Standing(*row) for row in (yield from rows_if("find_calls", calls, calls=calls))}
 
 
 class Abandonment(Struct, frozen=True):
-    """A caller waits no more. ``running`` False: only if no worker has its call."""
+    """The caller of a call is gone. With ``running`` False, give the call up only if no worker has it."""
 
     organization_id: int
     call_id: str
@@ -290,10 +294,10 @@ class Abandonment(Struct, frozen=True):
 
 
 def abandon_calls(abandoned: Sequence[Abandonment], memory: Memory) -> Generator[Query, Rows, list[Abandoned]]:
-    """Give these calls up; what each one met.
+    """Give these calls up; return the state in which each was found.
 
-    One that no worker has is gone and its slot free. One that runs keeps its slot to the end of the attempt, which will
-    be its last; nothing comes of it.
+    A call that no worker has is removed and its slot freed. A running call keeps its slot to the end of its attempt,
+    which is its last; its result is dropped.
     """
     named = [(one.organization_id, one.call_id) for one in abandoned]
     locked = yield from lock_organizations(organization_id for organization_id, _ in named)
@@ -329,11 +333,11 @@ def _release(organization: LockedOrganization, call: Standing, memory: Memory) -
     memory.freed(call.task_type)
 
 
-# What a server asks about its own calls ------------------------------------------------------------------------------
+# A server's own calls -------------------------------------------------------------------------------------------------
 
 
 def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Query, Rows, list[EndedCall]]:
-    """Those of a server's calls that ended, without those it has ``taken`` already; at most so many."""
+    """Return a server's calls that ended, without those it has ``taken`` already; at most ``most``."""
     found = yield from rows("find_ended_calls", server_id=server_id, taken=list(taken), most=most)
     return [
         EndedCall(
@@ -349,7 +353,7 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Qu
 
 
 def server_calls(server_id: str) -> Generator[Query, Rows, set[str]]:
-    """All calls of a server that are there, ended or not."""
+    """Return all existing calls of a server, ended or not."""
     return {row[0] for row in (yield from rows("find_server_calls", server_id=server_id))}
 
 
@@ -364,7 +368,7 @@ def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, lis
 
 
 def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
-    """Calls whose pause is over wait for a free place again. At most CHUNK; returns how many."""
+    """Make calls ready whose pause is over. Changes at most CHUNK; returns how many."""
     now = yield from clock()
     due = yield from rows("find_due_calls", now=now, most=CHUNK)
     locked = yield from lock_some_organizations(row[0] for row in due)

@@ -1,6 +1,6 @@
-"""Jumps of the database's clock: seen by every server, applied once.
+"""Jumps of the database's clock: every server detects them, one applies them.
 
-Deadlines, pauses and leases are moments of the database's clock. When that is set, they are moved along.
+Deadlines, pauses and leases are times of the database's clock. When the clock is set, they are moved with it.
 """
 
 from collections.abc import Callable, Generator
@@ -13,12 +13,12 @@ from fairlane.store.statements import Query, Rows, clock, rows
 
 
 class Reading(Struct, frozen=True):
-    """What one pass of one server saw."""
+    """What one pass of one server read."""
 
     now: int
-    """What the database's clock answered."""
+    """The database's clock."""
     steady_ms: tuple[int, int]
-    """What this process's steady clock said before the question and after the answer."""
+    """This process's steady clock before the question and after the answer."""
     jumps: int
     """How many jumps had been applied in all."""
 
@@ -26,16 +26,19 @@ class Reading(Struct, frozen=True):
 def follow_clock(
     last: Reading | None, steady_clock: Callable[[], float]
 ) -> Generator[Query, Rows, tuple[Reading, int]]:
-    """Read the clock; after a jump every live session has a whole lease, every attempt and every pause the time it had
-    left. Returns the reading, the next one's ``last``, and the jump that was applied, or 0.
+    """Read the clock. After a jump give every live session a full lease, and every attempt and pause the time it had
+    left.
 
-    The clock is the one that the database answers with in this transaction, so a server whose own clock is set sees
-    nothing. A jump is what it went on by since our last reading beyond what passed here, forward or backward. Whoever
-    finds it first counts it in the installation's row; whoever finds it counted since their own last reading, however
-    much later, applies nothing and goes on from here. A database that was away makes readings rare, not wrong. Of a
-    server that stood still itself the others' readings tell (:func:`jump_of`).
+    Returns the reading, which is the next call's ``last``, and the jump that was applied, or 0.
 
-    All organizations are locked meanwhile: what is being claimed is committed before, or reads the clock after.
+    The clock is the one that the database answers with in this transaction, so a change of a server's own clock has no
+    effect. A jump is the difference between the database's clock and this process's steady clock since the last
+    reading, forward or backward. The first server that notices a jump applies it and increments the counter. Servers
+    that find a higher counter do nothing, however late, and continue from this reading. An outage makes readings rare,
+    not wrong. If this server was suspended, the other servers' readings show that the clock did not jump
+    (:func:`jump_of`).
+
+    All organizations are locked meanwhile: a claim commits before that, or reads the clock after it.
     """
     [(jumps, even_until)] = yield from rows("lock_installation")
     before = round(steady_clock() * 1_000)
@@ -48,7 +51,7 @@ def follow_clock(
     jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - even_until)
     if jumped:
         reading = replace(reading, jumps=jumps + 1)
-        # Sessions come before organizations, as an exchange locks them.
+        # Sessions come before organizations, as in an exchange.
         yield from rows("extend_sessions", now=now)
         yield from rows("lock_every_organization")
         yield from rows("move_leases", moved_ms=jumped)

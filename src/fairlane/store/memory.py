@@ -1,4 +1,4 @@
-"""What one server remembers between transactions: hints only. Losing all of it changes no promise.
+"""One server's memory between transactions: hints only. Losing all of it breaks no promise.
 
 Filled by store operations on the store thread, read by the next ones. Virtual time and estimates steer the fair order;
 the sets name what a commit made startable, so that waiting workers are woken instead of polling.
@@ -17,13 +17,13 @@ RECENT_MOST = 256
 
 @dataclass(slots=True)
 class Durations:
-    """How long the last attempts of one type took. Written on the store thread; others take copies."""
+    """Durations of the last attempts of one type. Written on the store thread; other threads take copies."""
 
     values: list[int] = field(default_factory=list)
     next: int = 0
 
     def add(self, milliseconds: int) -> None:
-        """One more; the oldest makes room."""
+        """Add one; replace the oldest if there is no room."""
         if len(self.values) < RECENT_MOST:
             self.values.append(milliseconds)
         else:
@@ -37,9 +37,9 @@ class Memory:
 
     catalogue: Catalogue
     new_id: Callable[[], str]
-    """Makes ids that rise with time."""
+    """Makes ids that increase with time."""
     new_fences: Callable[[int], list[str]]
-    """Makes so many of those parts of lease ids that nobody can guess."""
+    """Makes this many fences: the parts of lease ids that cannot be guessed."""
     retry_pause_ms: int = 1_000
     kill_grace_ms: int = 5_000
     renew_ms: int = 10_000
@@ -47,7 +47,7 @@ class Memory:
     """Most places one claim fills; the worker asks again for the rest."""
     chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)  # noqa: S311
     virtual_time: int = 0
-    """The tag of the last pick. It never goes back."""
+    """The virtual time of the last pick. It never decreases."""
     estimates: dict[str, float] = field(default_factory=dict)
     recent: dict[str, Durations] = field(default_factory=dict)
     """Durations of each type, for estimates that people see."""
@@ -55,39 +55,39 @@ class Memory:
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""
     startable: set[str] = field(default_factory=set)
-    """Task types of which the running transaction made something startable."""
+    """Task types of which the running transaction made tasks or calls startable."""
     owed: bool = False
-    """The running transaction made a delivery due."""
+    """Whether the running transaction made a delivery due."""
     calls_ended: bool = False
-    """The running transaction ended a call that somebody waits for."""
+    """Whether the running transaction ended a call with a waiting caller."""
     ended: set[str] = field(default_factory=set)
-    """Tasks that the running transaction ended, or cleared: who waits for them is to look."""
+    """Tasks that the running transaction ended or cleared; requests that wait for them look again."""
     canceled: set[str] = field(default_factory=set)
-    """Sessions that hold a lease whose end the running transaction asked for."""
+    """Sessions that hold a lease with a cancel request of the running transaction."""
     paused_until: int | None = None
-    """The earliest moment at which something paused by the running transaction becomes ready."""
+    """When the first task or call that the running transaction paused becomes ready."""
 
     def rule(self, task_type: str) -> TaskRule:
-        """What the application declared of this type; defaults if it no longer declares it."""
+        """Return what the application declared of this type, or defaults if it no longer declares it."""
         return self.catalogue.get(task_type) or TaskRule(name=task_type)
 
     def freed(self, task_type: str) -> None:
-        """The running transaction ended something of this type: other organizations may have waited for its room."""
+        """Note that work of this type ended: other organizations may have waited for the type's limit."""
         if task_type in self.limited or self.rule(task_type).limit is not None:
             self.startable.add(task_type)
 
     def know_limits(self, task_types: Iterable[str], found: Iterable[tuple[str, int]]) -> dict[str, int]:
-        """Of these types these have a limit: how many of each may run at once."""
+        """Record which of these types have a limit; return how many of each may run at once."""
         limits = dict(found)
         self.limited = self.limited.difference(task_types) | limits.keys()
         return limits
 
     def estimate_ms(self, task_type: str) -> int:
-        """How long an attempt of this type is expected to last."""
+        """Return how long an attempt of this type is expected to last."""
         return max(1, int(self.estimates.get(task_type, FIRST_ESTIMATE_MS)))
 
     def observe(self, task_type: str, milliseconds: int) -> None:
-        """Take one finished attempt into the estimate."""
+        """Add one finished attempt to the estimate."""
         self.estimates[task_type] = next_estimate(self.estimates.get(task_type), milliseconds)
         recent = self.recent.get(task_type)
         if recent is None:
@@ -95,10 +95,10 @@ class Memory:
         recent.add(milliseconds)
 
     def observed(self, task_types: Iterable[str]) -> dict[str, list[int]]:
-        """How long recent attempts of these types took; types that nobody has timed are left out."""
+        """Return how long recent attempts of these types took; types without any are left out."""
         found = ((name, self.recent.get(name)) for name in task_types)
         return {name: list(recent.values) for name, recent in found if recent is not None}
 
     def picked(self, virtual_time: int) -> None:
-        """Virtual time moves on to the tag of the last pick."""
+        """Advance virtual time to the last pick."""
         self.virtual_time = max(self.virtual_time, virtual_time)

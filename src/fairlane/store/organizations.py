@@ -16,19 +16,19 @@ from fairlane.store.plans import keep_plan
 from fairlane.store.statements import Operation, Query, Rows, clock, rows
 
 ALL = 2**31 - 1
-"""More than there are."""
+"""More than the number of organizations."""
 
 
 def create_organization(
     name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
 ) -> Operation:
-    """A new organization on this plan; ``credits``: its balance is counted, and is 0.
+    """Create an organization on this plan. With ``credits`` its balance is counted, starting at 0.
 
     Raises:
         NotFound: no such plan.
         NameTaken: the name is in use.
     """
-    yield from rows("lock_installation")  # the same name at two servers at once: one is told so
+    yield from rows("lock_installation")  # if two servers create the same name at once, the second gets NameTaken
     yield from keep_plan(plan)
     if (yield from rows("find_organization_id", name=name)):
         raise NameTaken("organization", name)
@@ -42,7 +42,7 @@ def create_organization(
 
 
 def find_organization(name: str) -> Generator[Query, Rows, Organization]:
-    """One organization. Raises NotFound."""
+    """Return one organization. Raises NotFound."""
     found = yield from rows("find_organizations", name=name, after="", most=1)
     if not found:
         raise NotFound.named("organization", name)
@@ -50,19 +50,22 @@ def find_organization(name: str) -> Generator[Query, Rows, Organization]:
 
 
 def find_organizations(after: str = "", most: int = ALL) -> Generator[Query, Rows, list[Organization]]:
-    """Organizations by name: all, or some after this one."""
+    """Return organizations by name: all, or ``most`` after this one."""
     found = yield from rows("find_organizations", name=None, after=after, most=most)
     return [_organization(row) for row in found]
 
 
 def find_virtual_time() -> Operation:
-    """Where a new server takes up the fair order: nobody who was idle before it started may bank that as credit."""
+    """Return where a new server continues the fair order: time spent idle before its start must not count as credit."""
     return (yield from rows("find_virtual_time"))[0][0]
 
 
 def share_virtual_time(memory: Memory) -> Operation:
-    """Servers tell each other how far service has come: what enters through one that claims nothing would else enter in
-    the past, and be served before everybody who was served meanwhile."""
+    """Exchange virtual time with the other servers.
+
+    A server that claims nothing has an old virtual time. Without sharing, its organizations would enter too low and be
+    served before the others.
+    """
     [(shared,)] = yield from rows("find_shared_virtual_time")
     if shared < memory.virtual_time:
         yield from rows("share_virtual_time", virtual_time=memory.virtual_time)
@@ -70,7 +73,7 @@ def share_virtual_time(memory: Memory) -> Operation:
 
 
 def find_organization_id(name: str) -> Generator[Query, Rows, int]:
-    """The id behind a name. Raises NotFound."""
+    """Return the id of an organization. Raises NotFound."""
     found = yield from rows("find_organization_id", name=name)
     if not found:
         raise NotFound.named("organization", name)
@@ -78,7 +81,7 @@ def find_organization_id(name: str) -> Generator[Query, Rows, int]:
 
 
 def find_organization_name(organization_id: int) -> Generator[Query, Rows, str]:
-    """The name behind an id. Raises NotFound."""
+    """Return the name of an organization. Raises NotFound."""
     found = yield from rows("find_organization_name", id=organization_id)
     if not found:
         raise NotFound.named("organization", str(organization_id))
@@ -111,7 +114,7 @@ def _organization(row: Any) -> Organization:
 
 
 def change_organization(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation:
-    """Change limits and flags. They act at the next claim; nothing that runs is ended.
+    """Change limits and flags. They apply from the next claim; nothing that runs is ended.
 
     Raises:
         NotFound: no such organization or plan.

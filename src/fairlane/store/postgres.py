@@ -1,9 +1,10 @@
 """The PostgreSQL adapter: any number of equal servers, one writer connection each, group commit.
 
-Runs store operations; the only file that knows asyncpg. The writer works on the store thread with an event loop of its
-own, so that a stall of the HTTP loop never holds an organization's lock. Reads take no locks and run from a small pool
-on the loop that asks. Nothing is answered before its commit is known; one whose outcome was lost is looked up, never
-guessed. Nothing depends on the state of a database session: a pooler may hand each transaction another one.
+Runs store operations; the only file that imports asyncpg. The writer works on the store thread with an event loop of
+its own, so that a stall of the HTTP loop never holds an organization's lock. Reads take no locks and run from a small
+pool on the loop of the caller. A request is answered after its commit is known; if the answer of a commit is lost, the
+adapter asks the database for its outcome. Nothing depends on the state of a database session: a pooler may give each
+transaction another one.
 """
 
 import asyncio
@@ -45,41 +46,41 @@ _log = logging.getLogger("fairlane.store")
 
 OLDEST_POSTGRES = 140_000
 ENCODING = "UTF8"
-"""Any other cannot keep every text that a customer may send."""
+"""Other encodings cannot store every text that a customer may send."""
 SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
-"""Settings without which an acknowledgement is no promise."""
+"""Settings that must be on, because an acknowledged write could be lost otherwise."""
 LOOK_SECONDS = 60.0
-"""How long one statement of a look may take; nobody waits for it but the one who looks."""
+"""How long one statement of a look may take. It delays no other request."""
 READERS_MOST = 8
 SNAPSHOTS_MOST = READERS_MOST // 2
-"""Most connections that short reads of several statements use. What these and walks leave is for reads of one."""
+"""Most connections for short reads of several statements. The rest, without walks, are for reads of one statement."""
 WALKS_MOST = 2
-"""Most connections that long reads use."""
+"""Most connections for long reads."""
 WALK_WAIT_SECONDS = 10.0
-"""How long a long read waits for one of them before it is answered 503."""
+"""How long a long read waits for one of these connections before it is answered 503."""
 STATEMENTS_KEPT = 500
 TRY_SECONDS_LEAST = 0.3
 ANSWER_SECONDS = 1.8
-"""A database that says nothing at all may keep nobody waiting for longer."""
+"""Longest wait for a database that does not answer."""
 SILENT_SECONDS = 1.2
-"""A statement without an answer for so long means that it says nothing."""
+"""A statement without an answer for this long means that the database does not answer."""
 PROBE_SECONDS = 1.0
-"""How long it is looked for who works on it then."""
+"""How long a probe may ask whether the database still runs that statement."""
 WATCH_SECONDS = 0.1
 RESOLVE_SECONDS = 1.8
-"""How long the fate of a commit is looked for."""
+"""How long the adapter asks for the outcome of a commit."""
 STATEMENT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 LAST_SECONDS = 5.0
-"""How long what was accepted may still take when the store is closed."""
+"""How long accepted requests may still take when the store is closed."""
 MIGRATION_TRIES = 60
-"""How often a migration asks for tables that others work on."""
+"""How many times a migration tries to lock tables that are in use."""
 PAUSE_SECONDS = 0.01
 PAUSE_SECONDS_MOST = 0.2
 
-# Every statement has an index that gives its rows in their order. A table that was empty when its plan was made, or of
-# which there are no statistics yet, grows at once: the planner would read all of an organization's rows, and sort them.
+# Every statement has an index that gives its rows in order. Without this, a plan made while a table was empty or
+# without statistics would later read and sort all rows of an organization.
 _PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 _SETTINGS = (
     f"{_PLANS}; SET LOCAL lock_timeout = '150ms'; SET LOCAL statement_timeout = '5s'; "
@@ -88,12 +89,12 @@ _SETTINGS = (
 BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}"
 BEGIN_HURRIED = f"{BEGIN}; SET LOCAL lock_timeout = '10ms'"
 HURRY_SECONDS = 1.0
-"""Who met locks that were not given free in time begins in a hurry for so long: whoever waits for them waits apart, and
-everybody else pays for a short try, not for a long one."""
+"""For this long after a lock timeout, transactions use the short lock timeout. Requests that need the lock are retried
+separately, so others lose little time."""
 FULL_SECONDS = 1.0
-"""A disk has room again once a write succeeds and for this long none was refused."""
+"""The disk counts as recovered after a write that succeeds, if none was refused for this long."""
 HELD_SECONDS = 0.1
-"""A row that somebody was seen to hold is taken for held for so long: nobody tries it meanwhile."""
+"""How long a row that was seen locked counts as locked; no transaction tries it meanwhile."""
 _WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
 _TAKE_TABLES = "SET LOCAL lock_timeout = '200ms'"
 _UNHURRIED = (
@@ -102,44 +103,44 @@ _UNHURRIED = (
 BEGIN_SNAPSHOT = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_PLANS}"
 COMMIT = "COMMIT"
 LOCK, LOCK_FREE = "lock_organizations", "lock_further_organizations"
-"""With a wait, and without."""
+"""The statements that lock organizations: with a wait, and without."""
 READ_CLOCK = "read_clock"
 ROLLBACK = "ROLLBACK"
 
 _ANY = {"target_session_attrs": "any"}
-"""A standby may be looked at."""
+"""The options of a look, which also reads a standby."""
 
 AWAY_SECONDS = 0.2
-"""Nobody tries to connect for so long after a connection was refused: a database that starts must not be stormed."""
+"""After a refused connection, no connection is tried for this long, so that a starting database is not overloaded."""
 
 _AGAIN = (
     asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError,
 )  # fmt: skip
-"""The transaction was undone and may be run again. (The last: another server has just migrated.)"""
+"""Errors after which the transaction was undone and may be run again. (The last: another server has just migrated.)"""
 LOST = (
     OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError, asyncpg.InterfaceError, asyncpg.InternalClientError,
 )  # fmt: skip
-"""The connection is of no more use; another one may be. The last two are what asyncpg says when it is asked for more on
-a connection that broke off."""
+"""Errors after which the connection is useless, but another one may work. The last two are raised by asyncpg for calls
+on a broken connection."""
 
 _UNUSABLE = (*LOST, ValueError, asyncpg.PostgresError)
-"""Why a database cannot be opened."""
+"""Errors that mean that the database cannot be opened."""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class _Attempt(Struct):
-    """What one try of a transaction knows of itself."""
+    """The state of one try of a transaction."""
 
     identity: str | None = None
     asked_at: float = 0.0
-    """When the statement was sent whose answer is awaited."""
+    """When the statement was sent that is now awaited."""
     connection: "Connection | None" = None
-    """Where it is awaited; None: it is over."""
+    """The connection of that statement, or None if the try is over."""
     hurried: bool = False
-    """It does not wait for locks, or hardly."""
+    """It uses the short lock timeout."""
     locking: Sequence[int] = ()
     """The organizations that it locks."""
 
@@ -159,13 +160,15 @@ class PostgresDatabase:
         announce: Callable[[Any], None],
         prepare: bool = True,
     ) -> None:
-        """``now``: for tests; None is the database's own clock. ``prepare``: statements are prepared once for each
-        connection, which a pooler in transaction mode may not allow. ``harvest`` and ``announce``: see
-        :class:`Batches`."""
+        """Take ``now`` as the clock in tests; with None use the database's own clock.
+
+        ``prepare``: prepare statements once for each connection, which a pooler in transaction mode may not allow. For
+        ``harvest`` and ``announce`` see :class:`Batches`.
+        """
         self.address = address
         self._moved_clock = now
         self._ahead_ms = 0
-        """How far the database's clock was before ours when it was last read."""
+        """How far the database's clock was ahead of this process's clock when it was last read."""
         self._options: dict[str, Any] = {
             "dsn": address,
             "statement_cache_size": STATEMENTS_KEPT if prepare else 0,
@@ -176,7 +179,7 @@ class PostgresDatabase:
         }
         self._statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
         self._joined: dict[tuple[str, ...], str] = {}
-        """Statements that run together, as one; there are as many as there are combinations in the code."""
+        """Joined statements by their names; there are as many as there are combinations in the code."""
         self._batches = Batches(
             transact=self._transact,
             split=_split,
@@ -193,44 +196,44 @@ class PostgresDatabase:
         self._walks = Places(WALKS_MOST, each=1, wait_seconds=WALK_WAIT_SECONDS)
         self.on_broken: Callable[[], None] = lambda: None
         self._asking_loop: asyncio.AbstractEventLoop | None = None
-        """Where requests come from; ``_loop`` is the store thread's own."""
+        """The loop of the callers; ``_loop`` is the store thread's own."""
         self._unreachable = Outage(_log, "store.unreachable", "store.reached")
         self._full = Outage(_log, "disk.filled", "disk.recovered", quiet_seconds=FULL_SECONDS)
         self._away = False
-        """Whether the last that tried to connect was refused."""
+        """Whether the last try to connect was refused."""
         self._turn_at = 0.0
-        """When the next may try, while it is away."""
+        """When the next try to connect is allowed while the database is unreachable."""
         self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        """Writes, oldest first, with the moment at which each came."""
+        """Writes, oldest first, with the time of arrival of each."""
         self._watched = False
         self._probe_at = 0.0
-        """When the next look may be taken after a statement without an answer."""
+        """When the next probe is allowed after a statement without an answer."""
         self._probe: asyncio.Future[None] | None = None
         self._leaving: set[asyncio.Future[None]] = set()
         self._current: _Attempt | None = None
         self._hurry_until = 0.0
         self._given_up = False
-        """Whether the store is closed, and does not wait for the database any more."""
+        """Whether the store is closed, and no longer waits for the database."""
         self._held: dict[int, float] = {}
-        """Organizations that somebody holds, and until when that may be believed."""
+        """Organizations that another transaction holds, and until when that is assumed."""
         self._busy_until = 0.0
 
     def now(self) -> int:
-        """The database's clock, as far as we know it without asking."""
+        """Return the database's clock, estimated without a query."""
         return wall_clock() + self._ahead_ms if self._moved_clock is None else self._moved_clock()
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
     async def open(self, *, migrates: bool = True) -> None:
-        """Check that the database is safe to use, bring its schema up to date, connect. Call with the loop running.
+        """Check that the database is safe to use, upgrade its schema, connect. Call it while the event loop runs.
 
-        ``migrates`` False: one whose schema is not up to date is refused.
+        With ``migrates`` False a schema that is not up to date is refused.
 
         Raises:
-            DatabaseError: it cannot be reached, is set up so that it may lose what it acknowledged, or is newer.
+            DatabaseError: it cannot be reached, could lose acknowledged writes, or has a newer schema.
         """
         try:
-            # A migration takes as long as it takes.
+            # A migration has no time limit.
             unhurried = self._options | {"command_timeout": None}
             connection: Connection = await asyncpg.connect(**unhurried, timeout=CONNECT_SECONDS)
             try:
@@ -240,7 +243,8 @@ class PostgresDatabase:
                 await self._migrate(connection)
             finally:
                 await connection.close()
-            # None is kept for its own sake: asyncpg would try to replace it all through an outage, and log each try.
+            # The pool keeps no minimum: through an outage asyncpg would try to replace all connections, and log each
+            # try.
             self._pool = await asyncpg.create_pool(
                 **self._options, min_size=0, max_size=READERS_MOST, timeout=CONNECT_SECONDS, reset=_leave_as_it_is
             )
@@ -250,11 +254,12 @@ class PostgresDatabase:
         self._batches.start()
 
     async def close(self) -> None:
-        """Finish what was accepted, then disconnect."""
+        """Finish the accepted requests, then disconnect."""
         stopping = asyncio.ensure_future(self._batches.stop())
         _, late = await asyncio.wait([stopping], timeout=LAST_SECONDS)
         if late and self._loop is not None:
-            # It waits for a database that says nothing; what came of its last statement, nobody will know.
+            # The store thread waits for a database that does not answer; the outcome of its last statement stays
+            # unknown.
             self._given_up = True
             self._loop.call_soon_threadsafe(self._cut)
         await stopping
@@ -269,14 +274,14 @@ class PostgresDatabase:
 
     @property
     def refusing(self) -> bool:
-        """Whether writes are refused because the database's disk is full."""
+        """Return whether writes are refused because the database's disk is full."""
         return self._full.going_on
 
     def describe(self, text: str) -> None:
-        """Nobody needs to be told who uses a database that many use."""
+        """Do nothing: several servers share the database."""
 
     async def _check(self, connection: Connection) -> None:
-        """Refuse what would make an acknowledgement a lie."""
+        """Refuse a database that could lose acknowledged writes or cannot store every text."""
         found = dict(await self._ask(connection, "find_safety"))
         if int(found["server_version_num"]) < OLDEST_POSTGRES:
             raise DatabaseError(f"PostgreSQL {OLDEST_POSTGRES // 10_000} or newer is needed")
@@ -295,7 +300,7 @@ class PostgresDatabase:
                 )
 
     async def inspect(self) -> Schema:
-        """How far its tables are. Changes nothing.
+        """Return the version of its schema. Changes nothing.
 
         Raises:
             DatabaseError: it cannot be reached.
@@ -310,8 +315,9 @@ class PostgresDatabase:
             raise self._unusable(error) from error
 
     async def look(self, operation: Operation) -> tuple[Engine, Any]:
-        """The engine and, if its tables are those of this release, what the operation finds on one snapshot. Changes
-        nothing.
+        """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
+
+        Changes nothing.
 
         Raises:
             DatabaseError: it cannot be reached.
@@ -359,7 +365,7 @@ class PostgresDatabase:
                 for table, live, dead, vacuumed in await self._ask(connection, "find_dead_rows")
             ),
             oldest_transaction=tuple(oldest[0]) if oldest else None,
-            # A pooler tells its clients a process of its own making.
+            # A pooler gives its clients a process id of its own.
             pooled=not known,
         )
 
@@ -381,9 +387,10 @@ class PostgresDatabase:
         refuse_older(schema, database=without_password(self.address))
 
     async def _migrate(self, connection: Connection) -> None:
-        """All that is missing, in one transaction, one server at a time. A kill leaves all of it to the next."""
+        """Apply all missing migrations, in one transaction, one server at a time. A kill leaves all of them to the next
+        server."""
         if not (await self._ask(connection, "has_schema_version"))[0][0]:
-            # Of two that create it at the same moment one is told that it is there.
+            # Two servers may create it at the same moment; then one of them gets an error.
             try:
                 await self._ask(connection, "create_schema_version")
             except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
@@ -408,7 +415,8 @@ class PostgresDatabase:
         )
 
     async def _alone(self, connection: Connection) -> bool:
-        """Whether nobody else migrates or moves until this transaction ends. False: somebody still does, wait on."""
+        """Take the migration lock until this transaction ends. Return False if another server still holds it: try
+        again."""
         await connection.execute(_WAIT_FOR_OTHERS)
         try:
             await self._ask(connection, "lock_schema_version")
@@ -421,7 +429,7 @@ class PostgresDatabase:
         pending = missing(
             await self._applied(connection), load_migrations("postgres"), database=without_password(self.address)
         )
-        # Whoever works on a table waits behind a migration that waits for it, so it must not wait long.
+        # While a migration waits for a table lock, all queries on that table queue behind it. So the timeout is short.
         await connection.execute(_TAKE_TABLES)
         for version, name, script in pending:
             await connection.execute(script)
@@ -432,11 +440,11 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def loading(self) -> AsyncIterator["_Loading"]:
-        """One transaction in which an empty database is filled. Servers that start meanwhile wait for its end.
+        """Open one transaction that fills an empty database. Servers that start meanwhile wait for its end.
 
         Raises:
-            DatabaseError: it cannot be used, as for a server; or the connection was lost, and nothing is there, unless
-                it was lost just when all was committed.
+            DatabaseError: it cannot be used, as for a server; or the connection was lost. Then the database is empty,
+                unless the connection was lost during the commit.
         """
         unhurried = self._options | {"command_timeout": None}
         try:
@@ -458,7 +466,7 @@ class PostgresDatabase:
     # Running operations ----------------------------------------------------------------------------------------------
 
     def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
-        """Run a plural operation with this member, in one transaction with the others of its kind that wait.
+        """Run a plural operation with this member, in one transaction with waiting members of the same operation.
 
         Answers once the commit is known. Raises the member's Refusal, StoreFault, or StoreUnreachable.
         """
@@ -478,7 +486,7 @@ class PostgresDatabase:
         return await self._placed(self._snapshots, operation, share)
 
     async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
-        """Run a long operation on one snapshot, on a connection that no short one waits for."""
+        """Run a long operation on one snapshot, on a connection that short operations do not use."""
         return await self._placed(self._walks, operation, share)
 
     async def _placed(self, places: Places, operation: Operation, share: Hashable) -> Any:
@@ -489,7 +497,7 @@ class PostgresDatabase:
             places.give(share)
 
     async def _read(self, operation: Operation, *, begin: str | None) -> Any:
-        """Without a lock, on a connection of the pool."""
+        """Run an operation without locks, on a connection of the pool."""
         try:
             connection = await self._reader()
         except LOST as error:
@@ -502,7 +510,7 @@ class PostgresDatabase:
             self._unreachable.refuse(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         except asyncio.CancelledError:
-            # Before it gave it back, asyncpg would wait until a server that may say nothing has ended the statement.
+            # Otherwise asyncpg would wait until a server, which may not answer, has ended the statement.
             self._dismiss(connection)
             raise
         except BaseException as error:
@@ -515,8 +523,8 @@ class PostgresDatabase:
         return answer
 
     def _dismiss(self, connection: Any) -> None:
-        """A connection is of no more use. The pool waits until the server has taken note, nobody else does."""
-        # One that broke off has left the pool by itself, and nothing can be asked of it any more.
+        """Close a useless connection. The pool waits until the server has noticed, in the background."""
+        # A broken connection has already left the pool by itself, and calls on it raise.
         with suppress(asyncpg.InterfaceError):
             connection.terminate()
         leaving = asyncio.ensure_future(self._release(connection))
@@ -529,7 +537,7 @@ class PostgresDatabase:
             await self._pool.release(connection)
 
     async def _reader(self) -> Any:
-        """A connection of the pool."""
+        """Return a connection of the pool."""
         assert self._pool is not None
         if not self._pool.get_idle_size():
             self._take_turn()
@@ -580,7 +588,7 @@ class PostgresDatabase:
         return [tuple(record) for record in records]
 
     async def _together(self, connection: Any, queries: Sequence[Query], attempt: _Attempt) -> Rows:
-        """One statement of them all: what changes rows becomes a WITH, what reads them a column."""
+        """Run these statements as one: changes become WITH clauses, reads become columns."""
         asked = [query for query in queries if query.name != CLOCK or self._moved_clock is None]
         names = tuple([READ_CLOCK if query.name == CLOCK else query.name for query in asked])
         joined = self._joined.get(names)
@@ -636,10 +644,11 @@ class PostgresDatabase:
             self._loop.close()
 
     async def _transaction(self, requests: list[Request]) -> list[Any]:
-        """Until it is committed, or time is up. Run again only after what certainly changed nothing.
+        """Run the operation until it is committed, or time is up. Run again only after a try that certainly changed
+        nothing.
 
         Raises:
-            LocksHeld: somebody holds rows that it needs.
+            LocksHeld: other transactions hold rows that it needs.
             StoreUnreachable: time is up.
         """
         [(operation, _)] = by_operation(requests)
@@ -697,14 +706,14 @@ class PostgresDatabase:
         return answers
 
     async def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
-        """Which of these organizations somebody else holds."""
+        """Note which of these organizations other transactions hold."""
         free = {row[0] for row in await self._ask(connection, LOCK_FREE, ids=ids)} if ids else set()
         until = time.monotonic() + HELD_SECONDS
         self._held = {one: at for one, at in self._held.items() if at > until - HELD_SECONDS and one not in free}
         self._held |= dict.fromkeys(set(ids) - free, until)
 
     def _pass_by(self, ids: Sequence[int]) -> None:
-        """Who would lock one that is held need not try. Raises LocksHeld."""
+        """Raise LocksHeld, without a try, if one of these organizations was held a moment ago."""
         if self._held and any(self._held.get(one, 0.0) > time.monotonic() for one in ids):
             raise LocksHeld("somebody else held it a moment ago")
 
@@ -712,7 +721,7 @@ class PostgresDatabase:
         try:
             await connection.execute(begin, timeout=SILENT_SECONDS)
         except asyncpg.FeatureNotSupportedError as error:
-            # What a standby says of READ WRITE.
+            # The error of a standby for READ WRITE.
             raise ConnectionRefusedError(str(error)) from error
 
     async def _finish(self, connection: Connection) -> None:
@@ -731,7 +740,7 @@ class PostgresDatabase:
         return self._writer
 
     async def _rolled_back(self, connection: Connection, error: Exception) -> bool:
-        """Undo the transaction that met this error. False: its connection is lost, and nobody knows how far it came."""
+        """Undo the transaction that met this error. Return False if its connection is lost, and its state unknown."""
         if not isinstance(error, LOST) and not connection.is_closed():
             try:
                 await connection.execute(ROLLBACK)
@@ -746,7 +755,7 @@ class PostgresDatabase:
             self._writer.terminate()
 
     def _cut_silent(self, attempt: _Attempt, asked_at: float) -> None:
-        """End a connection whose statement nobody works on."""
+        """Close a connection whose statement the database no longer runs."""
         if attempt.connection is not None and attempt.asked_at == asked_at:
             _log.warning("connection.cut seconds=%.1f", time.monotonic() - asked_at)
             attempt.connection.terminate()
@@ -756,10 +765,10 @@ class PostgresDatabase:
         connection.terminate()
 
     async def _committed(self, identity: str | None) -> bool:
-        """What became of a transaction whose commit got no answer.
+        """Return whether a transaction was committed whose commit got no answer.
 
         Raises:
-            StoreUnreachable: nobody can say yet.
+            StoreUnreachable: the outcome is not known in time.
         """
         if identity is None:
             return True  # it wrote nothing, so there was nothing to commit
@@ -780,9 +789,9 @@ class PostgresDatabase:
         raise StoreUnreachable("the database did not say whether it committed")
 
     def _translated(self, error: Exception) -> Exception:
-        """What the caller learns of a failed transaction."""
+        """Return the caller's error for a failed transaction."""
         if isinstance(error, LocksHeld):
-            # One line for as long as somebody is held up, not one for each request.
+            # One log line for each period of lock timeouts, not one for each request.
             now = time.monotonic()
             if now > self._busy_until:
                 _log.warning("store.busy error=%s message=%r", type(error).__name__, str(error))
@@ -799,10 +808,12 @@ class PostgresDatabase:
         fault.__cause__ = error
         return fault
 
-    # Away and back ---------------------------------------------------------------------------------------------------
+    # Outages
+    # -----------------------------------------------------------------------------------------------------------
 
     def _take_turn(self) -> None:
-        """While the database is away, one may try to connect at a time. Raises ConnectionRefusedError for the rest."""
+        """Allow one try to connect at a time while the database is unreachable. Raise ConnectionRefusedError for the
+        others."""
         if self._away:
             now = time.monotonic()
             if now < self._turn_at:
@@ -810,14 +821,14 @@ class PostgresDatabase:
             self._turn_at = now + AWAY_SECONDS
 
     def _refused(self, error: Exception) -> None:
-        """Nobody could connect. (Whose time was up may only have waited for others' reads.)"""
+        """Note that a connection failed. (A timeout may only mean that the pool was full.)"""
         if not isinstance(error, TimeoutError):
             self._away, self._turn_at = True, time.monotonic() + AWAY_SECONDS
 
     def _watch(self) -> None:
-        """Whoever waits for a write while the database says nothing is told so in time; what came of it, nobody knows.
+        """Fail writes that have had no answer for ANSWER_SECONDS. Whether they were committed is unknown.
 
-        Slowness alone is no reason: an answer that came a moment ago lets everybody go on waiting.
+        Slowness alone is not a reason: an answer a moment ago lets all writes wait on.
         """
         now = time.monotonic()
         attempt = self._current
@@ -839,8 +850,11 @@ class PostgresDatabase:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
 
     async def _look_after(self, attempt: _Attempt) -> None:
-        """A statement got no answer: if a new connection works, and says that nobody works on that statement, then the
-        old one leads nowhere, as it does when its host has vanished without a word."""
+        """Cut a connection that leads nowhere, for example because its host disappeared without closing it.
+
+        A statement got no answer: if a new connection works, and the database does not run that statement, the old
+        connection is closed.
+        """
         silent, asked_at = attempt.connection, attempt.asked_at
         if silent is None:
             return
@@ -855,19 +869,19 @@ class PostgresDatabase:
                 self._loop.call_soon_threadsafe(self._cut_silent, attempt, asked_at)
 
     def _heard(self) -> None:
-        """It answered."""
+        """Note an answer of the database."""
         self._away = False
         self._unreachable.succeed()
 
     def _break(self, error: BaseException) -> None:
-        """The store thread ended by a mistake of ours: the process has to end."""
+        """Let the process end after a bug has ended the store thread."""
         _log.critical("store.broken error=%s message=%r", type(error).__name__, str(error))
         if self._asking_loop is not None:
             self._asking_loop.call_soon_threadsafe(self.on_broken)
 
 
 class _Loading:
-    """An empty database while it is filled; for ``moving.py``."""
+    """An empty database while it is filled; used by ``moving.py``."""
 
     def __init__(self, database: PostgresDatabase, connection: Connection) -> None:
         self._database = database
@@ -879,25 +893,25 @@ class _Loading:
         return await self._database._run(self._connection, operation, _Attempt())
 
     async def count(self, table: Table) -> int:
-        """How many rows a table has."""
+        """Return how many rows a table has."""
         return int(await self._connection.fetchval(self._patterns["count_table"].format(table=f'"{table.name}"')))
 
     async def empty(self, table: Table) -> None:
-        """Delete them."""
+        """Delete all rows of a table."""
         await self._connection.execute(self._patterns["empty_table"].format(table=f'"{table.name}"'))
 
     async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
-        """Append these."""
+        """Append these rows to a table."""
         kept = (tuple(storable(value) for value in record) for record in records)
         await self._connection.copy_records_to_table(table.name, columns=table.columns, records=kept)
 
     async def learn(self) -> None:
-        """Let the planner see what there is now."""
+        """Update the planner's statistics."""
         await self._database._ask(self._connection, "analyze")
 
 
 def without_password(address: str) -> str:
-    """A database's address, fit for a log."""
+    """Return a database's address without its password, for logs."""
     parts = urlsplit(address)
     if parts.password is None:
         return address
@@ -905,7 +919,7 @@ def without_password(address: str) -> str:
 
 
 def _split(requests: list[Request]) -> list[list[Request]]:
-    """Each kind of operation has a transaction of its own: together they would lock in no common order."""
+    """Group requests by operation, one transaction each: together they would lock in no common order."""
     parts: dict[Any, list[Request]] = {}
     for request in requests:
         parts.setdefault(id(request) if request.alone else request.operation, []).append(request)
@@ -913,12 +927,12 @@ def _split(requests: list[Request]) -> list[list[Request]]:
 
 
 def _crowded() -> StoreUnreachable:
-    """Whoever waited only for others' reads knows nothing of the database."""
+    """Return the error for a full pool. It says nothing about the database's health."""
     return StoreUnreachable("all connections are busy with other reads")
 
 
 async def _leave_as_it_is(_: Connection) -> None:
-    """Connections carry no state of ours that would have to be reset."""
+    """Do nothing: connections carry no state that would have to be reset."""
 
 
 async def _close(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """The SQLite adapter: one file, one owner, one writer connection on one thread, group commit; several readers.
 
-Runs store operations; the only file that knows apsw. Nothing is answered before its commit is on disk.
+Runs store operations; the only file that imports apsw. A request is answered after its commit is on disk.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from fairlane.store.statements import (
 _log = logging.getLogger("fairlane.store")
 
 OLDEST_SQLITE = 3_051_003
-"""3.51.3 mends the race between a checkpoint and a commit that can corrupt a file in WAL mode."""
+"""3.51.3 fixes the race between a checkpoint and a commit that can corrupt a file in WAL mode."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "glusterfs"}
@@ -54,35 +54,35 @@ LONG_TEXTS = {
     "insert_outcomes": ("outcomes", 3),
     "end_calls": ("calls", 3),
 }
-"""By statement its set of rows, and the column of them that has a payload or a result."""
+"""By statement, the name of its set of rows, and the column that has a payload or a result."""
 PART_BYTES = 4 * 1024 * 1024
-"""Rows with longer texts together travel in several parts."""
+"""Rows whose texts together are longer than this are passed in several parts."""
 UNPACKED_BYTES = 1024 * 1024
-"""Longer packed rows are read one by one."""
+"""Longer packed rows are decoded one by one."""
 BUSY_MS = 2_000
 READERS = 4
 """Threads for short reads of several statements, each with a connection of its own."""
 LONG_READS = 4
-"""Most long reads under way. They take turns on one thread, a step each, so that they use one processor at most."""
+"""Most long reads at once. They take turns on one thread, a step each, so that they use one processor at most."""
 READ_WAIT_SECONDS = 1.5
 """How long a short read waits for its turn before it is answered 503."""
 LONG_READ_WAIT_SECONDS = 10.0
-"""The same for a long read."""
+"""How long a long read waits for its turn before it is answered 503."""
 FULL_SECONDS = 1.0
-"""A disk has room again once a write succeeds and for this long none was refused."""
+"""The disk counts as recovered after a write that succeeds, if none was refused for this long."""
 CHECKPOINT_PAGES = 8_000
-"""From this length of the log on, each commit copies into the file what no reader needs any more."""
+"""From this length of the log on, each commit copies pages into the file that no reader needs any more."""
 LOG_PAGES_MOST = 64_000
-"""From this length of the log on (a page has 4 KiB), a commit waits until no reader needs the log, so that it can begin
-again at its start. Readers that follow one another without a gap would let it grow for ever."""
+"""From this length of the log on (a page has 4 KiB), a commit waits until no reader needs the log, so that the log can
+restart. Otherwise overlapping readers would let it grow without limit."""
 LOG_WAIT_MS = 100
-"""How long such a commit waits. After it in vain, long reads are broken off."""
+"""How long such a commit waits. If that fails, long reads are ended."""
 LOG_BYTES_KEPT = 2**28
-"""What is beyond this is cut off the log's file once the log begins again."""
+"""The log's file is truncated to this size once the log restarts."""
 COPY_PAGES = 1_000
 """How many pages a backup copies at once; a page has 4 KiB."""
 Progress = Callable[[int, int], None]
-"""Told how many pages are copied, and of how many."""
+"""Called with the number of copied pages and the number of all pages."""
 
 
 class SqliteDatabase:
@@ -99,7 +99,7 @@ class SqliteDatabase:
         announce: Callable[[Any], None],
         lock_wait_seconds: float = 2.0,
     ) -> None:
-        """``harvest`` and ``announce``: see :class:`Batches`."""
+        """For ``harvest`` and ``announce`` see :class:`Batches`."""
         self.path = path
         self.lock_fd = -1
         self.now = now
@@ -107,7 +107,7 @@ class SqliteDatabase:
         self._statements = load_statements("sqlite")
         self._batches = Batches(
             transact=self._transaction,
-            # One writer, so all kinds of operations may share a transaction.
+            # There is one writer, so operations of all kinds may share a transaction.
             split=lambda requests: [requests],
             translate=self._translated,
             harvest=harvest,
@@ -115,7 +115,7 @@ class SqliteDatabase:
             broken=self._break,
         )
         self._broken: BaseException | None = None
-        """What the disk said when it failed, or what ended the store thread: no further word of this process."""
+        """The disk error, or the error that ended the store thread; after it this process writes nothing more."""
         self.on_broken: Callable[[], None] = lambda: None
         self._full = Outage(_log, "disk.filled", "disk.recovered", quiet_seconds=FULL_SECONDS)
         self._short = ThreadPoolExecutor(READERS, thread_name_prefix="fairlane-read")
@@ -128,21 +128,21 @@ class SqliteDatabase:
         self._opened: list[apsw.Connection] = []
         """Connections that only read."""
         self._backups = 0
-        """How many backups are under way. Each needs the log as it was when it began."""
+        """How many backups are running. Each needs the log from its own start on."""
         self._log_pages = 0
         """Length of the log after the last commit."""
         self._log_wait_at = 0.0
         """Before this moment no commit waits for readers again."""
         self._log_turns = 0
-        """How often long reads were told to let go of the log. A read that began before the last time ends."""
+        """How many times long reads were told to release the log. A read that began before the last time ends."""
         self._closing = False
 
     # Opening and closing ---------------------------------------------------------------------------------------------
 
     async def open(self, *, migrates: bool = True) -> None:
-        """Own the file, create or migrate it, start the store thread. Call with the event loop running.
+        """Own the file, create or migrate it, start the store thread. Call it while the event loop runs.
 
-        ``migrates`` False: one without tables is created, an older one refused.
+        With ``migrates`` False a file without tables is created, an older schema refused.
 
         Raises:
             DatabaseOwned: another process owns it.
@@ -172,7 +172,7 @@ class SqliteDatabase:
         self._batches.start()
 
     async def close(self) -> None:
-        """Finish what was accepted, fold the log into the file, give the file free."""
+        """Finish the accepted requests, copy the log into the file, release the file."""
         await self._batches.stop()
         self._closing = True  # long reads end after their present step
         await asyncio.to_thread(self._short.shutdown)
@@ -180,14 +180,14 @@ class SqliteDatabase:
         for reader in self._opened:
             reader.close()
         if self._broken is not None:
-            # What the log has is read again by the next process, from the disk.
+            # The next process reads the log again, from the disk.
             self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._writer.close()
         self._release_lock()
 
     @property
     def refusing(self) -> bool:
-        """Whether writes are refused because the disk is full."""
+        """Return whether writes are refused because the disk is full."""
         return self._full.going_on
 
     def describe(self, text: str) -> None:
@@ -196,8 +196,11 @@ class SqliteDatabase:
         os.pwrite(self.lock_fd, text.encode(), 0)
 
     def _take_lock(self) -> None:
-        """An exclusive lock on a file beside the database. Worker children inherit the descriptor, so whoever obtains
-        the lock knows that none of the former owner's children is alive; they need a moment to end after it."""
+        """Take an exclusive lock on a file next to the database.
+
+        Worker children inherit the descriptor. So the lock is free only when all children of the former owner have
+        ended, which may take a moment after its end.
+        """
         path = lock_path(self.path)
         self.lock_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up_at = time.monotonic() + self._lock_wait_seconds
@@ -225,7 +228,7 @@ class SqliteDatabase:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self.path), statementcachesize=200)
         connection.set_busy_timeout(BUSY_MS)
-        # EXTRA until the file and its name are safely on disk: FULL alone can lose a new database with the power.
+        # EXTRA until the file and its name are safely on disk: with FULL alone a power cut can lose a new database.
         connection.execute("PRAGMA synchronous = EXTRA")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
         if mode != "wal":
@@ -245,14 +248,14 @@ class SqliteDatabase:
         if fresh:
             _sync_directory(self.path.parent)
         connection.execute("PRAGMA synchronous = FULL")
-        # In place of the automatic checkpoint: see _checkpoint.
+        # Replaces the automatic checkpoint: see _checkpoint.
         connection.set_wal_hook(self._logged)
         return connection
 
     def _open_reader(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=100)
         connection.set_busy_timeout(BUSY_MS)
-        # Only the writer checkpoints: two connections that do may corrupt the file on older versions of SQLite.
+        # Only the writer checkpoints: on older versions of SQLite two connections that do can corrupt the file.
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA mmap_size = 0")
@@ -268,17 +271,18 @@ class SqliteDatabase:
         if applied and not migrates:
             refuse_older(compare(applied, load_migrations("sqlite")), database=str(self.path))
         for version, name, script in missing(applied, load_migrations("sqlite"), database=str(self.path)):
-            # Each with its number or not at all: whoever comes after a kill goes on with the next.
+            # Each migration is applied together with its number, so that a start after a kill continues with the next
+            # one.
             with connection:
                 connection.execute(script)
                 run("insert_schema_version", version=version, now=self.now())
             _log.info("schema.migrated version=%d name=%s", version, name)
 
     async def inspect(self) -> Schema:
-        """How far its tables are. Changes nothing, and may be asked of a file that another process owns.
+        """Return the version of its schema. Changes nothing, and works while another process owns the file.
 
         Raises:
-            DatabaseError: it is no database that can be read.
+            DatabaseError: it is not a readable database.
         """
         return await asyncio.to_thread(self._inspect)
 
@@ -297,11 +301,12 @@ class SqliteDatabase:
         return compare(applied, load_migrations("sqlite"))
 
     async def look(self, operation: Operation) -> tuple[Engine, Any]:
-        """The engine and, if its tables are those of this release, what the operation finds on one snapshot. Changes
-        nothing, and may be asked of a file that another process owns.
+        """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
+
+        Changes nothing, and works while another process owns the file.
 
         Raises:
-            DatabaseError: it is no database that can be read.
+            DatabaseError: it is not a readable database.
         """
         return await asyncio.to_thread(self._look, operation)
 
@@ -335,28 +340,28 @@ class SqliteDatabase:
     # Running operations ----------------------------------------------------------------------------------------------
 
     def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
-        """Run a plural operation with this member, in one transaction with whatever else is waiting.
+        """Run a plural operation with this member, in one transaction with all waiting requests.
 
         Answers once the commit is on disk. Raises the member's Refusal, or StoreFault.
         """
         return self._batches.put(operation, member, weight=weight, alone=alone)
 
     async def read(self, operation: Operation) -> Any:
-        """Run an operation of one statement here and now, on the committed state, without a thread hop."""
+        """Run an operation of one statement at once, on the committed state, without a change of thread."""
         try:
             return self._run(self._reader, operation)
         except apsw.Error as error:
             raise StoreFault(f"read failed: {error}") from error
 
     async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
-        """Run a short operation of several statements on one snapshot, beside the event loop."""
+        """Run a short operation of several statements on one snapshot, outside the event loop."""
         await self._short_places.take(share)
         reading = self._submit(self._short, self._read_snapshot, operation)
         reading.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._short_places.give, share))
         return await asyncio.wrap_future(reading)
 
     async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
-        """Run a long operation on one snapshot. Other long ones have their turns between its statements."""
+        """Run a long operation on one snapshot. Other long operations take turns between its statements."""
         await self._long_places.take(share)
         connection = self._long_readers.get_nowait()
         log_turns, step = self._log_turns, partial(self._in_long_thread, self._step, connection, operation)
@@ -369,7 +374,7 @@ class SqliteDatabase:
             return answer
         finally:
             if not self._closing:
-                # Runs after the step that is still under way if the caller went away.
+                # If the caller is gone, this runs after the step that still runs.
                 letting_go = self._submit(self._long, self._let_go, connection)
                 letting_go.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._long_places.give, share))
 
@@ -382,7 +387,7 @@ class SqliteDatabase:
         return threads.submit(action, *arguments)
 
     def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
-        """Every row of a table, in the order of its columns, from a connection of its own."""
+        """Yield every row of a table, in the order of its columns, from a connection of its own."""
         names = ", ".join(f'"{column}"' for column in table.columns)
         connection = self._open_reader()
         try:
@@ -406,7 +411,8 @@ class SqliteDatabase:
             self._readers.put(connection)
 
     def _step(self, connection: apsw.Connection, operation: Operation, found: Rows | None) -> tuple[Any, Rows | None]:
-        """Run an operation up to its next statement: its rows. No rows: the operation ended, with this answer."""
+        """Run an operation up to its next statement and return the rows, or no rows and the answer when it has
+        ended."""
         try:
             if found is None:
                 connection.execute("BEGIN")
@@ -439,7 +445,7 @@ class SqliteDatabase:
             return [self._rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
         if query.name in LONG_TEXTS:
-            # A change of rows, which returns none: in the same transaction it may come in parts.
+            # It changes rows and returns none, so it may run in parts within the transaction.
             for part in _parts(query.parameters, *LONG_TEXTS[query.name]):
                 connection.execute(statement.sql, part)
             return []
@@ -452,9 +458,9 @@ class SqliteDatabase:
     # Backup ----------------------------------------------------------------------------------------------------------
 
     async def backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
-        """Copy the committed state of one moment into a new file, beside everything else; returns the moment.
+        """Copy the committed state of one moment into a new file, without stopping other work; return the moment.
 
-        What ``made`` writes of that moment is in the copy alone. Raises DatabaseError.
+        The rows that ``made`` writes for that moment are in the copy alone. Raises DatabaseError.
         """
         self._backups += 1
         try:
@@ -466,7 +472,7 @@ class SqliteDatabase:
         source = None
         try:
             source = self._open_reader()
-            # One read transaction for all steps: else a commit in between would make the copy begin anew.
+            # One read transaction for all steps: otherwise a commit in between would restart the copy.
             source.execute("BEGIN")
             source.execute("PRAGMA schema_version").fetchall()
             at = self.now()
@@ -479,7 +485,7 @@ class SqliteDatabase:
                 source.close()
 
     def _stage(self, backup: Path, staged: Path, progress: Progress) -> None:
-        """A checked copy of a backup, in which nobody is alive."""
+        """Make a checked copy of a backup, with all sessions ended."""
         source = apsw.Connection(str(backup), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             if not self._rows(source, Query("has_schema_version", {}))[0][0]:
@@ -506,7 +512,7 @@ class SqliteDatabase:
             self._writer.execute("COMMIT")
         except BaseException as error:
             if isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
-                # After a failed sync nobody knows what is on disk.
+                # After a failed sync it is unknown what is on disk.
                 self._break(error)
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -517,14 +523,14 @@ class SqliteDatabase:
         return [answers[id(request)] for request in requests]
 
     def _break(self, error: BaseException) -> None:
-        """From now on every write is refused, and the process has to end."""
+        """Refuse every write from now on; the process has to end."""
         if self._broken is None:
             self._broken = error
             _log.critical("store.broken error=%s message=%r", type(error).__name__, str(error))
             self._loop.call_soon_threadsafe(self.on_broken)
 
     def _translated(self, error: Exception) -> Exception:
-        """What the caller learns of a failed transaction."""
+        """Return the caller's error for a failed transaction."""
         if isinstance(error, Refusal | StoreFault) or not isinstance(error, apsw.Error):
             return error
         if isinstance(error, apsw.FullError):
@@ -543,7 +549,7 @@ class SqliteDatabase:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        """Keep the log short. What was committed stays committed, whatever becomes of this."""
+        """Keep the log short. Committed transactions stay committed even if this fails."""
         pages, self._log_pages = self._log_pages, 0
         if pages < CHECKPOINT_PAGES:
             return
@@ -559,7 +565,7 @@ class SqliteDatabase:
             self._log_wait_at = now + 10 * LOG_WAIT_MS / 1_000
             self._log_turns += 1
         except apsw.FullError:
-            pass  # the next commit meets the full disk, too, and tells its caller
+            pass  # the next commit gets the same error, and reports it to its caller
         except apsw.IOError as error:
             self._break(error)
         finally:
@@ -571,14 +577,15 @@ class SqliteDatabase:
 
 
 def restore_file(source: Path, target: Path, *, replace: bool, progress: Progress) -> Path | None:
-    """Put a copy of a backup where a database is to be that no server has open.
+    """Put a copy of a backup in the place of a database that no server has open.
 
-    The copy is checked before anything is moved, and every session in it is ended: none of its workers is alive. With
-    ``replace`` a database that is there already is moved aside, with its log; returns where to. None: none was there.
+    The copy is checked before anything is moved, and every session in it is ended, because none of its workers is
+    alive. With ``replace`` an existing database is moved aside, with its log. Returns its new path, or None if there
+    was none.
 
     Raises:
         DatabaseOwned: a server has the database open.
-        DatabaseError: the backup cannot be used, or a database is there and is not to be replaced. Nothing was changed.
+        DatabaseError: the backup cannot be used, or a database exists and ``replace`` is false. Nothing was changed.
     """
     database = SqliteDatabase(target, now=lambda: 0, harvest=lambda: None, announce=lambda _: None)
     try:
@@ -600,7 +607,8 @@ def restore_file(source: Path, target: Path, *, replace: bool, progress: Progres
 
 
 def _take_place(staged: Path, target: Path) -> Path | None:
-    """Nothing is deleted: the former database and its log are moved aside under one name."""
+    """Move the copy to its place. Nothing is deleted: the former database and its log are moved aside under one
+    name."""
     aside = None
     if target.exists():
         aside = target.with_name(f"{target.name}.replaced-{time.time_ns()}")
@@ -616,7 +624,7 @@ def _take_place(staged: Path, target: Path) -> Path | None:
 def _copy(
     source: apsw.Connection, target: Path, progress: Progress, complete: Callable[[apsw.Connection], object]
 ) -> None:
-    """A copy that is there under its name only once it is whole, ``complete``, checked, and on disk."""
+    """Make a copy that gets its name only once it is complete, changed by ``complete``, checked, and on disk."""
     if target.exists():
         raise DatabaseError(f"{target} is there already: give another path")
     partial = target.with_name(target.name + ".partial")
@@ -631,7 +639,7 @@ def _copy(
                 while not backup.done:
                     backup.step(COPY_PAGES)
                     progress(backup.page_count - backup.remaining, backup.page_count)
-            # One file that is whole by itself, wherever it is carried.
+            # A single file that is complete by itself and can be moved.
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             complete(copy)
             found = copy.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
@@ -648,19 +656,19 @@ def _copy(
 
 
 def lock_path(path: Path) -> Path:
-    """The lock file beside a database file."""
+    """Return the path of the lock file next to a database file."""
     return path.with_name(path.name + ".lock")
 
 
 def _plain(value: Any) -> Any:
-    """Sets travel as one JSON text; the statement takes them apart with json_each."""
+    """Return a set as one JSON text, which the statement unpacks with json_each; other values as they are."""
     return msgspec.json.encode(value).decode() if isinstance(value, list | tuple) else value
 
 
 def _parts(parameters: Mapping[str, Any], name: str, column: int) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of a statement whose rows may have long texts, in as many parts as that needs.
+    """Yield the parameters of a statement whose rows may have long texts, in as many parts as needed.
 
-    No other thread runs during one call of the encoder, so long texts are written in pieces.
+    During one call of the encoder no other thread runs, so long texts are written in pieces.
     """
     rows = parameters[name]
     plain = {other: _plain(value) for other, value in parameters.items() if other != name}
@@ -694,7 +702,7 @@ def _long_row(row: tuple[Any, ...], long: int) -> bytes:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder that survives a loss of power, with those above it."""
+    """Make a folder and its missing parents so that they survive a power cut."""
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for one in made:
@@ -714,7 +722,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _refuse_network_file_system(folder: Path) -> None:
-    """Locks and the shared memory of WAL are not safe across hosts."""
+    """Refuse network file systems: locks and the shared memory of WAL are not safe across hosts."""
     kind = file_system_of(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise DatabaseError(
@@ -723,7 +731,7 @@ def _refuse_network_file_system(folder: Path) -> None:
 
 
 def file_system_of(folder: Path) -> str:
-    """The kind of file system that a folder is on; empty where that cannot be told."""
+    """Return the kind of file system of a folder, or an empty text if it is unknown."""
     mounts = Path("/proc/self/mountinfo")
     if not mounts.exists():
         return ""

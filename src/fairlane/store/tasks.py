@@ -1,4 +1,4 @@
-"""Accepting tasks, reading them, promoting those whose pause is over, purging the old ones."""
+"""Accept tasks, read them, make them ready when their pause is over, delete old ones."""
 
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -31,17 +31,17 @@ class Submission(Struct, frozen=True):
     organization_id: int
     tasks: Sequence[NewTask]
     room: int = 0
-    """So many places the queue must have before any of it is looked at; without them none is accepted."""
+    """Places that the queue must have free, or else nothing of it is accepted."""
 
 
 Verdicts = list[Accepted | Refusal]
 
 
 def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query, Rows, list[Verdicts | Refusal]]:
-    """Accept or refuse each task of each submission, in order; a Refusal in the place of them refuses all.
+    """Accept or refuse each task of each submission, in order; one Refusal for a submission refuses all its tasks.
 
-    Atomic: the accepted ones become durable together. A refused one changes nothing and does not bind its key.
-    A used key refuses before a full queue does, so that the retry of an accepted request always finds its task.
+    Atomic: the accepted tasks become durable together. A refused task changes nothing and does not bind its key. A used
+    key is refused before a full queue, so that the retry of an accepted request always finds its task.
     """
     asked = [
         (one.organization_id, task.idempotency_key)
@@ -100,12 +100,12 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query
 
 
 def _due_at(task: NewTask, now: int) -> int | None:
-    """The moment before which this task must not start; None: it may at once."""
+    """Return the moment before which this task must not start, or None if it may start at once."""
     return now + task.delay_ms if task.run_at is None and task.delay_ms else task.run_at
 
 
 def _refusal_of_all(organization: LockedOrganization | None, room: int) -> Refusal | None:
-    """Why nothing of a submission may be accepted that asks for so many places at once."""
+    """Return why a submission that needs ``room`` places is refused as a whole, or None."""
     if not room:
         return None
     if organization is None or organization.disabled:
@@ -122,7 +122,8 @@ def _full(organization: LockedOrganization, wanted: int) -> Refusal | None:
 def _refusal(
     organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]], spent: int
 ) -> Refusal | None:
-    """Why this task is not accepted; None: it is. ``spent``: what those accepted before it in its request cost."""
+    """Return why this task is not accepted, or None. ``spent`` is the cost of tasks accepted before it in its
+    request."""
     if organization is None or organization.disabled:
         return KeyRefused()
     if task.idempotency_key is not None and (organization.id, task.idempotency_key) in used:
@@ -134,10 +135,9 @@ def _refusal(
 
 
 def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
-    """One organization's numbers in one statement; constant time at any depth. None: no such organization.
+    """Return one organization's numbers in one statement, in constant time at any depth, or None if it does not exist.
 
-    ``concurrency`` is None when the limit cannot be read or nobody vouches for the counters: then
-    :func:`counted_status` has the truth.
+    ``concurrency`` is None when the limit cannot be read or the counters are in doubt: then use :func:`counted_status`.
     """
     found = yield from rows("find_status", organization_id=organization_id)
     if not found:
@@ -156,7 +156,7 @@ def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
 
 
 def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
-    """The two counts taken from the rows themselves, in one snapshot, without concurrency."""
+    """Count the tasks from their rows, in one snapshot, without concurrency."""
     lanes = yield from count_queues(organization_id, organization_id)
     leases = yield from rows("count_leases", organization_id=organization_id)
     ranks: dict[int, int] = {}
@@ -171,13 +171,13 @@ def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
 
 
 def find_task(organization_id: int, reference: str) -> Generator[Query, Rows, TaskView | None]:
-    """The task with this id, else with this idempotency key, of this organization. None: there is none."""
+    """Return the organization's task with this id, or else this idempotency key, or None."""
     found = yield from rows("find_task", organization_id=organization_id, reference=reference)
     return _view(found[0]) if found else None
 
 
 def find_payload(organization_id: int, reference: str) -> Generator[Query, Rows, str | None]:
-    """The payload of the task with this id, else with this idempotency key, as it was received. None: no such task."""
+    """Return the payload of the task with this id, or else this idempotency key, as received, or None."""
     found = yield from rows("find_payload", organization_id=organization_id, reference=reference)
     return str(found[0][0]) if found else None
 
@@ -205,13 +205,13 @@ def _view(row: Any) -> TaskView:
 
 
 def ended_tasks(asked: Sequence[tuple[int, str]]) -> Generator[Query, Rows, set[str]]:
-    """Which of these (organization, task) have ended, or are not there any more."""
+    """Return which of these (organization, task) have ended, or do not exist any more."""
     going_on = {row[0] for row in (yield from rows_if("find_going_on", asked, tasks=asked))}
     return {task_id for _, task_id in asked} - going_on
 
 
 def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, tuple[TaskView, str]]:
-    """A failed task and its payload. Refuses one that has not failed, and one that is not there."""
+    """Return a failed task and its payload. Refuses a task that has not failed or does not exist."""
     view = yield from find_task(organization_id, reference)
     if view is None:
         raise NotFound.task(reference)
@@ -224,20 +224,20 @@ def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, 
 # Lists: newest first, one page at a constant cost --------------------------------------------------------------------
 
 NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-"""No id is larger."""
+"""Larger than any id."""
 NEWEST_SEQ = 2**63 - 1
 
 Found = tuple[list[str], str | None]
-"""Ids, newest first, and where the next page begins; None: there are no more."""
+"""Ids, newest first, and where the next page begins, or None if there is none."""
 
 
 def list_tasks(
     organization_id: int, status: TaskStatus | None, cursor: str | None, most: int
 ) -> Generator[Query, Rows, TaskList]:
-    """One page of an organization's tasks, or of those in one status. Needs one snapshot.
+    """Return one page of an organization's tasks, or of those in one status. Needs one snapshot.
 
-    A cursor is what the page before it gave out: a place in the order of acceptance among the queued ones, an id
-    otherwise. Its shape is checked before it comes here.
+    A cursor comes from the page before: a place in the order of acceptance for queued tasks, otherwise an id. The
+    caller has checked its shape.
     """
     match status:
         case TaskStatus.QUEUED:
@@ -264,7 +264,8 @@ def _newest(
 
 
 def _newest_queued(organization_id: int, before: int, most: int) -> Generator[Query, Rows, Found]:
-    """The newest of each lane, and of what waits, merged: however many are queued, so few are read."""
+    """Return the newest queued tasks, merged from the newest of each lane and of waiting tasks, in few reads at any
+    depth."""
     lanes = yield from rows("find_newest_ready", organization_id=organization_id, before=before, most=most + 1)
     waiting = yield from rows("find_newest_waiting", organization_id=organization_id, before=before, most=most + 1)
     merged = sorted([*(tuple(row) for lane in lanes for row in lane), *map(tuple, waiting)], reverse=True)
@@ -277,15 +278,15 @@ class Cleared(Struct, frozen=True):
 
     count: int
     before: int
-    """What is cleared stands below this place in the order of acceptance, fixed by the first chunk."""
+    """Tasks below this place in the order of acceptance are cleared; the first chunk sets it."""
     more: bool
 
 
 def clear(organization_id: int, before: int | None, memory: Memory) -> Generator[Query, Rows, Cleared]:
-    """Forget at most CHUNK queued tasks, ready and waiting, with their keys: nothing is told of them, nothing charged.
+    """Delete at most CHUNK queued tasks, ready and waiting, with their keys; nothing is charged, no webhook is sent.
 
-    ``before`` None: this is the first chunk, and all that is queued now is meant. A crash between two chunks leaves the
-    rest queued; clearing again goes on.
+    With ``before`` None this is the first chunk, and covers all tasks queued now. A crash between two chunks leaves the
+    rest queued; clearing again continues.
     """
     locked = yield from lock_organizations([organization_id])
     organization = locked.get(organization_id)
@@ -299,7 +300,7 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Generator
         organization.leave(task_type, rank)
     for _, task_type, rank, _, _ in waiting:
         organization.stop_waiting(task_type, rank)
-    organization.want_credits(0)  # the task that waited for them may be gone
+    organization.want_credits(0)  # the task that waited for credits may be gone
     entries = [(organization_id, task_type, rank, seq) for _, task_type, rank, seq, _ in ready]
     yield from rows_if("delete_queue_entries", entries, entries=entries)
     pauses = [(organization_id, row[0]) for row in waiting]
@@ -323,7 +324,7 @@ class _Place(Struct, frozen=True):
     seq: int
     webhook: int
     ready_attempt: int | None
-    """None: it is not ready. The same for the next two."""
+    """None if it is not ready. The next two work in the same way."""
     waiting_attempt: int | None
     session_id: str | None
     first_started_at: int | None
@@ -334,10 +335,10 @@ class _Place(Struct, frozen=True):
 
 
 def cancel(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, TaskView]:
-    """End the task with this id or key: at once if it is queued. One that runs is to end; its lease remembers so.
+    """End the task with this id or key: at once if it is queued; a running one gets a cancel request in its lease.
 
-    From the commit on it can only end as FAILED ``TASK_CANCELED``, also if its handler completes before it hears of it.
-    Safe to repeat. Refuses what ended otherwise, and what is not there.
+    From the commit on a running task can only end as FAILED ``TASK_CANCELED``, even if its handler completes before it
+    receives the request. Safe to repeat. Refuses tasks that ended otherwise or do not exist.
     """
     locked = yield from lock_organizations([organization_id])
     found = yield from rows("find_place", organization_id=organization_id, reference=reference)
@@ -352,7 +353,7 @@ def cancel(organization_id: int, reference: str, memory: Memory) -> Generator[Qu
     elif place.session_id is None:
         yield from _cancel_queued(organization, place, memory, now)
     elif place.canceled_at is None:
-        # The supervisor hears of it with its next renewal at the latest, and kills after its grace what has not ended.
+        # The supervisor gets it with its next renewal at the latest, and kills the process after the grace period.
         deadline_at = min(place.deadline_at or now, now + memory.renew_ms)
         yield from rows(
             "cancel_lease", organization_id=organization_id, task_id=place.id, deadline_at=deadline_at, now=now
@@ -373,7 +374,7 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
     else:
         organization.stop_waiting(place.task_type, rank)
         yield from rows("take_waiting", entries=[(organization.id, place.id)])
-    organization.want_credits(0)  # the task that waited for them may be this one
+    organization.want_credits(0)  # the task that waited for credits may be this one
     organization.failed += 1
     attempt = place.waiting_attempt if place.ready_attempt is None else place.ready_attempt
     failure = msgspec.json.encode(CANCELED).decode()
@@ -383,7 +384,7 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
 
 
 def promote(memory: Memory) -> Generator[Query, Rows, int]:
-    """Waiting tasks whose moment has come are ready again, at their old place. At most CHUNK; returns how many."""
+    """Make waiting tasks ready at their old place when their time has come. Changes at most CHUNK; returns how many."""
     now = yield from clock()
     found = yield from rows("find_due", now=now, most=CHUNK)
     locked = yield from lock_some_organizations(row[0] for row in found)
@@ -401,10 +402,10 @@ def promote(memory: Memory) -> Generator[Query, Rows, int]:
 
 
 def purge(retention_ms: int) -> Generator[Query, Rows, int]:
-    """Delete tasks that ended longer ago than this, with result, key and deliveries; also test
-    events, webhook secrets and logouts whose time is over. At most CHUNK of each kind; returns the largest count.
+    """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
 
-    A task whose delivery is still due stays until that is over.
+    Also deletes test events, webhook secrets and logouts that have expired. At most CHUNK of each kind; returns the
+    largest count. A task whose delivery is still due stays until the delivery is over.
     """
     now = yield from clock()
     expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
@@ -421,6 +422,6 @@ def purge(retention_ms: int) -> Generator[Query, Rows, int]:
 
 
 def next_due() -> Operation:
-    """The earliest moment at which a waiting task becomes ready; None: nothing waits."""
+    """Return the earliest moment at which a waiting task becomes ready, or None if none waits."""
     found = yield from rows("find_next_due")
     return found[0][0]

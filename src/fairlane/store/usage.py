@@ -1,4 +1,4 @@
-"""History: samples of running totals, and what happened between them."""
+"""History: samples of running totals, and the usage between them."""
 
 from collections.abc import Generator, Sequence
 from operator import itemgetter
@@ -20,23 +20,23 @@ from fairlane.store.statements import CHUNK, Query, Rows, clock, rows, rows_if
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 FINE_MINUTES = 2 * 24 * 60
-"""So long every minute is kept; then the last one of each hour."""
+"""How long every minute is kept; after that, only the last one of each hour."""
 THINNED_MINUTES = 24 * 60
-"""How far back from there minutes are looked for: a server that was down for longer leaves them as they are."""
+"""How far before that minutes are thinned out: a server that was down for longer leaves older ones as they are."""
 
 
 def last_sampled() -> Generator[Query, Rows, int]:
-    """The start of the last minute that anybody sampled; 0: nobody ever did."""
+    """Return the start of the last minute that any server sampled, or 0 if there is none."""
     return int((yield from rows("find_last_sampled"))[0][0]) * MINUTE_MS
 
 
 def find_due(since: int, after: int) -> Generator[Query, Rows, list[int]]:
-    """A chunk of organizations whose totals may have moved since this moment."""
+    """Return a chunk of organizations whose totals may have changed since this moment."""
     return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
 
 
 def sample(ids: Sequence[int], memory: Memory) -> Generator[Query, Rows, dict[int, OrganizationSeen]]:
-    """Write down where these organizations stand now, if that differs from their last row.
+    """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
     locks make it safe for several servers: each adds what it saw itself.
@@ -82,9 +82,9 @@ def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationSee
 
 
 def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) -> Generator[Query, Rows, Usage]:
-    """What happened from ``start`` to ``end`` (None: now), in steps. Needs one snapshot. Raises KeyRefused.
+    """Return the usage from ``start`` to ``end`` (None for now), in steps. Needs one snapshot. Raises KeyRefused.
 
-    What the last sample does not have yet is added from the organization's row, up to now.
+    Usage since the last sample is added from the organization's row, up to now.
     """
     now = yield from clock()
     until = now if end is None else min(end, now)
@@ -105,15 +105,16 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
             )
         samples.append(live_totals)
     if not samples or samples[0].at > start:
-        # Nothing older is kept: an organization begins with nothing, else its first row is where history starts.
+        # Nothing older is kept: an organization starts with zero totals, otherwise its first row is where history
+        # starts.
         samples.insert(0, Totals(at=created_at) if created_at >= start else _empty_from(samples, start))
     return usage_points(samples, start=start, end=until, step_ms=step_ms)
 
 
 def find_record(organization_id: int, start: int, most: int) -> Generator[Query, Rows, Record]:
-    """What limits did since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot.
+    """Return the effect of limits since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot.
 
-    Of an organization that is younger: since it was created, for what was before it is no time without a limit.
+    Starts no earlier than the organization's creation: earlier time must not count as unlimited.
     """
     created_at, _ = yield from _live(organization_id, (yield from clock()))
     start = max(start, created_at)
@@ -136,7 +137,7 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
 
 
 def find_record_of(organization: str, start: int, most: int) -> Generator[Query, Rows, Record]:
-    """The same by the organization's name. Raises NotFound."""
+    """Return :func:`find_record` by the organization's name. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return (yield from find_record(organization_id, start, most))
 
