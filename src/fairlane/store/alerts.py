@@ -1,4 +1,4 @@
-"""Alerts: kept for organizations, judged by upkeep from what is there, told once for each change."""
+"""Alerts: stored for organizations, judged by upkeep from current values, one message for each change."""
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -12,17 +12,17 @@ from fairlane.store.memory import Memory
 from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 
 ALERTS_MOST = 20
-"""Of one organization."""
+"""Most alerts of one organization."""
 FAILURES_MINUTES = 5
 MINUTE_MS = 60_000
 
 Body = Callable[[AlertChange], str]
-"""What a webhook is told of a change."""
+"""Makes a webhook's message of a change."""
 
 
 def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Generator[Query, Rows, Alert]:
-    """A new alert. Raises ValidationRefused if there are twenty already."""
-    yield from lock_organizations([organization_id])  # two that come at once are counted one after the other
+    """Create an alert. Raises ValidationRefused if there are twenty already."""
+    yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
     if count >= ALERTS_MOST:
         raise ValidationRefused.at("body", f"an organization may have {ALERTS_MOST} alerts")
@@ -34,20 +34,20 @@ def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Gener
 
 
 def change_alert(organization_id: int, identity: str, rule: AlertRule) -> Generator[Query, Rows, Alert]:
-    """Another rule in its place; whether it holds is found out anew. Raises NotFound."""
+    """Replace an alert's rule; its state is judged again. Raises NotFound."""
     yield from rows("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
     return (yield from find_alert(organization_id, identity))
 
 
 def delete_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
-    """It is gone; what it owes a webhook already is still sent. Raises NotFound."""
+    """Delete an alert; messages it already owes are still sent. Raises NotFound."""
     alert = yield from find_alert(organization_id, identity)
     yield from rows("delete_alert", organization_id=organization_id, id=identity)
     return alert
 
 
 def find_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
-    """One alert of this organization. Raises NotFound."""
+    """Return one alert of this organization. Raises NotFound."""
     found = yield from rows("find_alert", organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("alert", identity)
@@ -55,7 +55,7 @@ def find_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Al
 
 
 def find_alerts(organization_id: int) -> Generator[Query, Rows, list[Alert]]:
-    """An organization's alerts, oldest first."""
+    """Return an organization's alerts, oldest first."""
     return [_alert(row) for row in (yield from rows("find_alerts", organization_id=organization_id))]
 
 
@@ -63,7 +63,8 @@ def find_alerts(organization_id: int) -> Generator[Query, Rows, list[Alert]]:
 
 
 def judge(after: str) -> Generator[Query, Rows, tuple[list[tuple[Alert, AlertChange]], str | None]]:
-    """What is to change of a chunk of all alerts beyond this id, and where the next chunk begins (None: nowhere)."""
+    """Return the changes for a chunk of all alerts beyond this id, and where the next chunk begins, or None at the
+    end."""
     now = yield from clock()
     found = yield from rows("find_alerts_to_evaluate", after=after, most=CHUNK)
     changes = []
@@ -81,7 +82,7 @@ def judge(after: str) -> Generator[Query, Rows, tuple[list[tuple[Alert, AlertCha
 
 
 def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows, float | None]:
-    """What is compared with the threshold; None: it cannot be told now, and nothing changes."""
+    """Return the value to compare with the threshold, or None if it is unknown now and nothing changes."""
     organization_id, queued, used, slots_max, failed = row[10], *row[12:16]
     match alert.rule.kind:
         case AlertKind.QUEUED_ABOVE:
@@ -98,7 +99,7 @@ def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows,
 
 
 def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation:
-    """Write a change, and with it the message that it owes, if nobody else was quicker."""
+    """Write a change and the message it owes, unless another server has already done so."""
     alert, now = change.alert, change.at
     tells = change.firing != alert.firing
     moved = yield from rows(

@@ -1,4 +1,4 @@
-"""What operators changed, and the recount that proves the counters against the rows they count."""
+"""Operators' changes, and the recount that compares the counters with the rows they count."""
 
 from collections import Counter
 from collections.abc import Generator, Sequence
@@ -17,16 +17,16 @@ from fairlane.store.statements import AFTER_ALL_IDS, CHUNK, Operation, Query, Ro
 from fairlane.store.tasks import counted_status, status
 
 AUDIT_SHARE = 600
-"""A rolling audit round takes this part of all organizations, so that every one has its turn within the hour."""
+"""A rolling audit round covers this part of all organizations, so that each is audited once within the hour."""
 
 
 def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation:
-    """One change by an operator, in the transaction of the change itself."""
+    """Write one change by an operator, in the transaction of the change itself."""
     yield from write_audit_of(memory.new_id(), actor, action, subject, details, (yield from clock()))
 
 
 def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation:
-    """One change that was made at a moment which is over."""
+    """Write one change with the moment at which it was made."""
     yield from rows(
         "insert_audit", id=audit_id, now=at, actor=actor, action=action, subject=subject,
         details=msgspec.json.encode(details).decode(),
@@ -34,7 +34,7 @@ def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details
 
 
 class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Which changes; None: any."""
+    """Which changes to return; None matches any."""
 
     subject: str | None = None
     action: str | None = None
@@ -44,7 +44,7 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 def audit_rows(
     limit: int, before: str | None = None, chosen: AuditFilter | None = None
 ) -> Generator[Query, Rows, list[AuditRow]]:
-    """The newest changes first, those below the id ``before`` if given. Looks at a bounded number of rows in a step."""
+    """Return changes, newest first, below the id ``before`` if given. Each step looks at a bounded number of rows."""
     wanted = msgspec.structs.asdict(chosen or AuditFilter())
     found: Rows = []
     start: str | None = before or AFTER_ALL_IDS
@@ -62,16 +62,16 @@ def audit_rows(
 
 
 class Counted(Struct, frozen=True):
-    """Kept counts and what the rows say, of some organizations."""
+    """Kept counts of some organizations, and the counts of their rows."""
 
     organizations: Rows
     kept: dict[LaneKey, Sequence[int]]
-    """Ready, waiting and head of each lane, as they are kept."""
+    """Ready, waiting and head of each lane, as kept."""
     lanes: dict[LaneKey, CountedLane]
     turns: Rows
 
     def queued(self) -> dict[int, tuple[int, int]]:
-        """How many ready entries and how many waiting tasks the rows of each organization are."""
+        """Return the counted ready entries and waiting tasks of each organization."""
         sums = {row[0]: (0, 0) for row in self.organizations}
         for (organization_id, _, _), lane in self.lanes.items():
             ready, waiting = sums.get(organization_id, (0, 0))
@@ -80,21 +80,21 @@ class Counted(Struct, frozen=True):
 
 
 def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
-    """Every kept count of these organizations (None: of all) that differs from its rows. Needs one snapshot."""
+    """Return every kept count of these organizations (None for all) that differs from its rows. Needs one snapshot."""
     every = ids is None
     if ids is None:
         ids = [row[0] for row in (yield from rows("find_organization_ids"))]
     drift: list[Drift] = []
     for start in range(0, len(ids), CHUNK):
         chosen = ids[start : start + CHUNK]
-        # Of all organizations those between two ids are a span; of some each is a span of its own.
+        # For all organizations those between two ids are one span; for some each is a span of its own.
         spans = [(chosen[0], chosen[-1])] if every else [(one, one) for one in chosen]
         drift += _drift((yield from _count(chosen, spans)))
     return drift
 
 
 def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
-    """One organization's status beside its recount. Needs one snapshot. Raises KeyRefused if it is not there."""
+    """Return one organization's status and its recount. Needs one snapshot. Raises KeyRefused if it does not exist."""
     found = yield from status(organization_id)
     if found is None:
         raise KeyRefused
@@ -158,25 +158,25 @@ def _differences(organization: str, pairs: dict[str, Sequence[int]]) -> list[Dri
 
 
 def least_audited() -> Generator[Query, Rows, list[int]]:
-    """The organizations whose turn in the rolling audit it is."""
+    """Return the organizations that are next in the rolling audit."""
     total = (yield from rows("count_organizations"))[0][0]
     return [row[0] for row in (yield from rows("find_least_audited", most=max(1, -(-total // AUDIT_SHARE))))]
 
 
 def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
-    """These were audited now; those of them that drift are not vouched for until repaired."""
+    """Mark these organizations as audited now; the counters of drifting ones are in doubt until repaired."""
     yield from lock_organizations([*ids, *drifted])
     yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
     yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
 def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
-    """Names of organizations whose counts were found to differ and are not yet repaired."""
+    """Return names of organizations whose counts were found to differ and are not yet repaired."""
     return [row[0] for row in (yield from rows("find_drifted", most=most))]
 
 
 def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
-    """Recount one organization under its lock, set its counters to what was counted, and say what was mended."""
+    """Recount one organization under its lock, set its counters to the result, and return the differences."""
     locked = yield from lock_organizations([organization_id])
     count = yield from _count([organization_id], [(organization_id, organization_id)])
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
@@ -200,7 +200,8 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query,
 
 
 def count_states() -> Generator[Query, Rows, dict[int, int]]:
-    """Tasks by how many of the four states hold for them, calls by how many of lease and end. Only 1 may be a key."""
+    """Count tasks by how many of the four states they are in, and calls by how many of lease and end. Only 1 may be a
+    key."""
     states = Counter[int](dict((yield from rows("count_call_states"))))
     place: tuple[int, str] | None = (0, "")
     while place is not None:

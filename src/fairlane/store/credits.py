@@ -1,4 +1,4 @@
-"""Credits: what operators grant, and what an organization has. Charging is part of settling, in ``leases.py``."""
+"""Credits: operators' grants, and an organization's balance. Charging is part of settling, in ``leases.py``."""
 
 from collections.abc import Generator
 from typing import Any
@@ -12,11 +12,11 @@ from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import Query, Rows, clock, rows
 
 BALANCE_MOST = 10**15
-"""The most that may be granted in total, either way. Clients read it as a number of 53 bits."""
+"""Largest total of grants, in either direction. Clients read it as a number of 53 bits."""
 
 
 def find_credits(organization_id: int) -> Generator[Query, Rows, Credits]:
-    """An organization's credits in one statement. Raises KeyRefused if it is not there."""
+    """Return an organization's credits in one statement. Raises KeyRefused if it does not exist."""
     found = yield from rows("find_credits", organization_id=organization_id)
     if not found:
         raise KeyRefused
@@ -25,7 +25,7 @@ def find_credits(organization_id: int) -> Generator[Query, Rows, Credits]:
 
 
 def find_grants(name: str, most: int) -> Generator[Query, Rows, list[Grant]]:
-    """An organization's grants, newest first. Raises NotFound."""
+    """Return an organization's grants, newest first. Raises NotFound."""
     organization_id = yield from find_organization_id(name)
     return [_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
 
@@ -33,9 +33,9 @@ def find_grants(name: str, most: int) -> Generator[Query, Rows, list[Grant]]:
 def grant(
     name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory
 ) -> Generator[Query, Rows, Grant]:
-    """Give credits, or take some back, once for each id: the same grant again changes nothing and answers the same.
+    """Grant credits, or take some back, once for each id: the same grant again changes nothing and returns the same.
 
-    Tasks that waited for credits may start from the commit on. Nothing that runs is ended by a correction.
+    Tasks that waited for credits may start from the commit on. A correction ends nothing that runs.
 
     Raises:
         NotFound: no such organization.

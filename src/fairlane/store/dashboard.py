@@ -1,4 +1,4 @@
-"""What the dashboard reads: everything live for all of its viewers in one snapshot, and what signs its sessions."""
+"""The dashboard's reads: the live state for all viewers in one snapshot, and the secret that signs sessions."""
 
 from collections.abc import Generator, Sequence
 
@@ -10,14 +10,15 @@ from fairlane.store.tasks import status
 
 BUSIEST_MOST = 200
 HOLDERS_MOST = 50
-"""So many of who holds an organization's slots are shown."""
+"""Most holders of an organization's slots that are shown."""
 
 
 def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequence[str]) -> Generator[Query, Rows, Live]:
-    """Status, holders and totals of these organizations; with ``everything`` also the busiest of all, and the sums.
+    """Return status, holders and totals of these organizations; with ``everything`` also the busiest of all, and the
+    sums.
 
-    An organization that is not there any more is left out. ``session_ids``: of the viewers; the result names those
-    that logged out.
+    An organization that no longer exists is left out. ``session_ids`` are those of the viewers; the result names the
+    sessions that were ended.
     """
     ended = yield from find_logouts(session_ids)
     watched = {}
@@ -39,11 +40,11 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
 
 
 def find_secret() -> Operation:
-    """What signs the sessions of the dashboard; None: nobody has made it yet."""
+    """Return the secret that signs the sessions of the dashboard, or None if no server has made it yet."""
     return (yield from rows("find_dashboard_secret"))[0][0]
 
 
 def make_secret(secret: str) -> Operation:
-    """The secret that signs sessions: this one, unless another server made one before."""
+    """Store this secret, unless another server has stored one before; return the stored secret."""
     yield from rows("set_dashboard_secret", secret=secret)
     return (yield from find_secret())

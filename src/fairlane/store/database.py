@@ -13,7 +13,7 @@ from fairlane.store.statements import Operation
 
 
 class Database(Protocol):
-    """What the store needs of an adapter."""
+    """What the store needs from an adapter."""
 
     exclusive: bool
     lock_fd: int
@@ -22,37 +22,45 @@ class Database(Protocol):
 
     @property
     def refusing(self) -> bool:
-        """Whether writes are refused because the disk is full. Ends with a write that succeeds."""
+        """Return whether writes are refused because the disk is full. Ends with a write that succeeds."""
 
     def now(self) -> int:
-        """About what its clock says."""
+        """Return the database's clock, estimated."""
 
     async def open(self, *, migrates: bool = True) -> None:
-        """Open it, create or migrate it. ``migrates`` False: see :meth:`Store.open`. Raises DatabaseError,
-        DatabaseOwned."""
+        """Open the database, create or migrate it. For ``migrates`` see :meth:`Store.open`.
+
+        Raises DatabaseError, DatabaseOwned.
+        """
 
     async def inspect(self) -> Schema:
-        """How far its tables are; it need not be open, and nothing is changed. Raises DatabaseError."""
+        """Return the version of its schema; it need not be open, and nothing is changed. Raises DatabaseError."""
 
     async def close(self) -> None:
-        """Finish what was accepted and give it free."""
+        """Finish the accepted requests and close the database."""
 
     def describe(self, text: str) -> None:
-        """Say how to reach the owner, if there is one."""
+        """Write how to reach the owner, if there is one."""
 
     async def look(self, operation: Operation) -> tuple[Engine, Any]:
-        """The engine and, if its tables are ours, what this finds; it need not be open. Raises DatabaseError."""
+        """Return the engine and, if its tables match, the operation's result; it need not be open. Raises
+        DatabaseError."""
 
     def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
-        """Run a plural operation with this member and others of its kind. ``alone``: it has no kind."""
+        """Run a plural operation with this member and others of the same operation. ``alone``: it takes no others."""
 
     async def read(self, operation: Operation) -> Any:
         """Run an operation of one statement on the committed state."""
 
     async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
-        """Run a short operation of several statements on one snapshot. ``share``: the organization that asks, so that
-        none has all places; None: the server itself, or an operator."""
+        """Run a short operation of several statements on one snapshot.
+
+        ``share`` is the organization that asks, so that none takes all places, or None for the server itself or an
+        operator.
+        """
 
     async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
-        """Run an operation on one snapshot that may read very many rows, apart from short ones. Each of its statements
-        is short; others have their turns in between."""
+        """Run an operation on one snapshot that may read very many rows, separately from short ones.
+
+        Each of its statements is short; other operations take turns in between.
+        """

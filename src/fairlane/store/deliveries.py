@@ -1,7 +1,7 @@
-"""Deliveries: what is owed to webhooks. Written with the outcome, claimed for a try, and what came of it recorded.
+"""Deliveries: messages owed to webhooks. Written with the outcome, claimed for a try, then updated with its result.
 
-The sender is the only one who claims. It sends outside of any transaction, so a crash between claim and record sends
-again: at least once.
+Only the sender claims. It sends outside of any transaction, so after a crash between claim and record the message is
+sent again: at least once.
 """
 
 from collections.abc import Generator, Sequence
@@ -18,15 +18,15 @@ from fairlane.store.statements import AFTER_ALL_IDS, Operation, Query, Rows, clo
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
 ORGANIZATIONS_WALKED = 1_000
-"""Most organizations with open deliveries that one claim looks at; the next claim goes on from there."""
+"""Most organizations with open deliveries that one claim looks at; the next claim continues from there."""
 ORGANIZATIONS_ASKED = 64
 """Organizations whose hosts one statement looks at."""
 HOSTS_WALKED = 100
-"""Most hosts of one organization that one claim looks at; the next claim goes on from there."""
+"""Most hosts of one organization that one claim looks at; the next claim continues from there."""
 
 
 def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation:
-    """One delivery for each of these (organization, task) that has a webhook, due at once, in this order.
+    """Create one delivery for each of these (organization, task) with a webhook, due at once, in this order.
 
     Call it in the transaction that writes the outcome.
     """
@@ -36,8 +36,8 @@ def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -
 
 
 def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation:
-    """A delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
-    yield from lock_organizations([organization_id])  # two that come at once are counted one after the other
+    """Create a delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
+    yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
     if waiting >= OPEN_TESTS_MOST:
         raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
@@ -50,7 +50,10 @@ def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, m
 
 
 def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
-    """Due now, whatever became of it before; numbering goes on. Raises NotFound. No second try beside a running one."""
+    """Make a delivery due now, regardless of its result; numbering continues. Raises NotFound.
+
+    A running try gets no second one next to it.
+    """
     now = yield from clock()
     yield from rows("redeliver", id=identity, organization_id=organization_id, now=now)
     memory.owed = True
@@ -61,7 +64,7 @@ def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
 
 
 def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows, Delivery]:
-    """One delivery of this organization. Raises NotFound."""
+    """Return one delivery of this organization. Raises NotFound."""
     found = yield from rows("find_delivery", organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("delivery", identity)
@@ -69,7 +72,7 @@ def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows,
 
 
 def find_deliveries(organization_id: int, before: str | None, most: int) -> Generator[Query, Rows, list[Delivery]]:
-    """An organization's deliveries, newest first, those below ``before`` if given."""
+    """Return an organization's deliveries, newest first, below ``before`` if given."""
     found = yield from rows(
         "find_deliveries", organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
     )
@@ -97,7 +100,7 @@ def _with_tries(found: Rows) -> Generator[Query, Rows, list[Delivery]]:
 
 
 def next_delivery(after: int) -> Operation:
-    """Return the first moment after this one at which a delivery is due, or a claim runs out; None: there is none."""
+    """Return the first moment after this one at which a delivery is due or a claim expires, or None."""
     found = yield from rows("find_next_delivery", after=after)
     return found[0][0]
 
@@ -106,9 +109,9 @@ def next_delivery(after: int) -> Operation:
 
 
 def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows, Claimed]:
-    """Take what is due for one try each: organizations in the order of virtual time, within the sender's limits.
+    """Take due deliveries for one try each: organizations in the order of virtual time, within the sender's limits.
 
-    Each counts one more try and is due again when the claim runs out. A try whose claim ran out without a word is
+    Each counts one more try and is due again when the claim expires. A try whose claim expired without a result is
     recorded as interrupted. The cost does not depend on how many deliveries are owed: one step for each organization
     with open deliveries, and one for each host of the organizations that may begin a try.
     """
@@ -167,9 +170,9 @@ class _Open:
 def record_tries(
     tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]
 ) -> Generator[Query, Rows, list[None]]:
-    """Write what became of these tries. The first that delivered ends its delivery, and so does the last that may fail.
+    """Write the results of these tries. The first success ends its delivery, and so does the last allowed failure.
 
-    A word that comes after the claim ran out, and another try began, is remembered; only a success still counts.
+    A result that arrives after the claim expired and another try began is recorded, but only a success still counts.
     Deliveries that are gone are left alone.
     """
     now = yield from clock()
@@ -194,7 +197,7 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
         delivery.due_at = delivery.claimed_until = None
         delivery.delivered_at = delivery.delivered_at or now
     elif delivery.tries == one.number and delivery.claimed_until is not None:
-        # A test event, and what was delivered before and is sent again by request, are tried once.
+        # A test event is tried once, and so is a delivered message that is sent again by request.
         test = delivery.task_id is None and delivery.alert_id is None
         once = test or delivery.delivered_at is not None
         pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, memory.chance())
@@ -206,19 +209,19 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
 
 
 def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation:
-    """Their deliveries and tries go with these (organization, task)."""
+    """Delete the deliveries and tries of these (organization, task)."""
     found = yield from rows_if("find_deliveries_of", tasks, tasks=tasks)
     yield from delete_deliveries([row[0] for row in found])
 
 
 def purge_tests(before: int, most: int) -> Generator[Query, Rows, int]:
-    """Delete test events that are over and older than this; returns how many."""
+    """Delete test events that are over and older than this; return how many."""
     found = yield from rows("find_old_tests", before=before, most=most)
     yield from delete_deliveries([row[0] for row in found])
     return len(found)
 
 
 def delete_deliveries(ids: Sequence[str]) -> Operation:
-    """These deliveries and their tries."""
+    """Delete these deliveries and their tries."""
     yield from rows_if("delete_tries", ids, ids=ids)
     yield from rows_if("delete_deliveries", ids, ids=ids)

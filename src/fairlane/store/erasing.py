@@ -1,7 +1,7 @@
-"""Erasing an organization with everything it owns: what runs first, then what waits, what ended, and the row itself.
+"""Erase an organization with everything it owns: what runs first, then what waits, what ended, and the row itself.
 
-Each step is one transaction over at most CHUNK rows. The flag is in the organization's row, so whoever comes by goes on
-with it: the operator's request, or upkeep after a crash.
+Each step is one transaction over at most CHUNK rows. The flag is in the organization's row, so the operator's next
+request continues, or upkeep after a crash.
 """
 
 from collections.abc import Generator
@@ -19,14 +19,15 @@ from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 from fairlane.store.tasks import clear
 
 OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
-"""Calls that have ended, what operators made for it, and what was counted of it."""
+"""Statements for ended calls, for the organization's keys, secrets and alerts, and for its usage."""
 ENDED = Failed(cause="the organization is being erased", retry=False)
-"""How its calls end. Its tasks go back to the queue, and from there."""
+"""How its calls end. Its tasks return to the queue, and are deleted there."""
 ERASING_MOST = 100
 
 
 def begin_erasing(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Organization]:
-    """From now on the organization is disabled, cannot be changed, and goes away. Safe to repeat. Raises NotFound."""
+    """Disable the organization and mark it for erasing; it can no longer be changed. Safe to repeat. Raises
+    NotFound."""
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
     before = yield from find_organization(name)
@@ -42,14 +43,14 @@ def begin_erasing(name: str, actor: str, memory: Memory) -> Generator[Query, Row
 
 
 def find_erasing() -> Generator[Query, Rows, list[int]]:
-    """Organizations that are being erased; at most a hundred."""
+    """Return organizations that are being erased; at most a hundred."""
     return [row[0] for row in (yield from rows("find_erasing", most=ERASING_MOST))]
 
 
 def erase_some(organization_id: int, memory: Memory) -> Generator[Query, Rows, int]:
-    """One step; returns how many rows it was about. 0: there is nothing left, the organization is gone.
+    """Do one step; return the number of rows, or 0 when nothing is left and the organization is gone.
 
-    What its workers report afterwards is answered *gone*. Its webhooks are told nothing.
+    Later reports of its workers are answered *gone*. Its webhooks get no messages.
     """
     locked = yield from lock_organizations([organization_id])
     if organization_id not in locked:
@@ -81,7 +82,7 @@ def erase_some(organization_id: int, memory: Memory) -> Generator[Query, Rows, i
 
 
 def _erase_ended(organization_id: int, found: Rows) -> Generator[Query, Rows, int]:
-    """Nothing runs and nothing waits any more, so every task that is left has ended."""
+    """Delete ended tasks. Nothing runs and nothing waits any more, so all remaining tasks have ended."""
     tasks = [(organization_id, row[0]) for row in found]
     keys = [(organization_id, row[1]) for row in found if row[1] is not None]
     yield from rows_if("delete_idempotency", keys, keys=keys)

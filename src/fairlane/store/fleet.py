@@ -1,4 +1,4 @@
-"""The whole installation at one moment, and what this server saw since it started."""
+"""The whole installation at one moment, and this server's counts since it started."""
 
 from collections.abc import Generator
 
@@ -13,7 +13,7 @@ from fairlane.store.statements import Query, Rows, clock, rows
 
 
 def find_fleet(memory: Memory) -> Generator[Query, Rows, Fleet]:
-    """Sums over all organizations, by task type where that can be told. Needs one snapshot."""
+    """Return sums over all organizations, by task type where possible. Needs one snapshot."""
     now = yield from clock()
     [(organizations, slots_used, slots_max, calls_ready, runnable, drifted)] = yield from rows("sum_fleet")
     queued = {row[0]: (row[1], row[2]) for row in (yield from rows("sum_lanes"))}
@@ -68,7 +68,7 @@ def _tally(seen: TypeSeen) -> TypeTally:
 
 
 def _durations(histogram: Histogram) -> Durations:
-    """Told at whole powers of two only: half as many numbers."""
+    """Return a histogram with whole powers of two as bounds only: half as many numbers."""
     counts = list(histogram.counts)
     bounds, total = [], 0
     for bucket in range(0, BUCKETS - 1, 2):

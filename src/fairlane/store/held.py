@@ -1,4 +1,7 @@
-"""Leases as rows: what settling knows of one, and the id that says where it is. For ``leases.py`` and ``calls.py``."""
+"""Leases as rows: the fields that settling needs, and the id that says where the row is.
+
+Used by ``leases.py`` and ``calls.py``.
+"""
 
 from collections.abc import Generator, Sequence
 
@@ -11,7 +14,7 @@ from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Rows, query_if, together
 
 Place = tuple[int, str, str]
-"""Where a lease's row is, and what it must be called: (organization id, task or call id, lease id)."""
+"""Where a lease's row is, and its expected id: (organization id, task or call id, lease id)."""
 
 CALL = 1
 """The kind of a lease that a call holds; a task's is 0."""
@@ -22,7 +25,7 @@ class HeldLease(Struct, frozen=True):
 
     organization_id: int
     task_id: str
-    """Of a call: the call's id."""
+    """For a call, the call's id."""
     id: str
     task_type: str
     rank: int
@@ -36,19 +39,19 @@ class HeldLease(Struct, frozen=True):
     deadline_at: int
     session_id: str
     webhook: int
-    """Whether somebody is to be told how this task ends."""
+    """Whether a webhook message is owed when this task ends."""
     kind: int
     canceled_at: int | None
-    """When its organization asked for its end; None: it did not."""
+    """When its organization asked to cancel it, or None."""
 
 
 def lease_id(organization_id: int, task_id: str, fence: str) -> str:
-    """A lease's public id: where its row is, and the fence that only its holder knows."""
+    """Return a lease's public id: where its row is, and the fence that only its holder knows."""
     return f"{organization_id}.{task_id}.{fence}"
 
 
 def lease_place(lease: str) -> Place | None:
-    """(organization id, task id, the whole id) of a lease id; None: it is not one of ours."""
+    """Return (organization id, task id, the whole id) of a lease id, or None if it is not one of this product."""
     organization_id, _, rest = lease.partition(".")
     task_id, _, fence = rest.partition(".")
     if not (organization_id.isascii() and organization_id.isdecimal() and len(organization_id) < 19 and fence):
@@ -57,24 +60,24 @@ def lease_place(lease: str) -> Place | None:
 
 
 def held_leases(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
-    """Those of these leases that still hold their slot, by id."""
+    """Return those of these leases that still hold their slot, by id."""
     return read_leases((yield from together(query_leases(places)))[0])
 
 
 def query_leases(places: Sequence[Place]) -> Query | None:
-    """For :func:`read_leases`."""
+    """Return the query for :func:`read_leases`."""
     return query_if("find_leases", places, leases=places)
 
 
 def read_leases(found: Rows) -> dict[str, HeldLease]:
-    """The leases that :func:`query_leases` found, by id."""
+    """Return the leases that :func:`query_leases` found, by id."""
     return {row[2]: HeldLease(*row) for row in found}
 
 
 def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
-    """Replace the estimate that was charged at the pick by what the attempt really took.
+    """Replace the estimate that was charged at the pick by the real duration of the attempt.
 
-    Nobody knows how long a lost attempt ran: its estimate stands. Nothing is taken to have run beyond its deadline.
+    The duration of a lost attempt is unknown, so its estimate stays. Time after its deadline does not count.
     """
     if isinstance(ending, Lost):
         return

@@ -1,7 +1,7 @@
-"""Hints: what a commit may mean for whoever waits. They may be lost, late, or come twice, and nothing depends on them.
+"""Hints about commits for waiting requests. A hint may be lost, late, or come twice, and nothing depends on it.
 
-The store thread collects them, the event loop hands them to this server's listeners, and on PostgreSQL they travel to
-the other servers as payloads of NOTIFY.
+The store thread collects them, the event loop passes them to this server's subscribers, and on PostgreSQL they travel
+to the other servers as payloads of NOTIFY.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,33 +14,33 @@ NOBODY: frozenset[str] = frozenset()
 PAYLOAD_BYTES = 7_500
 """A payload of NOTIFY has to be shorter than 8,000 bytes."""
 PAYLOADS_MOST = 20
-"""So many at once; whoever waits for the rest finds it when it looks."""
+"""Most payloads at once; requests that wait for the rest find it at their next poll."""
 
 STARTABLE, ENDED, CANCELED, CALLS_ENDED = "startable", "ended", "canceled", "calls"
 
 
 class Hints(Struct, frozen=True):
-    """What one transaction, or several, did."""
+    """What one or several transactions changed."""
 
     startable: frozenset[str] = NOBODY
-    """Task types of which something can start now."""
+    """Task types of which a task or call can start now."""
     paused_until: int | None = None
-    """The moment at which something that was paused becomes ready."""
+    """When a paused task or call becomes ready."""
     owed: bool = False
     """A delivery became due."""
     calls_ended: bool = False
-    """A call ended that somebody waits for."""
+    """A call with a waiting caller ended."""
     ended: frozenset[str] = NOBODY
-    """Tasks that ended, or were cleared."""
+    """Tasks that ended or were cleared."""
     canceled: frozenset[str] = NOBODY
-    """Sessions that hold leases which are to end."""
+    """Sessions that hold canceled leases."""
 
     def for_others(self) -> bool:
-        """Whether another server might have somebody who waits for it: what is due is its own server's to see to."""
+        """Return whether requests at other servers may wait for these. Each server handles its own due times."""
         return bool(self.startable or self.calls_ended or self.ended or self.canceled)
 
     def joined(self, other: "Hints") -> "Hints":
-        """What both say to other servers."""
+        """Combine what both hints mean for other servers."""
         return Hints(
             startable=self.startable | other.startable,
             calls_ended=self.calls_ended or other.calls_ended,
@@ -50,7 +50,7 @@ class Hints(Struct, frozen=True):
 
 
 def payloads(hints: Hints) -> list[str]:
-    """What other servers are told: each text is short enough for one NOTIFY, and there are not many."""
+    """Return the payloads for other servers: each text is short enough for one NOTIFY, and their number is limited."""
     made: list[str] = []
     words: list[bytes] = []
     size = 0
@@ -67,7 +67,7 @@ def payloads(hints: Hints) -> list[str]:
 
 
 def read_payload(text: str) -> Hints:
-    """What another server said; nothing, if it speaks another release's language."""
+    """Read another server's payload; return empty hints if another release wrote it."""
     try:
         said: list[tuple[str, str]] = msgspec.json.decode(text, type=list[tuple[str, str]])
     except msgspec.DecodeError:
@@ -81,7 +81,7 @@ def read_payload(text: str) -> Hints:
 
 
 def _words(hints: Hints) -> Iterator[tuple[str, str]]:
-    """The most useful first: there may be too many."""
+    """Yield the most useful hints first: there may be too many."""
     if hints.calls_ended:
         yield CALLS_ENDED, ""
     for kind, names in ((STARTABLE, hints.startable), (CANCELED, hints.canceled), (ENDED, hints.ended)):

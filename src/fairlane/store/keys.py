@@ -1,4 +1,4 @@
-"""Keys of organizations, workers and operators: made, found by digest, revoked."""
+"""Keys of organizations, workers and operators: create, find by digest, revoke."""
 
 from collections.abc import Generator
 from typing import Any
@@ -12,7 +12,7 @@ from fairlane.store.statements import Operation, Query, Rows, clock, rows
 
 
 def find_caller(digest: str) -> Generator[Query, Rows, Caller | None]:
-    """Whom the key with this digest speaks for. None: it is unknown or revoked, or its organization is disabled."""
+    """Return the organization of the key with this digest, or None if it is unknown, revoked, or of a disabled one."""
     found = yield from rows("find_caller", digest=digest)
     return Caller(*found[0]) if found else None
 
@@ -20,7 +20,7 @@ def find_caller(digest: str) -> Generator[Query, Rows, Caller | None]:
 def create_key(
     organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory
 ) -> Generator[Query, Rows, Key]:
-    """A new key for this organization.
+    """Create a key for this organization.
 
     Raises:
         NotFound: no such organization.
@@ -39,15 +39,15 @@ def create_key(
 
 
 def find_keys(organization: str) -> Generator[Query, Rows, list[Key]]:
-    """The keys of one organization, oldest first. Raises NotFound."""
+    """Return the keys of one organization, oldest first. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id))]
 
 
 def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
-    """The key works no more, whatever its kind. Safe to repeat. Raises NotFound.
+    """Revoke a key of any kind. Safe to repeat. Raises NotFound.
 
-    Sessions that were opened with a worker key end with it; their leases go back with the next sweep.
+    Sessions that were opened with a worker key end with it; their leases are returned by the next sweep.
     """
     now = yield from clock()
     if (yield from rows("revoke_key", id=identity, now=now)):
@@ -66,7 +66,7 @@ def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
 
 
 def find_holder(digest: str) -> Generator[Query, Rows, Holder | None]:
-    """Whom the worker or admin key with this digest lets in. None: it is unknown or revoked."""
+    """Return the holder of the worker or admin key with this digest, or None if it is unknown or revoked."""
     found = yield from rows("find_holder", digest=digest)
     return Holder(found[0][0], KeyKind(found[0][1]), found[0][2]) if found else None
 
@@ -74,7 +74,7 @@ def find_holder(digest: str) -> Generator[Query, Rows, Holder | None]:
 def create_installation_key(
     kind: KeyKind, name: str, digest: str, last4: str, actor: str, memory: Memory
 ) -> Generator[Query, Rows, InstallationKey]:
-    """A new worker or admin key. Raises NameTaken if this very key exists already."""
+    """Create a worker or admin key. Raises NameTaken if this very key exists already."""
     identity = memory.new_id()
     made = yield from rows(
         "insert_installation_key", id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
@@ -87,7 +87,7 @@ def create_installation_key(
 
 
 def find_installation_keys(kind: KeyKind | None) -> Generator[Query, Rows, list[InstallationKey]]:
-    """Worker and admin keys, oldest first; of one kind if given."""
+    """Return worker and admin keys, oldest first; of one kind if given."""
     found = yield from rows("find_installation_keys", kind=None if kind is None else str(kind), id=None)
     return [_installation_key(row) for row in found]
 

@@ -1,7 +1,7 @@
 """Sessions of the dashboard that were ended before their time, kept until their cookies expire by themselves.
 
-The doors run these for ``dashboard/`` and for upkeep. A session itself is a signed cookie and no row: a forged one
-costs the database nothing.
+The doors run these for ``dashboard/`` and for upkeep. A session is a signed cookie, not a row: a forged one costs the
+database nothing.
 """
 
 from collections.abc import Generator, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from fairlane.store.statements import Operation, Query, Rows, rows, rows_if
 
 KEPT_MS = 24 * 3_600_000
-"""How long a row stays after its cookie expired, in milliseconds: a clock that is set back revives no session."""
+"""How long a row stays after its cookie expired, in milliseconds: setting the clock back must revive no session."""
 
 
 def log_out(session_id: str, expires_at: int) -> Operation:

@@ -1,5 +1,7 @@
-"""What is in a database that may keep work from being done, or done right: one look, on one snapshot, that changes
-nothing. For ``fairlane doctor``, beside a server or without one."""
+"""Problems in a database that may keep work from being done: one look, on one snapshot, that changes nothing.
+
+For ``fairlane doctor``, with or without a running server.
+"""
 
 from collections.abc import Callable, Generator
 
@@ -12,12 +14,15 @@ from fairlane.store.statements import Query, Rows, clock, rows
 from fairlane.store.webhook_secrets import all_secrets
 
 RECOUNT_MOST = 20
-"""Organizations that one look recounts: those that were not for longest."""
+"""Organizations that one look recounts: those whose last recount is oldest."""
 NAMED_MOST = 1_000
 
 
 def look(open_secret: Callable[[str], str]) -> Generator[Query, Rows, Content]:
-    """Needs one snapshot. ``open_secret`` raises SetupError for a secret that the key here does not open."""
+    """Return the content of the database. Needs one snapshot.
+
+    ``open_secret`` raises SetupError for a secret that the configured key does not open.
+    """
     now = yield from clock()
     without: dict[str, list[str]] = {"plan": [], "organization": []}
     for noun, name in (yield from rows("find_planned_without_slots")):

@@ -1,8 +1,8 @@
-"""What organizations used in each month, UTC, from sums that only grow.
+"""Organizations' usage in each month, UTC, from sums that only grow.
 
-When a month has turned, upkeep writes down once how an organization's sums stand; a month is the difference of two such
-rows. So months add up to the whole, whatever happens in between: nothing is lost and nothing counted twice. Work that
-was done between the turn and its being noticed belongs to the month before.
+When a new month has started, upkeep writes each organization's sums once; a month is the difference of two such rows.
+So months add up to the total: nothing is lost and nothing counted twice. Work done between the start of the month and
+that write belongs to the month before.
 """
 
 from collections.abc import Generator
@@ -14,15 +14,15 @@ from fairlane.store.statements import CHUNK, Query, Rows, clock, rows
 
 
 def open_months() -> Generator[Query, Rows, int]:
-    """Write the sums of organizations for which this month has not been opened; at most CHUNK, returns how many."""
+    """Write the sums of organizations for which this month has not been opened; at most CHUNK, return how many."""
     now = yield from clock()
     return len((yield from rows("open_months", month=month_of(now), now=now, most=CHUNK)))
 
 
 def find_months(month: str, organization: str | None) -> Generator[Query, Rows, list[UsedInMonth]]:
-    """What each organization, or this one, used in this month, as far as it was opened. Raises NotFound.
+    """Return the usage of each organization, or of one, in this month, as far as it was opened. Raises NotFound.
 
-    An organization that came later is not in it, nor one for which the month was never opened: no server ran in it.
+    Organizations created later are not in it, nor those for which the month was never opened: no server ran in it.
     """
     chosen = None if organization is None else (yield from find_organization_id(organization))
     used: list[UsedInMonth] = []

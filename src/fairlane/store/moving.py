@@ -1,7 +1,7 @@
-"""Carrying a stopped installation over into another database: every row of every table, in one transaction.
+"""Copy a stopped installation into another database: every row of every table, in one transaction.
 
-Tables and columns are read from the schema, so that what a later migration adds is carried, too. The rows of the target
-are there all together or not at all; a server that starts on it meanwhile waits for the end.
+Tables and columns are read from the schema, so that those of a later migration are copied, too. The rows of the target
+appear all together or not at all; a server that starts on it meanwhile waits for the end.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,39 +16,39 @@ from fairlane.store import audit
 from fairlane.store.statements import Operation, Query, Rows, rows
 
 NOT_CARRIED = frozenset({"schema_version"})
-"""Each database has its own."""
+"""Tables that are not copied: each database has its own."""
 MADE_BY_MIGRATIONS = frozenset({"installation"})
-"""Has its one row from the beginning; the source's takes its place."""
+"""Tables that have a row from the beginning; the source's row replaces it."""
 PROGRESS_ROWS = 10_000
 
 Progress = Callable[[str, int, bool], None]
-"""Told the name of a table, how many of its rows were carried, and whether these are all."""
+"""Called with the name of a table, how many of its rows were copied, and whether these are all."""
 
 
 class Table(Struct, frozen=True):
-    """One table, as the schema has it."""
+    """One table of the schema."""
 
     name: str
     columns: tuple[str, ...]
 
 
 class Moved(Struct, frozen=True):
-    """What a move did."""
+    """The result of a move."""
 
     rows: dict[str, int]
-    """Rows carried, by table."""
+    """Rows copied, by table."""
     returned: int
-    """Leases of the stopped installation that went back to their queues first."""
+    """Leases of the stopped installation that were first returned to their queues."""
 
 
 class Source(Protocol):
-    """The database that is left."""
+    """The database that is copied."""
 
     async def read(self, operation: Operation) -> Any:
         """Run an operation of one statement."""
 
     def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
-        """Every row of a table, in the order of its columns; only some of them in memory at a time."""
+        """Yield every row of a table, in the order of its columns, with only some of them in memory at a time."""
 
 
 class Loading(Protocol):
@@ -58,30 +58,31 @@ class Loading(Protocol):
         """Run an operation in it."""
 
     async def count(self, table: Table) -> int:
-        """How many rows a table has."""
+        """Return how many rows a table has."""
 
     async def empty(self, table: Table) -> None:
-        """Delete them."""
+        """Delete all rows of a table."""
 
     async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
-        """Append these."""
+        """Append these rows to a table."""
 
     async def learn(self) -> None:
-        """Let the planner see what there is now."""
+        """Update the planner's statistics."""
 
 
 class Target(Protocol):
     """The database that is filled."""
 
     def loading(self) -> AbstractAsyncContextManager[Loading]:
-        """Migrated, closed to starting servers, and committed at the end unless something is raised."""
+        """Open the target: migrated, closed to starting servers, and committed at the end unless an exception is
+        raised."""
 
 
 async def carry(source: Source, target: Target, *, returned: int, progress: Progress) -> Moved:
-    """Fill the target with every row of the source, and prove that they arrived.
+    """Fill the target with every row of the source, and check that they arrived.
 
     Raises:
-        DatabaseError: the target is not empty, or what arrived is not what left. Nothing was changed then.
+        DatabaseError: the target is not empty, or its rows differ from the source. Nothing was changed then.
     """
     carried: dict[str, int] = {}
     async with target.loading() as loading:
@@ -121,7 +122,7 @@ def _references() -> Generator[Query, Rows, Rows]:
 
 
 def _same(left: Sequence[Table], right: Sequence[Table]) -> Sequence[Table]:
-    """The tables of one, if the other has them all and no more."""
+    """Return the tables of one database, if the other has exactly the same."""
     if {(table.name, frozenset(table.columns)) for table in left} != {
         (table.name, frozenset(table.columns)) for table in right
     }:
@@ -130,7 +131,7 @@ def _same(left: Sequence[Table], right: Sequence[Table]) -> Sequence[Table]:
 
 
 def _in_order(tables: Sequence[Table], references: Rows) -> list[Table]:
-    """What others refer to comes before them."""
+    """Return the tables so that a referenced table comes before those that refer to it."""
     named = {table.name: table for table in tables}
     order = TopologicalSorter[str](dict.fromkeys(sorted(named), ()))
     for table, referred in references:
@@ -139,7 +140,7 @@ def _in_order(tables: Sequence[Table], references: Rows) -> list[Table]:
 
 
 async def _prove(loading: Loading) -> None:
-    """Every kept count equals its rows, and every task is in exactly one state."""
+    """Check that every kept count equals its rows, and that every task is in exactly one state."""
     drift = await loading.run(audit.recount(None))
     if drift:
         raise DatabaseError(

@@ -1,6 +1,6 @@
-"""Statements as PostgreSQL takes them: numbered parameters in place of named ones, several joined into one.
+"""Statements in PostgreSQL's form: numbered parameters instead of named ones, several joined into one.
 
-Called by ``postgres.py`` and ``wakeups.py``. Pure: it knows no connection, and never writes a value into a statement.
+Called by ``postgres.py`` and ``wakeups.py``. Pure: it has no connection, and never writes a value into a statement.
 """
 
 import re
@@ -16,15 +16,15 @@ _NUMBER = re.compile(r"\$(\d+)")
 
 
 class NumberedStatement(Struct, frozen=True):
-    """A statement as the server takes it, and how its parameters are handed over."""
+    """A statement in the server's form, and the shapes of its parameters."""
 
     sql: str
     packed: bool
     parameters: tuple[tuple[str, tuple[str, ...]], ...]
-    """(name, types of its columns; none: one value) in the order of the statement."""
+    """(name, types of its columns, or none for one value) in the order of the statement."""
 
     def arguments(self, given: dict[str, Any]) -> list[Any]:
-        """A set of tuples travels as one array for each column."""
+        """Return the arguments in order. A set of tuples becomes one array for each column."""
         found: list[Any] = []
         for name, types in self.parameters:
             value = given[name]
@@ -38,7 +38,8 @@ class NumberedStatement(Struct, frozen=True):
 
 
 def numbered(statement: Statement) -> NumberedStatement:
-    """Named parameters become numbered ones. ``:name[bigint, text]`` is a set: one array for each of its columns."""
+    """Replace named parameters by numbered ones. ``:name[bigint, text]`` is a set: one array for each of its
+    columns."""
     parameters: dict[str, tuple[int, list[str]]] = {}
     count = 0
 
@@ -57,14 +58,16 @@ def numbered(statement: Statement) -> NumberedStatement:
 
 
 def join_statements(parts: Sequence[NumberedStatement]) -> str:
-    """One statement for several, with their parameters one after the other, and a column for each: its rows as an array
-    of records, or null for one that changes rows."""
+    """Join several statements into one, with their parameters one after the other and a column for each.
+
+    A column has the statement's rows as an array of records, or null for a statement that changes rows.
+    """
     changes, columns = [], []
     before = 0
     for place, part in enumerate(parts):
         sql = _NUMBER.sub(lambda match, before=before: f"${int(match[1]) + before}", part.sql)  # type: ignore[misc]
         if sql.startswith("SELECT"):
-            columns.append(f"ARRAY(SELECT part FROM ({sql}) AS part)")  # noqa: S608 - statements of our own, no values
+            columns.append(f"ARRAY(SELECT part FROM ({sql}) AS part)")  # noqa: S608 - own statements, no values
         else:
             changes.append(f"part_{place} AS ({sql})")
             columns.append("NULL")
@@ -74,5 +77,5 @@ def join_statements(parts: Sequence[NumberedStatement]) -> str:
 
 
 def storable(value: Any) -> Any:
-    """PostgreSQL's texts hold every character but NUL, which becomes the sign for what cannot be shown."""
+    """Replace NUL, which PostgreSQL's texts cannot hold, by the replacement character."""
     return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

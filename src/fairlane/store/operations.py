@@ -1,4 +1,4 @@
-"""Tasks and sessions of all organizations, as operators look at them: in bounded pages, with the true causes."""
+"""Tasks and sessions of all organizations for operators: in bounded pages, with the true causes."""
 
 from collections.abc import Generator
 from typing import Any
@@ -11,7 +11,7 @@ from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
 from fairlane.store.statements import Query, Rows, rows
 
 SCAN_MOST = 1_000
-"""Most tasks one page looks at, whatever it is to show of them."""
+"""Most tasks that one page looks at, including those it does not show."""
 OWNERS_MOST = 1_000
 LAST = 2**62
 """Larger than every organization's id."""
@@ -24,7 +24,7 @@ def find_tasks(
     start: tuple[int, str] | None,
     most: int,
 ) -> Generator[Query, Rows, TaskPage]:
-    """One page of tasks, newest organization first, newest task first, from ``start`` on.
+    """Return one page of tasks, newest organization first, newest task first, from ``start`` on.
 
     A page looks at no more than SCAN_MOST tasks, so it may be short, or empty, and still have a next one.
     """
@@ -44,7 +44,7 @@ def find_tasks(
 
 
 def find_task_facts(task_id: str) -> Generator[Query, Rows, TaskFacts | None]:
-    """One task, whosever it is. None: there is none."""
+    """Return one task of any organization, or None."""
     ids = [row[0] for row in (yield from rows("find_organization_ids"))]
     for start in range(0, len(ids), OWNERS_MOST):
         owners = yield from rows("find_task_owner", id=task_id, ids=ids[start : start + OWNERS_MOST])
@@ -56,9 +56,9 @@ def find_task_facts(task_id: str) -> Generator[Query, Rows, TaskFacts | None]:
 
 
 def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Generator[Query, Rows, TracePage]:
-    """One page of the tasks that ended from ``start`` on and before ``before``, from behind ``after`` on.
+    """Return one page of the tasks that ended from ``start`` on and before ``before``, behind ``after``.
 
-    Those that never started are left out, so a page may be short, or empty, and still have a next one.
+    Tasks that never started are left out, so a page may be short, or empty, and still have a next one.
     """
     first = max((start, ""), after)
     found = yield from rows("find_trace", start=first[0], id=first[1], before=before, most=most)
@@ -104,7 +104,7 @@ def _facts(row: Any) -> TaskFacts:
 
 
 def find_sessions(after: str, most: int) -> Generator[Query, Rows, list[SessionFacts]]:
-    """Live sessions by id."""
+    """Return live sessions by id."""
     found = yield from rows("find_sessions", after=after, most=most)
     return [
         SessionFacts(

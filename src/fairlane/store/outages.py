@@ -1,4 +1,4 @@
-"""An outage in the log: one line when it begins, one when it ends, however many requests are refused between.
+"""An outage in the log: one line when it begins and one when it ends, regardless of the number of refused requests.
 
 Used by the database adapters and for the disk's floor. Safe to call from several threads: a count may be off by a few.
 """
@@ -20,8 +20,11 @@ class Outage:
         quiet_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``begins`` and ``ends`` are the names of its two events. It ends no sooner than ``quiet_seconds`` after its
-        last refusal: on a full disk a small write may succeed between large ones that do not."""
+        """``begins`` and ``ends`` are the names of its two events.
+
+        The outage ends no sooner than ``quiet_seconds`` after its last refusal: on a full disk a small write may
+        succeed between large ones that fail.
+        """
         self._log = log
         self._begins = begins
         self._ends = ends
@@ -33,7 +36,7 @@ class Outage:
         self.going_on = False
 
     def refuse(self, error: BaseException, *, count: int = 1) -> None:
-        """This many requests were refused because of it."""
+        """Note that ``count`` requests were refused because of the outage."""
         self._refused_at = self._clock()
         if not self.going_on:
             self.going_on, self._began_at, self._refusals = True, self._refused_at, 0
@@ -41,7 +44,7 @@ class Outage:
         self._refusals += count
 
     def succeed(self) -> None:
-        """What was refused works again."""
+        """Note that a request of the same kind succeeded."""
         now = self._clock()
         if self.going_on and now - self._refused_at >= self._quiet_seconds:
             self.going_on = False

@@ -1,7 +1,7 @@
-"""Places for reads: how many run at once, and whose turn it is when more are asked for.
+"""Places for reads: how many run at once, and which share is next when all are taken.
 
 A read names its share: the organization that asks, or None for the server's own reads. No share holds all places, and
-the shares that wait take turns. Used by the database adapters, on the event loop alone.
+waiting shares take turns. Used by the database adapters, on the event loop alone.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from fairlane.errors import StoreUnreachable
 
 
 class Places:
-    """A number of places, of which one share holds a part at most."""
+    """A number of places, of which one share may hold a part."""
 
     def __init__(self, most: int, *, each: int, wait_seconds: float) -> None:
-        """``wait_seconds``: how long a read waits for a place before it is refused."""
+        """Wait at most ``wait_seconds`` for a place before a read is refused."""
         self._free = most
         self._each = each
         self._wait_seconds = wait_seconds
@@ -27,7 +27,7 @@ class Places:
         """Wait for a place. Give it back with :meth:`give`.
 
         Raises:
-            StoreUnreachable: there was none in time. This says nothing about the database's health.
+            StoreUnreachable: no place became free in time. This says nothing about the database's health.
         """
         if self._free and self._held[share] < self._each and share not in self._waiting:
             self._hold(share)
@@ -44,7 +44,7 @@ class Places:
             raise
 
     def give(self, share: Hashable) -> None:
-        """A read ended: the next share has its turn."""
+        """Give a place back; the next share gets it."""
         self._free += 1
         self._held[share] -= 1
         if not self._held[share]:
@@ -72,7 +72,7 @@ class Places:
                 turn.set_result(None)
 
     def _leave(self, share: Hashable, turn: "asyncio.Future[None]") -> None:
-        """A read waits no more; it may have been given its place a moment ago."""
+        """Remove a read that no longer waits; it may just have been given its place."""
         if turn.done() and not turn.cancelled():
             self.give(share)
         elif share in self._waiting and turn in self._waiting[share]:

@@ -16,7 +16,7 @@ from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 def create_plan(
     name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory
 ) -> Generator[Query, Rows, Plan]:
-    """A new plan. Raises NameTaken."""
+    """Create a plan. Raises NameTaken."""
     limits = {"slots": slots, "queue_limit": queue_limit, "weight": weight}
     if not (yield from rows("insert_plan", name=name, **limits, now=(yield from clock()))):
         raise NameTaken("plan", name)
@@ -25,7 +25,7 @@ def create_plan(
 
 
 def find_plan(name: str) -> Generator[Query, Rows, Plan]:
-    """One plan. Raises NotFound."""
+    """Return one plan. Raises NotFound."""
     found = yield from rows("find_plans", name=name)
     if not found:
         raise NotFound.named("plan", name)
@@ -33,17 +33,17 @@ def find_plan(name: str) -> Generator[Query, Rows, Plan]:
 
 
 def keep_plan(name: str) -> Operation:
-    """Nobody changes or deletes the plan until this transaction, which puts an organization on it, has ended. Raises
-    NotFound.
+    """Lock the plan against change and deletion until this transaction, which gives it to an organization, has ended.
 
-    In the order of locks plans stand behind organizations; :func:`refresh_plan` comes after the change, and takes none.
+    Raises NotFound. In the order of locks plans come after organizations; :func:`refresh_plan` runs after the change,
+    and takes no lock on the plan.
     """
     if not (yield from rows("keep_plan", name=name)):
         raise NotFound.named("plan", name)
 
 
 def find_plans() -> Generator[Query, Rows, list[Plan]]:
-    """All plans by name."""
+    """Return all plans by name."""
     return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
 
 
@@ -63,10 +63,10 @@ def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> G
 
 
 def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
-    """Bring the limits in force of the plan's next CHUNK organizations up to date.
+    """Update the effective limits of the plan's next CHUNK organizations.
 
-    Returns the id to go on after; None: all are done. Safe to repeat, so a crash in between is mended by changing the
-    plan again.
+    Returns the id to continue after, or None when all are done. Safe to repeat: changing the plan again fixes a crash
+    in between.
     """
     ids = [row[0] for row in (yield from rows("find_plan_organizations", plan=name, after=after, most=CHUNK))]
     if not ids:
@@ -82,7 +82,7 @@ def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
 
 
 def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
-    """A plan that no organization is on. Raises NotFound, or InUse; the default plan is always in use."""
+    """Delete a plan that no organization uses. Raises NotFound, or InUse; the default plan is always in use."""
     yield from rows("lock_plan", name=name)
     plan = yield from find_plan(name)
     if name == DEFAULT_PLAN or not (yield from rows("delete_plan", name=name)):
@@ -92,11 +92,11 @@ def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows,
 
 
 def maintenance() -> Operation:
-    """Whether the operator has put the whole installation under maintenance."""
+    """Return whether the operator has put the whole installation under maintenance."""
     return bool((yield from rows("find_maintenance"))[0][0])
 
 
 def set_maintenance(on: bool, actor: str, memory: Memory) -> Operation:
-    """While on, no organization's concurrency is vouched for."""
+    """Start or end maintenance. While it is on, no organization's concurrency is shown."""
     yield from rows("update_maintenance", maintenance=int(on))
     yield from write_audit(actor, "maintenance.changed", "installation", {"on": on}, memory)

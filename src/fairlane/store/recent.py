@@ -1,6 +1,6 @@
-"""What was read not long ago: keys, remembered for a moment.
+"""Recently read values, such as keys, remembered for a moment.
 
-A change through this server empties it at once; one through another server is seen when what is remembered expires.
+A change through this server empties it at once; a change through another server is seen when the values expire.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,18 @@ class Recent(Generic[Value]):
         self._emptied = 0
 
     def find(self, name: str) -> Value | None:
-        """What is remembered under this name; None: nothing, or not any more. A clock that was set forgets."""
+        """Return the value of this name, or None if there is none or it has expired. A clock change expires it."""
         at, value = self._values.get(name, (None, None))
         if at is None or not 0 <= self._now() - at < self._lasts_ms:
             return None
         return value
 
     def mark(self) -> tuple[int, int]:
-        """To be taken before the read whose answer is to be kept: its age counts from here."""
+        """Return the mark to take before reading a value: its age counts from here."""
         return self._now(), self._emptied
 
     def keep(self, name: str, value: Value, mark: tuple[int, int]) -> None:
-        """Remember a value, unless everything was forgotten while it was being read."""
+        """Remember a value, unless :meth:`clear` was called since ``mark``."""
         at, emptied = mark
         if emptied != self._emptied:
             return

@@ -1,6 +1,6 @@
-"""Which migrations a database has, beside those that this release knows. Pure; the adapters ask it what to apply.
+"""The migrations that a database has, compared with those of this release. Pure; the adapters ask it what to apply.
 
-Migrations only ever add to what the release before reads and writes, so that servers of both may run side by side.
+Migrations only ever add to what the release before reads and writes, so that servers of both may run at the same time.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,20 +14,20 @@ Migration = tuple[int, str, str]
 
 
 class Schema(Struct, frozen=True, kw_only=True):
-    """How far a database's tables are."""
+    """The schema version of a database."""
 
     version: int
-    """The newest migration that was applied; 0: none, it is empty."""
+    """The newest migration that was applied; 0 if it is empty."""
     known: int
-    """The newest that this release has."""
+    """The newest migration of this release."""
     pending: tuple[str, ...]
-    """Names of those that it has and the database lacks, oldest first."""
+    """Names of this release's migrations that the database lacks, oldest first."""
     unknown: tuple[int, ...]
-    """Versions that the database has and this release does not: a newer one was here."""
+    """Versions that the database has and this release does not: a newer release was here."""
 
 
 def compare(applied: Collection[int], migrations: Sequence[Migration]) -> Schema:
-    """What was applied beside what is known."""
+    """Compare applied migrations with those of this release."""
     known = {version for version, _, _ in migrations}
     return Schema(
         version=max(applied, default=0),
@@ -38,7 +38,7 @@ def compare(applied: Collection[int], migrations: Sequence[Migration]) -> Schema
 
 
 def missing(applied: Collection[int], migrations: Sequence[Migration], *, database: str) -> list[Migration]:
-    """What to apply, in order.
+    """Return the migrations to apply, in order.
 
     Raises:
         DatabaseError: a newer release was here.
@@ -49,7 +49,7 @@ def missing(applied: Collection[int], migrations: Sequence[Migration], *, databa
 
 
 def refuse_older(schema: Schema, *, database: str) -> None:
-    """Raise DatabaseError if something is pending."""
+    """Raise DatabaseError if a migration is pending."""
     if schema.pending:
         raise DatabaseError(
             f"{database} has schema version {schema.version}, this fairlane needs {schema.known}: "
@@ -58,7 +58,7 @@ def refuse_older(schema: Schema, *, database: str) -> None:
 
 
 def refuse_newer(schema: Schema, *, database: str) -> None:
-    """Raise DatabaseError if the database has what this release does not know."""
+    """Raise DatabaseError if the database has a migration that this release does not know."""
     if schema.unknown:
         raise DatabaseError(
             f"{database} has schema version {schema.version}, this fairlane knows {schema.known}: use the newer release"

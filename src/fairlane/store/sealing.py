@@ -1,4 +1,4 @@
-"""How webhook secrets lie in the database: readable, or sealed with the operator's key.
+"""Webhook secrets in the database: readable, or sealed with the operator's key.
 
 Sealing needs ``FAIRLANE_SECRET_KEY`` and the extra ``[encryption]``. Used by the facade; operations see sealed texts.
 """
@@ -14,28 +14,28 @@ KEY_CHARACTERS_LEAST = 32
 
 
 class Seal(Protocol):
-    """Closes and opens secrets."""
+    """Seals and opens secrets."""
 
     def close(self, secret: str) -> str:
-        """What is kept of a secret."""
+        """Return the stored form of a secret."""
 
     def open(self, kept: str) -> str:
-        """The secret again.
+        """Return the secret.
 
         Raises:
-            SetupError: it is sealed with a key that is not here.
+            SetupError: it is sealed with a key that this server does not have.
         """
 
 
 class NoSeal:
-    """Secrets are readable by whoever can read the database."""
+    """No sealing: everything that can read the database can read the secrets."""
 
     def close(self, secret: str) -> str:
-        """The secret itself."""
+        """Return the secret itself."""
         return secret
 
     def open(self, kept: str) -> str:
-        """The secret itself; what an earlier server sealed cannot be opened."""
+        """Return the secret itself; a secret that an earlier server sealed cannot be opened."""
         if kept.startswith(SEALED):
             raise SetupError(
                 "a webhook secret in the database is sealed: set FAIRLANE_SECRET_KEY to the key that sealed it"
@@ -47,10 +47,10 @@ class KeySeal:
     """Fernet (AES-128-CBC with HMAC-SHA256) under keys derived from the operator's."""
 
     def __init__(self, keys: str) -> None:
-        """``keys``: one, or several parted by commas: the first seals, all of them open.
+        """Take one or several ``keys`` separated by commas: the first seals, all of them open.
 
         Raises:
-            SetupError: one is too short, or the package for it is missing.
+            SetupError: a key is too short, or the package is missing.
         """
         texts = [key.strip() for key in keys.split(",")]
         if any(len(text) < KEY_CHARACTERS_LEAST for text in texts):
@@ -64,11 +64,11 @@ class KeySeal:
         self._box = MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
 
     def close(self, secret: str) -> str:
-        """Sealed with the first key."""
+        """Seal with the first key."""
         return SEALED + self._box.encrypt(secret.encode()).decode()
 
     def open(self, kept: str) -> str:
-        """Opened with whichever key fits; what was kept readable before there was a key is returned as it is."""
+        """Open with the key that fits; return a secret that was never sealed as it is."""
         if not kept.startswith(SEALED):
             return kept
         try:
@@ -80,5 +80,5 @@ class KeySeal:
 
 
 def seal_of(keys: str | None) -> Seal:
-    """The seal that a setting asks for. Raises SetupError."""
+    """Return the seal of this setting. Raises SetupError."""
     return NoSeal() if keys is None else KeySeal(keys)

@@ -1,7 +1,7 @@
-"""What one server saw of attempts: counts and durations for history and metrics. Hints, like all of memory.
+"""One server's counts and durations of attempts, for history and metrics. Hints, like all of memory.
 
-Written on the store thread, one or two additions an attempt. What belongs to an organization goes into its history with
-the next sample; what belongs to a task type is read by metrics and counts since this server started.
+Written on the store thread, one or two additions an attempt. Numbers of an organization go into its history with the
+next sample; numbers of a task type are read by metrics and count since this server started.
 """
 
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from fairlane.rules import BUCKETS, bucket_of
 
 @dataclass(slots=True)
 class Histogram:
-    """How often a duration fell into each bucket, and the sum of all."""
+    """How many durations fell into each bucket, and the sum of all."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     sum_ms: int = 0
 
     def add(self, milliseconds: int) -> None:
-        """One more."""
+        """Add one duration."""
         self.counts[bucket_of(milliseconds)] += 1
         self.sum_ms += milliseconds
 
@@ -31,11 +31,11 @@ class OrganizationSeen:
     waits: dict[int, int] = field(default_factory=dict)
 
     def copy(self) -> "OrganizationSeen":
-        """As it stands."""
+        """Return a copy."""
         return OrganizationSeen(self.started, self.run_ms, dict(self.waits))
 
     def forget(self, sampled: "OrganizationSeen") -> None:
-        """So much of it is durable now."""
+        """Subtract a sample that is now durable."""
         self.started -= sampled.started
         self.run_ms -= sampled.run_ms
         for bucket, count in sampled.waits.items():
@@ -54,17 +54,17 @@ class TypeSeen:
 
 @dataclass(slots=True)
 class Seen:
-    """Everything that was seen."""
+    """All counts of this server."""
 
     organizations: dict[int, OrganizationSeen] = field(default_factory=dict)
     types: dict[str, TypeSeen] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     """Webhook tries by outcome, since this server started."""
     sampled: list[dict[int, OrganizationSeen]] = field(default_factory=list)
-    """What committed samples took, to be subtracted before the next one."""
+    """Amounts of committed samples, to be subtracted before the next one."""
 
     def start(self, organization_id: int, task_type: str, waited_ms: int | None) -> None:
-        """An attempt started; ``waited_ms`` None: not the first of its task."""
+        """Count the start of an attempt; ``waited_ms`` is None if it is not the first of its task."""
         one = self.organizations.get(organization_id)
         if one is None:
             one = self.organizations[organization_id] = OrganizationSeen()
@@ -75,7 +75,7 @@ class Seen:
             self._type(task_type).waits.add(waited_ms)
 
     def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
-        """An attempt ended, and with it perhaps its task."""
+        """Count the end of an attempt, which may end its task."""
         one = self.organizations.get(organization_id)
         if one is None:
             one = self.organizations[organization_id] = OrganizationSeen()
@@ -86,11 +86,11 @@ class Seen:
         kind.failed += failed
 
     def try_ended(self, outcome: str) -> None:
-        """One try of a webhook message."""
+        """Count one try of a webhook message."""
         self.tries[outcome] = self.tries.get(outcome, 0) + 1
 
     def settle_samples(self) -> None:
-        """Subtract what is durable; organizations with nothing left are forgotten."""
+        """Subtract durable samples; organizations with nothing left are forgotten."""
         while self.sampled:
             for organization_id, sampled in self.sampled.pop().items():
                 one = self.organizations.get(organization_id)

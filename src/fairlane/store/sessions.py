@@ -1,4 +1,4 @@
-"""Sessions: opening, renewing, ending; and giving back what a dead one held."""
+"""Sessions: open, renew and end them, and return the leases of dead ones."""
 
 from collections.abc import Generator, Sequence
 
@@ -12,7 +12,7 @@ from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
 
 
 def open_session(new: NewSession) -> Operation:
-    """A worker process is there."""
+    """Register a worker process."""
     yield from rows(
         "insert_session",
         id=new.id,
@@ -34,15 +34,16 @@ def renew_session(
     withdrawn: Sequence[str],
     memory: Memory,
 ) -> Generator[Query, Rows, list[str]]:
-    """Keep a session alive. An expired one may still renew until a sweep has marked it dead. One that another key
-    opened is not there.
+    """Keep a session alive. An expired session may still renew until a sweep has marked it dead.
 
-    Leases the worker does not know of, of exchanges it no longer waits for, go back to the queue and do not count:
-    their answer was lost and nobody runs them. Only leases older than a whole session lease are judged so, because the
-    worker may have opened another exchange after it wrote this message. Of exchanges that are ``withdrawn`` (the worker
-    stands still and takes no answers) every lease that it has not received goes back at once.
+    A session that another key opened is treated as missing.
 
-    Returns the leases whose end was asked for: the supervisor kills a worker that cannot hear of it.
+    Leases that the worker does not know of, from exchanges it no longer waits for, return to the queue and do not
+    count: their answer was lost, so they run nowhere. This applies only to leases older than a whole session lease,
+    because the worker may have opened another exchange after it wrote this message. From exchanges that are
+    ``withdrawn`` (the worker is blocked and takes no answers) every lease that it has not received is returned at once.
+
+    Returns the leases with a cancel request: the supervisor kills a worker that cannot react.
     """
     now = yield from clock()
     renewed = yield from rows("renew_session", id=session_id, key_id=key_id, now=now)
@@ -63,7 +64,7 @@ def renew_session(
 
 
 def renew_server(session_id: str) -> Operation:
-    """Keep a server's session alive; the calls it waits for are its own affair. Raises SessionGone."""
+    """Keep a server's session alive; the server itself handles its calls. Raises SessionGone."""
     if not (yield from rows("renew_session", id=session_id, key_id=None, now=(yield from clock()))):
         raise SessionGone
 
@@ -71,8 +72,10 @@ def renew_server(session_id: str) -> Operation:
 def end_session(
     session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
 ) -> Generator[Query, Rows, int]:
-    """A worker process is gone: its session is dead and its leases go back at once. Safe to repeat. One that another
-    key opened is not there."""
+    """End the session of a worker process that is gone; its leases are returned at once. Safe to repeat.
+
+    A session that another key opened is treated as missing.
+    """
     if not (yield from rows("end_session", id=session_id, key_id=key_id)):
         return 0
     late = set(overdue)
@@ -83,21 +86,21 @@ def end_session(
 
 
 def end_local_sessions() -> Operation:
-    """Every worker process of an earlier server on this machine is gone for certain."""
+    """End the sessions of an earlier server's local workers, which are certainly gone."""
     yield from rows("end_local_sessions")
 
 
 def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
-    """Mark sessions dead whose lease ran out; their names."""
+    """Mark sessions dead whose lease has expired; return their names."""
     now = yield from clock()
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
 def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
-    """Return leases whose session is dead or missing, and those past deadline and twice the grace.
+    """Return leases whose session is dead or missing, and those past their deadline by twice the grace.
 
-    The supervisor ends an overdue attempt one grace after its deadline; here is the net below it. At most CHUNK of
-    each; returns how many.
+    The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of each;
+    returns how many.
     """
     now = yield from clock()
     orphans = yield from rows("find_orphans", most=CHUNK)

@@ -1,4 +1,4 @@
-"""Who holds an organization's slots."""
+"""The holders of an organization's slots."""
 
 from collections.abc import Generator, Sequence
 
@@ -14,9 +14,10 @@ from fairlane.store.tasks import status
 
 
 def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
-    """For :func:`together`: write what workers say of the attempts they run. None where nobody says anything.
+    """Return the query that writes workers' progress reports, or None if there are none; for :func:`together`.
 
-    Their organizations are not locked. So it comes last, and passes over a lease that somebody else is changing."""
+    Their organizations are not locked. So it comes last, and skips a lease that another transaction is changing.
+    """
     said = [
         (*place, one.session_id, msgspec.json.encode(progress).decode())
         for one in exchanges
@@ -27,12 +28,12 @@ def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
 
 
 def read_progress(text: str | None) -> Progress | None:
-    """What is kept of a lease's progress."""
+    """Return a lease's stored progress."""
     return None if text is None else msgspec.json.decode(text, type=Progress)
 
 
 def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, Rows, Slots]:
-    """Up to ``most`` holders, the oldest first, of those after the id ``after``. Needs one snapshot.
+    """Return up to ``most`` holders after the id ``after``, oldest first. Needs one snapshot.
 
     Raises:
         KeyRefused: no such organization.
@@ -44,7 +45,7 @@ def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, 
 
 
 def find_holders(organization_id: int, after: str, most: int) -> Generator[Query, Rows, tuple[Slot, ...]]:
-    """Up to ``most`` holders, in the order of acceptance, of those after the id ``after``."""
+    """Return up to ``most`` holders after the id ``after``, in the order of acceptance."""
     return tuple(
         [
             Slot(

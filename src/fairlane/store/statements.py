@@ -1,7 +1,7 @@
-"""Named SQL statements, and the way an operation asks for them.
+"""Named SQL statements, and how an operation runs them.
 
-SQL lives in ``sql/*.sql`` and nowhere else. An *operation* is a generator that yields :class:`Query` and receives rows;
-it is one transaction, does no I/O of its own and owns no clock. A database adapter (``sqlite.py``) runs it.
+SQL is in ``sql/*.sql`` and nowhere else. An *operation* is a generator that yields :class:`Query` and receives rows; it
+is one transaction, does no I/O of its own and owns no clock. A database adapter (``sqlite.py``) runs it.
 """
 
 import re
@@ -17,27 +17,27 @@ Rows = list[Any]
 
 
 class Query(Struct, frozen=True):
-    """One statement to run now. List parameters are sets: the adapter hands them over in one piece."""
+    """One statement to run now. List parameters are sets: the adapter passes each in one piece."""
 
     name: str
     parameters: dict[str, Any]
     hurried: str | None = None
-    """What runs in its place in a transaction that must not wait for locks."""
+    """The statement to run instead in a transaction that must not wait for locks."""
 
 
 Operation = Generator[Query, Rows, Any]
-"""One transaction; what it returns is its result."""
+"""One transaction; its return value is the result."""
 
 
 AFTER_ALL_IDS = "g"
-"""Our ids begin with a hexadecimal digit."""
+"""Above all ids, which begin with a hexadecimal digit."""
 CHUNK = 500
-"""Most rows that upkeep moves in one transaction, so that nobody waits long behind it."""
+"""Most rows that upkeep changes in one transaction, so that other requests do not wait long behind it."""
 
 CLOCK = "clock"
 """A query that is not a statement of ``sql/``: the adapter answers it from its clock."""
 TOGETHER = "together"
-"""The other one: the adapter runs several statements in one go."""
+"""A query for several statements that the adapter runs in one go; also not in ``sql/``."""
 
 
 def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
@@ -46,20 +46,21 @@ def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
 
 
 def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Generator[Query, Rows, Rows]:
-    """:func:`rows`, but not at all when the set it is about is empty."""
+    """Run :func:`rows`, or nothing if its set is empty."""
     return (yield from rows(name, **parameters)) if members else []
 
 
 def query_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Query | None:
-    """A query for :func:`together`; None when the set it is about is empty."""
+    """Return a query for :func:`together`, or None if its set is empty."""
     return Query(name, parameters) if members else None
 
 
 def together(*queries: Query | None) -> Generator[Query, Rows, list[Rows]]:
-    """Run several statements in one go, which on PostgreSQL is one round trip; the rows of each, none for a None.
+    """Run several statements in one go, which on PostgreSQL is one round trip; return the rows of each, none for a
+    None.
 
-    In any order and on one snapshot: none may read, or write a row, that another one writes. Rows that a change would
-    return are not to be had, and what a lock guards is read by a later statement.
+    They run in any order and on one snapshot: none may read or write a row that another one writes. Rows of a RETURNING
+    clause are not available. What a lock guards must be read by a later statement.
     """
     asked = [query for query in queries if query is not None]
     found: Rows = []
@@ -72,18 +73,18 @@ def together(*queries: Query | None) -> Generator[Query, Rows, list[Rows]]:
 
 
 def wall_clock() -> int:
-    """This machine's clock, integer milliseconds UTC."""
+    """Return this machine's clock, integer milliseconds UTC."""
     return time.time_ns() // 1_000_000
 
 
 def clock() -> Generator[Query, Rows, int]:
-    """The database's clock now, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
+    """Return the database's clock, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
     now: int = (yield CLOCK_QUERY)[0][0]
     return now
 
 
 CLOCK_QUERY = Query(CLOCK, {})
-"""For :func:`together`; its answer is one row with :func:`clock`'s."""
+""":func:`clock` as a query for :func:`together`; its answer is one row."""
 
 
 class Statement(Struct, frozen=True):
@@ -92,19 +93,19 @@ class Statement(Struct, frozen=True):
     name: str
     sql: str
     packed: bool
-    """The answer is one row with one JSON array of rows: one step of the database, however many rows."""
+    """Whether the answer is one row with one JSON array of rows: one step of the database for any number of rows."""
 
 
 _HEADER = re.compile(r"^-- name: (?P<name>\w+)(?: \[(?P<dialect>\w+)\])?(?P<packed> packed)?$")
 
 
 def load_statements(dialect: str) -> dict[str, Statement]:
-    """Every statement of ``sql/*.sql`` that is for all dialects or for this one."""
+    """Load every statement of ``sql/*.sql`` that is for all dialects or for this one."""
     statements: dict[str, Statement] = {}
     for file in sorted(files("fairlane.store").joinpath("sql").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".sql"):
             for statement in _parse(file.read_text("utf-8"), dialect):
-                assert statement.name not in statements, f"statement {statement.name} is there twice ({file.name})"
+                assert statement.name not in statements, f"statement {statement.name} exists twice ({file.name})"
                 statements[statement.name] = statement
     return statements
 
@@ -129,7 +130,7 @@ _PATTERN = re.compile(r"^-- pattern: (?P<name>\w+)$")
 
 
 def load_patterns() -> dict[str, str]:
-    """Statements about tables that are known only when they run, braces where names belong: ``sql/patterns.sql``."""
+    """Load ``sql/patterns.sql``: statements whose table is chosen at run time, with braces for its names."""
     patterns: dict[str, list[str]] = {}
     body: list[str] = []
     for line in files("fairlane.store").joinpath("sql", "patterns.sql").read_text("utf-8").splitlines():
@@ -142,7 +143,7 @@ def load_patterns() -> dict[str, str]:
 
 
 def load_migrations(dialect: str) -> list[tuple[int, str, str]]:
-    """(version, name, SQL script) of each migration of this dialect, oldest first."""
+    """Return (version, name, SQL script) of each migration of this dialect, oldest first."""
     folder = files("fairlane.store").joinpath("sql", "migrations")
     suffix = f".{dialect}.sql"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(suffix))

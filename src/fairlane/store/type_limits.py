@@ -1,4 +1,5 @@
-"""Limits of task types across all organizations: declared when a server starts, held by a row that everybody locks."""
+"""Limits of task types across all organizations: declared when a server starts, enforced by a row that each claim
+locks."""
 
 from collections.abc import Generator, Iterable
 
@@ -8,17 +9,19 @@ from fairlane.store.statements import Operation, Query, Rows, query_if, rows, ro
 
 
 def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
-    """A server starts: from now on the numbers of its application hold. What runs already counts, but is not ended.
+    """Apply the limits of a starting server's application. Running work counts, but is not ended.
 
-    What the application does not limit loses its limit, unless another server lives: it may be the one that limits it.
-    ``alone``: there can be none.
+    A type without a limit in the application loses its limit, unless another server is live: its application may
+    declare it. ``alone``: no other server is possible.
     """
     yield from _hold("upsert_type_limit", catalogue, servers=None if alone else 0)
 
 
 def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
-    """While a server with a session runs: what another one removed that did not know of it is there again, leases that
-    were taken meanwhile count, and what its application does not limit goes once it is the only one."""
+    """Restore the limits of a running server's application, and remove others once it is the only server.
+
+    A server that did not declare a limit may have removed it; leases taken meanwhile are then counted.
+    """
     yield from _hold("insert_type_limit", catalogue, servers=None if alone else 1)
 
 
@@ -34,18 +37,17 @@ def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Opera
 
 
 def lock_types(types: Iterable[str]) -> Query | None:
-    """For :func:`lock_and_read`: lock the limits of those of these types that have one, until the end of the
-    transaction; (type, how many may run at once) of each.
+    """Lock the limits of these types until the end of the transaction, as a query for :func:`lock_and_read`.
 
-    What the database says counts, whatever this server's application declares. Once in a transaction, after locking
-    organizations and before anything is changed or counted: only who holds the lock may start more of a limited type,
-    so what a later statement counts cannot grow.
+    Returns (type, how many may run at once) for each type with a limit. The database's limits count, not those declared
+    by this server's application. Use it once in a transaction, after locking organizations and before any change or
+    count: only a transaction with the lock may start more of a limited type, so a later count cannot grow.
     """
     names = sorted(set(types))
     return query_if("lock_type_limits", names, types=names)
 
 
 def rooms_left(limits: dict[str, int]) -> Generator[Query, Rows, dict[str, int]]:
-    """How many more of each of these locked types may start; tasks and calls share the room. Never below 0."""
+    """Return how many more of each of these locked types may start; tasks and calls share the room. Never below 0."""
     used = dict((yield from rows_if("count_limited", list(limits), types=list(limits))))
     return {name: max(0, most - used.get(name, 0)) for name, most in limits.items()}

@@ -1,4 +1,4 @@
-"""Why one task waits: gathered in one snapshot, judged by ``rules``."""
+"""Why one task waits: read in one snapshot, judged by ``rules``."""
 
 from collections import Counter
 from collections.abc import Generator
@@ -13,14 +13,14 @@ from fairlane.store.slots import read_progress
 from fairlane.store.statements import Query, Rows, clock, rows, rows_if
 
 AHEAD_MOST = 10_000
-"""So far the own lane is counted: half a millisecond."""
+"""Most ready tasks that are counted in its own lane: takes half a millisecond."""
 RIVALS_MOST = 1_000
 RUNNING_MOST = 500
-"""So much of what runs is looked at; more is like it."""
+"""Most running tasks that are read; more would not change the estimate much."""
 
 
 def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, Wait | None]:
-    """Why the task with this id, else with this idempotency key, is where it is. None: there is none.
+    """Return why the task with this id, or else this idempotency key, is in its state, or None if there is none.
 
     Needs one snapshot. Costs the same at any depth of the queue.
     """
@@ -57,10 +57,10 @@ def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator
 
 
 def _ahead(organization_id: int, rank: int, seq: int) -> Generator[Query, Rows, tuple[Counter[str], bool]]:
-    """Ready tasks that come first, by type; and whether a lane was not counted to its end."""
+    """Return ready tasks that come first, by type; and whether a lane was not counted to its end."""
     ahead: Counter[str] = Counter()
     bounded = False
-    # One more than is told, to know whether there are more.
+    # One more than the maximum, to know whether there are more.
     for task_type, count, own_rank in (
         yield from rows("count_ahead", organization_id=organization_id, rank=rank, seq=seq, most=AHEAD_MOST + 1)
     ):

@@ -1,8 +1,8 @@
-"""Servers on one PostgreSQL wake each other: hints of commits, sent by NOTIFY on a connection of its own.
+"""Wake-ups between servers on one PostgreSQL: hints of commits, sent by NOTIFY on a connection of its own.
 
-Never inside a business transaction, because a commit that notifies takes a lock of the whole PostgreSQL. What several
-commits said is sent together, at most once in a few milliseconds. All of it may be lost: looking once a second is
-enough for every promise, this is only for speed. Started by a server; other programs that open the store tell nobody.
+Never inside a business transaction, because a commit that notifies takes a lock of the whole PostgreSQL. Hints of
+several commits are sent together, at most once in a few milliseconds. All of them may be lost: polling once a second is
+enough for every promise, this is only for speed. Started by servers; other programs that open the store send nothing.
 """
 
 import asyncio
@@ -22,23 +22,25 @@ _log = logging.getLogger("fairlane.store")
 
 CHANNEL = "fairlane"
 TOGETHER_SECONDS = 0.02
-"""What is said within so long after a notice goes out with the next one."""
+"""How long hints are collected after a notification before the next one is sent."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
 CHECK_SECONDS = 20.0
-"""A connection on which nothing was said for so long is asked whether it is still there."""
+"""A connection without messages for this long is tested."""
 AGAIN_SECONDS = 1.0
-"""Pause before a lost connection is made anew, a half more or less."""
+"""Pause before a lost connection is opened again, plus or minus a half."""
 
 Connection = Any
 
 
 class WakeUps:
-    """One server's ear and mouth."""
+    """One server's connection for sending and receiving hints."""
 
     def __init__(self, address: str, *, tell: Callable[[Hints], None]) -> None:
-        """``address`` must lead to the database itself: a pooler in transaction mode keeps notices to itself. ``tell``
-        is called on the event loop with what other servers said."""
+        """``address`` must lead to the database itself: a pooler in transaction mode does not pass notifications on.
+
+        ``tell`` is called on the event loop with the hints of other servers.
+        """
         self._address = address
         self._tell = tell
         self._statement = numbered(load_statements("postgres")["notify"])
@@ -50,22 +52,22 @@ class WakeUps:
 
     @property
     def listening(self) -> bool:
-        """Whether others are heard now."""
+        """Return whether notifications of other servers arrive now."""
         return self._listening
 
     def start(self) -> None:
-        """Connect, and stay connected. Call with the event loop running."""
+        """Connect, and stay connected. Call it while the event loop runs."""
         self._task = asyncio.create_task(self._run(), name="wakeups")
 
     async def stop(self) -> None:
-        """Say no more."""
+        """Disconnect and send no more hints."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     def send(self, hints: Hints) -> None:
-        """Tell the other servers, soon; nobody, while the connection is lost."""
+        """Send hints to the other servers, soon; drop them while the connection is lost."""
         if self._listening and hints.for_others():
             self._said = self._said.joined(hints)
             self._something.set()
@@ -74,22 +76,22 @@ class WakeUps:
         while True:
             try:
                 await self._converse()
-            except Exception as error:  # noqa: BLE001 - whatever it is, without wake-ups this server is slow until its end
+            except Exception as error:  # noqa: BLE001 - without wake-ups this server only polls; the loop must go on
                 # One line for an outage, not one for each second.
                 if self._connected_before:
                     _log.warning("wakeups.lost error=%s message=%r", type(error).__name__, str(error))
                 self._connected_before = False
-            # All servers lose theirs at once.
+            # All servers lose their connections at the same time.
             await asyncio.sleep(AGAIN_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, guards nothing
 
     async def _converse(self) -> None:
-        """Until the connection is lost, which raises."""
+        """Send and receive hints until the connection is lost, which raises."""
         connection: Connection = await asyncpg.connect(
             self._address,
             timeout=CONNECT_SECONDS,
             command_timeout=ANSWER_SECONDS,
             statement_cache_size=0,
-            # Nothing is written that could be lost.
+            # It writes nothing that could be lost.
             server_settings={"synchronous_commit": "off"},
         )
         try:

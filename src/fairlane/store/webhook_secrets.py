@@ -1,6 +1,6 @@
 """The secrets that sign an organization's webhooks: the newest, and for a while the one before it.
 
-What is kept here may be sealed (``sealing.py``); operations neither seal nor open.
+The stored texts may be sealed (``sealing.py``); operations neither seal nor open them.
 """
 
 from collections.abc import Generator, Sequence
@@ -20,7 +20,8 @@ SECRETS_MOST = 2
 def create_secret(
     organization: str, sealed: str, last4: str, overlap_ms: int, actor: str, memory: Memory
 ) -> Generator[Query, Rows, WebhookSecret]:
-    """A new secret, the newest from now on. The one before it counts for ``overlap_ms`` more, older ones no more.
+    """Create a secret, which is the newest from now on. The one before it stays valid for ``overlap_ms``, older ones
+    end.
 
     Raises:
         NotFound: no such organization.
@@ -43,15 +44,15 @@ def create_secret(
 
 
 def find_secrets(organization: str) -> Generator[Query, Rows, list[WebhookSecret]]:
-    """What counts now for one organization, newest first. Raises NotFound."""
+    """Return one organization's valid secrets, newest first. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return (yield from _find((yield from clock()), organization_id=organization_id))
 
 
 def revoke_secrets(organization: str, identity: str | None, actor: str, memory: Memory) -> Operation:
-    """This secret, or all of them, are dead at once; returns them. Raises NotFound.
+    """Revoke this secret, or all of them, at once; return them. Raises NotFound.
 
-    If it was the newest, the one before it is the newest again. Without any, webhooks go out unsigned.
+    If it was the newest, the one before it is the newest again. Without any, webhooks are sent unsigned.
     """
     organization_id = yield from find_organization_id(organization)
     yield from lock_organizations([organization_id])
@@ -70,13 +71,13 @@ def revoke_secrets(organization: str, identity: str | None, actor: str, memory: 
 
 
 def signing_secrets(organization_id: int) -> Generator[Query, Rows, list[str]]:
-    """What signs now, newest first, as it is kept."""
+    """Return the stored texts of the secrets that sign now, newest first."""
     now = yield from clock()
     return [row[0] for row in (yield from rows("find_signing_secrets", organization_id=organization_id, now=now))]
 
 
 def all_secrets() -> Generator[Query, Rows, list[str]]:
-    """Every secret that counts, as it is kept."""
+    """Return the stored text of every valid secret."""
     return [row[0] for row in (yield from rows("find_sealed_secrets", now=(yield from clock())))]
 
 

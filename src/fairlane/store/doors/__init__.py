@@ -1,1 +1,1 @@
-"""The store's doors: its methods, grouped by who asks. ``Store`` is all of them together; nobody else imports one."""
+"""The store's doors: its methods, grouped by caller. ``Store`` combines all of them; no other module imports a door."""

@@ -1,4 +1,4 @@
-"""Whoever waits for the end of a call: its slot at once, its result, its end.
+"""Waiting callers of calls: a slot at once, the result, the end.
 
 Called by ``api/callers.py``, for the calls of its own server. Never queues anything.
 """
@@ -16,7 +16,7 @@ from fairlane.store.memory import Memory
 
 
 class CallerDoor(Door):
-    """What a server asks for the calls whose callers it has."""
+    """What a server needs for the calls of its own callers."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
         super().__init__(settings, database, memory)
@@ -24,36 +24,36 @@ class CallerDoor(Door):
         self._abandon_calls = partial(calls.abandon_calls, memory=memory)
 
     async def begin_call(self, new: NewCall) -> Admitted:
-        """Give a call its slot at once. Nothing is left behind by a refusal.
+        """Give a call its slot at once. A refusal leaves nothing behind.
 
         Raises:
             ConcurrencyFull: its organization has no free slot, or its task type no room.
             Unavailable: its organization is paused, or its limit cannot be read.
             KeyRefused: its organization is disabled or gone.
-            CreditsShort: the part of its balance that nothing else holds does not cover the cost.
+            CreditsShort: the part of the balance that is not held does not cover the cost.
         """
         admitted: Admitted = await self._database.write(self._begin_calls, new, weight=weight([new.payload]))
         return admitted
 
     async def abandon_call(self, organization_id: int, call_id: str, *, running: bool = True) -> Abandoned:
-        """Nobody waits for this call any more: it ends at once, or with its attempt. Says which.
+        """Give up a call whose caller is gone: it ends at once, or with its attempt. Return which.
 
-        ``running`` False: one that a worker has is left alone.
+        With ``running`` False, a call that a worker has is left alone.
         """
         one = Abandonment(organization_id, call_id, running)
         met: Abandoned = await self._database.write(self._abandon_calls, one)
         return met
 
     async def ended_calls(self, server_id: str, *, taken: Iterable[str] = (), most: int = 100) -> list[EndedCall]:
-        """How those of a server's calls ended that did, but for the ones it has taken already."""
+        """Return the results of a server's ended calls, without those that it has already taken."""
         found: list[EndedCall] = await self._database.read(calls.ended_calls(server_id, taken, most))
         return found
 
     async def server_calls(self, server_id: str) -> set[str]:
-        """The ids of all calls of a server that are there."""
+        """Return the ids of all existing calls of a server."""
         found: set[str] = await self._database.read(calls.server_calls(server_id))
         return found
 
     async def forget_calls(self, answered: Sequence[Named]) -> None:
-        """Remove calls that ended and whose callers have their answers."""
+        """Remove ended calls whose callers have their answers."""
         await self._database.write(calls.forget_calls, answered, weight=max(1, len(answered)))

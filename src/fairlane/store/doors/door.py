@@ -1,6 +1,6 @@
-"""What every door has: the database, what this server remembers, and a way to write.
+"""What every door has: the database, this server's memory, and a way to write.
 
-Called by the doors alone, each of which adds what one kind of asker asks. Never knows an operation of theirs.
+Called by the doors alone; each adds the operations of one kind of caller. Never knows their operations.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,31 +14,31 @@ from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation
 
 MEMBER_BYTES = 2**14
-"""So many bytes weigh as much in a transaction as one task does."""
+"""Length of a text that weighs as much in a transaction as one task."""
 
 
 class Door:
-    """A way into an open database."""
+    """One part of the store's interface to an open database."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
-        """All doors are made with the same; ``settings`` are for those who keep something of them."""
+        """Make a door. All doors get the same arguments; some keep parts of ``settings``."""
         self._database = database
         self._memory = memory
         self.now: Callable[[], int] = database.now
-        """About what the database's clock says."""
+        """The database's clock, estimated."""
 
     async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
-        """Run an operation that is not plural, and raise what it refuses."""
+        """Run an operation that is not plural; raise its refusal."""
         return await self._database.write(_one_by_one, partial(operation, *arguments), alone=True)
 
 
 def weight(texts: Iterable[str]) -> int:
-    """What these texts add to a transaction: 1 for each, more if they are long, and at least 1."""
+    """Return the weight of these texts in a transaction: 1 for each, more for long ones, and at least 1."""
     return max(1, sum(1 + len(text) // MEMBER_BYTES for text in texts))
 
 
 def _one_by_one(operations: Sequence[Callable[[], Operation]]) -> Operation:
-    """Each operation refuses before it writes anything, so a refusal is an answer and needs no other transaction."""
+    """Run each operation. It refuses before it writes anything, so a refusal is an answer and needs no rollback."""
     results: list[Any] = []
     for operation in operations:
         try:

@@ -1,7 +1,7 @@
-"""Operators, who see every organization: tasks, sessions, sums, maintenance, backups, counters, and the audit.
+"""Operators' requests, for all organizations: tasks, sessions, sums, maintenance, backups, counters, and the audit.
 
-Called by ``api/admin/`` and ``cli/``, and by the sweeper for the fleet and for repairs. Never changes anything without
-a row of the audit that says who did.
+Called by ``api/admin/`` and ``cli/``, and by the sweeper for the fleet and for repairs. Every change writes an audit
+row with its actor.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from fairlane.store.statements import Operation
 
 
 class OperatorDoor(Door):
-    """What operators ask about the whole installation."""
+    """What operators read and change across the whole installation."""
 
     async def every_task(
         self,
@@ -35,50 +35,50 @@ class OperatorDoor(Door):
         start: tuple[int, str] | None,
         most: int,
     ) -> TaskPage:
-        """One page of the tasks of all organizations, or of one; it may be short. Raises NotFound."""
+        """Return one page of the tasks of all organizations, or of one; it may be short. Raises NotFound."""
         return await self._database.snapshot(  # type: ignore[no-any-return]
             _every_task(organization, status, task_type, start, most)
         )
 
     async def task_facts(self, task_id: str) -> TaskFacts:
-        """One task, whosever it is, with the cause of its failure. Raises NotFound."""
+        """Return one task of any organization, with the cause of its failure. Raises NotFound."""
         found: TaskFacts | None = await self._database.snapshot(operations.find_task_facts(task_id))
         if found is None:
             raise NotFound.task(task_id)
         return found
 
     async def cancel_task(self, task_id: str, *, actor: str) -> TaskFacts:
-        """End a task, whosever it is, as its organization could. Raises NotFound, or TaskEnded."""
+        """End a task of any organization, as the organization itself could. Raises NotFound, or TaskEnded."""
         facts = await self.task_facts(task_id)
         await self._write(_cancel_named, facts.organization, task_id, actor, self._memory)
         return await self.task_facts(task_id)
 
     async def trace(self, *, start: int, before: int, after: tuple[int, str] = (0, ""), most: int) -> TracePage:
-        """One page of the tasks of all organizations that ended in this span; it may be short."""
+        """Return one page of the tasks of all organizations that ended in this span; it may be short."""
         found: TracePage = await self._database.snapshot(operations.find_trace(start, before, after, most))
         return found
 
     async def record_of(self, organization: str, *, start: int, most: int) -> Record:
-        """The same for whoever knows it by its name. Raises NotFound."""
+        """Return an organization's record by its name. Raises NotFound."""
         found: Record = await self._database.snapshot(usage.find_record_of(organization, start, most))
         return found
 
     async def used_in_month(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
-        """What each organization, or this one, used in this month (2026-11), UTC. Raises NotFound."""
+        """Return the usage of each organization, or of one, in this month (2026-11), UTC. Raises NotFound."""
         return await self._database.snapshot(months.find_months(month, organization))  # type: ignore[no-any-return]
 
     async def fleet(self) -> Fleet:
-        """The whole installation now, and what this server saw of it."""
+        """Return the state of the whole installation, and this server's own counts."""
         found: Fleet = await self._database.snapshot(fleet.find_fleet(self._memory))
         return found
 
     async def sessions(self, *, after: str = "", most: int) -> list[SessionFacts]:
-        """Live sessions by id."""
+        """Return live sessions by id."""
         found: list[SessionFacts] = await self._database.read(operations.find_sessions(after, most))
         return found
 
     async def maintenance(self) -> bool:
-        """Whether the whole installation is under maintenance."""
+        """Return whether the whole installation is under maintenance."""
         on: bool = await self._database.read(plans.maintenance())
         return on
 
@@ -87,10 +87,10 @@ class OperatorDoor(Door):
         await self._write(plans.set_maintenance, on, actor, self._memory)
 
     async def backup(self, path: Path, *, actor: str, progress: Callable[[int, int], None]) -> None:
-        """Copy the database as it is at one moment into a new file. ``progress``: pages copied, of how many.
+        """Copy the database as it is at one moment into a new file. ``progress`` gets the copied and the total pages.
 
-        The last row of the copy's audit says that, and when; it is written into the database, too, once the copy is
-        whole. Raises DatabaseError, or ValidationRefused.
+        The last row of the copy's audit records the backup and its moment; it is written into the database, too, once
+        the copy is complete. Raises DatabaseError, or ValidationRefused.
         """
         if not isinstance(self._database, SqliteDatabase):
             raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
@@ -102,26 +102,26 @@ class OperatorDoor(Door):
     async def audit_rows(
         self, limit: int = 100, *, before: str | None = None, chosen: audit.AuditFilter | None = None
     ) -> list[AuditRow]:
-        """What operators changed, newest first, below the id ``before`` if given."""
+        """Return operators' changes, newest first, below the id ``before`` if given."""
         found: list[AuditRow] = await self._database.walk(audit.audit_rows(limit, before, chosen), share="changes")
         return found
 
     async def write_down(self, actor: str, action: str, subject: str, details: object) -> None:
-        """A row of the audit for what is no operation of the store."""
+        """Write an audit row for a change that is not an operation of the store."""
         await self._write(audit.write_audit, actor, action, subject, details, self._memory)
 
     async def recount(self, organization: str | None = None) -> list[Drift]:
-        """Every kept count that differs from its rows, in one snapshot: [] is exact. Raises NotFound."""
+        """Return every kept count that differs from its rows, in one snapshot; [] if all are exact. Raises NotFound."""
         drift: list[Drift] = await self._database.walk(_recount_named(organization))
         return drift
 
     async def count_states(self) -> dict[int, int]:
-        """Tasks by how many of the four states hold for them, in one snapshot. Only 1 may be a key."""
+        """Count tasks by how many of the four states they are in, in one snapshot. Only 1 may be a key."""
         counted: dict[int, int] = await self._database.walk(audit.count_states())
         return counted
 
     async def repair(self, organization: str, *, actor: str) -> list[Drift]:
-        """Set one organization's counters to what its rows say; returns what was mended. Raises NotFound."""
+        """Set one organization's counters to the counts of its rows; return the differences. Raises NotFound."""
         drift: list[Drift] = await self._write(_repair_named, organization, actor, self._memory)
         return drift
 

@@ -1,7 +1,7 @@
-"""Who may do how much: plans, organizations with their credits, and keys.
+"""Plans, organizations with their credits, and keys.
 
-Called by ``api/admin/`` for operators and by the guards of ``api/`` and ``dashboard/``, who ask whom a key lets in; the
-sweeper goes on with erasing. Never sees a key: its digest comes here, and its last four characters.
+Called by ``api/admin/`` for operators and by the guards of ``api/`` and ``dashboard/``, which look up the owner of a
+key; the sweeper continues erasures. Never sees a key, only its digest and its last four characters.
 """
 
 from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
@@ -15,23 +15,23 @@ from fairlane.store.recent import Recent
 
 CALLERS_KEPT = 10_000
 KEY_LASTS_MS = 4_000
-"""How long a key is remembered: one that another server revoked must be refused here within five seconds."""
+"""How long a key is remembered: a key revoked at another server must be refused here within five seconds."""
 ERASING_STEPS = 20
 """How many steps of erasing one request waits for."""
 
 
 class RegistryDoor(Door):
-    """What operators register. It remembers working keys, and forgets them with each change that may end one."""
+    """What operators register. Remembers working keys, and forgets them with each change that may end one."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
         super().__init__(settings, database, memory)
         self._callers: Recent[Caller] = Recent(self.now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
-        """Working keys of organizations by digest. Every change of a key or an organization here empties it."""
+        """Organizations' working keys by digest. Every change of a key or an organization at this server empties it."""
         self._holders: Recent[Holder] = Recent(self.now, lasts_ms=KEY_LASTS_MS, most=CALLERS_KEPT)
-        """The same of workers and operators."""
+        """Working keys of workers and operators by digest."""
 
     async def caller(self, digest: str) -> Caller | None:
-        """Whom the key with this SHA-256 digest (hex) speaks for; None: nobody."""
+        """Return the organization of the key with this SHA-256 digest (hex), or None if it does not work."""
         known = self._callers.find(digest)
         if known is not None:
             return known
@@ -42,7 +42,7 @@ class RegistryDoor(Door):
         return found
 
     async def holder(self, digest: str) -> Holder | None:
-        """Whom the worker or admin key with this SHA-256 digest (hex) lets in; None: nobody."""
+        """Return the holder of the worker or admin key with this SHA-256 digest (hex), or None if it does not work."""
         known = self._holders.find(digest)
         if known is not None:
             return known
@@ -58,11 +58,11 @@ class RegistryDoor(Door):
         return key
 
     async def keys(self, organization: str) -> list[Key]:
-        """The keys of one organization. Raises NotFound."""
+        """Return the keys of one organization. Raises NotFound."""
         return await self._database.snapshot(keys.find_keys(organization))  # type: ignore[no-any-return]
 
     async def revoke_key(self, key_id: str, *, actor: str) -> Key | InstallationKey:
-        """The key works no more: at once here, within five seconds at other servers. Raises NotFound."""
+        """Revoke a key: at once here, within five seconds at other servers. Raises NotFound."""
         try:
             key: Key | InstallationKey = await self._write(keys.revoke_key, key_id, actor, self._memory)
         finally:
@@ -80,21 +80,22 @@ class RegistryDoor(Door):
         return key
 
     async def installation_keys(self, kind: KeyKind | None = None) -> list[InstallationKey]:
-        """Worker and admin keys, or those of one kind."""
+        """Return worker and admin keys, or those of one kind."""
         found: list[InstallationKey] = await self._database.read(keys.find_installation_keys(kind))
         return found
 
     async def create_organization(
         self, name: str, *, plan: str, overrides: Overrides, credits: bool = False, actor: str
     ) -> Organization:
-        """A new organization; with ``credits`` its balance is counted. Raises NameTaken, or NotFound for the plan."""
+        """Create an organization; with ``credits`` its balance is counted. Raises NameTaken, or NotFound for the
+        plan."""
         made: Organization = await self._write(
             organizations.create_organization, name, plan, overrides, credits, actor, self._memory
         )
         return made
 
     async def change_organization(self, name: str, *, changes: OrganizationChange, actor: str) -> Organization:
-        """Change limits or flags; they act at the next claim. Raises NotFound."""
+        """Change limits or flags; they apply from the next claim. Raises NotFound."""
         try:
             changed: Organization = await self._write(
                 organizations.change_organization, name, changes, actor, self._memory
@@ -104,10 +105,10 @@ class RegistryDoor(Door):
         return changed
 
     async def erase_organization(self, name: str, *, actor: str) -> Erased:
-        """Begin to erase an organization with everything it owns, or go on with it, for a while.
+        """Start or continue to erase an organization with everything it owns, for a limited number of steps.
 
-        From the first answer on it is disabled. Ask again until it is done; upkeep goes on with it in any case. Raises
-        NotFound: also once it is gone.
+        From the first answer on it is disabled. Ask again until it is done; upkeep continues in any case. Raises
+        NotFound, also once it is gone.
         """
         try:
             erased: Organization = await self._write(erasing.begin_erasing, name, actor, self._memory)
@@ -122,36 +123,36 @@ class RegistryDoor(Door):
         return Erased(organization=name, rows=total, done=False)
 
     async def erase_some(self, organization_id: int) -> int:
-        """One step of erasing; returns how many rows it was about. 0: the organization is gone."""
+        """Do one step of erasing; return the number of rows, or 0 when the organization is gone."""
         count: int = await self._write(erasing.erase_some, organization_id, self._memory)
         return count
 
     async def erasing(self) -> list[int]:
-        """Organizations that are being erased; at most a hundred."""
+        """Return organizations that are being erased; at most a hundred."""
         found: list[int] = await self._database.read(erasing.find_erasing())
         return found
 
     async def organizations(self, *, after: str = "", most: int = organizations.ALL) -> list[Organization]:
-        """Organizations by name: all, or at most so many after this one."""
+        """Return organizations by name: all, or at most ``most`` after this one."""
         found: list[Organization] = await self._database.read(organizations.find_organizations(after, most))
         return found
 
     async def organization(self, name: str) -> Organization:
-        """One organization. Raises NotFound."""
+        """Return one organization. Raises NotFound."""
         found: Organization = await self._database.read(organizations.find_organization(name))
         return found
 
     async def grant(self, organization: str, *, grant_id: str, amount: int, reason: str, actor: str) -> Grant:
-        """Give credits, or take some back; once for each id. Raises NotFound, NameTaken or ValidationRefused."""
+        """Grant credits, or take some back; once for each id. Raises NotFound, NameTaken or ValidationRefused."""
         granted: Grant = await self._write(credits.grant, organization, grant_id, amount, reason, actor, self._memory)
         return granted
 
     async def grants(self, organization: str, *, most: int) -> list[Grant]:
-        """An organization's grants, newest first. Raises NotFound."""
+        """Return an organization's grants, newest first. Raises NotFound."""
         return await self._database.snapshot(credits.find_grants(organization, most))  # type: ignore[no-any-return]
 
     async def create_plan(self, name: str, *, slots: int | None, queue_limit: int, weight: int, actor: str) -> Plan:
-        """A new plan. Raises NameTaken."""
+        """Create a plan. Raises NameTaken."""
         plan: Plan = await self._write(plans.create_plan, name, slots, queue_limit, weight, actor, self._memory)
         return plan
 
@@ -164,16 +165,16 @@ class RegistryDoor(Door):
         return plan
 
     async def delete_plan(self, name: str, *, actor: str) -> Plan:
-        """Delete a plan that no organization is on. Raises NotFound, or InUse."""
+        """Delete a plan that no organization uses. Raises NotFound, or InUse."""
         plan: Plan = await self._write(plans.delete_plan, name, actor, self._memory)
         return plan
 
     async def plans(self) -> list[Plan]:
-        """All plans."""
+        """Return all plans."""
         found: list[Plan] = await self._database.read(plans.find_plans())
         return found
 
     async def plan(self, name: str) -> Plan:
-        """One plan. Raises NotFound."""
+        """Return one plan. Raises NotFound."""
         plan: Plan = await self._database.read(plans.find_plan(name))
         return plan

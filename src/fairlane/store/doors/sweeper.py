@@ -1,7 +1,7 @@
-"""Upkeep: what has to happen though nobody asks for it.
+"""Upkeep: operations that run by themselves.
 
-Called by ``sweeper.py`` at any number of servers at once, and by ``app.py`` at start and end. Everything is safe to
-repeat, and a kill leaves the rest to the next round. No promise may rest on what one server remembers.
+Called by ``sweeper.py`` at any number of servers at once, and by ``app.py`` at start and end. Every operation is safe
+to repeat, and a kill leaves the rest to the next round. No promise may depend on one server's memory.
 """
 
 import secrets
@@ -22,7 +22,7 @@ PROBE_BYTES = 2**16
 
 
 class SweeperDoor(Door):
-    """What the sweeper does, round by round."""
+    """The sweeper's operations, round by round."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
         super().__init__(settings, database, memory)
@@ -31,22 +31,27 @@ class SweeperDoor(Door):
         self.audited = 0
         """Organizations that the self-audit recounted since this server started."""
         self.differences = 0
-        """Counts that it found to differ."""
+        """Counts that the self-audit found to differ."""
         self._sampled_at: int | None = None
-        """When the last sample of this server was begun; None: it has taken none."""
+        """When the last sample of this server was started, or None if it has taken none."""
         self._clock_read: jumps.Reading | None = None
         """The database's clock at the last pass of this server that reached it."""
 
     async def ping(self) -> None:
-        """The store thread answers and the database takes a transaction. After a refusal for a full disk a trial write
-        has to succeed, too. Raises StoreUnreachable."""
+        """Check that the store thread answers and the database takes a transaction.
+
+        After a refusal for a full disk a trial write has to succeed, too. Raises StoreUnreachable.
+        """
         await self._write(_fill_probe if self._database.refusing else _nothing)
         if self._database.refusing:
             raise StoreUnreachable("the disk was full a moment ago")
 
     async def return_local_leases(self) -> int:
-        """At start, if the database is ours alone: every local worker of an earlier server is gone for certain, because
-        we hold the lock they inherited. Where others may serve, too, the sessions of the lost run out."""
+        """Return the leases of an earlier server's local workers, if this server is the only one on the database.
+
+        They are certainly gone, because this server holds the lock that they inherited. With several servers, the
+        sessions of lost workers expire.
+        """
         if not self._database.exclusive:
             return 0
         await self._write(sessions.end_local_sessions)
@@ -56,53 +61,57 @@ class SweeperDoor(Door):
         return total
 
     async def end_expired_sessions(self) -> list[str]:
-        """Mark sessions dead whose lease ran out; their names."""
+        """Mark sessions dead whose lease has expired; return their names."""
         names: list[str] = await self._write(sessions.end_expired_sessions)
         return names
 
     async def follow_clock(self, steady_clock: Callable[[], float]) -> int:
-        """Look whether the database's clock was set since the last time; if so, and no other server has done it, every
-        live session gets a whole lease, every attempt and every pause the time it had left. The milliseconds of the
-        jump that was applied, or 0. ``steady_clock``: seconds that pass whatever is set."""
+        """Detect a change of the database's clock since the last pass, and apply it if no other server has.
+
+        Every live session then gets a full lease, every attempt and pause the time it had left. Returns the jump that
+        was applied in milliseconds, or 0. ``steady_clock`` returns seconds that pass regardless of any clock change.
+        """
         reading, jumped_ms = await self._write(jumps.follow_clock, self._clock_read, steady_clock)
         self._clock_read = reading
         return jumped_ms  # type: ignore[no-any-return]
 
     async def return_orphans(self) -> int:
-        """One bounded round: return leases that nobody alive works on, or that are long past their deadline."""
+        """Return leases without a live session, or long past their deadline, in one bounded round."""
         returned: int = await self._write(sessions.return_orphans, self._memory)
         return returned
 
     async def share_virtual_time(self) -> None:
-        """Tell the other servers how far service has come, and hear it from them."""
+        """Exchange virtual time with the other servers."""
         if not self._database.exclusive:
             await self._write(organizations.share_virtual_time, self._memory)
 
     async def keep_type_limits(self) -> None:
-        """What this server's application limits is limited, and what no server's does is not."""
+        """Create missing type limits of this application; remove limits that no live server declares."""
         alone = self._database.exclusive
         await self._write(partial(type_limits.keep_limits, self._memory.catalogue, alone=alone))
 
     async def promote(self) -> int:
-        """Waiting tasks that are due become ready; at most a chunk, returns how many."""
+        """Make due waiting tasks ready; at most a chunk, return how many."""
         moved: int = await self._write(tasks.promote, self._memory)
         called: int = await self._write(calls.promote_calls, self._memory)
         return moved + called
 
     async def next_due_at(self) -> int | None:
-        """The earliest moment at which a waiting task becomes ready; None: nothing waits."""
+        """Return the earliest moment at which a waiting task becomes ready, or None if none waits."""
         due_at: int | None = await self._database.read(tasks.next_due())
         return due_at
 
     async def purge(self) -> int:
-        """Delete tasks past their retention; at most a chunk, returns how many."""
+        """Delete tasks past their retention; at most a chunk, return how many."""
         purged: int = await self._write(tasks.purge, self._retention_ms)
         return purged
 
     async def judge_alerts(self, body: Callable[[AlertChange], str]) -> list[AlertChange]:
-        """Compare every alert with what is there; those that now began or ceased to fire. Each owes its message.
+        """Compare every alert with current values; return those that now started or stopped to fire, each with its
+        message owed.
 
-        ``body`` makes the message of a change. Whichever of several servers is first writes it; the others do nothing.
+        ``body`` makes the message of a change. With several servers the first one writes the change; the others do
+        nothing.
         """
         told: list[AlertChange] = []
         after: str | None = ""
@@ -115,7 +124,8 @@ class SweeperDoor(Door):
         return told
 
     async def sample_usage(self) -> int:
-        """Write down where organizations stand that may have moved since the last time; how many were looked at."""
+        """Write the totals of organizations that may have changed since the last sample; return how many were
+        examined."""
         began, since = self.now(), self._sampled_at
         if since is None:
             since = await self._database.read(usage.last_sampled())
@@ -128,17 +138,18 @@ class SweeperDoor(Door):
         return looked
 
     async def open_months(self) -> int:
-        """Write down how sums stood when the month turned; at most a chunk, returns how many."""
+        """Write the sums at the start of this month; at most a chunk of organizations, return how many."""
         opened: int = await self._write(months.open_months)
         return opened
 
     async def purge_usage(self) -> int:
-        """Delete history past its retention; at most a chunk, returns how many."""
+        """Delete history past its retention; at most a chunk, return how many."""
         purged: int = await self._write(usage.purge, self._usage_retention_ms)
         return purged
 
     async def audit_some(self) -> list[Drift]:
-        """The next part of the rolling self-audit. Organizations that drift are not vouched for until repaired."""
+        """Recount the next part of the rolling self-audit. The counters of drifting organizations are in doubt until
+        repaired."""
         ids, drift = await self._database.walk(_audit_part(), share="audit")
         names = {entry.organization for entry in drift}
         every = await self._database.read(organizations.find_organizations()) if names else []
@@ -150,7 +161,7 @@ class SweeperDoor(Door):
         return drift  # type: ignore[no-any-return]
 
     async def drifted(self) -> list[str]:
-        """Organizations that nobody vouches for until they are repaired; at most a hundred."""
+        """Return organizations whose counters are in doubt until they are repaired; at most a hundred."""
         names: list[str] = await self._database.read(audit.find_drifted(100))
         return names
 
@@ -161,7 +172,7 @@ def _nothing() -> Operation:
 
 
 def _fill_probe() -> Operation:
-    """Write about as much as a larger task would need, anew, so that a disk without room for it is noticed."""
+    """Write about as much as a larger task needs, each time again, so that a disk without room for it is noticed."""
     yield from rows("empty_probe")
     yield from rows("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
 

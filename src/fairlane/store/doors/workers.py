@@ -1,7 +1,7 @@
-"""Workers, and those who watch them: sessions, and the exchange of reports for leases.
+"""Workers and their supervisors: sessions, and the exchange of reports for leases.
 
 Called by ``api/worker.py`` and ``api/parking.py``, and by ``api/callers.py`` for a server's own session. Never waits
-for work, and never believes a report whose lease is gone.
+for work, and ignores a report whose lease is gone.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from fairlane.store.memory import Memory
 
 
 class WorkerDoor(Door):
-    """What a worker or its supervisor asks."""
+    """What a worker and its supervisor need."""
 
     def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
         super().__init__(settings, database, memory)
@@ -38,7 +38,7 @@ class WorkerDoor(Door):
         return reply
 
     async def canceled_leases(self, sessions: Sequence[str]) -> dict[str, list[str]]:
-        """The leases of these sessions whose end was asked for and has not come, by session."""
+        """Return the leases of these sessions with a cancel request that still exist, by session."""
         found: dict[str, list[str]] = await self._database.read(leases.canceled_leases(sessions))
         return found
 
@@ -51,9 +51,10 @@ class WorkerDoor(Door):
         withdrawn: Sequence[str] = (),
         key_id: str | None = None,
     ) -> list[str]:
-        """Keep a session alive and return leases its worker never received, or cannot. Raises SessionGone.
+        """Keep a session alive, and return to the queue the leases that its worker cannot have received. Raises
+        SessionGone.
 
-        Returns the leases it holds whose end was asked for.
+        Returns the leases it holds that have a cancel request.
         """
         canceled: list[str] = await self._write(
             sessions.renew_session, session_id, key_id, leases, exchanges, withdrawn, self._memory
@@ -61,12 +62,13 @@ class WorkerDoor(Door):
         return canceled
 
     async def renew_server(self, server_id: str) -> None:
-        """Keep a server's session alive. Raises SessionGone: its calls are being swept, it has to open a new one."""
+        """Keep a server's session alive. Raises SessionGone: its calls are being ended, it has to open a new
+        session."""
         await self._write(sessions.renew_server, server_id)
 
     async def end_session(
         self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = (), key_id: str | None = None
     ) -> int:
-        """A worker process is gone; its leases go back at once. Returns how many. Safe to repeat."""
+        """End the session of a worker process that is gone; return how many leases were returned. Safe to repeat."""
         returned: int = await self._write(sessions.end_session, session_id, key_id, reason, overdue, self._memory)
         return returned
