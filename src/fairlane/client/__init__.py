@@ -1,6 +1,6 @@
 """Call a fairlane API from Python: :class:`Client`, :class:`AsyncClient`, and :func:`verify` for webhooks.
 
-Speaks HTTP only; knows nothing of the server's insides.
+Speaks HTTP only and does not import the server.
 """
 
 from fairlane.client.clients import AsyncClient, Client, Reference

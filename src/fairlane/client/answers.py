@@ -1,6 +1,6 @@
 """The JSON of the API, in and out, as the client sees it. Pure: bytes in, records out.
 
-Fields that a newer server adds are ignored; an answer that lacks one is no answer.
+Fields that a newer server adds are ignored; an answer that lacks a field cannot be used and raises NoAnswer.
 """
 
 import json
@@ -32,7 +32,8 @@ from fairlane.client.records import (
 Read = TypeVar("Read")
 
 DEPTH_MOST = 200
-"""Deeper than the server takes; a payload that holds itself ends here."""
+"""The deepest nesting of a payload: more than the server takes. The search in a payload that contains itself ends
+here."""
 
 # In ------------------------------------------------------------------------------------------------------------------
 
@@ -112,80 +113,80 @@ class _BatchAnswer(Struct):
 
 
 def read_status(body: bytes) -> Status:
-    """The answer of ``GET /v1/async/status``."""
+    """Read the answer of ``GET /v1/async/status``."""
     return _read(body, Status)
 
 
 def read_task(body: bytes) -> Task:
-    """The answer about one task."""
+    """Read the answer about one task."""
     return _task(_read(body, _Found))
 
 
 def read_page(body: bytes) -> tuple[list[Task], str | None]:
-    """A page of tasks, and the cursor of the next one; None: it was the last."""
+    """Read a page of tasks, and the cursor of the next page, or None on the last one."""
     page = _read(body, _Page)
     return [_task(found) for found in page.tasks], page.next_cursor
 
 
 def read_slots(body: bytes) -> tuple[list[Slot], str | None]:
-    """A page of slots in use, and the cursor of the next one; None: it was the last."""
+    """Read a page of slots in use, and the cursor of the next page, or None on the last one."""
     page = _read(body, _SlotPage)
     return page.slots, page.next_cursor
 
 
 def read_deliveries(body: bytes) -> tuple[list[Delivery], str | None]:
-    """A page of deliveries, and the cursor of the next one; None: it was the last."""
+    """Read a page of deliveries, and the cursor of the next page, or None on the last one."""
     page = _read(body, _DeliveryPage)
     return page.deliveries, page.next_cursor
 
 
 def read_delivery(body: bytes) -> Delivery:
-    """The answer to who asked for a delivery."""
+    """Read the answer about one delivery."""
     return _read(body, _OneDelivery).delivery
 
 
 def read_alerts(body: bytes) -> list[Alert]:
-    """All alerts."""
+    """Read the list of all alerts."""
     return _read(body, _Alerts).alerts
 
 
 def read_alert(body: bytes) -> Alert:
-    """The answer about one alert."""
+    """Read the answer about one alert."""
     return _read(body, _OneAlert).alert
 
 
 def read_why(body: bytes) -> Why:
-    """The answer of ``GET /v1/async/task/{id}/wait``."""
+    """Read the answer of ``GET /v1/async/task/{id}/wait``."""
     return _read(body, Why)
 
 
 def read_credits(body: bytes) -> Credits:
-    """The answer of ``GET /v1/credits``."""
+    """Read the answer of ``GET /v1/credits``."""
     return _read(body, Credits)
 
 
 def read_usage(body: bytes) -> Usage:
-    """The answer of ``GET /v1/async/usage``."""
+    """Read the answer of ``GET /v1/async/usage``."""
     return _read(body, Usage)
 
 
 def read_cleared(body: bytes) -> int:
-    """How many tasks were taken out of the queue."""
+    """Read the number of tasks that were taken out of the queue."""
     return _read(body, _Cleared).cleared
 
 
 def read_capacity(body: bytes) -> Capacity:
-    """The answer about capacity."""
+    """Read the answer about capacity."""
     return _read(body, Capacity)
 
 
 def read_result(body: bytes) -> dict[str, Any]:
-    """The result in the answer to a call."""
+    """Read the result in the answer to a call."""
     return _read(body, _Ran).result
 
 
 def read_verdicts(body: bytes, keys: Sequence[str], first: int) -> list[Verdict]:
-    """What became of a batch whose items had these keys and whose first one has the index ``first``."""
+    """Read the outcome of a batch whose items had these keys and whose first item has the index ``first``."""
     results = _read(body, _BatchAnswer).results
     if [result.index for result in results] != list(range(len(keys))):
         raise NoAnswer("the answer to a batch does not name each of its tasks once, in order", sent=True)
@@ -197,7 +198,7 @@ class _Room(Struct, rename="camel"):
 
 
 def read_room(details: Any) -> int:
-    """How many tasks a full queue still takes; 0 if the refusal does not say."""
+    """Read how many tasks a full queue still takes, or 0 if the refusal does not say."""
     try:
         return msgspec.convert(details, _Room).remaining_capacity
     except msgspec.ValidationError:
@@ -205,7 +206,7 @@ def read_room(details: Any) -> int:
 
 
 def read_error(body: bytes) -> ErrorBody | None:
-    """The error in an envelope; None: it is none, as from a proxy."""
+    """Read the error in an envelope, or None if the body is not an envelope, such as an answer from a proxy."""
     try:
         return msgspec.json.decode(body, type=_Refused).error
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -249,7 +250,7 @@ def _read(body: bytes, kind: type[Read]) -> Read:
     try:
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError:  # A result may have half a surrogate pair in it, which only json reads.
+        except msgspec.DecodeError:  # A result may contain half a surrogate pair, which only json reads.
             return msgspec.convert(json.loads(body), kind)
     except (ValueError, RecursionError) as error:
         raise NoAnswer(f"the answer is not what this client understands: {error}", sent=True) from error
@@ -280,7 +281,7 @@ class _AlertRule(Struct, rename="camel"):
 
 
 def submission_text(task: NewTask, key: str) -> bytes:
-    """The JSON text that submits a task under this key. Raises ValidationRefused if a value cannot be written."""
+    """Write the JSON text that submits a task under this key. Raises ValidationRefused if a value cannot be written."""
     submission = _Submission(
         task.task_type,
         task.payload,
@@ -294,12 +295,12 @@ def submission_text(task: NewTask, key: str) -> bytes:
 
 
 def payload_text(payload: object) -> bytes:
-    """The JSON text of a payload by itself. Raises ValidationRefused if a value cannot be written."""
+    """Write the JSON text of a payload alone. Raises ValidationRefused if a value cannot be written."""
     return _written(payload, lambda: _fault(payload, "payload"))
 
 
 def alert_text(kind: str, threshold: float, for_seconds: int, webhook_url: str) -> bytes:
-    """The JSON text that asks for an alert. Raises ValidationRefused if a value cannot be written."""
+    """Write the JSON text that creates an alert. Raises ValidationRefused if a value cannot be written."""
     rule = _AlertRule(kind, threshold, for_seconds, _Webhook(webhook_url))
     return _written(rule, lambda: _faults(rule))
 
@@ -314,7 +315,7 @@ def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
         text = msgspec.json.encode(document, enc_hook=_as_builtin)
     except (TypeError, ValueError, RecursionError) as error:
         unwritable, text = error, b"null"
-    # What is no number is written as null without a word, so that only texts with one are worth the search.
+    # NaN and infinity are silently written as null, so only texts that contain null need the search.
     fault = find_fault() if b"null" in text else None
     if fault is None and unwritable is not None:
         fault = ("body", f"cannot be written as JSON: {unwritable}")
@@ -327,7 +328,7 @@ def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
 
 
 def _as_builtin(value: Any) -> Any:
-    """Return what msgspec can write: pydantic models write themselves, by the names that callers use."""
+    """Return what msgspec can write: pydantic models convert themselves, with the names that callers use."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
@@ -342,7 +343,7 @@ def _faults(document: Struct) -> _Fault | None:
 
 
 def _fault(value: Any, path: str, depth: int = 0) -> _Fault | None:
-    """The first place below a value that cannot be written, or that would be another value once it is."""
+    """Return the first place in a value that cannot be written, or that would change when written, or None."""
     if isinstance(value, float):
         return None if math.isfinite(value) else (path, "must be a finite number")
     if isinstance(value, dict | list | tuple):
@@ -353,12 +354,12 @@ def _fault(value: Any, path: str, depth: int = 0) -> _Fault | None:
         below = next((fault for fault in found if fault is not None), None)
         if below is not None or not isinstance(value, dict):
             return below
-        value = dict.fromkeys(value)  # Its values are well; its names may still be none.
+        value = dict.fromkeys(value)  # The values are valid, so only the names remain to be checked.
     try:
         msgspec.json.encode(value, enc_hook=_as_builtin)
     except (TypeError, ValueError, RecursionError) as error:
         return path, f"cannot be written as JSON: {error}"
     if value is None or isinstance(value, str | int | dict | Raw):
         return None
-    plain = msgspec.to_builtins(value, enc_hook=_as_builtin)  # A record or a set is one of these once it is written.
+    plain = msgspec.to_builtins(value, enc_hook=_as_builtin)  # A record or a set becomes one of these.
     return _fault(plain, path, depth + 1) if isinstance(plain, dict | list) and depth < DEPTH_MOST else None

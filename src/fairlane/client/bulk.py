@@ -1,4 +1,4 @@
-"""Many tasks at once: submitting them without flooding the queue, and taking their outcomes as they come.
+"""Many tasks at once: submitting them without flooding the queue, and returning each when it has ended.
 
 Both hold a bounded number of tasks in memory, however many there are.
 """
@@ -28,13 +28,13 @@ from fairlane.client.retrying import Policy, exchange
 
 BATCH_TASKS = 500
 BATCH_BYTES = 8 * 2**20
-"""A batch is sent before it grows beyond this; one task alone may be larger."""
+"""Most bytes of a batch; one larger task is sent alone."""
 WINDOW_TASKS = 256
-"""So many outcomes are waited for at once; the rest is taken from the caller later."""
+"""Most tasks whose outcomes are awaited at once; further ones are read from the caller later."""
 PAGE_PAYS = 2
-"""A page of the list that tells of fewer is not worth its request."""
+"""A page of the list that shows fewer of the awaited tasks is not worth its request."""
 FRUITLESS_PAGES_MOST = 3
-"""After so many of them in a round, tasks are asked for one by one."""
+"""After this many such pages in a round, tasks are requested one by one."""
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -43,18 +43,18 @@ class _Entry(Struct, frozen=True):
     key: str
     text: bytes
     error: ErrorBody | None = None
-    """Why it cannot even be sent."""
+    """Why it cannot be sent, or None if it can."""
 
 
 class _Source:
-    """What the caller gave, one task ahead."""
+    """The tasks that the caller gave, read one task ahead."""
 
     def __init__(self) -> None:
         self._index = 0
         self._next: _Entry | None = None
 
     def peek(self) -> Generator[Take, Any, _Entry | None]:
-        """The next task without taking it; None: there is none."""
+        """Return the next task without taking it, or None if there is none."""
         if self._next is None:
             task: NewTask | None = yield Take()
             if task is not None:
@@ -64,7 +64,7 @@ class _Source:
         return self._next
 
     def take(self, most: int) -> Generator[Take, Any, list[_Entry]]:
-        """The next tasks for one batch: at least one if there is one, at most ``most``, up to one that is wrong."""
+        """Take the next tasks for one batch: from one (if there is one) to ``most``, ending before a wrong one."""
         taken: list[_Entry] = []
         size = 0
         while len(taken) < most:
@@ -78,7 +78,7 @@ class _Source:
 
 
 def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_seconds: float | None) -> Stream:
-    """Submit what the caller gives in batches, a verdict for each, never filling the queue beyond a mark.
+    """Submit the caller's tasks in batches, with a verdict for each, without filling the queue beyond a mark.
 
     Raises:
         QueueFull: there was no room for ``timeout_seconds`` seconds.
@@ -97,7 +97,7 @@ def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_second
 
 
 def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None) -> Operation[int]:
-    """How many tasks may be queued now, once that is worth a request: a request per freed slot is not."""
+    """Wait until a request is worthwhile and return how many tasks may be queued; one free slot alone is not enough."""
     worth = max(1, min(keep_queued_below, BATCH_TASKS) // 2)
     began = yield from clock()
     pause_seconds = POLL_FIRST_SECONDS
@@ -118,7 +118,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
 
 
 def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Stream:
-    """Send one batch; in halves if it is refused as a whole, again and again while the queue is full."""
+    """Send one batch, in halves if it is refused as a whole, and repeatedly while the queue is full."""
     ahead = [batch]
     full_since: float | None = None
     pause_seconds = POLL_FIRST_SECONDS
@@ -127,14 +127,14 @@ def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) 
         try:
             verdicts = yield from _send(policy, part)
         except (TooLarge, ValidationRefused) as error:
-            # The one that is wrong spoils the whole request: halves find it.
+            # One wrong task causes the refusal of the whole request; halving finds it.
             if len(part) == 1:
                 yield Give(_refused(part[0], ErrorBody(error.code, error.message, error.details)))
             else:
                 ahead += [part[len(part) // 2 :], part[: len(part) // 2]]
             continue
         except QueueFull as error:
-            # All or nothing: where some would fit, they go first.
+            # The server takes all or nothing, so the tasks that fit are sent first.
             fitting = min(read_room(error.details), len(part) - 1)
             if 0 < fitting < len(part):
                 ahead += [part[fitting:], part[:fitting]]
@@ -165,7 +165,7 @@ def _refused(entry: _Entry, error: ErrorBody) -> Verdict:
 def _entry(index: int, key: str, task: NewTask) -> _Entry:
     try:
         return _Entry(index, key, submission_text(task, key))
-    except ValidationRefused as error:  # As the API would refuse it in a batch.
+    except ValidationRefused as error:  # Reported as the API would report it in a batch.
         return _Entry(index, key, b"", ErrorBody(error.code, error.message, {"errors": error.details}))
 
 
@@ -173,11 +173,11 @@ def _entry(index: int, key: str, task: NewTask) -> _Entry:
 
 
 def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Stream:
-    """The tasks that the caller names, each as soon as it has ended.
+    """Yield each of the caller's tasks as soon as it has ended.
 
     Raises:
-        NotInTime: ``timeout_seconds`` seconds passed in which none ended.
-        NotFound: some are not there; raised when all others have been given.
+        NotInTime: no task ended for ``timeout_seconds`` seconds.
+        NotFound: some tasks do not exist; raised after all others were returned.
     """
     window = _Window(policy)
     last_at = yield from clock()
@@ -200,8 +200,8 @@ def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Stream:
         if left <= 0 and not progressed:
             assert window.waiting is not None
             raise NotInTime(window.waiting, now - last_at)
-        # The oldest one is likely to end first, so the next round waits for it at the server; the others are looked at
-        # after a second or so all the same.
+        # The oldest task is likely to end first, so the next round waits for it at the server. The others are still
+        # checked after about a second.
         wait_seconds = int(min(1 if len(window.pending) > 1 else LONG_POLL_SECONDS, left))
         if progressed:
             pause_seconds = POLL_FIRST_SECONDS
@@ -212,42 +212,42 @@ def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Stream:
 
 
 class _Window:
-    """The tasks that are waited for now."""
+    """The tasks that are awaited now."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._made: dict[str, datetime] = {}
         self.pending: list[str] = []
         self.waiting: Task | None = None
-        """One that had not ended when it was looked at last."""
+        """A task that had not ended when it was last checked."""
         self.missing: NotFound | None = None
-        """The first that is not there."""
+        """The error about the first task that does not exist."""
 
     def refill(self) -> Generator[Take, Any, bool]:
-        """Take further ones in the place of those that ended; whether there were any."""
+        """Replace tasks that ended by further ones, and return whether there were any."""
         before = len(self.pending)
         while len(self.pending) < WINDOW_TASKS:
             given: str | Task | Verdict | None = yield Take()
             if given is None:
                 break
-            if not isinstance(given, Verdict) or given.accepted:  # What was refused never ends.
+            if not isinstance(given, Verdict) or given.accepted:  # A refused task never ends.
                 self.pending.append(reference_of(given))
         return len(self.pending) > before
 
     def look(self, wait_seconds: int) -> Stream:
-        """Look at each, for so long at the oldest, and give those that have ended.
+        """Check each task and yield those that have ended; the check of the oldest waits for this long.
 
-        Tasks that were submitted together stand together in the list of all tasks, so pages of it tell of many with one
-        request each. What stands alone there is asked for by itself.
+        Tasks that were submitted together are neighbors in the list of all tasks, so a page of the list covers many of
+        them with one request. Tasks without such neighbors are requested one by one.
         """
-        # Those never seen last: they are likely to be the newest, in the order in which they were given.
+        # Unseen tasks last: they are likely to be the newest, in the order in which they were given.
         unseen = sorted(self.pending, key=lambda reference: self._made.get(reference, _LATEST))
         oldest = yield from self._find(unseen.pop(0), wait_seconds)
         fruitless = 0
         while unseen:
             task = yield from self._find(unseen.pop())
             if oldest is not None and task is not None and oldest.created_at > task.created_at:
-                task, oldest, unseen = oldest, None, unseen[::-1]  # They were given the other way round.
+                task, oldest, unseen = oldest, None, unseen[::-1]  # They were given in the opposite order.
             cursor = None if task is None else task.id
             while cursor is not None and fruitless < FRUITLESS_PAGES_MOST and len(unseen) >= PAGE_PAYS:
                 listed, cursor = yield from page(self._policy, status=None, cursor=cursor, most=PAGE_TASKS)
@@ -264,7 +264,7 @@ class _Window:
                     break
 
     def _find(self, reference: str, wait_seconds: int = 0) -> Generator[Any, Any, Task | None]:
-        """Look at one of them; None: it is not there."""
+        """Check one task, or return None if it does not exist."""
         try:
             task = yield from find(self._policy, reference, wait_seconds=wait_seconds)
         except NotFound as error:
@@ -285,7 +285,7 @@ class _Window:
 
 
 def reference_of(given: str | Task | Verdict) -> str:
-    """What names a task in a path."""
+    """Return what names a task in a path."""
     match given:
         case str():
             return given

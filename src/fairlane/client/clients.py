@@ -1,7 +1,7 @@
 """``Client`` and ``AsyncClient``: the same operations, driven by a thread or by an event loop.
 
-The only place of the client that does I/O. What an operation does is in :mod:`fairlane.client.operations` and
-:mod:`fairlane.client.bulk`; here it gets its connection, its clock and its sleep.
+The only place of the client that does I/O. The operations are in :mod:`fairlane.client.operations` and
+:mod:`fairlane.client.bulk`; here they get their connection, clock and sleep.
 """
 
 import asyncio
@@ -66,17 +66,18 @@ class Client:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a client; nothing is sent yet.
+        """Create a client; nothing is sent yet.
 
         Args:
-            base_url: Where the API is, such as ``https://api.example``; a path in it is kept. None: ``FAIRLANE_URL``.
-            key: The organization's key. None: ``FAIRLANE_API_KEY``.
-            timeout_seconds: How long one answer may take; waiting and calling take longer by themselves.
-            retries: How often a request is sent again that was not answered, or with 429 or 5xx, where that can do no
-                harm. ``Retry-After`` is honoured; else the pauses double from a quarter of a second to eight.
-            transport: What carries requests; None: the network.
-            sleep: What lets time pass.
-            clock: Seconds, only going forward.
+            base_url: Where the API is, such as ``https://api.example``; a path in it is kept. If None,
+                ``FAIRLANE_URL``.
+            key: The organization's key. If None, ``FAIRLANE_API_KEY``.
+            timeout_seconds: How long one answer may take; waiting and calling allow more time.
+            retries: How often to repeat a request without an answer or with status 429 or 5xx, if that does no harm.
+                ``Retry-After`` is honored; without it the pauses double from a quarter of a second to eight seconds.
+            transport: What carries requests. If None, the network.
+            sleep: The function that lets time pass.
+            clock: Seconds that only go forward.
 
         Raises:
             SetupMissing: there is no address or no key.
@@ -99,11 +100,11 @@ class Client:
         self._http.close()
 
     def status(self, *, verify: bool = False) -> Status:
-        """How many tasks wait, how many run, and how many slots are taken, right now.
+        """Return how many tasks wait, how many run, and how many slots are taken, right now.
 
         Args:
-            verify: Recount the rows in the same snapshot, too: ``verification`` then says what differs. It costs a walk
-                over the queue, so the server allows it once a second at most.
+            verify: Also recount the rows in the same snapshot; ``verification`` then lists the differences. It reads
+                the whole queue, so the server allows it at most once a second.
         """
         return self._run(operations.status(self._policy, verify=verify))
 
@@ -120,20 +121,20 @@ class Client:
     ) -> Task:
         """Submit one task and return it as it was accepted. Once this returns, the task is safe.
 
-        Sent again by itself if the answer is lost, without ever making two tasks: without an ``idempotency_key`` a
-        random one is used. If your key names a task already, that task is returned as it stands now.
+        If the answer is lost, the request is repeated without ever creating two tasks: without an ``idempotency_key`` a
+        random one is used. If your key already names a task, that task is returned as it is now.
 
         Args:
             task_type: Its registered name.
             payload: What fits the type: a mapping, or a msgspec Struct, dataclass, attrs object or pydantic model.
-            priority: 1 (lowest) to 10; None: the server's default, 1.
+            priority: 1 (lowest) to 10. If None, the server's default, 1.
             idempotency_key: Your name for the task, unique in your organization.
-            webhook_url: Where its outcome is told.
-            delay_seconds: Start no sooner than so long after it was accepted.
-            run_at: Start no sooner than this moment, which must know its time zone.
+            webhook_url: The address that receives its outcome.
+            delay_seconds: Start no sooner than this long after it was accepted.
+            run_at: Start no sooner than this moment, which must have a time zone.
 
         Raises:
-            ValidationRefused: a field is wrong, or a value is no JSON, such as NaN: then nothing is sent.
+            ValidationRefused: a field is wrong, or a value is not valid JSON, such as NaN: then nothing is sent.
         """
         task = NewTask(
             task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key,
@@ -150,33 +151,33 @@ class Client:
     ) -> Iterator[Verdict]:
         """Submit any number of tasks in batches of up to 500, with a verdict for each, in order.
 
-        Never makes the queue longer than ``keep_queued_below``: before each batch the status is asked, and if the queue
-        has no room worth a request, it waits. Memory stays the same however many tasks there are.
-        Nothing happens until the verdicts are taken: it is a generator.
+        Never makes the queue longer than ``keep_queued_below``: it reads the status before each batch, and waits if the
+        queue has no room worth a request. Memory use does not grow with the number of tasks.
+        Nothing happens until the verdicts are read: it is a generator.
 
-        Tasks with idempotency keys make it safe to run the whole thing again after a crash: what was accepted before
-        comes back as accepted, with ``existed`` set.
+        Tasks with idempotency keys make it safe to repeat the whole run after a crash: tasks that were accepted before
+        come back as accepted, with ``existed`` set.
 
-        A task with a value that is no JSON, such as NaN, is refused like one that the server refuses.
+        A task with a value that is not valid JSON, such as NaN, is refused like one that the server refuses.
 
         Args:
             tasks: Read as they are needed.
-            keep_queued_below: The mark; None: only the organization's queue limit.
-            timeout_seconds: Give up when there was no room for so many seconds; None: never.
+            keep_queued_below: The mark. If None, only the organization's queue limit applies.
+            timeout_seconds: Give up if there was no room for this long. If None, never.
 
         Raises:
             QueueFull: there was no room in time.
-            ApiError: the server refused more than single tasks, such as the key.
+            ApiError: the server refused more than single tasks, for example the key.
         """
         stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
         return self._flow(stream, iter(tasks))
 
     def task(self, reference: Reference) -> Task:
-        """One task by its id or its idempotency key. Raises NotFound."""
+        """Return one task by its id or its idempotency key. Raises NotFound."""
         return self._run(operations.find(self._policy, bulk.reference_of(reference)))
 
     def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
-        """The task once it has ended, well or not; the server answers the moment it does.
+        """Wait until the task has ended and return it; the server answers at the moment when it ends.
 
         Raises:
             NotInTime: it had not ended after ``timeout_seconds`` seconds.
@@ -185,14 +186,14 @@ class Client:
         return self._run(operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds))
 
     def as_completed(self, references: Iterable[Reference], *, timeout_seconds: float | None = None) -> Iterator[Task]:
-        """The tasks, each as soon as it has ended, well or not. Takes the verdicts of :meth:`submit_many`, too.
+        """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well.
 
-        Looks at 256 at once and reads further ones as those end, so it takes any number. Verdicts of refused tasks are
-        passed over.
+        Waits for 256 tasks at once and reads further ones as those end, so it takes any number. Verdicts of refused
+        tasks are skipped.
 
         Raises:
-            NotInTime: none ended for ``timeout_seconds`` seconds.
-            NotFound: one or more are not there, such as purged ones; raised once all others have been given.
+            NotInTime: no task ended for ``timeout_seconds`` seconds.
+            NotFound: one or more tasks do not exist, such as purged ones; raised after all others were returned.
         """
         return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
 
@@ -215,13 +216,13 @@ class Client:
         return self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
 
     def why(self, reference: Reference) -> Why:
-        """Why a task waits: a reason, how many tasks are ahead, and when it may start."""
+        """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
         return self._run(operations.why(self._policy, bulk.reference_of(reference)))
 
     def cancel(self, reference: Reference) -> Task:
-        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then.
+        """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then.
 
-        Safe to repeat: one that was cancelled before is returned.
+        Safe to repeat: a task that was already canceled is returned.
 
         Raises:
             TaskEnded: it ended in another way.
@@ -229,67 +230,67 @@ class Client:
         return self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
 
     def retry(self, reference: Reference) -> Task:
-        """Run a failed task again, as a new task, which is returned."""
+        """Run a failed task again as a new task, and return the new task."""
         return self._run(operations.retry(self._policy, bulk.reference_of(reference)))
 
     def clear(self) -> int:
-        """Drop every task that is still queued; running ones go on. Returns how many.
+        """Drop every task that is still queued; running ones continue. Return how many were dropped.
 
-        Sent again by itself if the answer is lost; then it returns how many the last request dropped, 0 if the lost one
-        had dropped them all.
+        If the answer is lost, the request is repeated. Then the number is that of the last request: 0 if the lost one
+        had dropped all tasks.
         """
         return self._run(operations.clear(self._policy))
 
     def tasks(self, *, status: str | None = None, most: int | None = None) -> Iterator[Task]:
-        """The organization's tasks, newest first, page by page as they are taken.
+        """Yield the organization's tasks, newest first, page by page as they are read.
 
-        They come without their responses; see :meth:`task`.
+        They have no responses; see :meth:`task`.
 
         Args:
             status: Only QUEUED, PROCESSING, COMPLETED or FAILED ones.
-            most: Stop after so many; None: all.
+            most: Stop after this number. If None, return all.
         """
         return self._flow(operations.tasks(self._policy, status=status, most=most), iter(()))
 
     def slots(self) -> Iterator[Slot]:
-        """The slots in use and what holds them, the oldest first, page by page as they are taken."""
+        """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""
         return self._flow(operations.slots(self._policy), iter(()))
 
     def deliveries(self, *, most: int | None = None) -> Iterator[Delivery]:
-        """What was told to the organization's webhooks, newest first, page by page as it is taken.
+        """Yield the messages to the organization's webhooks, newest first, page by page as they are read.
 
         Args:
-            most: Stop after so many; None: all.
+            most: Stop after this number. If None, return all.
         """
         return self._flow(operations.deliveries(self._policy, most=most), iter(()))
 
     def redeliver(self, delivery: str | Delivery) -> Delivery:
-        """Try a delivery once more, at once, whatever became of it. Raises NotFound."""
+        """Try a delivery once more, at once, whether or not it was delivered before. Raises NotFound."""
         return self._run(operations.redeliver(self._policy, _id_of(delivery)))
 
     def alerts(self) -> list[Alert]:
-        """The organization's alerts."""
+        """Return the organization's alerts."""
         return self._run(operations.alerts(self._policy))
 
     def create_alert(self, kind: str, threshold: float, *, for_seconds: int, webhook_url: str) -> Alert:
-        """Have a webhook told when a number stays above a threshold, and when it no longer does.
+        """Notify a webhook when a number stays above a threshold, and when it no longer does.
 
         Args:
             kind: ``QUEUED_ABOVE``, ``UTILIZATION_ABOVE``, ``OLDEST_WAITING_ABOVE`` or ``FAILURES_ABOVE``.
-            threshold: Tasks, a share of the slots, seconds, or tasks in five minutes.
-            for_seconds: For so long, before it is told.
-            webhook_url: Where.
+            threshold: Tasks, a share of the slots, seconds, or tasks in five minutes, depending on ``kind``.
+            for_seconds: How long the number must stay above the threshold before the webhook is notified.
+            webhook_url: The address to notify.
         """
         return self._run(
             operations.create_alert(self._policy, kind, threshold, for_seconds=for_seconds, webhook_url=webhook_url)
         )
 
     def delete_alert(self, alert: str | Alert) -> Alert:
-        """Delete an alert, which is returned as it was. Raises NotFound."""
+        """Delete an alert and return it as it was. Raises NotFound."""
         return self._run(operations.delete_alert(self._policy, _id_of(alert)))
 
     def credits(self) -> Credits:
-        """The balance."""
+        """Return the balance."""
         return self._run(operations.credits(self._policy))
 
     def usage(
@@ -299,36 +300,36 @@ class Client:
         ends_at: datetime | None = None,
         step_seconds: int | None = None,
     ) -> Usage:
-        """What happened in a span of time: how many tasks, how long they waited, what held them up.
+        """Return what happened in a span of time: how many tasks, how long they waited, and what delayed them.
 
         Args:
-            begins_at: None: an hour before the end.
-            ends_at: None: now.
-            step_seconds: The length of a step; None: the server's default.
+            begins_at: If None, an hour before the end.
+            ends_at: If None, now.
+            step_seconds: The length of a step. If None, the server's default.
         """
         return self._run(
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
     def capacity(self, *, days: int | None = None) -> Capacity:
-        """What held up the work of the last days, and how long tasks would have waited with more slots.
+        """Return what delayed work in the last days, and how long tasks would have waited with more slots.
 
         The limited times are exact, the projections are estimates.
 
         Args:
-            days: 1 to 90; None: the server's default, 7.
+            days: 1 to 90. If None, the server's default, 7.
         """
         return self._run(operations.capacity(self._policy, days=days))
 
     def call(self, name: str, payload: object) -> CallResult:
-        """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes.
+        """Run a task type now and return its result; the connection stays open for up to five minutes.
 
         Args:
             name: What follows ``/v1/monitor/`` in the type's route.
             payload: What fits the type: a mapping, or a msgspec Struct, dataclass, attrs object or pydantic model.
 
         Raises:
-            ConcurrencyExceeded: no slot is free. It is never queued.
+            ConcurrencyExceeded: no slot is free. Calls are never queued.
         """
         return self._run(operations.call(self._policy, name, payload))
 
@@ -344,7 +345,7 @@ class Client:
             return cast(Result, ended.value)
 
     def _flow(self, stream: Stream, source: Iterator[Any]) -> Iterator[Any]:
-        """Drive a stream, handing on what it gives."""
+        """Drive a stream and yield what it gives."""
         came: Any = None
         with suppress(StopIteration):
             while True:
@@ -396,7 +397,7 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a client; nothing is sent yet. The arguments are those of :class:`Client`."""
+        """Create a client; nothing is sent yet. The arguments are those of :class:`Client`."""
         self._policy = Policy(retries=retries)
         self._sleep, self._clock = sleep, clock
         self._timeout_seconds = timeout_seconds
@@ -415,7 +416,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def status(self, *, verify: bool = False) -> Status:
-        """How many tasks wait, how many run, and how many slots are taken, right now."""
+        """Return how many tasks wait, how many run, and how many slots are taken, right now."""
         return await self._run(operations.status(self._policy, verify=verify))
 
     async def submit(
@@ -448,11 +449,11 @@ class AsyncClient:
         return self._flow(stream, tasks)
 
     async def task(self, reference: Reference) -> Task:
-        """One task by its id or its idempotency key. Raises NotFound."""
+        """Return one task by its id or its idempotency key. Raises NotFound."""
         return await self._run(operations.find(self._policy, bulk.reference_of(reference)))
 
     async def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
-        """The task once it has ended, well or not; the server answers the moment it does."""
+        """Wait until the task has ended and return it; the server answers at the moment when it ends."""
         return await self._run(
             operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds)
         )
@@ -460,7 +461,7 @@ class AsyncClient:
     def as_completed(
         self, references: Iterable[Reference] | AsyncIterable[Reference], *, timeout_seconds: float | None = None
     ) -> AsyncIterator[Task]:
-        """The tasks, each as soon as it has ended, well or not. Takes the verdicts of :meth:`submit_many`, too."""
+        """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well."""
         return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
 
     async def run(
@@ -477,53 +478,53 @@ class AsyncClient:
         return await self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
 
     async def why(self, reference: Reference) -> Why:
-        """Why a task waits: a reason, how many tasks are ahead, and when it may start."""
+        """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
         return await self._run(operations.why(self._policy, bulk.reference_of(reference)))
 
     async def cancel(self, reference: Reference) -> Task:
-        """Cancel one task: a queued one at once, a running one is asked to end. Returns it as it stands then."""
+        """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then."""
         return await self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
 
     async def retry(self, reference: Reference) -> Task:
-        """Run a failed task again, as a new task, which is returned."""
+        """Run a failed task again as a new task, and return the new task."""
         return await self._run(operations.retry(self._policy, bulk.reference_of(reference)))
 
     async def clear(self) -> int:
-        """Drop every task that is still queued; running ones go on. Returns how many."""
+        """Drop every task that is still queued; running ones continue. Return how many were dropped."""
         return await self._run(operations.clear(self._policy))
 
     def tasks(self, *, status: str | None = None, most: int | None = None) -> AsyncIterator[Task]:
-        """The organization's tasks, newest first, page by page as they are taken."""
+        """Yield the organization's tasks, newest first, page by page as they are read."""
         return self._flow(operations.tasks(self._policy, status=status, most=most), ())
 
     def slots(self) -> AsyncIterator[Slot]:
-        """The slots in use and what holds them, the oldest first, page by page as they are taken."""
+        """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""
         return self._flow(operations.slots(self._policy), ())
 
     def deliveries(self, *, most: int | None = None) -> AsyncIterator[Delivery]:
-        """What was told to the organization's webhooks, newest first, page by page as it is taken."""
+        """Yield the messages to the organization's webhooks, newest first, page by page as they are read."""
         return self._flow(operations.deliveries(self._policy, most=most), ())
 
     async def redeliver(self, delivery: str | Delivery) -> Delivery:
-        """Try a delivery once more, at once, whatever became of it. Raises NotFound."""
+        """Try a delivery once more, at once, whether or not it was delivered before. Raises NotFound."""
         return await self._run(operations.redeliver(self._policy, _id_of(delivery)))
 
     async def alerts(self) -> list[Alert]:
-        """The organization's alerts."""
+        """Return the organization's alerts."""
         return await self._run(operations.alerts(self._policy))
 
     async def create_alert(self, kind: str, threshold: float, *, for_seconds: int, webhook_url: str) -> Alert:
-        """Have a webhook told when a number stays above a threshold, and when it no longer does."""
+        """Notify a webhook when a number stays above a threshold, and when it no longer does."""
         return await self._run(
             operations.create_alert(self._policy, kind, threshold, for_seconds=for_seconds, webhook_url=webhook_url)
         )
 
     async def delete_alert(self, alert: str | Alert) -> Alert:
-        """Delete an alert, which is returned as it was. Raises NotFound."""
+        """Delete an alert and return it as it was. Raises NotFound."""
         return await self._run(operations.delete_alert(self._policy, _id_of(alert)))
 
     async def credits(self) -> Credits:
-        """The balance."""
+        """Return the balance."""
         return await self._run(operations.credits(self._policy))
 
     async def usage(
@@ -533,17 +534,17 @@ class AsyncClient:
         ends_at: datetime | None = None,
         step_seconds: int | None = None,
     ) -> Usage:
-        """What happened in a span of time: how many tasks, how long they waited, what held them up."""
+        """Return what happened in a span of time: how many tasks, how long they waited, and what delayed them."""
         return await self._run(
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
     async def capacity(self, *, days: int | None = None) -> Capacity:
-        """What held up the work of the last days, and how long tasks would have waited with more slots."""
+        """Return what delayed work in the last days, and how long tasks would have waited with more slots."""
         return await self._run(operations.capacity(self._policy, days=days))
 
     async def call(self, name: str, payload: object) -> CallResult:
-        """Run a task type now and return its result; the connection is held meanwhile, for at most five minutes."""
+        """Run a task type now and return its result; the connection stays open for up to five minutes."""
         return await self._run(operations.call(self._policy, name, payload))
 
     # Driving ---------------------------------------------------------------------------------------------------------
@@ -558,7 +559,7 @@ class AsyncClient:
             return cast(Result, ended.value)
 
     async def _flow(self, stream: Stream, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
-        """Drive a stream, handing on what it gives."""
+        """Drive a stream and yield what it gives."""
         take = _taker(source)
         came: Any = None
         with suppress(StopIteration):
@@ -647,7 +648,7 @@ def _no_answer(ask: Ask, error: httpx2.TransportError) -> NoAnswer:
 
 
 def _taker(source: Iterable[Any] | AsyncIterable[Any]) -> Callable[[], Awaitable[Any]]:
-    """A function that awaits the next of these, None after the last."""
+    """Return a function that awaits the next of these, or returns None after the last."""
     if isinstance(source, AsyncIterable):
         ahead = aiter(source)
 

@@ -1,7 +1,7 @@
-"""What an operation of the client wants done by whoever drives it.
+"""The effects that an operation of the client asks its driver for.
 
-Operations are generators: they yield one of these, are sent what came of it, and return their result. So each is
-written once, and driven by a thread or by an event loop. They do no I/O and own no clock.
+Operations are generators: they yield one of these, receive its result, and return their own. So each is written once
+and driven by a thread or by an event loop. They do no I/O and have no clock.
 """
 
 from collections.abc import Generator, Mapping
@@ -15,11 +15,11 @@ Result = TypeVar("Result")
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """Send one request; sent back: an :class:`Answer`, or NoAnswer as a value."""
+    """Send one request; the operation receives an :class:`Answer`, or NoAnswer as a value."""
 
     method: str
     path: str
-    """Below the base address, percent-encoded."""
+    """Relative to the base address, percent-encoded."""
     content: bytes | None = None
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
@@ -30,7 +30,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True):
-    """What came back. Names of headers are in lower case."""
+    """The answer to a request. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,21 +38,21 @@ class Answer(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Let so much time pass; sent back: nothing."""
+    """Let this time pass; the operation receives nothing."""
 
     seconds: float
 
 
 class Clock(Struct, frozen=True):
-    """Sent back: seconds, on a clock that only goes forward."""
+    """Read the time: the operation receives seconds on a clock that only goes forward."""
 
 
 class Take(Struct, frozen=True):
-    """Sent back: the next of what the caller gave, or None after the last."""
+    """Read the next of the caller's tasks: the operation receives it, or None after the last."""
 
 
 class Give(Struct, frozen=True):
-    """Hand this to the caller; sent back: nothing, once the caller wants more."""
+    """Give this to the caller; the operation continues once the caller wants more."""
 
     value: Any
 
@@ -62,12 +62,12 @@ Stream = Generator[Ask | Pause | Clock | Take | Give, Any, None]
 
 
 def clock() -> Generator[Clock, Any, float]:
-    """The time now."""
+    """Return the time now."""
     now: float = yield Clock()
     return now
 
 
 def send(ask: Ask) -> Generator[Ask, Any, Answer | NoAnswer]:
-    """One request, sent once."""
+    """Send one request once."""
     answer: Answer | NoAnswer = yield ask
     return answer

@@ -1,9 +1,9 @@
-"""What calling the API can raise, in one tree.
+"""The exceptions of the client, in one tree.
 
 ClientError
 ├── SetupMissing                 no address or no key was given
-├── NoAnswer                     nothing came back, or nothing that can be read
-├── ApiError                     the API said no; has ``code``, ``status``, ``details``, ``request_id``
+├── NoAnswer                     no answer came, or one that cannot be read
+├── ApiError                     the API refused; has ``code``, ``status``, ``details``, ``request_id``
 │   ├── ValidationRefused        400
 │   ├── KeyRefused               401
 │   ├── CreditsInsufficient      403
@@ -21,7 +21,7 @@ ClientError
 │       └── Unavailable          503
 ├── TaskFailed                   the task ended FAILED; has ``task``
 ├── NotInTime                    the task had not ended when the timeout passed; has ``task``
-└── WebhookInvalid               a webhook that was not signed with the secret, or not lately
+└── WebhookInvalid               a webhook that was not signed with the secret, or not recently
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from fairlane.errors import FairlaneError
 
 
 class ClientError(FairlaneError):
-    """The root of what this client raises."""
+    """The root of this client's exceptions."""
 
 
 class SetupMissing(ClientError):
@@ -39,19 +39,19 @@ class SetupMissing(ClientError):
 
 
 class NoAnswer(ClientError):
-    """Nothing came back, or nothing that can be read. Whether the request was carried out is not known.
+    """No answer came, or one that cannot be read. Whether the request took effect is unknown.
 
-    A call that is safe to repeat was repeated before this was raised.
+    Requests that are safe to repeat were repeated before this was raised.
     """
 
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
-        """False: the request never reached the server, so nothing was done for certain."""
+        """False if the request never reached the server, so that it certainly had no effect."""
 
 
 class ApiError(ClientError):
-    """The API said no. Programs look at ``code``; the message is for people."""
+    """The API refused the request. Programs look at ``code``; the message is for people."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class ApiError(ClientError):
         self.status = status
         self.details = details
         self.request_id = request_id
-        """Find the request in the server's log with it; None: the answer named none."""
+        """Identifies the request in the server's log, or None if the answer has no id."""
         self.retry_after_seconds = retry_after_seconds
-        """How long the server asks to wait; None: it does not say."""
+        """How long the server asks to wait, or None if it does not say."""
 
 
 def _first_place(details: Any) -> str:
-    """The first ``{field, message}`` of a refusal, for people; nothing if there is none."""
+    """Return the first ``{field, message}`` of a refusal for people, or an empty text if there is none."""
     places = details.get("errors") if isinstance(details, dict) else details
     match places:
         case [{"field": field, "message": message}, *others]:
@@ -84,7 +84,7 @@ def _first_place(details: Any) -> str:
 
 
 class ValidationRefused(ApiError):
-    """The request, or a field of it, is not what the API takes; ``details`` lists ``{field, message}``."""
+    """The API does not accept the request or one of its fields; ``details`` lists ``{field, message}``."""
 
 
 class KeyRefused(ApiError):
@@ -100,7 +100,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """The request does not fit what is there."""
+    """The request conflicts with the current state."""
 
 
 class AlreadyExists(Conflict):
@@ -108,11 +108,11 @@ class AlreadyExists(Conflict):
 
 
 class TaskEnded(Conflict):
-    """The task has ended: it cannot be cancelled any more."""
+    """The task has ended, so it can no longer be canceled."""
 
 
 class TaskNotFailed(Conflict):
-    """The task has not failed: only what failed can be run again."""
+    """The task has not failed. Only failed tasks can be run again."""
 
 
 class TooLarge(ApiError):
@@ -124,11 +124,11 @@ class LimitExceeded(ApiError):
 
 
 class RateLimited(LimitExceeded):
-    """Too many requests per second, and it stayed so while the client waited."""
+    """Too many requests per second, even after the client waited and tried again."""
 
 
 class ConcurrencyExceeded(LimitExceeded):
-    """Every slot is taken; only calls that run at once get this."""
+    """Every slot is taken. Only calls, which run at once, get this."""
 
 
 class QueueFull(LimitExceeded):
@@ -136,11 +136,11 @@ class QueueFull(LimitExceeded):
 
 
 class ServerFailed(ApiError):
-    """The server broke, or something between us and it did."""
+    """The server failed, or something between the client and the server did."""
 
 
 class Unavailable(ServerFailed):
-    """The server is starting, ending, or its database cannot be reached."""
+    """The server is starting or stopping, or its database is unreachable."""
 
 
 class TaskFailed(ClientError):
@@ -154,7 +154,7 @@ class TaskFailed(ClientError):
 
 
 class NotInTime(ClientError):
-    """The task had not ended when the timeout passed. It goes on; wait for it again, or cancel it."""
+    """The task had not ended when the timeout passed. It continues; wait for it again, or cancel it."""
 
     def __init__(self, task: Task, seconds: float) -> None:
         super().__init__(f"task {task.id} is still {task.status} after {seconds:g} s")
@@ -162,7 +162,7 @@ class NotInTime(ClientError):
 
 
 class WebhookInvalid(ClientError):
-    """A webhook that was not signed with the secret, or not lately: answer 400 and do nothing."""
+    """The webhook was not signed with the secret, or not recently: answer 400 and do nothing."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -186,5 +186,5 @@ _BY_CODE: dict[str, type[ApiError]] = {
 
 
 def error_class(status: int, code: str) -> type[ApiError]:
-    """The class for an answer with this status and code."""
+    """Return the class for an answer with this status and code."""
     return _BY_CODE.get(code) or _BY_STATUS.get(status) or (ServerFailed if status >= 500 else ApiError)

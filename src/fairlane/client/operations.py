@@ -1,4 +1,4 @@
-"""Each thing a client does, once: generators that :mod:`fairlane.client.clients` drives.
+"""Each operation of a client, written once as a generator that :mod:`fairlane.client.clients` drives.
 
 Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effects`.
 """
@@ -36,25 +36,25 @@ from fairlane.client.records import Alert, CallResult, Capacity, Credits, Delive
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
-"""How long one question may wait at the server for a task to end."""
+"""Longest wait at the server for a task to end, in one request."""
 POLL_FIRST_SECONDS = 0.05
 POLL_MOST_SECONDS = 5.0
 CALL_SECONDS = 320.0
-"""A call runs for at most five minutes; whoever asked waits a little longer than that."""
+"""Longest wait for the answer to a call: a call runs for at most five minutes, and the client waits a little longer."""
 PAGE_TASKS = 100
 
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 
 
 def status(policy: Policy, *, verify: bool = False) -> Operation[Status]:
-    """The queue and the slots now; with ``verify`` beside a recount of the rows."""
+    """Return the queue and the slots now; with ``verify`` also a recount of the rows."""
     query = {"verify": "true"} if verify else {}
     answer = yield from exchange(Ask(method="GET", path="v1/async/status", query=query), policy)
     return read_status(answer.body)
 
 
 def submit(policy: Policy, task: NewTask) -> Operation[Task]:
-    """Submit one task under its key; a key that names a task already yields that task as it stands now."""
+    """Submit one task under its key. If the key already names a task, return that task as it is now."""
     key = new_key() if task.idempotency_key is None else task.idempotency_key
     ask = Ask(method="POST", path="v1/async/task", content=submission_text(task, key))
     try:
@@ -65,7 +65,7 @@ def submit(policy: Policy, task: NewTask) -> Operation[Task]:
 
 
 def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Operation[Task]:
-    """One task by its id or its key; with ``wait_seconds`` the server may wait so long for it to end."""
+    """Return one task by its id or its key; with ``wait_seconds`` the server may wait that long for it to end."""
     answer = yield from exchange(
         Ask(
             method="GET",
@@ -79,7 +79,7 @@ def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Operation[
 
 
 def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Operation[Task]:
-    """The task once it has ended. Raises NotInTime."""
+    """Wait until a task has ended and return it. Raises NotInTime."""
     began = yield from clock()
     give_up_at = math.inf if timeout_seconds is None else began + timeout_seconds
     pause_seconds = POLL_FIRST_SECONDS
@@ -91,7 +91,7 @@ def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Op
         now = yield from clock()
         if now >= give_up_at:
             raise NotInTime(task, now - began)
-        if now - asked_at < POLL_MOST_SECONDS / 2:  # The server did not wait, or we did not let it.
+        if now - asked_at < POLL_MOST_SECONDS / 2:  # The server did not wait, or was not asked to.
             yield Pause(min(pause_seconds, give_up_at - now))
             pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS)
 
@@ -106,19 +106,19 @@ def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Oper
 
 
 def why(policy: Policy, reference: str) -> Operation[Why]:
-    """Why a task is where it is."""
+    """Return why a task is where it is."""
     answer = yield from exchange(Ask(method="GET", path=f"{task_path(reference)}/wait"), policy)
     return read_why(answer.body)
 
 
 def cancel(policy: Policy, reference: str) -> Operation[Task]:
-    """Cancel one task and return it as it stands then."""
+    """Cancel one task and return it as it is then."""
     answer = yield from exchange(Ask(method="DELETE", path=task_path(reference)), policy)
     return read_task(answer.body)
 
 
 def retry(policy: Policy, reference: str) -> Operation[Task]:
-    """Run a failed task again, as a new one, which is returned."""
+    """Run a failed task again as a new one, and return the new task."""
     ask = Ask(method="POST", path=f"{task_path(reference)}/retry", repeatable=False)
     answer = yield from exchange(ask, policy)
     return read_task(answer.body)
@@ -131,7 +131,7 @@ def clear(policy: Policy) -> Operation[int]:
 
 
 def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
-    """The tasks, page by page, newest first."""
+    """Yield the tasks, page by page, newest first."""
     left, cursor = math.inf if most is None else most, None
     while left > 0:
         found, cursor = yield from page(policy, status=status, cursor=cursor, most=int(min(PAGE_TASKS, left)))
@@ -145,7 +145,7 @@ def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
 def page(
     policy: Policy, *, status: str | None, cursor: str | None, most: int
 ) -> Operation[tuple[list[Task], str | None]]:
-    """Some tasks, newest first, and where the next page begins; None: this was the last."""
+    """Return some tasks, newest first, and where the next page begins, or None on the last page."""
     query = {"limit": str(most)}
     if status is not None:
         query["status"] = status
@@ -156,12 +156,12 @@ def page(
 
 
 def slots(policy: Policy) -> Stream:
-    """The slots in use, page by page, the oldest first."""
+    """Yield the slots in use, page by page, the oldest first."""
     yield from _pages(policy, "v1/async/slots", read_slots)
 
 
 def deliveries(policy: Policy, *, most: int | None) -> Stream:
-    """The deliveries, page by page, newest first."""
+    """Yield the deliveries, page by page, newest first."""
     yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most)
 
 
@@ -182,14 +182,14 @@ def _pages(
 
 
 def redeliver(policy: Policy, delivery: str) -> Operation[Delivery]:
-    """Try a delivery once more. Sent again only if it surely was not tried."""
+    """Try a delivery once more. The request is repeated only if the server certainly did not process it."""
     path = f"v1/webhooks/deliveries/{_segment(delivery)}/redeliver"
     answer = yield from exchange(Ask(method="POST", path=path, repeatable=False), policy)
     return read_delivery(answer.body)
 
 
 def alerts(policy: Policy) -> Operation[list[Alert]]:
-    """All alerts; there are few."""
+    """Return all alerts; there are few."""
     answer = yield from exchange(Ask(method="GET", path="v1/alerts"), policy)
     return read_alerts(answer.body)
 
@@ -197,7 +197,7 @@ def alerts(policy: Policy) -> Operation[list[Alert]]:
 def create_alert(
     policy: Policy, kind: str, threshold: float, *, for_seconds: int, webhook_url: str
 ) -> Operation[Alert]:
-    """A new alert. Sent again only if it surely was not made."""
+    """Create an alert. The request is repeated only if the server certainly did not process it."""
     content = alert_text(kind, threshold, for_seconds, webhook_url)
     ask = Ask(method="POST", path="v1/alerts", content=content, repeatable=False)
     answer = yield from exchange(ask, policy)
@@ -205,13 +205,13 @@ def create_alert(
 
 
 def delete_alert(policy: Policy, alert: str) -> Operation[Alert]:
-    """One alert less."""
+    """Delete an alert and return it."""
     answer = yield from exchange(Ask(method="DELETE", path=f"v1/alerts/{_segment(alert)}", repeatable=False), policy)
     return read_alert(answer.body)
 
 
 def credits(policy: Policy) -> Operation[Credits]:
-    """The balance."""
+    """Return the balance."""
     answer = yield from exchange(Ask(method="GET", path="v1/credits"), policy)
     return read_credits(answer.body)
 
@@ -219,7 +219,7 @@ def credits(policy: Policy) -> Operation[Credits]:
 def usage(
     policy: Policy, *, begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None
 ) -> Operation[Usage]:
-    """What happened in a span of time."""
+    """Return what happened in a span of time."""
     asked = {
         "from": _moment(begins_at),
         "to": _moment(ends_at),
@@ -231,14 +231,14 @@ def usage(
 
 
 def capacity(policy: Policy, *, days: int | None) -> Operation[Capacity]:
-    """What held the last days up, and what more slots would have done."""
+    """Return what delayed work in the last days, and what more slots would have done."""
     query = {} if days is None else {"days": str(days)}
     answer = yield from exchange(Ask(method="GET", path="v1/async/capacity", query=query), policy)
     return read_capacity(answer.body)
 
 
 def call(policy: Policy, name: str, payload: object) -> Operation[CallResult]:
-    """Run one task type now, while the connection is held. Sent again only if it surely was not run."""
+    """Run one task type now over the open connection. Repeated only if the server certainly did not run it."""
     answer = yield from exchange(
         Ask(
             method="POST",
@@ -257,27 +257,27 @@ def call(policy: Policy, name: str, payload: object) -> Operation[CallResult]:
 
 
 def task_path(reference: str) -> str:
-    """Where a task is found, by its id or its key."""
+    """Return the path of a task, from its id or its key."""
     return f"v1/async/task/{_segment(reference)}"
 
 
 def _segment(text: str) -> str:
-    """As one segment of a path. Dots alone would be taken for a step up, or for none, so they are written, too."""
+    """Escape text as one segment of a path. Segments of only dots change the path, so those dots are escaped."""
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
 def new_key(random_id: Callable[[], object] = uuid4) -> str:
-    """A key for a task whose caller gave none: with it even a lost answer makes no second task."""
+    """Return a key for a task without one, so that a repeated request after a lost answer creates no second task."""
     return f"auto-{random_id()}"
 
 
 def _whole_seconds(left: float) -> int:
-    """How long a question may wait at the server; less than a second is not worth it."""
+    """Return how long a request may wait at the server, in whole seconds; less than one is not worth it."""
     return int(max(0, min(LONG_POLL_SECONDS, left)))
 
 
 def _moment(at: datetime | None) -> str | None:
-    """As the API writes moments. Raises ValueError for one without a time zone: nobody knows when it is."""
+    """Write a moment as the API does. Raises ValueError for one without a time zone, because it is ambiguous."""
     if at is None:
         return None
     if at.tzinfo is None:

@@ -1,4 +1,4 @@
-"""What the API tells, as frozen records, and what is told to it.
+"""The API's answers and requests as frozen records.
 
 Fields have the wire's names in Python's spelling.
 """
@@ -20,24 +20,24 @@ class Concurrency(Struct, frozen=True):
 
     @property
     def free(self) -> int:
-        """Slots that are free now; 0 while more are in use than allowed, as after a limit was lowered."""
+        """Return the slots that are free now; 0 while more are in use than allowed, as after a limit was lowered."""
         return max(0, self.max - self.used)
 
     @property
     def utilization(self) -> float:
-        """Used slots as a share of all: 1.0 when every slot is taken."""
+        """Return used slots as a share of all slots: 1.0 when every slot is taken."""
         return self.used / self.max
 
 
 class PriorityCount(Struct, frozen=True):
-    """How many tasks of one priority are queued."""
+    """Number of queued tasks of one priority."""
 
     priority: int
     count: int
 
 
 class Difference(Struct, frozen=True):
-    """A count that is not what its rows say."""
+    """A count that differs from its rows."""
 
     name: str
     kept: int
@@ -45,11 +45,11 @@ class Difference(Struct, frozen=True):
 
 
 class Verification(Struct, frozen=True, rename="camel"):
-    """What a recount of the rows found, in the same snapshot."""
+    """The result of a recount of the rows, in the same snapshot."""
 
     checked_at: datetime
     drift: int
-    """How many counts differ; 0 if all is well."""
+    """Number of counts that differ; 0 if all are right."""
     differences: tuple[Difference, ...] = ()
 
 
@@ -59,15 +59,15 @@ class Status(Struct, frozen=True, rename="camel"):
     queued_tasks: int
     processing_tasks: int
     concurrency: Concurrency | None
-    """None: the server cannot vouch for it right now; the two counts are right all the same."""
+    """None if the server cannot vouch for it right now; the two counts are still right."""
     priority_breakdown: tuple[PriorityCount, ...] = ()
-    """Highest priority first, only those with at least one task queued."""
+    """Highest priority first; only those with at least one queued task."""
     verification: Verification | None = None
-    """None: it was not asked for."""
+    """None if it was not requested."""
 
 
 class ErrorBody(Struct, frozen=True):
-    """Why something was refused, or why a task failed."""
+    """Why a request was refused, or why a task failed."""
 
     code: str
     message: str
@@ -75,7 +75,7 @@ class ErrorBody(Struct, frozen=True):
 
 
 class WebhookState(Struct, frozen=True, rename="camel"):
-    """Whether a task's webhook took its outcome."""
+    """Whether a task's webhook accepted its outcome."""
 
     url: str
     delivered: bool
@@ -92,51 +92,51 @@ class Task(Struct, frozen=True, kw_only=True):
     priority: int
     created_at: datetime
     latency_ms: int | None
-    """First start to outcome; None until it has ended, and if it never started."""
+    """From first start to outcome; None until it has ended, and if it never started."""
     idempotency_key: str | None
     credits_to_charge: int
     credits_charged: int | None
     """None until it has ended."""
     webhook: WebhookState | None = None
-    """None: it has none, or has not ended yet."""
+    """None if it has no webhook or has not ended yet."""
     response: dict[str, Any] | None = None
     """The handler's result, or ``{"error": …}`` of a failed task; None until it has ended, and in lists."""
     run_at: datetime | None = None
-    """It was submitted to start no sooner than this."""
+    """The moment before which it must not start, or None if none was given."""
     retry_of: str | None = None
-    """The failed task that it runs again."""
+    """The failed task that it repeats, or None if it repeats none."""
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Return whether it has ended, either way."""
         return self.status in FINAL
 
     @property
     def error(self) -> ErrorBody | None:
-        """Why it failed; None: it did not."""
+        """Return why it failed, or None if it did not."""
         if self.status != "FAILED" or self.response is None:
             return None
         return msgspec.convert(self.response.get("error"), ErrorBody)
 
 
 class WaitEstimate(Struct, frozen=True, rename="camel"):
-    """Within how many seconds a task starts, half of the time and nine times of ten, by what was observed."""
+    """How long until a task starts, in seconds: the median and the 90th percentile of what was observed."""
 
     p50_seconds: float
     p90_seconds: float
 
 
 class Progress(Struct, frozen=True):
-    """How far a running handler says it is."""
+    """The progress that a running handler reports."""
 
     fraction: float | None
-    """0 to 1; None: it does not say."""
+    """0 to 1, or None if the handler does not say."""
     done: float | None
     total: float | None
-    """None: it has none."""
+    """None if the handler gave no total."""
     note: str | None
     at: datetime
-    """When it said so."""
+    """When the handler reported it."""
 
 
 class Why(Struct, frozen=True, rename="camel"):
@@ -146,18 +146,18 @@ class Why(Struct, frozen=True, rename="camel"):
     task_type: str
     status: str
     reason: str
-    """One of a closed set, such as ``ORGANIZATION_AT_LIMIT``; ``RUNNING`` and ``FINISHED`` if it waits no more."""
+    """One of a closed set, such as ``ORGANIZATION_AT_LIMIT``; ``RUNNING`` or ``FINISHED`` if it no longer waits."""
     explanation: str = ""
-    """The same for people; empty: the server is older."""
+    """The same for people; empty if the server is older."""
     until: datetime | None = None
     """When a delay or a pause ends."""
     tasks_ahead: int | None = None
     tasks_ahead_bounded: bool = False
-    """There are at least so many."""
+    """Whether there may be more tasks ahead than ``tasks_ahead``."""
     estimate: WaitEstimate | None = None
-    """None: not enough was observed."""
+    """None if too little was observed."""
     progress: Progress | None = None
-    """Of a running task whose handler reports it."""
+    """Set if the task is running and its handler reports progress."""
 
 
 class Slot(Struct, frozen=True, rename="camel"):
@@ -167,19 +167,19 @@ class Slot(Struct, frozen=True, rename="camel"):
     """``task`` or ``call``."""
     id: str
     task_id: str | None
-    """None: a call holds it."""
+    """None if a call holds it."""
     task_type: str
     priority: int
     attempt: int
     attempts: int
-    """How many attempts it may have."""
+    """Most attempts that it may have."""
     started_at: datetime
     deadline_at: datetime
     progress: Progress | None = None
 
 
 class AlertWebhook(Struct, frozen=True):
-    """Where an alert is told."""
+    """Where an alert is reported."""
 
     url: str
 
@@ -192,12 +192,13 @@ class Alert(Struct, frozen=True, rename="camel"):
     """``QUEUED_ABOVE``, ``UTILIZATION_ABOVE``, ``OLDEST_WAITING_ABOVE`` or ``FAILURES_ABOVE``."""
     threshold: float
     for_seconds: int
-    """So long the value must stay above the threshold before it is told, and not above it before that is."""
+    """How long the value must stay above the threshold before the alert fires, and at or below it before it
+    recovers."""
     webhook: AlertWebhook
     firing: bool
     created_at: datetime
     changed_at: datetime | None = None
-    """When it began or ceased to fire last."""
+    """When it last began or stopped firing."""
 
 
 class DeliveryTry(Struct, frozen=True):
@@ -217,7 +218,7 @@ class Delivery(Struct, frozen=True, rename="camel"):
     id: str
     task_id: str | None
     alert_id: str | None
-    """Both None: a test event."""
+    """``task_id`` and ``alert_id`` are both None for a test event."""
     url: str
     created_at: datetime
     status: str
@@ -233,7 +234,7 @@ class Credits(Struct, frozen=True, rename="camel"):
 
     remaining: int
     per_cycle: int | None = None
-    """None: no subscription."""
+    """None without a subscription."""
     cycle_resets_at: datetime | None = None
 
 
@@ -244,19 +245,19 @@ class UsageStep(Struct, frozen=True, rename="camel"):
     """When it begins."""
     submitted: int
     started: int
-    """Attempts."""
+    """Number of attempts."""
     completed: int
     failed: int
     wait_p50_seconds: float | None
-    """From acceptance to the first start, the middle one; None: nothing started."""
+    """Median wait from acceptance to the first start, or None if no task started."""
     wait_p99_seconds: float | None
     run_seconds: float
     slot_seconds: float
-    """Slots in use, summed over time: divided by the length of the step it is the mean number of slots in use."""
+    """Slots in use, summed over time. Divided by the length of the step, it is the mean number of slots in use."""
     plan_limited_seconds: float
-    """Work was ready while every slot was taken."""
+    """Time in which work was ready while every slot was taken."""
     worker_limited_seconds: float
-    """Work was ready while a slot was free."""
+    """Time in which work was ready while a slot was free."""
 
 
 class Usage(Struct, frozen=True, rename="camel"):
@@ -270,17 +271,17 @@ class Usage(Struct, frozen=True, rename="camel"):
 
     @property
     def plan_limited_share(self) -> float:
-        """The share of the span in which more slots would have started work at once."""
+        """Return the share of the span in which more slots would have started work at once."""
         return self.total.plan_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
 
     @property
     def worker_limited_share(self) -> float:
-        """The share of the span in which more workers would have."""
+        """Return the share of the span in which more workers would have started work at once."""
         return self.total.worker_limited_seconds / max(1.0, (self.ends_at - self.begins_at).total_seconds())
 
 
 class Measured(Struct, frozen=True, rename="camel"):
-    """How long tasks waited: half, nine in ten and 99 in a hundred of them at most so long."""
+    """How long tasks waited: the median, the 90th and the 99th percentile."""
 
     wait_p50_seconds: float
     wait_p90_seconds: float
@@ -288,7 +289,7 @@ class Measured(Struct, frozen=True, rename="camel"):
 
 
 class Projection(Struct, frozen=True, rename="camel"):
-    """How long tasks would have waited with so many slots, and workers enough for them."""
+    """How long tasks would have waited with this number of slots and enough workers."""
 
     max: int
     wait_p50_seconds: float
@@ -297,51 +298,51 @@ class Projection(Struct, frozen=True, rename="camel"):
 
 
 class Replayed(Struct, frozen=True):
-    """What the projections were made from."""
+    """The tasks from which the projections were made."""
 
     tasks: int
-    """So many of the newest finished ones."""
+    """Number of replayed tasks, the newest finished ones."""
     estimate: bool = True
-    """Always: what a replay says of other slots is one."""
+    """Always True: a replay of other limits is an estimate."""
     measured: Measured | None = None
-    """What the same tasks really waited; None: there are none."""
+    """The actual waits of the same tasks, or None if there are none."""
     trusted: bool | None = None
-    """Whether the replay with the slots of now is within a third of what was measured: if not, neither are the other
-    projections to be trusted. None: there are none, or the server is older."""
+    """Whether the replay with the current slots is within a third of the measured waits. If not, do not trust the other
+    projections either. None if there are none, or if the server is older."""
 
 
 class Capacity(Struct, frozen=True, rename="camel"):
-    """What an organization's slots and the workers held up, and what more slots would have done."""
+    """How slots and workers delayed an organization's work, and what more slots would have done."""
 
     advice: str
     """The same for people, in a sentence or two."""
     begins_at: datetime = msgspec.field(name="from")
     ends_at: datetime = msgspec.field(name="to")
     max: int | None
-    """Slots now; None: not set yet."""
+    """Slots now, or None if not set yet."""
     plan_limited_share: float
-    """The part of the span in which work was ready while every slot was taken; exact."""
+    """Share of the span in which work was ready while every slot was taken; exact."""
     worker_limited_share: float
-    """The part in which work was ready while a slot was free; exact."""
+    """Share of the span in which work was ready while a slot was free; exact."""
     plan_limited_seconds: float
     worker_limited_seconds: float
     slots_used_average: float
     replayed: Replayed
     projections: tuple[Projection, ...] = ()
-    """Estimates: first with the slots of now, then with more."""
+    """Estimates: first with the current slots, then with more."""
 
 
 class CallResult(Struct, frozen=True, kw_only=True):
-    """What a call that ran at once brought."""
+    """The result of a call."""
 
     result: dict[str, Any]
     credits_charged: int | None
-    """None: the server does not say."""
+    """None if the server does not say."""
     credits_remaining: int | None
 
 
 class NewTask(Struct, frozen=True, kw_only=True):
-    """A task to be submitted."""
+    """A task to submit."""
 
     task_type: str
     payload: object
@@ -349,29 +350,29 @@ class NewTask(Struct, frozen=True, kw_only=True):
     priority: int | None = None
     """1 (lowest, the server's default) to 10."""
     idempotency_key: str | None = None
-    """Names the task for ever: submitting it again makes no second one. None: a random one is made."""
+    """Names the task permanently: submitting it again creates no second one. If None, a random key is made."""
     webhook_url: str | None = None
     delay_seconds: int | None = None
-    """Start no sooner than so long after it was accepted."""
+    """Start no sooner than this long after it was accepted."""
     run_at: datetime | None = None
-    """Start no sooner than this moment, which must know its time zone."""
+    """Start no sooner than this moment, which must have a time zone."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What became of one task of :meth:`~fairlane.client.Client.submit_many`."""
+    """The outcome of one task of :meth:`~fairlane.client.Client.submit_many`."""
 
     index: int
-    """Its place in what was given, from 0."""
+    """Its position in the input, from 0."""
     idempotency_key: str
     """Finds the task, whether it was accepted now or before."""
     task_id: str | None
-    """None: refused, or accepted before."""
+    """None if it was refused, or accepted before."""
     existed: bool
-    """Its key named a task already: an earlier run submitted it."""
+    """Whether its key already named a task, submitted by an earlier run."""
     error: ErrorBody | None
-    """Why it was refused; None: it was not."""
+    """Why it was refused, or None if it was not."""
 
     @property
     def accepted(self) -> bool:
-        """Whether the server has the task, by this call or by an earlier one."""
+        """Return whether the server has the task, from this run or an earlier one."""
         return self.error is None

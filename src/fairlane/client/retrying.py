@@ -1,4 +1,4 @@
-"""When a request is sent again, and what its answer means if it is not."""
+"""When a request is repeated, and what its answer means if it is not."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -14,23 +14,23 @@ from fairlane.client.errors import ApiError, NoAnswer, error_class
 FIRST_PAUSE_SECONDS = 0.25
 PAUSE_MOST_SECONDS = 8.0
 RETRY_AFTER_MOST_SECONDS = 60.0
-"""A server that asks for more is not waited for so long at once."""
+"""Longest pause, in seconds, even if the server asks for more."""
 BODY_SHOWN = 200
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """How often a request is sent again, and how the pauses between are spread."""
+    """How often a request is repeated, and how the pauses in between vary."""
 
     retries: int = 5
     chance: Callable[[], float] = Random().random  # noqa: S311 - spreads load, guards nothing
 
 
 def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
-    """Send a request, again where that does no harm and may help, until it is answered with success.
+    """Send a request, and repeat it where that does no harm and may help, until it succeeds.
 
     Raises:
-        NoAnswer: nobody answered.
-        ApiError: the answer is no.
+        NoAnswer: no answer came.
+        ApiError: the API refused.
     """
     number = 0
     while True:
@@ -45,16 +45,16 @@ def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
 
 
 def is_worth_repeating(error: NoAnswer | ApiError, *, repeatable: bool) -> bool:
-    """Whether the same request may fare better a little later, and does no harm if the first one arrived."""
+    """Return whether the same request may succeed a little later, and does no harm if the first one arrived."""
     if isinstance(error, NoAnswer):
         return repeatable or not error.sent
     if error.code == "RATE_LIMIT_EXCEEDED" or error.status == 503:
-        return True  # Nothing was done.
+        return True  # The server did nothing.
     return repeatable and error.status in (500, 502, 504)
 
 
 def pause_seconds(error: NoAnswer | ApiError, number: int, chance: float) -> float:
-    """What the server asks for, else between half and all of a pause that doubles with each try."""
+    """Return the pause that the server asks for, or between half and all of a pause that doubles with each try."""
     asked = error.retry_after_seconds if isinstance(error, ApiError) else None
     if asked is not None:
         return min(asked, RETRY_AFTER_MOST_SECONDS)
@@ -63,7 +63,7 @@ def pause_seconds(error: NoAnswer | ApiError, number: int, chance: float) -> flo
 
 
 def api_error(answer: Answer) -> ApiError:
-    """An answer that is no success, as an exception."""
+    """Return an unsuccessful answer as an exception."""
     error = read_error(answer.body)
     code = f"HTTP_{answer.status}" if error is None else error.code
     if error is None:
@@ -81,11 +81,11 @@ def api_error(answer: Answer) -> ApiError:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """How long to wait: a number of seconds, or the time from the answer's own date to a later one."""
+    """Return how long to wait: a number of seconds, or the time from the answer's own date to a later one."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:
         return float(value)
-    try:  # In UTC, both: so HTTP wants it.
+    try:  # Both in UTC, as HTTP requires.
         until, now = (
             parsedate_to_datetime(text).replace(tzinfo=UTC) for text in (value, answer.headers.get("date", ""))
         )

@@ -1,4 +1,4 @@
-"""Is a webhook really ours? For whoever receives one: both signature schemes, on the bytes as they came."""
+"""Verify that a webhook is genuine, for its receiver: both signature schemes, on the bytes as they came."""
 
 import hashlib
 import hmac
@@ -25,20 +25,20 @@ def verify(
     tolerance_seconds: float = TOLERANCE_SECONDS,
     now: Callable[[], float] = time.time,
 ) -> Task:
-    """The task that a webhook tells of, after proving that it was signed with the secret, and lately.
+    """Return the task in a webhook, after proving that the webhook was signed with the secret, and recently.
 
     Either signature proves it: the ``X-Cloro-Signature`` of the contract, or the one of Standard Webhooks. A delivery
-    may come more than once; know it by the task's id.
+    may come more than once; recognize it by the task's id.
 
     Args:
         secret: ``whsec_…`` as it was shown; several while it is being rotated.
-        headers: Of the request, in any spelling.
-        body: The bytes as they came: a parsed and written one has other bytes.
-        tolerance_seconds: How far the signature's time may lie from now, before or after.
+        headers: Those of the request; the case of their names does not matter.
+        body: The bytes as they came. Parsing and writing them again would change them.
+        tolerance_seconds: How far the signature's time may differ from now, in either direction.
         now: The clock, seconds since the epoch.
 
     Raises:
-        WebhookInvalid: it was not, or its body tells of no task.
+        WebhookInvalid: the signature or its time is wrong, or the body contains no task.
 
     Example:
         >>> import hashlib, hmac
@@ -64,7 +64,9 @@ def verify(
 
 
 def _is_contracts(secret: str, headers: Mapping[str, str], body: bytes, tolerance_seconds: float, now: float) -> bool:
-    """The key is the secret as text; what is signed is the timestamp as sent, a dot, and the body."""
+    """Check the contract's signature: the key is the secret as text; the timestamp as sent, a dot and the body are
+    signed.
+    """
     timestamp = headers.get("x-cloro-timestamp", "")
     if not _is_recent(timestamp, tolerance_seconds, now):
         return False
@@ -73,8 +75,11 @@ def _is_contracts(secret: str, headers: Mapping[str, str], body: bytes, toleranc
 
 
 def _is_standard(secret: str, headers: Mapping[str, str], body: bytes, tolerance_seconds: float, now: float) -> bool:
-    """Standard Webhooks. The library's own ``verify`` knows no clock but the system's and breaks on malformed headers,
-    so it signs here, and what came is compared."""
+    """Check the signature of Standard Webhooks.
+
+    The library's own ``verify`` uses only the system's clock and fails on malformed headers, so this signs again and
+    compares.
+    """
     timestamp, identity = headers.get("webhook-timestamp", ""), headers.get("webhook-id", "")
     if not (identity and _is_standard_secret(secret) and _is_recent(timestamp, tolerance_seconds, now)):
         return False
@@ -88,7 +93,10 @@ def _is_standard(secret: str, headers: Mapping[str, str], body: bytes, tolerance
 
 
 def _is_standard_secret(secret: str) -> bool:
-    """The library skips what is no base64, so that of a secret made for the contract's scheme little might be left."""
+    """Return whether the secret is valid base64 of enough bytes.
+
+    The library skips other characters, so a secret made for the contract's scheme might keep only a few bytes.
+    """
     rest = secret.removeprefix("whsec_")
     try:
         return len(b64decode(rest + "=" * (-len(rest) % 4), validate=True)) >= STANDARD_BYTES_LEAST

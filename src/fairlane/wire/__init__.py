@@ -1,7 +1,7 @@
-"""The customers' JSON, in and out, a module for each noun: the only place that knows camelCase.
+"""The customers' JSON, in and out, one module for each noun: the only place that knows camelCase.
 
-Pure functions between the records of ``model`` and bytes; callers take them from here. Field names, their order and
-their nulls are the contract's; each body has a golden file in ``tests/wire/``.
+Pure functions between the records of ``model`` and bytes; callers import them from here. The contract defines field
+names, their order and their nulls; each body has a golden file in ``tests/wire/``.
 """
 
 from fairlane.wire.alerts import (

@@ -1,7 +1,7 @@
-"""Alerts, in and out: what a customer asks for, how its alerts stand, and what a webhook is told of a change.
+"""Alerts, in and out: what a customer sends, the state of its alerts, and the message to a webhook about a change.
 
-The api's endpoints call it, and upkeep for the messages. An address is checked for its type alone; where it may lead is
-the guard's matter.
+Called by the API's endpoints, and by the sweeper for the messages. Only the type of an address is checked here; the
+guard checks where it may lead.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ ALERT_THRESHOLD_MOST = 1_000_000_000
 
 
 class AskedAlert(Struct, frozen=True, kw_only=True):
-    """A checked alert; its URL is not checked yet but for its type."""
+    """A checked alert, except that only the type of its URL is checked."""
 
     kind: AlertKind
     threshold: float
@@ -30,10 +30,10 @@ class AskedAlert(Struct, frozen=True, kw_only=True):
 
 
 def read_alert(document: Any) -> AskedAlert:
-    """``{"kind": …, "threshold": …, "forSeconds": …, "webhook": {"url": …}}``.
+    """Read ``{"kind": …, "threshold": …, "forSeconds": …, "webhook": {"url": …}}``.
 
     Raises:
-        ValidationRefused: with every field that is wrong.
+        ValidationRefused: lists every field that is wrong.
     """
     if type(document) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")
@@ -89,17 +89,17 @@ class _AlertMessage(Struct):
 
 
 def alert_body(alert: Alert) -> bytes:
-    """The answer to who asked for an alert."""
+    """Return the answer about one alert."""
     return encode(_KeptAlert(True, _alert(alert)))
 
 
 def alerts_body(alerts: Sequence[Alert]) -> bytes:
-    """An organization's alerts."""
+    """Return an organization's alerts."""
     return encode(_Alerts([_alert(one) for one in alerts]))
 
 
 def alert_message_body(change: AlertChange) -> bytes:
-    """What a webhook is told of an alert that began or ceased to fire."""
+    """Return the message to a webhook about an alert that began or stopped firing."""
     alert = _alert(change.alert)
     alert.firing, alert.changed_at = change.firing, timestamp(change.at)
     kind: Literal["alert.fired", "alert.recovered"] = "alert.fired" if change.firing else "alert.recovered"

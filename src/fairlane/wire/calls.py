@@ -1,6 +1,6 @@
 """The answers to a call: its result, or why it failed.
 
-The api's endpoint of calls writes them. A result is embedded as it was stored, never read.
+Written by the API's endpoint of calls. A result is embedded as it was stored, without reading it.
 """
 
 from typing import Any, Literal
@@ -18,12 +18,12 @@ class _Called(Struct):
 
 
 def call_body(result: str) -> bytes:
-    """The answer to a call; the result is embedded as it was stored."""
+    """Return the answer to a call; the result is embedded as it was stored."""
     return encode(_Called(True, Raw(result)))
 
 
 def failure_body(failure: Failure, *, at: int) -> bytes:
-    """The envelope of a call that failed: what a task's GET would show as ``response.error``, with the moment."""
+    """Return the envelope of a failed call: the ``response.error`` that a task's GET would show, with the moment."""
     details = UNSET if failure.details is None else failure.details
     return envelope(failure.code, failure.message, at=at, details=details)
 

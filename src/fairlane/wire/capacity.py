@@ -1,7 +1,7 @@
 """Advice on slots as customers read it: shares of time, projections, and some sentences for people.
 
-The api's endpoints call it, for customers and for operators. What it says about other limits is called an estimate,
-always.
+Called by the API's endpoints for customers and for operators. Everything that it says about other limits is called an
+estimate.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ class _Capacity(
 
 
 def capacity_body(capacity: Capacity) -> bytes:
-    """The answer of ``GET /v1/async/capacity``."""
+    """Return the answer of ``GET /v1/async/capacity``."""
     total = capacity.total
     span_ms = max(1, total.end - total.start)
     return encode(
@@ -89,7 +89,7 @@ def _projection(one: Projection) -> _Projection:
 
 
 def _advice(capacity: Capacity) -> str:
-    """Some sentences for people."""
+    """Return the advice as some sentences for people."""
     total = capacity.total
     span_ms = max(1, total.end - total.start)
     plan, workers = total.plan_limited_ms / span_ms, total.worker_limited_ms / span_ms
@@ -106,7 +106,7 @@ def _advice(capacity: Capacity) -> str:
 
 
 def _compared(capacity: Capacity, measured_ms: int) -> list[str]:
-    """What more slots would have done, if the replay can say."""
+    """Return sentences about what more slots would have done, if the replay can tell."""
     now, *more = capacity.projections
     if not capacity.trusted:
         missing = capacity.total.worker_limited_ms > capacity.total.plan_limited_ms
@@ -135,7 +135,7 @@ def _seconds(milliseconds: int) -> str:
 
 
 def _span(span_ms: int) -> str:
-    """A span of time for people: days, or hours or minutes while there are few."""
+    """Return a span of time for people, in the largest of days, hours and minutes that fits at least twice."""
     units = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000))
     unit, unit_ms = next(((unit, ms) for unit, ms in units if span_ms >= 2 * ms), units[-1])
     number = f"{max(1.0, span_ms / unit_ms):.3g}"

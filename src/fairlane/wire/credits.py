@@ -1,6 +1,6 @@
-"""Credits as an organization is told of them, and the lists of countries and states that clients ask for beside them.
+"""Credits as an organization sees them, and the lists of countries and states that clients also request.
 
-The api's endpoints call it. A debt reads as nothing left; where credits are switched off a large number stands for all.
+Called by the API's endpoints. A debt reads as 0; if credits are switched off, a large number is returned.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from fairlane.model.organizations import Credits
 from fairlane.wire.values import encode
 
 CREDITS_UNCOUNTED = 1_000_000_000
-"""What remains where credits are switched off: a number, because clients need one."""
+"""The number of remaining credits if credits are switched off: a number, because clients need one."""
 
 
 class _Balance(Struct, rename="camel"):
@@ -27,22 +27,22 @@ class _State(Struct):
 
 
 def credits_body(credits: Credits) -> bytes:
-    """The answer of ``GET /v1/credits``; nobody has a subscription. A debt reads as nothing left."""
+    """Return the answer of ``GET /v1/credits``; there are no subscriptions. A debt reads as 0."""
     return encode(_Balance(credits_remaining(credits), None, None))
 
 
 def credits_remaining(credits: Credits) -> int:
-    """What an organization may still spend, as it is told: never below 0."""
+    """Return what an organization may still spend, as it is told: never below 0."""
     return max(0, credits.balance()) if credits.on else CREDITS_UNCOUNTED
 
 
 def countries_body(countries: Sequence[str]) -> bytes:
-    """The answer of ``GET /v1/countries``: a bare array."""
+    """Return the answer of ``GET /v1/countries``: a bare array."""
     return encode(list(countries))
 
 
 def states_body(states: Sequence[tuple[str, str]]) -> bytes:
-    """The answer of ``GET /v1/states``, from codes and names."""
+    """Return the answer of ``GET /v1/states``, from codes and names."""
     return encode([_State(code, name) for code, name in states])
 
 

@@ -1,7 +1,7 @@
-"""The envelope of every answer that is not a success, and the error in it.
+"""The envelope of every unsuccessful answer, and the error in it.
 
-The api writes it for refusals and faults, and ``tasks.py`` puts the same error into items of a batch and into failed
-tasks. It shows what a refusal or a failure says of itself, never its cause.
+The API writes it for refusals and faults; ``tasks.py`` puts the same error into items of a batch and into failed
+tasks. It shows what a refusal or a failure says about itself, never its cause.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ from fairlane.model.tasks import Failure
 from fairlane.wire.values import encode, timestamp
 
 FIELD_ERRORS_MOST = 20
-"""Most field errors one answer lists; a body of nothing but mistakes must not be answered with a larger one."""
+"""Most field errors in one answer: the answer to a body full of mistakes must not be larger than the body."""
 
 
-# Its docstring would be told to the readers of /openapi.json.
+# Not a docstring, because readers of /openapi.json would see it.
 class Error(Struct):
     code: str
     message: str
@@ -30,22 +30,22 @@ class _Refused(Struct):
 
 
 def error_body(refusal: Refusal, *, at: int) -> bytes:
-    """The envelope of every answer that is not a success; ``at`` is the moment it is given."""
+    """Return the envelope of an unsuccessful answer; ``at`` is the moment of the answer."""
     return encode(_Refused(False, refused(refusal, at)))
 
 
 def envelope(code: str, message: str, *, at: int, details: Any = UNSET) -> bytes:
-    """The envelope from its parts, for what is no refusal."""
+    """Return the envelope made from its parts, for errors that are not refusals."""
     return encode(_Refused(False, Error(code, message, details, timestamp(at))))
 
 
 def refused(refusal: Refusal, at: int) -> Error:
-    """The error of a refusal, with the moment it is given."""
+    """Return the error of a refusal, with the moment of the answer."""
     details = UNSET if refusal.details is None else refusal.details
     return Error(refusal.code, str(refusal), details, timestamp(at))
 
 
 def failed(failure: Failure) -> Error:
-    """The error of a task that failed, as its organization sees it."""
+    """Return the error of a failed task as its organization sees it."""
     details = UNSET if failure.details is None else failure.details
     return Error(failure.code, failure.message, details)

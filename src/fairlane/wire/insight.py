@@ -1,7 +1,7 @@
-"""Why a task waits and who holds the slots, as customers are told.
+"""Why a task waits and what holds the slots, as customers are told.
 
-The api's endpoints call it. A reason is written by its name and, for people, in words; what to do about it is
-the documentation's part.
+Called by the API's endpoints. A reason is written as its name and as a sentence for people; the documentation says
+what to do about it.
 """
 
 from typing import Annotated, Any
@@ -57,7 +57,7 @@ class _Wait(Struct, rename="camel"):
 
 
 def wait_body(wait: model.Wait) -> bytes:
-    """The answer of ``GET /v1/async/task/{id}/wait``."""
+    """Return the answer of ``GET /v1/async/task/{id}/wait``."""
     estimate = wait.estimate
     return encode(
         _Wait(
@@ -75,7 +75,7 @@ def wait_body(wait: model.Wait) -> bytes:
     )
 
 
-# Its docstring would be told to the readers of /openapi.json.
+# Not a docstring, because readers of /openapi.json would see it.
 class Slot(Struct, rename="camel"):
     kind: Annotated[str, Meta(extra_json_schema={"enum": ["task", "call"]})]
     id: Uuid
@@ -96,12 +96,12 @@ class _Slots(Struct, rename="camel"):
 
 
 def slots_body(slots: model.Slots, next_cursor: str | None) -> bytes:
-    """The answer of ``GET /v1/async/slots``."""
+    """Return the answer of ``GET /v1/async/slots``."""
     return encode(_Slots(concurrency(slots.concurrency), [holder(one) for one in slots.slots], next_cursor))
 
 
 def holder(one: model.Slot) -> Slot:
-    """Who holds a slot."""
+    """Return the task or call that holds a slot."""
     return Slot(
         "call" if one.call else "task",
         one.id,

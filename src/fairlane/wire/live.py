@@ -1,6 +1,6 @@
-"""What viewers of the dashboard are sent each second: one organization, or all of them.
+"""What viewers of the dashboard receive each second: one organization, or all of them.
 
-The dashboard calls it. The status and the holders in it are those that the customers' API answers.
+Called by the dashboard. The status and the slots in it are the same as in the customers' API.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,14 @@ class _Everything(Struct):
 
 
 def live_body(one: model.LiveOrganization, *, at: int) -> bytes:
-    """One moment of an organization, for its viewers."""
+    """Return the state of one organization at one moment, for its viewers."""
     slots = [holder(slot) for slot in one.slots]
     status = Raw(status_body(one.status))
     return encode(_Live(timestamp(at), status, slots, one.slots_bounded, one.submitted, one.completed, one.failed))
 
 
 def everything_body(busiest: Sequence[model.Busy], total: model.Total, *, at: int) -> bytes:
-    """One moment of all organizations, for operators: the model's own spelling, like the operator's API."""
+    """Return the state of all organizations at one moment, for operators, with the model's names as in the operator's
+    API.
+    """
     return encode(_Everything(timestamp(at), total, busiest))

@@ -1,6 +1,6 @@
-"""What each successful body consists of, all of the wire's modules together.
+"""The shape of each successful body, collected from all modules of the wire.
 
-``/openapi.json`` describes answers by it, and nothing is written or checked with it.
+``/openapi.json`` uses them to describe answers; nothing is written or checked with them.
 """
 
 from typing import Any, Literal
@@ -34,4 +34,4 @@ SHAPES: dict[str, Any] = {
     **CREDITS,
     "health": _Health,
 }
-"""What each successful body consists of, by the name under which an operation refers to it in /openapi.json."""
+"""The shape of each successful body, by the name that an operation uses for it in /openapi.json."""

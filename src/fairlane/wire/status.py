@@ -1,6 +1,6 @@
 """Queue and slots as they are now: the status, and the status with its recount.
 
-The api's endpoints call it. A concurrency that nobody can vouch for is null, never a guess.
+Called by the API's endpoints. If fairlane cannot vouch for the concurrency, it is null, never a guess.
 """
 
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from fairlane.wire.errors import FIELD_ERRORS_MOST
 from fairlane.wire.values import Count, Moment, Priority, encode, timestamp
 
 
-# Its docstring would be told to the readers of /openapi.json.
+# Not a docstring, because readers of /openapi.json would see it.
 class Concurrency(Struct):
     used: Count
     max: Annotated[int, Meta(ge=1)]
@@ -44,12 +44,14 @@ class _Status(Struct, rename="camel"):
 
 
 def status_body(status: model.QueueStatus) -> bytes:
-    """The answer of ``GET /v1/async/status``."""
+    """Return the answer of ``GET /v1/async/status``."""
     return encode(_status(status))
 
 
 def verified_body(verified: model.Verified, *, at: int) -> bytes:
-    """The answer of ``GET /v1/async/status?verify=true``: the plain one, and what the recount found beside it."""
+    """Return the answer of ``GET /v1/async/status?verify=true``: the plain status and the differences that the recount
+    found.
+    """
     differences = [_Difference(one.name, one.kept, one.counted) for one in verified.drift]
     body = _status(verified.status)
     body.verification = _Verification(timestamp(at), len(differences), differences[:FIELD_ERRORS_MOST])
@@ -66,7 +68,7 @@ def _status(status: model.QueueStatus) -> _Status:
 
 
 def concurrency(slots: model.Concurrency | None) -> Concurrency | None:
-    """Slots in use and the limit; None: null."""
+    """Return slots in use and the limit, or None, which becomes null."""
     return None if slots is None else Concurrency(slots.used, slots.max)
 
 

@@ -1,7 +1,7 @@
-"""What customers send to have a task run: one submission, or a batch of them taken apart.
+"""What customers send to have tasks run: one submission, or a batch split into its items.
 
-The api's endpoints call it with what the strict reader has read. Every wrong field is named at once; what a payload
-must look like is its type's matter, and where a webhook may go the guard's.
+Called by the API's endpoints with the output of the strict reader. All wrong fields are reported together. The type
+checks the content of its payload, and the guard checks where a webhook may go.
 """
 
 import re
@@ -21,23 +21,23 @@ from fairlane.wire.webhooks import wrong_address
 
 IDEMPOTENCY_KEY_LENGTH = 255
 UNREACHABLE = (".", "..")
-"""Clients take these out of a path, also percent-encoded (RFC 3986, 5.2.4)."""
+"""Path segments that clients remove, also when percent-encoded (RFC 3986, 5.2.4)."""
 DELAY_SECONDS_MOST = 30 * 86_400
-"""How far ahead a task may be put off."""
+"""Longest delay of a task, in seconds."""
 BATCH_MOST = 500
-"""Most tasks of one batch."""
+"""Most tasks in one batch."""
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """A checked request to create a task; the payload is still to be checked against its type."""
+    """A checked request to create a task; the payload must still be checked against its type."""
 
     task_type: str
     priority: int
     idempotency_key: str | None
     payload: bytes
-    """The JSON object's text, exactly the bytes received."""
+    """The text of the JSON object, exactly the bytes received."""
     webhook_url: str | None
-    """Not checked yet but for its type."""
+    """Only the type of the URL is checked."""
     run_at: int | None
     delay_ms: int
 
@@ -52,10 +52,10 @@ _envelope_decoder = Decoder(_Envelope)
 def read_submission(body: bytes, document: Any, task_types: Collection[str], *, now: int) -> Submission:
     """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
 
-    ``now`` bounds the moment at which it is to start.
+    ``now`` limits the moment at which the task is to start.
 
     Raises:
-        ValidationRefused: with every field that is wrong.
+        ValidationRefused: lists every field that is wrong.
     """
     if type(document) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")
@@ -65,7 +65,7 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str], *, 
         raise ValidationRefused(details=details)
     try:
         payload = bytes(_envelope_decoder.decode(body).payload)
-    except DecodeError as error:  # Both readers must agree; where they do not, refusing is the safe answer.
+    except DecodeError as error:  # Both readers must agree; if they do not, a refusal is safe.
         raise _no_json() from error
     return Submission(
         task_type=document["taskType"],
@@ -79,7 +79,7 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str], *, 
 
 
 def unknown_type() -> ValidationRefused:
-    """The type of a task that is to run again is not registered any more."""
+    """Return the refusal to repeat a task whose type is no longer registered."""
     return ValidationRefused.at("taskType", "is not a known task type")
 
 
@@ -106,7 +106,7 @@ def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list
 
 
 def _wrong_option(field: str, value: Any) -> str | None:
-    """What is wrong with an optional field; None: nothing."""
+    """Return what is wrong with an optional field, or None if nothing is."""
     match field:
         case "taskType" | "payload" | "webhook" | "runAt" | "delaySeconds":
             return None
@@ -123,7 +123,7 @@ def _wrong_option(field: str, value: Any) -> str | None:
 
 
 def _wrong_schedule(document: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
-    """What is wrong with the moment at which a task is to start."""
+    """Yield what is wrong with the moment at which a task is to start."""
     if "delaySeconds" in document:
         delay = document["delaySeconds"]
         if not (type(delay) is int and 0 <= delay <= DELAY_SECONDS_MOST):
@@ -139,7 +139,7 @@ def _wrong_schedule(document: dict[str, Any], now: int) -> Iterator[tuple[str, s
 
 
 def _moment_of(value: Any) -> int | None:
-    """Milliseconds since the epoch; None: it is no such moment."""
+    """Return milliseconds since the epoch, or None if the value is not such a moment."""
     if type(value) is not str or _MOMENT.fullmatch(value) is None:
         return None
     try:
@@ -152,15 +152,15 @@ def _moment_of(value: Any) -> int | None:
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_ONE = -62_135_596_800_000
-"""An offset may lead to a moment before it, which cannot be written again."""
+"""Year 1 in UTC, in milliseconds. An offset can lead to an earlier moment, which cannot be written."""
 
 
 def split_batch(body: bytes, most: int) -> list[bytes | None]:
-    """Return the items of a batch as their own bytes, not read yet: what is wrong in one is that one's matter. An item
-    of more than ``most`` bytes is None.
+    """Return the items of a batch as their own bytes, without reading them, so that a wrong item affects only itself.
+    An item of more than ``most`` bytes is None.
 
     Raises:
-        ValidationRefused: it is no array of 1 to BATCH_MOST values, or nobody can tell where they end.
+        ValidationRefused: the body is not an array of 1 to BATCH_MOST values, or its items cannot be told apart.
     """
     text = trimmed(body, 0, len(body), len(body)) or b""
     try:

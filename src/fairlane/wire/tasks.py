@@ -1,7 +1,7 @@
-"""Tasks as they are answered: accepted, found, listed, cleared, and told to a webhook.
+"""Tasks as they are answered: accepted, found, listed, cleared, and sent to a webhook.
 
-The api's endpoints and the sender call it. A result is embedded as it was stored, never read; a webhook is told the
-same bytes at every try.
+Called by the API's endpoints and the sender. A result is embedded as it was stored, without reading it; a webhook
+receives the same bytes at every try.
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ class _Tasks(Struct, rename="camel"):
 
 
 class _Now(Struct):
-    """A task as it is now, to who just acted on it or waited for it."""
+    """A task as it is now, after a request that changed it or waited for it."""
 
     success: Yes
     task: _Task
@@ -103,7 +103,7 @@ class _Now(Struct):
 
 
 class _Message(Struct):
-    """What a webhook is told: a final task, as GET answers it, without the webhook block."""
+    """The message to a webhook: a final task as GET answers it, without the webhook block."""
 
     task: _Task
     credits: _Credits
@@ -111,7 +111,7 @@ class _Message(Struct):
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
-    """The answer to an accepted task: always QUEUED, even if a worker takes it in the same instant."""
+    """Return the answer to an accepted task: always QUEUED, even if a worker takes it at the same moment."""
     return encode(_Created(True, *_created(task, accepted)))
 
 
@@ -134,7 +134,7 @@ def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
 
 
 def batch_body(items: Sequence[tuple[NewTask, Accepted] | Refusal], *, at: int) -> bytes:
-    """The answer to a batch: what became of each item, in the order in which they came."""
+    """Return the answer to a batch: the outcome of each item, in the order of the request."""
     results = [_item(index, item, at) for index, item in enumerate(items)]
     succeeded = sum(result.success for result in results)
     return encode(_BatchAnswer(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
@@ -144,30 +144,30 @@ def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Ite
     if not isinstance(item, Refusal):
         return _Item(True, index, *_created(*item))
     if isinstance(item, ValidationRefused):
-        # The details of an item are an object, those of a call an array (contract, 4).
+        # In a batch item the details are an object, in a single refusal an array (contract, 4).
         message, details = f"Invalid task at index {index}", {"errors": item.details}
         return _Item(False, index, error=Error(item.code, message, details, timestamp(at)))
     return _Item(False, index, error=refused(item, at))
 
 
 def cleared_body(cleared: int) -> bytes:
-    """The answer to ``DELETE /v1/async/queue``."""
+    """Return the answer to ``DELETE /v1/async/queue``."""
     return encode(_Cleared(True, cleared))
 
 
 def tasks_body(page: TaskList) -> bytes:
-    """One page of an organization's tasks: what GET answers of each, without webhook and response."""
+    """Return one page of an organization's tasks, each as GET answers it but without webhook and response."""
     listed = [_Listed(found.task, found.credits) for found in map(_found, page.tasks)]
     return encode(_Tasks(listed, page.next_cursor))
 
 
 def task_body(task: TaskView) -> bytes:
-    """The answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
+    """Return the answer of ``GET /v1/async/task/{id}``; the result is embedded as it was stored."""
     return encode(_found_and_told(task))
 
 
 def now_body(task: TaskView) -> bytes:
-    """The answer to who acted on a task, or waited for one: what GET answers, and that it succeeded."""
+    """Return the answer to a request that changed a task or waited for it: what GET answers, and that it succeeded."""
     found = _found_and_told(task)
     return encode(_Now(True, found.task, found.credits, found.webhook, found.response))
 
@@ -181,12 +181,14 @@ def _found_and_told(task: TaskView) -> _Found:
 
 
 def webhook_body(task: TaskView) -> bytes:
-    """What a webhook is told of a final task: the answer of GET without the webhook block, the same at every try."""
+    """Return the message to a webhook about a final task: GET's answer without the webhook block, the same at every
+    try.
+    """
     return encode(_found(task))
 
 
 def test_event_body(delivery_id: str, *, at: int) -> bytes:
-    """What a webhook is told when somebody tries it: shaped like a task that there never was."""
+    """Return the message of a webhook test: it has the shape of a task that does not exist."""
     task = _Task(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
     return encode(_Found(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
 

@@ -1,6 +1,6 @@
 """History as customers read it: what happened in a span and in each of its steps.
 
-The api's endpoint calls it. It only writes differences that the store has taken; it adds nothing up.
+Called by the API's endpoint. It only writes differences that the store has computed; it adds nothing up.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class _Usage(Struct, rename={"start": "from", "end": "to", "step_seconds": "step
 
 
 def usage_body(usage: Usage, *, step_ms: int) -> bytes:
-    """The answer of ``GET /v1/async/usage``."""
+    """Return the answer of ``GET /v1/async/usage``."""
     total = usage.total
     points = [_usage_point(point) for point in usage.points]
     return encode(_Usage(timestamp(total.start), timestamp(total.end), step_ms // 1000, _usage_point(total), points))

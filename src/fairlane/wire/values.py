@@ -1,6 +1,6 @@
 """Single values as customers write and read them: moments, and types that tell /openapi.json more than Python's own.
 
-Every module of the wire uses these. Nothing here knows what a value is for, or the name of the field it stands in.
+Used by every module of the wire. Nothing here knows what a value is for or which field it belongs to.
 """
 
 from datetime import datetime
@@ -16,9 +16,9 @@ from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
 
 TIMESTAMP_LENGTH = 24
 encode = Encoder().encode
-"""The bytes of a body."""
+"""Encode a body as bytes."""
 
-# Types that say to /openapi.json more than Python's own; nothing is checked by them when a body is written.
+# Types that tell /openapi.json more than Python's own; they check nothing when a body is written.
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Count = Annotated[int, Meta(ge=0)]
@@ -29,10 +29,10 @@ Yes = Annotated[bool, Meta(extra_json_schema={"const": True})]
 
 
 def read_moment(text: str, field: str) -> int:
-    """A moment as :func:`timestamp` writes it, or with fewer decimals.
+    """Read a moment as :func:`timestamp` writes it, or with fewer decimals.
 
     Raises:
-        ValidationRefused: it is none.
+        ValidationRefused: it is not such a moment.
     """
     try:
         found = datetime.fromisoformat(text) if len(text) <= TIMESTAMP_LENGTH and text.endswith("Z") else None
@@ -44,19 +44,19 @@ def read_moment(text: str, field: str) -> int:
 
 
 def moment(at: int | None) -> str | None:
-    """A moment that may not have come; None: null."""
+    """Return a moment as text, or None if there is none."""
     return None if at is None else timestamp(at)
 
 
 def timestamp(at: int) -> str:
-    """ISO 8601, UTC, three decimals and ``Z``: ``2025-11-10T15:00:00.000Z``."""
+    """Return ISO 8601, UTC, with three decimals and ``Z``: ``2025-11-10T15:00:00.000Z``."""
     second, millisecond = divmod(at, 1000)
     return f"{_second(second)}.{millisecond:03d}Z"
 
 
-# Most answers of one second share it, and strftime costs more than the rest of a status answer.
+# Most answers within a second share this text, and strftime costs more than the rest of a status answer.
 @lru_cache(maxsize=4096)
 def _second(second: int) -> str:
     parts = gmtime(second)
-    # Not %Y: a year before 1000 would lose its zeros with some C libraries.
+    # Not %Y: with some C libraries a year before 1000 would lose its zeros.
     return f"{parts.tm_year:04}{strftime('-%m-%dT%H:%M:%S', parts)}"

@@ -1,7 +1,7 @@
 """Webhooks, in and out: the address that a customer sends, and the deliveries owed to it with their tries.
 
-The api's endpoints call it; submissions and alerts have their addresses checked here. Of a try it tells no more than
-its class: anything finer would show callers what answers on our network.
+Called by the API's endpoints; submissions and alerts also have their addresses checked here. A try shows only its
+class: anything finer would tell callers what answers on our network.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from fairlane.wire.values import Moment, Uuid, Yes, encode, moment, timestamp
 
 
 def read_address(document: Any) -> str:
-    """The URL in ``{"url": …}``, checked only for its type.
+    """Return the URL in ``{"url": …}``; only its type is checked.
 
     Raises:
-        ValidationRefused: with every field that is wrong.
+        ValidationRefused: lists every field that is wrong.
     """
     wrong = wrong_address(document, "")
     if wrong:
@@ -29,7 +29,7 @@ def read_address(document: Any) -> str:
 
 
 def wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
-    """What is wrong with ``{"url": …}`` at this path; an empty one is the body itself."""
+    """Return what is wrong with ``{"url": …}`` at this path; an empty path means the body itself."""
     if type(document) is not dict:
         return [(path or "body", "must be an object with a url" if path else "must be a JSON object")]
     prefix = f"{path}." if path else ""
@@ -72,12 +72,12 @@ class _Owed(Struct):
 
 
 def deliveries_body(deliveries: Sequence[Delivery], next_cursor: str | None) -> bytes:
-    """One page of an organization's deliveries."""
+    """Return one page of an organization's deliveries."""
     return encode(_Deliveries([_delivery(one) for one in deliveries], next_cursor))
 
 
 def delivery_body(delivery: Delivery) -> bytes:
-    """The answer to who asked for a delivery."""
+    """Return the answer that shows one delivery."""
     return encode(_Owed(True, _delivery(delivery)))
 
 
@@ -105,7 +105,7 @@ def _delivery_status(one: Delivery) -> str:
 
 
 _SHOWN_ERRORS = {None: "delivered", "timeout": "timeout", "refused_by_policy": "refused_by_policy"}
-"""What is told apart. Anything finer would let callers learn through us what answers on our network."""
+"""The outcomes that are shown separately. Anything finer would tell callers what answers on our network."""
 
 
 def _outcome(tried: DeliveryTry) -> str:
