@@ -1,6 +1,6 @@
 """Chat completions from any OpenAI-compatible API. Serve it with ``fairlane serve examples/chat.py:app``.
 
-OPENAI_API_KEY is the provider's key, OPENAI_BASE_URL its address, CHAT_MODEL the model when the caller names none.
+OPENAI_API_KEY is the provider's key, OPENAI_BASE_URL its address, CHAT_MODEL the default model.
 """
 
 import json
@@ -33,7 +33,7 @@ class Conversation(msgspec.Struct, forbid_unknown_fields=True):
 
 @app.on_start
 async def connect() -> None:
-    """In workers only: the server needs neither the key nor the connection."""
+    """Open the connection, in workers only: the server needs neither it nor the key."""
     global http  # noqa: PLW0603 - one for each worker process
     http = httpx2.AsyncClient(
         base_url=os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
@@ -44,13 +44,13 @@ async def connect() -> None:
 
 @app.on_stop
 async def disconnect() -> None:
-    """Close what was opened."""
+    """Close the connection."""
     await http.aclose()
 
 
 @app.task("CHAT", timeout=180, attempts=5, cost=2)
 async def chat(conversation: Conversation, context: Context) -> dict[str, Any]:
-    """Stream the answer, so that the caller sees how far it is; the whole of it is the result."""
+    """Stream the answer, so that the caller sees its progress; return the whole text."""
     body = {
         "model": conversation.model or os.environ.get("CHAT_MODEL", "gpt-4o-mini"),
         "messages": msgspec.to_builtins(conversation.messages),
@@ -68,7 +68,7 @@ async def chat(conversation: Conversation, context: Context) -> dict[str, Any]:
 
 
 async def read(answer: httpx2.Response, most: int, context: Context) -> dict[str, Any]:
-    """Put the pieces together. A stream that ends before it says so is an answer cut off."""
+    """Join the pieces. A stream that ends without ``[DONE]`` is incomplete, and the task is tried again."""
     pieces: list[str] = []
     finish_reason = None
     async for line in answer.aiter_lines():
@@ -86,7 +86,7 @@ async def read(answer: httpx2.Response, most: int, context: Context) -> dict[str
 
 
 def refusal(answer: httpx2.Response) -> Exception:
-    """Too many requests and the provider's own failures pass; anything else stays as it is, however often we ask."""
+    """Return the exception for an error answer: only 429 and 5xx are worth another attempt."""
     if answer.status_code == 429 or answer.status_code >= 500:
         pause = answer.headers.get("retry-after", "")
         return Retry(

@@ -1,4 +1,4 @@
-"""Reading web pages that strangers name. Serve it with ``fairlane serve examples/pages.py:app``."""
+"""Reading web pages from untrusted URLs. Serve it with ``fairlane serve examples/pages.py:app``."""
 
 import codecs
 import os
@@ -11,7 +11,7 @@ from fairlane import Fail, Fairlane, Retry
 from fairlane.fetching import Fetcher, FetchFailed, FetchRefused
 
 app = Fairlane()
-# PAGES_ALLOW_PRIVATE=1 is for tests on this machine: with it callers read whatever the worker can reach.
+# PAGES_ALLOW_PRIVATE=1 is for tests on this machine: with it callers can read everything that the worker can reach.
 fetcher = Fetcher(most_bytes=2_000_000, timeout_seconds=20, private=os.environ.get("PAGES_ALLOW_PRIVATE") == "1")
 
 
@@ -45,7 +45,7 @@ async def page(address: Address) -> dict[str, Any]:
 
 
 def charset(content_type: str) -> str:
-    """The encoding that a page claims to have, if Python knows it."""
+    """Return the encoding that a page declares, if Python knows it."""
     name = content_type.partition("charset=")[2].partition(";")[0].strip('" ') or "utf-8"
     try:
         codecs.lookup(name)
@@ -55,7 +55,7 @@ def charset(content_type: str) -> str:
 
 
 class Reader(HTMLParser):
-    """What a person would read."""
+    """Collects the text that a person would read."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Thumbnails of PNG images, in pure Python. Serve it with ``fairlane serve examples/thumbnails.py:app``.
 
-That is slow, which makes it a good example: each attempt has a process of its own (``isolation="process"``), so it
-holds up neither its neighbours nor the worker's renewals, and past its timeout it alone is killed. For real use call an
-imaging library in its place.
+That is slow, so it is a good example: each attempt has its own process (``isolation="process"``), which delays neither
+other attempts nor the worker's renewals, and which is killed alone past its timeout. For real use call an imaging
+library instead.
 """
 
 import base64
@@ -29,13 +29,13 @@ class Image(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller sends as ``payload``."""
 
     png: bytes
-    """In base64. Eight bits for each channel, no palette, not interlaced."""
+    """A PNG in base64, with eight bits for each channel, no palette, not interlaced."""
     width: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 128
 
 
 @app.task("THUMBNAIL", timeout=60, attempts=2, isolation="process", cost=3)
 def thumbnail(image: Image, context: Context) -> dict[str, Any]:
-    """The image at this width, or as it is if it is narrower; each new pixel is the mean of those it covers."""
+    """Return the image at this width, or unchanged if it is narrower. Each new pixel is the mean of those it covers."""
     try:
         width, height, channels, packed = parts_of(image.png)
         new_width = min(image.width, width)
@@ -50,7 +50,7 @@ def thumbnail(image: Image, context: Context) -> dict[str, Any]:
 
 
 def parts_of(png: bytes) -> tuple[int, int, int, bytes]:
-    """Width, height, bytes of a pixel, and the packed lines. Raises ValueError."""
+    """Return width, height, bytes of a pixel, and the compressed lines. Raise ValueError for other formats."""
     if not png.startswith(SIGNATURE):
         raise ValueError("it does not begin like one")
     header, packed = b"", b""
@@ -62,14 +62,14 @@ def parts_of(png: bytes) -> tuple[int, int, int, bytes]:
     width, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", header)
     if depth != 8 or color not in CHANNELS or interlace:
         raise ValueError(f"depth {depth}, color type {color}, interlace {interlace} are not supported")
-    # Looked at before anything is unpacked: a few bytes may claim to be a picture of a thousand million pixels.
+    # Checked before anything is decompressed: a few bytes may declare an image of a billion pixels.
     if not 0 < width * height <= PIXELS_MOST:
         raise ValueError(f"{width} x {height} pixels; at most {PIXELS_MOST:,} are read")
     return width, height, CHANNELS[color], packed
 
 
 def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each chunk's kind and data. Raises ValueError for one that is damaged."""
+    """Yield each chunk's kind and data. Raise ValueError for a damaged chunk."""
     at = len(SIGNATURE)
     while at < len(png):
         length, kind = struct.unpack_from(">I4s", png, at)
@@ -81,7 +81,7 @@ def chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def lines_of(packed: bytes, width: int, height: int, channels: int) -> Iterator[bytes]:
-    """The lines from top to bottom, their filters undone."""
+    """Yield the lines from top to bottom, with their filters undone."""
     line_bytes = width * channels
     raw = zlib.decompressobj().decompress(packed, height * (line_bytes + 1))
     above = bytes(line_bytes)
@@ -117,7 +117,7 @@ def unfilter(kind: int, line: bytearray, above: bytes, step: int) -> None:
 def shrink(
     lines: Iterator[bytes], width: int, height: int, channels: int, new_width: int, new_height: int, context: Context
 ) -> Iterator[bytes]:
-    """Mean of each new pixel's rectangle; says how far it is."""
+    """Compute the mean of each new pixel's rectangle, and report the progress."""
     edges = [column * width // new_width for column in range(new_width + 1)]
     for row in range(new_height):
         first, last = row * height // new_height, (row + 1) * height // new_height
@@ -133,7 +133,7 @@ def shrink(
 
 
 def png_of(rows: Iterator[bytes], width: int, height: int, channels: int) -> bytes:
-    """Lines as a PNG, unfiltered."""
+    """Return the lines as a PNG, unfiltered."""
     color = next(color for color, count in CHANNELS.items() if count == channels)
     header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + row for row in rows))
