@@ -1,29 +1,32 @@
--- Alerts: what organizations want to be told of.
+-- Alerts of organizations.
 
 -- name: insert_alert
+-- Insert an alert.
 INSERT INTO alert (id, organization_id, kind, threshold, for_ms, url, host, created_at)
 VALUES (:id, :organization_id, :kind, :threshold, :for_ms, :url, :host, :now);
 
 -- name: count_alerts
+-- Count an organization's alerts, by alert_organization.
 SELECT count(*)
 FROM alert
 WHERE organization_id = :organization_id;
 
 -- name: find_alerts
--- An organization's alerts, oldest first.
+-- Find an organization's alerts, oldest first, by alert_organization.
 SELECT id, kind, threshold, for_ms, url, host, firing, since, changed_at, created_at
 FROM alert
 WHERE organization_id = :organization_id
 ORDER BY id;
 
 -- name: find_alert
+-- Find one alert of an organization.
 SELECT id, kind, threshold, for_ms, url, host, firing, since, changed_at, created_at
 FROM alert
 WHERE organization_id = :organization_id
   AND id = :id;
 
 -- name: update_alert
--- Another rule: whether it holds is found out anew.
+-- Replace an alert's rule and reset its state, which is judged again.
 UPDATE alert
 SET kind = :kind,
     threshold = :threshold,
@@ -38,13 +41,14 @@ WHERE organization_id = :organization_id
 RETURNING id;
 
 -- name: delete_alert
+-- Delete one alert of an organization.
 DELETE FROM alert
 WHERE organization_id = :organization_id
   AND id = :id
 RETURNING id;
 
 -- name: find_alerts_to_evaluate
--- In the order of their ids, each with the numbers of its organization.
+-- Find the next :most alerts after an id, each with the numbers of its organization.
 SELECT a.id, a.kind, a.threshold, a.for_ms, a.url, a.host, a.firing, a.since, a.changed_at, a.created_at,
        a.organization_id, o.name, o.queued, o.processing + o.calls, o.slots_max, o.failed
 FROM alert AS a
@@ -54,7 +58,8 @@ ORDER BY a.id
 LIMIT :most;
 
 -- name: find_oldest_of_organization
--- Since when the oldest ready task might have started: the first row of each lane.
+-- Find since when the oldest ready task could have started: the first row of each lane, by the primary key of
+-- queue_entry.
 SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
 FROM lane AS l
 JOIN queue_entry AS q
@@ -68,7 +73,7 @@ WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_failed_before
--- How many tasks had failed at the last sample of this minute or before it; none: as many as ever.
+-- Find how many tasks had failed at the last sample of this minute or before it; no row if there is no sample.
 SELECT failed
 FROM usage
 WHERE organization_id = :organization_id
@@ -77,8 +82,8 @@ ORDER BY minute DESC
 LIMIT 1;
 
 -- name: move_alert
--- Only from the state that was judged, by the rule that was judged: of several servers one moves it, and one message goes
--- out.
+-- Change an alert's state, only from the state and rule that were judged: of several servers one changes it and sends
+-- the message.
 UPDATE alert
 SET firing = :firing,
     since = :since,
@@ -95,10 +100,12 @@ WHERE id = :id
 RETURNING id;
 
 -- name: insert_alert_delivery
+-- Insert the delivery of an alert's message, due now.
 INSERT INTO delivery (id, organization_id, alert_id, url, host, body, due_at, created_at)
 VALUES (:id, :organization_id, :alert_id, :url, :host, :body, :now, :now);
 
 -- name: erase_alerts
+-- Delete up to :most alerts of an organization, by alert_organization.
 DELETE FROM alert
 WHERE organization_id = :organization_id
   AND id IN (SELECT id FROM alert WHERE organization_id = :organization_id ORDER BY id LIMIT :most)

@@ -1,11 +1,12 @@
--- What operators changed, and the recount that proves the counters.
+-- Operators' changes, and the recount that checks the counters.
 
 -- name: insert_audit
+-- Insert an audit row.
 INSERT INTO audit (id, at, actor, action, subject, details)
 VALUES (:id, :now, :actor, :action, :subject, :details);
 
 -- name: find_audit
--- Of the newest :looked changes below :before those that fit; each of the three is one value, or null for any.
+-- Find matches among the newest :looked changes below :before; each of the three filters is a value, or null for any.
 SELECT id, at, actor, action, subject, details
 FROM (SELECT id, at, actor, action, subject, details
       FROM audit
@@ -19,7 +20,7 @@ ORDER BY id DESC
 LIMIT :most;
 
 -- name: find_audit_behind
--- The change that is :skipped changes behind the next one.
+-- Find the change that is :skipped changes behind the next one.
 SELECT id
 FROM audit
 WHERE id < :before
@@ -27,12 +28,14 @@ ORDER BY id DESC
 LIMIT 1 OFFSET :skipped;
 
 -- name: find_least_audited
+-- Find the organizations whose last recount is oldest, by organization_audited.
 SELECT id
 FROM organization
 ORDER BY audited_at, id
 LIMIT :most;
 
 -- name: find_drifted
+-- Find organizations whose counts were found to differ, by organization_drifted.
 SELECT name
 FROM organization
 WHERE drifted = 1
@@ -40,17 +43,20 @@ ORDER BY name
 LIMIT :most;
 
 -- name: update_audited [sqlite]
+-- Set the moment of these organizations' last recount.
 UPDATE organization
 SET audited_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: update_audited [postgres]
+-- The same; the set is passed as arrays.
 UPDATE organization
 SET audited_at = :now
 WHERE id = ANY (:ids[bigint]);
 
 -- name: recount_organizations [sqlite]
--- Counts kept in an organization's row, beside those of the same that its rows say. Queues are counted in steps.
+-- Return the counts in these organizations' rows, each followed by the count of its rows. Queues are counted in steps.
+-- Credit grants by credit_grant_created, calls by call_ready and their key.
 SELECT o.id, o.name, o.ready, o.queued - o.ready,
        o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
        o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id),
@@ -64,6 +70,7 @@ WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
 
 -- name: recount_organizations [postgres]
+-- The same; the set is passed as arrays.
 SELECT o.id, o.name, o.ready, o.queued - o.ready,
        o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
        o.credits_held, (SELECT coalesce(sum(l.cost), 0)::bigint FROM lease AS l WHERE l.organization_id = o.id),
@@ -77,7 +84,7 @@ WHERE o.id = ANY (:ids[bigint])
 ORDER BY o.id;
 
 -- name: count_queue_entries [sqlite]
--- The next :most queue entries behind this place, up to the organization :last, by lane: how many, the first, the last.
+-- Count the next :most queue entries behind this place, up to the organization :last, by lane: number, first, last.
 SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
 FROM (SELECT organization_id, task_type, rank, seq
       FROM queue_entry
@@ -89,7 +96,7 @@ GROUP BY organization_id, task_type, rank
 ORDER BY organization_id, task_type, rank;
 
 -- name: count_queue_entries [postgres]
--- The first condition follows from the third: without it another index is taken, and its rows are sorted.
+-- The same. The first condition follows from the third: without it PostgreSQL takes another index and sorts its rows.
 SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
 FROM (SELECT organization_id, task_type, rank, seq
       FROM queue_entry
@@ -102,7 +109,7 @@ GROUP BY organization_id, task_type, rank
 ORDER BY organization_id, task_type, rank;
 
 -- name: count_waiting [sqlite]
--- The next :most waiting tasks behind this one, up to the organization :last, by lane: how many, and the last.
+-- Count the next :most waiting tasks behind this one, up to the organization :last, by lane: number and last.
 SELECT organization_id, task_type, rank, count(*), max(task_id)
 FROM (SELECT organization_id, task_id, task_type, rank
       FROM waiting
@@ -113,7 +120,7 @@ FROM (SELECT organization_id, task_id, task_type, rank
 GROUP BY organization_id, task_type, rank;
 
 -- name: count_waiting [postgres]
--- As count_queue_entries.
+-- The same; the first condition is there for the reason given at count_queue_entries.
 SELECT organization_id, task_type, rank, count(*), max(task_id)
 FROM (SELECT organization_id, task_id, task_type, rank
       FROM waiting
@@ -125,7 +132,8 @@ FROM (SELECT organization_id, task_id, task_type, rank
 GROUP BY organization_id, task_type, rank;
 
 -- name: recount_turns [sqlite]
--- Turns kept beside turns that should be there.
+-- Find differences between the turns kept and the turns that should exist; reads the whole of turn, and calls by
+-- call_ready.
 WITH due AS (
   SELECT DISTINCT l.task_type, 0 AS kind, o.virtual_time, o.id AS organization_id
   FROM organization AS o
@@ -155,6 +163,7 @@ WHERE k.organization_id IS NULL OR d.organization_id IS NULL
 ORDER BY 1, 2, 3;
 
 -- name: recount_turns [postgres]
+-- The same; the sets are passed as arrays.
 WITH due AS (
   SELECT DISTINCT l.task_type, 0 AS kind, o.virtual_time, o.id AS organization_id
   FROM organization AS o
@@ -184,7 +193,7 @@ WHERE k.organization_id IS NULL OR d.organization_id IS NULL
 ORDER BY 1, 2, 3;
 
 -- name: count_states
--- The next :most tasks behind this one, by how many of the four states hold for them.
+-- Count the next :most tasks behind this one by how many of the four states they are in.
 SELECT states, count(*)
 FROM (SELECT (SELECT count(*) FROM queue_entry AS q
               WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
@@ -201,7 +210,7 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
 GROUP BY states;
 
 -- name: find_task_behind
--- The task that is :skipped tasks behind the next one.
+-- Find the task that is :skipped tasks behind the next one.
 SELECT organization_id, id
 FROM task
 WHERE (organization_id, id) > (:organization_id, :id)
@@ -209,7 +218,7 @@ ORDER BY organization_id, id
 LIMIT 1 OFFSET :skipped;
 
 -- name: count_call_states
--- Calls by how many of lease and end hold for them.
+-- Count all calls by how many of lease and end they have.
 SELECT states, count(*)
 FROM (SELECT (SELECT count(*) FROM lease AS l
               WHERE l.organization_id = c.organization_id AND l.task_id = c.id AND l.kind = 1)
@@ -218,26 +227,32 @@ FROM (SELECT (SELECT count(*) FROM lease AS l
 GROUP BY states;
 
 -- name: delete_lanes [sqlite]
+-- Delete the lanes of these organizations.
 DELETE FROM lane
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
 
 -- name: delete_lanes [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM lane
 WHERE organization_id = ANY (:ids[bigint]);
 
 -- name: delete_all_turns [sqlite]
+-- Delete the turns of these organizations; reads the whole of turn.
 DELETE FROM turn
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
 
 -- name: delete_all_turns [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM turn
 WHERE organization_id = ANY (:ids[bigint]);
 
 -- name: find_organization_ids
+-- Find the ids of all organizations.
 SELECT id
 FROM organization
 ORDER BY id;
 
 -- name: count_organizations
+-- Count all organizations.
 SELECT count(*)
 FROM organization;

@@ -1,6 +1,7 @@
--- Calls: the requests whose callers wait.
+-- Calls: requests whose callers wait.
 
 -- name: insert_calls [sqlite]
+-- Insert calls that wait for a free place.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
 INSERT INTO call
   (organization_id, id, seq, task_type, payload, cost, server_id, ready, created_at, give_up_at)
@@ -8,6 +9,7 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
 FROM e;
 
 -- name: insert_calls [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO call
   (organization_id, id, seq, task_type, payload, cost, server_id, ready, created_at, give_up_at)
 SELECT e.organization_id, e.id, e.seq, e.task_type, e.payload, e.cost, e.server_id, 1, :now, :give_up_at
@@ -15,7 +17,7 @@ FROM unnest(:calls[bigint, text, bigint, text, text, bigint, text])
      AS e (organization_id, id, seq, task_type, payload, cost, server_id);
 
 -- name: insert_call_leases [sqlite]
--- The slot of a call, held for its server until a worker takes it.
+-- Insert the leases of calls, held by their server until a worker takes them.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
@@ -25,6 +27,7 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, 0, e.row ->> 4, e.row
 FROM e;
 
 -- name: insert_call_leases [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
    first_started_at, started_at, deadline_at, webhook, session_id, exchange_id, kind)
@@ -34,7 +37,7 @@ FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, te
      AS e (organization_id, task_id, id, task_type, seq, cost, attempts, limited, session_id);
 
 -- name: count_ready_calls [sqlite] packed
--- Of these organizations the calls that wait for a free place, by type.
+-- Count these organizations' calls that wait for a free place, by type, by call_ready.
 SELECT json_group_array(json_array(organization_id, task_type, count))
 FROM (SELECT organization_id, task_type, count(*) AS count
       FROM call
@@ -43,6 +46,7 @@ FROM (SELECT organization_id, task_type, count(*) AS count
       GROUP BY organization_id, task_type);
 
 -- name: count_ready_calls [postgres]
+-- The same; the set is passed as arrays.
 SELECT organization_id, task_type, count(*)
 FROM call
 WHERE ready = 1
@@ -50,7 +54,8 @@ WHERE ready = 1
 GROUP BY organization_id, task_type;
 
 -- name: find_ready_calls [sqlite] packed
--- Of these organizations and types the calls that wait for a free place, oldest first. No more than there are slots.
+-- Find these organizations' calls of these types that wait for a free place, oldest first, by call_ready. There are no
+-- more than slots.
 SELECT json_group_array(json_array(organization_id, id, task_type, give_up_at, cost))
 FROM (SELECT organization_id, id, task_type, give_up_at, cost
       FROM call
@@ -60,6 +65,7 @@ FROM (SELECT organization_id, id, task_type, give_up_at, cost
       ORDER BY organization_id, seq);
 
 -- name: find_ready_calls [postgres]
+-- The same; the sets are passed as arrays.
 SELECT organization_id, id, task_type, give_up_at, cost
 FROM call
 WHERE ready = 1
@@ -68,7 +74,7 @@ WHERE ready = 1
 ORDER BY organization_id, seq;
 
 -- name: find_claimed_calls [sqlite] packed
--- What a claim needs of the calls it takes.
+-- Find what a claim needs of the calls it takes.
 SELECT json_group_array(json_array(
          c.organization_id, c.id, c.task_type, c.payload, c.give_up_at, l.attempt, l.attempts))
 FROM json_each(:calls) AS e
@@ -80,13 +86,14 @@ WHERE c.organization_id = e.value ->> 0
   AND l.task_id = c.id;
 
 -- name: find_claimed_calls [postgres]
+-- The same; the set is passed as arrays.
 SELECT c.organization_id, c.id, c.task_type, c.payload, c.give_up_at, l.attempt, l.attempts
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
 JOIN call AS c ON c.organization_id = e.organization_id AND c.id = e.id
 JOIN lease AS l ON l.organization_id = c.organization_id AND l.task_id = c.id;
 
 -- name: start_call_leases [sqlite]
--- A worker takes the slots of these calls over.
+-- Give the leases of these calls to a worker.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 UPDATE lease
 SET id = e.row ->> 2,
@@ -101,6 +108,7 @@ WHERE lease.organization_id = e.row ->> 0
   AND lease.task_id = e.row ->> 1;
 
 -- name: start_call_leases [postgres]
+-- The same; the set is passed as arrays.
 UPDATE lease AS l
 SET id = e.id,
     attempt = e.attempt,
@@ -115,7 +123,7 @@ WHERE l.organization_id = e.organization_id
   AND l.task_id = e.task_id;
 
 -- name: return_call_leases [sqlite]
--- Their server holds the slots of these calls again, for another attempt.
+-- Return the leases of these calls to their server, for another attempt.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
 UPDATE lease
 SET attempt = e.row ->> 4,
@@ -127,6 +135,7 @@ WHERE lease.organization_id = e.row ->> 0
   AND lease.task_id = e.row ->> 1;
 
 -- name: return_call_leases [postgres]
+-- The same; the set is passed as arrays.
 UPDATE lease AS l
 SET attempt = e.attempt,
     deadline_at = e.deadline_at,
@@ -138,7 +147,7 @@ WHERE l.organization_id = e.organization_id
   AND l.task_id = e.task_id;
 
 -- name: update_calls_ready [sqlite]
--- Whether these calls wait for a free place, or pause until due_at, or neither.
+-- Set whether these calls wait for a free place, pause until due_at, or neither.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
 UPDATE call
 SET ready = e.row ->> 2,
@@ -148,6 +157,7 @@ WHERE call.organization_id = e.row ->> 0
   AND call.id = e.row ->> 1;
 
 -- name: update_calls_ready [postgres]
+-- The same; the set is passed as arrays.
 UPDATE call AS c
 SET ready = e.ready,
     due_at = e.due_at
@@ -156,7 +166,7 @@ WHERE c.organization_id = e.organization_id
   AND c.id = e.id;
 
 -- name: find_calls [sqlite] packed
--- These calls, and whether their caller still waits: not canceled, and its server alive.
+-- Find these calls, and whether their caller still waits: not canceled, and its server alive.
 SELECT json_group_array(json_array(
          c.organization_id, c.id, c.task_type, c.server_id, c.ready, c.give_up_at, c.status IS NOT NULL, c.cost,
          c.canceled = 0 AND EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0)))
@@ -166,13 +176,14 @@ WHERE c.organization_id = e.value ->> 0
   AND c.id = e.value ->> 1;
 
 -- name: find_calls [postgres]
+-- The same; the set is passed as arrays.
 SELECT c.organization_id, c.id, c.task_type, c.server_id, c.ready, c.give_up_at, c.status IS NOT NULL, c.cost,
        c.canceled = 0 AND EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0)
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
 JOIN call AS c ON c.organization_id = e.organization_id AND c.id = e.id;
 
 -- name: find_waiting_calls [sqlite] packed
--- Those of these calls that no worker has: they wait for a place, or pause.
+-- Find those of these calls that no worker has: they wait for a place, or pause.
 SELECT json_group_array(json_array(l.organization_id, l.task_id))
 FROM json_each(:calls) AS e
 CROSS JOIN lease AS l
@@ -185,12 +196,14 @@ WHERE l.organization_id = e.value ->> 0
   AND l.session_id = c.server_id;
 
 -- name: find_waiting_calls [postgres]
+-- The same; the set is passed as arrays.
 SELECT l.organization_id, l.task_id
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.id AND l.kind = 1
 JOIN call AS c ON c.organization_id = l.organization_id AND c.id = l.task_id AND l.session_id = c.server_id;
 
 -- name: end_calls [sqlite]
+-- Write how these calls ended.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:calls))
 UPDATE call
 SET ready = 0,
@@ -205,6 +218,7 @@ WHERE call.organization_id = e.row ->> 0
   AND call.id = e.row ->> 1;
 
 -- name: end_calls [postgres]
+-- The same; the set is passed as arrays.
 UPDATE call AS c
 SET ready = 0,
     due_at = NULL,
@@ -219,11 +233,13 @@ WHERE c.organization_id = e.organization_id
   AND c.id = e.id;
 
 -- name: cancel_calls [sqlite]
+-- Mark these calls as canceled.
 UPDATE call
 SET canceled = 1
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:calls));
 
 -- name: cancel_calls [postgres]
+-- The same; the set is passed as arrays.
 UPDATE call AS c
 SET canceled = 1
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
@@ -231,16 +247,19 @@ WHERE c.organization_id = e.organization_id
   AND c.id = e.id;
 
 -- name: delete_calls [sqlite]
+-- Delete these calls.
 DELETE FROM call
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:calls));
 
 -- name: delete_calls [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM call AS c
 USING unnest(:calls[bigint, text]) AS e (organization_id, id)
 WHERE c.organization_id = e.organization_id
   AND c.id = e.id;
 
 -- name: find_due_calls [sqlite] packed
+-- Find calls whose pause is over, by call_due.
 SELECT json_group_array(json_array(organization_id, id))
 FROM (SELECT organization_id, id
       FROM call
@@ -249,6 +268,7 @@ FROM (SELECT organization_id, id
       LIMIT :most);
 
 -- name: find_due_calls [postgres]
+-- The same, not packed.
 SELECT organization_id, id
 FROM call
 WHERE due_at <= :now
@@ -256,7 +276,7 @@ ORDER BY due_at
 LIMIT :most;
 
 -- name: ready_due_calls [sqlite]
--- Those of these calls that still pause and are due wait for a free place again.
+-- Make those of these calls ready that still pause and are due.
 UPDATE call
 SET ready = 1,
     due_at = NULL
@@ -265,6 +285,7 @@ WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:
 RETURNING organization_id, task_type;
 
 -- name: ready_due_calls [postgres]
+-- The same; the set is passed as arrays.
 UPDATE call AS c
 SET ready = 1,
     due_at = NULL
@@ -275,8 +296,8 @@ WHERE c.organization_id = e.organization_id
 RETURNING c.organization_id, c.task_type;
 
 -- name: find_ended_calls [sqlite]
--- Those of a server's calls that ended, but for the ones it has taken already; with the credits that are left.
--- Not packed: a result may have megabytes.
+-- Find a server's ended calls that it has not taken yet, with the remaining credits, by call_server. Not packed: a
+-- result may have megabytes.
 SELECT c.organization_id, c.id, c.result, c.failure, c.charged,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held
 FROM (SELECT organization_id, id, result, failure, charged
@@ -288,6 +309,7 @@ FROM (SELECT organization_id, id, result, failure, charged
 JOIN organization AS o ON o.id = c.organization_id;
 
 -- name: find_ended_calls [postgres]
+-- The same; the set is passed as arrays.
 SELECT c.organization_id, c.id, c.result, c.failure, c.charged,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held
 FROM call AS c
@@ -298,19 +320,19 @@ WHERE c.server_id = :server_id
 LIMIT :most;
 
 -- name: find_server_calls
--- A server's calls, ended or not.
+-- Find a server's calls, ended or not, by call_server.
 SELECT id
 FROM call
 WHERE server_id = :server_id;
 
 -- name: delete_orphaned_calls [sqlite]
--- Those that ended and whose server is gone: nobody fetches them.
+-- Delete ended calls whose server is gone, so that their results are never fetched; reads the whole of call.
 DELETE FROM call
 WHERE status IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = call.server_id AND s.dead = 0);
 
 -- name: delete_orphaned_calls [postgres]
--- Without waiting, as their organizations are not locked.
+-- The same, skipping locked rows, because the organizations are not locked.
 DELETE FROM call
 WHERE (organization_id, id) IN (SELECT c.organization_id, c.id
                                 FROM call AS c
@@ -319,6 +341,7 @@ WHERE (organization_id, id) IN (SELECT c.organization_id, c.id
                                 FOR UPDATE OF c SKIP LOCKED);
 
 -- name: move_calls
+-- Move the times of all running calls after a jump of the clock; reads the whole of call.
 UPDATE call
 SET give_up_at = give_up_at + :moved_ms,
     due_at = due_at + :moved_ms

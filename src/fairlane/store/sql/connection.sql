@@ -1,34 +1,38 @@
--- What the PostgreSQL adapter asks of the server itself.
+-- Questions of the PostgreSQL adapter to the server itself, and the trial write of both adapters.
 
 -- name: read_clock [postgres]
--- The server's clock, and the transaction's identity if it has written or locked anything yet.
+-- Read the server's clock, and the transaction's identity if it has written or locked anything yet.
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id_if_assigned()::text;
 
 -- name: find_transaction [postgres]
+-- Read the transaction's identity, or null if it has written and locked nothing.
 SELECT pg_current_xact_id_if_assigned()::text;
 
 -- name: find_fate [postgres]
--- What became of a transaction: committed, aborted, in progress, or unknown (null).
+-- Read the outcome of a transaction: committed, aborted, in progress, or unknown (null).
 SELECT pg_xact_status(CAST(CAST(:identity AS TEXT) AS xid8));
 
 -- name: find_safety [postgres]
+-- Read the version and the settings that decide whether a commit is durable and every text can be stored.
 SELECT name, setting
 FROM pg_settings
 WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit', 'transaction_read_only',
                'server_encoding');
 
 -- name: notify [postgres]
--- Tells every server that listens; outside of any other transaction.
+-- Send payloads to every listening server; used outside of any other transaction.
 SELECT CAST(pg_notify(:channel, p.payload) AS TEXT)
 FROM unnest(:payloads[text]) AS p (payload);
 
 -- name: empty_probe [sqlite]
+-- Empty the table of the trial write.
 DELETE FROM probe;
 
 -- name: empty_probe [postgres]
--- TRUNCATE gives the table a new file, so that filling it needs room on the disk.
+-- The same; TRUNCATE gives the table a new file, so that filling it needs room on the disk.
 TRUNCATE probe;
 
 -- name: fill_probe
+-- Insert the row of the trial write.
 INSERT INTO probe (filler)
 VALUES (:filler);

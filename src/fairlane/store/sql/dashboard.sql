@@ -1,23 +1,25 @@
--- What the dashboard needs beyond the API: what signs its sessions, and what is live, for all viewers at once.
+-- The dashboard's reads beyond the API: the secret of its sessions, and the live state for all viewers at once.
 
 -- name: find_dashboard_secret
+-- Read the secret that signs sessions.
 SELECT dashboard_secret
 FROM installation;
 
 -- name: set_dashboard_secret
--- Whoever comes first makes it; the others read it.
+-- Store the secret, unless another server has stored one before.
 UPDATE installation
 SET dashboard_secret = :secret
 WHERE dashboard_secret IS NULL;
 
 -- name: find_totals
+-- Find an organization's totals.
 SELECT submitted, completed, failed
 FROM organization
 WHERE id = :id;
 
 -- name: find_busiest
--- The organizations with the most to do, for operators, and since when the oldest ready task of each might have started:
--- the first row of each lane, from the bound that the lane keeps.
+-- Find the organizations with most tasks queued and processing, and since when the oldest ready task of each could have
+-- started: the first row of each lane, from the lane's bound. Sorts all organizations.
 SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o.paused, o.disabled, o.maintenance,
        o.drifted, o.submitted, o.completed, o.failed,
        (SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
@@ -39,6 +41,7 @@ JOIN organization AS o ON o.id = b.id
 ORDER BY o.queued + o.processing DESC, o.name;
 
 -- name: sum_organizations
+-- Sum the counts of all organizations.
 SELECT count(*), CAST(coalesce(sum(queued), 0) AS BIGINT), CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
        CAST(coalesce(sum(submitted), 0) AS BIGINT), CAST(coalesce(sum(completed), 0) AS BIGINT),
        CAST(coalesce(sum(failed), 0) AS BIGINT), CAST(coalesce(sum(drifted), 0) AS BIGINT)

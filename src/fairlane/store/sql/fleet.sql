@@ -1,7 +1,8 @@
 -- The whole installation at one moment, for metrics and autoscalers.
 
 -- name: sum_fleet
--- runnable: what could start at once if there were workers enough.
+-- Sum the counts of all organizations; runnable (the fifth) is the number that could start if there were enough
+-- workers.
 SELECT count(*),
        CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
        CAST(coalesce(sum(coalesce(slots_max, 0)), 0) AS BIGINT),
@@ -16,19 +17,21 @@ SELECT count(*),
 FROM organization;
 
 -- name: sum_lanes
+-- Sum ready and waiting tasks by type, over all lanes.
 SELECT task_type, CAST(sum(ready) AS BIGINT), CAST(sum(waiting) AS BIGINT)
 FROM lane
 WHERE ready + waiting > 0
 GROUP BY task_type;
 
 -- name: count_running
+-- Count all leases by type and kind.
 SELECT task_type, kind, count(*)
 FROM lease
 GROUP BY task_type, kind;
 
 -- name: find_oldest_ready
--- Since when the oldest ready task of each type might have started: the first row of each lane, from the bound that the lane keeps.
--- Not a join: of that the database may begin with the queue, and read all of it.
+-- Find since when the oldest ready task of each type could have started: the first row of each lane, from the lane's
+-- bound. Not a join: the database could begin it with the queue, and read all of it.
 SELECT l.task_type,
        min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
             FROM queue_entry AS q
@@ -42,6 +45,7 @@ WHERE l.ready > 0
 GROUP BY l.task_type;
 
 -- name: count_open_deliveries
+-- Count open deliveries, by delivery_due.
 SELECT count(*)
 FROM delivery
 WHERE due_at IS NOT NULL;

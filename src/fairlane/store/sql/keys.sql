@@ -1,7 +1,7 @@
--- Keys: only their digests are here.
+-- Keys: only their digests are stored.
 
 -- name: find_caller
--- Whom a working key speaks for.
+-- Find the organization of a working key, by the unique index of digests.
 SELECT k.id, k.organization_id
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
@@ -10,13 +10,14 @@ WHERE k.digest = :digest
   AND o.disabled = 0;
 
 -- name: insert_key
+-- Insert an organization's key; no row if its digest exists.
 INSERT INTO api_key (id, organization_id, name, digest, last4, created_at)
 VALUES (:id, :organization_id, :name, :digest, :last4, :now)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: find_keys
--- The keys of one organization, oldest first.
+-- Find the keys of one organization, oldest first, by api_key_organization.
 SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
@@ -24,31 +25,35 @@ WHERE k.organization_id = :organization_id
 ORDER BY k.created_at, k.id;
 
 -- name: find_key
+-- Find one key of an organization.
 SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
 WHERE k.id = :id;
 
 -- name: revoke_key
+-- Revoke an organization's key; a second time changes nothing.
 UPDATE api_key
 SET revoked_at = coalesce(revoked_at, :now)
 WHERE id = :id
 RETURNING id;
 
 -- name: insert_installation_key
+-- Insert a worker or admin key; no row if its digest exists.
 INSERT INTO installation_key (id, kind, name, digest, last4, created_at)
 VALUES (:id, :kind, :name, :digest, :last4, :now)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: find_holder
--- Whom a working worker or admin key lets in.
+-- Find the holder of a working worker or admin key, by the unique index of digests.
 SELECT id, kind, name
 FROM installation_key
 WHERE digest = :digest
   AND revoked_at IS NULL;
 
 -- name: find_installation_keys
+-- Find worker and admin keys, oldest first: all, those of a kind, or one by id. Reads the whole table, which is small.
 SELECT id, kind, name, last4, created_at, revoked_at
 FROM installation_key
 WHERE (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
@@ -56,6 +61,7 @@ WHERE (CAST(:kind AS TEXT) IS NULL OR kind = :kind)
 ORDER BY created_at, id;
 
 -- name: revoke_installation_key
+-- Revoke a worker or admin key; a second time changes nothing.
 UPDATE installation_key
 SET revoked_at = coalesce(revoked_at, :now)
 WHERE id = :id

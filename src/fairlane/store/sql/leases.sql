@@ -1,7 +1,7 @@
--- Leases and the outcomes they lead to.
+-- Leases, and the outcomes that end them.
 
 -- name: find_leases [sqlite] packed
--- Those of these (organization, task, lease) that still hold their slot.
+-- Find those of these (organization, task, lease) that still hold their slot.
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
@@ -13,6 +13,7 @@ WHERE l.organization_id = e.value ->> 0
   AND l.id = e.value ->> 2;
 
 -- name: find_leases [postgres] packed
+-- The same; the set is passed as arrays.
 SELECT coalesce(json_agg(json_build_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
@@ -21,7 +22,7 @@ FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id;
 
 -- name: find_ended [sqlite] packed
--- Which lease wrote the outcome of each of these tasks.
+-- Find which lease wrote the outcome of each of these tasks.
 SELECT json_group_array(json_array(o.task_id, o.lease_id))
 FROM json_each(:tasks) AS e
 CROSS JOIN outcome AS o
@@ -29,12 +30,13 @@ WHERE o.organization_id = e.value ->> 0
   AND o.task_id = e.value ->> 1;
 
 -- name: find_ended [postgres]
+-- The same; the set is passed as arrays.
 SELECT o.task_id, o.lease_id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 JOIN outcome AS o ON o.organization_id = e.organization_id AND o.task_id = e.task_id;
 
 -- name: cancel_lease
--- The wish. Nobody may run on long after it, so its deadline comes closer, too.
+-- Store the cancel request, and move the deadline up, so that the attempt cannot run much longer.
 UPDATE lease
 SET canceled_at = :now,
     deadline_at = :deadline_at
@@ -42,28 +44,33 @@ WHERE organization_id = :organization_id
   AND task_id = :task_id;
 
 -- name: find_canceled [sqlite] packed
+-- Find these sessions' leases with a cancel request, by lease_canceled.
 SELECT json_group_array(json_array(session_id, id))
 FROM lease
 WHERE canceled_at IS NOT NULL
   AND session_id IN (SELECT value FROM json_each(:sessions));
 
 -- name: find_canceled [postgres]
+-- The same; the set is passed as arrays.
 SELECT session_id, id
 FROM lease
 WHERE canceled_at IS NOT NULL
   AND session_id = ANY (:sessions[text]);
 
 -- name: delete_leases [sqlite]
+-- Delete the leases of these tasks and calls.
 DELETE FROM lease
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:leases));
 
 -- name: delete_leases [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM lease AS l
 USING unnest(:leases[bigint, text]) AS e (organization_id, task_id)
 WHERE l.organization_id = e.organization_id
   AND l.task_id = e.task_id;
 
 -- name: insert_leases [sqlite]
+-- Insert leases of one exchange.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
@@ -73,6 +80,7 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
 FROM e;
 
 -- name: insert_leases [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
    first_started_at, started_at, deadline_at, webhook, session_id, exchange_id)
@@ -84,7 +92,8 @@ FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bi
            first_started_at, deadline_at, webhook);
 
 -- name: find_claimed [sqlite] packed
--- What a claim needs of the tasks it takes; since when each might have started is the later of acceptance and runAt.
+-- Find what a claim needs of the tasks it takes. A task could have started at its acceptance or its runAt, whichever is
+-- later.
 SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL,
                                    CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
                                    t.traceparent))
@@ -94,12 +103,13 @@ WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
 
 -- name: find_claimed [postgres]
+-- The same; the set is passed as arrays.
 SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, greatest(t.created_at, t.run_at), t.traceparent
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
 -- name: find_exchanged [sqlite] packed
--- The leases that these exchanges yielded already: their answers were lost on the way.
+-- Find leases that these exchanges handed out before, whose answers were lost on the way, by lease_session.
 SELECT json_group_array(json_array(l.organization_id, l.task_id, l.id))
 FROM json_each(:exchanges) AS e
 CROSS JOIN lease AS l
@@ -107,12 +117,13 @@ WHERE l.session_id = e.value ->> 0
   AND l.exchange_id = e.value ->> 1;
 
 -- name: find_exchanged [postgres]
+-- The same; the set is passed as arrays.
 SELECT l.organization_id, l.task_id, l.id
 FROM unnest(:exchanges[text, text]) AS e (session_id, exchange_id)
 JOIN lease AS l ON l.session_id = e.session_id AND l.exchange_id = e.exchange_id;
 
 -- name: find_yielded [sqlite] packed
--- What is said of these leases once more.
+-- Find everything that an answer says of these leases, to send it again.
 SELECT json_group_array(json_array(l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type,
                                    l.attempt, l.attempts, l.deadline_at - l.started_at, l.started_at,
                                    CASE l.kind
@@ -133,6 +144,7 @@ WHERE l.organization_id = e.value ->> 0
   AND o.id = l.organization_id;
 
 -- name: find_yielded [postgres]
+-- The same; the set is passed as arrays.
 SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type, l.attempt, l.attempts,
        l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind,
        t.traceparent
@@ -143,6 +155,7 @@ LEFT JOIN task AS t ON l.kind = 0 AND t.organization_id = l.organization_id AND 
 LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND c.id = l.task_id;
 
 -- name: insert_outcomes [sqlite]
+-- Insert the outcomes of tasks.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
@@ -151,6 +164,7 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
 FROM e;
 
 -- name: insert_outcomes [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
 SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,

@@ -1,7 +1,7 @@
--- What the doctor looks at: reads alone, on a connection of its own.
+-- Reads of the doctor, on a connection of its own.
 
 -- name: find_planned_without_slots
--- Plans that give no slots, and organizations that have none: nothing of theirs can start.
+-- Find plans and organizations without slots, in which nothing can start.
 SELECT 'plan', name
 FROM plan
 WHERE slots IS NULL
@@ -12,7 +12,7 @@ WHERE slots_max IS NULL
 ORDER BY 1, 2;
 
 -- name: find_flagged
--- Organizations that are set apart from the others, one row for each.
+-- Find organizations that are drifted, paused or disabled; reads organizations by name.
 SELECT name, drifted, paused, disabled
 FROM organization
 WHERE drifted = 1 OR paused = 1 OR disabled = 1
@@ -20,7 +20,7 @@ ORDER BY name
 LIMIT :most;
 
 -- name: find_living
--- Live workers and servers by name; servers serve no types.
+-- Find live workers and servers by name; servers serve no types.
 SELECT name, types
 FROM session
 WHERE dead = 0
@@ -28,18 +28,19 @@ WHERE dead = 0
 ORDER BY name;
 
 -- name: find_working [postgres]
--- Whether this process works on a statement, or waits for a lock.
+-- Find whether the database's process :process runs a statement or waits for a lock.
 SELECT 1
 FROM pg_stat_activity
 WHERE pid = CAST(:process AS INT)
   AND state = 'active';
 
 -- name: find_identity [postgres]
--- Whether the process that we were told answers us is one of the server's: a pooler tells its clients something else.
+-- Find whether the process id of this connection belongs to the database: a pooler gives its clients another one.
 SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = CAST(:process AS INT)),
        current_setting('server_version'), current_setting('autovacuum');
 
 -- name: find_dead_rows [postgres]
+-- Find the live and dead rows of each table, and whether autovacuum is on for it.
 SELECT s.relname::text, s.n_live_tup, s.n_dead_tup,
        NOT coalesce('autovacuum_enabled=false' = ANY (c.reloptions), false)
 FROM pg_stat_user_tables AS s
@@ -48,7 +49,7 @@ WHERE s.schemaname = current_schema()
 ORDER BY s.n_dead_tup DESC, s.relname;
 
 -- name: find_oldest_transaction [postgres]
--- Of this database; what holds back its clean-up longest. Also one that was prepared and forgotten.
+-- Find the oldest transaction of this database, which holds back its clean-up; prepared transactions count, too.
 SELECT seconds, who
 FROM (SELECT extract(epoch FROM clock_timestamp() - xact_start)::bigint AS seconds,
              concat('process ', pid, ' of ', usename, ', ', state) AS who

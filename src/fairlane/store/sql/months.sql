@@ -1,11 +1,12 @@
--- What organizations used in each month: differences of running sums, as they stood when months turned.
+-- Organizations' usage in each month: differences of running sums at the start of months.
 
 -- name: insert_month
--- Of a new organization: everything is 0.
+-- Insert the sums of a new organization, all 0.
 INSERT INTO usage_month (organization_id, month, opened_at, submitted, completed, failed, charged, slot_ms)
 VALUES (:organization_id, :month, :now, 0, 0, 0, 0, 0);
 
 -- name: open_months
+-- Insert this month's row for organizations that have none; reads organizations by id.
 INSERT INTO usage_month (organization_id, month, opened_at, submitted, completed, failed, charged, slot_ms)
 SELECT o.id, :month, :now, o.submitted, o.completed, o.failed, o.credits_charged,
        o.slot_ms + (o.processing + o.calls) * CASE WHEN o.integrals_at < :now THEN :now - o.integrals_at ELSE 0 END
@@ -16,7 +17,7 @@ LIMIT :most
 RETURNING organization_id;
 
 -- name: find_months
--- The sums at the start of this month, those at the start of the next one that is known (or null), and those now.
+-- Find the sums at the start of this month, those at the start of the next known month (or null), and those now.
 SELECT o.id, o.name,
        a.opened_at, a.submitted, a.completed, a.failed, a.charged, a.slot_ms,
        b.opened_at, b.submitted, b.completed, b.failed, b.charged, b.slot_ms,

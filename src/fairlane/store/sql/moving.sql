@@ -1,7 +1,7 @@
--- What there is to move: the tables as the schema has them.
+-- The tables to move, read from the schema.
 
 -- name: find_columns [sqlite]
--- (table, column) of every table, in order.
+-- Find (table, column) of every table, in order.
 SELECT t.name, c.name
 FROM pragma_table_list AS t
 JOIN pragma_table_info(t.name) AS c
@@ -11,6 +11,7 @@ WHERE t.schema = 'main'
 ORDER BY t.name, c.cid;
 
 -- name: find_columns [postgres]
+-- The same, from PostgreSQL's catalog.
 SELECT c.relname::text, a.attname::text
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -19,7 +20,7 @@ WHERE c.relkind IN ('r', 'p')
 ORDER BY 1, a.attnum;
 
 -- name: find_references [postgres]
--- (table, table that it refers to): the latter must be filled first.
+-- Find (table, referenced table): the latter must be filled first.
 SELECT DISTINCT c.relname::text, r.relname::text
 FROM pg_constraint AS f
 JOIN pg_class AS c ON c.oid = f.conrelid
@@ -28,4 +29,5 @@ WHERE f.contype = 'f'
   AND f.connamespace = current_schema()::regnamespace;
 
 -- name: analyze [postgres]
+-- Update the planner's statistics.
 ANALYZE;

@@ -1,7 +1,7 @@
--- Tasks of all organizations, as operators look at them.
+-- Tasks and sessions of all organizations, for operators.
 
 -- name: find_tasks_from
--- Newest organization first, newest task first, from this one on; each with its state.
+-- Find tasks with their state, newest organization first, newest task first, from this one on.
 SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
        l.attempt, l.first_started_at, l.session_id, l.deadline_at, w.due_at
@@ -18,7 +18,8 @@ LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = 
 ORDER BY t.organization_id DESC, t.id DESC;
 
 -- name: find_trace
--- Tasks that ended in a span and after this one, in the order in which they ended. first_started_at: null if never.
+-- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished; first_started_at
+-- is null if the task never started.
 SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
@@ -32,13 +33,15 @@ JOIN task AS t ON t.organization_id = f.organization_id AND t.id = f.task_id
 ORDER BY f.finished_at, f.task_id;
 
 -- name: find_task_owner [sqlite]
--- Which of these organizations the task belongs to; asked one by one of the index, which an organization leads.
+-- Find which of these organizations owns the task; one look-up for each, because the index begins with the
+-- organization.
 SELECT organization_id
 FROM task
 WHERE id = :id
   AND organization_id IN (SELECT value FROM json_each(:ids));
 
 -- name: find_task_owner [postgres]
+-- The same; the set is passed as arrays.
 SELECT organization_id
 FROM task
 WHERE id = :id

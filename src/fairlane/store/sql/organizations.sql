@@ -1,7 +1,7 @@
 -- Organizations: limits, flags, live counts, lanes and turns.
 
 -- name: lock_organizations [sqlite] packed
--- The rows that this transaction may change. SQLite has one writer, so reading is locking.
+-- Read the rows that this transaction may change. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(
          id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
@@ -10,8 +10,8 @@ FROM organization
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: lock_organizations [postgres]
--- In id order, whoever asks, so that no two wait for each other. A row that had to be waited for is read anew; what
--- stands in other tables must be read in a later statement.
+-- Lock organizations, always in id order, so that no two transactions wait for each other. A row that was waited for is
+-- read again; rows of other tables must be read in a later statement.
 SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
@@ -21,7 +21,7 @@ ORDER BY id
 FOR NO KEY UPDATE;
 
 -- name: lock_further_organizations [sqlite] packed
--- More of them, in a transaction that holds some already.
+-- Read more organizations in a transaction that has locked some already.
 SELECT json_group_array(json_array(
          id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
@@ -30,7 +30,7 @@ FROM organization
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: lock_further_organizations [postgres]
--- Those that another server holds are left out: whoever holds a lock waits for none.
+-- Lock more of them, skipping those that another server holds: a transaction with locks waits for none.
 SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
@@ -40,16 +40,19 @@ ORDER BY id
 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: find_lanes [sqlite] packed
+-- Find the lanes of these organizations.
 SELECT json_group_array(json_array(organization_id, task_type, rank, ready, waiting, head_seq))
 FROM lane
 WHERE organization_id IN (SELECT value FROM json_each(:ids));
 
 -- name: find_lanes [postgres]
+-- The same; the set is passed as arrays.
 SELECT organization_id, task_type, rank, ready, waiting, head_seq
 FROM lane
 WHERE organization_id = ANY (:ids[bigint]);
 
 -- name: update_organizations [sqlite]
+-- Write the counts of these organizations.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:organizations))
 UPDATE organization
 SET next_seq = e.row ->> 1,
@@ -74,6 +77,7 @@ FROM e
 WHERE organization.id = e.row ->> 0;
 
 -- name: update_organizations [postgres]
+-- The same; the set is passed as arrays.
 UPDATE organization AS o
 SET next_seq = e.next_seq,
     queued = e.queued,
@@ -101,6 +105,7 @@ FROM unnest(:organizations[bigint, bigint, bigint, bigint, bigint, bigint, bigin
 WHERE o.id = e.id;
 
 -- name: upsert_lanes [sqlite]
+-- Write these lanes.
 INSERT INTO lane (organization_id, task_type, rank, ready, waiting, head_seq)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
 FROM json_each(:lanes)
@@ -111,6 +116,7 @@ SET ready = excluded.ready,
     head_seq = excluded.head_seq;
 
 -- name: upsert_lanes [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO lane (organization_id, task_type, rank, ready, waiting, head_seq)
 SELECT organization_id, task_type, rank, ready, waiting, head_seq
 FROM unnest(:lanes[bigint, text, bigint, bigint, bigint, bigint])
@@ -121,11 +127,13 @@ SET ready = excluded.ready,
     head_seq = excluded.head_seq;
 
 -- name: delete_turns [sqlite]
+-- Delete these turns.
 DELETE FROM turn
 WHERE (task_type, kind, virtual_time, organization_id) IN
       (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:turns));
 
 -- name: delete_turns [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM turn AS t
 USING unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual_time, organization_id)
 WHERE t.task_type = e.task_type
@@ -134,18 +142,20 @@ WHERE t.task_type = e.task_type
   AND t.organization_id = e.organization_id;
 
 -- name: insert_turns [sqlite]
+-- Insert these turns.
 INSERT INTO turn (task_type, kind, virtual_time, organization_id)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3
 FROM json_each(:turns);
 
 -- name: insert_turns [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO turn (task_type, kind, virtual_time, organization_id)
 SELECT task_type, kind, virtual_time, organization_id
 FROM unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual_time, organization_id);
 
 -- name: find_turns [sqlite] packed
--- For each of these (type, kind) the ids of the organizations next in turn, at most :most. Tasks (kind 0) of a type
--- that is full are nobody's turn.
+-- For each of these (type, kind) find the ids of the organizations next in turn, at most :most. A full type has no
+-- turns for tasks (kind 0); its leases are counted by lease_limited.
 SELECT json_group_array(json((
          SELECT json_group_array(organization_id)
          FROM (SELECT organization_id
@@ -162,6 +172,7 @@ WHERE t.value ->> 1 = 1
                     AND m.most <= (SELECT count(*) FROM lease WHERE limited = 1 AND task_type = m.task_type));
 
 -- name: find_turns [postgres]
+-- The same; the set is passed as arrays.
 SELECT t.organization_id
 FROM unnest(:kinds[text, bigint]) AS e (task_type, kind)
 CROSS JOIN LATERAL (SELECT organization_id
@@ -177,20 +188,23 @@ WHERE e.kind = 1
                     AND m.most <= (SELECT count(*) FROM lease WHERE limited = 1 AND task_type = m.task_type));
 
 -- name: find_virtual_time
--- How far service has come: the tag of who is next in turn, else the furthest tag of all.
+-- Find the virtual time of service so far: that of the next turn, or else the highest of all organizations.
 SELECT coalesce((SELECT min(virtual_time) FROM turn), (SELECT max(virtual_time) FROM organization), 0);
 
 -- name: find_shared_virtual_time
+-- Read the virtual time that servers share.
 SELECT virtual_time
 FROM installation;
 
 -- name: share_virtual_time
+-- Raise the virtual time that servers share.
 UPDATE installation
 SET virtual_time = :virtual_time
 WHERE virtual_time < :virtual_time;
 
 -- name: take_organization_id
--- Never the same twice, whatever was erased. Whoever takes one waits for whoever took the one before it.
+-- Take the next id, which is never used twice, even after an organization was erased. Transactions that take ids wait
+-- for each other.
 UPDATE installation
 SET last_organization_id = 1 + CASE
       WHEN last_organization_id > coalesce((SELECT max(id) FROM organization), 0) THEN last_organization_id
@@ -199,6 +213,7 @@ SET last_organization_id = 1 + CASE
 RETURNING last_organization_id;
 
 -- name: insert_organization
+-- Insert an organization on a plan.
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,
    integrals_at, created_at, credits_on)
@@ -210,7 +225,8 @@ WHERE p.name = :plan
 RETURNING id;
 
 -- name: find_organizations
--- One organization by name, or those after a name. Since when the oldest ready task might have started: as find_busiest.
+-- Find one organization by name, or those after a name, by the unique index of names. For the oldest ready task see
+-- find_busiest.
 SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
        o.slots_override, o.queue_limit_override, o.weight_override,
@@ -233,17 +249,19 @@ ORDER BY o.name
 LIMIT :most;
 
 -- name: find_organization_id
+-- Find an organization's id, by the unique index of names.
 SELECT id
 FROM organization
 WHERE name = :name;
 
 -- name: find_organization_name
+-- Find an organization's name.
 SELECT name
 FROM organization
 WHERE id = :id;
 
 -- name: update_limits
--- The limits in force follow from overrides and plan.
+-- Write an organization's plan and overrides, and the effective limits that follow from them.
 UPDATE organization
 SET plan = p.name,
     slots_override = :slots,
@@ -257,6 +275,7 @@ WHERE organization.id = :id
   AND p.name = :plan;
 
 -- name: update_flags
+-- Write an organization's flags.
 UPDATE organization
 SET paused = :paused,
     disabled = :disabled,
@@ -265,16 +284,19 @@ SET paused = :paused,
 WHERE id = :id;
 
 -- name: update_drifted [sqlite]
+-- Set whether these organizations' counts were found to differ.
 UPDATE organization
 SET drifted = :drifted
 WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: update_drifted [postgres]
+-- The same; the set is passed as arrays.
 UPDATE organization
 SET drifted = :drifted
 WHERE id = ANY (:ids[bigint]);
 
 -- name: find_plan_organizations
+-- Find the next organizations on a plan, by organization_plan.
 SELECT id
 FROM organization
 WHERE plan = :plan
@@ -283,7 +305,7 @@ ORDER BY id
 LIMIT :most;
 
 -- name: refresh_limits [sqlite]
--- After a plan changed: the limits in force of these organizations.
+-- Write the effective limits of these organizations after a change of their plan.
 UPDATE organization
 SET slots_max = coalesce(slots_override, p.slots),
     queue_limit = coalesce(queue_limit_override, p.queue_limit),
@@ -293,6 +315,7 @@ WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
 
 -- name: refresh_limits [postgres]
+-- The same; the set is passed as arrays.
 UPDATE organization AS o
 SET slots_max = coalesce(o.slots_override, p.slots),
     queue_limit = coalesce(o.queue_limit_override, p.queue_limit),

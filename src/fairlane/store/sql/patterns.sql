@@ -1,13 +1,16 @@
--- Statements about a table that is not known before: the adapter puts names out of the schema itself, quoted, in place of
--- what stands in braces. Whole tables are moved with them; nothing else uses them.
+-- Statements whose table is chosen at run time: the adapter replaces the braces by quoted names from the schema. Used
+-- only to move whole tables.
 
 -- pattern: read_table
+-- Read every row of a table.
 SELECT {columns}
 FROM {table};
 
 -- pattern: count_table
+-- Count the rows of a table.
 SELECT count(*)
 FROM {table};
 
 -- pattern: empty_table
+-- Delete every row of a table.
 DELETE FROM {table};

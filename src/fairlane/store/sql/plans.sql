@@ -1,42 +1,47 @@
 -- Plans and the installation's own row.
 
 -- name: insert_plan
+-- Insert a plan; no row if its name exists.
 INSERT INTO plan (name, slots, queue_limit, weight, created_at)
 VALUES (:name, :slots, :queue_limit, :weight, :now)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
 -- name: find_plans
+-- Find one plan, or all by name.
 SELECT name, slots, queue_limit, weight, created_at
 FROM plan
 WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
 
 -- name: lock_plan [sqlite]
+-- Lock a plan for a change; SQLite has one writer, so reading is locking.
 SELECT name
 FROM plan
 WHERE name = :name;
 
 -- name: lock_plan [postgres]
--- SQLite has one writer. For whoever changes it; taken alone, or after its organizations' locks.
+-- Lock a plan for a change; used alone, or after its organizations' locks.
 SELECT name
 FROM plan
 WHERE name = :name
 FOR UPDATE;
 
 -- name: keep_plan [sqlite]
+-- Keep a plan unchanged until the transaction ends; SQLite has one writer, so reading is locking.
 SELECT name
 FROM plan
 WHERE name = :name;
 
 -- name: keep_plan [postgres]
--- For whoever puts an organization on it: until then it does not change, and whoever changes it finds the organization.
+-- Keep a plan unchanged while an organization gets it; a later change of the plan then finds the organization.
 SELECT name
 FROM plan
 WHERE name = :name
 FOR SHARE;
 
 -- name: update_plan
+-- Write a plan's limits.
 UPDATE plan
 SET slots = :slots,
     queue_limit = :queue_limit,
@@ -44,25 +49,29 @@ SET slots = :slots,
 WHERE name = :name;
 
 -- name: delete_plan
+-- Delete a plan that no organization uses, checked by organization_plan.
 DELETE FROM plan
 WHERE name = :name
   AND NOT EXISTS (SELECT 1 FROM organization AS o WHERE o.plan = plan.name)
 RETURNING name;
 
 -- name: lock_installation [sqlite]
+-- Lock the installation's row; SQLite has one writer, so reading is locking.
 SELECT clock_jumps, clock_even_until
 FROM installation;
 
 -- name: lock_installation [postgres]
--- SQLite has one writer. Taken before any organization.
+-- Lock the installation's row, before any organization.
 SELECT clock_jumps, clock_even_until
 FROM installation
 FOR NO KEY UPDATE;
 
 -- name: find_maintenance
+-- Read whether the installation is under maintenance.
 SELECT maintenance
 FROM installation;
 
 -- name: update_maintenance
+-- Set whether the installation is under maintenance.
 UPDATE installation
 SET maintenance = :maintenance;

@@ -1,17 +1,19 @@
--- Sessions: live worker processes.
+-- Sessions: live worker processes and servers.
 
 -- name: insert_session
+-- Insert a session.
 INSERT INTO session (id, name, types, places, local, key_id, lease_ms, lease_until, started_at)
 VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
+-- Find those of these sessions that are live.
 SELECT json_group_array(json_array(id, types, key_id))
 FROM session
 WHERE dead = 0
   AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: find_live_sessions [postgres]
--- Locked until the end, so that the same exchange through two servers is answered by one after the other.
+-- The same, locked until the end, so that the same exchange through two servers is answered by one after the other.
 SELECT id, types, key_id
 FROM session
 WHERE dead = 0
@@ -20,7 +22,7 @@ ORDER BY id
 FOR NO KEY UPDATE;
 
 -- name: renew_session
--- Only for the key that opened it, or for none if none did.
+-- Renew a live session, only for the key that opened it, or without a key if it was opened without one.
 UPDATE session
 SET lease_until = :now + lease_ms
 WHERE id = :id
@@ -29,17 +31,19 @@ WHERE id = :id
 RETURNING lease_ms;
 
 -- name: find_session_leases [sqlite] packed
+-- Find a session's leases, by lease_session.
 SELECT json_group_array(json_array(id, exchange_id, started_at, canceled_at))
 FROM lease
 WHERE session_id = :id;
 
 -- name: find_session_leases [postgres]
+-- The same, not packed.
 SELECT id, exchange_id, started_at, canceled_at
 FROM lease
 WHERE session_id = :id;
 
 -- name: end_session
--- Only for the key that opened it, or for none if none did.
+-- Mark a session dead, only for the key that opened it, or without a key if it was opened without one.
 UPDATE session
 SET dead = 1
 WHERE id = :id
@@ -47,7 +51,8 @@ WHERE id = :id
 RETURNING id;
 
 -- name: find_sessions
--- Live workers by id, with what they run. Servers, which have sessions for their calls, serve no types.
+-- Find live workers by id, each with its number of leases, by lease_session. Servers, which have sessions for their
+-- calls, serve no types.
 SELECT s.id, s.name, s.types, s.places, s.local, s.key_id, s.started_at, s.lease_until,
        (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
 FROM session AS s
@@ -58,23 +63,27 @@ ORDER BY s.id
 LIMIT :most;
 
 -- name: end_key_sessions
+-- Mark the sessions of a key dead, by session_key.
 UPDATE session
 SET dead = 1
 WHERE key_id = :key_id
   AND dead = 0;
 
 -- name: end_local_sessions
+-- Mark the sessions of local workers dead; reads the whole of session.
 UPDATE session
 SET dead = 1
 WHERE local = 1
   AND dead = 0;
 
 -- name: end_all_sessions
+-- Mark all sessions dead.
 UPDATE session
 SET dead = 1
 WHERE dead = 0;
 
 -- name: end_expired_sessions [sqlite]
+-- Mark sessions dead whose lease has expired; reads the whole of session.
 UPDATE session
 SET dead = 1
 WHERE dead = 0
@@ -82,7 +91,7 @@ WHERE dead = 0
 RETURNING id, name;
 
 -- name: end_expired_sessions [postgres]
--- One that somebody holds is in use, and he may want others of them.
+-- The same, skipping locked rows: a locked session is in use, and its transaction may want others of them.
 UPDATE session
 SET dead = 1
 WHERE id IN (SELECT s.id
@@ -93,24 +102,27 @@ WHERE id IN (SELECT s.id
 RETURNING id, name;
 
 -- name: extend_sessions
+-- Give every live session a full lease.
 UPDATE session
 SET lease_until = :now + lease_ms
 WHERE dead = 0;
 
 -- name: move_leases
+-- Move the times of all leases after a jump of the clock.
 UPDATE lease
 SET first_started_at = first_started_at + :moved_ms,
     started_at = started_at + :moved_ms,
     deadline_at = deadline_at + :moved_ms;
 
 -- name: move_pauses
+-- Move the times of all pauses after a jump of the clock, but not those of delayed tasks; reads the whole of waiting.
 UPDATE waiting
 SET first_started_at = first_started_at + :moved_ms,
     due_at = due_at + :moved_ms
 WHERE attempt > 0;
 
 -- name: find_orphans [sqlite] packed
--- Leases whose session is dead or missing, looked for by the rows themselves so that none is ever forgotten.
+-- Find leases whose session is dead or missing; reads the leases themselves, so that none is ever forgotten.
 SELECT json_group_array(json_array(id, session_id))
 FROM (SELECT l.id, l.session_id
       FROM lease AS l
@@ -118,12 +130,14 @@ FROM (SELECT l.id, l.session_id
       LIMIT :most);
 
 -- name: find_orphans [postgres]
+-- The same, not packed.
 SELECT l.id, l.session_id
 FROM lease AS l
 WHERE NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id AND s.dead = 0)
 LIMIT :most;
 
 -- name: find_overdue [sqlite] packed
+-- Find leases past a deadline; reads the whole of lease.
 SELECT json_group_array(json_array(id))
 FROM (SELECT id
       FROM lease
@@ -131,19 +145,20 @@ FROM (SELECT id
       LIMIT :most);
 
 -- name: find_overdue [postgres]
+-- The same, not packed.
 SELECT id
 FROM lease
 WHERE deadline_at < :before
 LIMIT :most;
 
 -- name: delete_dead_sessions [sqlite]
--- Only once no lease names them.
+-- Delete dead sessions without leases, checked by lease_session.
 DELETE FROM session
 WHERE dead = 1
   AND NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.session_id = session.id);
 
 -- name: delete_dead_sessions [postgres]
--- Whoever holds one of them may wait for an organization that is locked here: the next pass comes soon.
+-- The same, skipping locked rows, whose transaction may wait for an organization locked here; the next pass comes soon.
 DELETE FROM session
 WHERE id IN (SELECT s.id
              FROM session AS s

@@ -1,7 +1,7 @@
--- Who holds an organization's slots.
+-- Holders of an organization's slots.
 
 -- name: find_slots
--- In the order of the ids of tasks and calls, so of their acceptance, from after :after.
+-- Find holders after :after, in the order of the ids of tasks and calls, which is that of acceptance.
 SELECT task_id, task_type, rank, attempt, attempts, started_at, deadline_at, kind, progress
 FROM lease
 WHERE organization_id = :organization_id
@@ -10,7 +10,7 @@ ORDER BY task_id
 LIMIT :most;
 
 -- name: update_progress [sqlite]
--- Only of leases that this session holds.
+-- Write progress to leases that this session holds.
 UPDATE lease
 SET progress = e.value ->> 4
 FROM json_each(:progress) AS e
@@ -20,7 +20,7 @@ WHERE lease.organization_id = e.value ->> 0
   AND lease.session_id = e.value ->> 3;
 
 -- name: update_progress [postgres]
--- Waits for nobody: whoever has locked the organization may want other leases of this statement.
+-- The same, skipping locked rows: the transaction that locked the organization may want other leases of this statement.
 WITH free AS (SELECT l.organization_id, l.task_id, e.progress
               FROM unnest(:progress[bigint, text, text, text, text])
                    AS e (organization_id, task_id, id, session_id, progress)

@@ -1,17 +1,19 @@
--- Tasks: accepting them, reading them, and the queue they stand in.
+-- Tasks: accepting them, reading them, and their queue.
 
 -- name: find_used_keys [sqlite] packed
--- Which of these (organization, idempotency key) pairs name a task already.
+-- Find which of these (organization, idempotency key) already name a task.
 SELECT json_group_array(json_array(i.organization_id, i.key))
 FROM json_each(:keys) AS e
 CROSS JOIN idempotency AS i ON i.organization_id = e.value ->> 0 AND i.key = e.value ->> 1;
 
 -- name: find_used_keys [postgres]
+-- The same; the set is passed as arrays.
 SELECT i.organization_id, i.key
 FROM unnest(:keys[bigint, text]) AS e (organization_id, key)
 JOIN idempotency AS i ON i.organization_id = e.organization_id AND i.key = e.key;
 
 -- name: insert_tasks [sqlite]
+-- Insert tasks.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:tasks))
 INSERT INTO task
   (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
@@ -21,6 +23,7 @@ SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->
 FROM e;
 
 -- name: insert_tasks [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO task
   (id, organization_id, seq, task_type, priority, payload, idempotency_key, cost, webhook_url, webhook_host, run_at,
    retry_of, traceparent, created_at)
@@ -31,30 +34,34 @@ FROM unnest(:tasks[text, bigint, bigint, text, bigint, text, text, bigint, text,
            run_at, retry_of, traceparent);
 
 -- name: insert_idempotency [sqlite]
+-- Insert the idempotency keys of tasks.
 INSERT INTO idempotency (organization_id, key, task_id)
 SELECT value ->> 0, value ->> 1, value ->> 2
 FROM json_each(:keys);
 
 -- name: insert_idempotency [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO idempotency (organization_id, key, task_id)
 SELECT organization_id, key, task_id
 FROM unnest(:keys[bigint, text, text]) AS e (organization_id, key, task_id);
 
 -- name: insert_queue_entries [sqlite]
+-- Insert ready tasks into the queue.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:entries))
 INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6
 FROM e;
 
 -- name: insert_queue_entries [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
 SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
 FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint])
      AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at);
 
 -- name: find_heads [sqlite] packed
--- The oldest :most ready rows of each of these lanes. The range ends at the row that is :most rows on, because a limit
--- for each lane of a join is not to be had in SQLite.
+-- Find the oldest :most ready rows of each of these lanes. The range ends :most rows on, because SQLite has no limit
+-- for each lane of a join.
 SELECT json_group_array(json_array(
          q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at))
 FROM json_each(:lanes) AS e
@@ -74,6 +81,7 @@ WHERE q.organization_id = e.value ->> 0
                       LIMIT :most) AS b);
 
 -- name: find_heads [postgres]
+-- The same, with LATERAL and a limit for each lane.
 SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at
 FROM unnest(:lanes[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, head_seq)
 CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
@@ -86,11 +94,13 @@ CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attem
                     LIMIT :most) AS q;
 
 -- name: delete_queue_entries [sqlite]
+-- Delete these queue entries.
 DELETE FROM queue_entry
 WHERE (organization_id, task_type, rank, seq) IN
       (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:entries));
 
 -- name: delete_queue_entries [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM queue_entry AS q
 USING unnest(:entries[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, seq)
 WHERE q.organization_id = e.organization_id
@@ -99,17 +109,20 @@ WHERE q.organization_id = e.organization_id
   AND q.seq = e.seq;
 
 -- name: insert_waiting [sqlite]
+-- Insert tasks that wait for their time.
 INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
 FROM json_each(:entries);
 
 -- name: insert_waiting [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
 SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at
 FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint])
      AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at);
 
 -- name: find_due [sqlite] packed
+-- Find waiting tasks whose time has come, by waiting_due.
 SELECT json_group_array(json_array(organization_id, task_id))
 FROM (SELECT organization_id, task_id
       FROM waiting
@@ -118,6 +131,7 @@ FROM (SELECT organization_id, task_id
       LIMIT :most);
 
 -- name: find_due [postgres]
+-- The same, not packed.
 SELECT organization_id, task_id
 FROM waiting
 WHERE due_at <= :now
@@ -125,12 +139,13 @@ ORDER BY due_at
 LIMIT :most;
 
 -- name: take_waiting [sqlite]
--- Those of these (organization, task) that still wait. They stop waiting.
+-- Delete those of these (organization, task) that still wait; return them.
 DELETE FROM waiting
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
 RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at;
 
 -- name: take_waiting [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM waiting AS w
 USING unnest(:entries[bigint, text]) AS e (organization_id, task_id)
 WHERE w.organization_id = e.organization_id
@@ -138,7 +153,7 @@ WHERE w.organization_id = e.organization_id
 RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at;
 
 -- name: find_ready_before
--- Ready tasks of one organization that were accepted before :before, with their keys.
+-- Find an organization's ready tasks that were accepted before :before, with their keys.
 SELECT q.task_id, q.task_type, q.rank, q.seq, t.idempotency_key
 FROM (SELECT task_id, task_type, rank, seq
       FROM queue_entry
@@ -149,6 +164,7 @@ FROM (SELECT task_id, task_type, rank, seq
 JOIN task AS t ON t.organization_id = :organization_id AND t.id = q.task_id;
 
 -- name: find_waiting_before
+-- Find an organization's waiting tasks that were accepted before :before, with their keys, by waiting_seq.
 SELECT w.task_id, w.task_type, w.rank, w.seq, t.idempotency_key
 FROM (SELECT task_id, task_type, rank, seq
       FROM waiting
@@ -159,13 +175,14 @@ FROM (SELECT task_id, task_type, rank, seq
 JOIN task AS t ON t.organization_id = :organization_id AND t.id = w.task_id;
 
 -- name: find_next_due
+-- Find the earliest time of a waiting task or paused call, by waiting_due and call_due.
 SELECT min(due_at)
 FROM (SELECT min(due_at) AS due_at FROM waiting
       UNION ALL
       SELECT min(due_at) FROM call WHERE due_at IS NOT NULL) AS due;
 
 -- name: find_task
--- One task by id, or by idempotency key if no id fits, with what says its state and what was told of it.
+-- Find one task by id, or else by idempotency key, with its state, result and delivery (by delivery_task).
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        o.status, o.result, o.failure, o.charged, CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
        l.id IS NOT NULL, t.webhook_url,
@@ -180,6 +197,7 @@ WHERE t.organization_id = :organization_id
                        WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_payload
+-- Find the payload of one task by id, or else by idempotency key.
 SELECT payload
 FROM task
 WHERE organization_id = :organization_id
@@ -188,7 +206,7 @@ WHERE organization_id = :organization_id
                      WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_listed [sqlite] packed
--- These (organization, task) as a list shows them: find_task's columns, without result, failure and webhook.
+-- Find these (organization, task) as a list shows them: find_task's columns, without result, failure and webhook.
 SELECT json_group_array(json_array(
          t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL, NULL, o.charged,
          max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of))
@@ -198,6 +216,7 @@ LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organizatio
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
 -- name: find_listed [postgres]
+-- The same; the set is passed as arrays.
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL::text, NULL::text,
        o.charged,
        CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
@@ -208,6 +227,7 @@ LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organizatio
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
 -- name: find_newest_tasks
+-- Find an organization's newest tasks below :before.
 SELECT id
 FROM task
 WHERE organization_id = :organization_id
@@ -216,7 +236,7 @@ ORDER BY id DESC
 LIMIT :most;
 
 -- name: find_newest_leased
--- Calls have leases, too, and no task.
+-- Find an organization's newest tasks that hold a lease, below :before. The join leaves out the leases of calls.
 SELECT l.task_id
 FROM lease AS l
 JOIN task AS t ON t.organization_id = l.organization_id AND t.id = l.task_id
@@ -226,7 +246,7 @@ ORDER BY l.task_id DESC
 LIMIT :most;
 
 -- name: find_newest_ended [sqlite]
--- Those that ended in this way, by outcome_listed.
+-- Find an organization's newest tasks with this outcome, below :before, by outcome_listed.
 SELECT task_id
 FROM outcome
 WHERE organization_id = :organization_id
@@ -236,7 +256,7 @@ ORDER BY task_id DESC
 LIMIT :most;
 
 -- name: find_newest_ended [postgres]
--- As find_deliveries.
+-- The same; span and order name the organization for the reason given at find_deliveries.
 SELECT task_id
 FROM outcome
 WHERE (organization_id, status, task_id) >= (:organization_id, :status, '')
@@ -245,7 +265,7 @@ ORDER BY organization_id DESC, status DESC, task_id DESC
 LIMIT :most;
 
 -- name: find_going_on [sqlite] packed
--- Which of these tasks are there and have not ended.
+-- Find which of these tasks exist and have not ended.
 SELECT json_group_array(json_array(t.id))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
@@ -254,13 +274,14 @@ WHERE t.organization_id = e.value ->> 0
   AND NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
 
 -- name: find_going_on [postgres]
+-- The same; the set is passed as arrays.
 SELECT t.id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
 WHERE NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
 
 -- name: find_newest_ready [sqlite] packed
--- The newest :most of each lane that were accepted before :before.
+-- Find the newest :most tasks of each lane of an organization that were accepted before :before.
 SELECT json_group_array(json((
          SELECT json_group_array(json_array(seq, task_id))
          FROM (SELECT seq, task_id
@@ -276,6 +297,7 @@ WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_newest_ready [postgres] packed
+-- The same, with LATERAL.
 SELECT coalesce(json_agg(q.newest), '[]')
 FROM lane AS l
 CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(seq, task_id)), '[]') AS newest
@@ -291,6 +313,7 @@ WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_newest_waiting
+-- Find an organization's newest waiting tasks that were accepted before :before, by waiting_seq.
 SELECT seq, task_id
 FROM waiting
 WHERE organization_id = :organization_id
@@ -299,7 +322,7 @@ ORDER BY seq DESC
 LIMIT :most;
 
 -- name: find_place
--- Where a task is, and what its row there says.
+-- Find one task by id, or else by idempotency key, with the state in its queue entry, pause, lease or outcome.
 SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END,
        q.attempt, w.attempt, l.session_id, coalesce(q.first_started_at, w.first_started_at, l.first_started_at),
        l.deadline_at, l.canceled_at, o.status, o.failure
@@ -318,8 +341,8 @@ WHERE t.organization_id = :organization_id
                        WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_status [sqlite]
--- An organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count": joining
--- them as rows, or as JSON, takes four times as long.
+-- Find an organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count":
+-- joining them as rows, or as JSON, takes four times as long.
 SELECT o.queued, o.processing, o.calls, o.slots_max,
        o.maintenance OR o.drifted OR (SELECT maintenance FROM installation WHERE id = 1),
        (SELECT group_concat(rank || ':' || (ready + waiting))
@@ -330,6 +353,7 @@ FROM organization AS o
 WHERE o.id = :organization_id;
 
 -- name: find_status [postgres]
+-- The same, with string_agg.
 SELECT o.queued, o.processing, o.calls, o.slots_max,
        o.maintenance + o.drifted + (SELECT maintenance FROM installation WHERE id = 1) > 0,
        (SELECT string_agg(rank || ':' || (ready + waiting), ',')
@@ -340,13 +364,15 @@ FROM organization AS o
 WHERE o.id = :organization_id;
 
 -- name: count_leases
+-- Count an organization's leases of tasks.
 SELECT count(*)
 FROM lease
 WHERE organization_id = :organization_id
   AND kind = 0;
 
 -- name: find_expired [sqlite] packed
--- A task whose outcome is still to be told is kept.
+-- Find tasks that ended before :before, by outcome_finished, without those whose delivery is still due (by
+-- delivery_task).
 SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_key))
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
@@ -357,7 +383,7 @@ FROM (SELECT organization_id, task_id
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
 
 -- name: find_expired [postgres]
--- Of several servers that purge each takes rows of its own.
+-- The same, skipping rows that another purging server holds.
 SELECT o.organization_id, o.task_id, t.idempotency_key
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
@@ -369,30 +395,36 @@ FROM (SELECT organization_id, task_id
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
 
 -- name: delete_tasks [sqlite]
+-- Delete these tasks.
 DELETE FROM task
 WHERE (organization_id, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
 
 -- name: delete_tasks [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM task AS t
 USING unnest(:tasks[bigint, text]) AS e (organization_id, id)
 WHERE t.organization_id = e.organization_id
   AND t.id = e.id;
 
 -- name: delete_outcomes [sqlite]
+-- Delete the outcomes of these tasks.
 DELETE FROM outcome
 WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
 
 -- name: delete_outcomes [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM outcome AS o
 USING unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 WHERE o.organization_id = e.organization_id
   AND o.task_id = e.task_id;
 
 -- name: delete_idempotency [sqlite]
+-- Delete these idempotency keys.
 DELETE FROM idempotency
 WHERE (organization_id, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:keys));
 
 -- name: delete_idempotency [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM idempotency AS i
 USING unnest(:keys[bigint, text]) AS e (organization_id, key)
 WHERE i.organization_id = e.organization_id

@@ -1,7 +1,7 @@
 -- Limits of task types across all organizations.
 
 -- name: lock_type_limits [sqlite] packed
--- Those of these types that have a limit, in order. SQLite has one writer, so reading is locking.
+-- Find the limits of these types, in order. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(task_type, most))
 FROM (SELECT task_type, most
       FROM type_limit
@@ -9,7 +9,7 @@ FROM (SELECT task_type, most
       ORDER BY task_type);
 
 -- name: lock_type_limits [postgres]
--- Those of these types that have a limit, locked in order until the end.
+-- Find the limits of these types, locked in order until the end.
 SELECT task_type, most
 FROM type_limit
 WHERE task_type = ANY (:types[text])
@@ -17,7 +17,8 @@ ORDER BY task_type
 FOR UPDATE;
 
 -- name: count_limited [sqlite] packed
--- How many slots tasks and calls of these types hold. In a statement of its own, after the lock.
+-- Count the leases of these limited types, of tasks and calls, by lease_limited. A statement of its own, after the
+-- lock.
 SELECT json_group_array(json_array(task_type, used))
 FROM (SELECT task_type, count(*) AS used
       FROM lease
@@ -26,6 +27,7 @@ FROM (SELECT task_type, count(*) AS used
       GROUP BY task_type);
 
 -- name: count_limited [postgres]
+-- The same; the set is passed as arrays.
 SELECT task_type, count(*)
 FROM lease
 WHERE limited = 1
@@ -33,29 +35,32 @@ WHERE limited = 1
 GROUP BY task_type;
 
 -- name: upsert_type_limit
+-- Set a type's limit.
 INSERT INTO type_limit (task_type, most)
 VALUES (:task_type, :most)
 ON CONFLICT (task_type) DO UPDATE
 SET most = excluded.most;
 
 -- name: insert_type_limit
+-- Set a type's limit if it has none.
 INSERT INTO type_limit (task_type, most)
 VALUES (:task_type, :most)
 ON CONFLICT (task_type) DO NOTHING;
 
 -- name: delete_type_limits [sqlite]
--- Unless more than so many servers live; null: however many.
+-- Delete the limits of these types, unless more than :servers servers are live; null means any number.
 DELETE FROM type_limit
 WHERE task_type IN (SELECT value FROM json_each(:types))
   AND coalesce((SELECT count(*) FROM session WHERE dead = 0 AND types = '[]') <= :servers, 1);
 
 -- name: delete_type_limits [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM type_limit
 WHERE task_type = ANY (:types[text])
   AND coalesce((SELECT count(*) FROM session WHERE dead = 0 AND types = '[]') <= CAST(:servers AS BIGINT), true);
 
 -- name: find_unlimited [sqlite] packed
--- Organizations with leases of these types that were taken while their type had no limit.
+-- Find organizations with leases of these types that do not count towards a limit; reads the whole of lease.
 SELECT json_group_array(json_array(organization_id))
 FROM (SELECT DISTINCT organization_id
       FROM lease
@@ -63,13 +68,14 @@ FROM (SELECT DISTINCT organization_id
         AND task_type IN (SELECT value FROM json_each(:types)));
 
 -- name: find_unlimited [postgres]
+-- The same; the set is passed as arrays.
 SELECT DISTINCT organization_id
 FROM lease
 WHERE limited = 0
   AND task_type = ANY (:types[text]);
 
 -- name: limit_leases [sqlite]
--- They count from now on. Only of organizations that are locked.
+-- Let leases of these types count towards their limit; only those of locked organizations.
 UPDATE lease
 SET limited = 1
 WHERE limited = 0
@@ -77,6 +83,7 @@ WHERE limited = 0
   AND organization_id IN (SELECT value FROM json_each(:ids));
 
 -- name: limit_leases [postgres]
+-- The same; the sets are passed as arrays.
 UPDATE lease
 SET limited = 1
 WHERE limited = 0

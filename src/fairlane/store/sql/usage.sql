@@ -1,7 +1,7 @@
 -- History: running totals of organizations, minute by minute.
 
 -- name: find_usage_due
--- Organizations whose totals or integrals may have moved since this moment.
+-- Find organizations whose totals or integrals may have changed since this moment; reads organizations by id.
 SELECT id
 FROM organization
 WHERE (processing > 0 OR calls > 0 OR ready > 0 OR integrals_at >= :since)
@@ -10,11 +10,12 @@ ORDER BY id
 LIMIT :most;
 
 -- name: find_last_sampled
+-- Find the last minute with a sample, by usage_minute; 0 if there is none.
 SELECT coalesce(max(minute), 0)
 FROM usage;
 
 -- name: find_last_usage [sqlite] packed
--- The newest row of each of these organizations.
+-- Find the newest row of each of these organizations.
 SELECT json_group_array(json_array(
          u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
          u.worker_limited_ms, u.waits))
@@ -24,6 +25,7 @@ WHERE u.organization_id = e.value
   AND u.minute = (SELECT max(minute) FROM usage WHERE organization_id = e.value);
 
 -- name: find_last_usage [postgres]
+-- The same; the set is passed as arrays.
 SELECT u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
        u.worker_limited_ms, u.waits
 FROM unnest(:ids[bigint]) AS e (organization_id)
@@ -35,6 +37,7 @@ CROSS JOIN LATERAL (SELECT organization_id, at, submitted, started, completed, f
                     LIMIT 1) AS u;
 
 -- name: upsert_usage [sqlite]
+-- Write rows of a minute.
 INSERT INTO usage
   (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
    worker_limited_ms, waits)
@@ -48,6 +51,7 @@ SET at = excluded.at, submitted = excluded.submitted, started = excluded.started
     plan_limited_ms = excluded.plan_limited_ms, worker_limited_ms = excluded.worker_limited_ms, waits = excluded.waits;
 
 -- name: upsert_usage [postgres]
+-- The same; the set is passed as arrays.
 INSERT INTO usage
   (organization_id, minute, at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms,
    worker_limited_ms, waits)
@@ -62,7 +66,7 @@ SET at = excluded.at, submitted = excluded.submitted, started = excluded.started
     plan_limited_ms = excluded.plan_limited_ms, worker_limited_ms = excluded.worker_limited_ms, waits = excluded.waits;
 
 -- name: find_usage
--- One organization's rows of these minutes, with the one before them.
+-- Find an organization's rows of these minutes, and the row before them.
 SELECT at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms, worker_limited_ms, waits
 FROM usage
 WHERE organization_id = :organization_id
@@ -72,7 +76,7 @@ WHERE organization_id = :organization_id
 ORDER BY minute;
 
 -- name: find_running_totals
--- What the next row would say, and what is needed to bring it up to now.
+-- Find the running totals of an organization, and what is needed to advance them to now.
 SELECT created_at, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        ready, processing + calls, slots_max,
        CASE WHEN paused = 1 OR disabled = 1
@@ -85,7 +89,7 @@ FROM organization
 WHERE id = :organization_id;
 
 -- name: find_old_usage
--- Rows before :before, but for each organization's last one of them: history goes on from there.
+-- Find rows before :before, by usage_minute, but not each organization's last one of them: history continues from it.
 SELECT u.organization_id, u.minute
 FROM usage AS u
 WHERE u.minute < :before
@@ -95,7 +99,7 @@ ORDER BY u.minute
 LIMIT :most;
 
 -- name: find_fine_usage
--- Rows of minutes from :after on and before :before that are not the last of their hour.
+-- Find rows from :after on and before :before that are not the last of their hour, by usage_minute.
 SELECT u.organization_id, u.minute
 FROM usage AS u
 WHERE u.minute >= :after
@@ -107,29 +111,33 @@ ORDER BY u.minute
 LIMIT :most;
 
 -- name: delete_usage [sqlite]
+-- Delete these rows.
 DELETE FROM usage
 WHERE (organization_id, minute) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows));
 
 -- name: delete_usage [postgres]
+-- The same; the set is passed as arrays.
 DELETE FROM usage AS u
 USING unnest(:rows[bigint, bigint]) AS e (organization_id, minute)
 WHERE u.organization_id = e.organization_id
   AND u.minute = e.minute;
 
 -- name: erase_usage
+-- Delete up to :most rows of an organization.
 DELETE FROM usage
 WHERE organization_id = :organization_id
   AND minute IN (SELECT minute FROM usage WHERE organization_id = :organization_id ORDER BY minute LIMIT :most)
 RETURNING minute;
 
 -- name: find_slots_max
+-- Find an organization's slots.
 SELECT slots_max
 FROM organization
 WHERE id = :organization_id;
 
 -- name: find_ran [sqlite]
--- Of the newest :most tasks that ended in this way those that started and were accepted since :since, newest first, and
--- since when each might have started.
+-- Of an organization's newest :most tasks with this outcome, by outcome_listed, find those that started and were
+-- accepted since :since, newest first, with the moment since when each could have started.
 SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
        t.priority, t.id
 FROM (SELECT task_id, first_started_at, finished_at
@@ -144,7 +152,7 @@ WHERE t.created_at >= :since
 ORDER BY o.task_id DESC;
 
 -- name: find_ran [postgres]
--- As find_deliveries; ids begin with a hexadecimal digit.
+-- The same; span and order as at find_deliveries. All ids are below 'g', because they begin with a hexadecimal digit.
 SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
        t.priority, t.id
 FROM (SELECT task_id, first_started_at, finished_at

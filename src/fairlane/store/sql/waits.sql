@@ -1,7 +1,7 @@
--- Why a task waits: where it is, what is ahead of it, and what its organization and its type can get.
+-- Why a task waits: its state, the tasks before it, and what its organization and its type can get.
 
 -- name: find_wait
--- One task by id, or by idempotency key if no id fits, and which of its four places it is in.
+-- Find one task by id, or else by idempotency key, and in which of its four places it is.
 SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at, l.progress
 FROM task AS t
 LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
@@ -13,6 +13,7 @@ WHERE t.organization_id = :organization_id
                        WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_standing
+-- Find an organization's flags, slots, weight and virtual time, and whether its next task waits for credits.
 SELECT paused, disabled, slots_max, processing + calls, weight, virtual_time,
        CASE WHEN credits_on = 1
               AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
@@ -23,8 +24,8 @@ FROM organization
 WHERE id = :organization_id;
 
 -- name: count_ahead
--- Ready tasks that come before this place in the queue, by type: whole lanes of higher priority, and of the own
--- priority those accepted earlier, counted no further than :most in each lane.
+-- Count ready tasks before this place in the queue, by type: whole lanes of higher priority, and in lanes of the same
+-- priority those accepted earlier, at most :most in each.
 SELECT l.task_type,
        CASE WHEN l.rank < :rank THEN l.ready
             ELSE (SELECT count(*)
@@ -44,26 +45,27 @@ WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_type_limit
--- How many of this type may run at once, and how many do.
+-- Find how many of this type may run at once, and how many do, by lease_limited.
 SELECT m.most, (SELECT count(*) FROM lease AS l WHERE l.limited = 1 AND l.task_type = m.task_type)
 FROM type_limit AS m
 WHERE m.task_type = :task_type;
 
 -- name: find_serving
--- Every live worker: what it serves, its places, and how many of them are taken.
+-- Find every live worker: its types, its places, and how many of them are taken, by lease_session.
 SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id), s.id
 FROM session AS s
 WHERE s.dead = 0
   AND s.lease_until >= :now;
 
 -- name: find_running_of_organization
--- What holds its slots and since when, up to :most of it; so do the next two, for a type and for workers.
+-- Find up to :most leases of an organization, with their types and starts.
 SELECT task_type, started_at
 FROM lease
 WHERE organization_id = :organization_id
 LIMIT :most;
 
 -- name: find_running_of_type
+-- Find up to :most leases of a limited type, with their starts, by lease_limited.
 SELECT task_type, started_at
 FROM lease
 WHERE limited = 1
@@ -71,20 +73,23 @@ WHERE limited = 1
 LIMIT :most;
 
 -- name: find_running_of_sessions [sqlite]
+-- Find up to :most leases of these sessions, with their types and starts, by lease_session.
 SELECT task_type, started_at
 FROM lease
 WHERE session_id IN (SELECT value FROM json_each(:ids))
 LIMIT :most;
 
 -- name: find_running_of_sessions [postgres]
+-- The same; the set is passed as arrays.
 SELECT task_type, started_at
 FROM lease
 WHERE session_id = ANY (:ids[text])
 LIMIT :most;
 
 -- name: find_rivals
--- Of up to :most other organizations that could start tasks of this type now, and as many that could start calls: how
--- many come first, and all weights. Who could start both has one tag, and is one.
+-- Among up to :most other organizations that could start tasks of this type now, and as many that could start calls,
+-- count those that come first, and sum all weights. An organization in both lists has one virtual time, and counts
+-- once.
 SELECT CAST(coalesce(sum(CASE WHEN t.virtual_time < :virtual_time
                                 OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
                               THEN 1 ELSE 0 END), 0) AS BIGINT),
