@@ -1,8 +1,8 @@
-"""Fetching what strangers name: the guard of webhooks, for handlers that read pages.
+"""Fetching URLs from untrusted sources: the guard of webhooks, for handlers that read pages.
 
 Imported by applications (``from fairlane.fetching import Fetcher``). A name is looked up once, every address is
-checked, and only a checked address is connected to, at each redirect anew. Nothing here uses a proxy, a cookie or a
-kept connection.
+checked, and only a checked address is connected to; each redirect is checked again. Nothing here uses a proxy, a
+cookie or a kept connection.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ __all__ = ["FetchFailed", "FetchRefused", "Fetched", "Fetcher"]
 
 REDIRECTS = (301, 302, 303, 307, 308)
 FRAMING_BYTES = 65_536
-"""What an answer may spend on the framing of its body."""
+"""Most bytes of an answer that may be used for the framing of its body."""
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
     """One answer, as it came."""
 
     url: str
-    """Of the last redirect."""
+    """The URL after the last redirect."""
     status: int
     headers: Mapping[str, str]
-    """By their names in lower case; the last of several of one name."""
+    """By their names in lower case; if a name is repeated, the last value."""
     body: bytes
 
 
 class Fetcher:
-    """Reads URLs that strangers gave, and reaches nothing but the public internet. Make one and use it for all.
+    """Reads URLs from untrusted sources, and reaches only the public internet. Create one and use it for all.
 
     Example:
         >>> from fairlane.fetching import Fetcher
@@ -57,14 +57,14 @@ class Fetcher:
         private: bool = False,
         lookup: Lookup | None = None,
     ) -> None:
-        """Nothing is sent yet.
+        """Create a fetcher; nothing is sent yet.
 
         Args:
             most_bytes: The longest body that is read.
-            timeout_seconds: For one fetch, redirects and all.
-            redirects: How many are followed, each checked like the first URL.
-            private: Reach any address, your own network's too: for tests, and for URLs that no stranger gave.
-            lookup: How names are looked up; None: by the system.
+            timeout_seconds: Limit for one fetch, including redirects.
+            redirects: How many redirects are followed; each is checked like the first URL.
+            private: Allow any address, including your own network: for tests, and for URLs from trusted sources.
+            lookup: How names are looked up. If None, by the system.
         """
         self._most_bytes = most_bytes
         self._timeout_seconds = timeout_seconds
@@ -74,15 +74,17 @@ class Fetcher:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Read when it is first needed: it takes a while, and a server that imports the module never needs it."""
+        """Load the certificates when they are first needed: it is slow, and a server that imports the module never
+        needs them.
+        """
         return httpcore2.default_ssl_context()
 
     async def fetch(self, url: str) -> Fetched:
-        """GET a URL and follow its redirects. Any status comes back; the body is neither unpacked nor decoded.
+        """GET a URL and follow its redirects. Returns any status; the body is neither unpacked nor decoded.
 
         Raises:
-            FetchRefused: it is no such URL, or leads somewhere that is not public. Asking again is no use.
-            FetchFailed: nobody answered in time, or not with HTTP, or with too much, or with too many redirects.
+            FetchRefused: the URL is not allowed, or leads to an address that is not public. Another try will not help.
+            FetchFailed: no answer in time, not HTTP, too many bytes, or too many redirects.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -106,7 +108,7 @@ class Fetcher:
             raise FetchRefused(refused.details[0]["message"]) from None
         addresses = await resolve_public(target, self._reach, self._lookup)
         if not addresses:
-            # Unknown and forbidden names are not told apart: nobody may ask through us what our network knows.
+            # Unknown and forbidden names look the same, so that callers cannot find out what our network knows.
             raise FetchRefused("its host has no public address")
         network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)
         try:

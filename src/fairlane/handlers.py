@@ -1,6 +1,6 @@
-"""Registering handlers: ``Fairlane``, what it knows of each task type, and the context a handler is given.
+"""Registration of handlers: ``Fairlane``, what it knows about each task type, and the context that a handler gets.
 
-Used by applications, and by everybody who loads one (server, worker, command line). Runs no handler.
+Used by applications, and by everything that loads one (server, worker, command line). Runs no handler.
 """
 
 import importlib
@@ -44,16 +44,16 @@ PROGRESS_MOST = 1e15
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """What a handler said of its progress."""
+    """Progress that a handler reported."""
 
     done: float
     total: float | None
-    """None: ``done`` is a part of 1."""
+    """None if ``done`` is a fraction of 1."""
     note: str | None
 
 
 class Context:
-    """What a handler may know about its attempt, if it takes a second parameter. Safe to use from any thread."""
+    """What a handler can find out about its attempt, if it takes a second parameter. Safe to use from any thread."""
 
     def __init__(
         self,
@@ -68,27 +68,29 @@ class Context:
         traceparent: str | None = None,
     ) -> None:
         self.task_id = task_id
-        """Of a call: the call's id."""
+        """For a call, the call's id."""
         self.attempt = attempt
-        """1 for the first."""
+        """1 for the first attempt."""
         self.attempts = attempts
-        """How many the task may have in all."""
+        """How many attempts the task may have in all."""
         self.organization = organization
         self.deadline = deadline
         """When the attempt must have ended, on the clock of :func:`time.monotonic`."""
         self.lease_id = lease_id
-        """Unique to this attempt: lets a side effect refuse an attempt that was given up."""
+        """Unique to this attempt: with it, a side effect can refuse an attempt that was given up."""
         self.is_call = is_call
-        """Whether somebody waits for the answer right now, instead of asking for it later."""
+        """Whether a caller waits for the answer on an open connection, instead of requesting it later."""
         self.traceparent = traceparent
-        """The attempt's span, to be sent along with requests as the header of that name; None: nobody traces it."""
+        """The attempt's span, to be sent with requests as the header of that name, or None if it is not traced."""
         self._cancelled = False
         self._said: Said | None = None
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
-        """Say how far the attempt is: a part from 0 to 1, or so many of a total. Customers see it while it runs.
+        """Report how far the attempt is: a fraction from 0 to 1, or a number out of a total. Customers see it while it
+        runs.
 
-        Costs nothing to say often: once a second the last one goes to the server. It is not kept beyond the attempt.
+        Frequent calls are cheap: the latest progress is sent to the server once a second. It is not kept after the
+        attempt.
 
         Example:
             >>> context.progress(0.4)  # doctest: +SKIP
@@ -96,7 +98,7 @@ class Context:
 
         Raises:
             TypeError: ``done`` or ``total`` is not a real number.
-            ValueError: ``done`` is negative or NaN, or more than ``total`` (or than 1 without one).
+            ValueError: ``done`` is negative or NaN, or more than ``total`` (or than 1 without a total).
         """
         part = _progress_number(done, "done")
         whole = None if total is None else _progress_number(total, "total")
@@ -106,21 +108,21 @@ class Context:
         self._said = Said(done=part, total=whole, note=said)
 
     def said(self) -> "Said | None":
-        """The last progress, once: None until there is another. For whoever runs the handler."""
+        """Return the latest progress once, then None until there is a newer one. For the code that runs the handler."""
         said, self._said = self._said, None
         return said
 
     @property
     def cancelled(self) -> bool:
-        """True once the attempt is past its deadline or no longer wanted; a ``def`` handler looks now and then."""
+        """True once the attempt is past its deadline or canceled; a ``def`` handler checks it now and then."""
         return self._cancelled
 
     def seconds_left(self) -> float:
-        """Seconds until the deadline, 0 when it has passed."""
+        """Return the seconds until the deadline, 0 once it has passed."""
         return max(0.0, self.deadline - time.monotonic())
 
     def cancel(self) -> None:
-        """Set :attr:`cancelled`. For whoever runs the handler."""
+        """Set :attr:`cancelled`. For the code that runs the handler."""
         self._cancelled = True
 
 
@@ -142,13 +144,13 @@ class TaskType(Struct, frozen=True, kw_only=True):
     """The payload's type, as the function's annotation names it."""
     decode: Decode
     path: str | None
-    """Where it is called; None: it can only be submitted as a task."""
+    """The path at which it is called, or None if it can only be submitted as a task."""
     place: str
     """``file:line`` of the function."""
 
 
 class _Registration(Struct, frozen=True, kw_only=True):
-    """A handler whose payload hint is not resolved yet: classes below it in the module may still be to come."""
+    """A handler whose payload hint is not resolved yet: classes further down in the module may not exist yet."""
 
     rule: TaskRule
     function: Callable[..., Any]
@@ -156,7 +158,7 @@ class _Registration(Struct, frozen=True, kw_only=True):
     path: str | None
     place: str
     names: dict[str, Any] | None
-    """Local names where the handler was registered; None at module level."""
+    """Local names where the handler was registered, or None at module level."""
 
 
 class Fairlane:
@@ -204,19 +206,20 @@ class Fairlane:
         limit: int | None = None,
         path: str | UnsetType | None = UNSET,
     ) -> Any:
-        """Register a function, ``async def`` or ``def``, as the handler of a task type; returns it unchanged.
+        """Register a function, ``async def`` or ``def``, as the handler of a task type, and return it unchanged.
 
         Args:
             name: Task type on the wire: upper-case letters, digits and ``_``, at most 64. None, or no parentheses:
                 the function's name in upper case.
             cost: Credits charged when a task completes.
-            call_cost: Credits charged for a call that is answered with a result; None: ``cost``.
+            call_cost: Credits charged for a call that is answered with a result. If None, ``cost``.
             timeout: Seconds one attempt may take.
             attempts: Attempts before the task fails.
             isolation: ``"process"`` runs each attempt in a process that can be killed alone.
-            limit: Most tasks and calls of this type that run at once, across all organizations; None: no such limit.
-            path: Where it is called, below ``/v1/monitor/``. By default the name in lower case, each ``_`` a ``/``:
-                ``GOOGLE_NEWS`` is called at ``/v1/monitor/google/news``. None: it cannot be called, only submitted.
+            limit: Most tasks and calls of this type that run at once, across all organizations. If None, no such limit.
+            path: The path for calls, below ``/v1/monitor/``. By default the name in lower case with each ``_`` as
+                ``/``:
+                ``GOOGLE_NEWS`` is called at ``/v1/monitor/google/news``. If None, it cannot be called, only submitted.
 
         Raises:
             AppError: the name or the path is taken, a value is out of range, or the function has the wrong parameters.
@@ -255,7 +258,7 @@ class Fairlane:
         return register
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse to be served as an ASGI application, such as by ``uvicorn app:app``, and name the cure."""
+        """Refuse to run as an ASGI application, for example in ``uvicorn app:app``, and name the right command."""
         if scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.failed", "message": NOT_ASGI})
@@ -274,12 +277,12 @@ class Fairlane:
 
     @property
     def catalogue(self) -> dict[str, TaskRule]:
-        """What was declared about each task type."""
+        """Return what was declared about each task type."""
         return {name: registration.rule for name, registration in self._registrations.items()}
 
     @property
     def task_types(self) -> dict[str, TaskType]:
-        """Every task type, ready to run.
+        """Return every task type, ready to run.
 
         Raises:
             AppError: a payload hint cannot be resolved or decoded.
@@ -294,10 +297,11 @@ class Fairlane:
 
 
 def load_app(reference: str) -> Fairlane:
-    """The application named by ``module:attribute`` or ``path/to/file.py:attribute``, checked and ready to serve.
+    """Return the application named by ``module:attribute`` or ``path/to/file.py:attribute``, checked and ready to
+    serve.
 
     Raises:
-        AppError: it cannot be imported, is not there, is no Fairlane, or registers nothing that can be served. The
+        AppError: it cannot be imported, does not exist, is not a Fairlane, or registers nothing that can be served. The
             message names the place.
     """
     source, separator, attribute = reference.rpartition(":")
@@ -328,7 +332,7 @@ def _import(source: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under its own name, like ``python path/to/file.py`` would find its neighbours."""
+    """Import a file under its own name, so that it finds its neighbors as with ``python path/to/file.py``."""
     file = path.resolve()
     if not file.is_file():
         raise AppError(f"cannot import {path}: there is no such file")
@@ -354,7 +358,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _origin(error: BaseException) -> str:
-    """`` (file:line)`` where an import broke, if it was in somebody's code and not in the import machinery."""
+    """Return `` (file:line)`` where an import failed, if it was in a source file and not in the import machinery."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}:{error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -404,7 +408,7 @@ def _rule(
 
 
 def _path(name: str, path: object, place: str) -> str | None:
-    """Where a type is called: as given, else after its name."""
+    """Return the path for calls of a type: as given, otherwise derived from its name."""
     if path is None:
         return None
     if path is UNSET:
@@ -446,7 +450,7 @@ def _parameters(function: Callable[..., Any], place: str) -> tuple[str, ...]:
 
 
 def _local_names(caller: FrameType | None) -> dict[str, Any] | None:
-    """Names that only the registering function knows, such as payload classes defined in it."""
+    """Return the names that only the registering function knows, such as payload classes defined in it."""
     if caller is None or caller.f_locals is caller.f_globals:
         return None
     return dict(caller.f_locals)
@@ -467,7 +471,7 @@ def _task_type(registration: _Registration) -> TaskType:
 
 
 def _payload_hint(registration: _Registration) -> object:
-    """The resolved hint of the first parameter alone; other hints may name what only a type checker imports."""
+    """Return the resolved hint of the first parameter only; other hints may name what only a type checker imports."""
     function = inspect.unwrap(registration.function)
     name = registration.parameters[0]
 

@@ -1,7 +1,7 @@
 """Logs: the standard library's logging, one event per line, as key=value or as JSON.
 
-A record's message is the event's name (``task.claimed``); what belongs to it is passed as ``extra={"task_id": …}``.
-Never log payloads, results, keys or webhook secrets. Imports nothing of ours.
+A record's message is the event's name (``task.claimed``); its fields are passed as ``extra={"task_id": …}``. Never log
+payloads, results, keys or webhook secrets. Imports nothing of fairlane.
 """
 
 import json
@@ -17,19 +17,19 @@ from typing import TextIO
 
 FORMATS = ("text", "json")
 CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
-"""Loggers that say a line or more for each request. The level of one that the application sets itself stays."""
+"""Loggers that write one or more lines for each request. If the application sets the level of one, that level stays."""
 CALLERS_MOST = 8
-"""Frames that are named besides the one that raised."""
+"""Frames that are named in addition to the one that raised."""
 
 about: ContextVar[Mapping[str, object] | None] = ContextVar("about", default=None)
-"""What every record is about that is made now: ids of the attempt; None: none runs here."""
+"""The subject of every record that is made now: the ids of the attempt, or None if none runs here."""
 
 logger = logging.getLogger(__name__)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def configure(*, format: str = "text", level: str = "INFO") -> None:
-    """Send every event to standard error in one format. Replaces what was configured before.
+    """Send every event to standard error in one format. Replaces the previous configuration.
 
     Raises:
         ValueError: an unknown format or level.
@@ -48,15 +48,15 @@ def configure(*, format: str = "text", level: str = "INFO") -> None:
 
 
 class OwnHandler(logging.StreamHandler[TextIO]):
-    """Writes events to where standard error was when logging was configured."""
+    """Writes events to the standard error of the time when logging was configured."""
 
 
 def own_stream(stream: TextIO) -> TextIO:
-    """Return a stream to the same file that stays open and writes any text, whatever becomes of ``sys.stderr``."""
+    """Return a stream to the same file that stays open and writes any text, whatever happens to ``sys.stderr``."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):
-        return stream  # It is a buffer of a test.
+        return stream  # The stream is a buffer of a test.
     if number not in (1, 2):
         return stream
     return os.fdopen(os.dup(number), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
@@ -71,9 +71,9 @@ class KeptLogging:
         self._level = root.level
 
     def put_back(self) -> list[str]:
-        """Have fairlane's own events appear as before; returns what the application had changed.
+        """Restore the output of fairlane's own events, and return what the application had changed.
 
-        The application's own records go where it sends them.
+        The application's own records go where the application sends them.
         """
         root, own, changed = logging.getLogger(), logging.getLogger("fairlane"), []
         if root.manager.disable > logging.NOTSET:
@@ -87,7 +87,7 @@ class KeptLogging:
         if self._handlers and not set(self._handlers) & {*root.handlers, *own.handlers}:
             for handler in self._handlers:
                 own.addHandler(handler)
-            own.propagate = False  # Else a handler that took the place of ours would say each event again.
+            own.propagate = False  # Otherwise a handler that replaced ours would write each event again.
             changed.append("the handlers of the root logger")
         if own.getEffectiveLevel() != self._level:
             own.setLevel(self._level)
@@ -102,7 +102,7 @@ def _loggers() -> list[logging.Logger]:
 
 
 class AttemptFilter(logging.Filter):
-    """Adds what a record is about to the record. Fields that the record has already stay as they are."""
+    """Adds the current subject to a record. Fields that the record already has stay as they are."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in (about.get() or {}).items():
@@ -114,16 +114,16 @@ _ATTEMPTS = AttemptFilter()
 
 
 def name_attempts() -> None:
-    """Have every handler of every logger add ``task_id``, ``organization`` and ``attempt`` to an attempt's records."""
+    """Make every handler of every logger add ``task_id``, ``organization`` and ``attempt`` to an attempt's records."""
     for found in _loggers():
         for handler in found.handlers:
             handler.addFilter(_ATTEMPTS)
 
 
 def raised(error: BaseException) -> dict[str, object]:
-    """Return what a log may say of an application's exception: its type and where it was raised, never its text.
+    """Return what a log may contain of an application's exception: its type and where it was raised, never its text.
 
-    The text may quote a payload. Of a group it is the first exception.
+    The text may quote a payload. For a group, it is the first exception.
     """
     name, first = type(error).__qualname__, error
     while isinstance(first, BaseExceptionGroup):
@@ -140,7 +140,7 @@ def raised(error: BaseException) -> dict[str, object]:
 
 
 def withhold_strays() -> None:
-    """Log exceptions that end a thread or are ignored without their text, which Python would write to standard error.
+    """Log exceptions that end a thread or are ignored, without the text that Python would write to standard error.
 
     ``asyncio`` has the same for its tasks: see :func:`stray_task`.
     """
@@ -191,7 +191,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _quoted(value: object) -> str:
-    """Bare where it cannot be misread, else as a JSON string, so that one event stays one line."""
+    """Return the value bare if it cannot be misread, otherwise as a JSON string, so that one event stays one line."""
     text = str(value)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 

@@ -1,8 +1,8 @@
-"""Prometheus: the installation's numbers as text. The only place that knows the metrics package.
+"""Prometheus: the installation's numbers as text. The only place that imports the metrics package.
 
-Gauges are asked of the store for every scrape (at most once in two seconds), so they are the same whichever server is
-asked. Counters and histograms are each server's own, since it started: sum them over servers.
-``docs/operators/metrics.md`` describes every one.
+Gauges are read from the store for every scrape (at most once in two seconds), so every server reports the same ones.
+Counters and histograms belong to each server and start with it: sum them over servers. ``docs/operators/metrics.md``
+describes each metric.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def render(fleet: Fleet, *, version: str, audited: int, differences: int, workers_failing: bool) -> bytes:
-    """The text of one scrape.
+    """Return the text of one scrape.
 
-    ``audited`` organizations and ``differences`` were found by this server's audit so far; ``workers_failing`` says
-    that none of its own workers can start.
+    This server's audit has counted ``audited`` organizations and ``differences`` so far; ``workers_failing`` says
+    whether none of its own workers can start.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
@@ -32,13 +32,13 @@ def render(fleet: Fleet, *, version: str, audited: int, differences: int, worker
 
 
 class _Collected(Collector):
-    """Families that are there already."""
+    """Metric families that are already collected."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """All of them."""
+        """Return all of them."""
         return self._families
 
 

@@ -1,7 +1,7 @@
-"""Payload types: what a handler's hint accepts, as a strict decoder made once.
+"""Payload types: what a handler's hint accepts, as a strict decoder that is created once.
 
-The server uses it at the door, the worker before each attempt. A payload is always a JSON object and types are strict:
-``"5"`` is no integer. pydantic is never imported here; its classes carry their own validator.
+The server uses it when it accepts a task, the worker before each attempt. A payload is always a JSON object and types
+are strict: ``"5"`` is not an integer. pydantic is never imported here; its classes carry their own validator.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>[^\]]*)\]")
 
 
 def decoder_for(hint: object, place: str) -> Decode:
-    """The decoder of one payload type. ``place`` (file:line) is named when there cannot be one.
+    """Return the decoder of one payload type. ``place`` (file:line) is named if there cannot be one.
 
     A hint is a msgspec Struct, dataclass, TypedDict, attrs class, pydantic model or dataclass, ``dict``, a tagged union
     of Structs, or nothing (any JSON object).
@@ -59,9 +59,9 @@ def decoder_for(hint: object, place: str) -> Decode:
 
 
 def schema_of(hint: object, reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The JSON Schema of a payload type that has a decoder, and the schemas it refers to by their names.
+    """Return the JSON Schema of a payload type that has a decoder, and the schemas that it refers to by name.
 
-    ``reference`` is how they are referred to, such as ``#/components/schemas/PAGE.{name}``.
+    ``reference`` is the form of a reference, such as ``#/components/schemas/PAGE.{name}``.
     """
     try:
         if hasattr(hint, "__pydantic_validator__"):
@@ -70,7 +70,7 @@ def schema_of(hint: object, reference: str) -> tuple[dict[str, Any], dict[str, A
             return schema, schema.pop("$defs", {})
         [schema], definitions = msgspec.json.schema_components((_object_type(hint, ""),), ref_template=reference)
     except Exception:
-        # An author's type may decode well and still have no schema: some validators do.
+        # An author's type may decode correctly and still have no schema; some validators do not.
         logger.warning("payload.undescribed", extra={"payload_type": _name(hint)}, exc_info=True)
         return {"type": "object"}, {}
     return schema, definitions
@@ -94,7 +94,7 @@ def _msgspec_decode(decoder: "msgspec.json.Decoder[Any]") -> Decode:
 
 
 def _place_of(text: str) -> dict[str, str]:
-    """msgspec's one line (``Expected `int`, got `str` - at `$.a[0]```) as a field and a message."""
+    """Convert msgspec's one line (``Expected `int`, got `str` - at `$.a[0]```) to a field and a message."""
     found = _AT.fullmatch(text)
     message, path = (found["message"], found["path"]) if found else (text, "$")
     field = ROOT + "".join(_steps(path))
@@ -113,7 +113,7 @@ def _steps(path: str) -> Iterator[str]:
 
 
 def _object_type(hint: object, place: str) -> Any:
-    """The hint as a type that only JSON objects fit."""
+    """Return the hint as a type that accepts only JSON objects."""
     if hint in (dict, Any, object, Mapping):
         return dict[str, Any]
     origin = get_origin(hint)
@@ -146,7 +146,7 @@ def _reads_objects(hint: object) -> bool:
 
 
 def _unreadable(root: msgspec.inspect.Type) -> Iterator[object]:
-    """Classes inside a type that msgspec knows nothing about."""
+    """Yield classes inside a type that msgspec cannot read."""
     seen: set[int] = set()
     ahead: list[object] = [root]
     while ahead:
@@ -170,7 +170,7 @@ def _name(hint: object) -> str:
 
 
 def _pydantic_decoder(hint: Any, place: str) -> Decode:
-    """A decoder from the class's own validator: nothing of pydantic is imported by us."""
+    """Return a decoder made from the class's own validator, without importing pydantic."""
     refusal: type[Exception] = sys.modules["pydantic_core"].ValidationError
     if hasattr(hint, "model_rebuild"):
         try:
@@ -198,5 +198,7 @@ def _pydantic_places(error: Any) -> list[dict[str, str]]:
 
 
 def _unforeseen(error: Exception) -> ValidationRefused:
-    """The author's own check broke. Its text may name anything, so the caller learns only that it said no."""
+    """Return a refusal if the author's own check failed. Its text may contain anything, so the caller only learns its
+    type.
+    """
     return ValidationRefused.at(ROOT, f"was refused by its type ({type(error).__name__})")

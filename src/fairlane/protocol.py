@@ -1,14 +1,14 @@
 """The worker protocol's messages: JSON over HTTP between a worker process and a server.
 
-Spoken by ``api/worker.py`` on one side and ``worker/`` on the other; knows neither. Field names are snake_case: this is
-our own protocol, not the customers' wire. Four verbs, each safe to send again:
+Used by ``api/worker.py`` on one side and ``worker/`` on the other; imports neither. Field names are snake_case: this
+is our own protocol, not the customers' wire. There are four verbs, each safe to repeat:
 
-    POST   /worker/v1/sessions               Register -> Registered
-    POST   /worker/v1/exchange               ExchangeRequest -> ExchangeAnswer      (a long poll)
-    POST   /worker/v1/sessions/{id}/renew    Renew -> Renewed
-    DELETE /worker/v1/sessions/{id}          EndSession -> Ended
+  POST   /worker/v1/sessions               Register -> Registered
+  POST   /worker/v1/exchange               ExchangeRequest -> ExchangeAnswer      (a long poll)
+  POST   /worker/v1/sessions/{id}/renew    Renew -> Renewed
+  DELETE /worker/v1/sessions/{id}          EndSession -> Ended
 
-A refused request carries the usual error envelope; 410 ``SESSION_GONE`` means: stop every handler, register anew.
+A refused request gets the usual error envelope; 410 ``SESSION_GONE`` means: stop every handler and register again.
 """
 
 from typing import Any
@@ -19,27 +19,27 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from fairlane.scanning import unescaped
 
 ID_LENGTH_MOST = 200
-"""Characters of an id of a session, exchange or lease."""
+"""Longest id of a session, exchange or lease, in characters."""
 NAME_LENGTH_MOST = 200
 TYPE_LENGTH_MOST = 64
 PLACES_MOST = 1_000
 TYPES_MOST = 1_000
 REPORTS_MOST = 4_000
 HELD_MOST = 4_000
-"""Leases, or exchanges, that one message names."""
+"""Most leases or exchanges in one message."""
 CODE_LENGTH_MOST = 100
 TEXT_LENGTH_MOST = 20_000
-"""Characters of a cause, or of a failure's message."""
+"""Longest cause, or message of a failure, in characters."""
 DETAILS_BYTES_MOST = 128 * 1024
 PROGRESS_MOST = 10**15
 NOTE_LENGTH_MOST = 1_000
 PAUSE_SECONDS_MOST = 30 * 86_400
 WAIT_SECONDS_MOST = 3_600
-"""The server enforces these. Workers stay below them; the result's limit is a setting of the server."""
+"""The server enforces these limits. Workers stay below them; the limit of a result is a setting of the server."""
 
 
 class Register(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A worker process introduces itself. ``local`` is honoured on the server's own unix socket only."""
+    """A worker process registers. ``local`` is honored only on the server's own unix socket."""
 
     name: str
     types: list[str]
@@ -56,7 +56,7 @@ class Registered(Struct, kw_only=True):
 
 
 class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How the organization is to see a failure."""
+    """A failure as the organization sees it."""
 
     code: str
     message: str
@@ -64,16 +64,15 @@ class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What became of one lease.
+    """The result of one lease.
 
     ``outcome`` is ``completed`` (with ``result``, a JSON object), ``failed`` (with ``cause`` for the operator and, if
-    the organization is to see more than the generic failure, ``failure``), or ``released`` (handed back, does not
-    count).
+    the organization sees more than the generic failure, ``failure``), or ``released`` (handed back, does not count).
     """
 
     lease: str
     outcome: str
-    result: Raw = Raw(b"null")  # no union: within one, msgspec decodes nothing as Raw
+    result: Raw = Raw(b"null")  # no union: msgspec decodes nothing as Raw within one
     """The object itself, or its text as a JSON string: see :func:`carried`."""
     cause: str = ""
     failure: FailureBody | None = None
@@ -82,7 +81,7 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ProgressBody(Struct, kw_only=True, forbid_unknown_fields=True):
-    """How far an attempt is: ``done`` of ``total``, or without one a part of 1. Replaces what was said before."""
+    """How far an attempt is: ``done`` of ``total``, or without a total a fraction of 1. Replaces earlier progress."""
 
     lease: str
     done: float
@@ -93,10 +92,10 @@ class ProgressBody(Struct, kw_only=True, forbid_unknown_fields=True):
 class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Reports, and free places.
 
-    ``id`` is made by the worker and sent again with the same reports until it is answered; the same id yields the same
-    leases. ``places`` may have grown when it is sent again: by those that joined it meanwhile. The sum of ``places``
-    over a worker's unanswered exchanges is the number of its free places.
-    ``wait_seconds`` bounds the long poll when there is nothing to say (at most 60).
+    The worker chooses ``id`` and sends it again with the same reports until it is answered; the same id yields the same
+    leases. When it is sent again, ``places`` may have grown by places that became free in the meantime. The sum of
+    ``places`` over a worker's unanswered exchanges is the number of its free places.
+    ``wait_seconds`` limits the long poll while there is nothing to answer (at most 60).
     """
 
     session: str
@@ -104,7 +103,7 @@ class ExchangeRequest(Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     places: int
     reports: list[ReportBody] = []
     progress: list[ProgressBody] = []
-    """At most one for each place. Older servers do not know it, so it is sent only if there is any."""
+    """At most one for each place. Older servers do not know this field, so it is sent only if not empty."""
     wait_seconds: float = 20.0
 
 
@@ -120,20 +119,20 @@ class LeaseBody(Struct, kw_only=True):
     timeout_seconds: float
     payload: Raw
     call: bool = False
-    """Whether a caller waits for it; ``task`` then is the call's id."""
+    """Whether a caller waits for it; then ``task`` is the call's id."""
     traceparent: str | UnsetType = UNSET
-    """The span that submitted the task, as W3C writes it; left out if nobody traces it."""
+    """The span that submitted the task, in W3C format; left out if it is not traced."""
 
 
 class ExchangeAnswer(Struct, kw_only=True):
     """Verdicts in the order of the reports (``accepted`` or ``gone``), leases to run, leases to cancel.
 
-    ``cancel`` is said again as long as the lease is there: the attempt is to end now, and whatever is reported of it
-    ends its task as canceled.
-    ``kept``: free places of this exchange that now wait in another exchange of the same session, still open at this
-    server; ``kept_by`` is that one's id. The worker must not offer them again before that one is answered. Answers
-    may overtake each other, so without the id a place could be offered twice or not at all.
-    ``draining``: the server is going away; no leases come from it any more.
+    ``cancel`` is repeated as long as the lease exists: the attempt must end now, and any report about it ends its task
+    as canceled.
+    ``kept``: free places of this exchange that now wait in another exchange of the same session, which is still open at
+    this server; ``kept_by`` is the id of that exchange. The worker must not offer them again before that exchange is
+    answered. Answers may overtake each other, so without the id a place could be offered twice or not at all.
+    ``draining``: the server is shutting down and grants no more leases.
     """
 
     verdicts: list[str] = []
@@ -145,11 +144,11 @@ class ExchangeAnswer(Struct, kw_only=True):
 
 
 class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the worker holds: leases it knows of, and ids of exchanges it has not seen answered.
+    """What the worker holds: leases that it knows, and ids of exchanges for which it has no answer yet.
 
-    ``withdrawn``: those of the exchanges whose answers it cannot take now, because it stands still. They get no more
-    leases, and those they got go back uncounted; if the worker still reads one of these answers, it has to hand back
-    (``released``) what is in it.
+    ``withdrawn``: those of the exchanges whose answers it cannot take now because it is stalled. They get no more
+    leases, and the leases that they already got go back uncounted. If the worker still reads one of these answers, it
+    must hand back (``released``) the leases in it.
     """
 
     leases: list[str] = []
@@ -158,24 +157,26 @@ class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Renewed(Struct, kw_only=True):
-    """The session lives. Deadlines are the worker's to watch: its clock does not jump.
+    """The session is alive. The worker watches deadlines itself, because its clock does not jump.
 
-    ``cancel``: leases that are to end, also named in the answers to exchanges. A worker process that cannot hear of it
-    is to be killed once its grace is over.
+    ``cancel``: leases that must end, also named in the answers to exchanges. A worker process that cannot react to it
+    is killed after its grace period.
     """
 
     cancel: list[str] = []
 
 
 class EndSession(Struct, kw_only=True, forbid_unknown_fields=True):
-    """``reason`` is ``drained``, ``lost`` or ``overdue`` (then ``overdue`` names the leases that overran)."""
+    """The end of a session. ``reason`` is ``drained``, ``lost`` or ``overdue`` (then ``overdue`` names the leases past
+    their deadline).
+    """
 
     reason: str
     overdue: list[str] = []
 
 
 class Ended(Struct, kw_only=True):
-    """How many leases were returned."""
+    """Number of leases that were returned."""
 
     returned: int
 
@@ -184,7 +185,7 @@ encode = msgspec.json.encode
 
 
 def carries(text: bytes) -> bool:
-    """Whether a message can have this JSON text in it as it is: who reads messages takes no half surrogate pair."""
+    """Return whether a message can contain this JSON text as it is; readers of messages reject half surrogate pairs."""
     try:
         msgspec.json.decode(text, type=Raw)
     except msgspec.DecodeError:
@@ -193,17 +194,17 @@ def carries(text: bytes) -> bool:
 
 
 def carried(text: bytes) -> Raw:
-    """A result as a report has it: as it is if a message can carry that, else its text as a JSON string."""
+    """Return a result as a report contains it: unchanged if a message can carry it, otherwise as a JSON string."""
     return Raw(text if carries(text) else msgspec.json.encode(text.decode()))
 
 
 def result_text(result: Raw) -> bytes:
-    """What was :func:`carried`. Raises ValueError or RecursionError: it is no JSON."""
+    """Return the text of a :func:`carried` result. Raises ValueError or RecursionError if it is not JSON."""
     text = bytes(result)
     if not text.startswith(b'"'):
         return text
     found = unescaped(text)
-    # Nothing but the string was read with the message. Half a surrogate pair is allowed in it, and no other reader of
-    # ours takes that: for this look its escape is one of another letter.
+    # Only the string was checked together with the message. It may contain half a surrogate pair, which our other
+    # readers reject, so for this check its escape is replaced by that of another letter.
     msgspec.json.decode(found.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0"), type=Raw)
     return found

@@ -1,4 +1,4 @@
-"""Pure decisions: who is next, how long to pause, what a row becomes. No I/O, no clock, no randomness of its own.
+"""Pure decisions: which organization is next, how long to pause, how a row changes. No I/O, no clock, no randomness.
 
 Called by ``store/``. Everything here can be tested with numbers alone.
 """
@@ -25,24 +25,24 @@ VIRTUAL_UNITS_PER_MS = 1_000
 """Virtual time is an integer: this many units for one millisecond of service at weight 1."""
 
 FIRST_ESTIMATE_MS = 1_000
-"""How long an attempt of a type nobody has timed yet is taken to last (design, section 5)."""
+"""Expected duration of an attempt of a type without observations (design, section 5)."""
 
 RETRY_PAUSE_MAX_MS = 3_600_000
 EXHAUSTED = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded")
-"""What an organization sees of a task whose attempts are used up; the cause stays with the operator (contract, 8)."""
+"""What an organization sees of a task whose attempts are used up; only the operator sees the cause (contract, 8)."""
 CANCELED = Failure(code="TASK_CANCELED", message="Task was canceled")
-"""What it sees of a task that it canceled itself."""
+"""What an organization sees of a task that it canceled itself."""
 UNPAID = Failure(code="INSUFFICIENT_CREDITS", message="Insufficient credits")
-"""What it sees of a task that its balance did not cover when its turn came."""
+"""What an organization sees of a task that its balance did not cover when its turn came."""
 
 
 def rank_of(priority: int) -> int:
-    """The sort key of a priority: 0 is taken first."""
+    """Return the sort key of a priority: 0 is taken first."""
     return PRIORITY_HIGHEST - priority
 
 
 def priority_of(rank: int) -> int:
-    """The inverse of :func:`rank_of`."""
+    """Return the priority of a rank; the inverse of :func:`rank_of`."""
     return PRIORITY_HIGHEST - rank
 
 
@@ -67,10 +67,11 @@ class Shares(Struct, frozen=True):
 
 
 def share(candidates: Iterable[Candidate], places: int) -> Shares:
-    """Deal ``places`` out one by one, always to the organization with the smallest virtual time.
+    """Distribute ``places`` one by one, always to the organization with the smallest virtual time.
 
-    This is start-time fair queueing: each pick moves its organization's tag by the estimated service over its weight,
-    so that over time service is proportional to weights, and nobody waits for an organization that keeps submitting.
+    This is start-time fair queueing: each pick moves its organization's tag by the estimated service divided by its
+    weight. Over time, service is proportional to weights, and an organization that keeps submitting does not delay the
+    others.
     """
     heap = [(one.virtual_time, one.organization_id, one) for one in candidates if one.startable > 0]
     heapq.heapify(heap)
@@ -89,12 +90,12 @@ def share(candidates: Iterable[Candidate], places: int) -> Shares:
 
 
 def service(milliseconds: int, weight: int) -> int:
-    """The virtual time that this much service is worth at this weight."""
+    """Return the virtual time that this much service is worth at this weight."""
     return milliseconds * VIRTUAL_UNITS_PER_MS // weight
 
 
 def next_estimate(estimate_ms: float | None, observed_ms: int) -> float:
-    """A moving average of how long an attempt of one type lasts; the first observation replaces the guess."""
+    """Return a moving average of how long an attempt of one type lasts; the first observation replaces the guess."""
     return observed_ms if estimate_ms is None else estimate_ms + (observed_ms - estimate_ms) * 0.2
 
 
@@ -102,7 +103,7 @@ def next_estimate(estimate_ms: float | None, observed_ms: int) -> float:
 
 
 class Requeued(Struct, frozen=True):
-    """The task is ready again at its old place; ``attempt`` attempts have been made."""
+    """The task is ready again at its old position; ``attempt`` attempts have been made."""
 
     attempt: int
 
@@ -115,7 +116,7 @@ class Paused(Struct, frozen=True):
 
 
 class Final(Struct, frozen=True):
-    """The task is over. Exactly one of result and failure is set."""
+    """The task has ended. Exactly one of result and failure is set."""
 
     status: TaskStatus
     result: str | None = None
@@ -129,10 +130,10 @@ Aftermath = Requeued | Paused | Final
 def aftermath(
     ending: Ending, *, attempt: int, attempts: int, pause_base_ms: int, chance: float, canceled: bool = False
 ) -> Aftermath:
-    """What becomes of a task whose attempt number ``attempt`` of at most ``attempts`` ended so.
+    """Return the next state of a task whose attempt number ``attempt`` of at most ``attempts`` has ended.
 
-    ``chance`` in [0, 1) spreads the pauses. A ``canceled`` one is over, whatever its handler made of it: who canceled
-    it was promised so.
+    ``chance`` in [0, 1) spreads the pauses. A ``canceled`` task is final no matter what its handler returned, because
+    the answer to the cancel request promised that.
     """
     if canceled:
         return Final(TaskStatus.FAILED, failure=CANCELED, cause="canceled")
@@ -157,14 +158,15 @@ def retry_pause_ms(attempt: int, base_ms: int, chance: float) -> int:
 # Clocks --------------------------------------------------------------------------------------------------------------
 
 JUMP_MS = 2_000
-"""A clock that went on by so much more, or less, than time passed was set."""
+"""Tolerance: a clock was set if its time differs by more than this from the time that passed."""
 
 
 def jump_of(went_ms: int, *, passed_ms: tuple[int, int], since_even_ms: int) -> int:
-    """How far a clock was set that went on by ``went_ms`` while between least and most ``passed_ms`` passed here.
+    """Return how far a clock was set, or 0 if it was not.
 
-    0: it was not. Nor was it if somebody saw it run evenly less long ago (``since_even_ms``) than the jump is far:
-    then it ran through those moments, and it was we who stood still.
+    The clock advanced by ``went_ms`` while between least and most ``passed_ms`` passed here. Returns 0 also if another
+    server saw the clock run normally more recently (``since_even_ms`` ago) than the jump is long: then this process was
+    suspended.
     """
     least, most = passed_ms
     jumped = went_ms - most if went_ms > most else min(0, went_ms - least)
@@ -176,16 +178,16 @@ def jump_of(went_ms: int, *, passed_ms: tuple[int, int], since_even_ms: int) -> 
 # Calls ---------------------------------------------------------------------------------------------------------------
 
 CALL_MS = 300_000
-"""How long a caller waits at most; no attempt starts later (contract, 6)."""
+"""Longest wait of a caller; no attempt starts later (contract, 6)."""
 TIMED_OUT = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum timeout (5 minutes) exceeded")
 
 
 def call_aftermath(
     ending: Ending, *, attempt: int, attempts: int, left_ms: int, pause_base_ms: int, chance: float
 ) -> Aftermath:
-    """What becomes of a call whose attempt ended so, ``left_ms`` before its time is over.
+    """Return the next state of a call whose attempt ended ``left_ms`` before its time is over.
 
-    As of a task, but for what could not start in time any more.
+    As for a task, except that an attempt that cannot start in time ends the call.
     """
     after = aftermath(ending, attempt=attempt, attempts=attempts, pause_base_ms=pause_base_ms, chance=chance)
     if isinstance(after, Final):
@@ -199,20 +201,20 @@ def call_aftermath(
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
 DELIVERY_JITTER = 0.1
-"""The part of a pause that chance takes away. None is added: a try begins a moment after it is due."""
+"""The share of a pause by which chance may shorten it. Pauses are never lengthened: a try begins after it is due."""
 ASKED_WAIT_MS_MAX = 86_400_000
-"""A receiver that asks to wait longer is tried again after a day."""
+"""Longest wait that a receiver may ask for; after a day it is tried again."""
 
 
 def delivery_pause_ms(number: int, pauses_ms: Sequence[int], chance: float) -> int | None:
-    """Return how long to wait after failed try ``number``, up to a tenth less; None: that was the last one."""
+    """Return how long to wait after failed try ``number``, up to a tenth less, or None if that was the last one."""
     if number > len(pauses_ms):
         return None
     return int(pauses_ms[number - 1] * (1 - DELIVERY_JITTER + DELIVERY_JITTER * chance))
 
 
 def asked_wait_ms(retry_after: str | None, now: int) -> int:
-    """Return how long a ``Retry-After`` asks to wait, a day at most; 0 for none and for what cannot be read.
+    """Return how long a ``Retry-After`` asks to wait, at most a day; 0 if it is missing or cannot be read.
 
     It is a number of seconds or a moment in one of HTTP's formats.
     """
@@ -228,18 +230,18 @@ def asked_wait_ms(retry_after: str | None, now: int) -> int:
 
 
 class DeliveryLimits(Struct, frozen=True, kw_only=True):
-    """How many tries one server may have under way at once."""
+    """How many tries one server may run at once."""
 
     total: int = 256
     reserve: int = 256
-    """Places beyond ``total``. An organization holds at most one of them, and none for a host that hangs."""
+    """Places beyond ``total``. An organization holds at most one of them, and none for a hanging host."""
     organization: int = 10
     host: int = 4
     """For one host and port, over all organizations. An organization without a try there gets one more."""
 
 
 HANGING_MS = 1_000
-"""A try that takes this long hangs. Its host and port get no place of the reserve before a quicker try."""
+"""A try that takes this long hangs. Its host and port get no place of the reserve until a faster try."""
 
 Addressed = tuple[int, str]
 """(organization id, host and port) of a delivery."""
@@ -254,21 +256,21 @@ class SenderState(Struct, frozen=True, kw_only=True):
     virtual_time: int = 0
     """The tag of the last pick."""
     tags: Mapping[int, int] = {}
-    """Virtual times of organizations; one that is not here has that of the last pick."""
+    """Virtual times of organizations; one that is missing has that of the last pick."""
     estimates_ms: Mapping[int, float] = {}
-    """How long a try of an organization is taken to last."""
+    """Expected duration of a try of each organization."""
     hanging: Collection[Addressed] = ()
     organizations_after: int = 0
-    """The id after which the next look at the organizations begins."""
+    """The id after which the next scan of the organizations begins."""
     hosts_after: Mapping[int, str] = {}
-    """The host after which the next look at an organization's hosts begins; none: at the first."""
+    """The host after which the next scan of an organization's hosts begins; if missing, at the first."""
 
 
 class DeliveryChoice:
     """The picks of one claim: start-time fair queueing over organizations, within the limits of the server.
 
-    No organization waits for the tries of another while there are places in the reserve. An organization without tries
-    banks no credit: its tag is at least that of the last pick.
+    While there are places in the reserve, no organization waits for the tries of another. An organization without tries
+    gains no credit: its tag is at least that of the last pick.
     """
 
     def __init__(self, state: SenderState) -> None:
@@ -283,7 +285,7 @@ class DeliveryChoice:
 
     @property
     def full(self) -> bool:
-        """Whether no place is left for any organization."""
+        """Return whether no place is left for any organization."""
         limits = self._state.limits
         return self._unreserved >= limits.total and len(self._in_reserve) >= limits.reserve
 
@@ -293,9 +295,9 @@ class DeliveryChoice:
         return sorted(may_begin, key=lambda one: (self._tag(one), one))
 
     def choose(self, due: Sequence[Addressed]) -> list[int]:
-        """Return the positions in ``due`` of what begins now, in the order in which it begins.
+        """Return the positions in ``due`` of the tries that begin now, in the order in which they begin.
 
-        ``due`` is in the order of each organization. What cannot begin holds up nothing behind it.
+        ``due`` is in the order of each organization. A try that cannot begin does not block the ones behind it.
         """
         waiting: dict[int, deque[int]] = {}
         for position, (organization_id, _) in enumerate(due):
@@ -320,7 +322,7 @@ class DeliveryChoice:
         return max(self._state.virtual_time, self._state.tags.get(organization_id, 0))
 
     def _take(self, organization_id: int, host: str) -> bool:
-        """Take a place, if there is one. What finds none now finds none later in this claim."""
+        """Take a place if there is one. A try that finds none now finds none later in this claim."""
         limits = self._state.limits
         if self._organizations[organization_id] >= limits.organization:
             return False
@@ -352,13 +354,13 @@ class DeliveryChoice:
 # Why a ready task waits -----------------------------------------------------------------------------------------------
 
 OBSERVED_LEAST = 5
-"""Fewer finished attempts of a type than this say nothing about the next ones."""
+"""Fewer finished attempts of a type than this do not allow an estimate."""
 NINE_TO_ONE = 1.2816
-"""So many standard deviations above the mean lies what nine of ten stay below."""
+"""The 90th percentile of a normal distribution, in standard deviations."""
 
 
 class Running(Struct, frozen=True):
-    """An attempt under way: of which type, and for how long already."""
+    """A running attempt: its type, and how long it has run."""
 
     task_type: str
     ran_ms: int
@@ -371,27 +373,27 @@ class Standing(Struct, frozen=True, kw_only=True):
     used: int
     slots_max: int | None
     credits_held: bool
-    """Running tasks hold the credits that the next task of this organization needs."""
+    """Whether running tasks hold the credits that the next task of this organization needs."""
     type_used: int
     """Running tasks of this type over all organizations; only known for a type with a limit."""
     type_limit: int | None
     places: int
-    """Of all live workers that serve this type."""
+    """Places of all live workers that serve this type."""
     places_free: int
     rivals_before: int
     """Organizations whose turn for this type comes first."""
     share: float
-    """The part of the places that is this organization's while all who could start something now compete."""
+    """This organization's share of the places while all organizations with startable tasks compete."""
     in_slots: tuple[Running, ...] = ()
-    """Some of what holds the organization's slots. Here and below: all of it, if it is not very many."""
+    """Some of what holds the organization's slots. This and the next two are complete unless there are very many."""
     in_places: tuple[Running, ...] = ()
-    """Some of what runs at the places."""
+    """Some of what runs in the places."""
     in_type: tuple[Running, ...] = ()
-    """Some of what runs of this type; only known for a type with a limit."""
+    """Some of the running attempts of this type; only known for a type with a limit."""
 
 
 def wait_reason(standing: Standing) -> WaitReason:
-    """The first thing in the way of a ready task, from what lasts longest to what passes by itself."""
+    """Return the first obstacle of a ready task, ordered from what lasts longest to what passes by itself."""
     if standing.stopped:
         return WaitReason.ORGANIZATION_PAUSED
     if standing.slots_max is None:
@@ -412,15 +414,16 @@ def wait_reason(standing: Standing) -> WaitReason:
 def wait_estimate(
     standing: Standing, ahead: Mapping[str, int], task_type: str, observed: Mapping[str, Sequence[int]]
 ) -> Estimate | None:
-    """How long until a task starts that has these ready tasks (by type) ahead; None: nobody can tell.
+    """Estimate how long until a task starts, or return None if that is not possible.
 
-    ``observed`` are milliseconds that recent attempts took, by type. The task has to pass up to three gates: the slots
-    of its organization, the places of the workers, the limit of its type. At each gate so many run side by side, those
-    who run now end when attempts of their type do that ran as long, and each ending lets the next one in. The gate that
-    opens last decides.
+    ``ahead`` are the ready tasks before it, counted by type.
+    ``observed`` are the durations of recent attempts in milliseconds, by type. The task has to pass up to three gates:
+    the slots of its organization, the places of the workers, and the limit of its type. Each gate lets a number of
+    attempts run in parallel. A running attempt is expected to end like attempts of its type that ran at least as long,
+    and each ending lets the next task in. The gate that opens last decides.
 
-    It does not know what is submitted later with a higher priority, which rivals run out of work, the order of types
-    ahead, and it takes what rivals start to last as long as what is ready here.
+    The estimate ignores later tasks with a higher priority, rivals that run out of work, and the order of types ahead.
+    It assumes that tasks of rivals last as long as those that are ready here.
     """
     if standing.stopped or standing.slots_max is None or standing.places == 0 or standing.credits_held:
         return None
@@ -428,7 +431,7 @@ def wait_estimate(
     ready[task_type] += 1
 
     def among_rivals(number: int) -> int:
-        """The turn in which task ``number`` of this organization comes, where others compete."""
+        """Return the turn of task number ``number`` of this organization while others compete."""
         return 1 + standing.rivals_before + round((number - 1) / standing.share)
 
     total = ready.total()
@@ -449,7 +452,7 @@ def wait_estimate(
 
 
 class _Gate(Struct, frozen=True):
-    """So many of ``lines`` are ``taken``; who asks is the ``turn``-th to come in from now on, behind what is ready."""
+    """A gate with ``lines`` servers, ``taken`` of them busy. The task is number ``turn`` in the line."""
 
     lines: int
     taken: int
@@ -459,15 +462,15 @@ class _Gate(Struct, frozen=True):
 
 
 ROUNDS_MOST = 4
-"""So many rounds of a gate are played; each one before them takes the mean."""
+"""How many rounds of a gate are simulated; each earlier round takes the mean."""
 GATE_LINES_MOST = 1_000
-"""A wider gate is played smaller, everything in proportion."""
+"""A wider gate is simulated at a smaller scale, with everything in proportion."""
 GOLDEN = 0.618034
-"""Multiples of it, without their whole part, lie evenly between 0 and 1 however many are taken."""
+"""The golden ratio. The fractional parts of its multiples are evenly spread between 0 and 1, for any number of them."""
 
 
 def _opening(gate: _Gate, observed: Mapping[str, Sequence[int]]) -> Estimate | None:
-    """When this gate lets the one in who asks; None: nobody can tell."""
+    """Return when this gate lets the task in, or None if no estimate is possible."""
     if gate.lines <= 0 or any(len(observed.get(name, ())) < OBSERVED_LEAST for name in gate.ready):
         return None
     if gate.turn <= gate.lines - gate.taken:
@@ -487,7 +490,7 @@ def _opening(gate: _Gate, observed: Mapping[str, Sequence[int]]) -> Estimate | N
     ends += [next(coming) for _ in range(lines - taken)]
     heapq.heapify(ends)
     for number in range(endings - skipped * lines - 1):
-        if number < excess:  # More run than may: their endings let nobody in.
+        if number < excess:  # More attempts run than the limit allows, so the first endings let no task in.
             heapq.heappop(ends)
         else:
             heapq.heapreplace(ends, ends[0] + next(coming))
@@ -498,9 +501,9 @@ def _opening(gate: _Gate, observed: Mapping[str, Sequence[int]]) -> Estimate | N
 
 
 def _ends(running: Sequence[Running], observed: Mapping[str, Sequence[int]]) -> list[float]:
-    """When each of these ends, as those did that ran as long: evenly spread over what was seen.
+    """Return when each of these ends, like observed attempts that ran as long, evenly spread over the observations.
 
-    What runs longer than anything that was seen is taken to end at once.
+    An attempt that has run longer than every observation is expected to end at once.
     """
     ordered = {name: sorted(observed[name]) for name in {one.task_type for one in running}}
     ends = []
@@ -511,14 +514,14 @@ def _ends(running: Sequence[Running], observed: Mapping[str, Sequence[int]]) -> 
 
 
 def _variance(running: Sequence[Running], observed: Mapping[str, Sequence[int]]) -> float:
-    """How much the durations of each of these vary, on average."""
+    """Return the average variance of the durations of these attempts."""
     counts = Counter(one.task_type for one in running)
     varies = math.fsum(count * _mixture({name: 1}, observed)[1] for name, count in counts.items())
     return varies / max(1, len(running))
 
 
 def _drawn(ready: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> Iterator[float]:
-    """Durations of what is ready, evenly spread over what was seen of its types."""
+    """Yield durations of the ready tasks, evenly spread over the observations of their types."""
     weighed = sorted((value, count / len(observed[name])) for name, count in ready.items() for value in observed[name])
     bounds = list(itertools.accumulate(weight for _, weight in weighed))
     for chance in _chances():
@@ -526,12 +529,12 @@ def _drawn(ready: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> I
 
 
 def _chances() -> Iterator[float]:
-    """Numbers between 0 and 1, the middle first, evenly spread however many are taken."""
+    """Yield numbers between 0 and 1, the middle first, evenly spread for any number of them."""
     return ((0.5 + GOLDEN * number) % 1 for number in itertools.count())
 
 
 def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -> tuple[float, float]:
-    """Mean and variance of how long attempts take, each type weighed by its count."""
+    """Return mean and variance of the durations of attempts, with each type weighted by its count."""
     total = sum(counts.values())
     means = {name: math.fsum(observed[name]) / len(observed[name]) for name in counts}
     mean = math.fsum(count * means[name] for name, count in counts.items()) / total
@@ -546,19 +549,21 @@ def _mixture(counts: Mapping[str, int], observed: Mapping[str, Sequence[int]]) -
 
 
 def month_of(moment: int) -> str:
-    """The month of a moment, UTC, such as 2026-11."""
+    """Return the month of a moment, UTC, such as 2026-11."""
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m")
 
 
 # Alerts --------------------------------------------------------------------------------------------------------------
 
 RECOVERY_MS_LEAST = 30_000
-"""So long a value must be no longer above its threshold before that is told, however short the rule's own time is."""
+"""Minimum time at or below the threshold before recovery is reported, even if the rule's own time is shorter."""
 
 
 def judge_alert(alert: Alert, value: float | None, now: int) -> tuple[bool, int | None]:
-    """(firing, since) of an alert whose value is this. It changes sides only after the value stayed on the other one
-    for the rule's whole time, so a value that swings around the threshold tells nobody anything.
+    """Return (firing, since) of an alert with this value.
+
+    The state changes only after the value stayed on the other side for the rule's whole time, so a value that swings
+    around the threshold causes no messages.
     """
     if value is None:
         return alert.firing, alert.since
@@ -576,17 +581,17 @@ BUCKETS = 64
 
 
 def bucket_of(milliseconds: int) -> int:
-    """The bucket of a duration: the first whose bound is not below it."""
+    """Return the bucket of a duration: the first one whose bound is not below it."""
     return 0 if milliseconds <= 1 else min(BUCKETS - 1, math.ceil(2 * math.log2(milliseconds)))
 
 
 def bucket_bound_ms(bucket: int) -> float:
-    """The longest duration in a bucket; there is none for the last one."""
+    """Return the longest duration in a bucket; the last bucket has no bound."""
     return float(2 ** (bucket / 2))
 
 
 def quantile_ms(counts: Mapping[int, int], share: float) -> int | None:
-    """The duration that this share of all does not exceed, to a fifth; None: there are none."""
+    """Return the duration that this share of all does not exceed, accurate to a fifth, or None if there are none."""
     total = sum(counts.values())
     if total <= 0:
         return None
@@ -601,10 +606,10 @@ def quantile_ms(counts: Mapping[int, int], share: float) -> int | None:
 
 
 def usage_points(samples: Sequence[Totals], *, start: int, end: int, step_ms: int) -> Usage:
-    """What happened from ``start`` to ``end`` in steps, from samples in the order of time.
+    """Return what happened from ``start`` to ``end`` in steps, from samples in the order of time.
 
-    At each boundary the last sample not after it counts, so that every step is whole and their sum is the total.
-    The first sample must not be after ``start``.
+    Each boundary uses the last sample that is not after it, so that every step is whole and their sum is the total. The
+    first sample must not be after ``start``.
     """
     boundaries = [*range(start, end, step_ms), max(start, end)]
     states = []
@@ -645,7 +650,8 @@ def _difference(before: Totals, after: Totals, start: int, end: int) -> UsagePoi
 class Integrals:
     """Milliseconds summed over an organization's life (design, section 3).
 
-    ``slot_ms``: slots in use, summed. ``plan_limited_ms``: work was ready and every slot taken (or none allowed).
+    ``slot_ms``: slots in use, summed over time. ``plan_limited_ms``: work was ready and every slot taken (or none
+    allowed).
     ``worker_limited_ms``: work was ready and a slot free, so only workers were missing.
     """
 
@@ -655,8 +661,8 @@ class Integrals:
     at: int
 
     def advance(self, now: int, ready: int, used: int, slots_max: int | None, stopped: bool) -> None:
-        """Account for the time since the last change, during which these values held."""
-        elapsed = max(0, now - self.at)  # a clock that stepped back adds nothing
+        """Add the time since the last change, during which these values held."""
+        elapsed = max(0, now - self.at)  # a clock that was set back adds nothing
         self.at = max(self.at, now)
         self.slot_ms += elapsed * used
         if ready == 0 or stopped:
@@ -670,15 +676,15 @@ class Integrals:
 # Advice on slots -----------------------------------------------------------------------------------------------------
 
 NOTICEABLE_MS = 1_000
-"""A wait, or a difference between two, that is shorter than this many milliseconds calls for no advice."""
+"""A wait, or a difference between two, that is shorter than this many milliseconds needs no advice."""
 ENOUGH_SHARE = 0.2
-"""Slots, or workers, may be the limit for this share of the time and still be enough, as long as waits are short."""
+"""Slots or workers may be the limit for this share of the time and still be enough, as long as waits are short."""
 
 
 def enough(wait_ms: int | None, *, plan_share: float, worker_share: float) -> bool:
-    """Return whether there are slots and workers enough.
+    """Return whether there are enough slots and workers.
 
-    ``wait_ms``: nine of ten tasks waited less; None: no task has ended.
+    ``wait_ms`` is the 90th percentile of the waits, or None if no task has ended.
     """
     if wait_ms is None:
         return plan_share == 0 == worker_share
@@ -686,9 +692,9 @@ def enough(wait_ms: int | None, *, plan_share: float, worker_share: float) -> bo
 
 
 def replay_fits(measured_ms: int, replayed_ms: int) -> bool:
-    """Return whether a replay of today's limits is near enough to what was measured to trust it about other limits.
+    """Return whether a replay of today's limits is close enough to the measurement to trust it about other limits.
 
-    It may miss by a third of what was measured. A miss that is not noticeable does not count.
+    It may differ by a third of the measured wait. A difference that is not noticeable does not count.
     """
     miss_ms = abs(replayed_ms - measured_ms)
     return miss_ms < NOTICEABLE_MS or 3 * miss_ms <= measured_ms

@@ -1,8 +1,8 @@
-"""What would have been: a recorded stretch of work, run again under other limits by the rules that serve it in earnest.
+"""Replays recorded work with other limits, using the same rules as the server.
 
-Pure and fast: no clock, no store. Used for capacity advice and ``fairlane simulate``. What it says is an estimate: it
-takes durations as they were, pauses between attempts in them, and knows no calls, no credits, no limits of types and no
-lost workers.
+Pure and fast: no clock, no store. Used for capacity advice and ``fairlane simulate``. The result is an estimate: it
+keeps the recorded durations, including pauses between attempts, and ignores calls, credits, limits of types and lost
+workers.
 """
 
 import heapq
@@ -20,13 +20,13 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
     party: str
     at: int
-    """Since when it might have started."""
+    """When it could have started."""
     duration_ms: int
     rank: int = 0
 
 
 class _State:
-    """One party while the work runs again."""
+    """One party during the replay."""
 
     def __init__(self, number: int, party: Party) -> None:
         self.number = number
@@ -39,7 +39,9 @@ class _State:
         self.estimate_ms: float | None = None
 
     def candidate(self, virtual_time: int) -> Candidate:
-        """As the claim sees it. Who was idle, or held back by its own limit, banks no credit."""
+        """Return the party as the claim sees it. A party that was idle or at its own limit gains no credit from that
+        time.
+        """
         startable = min(self.party.slots - self.used, len(self.queue))
         if startable > 0 and not self.startable:
             self.virtual_time = max(self.virtual_time, virtual_time)
@@ -47,15 +49,15 @@ class _State:
         return Candidate(self.number, self.virtual_time, self.party.weight, max(0, startable), self.expected_ms())
 
     def expected_ms(self) -> int:
-        """How long the next task is taken to run."""
+        """Return how long the next task is expected to run."""
         return max(1, int(FIRST_ESTIMATE_MS if self.estimate_ms is None else self.estimate_ms))
 
 
 def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, places: int | None) -> dict[str, list[int]]:
-    """How long each task would have waited, in milliseconds, by party in the order in which they start.
+    """Return how long each task would have waited, in milliseconds, by party in the order in which they start.
 
-    Arrivals stand in the order of acceptance, which is that of tasks of one priority, also if one may start later.
-    ``places`` are those of all workers together; None: as many as are wanted.
+    Arrivals are in the order of acceptance, which decides between tasks of one priority even if one may start later.
+    ``places`` are those of all workers together, or None for no limit.
     """
     states = {name: _State(number, party) for number, (name, party) in enumerate(sorted(parties.items()))}
     by_number = {state.number: name for name, state in states.items()}
@@ -63,7 +65,7 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
     ends: list[tuple[int, int, str, int]] = []
     waits: dict[str, list[int]] = {name: [] for name in parties}
     queued: dict[str, _State] = {}
-    """Who has work that may start: of many organizations only they are looked at."""
+    """Parties with work that may start: of many organizations, only these are examined."""
     virtual_time, running, next_arrival = 0, 0, 0
     while next_arrival < len(order) or ends:
         now = min(
@@ -98,7 +100,7 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
 
 
 def _start(state: _State) -> tuple[int, int]:
-    """(position of the task that starts, what was charged for it)."""
+    """Start the next task, and return its position and what was charged for it."""
     _, position = heapq.heappop(state.queue)
     charged_ms = state.expected_ms()
     state.used += 1
@@ -113,7 +115,7 @@ def _end(state: _State, duration_ms: int, charged_ms: int) -> None:
 
 
 def quantile(waits: Sequence[int], part: float) -> int | None:
-    """The wait that this part of all does not exceed; None: there are none."""
+    """Return the wait that this part of all does not exceed, or None if there are no waits."""
     if not waits:
         return None
     ordered = sorted(waits)
@@ -131,7 +133,9 @@ def what_if(
     places_now: int | None,
     places_then: int | None,
 ) -> list[WhatIf]:
-    """Each organization's waits under the limits of now and under others, by name. Both have every organization."""
+    """Return each organization's waits with the current limits and with others, by name. Both contain every
+    organization.
+    """
     trace = sorted(trace, key=lambda one: one.accepted_at)
     arrivals = [
         Arrival(
@@ -173,11 +177,11 @@ def _waits(waits: Sequence[int]) -> Waits:
 # Advice on one organization ------------------------------------------------------------------------------------------
 
 FACTORS = (1.0, 1.25, 1.5, 2.0, 4.0)
-"""How many times today's slots are tried."""
+"""Factors by which the current number of slots is multiplied."""
 
 
 def advise(record: Record) -> Capacity:
-    """What waits would have been with more slots, and workers enough for them."""
+    """Return what the waits would have been with more slots and enough workers."""
     arrivals = [
         Arrival(party="", at=one.ready_at, duration_ms=one.finished_at - one.started_at, rank=rank_of(one.priority))
         for one in record.ran

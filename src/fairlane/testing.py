@@ -1,7 +1,7 @@
 """For tests of your application: the whole engine on a temporary database, with a clock that you move.
 
-Customers' requests go through the real API, tasks through the real store and fair order, handlers run as a worker runs
-them, webhooks are signed and follow their schedule. Only the network and the waiting are gone.
+Customers' requests use the real API, tasks use the real store and fair order, handlers run as in a worker, and
+webhooks are signed and follow their schedule. Only the network and the waiting are replaced.
 """
 
 import asyncio
@@ -44,11 +44,11 @@ Result = TypeVar("Result")
 
 STARTS_AT = datetime(2030, 1, 1, tzinfo=UTC)
 EVENTS_MOST = 1_000_000
-"""An advance that meets more than this runs in a circle."""
+"""Most events in one advance; more means that it does not come to an end."""
 RATE_LIMIT = 1_000_000
-"""Requests per second are counted on the machine's clock, which here stands for nothing."""
+"""Practically unlimited, because requests per second are counted on the machine's clock, not on the engine's."""
 CALL_LOOK_SECONDS = 0.05
-"""How long in real time a call that is under way may take to be answered before the clock moves on."""
+"""How long, in real time, a running call may take to be answered before the clock moves on."""
 ADDRESS = "http://fairlane.test"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder of our own in it is used
 
@@ -75,16 +75,16 @@ class Sent(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     status: int | None
-    """What your receiver answered; None: nothing."""
+    """The status that your receiver answered, or None for no answer."""
 
     @property
     def task(self) -> Task:
-        """The task it tells of."""
+        """Return the task in the message."""
         return read_task(self.body)
 
 
 class EngineError(FairlaneError):
-    """The engine was asked for something that it cannot do."""
+    """The engine cannot do what was requested."""
 
 
 class Engine:
@@ -107,14 +107,14 @@ class Engine:
     def __init__(
         self, app: Fairlane, *, places: int = 10, takes: Takes | None = None, settings: Settings | None = None
     ) -> None:
-        """Nothing is started yet.
+        """Create an engine; nothing is started yet.
 
         Args:
             app: The application under test.
             places: Attempts that the worker runs at once.
             takes: How long an attempt holds its slot on the engine's clock; types that are not named take no time.
                 Handlers really run, at the start of their attempt; how long they really take does not matter.
-            settings: As for a server; the database is always a temporary one.
+            settings: As for a server, except that the database is always a temporary one.
         """
         self._app = app
         self._places = places
@@ -122,7 +122,7 @@ class Engine:
         self._settings = settings or Settings()
         self._now = round(STARTS_AT.timestamp() * 1_000)
         self._running: list[tuple[int, int, ReportBody]] = []
-        """(end, number, report) of the attempts under way, the first to end first."""
+        """(end, number, report) of the running attempts, the first to end first."""
         self._numbers = itertools.count(1)
         self._clients: list[Client] = []
         self._receiver: Callable[[Sent], int | None] = lambda sent: 200
@@ -138,7 +138,7 @@ class Engine:
             pass
         else:
             raise EngineError("the engine has a loop of its own: use it in a plain def test, not in an async one")
-        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None  # Nothing has to outlive the test.
+        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None  # Nothing has to outlast the test.
         self._folder = Path(tempfile.mkdtemp(prefix="fairlane-", dir=parent))
         self._runner = asyncio.Runner()
         try:
@@ -159,7 +159,7 @@ class Engine:
             shutil.rmtree(self._folder)
 
     async def _open(self) -> None:
-        # The one session is never renewed: its lease outlasts any test.
+        # The only session is never renewed: its lease outlasts any test.
         settings = msgspec.structs.replace(
             self._settings,
             database=f"sqlite:///{self._folder / 'fairlane.db'}",
@@ -209,7 +209,7 @@ class Engine:
 
     @property
     def now(self) -> datetime:
-        """The engine's clock, UTC."""
+        """Return the time of the engine's clock, UTC."""
         return datetime.fromtimestamp(self._now / 1_000, UTC)
 
     def organization(
@@ -221,16 +221,16 @@ class Engine:
         queue_limit: int | None = None,
         credits: int | None = None,
     ) -> Client:
-        """A new organization; returns its client, which speaks to this engine.
+        """Create an organization, and return its client, which is connected to this engine.
 
         Waiting with it (``wait``, ``run``, ``submit_many``) moves the clock.
 
         Args:
-            name: As operators name it.
-            slots: None: those of the default plan.
-            weight: None: that of the default plan.
-            queue_limit: None: that of the default plan.
-            credits: Its balance; None: its credits are not counted.
+            name: The name that operators use.
+            slots: If None, those of the default plan.
+            weight: If None, that of the default plan.
+            queue_limit: If None, that of the default plan.
+            credits: Its balance. If None, its credits are not counted.
         """
         limits = {"slots": slots, "weight": weight, "queue_limit": queue_limit}
         self.operate("POST", "organizations", {"name": name, "credits": credits is not None, **limits})
@@ -248,15 +248,15 @@ class Engine:
         return client
 
     def webhook_secret(self, name: str) -> str:
-        """From now on this organization's webhooks are signed; returns the secret."""
+        """Create a secret that signs this organization's webhooks from now on, and return it."""
         secret: str = self.operate("POST", f"organizations/{name}/webhook-secrets", {})["value"]
         return secret
 
     def operate(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One request to the operator's API, below ``/admin/v1/``; returns its answer.
+        """Send one request to the operator's API, below ``/admin/v1/``, and return its answer.
 
         Raises:
-            EngineError: the answer is no.
+            EngineError: the API refused.
         """
         content = None if body is None else msgspec.json.encode(body)
         answer = self._do(self._admin.request(method, f"/admin/v1/{path}", content=content))
@@ -266,19 +266,19 @@ class Engine:
         return found
 
     def receive_webhooks(self, receiver: Callable[[Sent], int | None]) -> None:
-        """Answer webhooks with what ``receiver`` returns: a status, or None for no answer. Until now it is 200."""
+        """Answer webhooks with what ``receiver`` returns: a status, or None for no answer. The default is 200."""
         self._receiver = receiver
 
     def advance(self, *, seconds: float = 0, minutes: float = 0, hours: float = 0) -> None:
-        """Let so much time pass: everything that is due in it happens at its moment, in order."""
+        """Let this much time pass: everything that is due in it happens at its moment, in order."""
         self._do(self._until(self._now + round((seconds + minutes * 60 + hours * 3_600) * 1_000)))
 
     def run(self) -> None:
-        """Let time pass until nothing is left to be run, tried again or sent."""
+        """Let time pass until nothing is left to run, retry or send."""
         self._do(self._until(None))
 
     def drift(self) -> list[Any]:
-        """Every count that differs from its rows. There must be none."""
+        """Return every count that differs from its rows. There must be none."""
         found: list[Any] = self.operate("GET", "drift")["drift"]
         return found
 
@@ -287,13 +287,13 @@ class Engine:
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         """Carry a blocking client's request to the API on the engine's loop."""
-        # Nothing would happen while the server waits: the clock stands still. The client asks again instead.
+        # While the server waited nothing would happen, because the clock does not move. The client asks again instead.
         request.headers.pop("prefer", None)
         return self._do(self._carry(request))
 
     async def _carry(self, request: httpx2.Request) -> httpx2.Response:
         answering = asyncio.ensure_future(self._api.handle_async_request(request))
-        # A call waits for its result: somebody has to run it, and time has to pass for it.
+        # A call waits for its result, so a worker has to run it and time has to pass.
         while request.url.path in self._call_paths and not answering.done():
             await self._happen()
             await self._callers.answer_ended()
@@ -311,7 +311,7 @@ class Engine:
     # Time ------------------------------------------------------------------------------------------------------------
 
     async def _until(self, target: int | None) -> None:
-        """From event to event; None: until there is none any more."""
+        """Advance from event to event up to the target, or, if it is None, until there are no more events."""
         for _ in range(EVENTS_MOST):
             await self._happen()
             next_at = await self._next_at()
@@ -330,7 +330,7 @@ class Engine:
         return min((at for at in due if at is not None), default=None)
 
     async def _happen(self) -> None:
-        """Everything that is due now."""
+        """Do everything that is due now."""
         due_at = await self._store.next_due_at()
         if due_at is not None and due_at <= self._now:
             while await self._store.promote():
@@ -341,7 +341,7 @@ class Engine:
             await self._sender.send_due()
 
     async def _exchange(self) -> bool:
-        """Report what has ended, and start what may start; False: there was neither."""
+        """Report ended attempts and start those that may start, and return False if there were neither."""
         reports = []
         while self._running and self._running[0][0] <= self._now:
             reports.append(heapq.heappop(self._running)[2])
@@ -361,7 +361,7 @@ class Engine:
         return bool(reports or leases)
 
     async def _start(self, lease: LeaseBody) -> None:
-        """Run the handler now; its slot is held for as long as the attempt takes on our clock."""
+        """Run the handler now; its slot is held for as long as the attempt takes on the engine's clock."""
         started = Started(
             at=self._now,
             task_id=lease.task,
@@ -390,7 +390,7 @@ class Engine:
 
 
 class _Postbox:
-    """Stands where the network would be."""
+    """Replaces the network."""
 
     def __init__(self, take: Callable[[str, Mapping[str, str], bytes], Coroutine[Any, Any, TryResult]]) -> None:
         self._take = take
@@ -398,7 +398,7 @@ class _Postbox:
     async def post(
         self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
     ) -> TryResult:
-        """One try."""
+        """Make one try."""
         return await self._take(url, headers(), body)
 
 

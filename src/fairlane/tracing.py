@@ -1,8 +1,8 @@
-"""OpenTelemetry traces: a span for what submits and one for each attempt, all in one trace.
+"""OpenTelemetry traces: a span for each submit and one for each attempt, all in one trace.
 
-Imported only where traces are switched on, because its package is an extra. Which SDK takes the spans, and where it
-sends them, is the application's choice; without an SDK everything here does nothing. Never in a span: payloads,
-results, messages of failures or validation, keys.
+Imported only if traces are switched on, because its package is an extra. The application chooses the SDK and where it
+sends the spans; without an SDK everything here does nothing. Never in a span: payloads, results, messages of failures
+or validation, keys.
 """
 
 import re
@@ -19,16 +19,16 @@ from fairlane.model.tasks import Accepted, NewTask
 from fairlane.protocol import LeaseBody, ReportBody
 
 FLUSH_MS = 500
-"""How long a worker process that ends waits for its last spans to be sent."""
+"""How long an ending worker process waits for its last spans to be sent."""
 
 FLAGS = 0x03
-"""Those that have a meaning: sampled, and (since W3C's second level) that the trace id is random."""
+"""The flags that have a meaning: sampled, and (since W3C's level 2) that the trace id is random."""
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def read_traceparent(text: str) -> SpanContext | None:
-    """What a W3C ``traceparent`` of version 00 names; None: it is none."""
+    """Return the span that a W3C ``traceparent`` of version 00 names, or None if the text is not one."""
     found = _TRACEPARENT.fullmatch(text)
     if found is None:
         return None
@@ -37,7 +37,7 @@ def read_traceparent(text: str) -> SpanContext | None:
 
 
 def write_traceparent(span: Span) -> str | None:
-    """The name of a span for others; None: it has none."""
+    """Return the ``traceparent`` of a span, or None if the span has no valid context."""
     named = span.get_span_context()
     if not named.is_valid:
         return None
@@ -45,10 +45,10 @@ def write_traceparent(span: Span) -> str | None:
 
 
 class Tracing:
-    """Makes the spans of one process.
+    """Creates the spans of one process.
 
     Args:
-        adopts: This process runs on behalf of another, which has the attempt's span already.
+        adopts: Whether this process runs on behalf of another one that already has the attempt's span.
     """
 
     def __init__(self, *, adopts: bool = False) -> None:
@@ -57,10 +57,10 @@ class Tracing:
 
     @contextmanager
     def submit(self, headers: Sequence[str], tasks: Sequence[NewTask]) -> Iterator["Submit"]:
-        """The span of one request for these tasks.
+        """Return the span of one request for these tasks.
 
-        ``headers``: the values of its ``traceparent``. One that is wrong, or given twice, is as good as none: a caller
-        is never refused because of it.
+        ``headers`` are the values of its ``traceparent``. A wrong or repeated header is ignored: a caller is never
+        refused because of it.
         """
         types = {task.task_type for task in tasks}
         span = self._tracer.start_span(
@@ -79,7 +79,9 @@ class Tracing:
             span.end()
 
     def attempt(self, lease: LeaseBody, variables: Variables) -> "Run":
-        """The span of an attempt that begins now. The handler's own stand under it: it runs in ``variables``."""
+        """Return the span of an attempt that begins now. The handler's own spans are below it: it runs in
+        ``variables``.
+        """
         parent = read_traceparent(lease.traceparent) if lease.traceparent else None
         above = None if parent is None else NonRecordingSpan(parent)
         if self._adopts:
@@ -100,7 +102,7 @@ class Tracing:
         return Run(span)
 
     def flush(self) -> None:
-        """Let the SDK send what it still holds: the process ends without its exit hooks. Blocks for a moment."""
+        """Let the SDK send its remaining spans, because the process ends without exit hooks. Blocks for a moment."""
         flush = getattr(trace.get_tracer_provider(), "force_flush", None)
         if flush is not None:
             flush(FLUSH_MS)
@@ -112,10 +114,10 @@ class Submit:
     def __init__(self, span: Span) -> None:
         self._span = span
         self.traceparent = write_traceparent(span)
-        """What the tasks keep; None: there is nothing to keep."""
+        """What the tasks keep, or None if there is nothing to keep."""
 
     def decided(self, tasks: Sequence[NewTask], verdicts: Sequence[Accepted | Refusal]) -> None:
-        """What became of them."""
+        """Record the outcome of the request."""
         refused = [one for one in verdicts if isinstance(one, Refusal)]
         self._span.set_attribute("fairlane.tasks.accepted", len(verdicts) - len(refused))
         if refused:
@@ -130,10 +132,10 @@ class Run:
     def __init__(self, span: Span) -> None:
         self._span = span
         self.traceparent = write_traceparent(span)
-        """What the handler may hand on; None: there is nothing."""
+        """What the handler may pass on, or None if there is nothing."""
 
     def ended(self, report: ReportBody) -> None:
-        """How it ended: never the message, which may quote the payload."""
+        """Record how it ended: never the message, which may quote the payload."""
         self._span.set_attribute("fairlane.outcome", report.outcome)
         if report.outcome == "failed":
             self._span.set_status(StatusCode.ERROR)
@@ -145,7 +147,7 @@ class Run:
 
 
 def _callers(headers: Sequence[str]) -> context.Context | None:
-    """The span above a request's: that of whoever instruments this server, else the caller's own."""
+    """Return the parent span of a request: that of an instrumentation of this server, otherwise the caller's own."""
     above = read_traceparent(headers[0]) if len(headers) == 1 else None
     if above is None or trace.get_current_span().get_span_context().is_valid:
         return None

@@ -1,1 +1,1 @@
-"""Webhooks: signing, the address guard, and sending what the store says is due. Wired by the app; knows no API."""
+"""Webhooks: signing, the address guard, and sending deliveries that are due. Wired by the app; does not use the API."""

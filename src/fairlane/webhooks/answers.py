@@ -1,15 +1,15 @@
-"""The answer to a webhook, as far as it matters: the status line decides, and what follows it is only counted.
+"""The answer to a webhook, as far as it matters: the status line decides, and the rest is only counted.
 
-Fed by the poster with the bytes of one connection. Does no I/O. Receivers with broken headers have received the message
-all the same, so nothing after the status line can make an answer invalid.
+The poster feeds it the bytes of one connection. Does no I/O. A receiver with broken headers has still received the
+message, so nothing after the status line can make an answer invalid.
 """
 
 import re
 
 STATUS_LINE_BYTES_MAX = 64
-"""Beyond so many bytes without a status the answer is not HTTP."""
+"""After this many bytes without a status, the answer is not HTTP."""
 RETRY_AFTER_BYTES_MAX = 64
-"""A moment or a number of seconds is shorter."""
+"""Longest value of ``Retry-After``; a moment or a number of seconds is shorter."""
 
 _STATUS = re.compile(rb"[\r\n]*HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?=[ \t\r\n])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
@@ -18,19 +18,19 @@ _SWITCHING = 101
 
 
 class NotHttp(Exception):
-    """What came is no answer of HTTP."""
+    """The received bytes are not an HTTP answer."""
 
 
 class AnswerReader:
-    """One answer: interim ones are skipped, the status is kept, and the end of the body is recognized if it can be."""
+    """One answer: skips interim answers, keeps the status, and recognizes the end of the body where possible."""
 
     def __init__(self) -> None:
         self.status: int | None = None
-        """Of the final answer; None: it is not known yet."""
+        """The status of the final answer, or None until it is known."""
         self.retry_after: str | None = None
-        """What the final answer says in ``Retry-After``, if its headers were read to their end."""
+        """The value of ``Retry-After`` in the final answer, if its headers were read completely."""
         self.over = False
-        """Nothing more is to come, by what the headers say."""
+        """Whether the answer is complete according to its headers."""
         self._kept = b""
         self._interim = False
         self._head = True
@@ -39,7 +39,7 @@ class AnswerReader:
         self._body_bytes = 0
 
     def receive(self, data: bytes) -> None:
-        """Take the next bytes.
+        """Process the next bytes.
 
         Raises:
             NotHttp: they do not begin with a status line of HTTP/1, or they switch to another protocol.
@@ -56,7 +56,7 @@ class AnswerReader:
         self._read_head()
 
     def _read_status(self) -> bool:
-        """Read a status line; False: more bytes are needed."""
+        """Read a status line, and return False if more bytes are needed."""
         match = _STATUS.match(self._kept)
         if match is None:
             if len(self._kept) > STATUS_LINE_BYTES_MAX or b"\n" in self._kept.lstrip(b"\r\n"):
@@ -72,7 +72,7 @@ class AnswerReader:
         return True
 
     def _skip_head(self) -> bool:
-        """Drop the headers of an interim answer; False: their end is not here yet."""
+        """Drop the headers of an interim answer, and return False if their end has not arrived yet."""
         match = _END_OF_HEAD.search(self._kept)
         if match is None:
             self._kept = self._kept[-3:]
@@ -109,7 +109,7 @@ class AnswerReader:
 
 
 def _fields(head: bytes) -> dict[bytes, list[bytes]]:
-    """The headers by their names in lower case, as far as lines have a colon."""
+    """Return the headers by lower-case name; lines without a colon are skipped."""
     fields: dict[bytes, list[bytes]] = {}
     for line in head.splitlines():
         name, colon, value = line.partition(b":")

@@ -1,8 +1,8 @@
-"""Where webhooks may go, as far as the URL alone tells. Pure: asked when a task is submitted and again at each try.
+"""Where webhooks may go, as far as the URL alone shows. Pure: called when a task is submitted and again at each try.
 
-A URL that passes has been read by one strict pattern, and what was read (`Target`) is what is connected to: no second
-parser sees it. Where a name points to is decided at the try (network.py), never here: looking it up at submission
-would prove nothing about later, and would let callers ask our DNS.
+One strict pattern reads a URL, and the connection goes to what it read (`Target`): no second parser sees the URL. Where
+a name points to is decided at the try (network.py), never here: a lookup at submission would prove nothing about later,
+and would let callers query our DNS.
 """
 
 import re
@@ -26,40 +26,40 @@ BAD_PORT = "Must use a port that webhooks may be sent to"
 
 
 class Reach(Struct, frozen=True, kw_only=True):
-    """What the operator lets webhooks reach."""
+    """What the operator allows webhooks to reach."""
 
     private: bool = False
-    """Any address and any name: for receivers on the same machine or network, and for tests."""
+    """Whether any address and any name is allowed: for receivers on the same machine or network, and for tests."""
     ports: tuple[range, ...] = DEFAULT_PORTS
     own_hosts: frozenset[str] = frozenset()
-    """Names, in lower case, under which fairlane itself is reached; refused like private ones."""
+    """Names of fairlane itself, in lower case; refused like private ones."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A URL taken apart, once."""
+    """The parts of a URL, parsed once."""
 
     secure: bool
     host: str
     """A name in lower case, or a literal address without brackets."""
     address: Address | None
-    """The literal address; None: ``host`` is a name."""
+    """The literal address, or None if ``host`` is a name."""
     port: int
     authority: str
     """The Host header."""
     path: str
-    """What is asked for: path and query, as they were written."""
+    """The requested path and query, as they were written."""
 
     @property
     def place(self) -> str:
-        """Host and port: what listens there is one receiver, and tries are counted by it."""
+        """Return host and port, which identify one receiver: tries are counted by them."""
         return f"{self.host}:{self.port}"
 
 
-# Everything a URL may consist of. No user name, fragment, escape or non-ASCII character can be part of the host.
+# The characters that a URL may contain. No user name, fragment, escape or non-ASCII character can be part of the host.
 _URL = re.compile(
     r"(?P<scheme>https?)://"
     r"(?P<authority>(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9.-]{1,253})(?::(?P<port>[1-9][0-9]{0,4}))?)"
-    r'(?P<path>[/?][!"$-\[\]-~]*)?',  # printable, but for # and backslash
+    r'(?P<path>[/?][!"$-\[\]-~]*)?',  # printable, except # and backslash
     re.IGNORECASE | re.ASCII,
 )
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -70,10 +70,10 @@ _LOCAL_SUFFIXES = (".localhost", ".local", ".localdomain", ".internal", ".home.a
 
 
 def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> Target:
-    """Take a webhook's URL apart, or refuse it.
+    """Split a webhook's URL into its parts, or refuse it.
 
     Raises:
-        ValidationRefused: with one of three messages, which say nothing about our network.
+        ValidationRefused: with one of three messages, which reveal nothing about our network.
     """
     if len(url) > URL_CHARACTERS_MAX or (match := _URL.fullmatch(url)) is None:
         raise ValidationRefused.at(field, BAD_SHAPE)
@@ -97,10 +97,10 @@ def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> Target:
 
 
 def read_ports(text: str) -> tuple[range, ...]:
-    """Ports as a setting spells them, such as ``80,443,1024-65535``.
+    """Read ports as a setting spells them, such as ``80,443,1024-65535``.
 
     Raises:
-        ValueError: something in it is not a port or a range of ports.
+        ValueError: a part is not a port or a range of ports.
     """
     ports = []
     for part in text.split(","):
@@ -115,12 +115,12 @@ def read_ports(text: str) -> tuple[range, ...]:
 
 
 def are_allowed(addresses: Collection[Address], reach: Reach) -> bool:
-    """Whether a name with these addresses may be connected to: one that may not spoils them all."""
+    """Return whether a name with these addresses may be connected to: one forbidden address forbids the name."""
     return bool(addresses) and (reach.private or all(is_public(address) for address in addresses))
 
 
 def _literal(host: str) -> Address | None:
-    """The address that a host spells in its canonical form; other spellings are left to fail as names."""
+    """Return the address that a host spells in canonical form; other spellings are treated as names and fail."""
     try:
         address = IPv6Address(host[1:-1]) if host.startswith("[") else IPv4Address(host)
     except AddressValueError:
@@ -135,6 +135,6 @@ def _is_allowed_address(address: Address, reach: Reach) -> bool:
 def _is_allowed_name(host: str, reach: Reach) -> bool:
     if _NAME.fullmatch(host) is None:
         return False
-    # A name without a dot is found through the search list of our own network, if at all.
+    # A name without a dot can only be found through the search list of our own network.
     is_local = "." not in host or host.endswith(_LOCAL_SUFFIXES) or host in reach.own_hosts
     return reach.private or not is_local

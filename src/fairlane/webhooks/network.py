@@ -1,7 +1,7 @@
-"""The way out: names looked up once per try, and connections only to the addresses that were checked in that try.
+"""Outgoing connections: names are looked up once per try, and only the addresses checked in that try are connected to.
 
-Used by the poster alone. Nothing here may look a name up a second time, reuse a connection, or read an answer
-without end.
+Used only by the poster. Nothing here may look up a name a second time, reuse a connection, or read an answer without a
+limit.
 """
 
 import asyncio
@@ -21,46 +21,46 @@ from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach, Target, are_allowed
 
 Lookup = Callable[[str], Awaitable[Sequence[Address]]]
-"""From a name to every address it has; none if it cannot be found."""
+"""Returns every address of a name, or none if it cannot be found."""
 
 LOOKUPS_MAX = 512
-"""Most look-ups that run at once, with those that hang and that no try waits for any more."""
+"""Most lookups that run at once, including hanging ones that no try waits for any more."""
 LOOKUPS_RESERVED = 256
-"""How many of them are kept for organizations without a look-up under way: one for each."""
+"""How many of them are reserved for organizations without a running lookup, one for each."""
 LOOKUPS_OWNER_MAX = 16
-"""Most look-ups of one organization. More tries of it wait within their deadline."""
+"""Most lookups of one organization. Its other tries wait within their deadline."""
 ADDRESSES_TRIED_MAX = 4
 HEAD_BYTES_MAX = 16_384
-"""How much may be read before the answer's status is known."""
+"""Most bytes that are read before the status of the answer is known."""
 READ_BYTES_MAX = 4_096
-"""How much is read at once. Small, so that an answer made of thousands of tiny pieces lets others run in between."""
+"""Most bytes per read. Small, so that an answer of thousands of tiny pieces lets other work run in between."""
 
 
 class SystemLookup:
-    """The system's resolver, each lookup in a thread of its own.
+    """The system's resolver, with each lookup in its own thread.
 
-    A lookup cannot be interrupted, only left behind, and a hostile name server can hold one for as long as the system
+    A lookup cannot be interrupted, only abandoned, and a hostile name server can delay one for as long as the system
     waits (often 10 to 30 s). So a name has one lookup at a time, which later tries join, and the threads are daemons:
     they delay neither a try past its deadline nor the end of the process.
     """
 
     def __init__(self, *, absolute: bool) -> None:
-        """With ``absolute``, our network's search list (and, with most systems, hosts file) is not consulted."""
+        """With ``absolute``, skip our network's search list (and, on most systems, the hosts file)."""
         self._absolute = absolute
         self._running: dict[str, asyncio.Future[Sequence[Address]]] = {}
         self._owners: Counter[int] = Counter()
         self._ended = asyncio.Event()
 
     async def __call__(self, host: str) -> Sequence[Address]:
-        """Look a name up for no organization in particular."""
+        """Look up a name without counting it for an organization."""
         return await self._find(None, host)
 
     def of(self, organization_id: int) -> Lookup:
-        """Return the lookup for tries of one organization: names of others that hang do not hold it up."""
+        """Return the lookup for tries of one organization; hanging lookups of others do not delay it."""
         return partial(self._find, organization_id)
 
     async def _find(self, owner: int | None, host: str) -> Sequence[Address]:
-        """Look a name up, or join the lookup of it that is still running."""
+        """Look up a name, or join the lookup of it that is still running."""
         while (running := self._running.get(host)) is None:
             if self._may_begin(owner):
                 self._begin(owner, host)
@@ -95,9 +95,10 @@ class SystemLookup:
 
 
 async def resolve_public(target: Target, reach: Reach, lookup: Lookup) -> Sequence[Address]:
-    """Where this try may connect to. Empty: nowhere, be it that the name is unknown or that one address is forbidden.
+    """Return the addresses that this try may connect to; empty if the name is unknown or one of its addresses is
+    forbidden.
 
-    The two are not told apart, so that nobody can ask through us which names our network knows.
+    Both cases look the same, so that callers cannot find out which names our network knows.
     """
     found = [target.address] if target.address else await lookup(target.host)
     if not are_allowed(found, reach):
@@ -108,30 +109,30 @@ async def resolve_public(target: Target, reach: Reach, lookup: Lookup) -> Sequen
 
 
 def is_this_machine(address: Address) -> bool:
-    """Whether an address is our own machine's: what listens there may be closed to the internet, yet open to us."""
+    """Return whether an address belongs to this machine: its ports may be closed to the internet, yet open to us."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            # Sends nothing: it only chooses the address we would send from, which is the same one if it is ours.
+            # Sends nothing: it only chooses the source address, which equals the target if the address is ours.
             probe.connect((str(address), 9))
             return bool(ip_address(probe.getsockname()[0]) == address)
-    except OSError:  # no such family here, or no way there
+    except OSError:  # this address family does not exist here, or there is no route
         return False
 
 
 class CheckedNetwork(httpcore2.AsyncNetworkBackend):
-    """The network as one try may see it: a few checked addresses, and a bounded number of bytes to read."""
+    """The network as one try may use it: a few checked addresses, and a limited number of bytes to read."""
 
     def __init__(self, addresses: Sequence[Address], *, connect_seconds: float) -> None:
-        """Allow connections to these addresses only, whatever host the client then names."""
+        """Allow connections to these addresses only, no matter which host the client names."""
         self._addresses = addresses[:ADDRESSES_TRIED_MAX]
         self._connect_seconds = connect_seconds / len(self._addresses)
         self._streams = httpcore2.AnyIOBackend()
         self._opened: httpcore2.AsyncNetworkStream | None = None
         self.stage: Literal["connection", "tls"] = "connection"
-        """What was last tried."""
+        """The last stage that was tried."""
         self.bytes_left = HEAD_BYTES_MAX
-        """What may still be read, of whatever kind: headers, body, the framing of chunks, answers of status 1xx."""
+        """How many bytes may still be read: headers, body, chunk framing and answers of status 1xx all count."""
 
     async def connect_tcp(
         self,
@@ -141,7 +142,7 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first checked address that answers; each has an equal share of the time."""
+        """Connect to the first checked address that answers; each address has an equal share of the time."""
         failure: Exception | None = None
         for address in self._addresses:
             try:
@@ -155,15 +156,15 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         raise failure
 
     async def aclose(self) -> None:
-        """Close what was opened, also where the deadline struck between connecting and TLS."""
+        """Close the opened connection, also if the deadline passed between connecting and TLS."""
         if self._opened:
             await self._opened.aclose()
 
 
 class _BoundedStream(httpcore2.AsyncNetworkStream):
-    """A connection that breaks off when its network has no bytes left to read.
+    """A connection that fails once its network has no bytes left to read.
 
-    It tells nothing about the TLS session either, so that the client cannot take it for HTTP/2.
+    It also hides the TLS session, so that the client cannot mistake it for HTTP/2.
     """
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream, network: CheckedNetwork) -> None:
@@ -200,8 +201,8 @@ def _look_up(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Sequence[Ad
         found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except OSError:
         found = []
-    # A zone ("%eth0") is kept, and refused: it belongs to link-local addresses only.
+    # A zone ("%eth0") is kept and then refused: it belongs to link-local addresses only.
     addresses = tuple(dict.fromkeys(ip_address(address[0]) for *_, address in found))
-    # Nobody is there to hear it when the server has stopped meanwhile.
+    # The loop is closed if the server has stopped in the meantime.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(answer.set_result, addresses)

@@ -1,4 +1,4 @@
-"""One try of one delivery: the bytes go out, and what became of it comes back. Called by the sender.
+"""One try of one delivery: sends the bytes and returns the result. Called by the sender.
 
 Never follows a redirect, never uses a proxy, never reads more of an answer than its reader asks for (answers.py), never
 keeps a connection, and never takes longer than its deadline.
@@ -24,35 +24,34 @@ TryError = Literal["refused_by_policy", "timeout", "connection", "tls", "bad_ans
 """Why a try did not deliver.
 
 refused_by_policy: the URL or an address of its host is not allowed, or the host has no address. timeout: no answer in
-time. connection: nothing answers there. tls: no trustworthy TLS session with that name. bad_answer: the connection
-ended without a status, or what came is not HTTP. status: an answer, but not a 2xx.
-"""
+time. connection: no connection could be made. tls: no trusted TLS session with that name. bad_answer: the connection
+ended without a status, or the bytes were not HTTP. status: an answer, but not a 2xx."""
 
 BUSY = (429, 503)
-"""Statuses whose ``Retry-After`` is followed."""
+"""Statuses whose ``Retry-After`` is honored."""
 BODY_PARTS_MAX = 64
-"""Most pieces of an answer that are read after its status: more are meant to keep the server busy."""
+"""Most pieces of an answer that are read after its status: an answer with more is meant to keep the server busy."""
 LINGER_SECONDS = 1.0
 """How long the rest of an answer is read after its status."""
 
 
 class TryResult(Struct, frozen=True, kw_only=True):
-    """What became of one try."""
+    """The result of one try."""
 
     delivered: bool
-    """A 2xx came back; whether its body ever ended does not matter."""
+    """Whether a 2xx came back; the rest of its body does not matter."""
     http_status: int | None
     error: TryError | None
     """None exactly if delivered."""
     took_ms: int
     retry_after: str | None = None
-    """What a receiver that is busy (429, 503) says in ``Retry-After``."""
+    """The ``Retry-After`` of a busy receiver (429, 503)."""
     cause: str | None = None
-    """For the operator's log alone: it may tell of our network."""
+    """Only for the operator's log: it may reveal details of our network."""
 
 
 class Poster:
-    """Sends webhooks, one try at a time. How many run at once is for the sender to decide."""
+    """Sends webhooks, one try at a time. The sender decides how many run at once."""
 
     def __init__(
         self,
@@ -67,12 +66,12 @@ class Poster:
         """Prepare to send.
 
         Args:
-            reach: Where webhooks may go; asked again at each try.
-            timeout_seconds: From looking the name up to the answer's status. What is left of it, a second at most, is
-                the time to read the rest.
-            answer_limit_bytes: How much of an answer is read after its status at most, to be thrown away.
-            tls: Whom to trust; None: whom the system trusts.
-            lookup: How names are looked up; None: by the system.
+            reach: Where webhooks may go; checked again at each try.
+            timeout_seconds: From the lookup of the name to the answer's status. Up to a second of the remaining time is
+                used to read the rest.
+            answer_limit_bytes: Most bytes of an answer that are read after its status and discarded.
+            tls: The trusted certificates. If None, those of the system.
+            lookup: How names are looked up. If None, by the system.
             clock: Seconds that only go forward.
         """
         self._reach = reach
@@ -91,9 +90,9 @@ class Poster:
         Args:
             url: Checked again here.
             body: A JSON text; neither changed nor compressed.
-            headers: Called just before the bytes go out, so that a signature's timestamp is that of the sending. Must
-                not contain headers that are set here.
-            organization_id: Whose try it is: look-ups of names are shared out by it.
+            headers: Called just before the bytes are sent, so that a signature has the time of sending. Must not
+                contain headers that are set here.
+            organization_id: The organization of the try; lookups of names are shared among organizations.
         """
         try:
             target = check_url(url, self._reach)
@@ -112,7 +111,7 @@ class Poster:
             error, answer.cause = "timeout", repr(broken)
         status = answer.reader.status
         if status is not None:
-            # The status is the receiver's word; what came after it is not.
+            # The status decides; the bytes after it do not.
             error = None if 200 <= status < 300 else "status"
         ended_at = self._clock() if answer.came_at is None else answer.came_at
         return TryResult(
@@ -127,7 +126,7 @@ class Poster:
     async def _exchange(
         self, organization_id: int, target: Target, request: bytes, answer: "_Answer"
     ) -> TryError | None:
-        """Send and read; the status is in ``answer`` as soon as it is known, however this ends."""
+        """Send and read. The status is in ``answer`` as soon as it is known, however this ends."""
         lookup = self._lookup.of(organization_id) if isinstance(self._lookup, SystemLookup) else self._lookup
         addresses = await resolve_public(target, self._reach, lookup)
         if not addresses:
@@ -143,7 +142,7 @@ class Poster:
         return None
 
     async def _converse(self, network: CheckedNetwork, target: Target, request: bytes, answer: "_Answer") -> None:
-        # A connection of its own: there is no pool to reuse one from, and no proxy, redirect, cookie or HTTP/2.
+        # A separate connection: there is no pool, and no proxy, redirect, cookie or HTTP/2.
         stream = await network.connect_tcp(target.host, target.port)
         if target.secure:
             stream = await stream.start_tls(self._tls, server_hostname=target.host)
@@ -175,7 +174,7 @@ class _Answer:
 
 
 async def _receive(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader) -> None:
-    """Hand the next bytes of the answer to its reader."""
+    """Pass the next bytes of the answer to its reader."""
     data = await stream.read(READ_BYTES_MAX)
     if not data:
         raise httpcore2.RemoteProtocolError("the connection ended")
@@ -183,7 +182,7 @@ async def _receive(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader) -
 
 
 async def _throw_away(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader) -> None:
-    """Read what follows the status for a while, so that receivers which still write are not cut off."""
+    """Read and discard what follows the status for a while, so that receivers that still write are not cut off."""
     parts = 0
     while not reader.over and parts < BODY_PARTS_MAX:
         await _receive(stream, reader)

@@ -1,7 +1,7 @@
-"""The sender: takes what is due from the store, posts it, and records what became of it. Runs in the server alone.
+"""The sender: takes due deliveries from the store, posts them, and records the results. Runs only in the server.
 
-It never holds a worker's slot, nor a transaction while it posts. Whatever kills it, a delivery stays due: a claim runs
-out by itself, so a crash between a post and its record sends again.
+It never holds a worker's slot, and never a transaction while it posts. If it is killed, a delivery stays due: a claim
+expires by itself, so after a crash between a post and its record the message is sent again.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from fairlane.webhooks.turns import Place, Turns
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often the store is asked without being told, and without a moment that is known to come sooner."""
+"""How often the store is polled if no hint arrives and no earlier due time is known."""
 CLAIM_SECONDS = 30.0
-"""How long a claim lasts beyond the longest try there can be."""
+"""How much longer a claim lasts than the longest possible try."""
 LIMITS = DeliveryLimits()
 
 
 class Posts(Protocol):
-    """What carries one try to where it goes."""
+    """Performs one try."""
 
     async def post(
         self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int
@@ -38,7 +38,7 @@ class Posts(Protocol):
 
 
 class Sender:
-    """Sends what is due until it is drained."""
+    """Sends due deliveries until it is drained."""
 
     def __init__(self, store: Store, poster: Posts, *, timeout_seconds: float, limits: DeliveryLimits = LIMITS) -> None:
         """``timeout_seconds`` is the poster's: a claim must outlast a try."""
@@ -51,15 +51,15 @@ class Sender:
         self._claiming = asyncio.Lock()
         self._draining = False
         self._unread = 0
-        """How often the store did not hand out what is due, since it last did."""
+        """How often the store failed to hand out due deliveries since it last succeeded."""
         self._unrecorded = 0
-        """Tries that the store did not take, since it last took one."""
+        """Tries that the store failed to record since it last recorded one."""
         self._broken: str | None = None
-        """The last mistake of ours that was logged with its trace."""
+        """The last error of our own code that was logged with its traceback."""
         store.listeners.subscribe_deliveries(self._wake.set)
 
     async def run(self) -> None:
-        """Claim and send until drained. What is under way then goes on by itself: see :meth:`finish`."""
+        """Claim and send until drained. Running tries then continue by themselves: see :meth:`finish`."""
         while not self._draining:
             self._wake.clear()
             seconds = POLL_SECONDS
@@ -71,8 +71,8 @@ class Sender:
                     self._unread = 0
                 if next_at is not None:
                     seconds = min(POLL_SECONDS, max(0, next_at - self._store.now()) / 1_000)
-            except Exception as error:  # It has no caller to tell, and must go on.
-                # One line for an outage: the store itself says when it is unreachable.
+            except Exception as error:  # There is no caller to report to, and the loop must continue.
+                # One line for an outage: the store itself logs when it is unreachable.
                 if not self._unread and not isinstance(error, StoreUnreachable):
                     trace = None if isinstance(error, Fault) else error
                     logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=trace)
@@ -85,22 +85,22 @@ class Sender:
                     await self._wake.wait()
 
     async def send_due(self) -> None:
-        """Send what is due now and return once each of its tries is recorded; for who moves time by hand."""
+        """Send what is due now and return once each of its tries is recorded; for tests that move the clock."""
         async with self._claiming:
             await self._start_due()
         if self._under_way:
             await asyncio.wait(set(self._under_way))
 
     def drain(self) -> None:
-        """Start nothing from now on; what is due stays due, for the next server."""
+        """Start nothing from now on; due deliveries stay due for the next server."""
         self._draining = True
         self._wake.set()
 
     async def finish(self, seconds: float) -> None:
-        """Wait so long for the tries under way. What then still runs is cut off, and sent again once its claim ends."""
+        """Wait this long for running tries. After that they are cut off, and sent again once their claim expires."""
         self.drain()
         async with self._claiming:
-            pass  # What is being claimed now is under way then.
+            pass  # Running claims finish first, so that their tries count as running.
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=seconds)
         for task in list(self._under_way):
@@ -108,7 +108,7 @@ class Sender:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _start_due(self) -> int | None:
-        """Begin the tries that are due; return the next moment at which one is, None if there is none."""
+        """Begin the tries that are due, and return the next moment at which one is due, or None if there is none."""
         due_at = await self._store.next_delivery_at()
         now = self._store.now()
         if due_at is None or due_at > now:
@@ -127,7 +127,7 @@ class Sender:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
-        self._wake.set()  # There may be a place now for one that was passed over.
+        self._wake.set()  # There may now be a place for one that was skipped.
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("delivery.broken", extra={"cause": str(error)}, exc_info=error)
 
@@ -143,7 +143,7 @@ class Sender:
             return
         _log(one, tried)
         try:
-            # What the store was asked to write it writes, also if who asked is canceled: what was sent is remembered.
+            # The store finishes this write even if this task is canceled, so that a sent message is recorded.
             await self._store.record_try(tried)
         except Fault as error:
             self._lose(one, error)
@@ -153,7 +153,7 @@ class Sender:
                 self._unrecorded = 0
 
     def _lose(self, one: DueDelivery, error: Fault) -> None:
-        """Leave a delivery to its claim: it is sent again once that runs out, and receivers know a task by its id.
+        """Leave a delivery to its claim: it is sent again once the claim expires. Receivers recognize a task by its id.
 
         Logs one line for an outage, at its first try.
         """
@@ -162,7 +162,7 @@ class Sender:
         self._unrecorded += 1
 
     async def _try(self, one: DueDelivery) -> Tried | None:
-        """What became of the post; None: its task is gone, and so is the delivery, or the store cannot be read."""
+        """Return the result of the post, or None if the task and its delivery are gone or the store cannot be read."""
         at = self._store.now()
         try:
             body = await self._body(one)
@@ -178,7 +178,7 @@ class Sender:
         except Fault as error:
             self._lose(one, error)
             return None
-        except Exception as error:  # Ours; it follows the schedule all the same.
+        except Exception as error:  # An error of our own code; the delivery still follows the schedule.
             trace = None if repr(error) == self._broken else error
             self._broken = repr(error)
             logger.error("delivery.broken", extra=_names(one, cause=str(error)), exc_info=trace)
@@ -201,7 +201,7 @@ class Sender:
         return None if task is None else wire.webhook_body(task)
 
     def _headers(self, one: DueDelivery, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
-        """Signed with the time of this moment."""
+        """Return the headers, signed with the current time."""
         identity = one.id if one.task_id is None else one.task_id
         return signatures(secrets, task_id=identity, attempt=one.number, body=body, now_ms=self._store.now())
 
@@ -217,7 +217,7 @@ def _log(one: DueDelivery, tried: Tried) -> None:
 
 
 def _names(one: DueDelivery, **more: object) -> dict[str, object]:
-    """What every event of a delivery says. Not the URL: its query may carry a secret of the receiver's."""
+    """Return the fields of every event of a delivery. Not the URL: its query may contain a secret of the receiver."""
     return {
         "organization_id": one.organization_id,
         "delivery_id": one.id,

@@ -1,6 +1,6 @@
-"""Whose try is next at this server: what the sender remembers of organizations between its claims.
+"""Which organization's try is next at this server: what the sender remembers between its claims.
 
-Kept by the sender, handed to the store with each claim as a :class:`~fairlane.rules.SenderState`. Knows no clock and
+Kept by the sender, passed to the store with each claim as a :class:`~fairlane.rules.SenderState`. Has no clock and
 does no I/O. Losing it changes only the order of tries.
 """
 
@@ -19,7 +19,7 @@ from fairlane.rules import (
 )
 
 REMEMBERED_MOST = 10_000
-"""Most organizations, and most hosts that hang, that are remembered; the oldest are forgotten."""
+"""Most organizations, and most hanging hosts, that are remembered; the oldest are forgotten."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -27,14 +27,14 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class Place:
-    """What one try under way holds."""
+    """The place of one running try."""
 
     organization_id: int
     host: str
     reserved: bool
-    """It is one of the reserve."""
+    """Whether it is a place of the reserve."""
     charged: int
-    """The virtual time that its organization paid for it at its beginning."""
+    """The virtual time that its organization paid when it began."""
 
 
 class Turns:
@@ -52,11 +52,11 @@ class Turns:
 
     @property
     def full(self) -> bool:
-        """Whether every place is taken."""
+        """Return whether every place is taken."""
         return len(self._places) >= self._limits.total + self._limits.reserve
 
     def state(self) -> SenderState:
-        """Return what a claim needs to know, as of now."""
+        """Return what a claim needs to know now."""
         return SenderState(
             limits=self._limits,
             under_way=[(one.organization_id, one.host, one.reserved) for one in self._places.values()],
@@ -69,7 +69,7 @@ class Turns:
         )
 
     def claimed(self, claimed: Claimed) -> None:
-        """Remember where the next claim goes on."""
+        """Remember where the next claim continues."""
         self._organizations_after = claimed.organizations_after
         for organization_id, host in claimed.hosts_after.items():
             if host:
@@ -89,7 +89,7 @@ class Turns:
         return place
 
     def end(self, place: Place, took_ms: int) -> None:
-        """Give the place back. The organization pays for the time that the try took, no longer for the estimate."""
+        """Free the place. The organization pays for the actual duration of the try instead of the estimate."""
         del self._places[id(place)]
         organization_id = place.organization_id
         paid = self._tags.get(organization_id, self._virtual_time)
@@ -103,7 +103,7 @@ class Turns:
 
 
 def _remember(memory: dict[Key, Value], key: Key, value: Value) -> None:
-    """Set what is remembered, as the newest; beyond ``REMEMBERED_MOST`` the oldest is forgotten."""
+    """Set a remembered value as the newest; beyond ``REMEMBERED_MOST`` the oldest is forgotten."""
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > REMEMBERED_MOST:
