@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_database_is_told(
     [
         ("servers", {"servers": ()}, State.WARNING, "none is live"),
         ("servers", {"servers": (), "queued": {}}, State.OK, "none is live"),
-        ("workers", {"queued": {"PAGE": 1, "IMAGE": 7}}, State.WARNING, "nobody serves IMAGE (7 ready)"),
+        ("workers", {"queued": {"PAGE": 1, "IMAGE": 7}}, State.WARNING, "no worker serves IMAGE (7 ready)"),
         ("workers", {"served": {}, "queued": {}}, State.OK, "none live"),
         ("slots", {"plans_without_slots": ("bare",)}, State.WARNING, "plan bare"),
         ("slots", {"organizations_without_slots": ("acme",)}, State.WARNING, "acme"),

@@ -1,4 +1,4 @@
-"""What the doctor makes of what it saw: each check is fine, worth a look or a problem, with what to do. Pure."""
+"""How the doctor judges what it saw: each check is OK, a warning or a problem, with advice. Pure."""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -9,14 +9,15 @@ from fairlane.model.diagnosis import Content, Engine
 
 SKEW_MS_MOST = 1_000
 TRANSACTION_SECONDS_MOST = 60
-"""An older one keeps dead rows of queues from being cleaned up, and claims slow down."""
+"""Longest normal age of a transaction. An older one prevents the cleanup of dead rows in queues and slows down
+claims."""
 DEAD_LEAST = 10_000
 OPEN_FILES_LEAST = 4_096
 NAMES_SHOWN = 5
 
 
 class State(StrEnum):
-    """How one check ended."""
+    """The result of one check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,41 +31,41 @@ class Finding(Struct, frozen=True):
     state: State
     message: str
     advice: str = ""
-    """What to do; nothing if all is well."""
+    """What to do; empty if the check is OK."""
 
 
 class Elsewhere(Struct, frozen=True, kw_only=True):
-    """A server at an address that we were given."""
+    """A server at an address that was given to the doctor."""
 
     address: str
     ready: bool | None
-    """Whether it would take a submit; None: nothing of ours answers there."""
+    """Whether it would accept a submit, or None if no fairlane server answers there."""
     reason: str = ""
-    """What it says of why it is not ready."""
+    """Why it is not ready, in its own words."""
     version: str | None = None
-    """None: there is no admin key here that it takes."""
+    """None if there is no admin key that it accepts."""
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """The server on this machine, or this process in its place."""
+    """The server on this machine, or this process instead."""
 
     address: str | None = None
     version: str | None = None
-    """None: no server was reached."""
+    """None if no server was reached."""
     own_version: str
     open_files: int | None = None
-    """How many files it may open; None: nobody knows."""
+    """How many files it may open, or None if unknown."""
     owned: bool = False
-    """Whether somebody owns the file who does not answer."""
+    """Whether a process owns the file but does not answer."""
     worker_trouble: str | None = None
-    """Why no worker of the server's own can start; None: one can, as far as is known."""
+    """Why none of the server's own workers can start, or None if one can, as far as is known."""
     elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def diagnose(
     engine: Engine, content: Content | None, process: Process, *, floor_bytes: int, prepares: bool
 ) -> list[Finding]:
-    """Every check, in the order in which a person would mend things. ``content`` is None if the schema is not ours."""
+    """Return every check, in the order in which to fix things. ``content`` is None if the schema is not ours."""
     findings = [
         Finding("database", State.OK, f"{engine.name} {engine.version} answers"),
         *_schema(engine),
@@ -80,7 +81,7 @@ def diagnose(
 
 
 def unreachable(message: str) -> Finding:
-    """The one finding if there is no database to look at."""
+    """Return the only finding if the database cannot be opened."""
     return Finding(
         "database", State.PROBLEM, message, "check the address, that the database runs, and that it lets you in"
     )
@@ -166,7 +167,7 @@ def _cleaning(engine: Engine) -> Iterable[Finding]:
     if not engine.autovacuum or switched_off:
         of = f" of {_names(switched_off)}" if engine.autovacuum else ""
         yield Finding(
-            "autovacuum", State.PROBLEM, f"autovacuum{of} is off: queues will slow down without end", "switch it on"
+            "autovacuum", State.PROBLEM, f"autovacuum{of} is off: queues will become slower and slower", "switch it on"
         )
     elif bloated:
         named = [f"{one.table} ({one.dead} dead rows, {one.live} live)" for one in bloated]
@@ -181,7 +182,7 @@ def _cleaning(engine: Engine) -> Iterable[Finding]:
         seconds, who = engine.oldest_transaction
         yield Finding(
             "oldest transaction", State.WARNING, f"open for {seconds} s: {who}",
-            "end it: as long as it is open nothing is cleaned up, and claims slow down",
+            "end it: while it is open nothing is cleaned up, and claims slow down",
         )  # fmt: skip
     else:
         yield Finding("oldest transaction", State.OK, "none is old")
@@ -192,8 +193,8 @@ def _pooler(engine: Engine, *, prepares: bool) -> Iterable[Finding]:
         return
     if engine.pooled and prepares:
         yield Finding(
-            "pooler", State.WARNING, "something answers in the database's place, a pooler perhaps",
-            "if it pools transactions and does not know prepared statements, set FAIRLANE_PG_PREPARE=off",
+            "pooler", State.WARNING, "something other than the database answers, perhaps a pooler",
+            "if it pools transactions and does not support prepared statements, set FAIRLANE_PG_PREPARE=off",
         )  # fmt: skip
     else:
         yield Finding("pooler", State.OK, "a pooler, and nothing is prepared" if engine.pooled else "none")
@@ -219,8 +220,8 @@ def _process(process: Process) -> Iterable[Finding]:
         yield Finding("server", State.OK, f"{process.address} runs {process.version}")
     if process.worker_trouble is not None:
         yield Finding(
-            "local workers", State.PROBLEM, f"none of {process.address} can start: {process.worker_trouble}",
-            "mend the application; the server tries again by itself, its log has the trace",
+            "local workers", State.PROBLEM, f"no worker of {process.address} can start: {process.worker_trouble}",
+            "fix the application; the server tries again by itself, and its log has the traceback",
         )  # fmt: skip
     for one in process.elsewhere:
         yield _elsewhere(one, process.own_version)
@@ -238,11 +239,11 @@ def _process(process: Process) -> Iterable[Finding]:
 def _elsewhere(one: Elsewhere, own_version: str) -> Finding:
     check = f"server {one.address}"
     if one.ready is None:
-        return Finding(check, State.PROBLEM, "does not answer", "check the address, what stands before it, its log")
+        return Finding(check, State.PROBLEM, "does not answer", "check the address, any proxy before it, and its log")
     if not one.ready:
         return Finding(
-            check, State.WARNING, f"answers, and is not ready: {one.reason or 'it does not say why'}",
-            "it drains, its database is away, its disk is full, or no worker can start: look at its log",
+            check, State.WARNING, f"answers but is not ready: {one.reason or 'it gives no reason'}",
+            "it drains, its database is unreachable, its disk is full, or no worker can start: look at its log",
         )  # fmt: skip
     if one.version not in (None, own_version):
         return Finding(check, State.WARNING, f"runs {one.version}, this is {own_version}", "finish the upgrade")
@@ -261,7 +262,7 @@ def _content(content: Content) -> Iterable[Finding]:
     unserved = {task_type: count for task_type, count in content.queued.items() if task_type not in content.served}
     yield _unless(
         "workers", not unserved,
-        f"nobody serves {_names([f'{name} ({count} ready)' for name, count in sorted(unserved.items())])}"
+        f"no worker serves {_names([f'{name} ({count} ready)' for name, count in sorted(unserved.items())])}"
         if unserved
         else f"by type: {_names([f'{name} {count}' for name, count in sorted(content.served.items())]) or 'none live'}",
         "start a worker whose application has this type, or cancel these tasks",
@@ -276,25 +277,25 @@ def _content(content: Content) -> Iterable[Finding]:
         "drift", not content.drift and not content.drifted,
         f"counts differ from their rows: {_drifting(content)}" if content.drift or content.drifted
         else f"{content.recounted} of {content.organizations} organizations recounted, all exact",
-        "a server mends what its self-audit finds; keep its log and report it, none should ever be",
+        "a server repairs what its self-audit finds; keep its log and report it, because this must never happen",
         worst=State.PROBLEM,
     )  # fmt: skip
     apart = [f"{name} (paused)" for name in content.paused] + [f"{name} (disabled)" for name in content.disabled]
     yield _unless(
         "organizations", not apart,
-        f"set apart by an operator: {_names(apart)}" if apart else f"{content.organizations}, none paused or disabled",
+        f"paused or disabled: {_names(apart)}" if apart else f"{content.organizations}, none paused or disabled",
         "fairlane organizations resume NAME, or enable NAME, if that is over",
     )  # fmt: skip
     yield _unless(
         "maintenance", not content.maintenance,
-        "on: concurrency reads null for everybody" if content.maintenance else "off",
+        "on: concurrency reads null for all organizations" if content.maintenance else "off",
         "fairlane maintenance off, when it is over",
     )  # fmt: skip
     yield _unless(
         "webhook secrets", not content.secrets_closed,
-        f"{content.secrets_closed} of {content.secrets} cannot be opened with the key here" if content.secrets_closed
-        else f"{content.secrets}, all can be opened with the key here",
-        "set FAIRLANE_SECRET_KEY to the key that sealed them; separate several with commas", worst=State.PROBLEM,
+        f"{content.secrets_closed} of {content.secrets} cannot be decrypted with the key here" if content.secrets_closed
+        else f"{content.secrets}, all can be decrypted with the key here",
+        "set FAIRLANE_SECRET_KEY to the key that encrypted them; separate several with commas", worst=State.PROBLEM,
     )  # fmt: skip
 
 

@@ -58,9 +58,7 @@ def test_people_read_what_to_do(fairlane: Command) -> None:
     ran = fairlane("doctor")
 
     assert ran.code == 0
-    assert (
-        "\nwarning: organizations: set apart by an operator: acme (paused)\n  fairlane organizations resume" in ran.out
-    )
+    assert "\nwarning: organizations: paused or disabled: acme (paused)\n  fairlane organizations resume" in ran.out
     assert ran.out.startswith("CHECK")
 
 
