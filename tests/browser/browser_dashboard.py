@@ -204,7 +204,7 @@ def test_a_webhook_is_sent_again(enter: Enter, site: Site, receiver: Receiver) -
 
     says = agree(row, "Send again", page=page)
 
-    assert "/again once more? It was delivered already" in says
+    assert "/again once more? It was already delivered" in says
     eventually(lambda: len(receiver.requests) == 2)
     expect(row.get_by_role("listitem")).to_have_count(2)
 
@@ -230,7 +230,7 @@ def test_an_alert_is_set_fires_and_is_deleted(enter: Enter, site: Site, submit: 
     page.get_by_label("When").select_option("Slots in use")
     page.get_by_label("is above").fill("50")
     page.get_by_label("for minutes").fill("0")
-    page.get_by_label("tell").fill(receiver.url("/alarm"))
+    page.get_by_label("notify").fill(receiver.url("/alarm"))
     page.get_by_role("button", name="Create").click()
     row = page.get_by_role("row").filter(has_text="/alarm")
     expect(row.get_by_text("quiet", exact=True)).to_be_visible()
@@ -256,13 +256,13 @@ def test_a_refused_alert_says_why(enter: Enter, provoked: list[str]) -> None:
     """With the words of the API, beside the field that they are about."""
     provoked.append("a status of 400")
     page = enter("alerts")
-    page.get_by_label("tell").fill("ftp://nowhere.example/")
+    page.get_by_label("notify").fill("ftp://nowhere.example/")
     page.get_by_role("button", name="Create").click()
 
     expect(page.get_by_text("webhook.url", exact=False)).to_be_visible()
-    expect(page.get_by_label("tell")).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_label("tell")).to_be_focused()
-    expect(page.get_by_label("tell")).to_have_accessible_description(re.compile(r"webhook\.url"))
+    expect(page.get_by_label("notify")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("notify")).to_be_focused()
+    expect(page.get_by_label("notify")).to_have_accessible_description(re.compile(r"webhook\.url"))
     expect(page.get_by_text("None yet.")).to_be_visible()
 
 
@@ -402,11 +402,11 @@ def test_the_customers_login_takes_what_it_offers(page: Page, site: Site, provok
     page.route("**/dashboard/session", lambda route: route.fulfill(json={"kind": None, "accepts": ["organization"]}))
     page.goto(f"{site.address}/dashboard")
     field = page.get_by_label("Key")
-    expect(page.get_by_text("With a key of your organization (sk_…). It is sent once")).to_be_visible()
+    expect(page.get_by_text("Use a key of your organization (sk_…). It is sent once")).to_be_visible()
 
     for key, words in (
-        (site.admin_key, "This is an admin key, which opens nothing here."),
-        ("wk_live_" + "0" * 32, "This is a key of workers, which opens nothing here."),
+        (site.admin_key, "This is an admin key, which does not open a session here."),
+        ("wk_live_" + "0" * 32, "This is a worker key, which does not open a session here."),
         ("sk_live_" + "0" * 32, "Invalid or expired API key"),
         ("nonsense", "Invalid API key format"),
     ):
@@ -434,7 +434,7 @@ def test_an_organization_sees_its_credits_and_what_it_used(enter: Enter, site: S
 
     expect(card(page, "Credits left")).to_contain_text("12,344")
     expect(card(page, "Completed")).to_contain_text("1")
-    expect(page.get_by_role("table", name="Days of UTC").get_by_role("row")).to_have_count(2)
+    expect(page.get_by_role("table", name="Days in UTC").get_by_role("row")).to_have_count(2)
 
 
 def test_operators_see_all_organizations(enter: Enter, site: Site, picture: Picture) -> None:

@@ -1,6 +1,6 @@
 """``/dashboard/access``: an organization's own keys and webhook secrets, for people with a session of it.
 
-The operator's endpoints, with the organization taken from the session instead of the path. The audit names its key.
+These are the operator's endpoints, with the organization from the session instead of the path. The audit names its key.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,11 +18,11 @@ OperatorsEndpoint = Callable[[Request, str], Awaitable[Answer]]
 
 
 def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRules) -> list[Resource[Caller]]:
-    """The routes."""
+    """Return the routes."""
     keys, secrets = Keys(store), WebhookSecrets(store, secret_rules)
 
     def own(endpoint: OperatorsEndpoint) -> Endpoint[Caller]:
-        """The endpoint, for the session's organization."""
+        """Return the endpoint for the session's organization."""
 
         async def ask(request: Request, caller: Caller) -> Answer:
             name = await store.organization_name(caller.organization_id)

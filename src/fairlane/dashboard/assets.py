@@ -1,4 +1,4 @@
-"""The pages' files: read once, sent with their hash as tag, under a policy that lets nothing come from elsewhere."""
+"""The pages' files: read once, sent with their hash as tag, and with a policy that forbids external resources."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -41,11 +41,11 @@ class Assets:
         self._files = dict(_files())
 
     async def page(self, request: Request, who: None) -> Answer:
-        """The one page; its modules decide what to show."""
+        """Return the only page; its modules decide what to show."""
         return self._answer(request, "index.html")
 
     async def file(self, request: Request, who: None) -> Answer:
-        """A file that the page asks for."""
+        """Return a file that the page needs."""
         [name] = request.parameters
         return self._answer(request, name)
 

@@ -1,6 +1,6 @@
-"""What viewers see live: one read of the store each second for all of them, sent to each as server-sent events.
+"""Live data for viewers: one read of the store each second for all of them, sent to each as server-sent events.
 
-A viewer that is slower than that misses moments, never the newest one. Without viewers nothing is read.
+A slow viewer misses moments, but always gets the newest one. Without viewers nothing is read.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Viewer:
-    """An open stream of one session: of one organization, or with None of everything."""
+    """An open stream of one session, for one organization, or with None for all."""
 
     def __init__(self, organization_id: int | None, session_id: str) -> None:
         self.organization_id = organization_id
@@ -27,12 +27,12 @@ class Viewer:
         self._changed = asyncio.Event()
 
     def show(self, event: bytes | None) -> None:
-        """The newest event; None: the end."""
+        """Set the newest event, or None for the end."""
         self._newest = event
         self._changed.set()
 
     async def next(self) -> bytes | None:
-        """The newest event once there is one that was not seen; None: the end."""
+        """Return the newest event once there is an unseen one, or None at the end."""
         await self._changed.wait()
         self._changed.clear()
         return self._newest
@@ -48,20 +48,20 @@ class Hub:
         self._closed = False
 
     async def run(self) -> None:
-        """Look once a second while anybody watches, for ever."""
+        """Read once a second while there are viewers, until the server ends."""
         while not self._closed:
             if not self._viewers:
                 self._arrived.clear()
                 await self._arrived.wait()
             try:
                 await self._show()
-            except FairlaneError as error:  # Viewers see that nothing comes; the next look may succeed.
-                if not isinstance(error, StoreUnreachable):  # which the store has said once
+            except FairlaneError as error:  # Viewers see that no events arrive; the next read may succeed.
+                if not isinstance(error, StoreUnreachable):  # which the store has already logged once
                     logger.warning("dashboard.blind", extra={"cause": str(error)})
             await asyncio.sleep(EVERY_SECONDS)
 
     def close(self) -> None:
-        """End every stream: the server is going away."""
+        """End every stream because the server stops."""
         self._closed = True
         self._arrived.set()
         for viewer in self._viewers:
@@ -92,7 +92,7 @@ class Hub:
         allowed: Callable[[], Awaitable[bool]],
         gone: Callable[[], Awaitable[None]],
     ) -> AsyncGenerator[bytes, None]:
-        """Yield events for one viewer until it leaves, logs out, may no longer watch, or the server ends."""
+        """Yield events for one viewer until it leaves, logs out, loses its permission, or the server ends."""
         viewer = Viewer(organization_id, session_id)
         self._viewers.add(viewer)
         self._arrived.set()
@@ -115,7 +115,7 @@ class Hub:
 
     @property
     def full(self) -> bool:
-        """Whether no further viewer is taken."""
+        """Return whether no more viewers are accepted."""
         return self._closed or len(self._viewers) >= VIEWERS_MOST
 
 

@@ -1,8 +1,8 @@
 """Sessions of people: a signed cookie instead of a key, and the guards that read it.
 
 The cookie holds the digest of the key that opened the session, never the key. Each request asks the store about that
-key, so a revoked key ends its sessions, and whether the session was logged out, so a copy of its cookie is
-worth nothing afterwards. A request that changes something must show the session's token in a header, which a page of
+key, so that a revoked key ends its sessions, and whether the session was logged out, so that a copy of its cookie is
+worthless afterwards. A request that changes something must send the session's token in a header, which a page of
 another site can neither read nor send.
 """
 
@@ -27,7 +27,7 @@ SAFE_METHODS = ("GET", "HEAD")
 
 
 class Session(Struct, frozen=True):
-    """A person's session: whose key opened it, and what proves that a request comes from our own pages."""
+    """A person's session: the key that opened it, and the token that proves that a request comes from our own pages."""
 
     id: str
     kind: KeyKind
@@ -44,19 +44,19 @@ class Sessions:
         self._secret: bytes | None = None
 
     async def open(self, kind: KeyKind, digest: str) -> tuple[Session, str]:
-        """A new session for the holder of this key, and the value of its cookie."""
+        """Open a session for the holder of this key, and return it with the value of its cookie."""
         expires_at = self._store.now() + LIFE_SECONDS * 1_000
-        # Two logins in one millisecond are two sessions: the end of one is not the end of the other.
+        # Two logins in one millisecond are two sessions: ending one must not end the other.
         identity = secrets.token_hex(16)
         text = f"{identity}.{kind}.{digest}.{expires_at}"
         value = f"{text}.{await self._sign('session', text)}"
         return await self._session(identity, kind, digest, value, expires_at), value
 
     async def read(self, request: Request) -> Session:
-        """Return the session that the request's cookie speaks of.
+        """Return the session of the request's cookie.
 
         Raises:
-            KeyMissing: there is none, it is forged, its time is over, or it was logged out.
+            KeyMissing: there is no cookie, it is forged or expired, or the session was logged out.
         """
         value = _cookie(request)
         text, _, signature = value.rpartition(".")
@@ -70,11 +70,11 @@ class Sessions:
         return await self._session(identity, KeyKind(kind), digest, value, int(expires_at))
 
     async def end(self, session: Session) -> None:
-        """End a session at every server, and its streams of events at their next look."""
+        """End a session at every server, and its event streams at their next check."""
         await self._store.log_out(session.id, expires_at=session.expires_at)
 
     async def check(self, request: Request) -> Session:
-        """As :meth:`read`, for a request that may change something.
+        """Do the same as :meth:`read`, for a request that may change something.
 
         Raises:
             CrossSiteRefused: it does not come from our own pages.
@@ -95,14 +95,14 @@ class Sessions:
 
 
 class CustomerGuard:
-    """The guard of the customers' routes for people: what :class:`fairlane.api.keys.KeyGuard` is for programs."""
+    """The guard of the customers' routes for people; :class:`fairlane.api.keys.KeyGuard` is the one for programs."""
 
     def __init__(self, store: Store, sessions: Sessions) -> None:
         self._store = store
         self._sessions = sessions
 
     async def __call__(self, request: Request) -> Caller:
-        """The organization whose key opened the session."""
+        """Return the organization whose key opened the session."""
         session = await self._sessions.check(request)
         caller = await self._store.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
         if caller is None:
@@ -119,7 +119,7 @@ class OperatorGuard:
         self._sessions = sessions
 
     async def __call__(self, request: Request) -> str:
-        """The actor."""
+        """Return the actor."""
         session = await self._sessions.check(request)
         holder = await self._store.holder(session.digest) if session.kind is KeyKind.ADMIN else None
         if holder is None or holder.kind is not KeyKind.ADMIN:
@@ -129,13 +129,13 @@ class OperatorGuard:
 
 
 def set_cookie(value: str, *, secure: bool, seconds: int = LIFE_SECONDS) -> Header:
-    """The header that makes a browser keep the session; with 0 seconds, forget it."""
+    """Return the header that makes a browser keep the session, or with 0 seconds forget it."""
     attributes = f"Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
     return b"set-cookie", f"{COOKIE}={value}; {attributes}".encode()
 
 
 def _cookie(request: Request) -> str:
-    """The session's cookie.
+    """Return the session's cookie.
 
     Raises:
         KeyMissing: there is none.

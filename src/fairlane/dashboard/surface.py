@@ -1,7 +1,7 @@
 """``/dashboard``: the page and its files, sessions, events, and the API's own routes for people with a session.
 
-The twins of the customers' and the operator's routes are the same endpoints behind another guard: nothing that a page
-shows or does has logic of its own here.
+The twins of the customers' and the operator's routes are the same endpoints behind another guard: what a page shows or
+does has no logic of its own here.
 """
 
 from collections.abc import Sequence
@@ -36,25 +36,25 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Opened(Struct, frozen=True, kw_only=True):
-    """An open session, and what has to be shown with every change."""
+    """An open session, and the token that must be sent with every change."""
 
     kind: str
     name: str
     token: str
     version: str
     accepts: tuple[str, ...]
-    """Whose keys open a session here."""
+    """The kinds of people whose keys open a session here."""
 
 
 class NotOpened(Struct, frozen=True, kw_only=True):
-    """What a login needs to know: whose keys open a session here."""
+    """What a login page needs to know: the kinds of people whose keys open a session here."""
 
     kind: None = None
     accepts: tuple[str, ...]
 
 
 PEOPLE = {KeyKind.ORGANIZATION: "organization", KeyKind.ADMIN: "operator"}
-"""What the pages call the holder of each kind of key."""
+"""The name of the holder of each kind of key on the pages."""
 
 
 _login = Decoder(Login)
@@ -71,9 +71,10 @@ def dashboard_part(
     customers: Part[Any] | None,
     operators: Part[Any] | None,
 ) -> tuple[Part[Any], list[Resource[None]]]:
-    """The dashboard of one listener: what stands behind a session, and what everybody may load.
+    """Return the dashboard of one listener: the part behind a session, and the resources that anyone may load.
 
-    ``customers``, ``operators``: the parts whose twins people may use here; None: they cannot log in here.
+    ``customers`` and ``operators`` are the parts whose twins people may use here; if one is None, its people cannot log
+    in here.
     """
     clock, sessions = store.now, Sessions(store)
     kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)
@@ -100,11 +101,11 @@ def dashboard_part(
 
 
 async def anybody(request: Request) -> None:
-    """The guard of the page itself, which knows nothing."""
+    """Let every request pass: the page itself contains no data."""
 
 
 class Pages:
-    """Logging in and out, and watching. ``kinds``: whose keys open a session here."""
+    """Login, logout and live events. ``kinds`` are the keys that open a session here."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class Pages:
         self._accepts = tuple(PEOPLE[kind] for kind in kinds)
 
     async def login(self, request: Request, who: None) -> Answer:
-        """Open a session with a key. A form of another site cannot send JSON, so it cannot log anyone in."""
+        """Open a session with a key. A form of another site cannot send JSON, so it cannot log a visitor in."""
         value = read_message(_login, await request.body(BODY_BYTES_MOST)).key.strip()
         address, digest = caller_address(request, self._proxies), key_digest(value)
         self._tries.begin(address, digest)
@@ -145,7 +146,7 @@ class Pages:
         return self._opened(session, name, set_cookie(cookie, secure=secure))
 
     async def session(self, request: Request, who: None) -> Answer:
-        """Return the open session, or whose keys would open one. No refusal: asking is how the page finds out."""
+        """Return the open session, or which keys would open one. Never a refusal: this is how the page finds out."""
         try:
             session = await self._sessions.read(request)
             return self._opened(session, await self._name(session))
@@ -153,12 +154,12 @@ class Pages:
             return Answer(encode(NotOpened(accepts=self._accepts)), headers=(*SAFETY, NO_STORE))
 
     async def leave(self, request: Request, who: None) -> Answer:
-        """End the session, here and at every other server; a copy of its cookie ends with it."""
+        """End the session, here and at every other server; copies of its cookie become worthless."""
         await self._sessions.end(await self._sessions.check(request))
         return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
 
     async def events(self, request: Request, session: Session) -> Stream:
-        """Stream what is live, once a second, for as long as the key works and the session lasts."""
+        """Stream live data once a second, for as long as the key is valid and the session lasts."""
         if self._hub.full:
             raise Unavailable
         organization_id = await self._organization_id(session)
@@ -168,14 +169,14 @@ class Pages:
                 return False
             try:
                 return await self._organization_id(session) == organization_id
-            except (KeyRefused, StoreUnreachable):  # The browser opens the stream again, and is told why not.
+            except (KeyRefused, StoreUnreachable):  # The browser opens the stream again and then gets the reason.
                 return False
 
         events = self._hub.watch(organization_id, session_id=session.id, allowed=allowed, gone=request.gone)
         return Stream(events, headers=(NO_STORE,))
 
     async def _organization_id(self, session: Session) -> int | None:
-        """Whom the session's key speaks for; None: the operator. Raises KeyRefused."""
+        """Return the organization of the session's key, or None for the operator. Raises KeyRefused."""
         if session.kind is KeyKind.ADMIN:
             if await self._store.holder(session.digest) is None:
                 raise KeyRefused

@@ -1,7 +1,7 @@
-"""How often a login may be tried: for each address the tries that fail, for each key the logins that succeed.
+"""How often a login may be tried: failed tries are counted for each address, successful logins for each key.
 
-``surface.py`` asks it before a key is looked up. Counts are this server's own and bounded in memory. No count is ever a
-lock: each refills by itself, one try every few seconds, and a key that was accepted from an address lately is still
+``surface.py`` asks it before a key is looked up. Counts belong to this server and are bounded in memory. No count locks
+anyone out: each refills by itself, one try every few seconds. A key that was recently accepted from an address is still
 looked up for that address when others have used up its tries.
 """
 
@@ -13,15 +13,15 @@ from fairlane.api.http import Request
 from fairlane.errors import LoginLimited
 
 BURST = 20
-"""Tries at once, after a while without any."""
+"""Most tries at once, after a while without any."""
 REFILL_SECONDS = 3.0
-"""After that, seconds for each further try."""
+"""After a burst, seconds until each further try."""
 NAMES_MOST = 10_000
-"""Most addresses, most keys, and most pairs of both that are remembered; the least lately used one makes room."""
+"""Most addresses, most keys, and most pairs of both that are remembered; the least recently used one is dropped."""
 HOPS_MOST = 10
-"""Most proxies in a row that are looked through."""
+"""Most proxies in a row that are skipped."""
 NETWORK_BITS_V6 = 64
-"""One subscriber has at least so many addresses of IPv6: they count as one."""
+"""Size of an IPv6 network that counts as one address, because one subscriber has at least such a network."""
 
 
 class Meter:
@@ -29,10 +29,10 @@ class Meter:
 
     def __init__(self) -> None:
         self._paid_until: dict[str, float] = {}
-        """When the count of a name will be back at nothing, the least lately used first."""
+        """When the count of a name will be back at 0, the least recently used first."""
 
     def take(self, name: str, now: float) -> bool:
-        """Count one more; False: there is none left, and nothing was counted."""
+        """Count one more, or return False and count nothing if none is left."""
         paid_until = max(now, self._paid_until.pop(name, now))
         free = paid_until + REFILL_SECONDS <= now + BURST * REFILL_SECONDS
         self._paid_until[name] = paid_until + REFILL_SECONDS if free else paid_until
@@ -54,26 +54,27 @@ class Tries:
         self._failed = Meter()
         self._opened = Meter()
         self._trusted: dict[tuple[str, str], None] = {}
-        """Addresses with the digest of a key that was accepted from there, the least lately used first."""
+        """Addresses with the digest of a key that was accepted from there, the least recently used first."""
 
     def begin(self, address: str, digest: str) -> None:
-        """Count a try before its key is looked up: tries at the same time share what is left.
+        """Count a try before its key is looked up, so that simultaneous tries share what is left.
 
         Raises:
-            LoginLimited: too many from this address failed lately, and this key was not accepted from there lately.
+            LoginLimited: too many tries from this address failed recently, and this key was not accepted from there
+                recently.
         """
         if (address, digest) not in self._trusted and not self._failed.take(address, self.clock()):
             raise LoginLimited
 
     def fail(self, address: str, digest: str) -> None:
-        """The key was not accepted: the next try with it counts, too."""
+        """Record that the key was not accepted, so that the next try with it also counts."""
         self._trusted.pop((address, digest), None)
 
     def open(self, address: str, digest: str) -> None:
-        """The key was accepted: this try was none that failed.
+        """Record that the key was accepted, so that this try does not count as failed.
 
         Raises:
-            LoginLimited: too many sessions were opened with this key lately.
+            LoginLimited: too many sessions were opened with this key recently.
         """
         if (address, digest) not in self._trusted:
             self._failed.give_back(address)
@@ -86,13 +87,13 @@ class Tries:
 
 
 def caller_address(request: Request, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Return the address that a request comes from: the peer's own, or what our proxies say of theirs.
+    """Return the address that a request comes from: the peer's own, or what our proxies report about theirs.
 
-    ``X-Forwarded-For`` is read from its end, where each proxy adds the peer that it saw, for as long as the address so
-    far is one of ``proxies``. What a caller wrote into the header itself stands further left and is not reached.
+    ``X-Forwarded-For`` is read from its end, where each proxy adds the peer that it saw, as long as the address so far
+    is one of ``proxies``. What a caller wrote into the header is further left and is not reached.
     """
     found = request.client or ""
-    # A caller may fill the header with anything; only its end is looked at.
+    # A caller may fill the header with anything; only its end is read.
     said = ",".join(request.every_header(b"x-forwarded-for")).rsplit(",", HOPS_MOST)[-HOPS_MOST:]
     address = _parsed(found)
     while said and address is not None and any(address in one for one in proxies):
@@ -108,7 +109,7 @@ def caller_address(request: Request, proxies: Sequence[IPv4Network | IPv6Network
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, IPv4 within IPv6 as itself; None: it is none, as the other end of a unix socket."""
+    """Return an address, with IPv4 inside IPv6 as IPv4, or None if it is not one, as for the peer of a unix socket."""
     try:
         address = ip_address(text)
     except ValueError:

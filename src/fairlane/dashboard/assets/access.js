@@ -4,20 +4,20 @@ import { ask, get } from "./api.js";
 import { button, copies, fill, h, notice, submits, table } from "./dom.js";
 import { moment } from "./format.js";
 
-const ROTATION = "Make a new secret? It signs every webhook from now on. The present one signs beside it for 24 hours, so put the new one into your receivers in that time. One from before it stops signing at once.";
+const ROTATION = "Create a new secret? It signs every webhook from now on. The current secret also signs for 24 hours, so add the new one to your receivers in that time. An older secret stops signing at once.";
 
 export function access(content) {
   const keys = h("section"), secrets = h("section"), shown = h("div", { role: "status" });
   const once = (what, value) => {
     const told = h("pre", { tabindex: 0 }, value);
     fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
-      h("p", {}, "It is shown this once. Keep it where only your programs find it."), told,
+      h("p", {}, "It is shown only once. Store it where only your programs can read it."), told,
       copies(told), button("Done", async () => fill(shown))));
   };
   const look = async () => {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });
-    fill(keys, h("h2", {}, "Keys"), table("Every key opens everything of this organization", [
+    fill(keys, h("h2", {}, "Keys"), table("Every key gives full access to this organization", [
       { name: "Name", long: true, show: (one) => one.name }, { name: "Ends in", show: (one) => h("code", {}, one.last4) },
       { name: "Created", show: (one) => moment(one.created_at) }, { name: "Revoked", show: (one) => (one.revoked_at ? moment(one.revoked_at) : "–") },
       { name: "", show: (one) => (one.revoked_at ? "" : button("Revoke", async () => {
@@ -30,10 +30,10 @@ export function access(content) {
       once("key", (await ask("POST", "/access/keys", name.value.trim() ? { name: name.value.trim() } : {})).value);
       await look();
     }));
-    fill(secrets, h("h2", {}, "Webhook secrets"), table("The newest signs; the one before it signs beside it for a while", [
+    fill(secrets, h("h2", {}, "Webhook secrets"), table("The newest secret signs; the previous one also signs for a while", [
       { name: "Ends in", show: (one) => h("code", {}, one.last4) }, { name: "Created", show: (one) => moment(one.created_at) },
       { name: "Signs until", show: (one) => (one.expires_at ? moment(one.expires_at) : "further notice") },
-    ], signing.webhook_secrets, "None: webhooks go out unsigned."), h("div", { class: "row" }, button("New secret", async () => {
+    ], signing.webhook_secrets, "None: webhooks are not signed."), h("div", { class: "row" }, button("New secret", async () => {
       if (signing.webhook_secrets.length && !confirm(ROTATION)) return;
       once("webhook secret", (await ask("POST", "/access/webhook-secrets", {})).value);
       await look();

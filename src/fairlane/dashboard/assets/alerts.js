@@ -1,4 +1,4 @@
-// Alerts: what this organization wants to be told of by webhook, and which of it is so now.
+// Alerts: when this organization's webhooks are notified, and which alerts fire now.
 
 import { ask, get, repeat } from "./api.js";
 import { badge, button, fill, h, notice, submits, table } from "./dom.js";
@@ -15,27 +15,27 @@ export function alerts(content) {
   const list = h("section");
   const look = async () => {
     const kept = await get("/v1/alerts");
-    fill(list, table("Told once when it begins, and once when it is over", [
+    fill(list, table("Webhooks are notified once when an alert fires and once when it recovers", [
       { name: "When", show: ({ kind }) => KINDS[kind]?.name ?? kind },
       { name: "Above", number: true, show: ({ kind, threshold }) => (KINDS[kind]?.show ?? count)(threshold) },
       { name: "For", number: true, show: (one) => span(one.forSeconds) },
       { name: "State", show: (one) => badge(one.firing ? "firing" : "quiet") },
       { name: "Changed", show: (one) => moment(one.changedAt) },
-      { name: "Told to", long: true, show: (one) => one.webhook.url },
+      { name: "Webhook", long: true, show: (one) => one.webhook.url },
       { name: "", show: (one) => button("Delete", async () => {
-        if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Its webhook is told nothing more.`)) return;
+        if (!confirm(`Delete the alert "${KINDS[one.kind]?.name ?? one.kind}"? Its webhook is no longer notified.`)) return;
         await ask("DELETE", `/v1/alerts/${one.id}`);
         notice("The alert is deleted.");
         await look();
       }, "danger") },
     ], kept.alerts, "None yet."));
   };
-  fill(content, h("h1", {}, "Alerts"), made(look), list, h("p", { class: "quiet" }, "Messages are signed and tried again as those of tasks: ",
+  fill(content, h("h1", {}, "Alerts"), made(look), list, h("p", { class: "quiet" }, "Messages are signed and retried like those of tasks: ",
     h("a", { href: "#/webhooks" }, "webhooks"), "."));
   return repeat(3, look);
 }
 
-// The form of a new alert.
+// Returns the form for a new alert.
 function made(look) {
   const kind = h("select", { id: "kind" }, Object.entries(KINDS).map(([value, one]) => h("option", { value }, one.name)));
   const threshold = h("input", { id: "threshold", type: "number", min: 0, step: "any", required: true });
@@ -47,7 +47,7 @@ function made(look) {
   choose();
   const field = (input, text, ...more) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, text), input, ...more);
   const form = h("form", { class: "row" }, field(kind, "When"), field(threshold, "is above", unit), field(minutes, "for minutes"),
-    field(url, "tell"), h("button", {}, "Create"));
+    field(url, "notify"), h("button", {}, "Create"));
   submits(form, async () => {
     await ask("POST", "/v1/alerts", { kind: kind.value, threshold: Number(threshold.value) / (KINDS[kind.value].per ?? 1),
       forSeconds: Math.round(Number(minutes.value) * 60), webhook: { url: url.value } });

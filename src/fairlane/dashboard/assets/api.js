@@ -12,7 +12,7 @@ export const keep = (session) => { token = session.token; };
 // What to do when the session is over: its time has passed, or its key was revoked.
 export const whenEnded = (act) => { ended = act; };
 
-// The server's clock: a session's lease is compared with the clock that wrote it, not with the browser's.
+// The server's clock: a lease is compared with the clock that wrote it, not with the browser's.
 let ahead = 0;
 export const serverTime = () => Date.now() + ahead;
 
@@ -52,7 +52,7 @@ const places = (error) => (Array.isArray(error?.details) ? error.details : []);
 
 export const get = (path) => ask("GET", path);
 
-// Calls `show` with each event until the returned function is called. `tell` hears whether the line is up.
+// Calls `show` with each event until the returned function is called. `tell` is called with whether the connection is up.
 export function watch(show, tell) {
   let source, timer, over = false;
   const open = () => {
@@ -60,7 +60,7 @@ export function watch(show, tell) {
     source.onmessage = (event) => { outage(false); tell(true); show(JSON.parse(event.data)); };
     source.onerror = () => {
       tell(false);
-      // The browser tries again by itself after a broken line, but never after an answer that is a refusal.
+      // The browser reconnects by itself after a lost connection, but never after a refusal.
       if (source.readyState === EventSource.CLOSED) timer = setTimeout(again, REOPEN_SECONDS * 1000);
     };
   };
@@ -75,8 +75,8 @@ export function watch(show, tell) {
   return () => { over = true; clearTimeout(timer); source.close(); };
 }
 
-// Runs `look` now, and again when the event stream says that something moved: a page that shows what rests asks for
-// nothing. What the stream does not count is seen within a minute; while the line is down or silent, every three seconds.
+// Runs `look` now, and again when the event stream reports a change, so a page without changes sends no requests. Changes
+// that the stream does not count are seen within a minute. While the stream is down or silent, `look` runs every three seconds.
 export function follow(look) {
   let seen = "", moved = true, rested = 0, heard = Date.now();
   const close = watch(({ status, submitted, completed, failed }) => {
@@ -95,14 +95,14 @@ export function follow(look) {
   return () => { close(); stop(); };
 }
 
-// Runs `look` now and every so many seconds while the view is shown and the page visible.
+// Runs `look` now and at this interval, while the view is shown and the page is visible.
 export function repeat(seconds, look) {
   let over = false, timer, told = "";
   const turn = async () => {
     if (!document.hidden) {
       try { await look(); told = ""; }
       catch (error) {
-        // A refusal is told once and not each time; that nobody answers is said at the top.
+        // Shows a refusal once, not each time. An outage is shown at the top of the page.
         if (!over && error.status !== undefined && error.status !== 401 && error.message !== told) notice(error.message, "bad");
         told = error.message;
       }

@@ -1,4 +1,4 @@
-// What the limits cost: the exact times, the advice that follows, and the history behind it.
+// The cost of the limits: exact times, the advice based on them, and the history.
 
 import { get } from "./api.js";
 import { facts, fill, h, table } from "./dom.js";
@@ -9,7 +9,7 @@ export function capacity(content) {
   const advice = h("section"), charts = h("section");
   fill(content, h("h1", {}, "Capacity"), advice, charts);
   get("/v1/async/capacity").then((found) => fill(advice, h("h2", {}, "Advice"), h("p", { class: found.replayed.trusted === false ? "warn" : null }, found.advice), facts([
-    ["Looked at", `${moments(found)}`], ["Limited by the plan", share(found.planLimitedShare)], ["Limited by workers", share(found.workerLimitedShare)],
+    ["Period", `${moments(found)}`], ["Limited by the plan", share(found.planLimitedShare)], ["Limited by workers", share(found.workerLimitedShare)],
     ["Limit now", count(found.max)], ["Slots used on average", found.slotsUsedAverage === null ? null : count(Math.round(found.slotsUsedAverage * 10) / 10)],
   ]), ...projections(found)), (error) => fill(advice, h("p", { class: "bad" }, error.message)));
   return history(charts, SPANS[1]);
@@ -17,11 +17,11 @@ export function capacity(content) {
 
 const moments = (found) => `${new Date(found.from).toLocaleString()} to ${new Date(found.to).toLocaleString()}`;
 
-// What was measured stands beside what other limits would have done, so that an estimate is never taken for a measurement.
+// Shows the measured waits next to the estimates for other limits, so that the two are never confused.
 const projections = (found) => (found.projections.length ? [
-  h("h2", {}, "With other limits"), table(`The newest ${count(found.replayed.tasks)} finished tasks, as they were and replayed with more slots and workers enough for them`, [
-    { name: "Slots", number: true, show: (one) => (one === found.replayed.measured ? "–" : count(one.max)) }, { name: "", show: (one) => (one === found.replayed.measured ? "measured" : found.replayed.trusted ? "estimate" : "estimate, not to be trusted") },
-    { name: "Half wait less than", number: true, show: (one) => span(one.waitP50Seconds) },
-    { name: "Nine of ten wait less than", number: true, show: (one) => span(one.waitP90Seconds) },
+  h("h2", {}, "With other limits"), table(`The newest ${count(found.replayed.tasks)} finished tasks: as measured, and replayed with more slots and enough workers`, [
+    { name: "Slots", number: true, show: (one) => (one === found.replayed.measured ? "–" : count(one.max)) }, { name: "", show: (one) => (one === found.replayed.measured ? "measured" : found.replayed.trusted ? "estimate" : "estimate, not reliable") },
+    { name: "Median wait", number: true, show: (one) => span(one.waitP50Seconds) },
+    { name: "90th percentile of waits", number: true, show: (one) => span(one.waitP90Seconds) },
   ], [found.replayed.measured, ...found.projections].filter(Boolean)),
 ] : []);

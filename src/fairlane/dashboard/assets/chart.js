@@ -5,9 +5,9 @@ import { h, svg } from "./dom.js";
 const HEIGHT = 190, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
 const WIDE = 720, NARROW = 340;
 
-// series: [{ name, kind, values: [number | null] }]; kind says its colour and dashes: main, other, good or bad. times: [Date], show: number -> text, whole: only whole numbers have a line.
+// series: [{ name, kind, values: [number | null] }]; kind selects its color and dashes: main, other, good or bad. times: [Date], show: number -> text, whole: only whole numbers have a line.
 export function lines(title, times, series, show, { whole = false } = {}) {
-  // On a telephone the drawing is narrower, not smaller: its text stays readable.
+  // On a phone the drawing is narrower, not smaller: its text stays readable.
   const WIDTH = innerWidth < 640 ? NARROW : WIDE;
   const present = series.flatMap((one) => one.values).filter((value) => value !== null && value !== undefined);
   const highest = Math.max(1e-9, ...present);
@@ -46,7 +46,7 @@ function path(values, x, y) {
   let drawn = "", pen = false;
   values.forEach((value, index) => {
     if (value === null || value === undefined) { pen = false; return; }
-    // A value without neighbours is a line of no length, which the round cap makes a dot.
+    // A value without neighbors is a line of no length, which the round cap makes a dot.
     drawn += pen ? `L${x(index).toFixed(1)} ${y(value).toFixed(1)}` : `M${x(index).toFixed(1)} ${y(value).toFixed(1)}h0`;
     pen = true;
   });

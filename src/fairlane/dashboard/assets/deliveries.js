@@ -1,4 +1,4 @@
-// Webhook deliveries: what was told, what came of it, once more, and a test.
+// Webhook deliveries: the list with their tries, sending one again, and a test event.
 
 import { ask, get, repeat } from "./api.js";
 import { badge, button, fill, h, notice, submits, table } from "./dom.js";
@@ -15,12 +15,12 @@ export function deliveries(content) {
       { name: "Tries", show: (one) => h("ol", {}, one.tries.map((tried) => h("li", { value: tried.number }, `${moment(tried.at)}: ${tried.outcome}${tried.status ? ` (${tried.status})` : ""}`))) },
       { name: "Next try", show: (one) => moment(one.nextTryAt) },
       { name: "", show: (one) => (one.status === "trying" ? "" : button("Send again", async () => {
-        if (one.delivered && !confirm(`Send this message to ${one.url} once more? It was delivered already: the receiver gets it twice.`)) return;
+        if (one.delivered && !confirm(`Send this message to ${one.url} once more? It was already delivered: the receiver gets it twice.`)) return;
         await ask("POST", `/v1/webhooks/deliveries/${one.id}/redeliver`);
         notice("It is being sent again.");
         await look();
       })) },
-    ], page.deliveries, "Nothing was owed to a webhook yet."), h("div", { class: "row" },
+    ], page.deliveries, "No deliveries yet."), h("div", { class: "row" },
       trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
       page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null));
   };

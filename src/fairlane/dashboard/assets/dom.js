@@ -1,4 +1,4 @@
-// Making and filling elements. Text is always text: nothing from outside is ever parsed as HTML.
+// Creates and fills elements. Text is always text: nothing from outside is ever parsed as HTML.
 
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -20,7 +20,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 const STOPS = "a[href], button, input, select, summary, [tabindex]";
 
-// What is drawn anew keeps where the reader was: the focused element, by its text, and which details are open.
+// Replaces the children and keeps the reader's place: the focused element, found by its text, and which details are open.
 export function fill(element, ...children) {
   const stops = [...element.querySelectorAll(STOPS)], at = stops.indexOf(document.activeElement);
   const held = at < 0 ? null : mark(stops[at]);
@@ -30,7 +30,7 @@ export function fill(element, ...children) {
   if (held === null) return;
   const now = [...element.querySelectorAll(STOPS)];
   const same = now.filter((one) => mark(one) === held);
-  // Buttons of a table have the same text in each row: the place decides between them.
+  // Buttons of a table have the same text in each row: the position decides between them.
   (same.includes(now[at]) ? now[at] : same[0] ?? now[Math.min(at, now.length - 1)])?.focus({ preventScroll: true });
 }
 
@@ -62,7 +62,7 @@ export function notice(text, kind = "") {
   setTimeout(() => line.remove(), 8000);
 }
 
-// Says at the top of every page that nobody answers, and since when what is shown is old.
+// Shows at the top of every page that the server does not answer, and how old the shown data is.
 export function outage(down) {
   const line = document.getElementById("outage");
   if (down === !line.hidden) return;
@@ -72,7 +72,7 @@ export function outage(down) {
 
 export function button(text, act, kind = "") {
   const made = h("button", { type: "button", class: kind }, text);
-  // Not `disabled`, which would take the focus away from who works with the keyboard.
+  // Not `disabled`, which would take the focus away from keyboard users.
   made.addEventListener("click", async () => {
     if (made.getAttribute("aria-disabled")) return;
     made.setAttribute("aria-disabled", "true");
@@ -81,8 +81,8 @@ export function button(text, act, kind = "") {
   return made;
 }
 
-// What a form does when it is sent. A refusal is told beside the field that it names, else beside the first field, and the
-// reader is taken there. `named`: inputs by what the API calls their fields.
+// Runs `act` when a form is sent. A refusal is shown next to the field that it names, otherwise next to the first field, and
+// that field gets the focus. `named`: inputs by the API's names of their fields.
 export function submits(form, act, named = {}) {
   const told = h("p", { class: "bad told", role: "alert", id: `told-${(tellers += 1)}` });
   const clear = () => {
@@ -109,7 +109,7 @@ export function submits(form, act, named = {}) {
 }
 let tellers = 0;
 
-// Without TLS, but for localhost, a browser has no clipboard for pages: what is to be copied is selected instead.
+// Without TLS, except on localhost, a browser gives pages no clipboard, so the text is selected instead.
 export const copies = (element) => button("Copy", async () => {
   const copied = await navigator.clipboard?.writeText(element.textContent).then(() => true, () => false);
   if (!copied) getSelection().selectAllChildren(element);

@@ -29,6 +29,6 @@ async function show(place, { hours, step }) {
   const series = (name, kind, of) => ({ name, kind, values: usage.map(of) });
   fill(place,
     lines("Tasks", times, [series("submitted", "main", (one) => one.submitted), series("completed", "good", (one) => one.completed), series("failed", "bad", (one) => one.failed)], count, { whole: true }),
-    lines("Wait before the start", times, [series("half wait less than", "main", (one) => one.waitP50Seconds), series("one in a hundred waits more than", "other", (one) => one.waitP99Seconds)], span),
+    lines("Wait before the start", times, [series("median", "main", (one) => one.waitP50Seconds), series("99th percentile", "other", (one) => one.waitP99Seconds)], span),
     lines("Seconds limited", times, [series("by the plan", "main", (one) => one.planLimitedSeconds), series("by workers", "other", (one) => one.workerLimitedSeconds)], span));
 }

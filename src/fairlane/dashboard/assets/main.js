@@ -1,4 +1,4 @@
-// The one page: who is logged in decides which sections there are, the address which of them is shown.
+// The only page: the session decides which sections exist, and the address which of them is shown.
 
 import { ask, get, keep, whenEnded } from "./api.js";
 import { button, fill, h, submits } from "./dom.js";
@@ -60,17 +60,17 @@ function show() {
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
 }
 
-// The parts of an address; one that cannot be decoded is no page.
+// Returns the parts of an address; an address that cannot be decoded belongs to no page.
 function places(hash) {
   try { return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent); }
   catch { return [null]; }
 }
 
-// The keys there are, by how they begin; which of them open a session depends on the address that the page came from.
+// The kinds of keys, by prefix. Which of them open a session depends on the address that served the page.
 const KEYS = {
-  organization: { begins: "sk_", name: "a key of your organization", elsewhere: "Organizations log in where they call the API." },
-  operator: { begins: "ak_", name: "an admin key", elsewhere: "Operators log in where /admin/v1 is served, such as the private listener." },
-  worker: { begins: "wk_", name: "a key of workers", elsewhere: "" },
+  organization: { begins: "sk_", name: "a key of your organization", elsewhere: "Organizations log in at the address of the API." },
+  operator: { begins: "ak_", name: "an admin key", elsewhere: "Operators log in at an address that serves /admin/v1, such as the private listener." },
+  worker: { begins: "wk_", name: "a worker key", elsewhere: "" },
 };
 
 function login(why = "") {
@@ -78,12 +78,12 @@ function login(why = "") {
   const wanted = accepted.map((kind) => `${KEYS[kind].name} (${KEYS[kind].begins}…)`).join(", or ");
   const field = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
   const form = h("form", { class: "card login" }, h("h1", {}, "Log in"),
-    h("p", { class: "quiet" }, `With ${wanted}. It is sent once and not kept; the session ends after twelve hours, with the key, or when you log out.`),
+    h("p", { class: "quiet" }, `Use ${wanted}. It is sent once and not stored. The session ends after twelve hours, when the key is revoked, or when you log out.`),
     why ? h("p", { class: "bad", role: "alert" }, why) : null, h("label", { for: "key" }, "Key"), field, h("button", { class: "primary" }, "Log in"));
   fill(content, submits(form, async () => {
     const key = field.value.trim();
     const [kind, known] = Object.entries(KEYS).find(([, one]) => key.startsWith(one.begins)) ?? [];
-    if (kind && !accepted.includes(kind)) throw new Error(`This is ${known.name}, which opens nothing here. ${known.elsewhere}`.trim());
+    if (kind && !accepted.includes(kind)) throw new Error(`This is ${known.name}, which does not open a session here. ${known.elsewhere}`.trim());
     enter(await ask("POST", "/login", { key }));
   }));
   document.title = "Log in – fairlane";
@@ -98,6 +98,6 @@ whenEnded(() => {
   fill(document.getElementById("who"));
   login("You were logged out: the key was revoked, or the session's twelve hours are over.");
 });
-// Who goes to another section by a link goes on reading there; who opens the page starts at its top.
+// After a link to another section, the focus moves to its content; a freshly opened page starts at its top.
 addEventListener("hashchange", () => { if (session) { show(); content.focus({ preventScroll: true }); } });
 start();

@@ -1,4 +1,4 @@
-// The operator's sections: all organizations live, the workers, and what keeps the house in order.
+// The operator's sections: all organizations live, the workers, and upkeep.
 
 import { ask, get, repeat, serverTime, watch } from "./api.js";
 import { badge, button, card, fill, h, notice, table } from "./dom.js";
@@ -30,7 +30,7 @@ export function organizations(content) {
       { name: "State", show: (one) => ["paused", "disabled", "maintenance", "drifted"].filter((flag) => one[flag]).join(", ") || "–" },
     ], now.busiest, "No organizations yet: fairlane organizations create NAME"));
     before = now;
-  }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
+  }, (up) => { line.textContent = up ? "Live, once a second." : "The connection is lost; trying again…"; line.className = up ? "good" : "bad"; });
   fill(content, h("h1", {}, "Organizations"), line, h("div", { class: "cards" }, Object.values(cards).map((one) => one.element)), list);
   return stop;
 }
@@ -40,8 +40,8 @@ export function workers(content) {
   fill(content, h("h1", {}, "Workers"), list);
   return repeat(2, async () => {
     const [{ sessions }, server] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/server")]);
-    const trouble = server.worker_trouble && h("p", { class: "bad" }, `No worker of this server's own can start: ${server.worker_trouble}`);
-    // A worker whose lease ran out is ended by the next sweep, unless it renews it first.
+    const trouble = server.worker_trouble && h("p", { class: "bad" }, `None of this server's own workers can start: ${server.worker_trouble}`);
+    // The next sweep ends a worker whose lease has expired, unless the worker renews it first.
     fill(list, trouble || "", table("Worker processes that are connected", [
       { name: "Worker", long: true, show: (one) => one.name },
       { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
@@ -74,8 +74,8 @@ export function upkeep(content) {
           await look();
         }, maintenance.on ? "" : "danger")));
     fill(audit, h("h2", {}, "Changes"), table("What operators changed, newest first", [
-      { name: "When", show: (one) => moment(one.at) }, { name: "Who", long: true, show: (one) => one.actor }, { name: "What", show: (one) => one.action },
-      { name: "Of", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },
+      { name: "When", show: (one) => moment(one.at) }, { name: "Actor", long: true, show: (one) => one.actor }, { name: "What", show: (one) => one.action },
+      { name: "Subject", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },
     ], changes.audit));
   };
   fill(content, h("h1", {}, "Upkeep"), state, drift, audit);

@@ -1,4 +1,4 @@
-// An organization, now: its queue, its slots and who holds them, and the last hour, day or week.
+// An organization, now: its queue, its slots and what holds them, and the last hour, day or week.
 
 import { watch } from "./api.js";
 import { card, fill, h, table } from "./dom.js";
@@ -13,7 +13,7 @@ export function overview(content) {
   let before = null;
   const stop = watch((now) => {
     const { queuedTasks, processingTasks, concurrency, priorityBreakdown } = now.status;
-    queued.show(count(queuedTasks), queuedTasks ? "waiting for a slot, a worker or their time" : "nothing waits");
+    queued.show(count(queuedTasks), queuedTasks ? "waiting for a slot, a worker or their start time" : "nothing waits");
     processing.show(count(processingTasks), "tasks that run now");
     if (concurrency) {
       slots.show(`${count(concurrency.used)} of ${count(concurrency.max)}`, share(concurrency.used / concurrency.max));
@@ -21,7 +21,7 @@ export function overview(content) {
       bar.value = concurrency.used;
       bar.setAttribute("aria-valuetext", `${count(concurrency.used)} of ${count(concurrency.max)}`);
     } else {
-      slots.show("–", "cannot be vouched for at this moment");
+      slots.show("–", "not known at the moment");
       bar.removeAttribute("value");
       bar.setAttribute("aria-valuetext", "unknown");
     }
@@ -32,7 +32,7 @@ export function overview(content) {
       { name: "Priority", show: (level) => String(level.priority) },
       { name: "Tasks", number: true, show: (level) => count(level.count) },
     ], priorityBreakdown, "The queue is empty."), queuedTasks ? h("p", {}, h("a", { href: "#/tasks/QUEUED" }, "Which tasks wait, and why")) : null);
-    fill(holders, h("h2", {}, "Who holds the slots"), table(`In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`, [
+    fill(holders, h("h2", {}, "What holds the slots"), table(`In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`, [
       { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
       { name: "Type", long: true, show: (one) => one.taskType },
       { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
@@ -40,7 +40,7 @@ export function overview(content) {
       { name: "Progress", long: true, show: (one) => (one.progress ? progress(one.progress) : "–") },
       { name: "Deadline", show: (one) => moment(one.deadlineAt) },
     ], now.slots, "Every slot is free."));
-  }, (up) => { line.textContent = up ? "Live, once a second." : "The line is down; trying again…"; line.className = up ? "good" : "bad"; });
+  }, (up) => { line.textContent = up ? "Live, once a second." : "The connection is lost; trying again…"; line.className = up ? "good" : "bad"; });
   fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
   const drawn = history(charts, SPANS[0]);
   return () => { stop(); drawn(); };

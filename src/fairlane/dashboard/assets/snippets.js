@@ -1,4 +1,4 @@
-// Programs to paste: how the queue stands, and a task from submission to result, in curl, Python and Node.
+// Programs to copy: the state of the queue, and a task from submission to result, in curl, Python and Node.
 
 import { copies, fill, h, notice } from "./dom.js";
 
@@ -10,7 +10,7 @@ export function snippets(content) {
   const draw = () => fill(programs, written(location.origin, chosen.value, example(schemas[`Payload.${chosen.value}`], schemas)).map(([name, text]) =>
     program(name, h("pre", { tabindex: 0 }, text))));
   chosen.addEventListener("change", draw);
-  fill(content, h("h1", {}, "Code"), h("p", {}, "The key is read from the variable FAIRLANE_API_KEY. What else there is to ask: ", h("a", { href: "/openapi.json" }, "openapi.json")),
+  fill(content, h("h1", {}, "Code"), h("p", {}, "The key is read from the variable FAIRLANE_API_KEY. All requests: ", h("a", { href: "/openapi.json" }, "openapi.json")),
     h("div", { class: "row" }, h("label", { for: "type", class: "quiet" }, "Task type"), chosen), programs);
   described().then((found) => {
     schemas = found;
@@ -27,7 +27,7 @@ async function described() {
   return (await response.json()).components.schemas;
 }
 
-// A payload that fits: every field that is required, with a value of its kind.
+// Returns a valid payload: every required field, with a value of its type.
 function example(schema, schemas, depth = 0) {
   const one = schema?.$ref ? schemas[schema.$ref.split("/").pop()] : schema;
   if (!one || depth > DEPTH_MOST) return {};
@@ -45,7 +45,7 @@ function example(schema, schemas, depth = 0) {
   }
 }
 
-// The same value as Python writes it.
+// Returns the same value in Python syntax.
 function literal(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
@@ -64,7 +64,7 @@ function written(base, type, payload) {
   -d '${shell}'`],
     ["Python", `from fairlane.client import Client
 
-with Client("${base}") as client:  # The key: FAIRLANE_API_KEY.
+with Client("${base}") as client:  # The key is read from FAIRLANE_API_KEY.
     print(client.status())
     print(client.run("${type}", ${literal(payload)}))`],
     ["Node", `const base = "${base}";

@@ -31,7 +31,7 @@ export function tasks(content, chosen = "") {
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
   fill(content, h("h1", {}, "Tasks"), h("div", { class: "row" }, h("label", { for: "status", class: "quiet" }, "Status"), status,
     button("Clear the queue", async () => {
-      if (!confirm("Drop every task of your organization that is still queued? They are gone for good, and their webhooks are told nothing. Running tasks go on.")) return;
+      if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
       notice(`${count(cleared)} tasks were dropped.`);
       await look();
@@ -39,7 +39,7 @@ export function tasks(content, chosen = "") {
   return follow(async () => { if (!trail.length) await look(); });
 }
 
-// By the caller's own key if there is one; a very long one is on the task's page.
+// Shows the idempotency key if there is one. A very long key is shown in full on the task's page.
 const link = (one) => {
   const name = one.idempotencyKey ?? one.id;
   return h("a", { href: `#/task/${one.id}`, title: name }, name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name);
@@ -54,7 +54,7 @@ export function task(content, reference) {
   const look = async () => {
     const found = await get(path).catch((error) => {
       if (error.status !== 404) throw error;
-      fill(summary, h("p", { class: "bad" }, "There is no such task, or it is gone: it ended long ago, or the queue was cleared."));
+      fill(summary, h("p", { class: "bad" }, "There is no such task, or it was deleted: it ended long ago, or the queue was cleared."));
     });
     if (!found) { fill(waiting); stop(); return; }
     const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED";
@@ -67,9 +67,9 @@ export function task(content, reference) {
       ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : told}` : null],
     ]), h("div", { class: "row" },
       final ? null : button("Cancel", async () => {
-        if (!confirm(`Cancel this task? It ends as FAILED and costs nothing. ${one.status === "PROCESSING" ? "Its handler is asked to end, and what it has done so far is dropped." : "It leaves the queue."}`)) return;
+        if (!confirm(`Cancel this task? It ends as FAILED and costs nothing. ${one.status === "PROCESSING" ? "Its handler is asked to end, and its result is dropped." : "It leaves the queue."}`)) return;
         await ask("DELETE", path);
-        notice("The task is being cancelled.");
+        notice("The task is being canceled.");
       }, "danger"),
       one.status === "FAILED" ? button("Run again", async () => {
         if (!confirm(`Run it again? A new task with the same payload is queued. It costs ${credits(found.credits.creditsToCharge)} if it completes.`)) return;
@@ -78,7 +78,7 @@ export function task(content, reference) {
       }) : null));
     if (final) {
       if (!over) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), json(found.response)); }
-      // The task is over, what its webhook was told may not be.
+      // The task has ended, but the delivery to its webhook may not have.
       if (told === GIVEN_UP || !found.webhook || found.webhook.delivered) stop();
       else if (!over) { over = true; stop(); stop = repeat(5, look); }
       return;
@@ -87,7 +87,7 @@ export function task(content, reference) {
     fill(waiting, h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
       ["Reason", why.explanation], ["Until", why.until ? moment(why.until) : null],
       ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
-      ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (half of the time), ${span(why.estimate.p90Seconds)} (nine times of ten)` : "not known"],
+      ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (median), ${span(why.estimate.p90Seconds)} (90th percentile)` : "not known"],
       ["Progress", why.progress ? progress(why.progress) : null],
     ]));
   };
@@ -99,7 +99,7 @@ const credits = (number) => (number === 1 ? "1 credit" : `${count(number)} credi
 
 const GIVEN_UP = "given up";
 
-// What became of the message to the task's webhook: the newest deliveries know how it stands until it is delivered.
+// Returns the state of the message to the task's webhook until it is delivered, from the newest deliveries.
 async function delivered({ task: { id }, webhook }) {
   if (!webhook || webhook.delivered) return null;
   const owed = (await get("/v1/webhooks/deliveries?limit=100")).deliveries.find((one) => one.taskId === id);

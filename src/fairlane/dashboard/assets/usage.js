@@ -1,4 +1,4 @@
-// What the organization has left and what it used: its credits, and its tasks day by day.
+// The organization's remaining credits, and its usage day by day.
 
 import { get, repeat } from "./api.js";
 import { card, fill, h, table } from "./dom.js";
@@ -6,7 +6,7 @@ import { count, moment, span } from "./format.js";
 
 const DAYS = 30;
 const DAY_MS = 86_400_000;
-const UNCOUNTED = 1_000_000_000; // What the API answers while the credits of an organization are not counted.
+const UNCOUNTED = 1_000_000_000; // The number in the API's answer while credits are not counted.
 
 export function usage(content) {
   const left = card("Credits left"), submitted = card("Submitted"), completed = card("Completed"), failed = card("Failed"), used = card("Slot time");
@@ -21,8 +21,8 @@ export function usage(content) {
     submitted.show(count(total.submitted), during);
     completed.show(count(total.completed), during);
     failed.show(count(total.failed), during);
-    used.show(span(total.slotSeconds), `for how long slots were taken, added up, ${during}`);
-    fill(days, h("h2", {}, "Day by day"), table("Days of UTC, the newest first", [
+    used.show(span(total.slotSeconds), `slots in use, summed over time, ${during}`);
+    fill(days, h("h2", {}, "Day by day"), table("Days in UTC, newest first", [
       { name: "Day", number: true, show: (one) => one.at.slice(0, 10) },
       { name: "Submitted", number: true, show: (one) => count(one.submitted) },
       { name: "Completed", number: true, show: (one) => count(one.completed) },
@@ -30,7 +30,7 @@ export function usage(content) {
       { name: "Attempts", number: true, show: (one) => count(one.started) },
       { name: "Ran", number: true, show: (one) => span(one.runSeconds) },
       { name: "Slot time", number: true, show: (one) => span(one.slotSeconds) },
-      { name: "Half wait less than", number: true, show: (one) => span(one.waitP50Seconds) },
+      { name: "Median wait", number: true, show: (one) => span(one.waitP50Seconds) },
     ], found.usage.filter((one) => one.submitted || one.started || one.completed || one.failed || one.slotSeconds).reverse(), "Nothing was submitted in these days."));
   });
 }
