@@ -1,1 +1,1 @@
-"""HTTP: the customers', the workers' and the operator's surfaces. The only room that knows the web toolkit."""
+"""HTTP: the surfaces for customers, workers and operators. The only room that imports the web toolkit."""

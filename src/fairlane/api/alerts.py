@@ -1,4 +1,4 @@
-"""``/v1/alerts``: what an organization wants to be told of by webhook."""
+"""``/v1/alerts``: rules for which an organization is notified by webhook."""
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
@@ -21,7 +21,7 @@ OPERATIONS: Operations = {
     "POST /v1/alerts": Operation(
         id="create_alert",
         tag="alerts",
-        summary="Be told by webhook when a number stays above a threshold, and when it no longer does",
+        summary="Notify a webhook when a number stays above a threshold, and when it no longer does",
         body="alert",
         answer="alert",
         examples=("alert",),
@@ -39,7 +39,7 @@ OPERATIONS: Operations = {
     "PUT /v1/alerts/{alertId}": Operation(
         id="change_alert",
         tag="alerts",
-        summary="Another rule in an alert's place",
+        summary="Replace the rule of an alert",
         segments=SEGMENTS,
         body="alert",
         answer="alert",
@@ -59,35 +59,35 @@ OPERATIONS: Operations = {
 
 
 class Alerts:
-    """Rules."""
+    """The endpoints of alerts."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._store = serving.store
 
     async def list(self, request: Request, caller: Caller) -> Answer:
-        """All of them; there are few."""
+        """Return all alerts; there are few."""
         return Answer(wire.alerts_body(await self._store.alerts(caller.organization_id)), headers=(NO_STORE,))
 
     async def create(self, request: Request, caller: Caller) -> Answer:
-        """A new one."""
+        """Create an alert."""
         self._serving.admit()
         rule = await self._rule(request)
         return Answer(wire.alert_body(await self._store.create_alert(caller.organization_id, rule)))
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """One."""
+        """Return one alert."""
         found = await self._store.alert(caller.organization_id, _identity(request))
         return Answer(wire.alert_body(found), headers=(NO_STORE,))
 
     async def change(self, request: Request, caller: Caller) -> Answer:
-        """Another rule."""
+        """Replace the rule of an alert."""
         self._serving.admit()
         identity, rule = _identity(request), await self._rule(request)
         return Answer(wire.alert_body(await self._store.change_alert(caller.organization_id, identity, rule)))
 
     async def delete(self, request: Request, caller: Caller) -> Answer:
-        """No more."""
+        """Delete an alert."""
         return Answer(wire.alert_body(await self._store.delete_alert(caller.organization_id, _identity(request))))
 
     async def _rule(self, request: Request) -> AlertRule:

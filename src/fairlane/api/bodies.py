@@ -1,6 +1,6 @@
-"""The request bodies that a server holds and reads now: how many bytes, for which holder, which is read next.
+"""The request bodies that a server holds and reads now: how many bytes, for which holder, and which is read next.
 
-Made once per server by the wiring; each request carries it. ``Request.body`` bounds one body; this bounds their sum.
+Created once per server by the wiring; each request carries it. ``Request.body`` limits one body; this limits their sum.
 """
 
 import asyncio
@@ -16,37 +16,37 @@ POOLS = {
     "operators": 8 * MEBIBYTE,
     "strangers": 8 * MEBIBYTE,
 }
-"""What the bodies of all holders of one kind may have together, so that customers never keep workers from reporting."""
+"""Most bytes for the bodies of all holders of one kind, so that customers never prevent workers from reporting."""
 SHARE_BYTES = 66 * MEBIBYTE
-"""What one organization, or the holder of one worker key, may have: two of the largest batches."""
+"""Most bytes for one organization, or for the holder of one worker key: two of the largest batches."""
 FREE_BYTES = 256 * 1024
-"""What each holder may have even if others hold all the rest."""
+"""Bytes that each holder may use even if others use all the rest."""
 INLINE_BYTES = 16 * 1024
-"""Larger bodies are read on a thread: reading them takes longer than the event loop may stand still."""
+"""Larger bodies are read on a thread, because reading them would block the event loop for too long."""
 LARGE_BYTES = 2 * MEBIBYTE
-"""Larger ones are read one at a time."""
+"""Bodies larger than this are read one at a time."""
 READERS = 2
-"""Bodies read at once. Reading is bound by the interpreter lock: more would only take turns from the event loop."""
+"""Bodies that are read at once. The interpreter lock limits reading: more would only take time from the event loop."""
 
 Result = TypeVar("Result")
 
 
 class BodyHolder(NamedTuple):
-    """Which requests a body counts for. ``pool`` is one of POOLS."""
+    """The holder for which a body counts. ``pool`` is one of POOLS."""
 
     pool: str
     name: str = ""
 
 
 STRANGERS = BodyHolder("strangers")
-"""Requests that have shown no key."""
+"""Requests that have not shown a key."""
 WORKERS = BodyHolder("workers")
 """Workers on the server's own socket."""
 OPERATORS = BodyHolder("operators")
 
 
 class Bodies:
-    """One budget of bytes, and turns at reading."""
+    """A budget of bytes, and the order of reading."""
 
     def __init__(self) -> None:
         self.held_bytes = dict.fromkeys(POOLS, 0)
@@ -56,10 +56,10 @@ class Bodies:
         self._large = asyncio.Lock()
 
     def take(self, holder: BodyHolder, count: int, *, limit_bytes: int) -> None:
-        """Count so many bytes more as held. A pool has room for one body of ``limit_bytes`` at least.
+        """Count this many more bytes as held. A pool has room for at least one body of ``limit_bytes``.
 
         Raises:
-            Unavailable: this holder, or all of its kind, would have more than they may. Nothing was counted.
+            Unavailable: this holder, or all of its kind, would exceed their limit. Nothing was counted.
         """
         pool = max(POOLS[holder.pool], limit_bytes)
         share = max(SHARE_BYTES, limit_bytes)
@@ -70,7 +70,7 @@ class Bodies:
         self.held_bytes[holder.pool] += count
 
     def give_back(self, holder: BodyHolder, count: int) -> None:
-        """Count so many bytes less."""
+        """Count this many fewer bytes."""
         left = self._held[holder] - count
         self.held_bytes[holder.pool] -= count
         if left:
@@ -81,7 +81,7 @@ class Bodies:
     async def read(self, holder: BodyHolder, size: int, work: Callable[..., Result], *arguments: Any) -> Result:
         """Return ``work(*arguments)`` for a body of this size; a large one is read on a thread.
 
-        One body of a holder is read at a time, so that others wait for one of its bodies at most.
+        One body of a holder is read at a time, so that other holders wait for at most one of its bodies.
         """
         if size <= INLINE_BYTES:
             return work(*arguments)

@@ -1,7 +1,7 @@
-"""Where callers wait: HTTP requests whose calls run somewhere, on a worker of this server or of another.
+"""Where callers wait: HTTP requests whose calls run on a worker of this server or of another one.
 
-This server holds its calls by a session of its own. It learns of ends by hints, and looks once a second because hints
-can be lost; the rows are all it needs, so it makes no difference which server a worker reports to.
+This server holds its calls by its own session. It learns about ends from hints, and polls once a second because hints
+can be lost. It needs only the rows, so a worker may report to any server.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 DRAIN_POLL_SECONDS = 0.1
-"""While draining: a call that is handed back is to be answered soon, and nothing hints at it."""
+"""Poll interval while draining, in seconds: a call that is handed back must be answered soon, and there is no hint."""
 LAST_ANSWER_SECONDS = 5.0
-"""How long an answer that is there may take to be read."""
+"""How long reading an existing answer may take."""
 ENDED_MOST = 100
 ENDED_BYTES_MOST = 64 * 1024 * 1024
-"""Most ended calls, and results of the largest size, that are read at once."""
+"""Most ended calls, and most bytes of results of the largest size, that are read at once."""
 
 
 class _Waiting:
@@ -49,7 +49,7 @@ class Callers:
         self._waiting: dict[str, _Waiting] = {}
         self._ended = asyncio.Event()
         self._forgetting: set[str] = set()
-        """Calls that were answered, whose rows are being removed."""
+        """Answered calls whose rows are being removed."""
         self._removals: set[asyncio.Task[None]] = set()
         self._draining = False
         self._renew_at = 0.0
@@ -58,7 +58,7 @@ class Callers:
         store.listeners.subscribe_calls(self._ended.set)
 
     async def open(self) -> None:
-        """Register this server: from now on calls can be admitted in its name."""
+        """Register this server, so that calls can be admitted in its name."""
         session = NewSession(
             id=new_id(),
             name=f"server {socket.gethostname()}/{os.getpid()}",
@@ -76,14 +76,14 @@ class Callers:
     ) -> EndedCall:
         """Begin a call and wait for its end, until its time is over or ``gone`` returns.
 
-        ``admitted`` is told what slots are in use once the call has its own.
+        ``admitted`` receives the slots in use once the call has its own.
 
         Raises:
             ConcurrencyFull, CreditsShort, KeyRefused: it was not admitted.
-            Unavailable: it was not admitted, or the server went away with it.
+            Unavailable: it was not admitted, or the server stopped during the call.
             RequestCanceled: the caller is gone.
         """
-        # Known before it is admitted: its end may be announced before this coroutine goes on.
+        # Registered before it is admitted, because its end may be announced before this coroutine continues.
         waiting = self._waiting[new.id] = _Waiting(new, asyncio.get_running_loop().create_future())
         try:
             admission = await self._store.begin_call(new)
@@ -125,36 +125,36 @@ class Callers:
             departure.cancel()
 
     def drain(self) -> None:
-        """Calls that no worker has are given up from now on; those that run are answered."""
+        """From now on, give up calls that no worker has; running ones are still answered."""
         self._draining = True
         self._ended.set()
 
     async def close(self) -> None:
-        """This server ends: whoever still waits is told so, and what no worker has is removed."""
+        """End this server: refuse callers that still wait, and remove calls that no worker has."""
         for waiting in self._waiting.values():
             _refuse(waiting)
         await asyncio.gather(*self._removals, return_exceptions=True)
         if self.server_id:
             try:
                 await self._store.end_session(self.server_id, reason=LossReason.DRAINED)
-            except StoreUnreachable:  # The store has said so once.
+            except StoreUnreachable:  # The store has already logged it once.
                 pass
-            except Exception as error:  # The sweep of another server, or of the next one, does it.
+            except Exception as error:  # The sweep of another server, or of the next one, ends it.
                 logger.error("calls.unended", extra={"cause": str(error)}, exc_info=error)
 
     # The loop --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Answer those whose calls end, for ever."""
+        """Answer callers whose calls end, until the server stops."""
         while True:
             self._ended.clear()
             try:
                 await self._renew()
                 await self.answer_ended()
                 await self._look()
-            except StoreUnreachable:  # The store has said so once.
+            except StoreUnreachable:  # The store has already logged it once.
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
-            except Exception as error:  # The next round meets the same rows.
+            except Exception as error:  # The next round sees the same rows.
                 logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
             try:
@@ -170,12 +170,12 @@ class Callers:
             await self._store.renew_server(self.server_id)
             self._renew_at = time.monotonic() + self._settings.renew_seconds
         except SessionGone:
-            # Somebody took us for dead, and swept our calls. Those that come now are held by a new session.
+            # Another server declared this one dead and swept its calls. New calls are held by a new session.
             logger.warning("session.expired", extra={"session": self.server_id})
             await self.open()
 
     async def answer_ended(self) -> None:
-        """Answer those whose calls have ended by now."""
+        """Answer callers whose calls have ended by now."""
         most = min(ENDED_MOST, max(1, ENDED_BYTES_MOST // self._settings.result_limit_bytes))
         while True:
             ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=most)
@@ -189,7 +189,7 @@ class Callers:
                 return
 
     def _forget(self, ended: list[EndedCall]) -> None:
-        """Remove the rows beside the loop: no answer waits for this commit."""
+        """Remove the rows outside the loop: no answer waits for this commit."""
         self._forgetting |= {one.id for one in ended}
         removal = asyncio.ensure_future(self._remove(ended))
         self._removals.add(removal)
@@ -206,7 +206,7 @@ class Callers:
             self._forgetting -= {one.id for one in ended}
 
     async def _look(self) -> None:
-        """Refuse those whose calls are gone: swept with a session that was taken for dead, or given up by a drain."""
+        """Refuse callers whose calls are gone: swept with a session that was declared dead, or given up by a drain."""
         if time.monotonic() < self._look_at and not self._draining:
             return
         self._look_at = time.monotonic() + POLL_SECONDS
@@ -226,4 +226,4 @@ class Callers:
 def _refuse(waiting: _Waiting) -> None:
     if not waiting.answer.done():
         waiting.answer.set_exception(Unavailable())
-        waiting.answer.exception()  # Whoever waits sees it; if nobody does any more, nothing is to be logged.
+        waiting.answer.exception()  # The waiting request reads it; without one, nothing must be logged.

@@ -1,4 +1,4 @@
-"""``/v1/monitor/…``: run one payload now and answer with its result. One path for each task type that has one."""
+"""``/v1/monitor/…``: run one payload now and answer with its result. Each task type that can be called has a path."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +20,7 @@ from fairlane.store import new_id
 logger = logging.getLogger(__name__)
 
 FAILURE_STATUSES = {"VALIDATION_ERROR": 400, "EXTERNAL_SERVICE_ERROR": 502}
-"""How a failure of the handler's own is answered; any other code is a 500 with that code."""
+"""Status for a failure that the handler declares; any other code is a 500 with that code."""
 CONCURRENCY_HEADERS = tuple(
     f"X-{word}-{part}" for word in ("Concurrency", "Concurrent") for part in ("Limit", "Current", "Remaining")
 )
@@ -28,14 +28,14 @@ CREDITS_HEADERS = ("X-Credits-Charged", "X-Credits-Remaining")
 
 
 def call_operations(task_types: Mapping[str, TaskType]) -> Operations:
-    """What the calls of an application are to those who make them."""
+    """Return the descriptions of an application's calls."""
     return {
         f"POST {task_type.path}": Operation(
             id=f"call_{name.lower()}",
             tag="calls",
             summary=f"Run one {name} now and wait for its result",
             description="The body is the payload itself. Takes one of the organization's slots at once, or is refused: "
-            "a call never queues. Wait at least 300 s for the answer; whoever hangs up is not charged.",
+            "a call is never queued. Wait at least 300 s for the answer; a caller that disconnects is not charged.",
             body=f"payload {name}",
             answer="call",
             examples=("call",),
@@ -49,7 +49,7 @@ def call_operations(task_types: Mapping[str, TaskType]) -> Operations:
 
 
 class Calls:
-    """Running payloads while their callers wait."""
+    """The endpoints that run payloads while their callers wait."""
 
     def __init__(self, serving: Serving, callers: Callers) -> None:
         self._serving = serving
@@ -58,7 +58,7 @@ class Calls:
         self._payload_most = serving.settings.payload_limit_bytes
 
     def endpoint(self, task_type: TaskType) -> Callable[[Request, Caller], Awaitable[Answer]]:
-        """What answers at the path of this type."""
+        """Return the endpoint at the path of this type."""
 
         async def call(request: Request, caller: Caller) -> Answer:
             return await self._call(request, caller, task_type)
@@ -99,7 +99,7 @@ class Calls:
             raise
         if ended.failure is not None:
             return self._failed(ended.failure)
-        # Nothing is asked of the store any more: whoever was charged gets the answer, also if the database is away now.
+        # The store is not used from here on: a charged caller gets the answer even if the database is now unreachable.
         assert ended.result is not None
         assert ended.credits is not None
         charged, remaining = str(ended.charged).encode(), str(wire.credits_remaining(ended.credits)).encode()
@@ -114,7 +114,7 @@ class Calls:
 
 
 def _check(body: bytes, task_type: TaskType) -> None:
-    """Refuse what the type's tasks would not take as their payload; fields are named as the caller sent them."""
+    """Refuse a payload that the type's tasks would not accept; fields are named as the caller sent them."""
     if type(read_json(body)) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")
     try:
@@ -130,7 +130,7 @@ def _field(path: str) -> str:
 
 
 def _concurrency(used: int, most: int) -> tuple[Header, ...]:
-    """In both spellings: clients of either age read them."""
+    """Return the headers in both spellings, for older and newer clients."""
     values = {"limit": most, "current": used, "remaining": max(0, most - used)}
     return tuple(
         (f"x-{word}-{part}".encode(), str(value).encode())

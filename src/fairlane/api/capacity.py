@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 DAYS_MOST = 90
 DAYS_USUAL = 7
 TASKS_MOST = 5_000
-"""So many are replayed: a tenth of a second for each number of slots."""
+"""Most tasks that are replayed; this takes a tenth of a second for each number of slots."""
 PAUSE_SECONDS = 1.0
 ORGANIZATIONS_MOST = 10_000
 
@@ -36,7 +36,7 @@ OPERATIONS: Operations = {
 
 
 class Capacities:
-    """Advice."""
+    """The endpoint of capacity advice."""
 
     def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Capacities:
         self._replaying = asyncio.Lock()
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """The caller's last days. Replaying takes a while, so one at a time, and not more than once a second."""
+        """Return advice from the caller's last days. A replay is slow, so one at a time, and at most one per second."""
         days = read_days(request)
         self._admit(caller.organization_id)
         start = self._store.now() - days * DAY_MS
@@ -65,5 +65,5 @@ class Capacities:
 
 
 def read_days(request: Request) -> int:
-    """How far back is asked for. Raises ValidationRefused."""
+    """Return the requested number of days. Raises ValidationRefused."""
     return read_number("days", request.query("days").get("days"), usual=DAYS_USUAL, most=DAYS_MOST)

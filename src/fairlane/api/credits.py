@@ -11,8 +11,8 @@ OPERATIONS: Operations = {
         id="read_credits",
         tag="status",
         summary="The organization's credits, now",
-        description="Exact: every task that was answered as COMPLETED is charged in it. What running tasks will cost "
-        "is not taken off. If credits are switched off for the organization, `remaining` is "
+        description="Exact: it includes the cost of every task that was answered as COMPLETED, but not the cost of "
+        "running tasks. If credits are switched off for the organization, `remaining` is "
         f"{wire.CREDITS_UNCOUNTED}.",
         answer="credits",
         examples=("credits", "credits_uncounted"),
@@ -21,12 +21,12 @@ OPERATIONS: Operations = {
 
 
 class Balance:
-    """The organization's balance."""
+    """The endpoint of the organization's balance."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """One snapshot of it."""
+        """Return one snapshot of it."""
         credits = await self._store.credits(caller.organization_id)
         return Answer(wire.credits_body(credits), headers=(NO_STORE,))

@@ -1,4 +1,4 @@
-"""The customers' surface: ``/v1``, its description, and the two health paths beside it."""
+"""The customers' surface: ``/v1``, its description, and the two health paths."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,11 +50,11 @@ OPERATIONS: Operations = {
     **HEALTH,
     **DESCRIPTION,
 }
-"""What the routes below are to those who call them, but for the application's calls (``call_operations``)."""
+"""The descriptions of the routes below, except for the application's calls (``call_operations``)."""
 
 
 def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
-    """The customers' routes."""
+    """Return the customers' routes."""
     clock, guard, limit = serving.store.now, KeyGuard(serving.store), serving.settings.rate_limit
     tasks, status, deliveries = Tasks(serving), Status(serving.store), Deliveries(serving)
     balance, lists, alerts = Balance(serving.store), Lists(serving.lists), Alerts(serving)
@@ -95,7 +95,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
             ),
         ],
     )
-    for resource in customers.resources:  # each endpoint counts by itself; so does what is none
+    for resource in customers.resources:  # Each endpoint has its own count, and so have unknown paths.
         resource.guard = RateGuard(guard, limit=limit)
     return customers
 
@@ -103,7 +103,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
 def customer_surface(
     serving: Serving, customers: Part[Caller], *further: Part[Any], unguarded: Sequence[Resource[None]] = ()
 ) -> Surface:
-    """The application behind the customers' listener; with what the operator wants to be served there, too."""
+    """Return the application behind the customers' listener, with further parts that the operator serves there."""
     clock, description = serving.store.now, Description(OPERATIONS, serving.task_types)
     unguarded = [
         *unguarded,

@@ -1,4 +1,4 @@
-"""``/v1/webhooks``: what was told to an organization's webhooks, once more, or for a test."""
+"""``/v1/webhooks``: deliveries to an organization's webhooks, repeated ones, and test events."""
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
@@ -19,7 +19,7 @@ OPERATIONS: Operations = {
     "GET /v1/webhooks/deliveries": Operation(
         id="list_deliveries",
         tag="webhooks",
-        summary="What was told to the organization's webhooks, newest first",
+        summary="The messages to the organization's webhooks, newest first",
         query={
             "cursor": {"type": "string", "format": "uuid"},
             "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
@@ -49,25 +49,25 @@ OPERATIONS: Operations = {
 
 
 class Deliveries:
-    """Looking at deliveries and asking for them."""
+    """The endpoints of deliveries."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._store = serving.store
 
     async def list(self, request: Request, caller: Caller) -> Answer:
-        """One page, newest first."""
+        """Return one page, newest first."""
         query = request.query("cursor", "limit")
         limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH)
-        # One more than asked for tells whether there is a next page.
+        # One more than requested shows whether there is a next page.
         found = await self._store.deliveries(caller.organization_id, before=cursor, most=limit + 1)
         page = found[:limit]
         next_cursor = page[-1].id if len(found) > limit else None
         return Answer(wire.deliveries_body(page, next_cursor), headers=(NO_STORE,))
 
     async def redeliver(self, request: Request, caller: Caller) -> Answer:
-        """Try a delivery once more, at once, whatever became of it."""
+        """Try a delivery once more, at once, whether or not it was delivered before."""
         self._serving.admit()
         [delivery_id] = request.parameters
         if len(delivery_id) != ID_LENGTH:

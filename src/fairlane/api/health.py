@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: whether the process answers, and whether it is to be sent work."""
+"""``/livez`` and ``/readyz``: whether the process answers, and whether it can take work."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ OPERATIONS: Operations = {
     "GET /readyz": Operation(
         id="is_ready",
         tag="health",
-        summary="Whether a submit would be taken, and a worker of the server's own could run it",
+        summary="Whether a submit would be accepted, and one of the server's own workers could run it",
         answer="health",
         open=True,
     ),
@@ -25,7 +25,9 @@ OPERATIONS: Operations = {
 
 
 def health_resources(serving: Serving) -> list[Resource[None]]:
-    """Open to everybody; they tell yes or no, and which part of the application keeps its workers from starting."""
+    """Return the health routes. They need no key; they answer yes or no, and which part of the application keeps its
+    workers from starting.
+    """
     health = Health(serving)
     clock = serving.store.now
     return [
@@ -35,21 +37,21 @@ def health_resources(serving: Serving) -> list[Resource[None]]:
 
 
 async def anybody(request: Request) -> None:
-    """The guard of what everybody may see."""
+    """Let every request pass."""
 
 
 class Health:
-    """Alive means that the loop turns; ready that a submit would be taken, and that local workers can start."""
+    """Alive means that the event loop runs; ready, that a submit would be accepted and local workers can start."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
     async def alive(self, request: Request, who: None) -> Answer:
-        """Asks nobody: a broken database is no reason to restart the process."""
+        """Answer without the store: a broken database is no reason to restart the process."""
         return Answer(b'{"status":"alive"}', headers=(NO_STORE,))
 
     async def ready(self, request: Request, who: None) -> Answer:
-        """Asks the store, within a second."""
+        """Answer after a read of the store, within a second."""
         self._serving.admit()
         if trouble := self._serving.worker_trouble():
             raise Unavailable(f"No worker can start: {trouble}")

@@ -18,8 +18,8 @@ from fairlane.errors import BodyTooLarge, EncodingRefused, ValidationRefused
 BODY_SECONDS = 30.0
 """How long one request's body may take to arrive."""
 DISCARD_BYTES_MOST = 16 * 1024 * 1024
-"""How much beyond its limit a body is still read that is refused for its size: a caller that sends before it listens
-sees the answer then, not a reset."""
+"""Most bytes that are still read of a body that is refused for its size. A caller that sends before it reads then sees
+the answer, not a reset."""
 DISCARD_SECONDS = 2.0
 
 EVENTS = (b"content-type", b"text/event-stream")
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class Answer(Struct, frozen=True):
-    """What goes back: a JSON body (or one of another type), its status, and headers beyond type and length."""
+    """An answer: a JSON body (or one of another type), its status, and headers in addition to type and length."""
 
     body: bytes
     status: int = 200
@@ -40,15 +40,17 @@ class Answer(Struct, frozen=True):
 
 
 class Stream(Struct, frozen=True):
-    """What goes back bit by bit: server-sent events."""
+    """An answer that is sent in pieces: server-sent events."""
 
     events: AsyncGenerator[bytes, None]
     headers: tuple[Header, ...] = ()
 
 
 class Request:
-    """One HTTP request. ``parameters`` are the decoded path segments the route left open; ``marks`` the headers that
-    every answer to it carries, also a refusal; ``holder``, set by the guard, says for which caller the body counts.
+    """One HTTP request.
+
+    ``parameters`` are the decoded path segments that the route leaves open. ``marks`` are the headers of every answer
+    to it, including refusals. ``holder``, set by the guard, is the caller for which the body counts.
     """
 
     __slots__ = ("_bodies", "_held", "_receive", "_scope", "holder", "id", "marks", "parameters")
@@ -65,40 +67,40 @@ class Request:
 
     @property
     def method(self) -> str:
-        """The verb, as sent."""
+        """Return the method, as sent."""
         return str(self._scope["method"])
 
     @property
     def path(self) -> str:
-        """The path as sent, still percent-encoded, without the query."""
+        """Return the path as sent, still percent-encoded, without the query."""
         return raw_path(self._scope).decode("latin-1")
 
     @property
     def client(self) -> str | None:
-        """The other end's address; None: unknown."""
+        """Return the peer's address, or None if unknown."""
         client = self._scope.get("client")
         return None if client is None else str(client[0])
 
     def header(self, name: bytes) -> bytes | None:
-        """The first header of that (lower-case) name."""
+        """Return the first header of that (lower-case) name."""
         for key, value in self._scope["headers"]:
             if key == name:
                 return bytes(value)
         return None
 
     def option(self, name: str) -> str | None:
-        """The first value of one parameter of the query, whatever else is in it; None: it is not there."""
+        """Return the first value of one query parameter, ignoring all others, or None if it is missing."""
         text = self._scope.get("query_string", b"")
         if not text:
             return None
         return dict(reversed(parse_qsl(text.decode("latin-1"), keep_blank_values=True))).get(name)
 
     def every_header(self, name: bytes) -> list[str]:
-        """The values of every header of that (lower-case) name."""
+        """Return the values of every header of that (lower-case) name."""
         return [value.decode("latin-1") for key, value in self._scope["headers"] if key == name]
 
     def query(self, *allowed: str) -> dict[str, str]:
-        """The query's parameters.
+        """Return the query's parameters.
 
         Raises:
             ValidationRefused: one is unknown or given twice.
@@ -112,14 +114,14 @@ class Request:
         return found
 
     async def body(self, limit_bytes: int, *, report_limit: int | None = None) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
             EncodingRefused: it is compressed.
             BodyTooLarge: it has more than ``limit_bytes``; the refusal names ``report_limit`` if given.
-            Unavailable: the bodies in flight are too many already.
-            ValidationRefused: it did not arrive in time, or its length makes no sense.
-            ConnectionResetError: the caller went away.
+            Unavailable: the server already holds too many bytes of bodies.
+            ValidationRefused: it did not arrive in time, or its declared length is invalid.
+            ConnectionResetError: the caller disconnected.
         """
         codings = ",".join(self.every_header(b"content-encoding")).lower().replace(" ", "")
         if any(coding not in ("", "identity") for coding in codings.split(",")):
@@ -144,7 +146,7 @@ class Request:
         return await self._bodies.read(self.holder, size, work, *arguments)
 
     def release(self) -> None:
-        """Say that the body is not needed any more. A request that waits for something else does so before."""
+        """Release the body, which is no longer needed. A request does this before it waits for something else."""
         holder, count = self._held
         if count:
             self._held = (holder, 0)
@@ -164,7 +166,7 @@ class Request:
         return int(value)
 
     async def _gather(self, limit_bytes: int) -> bytes | None:
-        """The whole body; None: it is larger than the limit."""
+        """Return the whole body, or None if it is larger than the limit."""
         whole = bytearray()
         while True:
             message = await self._receive()
@@ -184,7 +186,7 @@ class Request:
                 return bytes(whole)
 
     async def _discard(self, most: int) -> None:
-        """Read what is still coming, within bounds; a caller that waits for "100 Continue" gets its answer instead."""
+        """Read what still arrives, within limits. A caller that waits for "100 Continue" gets its answer instead."""
         if self.header(b"expect") is not None:
             return
         size = 0
@@ -200,12 +202,12 @@ class Request:
 
 
 def raw_path(scope: Scope) -> bytes:
-    """The path as sent. Routes match on this: an idempotency key may contain an encoded slash."""
+    """Return the path as sent. Routes match on this, because an idempotency key may contain an encoded slash."""
     return bytes(scope["raw_path"])
 
 
 def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
-    """Path segments without their percent-encoding; None: one is not UTF-8."""
+    """Return path segments without their percent-encoding, or None if one is not UTF-8."""
     try:
         return tuple([(unquote_to_bytes(segment) if b"%" in segment else segment).decode() for segment in segments])
     except UnicodeDecodeError:
@@ -224,8 +226,8 @@ async def send_stream(send: Send, stream: Stream, *headers: Header, head_only: b
 
 
 async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
-    """Send one answer whole."""
-    if answer.status == 304:  # Its type and length would be taken for those of the body that it spares.
+    """Send one complete answer."""
+    if answer.status == 304:  # Type and length would be read as those of the omitted body.
         await send({"type": "http.response.start", "status": 304, "headers": [*answer.headers, *headers]})
         await send({"type": "http.response.body", "body": b""})
         return

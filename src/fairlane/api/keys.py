@@ -1,6 +1,6 @@
-"""Who is calling: Bearer keys, their shapes, and the guards that ask for them.
+"""Bearer keys: their formats, and the guards that require them.
 
-Three kinds, told apart by how they begin: organizations' keys (``sk_``), workers' (``wk_``), operators' (``ak_``).
+There are three kinds with different prefixes: organizations' keys (``sk_``), workers' (``wk_``), operators' (``ak_``).
 """
 
 import re
@@ -19,36 +19,36 @@ KEY_LENGTH_MOST = 256
 
 
 def new_key(kind: KeyKind) -> str:
-    """A key of this kind that nobody can guess."""
+    """Return a random key of this kind."""
     return f"{PREFIXES[kind]}_live_{secrets.token_hex(16)}"
 
 
 def key_digest(value: str) -> str:
-    """What is kept of a key: the SHA-256 of all of it."""
+    """Return what is stored of a key: the SHA-256 of the whole key."""
     return sha256(value.encode()).hexdigest()
 
 
 def key_fits(value: str, kind: KeyKind = KeyKind.ORGANIZATION) -> bool:
-    """Whether this could be a key of this kind."""
+    """Return whether this has the format of a key of this kind."""
     return len(value) <= KEY_LENGTH_MOST and SHAPES[kind].fullmatch(value) is not None
 
 
 class KeyGuard:
     """The guard of every path under ``/v1``.
 
-    What the store remembers of keys it forgets with every change of a key or an organization: a revoked key is refused
-    from the next request on, and within five seconds if another server revoked it.
+    The store forgets its cached keys with every change of a key or an organization. A revoked key is refused from the
+    next request on, and within five seconds if another server revoked it.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def __call__(self, request: Request) -> Caller:
-        """The organization that the request's key speaks for.
+        """Return the organization of the request's key.
 
         Raises:
             KeyMissing: no Bearer header.
-            KeyMalformed: what it carries is no key.
+            KeyMalformed: its value does not have the format of a key.
             KeyRefused: the key is unknown or revoked, or its organization is disabled.
         """
         caller = await self._store.caller(_presented(request, KeyKind.ORGANIZATION))
@@ -66,7 +66,9 @@ class HolderGuard:
         self._kind = kind
 
     async def __call__(self, request: Request) -> Holder:
-        """Who holds the request's key. Raises as :class:`KeyGuard` does; a key of another kind is malformed here."""
+        """Return the holder of the request's key. Raises as :class:`KeyGuard` does; a key of another kind is malformed
+        here.
+        """
         holder = await self._store.holder(_presented(request, self._kind))
         if holder is None or holder.kind is not self._kind:
             raise KeyRefused()
@@ -75,7 +77,7 @@ class HolderGuard:
 
 
 def _presented(request: Request, kind: KeyKind) -> str:
-    """The digest of the key that the request carries."""
+    """Return the digest of the request's key."""
     value = _bearer(request.header(b"authorization"))
     if not key_fits(value, kind):
         raise KeyMalformed()

@@ -1,8 +1,8 @@
-"""Listeners: uvicorn as we use it. Several in one loop, none of which touches signals or logs requests.
+"""Listeners: uvicorn as we use it. Several run in one loop; none of them handles signals or logs requests.
 
-Builds on the inside of uvicorn 0.54 (``Server._serve``, ``HttpToolsProtocol``); ``tests/api/test_listener.py`` holds
-what we rely on. What uvicorn lacks is added here: our envelope for malformed requests, a bound on everything that a
-peer sends, and a deadline for headers.
+Builds on the internals of uvicorn 0.54 (``Server._serve``, ``HttpToolsProtocol``); ``tests/api/test_listener.py``
+tests what we rely on. This module adds what uvicorn lacks: our envelope for malformed requests, a limit on everything
+that a peer sends, and a deadline for headers.
 """
 
 import asyncio
@@ -29,22 +29,23 @@ from fairlane.errors import SetupError, ValidationRefused
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pause of clients that poll once a minute."""
 HEADERS_SECONDS = 10.0
-"""How long a request's headers may take to arrive, and the first byte of a new connection."""
+"""How long a request's headers, or the first byte of a new connection, may take to arrive."""
 LINGER_SECONDS = 2.0
-"""How long a connection is read on whose request was answered before its body had come. Then it is closed: a body
-without an end would hold it for ever, because every byte counts as a sign of life."""
+"""How long a connection is still read if its request was answered before the body was complete. Then it is closed: an
+endless body would hold it forever, because every byte counts as a sign of life."""
 HEADERS_BYTES_MOST = 32 * 1024
-"""The most bytes of a request's headers, and of everything else that is not body: trailers, the size and the
-extensions of one chunk."""
+"""Most bytes of a request's headers, and of everything else that is not body: trailers, the size and the extensions of
+one chunk."""
 HEADERS_MOST = 100
-"""The most headers and trailers of a request, together."""
+"""Most headers and trailers of a request, together."""
 PIECE_BYTES = 4 * 1024
-"""What is parsed at once. Between two pieces the connection looks whether a request waits for the answer to another."""
+"""Bytes that are parsed at once. Between two pieces the connection checks whether a request waits for an earlier
+answer."""
 STEPS_MOST = 1_000
-"""About how many steps the parser takes for one connection before the others have their turn: a chunk may have one
-byte, and one read 40,000 chunks."""
+"""About how many steps the parser takes for one connection before other connections have their turn. A chunk may have
+one byte, and one read may contain 40,000 chunks."""
 STOP_SECONDS = 2
-"""How long answers under way may take once a listener stops."""
+"""How long running answers may take once a listener stops."""
 START_SECONDS = 10.0
 TICK_SECONDS = 0.01
 
@@ -56,18 +57,18 @@ ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^?#]*)?(\?[^#]*)?")
 
 
 class _Flow(FlowControl):
-    """uvicorn's flow control, with a second reason to read nothing: something that was read is not parsed yet."""
+    """uvicorn's flow control, with a second reason to pause reading: bytes that are read but not parsed yet."""
 
     held = False
 
     def hold(self) -> None:
-        """Read nothing more, whatever a request asks for."""
+        """Stop reading, even if a request asks for more."""
         if not self.held and not self.read_paused:
             self._transport.pause_reading()
         self.held = True
 
     def release(self) -> None:
-        """Read on, unless a request has enough."""
+        """Continue reading, unless a request has enough."""
         if self.held and not self.read_paused:
             self._transport.resume_reading()
         self.held = False
@@ -84,7 +85,7 @@ class _Flow(FlowControl):
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with our answer to malformed requests and bounds on what a peer sends."""
+    """uvicorn's HTTP protocol, with our answer to malformed requests and limits on what a peer sends."""
 
     _headers_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
@@ -92,21 +93,21 @@ class Protocol(HttpToolsProtocol):
     _in_body = False
     _trailers = 0
     _bare_bytes = 0
-    """How many bytes came since the last step forward: a request's begin or end, the end of its headers, a byte of its
-    body."""
+    """Bytes since the last progress: the begin or end of a request, the end of its headers, or a byte of its body."""
     _steps = 0
     _unread = b""
-    """What came and is not parsed yet, because a request waits for the answer to another, or others have their turn."""
+    """Bytes that are not parsed yet, because a request waits for an earlier answer, or other connections have their
+    turn."""
     _turn: asyncio.Handle | None = None
     """The next turn of this connection."""
     _deaf = False
-    """Nothing that comes is read any more."""
+    """Whether all further input is ignored."""
     _refusal_due = False
-    """What came last is refused once the answers under way have been sent."""
+    """Whether the last input is refused once the running answers have been sent."""
     _broken: RequestResponseCycle | None = None
     """The request whose body turned out to be malformed while it was being answered."""
     _parting = False
-    """It was said that the connection is closed: what follows the body is no next request."""
+    """Whether an answer announced the end of the connection: bytes after the body are not another request."""
 
     # What comes ------------------------------------------------------------------------------------------------------
 
@@ -133,9 +134,9 @@ class Protocol(HttpToolsProtocol):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Parse what has come, up to a request that has to wait for the answer to another, or until it takes too long.
+        """Parse what has arrived, up to a request that has to wait for an earlier answer, or until it takes too long.
 
-        What follows such a request stays unread: parsed requests take a hundred times the memory of their bytes.
+        Bytes after such a request stay unparsed: parsed requests take a hundred times the memory of their bytes.
         """
         self._turn = None
         data, self._unread, start = self._unread, b"", 0
@@ -174,9 +175,10 @@ class Protocol(HttpToolsProtocol):
             self._refuse()
 
     def _head_without_offer(self) -> bytes:
-        """The head of the request that offers another protocol, without the offer, for a new parser.
+        """Return the head of the request that offers another protocol, without the offer, for a new parser.
 
-        The offer is not taken (RFC 9110, section 7.8), and the parser of before takes the body for the other protocol.
+        The offer is not accepted (RFC 9110, section 7.8), but the previous parser takes the body for the other
+        protocol.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         self.parser = HttpRequestParser(self)
@@ -201,17 +203,18 @@ class Protocol(HttpToolsProtocol):
         else:
             super().on_header(name, value.strip(b" \t"))
         if len(self.headers) + self._trailers > HEADERS_MOST:
-            raise ValueError("too many headers")  # The parser turns this into its own error, and that into a 400.
+            raise ValueError("too many headers")  # The parser converts this to its own error, which becomes a 400.
 
     def on_headers_complete(self) -> None:
         self._steps += 1
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("this is no proxy")
         if self.parser.should_upgrade():
-            return  # Its body is still to be found; see _head_without_offer.
+            return  # Its body is found later; see _head_without_offer.
         self._end_headers()
         self._in_headers = False
-        # Those that came in few pieces were not counted while they came. Four bytes stand around each name and value.
+        # Headers that came in few pieces were not counted on arrival. Each name and value has four more bytes around
+        # it.
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADERS_BYTES_MOST:
             raise ValueError("headers too large")
         self._check_version_and_host()
@@ -232,7 +235,7 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("not one host")
 
     def _find_path(self) -> bytes | None:
-        """Turn a target that is no path into one. Returns the path of a target that cannot be written as a URL."""
+        """Convert a target that is not a path into one. Return the path of a target that cannot be written as a URL."""
         if self.url.startswith(b"/"):
             return None
         if self.url == b"*" and self.parser.get_method() == b"OPTIONS":
@@ -287,7 +290,8 @@ class Protocol(HttpToolsProtocol):
                     message["headers"] = [*message["headers"], CLOSE]
                 await send(message)
                 if early:
-                    # uvicorn would close at once: what still comes would be met with a reset, and the answer be lost.
+                    # uvicorn would close at once: later bytes of the body would cause a reset, and the answer would be
+                    # lost.
                     self._parting = cycle.keep_alive = True
 
             await app(scope, hear, say)
@@ -298,10 +302,10 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, parting)  # type: ignore[arg-type]
 
     def _refuse(self) -> None:
-        """Refuse what is not HTTP, and end the connection.
+        """Refuse input that is not HTTP, and end the connection.
 
-        Requests that came before it are answered first: a 400 in the place of their answers would say that nothing
-        was done. If the request under way is the malformed one, it finds that its body does not come.
+        Earlier requests are answered first: a 400 in the place of their answers would mean that they had no effect. If
+        the current request is the malformed one, it sees that its body does not arrive.
         """
         self._deaf, self._unread = True, b""
         self._end_headers()
@@ -340,11 +344,11 @@ class Protocol(HttpToolsProtocol):
 
     def _headers_late(self) -> None:
         self._headers_timer = None
-        if self.pipeline or self._unread:  # They may have come: it is this end that does not read.
+        if self.pipeline or self._unread:  # They may have arrived: it is this server that does not read.
             self._await_headers()
         elif self._in_headers:
             self._refuse()
-        else:  # Nothing was asked, so nothing is answered.
+        else:  # There was no request, so there is no answer.
             self.transport.close()
 
     def _end_linger(self) -> None:
@@ -359,7 +363,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class _Server(Server):
-    """A uvicorn server that leaves signals to whoever runs several of them."""
+    """A uvicorn server that leaves signals to its caller, which runs several of them."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -377,8 +381,9 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, *, on_ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
-        """Listen. Returns when connections are accepted. ``on_ended`` is called if the listener ends without
-        :meth:`stop`, with what ended it."""
+        """Listen, and return when connections are accepted. ``on_ended`` is called with the cause if the listener ends
+        without :meth:`stop`.
+        """
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         sockets = None if self._bound is None else [self._bound]
@@ -398,7 +403,7 @@ class Listener:
         self._task.add_done_callback(ended)
 
     async def stop(self) -> None:
-        """Stop listening; answers under way are given a moment."""
+        """Stop listening; running answers get a moment to finish."""
         self._server.should_exit = True
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
@@ -409,7 +414,7 @@ class Listener:
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:
-    """A bound TCP socket; port 0 takes a free one.
+    """Return a bound TCP socket; port 0 selects a free one.
 
     Raises:
         SetupError: the address cannot be used; the message says which and why.
@@ -422,7 +427,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise SetupError(f"cannot listen on host {host!r}: {error.strerror or error}") from error
     try:
-        # Without it a restarted server would wait for the old one's closed connections to be forgotten.
+        # Without it, a restart would have to wait until the system forgets the old server's closed connections.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.setblocking(False)
@@ -435,12 +440,12 @@ def bind_tcp(host: str, port: int) -> socket.socket:
 
 
 def take_socket(fd: int) -> socket.socket:
-    """The listening TCP socket with this descriptor, handed over by whoever started us.
+    """Return the listening TCP socket with this descriptor, which the parent process passed.
 
-    It stays open while nobody serves, so a restart refuses no connection: they wait in its backlog.
+    It stays open while no server runs, so a restart refuses no connection: they wait in its backlog.
 
     Raises:
-        SetupError: the descriptor is none of a listening TCP socket.
+        SetupError: the descriptor is not that of a listening TCP socket.
     """
     try:
         taken = socket.socket(fileno=fd)
@@ -451,12 +456,12 @@ def take_socket(fd: int) -> socket.socket:
         taken.detach()
         raise SetupError(f"descriptor {fd} (--fd) is no TCP socket that is listened on")
     taken.setblocking(False)
-    os.set_inheritable(fd, False)  # worker processes have no use for it
+    os.set_inheritable(fd, False)  # worker processes do not need it
     return taken
 
 
 def address_of(bound: socket.socket) -> str:
-    """The address as a URL."""
+    """Return the address as a URL."""
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -469,7 +474,8 @@ def _config(app: ASGIApp, path: Path | None) -> Config:
         "lifespan": "off",
         "interface": "asgi3",
         "log_config": None,
-        # Its warnings tell of strangers' requests, which are answered; what ends a listener or an answer is an error.
+        # Its warnings are about requests of strangers, which are answered; the end of a listener or an answer is an
+        # error.
         "log_level": "error",
         "access_log": False,
         "proxy_headers": False,
@@ -483,7 +489,7 @@ def _config(app: ASGIApp, path: Path | None) -> Config:
 
 
 def _peer_uid(transport: asyncio.Transport) -> int | None:
-    """The user on the other end of a unix socket; None: not a unix socket, or the platform does not tell."""
+    """Return the user at the other end of a unix socket, or None for another socket or an unsupported platform."""
     peer = transport.get_extra_info("socket")
     if peer is None or peer.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return None

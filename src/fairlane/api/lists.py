@@ -1,6 +1,7 @@
-"""``GET /v1/countries`` and ``/v1/states``: reference lists that the operator sets. Clients test their keys on them.
+"""``GET /v1/countries`` and ``/v1/states``: reference lists that the operator sets. Clients use them to test their
+keys.
 
-The lists mean nothing to fairlane. Without a file they are empty, and the routes answer all the same.
+The lists have no meaning for fairlane. Without a file they are empty, and the routes still answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,15 +45,15 @@ class State(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReferenceLists(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the operator's file says."""
+    """The content of the operator's file."""
 
     countries: Sequence[str] = ()
     states: Mapping[str, Sequence[State]] = {}
-    """By country."""
+    """The states of each country."""
 
 
 def read_lists(path: str | None) -> ReferenceLists:
-    """The lists in this file; None: empty ones.
+    """Return the lists in this file, or empty ones if there is none.
 
     Raises:
         SetupError: it cannot be read.
@@ -66,7 +67,7 @@ def read_lists(path: str | None) -> ReferenceLists:
 
 
 class Lists:
-    """Answers from what was read at the start."""
+    """The endpoints of the lists that were read at the start."""
 
     def __init__(self, lists: ReferenceLists) -> None:
         self._countries = Answer(wire.countries_body(lists.countries))
@@ -76,11 +77,11 @@ class Lists:
         self._no_states = _answer([])
 
     async def countries(self, request: Request, caller: Caller) -> Answer:
-        """All of them, whatever the query says."""
+        """Return all countries, ignoring the query."""
         return self._countries
 
     async def states(self, request: Request, caller: Caller) -> Answer:
-        """Those of the country asked for; without one, all."""
+        """Return the states of the requested country, or without one all states."""
         country = request.option("country")
         return self._all_states if country is None else self._states.get(country, self._no_states)
 

@@ -1,7 +1,7 @@
-"""Reading the bodies of the operator's and the workers' surfaces, which become records of their own types.
+"""Reads request bodies of the operator's and the workers' surfaces as records.
 
-Operators write by hand, so their bodies pass the strict reader first, like customers'. Workers are ours, and every
-finished task comes this way: theirs are read once.
+Operators write by hand, so their bodies pass the strict reader first, like customers' bodies. Workers are our own
+program, and every finished task arrives this way, so their bodies are read only once.
 """
 
 import re
@@ -20,20 +20,20 @@ Message = TypeVar("Message")
 
 
 def read_message(decoder: "Decoder[Message]", body: bytes) -> Message:
-    """One message of the decoder's type, strictly.
+    """Read one message of the decoder's type, strictly.
 
     Raises:
-        ValidationRefused: it is none; the field is named where it is known.
+        ValidationRefused: the body is not such a message; the field is named if it is known.
     """
     read_json(body)
     return read_workers_message(decoder, body)
 
 
 def read_workers_message(decoder: "Decoder[Message]", body: bytes) -> Message:
-    """One message of the decoder's type from a sender that is ours.
+    """Read one message of the decoder's type from our own program.
 
     Raises:
-        ValidationRefused: it is none; the field is named where it is known.
+        ValidationRefused: the body is not such a message; the field is named if it is known.
     """
     try:
         return decoder.decode(body)
@@ -51,7 +51,7 @@ def check_between(field: str, value: float, least: int, most: int) -> None:
     """Refuse a number out of range.
 
     Raises:
-        ValidationRefused: naming the field and the range.
+        ValidationRefused: names the field and the range.
     """
     if not least <= value <= most:
         raise ValidationRefused.at(field, f"must be from {least} to {most}")

@@ -1,7 +1,7 @@
-"""``/openapi.json``: what customers may ask and what they are told, in OpenAPI 3.1.
+"""``/openapi.json``: the requests and answers of the customers' API, in OpenAPI 3.1.
 
-Assembled once, when the server starts, from the tables beside the endpoints (``OPERATIONS``), the bodies of ``wire``,
-the refusals of ``errors`` and the application's payload types. Decides nothing: a test holds it against the router.
+Built once, when the server starts, from the tables next to the endpoints (``OPERATIONS``), the bodies of ``wire``, the
+refusals of ``errors`` and the application's payload types. Decides nothing: a test compares it with the router.
 """
 
 import json
@@ -51,9 +51,9 @@ OPERATIONS: Operations = {
 }
 
 ANYBODYS_REFUSALS = (ValidationRefused, Unavailable)
-"""What every request may meet: bytes that are no HTTP request, and a server that is going away."""
+"""Refusals that every request may get: for bytes that are not an HTTP request, or from a server that stops."""
 CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused, RateLimited)
-"""What every request that needs a key may meet."""
+"""Refusals that every request with a key may get."""
 
 _REFERENCE = "#/components/schemas/{name}"
 _WHOLE: Schema = {"type": "integer", "minimum": 0}
@@ -87,7 +87,7 @@ HEADERS: dict[str, Schema] = {
 }
 EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
 CALLERS_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining")
-"""On every answer to a request whose key is good."""
+"""Headers of every answer to a request with a valid key."""
 
 DETAILS: dict[type[Refusal], Schema] = {
     ValidationRefused: {"type": "array", "items": _object({"field": _TEXT, "message": _TEXT})},
@@ -102,7 +102,7 @@ DETAILS: dict[type[Refusal], Schema] = {
     ),
     ConcurrencyFull: _object({"limit": _WHOLE}, {"taskType": _TEXT}),
 }
-"""The shape of ``error.details``, where a refusal has any."""
+"""The shape of ``error.details``, for refusals that have any."""
 
 FAILURE: Schema = _object(
     {"code": _TEXT, "message": _TEXT, "timestamp": {**_TEXT, "format": "date-time"}}, {"details": {}}
@@ -130,13 +130,13 @@ SUBMISSION_OPTIONS: dict[str, Schema] = {
         "format": "date-time",
     },
     "delaySeconds": {
-        "description": "Starts no sooner than so long after its acceptance.",
+        "description": "Starts no sooner than this many seconds after its acceptance.",
         "type": "integer",
         "minimum": 0,
         "maximum": wire.DELAY_SECONDS_MOST,
     },
 }
-"""What a task may have beside its type and payload."""
+"""The optional fields of a task, in addition to its type and payload."""
 REQUESTS: dict[str, Schema] = {
     "task": {"$ref": _REFERENCE.format(name="Submission")},
     "batch": {
@@ -156,7 +156,7 @@ REQUESTS: dict[str, Schema] = {
     )
     | {"additionalProperties": False},
 }
-"""What may be sent, by the name under which an operation refers to it."""
+"""Request bodies, by the name that an operation uses for them."""
 
 WEBHOOK_HEADERS = {
     "X-Cloro-Timestamp": "The moment of this try, Unix time in whole seconds.",
@@ -169,14 +169,14 @@ WEBHOOK_HEADERS = {
 
 
 class Description:
-    """The document of one application, ready to be sent."""
+    """The document of one application, ready to send."""
 
     def __init__(self, operations: Operations, task_types: Mapping[str, TaskType]) -> None:
         self._body = json.dumps(document(operations, task_types), ensure_ascii=False, separators=(",", ":")).encode()
         self._tag = f'"{sha256(self._body).hexdigest()[:32]}"'.encode()
 
     async def read(self, request: Request, who: None) -> Answer:
-        """The whole of it, or 304 to who has it."""
+        """Return the whole document, or 304 if the caller already has it."""
         headers = ((b"etag", self._tag), (b"cache-control", b"no-cache"))
         if self._tag in (request.header(b"if-none-match") or b""):
             return Answer(b"", 304, headers)
@@ -184,7 +184,7 @@ class Description:
 
 
 def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Schema:
-    """Everything that customers can rely on, as an OpenAPI document."""
+    """Return everything that customers can rely on, as an OpenAPI document."""
     operations = {**operations, **call_operations(task_types)}
     shapes, components = _shapes()
     refusals = {kind for operation in operations.values() for kind in _refusals(operation)}
@@ -250,22 +250,22 @@ def _operation(path: str, operation: Operation, shapes: Mapping[str, Schema]) ->
 
 
 def _request(body: str) -> Schema:
-    """What is sent: a fixed shape, or the payload of a task type."""
+    """Return the schema of a request body: a fixed shape, or the payload of a task type."""
     kind, _, name = body.partition(" ")
     return {"$ref": _REFERENCE.format(name=f"Payload.{name}")} if kind == "payload" else REQUESTS[body]
 
 
 def _failures() -> Schema:
-    """What a handler's own failure looks like, and those of a call that came to no end."""
+    """Return the failures of a call: those that the handler declares, and those of a call without a result."""
     reference = {"$ref": _REFERENCE.format(name="CallFailure")}
     names = (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS, *CONCURRENCY_HEADERS)
     return {
         "500": _response(
-            "The attempts or the five minutes are used up, or the handler failed with a code of its own.",
+            "The attempts or the five minutes are used up, or the handler failed with its own code.",
             reference, names, CALL_FAILURE_EXAMPLES[:3],
         ),
         "502": _response(
-            "`EXTERNAL_SERVICE_ERROR`: the handler says that a service it needs failed.",
+            "`EXTERNAL_SERVICE_ERROR`: the handler reports that a service it needs failed.",
             reference, names, CALL_FAILURE_EXAMPLES[3:],
         ),
     }  # fmt: skip
@@ -297,16 +297,16 @@ def _content(schema: Schema, examples: Iterable[str]) -> Schema:
 
 
 def _shapes() -> tuple[dict[str, Schema], dict[str, Schema]]:
-    """A schema for each name in ``wire.SHAPES``, and the components they consist of."""
+    """Return a schema for each name in ``wire.SHAPES``, and the components that they consist of."""
     schemas, components = msgspec.json.schema_components(wire.SHAPES.values(), ref_template=_REFERENCE)
-    # The wire's records are private to it, and named so; the document's readers need not know.
+    # The wire's records have private names; readers of the document need not see that.
     found = json.loads(json.dumps([schemas, components]).replace('"#/components/schemas/_', '"#/components/schemas/'))
     named = {name.lstrip("_"): {**schema, "title": name.lstrip("_")} for name, schema in found[1].items()}
     return dict(zip(wire.SHAPES, found[0], strict=True)) | {"any": {}}, named
 
 
 def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
-    """One schema per task type, and the one that tells them apart."""
+    """Return one schema per task type, and the one that distinguishes them."""
     schemas: dict[str, Schema] = {}
     for name, task_type in task_types.items():
         payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
@@ -330,7 +330,7 @@ def _examples() -> dict[str, Any]:
 
 
 def examples_named(operations: Operations) -> set[str]:
-    """The golden files that a document of these operations shows."""
+    """Return the golden files that a document of these operations shows."""
     kinds = {kind for operation in operations.values() for kind in _refusals(operation)}
     shown = {name for operation in operations.values() for name in operation.examples}
     failures = CALL_FAILURE_EXAMPLES if any(operation.fails for operation in operations.values()) else ()
@@ -348,13 +348,13 @@ def _refusals(operation: Operation) -> tuple[type[Refusal], ...]:
 
 
 def _refused(operation: Operation) -> Schema:
-    """Where each answer stands that is no success, by status."""
+    """Return references to the unsuccessful answers of an operation, by status."""
     groups = {str(kinds[0].status): _response_name(kinds) for kinds in _by_status(operation)} | {"500": "500"}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in sorted(groups.items())}
 
 
 def _refusal_responses(operations: Iterable[Operation]) -> Schema:
-    """Every answer that is no success: most are shared by many operations."""
+    """Return every unsuccessful answer; many operations share most of them."""
     groups = {_response_name(kinds): kinds for operation in operations for kinds in _by_status(operation)}
     internal = {"$ref": _REFERENCE.format(name="InternalServerError")}
     responses = {name: _refusal_response(kinds) for name, kinds in groups.items()}
@@ -403,7 +403,7 @@ def _error(code: str, details: Schema | None) -> Schema:
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """One kind of message that webhooks are sent."""
+    """One kind of message to webhooks."""
 
     summary: str
     description: str

@@ -1,7 +1,7 @@
-"""How a route is described: one :class:`Operation` per method and path, in a table beside the endpoints.
+"""How a route is described: one :class:`Operation` per method and path, in a table next to the endpoints.
 
-``openapi.py`` makes the document of them. Adding a route means adding its line to its module's ``OPERATIONS``; a test
-compares the tables with the router.
+``openapi.py`` builds the document from them. A new route needs a line in its module's ``OPERATIONS``; a test compares
+the tables with the router.
 """
 
 from collections.abc import Mapping
@@ -12,37 +12,37 @@ from msgspec import Struct
 from fairlane.errors import Refusal
 
 Schema = dict[str, Any]
-"""JSON Schema, as of OpenAPI 3.1."""
+"""JSON Schema, as in OpenAPI 3.1."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """What one method does at one path, for those who call it."""
+    """The description of one method at one path, for callers."""
 
     id: str
-    """Unique; generated clients name their functions by it."""
+    """Unique; generated clients use it as the name of a function."""
     tag: str
     summary: str
     description: str = ""
     answer: str
-    """A name in ``wire.SHAPES``, or ``any`` for a JSON value of no fixed shape."""
+    """A name in ``wire.SHAPES``, or ``any`` for a JSON value without a fixed shape."""
     examples: tuple[str, ...] = ()
     """Golden files that show the answer."""
     body: str | None = None
-    """What is sent: a name in ``openapi.REQUESTS``; None: no body."""
+    """The request body: a name in ``openapi.REQUESTS``, or None for no body."""
     query: Mapping[str, Schema] = {}
     request_headers: Mapping[str, Schema] = {}
     segments: tuple[str, ...] = ()
-    """What the open segments of the path are, in order."""
+    """Descriptions of the open segments of the path, in order."""
     refusals: tuple[type[Refusal], ...] = ()
-    """Beside those that every request may meet."""
+    """In addition to those that every request may get."""
     answer_headers: tuple[str, ...] = ()
-    """Names in ``openapi.HEADERS``, beside those of every answer."""
+    """Names in ``openapi.HEADERS``, in addition to those of every answer."""
     unchanged: bool = False
     """Whether it answers 304 to ``If-None-Match``."""
     fails: bool = False
-    """Whether the handler's own failures are answered: any code with 400, 500 or 502."""
+    """Whether failures that the handler declares are answered: any code with 400, 500 or 502."""
     open: bool = False
-    """Whether it asks for no key."""
+    """Whether it needs no key."""
 
 
 Operations = Mapping[str, Operation]

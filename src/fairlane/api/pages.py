@@ -1,16 +1,16 @@
-"""What queries ask for: how many, and from where a list goes on."""
+"""Reads queries for lists: how many items, and where a page begins."""
 
 from fairlane.errors import ValidationRefused
 
 ID_LENGTH = 36
-"""Of every id that is given out, also as a cursor."""
+"""Length of every id, also as a cursor."""
 
 
 def read_number(field: str, text: str | None, *, usual: int, most: int) -> int:
-    """How many, as asked for in a query; ``usual`` if not.
+    """Return the number in a query, or ``usual`` if there is none.
 
     Raises:
-        ValidationRefused: it is no number from 1 to ``most``.
+        ValidationRefused: it is not a number from 1 to ``most``.
     """
     if text is None:
         return usual
@@ -20,10 +20,10 @@ def read_number(field: str, text: str | None, *, usual: int, most: int) -> int:
 
 
 def read_cursor(text: str | None, *, length: int) -> str | None:
-    """From where a page goes on; None: from the start.
+    """Return the cursor at which a page begins, or None for the first page.
 
     Raises:
-        ValidationRefused: no cursor looks like this.
+        ValidationRefused: it does not have the format of a cursor.
     """
     if text is not None and not (len(text) == length and text.isascii() and text.isprintable()):
         raise ValidationRefused.at("cursor", "is not one that was given out")

@@ -1,10 +1,10 @@
-"""Where exchanges wait that have nothing to say: the long poll of workers with free places.
+"""Where exchanges wait that have no answer yet: the long poll of workers with free places.
 
-At most one exchange of a session is parked; free places that other exchanges of the session still have join it. A
-parked exchange is tried again when the store says that work of its types became startable, longest parked first, and
-once a second because hints can be lost. Nothing here decides who gets what: the store does.
+At most one exchange of a session is parked; free places of the session's other exchanges join it. A parked exchange is
+tried again when the store hints that work of its types can start, the longest parked first, and once a second because
+hints can be lost. The store, not this module, decides which worker gets which work.
 
-Workers are also told here of attempts that are to end, at once and then once a second for as long as they go on.
+Workers are also told here which attempts must end: at once, and then once a second as long as they run.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 TELL_AGAIN_SECONDS = 1.0
-"""An answer may be lost, or arrive before the one that brought the lease: what is to end is said again after this."""
+"""Interval at which cancel requests are repeated, in seconds: an answer may be lost, or arrive before the one with the
+lease."""
 WAIT_SECONDS_MOST = 60.0
 
 Types = frozenset[str]
@@ -40,14 +41,14 @@ class Settled(Struct, frozen=True, kw_only=True):
     """The id of that exchange."""
     draining: bool = False
     cancel: tuple[str, ...] = ()
-    """Leases that are to end."""
+    """Leases that must end."""
 
 
 Answer = asyncio.Future[Settled]
 
 
 class _Parked:
-    """One waiting exchange. ``types`` None: a session this server did not open, which may serve anything."""
+    """One waiting exchange. ``types`` is None for a session of another server, which may serve any type."""
 
     def __init__(self, exchange: Exchange, types: Types | None, answer: Answer) -> None:
         self.session_id = exchange.session_id
@@ -60,10 +61,10 @@ class _Parked:
         self.hinted = NONE
         """Types to look for; more may come while it is being tried."""
         self.leaving = False
-        """To be answered as soon as it is not being tried: a try may bring leases, which must not be lost."""
+        """Whether to answer it as soon as it is not being tried: a try may bring leases, which must not be lost."""
 
     def serves(self, types: Types) -> bool:
-        """Whether it could start work of one of these types."""
+        """Return whether it could start work of one of these types."""
         return self.places > 0 and (self.types is None or not self.types.isdisjoint(types))
 
 
@@ -74,16 +75,17 @@ class Parking:
         self._store = store
         self._types: dict[str, Types] = {}
         self._keys: dict[str, str | None] = {}
-        """By session that this server opened the worker key that opened it; None: the server's own socket."""
+        """For each session that this server opened, the worker key that opened it, or None for the server's own
+        socket."""
         self._parked: dict[str, _Parked] = {}
         self._tries: set[asyncio.Task[None]] = set()
         self._hints = 0
         self._hinted_at: dict[str, int] = {}
         self._draining = False
         self._wishes: dict[str, dict[str, float]] = {}
-        """By session the leases that are to end, with the moment at which its worker was told last."""
+        """For each session, the leases that must end, with the moment at which its worker was last told."""
         self._seen: set[str] = set()
-        """Sessions that were here since the last look for wishes."""
+        """Sessions that sent a request since the last check for cancel requests."""
         store.listeners.subscribe(self.hint)
         store.listeners.subscribe_cancels(self.hint_cancels)
 
@@ -93,8 +95,10 @@ class Parking:
         self._keys[session_id] = key_id
 
     def forget(self, session_id: str, key_id: str | None) -> None:
-        """A session has ended, as a request with this key heard. If an exchange of it is parked, the next try tells its
-        worker. A session that another key opened goes on."""
+        """Forget a session that has ended according to a request with this key.
+
+        If an exchange of it is parked, the next try tells its worker. A session that another key opened continues.
+        """
         if self._keys.get(session_id, key_id) != key_id:
             return
         self._types.pop(session_id, None)
@@ -102,7 +106,7 @@ class Parking:
         self._wishes.pop(session_id, None)
 
     def withdraw(self, session_id: str, exchanges: Collection[str], key_id: str | None) -> None:
-        """Hand nothing more to these exchanges: their worker stands still."""
+        """Give no more leases to these exchanges: their worker is stalled."""
         parked = self._parked.get(session_id)
         if parked is not None and parked.key_id == key_id and parked.id in exchanges:
             self._dismiss(parked)
@@ -110,7 +114,7 @@ class Parking:
     async def exchange(
         self, exchange: Exchange, *, wait_seconds: float, gone: Callable[[], Awaitable[None]]
     ) -> Settled:
-        """Settle and claim; with nothing to answer, wait up to ``wait_seconds`` or until ``gone`` returns.
+        """Settle and claim; if there is nothing to answer, wait up to ``wait_seconds`` or until ``gone`` returns.
 
         Raises:
             SessionGone: the session is dead or unknown.
@@ -134,7 +138,7 @@ class Parking:
             raise
         parked = self._parked.get(exchange.session_id)
         if parked is not None and parked.id != exchange.id:
-            # One that is sent again may have more leases than places: others' places had joined it.
+            # A repeated exchange may have more leases than places, because places of other exchanges had joined it.
             left = max(0, exchange.places - len(reply.leases))
             parked.places += left
             self._try_if_late(parked, hints)
@@ -147,7 +151,7 @@ class Parking:
         return await self._park(exchange, hints, min(wait_seconds, WAIT_SECONDS_MOST), gone)
 
     def hint(self, types: Types) -> None:
-        """Work of these types can start: try whoever serves them and waits longest."""
+        """Try the longest-waiting exchange that serves these types, because their work can start."""
         self._hints += 1
         self._hinted_at.update(dict.fromkeys(types, self._hints))
         open_types = types
@@ -159,22 +163,22 @@ class Parking:
                 open_types = NONE if parked.types is None else open_types - parked.types
 
     def hint_cancels(self, sessions: Collection[str]) -> None:
-        """Some of these sessions' leases are to end."""
+        """Tell the workers of these sessions which of their leases must end."""
         task = asyncio.ensure_future(self._look_for_wishes(sessions))
         self._tries.add(task)
         task.add_done_callback(self._tries.discard)
 
     def drain(self) -> None:
-        """Answer everybody who waits, and let nobody wait any more."""
+        """Answer every waiting exchange, and park no more."""
         self._draining = True
         for parked in list(self._parked.values()):
             self._dismiss(parked)
 
     async def poll(self) -> None:
-        """Try them all once a second, for ever: hints are only hints."""
+        """Try all parked exchanges once a second, until the server stops, because hints can be lost."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            # Another server may have been told of a wish, and a session be here.
+            # Another server may have received a cancel request for a session that is here.
             seen, self._seen = self._seen | self._parked.keys(), set()
             if seen:
                 await self._look_for_wishes(seen)
@@ -185,12 +189,12 @@ class Parking:
     # Wishes ----------------------------------------------------------------------------------------------------------
 
     async def _look_for_wishes(self, sessions: Collection[str]) -> None:
-        """Read which leases of these sessions are to end, and answer those that wait and were not told lately."""
+        """Read which leases of these sessions must end, and answer waiting exchanges that were not told recently."""
         try:
             found = await self._store.canceled_leases(list(sessions))
-        except StoreUnreachable:  # The store has said so once.
+        except StoreUnreachable:  # The store has already logged it once.
             return
-        except Exception as error:  # The next look meets it again; a waiting worker must not suffer for it.
+        except Exception as error:  # The next check sees it again; a waiting worker must not be affected.
             logger.error("cancels.unreadable", exc_info=error)
             return
         for session_id in sessions:
@@ -202,7 +206,7 @@ class Parking:
                     self._dismiss(parked)
 
     def _due_wishes(self, session_id: str) -> list[str]:
-        """The leases whose end its worker should be told of now."""
+        """Return the leases whose end the worker should be told now."""
         wishes = self._wishes.get(session_id)
         if not wishes:
             return []
@@ -221,8 +225,8 @@ class Parking:
             parked = _Parked(exchange, self._types.get(exchange.session_id), answer)
             self._parked[parked.session_id] = parked
         else:
-            # The same exchange, sent again: it takes the place of the one whose answer nobody waits for any more,
-            # with the places that joined it.
+            # The same exchange, sent again: it replaces the earlier request, which no longer waits for an answer, and
+            # keeps the places that joined it.
             before, parked.answer, parked.leaving = parked.answer, answer, False
             _resolve(before, Settled())
         self._try_if_late(parked, hints)
@@ -237,7 +241,7 @@ class Parking:
             self._expire(parked, answer)
 
     def _try_if_late(self, parked: _Parked, hints: int) -> None:
-        """Try if work became startable since ``hints`` was read: the claim before parking may have come too early."""
+        """Try if work became startable since ``hints`` was read: the claim before parking may have been too early."""
         if self._hints == hints or parked.places == 0:
             return
         types = self._hinted_at.keys() if parked.types is None else parked.types
@@ -246,7 +250,7 @@ class Parking:
             self._try(parked, late)
 
     def _expire(self, parked: _Parked, answer: Answer) -> None:
-        """Its time is over, or its caller is gone, unless another request has taken its place."""
+        """End the wait because its time is over or its caller is gone, unless another request has replaced it."""
         if parked.answer is answer:
             self._dismiss(parked)
 
@@ -272,7 +276,7 @@ class Parking:
             task.add_done_callback(self._tries.discard)
 
     async def _tries_of(self, parked: _Parked) -> None:
-        """Claim for a parked exchange until it has leases or nobody hints any more. One at a time per exchange."""
+        """Claim for a parked exchange until it has leases or there are no more hints; one claim at a time."""
         while True:
             looked_for, parked.hinted = parked.hinted, NONE
             places = 0 if self._draining else parked.places
@@ -290,7 +294,7 @@ class Parking:
                 return
         parked.trying = False
         self._leave(parked, Settled(reply=reply, draining=self._draining))
-        # Places filled to the last one may mean that there is more; a place left over means that there is not.
+        # If every place was filled, there may be more work; if a place is left, there is none.
         filled = len(reply.leases) >= places
         self._pass_on(looked_for | parked.hinted if filled else parked.hinted)
 

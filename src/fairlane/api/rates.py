@@ -1,6 +1,7 @@
-"""How many requests a key may make per second, counted for each endpoint by itself. Stands around the key's guard.
+"""Limits the requests per second of a key, counted for each endpoint separately. Wraps the key's guard.
 
-Counts are this server's own: with several servers each allows the limit. Nothing here outlives the second it is about.
+Each server has its own counts: with several servers, each allows the limit. Counts are kept only for the current
+second.
 """
 
 import math
@@ -15,10 +16,10 @@ from fairlane.model.keys import Caller
 
 
 class RateGuard:
-    """The guard of one endpoint: asks who is calling, then counts. ``clock`` is steady, in seconds.
+    """The guard of one endpoint: identifies the caller, then counts. ``clock`` is steady, in seconds.
 
-    With each new second the counts of the last one are dropped as a whole, so memory is bounded by the keys that call
-    within one second, and a request costs the same however many there are.
+    All counts are dropped at each new second. So memory is bounded by the keys that call within one second, and the
+    cost of a request does not depend on their number.
     """
 
     def __init__(self, guard: Guard[Caller], *, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,15 +28,15 @@ class RateGuard:
         self._limit = limit
         self._limit_header: Header = (b"x-ratelimit-limit", b"%d" % limit)
         self._until = 0.0
-        """The end of the second."""
+        """The end of the current second."""
         self._made: dict[str, int] = {}
-        """Requests of the second, by key."""
+        """Requests in the current second, by key."""
 
     async def __call__(self, request: Request) -> Caller:
-        """Who is calling. From here on every answer to this request says what is left.
+        """Return the caller. From here on, every answer to this request shows how many requests are left.
 
         Raises:
-            RateLimited: the key has made as many requests in this second as it may.
+            RateLimited: the key has reached its limit for this second.
         """
         caller = await self._guard(request)
         now = self.clock()
@@ -49,7 +50,7 @@ class RateGuard:
         return caller
 
 
-# Most answers say one of a thousand numbers.
+# Most answers contain one of a thousand numbers.
 @lru_cache(maxsize=4096)
 def _remaining(left: int) -> Header:
     return b"x-ratelimit-remaining", b"%d" % left

@@ -1,7 +1,7 @@
-"""The strict reader: the one function that turns a stranger's bytes into JSON values.
+"""The strict reader: the only function that turns untrusted bytes into JSON values.
 
-Standard library ``json`` with hooks, because the fast readers keep the last of two equal keys or turn large integers
-into floats. Whatever passes here is read the same way by every JSON reader, so the bytes themselves can be stored.
+It uses the standard library's ``json`` with hooks, because the fast readers keep the last of two equal keys or turn
+large integers into floats. Every JSON reader reads accepted bytes in the same way, so the bytes can be stored.
 """
 
 import json
@@ -15,7 +15,7 @@ DEPTH_MOST = 64
 VALUES_MOST = 100_000
 INTEGER_LEAST, INTEGER_MOST = -(2**63), 2**63 - 1
 INTEGER_DIGITS_MOST = 20
-"""Longer texts are out of range whatever their digits; converting thousands of digits is refused by Python itself."""
+"""Longer texts are out of range with any digits; Python itself refuses to convert thousands of digits."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _RISKY_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
@@ -26,9 +26,8 @@ def read_json(body: bytes) -> Any:
     """Read one JSON text.
 
     Raises:
-        ValidationRefused: it is not UTF-8 or not JSON, or it holds what not every reader reads alike: a key twice, an
-            integer beyond 64 bits, NaN or Infinity, NUL or half a surrogate pair, more than 64 levels, more than
-            100,000 values.
+        ValidationRefused: it is not UTF-8 or not JSON, or readers differ about it: a repeated key, an integer beyond 64
+            bits, NaN or Infinity, NUL or half a surrogate pair, more than 64 levels, more than 100,000 values.
     """
     if body.startswith(BYTE_ORDER_MARK):
         raise _refused("begins with a byte order mark: send UTF-8 without it")
@@ -36,7 +35,7 @@ def read_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _refused("must be UTF-8") from error
-    # Before the parser: it recurses, and it makes an object of each value in one call.
+    # Before the parser, because it recurses and creates all objects in one call.
     if is_deeper(body, DEPTH_MOST):
         raise _refused(f"is nested deeper than {DEPTH_MOST} levels")
     if have_more_values(body, VALUES_MOST):
@@ -67,7 +66,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(key: str) -> str:
-    """A key as it may appear in a message: short, and plain ASCII whatever it holds."""
+    """Return a key as it may appear in a message: short, and in plain ASCII."""
     return json.dumps(key if len(key) <= 64 else key[:64] + "…")
 
 

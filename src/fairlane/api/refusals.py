@@ -1,4 +1,4 @@
-"""The one place where an exception becomes an answer."""
+"""The only place where an exception becomes an answer."""
 
 import logging
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from fairlane.errors import BodyTooLarge, EncodingRefused, Refusal, StoreFault, 
 logger = logging.getLogger(__name__)
 
 IDENTITY = (b"accept-encoding", b"identity")
-"""What a body may be encoded with: nothing."""
+"""The encodings that a body may have: none."""
 Clock = Callable[[], int]
 """Milliseconds since the Unix epoch."""
 
 
 def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers: tuple[Header, ...] = ()) -> Answer:
-    """The envelope for a refusal, a fault, or a mistake of ours.
+    """Return the envelope for a refusal, a fault, or an error of our own code.
 
     Refusals are not logged. Everything else is logged once, with the id that the caller sees in ``X-Request-ID``.
     """
     if isinstance(error, Refusal):
         return _refused(error, clock, headers)
     if isinstance(error, StoreUnreachable):
-        # The store has said so once; a line for each request of an outage would bury it.
+        # The store has already logged it once; a line for each request of an outage would bury it.
         return _refused(Unavailable(), clock, headers)
     if isinstance(error, StoreFault):
         logger.error("store.failed", extra={"request_id": request_id, "cause": str(error)}, exc_info=error)
@@ -38,6 +38,6 @@ def _refused(refusal: Refusal, clock: Clock, headers: tuple[Header, ...]) -> Ans
     if isinstance(refusal, EncodingRefused):
         headers += (IDENTITY,)
     if isinstance(refusal, BodyTooLarge):
-        # What is left of the body must not be taken for the next request.
+        # The rest of the body must not be read as the next request.
         headers += (CLOSE,)
     return Answer(wire.error_body(refusal, at=clock()), refusal.status, headers)

@@ -1,7 +1,7 @@
 """Resources: one object per path, with a table of methods, matched on the raw path.
 
-A resource asks its guard who is calling before it looks at the method, so that nothing under a guarded prefix tells a
-stranger what exists. No framework answer is ever sent: what no resource takes is our own 404.
+A resource calls its guard before it checks the method, so that strangers cannot find out what exists under a guarded
+prefix. The framework never answers: a path without a resource gets our own 404.
 """
 
 import logging
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 Who = TypeVar("Who")
 Guard = Callable[[Request], Awaitable[Who]]
-"""Decides who is calling, or refuses."""
+"""Identifies the caller, or refuses."""
 Endpoint = Callable[[Request, Who], Awaitable[Answer | Stream]]
 
 
 class Resource(BaseRoute, Generic[Who]):
-    """Everything at one path. ``{}`` in the path stands for one segment, handed to the endpoint decoded.
+    """All methods at one path. ``{}`` in the path is one segment, passed to the endpoint decoded.
 
-    One that ``yields`` leaves the methods that it has not to a resource with an open segment in its place: a task may
-    have the last word of a path for its key.
+    With ``yields``, methods that this resource lacks go to the resource with an open segment in its place: a task's key
+    may be the same as the last word of a path.
     """
 
     def __init__(
@@ -48,24 +48,24 @@ class Resource(BaseRoute, Generic[Who]):
         self.yields = yields
         self.guard = guard
         self.methods = dict(methods)
-        """As described. HEAD is taken wherever GET is, and is not in it."""
+        """As described. HEAD is accepted wherever GET is, and is not listed here."""
         self._endpoints = self.methods | ({"HEAD": methods["GET"]} if "GET" in methods else {})
         self.beside: dict[str, Sequence[str]] = {}
-        """What methods are taken by those that yield to this one, by their paths."""
+        """The methods of the resources that yield to this one, by their paths."""
         self._clock = clock
         self._exact = path.encode() if "{}" not in path else None
         self._pattern = re.compile(re.escape(path.encode()).replace(rb"\{\}", b"([^/]+)"))
 
     def twin(self, prefix: str, guard: "Guard[Who]") -> "Resource[Who]":
-        """The same endpoints below a prefix, behind another guard of the same kind of callers."""
+        """Return the same endpoints below a prefix, behind another guard of the same kind of callers."""
         return Resource(prefix + self.path, guard, self.methods, clock=self._clock, yields=self.yields)
 
     def covers(self, path: str) -> bool:
-        """Whether a path is one of those that the open segments stand for."""
+        """Return whether the open segments can stand for this path."""
         return self._exact is None and self._pattern.fullmatch(path.encode()) is not None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether this is the resource at the request's path. Methods are decided here, not by the router."""
+        """Return whether this is the resource at the request's path. Methods are decided here, not by the router."""
         if scope["type"] != "http":
             return Match.NONE, {}
         path = raw_path(scope)
@@ -76,14 +76,14 @@ class Resource(BaseRoute, Generic[Who]):
         return (Match.NONE, {}) if match is None else (Match.FULL, {"path_params": match.groups()})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request: who, what, and whatever goes wrong."""
+        """Answer one request, including every error."""
         began = perf_counter()
         request = Request(scope, receive, id=str(uuid4()))
         try:
             answer = await self._answer(request, scope.get("path_params", ()))
         except ConnectionResetError:
-            return  # Nobody is left to read an answer.
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an envelope
+            return  # The connection is closed, so no answer can be read.
+        except Exception as error:  # noqa: BLE001 - every exception becomes an envelope
             answer = answer_exception(
                 error, request_id=request.id, clock=self._clock, headers=self._allow(request, error)
             )
@@ -112,7 +112,7 @@ class Resource(BaseRoute, Generic[Who]):
 
 
 class Part(Struct, Generic[Who], frozen=True):
-    """What stands below one prefix, and who guards it: unknown paths there are guarded, too."""
+    """Everything below one prefix, and its guard, which also protects unknown paths there."""
 
     prefix: str
     guard: Guard[Who]
@@ -120,7 +120,7 @@ class Part(Struct, Generic[Who], frozen=True):
 
 
 class Nowhere:
-    """What answers where no resource is: our 404, behind the guard of the part whose prefix the path has."""
+    """Answers paths without a resource: our 404, behind the guard of the part whose prefix the path has."""
 
     def __init__(self, parts: Sequence[Part[Any]], *, clock: Clock) -> None:
         self._guards = [(part.prefix.encode(), part.prefix.encode() + b"/", part.guard) for part in parts]
@@ -143,10 +143,10 @@ class Nowhere:
 
 
 class Surface:
-    """The application of one listener: its parts, the most used first, and what is open to everybody.
+    """The application of one listener: its parts, the most used first, and the resources without a guard.
 
-    Beneath it a bare router: no middleware, no redirects, no lifespan. ``resources`` are all there is. ``bodies`` is
-    replaced by the wiring where several surfaces are one server.
+    Below it is a bare router: no middleware, no redirects, no lifespan. ``resources`` is the complete list. The wiring
+    replaces ``bodies`` if several surfaces form one server.
     """
 
     def __init__(self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""What every endpoint shares: the store, the application's task types, and whether new work is accepted right now."""
+"""What all endpoints share: the store, the application's task types, and whether new work is accepted now."""
 
 import logging
 import os
@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 DISK_LOOK_SECONDS = 1.0
 
 WebhookHost = Callable[[str, str], str]
-"""The host in a URL. Raises ValidationRefused at the field given second if no webhook may go there."""
+"""Returns the host in a URL. Raises ValidationRefused at the field in the second argument if webhooks may not go
+there."""
 
 
 class Serving:
-    """One server's share in answering. ``drain`` is one-way."""
+    """The state of one server that its endpoints share. ``drain`` is one-way."""
 
     def __init__(
         self,
@@ -45,9 +46,10 @@ class Serving:
         self.webhook_host = webhook_host
         self.lists = lists
         self.tracing = tracing
-        """None: traces are off."""
+        """None if traces are off."""
         self.worker_trouble = worker_trouble
-        """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
+        """Returns why no worker of this server's own can start, or None if one runs or is starting, or none is
+        configured."""
         self.waiting = Waiting(store)
         self.draining = False
         self._disk = (
@@ -55,18 +57,18 @@ class Serving:
             if is_postgres(settings.database)
             else DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
         )
-        """The disk of a PostgreSQL is its own operator's concern."""
+        """None for PostgreSQL, whose disk its own operator watches."""
 
     def drain(self) -> None:
-        """Refuse new work from now on; what is asked about existing work is still answered."""
+        """Refuse new work from now on; requests about existing work are still answered."""
         self.draining = True
         self.waiting.drain()
 
     def admit(self) -> None:
-        """Let a request for new work pass.
+        """Accept a request for new work.
 
         Raises:
-            Unavailable: the server is going away, or the database's disk is nearly full.
+            Unavailable: the server is stopping, or the database's disk is nearly full.
         """
         if self.draining:
             raise Unavailable()
@@ -75,7 +77,7 @@ class Serving:
 
 
 class DiskFloor:
-    """Whether a disk has more free space than a floor; looks at most once a second."""
+    """Whether a disk has more free space than a floor; checks at most once a second."""
 
     def __init__(self, folder: Path, floor_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
@@ -86,7 +88,7 @@ class DiskFloor:
         self._full = Outage(logger, "disk.filled", "disk.recovered", clock=clock)
 
     def has_room(self) -> bool:
-        """As of the last look."""
+        """Return the result of the last check."""
         now = self._clock()
         if now >= self._look_at:
             self._look_at = now + DISK_LOOK_SECONDS

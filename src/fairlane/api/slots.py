@@ -1,4 +1,4 @@
-"""``GET /v1/async/slots``: who holds the organization's slots."""
+"""``GET /v1/async/slots``: the tasks and calls that hold the organization's slots."""
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ OPERATIONS: Operations = {
     "GET /v1/async/slots": Operation(
         id="list_slots",
         tag="status",
-        summary="Who holds the organization's slots, the oldest task or call first",
+        summary="The tasks and calls that hold the organization's slots, the oldest first",
         query={
             "cursor": {"type": "string", "format": "uuid"},
             "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
@@ -28,17 +28,17 @@ OPERATIONS: Operations = {
 
 
 class Slots:
-    """Holders."""
+    """The endpoint of slots."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: Request, caller: Caller) -> Answer:
-        """One page, the oldest first."""
+        """Return one page, the oldest first."""
         query = request.query("cursor", "limit")
         limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH) or ""
-        # One more than asked for tells whether there is a next page.
+        # One more than requested shows whether there is a next page.
         found = await self._store.slots(caller.organization_id, after=cursor, most=limit + 1)
         page = replace(found, slots=found.slots[:limit])
         next_cursor = page.slots[-1].id if len(found.slots) > limit else None

@@ -1,4 +1,4 @@
-"""``GET /v1/async/status``: one organization's queue and slots, now; and the proof of it."""
+"""``GET /v1/async/status``: one organization's queue and slots, now; optionally verified by a recount."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 VERIFY_PAUSE_SECONDS = 1.0
-"""Least time between two recounts of one organization."""
+"""Shortest time between two recounts of one organization."""
 VERIFY_SHARE = 0.01
-"""Most of the time that recounts for one organization may take."""
+"""Largest share of the time that recounts for one organization may take."""
 VERIFIERS_MOST = 10_000
 
 OPERATIONS: Operations = {
@@ -21,9 +21,9 @@ OPERATIONS: Operations = {
         id="read_status",
         tag="status",
         summary="The organization's queue and slots, now",
-        description="One consistent snapshot, exact at any queue depth. `concurrency` is null only while the slot "
-        "information cannot be vouched for. With `verify=true` the rows themselves are counted in the same snapshot, "
-        "and `verification` tells what differs from the counts: `drift` must be 0.",
+        description="One consistent snapshot, exact at any queue depth. `concurrency` is null only while the server "
+        "cannot vouch for the slots. With `verify=true` the rows themselves are counted in the same snapshot, "
+        "and `verification` lists what differs from the counts: `drift` must be 0.",
         query={"verify": {"type": "boolean", "default": False}},
         answer="status",
         examples=("status", "status_idle", "status_over_limit", "status_null", "status_verified"),
@@ -33,23 +33,23 @@ OPERATIONS: Operations = {
 
 
 class Status:
-    """The queue's state. Never cached: callers decide by it whether to submit."""
+    """The endpoint of the queue's state. Never cached, because callers use it to decide whether to submit."""
 
     def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._steady_clock = steady_clock
         self._verify_at: dict[int, float] = {}
-        """When each organization may ask for a recount again."""
+        """When each organization may request a recount again."""
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """One snapshot of the caller's organization. Other parameters were always ignored here and still are."""
+        """Return one snapshot of the caller's organization. Other parameters are ignored, as they always were."""
         if request.option("verify") == "true":
             return await self._verify(caller.organization_id)
         status = await self._store.status(caller.organization_id)
         return Answer(wire.status_body(status), headers=(NO_STORE,))
 
     async def _verify(self, organization_id: int) -> Answer:
-        """The same beside a recount of its rows in the same snapshot, which costs a walk over the queue."""
+        """Return the same with a recount of its rows in the same snapshot, which has to read the whole queue."""
         began = self._steady_clock()
         if began < self._verify_at.get(organization_id, began):
             raise RateLimited()

@@ -1,4 +1,4 @@
-"""``/v1/async/task`` and what belongs to it: accept tasks, look at them, wait for them, end them, run them again."""
+"""``/v1/async/task`` and related routes: accept tasks, return them, wait for them, cancel them, run them again."""
 
 from hashlib import blake2b
 from typing import Any
@@ -30,13 +30,13 @@ from fairlane.scanning import have_more_values
 from fairlane.store import new_id
 
 ENVELOPE_BYTES = 16 * 1024
-"""How much a body may be larger than the largest payload."""
+"""How much larger a body may be than the largest payload."""
 BATCH_BYTES_MOST = 32 * 1024 * 1024
 BATCH_VALUES_MOST = 1_000_000
-"""JSON values of a whole batch: of ten items that are as full as one may be. Reading them takes half a second."""
+"""Most JSON values in a batch: as many as ten items of the largest size. Reading them takes half a second."""
 REFERENCE_LENGTH_MOST = wire.IDEMPOTENCY_KEY_LENGTH
 CACHE = (b"cache-control", b"private, no-cache")
-"""Whoever keeps an answer has to ask whether it still holds."""
+"""A cache must ask each time whether its answer is still valid."""
 PAGE_MOST = 100
 PAGE_DEFAULT = 50
 PREFER = {"Prefer": {"type": "string", "description": "`wait=N`: answer once the task has ended, after N s at most."}}
@@ -53,9 +53,9 @@ OPERATIONS: Operations = {
         id="submit_task",
         tag="tasks",
         summary="Accept one task",
-        description="Durable when answered. The status in this answer is always QUEUED; but with `Prefer: wait=N` and "
-        "`Preference-Applied` the answer is what GET answers then, and that it succeeded; if the task was cleared "
-        "meanwhile, that it was accepted.",
+        description="Durable when answered. The status in this answer is always QUEUED. If the server waited "
+        "(`Prefer: wait=N`, answered with `Preference-Applied`), the answer is that of GET with `success`. If the task "
+        "was cleared in the meantime, the answer is that it was accepted.",
         body="task",
         request_headers=PREFER | TRACE,
         answer="now",
@@ -67,8 +67,8 @@ OPERATIONS: Operations = {
         id="submit_batch",
         tag="tasks",
         summary="Accept up to 500 tasks",
-        description="Each item is accepted or refused for itself, its verdict in its place. The queue must have "
-        "room for as many as are sent: else the call is refused and nothing is created.",
+        description="Each item is accepted or refused on its own; verdicts are in the order of the items. The queue "
+        "must have room for all of them; otherwise the request is refused and nothing is created.",
         body="batch",
         request_headers=TRACE,
         answer="batch",
@@ -79,8 +79,8 @@ OPERATIONS: Operations = {
         id="cancel_task",
         tag="tasks",
         summary="Cancel one task",
-        description="A queued task is FAILED with TASK_CANCELED at once. One that is processing is asked to end, and "
-        "ends so whatever its handler makes of it, also if it completes before it hears of it. Nothing is charged. "
+        description="A queued task becomes FAILED with TASK_CANCELED at once. A running one is asked to end and ends "
+        "in the same way, even if its handler completes before it sees the cancel request. Nothing is charged. "
         "Safe to repeat.",
         segments=(REFERENCE,),
         answer="now",
@@ -91,7 +91,8 @@ OPERATIONS: Operations = {
         id="clear_queue",
         tag="tasks",
         summary="Drop every task that is still queued",
-        description="Their records are gone and their idempotency keys free; nothing is charged, no webhook is told.",
+        description="Their records are deleted and their idempotency keys are free again. Nothing is charged, and no "
+        "webhook is notified.",
         answer="cleared",
         examples=("cleared",),
     ),
@@ -111,8 +112,8 @@ OPERATIONS: Operations = {
         id="list_tasks",
         tag="tasks",
         summary="The organization's tasks, newest first",
-        description="Pages of a constant cost. Go on with `nextCursor` until it is null: a page of completed tasks may "
-        "be short, or empty, although more follow.",
+        description="Every page costs the same. Continue with `nextCursor` until it is null: a page of completed tasks "
+        "may be short or empty although more follow.",
         query={
             "status": {"type": "string", "enum": [*TaskStatus]},
             "cursor": {"type": "string"},
@@ -125,8 +126,8 @@ OPERATIONS: Operations = {
         id="retry_task",
         tag="tasks",
         summary="Run a failed task again, as a new one",
-        description="With the same type, payload, priority and webhook, at today's cost, at once; `retryOf` names the "
-        "old one, which stays as it is. Refused for the same reasons as any submission.",
+        description="The new task has the same type, payload, priority and webhook, today's cost and no delay. "
+        "`retryOf` names the old task, which stays as it is. Refused for the same reasons as any submission.",
         segments=("The failed task's id, or its idempotency key, percent-encoded.",),
         request_headers=PREFER | TRACE,
         answer="now",
@@ -137,7 +138,7 @@ OPERATIONS: Operations = {
     "GET /v1/async/task/{taskId}/payload": Operation(
         id="find_payload",
         tag="tasks",
-        summary="What was sent as the task's payload, byte for byte",
+        summary="The task's payload as it was sent, byte for byte",
         segments=(REFERENCE,),
         answer="any",
         refusals=(NotFound,),
@@ -146,7 +147,7 @@ OPERATIONS: Operations = {
 
 
 class Tasks:
-    """Submitting and finding."""
+    """The endpoints of tasks."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -154,7 +155,7 @@ class Tasks:
         self._payload_most = serving.settings.payload_limit_bytes
 
     async def submit(self, request: Request, caller: Caller) -> Answer:
-        """Accept one task; durable when answered."""
+        """Accept one task; it is durable when answered."""
         self._serving.admit()
         body = await request.body(self._payload_most + ENVELOPE_BYTES, report_limit=self._payload_most)
         new = await request.read(len(body), self._read, body)
@@ -164,10 +165,10 @@ class Tasks:
         return await self._submitted(request, caller, new, verdict)
 
     async def retry(self, request: Request, caller: Caller) -> Answer:
-        """Run a failed task again, as a new one through the same door.
+        """Run a failed task again, as a new task that passes the same checks.
 
-        Two calls of the store: between them the payload is checked against its type as it is today, which may run the
-        application's code. What failed stays failed, so nothing can come between.
+        This needs two calls of the store. Between them the payload is checked against its current type, which may run
+        the application's code. A failed task stays failed, so no change can happen in between.
         """
         self._serving.admit()
         failed, payload = await self._store.failed_task(caller.organization_id, _reference(request))
@@ -195,7 +196,7 @@ class Tasks:
         if seconds and waiting.has_room(caller.organization_id):
             request.release()
             ended = await waiting.ended(caller.organization_id, new.id, seconds=seconds, gone=request.gone)
-            # None: somebody cleared the queue; that it was accepted is still true.
+            # None: the queue was cleared in the meantime, but the task had been accepted.
             body = wire.created_body(new, verdict) if ended is None else wire.now_body(ended)
             return Answer(body, headers=(location, applied(seconds)))
         return Answer(wire.created_body(new, verdict), headers=(location,))
@@ -203,7 +204,7 @@ class Tasks:
     async def _accept(
         self, request: Request, caller: Caller, new: list[NewTask], *, room: int = 0
     ) -> list[Accepted | Refusal]:
-        """Hand them to the store, within a span if traces are on."""
+        """Submit the tasks to the store, within a span if traces are on."""
         if self._serving.tracing is None:
             return await self._store.submit(caller.organization_id, new, room=room)
         with self._serving.tracing.submit(request.every_header(b"traceparent"), new) as span:
@@ -213,7 +214,7 @@ class Tasks:
             return verdicts
 
     async def submit_batch(self, request: Request, caller: Caller) -> Answer:
-        """Accept up to 500 tasks, each for itself, if the queue has room for as many as were sent."""
+        """Accept up to 500 tasks, each on its own, if the queue has room for all of them."""
         self._serving.admit()
         body = await request.body(max(BATCH_BYTES_MOST, self._payload_most + ENVELOPE_BYTES))
         read = await request.read(len(body), self._read_batch, body)
@@ -228,7 +229,7 @@ class Tasks:
         return Answer(wire.cleared_body(await self._store.clear(caller.organization_id)))
 
     async def find(self, request: Request, caller: Caller) -> Answer:
-        """One task by its id, or by its idempotency key."""
+        """Return one task by its id, or by its idempotency key."""
         reference = _reference(request)
         found = await self._store.task(caller.organization_id, reference)
         headers = [CACHE]
@@ -239,7 +240,7 @@ class Tasks:
         if found is None:
             raise NotFound.task(reference)
         body = wire.task_body(found)
-        # Of the bytes, so that it can never be the same for two different bodies.
+        # Made from the bytes, so that two different bodies never share it.
         tag = b'"%b"' % blake2b(body, digest_size=16).hexdigest().encode()
         headers.append((b"etag", tag))
         if _has(request, tag):
@@ -247,7 +248,7 @@ class Tasks:
         return Answer(body, headers=tuple(headers))
 
     async def page(self, request: Request, caller: Caller) -> Answer:
-        """One page of the organization's tasks, newest first."""
+        """Return one page of the organization's tasks, newest first."""
         query = request.query("status", "cursor", "limit")
         status = _status(query.get("status"))
         most = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
@@ -257,7 +258,7 @@ class Tasks:
         return Answer(wire.tasks_body(page), headers=(NO_STORE,))
 
     async def payload(self, request: Request, caller: Caller) -> Answer:
-        """What was sent as the task's payload, byte for byte."""
+        """Return the task's payload as it was sent, byte for byte."""
         reference = _reference(request)
         found = await self._store.payload(caller.organization_id, reference)
         if found is None:
@@ -265,13 +266,13 @@ class Tasks:
         return Answer(found.encode(), headers=(NO_STORE,))
 
     async def cancel(self, request: Request, caller: Caller) -> Answer:
-        """End one task before its time."""
+        """Cancel one task."""
         return Answer(wire.now_body(await self._store.cancel(caller.organization_id, _reference(request))))
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
-        """Each item of a batch, read as if it had come alone."""
+        """Read each item of a batch as if it had been sent alone."""
         if body.startswith(BYTE_ORDER_MARK):
-            read_json(body)  # which refuses it
+            read_json(body)  # refuses it
         if have_more_values(body, BATCH_VALUES_MOST):
             raise ValidationRefused.at("body", f"has more than {BATCH_VALUES_MOST} values")
         return [self._read_item(item) for item in wire.split_batch(body, self._payload_most + ENVELOPE_BYTES)]
@@ -283,11 +284,11 @@ class Tasks:
             return self._read(body)
         except ValidationRefused as refusal:
             return refusal
-        except BodyTooLarge:  # no code of an item's (contract, 4)
+        except BodyTooLarge:  # This code does not exist for items (contract, 4).
             return ValidationRefused.at("payload", f"must be of at most {self._payload_most} bytes")
 
     def _read(self, body: bytes) -> NewTask:
-        """The task that a body asks for, its payload checked against its type."""
+        """Return the task in a body, with its payload checked against its type."""
         document: Any = read_json(body)
         submission = wire.read_submission(body, document, self._serving.task_types, now=self._store.now())
         if len(submission.payload) > self._payload_most:
@@ -315,7 +316,7 @@ def _verdict(task: NewTask, verdict: Accepted | Refusal) -> tuple[NewTask, Accep
 
 
 def _reference(request: Request) -> str:
-    """The id or key in the path. Raises NotFound for what can be neither."""
+    """Return the id or key in the path. Raises NotFound if it is too long to be either."""
     [reference] = request.parameters
     if len(reference) > REFERENCE_LENGTH_MOST:
         raise NotFound.task(reference)
@@ -323,7 +324,7 @@ def _reference(request: Request) -> str:
 
 
 def _has(request: Request, tag: bytes) -> bool:
-    """Whether the caller has the body of this tag already (``If-None-Match``)."""
+    """Return whether the caller already has the body of this tag (``If-None-Match``)."""
     tags = ",".join(request.every_header(b"if-none-match")).split(",")
     return any(one.strip().removeprefix("W/") in ("*", tag.decode()) for one in tags)
 
@@ -337,7 +338,7 @@ def _status(text: str | None) -> TaskStatus | None:
 
 
 def _cursor(text: str | None, status: TaskStatus | None) -> str | None:
-    """A cursor of the shape that this list gives out."""
+    """Return a cursor that has the format of this list's cursors."""
     if text is None or status is not TaskStatus.QUEUED:
         return read_cursor(text, length=ID_LENGTH)
     if not (text.isascii() and text.isdigit() and len(text) < 19):

@@ -8,7 +8,7 @@ from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 STEPS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "2h": 7_200, "6h": 21_600, "1d": 86_400}
-"""How long a step may be, in seconds, by what it may be called."""
+"""The possible lengths of a step, in seconds, by name."""
 STEP_SECONDS = {str(seconds): seconds for seconds in STEPS.values()} | STEPS
 POINTS_MOST = 1_500
 MINUTE_MS = 60_000
@@ -20,7 +20,7 @@ OPERATIONS: Operations = {
         id="read_usage",
         tag="status",
         summary="What happened from one moment to another, in steps",
-        description=f"At most {POINTS_MOST:,} steps. Without `to` up to now, without `from` the hour before it.",
+        description=f"At most {POINTS_MOST:,} steps. `to` is now by default, `from` an hour earlier.",
         query={
             "from": {"type": "string", "format": "date-time"},
             "to": {"type": "string", "format": "date-time"},
@@ -33,13 +33,13 @@ OPERATIONS: Operations = {
 
 
 class Usages:
-    """History."""
+    """The endpoint of the history."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """A span of the caller's history."""
+        """Return a span of the caller's history."""
         query = request.query("from", "to", "step")
         step = query.get("step", "1m")
         if step not in STEP_SECONDS:
@@ -54,10 +54,10 @@ class Usages:
 
 
 def read_span(query: dict[str, str], *, now: int, usual_ms: int) -> tuple[int, int | None]:
-    """The moments ``from`` and ``to``; None: now. Whoever names a moment of the last minute means now.
+    """Return the moments ``from`` and ``to``, with None for now. A moment in the last minute means now.
 
     Raises:
-        ValidationRefused: one is no moment, or they are not in order, or too far apart.
+        ValidationRefused: one is not a moment, or they are not in order, or too far apart.
     """
     end = wire.read_moment(query["to"], "to") if "to" in query else now
     until = min(end, now)

@@ -1,7 +1,7 @@
 """Requests that wait for the end of a task (``Prefer: wait=N``): woken by the commit that ends it.
 
-A hint of the store wakes them at once. Hints may be lost, and another server may end a task, so once a second all that
-is waited for is looked at in one read. Nothing here changes anything.
+A hint of the store wakes them at once. Hints may be lost, and another server may end a task, so all awaited tasks are
+also checked once a second in one read. Nothing here changes anything.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS_MOST = 60
 POLL_SECONDS = 1.0
 WAITING_MOST = 10_000
-"""Most requests that wait at one server; what comes beyond is answered at once."""
+"""Most requests that wait at one server; further ones are answered at once."""
 ORGANIZATION_MOST = 1_000
-"""Most of them of one organization."""
+"""Most waiting requests of one organization."""
 LOOK_MOST = 1_000
-"""Most tasks looked at in one read."""
+"""Most tasks that are checked in one read."""
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _PREFERENCE = re.compile(
@@ -37,9 +37,9 @@ _PREFERENCE = re.compile(
 
 
 def wait_seconds(request: Request) -> int:
-    """How long this request would rather wait than be answered early (RFC 7240), at most 60 s; 0: not at all.
+    """Return how long this request prefers to wait (RFC 7240), at most 60 s; 0 for not at all.
 
-    A preference that makes no sense is ignored, as the standard asks.
+    An invalid preference is ignored, as the standard requires.
     """
     lines = request.every_header(b"prefer")
     for name, value in _PREFERENCE.findall(", ".join(lines)) if lines else ():
@@ -51,23 +51,23 @@ def wait_seconds(request: Request) -> int:
 
 
 def applied(seconds: int) -> Header:
-    """Says that the preference was honoured, and up to which bound."""
+    """Return the header that says that the preference was honored, and up to which limit."""
     return (b"preference-applied", b"wait=%d" % seconds)
 
 
 class Waiting:
-    """Everybody who waits at one server."""
+    """All waiting requests of one server."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, tuple[int, set[asyncio.Future[None]]]] = {}
-        """By task the organization and the hints that it waits for."""
+        """For each task, the organization and the futures of the waiting requests."""
         self._by_organization: Counter[int] = Counter()
         self._draining = False
         store.listeners.subscribe_ends(self._hint)
 
     def has_room(self, organization_id: int) -> bool:
-        """Whether one more request of this organization may wait."""
+        """Return whether one more request of this organization may wait."""
         return not (
             self._draining
             or self._by_organization.total() >= WAITING_MOST
@@ -77,10 +77,11 @@ class Waiting:
     async def ended(
         self, organization_id: int, task_id: str, *, seconds: int, gone: Callable[[], Awaitable[None]]
     ) -> TaskView | None:
-        """The task once it has ended, or as it is when the time is up or the server goes away. None: it is not there.
+        """Return the task once it has ended, or as it is when the time is up or the server stops, or None if it is
+        gone.
 
         Raises:
-            ConnectionResetError: ``gone`` returned: nobody is left to be answered.
+            ConnectionResetError: ``gone`` returned: the caller has disconnected.
         """
         loop = asyncio.get_running_loop()
         hint: asyncio.Future[None] = loop.create_future()
@@ -90,7 +91,7 @@ class Waiting:
         departure = asyncio.ensure_future(gone())
         departure.add_done_callback(lambda _: _wake([hint]))
         try:
-            # Only now: what ended before we listened would wake nobody.
+            # Read only now: a task that ended before the registration above wakes no request.
             found = await self._store.task(organization_id, task_id)
             if found is None or found.final:
                 return found
@@ -104,13 +105,13 @@ class Waiting:
         return await self._store.task(organization_id, task_id)
 
     def drain(self) -> None:
-        """Answer everybody now, and let nobody wait any more."""
+        """Answer every waiting request now, and let no more wait."""
         self._draining = True
         for _, hints in self._waiting.values():
             _wake(hints)
 
     async def poll(self) -> None:
-        """Look at all that is waited for once a second, for ever."""
+        """Check all awaited tasks once a second, until the server stops."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             asked = [(organization_id, task_id) for task_id, (organization_id, _) in self._waiting.items()]
@@ -120,9 +121,9 @@ class Waiting:
     async def _look(self, asked: list[tuple[int, str]]) -> None:
         try:
             ended = await self._store.ended_tasks(asked)
-        except StoreUnreachable:  # The store has said so once.
+        except StoreUnreachable:  # The store has already logged it once.
             return
-        except Exception as error:  # The next look meets it again; who waits must not suffer for it.
+        except Exception as error:  # The next check sees it again; waiting requests must not be affected.
             logger.error("waiting.unreadable", exc_info=error)
             return
         self._hint(frozenset(ended))

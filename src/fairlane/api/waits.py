@@ -12,7 +12,7 @@ OPERATIONS: Operations = {
         id="read_wait",
         tag="tasks",
         summary="Why a task waits, what is ahead of it, and for how long",
-        description="`estimate` is null if nobody can tell; `tasksAhead` while the task is not in the queue's order.",
+        description="`estimate` is null if none is possible; `tasksAhead` while the task is not in the queue's order.",
         segments=("The task's id, or its idempotency key.",),
         answer="wait",
         examples=("wait_organization_at_limit", "wait_retry_pause", "wait_type_unserved", "wait_running"),
@@ -22,13 +22,13 @@ OPERATIONS: Operations = {
 
 
 class Waits:
-    """Reasons."""
+    """The endpoint of reasons to wait."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, request: Request, caller: Caller) -> Answer:
-        """One task of the caller's, by its id or its idempotency key."""
+        """Return why one task of the caller waits, by its id or its idempotency key."""
         [reference] = request.parameters
         found = None
         if len(reference) <= wire.IDEMPOTENCY_KEY_LENGTH:

@@ -1,4 +1,4 @@
-"""``/worker/v1``: sessions and exchanges. Translates ``protocol`` to the store's records; waiting is ``parking``'s."""
+"""``/worker/v1``: sessions and exchanges. Converts ``protocol`` to the store's records; ``parking`` waits."""
 
 from typing import TypeVar
 
@@ -33,9 +33,9 @@ from fairlane.store import Store, new_id
 
 CONTROL_BYTES_MOST = 1024 * 1024
 EXCHANGE_BYTES_MOST = 24 * 1024 * 1024
-"""What an exchange's body may have besides one result of the largest size. Workers stop at 16 MiB of results."""
+"""Most bytes of an exchange's body in addition to one result of the largest size. Workers stop at 16 MiB of results."""
 CUT_BYTES = 64 * 1024
-"""A larger report is read apart from its exchange: nothing else runs while one text is read."""
+"""A larger report is read separately from its exchange, because nothing else runs while one text is read."""
 
 _register = Decoder(protocol.Register)
 _exchange = Decoder(protocol.ExchangeRequest)
@@ -45,7 +45,7 @@ _report = Decoder(protocol.ReportBody)
 
 
 class _CutExchange(protocol.ExchangeRequest, kw_only=True, forbid_unknown_fields=True):
-    """An exchange in which the number of a report in a list may stand for the report."""
+    """An exchange in which a report may be replaced by its number in a list."""
 
     reports: list[protocol.ReportBody | tuple[int]] = []  # type: ignore[assignment]
 
@@ -54,11 +54,11 @@ _cut_exchange = Decoder(_CutExchange)
 
 Message = TypeVar("Message")
 WorkerKey = str | None
-"""The id of the key that a worker showed; None: it came through the server's own socket."""
+"""The id of the worker key of a request, or None for the server's own socket."""
 
 
 def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) -> Part[WorkerKey]:
-    """The workers' routes behind this guard, to be served wherever the wiring says."""
+    """Return the workers' routes behind this guard; the wiring decides where they are served."""
     clock = serving.store.now
     routes = Workers(serving, parking)
     return Part(
@@ -74,12 +74,12 @@ def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) 
 
 
 def worker_surface(serving: Serving, parking: Parking) -> Surface:
-    """The application behind the worker socket."""
+    """Return the application behind the worker socket."""
     return Surface([worker_part(serving, parking, guard=trusted)], clock=serving.store.now)
 
 
 async def trusted(request: Request) -> WorkerKey:
-    """The guard of the worker socket: who may open it is decided by the directory it lies in."""
+    """Let every request pass on the worker socket, which the permissions of its directory protect."""
     request.holder = WORKERS
     return None
 
@@ -91,12 +91,12 @@ class WorkerKeyGuard:
         self._guard = HolderGuard(store, KeyKind.WORKER)
 
     async def __call__(self, request: Request) -> WorkerKey:
-        """The key's id. Raises what every guard of keys does."""
+        """Return the key's id. Raises as every guard of keys does."""
         return (await self._guard(request)).key_id
 
 
 class Workers:
-    """What workers ask for. ``who`` is the worker key, if one was needed."""
+    """The endpoints of the worker protocol. ``who`` is the worker key, if one was needed."""
 
     def __init__(self, serving: Serving, parking: Parking) -> None:
         self._store = serving.store
@@ -133,7 +133,7 @@ class Workers:
         )
 
     async def exchange(self, request: Request, who: WorkerKey) -> Answer:
-        """Settle what is reported, hand out leases, or wait for some."""
+        """Settle the reports, and grant leases or wait for some."""
         body = await request.body(self._exchange_most)
         asked, exchange = await request.read(len(body), _read_exchange, body, self._result_most, who, self._store.now())
         del body  # The wait may be long.
@@ -166,7 +166,7 @@ class Workers:
         return _answer(protocol.Renewed(cancel=canceled))
 
     async def end(self, request: Request, who: WorkerKey) -> Answer:
-        """End a session and return what it held."""
+        """End a session and return its leases."""
         [session_id] = request.parameters
         _check_name("session", session_id, protocol.ID_LENGTH_MOST)
         end = await self._read(request, _end)
@@ -210,7 +210,7 @@ def _read_exchange(
 
 
 def _read_cut(body: bytes) -> protocol.ExchangeRequest:
-    """Read a large exchange in parts: it without its large reports, then each of them."""
+    """Read a large exchange in parts: first without its large reports, then each of them."""
     parts: list[bytes] = []
     cut: list[tuple[int, int]] = []
     at = 0

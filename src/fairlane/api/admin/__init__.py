@@ -1,6 +1,6 @@
-"""``/admin/v1``: the operator's own routes, by noun. The command line speaks nothing else.
+"""``/admin/v1``: the operator's own routes, by noun. The command line uses only these.
 
-JSON here is the model's records as they are, snake_case. Every change leaves an audit row that names who made it.
+JSON here contains the model's records unchanged, in snake_case. Every change writes an audit row that names the actor.
 """
 
 from fairlane.api.admin.installation import ServerFacts

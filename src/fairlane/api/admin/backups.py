@@ -1,4 +1,4 @@
-"""``/admin/v1/backup``: a copy of the database while it is in use. On the admin socket alone: it writes a file."""
+"""``/admin/v1/backup``: a copy of the database while it is in use. Admin socket only, because it writes a file."""
 
 import asyncio
 import logging
@@ -17,27 +17,27 @@ logger = logging.getLogger(__name__)
 
 
 class NewBackup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where to write it: an absolute path on the server's machine, where nothing is yet."""
+    """Where to write it: an absolute path on the server's machine at which no file exists yet."""
 
     path: str
 
 
 class BackupState(Struct, kw_only=True):
-    """How far the last backup has come."""
+    """The progress of the last backup."""
 
     path: str
     pages: int = 0
     pages_total: int = 0
     done: bool = False
     error: str | None = None
-    """Why there is none; None: it goes on, or is done."""
+    """Why it failed, or None if it is running or done."""
 
 
 _new_backup = Decoder(NewBackup)
 
 
 class Backups:
-    """What operators ask for. One at a time."""
+    """The operator's endpoints. One backup runs at a time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class Backups:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, request: Request, actor: str) -> Answer:
-        """Begin one; how it goes is to be asked for."""
+        """Begin a backup; its progress must be requested separately."""
         new = read_message(_new_backup, await request.body(BODY_BYTES_MOST))
         path = Path(new.path)
         if not path.is_absolute() or "\0" in new.path:
@@ -57,7 +57,7 @@ class Backups:
         return answer(state)
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """How far the last one has come."""
+        """Return the progress of the last backup."""
         if self._state is None:
             raise NotFound.route(request.path)
         return answer(self._state)

@@ -1,4 +1,4 @@
-"""``/admin/v1/organizations/{}/capacity``: what the organization itself is told, for those who set its slots."""
+"""``/admin/v1/organizations/{}/capacity``: the organization's own capacity advice, for operators who set its slots."""
 
 import asyncio
 
@@ -10,14 +10,14 @@ from fairlane.store import Store
 
 
 class Capacities:
-    """What operators ask for."""
+    """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._replaying = asyncio.Lock()
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """The body of ``GET /v1/async/capacity``. One replay at a time."""
+        """Return the body of ``GET /v1/async/capacity``. One replay at a time."""
         start = self._store.now() - read_days(request) * DAY_MS
         record = await self._store.record_of(*request.parameters, start=start, most=TASKS_MOST)
         async with self._replaying:

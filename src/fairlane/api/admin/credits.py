@@ -1,4 +1,4 @@
-"""``/admin/v1/organizations/{}/credits``: what an organization has, and what it is granted."""
+"""``/admin/v1/organizations/{}/credits``: an organization's credits and its grants."""
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -18,7 +18,7 @@ GRANTS_MOST = 10_000
 
 
 class NewGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Credits to give; a negative amount takes back. Without ``id`` one is made, and a repeat counts again."""
+    """Credits to grant; a negative amount takes credits back. Without ``id`` one is made, and a repeat counts again."""
 
     amount: int
     reason: str
@@ -26,7 +26,7 @@ class NewGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """An organization's credits, with what follows from them."""
+    """An organization's credits, and the balance computed from them."""
 
     organization: str
     credits: Credits
@@ -38,23 +38,23 @@ _new_grant = Decoder(NewGrant)
 
 
 class Grants:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """The totals."""
+        """Return the totals."""
         found = await self._store.organization(*request.parameters)
         return answer(Held(organization=found.name, credits=found.credits, balance=found.credits.balance()))
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """What was granted, newest first."""
+        """Return the grants, newest first."""
         most = read_number("limit", request.query("limit").get("limit"), usual=100, most=GRANTS_MOST)
         return answer({"grants": await self._store.grants(*request.parameters, most=most)})
 
     async def grant(self, request: Request, actor: str) -> Answer:
-        """Give credits, or take some back."""
+        """Grant credits, or take some back."""
         new = read_message(_new_grant, await request.body(BODY_BYTES_MOST))
         if new.amount == 0:
             raise ValidationRefused.at("amount", "must not be 0")

@@ -1,4 +1,4 @@
-"""``/metrics`` and ``/admin/v1/scaling``: the whole installation, for machines that watch it."""
+"""``/metrics`` and ``/admin/v1/scaling``: the whole installation, for monitoring and autoscalers."""
 
 import asyncio
 import math
@@ -14,11 +14,11 @@ from fairlane.model.fleet import Fleet, Scaling
 from fairlane.store import Store
 
 FRESH_SECONDS = 2.0
-"""So long one look at the store is good for everybody who asks."""
+"""How long one read of the store is shared by all requests, in seconds."""
 
 
 class Fleets:
-    """One look for all who ask in the same two seconds."""
+    """One read for all requests within two seconds."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Fleets:
         self._seen_at = -math.inf
 
     async def metrics(self, request: Request, actor: str) -> Answer:
-        """Every number, for Prometheus."""
+        """Return every number, for Prometheus."""
         text = metrics.render(
             await self._fleet(),
             version=__version__,
@@ -46,7 +46,7 @@ class Fleets:
         return Answer(text, headers=(NO_STORE,), content_type=metrics.CONTENT_TYPE.encode())
 
     async def scaling(self, request: Request, actor: str) -> Answer:
-        """How many workers there should be, for autoscalers."""
+        """Return the recommended number of workers, for autoscalers."""
         fleet = await self._fleet()
         busy = sum(load.processing + load.calls for load in fleet.loads.values())
         places = fleet.places / fleet.workers if fleet.workers else self._places_usual
@@ -72,4 +72,4 @@ class Fleets:
             return self._seen
 
     _places_usual = 10.0
-    """What a worker process offers unless it is told otherwise."""
+    """Places of a worker process by default."""

@@ -1,4 +1,4 @@
-"""``/admin/v1``: what concerns the whole installation: its counts, its audit, its maintenance, this server."""
+"""``/admin/v1``: routes about the whole installation: its counts, its audit, its maintenance, this server."""
 
 from collections.abc import Callable
 
@@ -21,40 +21,40 @@ class Maintenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ServerFacts(Struct, frozen=True, kw_only=True):
-    """What the server says of itself."""
+    """What the server reports about itself."""
 
     version: str
     address: str | None
-    """None: no server runs; the answer comes from whoever opened the database."""
+    """None if no server runs; then the answer comes from the process that opened the database."""
     database: str
     pid: int
     admin_address: str | None = None
-    """None: the operator's routes have no listener of their own over TCP."""
+    """None if the operator's routes have no separate TCP listener."""
     draining: bool = False
     task_types: tuple[str, ...] = ()
     worker_trouble: str | None = None
-    """Why no worker of this server's own can start; None: one has, is on its way, or there is to be none."""
+    """Why no worker of this server's own can start, or None if one runs or is starting, or none is configured."""
 
 
 _maintenance = Decoder(Maintenance)
 
 
 class Installation:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store, facts: Callable[[], ServerFacts]) -> None:
         self._store = store
         self._facts = facts
 
     async def drift(self, request: Request, actor: str) -> Answer:
-        """Every kept number that differs from its rows."""
+        """Return every kept number that differs from its rows."""
         name = request.query("organization").get("organization")
         drift = await self._store.recount(name)
         counted = 1 if name is not None else len(await self._store.organizations())
         return answer({"drift": drift, "organizations": counted})
 
     async def audit(self, request: Request, actor: str) -> Answer:
-        """What operators changed, newest first; ``cursor`` is there if there is more."""
+        """Return what operators changed, newest first; ``cursor`` is present if there are more rows."""
         asked = request.query("cursor", "limit", "subject", "action", "actor")
         most = read_number("limit", asked.get("limit"), usual=100, most=AUDIT_MOST)
         chosen = AuditFilter(subject=asked.get("subject"), action=asked.get("action"), actor=asked.get("actor"))
@@ -62,22 +62,22 @@ class Installation:
         return answer(page("audit", found, most, lambda row: row.id))
 
     async def sessions(self, request: Request, actor: str) -> Answer:
-        """The workers that are there now; ``cursor`` is there if there are more."""
+        """Return the live worker sessions; ``cursor`` is present if there are more."""
         asked = request.query("cursor", "limit")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
         found = await self._store.sessions(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("sessions", found, most, lambda one: one.id))
 
     async def maintenance(self, request: Request, actor: str) -> Answer:
-        """Whether slots can be vouched for."""
+        """Return whether maintenance is on, so that fairlane cannot vouch for the slots."""
         return answer(Maintenance(on=await self._store.maintenance()))
 
     async def set_maintenance(self, request: Request, actor: str) -> Answer:
-        """Say that they cannot, or can again."""
+        """Begin or end maintenance."""
         wanted = read_message(_maintenance, await request.body(BODY_BYTES_MOST))
         await self._store.set_maintenance(wanted.on, actor=actor)
         return answer(wanted)
 
     async def server(self, request: Request, actor: str) -> Answer:
-        """Who answers here."""
+        """Return the facts of this server."""
         return answer(self._facts())

@@ -1,4 +1,4 @@
-"""``/admin/v1/…/keys``: organizations' keys, and those of workers and operators. A secret is shown once."""
+"""``/admin/v1/…/keys``: keys of organizations, workers and operators. A secret is shown once."""
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -15,14 +15,14 @@ NAME_LENGTH_MOST = 64
 
 
 class NewKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An organization's key to create; without ``value`` one is made."""
+    """A key to create for an organization; without ``value`` one is made."""
 
     name: str | None = None
     value: str | None = None
 
 
 class NewInstallationKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A worker's or operator's key to create; without ``value`` one is made."""
+    """A key to create for workers or operators; without ``value`` one is made."""
 
     kind: KeyKind
     name: str
@@ -30,13 +30,13 @@ class NewInstallationKey(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ShownKey(Key, frozen=True, kw_only=True):
-    """A new key with its secret: the only time it is shown."""
+    """A new key with its secret, which is shown only this time."""
 
     value: str
 
 
 class ShownInstallationKey(InstallationKey, frozen=True, kw_only=True):
-    """A new worker or admin key with its secret: the only time it is shown."""
+    """A new worker or admin key with its secret, which is shown only this time."""
 
     value: str
 
@@ -46,19 +46,19 @@ _new_installation_key = Decoder(NewInstallationKey)
 
 
 class Keys:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """Those of workers and operators."""
+        """Return the keys of workers and operators."""
         kind = request.query("kind").get("kind")
         chosen = None if kind is None else _installation_kind(kind)
         return answer({"keys": await self._store.installation_keys(chosen)})
 
     async def create(self, request: Request, actor: str) -> Answer:
-        """One for workers or operators."""
+        """Create a key for workers or operators."""
         new = read_message(_new_installation_key, await request.body(BODY_BYTES_MOST))
         kind = _installation_kind(new.kind)
         _check_key_name(new.name)
@@ -79,11 +79,11 @@ class Keys:
         )
 
     async def list_of_organization(self, request: Request, actor: str) -> Answer:
-        """Those of one organization."""
+        """Return the keys of one organization."""
         return answer({"keys": await self._store.keys(*request.parameters)})
 
     async def create_for_organization(self, request: Request, actor: str) -> Answer:
-        """One for an organization."""
+        """Create a key for an organization."""
         new = read_message(_new_key, await request.body(BODY_BYTES_MOST))
         if new.name is not None:
             _check_key_name(new.name)
@@ -104,7 +104,7 @@ class Keys:
         )
 
     async def revoke(self, request: Request, actor: str) -> Answer:
-        """A key of any kind works no more."""
+        """Revoke a key of any kind."""
         return answer(await self._store.revoke_key(*request.parameters, actor=actor))
 
 
@@ -120,7 +120,7 @@ def _check_key_name(name: str) -> None:
 
 
 def _value(given: str | None, kind: KeyKind) -> str:
-    """The key to register: the operator's own, or a new one."""
+    """Return the key to register: the operator's own, or a new one."""
     value = new_key(kind) if given is None else given
     if not key_fits(value, kind):
         raise ValidationRefused.at(

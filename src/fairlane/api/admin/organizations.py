@@ -1,4 +1,4 @@
-"""``/admin/v1/organizations``: who may use the API, and within which limits."""
+"""``/admin/v1/organizations``: the organizations that may use the API, and their limits."""
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -20,7 +20,7 @@ from fairlane.store import Store
 
 
 class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An organization to create; limits that are absent or null are the plan's."""
+    """An organization to create; limits that are missing or null are the plan's."""
 
     name: str
     plan: str = DEFAULT_PLAN
@@ -36,20 +36,20 @@ _organization_change = Decoder(OrganizationChange)
 
 
 class Organizations:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """A page of them, by name; ``cursor`` is there if there are more."""
+        """Return a page of organizations, by name; ``cursor`` is present if there are more."""
         asked = request.query("cursor", "limit")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
         found = await self._store.organizations(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("organizations", found, most, lambda one: one.name))
 
     async def create(self, request: Request, actor: str) -> Answer:
-        """A new one."""
+        """Create an organization."""
         new = read_message(_new_organization, await request.body(BODY_BYTES_MOST))
         check_name(new.name)
         check_limits(new.slots, new.queue_limit, new.weight)
@@ -60,17 +60,17 @@ class Organizations:
         return answer(made)
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """One of them."""
+        """Return one organization."""
         return answer(await self._store.organization(*request.parameters))
 
     async def change(self, request: Request, actor: str) -> Answer:
-        """Limits and flags; they act at the next claim."""
+        """Change limits and flags; they take effect at the next claim."""
         changes = read_message(_organization_change, await request.body(BODY_BYTES_MOST))
         check_limits(changes.slots, changes.queue_limit, changes.weight)
         return answer(await self._store.change_organization(*request.parameters, changes=changes, actor=actor))
 
     async def erase(self, request: Request, actor: str) -> Answer:
-        """Begin to erase one, or go on with it; ask again until it is done."""
+        """Begin to erase an organization, or continue; repeat until it is done."""
         return answer(await self._store.erase_organization(*request.parameters, actor=actor))
 
     async def repair(self, request: Request, actor: str) -> Answer:

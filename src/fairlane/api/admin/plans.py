@@ -11,7 +11,7 @@ from fairlane.store import Store
 
 
 class NewPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plan to create; ``slots`` null: no limit is known yet, its organizations start nothing."""
+    """A plan to create. With ``slots`` null the limit is not known yet, and its organizations start nothing."""
 
     name: str
     slots: int | None
@@ -24,17 +24,17 @@ _plan_change = Decoder(PlanChange)
 
 
 class Plans:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """All of them."""
+        """Return all plans."""
         return answer({"plans": await self._store.plans()})
 
     async def create(self, request: Request, actor: str) -> Answer:
-        """A new one."""
+        """Create a plan."""
         new = read_message(_new_plan, await request.body(BODY_BYTES_MOST))
         check_name(new.name)
         check_limits(new.slots, new.queue_limit, new.weight)
@@ -45,15 +45,15 @@ class Plans:
         )
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """One of them."""
+        """Return one plan."""
         return answer(await self._store.plan(*request.parameters))
 
     async def delete(self, request: Request, actor: str) -> Answer:
-        """One that no organization is on."""
+        """Delete a plan that no organization uses."""
         return answer(await self._store.delete_plan(*request.parameters, actor=actor))
 
     async def change(self, request: Request, actor: str) -> Answer:
-        """Its organizations follow, where they have no limits of their own; at the next claim."""
+        """Change a plan. Its organizations use the new limits from the next claim on, unless they have their own."""
         changes = read_message(_plan_change, await request.body(BODY_BYTES_MOST))
         check_limits(changes.slots, changes.queue_limit, changes.weight)
         return answer(await self._store.change_plan(*request.parameters, changes=changes, actor=actor))

@@ -26,12 +26,12 @@ Record = TypeVar("Record")
 
 
 def answer(record: object) -> Answer:
-    """A record, or something made of records, as JSON."""
+    """Return a record, or something made of records, as JSON."""
     return Answer(encode(record))
 
 
 def page(name: str, found: Sequence[Record], most: int, cursor: Callable[[Record], str]) -> dict[str, object]:
-    """At most so many of what was found; if there are more, with the cursor that the next page is asked for with."""
+    """Return at most this many of the found records and, if there are more, the cursor of the next page."""
     shown: dict[str, object] = {name: found[:most]}
     if len(found) > most:
         shown["cursor"] = cursor(found[most - 1])
@@ -39,7 +39,7 @@ def page(name: str, found: Sequence[Record], most: int, cursor: Callable[[Record
 
 
 def check_name(name: str) -> None:
-    """Refuse what could not stand in a path, a flag or a table."""
+    """Refuse a name that could not be used in a path, a flag or a table."""
     if not _NAME.fullmatch(name):
         raise ValidationRefused.at(
             "name", "must be 1 to 64 letters, digits, dots, dashes or underscores, no sign first"

@@ -1,4 +1,4 @@
-"""The operator's surface: which route is which endpoint, and who is let in."""
+"""The operator's surface: the endpoint of each route, and the guards."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ PREFIX = "/admin/v1"
 def admin_part(
     store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, guard: Guard[str]
 ) -> Part[str]:
-    """The operator's routes behind this guard, to be served wherever the wiring says."""
+    """Return the operator's routes behind this guard; the wiring decides where they are served."""
     organizations, plans, keys, tasks = Organizations(store), Plans(store), Keys(store), EveryTask(store)
     grants = Grants(store)
     usage, fleets, capacities = Usage(store), Fleets(store, facts), Capacities(store)
@@ -67,7 +67,7 @@ def admin_part(
 
 
 def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> Surface:
-    """The application behind the admin socket; also called in process when no server runs."""
+    """Return the application behind the admin socket; also called in process when no server runs."""
     part = admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)
     backups = Backups(store)
     methods: dict[str, Endpoint[str]] = {"GET": backups.read, "POST": backups.start}
@@ -76,7 +76,10 @@ def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rule
 
 
 async def operator(request: Request) -> str:
-    """The guard of the admin socket: who may open it is decided by the directory it lies in. Returns the actor."""
+    """Let every request pass on the admin socket, and return the actor.
+
+    The permissions of its directory decide which processes may open the socket.
+    """
     request.holder = OPERATORS
     client = request.client or ""
     return f"admin socket {client}" if client.startswith("uid=") else "operator"
@@ -89,6 +92,6 @@ class AdminKeyGuard:
         self._guard = HolderGuard(store, KeyKind.ADMIN)
 
     async def __call__(self, request: Request) -> str:
-        """The actor. Raises what every guard of keys does."""
+        """Return the actor. Raises as every guard of keys does."""
         holder = await self._guard(request)
         return f"admin key {holder.name} ({holder.key_id})"

@@ -12,14 +12,16 @@ PAGE_MOST = 1_000
 
 
 class EveryTask:
-    """What operators ask for."""
+    """The operator's endpoints."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """A page: newest organization first, newest task first. It may be short, or empty: go on while it has a
-        ``cursor``."""
+        """Return a page: newest organization first, newest task first.
+
+        A page may be short or empty; continue while it has a ``cursor``.
+        """
         asked = request.query("organization", "status", "type", "cursor", "limit")
         found = await self._store.every_task(
             organization=asked.get("organization"),
@@ -34,11 +36,11 @@ class EveryTask:
         return answer(shown)
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """One task, whosever it is."""
+        """Return one task of any organization."""
         return answer(await self._store.task_facts(*request.parameters))
 
     async def cancel(self, request: Request, actor: str) -> Answer:
-        """End one: at once if it waits; one that runs is asked to end."""
+        """Cancel a task: at once if it waits; a running one is asked to end."""
         return answer(await self._store.cancel_task(*request.parameters, actor=actor))
 
 

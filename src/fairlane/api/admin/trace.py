@@ -1,4 +1,4 @@
-"""``/admin/v1/trace``: what tasks of all organizations waited and ran, to be replayed under other limits."""
+"""``/admin/v1/trace``: waits and durations of tasks of all organizations, for a replay with other limits."""
 
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
@@ -13,15 +13,15 @@ DAY_MS = 86_400_000
 
 
 class Traces:
-    """What operators ask for."""
+    """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, request: Request, actor: str) -> Answer:
-        """A page of the tasks that ended in a span, the first to end first; without one, in the last day.
+        """Return a page of the tasks that ended in a span, by default the last day, the first to end first.
 
-        It may be short, or empty: go on while it has a ``cursor``.
+        A page may be short or empty; continue while it has a ``cursor``.
         """
         asked = request.query("from", "to", "cursor", "limit")
         start, end = read_span(asked, now=self._store.now(), usual_ms=DAY_MS)

@@ -1,4 +1,4 @@
-"""``/admin/v1/usage/monthly``: what organizations used in a month, for their bills."""
+"""``/admin/v1/usage/monthly``: what organizations used in a month, for billing."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 class Usage:
-    """What operators ask for."""
+    """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def monthly(self, request: Request, actor: str) -> Answer:
-        """One row for each organization, as JSON or as CSV."""
+        """Return one row for each organization, as JSON or as CSV."""
         asked = request.query("month", "format", "organization")
         month, form = asked.get("month", ""), asked.get("format", "json")
         if not _MONTH.fullmatch(month):
@@ -38,7 +38,10 @@ class Usage:
 
 
 def _csv(used: list[UsedInMonth]) -> bytes:
-    """With a header line; moments as ISO 8601 UTC. Names of organizations cannot begin with what spreadsheets run."""
+    """Return CSV with a header line and moments as ISO 8601 UTC.
+
+    Names of organizations cannot begin with characters that spreadsheets execute.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, UsedInMonth.__struct_fields__, lineterminator="\n")
     writer.writeheader()

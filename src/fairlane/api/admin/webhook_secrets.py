@@ -1,4 +1,4 @@
-"""``/admin/v1/…/webhook-secrets``: what signs an organization's webhooks. A secret is shown once, when it is made."""
+"""``/admin/v1/…/webhook-secrets``: the secrets of an organization's webhooks. A secret is shown once, at creation."""
 
 from collections.abc import Callable
 
@@ -16,22 +16,22 @@ OVERLAP_SECONDS_MOST = 30 * 86_400
 
 
 class SecretRules(Struct, frozen=True):
-    """What the webhooks' room knows of secrets, handed in by the wiring."""
+    """The rules for secrets of the webhooks room, passed in by the wiring."""
 
     make: Callable[[], str]
     fits: Callable[[str], bool]
-    """Whether an imported one can sign."""
+    """Returns whether an imported secret can sign."""
 
 
 class NewSecret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A secret to create; without ``value`` one is made. The one before it signs beside it for the overlap."""
+    """A secret to create; without ``value`` one is made. The previous secret also signs during the overlap."""
 
     value: str | None = None
     overlap_seconds: int = 86_400
 
 
 class ShownSecret(WebhookSecret, frozen=True, kw_only=True):
-    """A new secret itself: the only time it is shown."""
+    """A new secret itself, which is shown only this time."""
 
     value: str
 
@@ -40,18 +40,18 @@ _new_secret = Decoder(NewSecret)
 
 
 class WebhookSecrets:
-    """What operators ask for. ``actor`` is written to the audit."""
+    """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store, rules: SecretRules) -> None:
         self._store = store
         self._rules = rules
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """What signs now, newest first."""
+        """Return the secrets that sign now, newest first."""
         return Answer(encode({"webhook_secrets": await self._store.webhook_secrets(*request.parameters)}))
 
     async def create(self, request: Request, actor: str) -> Answer:
-        """Make or import one; it signs from now on."""
+        """Create or import a secret; it signs from now on."""
         new = read_message(_new_secret, await request.body(BODY_BYTES_MOST))
         check_between("overlap_seconds", new.overlap_seconds, 0, OVERLAP_SECONDS_MOST)
         value = self._rules.make() if new.value is None else new.value
@@ -74,12 +74,12 @@ class WebhookSecrets:
         )
 
     async def revoke_all(self, request: Request, actor: str) -> Answer:
-        """None signs any more."""
+        """Revoke all secrets, so that webhooks are no longer signed."""
         [organization] = request.parameters
         return await self._revoke(organization, None, actor)
 
     async def revoke(self, request: Request, actor: str) -> Answer:
-        """This one signs no more."""
+        """Revoke this secret."""
         organization, secret_id = request.parameters
         return await self._revoke(organization, secret_id, actor)
 
