@@ -250,7 +250,7 @@ def _elsewhere(one: Elsewhere, own_version: str) -> Finding:
     return Finding(check, State.OK, "ready" if one.version is None else f"ready, runs {one.version}")
 
 
-# What is in it -------------------------------------------------------------------------------------------------------
+# Content -------------------------------------------------------------------------------------------------------------
 
 
 def _content(content: Content) -> Iterable[Finding]:

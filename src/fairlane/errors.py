@@ -293,8 +293,8 @@ class StoreUnreachable(StoreFault):
 
 
 class StoreBroken(StoreUnreachable):
-    """The disk failed under the database, or the thread that writes ended. This process cannot go on: it refuses every
-    write and ends, and the next one reads what is true."""
+    """The disk failed under the database, or the thread that writes ended. This process refuses every write and ends;
+    the next one reads the committed state."""
 
 
 class LocksHeld(StoreUnreachable):

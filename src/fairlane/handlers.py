@@ -150,7 +150,7 @@ class TaskType(Struct, frozen=True, kw_only=True):
 
 
 class _Registration(Struct, frozen=True, kw_only=True):
-    """A handler whose payload hint is not resolved yet: classes further down in the module may not exist yet."""
+    """A handler with an unresolved payload hint: classes further down in the module may not exist yet."""
 
     rule: TaskRule
     function: Callable[..., Any]
@@ -306,12 +306,12 @@ def load_app(reference: str) -> Fairlane:
     """
     source, separator, attribute = reference.rpartition(":")
     if not separator or not source or not attribute:
-        raise AppError(f"{reference!r} names no application: give MODULE:ATTRIBUTE, such as examples.app:app")
+        raise AppError(f"{reference!r} does not name an application: give MODULE:ATTRIBUTE, such as examples.app:app")
     module = _import(source)
     found = getattr(module, attribute, None)
     place = getattr(module, "__file__", None) or source
     if found is None:
-        raise AppError(f"{place} has no attribute {attribute!r}, so {reference!r} names no application")
+        raise AppError(f"{place} has no attribute {attribute!r}, so {reference!r} does not name an application")
     if not isinstance(found, Fairlane):
         raise AppError(f"{attribute!r} in {place} is of type {type(found).__name__}, not a fairlane.Fairlane")
     if not found.task_types:
@@ -415,8 +415,8 @@ def _path(name: str, path: object, place: str) -> str | None:
         return CALLS_BELOW + "/".join(word for word in name.lower().split("_") if word)
     if not isinstance(path, str) or len(path) > PATH_LENGTH_MOST or _PATH.fullmatch(path) is None:
         raise AppError(
-            f"{place}: {name}: path={path!r}: {CALLS_BELOW} and words of letters, digits and . _ ~ - parted by / are "
-            f"needed, at most {PATH_LENGTH_MOST} characters, or None"
+            f"{place}: {name}: path={path!r}: {CALLS_BELOW} and words of letters, digits and . _ ~ - separated by / "
+            f"are needed, at most {PATH_LENGTH_MOST} characters, or None"
         )
     return path
 

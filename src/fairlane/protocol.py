@@ -146,7 +146,7 @@ class ExchangeAnswer(Struct, kw_only=True):
 class Renew(Struct, kw_only=True, forbid_unknown_fields=True):
     """What the worker holds: leases that it knows, and ids of exchanges for which it has no answer yet.
 
-    ``withdrawn``: those of the exchanges whose answers it cannot take now because it is stalled. They get no more
+    ``withdrawn``: those of the exchanges that it cannot take answers for now because it is stalled. They get no more
     leases, and the leases that they already got go back uncounted. If the worker still reads one of these answers, it
     must hand back (``released``) the leases in it.
     """

@@ -29,7 +29,7 @@ FIRST_ESTIMATE_MS = 1_000
 
 RETRY_PAUSE_MAX_MS = 3_600_000
 EXHAUSTED = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries exceeded")
-"""What an organization sees of a task whose attempts are used up; only the operator sees the cause (contract, 8)."""
+"""What an organization sees of a task without attempts left; only the operator sees the cause (contract, 8)."""
 CANCELED = Failure(code="TASK_CANCELED", message="Task was canceled")
 """What an organization sees of a task that it canceled itself."""
 UNPAID = Failure(code="INSUFFICIENT_CREDITS", message="Insufficient credits")
@@ -130,7 +130,7 @@ Aftermath = Requeued | Paused | Final
 def aftermath(
     ending: Ending, *, attempt: int, attempts: int, pause_base_ms: int, chance: float, canceled: bool = False
 ) -> Aftermath:
-    """Return the next state of a task whose attempt number ``attempt`` of at most ``attempts`` has ended.
+    """Return the next state of a task after attempt number ``attempt`` of at most ``attempts``.
 
     ``chance`` in [0, 1) spreads the pauses. A ``canceled`` task is final no matter what its handler returned, because
     the answer to the cancel request promised that.
@@ -185,7 +185,7 @@ TIMED_OUT = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum timeout (5 mi
 def call_aftermath(
     ending: Ending, *, attempt: int, attempts: int, left_ms: int, pause_base_ms: int, chance: float
 ) -> Aftermath:
-    """Return the next state of a call whose attempt ended ``left_ms`` before its time is over.
+    """Return the next state of a call after an attempt that ended ``left_ms`` before the call's time is over.
 
     As for a task, except that an attempt that cannot start in time ends the call.
     """
@@ -381,7 +381,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Places of all live workers that serve this type."""
     places_free: int
     rivals_before: int
-    """Organizations whose turn for this type comes first."""
+    """Organizations that have their turn for this type first."""
     share: float
     """This organization's share of the places while all organizations with startable tasks compete."""
     in_slots: tuple[Running, ...] = ()
@@ -581,7 +581,7 @@ BUCKETS = 64
 
 
 def bucket_of(milliseconds: int) -> int:
-    """Return the bucket of a duration: the first one whose bound is not below it."""
+    """Return the bucket of a duration: the first one with a bound that is not below it."""
     return 0 if milliseconds <= 1 else min(BUCKETS - 1, math.ceil(2 * math.log2(milliseconds)))
 
 

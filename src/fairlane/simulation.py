@@ -122,7 +122,7 @@ def quantile(waits: Sequence[int], part: float) -> int | None:
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
 
-# Other limits for everybody ------------------------------------------------------------------------------------------
+# Other limits for all organizations ----------------------------------------------------------------------------------
 
 
 def what_if(

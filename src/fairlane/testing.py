@@ -50,7 +50,7 @@ RATE_LIMIT = 1_000_000
 CALL_LOOK_SECONDS = 0.05
 """How long, in real time, a running call may take to be answered before the clock moves on."""
 ADDRESS = "http://fairlane.test"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder of our own in it is used
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only a subfolder that we create is used
 
 Takes = Mapping[str, float] | Callable[["Started"], float]
 """Seconds that an attempt takes, by task type or by a function of the attempt."""
@@ -137,7 +137,7 @@ class Engine:
         except RuntimeError:
             pass
         else:
-            raise EngineError("the engine has a loop of its own: use it in a plain def test, not in an async one")
+            raise EngineError("the engine has its own event loop: use it in a plain def test, not in an async one")
         parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None  # Nothing has to outlast the test.
         self._folder = Path(tempfile.mkdtemp(prefix="fairlane-", dir=parent))
         self._runner = asyncio.Runner()
@@ -205,7 +205,7 @@ class Engine:
         await self._admin.aclose()
         await self._store.close()
 
-    # What a test does ------------------------------------------------------------------------------------------------
+    # Steps of a test -------------------------------------------------------------------------------------------------
 
     @property
     def now(self) -> datetime:
@@ -319,7 +319,7 @@ class Engine:
                 break
             self._now = max(self._now, next_at)
         else:
-            raise EngineError(f"more than {EVENTS_MOST} things happened: does a task submit itself again?")
+            raise EngineError(f"more than {EVENTS_MOST} events: does a task submit itself again?")
         self._now = self._now if target is None else max(self._now, target)
         while await self._store.purge():
             pass

@@ -1,4 +1,4 @@
-"""Where callers wait: HTTP requests whose calls run on a worker of this server or of another one.
+"""Where callers wait: HTTP requests with calls that run on a worker of this server or of another one.
 
 This server holds its calls by its own session. It learns about ends from hints, and polls once a second because hints
 can be lost. It needs only the rows, so a worker may report to any server.
@@ -49,7 +49,7 @@ class Callers:
         self._waiting: dict[str, _Waiting] = {}
         self._ended = asyncio.Event()
         self._forgetting: set[str] = set()
-        """Answered calls whose rows are being removed."""
+        """Answered calls; their rows are being removed."""
         self._removals: set[asyncio.Task[None]] = set()
         self._draining = False
         self._renew_at = 0.0
@@ -145,7 +145,7 @@ class Callers:
     # The loop --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Answer callers whose calls end, until the server stops."""
+        """Answer callers when their calls end, until the server stops."""
         while True:
             self._ended.clear()
             try:
@@ -175,7 +175,7 @@ class Callers:
             await self.open()
 
     async def answer_ended(self) -> None:
-        """Answer callers whose calls have ended by now."""
+        """Answer the callers of calls that have ended by now."""
         most = min(ENDED_MOST, max(1, ENDED_BYTES_MOST // self._settings.result_limit_bytes))
         while True:
             ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=most)
@@ -206,7 +206,7 @@ class Callers:
             self._forgetting -= {one.id for one in ended}
 
     async def _look(self) -> None:
-        """Refuse callers whose calls are gone: swept with a session that was declared dead, or given up by a drain."""
+        """Refuse the callers of lost calls: swept with a session that was declared dead, or given up by a drain."""
         if time.monotonic() < self._look_at and not self._draining:
             return
         self._look_at = time.monotonic() + POLL_SECONDS

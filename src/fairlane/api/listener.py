@@ -105,11 +105,11 @@ class Protocol(HttpToolsProtocol):
     _refusal_due = False
     """Whether the last input is refused once the running answers have been sent."""
     _broken: RequestResponseCycle | None = None
-    """The request whose body turned out to be malformed while it was being answered."""
+    """The request with a body that turned out to be malformed while the request was being answered."""
     _parting = False
     """Whether an answer announced the end of the connection: bytes after the body are not another request."""
 
-    # What comes ------------------------------------------------------------------------------------------------------
+    # Input -----------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -186,7 +186,7 @@ class Protocol(HttpToolsProtocol):
         fields = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(fields))
 
-    # What the parser finds -------------------------------------------------------------------------------------------
+    # Events of the parser --------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._steps += 1
@@ -208,7 +208,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._steps += 1
         if self.parser.get_method() == b"CONNECT":
-            raise ValueError("this is no proxy")
+            raise ValueError("this is not a proxy")
         if self.parser.should_upgrade():
             return  # Its body is found later; see _head_without_offer.
         self._end_headers()
@@ -230,7 +230,7 @@ class Protocol(HttpToolsProtocol):
         if version == "1.0":
             self.expect_100_continue = False
         elif version != "1.1" or not hosts:
-            raise ValueError("another version of HTTP, or no Host")
+            raise ValueError("unsupported version of HTTP, or no Host")
         if len(hosts) > 1 or (hosts and HOST.fullmatch(hosts[0]) is None):
             raise ValueError("not one host")
 
@@ -243,7 +243,7 @@ class Protocol(HttpToolsProtocol):
             return b"*"
         found = ABSOLUTE.fullmatch(self.url)
         if found is None or HOST.fullmatch(found[1]) is None:
-            raise ValueError("no target of a request")
+            raise ValueError("not a request target")
         self.url = (found[2] or b"/") + (found[3] or b"")
         return None
 
@@ -261,7 +261,7 @@ class Protocol(HttpToolsProtocol):
         if self._parting and self.cycle.response_complete:
             self.transport.close()
 
-    # What is answered ------------------------------------------------------------------------------------------------
+    # Answers ---------------------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         last = not self.pipeline
@@ -450,11 +450,11 @@ def take_socket(fd: int) -> socket.socket:
     try:
         taken = socket.socket(fileno=fd)
     except OSError as error:
-        raise SetupError(f"descriptor {fd} (--fd) is no socket: {error.strerror or error}") from error
+        raise SetupError(f"descriptor {fd} (--fd) is not a socket: {error.strerror or error}") from error
     listens = taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type != socket.SOCK_STREAM or not listens:
         taken.detach()
-        raise SetupError(f"descriptor {fd} (--fd) is no TCP socket that is listened on")
+        raise SetupError(f"descriptor {fd} (--fd) is not a listening TCP socket")
     taken.setblocking(False)
     os.set_inheritable(fd, False)  # worker processes do not need it
     return taken

@@ -186,7 +186,7 @@ class Parking:
                 if parked.places > 0 and not parked.trying:
                     self._try(parked, parked.types or NONE)
 
-    # Wishes ----------------------------------------------------------------------------------------------------------
+    # Cancel requests -------------------------------------------------------------------------------------------------
 
     async def _look_for_wishes(self, sessions: Collection[str]) -> None:
         """Read which leases of these sessions must end, and answer waiting exchanges that were not told recently."""
@@ -206,7 +206,7 @@ class Parking:
                     self._dismiss(parked)
 
     def _due_wishes(self, session_id: str) -> list[str]:
-        """Return the leases whose end the worker should be told now."""
+        """Return the leases that the worker should now be told to end."""
         wishes = self._wishes.get(session_id)
         if not wishes:
             return []
@@ -282,7 +282,7 @@ class Parking:
             places = 0 if self._draining else parked.places
             try:
                 reply = await self._claim_for(parked, places)
-            except Exception as error:  # noqa: BLE001 - whatever it is belongs to the request that waits
+            except Exception as error:  # noqa: BLE001 - every error goes to the request that waits
                 parked.trying = False
                 self._leave(parked, error)
                 self._pass_on(looked_for | parked.hinted)

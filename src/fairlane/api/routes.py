@@ -120,7 +120,7 @@ class Part(Struct, Generic[Who], frozen=True):
 
 
 class Nowhere:
-    """Answers paths without a resource: our 404, behind the guard of the part whose prefix the path has."""
+    """Answers paths without a resource: our 404, behind the guard of the part that has the prefix of the path."""
 
     def __init__(self, parts: Sequence[Part[Any]], *, clock: Clock) -> None:
         self._guards = [(part.prefix.encode(), part.prefix.encode() + b"/", part.guard) for part in parts]

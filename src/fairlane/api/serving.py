@@ -57,7 +57,7 @@ class Serving:
             if is_postgres(settings.database)
             else DiskFloor(database_path(settings.database).parent, settings.free_disk_floor_bytes)
         )
-        """None for PostgreSQL, whose disk its own operator watches."""
+        """None for PostgreSQL: its operator watches its disk."""
 
     def drain(self) -> None:
         """Refuse new work from now on; requests about existing work are still answered."""

@@ -186,7 +186,7 @@ def read_result(body: bytes) -> dict[str, Any]:
 
 
 def read_verdicts(body: bytes, keys: Sequence[str], first: int) -> list[Verdict]:
-    """Read the outcome of a batch whose items had these keys and whose first item has the index ``first``."""
+    """Read the outcome of a batch; its items had these keys, and its first item has the index ``first``."""
     results = _read(body, _BatchAnswer).results
     if [result.index for result in results] != list(range(len(keys))):
         raise NoAnswer("the answer to a batch does not name each of its tasks once, in order", sent=True)
@@ -253,7 +253,7 @@ def _read(body: bytes, kind: type[Read]) -> Read:
         except msgspec.DecodeError:  # A result may contain half a surrogate pair, which only json reads.
             return msgspec.convert(json.loads(body), kind)
     except (ValueError, RecursionError) as error:
-        raise NoAnswer(f"the answer is not what this client understands: {error}", sent=True) from error
+        raise NoAnswer(f"this client cannot read the answer: {error}", sent=True) from error
 
 
 # Out -----------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Many tasks at once: submitting them without flooding the queue, and returning each when it has ended.
 
-Both hold a bounded number of tasks in memory, however many there are.
+Both hold a limited number of tasks in memory, independent of the total.
 """
 
 import math
@@ -30,7 +30,7 @@ BATCH_TASKS = 500
 BATCH_BYTES = 8 * 2**20
 """Most bytes of a batch; one larger task is sent alone."""
 WINDOW_TASKS = 256
-"""Most tasks whose outcomes are awaited at once; further ones are read from the caller later."""
+"""Most tasks that are awaited at once; further ones are read from the caller later."""
 PAGE_PAYS = 2
 """A page of the list that shows fewer of the awaited tasks is not worth its request."""
 FRUITLESS_PAGES_MOST = 3
@@ -109,7 +109,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
         now = yield from clock()
         if timeout_seconds is not None and now - began >= timeout_seconds:
             raise QueueFull(
-                f"{now_queued} tasks stay queued for {timeout_seconds:g} s, to be kept below {keep_queued_below}",
+                f"{now_queued} tasks are queued after {timeout_seconds:g} s; keep_queued_below is {keep_queued_below}",
                 code="QUEUE_LIMIT_EXCEEDED",
                 status=429,
             )

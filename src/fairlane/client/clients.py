@@ -590,7 +590,7 @@ class AsyncClient:
             return _no_answer(ask, error)
 
 
-# Both ----------------------------------------------------------------------------------------------------------------
+# Shared by both clients ----------------------------------------------------------------------------------------------
 
 _LIMITS = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
 _AGENT = f"fairlane-python/{__version__} (python {platform.python_version()})"
@@ -614,7 +614,7 @@ def _headers(given: str | None) -> dict[str, str]:
     if not key:
         raise SetupMissing("no key: give key, or set FAIRLANE_API_KEY")
     if not (key.isascii() and key.isprintable()):
-        raise SetupMissing("the key has characters that no key has: look for a line end or a quote in it")
+        raise SetupMissing("the key contains characters that keys never have: look for a line end or a quote")
     return {"Authorization": f"Bearer {key}", "User-Agent": _AGENT}
 
 

@@ -60,7 +60,7 @@ def verify(
     try:
         return read_task(body)
     except NoAnswer as error:
-        raise WebhookInvalid(f"the webhook is signed and tells of no task: {error}") from error
+        raise WebhookInvalid(f"the webhook is signed but contains no task: {error}") from error
 
 
 def _is_contracts(secret: str, headers: Mapping[str, str], body: bytes, tolerance_seconds: float, now: float) -> bool:

@@ -102,7 +102,7 @@ class CustomerGuard:
         self._sessions = sessions
 
     async def __call__(self, request: Request) -> Caller:
-        """Return the organization whose key opened the session."""
+        """Return the organization of the key that opened the session."""
         session = await self._sessions.check(request)
         caller = await self._store.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
         if caller is None:

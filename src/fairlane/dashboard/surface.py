@@ -43,11 +43,11 @@ class Opened(Struct, frozen=True, kw_only=True):
     token: str
     version: str
     accepts: tuple[str, ...]
-    """The kinds of people whose keys open a session here."""
+    """The kinds of keys that open a session here, by the name of their holders."""
 
 
 class NotOpened(Struct, frozen=True, kw_only=True):
-    """What a login page needs to know: the kinds of people whose keys open a session here."""
+    """What a login page needs to know: the kinds of keys that open a session here."""
 
     kind: None = None
     accepts: tuple[str, ...]
@@ -73,8 +73,8 @@ def dashboard_part(
 ) -> tuple[Part[Any], list[Resource[None]]]:
     """Return the dashboard of one listener: the part behind a session, and the resources that anyone may load.
 
-    ``customers`` and ``operators`` are the parts whose twins people may use here; if one is None, its people cannot log
-    in here.
+    ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. If one is None,
+    its people cannot log in here.
     """
     clock, sessions = store.now, Sessions(store)
     kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)

@@ -59,12 +59,12 @@ class Content(Struct, frozen=True, kw_only=True):
     organizations: int
     organizations_without_slots: tuple[str, ...]
     drifted: tuple[str, ...]
-    """Organizations whose drift the self-audit found earlier and that are not repaired yet."""
+    """Organizations with drift that the self-audit found earlier and that is not repaired yet."""
     paused: tuple[str, ...]
     disabled: tuple[str, ...]
     maintenance: bool
     recounted: int
-    """Organizations whose counts were just compared with their rows."""
+    """Number of organizations for which counts were just compared with rows."""
     drift: tuple[Drift, ...]
     served: Mapping[str, int]
     """Number of live workers for each task type."""

@@ -96,7 +96,7 @@ class Released(Struct, frozen=True):
 
 
 class Lost(Struct, frozen=True):
-    """An attempt whose worker died; it counts. When it ended is unknown."""
+    """An attempt that was lost with its worker; it counts. When it ended is unknown."""
 
 
 Ending = Completed | Failed | Released | Lost

@@ -21,7 +21,7 @@ class DueDelivery(Struct, frozen=True, kw_only=True):
     id: str
     organization_id: int
     task_id: str | None
-    """None for a test event, whose ``body`` is included."""
+    """None for a test event, which includes its ``body``."""
     url: str
     host: str
     body: str | None
@@ -36,7 +36,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     organizations_after: int
     """The organization after which the next claim continues, or 0 if this one saw all of them."""
     hosts_after: dict[int, str]
-    """For each organization whose hosts were examined, the host after which to continue; empty if all were seen."""
+    """For each organization with examined hosts, the host after which to continue; empty if all were seen."""
     missed: int
     """Deliveries that were chosen but taken by another server in the meantime."""
 
@@ -58,7 +58,7 @@ class Tried(Struct, frozen=True, kw_only=True):
 
 
 INTERRUPTED = "interrupted"
-"""The error of a try whose server died before it ended. The message may have arrived."""
+"""The error of a try that did not end before its server died. The message may have arrived."""
 
 
 class DeliveryTry(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ _HOSTS_OWN = (
     IPv4Network("168.63.129.16/32"),
 )
 _ISATAP = {0x0000_5EFE, 0x0200_5EFE}
-"""Upper half of an interface id whose lower half is an IPv4 address, under any prefix."""
+"""Upper half of an interface id that contains an IPv4 address in its lower half, under any prefix."""
 
 
 def is_public(address: Address) -> bool:

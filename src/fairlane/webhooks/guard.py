@@ -109,7 +109,7 @@ def read_ports(text: str) -> tuple[range, ...]:
             raise ValueError(f"{part!r} is not a port or a range of ports")
         first, last = int(match[1]), int(match[2] or match[1])
         if not 1 <= first <= last <= 65_535:
-            raise ValueError(f"{part!r} does not lie between 1 and 65535")
+            raise ValueError(f"{part!r} is not between 1 and 65535")
         ports.append(range(first, last + 1))
     return tuple(ports)
 

@@ -28,7 +28,7 @@ time. connection: no connection could be made. tls: no trusted TLS session with 
 ended without a status, or the bytes were not HTTP. status: an answer, but not a 2xx."""
 
 BUSY = (429, 503)
-"""Statuses whose ``Retry-After`` is honored."""
+"""Statuses for which ``Retry-After`` is honored."""
 BODY_PARTS_MAX = 64
 """Most pieces of an answer that are read after its status: an answer with more is meant to keep the server busy."""
 LINGER_SECONDS = 1.0

@@ -79,7 +79,7 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str], *, 
 
 
 def unknown_type() -> ValidationRefused:
-    """Return the refusal to repeat a task whose type is no longer registered."""
+    """Return the refusal to repeat a task of a type that is no longer registered."""
     return ValidationRefused.at("taskType", "is not a known task type")
 
 

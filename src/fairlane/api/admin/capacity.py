@@ -1,4 +1,4 @@
-"""``/admin/v1/organizations/{}/capacity``: the organization's own capacity advice, for operators who set its slots."""
+"""``/admin/v1/organizations/{}/capacity``: the organization's own capacity advice, for operators."""
 
 import asyncio
 

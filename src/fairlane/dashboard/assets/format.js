@@ -8,7 +8,7 @@ export const perSecond = (value) => `${rate.format(value)}/s`;
 export const share = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
 export const moment = (text) => (text ? new Date(text).toLocaleString() : "–");
 
-// The progress that a handler reported: a share, or the amount done if there is no total, and its note.
+// Returns the progress that a handler reported: a share, or the amount done if there is no total, and its note.
 export function progress(said) {
   const part = said.fraction === null ? count(said.done) : share(said.fraction);
   return said.note ? `${part}, ${said.note}` : part;

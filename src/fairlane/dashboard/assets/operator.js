@@ -41,7 +41,7 @@ export function workers(content) {
   return repeat(2, async () => {
     const [{ sessions }, server] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/server")]);
     const trouble = server.worker_trouble && h("p", { class: "bad" }, `None of this server's own workers can start: ${server.worker_trouble}`);
-    // The next sweep ends a worker whose lease has expired, unless the worker renews it first.
+    // The next sweep ends a worker with an expired lease, unless the worker renews it first.
     fill(list, trouble || "", table("Worker processes that are connected", [
       { name: "Worker", long: true, show: (one) => one.name },
       { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
