@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.api.house import NO_TLS
 from tests.cli.harness import READY, eventually
 from tests.worker.test_supervisor import is_running
 
@@ -58,7 +59,7 @@ class Whole:
         ready = self.process.stdout.readline().strip()
         assert ready.startswith(READY), (self._folder / "log").read_text()
         headers = {"Authorization": f"Bearer {KEY}"}
-        self.http = httpx2.Client(base_url=ready.removeprefix(READY), headers=headers, timeout=10)
+        self.http = httpx2.Client(base_url=ready.removeprefix(READY), headers=headers, timeout=10, verify=NO_TLS)
 
     def workers(self) -> list[int]:
         """Process ids of the workers that are up."""
@@ -114,7 +115,7 @@ class Whole:
         answer: Future[httpx2.Response] = Future()
 
         def wait(address: Any, headers: Any) -> None:
-            with httpx2.Client(base_url=address, headers=headers, timeout=30) as client:
+            with httpx2.Client(base_url=address, headers=headers, timeout=30, verify=NO_TLS) as client:
                 try:
                     answer.set_result(client.post(f"/v1/monitor/{task_type.lower()}", json=payload))
                 except httpx2.HTTPError as error:
