@@ -356,6 +356,8 @@ class Retry(HandlerSignal):
         ValueError: ``after`` is negative, longer than 30 days, or not a number.
     """
 
+    after_seconds: float | None = None
+
     def __init__(
         self, reason: object = "the handler asked for another attempt", after: float | Real | Decimal | None = None
     ) -> None:
@@ -370,6 +372,11 @@ class Fail(HandlerSignal):
         ValueError: ``code`` is empty.
     """
 
+    # What a class of the application's that does not call this one's ``__init__`` has.
+    code = "FAILED"
+    failure_message = "The task failed"
+    details: Any = None
+
     def __init__(self, code: str, message: object, details: Any = None) -> None:
         self.code = plain_text(code) if code is not None else ""
         self.failure_message = plain_text(message)
@@ -377,6 +384,16 @@ class Fail(HandlerSignal):
         if not self.code:
             raise ValueError("Fail needs a code that the organization's programs can branch on")
         self.details = details
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it travel from a process that the handler started: Python would call it with its text alone."""
+        return _remade, (type(self), self.args, vars(self))
+
+
+def _remade(kind: type[Fail], arguments: tuple[Any, ...], members: dict[str, Any]) -> Fail:
+    made = kind.__new__(kind, *arguments)
+    vars(made).update(members)
+    return made
 
 
 def plain_text(value: object) -> str:

@@ -123,15 +123,16 @@ def name_attempts() -> None:
 def raised(error: BaseException) -> dict[str, object]:
     """Return what a log may contain of an application's exception: its type and where it was raised, never its text.
 
-    The text may quote a payload. For a group, it is the first exception.
+    The text may quote a payload. For a group, it is the first exception; the place is the group's own if that exception
+    was never raised.
     """
-    name, first = type(error).__qualname__, error
+    name, first, raised_at = type(error).__qualname__, error, error.__traceback__
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
         name += f" of {type(first).__qualname__}"
+        raised_at = first.__traceback__ or raised_at
     frames = [
-        f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-        for frame, line in traceback.walk_tb(first.__traceback__)
+        f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}" for frame, line in traceback.walk_tb(raised_at)
     ]
     fields: dict[str, object] = {"error": name, "place": frames[-1] if frames else "unknown"}
     if callers := frames[-CALLERS_MOST - 1 : -1]:

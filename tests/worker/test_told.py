@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import pickle
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
-from fairlane import Fairlane, logs
+from fairlane import Fail, Fairlane, Retry, logs
 from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.worker.executors import Executors
 
@@ -19,6 +20,32 @@ async def fail(payload: dict[str, Any]) -> None:
     """Raise with its payload."""
     logging.getLogger("shop").info("begun")
     raise ExceptionGroup(payload["secret"], [ValueError(payload["secret"])])
+
+
+class OutOfStock(Fail):
+    """A signal of the application's own that does not call the ``__init__`` of ``Fail``."""
+
+    def __init__(self) -> None:
+        """Nothing more."""
+
+
+@app.task("OUT_OF_STOCK")
+async def out_of_stock(payload: dict[str, Any]) -> None:
+    """Raise what lacks its code."""
+    raise OutOfStock
+
+
+class Mute(Exception):
+    """Says nothing of itself."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+@app.task("MUTE")
+async def mute(payload: dict[str, Any]) -> None:
+    """Raise what cannot be looked at."""
+    raise Mute
 
 
 async def report_of(task_type: str, *, error_text: bool = False) -> ReportBody:
@@ -50,6 +77,32 @@ async def test_the_text_of_an_exception_is_the_operators_choice(
         "error": "ExceptionGroup of ValueError",
     }  # fmt: skip
     assert ("canary" in caplog.text) is error_text
+    # Of a group whose exceptions were never raised it is the place of the group.
+    assert told["place"].endswith(" in fail")
+
+
+async def test_a_signal_that_lacks_its_members_ends_its_attempt_like_any_other() -> None:
+    """A class of the application's that does not call the ``__init__`` of ``Fail`` is one all the same."""
+    report = await report_of("OUT_OF_STOCK")
+
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.message, report.retry) == ("FAILED", "The task failed", False)
+
+
+async def test_an_exception_that_cannot_be_looked_at_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Its type alone."""
+    report = await report_of("MUTE")
+
+    told = vars(caplog.records[-1])
+    assert (report.outcome, report.retry) == ("failed", True)
+    assert (told["msg"], told["task_id"], told["error"]) == ("attempt.raised", "t", "Mute")
+
+
+def test_a_signal_travels_from_a_process_that_the_handler_started() -> None:
+    """With all that it says."""
+    for signal in (Fail("NO", "nothing there", {"why": 1}), OutOfStock(), Retry("later", after=2)):
+        again = pickle.loads(pickle.dumps(signal))
+        assert (type(again), str(again), vars(again)) == (type(signal), str(signal), vars(signal))
 
 
 async def test_every_handler_of_a_logger_names_the_attempt(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ Every attempt ends in exactly one report, whatever the handler does, unless its 
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import time
@@ -280,6 +281,8 @@ def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
     try:
         return _report_of(attempt, error)
     except BaseException as second:  # noqa: BLE001 - exceptions and log handlers run code of the application
+        with contextlib.suppress(BaseException):
+            logger.error("attempt.raised", extra=_identity(attempt.lease) | {"error": type(error).__qualname__})
         return _failed(attempt.lease, f"{type(error).__name__}, and reporting it raised {type(second).__name__}")
 
 
