@@ -66,9 +66,17 @@ class KeptLogging:
     """The configuration of logging before an application is imported."""
 
     def __init__(self) -> None:
-        root = logging.getLogger()
-        self._handlers = [handler for handler in root.handlers if isinstance(handler, OwnHandler)]
-        self._level = root.level
+        root, own = logging.getLogger(), logging.getLogger("fairlane")
+        self._handlers = [one for one in (*root.handlers, *own.handlers) if isinstance(one, OwnHandler)]
+        self._level = own.getEffectiveLevel()
+
+    def is_intact(self) -> bool:
+        """Return whether fairlane's own events still appear. Each attempt asks, so this looks at few things."""
+        root, own, worker = (logging.getLogger(name) for name in (None, "fairlane", "fairlane.worker"))
+        for handler in self._handlers[:1]:
+            if handler.level > logging.NOTSET or (handler not in root.handlers and handler not in own.handlers):
+                return False
+        return worker.propagate and worker.isEnabledFor(self._level) and own.getEffectiveLevel() == self._level
 
     def put_back(self) -> list[str]:
         """Restore the output of fairlane's own events, and return what the application had changed.
@@ -89,6 +97,14 @@ class KeptLogging:
                 own.addHandler(handler)
             own.propagate = False  # Otherwise a handler that replaced ours would write each event again.
             changed.append("the handlers of the root logger")
+        below = [one for one in _loggers() if one.name.startswith("fairlane.") and (one.level or not one.propagate)]
+        if below or any(handler.level for handler in self._handlers):
+            for one in below:
+                one.setLevel(logging.NOTSET)
+                one.propagate = True
+            for handler in self._handlers:
+                handler.setLevel(logging.NOTSET)
+            changed.append("the levels of fairlane's loggers or its handler")
         if own.getEffectiveLevel() != self._level:
             own.setLevel(self._level)
             changed.append("the level of the root logger")

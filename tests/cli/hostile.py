@@ -1,9 +1,12 @@
 """An application whose handlers return, raise and say what no protocol carries."""
 
 import asyncio
+import contextlib
+import logging.config
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -115,8 +118,24 @@ RETURNED: list[Any] = [
 ]
 SPAWNED = [SystemExit, KeyboardInterrupt, Unprintable, asyncio.CancelledError]
 """What a task raises that a handler started."""
+
+
+def _stop_loop() -> None:
+    with contextlib.suppress(RuntimeError):  # A thread has none.
+        asyncio.get_running_loop().stop()
+
+
+DONE: list[Callable[[], int | None]] = [
+    lambda: os.fork() or sys.exit(1),
+    os.fork,
+    _stop_loop,
+    logging.disable,
+    lambda: logging.config.dictConfig({"version": 1}),
+    lambda: logging.basicConfig(force=True, level=logging.CRITICAL, handlers=[logging.NullHandler()]),
+]
+"""What a handler does to its process before it returns; on the loop it waits a little, too."""
 ENDINGS = [(kind, number) for kind, ways in (("said", SAID), ("raised", RAISED), ("returned", RETURNED),
-                            ("spawned", SPAWNED))
+                            ("spawned", SPAWNED), ("done", DONE))
            for number in range(len(ways))]  # fmt: skip
 
 
@@ -128,6 +147,8 @@ def _end(payload: dict[str, Any], context: Context) -> Any:
             raise RAISED[payload["number"]]()
         case "returned":
             return RETURNED[payload["number"]]
+        case "done":
+            return {"done": DONE[payload["number"]]()}
     return {}
 
 
@@ -139,11 +160,18 @@ async def _spawn(payload: dict[str, Any]) -> None:
         await asyncio.wait([asyncio.create_task(fail())])
 
 
+async def _end_on_loop(payload: dict[str, Any], context: Context) -> Any:
+    await _spawn(payload)
+    result = _end(payload, context)
+    if payload["kind"] == "done":
+        await asyncio.sleep(0.1)
+    return result
+
+
 @app.task("ON_LOOP", attempts=1)
 async def on_loop(payload: dict[str, Any], context: Context) -> Any:
     """End in one of these ways."""
-    await _spawn(payload)
-    return _end(payload, context)
+    return await _end_on_loop(payload, context)
 
 
 @app.task("ON_THREAD", attempts=1)
@@ -155,8 +183,7 @@ def on_thread(payload: dict[str, Any], context: Context) -> Any:
 @app.task("ALONE", attempts=1, isolation="process")
 async def alone(payload: dict[str, Any], context: Context) -> Any:
     """The same."""
-    await _spawn(payload)
-    return _end(payload, context)
+    return await _end_on_loop(payload, context)
 
 
 async def _stay(payload: dict[str, Any], context: Context) -> dict[str, int]:

@@ -8,7 +8,8 @@ import pytest
 from fairlane.client import Client, NewTask, Task
 from tests.cli import hostile
 from tests.cli.conftest import running
-from tests.cli.harness import Command, RunningServer
+from tests.cli.harness import Command, RunningServer, eventually
+from tests.worker.test_supervisor import is_running
 
 FLAGS = ("--workers", "1", "--places", "40")
 
@@ -56,7 +57,13 @@ def test_no_value_of_a_handler_costs_more_than_its_own_attempt(
     assert outcomes["ON_LOOP", "said", 0] == "COMPLETED"
     assert outcomes["ON_LOOP", "raised", 12] == "A"
     assert outcomes["ON_LOOP", "raised", 13] == "A\N{REPLACEMENT CHARACTER}B\N{REPLACEMENT CHARACTER}"
-    assert {outcomes[kind] for kind in kinds if kind[1] == "spawned"} == {"COMPLETED"}
+    assert {outcomes[kind] for kind in kinds if kind[1] in ("spawned", "done")} == {"COMPLETED"}
+    done = [ended[str(one.task_id)].response for kind, one in zip(kinds, verdicts, strict=True) if kind[1] == "done"]
+    copies = [response["done"] for response in done if response and response["done"]]
+    assert len(copies) == 6
+    eventually(lambda: not any(map(is_running, copies)))
+    assert "worker.crashed" not in log
+    assert "application.changed" in log
     assert "report.refused" not in log, "what is known beforehand is not left to the server"
 
 

@@ -1,8 +1,10 @@
 """What the log is told of an attempt that failed, and what every record of an attempt has."""
 
 import asyncio
-import logging
+import io
+import logging.config
 import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,6 +37,23 @@ async def out_of_stock(payload: dict[str, Any]) -> None:
     raise OutOfStock
 
 
+WAYS: list[Callable[[], object]] = [
+    logging.disable,
+    lambda: logging.config.dictConfig({"version": 1}),
+    lambda: logging.basicConfig(force=True, level=logging.CRITICAL, handlers=[logging.NullHandler()]),
+    lambda: [one.setLevel("CRITICAL") for one in logging.getLogger().handlers if isinstance(one, logs.OwnHandler)],
+    lambda: logging.getLogger("fairlane.worker").setLevel("CRITICAL"),
+    lambda: setattr(logging.getLogger("fairlane.worker"), "propagate", False),
+]
+
+
+@app.task("SILENCE")
+async def silence(payload: dict[str, Any]) -> None:
+    """Configure logging anew, then raise."""
+    WAYS[payload["number"]]()
+    raise ValueError
+
+
 class Mute(Exception):
     """Says nothing of itself."""
 
@@ -48,16 +67,17 @@ async def mute(payload: dict[str, Any]) -> None:
     raise Mute
 
 
-async def report_of(task_type: str, *, error_text: bool = False) -> ReportBody:
+async def report_of(
+    task_type: str, *, error_text: bool = False, payload: bytes = b'{"secret": "canary"}'
+) -> ReportBody:
     """Run one attempt here."""
     ended: asyncio.Future[ReportBody] = asyncio.get_running_loop().create_future()
     executors = Executors(
         app.task_types, ended=ended.set_result, result_limit_bytes=1000, isolated=None, error_text=error_text
     )
-    payload = Raw(b'{"secret": "canary"}')
     lease = LeaseBody(
         lease="l", task="t", organization="acme", task_type=task_type, attempt=2, attempts=3, timeout_seconds=30,
-        payload=payload,
+        payload=Raw(payload),
     )  # fmt: skip
     executors.start(lease)
     return await ended
@@ -96,6 +116,35 @@ async def test_an_exception_that_cannot_be_looked_at_has_its_line(caplog: pytest
     told = vars(caplog.records[-1])
     assert (report.outcome, report.retry) == ("failed", True)
     assert (told["msg"], told["task_id"], told["error"]) == ("attempt.raised", "t", "Mute")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """What fairlane's own handler writes; logging is as before afterwards."""
+    root, own = logging.getLogger(), logging.getLogger("fairlane")
+    before = list(root.handlers), root.level, root.manager.disable, list(own.handlers), own.level, own.propagate
+    written = io.StringIO()
+    handler = logs.OwnHandler(written)
+    handler.setFormatter(logs.TextFormatter())
+    root.addHandler(handler)
+    yield written
+    root.handlers[:], level, disabled, own.handlers[:], own_level, own.propagate = before
+    root.setLevel(level)
+    own.setLevel(own_level)
+    logging.disable(disabled)
+    for found in logs._loggers():
+        found.disabled = False
+
+
+@pytest.mark.parametrize("number", range(len(WAYS)))
+async def test_a_handler_cannot_silence_the_log(number: int, stream: io.StringIO) -> None:
+    """Its own attempt has its line, as the import of a module inside of it may configure logging as any import may."""
+    await report_of("SILENCE", payload=f'{{"number": {number}}}'.encode())
+    await report_of("SILENCE", payload=f'{{"number": {number}}}'.encode())
+
+    written = stream.getvalue()
+    assert written.count("attempt.raised") == 2
+    assert "application.changed" in written
 
 
 def test_a_signal_travels_from_a_process_that_the_handler_started() -> None:

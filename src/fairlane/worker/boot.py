@@ -131,6 +131,7 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     if not options.log_error_text:
         logs.withhold_strays()
     channel = ChildEnd(options.channel)
+    os.register_at_fork(after_in_child=channel.let_go)
     channel.send(Starting(step=f"the import of {options.app_reference}"))
     surroundings = Surroundings(hosts_handlers=True)
     options = replace(options, folder=surroundings.folder)
@@ -159,8 +160,9 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         living = runner.get_loop().create_task(live())
         while not living.done():
-            # A task that a handler started may end the loop by SystemExit; the other attempts must go on.
-            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            # A task that a handler started may end the loop by SystemExit, and a handler may stop it (RuntimeError);
+            # the other attempts must go on.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt, RuntimeError):
                 runner.get_loop().run_until_complete(living)
     raise AssertionError("a child exits inside its loop")
 

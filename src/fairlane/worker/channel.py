@@ -181,6 +181,11 @@ class ChildEnd:
         except OSError:
             _leave_orphaned()
 
+    def let_go(self) -> None:
+        """Give up this end, in a copy of this process that a handler forked: the copy ends with its first note."""
+        self._writing = threading.Lock()  # A thread that the copy does not have may hold the other one.
+        os.close(self._socket.detach())
+
     def listen(
         self,
         loop: asyncio.AbstractEventLoop,

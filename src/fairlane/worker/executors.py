@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,9 @@ class Executors:
         self._ended = ended
         self._result_limit_bytes = result_limit_bytes
         self._isolated = isolated
+        self._process = os.getpid()
+        self._logging = logs.KeptLogging()
+        self._logging_changed = False
         self._threads = Threads()
         self._loop = asyncio.get_running_loop()
         # Each attempt starts with the context variables that the start hooks set, and never sees those of another
@@ -213,17 +217,23 @@ class Executors:
             attempt.begin()
             arguments = attempt.arguments()
             result = await attempt.task_type.function(*arguments)
+            self._keep_logging()
             report = self._completed(attempt, result)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a handler must not end the worker
+            self._keep_logging()
             report = _raised(attempt, error)
         self._end(attempt, report)
 
     def _run_on_thread(self, attempt: Attempt) -> None:
         try:
             arguments = attempt.arguments()
-            report = self._completed(attempt, attempt.task_type.function(*arguments))
+            result = attempt.task_type.function(*arguments)
+            self._keep_logging()
+            report = self._completed(attempt, result)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: it would end the thread, not the attempt
+            self._keep_logging()
             report = _raised(attempt, error)
+        self._end_copy(report)
         self._loop.call_soon_threadsafe(self._end, attempt, report)
 
     async def _run_isolated(self, attempt: Attempt, isolated: IsolatedProcesses) -> None:
@@ -255,6 +265,7 @@ class Executors:
         return ReportBody(lease=attempt.lease.lease, outcome="completed", result=carried(text))
 
     def _end(self, attempt: Attempt, report: ReportBody) -> None:
+        self._end_copy(report)
         attempt.over = True
         if attempt.expiry is not None:
             attempt.expiry.cancel()
@@ -263,6 +274,20 @@ class Executors:
         if attempt.span is not None:
             self._end_span(attempt, attempt.span, report)
         self._ended(report)
+
+    def _end_copy(self, report: ReportBody) -> None:
+        """End this process if it is a copy of the worker that a handler forked, and that returned from the handler."""
+        if os.getpid() != self._process:
+            os._exit(0 if report.outcome == "completed" else 1)
+
+    def _keep_logging(self) -> None:
+        """Put back what the handler, or a module that it imported, changed of fairlane's own logging."""
+        if self._logging.is_intact():
+            return
+        changed = self._logging.put_back()
+        if not self._logging_changed:
+            self._logging_changed = True
+            logger.warning("application.changed", extra={"changed": "; ".join(changed)})
 
     def _end_span(self, attempt: Attempt, span: "Run", report: ReportBody) -> None:
         try:
