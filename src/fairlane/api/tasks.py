@@ -112,8 +112,7 @@ OPERATIONS: Operations = {
         id="list_tasks",
         tag="tasks",
         summary="The organization's tasks, newest first",
-        description="Every page costs the same. Continue with `nextCursor` until it is null: a page of completed tasks "
-        "may be short or empty although more follow.",
+        description="Every page costs the same. Continue with `nextCursor` until it is null.",
         query={
             "status": {"type": "string", "enum": [*TaskStatus]},
             "cursor": {"type": "string"},
