@@ -191,8 +191,8 @@ def test_types_of_one_name_do_not_mix() -> None:
 
     schemas = document(OPERATIONS, app.task_types)["components"]["schemas"]
 
-    assert [*schemas["ONE.Same"]["properties"]] == ["a"]
-    assert [*schemas["TWO.Same"]["properties"]] == ["b"]
+    assert [*schemas["Payload.ONE"]["properties"]] == ["a"]
+    assert [*schemas["Payload.TWO"]["properties"]] == ["b"]
 
 
 def _validate(described: Any, payload: Any) -> None:

@@ -108,7 +108,7 @@ FAILURE: Schema = _object(
     {"code": _TEXT, "message": _TEXT, "timestamp": {**_TEXT, "format": "date-time"}}, {"details": {}}
 )
 CALL_FAILURE_EXAMPLES = ("error_call_exhausted", "error_call_timeout", "error_call_failed", "error_call_external")
-ADDRESS: Schema = _object({"url": {**_TEXT, "format": "uri", "maxLength": 2048}}) | {"additionalProperties": False}
+ADDRESS: Schema = {"$ref": _REFERENCE.format(name="WebhookAddress")}
 SUBMISSION_OPTIONS: dict[str, Schema] = {
     "priority": {
         "description": "Higher runs first, within the organization.",
@@ -192,6 +192,8 @@ def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Sche
         **components,
         **_submissions(task_types),
         **{_error_name(kind): _error(kind.code, DETAILS.get(kind)) for kind in refusals},
+        "WebhookAddress": _object({"url": {**_TEXT, "format": "uri", "maxLength": 2048}})
+        | {"additionalProperties": False},
         "InternalServerError": _error("INTERNAL_SERVER_ERROR", None),
         "CallFailure": _object({"success": {"const": False}, "error": FAILURE}),
     }
@@ -300,7 +302,8 @@ def _shapes() -> tuple[dict[str, Schema], dict[str, Schema]]:
     """Return a schema for each name in ``wire.SHAPES``, and the components that they consist of."""
     schemas, components = msgspec.json.schema_components(wire.SHAPES.values(), ref_template=_REFERENCE)
     # The wire's records have private names; readers of the document need not see that.
-    found = json.loads(json.dumps([schemas, components]).replace('"#/components/schemas/_', '"#/components/schemas/'))
+    text = json.dumps(_constant([schemas, components]))
+    found = json.loads(text.replace('"#/components/schemas/_', '"#/components/schemas/'))
     named = {name.lstrip("_"): {**schema, "title": name.lstrip("_")} for name, schema in found[1].items()}
     return dict(zip(wire.SHAPES, found[0], strict=True)) | {"any": {}}, named
 
@@ -309,9 +312,7 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
     """Return one schema per task type, and the one that distinguishes them."""
     schemas: dict[str, Schema] = {}
     for name, task_type in task_types.items():
-        payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
-        schemas |= {f"{name}.{part}": schema for part, schema in parts.items()}
-        schemas[f"Payload.{name}"] = payload
+        schemas |= _payload(name, task_type)
         reference = {"$ref": _REFERENCE.format(name=f"Payload.{name}")}
         fields = {"taskType": {"type": "string", "const": name}, "payload": reference}
         schemas[f"Submission.{name}"] = _object(fields, SUBMISSION_OPTIONS) | {"additionalProperties": False}
@@ -321,6 +322,37 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
         "discriminator": {"propertyName": "taskType", "mapping": references},
     }
     return schemas
+
+
+def _payload(name: str, task_type: TaskType) -> dict[str, Schema]:
+    """Return the components of one task type's payload: ``Payload.NAME``, and the ones that it refers to.
+
+    Generators of clients name a class by the title of its schema: each has a title of its own, and no schema is only
+    another name for one.
+    """
+    payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
+    found = {f"{name}.{part}": schema for part, schema in parts.items()}
+    whole = f"Payload.{name}"
+    other = str(payload.get("$ref", "")).removeprefix(_REFERENCE.format(name=""))
+    if payload.keys() == {"$ref"} and other in found:
+        found[whole] = found.pop(other)
+        text = json.dumps(found).replace(json.dumps(payload["$ref"]), json.dumps(_REFERENCE.format(name=whole)))
+        found = json.loads(text)
+    else:
+        found[whole] = payload
+    return {part: {**_constant(schema), "title": part} for part, schema in found.items()}
+
+
+def _constant(schema: Any) -> Any:
+    """Return a schema in which each enumeration of one value is a constant: fewer generators understand the former."""
+    match schema:
+        case {"enum": [only], **rest}:
+            return {**_constant(rest), "const": only}
+        case dict():
+            return {name: _constant(part) for name, part in schema.items()}
+        case list():
+            return [_constant(part) for part in schema]
+    return schema
 
 
 @cache
