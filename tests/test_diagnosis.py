@@ -21,11 +21,13 @@ from fairlane.model.status import Drift
 
 FLOOR = 100 * 2**20
 SQLITE = Engine(
-    name="SQLite", version="3.51.3", schema_version=9, schema_known=9, schema_pending=(), schema_unknown=(),
+    name="SQLite", address="/srv/fairlane.db", version="3.51.3",
+    schema_version=9, schema_known=9, schema_pending=(), schema_unknown=(),
     file_system="ext4", free_bytes=2 * FLOOR,
 )  # fmt: skip
 POSTGRES = Engine(
-    name="PostgreSQL", version="18.1", schema_version=9, schema_known=9, schema_pending=(), schema_unknown=(),
+    name="PostgreSQL", address="postgresql://db/fairlane", version="18.1",
+    schema_version=9, schema_known=9, schema_pending=(), schema_unknown=(),
     skew_ms=3, autovacuum=True,
 )  # fmt: skip
 CONTENT = Content(
@@ -59,7 +61,7 @@ def test_a_sound_setup_is_fine_throughout(engine: Engine) -> None:
     ("check", "engine", "change", "state", "told"),
     [
         ("schema", SQLITE, {"schema_pending": ("0010_more",)}, State.WARNING, "0010_more"),
-        ("schema", SQLITE, {"schema_version": 0, "schema_pending": ("0001_initial",)}, State.WARNING, "no tables"),
+        ("database", SQLITE, {"schema_version": 0, "schema_pending": ("0001_initial",)}, State.PROBLEM, "/srv"),
         ("schema", SQLITE, {"schema_version": 12, "schema_unknown": (12,)}, State.PROBLEM, "12 is newer than 9"),
         ("durability", POSTGRES, {"unsafe": ("fsync", "full_page_writes")}, State.PROBLEM, "fsync, full_page_writes"),
         ("encoding", POSTGRES, {"encoding": "LATIN1"}, State.PROBLEM, "UTF8 is needed"),

@@ -67,7 +67,7 @@ def diagnose(
 ) -> list[Finding]:
     """Return every check, in the order in which to fix things. ``content`` is None if the schema is not ours."""
     findings = [
-        Finding("database", State.OK, f"{engine.name} {engine.version} answers"),
+        _database(engine),
         *_schema(engine),
         *_encoding(engine),
         *_durability(engine),
@@ -90,6 +90,15 @@ def unreachable(message: str) -> Finding:
 # The database --------------------------------------------------------------------------------------------------------
 
 
+def _database(engine: Engine) -> Finding:
+    if engine.schema_version or engine.schema_unknown:
+        return Finding("database", State.OK, f"{engine.name} {engine.version} answers")
+    return Finding(
+        "database", State.PROBLEM, f"there is no fairlane database at {engine.address}",
+        "check --database and FAIRLANE_DATABASE; if they are right, start a server, or 'fairlane migrate'",
+    )  # fmt: skip
+
+
 def _schema(engine: Engine) -> Iterable[Finding]:
     if engine.schema_unknown:
         yield Finding(
@@ -97,15 +106,13 @@ def _schema(engine: Engine) -> Iterable[Finding]:
             f"version {engine.schema_version} is newer than {engine.schema_known}, which this fairlane knows",
             "use the newer release",
         )  # fmt: skip
-    elif engine.schema_pending and not engine.schema_version:
-        yield Finding("schema", State.WARNING, "there are no tables yet", "start a server, or run 'fairlane migrate'")
-    elif engine.schema_pending:
+    elif engine.schema_pending and engine.schema_version:
         yield Finding(
             "schema", State.WARNING,
             f"version {engine.schema_version}, pending: {', '.join(engine.schema_pending)}",
             "run 'fairlane migrate', or start a server of this release",
         )  # fmt: skip
-    else:
+    elif engine.schema_version:
         yield Finding("schema", State.OK, f"version {engine.schema_version}, up to date")
 
 

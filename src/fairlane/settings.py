@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import msgspec
 import platformdirs
@@ -30,6 +31,7 @@ OTHERS = (
 """Variables with our prefix that are not settings: clients, operators and remote workers read them."""
 OTHERS_PREFIXES = ("FAIRLANE_TEST_", "FAIRLANE_DEMO_")
 PAUSES_MOST = 20
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SECONDS_LEAST = 0.001
 """Shorter times would round to 0, because times are kept in milliseconds."""
 SECONDS_MOST = 10 * 365 * 86_400
@@ -160,6 +162,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("traces need the extra [otel]: pip install 'fairlane[otel]'")
         if self.log_format not in ("text", "json"):
             raise ValueError("log_format must be text or json")
+        if self.log_level.upper() not in LOG_LEVELS:
+            raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}")
 
     def webhook_pauses_ms(self) -> tuple[int, ...]:
         """Return the pauses after failed tries, in order. Raises ValueError."""
@@ -199,10 +203,47 @@ def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | 
         name: environment[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environment
     }
     given |= {name: value for name, value in flags.items() if value is not None}
+    types = get_type_hints(Settings)
+    read = {name: _read(name, value, types[name], environment) for name, value in given.items()}
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        return Settings(**read)
+    except ValueError as error:
+        # The message names the fields whose values break the rule.
+        said = [
+            f"{_source(name, given[name], environment)} says {_shown(name, given[name])}"
+            for name in given
+            if name in str(error)
+        ]
+        raise SetupError("; ".join([f"a setting cannot be used: {error}", *said])) from error
+
+
+def _read(name: str, value: object, kind: Any, environment: Mapping[str, str]) -> Any:
+    """Return the value in its field's type; raise SetupError, which names its source and what is wanted."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SetupError(f"a setting cannot be used: {error} (settings are flags or {PREFIX}… variables)") from error
+        raise SetupError(
+            f"a setting cannot be used: {name} must be {_wanted(name, kind)}; "
+            f"{_source(name, value, environment)} says {_shown(name, value)}"
+        ) from error
+
+
+def _wanted(name: str, kind: Any) -> str:
+    if kind is bool:
+        return "true or false"
+    noun = "a whole number" if kind in (int, int | None) else "a number"
+    return f"{noun} from {RANGES[name][0]} to {RANGES[name][1]}" if name in RANGES else noun
+
+
+def _source(name: str, value: object, environment: Mapping[str, str]) -> str:
+    """Return the name of the variable if it has this value, else the name of the flag."""
+    variable = PREFIX + name.upper()
+    return variable if environment.get(variable) == value else f"--{name.replace('_', '-')}"
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a value as messages may show it: an address of a database may have a password in it."""
+    return "a value that is not shown" if name in ("database", "secret_key", "pg_notify") else repr(value)
 
 
 def _check_names(environment: Mapping[str, str]) -> None:

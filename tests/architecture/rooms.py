@@ -7,7 +7,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 _NOUNS = {"model", "errors"}
 _GROUND = _NOUNS | {"settings", "logs"}
 _STORE = _GROUND | {"rules", "store"}
-_WORKER = _GROUND | {"loops", "surroundings", "scanning", "protocol", "payloads", "handlers", "tracing"}
+_WORKER = _GROUND | {"loops", "connecting", "surroundings", "scanning", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
@@ -19,6 +19,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "logs": set(),
     "loops": set(),
     "surroundings": {"logs"},
+    "connecting": set(),
     "settings": {"errors"},
     "wire": _NOUNS | {"scanning"},
     "metrics": {"model"},
@@ -32,9 +33,9 @@ MAY_KNOW: dict[str, set[str]] = {
     # The package itself: what an application imports.
     "fairlane": {"errors", "handlers"},
     # What customers import. It speaks HTTP, and knows neither the store nor the API.
-    "client": {"errors", "fairlane"},
+    "client": {"errors", "connecting", "fairlane"},
     # The three big rooms. None of them knows another, except that HTTP calls the store.
-    "store": _GROUND | {"rules", "loops", "scanning"},
+    "store": _GROUND | {"connecting", "rules", "loops", "scanning"},
     "worker": _WORKER,
     "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},

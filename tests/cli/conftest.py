@@ -1,5 +1,6 @@
 """The command line against a database of its own, without a server and with one."""
 
+import asyncio
 import io
 import logging
 import os
@@ -12,18 +13,34 @@ from pathlib import Path
 import pytest
 
 from fairlane.cli import main
+from fairlane.settings import Settings
+from fairlane.store import Store
 from tests.cli.harness import ROOT, Command, Ran, RunningServer, start_server
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with its tables, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "fairlane.db"
+    asyncio.run(Store.migrate(Settings(database=f"sqlite:///{path}")))
+    return path
+
+
 @pytest.fixture(autouse=True)
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The database that every command of a test uses, with a runtime directory short enough for sockets."""
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The database that every command of a test uses, with a runtime directory short enough for sockets.
+
+    It is there, as after the first start of a server, unless the test is marked ``nothing_yet``.
+    """
     runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
     for name in [name for name in os.environ if name.startswith("FAIRLANE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     monkeypatch.setenv("NO_COLOR", "1")
-    address = f"sqlite:///{tmp_path / 'fairlane.db'}"
+    path = tmp_path / "fairlane.db"
+    if request.node.get_closest_marker("nothing_yet") is None:
+        shutil.copy(request.getfixturevalue("migrated"), path)
+    address = f"sqlite:///{path}"
     monkeypatch.setenv("FAIRLANE_DATABASE", address)
     monkeypatch.chdir(ROOT)
     yield address

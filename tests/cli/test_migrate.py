@@ -10,6 +10,7 @@ from tests import postgres
 from tests.cli.harness import Command, RunningServer, start_server
 
 
+@pytest.mark.nothing_yet
 def test_a_check_changes_nothing_and_says_what_is_pending(fairlane: Command, tmp_path: Path) -> None:
     """Exit code 1 and the names before, 0 after; the file is made by the migration alone."""
     before = fairlane("migrate", "--check", "--json")
@@ -92,7 +93,7 @@ def test_no_other_command_migrates(fairlane: Command) -> None:
 
 
 def test_no_other_command_makes_tables_on_postgresql(fairlane: Command, nothing_yet: str) -> None:
-    """The address may be another's. (A SQLite file is made by the first command that needs it.)"""
+    """The address may be another's, or mistyped."""
     assert fairlane("organizations", "create", "acme").code == 4
 
     assert fairlane("migrate", "--check", "--json").document["version"] == 0
@@ -100,14 +101,53 @@ def test_no_other_command_makes_tables_on_postgresql(fairlane: Command, nothing_
     assert fairlane("organizations", "create", "acme").code == 0
 
 
-@pytest.mark.parametrize("empty", [True, False])
-def test_a_new_file_is_made_by_the_first_command(fairlane: Command, tmp_path: Path, empty: bool) -> None:
-    """Before the first server, whether it is missing or empty."""
-    if empty:
-        (tmp_path / "fairlane.db").touch()
+# As each is typed; none of them may create a database.
+COMMANDS = [
+    "organizations create acme", "organizations list", "keys create acme", "keys list --worker", "plans list",
+    "credits show acme", "webhooks secrets list acme", "tasks list", "sessions list", "usage export --month 2026-11",
+    "backup {copy}",
+    "drift", "audit", "maintenance show", "maintenance on", "top --once", "simulate --slots acme=3", "doctor",
+    "migrate --check", "move --from {database} --to postgresql://127.0.0.1:1/x",
+]  # fmt: skip
 
-    assert fairlane("organizations", "create", "acme").code == 0
-    assert fairlane("migrate", "--check").code == 0
+
+@pytest.mark.nothing_yet
+@pytest.mark.parametrize("found", ["nothing", "folder", "empty file"])
+def test_a_mistyped_path_is_told_and_creates_nothing(
+    fairlane: Command, tmp_path: Path, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every command but serve, migrate and restore: the message names the path, and the exit code is not 0."""
+    path = tmp_path / "mistyped" / "fairlane.db"
+    if found != "nothing":
+        path.parent.mkdir()
+    if found == "empty file":
+        path.touch()
+    before = sorted(tmp_path.rglob("*"))
+    address = f"sqlite:///{path}"
+    monkeypatch.setenv("FAIRLANE_DATABASE", address)
+
+    for command in COMMANDS:
+        ran = fairlane(*command.format(copy=tmp_path / "copy.db", database=address).split())
+
+        assert ran.code not in (0, 2), command
+        assert str(path) in ran.err + ran.out or command.startswith("migrate"), command
+        assert sorted(tmp_path.rglob("*")) == before, command
+
+
+@pytest.mark.nothing_yet
+def test_every_command_about_a_database_is_in_the_list_of_those_that_create_none() -> None:
+    """A new command is added there, or to those that may create one, or speaks to a server's address alone."""
+    from fairlane.cli.program import program
+
+    reading = {command.split()[0] for command in COMMANDS}
+    others = {"serve", "restore", "demo", "version", "run", "worker"}
+    customers = {"status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity"}
+    names = {
+        getattr(one.callback, "__name__", "") if one.name is None else one.name for one in program.registered_commands
+    }
+    names |= {str(group.name) for group in program.registered_groups}
+
+    assert names == reading | others | customers
 
 
 def test_servers_and_a_migration_that_start_at_once_all_succeed(

@@ -162,7 +162,9 @@ def test_what_is_refused_raises_by_its_code(client: Client, customer: Customer) 
     with nobodys, pytest.raises(sdk.KeyRefused) as unknown:
         nobodys.status()
 
-    assert refused.value.details == [{"field": "taskType", "message": "is not a known task type"}]
+    assert refused.value.details == [
+        {"field": "taskType", "message": "is not a known task type: the nearest is OTHER; known are ANY, OTHER, PAGE"}
+    ]
     assert (missing.value.status, missing.value.code) == (404, "RESOURCE_NOT_FOUND")
     assert full.value.details["limit"] == 1
     assert unknown.value.code == "INVALID_OR_EXPIRED_API_KEY"

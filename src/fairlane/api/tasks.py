@@ -173,7 +173,7 @@ class Tasks:
         failed, payload = await self._store.failed_task(caller.organization_id, _reference(request))
         task_type = self._serving.task_types.get(failed.task_type)
         if task_type is None:
-            raise wire.unknown_type()
+            raise wire.unknown_type(self._serving.task_types)
         await request.read(len(payload), task_type.decode, payload)
         new = NewTask(
             id=new_id(),
@@ -280,16 +280,18 @@ class Tasks:
         try:
             if body is None:
                 raise BodyTooLarge(self._payload_most)
-            return self._read(body)
+            return self._read(body, suggests=False)
         except ValidationRefused as refusal:
             return refusal
         except BodyTooLarge:  # This code does not exist for items (contract, 4).
             return ValidationRefused.at("payload", f"must be of at most {self._payload_most} bytes")
 
-    def _read(self, body: bytes) -> NewTask:
+    def _read(self, body: bytes, *, suggests: bool = True) -> NewTask:
         """Return the task in a body, with its payload checked against its type."""
         document: Any = read_json(body)
-        submission = wire.read_submission(body, document, self._serving.task_types, now=self._store.now())
+        submission = wire.read_submission(
+            body, document, self._serving.task_types, now=self._store.now(), suggests=suggests
+        )
         if len(submission.payload) > self._payload_most:
             raise BodyTooLarge(self._payload_most)
         task_type = self._serving.task_types[submission.task_type]

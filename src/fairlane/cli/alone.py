@@ -6,8 +6,7 @@ from typing import Any
 
 import fairlane
 from fairlane.api.admin import SecretRules, ServerFacts, admin_surface
-from fairlane.cli.output import note
-from fairlane.settings import database_path, is_postgres, read_settings
+from fairlane.settings import read_settings
 from fairlane.store import Store
 from fairlane.webhooks.signing import is_secret, new_secret
 
@@ -20,11 +19,8 @@ async def open_alone(database: str) -> tuple[Store, Application]:
 
     Raises:
         DatabaseOwned: a server, or another command, holds the lock.
-        DatabaseError: the database cannot be opened.
+        DatabaseError: there is no database, or it cannot be opened.
     """
-    new_file = None if is_postgres(database) or database_path(database).exists() else database_path(database)
     store = await Store.open(read_settings({"database": database}), {}, migrates=False)
-    if new_file is not None:
-        note(f"created the database {new_file}")
     facts = ServerFacts(version=fairlane.__version__, address=None, database=database, pid=os.getpid())
     return store, admin_surface(store, facts=lambda: facts, secret_rules=SecretRules(new_secret, is_secret))

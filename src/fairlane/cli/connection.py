@@ -19,6 +19,7 @@ from urllib.parse import quote
 import httpx2
 
 from fairlane.cli.failures import CommandFailed
+from fairlane.connecting import reason_of
 from fairlane.errors import DatabaseOwned
 from fairlane.settings import database_path, is_postgres
 
@@ -49,7 +50,9 @@ class Admin:
             response = await self._client.request(method, address, content=content, params=query)
             is_csv = response.headers.get("content-type", "").startswith("text/csv")
             answer = response.text if is_csv else response.json()
-        except (httpx2.TransportError, ValueError) as error:
+        except httpx2.TransportError as error:
+            raise CommandFailed(_unanswered(self._client.base_url, error)) from error
+        except ValueError as error:
             raise CommandFailed(NO_ANSWER) from error
         if response.is_success:
             return answer
@@ -245,6 +248,14 @@ def _owner(database: Path) -> dict[str, Any] | None:
         return None
     socket = owner.get("admin_socket") if isinstance(owner, dict) else None
     return owner if isinstance(socket, str) and socket else None
+
+
+def _unanswered(address: httpx2.URL, error: httpx2.TransportError) -> str:
+    """Return what to say when nothing came back, and what is known about the change."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        told = f"no server answers at {address}: {reason_of(error)}"
+        return f"{told}; start it, or correct the address (--server or FAIRLANE_SERVER)"
+    return f"{NO_ANSWER} ({address}: {reason_of(error)})"
 
 
 def _refused(answer: object, status: int) -> CommandFailed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import typer
 
 from fairlane.cli.failures import CommandFailed
+from fairlane.cli.output import note
 
 if TYPE_CHECKING:
     from fairlane.client import AsyncClient
@@ -58,24 +59,47 @@ def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], A
     """
     import asyncio
 
-    from fairlane.client import ApiError, AsyncClient, ClientError, NoAnswer, NotInTime, SetupMissing
+    from fairlane.client import ApiError, AsyncClient, ClientError, KeyRefused, NoAnswer, NotInTime, SetupMissing
+
+    key = _key(key_file)
+    if not url:
+        raise CommandFailed("the address of the API is missing: set FAIRLANE_URL, or give --url")
+    if not key:
+        raise CommandFailed("the organization's key is missing: set FAIRLANE_API_KEY, or give --key-file")
 
     async def once() -> Result:
-        async with AsyncClient(url, _key(key_file), retries=RETRIES) as client:
+        async with AsyncClient(url, key, retries=RETRIES, on_retry=_Impatience()) as client:
             return await work(client)
 
     try:
         return asyncio.run(once())
     except SetupMissing as error:
-        raise CommandFailed(f"{error} (or give --url and --key-file)") from error
+        raise CommandFailed(f"{error} (--url or FAIRLANE_URL, --key-file or FAIRLANE_API_KEY)") from error
     except NoAnswer as error:
-        raise NotAnswered(str(error)) from error
+        cure = "start the server, or correct the address: " if not error.sent else "the address is "
+        raise NotAnswered(f"{error}; {cure}--url or FAIRLANE_URL") from error
     except NotInTime as error:
         raise StillRunning(str(error)) from error
+    except KeyRefused as error:
+        raise CommandFailed(f"{error.code}: {error.message}{_about_the_key(key, key_file)}") from error
     except ApiError as error:
-        raise CommandFailed(f"{error.code}: {error.message}", details=error.details) from error
+        elsewhere = "; this is not an answer of fairlane's API: check the address (--url or FAIRLANE_URL)"
+        strange = elsewhere if error.code == f"HTTP_{error.status}" else ""
+        raise CommandFailed(f"{error.code}: {error.message}{strange}", details=error.details) from error
     except ClientError as error:
         raise CommandFailed(str(error)) from error
+
+
+class _Impatience:
+    """Tells the person at the terminal, once for each reason, why an answer takes so long."""
+
+    def __init__(self) -> None:
+        self._told = ""
+
+    def __call__(self, error: Exception, seconds: float) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            note(f"{error}; trying again, up to {RETRIES} times")
 
 
 def plain(record: Any) -> Any:
@@ -83,6 +107,16 @@ def plain(record: Any) -> Any:
     import msgspec
 
     return msgspec.to_builtins(record)
+
+
+def _about_the_key(key: str | None, key_file: Path | None) -> str:
+    """What to do about a key that was refused, without showing it."""
+    source = "FAIRLANE_API_KEY" if key_file is None else str(key_file)
+    kinds = {"wk_": "a worker's", "ak_": "an operator's"}
+    kind = kinds.get((key or "")[:3])
+    if kind is not None:
+        return f"; the key in {source} is {kind}, and this command needs an organization's, which begins with sk_"
+    return f"; the key is the one in {source}; an organization's key begins with sk_"
 
 
 def _key(key_file: Path | None) -> str | None:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the application, 4 the
 database, 6 the API gave no answer, 7 not in time, 8 an alert.
 """
 
+import logging
 import sys
 
 import typer
@@ -87,6 +88,11 @@ demo.add_to(program)
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # Commands say what went wrong themselves. Of log events, which are for the log of a server, a person at a terminal
+    # needs only what was not foreseen. serve and worker replace this.
+    unforeseen = logging.StreamHandler()
+    unforeseen.addFilter(lambda record: record.exc_info is not None)
+    logging.basicConfig(handlers=[unforeseen], level=logging.WARNING)
     try:
         program()
     except CommandFailed as failure:

@@ -69,7 +69,6 @@ def serve(
     from fairlane import logs
     from fairlane.app import run
     from fairlane.cli.output import complain
-    from fairlane.errors import SetupError
     from fairlane.settings import read_settings
 
     settings = read_settings(
@@ -102,8 +101,5 @@ def serve(
         if as_json:
             print(json.dumps({"drained": msgspec.to_builtins(drained)}), flush=True)
 
-    try:
-        logs.configure(format=settings.log_format, level=settings.log_level)
-    except ValueError as error:
-        raise SetupError(str(error)) from error
+    logs.configure(format=settings.log_format, level=settings.log_level)
     raise typer.Exit(run(settings, app, on_ready=announce, on_trouble=tell, on_drained=report))

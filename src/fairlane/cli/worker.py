@@ -13,6 +13,8 @@ from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, 
 if TYPE_CHECKING:
     from fairlane.worker.supervisor import Drained, Supervisor
 
+KEY_SOURCES = "--key, --key-file or FAIRLANE_WORKER_KEY"
+
 
 def add_to(program: typer.Typer) -> None:
     """Register the command."""
@@ -89,10 +91,7 @@ def worker(
         raise SetupError("there must be at least 1 worker process (--workers)")
     secret = _key(key, key_file)
     servers = [_address(text) for given in server for text in given.split(",")]
-    try:
-        logs.configure(format=settings.log_format, level=settings.log_level)
-    except ValueError as error:
-        raise SetupError(str(error)) from error
+    logs.configure(format=settings.log_format, level=settings.log_level)
 
     def make_supervisor(on_broken: Callable[[str], None]) -> "Supervisor":
         return Supervisor(
@@ -142,6 +141,12 @@ def _key(key: str | None, file: Path | None) -> str:
     if not (key.isascii() and key.isprintable() and key):
         raise typer.BadParameter(
             "a worker key is needed; make one on the server's machine with `fairlane keys create --worker NAME`",
-            param_hint="--key, --key-file or FAIRLANE_WORKER_KEY",
+            param_hint=KEY_SOURCES,
+        )
+    if not key.startswith("wk_"):
+        kind = {"sk_": "an organization's key", "ak_": "an operator's key"}.get(key[:3], "no key of a worker")
+        raise typer.BadParameter(
+            f"this is {kind}: a worker's begins with wk_; make one with `fairlane keys create --worker NAME`",
+            param_hint=KEY_SOURCES,
         )
     return key

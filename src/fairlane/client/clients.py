@@ -18,7 +18,7 @@ import httpx2
 from fairlane import __version__
 from fairlane.client import bulk, operations
 from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
-from fairlane.client.errors import NoAnswer, SetupMissing
+from fairlane.client.errors import ApiError, NoAnswer, SetupMissing
 from fairlane.client.records import (
     Alert,
     CallResult,
@@ -34,6 +34,7 @@ from fairlane.client.records import (
     Why,
 )
 from fairlane.client.retrying import Policy
+from fairlane.connecting import reason_of
 
 Result = TypeVar("Result")
 
@@ -62,6 +63,7 @@ class Client:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries: int = 5,
+        on_retry: Callable[[NoAnswer | ApiError, float], object] | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -75,6 +77,7 @@ class Client:
             timeout_seconds: How long one answer may take; waiting and calling allow more time.
             retries: How often to repeat a request without an answer or with status 429 or 5xx, if that does no harm.
                 ``Retry-After`` is honored; without it the pauses double from a quarter of a second to eight seconds.
+            on_retry: Called before each further try with the reason and the pause in seconds.
             transport: What carries requests. If None, the network.
             sleep: The function that lets time pass.
             clock: Seconds that only go forward.
@@ -82,7 +85,7 @@ class Client:
         Raises:
             SetupMissing: there is no address or no key.
         """
-        self._policy = Policy(retries=retries)
+        self._policy = Policy(retries=retries, on_retry=on_retry)
         self._sleep, self._clock = sleep, clock
         self._timeout_seconds = timeout_seconds
         self._http = httpx2.Client(
@@ -372,7 +375,7 @@ class Client:
         try:
             return _answer(self._http.request(**_request(ask, self._timeout_seconds)))
         except httpx2.TransportError as error:
-            return _no_answer(ask, error)
+            return _no_answer(self._http.base_url, ask, error)
 
 
 class AsyncClient:
@@ -393,12 +396,13 @@ class AsyncClient:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries: int = 5,
+        on_retry: Callable[[NoAnswer | ApiError, float], object] | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a client; nothing is sent yet. The arguments are those of :class:`Client`."""
-        self._policy = Policy(retries=retries)
+        self._policy = Policy(retries=retries, on_retry=on_retry)
         self._sleep, self._clock = sleep, clock
         self._timeout_seconds = timeout_seconds
         self._http = httpx2.AsyncClient(
@@ -587,7 +591,7 @@ class AsyncClient:
         try:
             return _answer(await self._http.request(**_request(ask, self._timeout_seconds)))
         except httpx2.TransportError as error:
-            return _no_answer(ask, error)
+            return _no_answer(self._http.base_url, ask, error)
 
 
 # Shared by both clients ----------------------------------------------------------------------------------------------
@@ -604,9 +608,14 @@ def _address(given: str | None) -> str:
     address = given or os.environ.get("FAIRLANE_URL")
     if not address:
         raise SetupMissing("no address of the API: give base_url, or set FAIRLANE_URL")
-    if not address.startswith(("http://", "https://")):
-        raise SetupMissing(f"the address {address!r} must begin with http:// or https://")
-    return address.rstrip("/") + "/"
+    try:
+        host = httpx2.URL(address).host if address.startswith(("http://", "https://")) else ""
+    except httpx2.InvalidURL:
+        host = ""
+    if not host:
+        raise SetupMissing(f"the address {address!r} cannot be used: it must look like https://api.example")
+    # Every path of the client begins with v1, and people often copy the address with it.
+    return address.rstrip("/").removesuffix("/v1").rstrip("/") + "/"
 
 
 def _headers(given: str | None) -> dict[str, str]:
@@ -639,10 +648,9 @@ def _answer(response: httpx2.Response) -> Answer:
     )
 
 
-def _no_answer(ask: Ask, error: httpx2.TransportError) -> NoAnswer:
+def _no_answer(address: httpx2.URL, ask: Ask, error: httpx2.TransportError) -> NoAnswer:
     sent = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    reason = str(error) or type(error).__name__
-    made = NoAnswer(f"no answer to {ask.method} /{ask.path}: {reason}", sent=sent)
+    made = NoAnswer(f"no answer to {ask.method} {address.join(ask.path)}: {reason_of(error)}", sent=sent)
     made.__cause__ = error
     return made
 

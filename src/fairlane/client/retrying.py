@@ -22,6 +22,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """How often a request is repeated, and how the pauses in between vary."""
 
     retries: int = 5
+    on_retry: Callable[[NoAnswer | ApiError, float], object] | None = None
+    """Called before each pause with what went wrong and the seconds until the next try."""
     chance: Callable[[], float] = Random().random  # noqa: S311 - spreads load, guards nothing
 
 
@@ -41,7 +43,10 @@ def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
         number += 1
         if number > policy.retries or not is_worth_repeating(error, repeatable=ask.repeatable):
             raise error
-        yield Pause(pause_seconds(error, number, policy.chance()))
+        seconds = pause_seconds(error, number, policy.chance())
+        if policy.on_retry is not None:
+            policy.on_retry(error, seconds)
+        yield Pause(seconds)
 
 
 def is_worth_repeating(error: NoAnswer | ApiError, *, repeatable: bool) -> bool:

@@ -132,7 +132,10 @@ def _processors() -> int:
 def _output_folder(wanted: Path | None) -> Path:
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="fairlane-demo-"))
-    wanted.mkdir(parents=True, exist_ok=True)
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"the folder {wanted} (--output) cannot be made: {error.strerror}") from error
     return wanted.absolute()
 
 

@@ -26,6 +26,8 @@ class Engine(Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
+    address: str
+    """A path, or an address without its password."""
     schema_version: int
     """0 if it has no tables yet."""
     schema_known: int

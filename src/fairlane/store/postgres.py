@@ -21,6 +21,7 @@ import asyncpg
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
+from fairlane.connecting import reason_of
 from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DeadRows, Engine
@@ -350,6 +351,7 @@ class PostgresDatabase:
         oldest = await self._ask(connection, "find_oldest_transaction", process=process)
         return Engine(
             name="PostgreSQL",
+            address=without_password(self.address),
             version=version,
             schema_version=schema.version,
             schema_known=schema.known,
@@ -372,7 +374,13 @@ class PostgresDatabase:
     def _unusable(self, error: BaseException) -> DatabaseError:
         if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
             return self._read_only()
-        return DatabaseError(f"cannot open {without_password(self.address)}: {error}")
+        if isinstance(error, ValueError):
+            return DatabaseError(
+                f"the address {without_password(self.address)} cannot be read ({error}): "
+                "give postgresql://USER:PASSWORD@HOST:PORT/NAME"
+            )
+        reason = str(error) if isinstance(error, asyncpg.PostgresError) else reason_of(error)
+        return DatabaseError(f"cannot open {without_password(self.address)}: {reason}")
 
     def _read_only(self) -> DatabaseError:
         return DatabaseError(f"{without_password(self.address)} is read-only: give the address of the primary")
@@ -912,7 +920,10 @@ class _Loading:
 
 def without_password(address: str) -> str:
     """Return a database's address without its password, for logs."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "postgresql://…"
     if parts.password is None:
         return address
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))

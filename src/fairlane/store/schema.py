@@ -49,7 +49,12 @@ def missing(applied: Collection[int], migrations: Sequence[Migration], *, databa
 
 
 def refuse_older(schema: Schema, *, database: str) -> None:
-    """Raise DatabaseError if a migration is pending."""
+    """Raise DatabaseError if there are no tables, or if a migration is pending."""
+    if not schema.version:
+        raise DatabaseError(
+            f"there is no fairlane database at {database}: check the address (--database, FAIRLANE_DATABASE); only "
+            "'fairlane serve', 'fairlane migrate' and 'fairlane restore' create one"
+        )
     if schema.pending:
         raise DatabaseError(
             f"{database} has schema version {schema.version}, this fairlane needs {schema.known}: "

@@ -142,7 +142,7 @@ class SqliteDatabase:
     async def open(self, *, migrates: bool = True) -> None:
         """Own the file, create or migrate it, start the store thread. Call it while the event loop runs.
 
-        With ``migrates`` False a file without tables is created, an older schema refused.
+        With ``migrates`` False an older schema or a path without tables is refused, and nothing is created.
 
         Raises:
             DatabaseOwned: another process owns it.
@@ -151,6 +151,8 @@ class SqliteDatabase:
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
             raise DatabaseError(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed")
         self._loop = asyncio.get_running_loop()
+        if not migrates and not lock_path(self.path).exists():
+            self._refuse_older()  # before the lock, which would leave its file beside a mistyped path
         try:
             _make_folder(self.path.parent)
             _refuse_network_file_system(self.path.parent)
@@ -224,6 +226,8 @@ class SqliteDatabase:
         os.close(self.lock_fd)
 
     def _open_writer(self, *, migrates: bool) -> apsw.Connection:
+        if not migrates:
+            self._refuse_older()
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self.path), statementcachesize=200)
@@ -244,7 +248,7 @@ class SqliteDatabase:
             f"journal_size_limit = {LOG_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        self._migrate(connection, migrates=migrates)
+        self._migrate(connection)
         if fresh:
             _sync_directory(self.path.parent)
         connection.execute("PRAGMA synchronous = FULL")
@@ -262,14 +266,15 @@ class SqliteDatabase:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         return connection
 
-    def _migrate(self, connection: apsw.Connection, *, migrates: bool) -> None:
+    def _refuse_older(self) -> None:
+        refuse_older(self._inspect(), database=str(self.path))
+
+    def _migrate(self, connection: apsw.Connection) -> None:
         def run(name: str, **parameters: Any) -> Rows:
             return self._rows(connection, Query(name, parameters))
 
         run("create_schema_version")
         applied = {row[0] for row in run("find_schema_versions")}
-        if applied and not migrates:
-            refuse_older(compare(applied, load_migrations("sqlite")), database=str(self.path))
         for version, name, script in missing(applied, load_migrations("sqlite"), database=str(self.path)):
             # Each migration is applied together with its number, so that a start after a kill continues with the next
             # one.
@@ -316,6 +321,7 @@ class SqliteDatabase:
         kind = file_system_of(folder)
         engine = Engine(
             name="SQLite",
+            address=str(self.path),
             version=apsw.sqlite_lib_version(),
             schema_version=schema.version,
             schema_known=schema.known,

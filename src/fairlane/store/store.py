@@ -83,8 +83,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
     ) -> "Store":
         """Open the database, create or migrate it, and create the default plan if it is missing.
 
-        With ``migrates`` False an older schema is refused, because other servers may use it; a new SQLite file is
-        created.
+        With ``migrates`` False an older schema is refused, because other servers may use it, and nothing is created.
 
         Raises:
             DatabaseOwned: another server owns the file.

@@ -7,6 +7,7 @@ checks the content of its payload, and the guard checks where a webhook may go.
 import re
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,10 @@ DELAY_SECONDS_MOST = 30 * 86_400
 """Longest delay of a task, in seconds."""
 BATCH_MOST = 500
 """Most tasks in one batch."""
+NAMES_SHOWN_MOST = 10
+NAMES_COMPARED_MOST = 50
+NAME_LENGTH_MOST = 64
+"""Longer task types are not compared with the known ones."""
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -49,17 +54,20 @@ class _Envelope(Struct):
 _envelope_decoder = Decoder(_Envelope)
 
 
-def read_submission(body: bytes, document: Any, task_types: Collection[str], *, now: int) -> Submission:
+def read_submission(
+    body: bytes, document: Any, task_types: Collection[str], *, now: int, suggests: bool = True
+) -> Submission:
     """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
 
-    ``now`` limits the moment at which the task is to start.
+    ``now`` limits the moment at which the task is to start. ``suggests`` says whether the refusal of an unknown type
+    names the nearest one, which costs too much for each item of a batch.
 
     Raises:
         ValidationRefused: lists every field that is wrong.
     """
     if type(document) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")
-    wrong = [*_wrong_fields(document, task_types), *_wrong_schedule(document, now)]
+    wrong = [*_wrong_fields(document, task_types, suggests=suggests), *_wrong_schedule(document, now)]
     if wrong:
         details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
         raise ValidationRefused(details=details)
@@ -78,12 +86,28 @@ def read_submission(body: bytes, document: Any, task_types: Collection[str], *, 
     )
 
 
-def unknown_type() -> ValidationRefused:
+def unknown_type(task_types: Collection[str]) -> ValidationRefused:
     """Return the refusal to repeat a task of a type that is no longer registered."""
-    return ValidationRefused.at("taskType", "is not a known task type")
+    return ValidationRefused.at("taskType", f"is not a known task type; {_known(task_types)}")
 
 
-def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list[tuple[str, str]]:
+def _unknown(task_type: str, task_types: Collection[str], *, suggests: bool) -> str:
+    """Say that a type is not known, and what was meant, for a bounded cost whatever was sent."""
+    near: list[str] = []
+    if suggests and len(task_type) <= NAME_LENGTH_MOST:
+        near = get_close_matches(task_type.upper(), list(task_types)[:NAMES_COMPARED_MOST], n=1)
+    suggestion = f": the nearest is {near[0]}" if near else ""
+    return f"is not a known task type{suggestion}; {_known(task_types)}"
+
+
+def _known(task_types: Collection[str]) -> str:
+    names = sorted(task_types)
+    more = len(names) - NAMES_SHOWN_MOST
+    shown = ", ".join(names[:NAMES_SHOWN_MOST]) or "none"
+    return f"known are {shown}" + (f" and {more} more, see /openapi.json" if more > 0 else "")
+
+
+def _wrong_fields(document: dict[str, Any], task_types: Collection[str], *, suggests: bool) -> list[tuple[str, str]]:
     wrong = []
     task_type, payload = document.get("taskType"), document.get("payload")
     if task_type is None:
@@ -91,7 +115,7 @@ def _wrong_fields(document: dict[str, Any], task_types: Collection[str]) -> list
     elif type(task_type) is not str:
         wrong.append(("taskType", "must be a string"))
     elif task_type not in task_types:
-        wrong.append(("taskType", "is not a known task type"))
+        wrong.append(("taskType", _unknown(task_type, task_types, suggests=suggests)))
     if payload is None:
         wrong.append(("payload", "is required"))
     elif type(payload) is not dict:

@@ -8,11 +8,13 @@ import logging
 import random
 import ssl
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpcore2
 import msgspec
+from msgspec import Struct
 
+from fairlane.connecting import reason_of
 from fairlane.errors import FairlaneError, SessionGone
 from fairlane.protocol import (
     Ended,
@@ -35,6 +37,12 @@ CONTENT_REFUSED = (400, 413, 422)
 """Statuses for a message that is wrong or too large."""
 
 UNIX = "unix:"
+
+CURES = {
+    401: "; the key is --key, --key-file or FAIRLANE_WORKER_KEY; make one with `fairlane keys create --worker NAME`",
+    404: "; this address serves no workers: start its server with FAIRLANE_PUBLIC_WORKERS=1, or try its admin port",
+}
+"""What to do when the first request is refused, by status."""
 
 Answer = TypeVar("Answer")
 
@@ -153,9 +161,9 @@ class Server:
             )
         except SILENCE as error:
             self._leave(link)
-            raise ServerSilent(f"{method} {path}: {type(error).__name__}: {error}") from error
+            raise ServerSilent(f"no answer from {link.address} to {method} {path}: {reason_of(error)}") from error
         try:
-            return _read(response.status, response.content, answer, f"{method} {path}")
+            return _read(response.status, response.content, answer, f"{link.address} to {method} {path}")
         except ServerSilent:
             self._leave(link)
             raise
@@ -169,6 +177,16 @@ def _written(body: msgspec.Struct, asked: str) -> bytes:
         raise ContentRefused(f"{asked}: cannot be written as JSON: {type(error).__name__}") from error
 
 
+class _ErrorBody(Struct):
+    code: str
+    message: str
+    details: Any = None
+
+
+class _Envelope(Struct):
+    error: _ErrorBody
+
+
 def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
     if status == 410:
         raise SessionGone
@@ -176,8 +194,19 @@ def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
         raise ServerSilent(f"{asked}: status {status}")
     if status >= 300:
         kind = ContentRefused if status in CONTENT_REFUSED else ServerRefused
-        raise kind(f"{asked}: status {status}: {text[:500].decode(errors='replace')}")
+        raise kind(f"{asked}: {_reason(status, text)}")
     try:
         return msgspec.json.decode(text, type=answer)
     except msgspec.DecodeError as error:
         raise ServerSilent(f"{asked}: the answer cannot be read: {error}") from error
+
+
+def _reason(status: int, text: bytes) -> str:
+    """Return what a refusal says, for people, and what to do about the ones that are known."""
+    try:
+        error = msgspec.json.decode(text, type=_Envelope).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"status {status}, and not from a fairlane server; check the address of --server"
+    details = "" if error.details is None else f" {msgspec.json.encode(error.details).decode()}"
+    cure = CURES.get(status, "")
+    return f"{error.code}: {error.message}{details}{cure}"
