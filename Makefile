@@ -71,6 +71,7 @@ lock: .tools/.ready  ## Choose the newest allowed versions and write their hashe
 	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
+	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
 	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
 
 clean:  ## Remove everything that make fetched or made

@@ -1,0 +1,1 @@
+"""Clients that others' tools generate from the API's description."""
