@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from fairlane import Fail
 from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Source, highlight_source, outline_source
+from fairlane.demo.main import DemoOptions, run_demo
 from fairlane.demo.view import Progress, Row, line_of, view_on
 from tests.cli.harness import ROOT
 
@@ -167,3 +169,20 @@ def pasted(curl: str) -> Any:
 def test_the_library_is_the_pythons_own() -> None:
     """And not a directory of ours."""
     assert LIBRARY.samefile(Path(os.__file__).parent)
+
+
+def test_a_machine_that_is_too_slow_is_called_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """What it did not begin in time is taken back, and everything else is judged as ever."""
+    monkeypatch.setattr("fairlane.demo.main.SECONDS_USUAL", 0.1)
+    options = DemoOptions(keep=False, seconds=1, tasks=600, port=0, output=tmp_path, as_json=True)
+
+    code = run_demo(options)
+
+    report = json.loads(capsys.readouterr().out)
+    [completed] = [check for check in report["checks"] if check["name"] == "completed"]
+    assert (code, report["held"]) == (0, True), report
+    assert re.search(
+        r"^(\d+) of \1 tasks fetched .*; this machine is slow: \d+ more were taken back$", completed["text"]
+    )

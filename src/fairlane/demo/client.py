@@ -17,6 +17,11 @@ WAITS_MOST = 60
 class ApiRefused(FairlaneError):
     """The API did not answer with success."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """None: there was no answer."""
+
 
 class Status(Struct, frozen=True, kw_only=True):
     """One answer of ``GET /v1/async/status``."""
@@ -74,9 +79,18 @@ class Client:
         """Return the status answer exactly as received."""
         return await self._ask("GET", "/v1/async/status")
 
-    async def task(self, task_id: str) -> dict[str, Any]:
-        """Return one task as the API shows it."""
-        return await self._ask("GET", f"/v1/async/task/{task_id}")
+    async def task(self, task_id: str) -> dict[str, Any] | None:
+        """Return one task as the API shows it; None: it was cleared from the queue."""
+        try:
+            return await self._ask("GET", f"/v1/async/task/{task_id}")
+        except ApiRefused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    async def clear(self) -> None:
+        """Drop everything that is still queued."""
+        await self._ask("DELETE", "/v1/async/queue")
 
     async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         for _ in range(WAITS_MOST):
@@ -89,6 +103,7 @@ class Client:
                 break
             await asyncio.sleep(int(response.headers["retry-after"]))
         if response.status_code != 200:
-            raise ApiRefused(f"{method} {path}: {response.status_code} {response.text[:500]}")
+            told = f"{method} {path}: {response.status_code} {response.text[:500]}"
+            raise ApiRefused(told, status=response.status_code)
         answer: dict[str, Any] = response.json()
         return answer

