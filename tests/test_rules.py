@@ -360,7 +360,7 @@ def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
 ) -> None:
     """No limit is passed by what is chosen, and what is left out stands before a limit at the end of the claim."""
     limits = DeliveryLimits(total=20, reserve=3, organization=5, host=6)
-    state = SenderState(limits=limits, under_way=[(*one, False) for one in under_way], hanging=hanging)
+    state = SenderState(limits=limits, under_way=[(*one, False, 0) for one in under_way], hanging=hanging)
     running, in_reserve = list(under_way), Counter[int]()
 
     def fits(one: Addressed) -> bool:
@@ -372,7 +372,7 @@ def test_deliveries_are_chosen_up_to_every_limit_and_no_further(
             and (sum(other[1] == host for other in running) < limits.host or one not in running)
         )
 
-    chosen = DeliveryChoice(state).choose(due)
+    chosen = DeliveryChoice(state).choose([(*one, 0) for one in due])
 
     for position in chosen:
         assert fits(due[position])
@@ -395,12 +395,55 @@ def test_deliveries_are_dealt_in_the_order_of_virtual_time(due: list[Addressed],
         for one, count in counts.items()
     ]
 
-    chosen = DeliveryChoice(state).choose(due)
+    chosen = DeliveryChoice(state).choose([(*one, 0) for one in due])
 
     assert Counter(due[position][0] for position in chosen) == share(candidates, 10).places
     for organization_id in counts:
         own = [position for position in chosen if due[position][0] == organization_id]
         assert own == sorted(own)
+
+
+ROOM = DeliveryLimits(bytes_free=1, bytes_organization=10, bytes_total=20, bytes_reserve=10)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.just("a"), st.integers(0, 12)), max_size=40),
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 12)), max_size=3),
+)
+def test_bodies_in_memory_have_one_budget(due: list[tuple[int, str, int]], under_way: list[tuple[int, int]]) -> None:
+    """No organization is above its share, and all together are below the whole; small ones need no room."""
+    state = SenderState(limits=ROOM, under_way=[(one, "b", False, size) for one, size in under_way])
+    before = Counter[int]()
+    for one, size in under_way:
+        before[one] += 0 if size == 1 else min(size, 10)
+
+    chosen = [due[position] for position in DeliveryChoice(state).choose(due)]
+
+    held = before.copy()
+    for one, _, size in chosen:
+        held[one] += 0 if size == 1 else min(size, 10)
+        if size > 1:
+            assert held[one] <= 10
+            assert held.total() <= 30
+    small = [one for one in due if one[2] <= 1]
+    places = Counter([one for one, _ in under_way] + [one[0] for one in chosen])
+    assert all(one in chosen or places[one[0]] >= 2 for one in small)
+
+
+def test_room_for_a_large_message_comes_together() -> None:
+    """Smaller ones of organizations that used more do not go before it for ever; those that need no room do."""
+    state = SenderState(
+        limits=ROOM,
+        under_way=[(1, "a", False, 10), (2, "a", False, 10), (3, "a", False, 4)],
+        tags={1: 1, 2: 2, 3: 3},
+    )
+    due = [(1, "b", 2), (2, "b", 2), (3, "b", 2), (4, "b", 8), (5, "b", 1)]
+
+    choice = DeliveryChoice(state)
+
+    assert choice.in_turn([1, 2, 3, 4, 5]) == [4, 5, 1, 2, 3]
+    assert choice.choose(due) == [4]
+    assert DeliveryChoice(SenderState(limits=ROOM, under_way=state.under_way[:2])).choose(due) == [2, 3, 4]
 
 
 # Alerts --------------------------------------------------------------------------------------------------------------

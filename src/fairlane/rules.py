@@ -238,6 +238,14 @@ class DeliveryLimits(Struct, frozen=True, kw_only=True):
     organization: int = 10
     host: int = 4
     """For one host and port, over all organizations. An organization without a try there gets one more."""
+    bytes_free: int = 64 * 1024
+    """A message of at most this size needs no room in memory: the places bound their sum."""
+    bytes_organization: int = 32 * 1024 * 1024
+    """What the larger messages of one organization may have in memory at once. One that is larger counts as this."""
+    bytes_total: int = 128 * 1024 * 1024
+    """What those of all organizations may have at once."""
+    bytes_reserve: int = 64 * 1024 * 1024
+    """Room beyond ``bytes_total``, for organizations that have no larger message in memory."""
 
 
 HANGING_MS = 1_000
@@ -245,14 +253,17 @@ HANGING_MS = 1_000
 
 Addressed = tuple[int, str]
 """(organization id, host and port) of a delivery."""
+Message = tuple[int, str, int]
+"""(organization id, host and port, bytes of the body) of a delivery."""
 
 
 class SenderState(Struct, frozen=True, kw_only=True):
     """What the sender of one server knows when it claims. Each server keeps its own virtual time."""
 
     limits: DeliveryLimits = DeliveryLimits()
-    under_way: Sequence[tuple[int, str, bool]] = ()
-    """(organization id, host and port, whether it holds a place of the reserve) of each try."""
+    under_way: Sequence[tuple[int, str, bool, int]] = ()
+    """Of each try the organization id, the host and port, whether it holds a place of the reserve, and how many bytes
+    of its body are in memory."""
     virtual_time: int = 0
     """The tag of the last pick."""
     tags: Mapping[int, int] = {}
@@ -270,18 +281,22 @@ class DeliveryChoice:
     """The picks of one claim: start-time fair queueing over organizations, within the limits of the server.
 
     While there are places in the reserve, no organization waits for the tries of another. An organization without tries
-    gains no credit: its tag is at least that of the last pick.
+    gains no credit: its tag is at least that of the last pick. If a large message finds no
+    room in memory, no large message of another organization begins before it, so that the room becomes free.
     """
 
     def __init__(self, state: SenderState) -> None:
         self._state = state
+        self._bytes: Counter[int] = Counter()
+        self._room_due = False
+        """A message waits for room that others have."""
         self._organizations: Counter[int] = Counter()
         self._hosts: Counter[str] = Counter()
         self._pairs: Counter[Addressed] = Counter()
         self._in_reserve: set[int] = set()
         self._unreserved = 0
-        for organization_id, host, reserved in state.under_way:
-            self._count(organization_id, host, reserved)
+        for organization_id, host, reserved, size in state.under_way:
+            self._count(organization_id, host, reserved, size)
 
     @property
     def full(self) -> bool:
@@ -294,13 +309,13 @@ class DeliveryChoice:
         may_begin = (one for one in organizations if self._organizations[one] < self._state.limits.organization)
         return sorted(may_begin, key=lambda one: (self._tag(one), one))
 
-    def choose(self, due: Sequence[Addressed]) -> list[int]:
+    def choose(self, due: Sequence[Message]) -> list[int]:
         """Return the positions in ``due`` of the tries that begin now, in the order in which they begin.
 
         ``due`` is in the order of each organization. A try that cannot begin does not block the ones behind it.
         """
         waiting: dict[int, deque[int]] = {}
-        for position, (organization_id, _) in enumerate(due):
+        for position, (organization_id, *_) in enumerate(due):
             waiting.setdefault(organization_id, deque()).append(position)
         heap = [(self._tag(organization_id), organization_id) for organization_id in waiting]
         heapq.heapify(heap)
@@ -321,7 +336,7 @@ class DeliveryChoice:
     def _tag(self, organization_id: int) -> int:
         return max(self._state.virtual_time, self._state.tags.get(organization_id, 0))
 
-    def _take(self, organization_id: int, host: str) -> bool:
+    def _take(self, organization_id: int, host: str, size: int) -> bool:
         """Take a place if there is one. A try that finds none now finds none later in this claim."""
         limits = self._state.limits
         if self._organizations[organization_id] >= limits.organization:
@@ -331,8 +346,24 @@ class DeliveryChoice:
         reserved = self._unreserved >= limits.total
         if reserved and not self._may_reserve(organization_id, host):
             return False
-        self._count(organization_id, host, reserved)
+        if not self._has_room(organization_id, self._weight(size)):
+            return False
+        self._count(organization_id, host, reserved, size)
         return True
+
+    def _weight(self, size: int) -> int:
+        """Return the bytes that a message counts as."""
+        return 0 if size <= self._state.limits.bytes_free else min(size, self._state.limits.bytes_organization)
+
+    def _has_room(self, organization_id: int, weight: int) -> bool:
+        limits, held = self._state.limits, self._bytes[organization_id]
+        if not weight:
+            return True
+        if self._room_due or held + weight > limits.bytes_organization:
+            return False
+        total = limits.bytes_total if held else limits.bytes_total + limits.bytes_reserve
+        self._room_due = self._bytes.total() + weight > total
+        return not self._room_due
 
     def _may_reserve(self, organization_id: int, host: str) -> bool:
         return (
@@ -341,7 +372,9 @@ class DeliveryChoice:
             and (organization_id, host) not in self._state.hanging
         )
 
-    def _count(self, organization_id: int, host: str, reserved: bool) -> None:
+    def _count(self, organization_id: int, host: str, reserved: bool, size: int) -> None:
+        if weight := self._weight(size):
+            self._bytes[organization_id] += weight
         self._organizations[organization_id] += 1
         self._hosts[host] += 1
         self._pairs[organization_id, host] += 1

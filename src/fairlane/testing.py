@@ -35,7 +35,7 @@ from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, Regist
 from fairlane.settings import SECONDS_MOST, Settings
 from fairlane.store import Store
 from fairlane.webhooks.guard import check_url
-from fairlane.webhooks.poster import TryResult
+from fairlane.webhooks.poster import Outgoing, TryResult
 from fairlane.webhooks.sender import Sender
 from fairlane.worker.boot import run_hooks
 from fairlane.worker.executors import Executors
@@ -396,10 +396,10 @@ class _Postbox:
         self._take = take
 
     async def post(
-        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
+        self, url: str, *, body: Outgoing, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
     ) -> TryResult:
         """Make one try."""
-        return await self._take(url, headers(), body)
+        return await self._take(url, headers(), body.body)
 
 
 def _client(surface: Any) -> httpx2.AsyncClient:

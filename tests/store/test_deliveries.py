@@ -42,7 +42,7 @@ async def owed(store: Store, organization: Organization, *hosts: str, worker: Wo
 
 async def claimed(store: Store, *under_way: Addressed, limits: DeliveryLimits = LIMITS) -> list[DueDelivery]:
     """What may be tried now."""
-    state = SenderState(limits=limits, under_way=[(*one, False) for one in under_way])
+    state = SenderState(limits=limits, under_way=[(*one, False, 0) for one in under_way])
     return await claimed_deliveries(store, state, claim_ms=CLAIM_MS)
 
 

@@ -10,7 +10,7 @@ from fairlane import __version__
 from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach
 from fairlane.webhooks.network import Lookup
-from fairlane.webhooks.poster import Poster, TryResult
+from fairlane.webhooks.poster import Outgoing, Poster, TryResult
 
 Dialled = list[tuple[str, int]]
 Script = Callable[["Receiver", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -134,4 +134,4 @@ async def post(
         tls=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         lookup=lookup or names(receiver=["127.0.0.1"]),
     )
-    return await poster.post(url, body=body, headers=lambda: headers or {})
+    return await poster.post(url, body=Outgoing(body), headers=lambda: headers or {})

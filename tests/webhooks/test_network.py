@@ -15,7 +15,7 @@ from fairlane.webhooks import network
 from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach
 from fairlane.webhooks.network import SystemLookup, is_this_machine
-from fairlane.webhooks.poster import Poster
+from fairlane.webhooks.poster import Outgoing, Poster
 from tests.webhooks.receiver import Dialled, Listen, Receiver, answer, names, post
 from tests.webhooks.vectors import FORBIDDEN_ADDRESSES, REFUSED_URLS
 
@@ -89,7 +89,7 @@ async def test_a_name_that_moves_between_tries_is_checked_at_each(dialled: Diall
 
     poster = Poster(reach=PUBLIC, lookup=lookup)
     url = f"http://receiver.example:{local.port}/"
-    results = [await poster.post(url, body=b"{}", headers=dict) for _ in range(3)]
+    results = [await poster.post(url, body=Outgoing(b"{}"), headers=dict) for _ in range(3)]
 
     assert [result.error for result in results] == ["connection", "refused_by_policy", "refused_by_policy"]
     assert dialled == [(SOMEWHERE, local.port)]
@@ -205,7 +205,7 @@ async def test_a_hostile_zone_cannot_lead_us_inside(name_server: UdpResolver, di
 
     poster = Poster(reach=PUBLIC, lookup=lookup)
     errors = [
-        (await poster.post(f"http://{name}.example:{local.port}/", body=b"{}", headers=dict)).error
+        (await poster.post(f"http://{name}.example:{local.port}/", body=Outgoing(b"{}"), headers=dict)).error
         for name in ("moves", "moves", "alias", "mixed", "unknown")
     ]
 
@@ -238,9 +238,9 @@ async def test_a_lookup_that_hangs_delays_neither_the_try_nor_other_names(monkey
     lookup = SystemLookup(absolute=True)
     poster = Poster(reach=PUBLIC, lookup=lookup, timeout_seconds=0.05)
 
-    first = await poster.post("http://hangs.example/", body=b"{}", headers=dict)
-    second = await poster.post("http://hangs.example/", body=b"{}", headers=dict)
-    other = await poster.post("http://other.example/", body=b"{}", headers=dict)
+    first = await poster.post("http://hangs.example/", body=Outgoing(b"{}"), headers=dict)
+    second = await poster.post("http://hangs.example/", body=Outgoing(b"{}"), headers=dict)
+    other = await poster.post("http://other.example/", body=Outgoing(b"{}"), headers=dict)
     joined = asyncio.ensure_future(lookup("hangs.example"))
     await asyncio.sleep(0)
     released.set()

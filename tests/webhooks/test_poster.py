@@ -8,7 +8,7 @@ import time
 import pytest
 import trustme
 
-from fairlane.webhooks.poster import Poster
+from fairlane.webhooks.poster import Outgoing, Poster
 from tests.webhooks.receiver import (
     BODY,
     PRIVATE,
@@ -114,7 +114,9 @@ async def test_no_connection_is_kept(listen: Listen) -> None:
     poster = Poster(reach=PRIVATE, lookup=names(receiver=["127.0.0.1"]))
 
     for _ in range(2):
-        assert (await poster.post(f"http://receiver.example:{receiver.port}/", body=b"{}", headers=dict)).delivered
+        assert (
+            await poster.post(f"http://receiver.example:{receiver.port}/", body=Outgoing(b"{}"), headers=dict)
+        ).delivered
 
     assert receiver.connections == 2
     await asyncio.wait_for(receiver.gone.wait(), 5)
@@ -329,12 +331,34 @@ async def test_the_deadline_covers_the_lookup(listen: Listen) -> None:
     assert result.took_ms >= 50
 
 
+async def test_a_body_leaves_memory_once_it_is_written(listen: Listen) -> None:
+    """Not only when the receiver answers."""
+    receiver = await listen(Receiver(silence))
+    poster = Poster(reach=PRIVATE, lookup=names(receiver=["127.0.0.1"]))
+    dropped = asyncio.Event()
+    body = Outgoing(b"x" * 100_000, dropped=dropped.set)
+
+    trying = asyncio.ensure_future(
+        poster.post(
+            f"http://receiver.example:{receiver.port}/", body=body, headers=lambda: {"X-Size": str(len(body.body))}
+        )
+    )
+    await asyncio.wait_for(dropped.wait(), 5)
+
+    assert body.body == b""
+    assert not trying.done()
+    trying.cancel()
+    await asyncio.wait([trying])
+
+
 async def test_a_try_can_be_abandoned(listen: Listen) -> None:
     """When the server stops, its tries end at once and leave nothing behind."""
     receiver = await listen(Receiver(silence))
     poster = Poster(reach=PRIVATE, lookup=names(receiver=["127.0.0.1"]))
 
-    trying = asyncio.ensure_future(poster.post(f"http://receiver.example:{receiver.port}/", body=b"{}", headers=dict))
+    trying = asyncio.ensure_future(
+        poster.post(f"http://receiver.example:{receiver.port}/", body=Outgoing(b"{}"), headers=dict)
+    )
     await asyncio.wait_for(receiver.came.wait(), 5)
     trying.cancel()
     await asyncio.wait([trying])
@@ -418,7 +442,7 @@ async def test_an_unknown_authority_is_refused(trusting: ssl.SSLContext, listen:
     poster = Poster(reach=PRIVATE, lookup=names(receiver=["127.0.0.1"]))
 
     by_ours = await post(f"https://receiver.example:{receiver.port}/", tls=trusting)
-    by_the_systems = await poster.post(f"https://receiver.example:{receiver.port}/", body=b"{}", headers=dict)
+    by_the_systems = await poster.post(f"https://receiver.example:{receiver.port}/", body=Outgoing(b"{}"), headers=dict)
 
     assert by_ours.error == by_the_systems.error == "tls"
     assert receiver.requests == []

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +19,14 @@ from standardwebhooks import Webhook as StandardWebhook
 
 from fairlane import wire
 from fairlane.errors import StoreFault
-from fairlane.model.leases import Failed, Report
+from fairlane.model.leases import Completed, Failed, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Failure
 from fairlane.model.webhooks import Delivery, Tried, Webhook
 from fairlane.rules import DeliveryLimits
 from fairlane.store import Store, new_id
 from fairlane.webhooks import sender as sender_module
+from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach
 from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import LIMITS, Sender
@@ -58,12 +59,19 @@ class Office:
     async def open_for_business(
         self, *, reach: Reach = PRIVATE, limits: DeliveryLimits = LIMITS, timeout_seconds: float = 5.0
     ) -> Sender:
-        """A running sender; ``NAME.example`` is this machine."""
+        """A running sender; ``NAME.example`` is this machine, and looking for ``never.example`` takes for ever."""
+        known = names(**{name: ["127.0.0.1"] for name in ("receiver", "dead", "alive")})
+
+        async def lookup(host: str) -> Sequence[Address]:
+            if host == "never.example":
+                await asyncio.Event().wait()
+            return await known(host)
+
         poster = Poster(
             reach=reach,
             timeout_seconds=timeout_seconds,
             tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            lookup=names(**{name: ["127.0.0.1"] for name in ("receiver", "dead", "alive")}),
+            lookup=lookup,
         )
         next_delivery_at = self.store.next_delivery_at
 
@@ -99,8 +107,9 @@ class Office:
         host: str = "receiver.example",
         path: str = "/hook?token=a%20b",
         fail: bool = False,
+        size: int = 0,
     ) -> list[str]:
-        """Finished tasks whose webhooks listen on these ports, in this order; their ids."""
+        """Finished tasks whose webhooks listen on these ports, in this order; their ids. ``size``: of each result."""
         worker = await a_worker(self.store)
         for port in ports:
             webhook = Webhook(f"http://{host}:{port}{path}", f"{host}:{port}")
@@ -108,6 +117,8 @@ class Office:
             await self.store.submit(organization.id, [task])
         leases = await worker.take(len(ports))
         ending = Failed(cause="x", retry=False, failure=Failure(code="NO", message="no")) if fail else DONE
+        if size:
+            ending = Completed(json.dumps({"text": "x" * (size - 12)}))
         await worker.exchange(*[Report(lease.id, ending) for lease in leases])
         return [lease.task_id for lease in leases]
 
@@ -502,6 +513,46 @@ async def test_organizations_whose_receivers_hang_delay_no_other(office: Office,
         await office.looked()
     assert alive.connections == (2 if reserve else 0)
     assert sum(receiver.connections for receiver in hanging) == 8 + min(2, reserve)
+
+
+ROOM = DeliveryLimits(bytes_free=1_000, bytes_organization=20_000, bytes_total=40_000, bytes_reserve=20_000)
+
+
+@pytest.mark.parametrize("limits", [ROOM, structs.replace(ROOM, bytes_organization=10**9, bytes_total=10**9)])
+async def test_large_messages_that_hang_leave_room_for_others(
+    office: Office, listen: Listen, limits: DeliveryLimits
+) -> None:
+    """What their bodies have in memory stays within the budget, and another organization's message leaves before any of
+    them is over. Without a budget all of them are in memory."""
+    hanging = [await listen(Receiver(never_answer)) for _ in range(3)]
+    alive = await listen(Receiver(answer(OK)))
+    unlucky = [await an_organization(office.store, slots=50) for _ in range(8)]
+    other = await an_organization(office.store)
+    for one in unlucky:
+        await office.owe(one, *[receiver.port for receiver in hanging], host="never.example", size=10_000)
+    sender = await office.open_for_business(timeout_seconds=60, limits=limits)
+    await office.looked()
+
+    await office.owe(other, alive.port)
+    await office.settled(other, tries=1)
+
+    bodies = [place.size for place in sender._turns._places.values()]
+    assert not [one for each in unlucky for one in await office.deliveries(each) if one.tries]
+    assert all(10_000 <= size < 11_000 for size in bodies)
+    assert len(bodies) == (6 if limits is ROOM else 24)
+
+
+async def test_a_large_message_finds_room_once_another_is_written(office: Office, listen: Listen) -> None:
+    """Although its receiver does not answer: what is written needs no memory of ours."""
+    hanging, alive = await listen(Receiver(never_answer)), await listen(Receiver(answer(OK)))
+    organization = await an_organization(office.store, slots=50)
+    await office.owe(organization, hanging.port, hanging.port, alive.port, size=20_000)
+
+    await office.open_for_business(timeout_seconds=60, limits=ROOM)
+
+    [(_, body)] = await came(alive, 1)
+    assert len(body) > 20_000
+    assert hanging.connections == 2
 
 
 async def test_an_organization_has_ten_under_way(office: Office, listen: Listen) -> None:

@@ -3,16 +3,17 @@
 import pytest
 
 from fairlane.model.webhooks import Claimed
-from fairlane.rules import FIRST_ESTIMATE_MS, HANGING_MS, DeliveryChoice, DeliveryLimits, service
+from fairlane.rules import FIRST_ESTIMATE_MS, HANGING_MS, Addressed, DeliveryChoice, DeliveryLimits, service
 from fairlane.webhooks import turns as turns_module
 from fairlane.webhooks.turns import Place, Turns
 
 HEALTHY, HANGS = 1, 2
 
 
-def begun(turns: Turns, *due: tuple[int, str]) -> list[Place]:
+def begun(turns: Turns, *due: Addressed, size: int = 0) -> list[Place]:
     """The places of what begins of these deliveries, as the sender takes them after a claim."""
-    return [turns.begin(*due[position]) for position in DeliveryChoice(turns.state()).choose(due)]
+    chosen = DeliveryChoice(turns.state()).choose([(*one, size) for one in due])
+    return [turns.begin(*due[position], size) for position in chosen]
 
 
 def test_an_organization_pays_for_the_time_of_its_tries() -> None:
@@ -86,6 +87,35 @@ def test_organizations_that_hang_leave_a_place_to_each_other_one() -> None:
 
     assert len(held) == DeliveryLimits().total
     assert place == Place(30, "b:80", reserved=True, charged=service(FIRST_ESTIMATE_MS, 1))
+
+
+def test_large_messages_leave_room_for_others() -> None:
+    """Sixty organizations whose receivers hang hold no more than the whole, and a small message needs no room. What is
+    written has left memory."""
+    turns, limits = Turns(DeliveryLimits()), DeliveryLimits()
+    owed = [(one, f"{one}.{host}:80") for one in range(60) for host in range(3) for _ in range(20)]
+
+    large = 8 * 1024 * 1024
+    held = begun(turns, *owed, size=large)
+    nothing = begun(turns, *owed, (60, "b:80"), size=large)
+    (small,) = begun(turns, (60, "b:80"), size=limits.bytes_free)
+    held[0].size = 0
+    (later,) = begun(turns, (60, "b:80"), size=large)
+
+    assert len(held) * large == limits.bytes_total + limits.bytes_reserve
+    assert nothing == []
+    assert (small.organization_id, later.organization_id) == (60, 60)
+
+
+def test_an_organization_has_a_share_of_the_room() -> None:
+    """Also if no other one needs any. A message beyond the share is sent alone."""
+    turns, limits = Turns(DeliveryLimits()), DeliveryLimits()
+
+    held = begun(turns, *[(1, f"{host}:80") for host in range(9)], size=8 * 1024 * 1024)
+    (alone,) = begun(turns, (2, "a:80"), (2, "b:80"), size=limits.bytes_total * 2)
+
+    assert len(held) * 8 * 1024 * 1024 == limits.bytes_organization
+    assert alone.host == "a:80"
 
 
 def test_a_claim_goes_on_where_the_last_one_ended() -> None:

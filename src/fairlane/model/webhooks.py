@@ -27,6 +27,8 @@ class DueDelivery(Struct, frozen=True, kw_only=True):
     body: str | None
     number: int
     """The number of this try, from 1."""
+    size: int = 0
+    """About how many bytes its body has."""
 
 
 class Claimed(Struct, frozen=True, kw_only=True):

@@ -120,6 +120,7 @@ def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows
     choice = DeliveryChoice(state)
     in_turn = choice.in_turn(row[0] for row in walked if row[1] <= now)
     wanted: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     hosts_after: dict[int, str] = {}
     while in_turn and not choice.full:
         asked, in_turn = in_turn[:ORGANIZATIONS_ASKED], in_turn[ORGANIZATIONS_ASKED:]
@@ -130,27 +131,29 @@ def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows
         )  # fmt: skip
         due = []
         for organization_id, host, place, first in found:
-            due += [(due_at, id, tries, organization_id, host) for id, tries, due_at in first]
+            due += [(due_at, id, tries, organization_id, host, size) for id, tries, due_at, size in first]
             if place == HOSTS_WALKED:
                 hosts_after[organization_id] = host
         due.sort()
-        wanted |= {due[position][1]: due[position][2] for position in choice.choose([one[3:] for one in due])}
+        chosen = [due[position] for position in choice.choose([one[3:] for one in due])]
+        wanted |= {one[1]: one[2] for one in chosen}
+        sizes |= {one[1]: one[5] for one in chosen}
     locked = yield from rows_if("lock_deliveries", list(wanted), ids=list(wanted), now=now)
-    chosen = {row[0]: row for row in locked if row[6] == wanted[row[0]]}
-    lost = [(row[0], row[6], row[7] - claim_ms, None, INTERRUPTED, 0, None) for row in chosen.values() if row[7]]
+    taken = {row[0]: row for row in locked if row[6] == wanted[row[0]]}
+    lost = [(row[0], row[6], row[7] - claim_ms, None, INTERRUPTED, 0, None) for row in taken.values() if row[7]]
     yield from rows_if("upsert_tries", lost, tries=lost)
-    yield from rows_if("claim_deliveries", list(chosen), ids=list(chosen), until=now + claim_ms)
+    yield from rows_if("claim_deliveries", list(taken), ids=list(taken), until=now + claim_ms)
     return Claimed(
         deliveries=[
             DueDelivery(
                 id=row[0], organization_id=row[1], task_id=row[2], url=row[3], host=row[4], body=row[5],
-                number=row[6] + 1,
+                number=row[6] + 1, size=sizes[row[0]],
             )
-            for row in (chosen[one] for one in wanted if one in chosen)
+            for row in (taken[one] for one in wanted if one in taken)
         ],
         organizations_after=walked[-1][0] if len(walked) == ORGANIZATIONS_WALKED else 0,
         hosts_after=hosts_after,
-        missed=len(wanted) - len(chosen),
+        missed=len(wanted) - len(taken),
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ BUSY = (429, 503)
 """Statuses for which ``Retry-After`` is honored."""
 BODY_PARTS_MAX = 64
 """Most pieces of an answer that are read after its status: an answer with more is meant to keep the server busy."""
+WRITE_BYTES_MAX = 65_536
+"""How much is written at once."""
 LINGER_SECONDS = 1.0
 """How long the rest of an answer is read after its status."""
 
@@ -48,6 +50,21 @@ class TryResult(Struct, frozen=True, kw_only=True):
     """The ``Retry-After`` of a busy receiver (429, 503)."""
     cause: str | None = None
     """Only for the operator's log: it may reveal details of our network."""
+
+
+class Outgoing:
+    """The body of one message, which leaves memory once it is written. ``dropped`` is told when it does."""
+
+    def __init__(self, body: bytes, *, dropped: Callable[[], None] = lambda: None) -> None:
+        self.body = body
+        self._dropped: Callable[[], None] | None = dropped
+
+    def drop(self) -> None:
+        """Forget the body; a second time does nothing."""
+        self.body = b""
+        if self._dropped is not None:
+            self._dropped()
+            self._dropped = None
 
 
 class Poster:
@@ -83,9 +100,9 @@ class Poster:
         self._clock = clock
 
     async def post(
-        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
+        self, url: str, *, body: Outgoing, headers: Callable[[], Mapping[str, str]], organization_id: int = 0
     ) -> TryResult:
-        """Send these exact bytes once.
+        """Send these exact bytes once, and drop them as soon as they are written.
 
         Args:
             url: Checked again here.
@@ -98,15 +115,15 @@ class Poster:
             target = check_url(url, self._reach)
         except ValidationRefused:
             return TryResult(delivered=False, http_status=None, error="refused_by_policy", took_ms=0)
-        return await self._try(organization_id, target, _request(target, body, headers()))
+        return await self._try(organization_id, _Request(target, body, headers))
 
-    async def _try(self, organization_id: int, target: Target, request: bytes) -> TryResult:
+    async def _try(self, organization_id: int, request: "_Request") -> TryResult:
         started_at = self._clock()
         answer = _Answer()
         error: TryError | None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                error = await self._exchange(organization_id, target, request, answer)
+                error = await self._exchange(organization_id, request, answer)
         except (TimeoutError, httpcore2.TimeoutException) as broken:
             error, answer.cause = "timeout", repr(broken)
         status = answer.reader.status
@@ -123,17 +140,15 @@ class Poster:
             cause=answer.cause if error else None,
         )
 
-    async def _exchange(
-        self, organization_id: int, target: Target, request: bytes, answer: "_Answer"
-    ) -> TryError | None:
+    async def _exchange(self, organization_id: int, request: "_Request", answer: "_Answer") -> TryError | None:
         """Send and read. The status is in ``answer`` as soon as it is known, however this ends."""
         lookup = self._lookup.of(organization_id) if isinstance(self._lookup, SystemLookup) else self._lookup
-        addresses = await resolve_public(target, self._reach, lookup)
+        addresses = await resolve_public(request.target, self._reach, lookup)
         if not addresses:
             return "refused_by_policy"
         network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)
         try:
-            await self._converse(network, target, request, answer)
+            await self._converse(network, request, answer)
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, NotHttp, ssl.SSLError) as broken:
             answer.cause = repr(broken)[:200]
             return _error_of(broken, network)
@@ -141,13 +156,15 @@ class Poster:
             await network.aclose()
         return None
 
-    async def _converse(self, network: CheckedNetwork, target: Target, request: bytes, answer: "_Answer") -> None:
+    async def _converse(self, network: CheckedNetwork, request: "_Request", answer: "_Answer") -> None:
+        target = request.target
         # A separate connection: there is no pool, and no proxy, redirect, cookie or HTTP/2.
         stream = await network.connect_tcp(target.host, target.port)
         if target.secure:
             stream = await stream.start_tls(self._tls, server_hostname=target.host)
         # A receiver may answer before it has read everything.
-        sending = asyncio.ensure_future(stream.write(request))
+        head = _head(target, request.body.body, request.headers())
+        sending = asyncio.ensure_future(_write(stream, head, request.body))
         try:
             while answer.reader.status is None:
                 await _receive(stream, answer.reader)
@@ -189,7 +206,23 @@ async def _throw_away(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader
         parts += 1
 
 
-def _request(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
+class _Request(Struct, frozen=True):
+    """What goes out in one try, and where."""
+
+    target: Target
+    body: Outgoing
+    headers: Callable[[], Mapping[str, str]]
+
+
+async def _write(stream: httpcore2.AsyncNetworkStream, head: bytes, body: Outgoing) -> None:
+    """Write all, and drop the body. In pieces: each layer below copies what it is given."""
+    await stream.write(head + body.body[:WRITE_BYTES_MAX])
+    for start in range(WRITE_BYTES_MAX, len(body.body), WRITE_BYTES_MAX):
+        await stream.write(body.body[start : start + WRITE_BYTES_MAX])
+    body.drop()
+
+
+def _head(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
     ours = {
         "Host": target.authority,
         "User-Agent": f"fairlane/{__version__}",
@@ -202,7 +235,7 @@ def _request(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
     assert not {name.lower() for name in signed} & {name.lower() for name in ours}, sorted(signed)
     lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | dict(signed)).items())]
     assert not any("\r" in line or "\n" in line for line in lines), "a header must be one line"
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 def _error_of(broken: Exception, network: CheckedNetwork) -> TryError:

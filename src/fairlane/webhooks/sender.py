@@ -15,7 +15,7 @@ from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model.webhooks import DueDelivery, Tried
 from fairlane.rules import DeliveryLimits, asked_wait_ms
 from fairlane.store import Store
-from fairlane.webhooks.poster import TryResult
+from fairlane.webhooks.poster import Outgoing, TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
 from fairlane.webhooks.turns import Place, Turns
 
@@ -32,9 +32,9 @@ class Posts(Protocol):
     """Performs one try."""
 
     async def post(
-        self, url: str, *, body: bytes, headers: Callable[[], Mapping[str, str]], organization_id: int
+        self, url: str, *, body: Outgoing, headers: Callable[[], Mapping[str, str]], organization_id: int
     ) -> TryResult:
-        """Send these exact bytes once."""
+        """Send these exact bytes once, and drop them as soon as they are written."""
 
 
 class Sender:
@@ -118,7 +118,7 @@ class Sender:
         claimed = await self._store.claim_deliveries(self._turns.state(), claim_ms=self._claim_ms)
         self._turns.claimed(claimed)
         for one in claimed.deliveries:
-            task = asyncio.create_task(self._send(one, self._turns.begin(one.organization_id, one.host)))
+            task = asyncio.create_task(self._send(one, self._turns.begin(one.organization_id, one.host, one.size)))
             self._under_way[task] = one
             task.add_done_callback(self._ended)
         if claimed.organizations_after or claimed.missed:
@@ -135,7 +135,7 @@ class Sender:
         """Make one try of one delivery, from the stored rows to the record."""
         took_ms = 0
         try:
-            tried = await self._try(one)
+            tried = await self._try(one, place)
             took_ms = 0 if tried is None else tried.took_ms
         finally:
             self._turns.end(place, took_ms)
@@ -161,18 +161,18 @@ class Sender:
             logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)))
         self._unrecorded += 1
 
-    async def _try(self, one: DueDelivery) -> Tried | None:
+    async def _try(self, one: DueDelivery, place: Place) -> Tried | None:
         """Return the result of the post, or None if the task and its delivery are gone or the store cannot be read."""
         at = self._store.now()
         try:
-            body = await self._body(one)
+            body = await self._body(one, place)
             if body is None:
                 return None
             secrets = (await self._store.signing_secrets(one.organization_id))[:SECRETS_MAX]
             result = await self._poster.post(
                 one.url,
                 body=body,
-                headers=lambda: self._headers(one, body, secrets),
+                headers=lambda: self._headers(one, body.body, secrets),
                 organization_id=one.organization_id,
             )
         except Fault as error:
@@ -194,11 +194,15 @@ class Sender:
             cause=result.cause,
         )
 
-    async def _body(self, one: DueDelivery) -> bytes | None:
+    async def _body(self, one: DueDelivery, place: Place) -> Outgoing | None:
+        def dropped() -> None:
+            place.size = 0
+            self._wake.set()  # There may be room now for one that was passed over.
+
         if one.body is not None or one.task_id is None:
-            return (one.body or "").encode()
+            return Outgoing((one.body or "").encode(), dropped=dropped)
         task = await self._store.task(one.organization_id, one.task_id)
-        return None if task is None else wire.webhook_body(task)
+        return None if task is None else Outgoing(wire.webhook_body(task), dropped=dropped)
 
     def _headers(self, one: DueDelivery, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:
         """Return the headers, signed with the current time."""

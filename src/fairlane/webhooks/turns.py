@@ -35,6 +35,8 @@ class Place:
     """Whether it is a place of the reserve."""
     charged: int
     """The virtual time that its organization paid when it began."""
+    size: int = 0
+    """How many bytes of its body are in memory, until it is written."""
 
 
 class Turns:
@@ -59,7 +61,7 @@ class Turns:
         """Return what a claim needs to know now."""
         return SenderState(
             limits=self._limits,
-            under_way=[(one.organization_id, one.host, one.reserved) for one in self._places.values()],
+            under_way=[(one.organization_id, one.host, one.reserved, one.size) for one in self._places.values()],
             virtual_time=self._virtual_time,
             tags=self._tags.copy(),
             estimates_ms=self._estimates_ms.copy(),
@@ -77,12 +79,12 @@ class Turns:
             else:
                 self._hosts_after.pop(organization_id, None)
 
-    def begin(self, organization_id: int, host: str) -> Place:
+    def begin(self, organization_id: int, host: str, size: int = 0) -> Place:
         """Take a place for a try that begins now."""
         tag = max(self._virtual_time, self._tags.get(organization_id, 0))
         charged = service(round(self._estimates_ms.get(organization_id, FIRST_ESTIMATE_MS)), 1)
         unreserved = sum(not one.reserved for one in self._places.values())
-        place = Place(organization_id, host, unreserved >= self._limits.total, charged)
+        place = Place(organization_id, host, unreserved >= self._limits.total, charged, size)
         self._virtual_time = tag
         _remember(self._tags, organization_id, tag + charged)
         self._places[id(place)] = place

@@ -103,7 +103,7 @@ ORDER BY organization_id;
 
 -- name: find_due_deliveries [sqlite] packed
 -- For each (organization, host) of :organizations find the next :hosts hosts of that organization with open deliveries,
--- and the first :most due deliveries of each. Steps from host to host by delivery_open.
+-- and the first :most due deliveries of each with the sizes of their bodies. Steps from host to host by delivery_open.
 WITH RECURSIVE walk (organization_id, host, place) AS (
   SELECT value ->> 0, value ->> 1, 0
   FROM json_each(:organizations)
@@ -122,14 +122,19 @@ WITH RECURSIVE walk (organization_id, host, place) AS (
     AND w.place < :hosts
 )
 SELECT json_group_array(json_array(w.organization_id, w.host, w.place, json((
-         SELECT json_group_array(json_array(id, tries, due_at))
-         FROM (SELECT d.id, d.tries, d.due_at
+         SELECT json_group_array(json_array(
+                  l.id, l.tries, l.due_at,
+                  coalesce(l.body_size, (SELECT octet_length(o.result)
+                                         FROM outcome AS o
+                                         WHERE o.organization_id = w.organization_id
+                                           AND o.task_id = l.task_id), 0)))
+         FROM (SELECT d.id, d.tries, d.due_at, d.task_id, octet_length(d.body) AS body_size
                FROM delivery AS d
                WHERE d.due_at <= :now
                  AND d.organization_id = w.organization_id
                  AND d.host = w.host
                ORDER BY d.due_at, d.id
-               LIMIT :most)))))
+               LIMIT :most) AS l))))
 FROM walk AS w
 WHERE w.place > 0
   AND w.host IS NOT NULL;
@@ -153,14 +158,19 @@ WITH RECURSIVE walk (organization_id, host, place) AS (
 )
 SELECT coalesce(json_agg(json_build_array(w.organization_id, w.host, w.place, l.due)), '[]')
 FROM walk AS w
-CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(o.id, o.tries, o.due_at)), '[]') AS due
-                    FROM (SELECT d.id, d.tries, d.due_at
+CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(
+                             l.id, l.tries, l.due_at,
+                             coalesce(l.body_size, (SELECT octet_length(o.result)
+                                                    FROM outcome AS o
+                                                    WHERE o.organization_id = w.organization_id
+                                                      AND o.task_id = l.task_id), 0))), '[]') AS due
+                    FROM (SELECT d.id, d.tries, d.due_at, d.task_id, octet_length(d.body) AS body_size
                           FROM delivery AS d
                           WHERE d.due_at <= :now
                             AND d.organization_id = w.organization_id
                             AND d.host = w.host
                           ORDER BY d.due_at, d.id
-                          LIMIT :most) AS o) AS l
+                          LIMIT :most) AS l) AS l
 WHERE w.place > 0;
 
 -- name: lock_deliveries [sqlite]
