@@ -208,7 +208,7 @@ def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | 
     try:
         return Settings(**read)
     except ValueError as error:
-        # The message names the fields whose values break the rule.
+        # The message names the fields with values that break the rule.
         said = [
             f"{_source(name, given[name], environment)} says {_shown(name, given[name])}"
             for name in given
