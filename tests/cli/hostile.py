@@ -193,13 +193,13 @@ async def _stay(payload: dict[str, Any], context: Context) -> dict[str, int]:
     return {"attempt": context.attempt, "pid": os.getpid()}
 
 
-@app.task("NEIGHBOUR", attempts=1)
+@app.task("NEIGHBOUR", attempts=1, timeout=600)
 async def neighbour(payload: dict[str, Any], context: Context) -> dict[str, int]:
     """Run beside them until a file is there."""
     return await _stay(payload, context)
 
 
-@app.task("NEIGHBOUR_ALONE", attempts=1, isolation="process")
+@app.task("NEIGHBOUR_ALONE", attempts=1, timeout=600, isolation="process")
 async def neighbour_alone(payload: dict[str, Any], context: Context) -> dict[str, int]:
     """The same in a process of its own, which the worker process started."""
     return await _stay(payload, context)
