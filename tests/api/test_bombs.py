@@ -275,3 +275,26 @@ def test_a_workers_bomb_is_a_refusal(shared: House) -> None:
 
     assert answer.status_code == 400
     assert error_of(answer)["code"] == "VALIDATION_ERROR"
+
+
+@pytest.mark.parametrize("path", ["/v1/async/tasks", "/v1/async/slots", "/dashboard/v1/async/tasks"])
+def test_a_query_of_thousands_of_parameters_is_not_read(shared: House, path: str) -> None:
+    """Reading them would hold the event loop for a tenth of a second, whatever they are."""
+    customer = shared.customer()
+    with shared.client() as browser:
+        opened = browser.post("/dashboard/login", json={"key": customer.key["value"]}).json()
+        client = browser if path.startswith("/dashboard") else customer.client
+
+        refused = client.get(f"{path}?{'&'.join(['a=%41'] * 4_000)}", headers={"x-fairlane-token": opened["token"]})
+
+    assert refused.status_code == 400
+    assert [one["field"] for one in error_of(refused)["details"]] == ["query"]
+
+
+@pytest.mark.parametrize("others", ["a=b", "&".join(["a=%41"] * 4_000)], ids=["one", "thousands"])
+def test_other_parameters_of_the_status_are_passed_over(shared: House, others: str) -> None:
+    """They never mattered there; the one that does is found behind them."""
+    customer = shared.customer()
+
+    assert "verification" not in customer.client.get(f"/v1/async/status?{others}").json()
+    assert set(customer.client.get(f"/v1/async/status?{others}&verify=tru%65").json()) > set(customer.status())

@@ -7,8 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from fairlane.dashboard.sessions import LIFE_SECONDS
+from fairlane.api.http import Request
+from fairlane.dashboard.sessions import LIFE_SECONDS, _cookie
 from fairlane.dashboard.tries import BURST
+from fairlane.errors import KeyMissing
 from tests.api.house import Customer, House, error_of
 
 
@@ -137,6 +139,26 @@ def test_a_forged_cookie_is_no_session(browser: httpx2.Client, customer: Custome
     refused = browser.get("/dashboard/v1/async/status", headers={"cookie": f"fairlane_session={forge(cookie)}"})
 
     assert (refused.status_code, error_of(refused)["code"]) == (401, "MISSING_API_KEY")
+
+
+@pytest.mark.parametrize("others", ['{"a": "b;"}; =; x', "a=b; " * 6_000], ids=["broken", "thousands"])
+def test_other_cookies_do_not_hide_the_session(browser: httpx2.Client, customer: Customer, others: str) -> None:
+    """Cookies of other applications under the same name: what no RFC allows, too, and as many as a header can hold."""
+    log_in(browser, customer.key["value"])
+    cookie = browser.cookies["fairlane_session"]
+    browser.cookies.clear()
+
+    answer = browser.get("/dashboard/session", headers={"cookie": f"{others}; fairlane_session={cookie}; y=z"})
+
+    assert answer.json()["kind"] == "organization"
+
+
+def test_reading_cookies_grows_with_their_bytes_alone() -> None:
+    """One header of a stranger does not hold the event loop; a reader whose work is the square takes hours here."""
+    scope: dict[str, Any] = {"headers": [(b"cookie", b"a=b; " * 1_000_000)]}
+
+    with pytest.raises(KeyMissing):
+        _cookie(Request(scope, receive=None, id="1"))  # type: ignore[arg-type]
 
 
 def test_a_session_ends_with_its_key(browser: httpx2.Client, shared: House, customer: Customer) -> None:

@@ -9,7 +9,6 @@ another site can neither read nor send.
 import hmac
 import secrets
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 
 from msgspec import Struct
 
@@ -140,10 +139,9 @@ def _cookie(request: Request) -> str:
     Raises:
         KeyMissing: there is none.
     """
-    try:
-        found = SimpleCookie((request.header(b"cookie") or b"").decode("latin-1")).get(COOKIE)
-    except CookieError as error:
-        raise KeyMissing from error
-    if found is None:
-        raise KeyMissing
-    return found.value
+    # By hand: the library's reader takes a quarter of a second for 30 KB, and stops at a cookie that it cannot read.
+    for cookie in (request.header(b"cookie") or b"").split(b";"):
+        name, _, value = cookie.partition(b"=")
+        if name.strip() == COOKIE.encode():
+            return value.strip(b' \t"').decode("latin-1")
+    raise KeyMissing
