@@ -20,8 +20,8 @@ ACME, UMBRELLA, STARK = (BodyHolder("organizations", name) for name in ("acme", 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds that a test can reach: 300 KiB for one organization, 500 for all, 20 for anybody."""
-    monkeypatch.setattr(bodies, "POOLS", dict.fromkeys(bodies.POOLS, 500 * KIBIBYTE))
+    """Bounds that a test can reach: 300 KiB for one organization, 600 for all, 20 for anybody."""
+    monkeypatch.setattr(bodies, "POOLS", dict.fromkeys(bodies.POOLS, 600 * KIBIBYTE))
     monkeypatch.setattr(bodies, "SHARE_BYTES", 300 * KIBIBYTE)
     monkeypatch.setattr(bodies, "FREE_BYTES", 20 * KIBIBYTE)
     monkeypatch.setattr(tasks, "BATCH_BYTES_MOST", 120 * KIBIBYTE)
@@ -42,15 +42,19 @@ def test_a_holder_has_its_share_and_no_more() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_full_pool_leaves_everybody_a_little() -> None:
-    """Two organizations that take all cannot keep a third from sending a task."""
-    held = Bodies()
-    held.take(ACME, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
-    held.take(UMBRELLA, 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
+    """So a third organization sends large bodies beside two that hold all they may; and anybody always a small one."""
+    held, last = Bodies(), BodyHolder("organizations", "last")
+    for holder, most in ((ACME, 300), (UMBRELLA, 150), (STARK, 75)):
+        held.take(holder, most * KIBIBYTE, limit_bytes=KIBIBYTE)
+        with pytest.raises(Unavailable):
+            held.take(holder, KIBIBYTE, limit_bytes=KIBIBYTE)
+    for name in ("a", "b", "c"):
+        held.take(BodyHolder("organizations", name), 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
-    held.take(STARK, 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(last, 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
-        held.take(STARK, 1, limit_bytes=KIBIBYTE)
+        held.take(last, 1, limit_bytes=KIBIBYTE)
 
 
 @pytest.mark.usefixtures("small")
@@ -58,7 +62,7 @@ def test_customers_take_nothing_from_workers_operators_or_strangers() -> None:
     """Each kind has a pool of its own."""
     held = Bodies()
     held.take(ACME, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
-    held.take(UMBRELLA, 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(UMBRELLA, 150 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     for holder in (WORKERS, OPERATORS, STRANGERS):
         held.take(holder, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)

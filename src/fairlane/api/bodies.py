@@ -20,7 +20,8 @@ POOLS = {
 SHARE_BYTES = 66 * MEBIBYTE
 """Most bytes for one organization, or for the holder of one worker key: two of the largest batches."""
 FREE_BYTES = 256 * 1024
-"""Bytes that each holder may use even if others use all the rest."""
+"""Bytes that each holder may use even if others use all the rest. Beyond these a holder has no more than is left in its
+pool: a few that withhold their bodies leave room for large ones of the next."""
 INLINE_BYTES = 16 * 1024
 """Larger bodies are read on a thread, because reading them would block the event loop for too long."""
 LARGE_BYTES = 2 * MEBIBYTE
@@ -61,10 +62,11 @@ class Bodies:
         Raises:
             Unavailable: this holder, or all of its kind, would exceed their limit. Nothing was counted.
         """
-        pool = max(POOLS[holder.pool], limit_bytes)
+        pool = max(POOLS[holder.pool], 2 * limit_bytes)
         share = max(SHARE_BYTES, limit_bytes)
         held = self._held.get(holder, 0) + count
-        if held > share or (held > FREE_BYTES and self.held_bytes[holder.pool] + count > pool):
+        left = pool - self.held_bytes[holder.pool] - count
+        if held > share or held > max(FREE_BYTES, left):
             raise Unavailable()
         self._held[holder] = held
         self.held_bytes[holder.pool] += count
