@@ -6,10 +6,12 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fairlane import loops
 from fairlane.api import listener
 from fairlane.api.listener import Listener, Protocol, bind_tcp
 from tests.api.house import Customer, House
@@ -383,6 +385,99 @@ async def test_half_a_request_does_not_take_the_place_of_an_answer() -> None:
         until.set()
 
         assert statuses(await reader.read(-1)) == [200, 400]
+
+
+# A peer that does not read --------------------------------------------------------------------------------------------
+
+
+async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+    """A long stream of events."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(5_000):
+        await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """One answer, larger than all buffers between the two."""
+    await answer_with(send, b"x" * LARGE_BYTES)
+
+
+async def small(scope: Scope, receive: Receive, send: Send) -> None:
+    """An answer that is complete as far as its request is concerned, one of many."""
+    await answer_with(send, b"x" * 30_000)
+
+
+LARGE_BYTES = 32 * 1024 * 1024
+ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def reading(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    """Return the transport of a connection, to stop reading from it."""
+    return cast("asyncio.Transport", writer.transport)
+
+
+async def asked(one: Listener, writer: asyncio.StreamWriter) -> Protocol:
+    """The server's end of the connection, once it cannot write any more."""
+    reading(writer).pause_reading()
+    writer.write(ASK * 1_000)
+    held = protocol_of(one)
+    seen = -1
+
+    def stands() -> bool:
+        nonlocal seen
+        before, seen = seen, held._outbound.taken
+        return held._outbound.waiting > 0 and before == seen
+
+    await eventually(stands)
+    return held
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loops.new_event_loop], ids=["asyncio", "ours"])
+@pytest.mark.parametrize("app", [endless, large, small])
+def test_a_peer_that_reads_nothing_is_cut(
+    app: ASGIApp, new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the second check without progress, also if the answer is complete; after the first the answer is kept."""
+    monkeypatch.setattr(listener, "WRITE_SECONDS", 600.0)
+
+    async def ask() -> None:
+        async with listening(app) as (one, (_, writer)):
+            held = await asked(one, writer)
+            assert held._write_timer is not None
+            held._taken = -1
+            held._look_at_written()
+            assert held._write_timer is not None
+            assert not held.transport.is_closing()
+
+            held._look_at_written()
+
+            await eventually(lambda: not one._server.server_state.connections)
+            await eventually(lambda: not one._server.server_state.tasks)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask())
+
+
+@pytest.mark.parametrize("app", [endless, large])
+async def test_a_peer_that_reads_slowly_gets_its_answer(app: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little between two looks is enough, also if as much is written anew; without it the third look ends it."""
+    monkeypatch.setattr(listener, "WRITE_SECONDS", 600.0)
+    async with listening(app) as (one, (reader, writer)):
+        held = await asked(one, writer)
+        for _ in range(3):
+            before = held._outbound.taken
+            reading(writer).resume_reading()
+            while held._outbound.taken == before:
+                await reader.read(65_536)
+            reading(writer).pause_reading()
+            held._look_at_written()
+            assert one._server.server_state.connections == {held}
+            assert held._write_timer is not None
+        held._taken = held._outbound.taken
+
+        held._look_at_written()
+
+        await eventually(lambda: not one._server.server_state.connections)
 
 
 async def test_chunks_of_a_byte_leave_turns_to_others_and_are_held_back() -> None:

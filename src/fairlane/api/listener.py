@@ -2,7 +2,7 @@
 
 Builds on the internals of uvicorn 0.54 (``Server._serve``, ``HttpToolsProtocol``); ``tests/api/test_listener.py``
 tests what we rely on. This module adds what uvicorn lacks: our envelope for malformed requests, a limit on everything
-that a peer sends, and a deadline for headers.
+that a peer sends, and deadlines for headers and for reading an answer.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ HEADERS_SECONDS = 10.0
 LINGER_SECONDS = 2.0
 """How long a connection is still read if its request was answered before the body was complete. Then it is closed: an
 endless body would hold it forever, because every byte counts as a sign of life."""
+WRITE_SECONDS = 30.0
+"""A connection is closed when its peer reads nothing of an answer for this time, or for twice this time at most."""
 HEADERS_BYTES_MOST = 32 * 1024
 """Most bytes of a request's headers, and of everything else that is not body: trailers, the size and the extensions of
 one chunk."""
@@ -84,11 +86,44 @@ class _Flow(FlowControl):
         self.read_paused = False
 
 
+class _Outbound:
+    """The transport, with a count of the bytes that were written to it."""
+
+    def __init__(self, transport: asyncio.Transport, written: Callable[[], None]) -> None:
+        self._transport = transport
+        self._written = written
+        self._count = 0
+
+    @property
+    def taken(self) -> int:
+        """The bytes that left this process so far."""
+        return self._count - self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """The bytes that are still in this process."""
+        return self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        self._count += len(data)
+        self._transport.write(data)
+        self._written()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with our answer to malformed requests and limits on what a peer sends."""
 
     _headers_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _taken = 0
+    """The value of ``_outbound.taken`` at the last check."""
     _in_headers = False
     _in_body = False
     _trailers = 0
@@ -114,6 +149,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
+        self._outbound = _Outbound(transport, self._await_taken)
         uid = _peer_uid(transport)
         if uid is not None:
             self.client = (f"uid={uid}", 0)
@@ -123,6 +159,7 @@ class Protocol(HttpToolsProtocol):
         self._deaf, self._unread = True, b""
         self._end_headers()
         self._end_linger()
+        self._end_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -299,6 +336,7 @@ class Protocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 self._answer_refusal()
 
+        cycle.transport = self._outbound  # type: ignore[assignment]
         super()._start_asgi_task(cycle, parting)  # type: ignore[arg-type]
 
     def _refuse(self) -> None:
@@ -334,7 +372,7 @@ class Protocol(HttpToolsProtocol):
         lines = [STATUS_LINE[400]]
         for name, value in [*self.server_state.default_headers, *headers, (b"connection", b"close")]:
             lines += [name, b": ", value, b"\r\n"]
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        self._outbound.write(b"".join([*lines, b"\r\n", body]))
         self.transport.close()
 
     # Deadlines -------------------------------------------------------------------------------------------------------
@@ -350,6 +388,25 @@ class Protocol(HttpToolsProtocol):
             self._refuse()
         else:  # There was no request, so there is no answer.
             self.transport.close()
+
+    def _await_taken(self) -> None:
+        """Check later whether the peer reads what was written. One check is scheduled at a time."""
+        if self._write_timer is None and self._outbound.waiting:
+            self._taken = self._outbound.taken
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._look_at_written)
+
+    def _look_at_written(self) -> None:
+        """Abort the connection if the peer took nothing since the last check: its answer would stay in memory."""
+        self._write_timer = None
+        if self._outbound.waiting and self._outbound.taken == self._taken:
+            self.transport.abort()
+        else:
+            self._await_taken()
+
+    def _end_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _end_linger(self) -> None:
         if self._linger_timer is not None:
