@@ -16,8 +16,6 @@ from tests.api.house import Customer
 CROWD = 500
 HEADERS_SECONDS = 1.5
 BODY_SECONDS = 2.0
-HEALTHY_SECONDS = 2.0
-"""How long a healthy answer may take beside the crowd; it takes milliseconds."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Behaviour = Callable[[Customer, Streams], Coroutine[Any, Any, None]]
@@ -82,6 +80,8 @@ async def many_headers(customer: Customer, streams: Streams) -> None:
 
 
 CUT: list[Behaviour] = [slowloris, slow_body, unwanted_body, endless_chunks, silence, large_header, many_headers]
+BORNE: list[Behaviour] = [slowloris, slow_body, unwanted_body, endless_chunks, silence]
+"""Those that the server does not refuse at once."""
 
 
 async def connected(customer: Customer) -> Streams:
@@ -114,36 +114,44 @@ async def cut_after(customer: Customer, behave: Behaviour) -> float:
     return time.monotonic() - began
 
 
-async def healthy(customer: Customer, until: asyncio.Event) -> list[float]:
-    """How long each answer took of a client that polls and submits, on one connection for as long as it is left open: a
-    busy machine may keep it from asking in time, and then it asks on a new one, as clients do."""
-    reader, writer = await connected(customer)
+def polls(customer: Customer) -> list[bytes]:
+    """The requests of a client that behaves: it asks for the status and submits."""
     body = b'{"taskType": "ANY", "payload": {}}'
-    requests = itertools.cycle(
-        [_head(customer, "GET", "/v1/async/status"),
-         _head(customer, "POST", "/v1/async/task", f"Content-Length: {len(body)}") + body]
-    )  # fmt: skip
-    took: list[float] = []
-    came_late = 0
+    return [
+        _head(customer, "GET", "/v1/async/status"),
+        _head(customer, "POST", "/v1/async/task", f"Content-Length: {len(body)}") + body,
+    ]
+
+
+async def answered(streams: Streams, request: bytes) -> None:
+    """Ask, and read the answer."""
+    streams[1].write(request)
+    head = await streams[0].readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    await streams[0].readexactly(int(length.split(b":")[1]))
+
+
+async def healthy(customer: Customer, until: asyncio.Event) -> int:
+    """How many answers a client got that polls and submits, on one connection for as long as it is left open: a busy
+    machine may keep it from asking in time, and then it asks on a new one, as clients do."""
+    streams = await connected(customer)
+    requests = itertools.cycle(polls(customer))
+    count = came_late = 0
     while not until.is_set():
-        began = time.monotonic()
-        if reader.at_eof():
-            await closed(writer)
-            reader, writer = await connected(customer)
+        if streams[0].at_eof():
+            await closed(streams[1])
+            streams = await connected(customer)
             came_late += 1
-        writer.write(next(requests))
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
+            await answered(streams, next(requests))
         except asyncio.IncompleteReadError:  # Closed while the request was on its way: at_eof() tells next time.
             continue
-        assert head.startswith(b"HTTP/1.1 200 "), head
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(int(length.split(b":")[1]))
-        took.append(time.monotonic() - began)
+        count += 1
         await asyncio.sleep(0.02)
-    await closed(writer)
+    await closed(streams[1])
     assert came_late < 3
-    return took
+    return count
 
 
 @pytest.fixture
@@ -166,23 +174,61 @@ async def test_a_connection_that_only_holds_its_place_is_cut(customer: Customer,
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_crowd_of_slow_clients_delays_nobody_else(customer: Customer) -> None:
-    """500 of every kind at once, and again as they are cut; a client that behaves gets every answer, and soon."""
+async def test_a_client_that_behaves_is_answered_while_a_crowd_is_cut(customer: Customer) -> None:
+    """500 of every kind at once, each cut when it is late; every request of the other client is answered."""
     over = asyncio.Event()
     polling = asyncio.create_task(healthy(customer, over))
     crowd = [cut_after(customer, behave) for behave, _ in zip(itertools.cycle(CUT), range(CROWD), strict=False)]
 
-    took = await asyncio.wait_for(asyncio.gather(*crowd), 40)
+    took = await asyncio.wait_for(asyncio.gather(*crowd), 60)
     over.set()
-    answered = await polling
 
     assert len(took) == CROWD
-    assert len(answered) > 20
-    assert sorted(answered)[len(answered) * 95 // 100] < HEALTHY_SECONDS
+    assert await polling > 0
 
 
-async def test_idle_connections_are_borne_and_cost_nobody_anything(customer: Customer) -> None:
-    """Two thousand that have asked once and rest; each is answered again when it asks again."""
+@pytest.mark.parametrize("one_at_a_time", [False, True], ids=["as it is", "one body at a time"])
+async def test_a_crowd_of_slow_clients_delays_nobody_else(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch, one_at_a_time: bool
+) -> None:
+    """A client that behaves has its answers before any of a crowd is over. With a server that reads one body at a time
+    it waits for some of them."""
+    monkeypatch.setattr(listener, "HEADERS_SECONDS", 600.0)
+    monkeypatch.setattr(listener, "LINGER_SECONDS", 600.0)
+    monkeypatch.setattr(http, "BODY_SECONDS", 1.0 if one_at_a_time else 600.0)
+    kinds, gather, turn, bodies = [slow_body] if one_at_a_time else BORNE, http.Request._gather, asyncio.Lock(), 0
+    ended = 0
+
+    async def counted(request: http.Request, limit_bytes: int) -> bytes | None:
+        nonlocal bodies, ended
+        bodies += 1
+        try:
+            async with turn if one_at_a_time else contextlib.nullcontext():
+                return await gather(request, limit_bytes)
+        finally:
+            ended += 1
+
+    monkeypatch.setattr(http.Request, "_gather", counted)
+    behaviours = list(itertools.islice(itertools.cycle(kinds), 10 if one_at_a_time else CROWD))
+    crowd = [asyncio.create_task(cut_after(customer, behave)) for behave in behaviours]
+    async with asyncio.timeout(60):
+        while bodies < sum(behave in (slow_body, endless_chunks) for behave in behaviours):
+            await asyncio.sleep(0.01)
+
+    streams = await connected(customer)
+    for request in polls(customer) * 5:
+        await answered(streams, request)
+    over = max(ended - 5, sum(one.done() for one in crowd))
+
+    for one in crowd:
+        one.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    await closed(streams[1])
+    assert (over > 0) is one_at_a_time
+
+
+async def test_idle_connections_are_borne(customer: Customer) -> None:
+    """Two thousand that have asked once and rest; another client is answered, and each of them when it asks again."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = 2000
     if hard < 3 * count:
@@ -197,12 +243,9 @@ async def test_idle_connections_are_borne_and_cost_nobody_anything(customer: Cus
             assert b" 200 " in await reader.readuntil(b'{"status":"alive"}')
             idle.append((reader, writer))
 
-        began = time.monotonic()
-        reader, writer = await connected(customer)
-        writer.write(_head(customer, "GET", "/v1/async/status"))
-        assert b" 200 " in await reader.readuntil(b"\r\n")
-        await closed(writer)
-        took = time.monotonic() - began
+        streams = await connected(customer)
+        await answered(streams, polls(customer)[0])
+        await closed(streams[1])
         for reader, writer in idle[:: count // 10]:
             writer.write(ask)
             assert b" 200 " in await reader.readuntil(b'{"status":"alive"}')
@@ -211,24 +254,26 @@ async def test_idle_connections_are_borne_and_cost_nobody_anything(customer: Cus
             await closed(writer)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    assert took < HEALTHY_SECONDS
-
 
 async def test_a_flood_of_pipelined_requests_is_answered_in_order_and_delays_nobody(customer: Customer) -> None:
-    """A thousand at once on one connection, while another polls."""
-    over = asyncio.Event()
-    polling = asyncio.create_task(healthy(customer, over))
+    """A thousand at once on one connection; another client has answers before the last of them."""
     reader, writer = await connected(customer)
+    streams = await connected(customer)
     ask = _head(customer, "GET", "/livez")
     last = _head(customer, "GET", "/readyz", "Connection: close")
 
     writer.write(ask * 1000 + last)
-    answers = await asyncio.wait_for(reader.read(-1), 20)
-    over.set()
-    answered = await polling
+    first = await reader.readexactly(1)
+    reading = asyncio.create_task(reader.read(-1))
+    between = 0
+    while not reading.done():
+        await answered(streams, polls(customer)[0])
+        between += not reading.done()
+    answers = first + await reading
     await closed(writer)
+    await closed(streams[1])
 
     assert answers.count(b"HTTP/1.1 200 ") == 1001
     assert answers.count(b'{"status":"alive"}') == 1000
     assert answers.endswith(b'{"status":"ready"}')
-    assert sorted(answered)[len(answered) * 95 // 100] < HEALTHY_SECONDS
+    assert between > 0
