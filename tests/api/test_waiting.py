@@ -261,6 +261,27 @@ def test_only_so_many_of_one_organization_wait(
         assert [one.result(10).status_code for one in asked] == [200, 200]
 
 
+def test_organizations_that_wait_much_leave_places_to_others(
+    house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of all places are for those with few; without them the last one is answered at once."""
+    monkeypatch.setattr(waiting, "SHARED_MOST", 2)
+    monkeypatch.setattr(waiting, "FEW", 1)
+    customer, other = house.customer(), house.customer()
+    with customer.client, other.client:
+        task_id, theirs = customer.accepted(), other.accepted()
+        asked = [threads.submit(find, customer, task_id, **WAIT) for _ in range(2)]
+        eventually(lambda: waits(house) == 2)
+
+        assert "preference-applied" not in find(customer, task_id, **WAIT).headers
+        asked.append(threads.submit(find, other, theirs, **WAIT))
+        eventually(lambda: waits(house) == 3)
+        assert "preference-applied" not in find(other, theirs, **WAIT).headers
+
+        house.soon(house.server.drain)
+        assert [one.result(10).status_code for one in asked] == [200, 200, 200]
+
+
 def test_only_so_many_wait_at_one_server(
     house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

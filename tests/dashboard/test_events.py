@@ -1,14 +1,16 @@
 """What viewers see live: one read of the store for all of them, and an end when there is a reason for one."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2
 import pytest
 
+from fairlane.dashboard import live
 from fairlane.dashboard.sessions import LIFE_SECONDS
 from tests.api.house import House, eventually
 from tests.dashboard.test_sessions import log_in
@@ -151,6 +153,45 @@ def test_a_session_whose_time_is_over_ends_the_stream(house: House, monkeypatch:
         monkeypatch.setattr(house.store, "now", lambda: now() + LIFE_SECONDS * 1_000)
 
         assert viewer.over.wait(10)
+
+
+@pytest.mark.parametrize("reserve", [2, 0])
+async def test_streams_of_organizations_leave_room_for_others(monkeypatch: pytest.MonkeyPatch, reserve: int) -> None:
+    """For each one that has none, and for operators. Without a reserve there is none."""
+    monkeypatch.setattr(live, "VIEWERS_MOST", 6 + 2 * reserve)
+    monkeypatch.setattr(live, "CUSTOMERS_MOST", 6 + reserve)
+    monkeypatch.setattr(live, "FURTHER_MOST", 6)
+    monkeypatch.setattr(live, "ORGANIZATION_MOST", 4)
+    store: Any = None
+    hub = live.Hub(store)
+
+    async def allowed() -> bool:
+        return True
+
+    async def gone() -> None:
+        await asyncio.Event().wait()
+
+    async def opened(organization_id: int | None) -> AsyncGenerator[bytes, None] | None:
+        stream = hub.watch(organization_id, session_id="s", allowed=allowed, gone=gone)
+        return stream if await anext(stream, None) else None
+
+    streams = [await opened(one) for one in (1, 1, 1, 1, 1, 2, 2, 2)]
+    rest = [await opened(one) for one in (3, 4, 5, 3, None, None, None)]
+
+    assert [stream is not None for stream in streams] == [True] * 4 + [False] + [True] * 2 + [False]
+    assert [stream is not None for stream in rest] == [reserve > 0] * 2 + [False] * 2 + [reserve > 0] * 2 + [False]
+    for stream in filter(None, streams + rest):
+        await stream.aclose()
+    assert not hub._viewers
+    assert not hub._by_organization
+
+
+def test_an_organization_with_all_its_streams_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, while another one watches."""
+    monkeypatch.setattr(live, "ORGANIZATION_MOST", 1)
+    customer, other = house.customer(), house.customer()
+    with watching(house, customer.key["value"]) as viewer, watching(house, other.key["value"]):
+        assert viewer.browser.get("/dashboard/events").status_code == 503
 
 
 def test_a_draining_server_ends_its_streams(house: House) -> None:

@@ -23,6 +23,9 @@ WAITING_MOST = 10_000
 """Most requests that wait at one server; further ones are answered at once."""
 ORGANIZATION_MOST = 1_000
 """Most waiting requests of one organization."""
+SHARED_MOST = 5_000
+"""Beyond this many waiting requests, one more is accepted only from an organization with fewer than ``FEW``."""
+FEW = 10
 LOOK_MOST = 1_000
 """Most tasks that are checked in one read."""
 
@@ -68,11 +71,10 @@ class Waiting:
 
     def has_room(self, organization_id: int) -> bool:
         """Return whether one more request of this organization may wait."""
-        return not (
-            self._draining
-            or self._by_organization.total() >= WAITING_MOST
-            or self._by_organization[organization_id] >= ORGANIZATION_MOST
-        )
+        own, all_of_them = self._by_organization[organization_id], self._by_organization.total()
+        if self._draining or all_of_them >= WAITING_MOST:
+            return False
+        return own < (ORGANIZATION_MOST if all_of_them < SHARED_MOST else FEW)
 
     async def ended(
         self, organization_id: int, task_id: str, *, seconds: int, gone: Callable[[], Awaitable[None]]

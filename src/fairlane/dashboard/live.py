@@ -5,6 +5,7 @@ A slow viewer misses moments, but always gets the newest one. Without viewers no
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fairlane import wire
@@ -13,6 +14,13 @@ from fairlane.store import Store
 
 EVERY_SECONDS = 1.0
 VIEWERS_MOST = 1_000
+"""The most streams of one server."""
+CUSTOMERS_MOST = 900
+"""The most of them for organizations. The others are for operators."""
+FURTHER_MOST = 600
+"""Beyond this many streams of organizations, an organization that has a stream gets no further one."""
+ORGANIZATION_MOST = 50
+"""The most streams of one organization."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +52,7 @@ class Hub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._viewers: set[Viewer] = set()
+        self._by_organization: Counter[int] = Counter()
         self._arrived = asyncio.Event()
         self._closed = False
 
@@ -92,10 +101,14 @@ class Hub:
         allowed: Callable[[], Awaitable[bool]],
         gone: Callable[[], Awaitable[None]],
     ) -> AsyncGenerator[bytes, None]:
-        """Yield events for one viewer until it leaves, logs out, loses its permission, or the server ends."""
+        """Yield events for one viewer until it leaves, logs out, loses its permission, or the server ends.
+
+        Yields nothing if there is no room: other streams may have begun since the caller checked.
+        """
+        if not self.has_room(organization_id):
+            return
         viewer = Viewer(organization_id, session_id)
-        self._viewers.add(viewer)
-        self._arrived.set()
+        self._enter(viewer)
         leaving = asyncio.ensure_future(gone())
         try:
             yield b"retry: 2000\n\n"
@@ -111,12 +124,29 @@ class Hub:
                 yield event
         finally:
             leaving.cancel()
-            self._viewers.discard(viewer)
+            self._leave(viewer)
 
-    @property
-    def full(self) -> bool:
-        """Return whether no more viewers are accepted."""
-        return self._closed or len(self._viewers) >= VIEWERS_MOST
+    def has_room(self, organization_id: int | None) -> bool:
+        """Return whether this organization, or with None an operator, may open one more stream."""
+        if self._closed or len(self._viewers) >= VIEWERS_MOST:
+            return False
+        if organization_id is None:
+            return True
+        own, all_of_them = self._by_organization[organization_id], self._by_organization.total()
+        return own < ORGANIZATION_MOST and all_of_them < (FURTHER_MOST if own else CUSTOMERS_MOST)
+
+    def _enter(self, viewer: Viewer) -> None:
+        self._viewers.add(viewer)
+        if viewer.organization_id is not None:
+            self._by_organization[viewer.organization_id] += 1
+        self._arrived.set()
+
+    def _leave(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+        if viewer.organization_id is not None:
+            self._by_organization[viewer.organization_id] -= 1
+            if not self._by_organization[viewer.organization_id]:
+                del self._by_organization[viewer.organization_id]
 
 
 def _event(body: bytes) -> bytes:

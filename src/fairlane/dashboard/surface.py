@@ -160,9 +160,9 @@ class Pages:
 
     async def events(self, request: Request, session: Session) -> Stream:
         """Stream live data once a second, for as long as the key is valid and the session lasts."""
-        if self._hub.full:
-            raise Unavailable
         organization_id = await self._organization_id(session)
+        if not self._hub.has_room(organization_id):
+            raise Unavailable
 
         async def allowed() -> bool:
             if session.expires_at <= self._store.now():
