@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from fairlane import wire
 from fairlane.errors import StoreUnreachable
 from fairlane.model.status import Drift
+from fairlane.outages import Outage
 from fairlane.rules import month_of
 from fairlane.settings import Settings
 from fairlane.store import CHUNK, Store
@@ -44,6 +45,8 @@ class Sweeper:
         self._audit_at = 0.0
         self._month = ""
         """The last month that was opened for every organization."""
+        self._failed: dict[str, Outage] = {}
+        """By name of a piece of upkeep."""
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         store.listeners.subscribe_pauses(lambda due_at: self._due.set())
 
@@ -180,14 +183,16 @@ class Sweeper:
             logger.error("count.drifted", extra=_plain(drift))
 
     async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:
-        """Run one piece of upkeep. Return False if it failed, which is logged."""
+        """Run one piece of upkeep. Return False if it failed, which is logged once, until it succeeds."""
+        outage = self._failed.setdefault(name, Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True))
         try:
             await upkeep()
         except StoreUnreachable:  # The store has already logged it.
             return False
-        except Exception as error:  # Upkeep has no caller to report to, and must go on.
-            logger.error("upkeep.failed", extra={"upkeep": name, "cause": str(error)}, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - upkeep has no caller to report to, and must go on
+            outage.fail(error, upkeep=name)
             return False
+        outage.succeed()
         return True
 
 

@@ -5,7 +5,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 """
 
 _NOUNS = {"model", "errors"}
-_GROUND = _NOUNS | {"settings", "logs"}
+_GROUND = _NOUNS | {"settings", "logs", "outages"}
 _STORE = _GROUND | {"rules", "store"}
 _WORKER = _GROUND | {"loops", "connecting", "surroundings", "scanning", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
@@ -17,6 +17,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "scanning": set(),
     "protocol": {"scanning"},
     "logs": set(),
+    "outages": set(),
     "loops": set(),
     "surroundings": {"logs"},
     "connecting": set(),

@@ -112,7 +112,8 @@ def _events(tree: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Outage":
             begins, ends = (text for argument in node.args[1:3] for text in _words(argument))
-            yield from ((begins, "ERROR"), (ends, "WARNING"))
+            level = next((one.value for one in node.keywords if one.arg == "level"), None)
+            yield from ((begins, "ERROR" if level is None else ast.unparse(level).split(".")[-1]), (ends, "WARNING"))
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         if ast.unparse(node.func.value) not in ("logger", "_log") or node.func.attr not in LEVELS:

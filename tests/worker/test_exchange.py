@@ -1,6 +1,7 @@
 """The exchange loop: nothing runs twice, nothing is fetched ahead, places are kept filled."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fairlane.logs import about
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ReportBody
 from fairlane.worker import exchange as exchange_module
 from fairlane.worker.exchange import STALL_SECONDS, ExchangeLoop
@@ -204,6 +206,26 @@ async def test_places_are_never_taken_from_another_exchange(kept: int) -> None:
     await counter.asks(4)
 
     assert (counter.asked[3].id, counter.asked[3].places) == ("4", 1)
+
+
+async def test_an_exchange_does_not_run_as_the_attempt_that_caused_it() -> None:
+    """Otherwise its log lines would name that attempt."""
+    seen: list[object] = []
+
+    class Watching(Counter):
+        async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
+            seen.append(about.get())
+            return await super().exchange(exchange)
+
+    attempt = contextvars.copy_context()
+    attempt.run(about.set, {"task_id": "task-1"})
+    exchange_loop = an_exchange_loop(counter := Watching(), [])
+    exchange_loop.begin()
+    await counter.asks(1)
+    attempt.run(exchange_loop.ended, ReportBody(lease="lease-1", outcome="completed", result=msgspec.Raw(b"{}")))
+    await counter.asks(2)
+
+    assert seen == [None, None]
 
 
 async def test_lease_that_comes_after_the_drain_began_is_handed_back() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from fairlane.errors import RequestCanceled, SessionGone, StoreUnreachable, Unavailable
 from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
 from fairlane.model.leases import LossReason, NewSession
+from fairlane.outages import Outage
 from fairlane.rules import TIMED_OUT
 from fairlane.settings import Settings
 from fairlane.store import Store, new_id
@@ -54,6 +55,8 @@ class Callers:
         self._draining = False
         self._renew_at = 0.0
         self._look_at = 0.0
+        self._failed_rounds = Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True)
+        self._failed_removals = Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True)
         self.server_id = ""
         store.listeners.subscribe_calls(self._ended.set)
 
@@ -152,10 +155,11 @@ class Callers:
                 await self._renew()
                 await self.answer_ended()
                 await self._look()
+                self._failed_rounds.succeed()
             except StoreUnreachable:  # The store has already logged it once.
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
-            except Exception as error:  # The next round sees the same rows.
-                logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
+            except Exception as error:  # noqa: BLE001 - the next round sees the same rows
+                self._failed_rounds.fail(error, upkeep="calls")
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
             try:
                 async with asyncio.timeout(DRAIN_POLL_SECONDS if self._draining else POLL_SECONDS):
@@ -198,10 +202,11 @@ class Callers:
     async def _remove(self, ended: list[EndedCall]) -> None:
         try:
             await self._store.forget_calls([(one.organization_id, one.id) for one in ended])
+            self._failed_removals.succeed()
         except StoreUnreachable:
             return  # They are read again, and removed then.
-        except Exception as error:
-            logger.error("upkeep.failed", extra={"upkeep": "calls", "cause": str(error)}, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the next round reads them again
+            self._failed_removals.fail(error, upkeep="forget calls")
         finally:
             self._forgetting -= {one.id for one in ended}
 

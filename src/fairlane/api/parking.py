@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from fairlane.errors import SessionGone, StoreUnreachable
 from fairlane.model.leases import Exchange, ExchangeReply
+from fairlane.outages import Outage
 from fairlane.store import Store
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Parking:
         """For each session, the leases that must end, with the moment at which its worker was last told."""
         self._seen: set[str] = set()
         """Sessions that sent a request since the last check for cancel requests."""
+        self._unreadable = Outage(logger, "cancels.unreadable", "cancels.resumed", traced=True)
         store.listeners.subscribe(self.hint)
         store.listeners.subscribe_cancels(self.hint_cancels)
 
@@ -194,9 +196,10 @@ class Parking:
             found = await self._store.canceled_leases(list(sessions))
         except StoreUnreachable:  # The store has already logged it once.
             return
-        except Exception as error:  # The next check sees it again; a waiting worker must not be affected.
-            logger.error("cancels.unreadable", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - the next check sees it again; a waiting worker goes on
+            self._unreadable.fail(error)
             return
+        self._unreadable.succeed()
         for session_id in sessions:
             told = self._wishes.pop(session_id, {})
             if session_id in found:

@@ -11,8 +11,9 @@ from fairlane.api.lists import ReferenceLists
 from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
+from fairlane.outages import Outage
 from fairlane.settings import Settings, database_path, is_postgres
-from fairlane.store import Outage, Store
+from fairlane.store import Store
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
@@ -97,5 +98,5 @@ class DiskFloor:
         if self._free_bytes >= self._floor_bytes:
             self._full.succeed()
             return True
-        self._full.refuse(OSError(f"{self._free_bytes} bytes are free, the floor is {self._floor_bytes}"))
+        self._full.fail(OSError(f"{self._free_bytes} bytes are free, the floor is {self._floor_bytes}"))
         return False

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from fairlane.api.http import Header, Request
 from fairlane.errors import StoreUnreachable
 from fairlane.model.tasks import TaskView
+from fairlane.outages import Outage
 from fairlane.store import Store
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Waiting:
         """For each task, the organization and the futures of the waiting requests."""
         self._by_organization: Counter[int] = Counter()
         self._draining = False
+        self._unreadable = Outage(logger, "waiting.unreadable", "waiting.resumed", traced=True)
         store.listeners.subscribe_ends(self._hint)
 
     def has_room(self, organization_id: int) -> bool:
@@ -117,18 +119,21 @@ class Waiting:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             asked = [(organization_id, task_id) for task_id, (organization_id, _) in self._waiting.items()]
-            for start in range(0, len(asked), LOOK_MOST):
-                await self._look(asked[start : start + LOOK_MOST])
+            looks = [await self._look(asked[start : start + LOOK_MOST]) for start in range(0, len(asked), LOOK_MOST)]
+            if looks and all(looks):
+                self._unreadable.succeed()
 
-    async def _look(self, asked: list[tuple[int, str]]) -> None:
+    async def _look(self, asked: list[tuple[int, str]]) -> bool:
+        """Wake the requests whose tasks have ended. Return False if that cannot be read."""
         try:
             ended = await self._store.ended_tasks(asked)
         except StoreUnreachable:  # The store has already logged it once.
-            return
-        except Exception as error:  # The next check sees it again; waiting requests must not be affected.
-            logger.error("waiting.unreadable", exc_info=error)
-            return
+            return False
+        except Exception as error:  # noqa: BLE001 - the next check sees it again; waiting requests go on
+            self._unreadable.fail(error)
+            return False
         self._hint(frozenset(ended))
+        return True
 
     def _hint(self, ended: frozenset[str]) -> None:
         for task_id in self._waiting.keys() & ended:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from fairlane import wire
 from fairlane.errors import FairlaneError, StoreUnreachable
+from fairlane.outages import Outage
 from fairlane.store import Store
 
 EVERY_SECONDS = 1.0
@@ -55,6 +56,7 @@ class Hub:
         self._by_organization: Counter[int] = Counter()
         self._arrived = asyncio.Event()
         self._closed = False
+        self._blind = Outage(logger, "dashboard.blind", "dashboard.resumed", level=logging.WARNING)
 
     async def run(self) -> None:
         """Read once a second while there are viewers, until the server ends."""
@@ -64,9 +66,10 @@ class Hub:
                 await self._arrived.wait()
             try:
                 await self._show()
+                self._blind.succeed()
             except FairlaneError as error:  # Viewers see that no events arrive; the next read may succeed.
                 if not isinstance(error, StoreUnreachable):  # which the store has already logged once
-                    logger.warning("dashboard.blind", extra={"cause": str(error)})
+                    self._blind.fail(error)
             await asyncio.sleep(EVERY_SECONDS)
 
     def close(self) -> None:

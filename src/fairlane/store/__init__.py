@@ -2,9 +2,8 @@
 
 from fairlane.store.audit import AuditFilter
 from fairlane.store.moving import Moved
-from fairlane.store.outages import Outage
 from fairlane.store.schema import Schema
 from fairlane.store.statements import CHUNK
 from fairlane.store.store import Store, new_id
 
-__all__ = ["CHUNK", "AuditFilter", "Moved", "Outage", "Schema", "Store", "new_id"]
+__all__ = ["CHUNK", "AuditFilter", "Moved", "Schema", "Store", "new_id"]

@@ -25,10 +25,10 @@ from fairlane.connecting import reason_of
 from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DeadRows, Engine
+from fairlane.outages import Outage
 from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
-from fairlane.store.outages import Outage
 from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
@@ -509,13 +509,13 @@ class PostgresDatabase:
         try:
             connection = await self._reader()
         except LOST as error:
-            self._unreachable.refuse(error)
+            self._unreachable.fail(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         try:
             answer = await self._read_on(connection, operation, begin)
         except LOST as error:
             self._dismiss(connection)
-            self._unreachable.refuse(error)
+            self._unreachable.fail(error)
             raise StoreUnreachable(f"the database does not answer: {error}") from error
         except asyncio.CancelledError:
             # Otherwise asyncpg would wait until a server, which may not answer, has ended the statement.
@@ -672,7 +672,7 @@ class PostgresDatabase:
             except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
                     if isinstance(error, LOST):
-                        self._unreachable.refuse(error, count=len(requests))
+                        self._unreachable.fail(error, count=len(requests))
                     else:
                         _log.warning("store.busy error=%s message=%r", type(error).__name__, str(error))
                     raise StoreUnreachable(f"the database does not answer: {error}") from error
@@ -807,7 +807,7 @@ class PostgresDatabase:
         if not isinstance(error, asyncpg.PostgresError):
             return error
         if isinstance(error, asyncpg.DiskFullError):
-            self._full.refuse(error)
+            self._full.fail(error)
             full = StoreUnreachable("the database's disk is full")
             full.__cause__ = error
             return full
@@ -850,7 +850,7 @@ class PostgresDatabase:
                 if not silent or now - came_at < ANSWER_SECONDS:
                     break
                 error = StoreUnreachable("the database does not answer")
-                self._unreachable.refuse(error)
+                self._unreachable.fail(error)
                 answer.set_exception(error)
             self._unanswered.popleft()
         self._watched = bool(self._unanswered)

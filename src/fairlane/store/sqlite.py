@@ -21,10 +21,10 @@ import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreBroken, StoreFault, StoreUnreachable
 from fairlane.model.diagnosis import Engine
+from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
-from fairlane.store.outages import Outage
 from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
@@ -540,7 +540,7 @@ class SqliteDatabase:
         if isinstance(error, Refusal | StoreFault) or not isinstance(error, apsw.Error):
             return error
         if isinstance(error, apsw.FullError):
-            self._full.refuse(error)
+            self._full.fail(error)
             fault: StoreFault = StoreUnreachable("the disk is full")
         elif self._broken is not None:
             fault = StoreBroken(f"the database failed: {type(error).__name__}: {error}")

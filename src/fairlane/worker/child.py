@@ -286,15 +286,15 @@ class Child:
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
         registration = Register(name=name, types=types, places=self._options.places, local=self._options.local)
-        pausing, said = pauses(*REGISTER_SECONDS), ""
+        pausing, said = pauses(*REGISTER_SECONDS), set[str]()
         while True:
             try:
                 self._session = await self._server.register(registration)
                 return self._session
             except ServerSilent as silence:
                 cause = str(silence)
-                if cause != said:  # Logged once, however long no server answers.
-                    said = cause
+                if cause not in said:  # Logged once, however long no server answers, and whichever of them is asked.
+                    said.add(cause)
                     logger.warning("session.unopened", extra={"pid": self.pid, "cause": cause})
             await asyncio.sleep(next(pausing))
 
@@ -307,9 +307,8 @@ class Child:
                 renewed = await self._server.renew(session.session, renewal)
                 self._cancel(renewed.cancel)
                 return sent_at
-            except ServerSilent as silence:
-                logger.info("session.unanswered", extra={"cause": str(silence)})
-            await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
+            except ServerSilent:
+                await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
 
     async def _end_session(self) -> None:
         """End the session, which returns its leases at once. If no server answers, the server's sweep does it later."""

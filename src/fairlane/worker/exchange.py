@@ -6,6 +6,7 @@ all are busy, so that cancellations arrive at once. Nothing is fetched ahead: a 
 """
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Callable
@@ -70,6 +71,8 @@ class ExchangeLoop:
         self._tell = tell
         self._failed = failed
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        """Exchanges run in it, not in that of an attempt whose end caused one, which their log lines would name."""
         self._free = places
         self._most_reports = min(max(LEAST_REPORTS, places // 2), MOST_REPORTS)
         self._offered: dict[str, int] = {}
@@ -141,7 +144,7 @@ class ExchangeLoop:
         # Once per round of the event loop: attempts that end in the same round share an exchange.
         if not self._turn_due:
             self._turn_due = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
 
     def _turn(self) -> None:
         self._turn_due = False
@@ -210,9 +213,8 @@ class ExchangeLoop:
             except ContentRefused as refused:
                 exchange = self._without_refused(exchange, refused)
                 continue
-            except ServerSilent as silence:
-                logger.info("exchange.unanswered", extra={"exchange": exchange.id, "cause": str(silence)})
-            await asyncio.sleep(next(pausing))
+            except ServerSilent:
+                await asyncio.sleep(next(pausing))
             # It may have taken over places of other exchanges, and a server that lost it does not know of them.
             exchange = replace(exchange, places=self._offered[exchange.id])
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from fairlane.connecting import reason_of
 from fairlane.errors import FairlaneError, SessionGone
+from fairlane.outages import Outage
 from fairlane.protocol import (
     Ended,
     EndSession,
@@ -93,6 +94,8 @@ class _Link:
             max_keepalive_connections=32,
             keepalive_expiry=60.0,
         )
+        self.left = False
+        """Whether the log has it that this server was left, since its last answer."""
 
 
 class Server:
@@ -105,6 +108,7 @@ class Server:
     def __init__(self, addresses: Sequence[str], *, key: str | None = None) -> None:
         self._links = [_Link(address) for address in addresses]
         self._current = self._links[0]
+        self._silence = Outage(logger, "server.silent", "server.answered", level=logging.WARNING)
         self._authorization = [] if key is None else [(b"Authorization", b"Bearer " + key.encode())]
 
     async def register(self, registration: Register) -> Registered:
@@ -113,11 +117,7 @@ class Server:
 
     async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
         """Exchange reports for leases and cancellations: a long poll of up to ``wait_seconds``."""
-        link = self._current
-        answer = await self._send("POST", "/worker/v1/exchange", exchange, ExchangeAnswer, exchange.wait_seconds)
-        if answer.draining:
-            self._leave(link)
-        return answer
+        return await self._send("POST", "/worker/v1/exchange", exchange, ExchangeAnswer, exchange.wait_seconds)
 
     async def renew(self, session: str, renewal: Renew) -> Renewed:
         """Renew the session, with the leases that it holds."""
@@ -136,7 +136,9 @@ class Server:
         """Change to the next server, unless another request has already done so."""
         if link is self._current and len(self._links) > 1:
             self._current = self._links[(self._links.index(link) + 1) % len(self._links)]
-            logger.warning("server.left", extra={"server": link.address, "next": self._current.address})
+            if not link.left:
+                logger.warning("server.left", extra={"server": link.address, "next": self._current.address})
+            link.left = True
 
     async def _send(
         self, method: str, path: str, body: msgspec.Struct, answer: type[Answer], wait_seconds: float = 0.0
@@ -156,17 +158,28 @@ class Server:
             "read": REQUEST_SECONDS + wait_seconds,
         }
         try:
-            response = await link.pool.request(
-                method, f"{link.base}{path}", headers=headers, content=content, extensions={"timeout": timeout}
-            )
-        except SILENCE as error:
+            try:
+                response = await link.pool.request(
+                    method, f"{link.base}{path}", headers=headers, content=content, extensions={"timeout": timeout}
+                )
+            except SILENCE as error:
+                raise ServerSilent(f"no answer from {link.address} to {method} {path}: {reason_of(error)}") from error
+            answered = _read(response.status, response.content, answer, f"{link.address} to {method} {path}")
+        except ServerSilent as silence:
             self._leave(link)
-            raise ServerSilent(f"no answer from {link.address} to {method} {path}: {reason_of(error)}") from error
-        try:
-            return _read(response.status, response.content, answer, f"{link.address} to {method} {path}")
-        except ServerSilent:
-            self._leave(link)
+            # The supervisor itself logs a registration without an answer.
+            if answer is not Registered:
+                self._silence.fail(silence, server=link.address)
             raise
+        except (SessionGone, ServerRefused):
+            self._silence.succeed()
+            raise
+        if isinstance(answered, ExchangeAnswer) and answered.draining:
+            self._leave(link)
+        else:
+            self._silence.succeed()
+            link.left = False
+        return answered
 
 
 def _written(body: msgspec.Struct, asked: str) -> bytes:
