@@ -37,11 +37,18 @@ async def out_of_stock(payload: dict[str, Any]) -> None:
     raise OutOfStock
 
 
+def deafen() -> None:
+    """Set the level of fairlane's own handlers, as an application that goes through all handlers does."""
+    for one in logging.getLogger().handlers:
+        if isinstance(one, logs.OwnHandler):
+            one.setLevel("CRITICAL")
+
+
 WAYS: list[Callable[[], object]] = [
     logging.disable,
     lambda: logging.config.dictConfig({"version": 1}),
     lambda: logging.basicConfig(force=True, level=logging.CRITICAL, handlers=[logging.NullHandler()]),
-    lambda: [one.setLevel("CRITICAL") for one in logging.getLogger().handlers if isinstance(one, logs.OwnHandler)],
+    deafen,
     lambda: logging.getLogger("fairlane.worker").setLevel("CRITICAL"),
     lambda: setattr(logging.getLogger("fairlane.worker"), "propagate", False),
 ]
