@@ -51,9 +51,9 @@ OPEN_FILES = 65_536
 """Limit on open files that a server asks for: each connection needs one, and the usual limit is a thousand."""
 SECRET_RULES = SecretRules(new_secret, is_secret)
 UPKEEP_ENDED = 1
-"""Exit code of a server whose upkeep ended."""
+"""Exit code of a server after its upkeep ended."""
 STORE_BROKEN = 9
-"""Exit code of a server whose disk failed, or whose store thread ended. A restart reads the committed state."""
+"""Exit code of a server after its disk failed or its store thread ended. A restart reads the committed state."""
 LAST_POST_SECONDS = 1.0
 """How long a server that ends without a drain waits for the webhooks it is sending."""
 SOCKET_PATH_BYTES_MOST = 103
@@ -322,7 +322,7 @@ def prepare_directory(folder: Path) -> Path:
     except OSError as error:
         raise SetupError(f"cannot use the runtime directory {folder}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise SetupError(f"cannot use the runtime directory {folder}: it belongs to somebody else; remove it")
+        raise SetupError(f"cannot use the runtime directory {folder}: it belongs to another user; remove it")
     folder.chmod(0o700)
     return folder
 

@@ -21,7 +21,7 @@ from fairlane.store import CHUNK, Store
 logger = logging.getLogger(__name__)
 
 HELD_SECONDS = 0.05
-"""Pause before due tasks are tried again whose organization is locked."""
+"""Pause before due tasks of a locked organization are tried again."""
 POLL_SECONDS = 1.0
 """How often waiting tasks are looked up without a hint, and servers share their virtual time."""
 ROUNDS_MOST = 1_000

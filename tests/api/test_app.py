@@ -106,7 +106,7 @@ def test_a_runtime_directory_of_somebody_else_is_refused(tmp_path: Path, monkeyp
         with pytest.raises(SetupError, match=name):
             prepare_directory(tmp_path / name)
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(SetupError, match="somebody else"):
+    with pytest.raises(SetupError, match="another user"):
         prepare_directory(tmp_path / "real")
 
 

@@ -67,7 +67,7 @@ def test_what_makes_no_sense_grants_nothing(
     ran = fairlane("credits", *arguments)
 
     assert (ran.code, ran.out) == (code, "")
-    assert fairlane("credits", "history", acme).out == "acme was granted nothing yet.\n"
+    assert fairlane("credits", "history", acme).out == "acme has no grants yet.\n"
 
 
 def test_the_totals_are_shown_for_people(fairlane: Command, acme: str) -> None:

@@ -64,7 +64,7 @@ def test_status_is_proven_on_request(fairlane: Command, acme: Client) -> None:
     both = fairlane("status", "--verify", "--watch")
 
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == "Every count is what its rows say."
+    assert ran.out.splitlines()[-1] == "Every count equals its rows."
     assert both.code == 2
 
 
@@ -290,7 +290,7 @@ def test_monitor_that_looks_once_says_that_nobody_took_it(fairlane: Command, acm
         ran = fairlane("monitor", "--queued-above", "2", "--once", "--webhook", receiver.address)
 
     assert (ran.code, len(receiver.posted)) == (1, 1)
-    assert "did not take" in ran.err
+    assert "did not accept" in ran.err
 
 
 def test_a_webhook_that_stays_away_is_owed_so_much_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,7 +301,7 @@ def test_a_webhook_that_stays_away_is_owed_so_much_and_no_more(capsys: pytest.Ca
         outbox.put(b"%d" % number)
 
     assert [outbox.owed[0][1], outbox.owed[-1][1], len(outbox.owed)] == [b"2", b"%d" % (OWED_MOST + 1), OWED_MOST]
-    assert "given up" in capsys.readouterr().err
+    assert "dropped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_thresholds_are_exceeded_by_more_and_not_by_as_much() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "--queued-above or"), (("--queued-above", "1", "--for", "5 minutes"), "is no time")],
+    [((), "--queued-above or"), (("--queued-above", "1", "--for", "5 minutes"), "is not a time")],
 )
 def test_monitor_needs_a_threshold_and_a_time(fairlane: Command, arguments: tuple[str, ...], said: str) -> None:
     """Wrong usage is exit code 2."""

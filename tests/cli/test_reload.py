@@ -88,7 +88,7 @@ def test_a_change_is_served_and_the_database_stays(fairlane: Command, served: Se
     with Client(served.addresses(3), KEY) as client:
         assert client.run("VERSION", {}, timeout_seconds=20) == {"version": 3}
 
-    served.says("mine.py changed: starting the server anew; the database stays")
+    served.says("mine.py changed: restarting the server; the database stays")
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(30) == 0
 

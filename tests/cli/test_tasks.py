@@ -50,7 +50,7 @@ def test_a_list_that_goes_on_says_how(fairlane: Command, tasks: list[str]) -> No
 def test_no_worker_is_no_mistake(fairlane: Command) -> None:
     """Nobody is there without a server."""
     assert fairlane("sessions", "list", "--json").document == {"sessions": []}
-    assert fairlane("sessions", "list").out == "No worker is there.\n"
+    assert fairlane("sessions", "list").out == "No worker runs.\n"
 
 
 def test_the_audit_is_filtered(fairlane: Command) -> None:

@@ -15,7 +15,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 async def open_alone(database: str) -> tuple[Store, Application]:
-    """Open the store; returns it, to be closed, and its admin application.
+    """Open the store; return it, to be closed by the caller, and its admin application.
 
     Raises:
         DatabaseOwned: a server, or another command, holds the lock.

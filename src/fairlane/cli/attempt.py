@@ -1,4 +1,4 @@
-"""One attempt in this process, run as a worker runs it. Behind ``fairlane run``; knows no server and no store."""
+"""One attempt in this process, run as a worker runs it, for ``fairlane run``; uses no server and no store."""
 
 import asyncio
 import faulthandler
@@ -18,7 +18,7 @@ from fairlane.worker.executors import Executors
 
 BACKSTOP_SECONDS = 2.0
 HERE = "local"
-"""Stands for the ids of lease and task."""
+"""Placeholder for the ids of lease and task."""
 
 
 def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, organization: str, as_json: bool) -> None:
@@ -26,7 +26,7 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
 
     Raises:
         AppError: the application cannot be used.
-        CommandFailed: there is no such task type, the payload is refused, or the attempt did not complete.
+        CommandFailed: the task type does not exist, the payload is refused, or the attempt did not complete.
     """
     app = load_app(reference)
     task_type = app.task_types.get(name)
@@ -35,7 +35,7 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
     settings = read_settings({})
     _check(payload, task_type, settings)
     lease = _lease(task_type, payload, attempt=attempt, organization=organization)
-    # A handler that holds the interpreter, or will not be cancelled, is ended from outside of it, as a worker would be.
+    # A handler that blocks the interpreter, or ignores its cancellation, is ended from outside, as for a worker.
     patience = lease.timeout_seconds + settings.kill_grace_seconds
     faulthandler.dump_traceback_later(patience + BACKSTOP_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr)
     try:
@@ -43,7 +43,9 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
     finally:
         faulthandler.cancel_dump_traceback_later()
     if report is None:
-        raise CommandFailed(f"{name} went on after its timeout of {_timeout(task_type)}; a worker would be killed now")
+        raise CommandFailed(
+            f"{name} was still running after its timeout of {_timeout(task_type)}; a worker would be killed now"
+        )
     if report.outcome == "completed" and report.result is not None:
         print_json_text(result_text(report.result), compact=as_json)
         return
@@ -53,7 +55,7 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
 
 
 def _check(payload: bytes, task_type: TaskType, settings: Settings) -> None:
-    """Refuse what the API would refuse."""
+    """Refuse a payload that the API would refuse."""
     try:
         if not isinstance(read_json(payload), dict):
             raise ValidationRefused.at("payload", "must be an object")
@@ -79,7 +81,7 @@ def _lease(task_type: TaskType, payload: bytes, *, attempt: int, organization: s
 
 
 async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> ReportBody | None:
-    """Run the attempt between the start and the stop hooks; None if it did not end in time."""
+    """Run the attempt between the start and the stop hooks; return None if it did not end in time."""
     ended: asyncio.Future[ReportBody] = asyncio.get_running_loop().create_future()
     await run_hooks(app.start_hooks)
     try:
@@ -98,18 +100,18 @@ async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> Report
 
 
 def _cause(report: ReportBody, task_type: TaskType) -> str:
-    """How the attempt ended, in words."""
+    """Return in words how the attempt ended."""
     if report.cause == "timeout":
         return f"it was ended after its timeout of {_timeout(task_type)}"
     if not report.retry:
-        return f"{report.cause} (the task fails now, whatever attempts are left)"
+        return f"{report.cause} (the task fails now, even if attempts are left)"
     if report.pause_seconds is not None:
         return f"{report.cause} (the next attempt starts after {report.pause_seconds:g} s)"
     return f"{report.cause} (it is tried again while attempts are left)"
 
 
 def _failure(report: ReportBody) -> dict[str, object]:
-    """How the attempt ended, for programs."""
+    """Return for programs how the attempt ended."""
     failure = report.failure
     seen = None if failure is None else {field: getattr(failure, field) for field in failure.__struct_fields__}
     return {

@@ -1,4 +1,4 @@
-"""``fairlane backup`` and ``fairlane restore``: a copy of the SQLite file while it is in use, and back."""
+"""``fairlane backup`` and ``fairlane restore``: copy the SQLite file while it is in use, and restore a copy."""
 
 import time
 from collections.abc import Callable
@@ -21,14 +21,14 @@ def add_to(program: typer.Typer) -> None:
 
 
 def backup(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write; nothing may be there yet.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write; it must not exist yet.")],
     *,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the database as it is at one moment, while the server works.
 
-    The copy is one file, checked and synced before it has its name. A server writes it on its own machine.
+    The copy is one file, which gets its name once it is checked and synced. A server writes it on its own machine.
     """
     import asyncio
 
@@ -36,23 +36,21 @@ def backup(
     if as_json:
         print_json(made)
     else:
-        print(f"{made['path']} holds the database: {made['pages_total']} pages, checked.")
+        print(f"{made['path']} contains the database: {made['pages_total']} pages, checked.")
 
 
 def restore(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The backup.", exists=True, dir_okay=False)],
     *,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Move a database that is there already aside, with its log.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Move an existing database aside, with its log.")] = False,
     database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a copy of a backup in the database's place. No server may run on it.
 
-    The world is then as it was when the backup was made: tasks accepted since are gone, also those that were
-    acknowledged; tasks that ended since run again, and their webhooks are sent again; keys revoked since work again.
-    What was running then goes back to the queue when the server starts.
+    Changes made after the backup are not in it: tasks accepted since then are gone, also those that were acknowledged;
+    tasks that ended since then run again, and their webhooks are sent again; keys revoked since then work again. Tasks
+    that were running at the backup return to the queue when the server starts.
     """
     import asyncio
 
@@ -70,7 +68,7 @@ def restore(
                 ("Former database", restored["former"]),
             ]
         )
-        note("what was accepted or ended after that moment is as if it had not been; see 'fairlane restore --help'.")
+        note("changes made after the backup are not in it; see 'fairlane restore --help'.")
     if restored["drift"]:
         raise typer.Exit(1)
 
@@ -103,7 +101,7 @@ async def _restore(database: str, path: Path, *, replace: bool, tell: Callable[[
 
     target = database_path(database)
     former = await asyncio.to_thread(restore_file, path, target, replace=replace, progress=tell)
-    # Opened once, so that it is brought up to date and proved before anybody relies on it.
+    # Opened once, so that it is upgraded and checked before it is used.
     store = await Store.open(read_settings({"database": database}), {})
     try:
         made = await store.audit_rows(1, chosen=AuditFilter(action="backup.made"))
@@ -120,7 +118,7 @@ async def _restore(database: str, path: Path, *, replace: bool, tell: Callable[[
 
 
 def _telling(*, as_json: bool) -> Callable[[int, int], None]:
-    """Say now and then how far it has come, to people."""
+    """Return a function that prints progress now and then, for people."""
     said_at = time.monotonic()
 
     def tell(pages: int, total: int) -> None:

@@ -20,7 +20,9 @@ def add_to(program: typer.Typer) -> None:
 def capacity(
     organization: Annotated[
         str | None,
-        typer.Argument(metavar="[ORGANIZATION]", help="As its operator. Without it: with the organization's own key."),
+        typer.Argument(
+            metavar="[ORGANIZATION]", help="For its operator. Without it: for the organization itself, with its key."
+        ),
     ] = None,
     *,
     days: Annotated[int, typer.Option(min=1, max=90, metavar="N", help="How far to look back.")] = 7,
@@ -29,10 +31,10 @@ def capacity(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how long plan and workers were the limit, and what more slots would have done.
+    """Show how long the plan and the workers were the limit, and what more slots would have changed.
 
-    The times are exact; the waits with more slots are estimates, replayed from the newest finished tasks that are
-    still kept, with workers enough for so many. fairlane simulate replays with the workers of now.
+    The times are exact. The waits with more slots are estimates: a replay of the newest finished tasks that are still
+    kept, with enough workers for all slots. fairlane simulate replays with the present workers.
     """
     if organization is not None and key_file is not None:
         raise typer.BadParameter("an operator names the organization, a customer gives a key: not both")

@@ -1,4 +1,4 @@
-"""``fairlane drift``, ``audit`` and ``maintenance``: does the store tell the truth, and who changed what."""
+"""``fairlane drift``, ``audit`` and ``maintenance``: check the counters, and show operators' changes."""
 
 import json
 from enum import StrEnum
@@ -11,7 +11,7 @@ from fairlane.cli.output import moment, print_json, print_table
 
 
 class MaintenanceState(StrEnum):
-    """What to do about maintenance of everything."""
+    """The argument of ``fairlane maintenance``."""
 
     ON = "on"
     OFF = "off"
@@ -33,9 +33,9 @@ def drift(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recount every kept number from its rows.
+    """Recount every stored count from its rows.
 
-    One snapshot for all of it. Exit code 1 if any number differs; none ever should.
+    All counts come from one snapshot. Exit code 1 if any count differs; none ever should.
     """
     from fairlane.cli.connection import ask
 
@@ -59,10 +59,11 @@ def audit(
         str | None, typer.Option(metavar="NAME", help="Only changes of this organization or plan.", show_default=False)
     ] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="ACTION", help="Only these, such as key.created.", show_default=False)
+        str | None,
+        typer.Option(metavar="ACTION", help="Only this kind of change, such as key.created.", show_default=False),
     ] = None,
     actor: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Only changes by this one.", show_default=False)
+        str | None, typer.Option(metavar="WHO", help="Only changes by this operator.", show_default=False)
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -89,9 +90,9 @@ def maintenance(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say that slots cannot be vouched for.
+    """Mark the slots as unreliable during maintenance.
 
-    While this is on, concurrency reads null for every organization. Tasks go on.
+    While this is on, concurrency reads null for every organization. Tasks continue to run.
     """
     from fairlane.cli.connection import ask
 

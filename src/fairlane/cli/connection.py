@@ -1,9 +1,10 @@
 """The one path from the command line to the admin API.
 
-If a server runs on the database, its admin socket is found through the lock file and asked over HTTP. If none runs, the
-store is opened in this process (which takes the lock) and the same admin application is called without a socket; so it
-is, beside any number of servers, on PostgreSQL.
-A server elsewhere is asked at its address, with an admin key.
+If a server runs on the database, its admin socket is found through the lock file and called over HTTP. If no server
+runs, the store is opened in this process (which takes the lock) and the same admin application is called without a
+socket. On PostgreSQL this is also the way next to running servers.
+
+A remote server is called at its address, with an admin key.
 """
 
 import asyncio
@@ -27,9 +28,9 @@ ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
 """How long to wait for a server that owns the database but does not listen yet, or another command to finish."""
 LOOK_SECONDS = 3.0
-"""How long a server may take to say who it is."""
+"""How long a server may take to answer with its facts."""
 OWNER_POLL_SECONDS = 0.05
-NO_ANSWER = "the server gave no usable answer: nobody knows whether the change was made; look, then try again"
+NO_ANSWER = "the server gave no usable answer: it is unknown whether the change was made; check, then try again"
 
 
 class Admin:
@@ -39,7 +40,8 @@ class Admin:
         self._client = client
 
     async def ask(self, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
-        """Send one request and return the decoded answer, or the text of CSV; ``path``: segments below ``/admin/v1``.
+        """Send one request; return the decoded answer, or the text of CSV. ``path`` has the segments below
+        ``/admin/v1``.
 
         Raises:
             CommandFailed: the answer is an error envelope, or there is no usable answer.
@@ -60,7 +62,7 @@ class Admin:
 
 
 def ask(database: str, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
-    """Ask the admin API of a database one thing, from synchronous code."""
+    """Send one request to the admin API of a database, from synchronous code."""
 
     async def once() -> Any:
         async with connect(database) as admin:
@@ -70,7 +72,7 @@ def ask(database: str, method: str, *path: str, body: object = None, query: dict
 
 
 def ask_all(database: str, noun: str, *path: str, query: dict[str, str] | None = None) -> list[Any]:
-    """Every page of a list of the admin API, from synchronous code."""
+    """Return every page of a list of the admin API, from synchronous code."""
 
     async def all_pages() -> list[Any]:
         found: list[Any] = []
@@ -87,7 +89,7 @@ def ask_all(database: str, noun: str, *path: str, query: dict[str, str] | None =
 
 
 def erase_all(database: str, organization: str, progress: Callable[[int], None]) -> int:
-    """Erase an organization to the end; returns how many rows it had. ``progress`` is told after each part."""
+    """Erase an organization to the end; return the number of its rows. ``progress`` is called after each part."""
 
     async def all_parts() -> int:
         total = 0
@@ -111,11 +113,11 @@ def erase_all(database: str, organization: str, progress: Callable[[int], None])
 
 @asynccontextmanager
 async def connect(database: str) -> AsyncIterator[Admin]:
-    """The admin API of a database, whoever owns it right now; or of the server at this address.
+    """Connect to the admin API of a database, with or without a running server, or to the server at this address.
 
     Raises:
-        CommandFailed: the server is elsewhere, and there is no admin key for it.
-        DatabaseOwned: somebody holds the lock and does not answer on the socket.
+        CommandFailed: the server is remote, and there is no admin key for it.
+        DatabaseOwned: another process holds the lock and does not answer on the socket.
         DatabaseError: the database cannot be opened.
     """
     if database.startswith(("http://", "https://")):
@@ -129,7 +131,7 @@ async def connect(database: str) -> AsyncIterator[Admin]:
             async with aclosing(client):
                 yield Admin(client)
             return
-        # Imported only where it is needed: with a running server the store's and the API's modules are dead weight.
+        # Imported only when needed: with a running server, the modules of store and API are not used.
         from fairlane.cli.alone import open_alone
 
         try:
@@ -148,9 +150,9 @@ async def connect(database: str) -> AsyncIterator[Admin]:
 
 
 async def find_server(database: str) -> tuple[int | None, Any]:
-    """The process that the lock file of a SQLite database names, if it lives, and what it says of itself.
+    """Return the live process that the lock file of a SQLite database names, and its facts.
 
-    The second is None if it does not answer within a few seconds, or if there is none.
+    The facts are None if it does not answer within a few seconds, or if there is no such process.
     """
     owner = None if is_postgres(database) else _owner(database_path(database))
     if owner is None or not _lives(owner.get("pid")):
@@ -166,9 +168,9 @@ async def find_server(database: str) -> tuple[int | None, Any]:
 
 
 async def find_elsewhere(address: str) -> tuple[bool | None, str, str | None]:
-    """Whether a server at this address is ready, why not, and its version if it takes an admin key that is here.
+    """Return whether a server at this address is ready, why not, and its version if it accepts a given admin key.
 
-    The first is None if nothing of ours answers there.
+    The first is None if no fairlane server answers there.
     """
     try:
         async with httpx2.AsyncClient(base_url=address.rstrip("/"), timeout=LOOK_SECONDS) as client:
@@ -219,8 +221,8 @@ def _remote_client(address: str) -> httpx2.AsyncClient:
 
 
 async def _reach(database: str) -> httpx2.AsyncClient | None:
-    """A client of the running server, or None if none runs."""
-    # A PostgreSQL has no owner: a command opens it as one more server does.
+    """Return a client of the running server, or None if none runs."""
+    # A PostgreSQL database has no owner: a command opens it like a further server.
     socket = None if is_postgres(database) else _admin_socket(database_path(database))
     if socket is None:
         return None
@@ -228,20 +230,20 @@ async def _reach(database: str) -> httpx2.AsyncClient | None:
     try:
         await client.get("/admin/v1/server")
     except httpx2.TransportError:
-        # Nobody listens: the lock file outlived its server, or the server is just starting or ending.
+        # No process listens: the lock file outlived its server, or the server is just starting or ending.
         await client.aclose()
         return None
     return client
 
 
 def _admin_socket(database: Path) -> str | None:
-    """The socket that the lock file names, or None if it names none."""
+    """Return the socket that the lock file names, or None if it names none."""
     owner = _owner(database)
     return None if owner is None else owner["admin_socket"]
 
 
 def _owner(database: Path) -> dict[str, Any] | None:
-    """What the lock file says of the server that owns the database, or None if it names no socket."""
+    """Return the lock file's facts about the server that owns the database, or None if it names no socket."""
     try:
         owner = json.loads(Path(f"{database}.lock").read_text())
     except (OSError, ValueError):
@@ -259,7 +261,7 @@ def _unanswered(address: httpx2.URL, error: httpx2.TransportError) -> str:
 
 
 def _refused(answer: object, status: int) -> CommandFailed:
-    """The error envelope as an exception that the command line prints."""
+    """Return the error envelope as an exception that the command line prints."""
     match answer:
         case {"error": {"message": str(message), **rest}}:
             return CommandFailed(message, details=rest.get("details"), status=status)

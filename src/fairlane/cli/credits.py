@@ -1,4 +1,4 @@
-"""``fairlane credits``: what organizations may spend. They are counted where ``organizations … --credits on`` says."""
+"""``fairlane credits``: organizations' credits, counted for those with ``organizations … --credits on``."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ import typer
 from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
 from fairlane.cli.output import moment, print_fields, print_json, print_table
 
-commands = typer.Typer(help="What organizations may spend.", no_args_is_help=True)
+commands = typer.Typer(help="The credits of organizations.", no_args_is_help=True)
 
 
 @commands.command(
@@ -17,22 +17,22 @@ commands = typer.Typer(help="What organizations may spend.", no_args_is_help=Tru
 )
 def grant(
     organization: OrganizationName,
-    amount: Annotated[int, typer.Argument(metavar="AMOUNT", help="How many; below 0 takes back.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", help="Number of credits; a negative number takes back.")],
     *,
-    reason: Annotated[str, typer.Option(help="Why, for the history and the audit.")],
+    reason: Annotated[str, typer.Option(help="The reason, for the history and the audit.")],
     grant_id: Annotated[
         str | None,
         typer.Option(
             "--id",
             metavar="ID",
-            help="A name of your own: the same grant again counts once. Default: a new one each time.",
+            help="Your own id: a grant that is repeated with it counts once. Default: a new id each time.",
             show_default=False,
         ),
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give an organization credits, or take some back. What runs goes on."""
+    """Grant an organization credits, or take some back. Running tasks continue."""
     from fairlane.cli.connection import ask
 
     body = {"amount": amount, "reason": reason} | ({} if grant_id is None else {"id": grant_id})
@@ -45,7 +45,7 @@ def grant(
 
 @commands.command(epilog="Example: fairlane credits show acme")
 def show(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """Show an organization's balance, and what it is made of."""
+    """Show an organization's balance and its parts."""
     from fairlane.cli.connection import ask
 
     found = ask(database_in_force(database), "GET", "organizations", organization, "credits")
@@ -69,11 +69,11 @@ def show(organization: OrganizationName, *, database: Database = None, as_json: 
 def history(
     organization: OrganizationName,
     *,
-    limit: Annotated[int, typer.Option(metavar="N", help="Show so many, newest first.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", help="Most to show, newest first.")] = 100,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what an organization was granted. What it was charged stands with its tasks."""
+    """List an organization's grants. Charges are shown with its tasks."""
     from fairlane.cli.connection import ask
 
     path = ("organizations", organization, "credits", "grants")
@@ -84,7 +84,7 @@ def history(
     print_table(
         ["AT", "AMOUNT", "REASON", "BY", "ID"],
         [_row(one) for one in answer["grants"]],
-        empty=f"{organization} was granted nothing yet.",
+        empty=f"{organization} has no grants yet.",
     )
 
 

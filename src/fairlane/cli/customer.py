@@ -1,4 +1,4 @@
-"""The way from the command line to the customers' API: address and key, and what its errors are here.
+"""The path from the command line to the customers' API: address, key, and its errors as exit codes.
 
 For commands that an organization uses on its own. They need no database and no access to the server's machine.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 RETRIES = 10
-"""With its pauses about forty seconds: as long as a server takes to be started again."""
+"""Retries of a request. With their pauses about forty seconds, as long as a restart of a server takes."""
 
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", metavar="URL", help="Where the API is, such as https://api.example.", envvar="FAIRLANE_URL",
+        "--url", metavar="URL", help="The API's address, such as https://api.example.", envvar="FAIRLANE_URL",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -40,22 +40,22 @@ KeyFile = Annotated[
 
 
 class NotAnswered(CommandFailed):
-    """The API gave no usable answer; nobody knows whether the last request was carried out."""
+    """The API gave no usable answer; it is unknown whether the last request was carried out."""
 
     exit_code: ClassVar[int] = 6
 
 
 class StillRunning(CommandFailed):
-    """What was waited for had not ended in time."""
+    """The tasks to wait for had not ended in time."""
 
     exit_code: ClassVar[int] = 7
 
 
 def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], Awaitable[Result]]") -> Result:
-    """Run something with a client of the API.
+    """Run a function with a client of the API.
 
     Raises:
-        CommandFailed: the API said no, or nothing.
+        CommandFailed: the API refused, or did not answer.
     """
     import asyncio
 
@@ -103,7 +103,7 @@ class _Impatience:
 
 
 def plain(record: Any) -> Any:
-    """A record of the client as JSON with the API's own names."""
+    """Return a record of the client as JSON with the API's own names."""
     import msgspec
 
     return msgspec.to_builtins(record)

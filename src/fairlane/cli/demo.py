@@ -1,4 +1,4 @@
-"""``fairlane demo``: the whole of fairlane at work on this machine, in under a minute."""
+"""``fairlane demo``: all parts of fairlane at work on this machine, in under a minute."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +15,8 @@ def add_to(program: typer.Typer) -> None:
 
 def demo(
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end, until Ctrl-C.")] = False,
-    seconds: Annotated[float, typer.Option(min=1, max=45, help="About how long the tasks shall take.")] = 18.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the server running at the end, until Ctrl-C.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, max=45, help="How long the tasks take, approximately.")] = 18.0,
     tasks: Annotated[
         int | None,
         typer.Option(min=4, metavar="N", help="Exactly this many tasks instead, of any length.", show_default=False),
@@ -33,9 +33,9 @@ def demo(
 ) -> None:
     """Watch two organizations share workers.
 
-    Starts the real server with real workers on a temporary database, submits hundreds of tasks over HTTP on behalf of
-    two organizations, and watches the status of both and the counts behind it all along. Exit code 0 only if the slots
-    held, the shares were fair, the counts were exact and every task completed.
+    Starts the real server with real workers on a temporary database, submits hundreds of tasks over HTTP for two
+    organizations, and checks the status of both and its counts all the time. Exit code 0 only if the slot limits held,
+    the shares were fair, the counts were exact and every task completed.
     """
     from fairlane.demo.main import DemoOptions, run_demo
 

@@ -1,4 +1,4 @@
-"""``fairlane doctor``: is this set up as it should be, in words, with what to do."""
+"""``fairlane doctor``: checks the setup, and says in words what to do."""
 
 import resource
 from pathlib import Path
@@ -26,7 +26,7 @@ def doctor(
         typer.Option(
             "--server",
             metavar="URL",
-            help="A server to look for, https://HOST:PORT; may be given several times. Its version is compared if "
+            help="A server to check, https://HOST:PORT; may be given several times. Its version is compared if"
             "there is an admin key in FAIRLANE_ADMIN_KEY or FAIRLANE_ADMIN_KEY_FILE.",
             show_default=False,
         ),
@@ -34,10 +34,10 @@ def doctor(
     database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain the setup: the database, the disk, clocks, workers, and what keeps tasks from starting.
+    """Check the setup: the database, the disk, clocks, workers, and everything that keeps tasks from starting.
 
-    Looks only, and changes nothing; works beside running servers and without one. Exit code 1 if there is a problem;
-    warnings alone are 0. Run it with the variables that the servers have.
+    Changes nothing; works with and without running servers. Exit code 1 if there is a problem; with warnings alone it
+    is 0. Run it with the environment variables of the servers.
     """
     import asyncio
 
@@ -72,7 +72,7 @@ async def _findings(database: str, servers: list[str]) -> "list[Finding]":
     except DatabaseError as error:
         return [unreachable(str(error))]
     except SetupError as error:
-        return [Finding("settings", State.PROBLEM, str(error), "mend this setting; no server starts with it")]
+        return [Finding("settings", State.PROBLEM, str(error), "fix this setting; no server starts with it")]
     return diagnose(
         engine,
         content,
@@ -83,7 +83,7 @@ async def _findings(database: str, servers: list[str]) -> "list[Finding]":
 
 
 async def _process(settings: "Settings", servers: list[str]) -> "Process":
-    """The server that owns this database, if it is on this machine and answers; and those that were named."""
+    """Return the server that owns this database, if it is on this machine and answers, and the named servers."""
     import asyncio
 
     import fairlane
@@ -99,7 +99,7 @@ async def _process(settings: "Settings", servers: list[str]) -> "Process":
         own_version=fairlane.__version__,
         open_files=_most_here() if limits is None else limits,
         owned=facts is None and owner is not None,
-        # A server of the previous release says nothing of it.
+        # A server of the previous release does not report it.
         worker_trouble=None if facts is None else facts.get("worker_trouble"),
         elsewhere=tuple(
             Elsewhere(address=address, ready=ready, reason=reason, version=version)
@@ -109,7 +109,7 @@ async def _process(settings: "Settings", servers: list[str]) -> "Process":
 
 
 def _open_files(process: int) -> int | None:
-    """The limit of a running process; None: it cannot be read here."""
+    """Return the limit of a running process, or None if it cannot be read here."""
     try:
         lines = Path(f"/proc/{process}/limits").read_text().splitlines()
     except OSError:
@@ -119,6 +119,6 @@ def _open_files(process: int) -> int | None:
 
 
 def _most_here() -> int | None:
-    """What a server started from here could raise its limit to."""
+    """Return the limit that a server started from here could reach."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return None if hard == resource.RLIM_INFINITY else hard

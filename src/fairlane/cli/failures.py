@@ -1,4 +1,4 @@
-"""What a command raises when it cannot do what was asked."""
+"""The exception of a command that cannot do what was asked."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from fairlane.errors import SetupError
 
 
 class CommandFailed(SetupError):
-    """The command was understood and not done. The message and the details go to stderr; the exit code is 1."""
+    """The command was understood but failed. The message and the details go to stderr; the exit code is 1."""
 
     def __init__(self, message: str, *, details: Any = None, status: int | None = None) -> None:
         super().__init__(message)
         self.details = details
         self.status = status
-        """Of the answer over HTTP; None: there was none."""
+        """HTTP status of the answer, or None if there was none."""

@@ -25,14 +25,12 @@ def create(
     *,
     worker: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Instead: a key for workers on other machines.", show_default=False),
+        typer.Option(metavar="NAME", help="Create a key for workers on other machines instead.", show_default=False),
     ] = None,
     admin: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Instead: a key for operators.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Create a key for operators instead.", show_default=False)
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="A name to know the organization's key by.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="A name for the organization's key.", show_default=False)] = None,
     value: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +64,7 @@ def create(
         print_json(key)
         return
     print_fields([("Key", key["value"]), *_fields(key)])
-    note("keep the key now: only a digest of it is stored, it cannot be shown again.")
+    note("keep the key now: only a digest of it is stored, so it cannot be shown again.")
 
 
 @commands.command(
@@ -75,8 +73,8 @@ def create(
 def list_keys(
     organization: Owner = None,
     *,
-    worker: Annotated[bool, typer.Option("--worker", help="Instead: the workers' keys.")] = False,
-    admin: Annotated[bool, typer.Option("--admin", help="Instead: the operators' keys.")] = False,
+    worker: Annotated[bool, typer.Option("--worker", help="List the workers' keys instead.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="List the operators' keys instead.")] = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
@@ -106,9 +104,9 @@ def revoke(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key of any kind. Requests that carry it are refused from then on; other servers follow within 5 s.
+    """Revoke a key of any kind. The server refuses it from then on; other servers follow within 5 s.
 
-    Workers that came with a revoked key lose what they were running: it goes back to the queue.
+    Workers that use the key lose their attempts, which return to the queue.
     """
     from fairlane.cli.connection import ask
 

@@ -1,6 +1,6 @@
 """The input and the results of ``fairlane submit``: files of lines that are read and written one at a time.
 
-Every line has a key that follows from its text and its place, so that running the command again finds each task again.
+Every line has a key that follows from its text and its place, so that a repeated command finds each task again.
 """
 
 import codecs
@@ -24,10 +24,10 @@ class Line(Struct, frozen=True):
     """One payload of the input."""
 
     number: int
-    """As editors count: from 1, empty lines too."""
+    """Line number, from 1, as in editors: empty lines count, too."""
     text: bytes
     end: int
-    """How many bytes of the input lie before the next one."""
+    """Number of bytes of the input before the next line."""
 
 
 class Keys:
@@ -37,17 +37,17 @@ class Keys:
         self._start = hashlib.sha256(f"{task_type}\0{run}\0".encode())
 
     def key(self, line: Line) -> str:
-        """The same for the same line at the same place."""
+        """Return the line's key: the same for the same text at the same place."""
         digest = self._start.copy()
         digest.update(b"%d\0%b" % (line.number, line.text))
         return f"line-{digest.hexdigest()[:KEY_DIGITS]}"
 
 
 def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
-    """The lines that have something on them, in order.
+    """Yield the non-empty lines, in order.
 
     Raises:
-        CommandFailed: one is longer than any payload may be.
+        CommandFailed: a line is longer than any payload may be.
     """
     number = end = 0
     while text := file.readline(LINE_BYTES_MOST):
@@ -65,7 +65,7 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
 
 
 def fault_of(line: Line) -> str | None:
-    """Why a line is no payload; None: it is one."""
+    """Return why a line is not a payload, or None if it is one."""
     try:
         document = msgspec.json.decode(line.text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -98,24 +98,25 @@ class _Known(Struct):
 
 
 _HEAD = b'{"line":N,"key":"line-'
-"""How every record begins, N being any number."""
+"""The beginning of every record; N stands for any number."""
 
 
 class NotResults(CommandFailed):
-    """The file for the results holds something else, which would be lost."""
+    """The file for the results has other content, which would be lost."""
 
     exit_code: ClassVar[int] = 2
 
 
 class Results:
-    """A file that gets one line for each task that ended. An earlier run's lines stay, and are not asked for again."""
+    """A file with one line for each ended task. Lines of an earlier run stay, and their tasks are not asked for
+    again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = array("Q")
-        """The mark of the key of which there is a record, by line number; 0: none. Eight bytes a line."""
+        """The mark of the recorded key by line number, 0 if there is none. Eight bytes a line."""
         self.found = 0
-        """How many results an earlier run left."""
+        """Number of results of an earlier run."""
 
     def __enter__(self) -> Self:
         try:
@@ -129,7 +130,7 @@ class Results:
         self._file.close()
 
     def has(self, line: Line, key: str) -> bool:
-        """Whether this line's result is there already."""
+        """Return whether this line's result is already recorded."""
         return self._mark_of(line.number) == _mark(key, refused=False)
 
     def ended(self, line_number: int, key: str, task_id: str, status: str, response: dict[str, Any] | None) -> None:
@@ -137,7 +138,7 @@ class Results:
         self._write(_Result(line_number, key, task_id, status, response=response))
 
     def refused(self, line_number: int, key: str, code: str, message: str, details: Any) -> None:
-        """Write that a line became no task, unless an earlier run wrote so. Each run tries it again."""
+        """Write that a line was refused, unless an earlier run wrote that. Each run tries the line again."""
         if self._mark_of(line_number) != _mark(key, refused=True):
             self._write(_Result(line_number, key, None, "REFUSED", error=_Error(code, message, details or UNSET)))
 
@@ -145,7 +146,7 @@ class Results:
         return self._known[line_number] if line_number < len(self._known) else 0
 
     def _write(self, result: _Result) -> None:
-        # One write for a whole line: a kill leaves at most one line without its end, which the next run cuts off.
+        # One write for a whole line: a kill leaves at most one incomplete line, which the next run removes.
         self._file.write(msgspec.json.encode(result) + b"\n")
 
     def _read_back(self) -> None:
@@ -174,18 +175,18 @@ class Results:
         if not refused:
             self.found += self._known[known.line] & 1 == 0
         elif self._known[known.line] == _mark(known.key, refused=False):
-            return  # A result stays one.
+            return  # A result is final.
         self._known[known.line] = _mark(known.key, refused=refused)
 
 
 def _mark(key: str, *, refused: bool) -> int:
-    """The first eight bytes of a key's digest, odd if the record is a result and even if it is a refusal; never 0."""
+    """Return the first eight bytes of a key's digest, odd for a result and even for a refusal; never 0."""
     start = int(key.removeprefix("line-")[:16], 16)
     return start & ~1 or 2 if refused else start | 1
 
 
 def _is_torn(text: bytes) -> bool:
-    """Whether a kill in the middle of a write may have left this: it begins as every record does, and has no end."""
+    """Return whether a killed write may have left this text: it starts like a record, and is incomplete."""
     begun = re.sub(rb'^({"line":)\d+', rb"\1N", text)
     return _HEAD.startswith(begun[: len(_HEAD)]) and not _is_json(text)
 

@@ -1,4 +1,4 @@
-"""``fairlane migrate``: bring a database's tables up to date before the servers start."""
+"""``fairlane migrate``: upgrade a database's tables before the servers start."""
 
 from typing import Annotated
 
@@ -19,15 +19,15 @@ def migrate(
     *,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Change nothing; exit code 1 if something is pending or the schema is newer."),
+        typer.Option("--check", help="Change nothing; exit code 1 if a migration is pending or the schema is newer."),
     ] = False,
     database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply pending migrations. A server does the same when it starts.
 
-    Safe beside servers and beside itself: on PostgreSQL one migrates while the others wait, on SQLite whoever owns the
-    file does. A kill in the middle leaves the rest to whoever comes next.
+    Safe next to running servers and other runs of this command: on PostgreSQL one process migrates while the others
+    wait, on SQLite the owner of the file migrates. After a kill the next process continues.
     """
     import asyncio
 

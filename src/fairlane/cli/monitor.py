@@ -1,4 +1,4 @@
-"""``fairlane monitor``: looks at an organization's status until a threshold is exceeded for a while, and says so."""
+"""``fairlane monitor``: checks an organization's status until a threshold is exceeded for a while, and reports it."""
 
 import os
 import re
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
 WEBHOOK_SECONDS = 10.0
 OWED_MOST = 100
-"""When a webhook is away for so many messages, the oldest are given up."""
+"""Most messages that wait for an unreachable webhook; beyond it the oldest are dropped."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 class Alerted(CommandFailed):
-    """A threshold was exceeded for as long as was asked."""
+    """A threshold was exceeded for the given time."""
 
     exit_code: ClassVar[int] = 8
 
 
 class Thresholds(Struct, frozen=True, kw_only=True):
-    """What is too much; None: this is not looked at."""
+    """The thresholds; None if a value is not checked."""
 
     queued_above: int | None
     utilization_above: float | None
 
     def exceeded(self, now: "Status") -> list[str] | None:
-        """In words, what is exceeded now; None: nobody can say, because the slots are not vouched for."""
+        """Return in words which thresholds are exceeded now, or None if the slots are unreliable and that is
+        unknown."""
         reasons = []
         if self.queued_above is not None and now.queued_tasks > self.queued_above:
             reasons.append(f"{now.queued_tasks:,} tasks are queued, more than {self.queued_above:,}")
@@ -54,16 +55,16 @@ class Thresholds(Struct, frozen=True, kw_only=True):
 
 
 class Watch:
-    """Turns looks into at most one alert and one recovery per incident: a state holds before it is believed."""
+    """Turns checks into at most one alert and one recovery per incident: a state must last before it is reported."""
 
     def __init__(self, lasting_seconds: float) -> None:
         self._lasting_seconds = lasting_seconds
         self._since: float | None = None
-        """Since when every look differs from the state that was last told; None: the last one did not."""
+        """Since when every check differs from the last reported state, or None if the last check did not."""
         self.alerted = False
 
     def look(self, exceeded: bool, now: float) -> Literal["alert", "recovered"] | None:
-        """What one look changes."""
+        """Return the change that one check causes."""
         if exceeded is self.alerted:
             self._since = None
             return None
@@ -99,30 +100,33 @@ def monitor(
         float | None,
         typer.Option(min=0, max=1, metavar="SHARE", help="A larger share of slots in use, 0 to 1.", show_default=False),
     ] = None,
-    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="For so long: 90s, 5m, 1h.")] = "5m",
-    every: Annotated[str, typer.Option(metavar="TIME", help="How often to look.")] = "30s",
+    lasting: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long a threshold must be exceeded: 90s, 5m, 1h.")
+    ] = "5m",
+    every: Annotated[str, typer.Option(metavar="TIME", help="How often to check.")] = "30s",
     webhook: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Post alerts and recoveries there and go on.", show_default=False),
+        typer.Option(metavar="URL", help="Post alerts and recoveries to this URL and continue.", show_default=False),
     ] = None,
     secret_file: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
             show_default=False,
-            help="A file with the secret that signs what is posted. Default: the variable FAIRLANE_MONITOR_SECRET.",
+            help="A file with the secret that signs the messages. Default: the variable FAIRLANE_MONITOR_SECRET.",
         ),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Look once; --for does not count.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check once; --for has no effect.")] = False,
     url: Url = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Watch an organization's queue and slots.
 
-    Without --webhook it ends with exit code 8 on the first alert. With one it goes on, posting one message when a
-    threshold has been exceeded for as long as --for says, and one when it has not been for as long. What the webhook
-    does not take is posted again at each look, in order, until it is. With a secret it is signed like the server's.
+    Without --webhook it ends with exit code 8 on the first alert. With --webhook it continues, and posts one message
+    when a threshold has been exceeded for the time of --for, and one when none has been exceeded for that time. A
+    message that the webhook does not accept is posted again at each check, in order, until it is. With a secret it is
+    signed like the server's messages.
     """
     if queued_above is None and utilization_above is None:
         raise typer.BadParameter("give --queued-above or --utilization-above")
@@ -147,7 +151,7 @@ def monitor(
                 await outbox.send()
             if once:
                 if outbox is not None and outbox.owed:
-                    raise CommandFailed("the webhook did not take the message")
+                    raise CommandFailed("the webhook did not accept the message")
                 return
             await sleep(every_seconds)
 
@@ -158,25 +162,25 @@ def monitor(
 
 
 class Outbox:
-    """What is owed to a webhook, the oldest first."""
+    """Messages owed to a webhook, oldest first."""
 
     def __init__(self, url: str, secret: str | None) -> None:
         self._url = url
         self._secrets = [] if secret is None else [secret]
         self._tries = 0
-        """How often the oldest was posted."""
+        """How many times the oldest message was posted."""
         self.owed: deque[tuple[str, bytes]] = deque()
         """Messages with their ids, which stay the same at every try."""
 
     def put(self, body: bytes) -> None:
-        """Owe one more."""
+        """Add one message."""
         if len(self.owed) == OWED_MOST:
-            note("the webhook was away for too long: the oldest message is given up")
+            note("the webhook was unreachable for too long: the oldest message is dropped")
             self._drop()
         self.owed.append((str(uuid.uuid4()), body))
 
     async def send(self) -> None:
-        """Post what is owed, until something is not taken."""
+        """Post the owed messages, until one is not accepted."""
         import httpx2
 
         async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS) as http:
@@ -212,7 +216,7 @@ def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
     if as_json:
         print_json_line(to_builtins(message))
     elif outbox is not None:
-        note(f"{message.event}: {'; '.join(message.reasons) or 'all thresholds are kept again'}")
+        note(f"{message.event}: {'; '.join(message.reasons) or 'no threshold is exceeded any more'}")
     if outbox is not None:
         outbox.put(encode(message))
 
@@ -244,5 +248,5 @@ def _message(event: str, reasons: list[str], now: "Status") -> _Message:
 def _seconds(text: str, option: str) -> float:
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no time: give 90s, 5m or 1h", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not a time: give 90s, 5m or 1h", param_hint=option)
     return float(match[1]) * _SECONDS[match[2]]

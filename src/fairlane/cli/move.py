@@ -1,4 +1,4 @@
-"""``fairlane move``: a stopped single-machine installation becomes one on PostgreSQL."""
+"""``fairlane move``: moves a stopped single-machine installation to PostgreSQL."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fairlane.store import Moved
 
 NOTE_SECONDS = 1.0
-"""How often progress is told."""
+"""How often progress is printed."""
 
 
 def add_to(program: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def move(
     *,
     source: Annotated[
         str,
-        typer.Option("--from", metavar="ADDRESS", help="sqlite:///PATH, whose server is stopped.", show_default=False),
+        typer.Option("--from", metavar="ADDRESS", help="sqlite:///PATH of a stopped server.", show_default=False),
     ],
     target: Annotated[
         str,
@@ -40,18 +40,18 @@ def move(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Carry a stopped installation over to PostgreSQL: everything, or nothing.
+    """Move a stopped installation to PostgreSQL: everything, or nothing.
 
-    Attempts that were running go back to their queues first, as at a restart. All rows are written in one transaction
-    and counted and recounted in it; a kill leaves the target as it was, and the source can be started again. A server
-    that starts on the target meanwhile waits.
+    Running attempts first return to their queues, as at a restart. All rows are written, counted and recounted in one
+    transaction; a kill leaves the target as it was, and the source can be started again. A server that starts on the
+    target meanwhile waits.
     """
     import asyncio
 
     from fairlane.settings import is_postgres
 
     if is_postgres(source) or not is_postgres(target):
-        raise CommandFailed("moves go from sqlite:///PATH to postgresql://…; nothing else is possible")
+        raise CommandFailed("a move goes from sqlite:///PATH to postgresql://…; nothing else is possible")
     began = time.monotonic()
     moved = asyncio.run(_move(source, target))
     seconds = round(time.monotonic() - began, 1)
@@ -78,13 +78,13 @@ async def _move(source: str, target: str) -> "Moved":
 
 
 class _Notes:
-    """Progress for people: each table at its end, large ones about every second."""
+    """Progress for people: each table when it is complete, large ones about every second."""
 
     def __init__(self) -> None:
         self._told_at = time.monotonic()
 
     def told(self, table: str, count: int, complete: bool) -> None:
-        """So many rows of it were carried."""
+        """Print how many rows of a table were copied."""
         now = time.monotonic()
         if count and (complete or now - self._told_at >= NOTE_SECONDS):
             note(f"{table}: {count} rows{'' if complete else ' …'}")

@@ -12,7 +12,7 @@ Database = Annotated[
     typer.Option(
         "--database",
         "--server",
-        help="What is spoken about: a database, sqlite:///PATH, or a server elsewhere, https://HOST:PORT. It asks "
+        help="A database, sqlite:///PATH, or a remote server, https://HOST:PORT. The server asks"
         "for the admin key in FAIRLANE_ADMIN_KEY or in the file FAIRLANE_ADMIN_KEY_FILE. Default: a file in your data "
         "directory.",
         envvar=["FAIRLANE_SERVER", "FAIRLANE_DATABASE"],
@@ -33,7 +33,10 @@ OwnDatabase = Annotated[
 ]
 
 AppReference = Annotated[
-    str, typer.Argument(metavar="MODULE:APP", help="Where the Fairlane object is, such as examples.quickstart:app.")
+    str,
+    typer.Argument(
+        metavar="MODULE:APP", help="The module and name of the Fairlane object, such as examples.quickstart:app."
+    ),
 ]
 
 Places = Annotated[
@@ -48,29 +51,31 @@ DrainSeconds = Annotated[
     typer.Option(
         "--drain-seconds",
         metavar="SECONDS",
-        help="How long running attempts may take to finish once this is told to end. Default: 30.",
+        help="How long running attempts may take to finish after the signal to end. Default: 30.",
         show_default=False,
     ),
 ]
 
 LogFormat = Annotated[
     str | None,
-    typer.Option("--log-format", metavar="text|json", help="How events are logged. Default: text.", show_default=False),
+    typer.Option("--log-format", metavar="text|json", help="Format of the log. Default: text.", show_default=False),
 ]
 
 LogLevel = Annotated[
     str | None,
-    typer.Option("--log-level", metavar="LEVEL", help="Which events are logged. Default: INFO.", show_default=False),
+    typer.Option(
+        "--log-level", metavar="LEVEL", help="Least level of logged events. Default: INFO.", show_default=False
+    ),
 ]
 
 OrganizationName = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="The organization's name.")]
 
 
 def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | None:
-    """The meaning of an option that takes a whole number or one word.
+    """Return the meaning of an option that takes a whole number or one word.
 
     Returns:
-        UNSET if the option was not given, None for the word, else the number.
+        UNSET if the option was not given, None for the word, or else the number.
     """
     if text is None:
         return UNSET
@@ -85,7 +90,7 @@ def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | 
 
 
 def database_in_force(database: str | None) -> str:
-    """The database a command speaks about: its flag or variable, else the default."""
+    """Return the database of a command: its flag or variable, or else the default."""
     from fairlane.settings import default_database
 
     return default_database() if database is None else database

@@ -1,4 +1,4 @@
-"""``fairlane organizations``: who may use the API, and within which limits."""
+"""``fairlane organizations``: the users of the API, and their limits."""
 
 import sys
 from typing import Annotated, Any
@@ -10,9 +10,11 @@ from fairlane.cli.options import AsJson, Database, OrganizationName, database_in
 from fairlane.cli.output import moment, note, print_fields, print_json, print_table
 from fairlane.cli.switch import Switch
 
-commands = typer.Typer(help="Who may use the API, and within which limits.", no_args_is_help=True)
+commands = typer.Typer(help="The organizations that use the API, and their limits.", no_args_is_help=True)
 
-PlanName = Annotated[str | None, typer.Option("--plan", metavar="PLAN", help="The plan it is on.", show_default=False)]
+PlanName = Annotated[
+    str | None, typer.Option("--plan", metavar="PLAN", help="The organization's plan.", show_default=False)
+]
 CreditsSwitch = Annotated[
     Switch | None, typer.Option(help="Count its credits: see 'fairlane credits'. Default: off.", show_default=False)
 ]
@@ -61,7 +63,7 @@ def change(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change an organization's plan or its own limits. Running tasks go on."""
+    """Change an organization's plan or its own limits. Running tasks continue."""
     wanted = {
         "slots": number_or("plan", slots, option="--slots"),
         "queue_limit": number_or("plan", queue_limit, option="--queue-limit"),
@@ -78,7 +80,7 @@ def change(
 
 @commands.command(epilog="Example: fairlane organizations pause acme")
 def pause(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """Start no more tasks of an organization. It may still submit; running tasks go on."""
+    """Start no more tasks of an organization. It may still submit; running tasks continue."""
     _change(name, {"paused": True}, database=database, as_json=as_json)
 
 
@@ -90,7 +92,7 @@ def resume(name: OrganizationName, *, database: Database = None, as_json: AsJson
 
 @commands.command(epilog="Example: fairlane organizations disable acme")
 def disable(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """Refuse all keys of an organization. What it has submitted still runs."""
+    """Refuse all keys of an organization. Its submitted tasks still run."""
     _change(name, {"disabled": True}, database=database, as_json=as_json)
 
 
@@ -104,19 +106,20 @@ def enable(name: OrganizationName, *, database: Database = None, as_json: AsJson
 def erase(
     name: OrganizationName,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase an organization with everything it owns: tasks, results, keys, secrets, credits, usage. For good.
+    """Erase an organization with everything it owns: tasks, results, keys, secrets, credits, usage. This cannot be
+    undone.
 
-    It is disabled at once, what runs is ended, then everything is deleted in small steps. If this command is broken
-    off, the server goes on; started again, the command does, too.
+    It is disabled at once and its running attempts are ended; then everything is deleted in small steps. If this
+    command is interrupted, the server continues, and so does the command when it is started again.
     """
     from fairlane.cli.connection import erase_all
 
     if not yes:
-        question = f"Erase {name} with all its tasks, results, keys and credits, for good? Type its name"
+        question = f"Erase {name} with all its tasks, results, keys and credits, permanently? Type its name"
         if not sys.stdin.isatty() or typer.prompt(question, default="", show_default=False, err=True) != name:
             raise typer.BadParameter("nothing was erased: give --yes", param_hint="--yes")
     progress = (lambda rows: note(f"{rows} rows erased …")) if not as_json else (lambda rows: None)
@@ -135,13 +138,13 @@ def maintenance(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say that an organization's slots cannot be vouched for: its concurrency reads null while this is on."""
+    """Mark an organization's slots as unreliable: its concurrency reads null while this is on."""
     _change(name, {"maintenance": state is Switch.ON}, database=database, as_json=as_json)
 
 
 @commands.command(epilog="Example: fairlane organizations repair acme")
 def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """Recount an organization whose counts drifted, and set them right."""
+    """Recount an organization with drifted counts, and correct them."""
     from fairlane.cli.connection import ask
 
     answer = ask(database_in_force(database), "POST", "organizations", name, "repair")
@@ -154,7 +157,7 @@ def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson
 
 @commands.command("list", epilog="Example: fairlane organizations list")
 def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
-    """List the organizations with their limits and what they have queued and running."""
+    """List the organizations with their limits and their queued and running tasks."""
     from fairlane.cli.connection import ask_all
 
     found = ask_all(database_in_force(database), "organizations", "organizations")

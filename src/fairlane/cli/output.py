@@ -1,6 +1,6 @@
-"""What commands print: JSON for programs, aligned tables for people, complaints on stderr.
+"""Output of commands: JSON for programs, aligned tables for people, errors on stderr.
 
-Tables are drawn by rich, which honours ``NO_COLOR``. Away from a terminal nothing is cut off, wrapped or coloured.
+Tables are drawn by rich, which honors ``NO_COLOR``. Without a terminal nothing is cut off, wrapped or colored.
 """
 
 import contextlib
@@ -21,39 +21,39 @@ def print_json(value: object) -> None:
 
 
 def print_json_line(value: object) -> None:
-    """Print one JSON document as one line, at once: for what goes on."""
+    """Print one JSON document as one line, at once, for commands that continue."""
     print(_text(value), flush=True)
 
 
 def print_json_text(text: bytes, *, compact: bool) -> None:
-    """Print JSON text: exactly as it is for programs, indented for people."""
+    """Print JSON text: unchanged for programs, indented for people."""
     if not compact:
         import msgspec
 
-        with contextlib.suppress(msgspec.DecodeError):  # half a surrogate pair: shown as it is
+        with contextlib.suppress(msgspec.DecodeError):  # a lone surrogate: shown as it is
             text = msgspec.json.format(text, indent=2)
     print(text.decode())
 
 
 def _text(value: object, *, indent: int | None = None) -> str:
-    """JSON in which only half a surrogate pair, which cannot be printed, is an escape."""
+    """Return JSON text, in which only lone surrogates, which cannot be printed, are escaped."""
     return json.dumps(value, indent=indent, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def note(message: str) -> None:
-    """Say something to the person at the terminal, without mixing it into what is on stdout."""
+    """Print a note for people on stderr, so that it does not mix with stdout."""
     print(f"fairlane: {message}", file=sys.stderr)
 
 
 def complain(message: str, *, details: Any = None) -> None:
-    """Print an error and what is known about its fields on stderr."""
+    """Print an error and its details about fields on stderr."""
     print(f"fairlane: {message}", file=sys.stderr)
     for line in _detail_lines(details):
         print(f"  {line}", file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows under a header; whole numbers stand to the right. Without rows, print ``empty``."""
+    """Print rows under a header, with whole numbers right-aligned. Without rows, print ``empty``."""
     from rich import box
     from rich.table import Table
 
@@ -72,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print one thing as aligned lines of name and value."""
+    """Print one record as aligned lines of name and value."""
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -84,7 +84,7 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
 
 
 def moment(at: int | None) -> str:
-    """Milliseconds since the epoch as a UTC time for people; nothing for None."""
+    """Return milliseconds since the epoch as a UTC time for people, or an empty text for None."""
     from datetime import UTC, datetime
 
     if at is None:

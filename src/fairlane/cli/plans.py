@@ -15,11 +15,11 @@ Slots = Annotated[
     str | None,
     typer.Option(
         metavar="N|none",
-        help="Tasks that run at once. none: no limit known yet, nothing starts.",
+        help="Most tasks that run at once. With none the limit is not known yet, and nothing starts.",
         show_default=False,
     ),
 ]
-QueueLimit = Annotated[int | None, typer.Option(metavar="N", help="Tasks that may wait at once.", show_default=False)]
+QueueLimit = Annotated[int | None, typer.Option(metavar="N", help="Most tasks that may wait.", show_default=False)]
 Weight = Annotated[
     int | None,
     typer.Option(metavar="W", help="Share of the workers, relative to other organizations.", show_default=False),
@@ -30,8 +30,8 @@ Weight = Annotated[
 def create(
     name: PlanName,
     *,
-    slots: Annotated[str, typer.Option(metavar="N|none", help="Tasks that run at once.")],
-    queue_limit: Annotated[int, typer.Option(metavar="N", help="Tasks that may wait at once.")] = 100_000,
+    slots: Annotated[str, typer.Option(metavar="N|none", help="Most tasks that run at once.")],
+    queue_limit: Annotated[int, typer.Option(metavar="N", help="Most tasks that may wait.")] = 100_000,
     weight: Annotated[int, typer.Option(metavar="W", help="Share of the workers.")] = 1,
     database: Database = None,
     as_json: AsJson = False,
@@ -58,7 +58,7 @@ def change(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a plan. Its organizations follow, except where they have limits of their own."""
+    """Change a plan. Its organizations follow, except for limits of their own."""
     from fairlane.cli.connection import ask
 
     changes: dict[str, object] = {}
@@ -75,7 +75,7 @@ def change(
 
 @commands.command(epilog="Example: fairlane plans delete pro")
 def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """Delete a plan that no organization is on."""
+    """Delete a plan that no organization uses."""
     from fairlane.cli.connection import ask
 
     _show(ask(database_in_force(database), "DELETE", "plans", name), as_json=as_json)

@@ -1,4 +1,4 @@
-"""The program: every command under its name, and one place where errors become messages and exit codes.
+"""The program: every command by name, and one place where errors become messages and exit codes.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the application, 4 the database, 5 another server owns the
 database, 6 the API gave no answer, 7 not in time, 8 an alert.

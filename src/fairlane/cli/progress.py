@@ -1,4 +1,4 @@
-"""How far ``fairlane submit`` is: a bar on a terminal, a plain line now and then elsewhere. Always on stderr."""
+"""Progress of ``fairlane submit``: a bar on a terminal, a plain line now and then elsewhere. Always on stderr."""
 
 import sys
 import time
@@ -14,46 +14,46 @@ from rich.text import Text
 from fairlane.cli.output import note
 
 LINE_SECONDS = 5.0
-"""No more often than so is a line written."""
+"""Least time between two lines."""
 
 
 class Totals(Struct, kw_only=True):
-    """What became of the lines so far."""
+    """Numbers of lines and tasks so far."""
 
     lines: int = 0
     submitted: int = 0
     existed: int = 0
-    """Were on the server already, from an earlier run."""
+    """Tasks that existed on the server already, from an earlier run."""
     refused: int = 0
     completed: int = 0
     failed: int = 0
     earlier: int = 0
-    """Had their result in the file already."""
+    """Lines with a result in the file already."""
     seconds: float = 0.0
 
     @property
     def well(self) -> bool:
-        """Whether nothing was refused and nothing failed."""
+        """Return whether nothing was refused and nothing failed."""
         return not self.refused and not self.failed
 
 
 class _Words(ProgressColumn):
-    """The first column: asks what is so before anything of a picture is drawn, ten times a second."""
+    """The first column: reads the current totals each time the bar is drawn, ten times a second."""
 
     def __init__(self, look: Callable[[], str]) -> None:
         self._look = look
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        """What is said beside the bar."""
+        """Return the text next to the bar."""
         return Text(self._look())
 
 
 class Progress:
-    """Shows how many bytes of the input are done, how many tasks, and how many a second."""
+    """Shows how many bytes of the input are done, how many tasks, and how many per second."""
 
     def __init__(self, size: int | None, *, fetching: bool) -> None:
-        """``size`` is the input's; None: nobody knows. ``fetching``: results are counted, too."""
+        """Take the input's ``size``, or None if it is unknown. With ``fetching``, results are counted, too."""
         self._size = size
         self._fetching = fetching
         self._began = self._shown_at = time.monotonic()
@@ -82,8 +82,10 @@ class Progress:
             self._bar.stop()
 
     def show(self, done: int | None, totals: Totals) -> None:
-        """So many bytes of the input are done (None: as many as before). A bar draws it by itself, and again and again:
-        what came last is seen, too, when nothing moves afterwards. Lines are for when something moved."""
+        """Show that ``done`` bytes of the input are done; None keeps the last number.
+
+        A bar redraws itself, so it shows the last totals even when nothing changes. Lines are printed only on changes.
+        """
         self._done = self._done if done is None else done
         self._totals = totals
         now = time.monotonic()
@@ -99,7 +101,7 @@ class Progress:
         return self._words(self._totals, time.monotonic() - self._began)
 
     def note(self, message: str) -> None:
-        """Say something beside the bar."""
+        """Print a note next to the bar."""
         if self._bar is not None:
             self._bar.console.print(f"fairlane: {message}", markup=False)
         else:

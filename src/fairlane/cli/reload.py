@@ -1,7 +1,7 @@
-"""``fairlane serve --reload``: a server that is started anew when the application's Python files change.
+"""``fairlane serve --reload``: a server that is restarted when the application's Python files change.
 
-For development. This process only watches: it imports nothing of the application, so an error in it ends the server
-and not the watching. The database stays.
+For development. This process only watches: it imports nothing of the application, so an error in the application ends
+the server, but not the watching. The database stays.
 """
 
 import ctypes
@@ -19,11 +19,11 @@ from fairlane.errors import AppError, DatabaseError, DatabaseOwned
 
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 0.1
-"""An editor writes several files, or one in several steps: changes are waited out."""
+"""Pause until changes are complete: an editor writes several files, or one in several steps."""
 END_SECONDS = 15.0
 """How long the server may take to end before it is killed."""
 DRAIN_SECONDS = "1"
-"""Running attempts are handed back soon: whoever changes a handler wants to see the new one."""
+"""Drain time. Short, because a developer wants to see the changed handler."""
 FILES_MOST = 10_000
 NOT_MENDED_BY_A_CHANGE = (2, DatabaseError.exit_code, DatabaseOwned.exit_code)
 PR_SET_PDEATHSIG = 1
@@ -32,7 +32,7 @@ Seen = dict[str, int]
 
 
 def watched_folder(app_reference: str, here: Path) -> Path:
-    """The folder whose Python files belong to the application: that of its file, or of its outermost package."""
+    """Return the folder of the application's Python files: that of its file, or of its outermost package."""
     source = app_reference.rpartition(":")[0]
     if source.endswith(".py"):
         return (here / source).parent.resolve()
@@ -41,7 +41,7 @@ def watched_folder(app_reference: str, here: Path) -> Path:
 
 
 def look(folder: Path) -> Seen:
-    """When each Python file below was changed. Environments, caches and hidden folders are left out."""
+    """Return when each Python file below was changed. Environments, caches and hidden folders are left out."""
     seen: Seen = {}
     for path in _python_files(folder):
         if len(seen) == FILES_MOST:
@@ -49,7 +49,7 @@ def look(folder: Path) -> Seen:
         try:
             seen[path] = Path(path).stat().st_mtime_ns
         except OSError:
-            continue  # It went away since it was listed.
+            continue  # The file was deleted after it was listed.
     return seen
 
 
@@ -68,10 +68,10 @@ def _is_environment(place: str, name: str) -> bool:
 
 
 class Reloader:
-    """One server process after the other."""
+    """Runs one server process after the other."""
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        """``arguments`` are those of ``fairlane serve`` without ``--reload``."""
+        """Take the ``arguments`` of ``fairlane serve`` without ``--reload``."""
         self._command = [sys.executable, "-m", "fairlane", *arguments]
         if not any(argument.startswith("--drain-seconds") for argument in arguments):
             self._command += ["--drain-seconds", DRAIN_SECONDS]
@@ -80,7 +80,7 @@ class Reloader:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
-        """Serve until told to end; the server's last exit code."""
+        """Serve until told to end; return the server's last exit code."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._receive)
         note(f"watching the Python files in {self._folder}")
@@ -93,13 +93,14 @@ class Reloader:
             now = look(self._folder)
             if now != seen:
                 seen = self._settled(now)
-                note(f"{_named(self._folder, seen)} changed: starting the server anew; the database stays")
+                note(f"{_named(self._folder, seen)} changed: restarting the server; the database stays")
                 self._end()
                 self._start()
         return self._end()
 
     def _poll(self) -> int | None:
-        """The exit code of a server that has just ended by itself; None: it runs, or was told of before."""
+        """Return the exit code of a server that has just ended by itself, or None if it runs or its end is already
+        known."""
         if self._process is None or (code := self._process.poll()) is None:
             return None
         self._process = None
@@ -115,7 +116,7 @@ class Reloader:
     def _start(self) -> None:
         if self._ending.is_set():
             return
-        # A session of its own: Ctrl-C comes here alone, and is handed on once.
+        # A session of its own: Ctrl-C reaches only this process, which passes it on once.
         self._process = subprocess.Popen(self._command, start_new_session=True, preexec_fn=_end_with_parent)  # noqa: PLW1509 - no threads here
 
     def _end(self) -> int:
@@ -136,12 +137,12 @@ class Reloader:
 
 
 def _end_with_parent() -> None:
-    """If the watching process is killed, the server must not go on owning the database."""
+    """End the server when the watching process is killed: it must not keep the database."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _named(folder: Path, seen: Seen) -> str:
-    """The file that was changed last, as seen from the folder."""
+    """Return the file that was changed last, relative to the folder."""
     newest = max(seen, key=lambda path: seen[path], default=None)
     return "a file" if newest is None else str(Path(newest).relative_to(folder))

@@ -1,4 +1,4 @@
-"""``fairlane run``: one handler, here and now, without server or database."""
+"""``fairlane run``: one handler in this process, without server or database."""
 
 import sys
 from typing import Annotated
@@ -22,14 +22,14 @@ def run(
     payload: Annotated[
         str, typer.Option(metavar="JSON|-", help="The payload, a JSON object; - reads it from standard input.")
     ],
-    attempt: Annotated[int, typer.Option(min=1, metavar="N", help="The attempt that the handler is told it is.")] = 1,
-    organization: Annotated[str, typer.Option(metavar="NAME", help="The organization that it is told.")] = "local",
+    attempt: Annotated[int, typer.Option(min=1, metavar="N", help="The attempt number for the handler.")] = 1,
+    organization: Annotated[str, typer.Option(metavar="NAME", help="The organization for the handler.")] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Run one handler here and now.
+    """Run one handler in this process.
 
-    The payload is read as strictly as the API reads it, start and stop hooks run, and the result is printed. Exit code
-    1 if the attempt does not complete, 3 if the application cannot be used.
+    The payload is checked as strictly as by the API, start and stop hooks run, and the result is printed. Exit code 1
+    if the attempt does not complete, 3 if the application cannot be used.
     """
     from fairlane.cli import attempt as attempts
 

@@ -34,7 +34,7 @@ def serve(
         int | None,
         typer.Option(
             metavar="N",
-            help="A listening socket handed over as this descriptor, instead of host and port (systemd: 3).",
+            help="The descriptor of a listening socket, instead of host and port (systemd: 3).",
             show_default=False,
         ),
     ] = None,
@@ -46,20 +46,21 @@ def serve(
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="For development: start anew when the application's Python files change.")
+        bool, typer.Option("--reload", help="For development: restart when the application's Python files change.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve an application, with workers.
 
-    Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is
-    handed back, which the log and --json tell; a second signal ends it at once. Every setting is also read from a
+    Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the others are
+    handed back, as the log and --json report; a second signal ends it at once. Every setting is also read from a
     variable: FAIRLANE_PORT and so on.
-    Exit code 3: the application cannot be used; 4: the database cannot; 5: another server owns the database.
+
+    Exit code 3: the application cannot be used; 4: the database cannot be used; 5: another server owns the database.
     """
     if reload:
         if fd is not None:
-            raise typer.BadParameter("--fd cannot be handed on to one server after the other: leave out --reload")
+            raise typer.BadParameter("--fd cannot be passed to a restarted server: leave out --reload")
         from fairlane.cli.reload import Reloader, watched_folder
 
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]

@@ -1,4 +1,4 @@
-"""``fairlane simulate``: what waits would have been with other plans, weights and workers."""
+"""``fairlane simulate``: how long tasks would have waited with other plans, weights and workers."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fairlane.cli.connection import Admin
 
 TASKS_MOST = 200_000
-"""So many are replayed: some seconds."""
+"""Most tasks that are replayed, which takes some seconds."""
 LINE_BYTES_MOST = 64 * 1024
 COLUMNS = ("ORGANIZATION", "TASKS", "WAITS", "SLOTS", "WEIGHT", "P50 S", "P90 S", "P99 S")
 SLOTS_MOST = 1_000_000
@@ -27,12 +27,12 @@ PLACES_MOST = 1_000_000
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Everybody's limits: the first line of a trace file."""
+    """The limits of all organizations: the first line of a trace file."""
 
     organizations: dict[str, Party | None]
-    """None: its limit is not known."""
+    """None if an organization's limit is not known."""
     places: int | None = None
-    """Of all workers together; None: there are none, so as many as are wanted."""
+    """Places of all workers together, or None if there are none: then there are always enough."""
 
 
 def add_to(program: typer.Typer) -> None:
@@ -44,53 +44,58 @@ def simulate(
     *,
     slots: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=N", help="Slots an organization is to have. May be repeated.", show_default=False),
+        typer.Option(metavar="NAME=N", help="Slots for an organization. May be repeated.", show_default=False),
     ] = None,
     weight: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=W", help="Weight it is to have. May be repeated.", show_default=False),
+        typer.Option(metavar="NAME=W", help="Weight for an organization. May be repeated.", show_default=False),
     ] = None,
     places: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=PLACES_MOST, metavar="N", help="Places that all workers are to have.", show_default=False
-        ),
+        typer.Option(min=1, max=PLACES_MOST, metavar="N", help="Places of all workers together.", show_default=False),
     ] = None,
     begins_at: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="MOMENT", help="Tasks that ended from then on. Default: a day.", show_default=False
+            "--from",
+            metavar="MOMENT",
+            help="Only tasks that ended from this moment on. Default: a day ago.",
+            show_default=False,
         ),
     ] = None,
     ends_at: Annotated[
-        str | None, typer.Option("--to", metavar="MOMENT", help="And before then. Default: now.", show_default=False)
+        str | None,
+        typer.Option(
+            "--to", metavar="MOMENT", help="Only tasks that ended before this moment. Default: now.", show_default=False
+        ),
     ] = None,
     trace: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Replay this file instead of the database's tasks.", show_default=False),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what is replayed to a file.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Write the replayed tasks to a file.", show_default=False)
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay finished tasks under other limits, by the rules that serve them in earnest.
+    """Replay finished tasks under other limits, by the server's own rules.
 
-    Shows for each organization how long tasks waited, how long they would have with the limits of now, and with those
-    that the options say. It is an estimate: tasks take as long as they took, and what is not finished is not in it.
+    Shows for each organization how long tasks waited, how long they would have waited with the present limits, and how
+    long with those of the options. It is an estimate: tasks take as long as they took, and unfinished tasks are left
+    out.
     """
     from fairlane.simulation import what_if
 
     if trace is not None:
         if begins_at is not None or ends_at is not None:
-            raise typer.BadParameter("a file is replayed as a whole: leave out --from and --to")
+            raise typer.BadParameter("a file is replayed completely: leave out --from and --to")
         limits, tasks = read_trace(trace)
     else:
         limits, tasks = _recorded(database_in_force(database), begins_at, ends_at)
     if len(tasks) > TASKS_MOST:
         tasks = tasks[:TASKS_MOST]
-        note(f"only the first {TASKS_MOST:,} tasks that ended are replayed: take a shorter span to see the rest")
+        note(f"only the first {TASKS_MOST:,} tasks that ended are replayed: use a shorter span to see the others")
     changes = _changes(slots, option="--slots", most=SLOTS_MOST), _changes(weight, option="--weight", most=WEIGHT_MOST)
     now, then = _parties(limits, tasks, *changes)
     if save is not None:
@@ -108,7 +113,8 @@ def simulate(
     for one in found:
         if not one.trusted:
             note(
-                f"{one.organization}: the replay of now misses the measured waits by more than a third: do not trust it"
+                f"{one.organization}: the replay with present limits misses the measured waits by more than a third: "
+                "do not trust it"
             )
 
 
@@ -130,7 +136,7 @@ def _seconds(waits: Waits) -> list[float | None]:
 
 
 def _places(places: int | None) -> str:
-    return "as many as are wanted" if places is None else f"{places:,}"
+    return "unlimited" if places is None else f"{places:,}"
 
 
 # Limits --------------------------------------------------------------------------------------------------------------
@@ -149,11 +155,11 @@ def _changes(given: Sequence[str] | None, *, option: str, most: int) -> dict[str
 def _parties(
     limits: Limits, tasks: Sequence[Traced], slots: Mapping[str, int], weights: Mapping[str, int]
 ) -> tuple[dict[str, Party], dict[str, Party]]:
-    """Everybody who has tasks, as now and as then."""
+    """Return every organization with tasks, with its present and its changed limits."""
     names = sorted({one.organization for one in tasks})
     unknown = sorted({*slots, *weights} - {*names, *limits.organizations})
     if unknown:
-        raise CommandFailed(f"there is no organization {unknown[0]!r} in what is replayed")
+        raise CommandFailed(f"there is no organization {unknown[0]!r} among the replayed tasks")
     now, then = {}, {}
     for name in names:
         known = limits.organizations.get(name)
@@ -168,7 +174,7 @@ def _parties(
 
 
 def _recorded(database: str, begins_at: str | None, ends_at: str | None) -> tuple[Limits, list[Traced]]:
-    """The limits of now, and the tasks that ended in the span, up to one more than are replayed."""
+    """Return the present limits, and the tasks that ended in the span, up to one more than are replayed."""
     import asyncio
 
     from fairlane.cli.connection import connect
@@ -209,10 +215,10 @@ async def _pages(admin: "Admin", path: str, query: dict[str, str], *, noun: str 
 
 
 def read_trace(path: Path) -> tuple[Limits, list[Traced]]:
-    """A trace file: everybody's limits in the first line, a task in each further one.
+    """Read a trace file: the limits of all organizations in the first line, a task in each further one.
 
     Raises:
-        CommandFailed: it cannot be read, or a line of it is wrong.
+        CommandFailed: it cannot be read, or one of its lines is wrong.
     """
     tasks: list[Traced] = []
     try:

@@ -33,20 +33,20 @@ def add_to(program: typer.Typer) -> None:
 
 def status(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 2.0,
-    verify: Annotated[bool, typer.Option("--verify", help="Recount the rows, too, and say what differs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to show it with --watch.")] = 2.0,
+    verify: Annotated[bool, typer.Option("--verify", help="Recount the rows, too, and show differences.")] = False,
     url: Url = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many tasks wait, how many run, and how many slots are taken.
+    """Show how many tasks wait, how many run, and how many slots are used.
 
-    The answer of the API, for the organization whose key is given. With --watch on a terminal the picture is drawn over
-    itself; elsewhere it is a line each time. With --verify the exit code is 1 if a count differs from its rows.
+    The answer of the API for the organization of the key. With --watch on a terminal the picture is redrawn in place;
+    elsewhere it is a line each time. With --verify the exit code is 1 if a count differs from its rows.
     """
     if verify and watch:
-        raise typer.BadParameter("--verify looks once: leave --watch out")
+        raise typer.BadParameter("--verify checks once: leave out --watch")
 
     async def look(client: "AsyncClient") -> None:
         if not watch:
@@ -67,7 +67,7 @@ def slots(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what holds the organization's slots, the oldest first, with what handlers say of their progress."""
+    """Show the holders of the organization's slots, oldest first, with the progress that handlers report."""
 
     async def some(client: "AsyncClient") -> list["Slot"]:
         found: list[Slot] = []
@@ -95,7 +95,7 @@ def wait(
     *,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0, metavar="SECONDS", help="Give up after so long; exit code 7.", show_default=False),
+        typer.Option(min=0, metavar="SECONDS", help="Give up after this time; exit code 7.", show_default=False),
     ] = None,
     url: Url = None,
     key_file: KeyFile = None,
@@ -130,7 +130,7 @@ def why(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a task waits: a reason, how many tasks are ahead, and when it may start."""
+    """Show why a task waits: a reason, how many tasks are ahead, and when it may start."""
 
     async def one(client: "AsyncClient") -> "Why":
         return await client.why(task)
@@ -160,7 +160,7 @@ def why(
 
 
 def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) -> None:
-    """Cancel tasks: queued ones at once, running ones are asked to end."""
+    """Cancel tasks: queued ones at once, running ones by a cancel request to the handler."""
 
     async def all_of_them(client: "AsyncClient") -> list["Task"]:
         return [await client.cancel(reference) for reference in tasks]
@@ -176,14 +176,14 @@ def mine(
     *,
     status: Annotated[
         str | None,
-        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED ones.", show_default=False),
+        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most to show.")] = 100,
     url: Url = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of the organization whose key is given, newest first."""
+    """List the tasks of the key's organization, newest first."""
 
     async def some(client: "AsyncClient") -> list["Task"]:
         return await _with_errors(client, [task async for task in client.tasks(status=status, most=limit)])
@@ -196,7 +196,7 @@ def mine(
 
 
 async def _with_errors(client: "AsyncClient", tasks: list["Task"]) -> list["Task"]:
-    """The tasks of a list, the failed ones as they are told alone: with their error, which lists leave out."""
+    """Return the tasks of a list, with the errors of failed ones, which lists leave out."""
     from asyncio import Semaphore, gather
 
     from fairlane.client import NotFound
@@ -209,7 +209,7 @@ async def _with_errors(client: "AsyncClient", tasks: list["Task"]) -> list["Task
         async with at_once:
             try:
                 return await client.task(task.id)
-            except NotFound:  # Purged since it was listed.
+            except NotFound:  # Purged after it was listed.
                 return task
 
     return await gather(*[whole(task) for task in tasks])
@@ -225,7 +225,7 @@ def _ms(at: datetime) -> int:
 
 
 def _progress(progress: "Progress | None") -> str:
-    """In a few words; nothing if there is none."""
+    """Return progress in a few words, or an empty text if there is none."""
     if progress is None:
         return ""
     parts = [] if progress.fraction is None else [f"{progress.fraction:.0%}"]
@@ -268,13 +268,13 @@ def _show(now: "Status", *, as_json: bool) -> None:
         print_table(["PRIORITY", "QUEUED"], rows, empty="")
     if now.verification is not None:
         differences = [[one.name, one.kept, one.counted] for one in now.verification.differences]
-        print_table(["COUNT", "KEPT", "COUNTED"], differences, empty="Every count is what its rows say.")
+        print_table(["COUNT", "KEPT", "COUNTED"], differences, empty="Every count equals its rows.")
 
 
 def _document(now: "Status") -> Any:
     document = plain(now)
     if now.verification is None:
-        del document["verification"]  # As the API answers who asked for none.
+        del document["verification"]  # As the API answers without verification.
     return document
 
 
@@ -299,7 +299,7 @@ def _picture(now: "Status") -> Any:
 
 
 def slot_bar(used: int, most: int, cells: int = BAR_CELLS) -> Any:
-    """Slots as blocks, taken and free, in at most so many cells."""
+    """Return slots as blocks, used and free, in at most ``cells`` cells."""
     from rich.text import Text
 
     shown = min(most, cells)
@@ -308,7 +308,7 @@ def slot_bar(used: int, most: int, cells: int = BAR_CELLS) -> Any:
 
 
 def _until_interrupted(work: Callable[[], None]) -> None:
-    """Ctrl-C is how one stops watching; no mistake."""
+    """Run until Ctrl-C, which is the normal way to stop watching."""
     try:
         work()
     except KeyboardInterrupt:

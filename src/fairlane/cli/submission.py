@@ -1,7 +1,7 @@
-"""``fairlane submit --file``: a file of payloads becomes tasks, and, if wished, a file of results.
+"""``fairlane submit --file``: turns a file of payloads into tasks, and optionally fetches a file of results.
 
-Two things go on side by side: batches are submitted, and outcomes are fetched in the order of the file, never more than
-a bounded number of lines behind. So memory does not grow with the file.
+Two activities run at once: batches are submitted, and outcomes are fetched in the order of the file, never more than a
+bounded number of lines behind. So memory does not grow with the file.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from fairlane.client import AsyncClient, NewTask, NotFound, Verdict
 
 FETCHERS = 8
 FETCHED_BEHIND = 2_000
-"""Submitting waits when so many accepted lines wait for their results."""
+"""Submitting pauses when this many accepted lines wait for their results."""
 REFUSALS_SHOWN = 10
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """What is to be submitted, and how."""
+    """What to submit, and how."""
 
     task_type: str
     run: str
-    """Part of every key: another name submits the same file again."""
+    """Part of every key: with another name the same file is submitted again."""
     priority: int | None
     webhook_url: str | None
     keep_queued_below: int | None
@@ -46,7 +46,7 @@ class Submission:
         self._progress = progress
         self._keys = Keys(wish.task_type, wish.run)
         self._sent: deque[Line] = deque()
-        """Lines whose verdicts are still to come: at most a batch and one."""
+        """Lines that wait for their verdict: at most a batch and one."""
         self._accepted: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue(FETCHED_BEHIND)
         self.totals = Totals()
 
@@ -62,7 +62,7 @@ class Submission:
                 for _ in range(FETCHERS if self._results is not None else 0):
                     await self._accepted.put(None)
         except BaseExceptionGroup as broken:
-            raise broken.exceptions[0] from None  # They break together, of the same cause.
+            raise broken.exceptions[0] from None  # All fail together, with the same cause.
         self.totals.seconds = time.monotonic() - began
         return self.totals
 
@@ -104,7 +104,7 @@ class Submission:
         if self.totals.refused <= REFUSALS_SHOWN:
             self._progress.note(f"line {line.number} {reason}")
         elif self.totals.refused == REFUSALS_SHOWN + 1:
-            self._progress.note("further refusals are counted and not shown")
+            self._progress.note("further refusals are counted, but not shown")
         if self._results is not None:
             self._results.refused(line.number, key, code, reason, details)
 
@@ -114,7 +114,7 @@ class Submission:
             try:
                 task = await self._client.wait(key)
             except NotFound:
-                # It ended longer ago than the server keeps tasks, or somebody cleared the queue.
+                # The task ended longer ago than the retention, or the queue was cleared.
                 self.totals.failed += 1
                 results.refused(number, key, "RESOURCE_NOT_FOUND", "the server has no such task any more", None)
                 continue
@@ -129,11 +129,11 @@ class Submission:
 async def submit_file(
     client: AsyncClient, wish: Wish, file: BinaryIO, name: str, *, size: int | None, results: Path | None
 ) -> Totals:
-    """Submit the lines of an open file; ``size`` is None if nobody knows it."""
+    """Submit the lines of an open file; ``size`` is None if it is unknown."""
     with ExitStack() as stack:
         kept = None if results is None else stack.enter_context(Results(results))
         if kept is not None and kept.found:
-            note(f"{results} has {kept.found} results of an earlier run; they stay")
+            note(f"{results} has {kept.found} results of an earlier run; they are kept")
         progress = stack.enter_context(Progress(size, fetching=kept is not None))
         return await Submission(client, wish, kept, progress).run(file, name)
 

@@ -26,11 +26,15 @@ def submit(
     *,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="PATH|-", help="A file with one payload a line; - is standard input.", show_default=False),
+        typer.Option(
+            metavar="PATH|-", help="A file with one payload per line; - is standard input.", show_default=False
+        ),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Wait for the tasks of --file, too; a line for each.", show_default=False),
+        typer.Option(
+            metavar="PATH", help="Also wait for the tasks of --file, and write a line for each.", show_default=False
+        ),
     ] = None,
     payload: Annotated[
         str | None, typer.Option(metavar="JSON|-", help="One payload instead of a file.", show_default=False)
@@ -40,16 +44,17 @@ def submit(
         int | None, typer.Option(min=1, max=10, metavar="N", help="1 (lowest) to 10.", show_default=False)
     ] = None,
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where outcomes are told.", show_default=False)
+        str | None, typer.Option(metavar="URL", help="Where outcomes are posted.", show_default=False)
     ] = None,
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The idempotency key of --payload.", show_default=False)
     ] = None,
     run: Annotated[
-        str, typer.Option(metavar="NAME", help="Part of every line's key: another name submits the file again.")
+        str,
+        typer.Option(metavar="NAME", help="Part of every line's key: with another name the file is submitted again."),
     ] = "1",
     keep_queued_below: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Never make the queue longer than this; 0: only its own limit.")
+        int, typer.Option(min=0, metavar="N", help="Never make the queue longer than this; 0: no limit but its own.")
     ] = 500,
     url: Url = None,
     key_file: KeyFile = None,
@@ -57,12 +62,12 @@ def submit(
 ) -> None:
     """Submit tasks.
 
-    Safe to run again: the key of each line follows from the type, the line's place and its text, so a run that was
-    killed goes on where it was, and nothing is submitted twice while the server keeps its tasks. Lines may be added at
-    the end in between; a line moved to another place is another task. In --results each task that ended has one line;
-    a refused line is tried again by each run, and has one with REFUSED before that of its task, if it ever becomes one.
+    Safe to run again: the key of each line follows from the type, the line's place and its text. So a killed run
+    continues where it was, and nothing is submitted twice while the server keeps its tasks. Lines may be added at the
+    end between runs; a line moved to another place is another task. In --results each ended task has one line. Each run
+    tries a refused line again; it has a line with REFUSED, followed by that of its task if it is accepted later.
 
-    Progress goes to stderr, a summary to stdout. Exit code 1: something was refused or failed; 6: no answer.
+    Progress goes to stderr, a summary to stdout. Exit code 1: a line was refused or failed; 6: no answer.
     """
     if (file is None) == (payload is None):
         raise typer.BadParameter("give either --file or --payload")
@@ -97,7 +102,7 @@ def submit(
     try:
         totals = ask(url, key_file, all_of_them)
     except KeyboardInterrupt:
-        note("interrupted: run the same command again to go on")
+        note("interrupted: run the same command again to continue")
         raise typer.Exit(130) from None
     if as_json:
         print_json(plain(totals))
@@ -149,7 +154,7 @@ def _is_same(file: Path, results: Path) -> bool:
     try:
         return results.samefile("/dev/stdin" if str(file) == "-" else file)
     except OSError:
-        return False  # One of them is not there.
+        return False  # One of them does not exist.
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -162,7 +167,7 @@ def _opened(path: Path) -> BinaryIO:
 def _summary(totals: Any, *, fetched: bool) -> str:
     rate = (totals.submitted + totals.existed) / max(totals.seconds, 0.001)
     parts = [f"{totals.submitted:,} submitted in {totals.seconds:.1f} s ({rate:,.0f}/s)"]
-    parts += [f"{totals.existed:,} were there before"] if totals.existed else []
+    parts += [f"{totals.existed:,} existed before"] if totals.existed else []
     parts += [f"{totals.earlier:,} had their result already"] if totals.earlier else []
     parts += [f"{totals.refused:,} refused"] if totals.refused else []
     if fetched:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Switch(StrEnum):
-    """Whether something is to hold."""
+    """Whether something is on."""
 
     ON = "on"
     OFF = "off"

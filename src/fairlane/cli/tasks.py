@@ -1,4 +1,4 @@
-"""``fairlane tasks`` and ``fairlane sessions``: tasks of all organizations, and who runs them."""
+"""``fairlane tasks`` and ``fairlane sessions``: tasks and workers of the whole installation."""
 
 from typing import Annotated, Any
 
@@ -8,26 +8,26 @@ from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import moment, note, print_fields, print_json, print_table
 from fairlane.cli.status import mine
 
-commands = typer.Typer(help="Tasks of all organizations, as an operator sees them.", no_args_is_help=True)
-sessions = typer.Typer(help="The workers that are there now.", no_args_is_help=True)
+commands = typer.Typer(help="Tasks of all organizations, for operators.", no_args_is_help=True)
+sessions = typer.Typer(help="The workers that run now.", no_args_is_help=True)
 
 
 @commands.command("list", epilog="Example: fairlane tasks list --organization acme --status FAILED --limit 20")
 def list_tasks(
     *,
     organization: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this organization's.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Only tasks of this organization.", show_default=False)
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED ones.", show_default=False),
+        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False),
     ] = None,
     task_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="Only of this type.", show_default=False)
+        str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Most to show.")] = 100,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on where an earlier list ended.", show_default=False)
+        str | None, typer.Option(metavar="CURSOR", help="Continue where an earlier list ended.", show_default=False)
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -45,7 +45,9 @@ def list_tasks(
         [one["id"], one["organization"], one["task_type"], one["status"], one["attempt"], moment(one["created_at"])]
         for one in answer["tasks"]
     ]
-    print_table(["TASK", "ORGANIZATION", "TYPE", "STATUS", "ATTEMPT", "CREATED"], rows, empty="No such task here.")
+    print_table(
+        ["TASK", "ORGANIZATION", "TYPE", "STATUS", "ATTEMPT", "CREATED"], rows, empty="There are no such tasks."
+    )
     if "cursor" in answer:
         note(f"there may be more: --cursor {answer['cursor']}")
 
@@ -55,7 +57,7 @@ commands.command("mine", epilog="Example: fairlane tasks mine --status FAILED")(
 
 @commands.command(epilog="Example: fairlane tasks show 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
 def show(
-    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, whosever it is.")],
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
     *,
     database: Database = None,
     as_json: AsJson = False,
@@ -68,12 +70,12 @@ def show(
 
 @commands.command(epilog="Example: fairlane tasks cancel 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
 def cancel(
-    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, whosever it is.")],
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
     *,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel one task: at once if it waits, else its handler is asked to end. It costs its organization nothing."""
+    """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""
     from fairlane.cli.connection import ask
 
     _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
@@ -81,7 +83,7 @@ def cancel(
 
 @sessions.command("list", epilog="Example: fairlane sessions list")
 def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
-    """List the live worker processes and what they run."""
+    """List the live worker processes and their attempts."""
     from fairlane.cli.connection import ask_all
 
     found = ask_all(database_in_force(database), "sessions", "sessions")
@@ -93,7 +95,7 @@ def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None
          moment(one["started_at"])]
         for one in found
     ]  # fmt: skip
-    print_table(["SESSION", "NAME", "TYPES", "RUNNING", "LOCAL", "SINCE"], rows, empty="No worker is there.")
+    print_table(["SESSION", "NAME", "TYPES", "RUNNING", "LOCAL", "SINCE"], rows, empty="No worker runs.")
 
 
 def _show(task: dict[str, Any], *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ class Row(Struct, frozen=True, kw_only=True):
     state: str
     queued: int
     oldest_seconds: float | None
-    """For how long the oldest task that can start could have; None: none can."""
+    """How long the oldest ready task has been able to start, or None if there is none."""
     processing: int
     used: int
     """Slots in use, by tasks and by calls."""
@@ -34,7 +34,7 @@ class Row(Struct, frozen=True, kw_only=True):
     completed: int
     failed: int
     completed_per_second: float | None
-    """None: there was no earlier look."""
+    """None at the first look."""
     failed_per_second: float | None
 
 
@@ -45,14 +45,14 @@ def add_to(program: typer.Typer) -> None:
 
 def top(
     *,
-    every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="How often it looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Look for one interval, show it, and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="How often to refresh.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Measure one interval, show it, and end.")] = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every organization live, the busiest first, until Ctrl-C.
 
-    Away from a terminal, and with --json, it shows one interval and ends.
+    Without a terminal, and with --json, it shows one interval and ends.
     """
     address = database_in_force(database)
     look = Look(address)
@@ -74,7 +74,7 @@ def top(
 
 
 class Look:
-    """Looks again and again, and knows what was there before."""
+    """Reads all organizations repeatedly, and remembers the look before."""
 
     def __init__(self, database: str, now: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -83,7 +83,7 @@ class Look:
         self._at = 0.0
 
     def take(self) -> list[Row]:
-        """Every organization now, the busiest first."""
+        """Return every organization now, the busiest first."""
         found, now = _organizations(self._database), time.monotonic()
         seconds = now - self._at if self._before else None
         rows = [self._row(one, seconds) for one in found]
@@ -112,7 +112,7 @@ class Look:
 
 
 def state_of(organization: Mapping[str, Any]) -> str:
-    """Its flags in words."""
+    """Return its flags in words."""
     flags = [flag for flag in ("disabled", "paused", "maintenance", "drifted") if organization.get(flag)]
     return ", ".join(flags) or "active"
 
@@ -141,7 +141,7 @@ def _live(look: Look, every: float) -> None:
 
 
 def picture(rows: Sequence[Row], width: int, height: int) -> Any:
-    """The organizations as a table for a terminal of this size."""
+    """Return the organizations as a table for a terminal of this size."""
     from rich import box
     from rich.table import Table
 
@@ -155,7 +155,7 @@ def picture(rows: Sequence[Row], width: int, height: int) -> Any:
     bar = BAR_CELLS if width >= BAR_FROM_CELLS else 0
     for column in _columns(bar):
         left = column in ("ORGANIZATION", "STATE", "SLOTS")
-        # Only the name gives way where a terminal is narrow: a cut number would be a wrong one.
+        # Only the name is shortened on a narrow terminal: a cut number would be wrong.
         name = column == "ORGANIZATION"
         table.add_column(
             column,
@@ -172,7 +172,7 @@ def picture(rows: Sequence[Row], width: int, height: int) -> Any:
 
 
 def _columns(bar: int) -> list[str]:
-    """Where there is no room for a bar, there is none for the running tasks beside the slots in use either."""
+    """Return the columns: without room for a bar, the number of running tasks is left out, too."""
     return [column for column in COLUMNS if bar or column != "RUNNING"]
 
 
@@ -190,7 +190,7 @@ def _cells(row: Row, *, bar: int | None = None) -> list[Any]:
 
 
 def _short(seconds: float) -> str:
-    """A time in its largest unit."""
+    """Return a time in its largest unit."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f}{unit}"

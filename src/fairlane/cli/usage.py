@@ -1,4 +1,4 @@
-"""``fairlane usage``: what organizations used in a month, for their bills."""
+"""``fairlane usage``: organizations' usage in a month, for their bills."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -8,11 +8,11 @@ import typer
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import print_json
 
-commands = typer.Typer(help="What organizations used, month by month.", no_args_is_help=True)
+commands = typer.Typer(help="The usage of organizations, month by month.", no_args_is_help=True)
 
 
 class Form(StrEnum):
-    """How usage is exported."""
+    """The format of exported usage."""
 
     CSV = "csv"
     JSON = "json"
@@ -20,7 +20,7 @@ class Form(StrEnum):
 
 @commands.callback()
 def usage() -> None:
-    """What organizations used, month by month."""
+    """The usage of organizations, month by month."""
 
 
 @commands.command(epilog="Example: fairlane usage export --month 2026-11 > november.csv")
@@ -36,8 +36,8 @@ def export(
 ) -> None:
     """Print tasks submitted, completed and failed, credits charged and slot-seconds, a row for each organization.
 
-    Months add up to the whole. The first and the last moment that a row covers stand in it: a turn of the month counts
-    from when a server noticed it.
+    Months add up to the total. Each row names the first and the last moment that it covers: a month starts when a
+    server notices it.
     """
     from fairlane.cli.connection import ask
 

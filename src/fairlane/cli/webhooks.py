@@ -1,4 +1,4 @@
-"""``fairlane webhooks``: what signs an organization's webhooks. A secret is shown once."""
+"""``fairlane webhooks``: the secrets that sign an organization's webhooks. A secret is shown once."""
 
 import sys
 from typing import Annotated, Any
@@ -35,8 +35,8 @@ def create(
         typer.Option(
             min=0,
             max=720,
-            help="How long the secret before this one signs beside it. In the Standard Webhooks headers only: "
-            "X-Cloro-Signature is made with the newest from now on.",
+            help="How long the secret before this one also signs. In the Standard Webhooks headers only:"
+            "X-Cloro-Signature uses only the newest from now on.",
         ),
     ] = 24,
     database: Database = None,
@@ -62,7 +62,7 @@ def create(
 
 @secrets.command("list", epilog="Example: fairlane webhooks secrets list acme")
 def list_secrets(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
-    """List what signs an organization's webhooks now, newest first, without the secrets."""
+    """List the secrets that sign an organization's webhooks now, newest first, without their values."""
     from fairlane.cli.connection import ask
 
     answer = ask(database_in_force(database), "GET", "organizations", organization, ROUTE)
@@ -86,7 +86,7 @@ def revoke(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign no more, at once. With --id of the newest, the secret before it is the newest again."""
+    """Revoke signing secrets at once. With --id of the newest, the secret before it is the newest again."""
     from fairlane.cli.connection import ask
 
     path = ("organizations", organization, ROUTE, *([] if secret_id is None else [secret_id]))

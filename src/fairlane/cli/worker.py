@@ -28,7 +28,7 @@ def worker(
         list[str],
         typer.Option(
             metavar="URL",
-            help="A server's address, http or https; given again for each further one. One that answers will do.",
+            help="A server's address, http or https; repeat it for further servers. One that answers is enough.",
             envvar="FAIRLANE_WORKER_SERVERS",
             show_default=False,
         ),
@@ -37,7 +37,7 @@ def worker(
         str | None,
         typer.Option(
             metavar="KEY",
-            help="The worker key, wk_live_…; better given as the variable or as a file: arguments are for all to see.",
+            help="The worker key, wk_live_…; better given as the variable or as a file: all users can see arguments.",
             envvar="FAIRLANE_WORKER_KEY",
             show_default=False,
         ),
@@ -46,7 +46,7 @@ def worker(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A file that holds the worker key.",
+            help="A file with the worker key.",
             envvar="FAIRLANE_WORKER_KEY_FILE",
             show_default=False,
             exists=True,
@@ -62,12 +62,12 @@ def worker(
     log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run workers for a server elsewhere.
+    """Run workers for a server on another machine.
 
-    A small supervisor starts the worker processes, keeps their sessions and starts each anew when it ends. It tries
-    again for as long as no server answers, and turns to the next one when the one in use falls silent or drains. Ends
-    in order on Ctrl-C or SIGTERM: running attempts may finish, the rest is handed back, which the log and --json tell;
-    a second signal ends it at once. Exit code 3: the application cannot be used, or the server refuses this worker.
+    A small supervisor starts the worker processes, keeps their sessions and restarts each when it ends. It tries again
+    as long as no server answers, and turns to the next server when the one in use does not answer or drains. Ends in
+    order on Ctrl-C or SIGTERM: running attempts may finish, the others are handed back, as the log and --json report; a
+    second signal ends it at once. Exit code 3: the application cannot be used, or the server refuses this worker.
     """
     import msgspec
 
@@ -130,7 +130,7 @@ def _address(text: str) -> str:
     address = text.strip().rstrip("/")
     scheme, separator, host = address.partition("://")
     if scheme not in ("http", "https") or not separator or not host:
-        raise typer.BadParameter(f"{text!r} is no http:// or https:// address", param_hint="--server")
+        raise typer.BadParameter(f"{text!r} is not an http:// or https:// address", param_hint="--server")
     return address
 
 

@@ -171,7 +171,7 @@ def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
 
 
 def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
-    """Return names of organizations whose counts were found to differ and are not yet repaired."""
+    """Return names of organizations with drifted counts that are not yet repaired."""
     return [row[0] for row in (yield from rows("find_drifted", most=most))]
 
 

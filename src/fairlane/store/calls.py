@@ -123,8 +123,8 @@ def _refusal(
 class Taken(Struct, frozen=True):
     """The calls that a claim took, and what remains.
 
-    ``places_left``: places of each organization left for tasks. ``ended``: types of the calls whose time was over; each
-    freed a slot and room of its type.
+    ``places_left``: places of each organization left for tasks. ``ended``: types of the calls that ran out of time;
+    each freed a slot and room of its type.
     """
 
     leases: list[Lease]
@@ -368,7 +368,7 @@ def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, lis
 
 
 def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
-    """Make calls ready whose pause is over. Changes at most CHUNK; returns how many."""
+    """Make calls ready at the end of their pause. Changes at most CHUNK; returns how many."""
     now = yield from clock()
     due = yield from rows("find_due_calls", now=now, most=CHUNK)
     locked = yield from lock_some_organizations(row[0] for row in due)

@@ -24,7 +24,7 @@ class CountedLane:
         self.ready = 0
         self.waiting = 0
         self.head: int | None = None
-        """The place of the oldest ready entry; None: there is none."""
+        """The place of the oldest ready entry, or None if there is none."""
 
 
 def count_queues(first: int, last: int) -> Generator[Query, Rows, dict[LaneKey, CountedLane]]:

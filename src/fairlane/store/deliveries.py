@@ -20,7 +20,7 @@ OPEN_TESTS_MOST = 10
 ORGANIZATIONS_WALKED = 1_000
 """Most organizations with open deliveries that one claim looks at; the next claim continues from there."""
 ORGANIZATIONS_ASKED = 64
-"""Organizations whose hosts one statement looks at."""
+"""Organizations that one statement looks up hosts for."""
 HOSTS_WALKED = 100
 """Most hosts of one organization that one claim looks at; the next claim continues from there."""
 
@@ -111,7 +111,7 @@ def next_delivery(after: int) -> Operation:
 def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows, Claimed]:
     """Take due deliveries for one try each: organizations in the order of virtual time, within the sender's limits.
 
-    Each counts one more try and is due again when the claim expires. A try whose claim expired without a result is
+    Each counts one more try and is due again when the claim expires. A try without a result when its claim expires is
     recorded as interrupted. The cost does not depend on how many deliveries are owed: one step for each organization
     with open deliveries, and one for each host of the organizations that may begin a try.
     """

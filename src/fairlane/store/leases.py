@@ -49,7 +49,7 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, 
     """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
     sent.
 
-    Atomic over all exchanges. A report whose lease is gone changes nothing. An exchange that was answered before gets
+    Atomic over all exchanges. A report on a lost lease changes nothing. An exchange that was answered before gets
     the same leases again. An exchange of a dead session, or of one that another key opened, is refused and changes
     nothing.
     """
@@ -135,7 +135,7 @@ def settle(
 ) -> Generator[Query, Rows, list[Verdict]]:
     """End the leases that these (report, session id) name, each exactly once; return verdicts in the same order.
 
-    ``places`` are those of the leases, whose organizations must be locked; ``held`` are the leases that still exist. A
+    ``places`` are those of the leases, with their organizations locked; ``held`` are the leases that still exist. A
     lease that is gone, or held by another session, changes nothing. If its task ended by this very lease the answer is
     ACCEPTED again, so a report may be sent twice.
     """
@@ -252,7 +252,7 @@ class Pick(Struct, frozen=True):
 
 
 class Turns(Struct, frozen=True):
-    """The organizations whose turn is next."""
+    """The organizations next in turn."""
 
     organizations: frozenset[int] = frozenset()
     more: bool = True
@@ -300,7 +300,7 @@ def claim(
         shares = share(candidates, places - len(leases))
         if not shares.places:
             if len(missed) > missed_before:
-                continue  # other transactions hold those whose turn it was; there may be more behind them
+                continue  # other transactions hold those next in turn; there may be more behind them
             break
         taken = yield from take_calls(shares.places, types, one, locked, memory, now)
         for task_type in taken.ended:
@@ -382,7 +382,7 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
 def _paid(
     picks: list[Pick], locked: Locked, room: dict[str, int], passed: set[int], memory: Memory, now: int
 ) -> Generator[Query, Rows, list[Pick]]:
-    """Return the picks whose cost their organizations can hold.
+    """Return the picks with a cost that their organizations can hold.
 
     If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
     organization waits, together with its further picks. Organizations that may have more tasks to end are added to

@@ -13,7 +13,7 @@ KEPT_MS = 24 * 3_600_000
 
 
 def log_out(session_id: str, expires_at: int) -> Operation:
-    """End a session whose cookie expires at ``expires_at``. Safe to repeat."""
+    """End a session with a cookie that expires at ``expires_at``. Safe to repeat."""
     yield from rows("insert_logout", id=session_id, expires_at=expires_at)
 
 

@@ -14,7 +14,7 @@ from fairlane.store.statements import Query, Rows, clock, rows
 from fairlane.store.webhook_secrets import all_secrets
 
 RECOUNT_MOST = 20
-"""Organizations that one look recounts: those whose last recount is oldest."""
+"""Organizations that one look recounts: those with the oldest last recount."""
 NAMED_MOST = 1_000
 
 

@@ -145,7 +145,7 @@ async def _prove(loading: Loading) -> None:
     if drift:
         raise DatabaseError(
             f"{drift[0].organization}: {drift[0].name} says {drift[0].kept}, counted are {drift[0].counted}; nothing "
-            "was moved: start a server on the source, its self-audit mends that, then try again"
+            "was moved: start a server on the source, its self-audit fixes that, then try again"
         )
     states = await loading.run(audit.count_states())
     if set(states) - {1}:

@@ -668,7 +668,7 @@ class PostgresDatabase:
                 answers: list[Any] = await self._try(operation, members, give_up_at)
             except (LocksHeld, asyncpg.LockNotAvailableError) as error:
                 self._hurry_until = time.monotonic() + HURRY_SECONDS
-                raise LocksHeld("somebody else holds rows that this request needs") from error
+                raise LocksHeld("another transaction holds rows that this request needs") from error
             except (*_AGAIN, *LOST) as error:
                 if time.monotonic() + pause > give_up_at:
                     if isinstance(error, LOST):
@@ -723,7 +723,7 @@ class PostgresDatabase:
     def _pass_by(self, ids: Sequence[int]) -> None:
         """Raise LocksHeld, without a try, if one of these organizations was held a moment ago."""
         if self._held and any(self._held.get(one, 0.0) > time.monotonic() for one in ids):
-            raise LocksHeld("somebody else held it a moment ago")
+            raise LocksHeld("another transaction held it a moment ago")
 
     async def _begin(self, connection: Connection, begin: str) -> None:
         try:
@@ -763,7 +763,7 @@ class PostgresDatabase:
             self._writer.terminate()
 
     def _cut_silent(self, attempt: _Attempt, asked_at: float) -> None:
-        """Close a connection whose statement the database no longer runs."""
+        """Close a connection if the database no longer runs its statement."""
         if attempt.connection is not None and attempt.asked_at == asked_at:
             _log.warning("connection.cut seconds=%.1f", time.monotonic() - asked_at)
             attempt.connection.terminate()
@@ -773,7 +773,7 @@ class PostgresDatabase:
         connection.terminate()
 
     async def _committed(self, identity: str | None) -> bool:
-        """Return whether a transaction was committed whose commit got no answer.
+        """Return whether a transaction was committed after its commit got no answer.
 
         Raises:
             StoreUnreachable: the outcome is not known in time.

@@ -91,13 +91,13 @@ def end_local_sessions() -> Operation:
 
 
 def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
-    """Mark sessions dead whose lease has expired; return their names."""
+    """Mark expired sessions dead; return their names."""
     now = yield from clock()
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
 def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
-    """Return leases whose session is dead or missing, and those past their deadline by twice the grace.
+    """Return leases with a dead or missing session, and those past their deadline by twice the grace.
 
     The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of each;
     returns how many.

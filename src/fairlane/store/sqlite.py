@@ -56,7 +56,7 @@ LONG_TEXTS = {
 }
 """By statement, the name of its set of rows, and the column that has a payload or a result."""
 PART_BYTES = 4 * 1024 * 1024
-"""Rows whose texts together are longer than this are passed in several parts."""
+"""Rows with longer texts than this together are passed in several parts."""
 UNPACKED_BYTES = 1024 * 1024
 """Longer packed rows are decoded one by one."""
 BUSY_MS = 2_000
@@ -672,7 +672,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parts(parameters: Mapping[str, Any], name: str, column: int) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of a statement whose rows may have long texts, in as many parts as needed.
+    """Yield the parameters of a statement in as many parts as long texts in its rows need.
 
     During one call of the encoder no other thread runs, so long texts are written in pieces.
     """

@@ -130,7 +130,7 @@ _PATTERN = re.compile(r"^-- pattern: (?P<name>\w+)$")
 
 
 def load_patterns() -> dict[str, str]:
-    """Load ``sql/patterns.sql``: statements whose table is chosen at run time, with braces for its names."""
+    """Load ``sql/patterns.sql``: statements on a table chosen at run time, with braces for its names."""
     patterns: dict[str, list[str]] = {}
     body: list[str] = []
     for line in files("fairlane.store").joinpath("sql", "patterns.sql").read_text("utf-8").splitlines():

@@ -405,7 +405,7 @@ def purge(retention_ms: int) -> Generator[Query, Rows, int]:
     """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
 
     Also deletes test events, webhook secrets and logouts that have expired. At most CHUNK of each kind; returns the
-    largest count. A task whose delivery is still due stays until the delivery is over.
+    largest count. A task with a due delivery stays until the delivery is over.
     """
     now = yield from clock()
     expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)

@@ -31,7 +31,7 @@ def last_sampled() -> Generator[Query, Rows, int]:
 
 
 def find_due(since: int, after: int) -> Generator[Query, Rows, list[int]]:
-    """Return a chunk of organizations whose totals may have changed since this moment."""
+    """Return a chunk of organizations with totals that may have changed since this moment."""
     return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
 UNSTARTED = 77
-"""Exit status of a child whose start hooks failed."""
+"""Exit status of a child after a start hook failed."""
 
 logger = logging.getLogger("fairlane.worker")
 

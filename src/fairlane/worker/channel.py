@@ -94,9 +94,9 @@ class Closed(Struct, tag="closed"):
     settled: list[str]
     canceled: list[str] = []
     finished: int = 0
-    """Number of settled leases whose attempt ended and was not handed back."""
+    """Number of settled attempts that ended and were not handed back."""
     returned: int = 0
-    """Number of settled leases that were handed back."""
+    """Number of settled attempts that were handed back."""
 
 
 class Done(Struct, tag="done"):

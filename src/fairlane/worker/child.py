@@ -43,7 +43,7 @@ DRAIN_EXTRA_SECONDS = 1.5
 LAST_NOTES_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 1.25
-"""A child whose last pulse is older than this is blocked. More than twice the child's own limit for a stall, so that
+"""A child with a last pulse older than this is blocked. More than twice the child's own limit for a stall, so that
 the child has noticed every stall that the supervisor notices.
 """
 END_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -330,7 +330,7 @@ class Child:
         self.tally.lost += len(self._held)
 
     def _count_ended(self, returned: int) -> None:
-        """Count the attempts that the end of the session returned, and those whose reports were not confirmed."""
+        """Count the attempts that the end of the session returned, and those with an unconfirmed report."""
         lost = returned if self._reason != "drained" else min(returned, len(self._overdue))
         self.tally.lost += lost
         self.tally.returned += returned - lost

@@ -79,7 +79,7 @@ class ExchangeLoop:
         """Places offered by each unanswered exchange, including places it took over from others."""
         self._reports: list[ReportBody] = []
         self._bare: set[str] = set()
-        """Leases whose full report was refused; only a reduced report is sent for them."""
+        """Leases with a refused report; only a reduced report is sent for them."""
         self._untold: list[str] = []
         """Ended leases that the supervisor has not been told of yet."""
         self._unsettled = 0

@@ -23,13 +23,13 @@ from fairlane.worker.server import Server
 RELEASE_SECONDS = 0.5
 """After the drain: how long handlers may take to be interrupted, and how long their reports may take."""
 SESSION_GONE = 76
-"""Exit status of a worker process whose session was ended by the server."""
+"""Exit status of a worker process after the server ended its session."""
 
 logger = logging.getLogger("fairlane.worker")
 
 
 async def work(app: Fairlane, options: Options, channel: ChildEnd) -> int:
-    """Run a worker process whose start hooks have run, until it ends; return its exit status."""
+    """Run a worker process, after its start hooks, until it ends; return its exit status."""
     worker = WorkerProcess(app, options, channel)
     loop, thread = asyncio.get_running_loop(), threading.get_ident()
     channel.listen(loop, worker.heard, look=lambda: look_at(loop, thread, worker.attempts()))

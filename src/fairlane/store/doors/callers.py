@@ -36,7 +36,7 @@ class CallerDoor(Door):
         return admitted
 
     async def abandon_call(self, organization_id: int, call_id: str, *, running: bool = True) -> Abandoned:
-        """Give up a call whose caller is gone: it ends at once, or with its attempt. Return which.
+        """Give up a call after its caller is gone: it ends at once, or with its attempt. Return which.
 
         With ``running`` False, a call that a worker has is left alone.
         """
@@ -55,5 +55,5 @@ class CallerDoor(Door):
         return found
 
     async def forget_calls(self, answered: Sequence[Named]) -> None:
-        """Remove ended calls whose callers have their answers."""
+        """Remove ended calls after their callers were answered."""
         await self._database.write(calls.forget_calls, answered, weight=max(1, len(answered)))

@@ -61,7 +61,7 @@ class SweeperDoor(Door):
         return total
 
     async def end_expired_sessions(self) -> list[str]:
-        """Mark sessions dead whose lease has expired; return their names."""
+        """Mark expired sessions dead; return their names."""
         names: list[str] = await self._write(sessions.end_expired_sessions)
         return names
 
@@ -161,7 +161,7 @@ class SweeperDoor(Door):
         return drift  # type: ignore[no-any-return]
 
     async def drifted(self) -> list[str]:
-        """Return organizations whose counters are in doubt until they are repaired; at most a hundred."""
+        """Return organizations with counters in doubt until they are repaired; at most a hundred."""
         names: list[str] = await self._database.read(audit.find_drifted(100))
         return names
 

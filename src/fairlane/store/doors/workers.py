@@ -1,7 +1,7 @@
 """Workers and their supervisors: sessions, and the exchange of reports for leases.
 
 Called by ``api/worker.py`` and ``api/parking.py``, and by ``api/callers.py`` for a server's own session. Never waits
-for work, and ignores a report whose lease is gone.
+for work, and ignores a report on a lease that is gone.
 """
 
 from collections.abc import Sequence

@@ -28,14 +28,14 @@ ORDER BY id DESC
 LIMIT 1 OFFSET :skipped;
 
 -- name: find_least_audited
--- Find the organizations whose last recount is oldest, by organization_audited.
+-- Find the organizations with the oldest last recount, by organization_audited.
 SELECT id
 FROM organization
 ORDER BY audited_at, id
 LIMIT :most;
 
 -- name: find_drifted
--- Find organizations whose counts were found to differ, by organization_drifted.
+-- Find organizations with drifted counts, by organization_drifted.
 SELECT name
 FROM organization
 WHERE drifted = 1

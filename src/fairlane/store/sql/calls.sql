@@ -1,4 +1,4 @@
--- Calls: requests whose callers wait.
+-- Calls: requests with waiting callers.
 
 -- name: insert_calls [sqlite]
 -- Insert calls that wait for a free place.
@@ -259,7 +259,7 @@ WHERE c.organization_id = e.organization_id
   AND c.id = e.id;
 
 -- name: find_due_calls [sqlite] packed
--- Find calls whose pause is over, by call_due.
+-- Find calls at the end of their pause, by call_due.
 SELECT json_group_array(json_array(organization_id, id))
 FROM (SELECT organization_id, id
       FROM call
@@ -326,7 +326,7 @@ FROM call
 WHERE server_id = :server_id;
 
 -- name: delete_orphaned_calls [sqlite]
--- Delete ended calls whose server is gone, so that their results are never fetched; reads the whole of call.
+-- Delete ended calls of servers that are gone, so that their results are never fetched; reads the whole of call.
 DELETE FROM call
 WHERE status IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = call.server_id AND s.dead = 0);

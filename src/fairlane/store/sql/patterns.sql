@@ -1,4 +1,4 @@
--- Statements whose table is chosen at run time: the adapter replaces the braces by quoted names from the schema. Used
+-- Statements on a table chosen at run time: the adapter replaces the braces by quoted names from the schema. Used
 -- only to move whole tables.
 
 -- pattern: read_table

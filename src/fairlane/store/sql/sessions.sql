@@ -83,7 +83,7 @@ SET dead = 1
 WHERE dead = 0;
 
 -- name: end_expired_sessions [sqlite]
--- Mark sessions dead whose lease has expired; reads the whole of session.
+-- Mark expired sessions dead; reads the whole of session.
 UPDATE session
 SET dead = 1
 WHERE dead = 0
@@ -122,7 +122,7 @@ SET first_started_at = first_started_at + :moved_ms,
 WHERE attempt > 0;
 
 -- name: find_orphans [sqlite] packed
--- Find leases whose session is dead or missing; reads the leases themselves, so that none is ever forgotten.
+-- Find leases with a dead or missing session; reads the leases themselves, so that none is ever forgotten.
 SELECT json_group_array(json_array(id, session_id))
 FROM (SELECT l.id, l.session_id
       FROM lease AS l

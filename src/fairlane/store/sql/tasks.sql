@@ -122,7 +122,7 @@ FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint]
      AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at);
 
 -- name: find_due [sqlite] packed
--- Find waiting tasks whose time has come, by waiting_due.
+-- Find due waiting tasks, by waiting_due.
 SELECT json_group_array(json_array(organization_id, task_id))
 FROM (SELECT organization_id, task_id
       FROM waiting

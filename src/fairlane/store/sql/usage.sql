@@ -1,7 +1,7 @@
 -- History: running totals of organizations, minute by minute.
 
 -- name: find_usage_due
--- Find organizations whose totals or integrals may have changed since this moment; reads organizations by id.
+-- Find organizations with totals or integrals that may have changed since this moment; reads organizations by id.
 SELECT id
 FROM organization
 WHERE (processing > 0 OR calls > 0 OR ready > 0 OR integrals_at >= :since)
