@@ -145,9 +145,19 @@ async def broken(self):
 import fairlane.app
 fairlane.app.Supervisor.stop = broken
 """
+LISTENER_BREAKS = """
+async def broken(self, counter):
+    raise RuntimeError("the listener is broken")
+
+import uvicorn
+uvicorn.Server.on_tick = broken
+"""
 
 
-@pytest.mark.parametrize(("breaks", "said"), [(UPKEEP_BREAKS, "upkeep.ended"), (SUPERVISOR_BREAKS, "supervisor is b")])
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [(UPKEEP_BREAKS, "upkeep.ended"), (SUPERVISOR_BREAKS, "supervisor is b"), (LISTENER_BREAKS, "listener.ended")],
+)
 def test_a_server_whose_parts_break_ends_and_tidies_up(tmp_path: Path, breaks: str, said: str) -> None:
     """Exit code 1 with the cause; the sockets are gone."""
     (tmp_path / "an_app.py").write_text(APP)
