@@ -21,6 +21,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "loops": set(),
     "surroundings": {"logs"},
     "connecting": set(),
+    "terminal": set(),
     "settings": {"errors"},
     "wire": _NOUNS | {"scanning"},
     "metrics": {"model"},
@@ -46,9 +47,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "sweeper": _STORE | {"wire", "fairlane"},
     "dashboard": _API | {"api"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
-    "demo": _API | {"api", "worker", "app", "cli.connection", "cli.failures"},
+    "demo": _API | {"api", "worker", "app", "terminal", "cli.connection", "cli.failures"},
     "testing": _API | {"api", "worker", "webhooks", "app", "client"},
-    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo", "diagnosis"},
+    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo", "diagnosis", "terminal"},
     "__main__": {"cli"},
 }
 

@@ -58,6 +58,7 @@ def test_work_is_finished_where_it_was_moved_to(
     assert fairlane("drift", "--json").document["drift"] == []
 
 
+@pytest.mark.nothing_yet
 def test_what_cannot_be_moved_is_refused(fairlane: Command, database: str, target: str, tmp_path: Path) -> None:
     """No installation there, or the wrong way round; no file is made."""
     nothing = fairlane("move", "--from", database, "--to", target)

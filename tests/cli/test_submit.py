@@ -197,7 +197,7 @@ def test_one_payload_is_submitted_and_waited_for(fairlane: Command, served: Runn
         (("--file", "/nowhere/x.jsonl"), 1, "cannot read /nowhere/x.jsonl"),
         (("--payload", "[]"), 1, "the payload is not a JSON object"),
         (("--payload", '{"text": 1}'), 1, "payload.text"),
-        (("--payload", '{"text": ""}', "--url", "nowhere"), 1, "must begin with http"),
+        (("--payload", '{"text": ""}', "--url", "nowhere"), 1, "must look like https://"),
     ],
 )
 def test_what_cannot_be_done_says_why(

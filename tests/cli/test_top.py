@@ -7,6 +7,8 @@ from rich.console import Console
 
 from fairlane.cli.progress import Progress, Totals
 from fairlane.cli.top import Row, picture
+from fairlane.demo.view import TableView, view_on
+from fairlane.terminal import redraws
 
 
 @pytest.mark.parametrize("width", [80, 110, 200])
@@ -44,6 +46,7 @@ def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr", written)
+    monkeypatch.setenv("TERM", "xterm")
     totals = Totals()
 
     with Progress(1_000, fetching=False) as shown:
@@ -53,3 +56,15 @@ def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "499 accepted" in written.getvalue()
     assert "50 %" in written.getvalue()
+
+
+@pytest.mark.parametrize(("term", "redrawn"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_a_terminal_without_a_cursor_gets_lines(term: str, redrawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar or a live table would show nothing there until its end."""
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", term)
+
+    assert redraws(written) is redrawn
+    assert isinstance(view_on(written), TableView) is redrawn
+    assert not redraws(io.StringIO())

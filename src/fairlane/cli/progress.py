@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from fairlane.cli.output import note
+from fairlane.terminal import redraws
 
 LINE_SECONDS = 5.0
 """Least time between two lines."""
@@ -61,7 +62,7 @@ class Progress:
         self._totals = Totals()
         self._task: TaskID | None = None
         self._bar: Bar | None = None
-        if sys.stderr.isatty():
+        if redraws(sys.stderr):
             self._bar = Bar(
                 _Words(self._look),
                 BarColumn(bar_width=None),

@@ -11,6 +11,7 @@ import typer
 from fairlane.cli.customer import KeyFile, Url, ask, plain
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import moment, print_fields, print_json, print_json_line, print_table
+from fairlane.terminal import redraws
 
 if TYPE_CHECKING:
     from fairlane.client import AsyncClient, Progress, Slot, Status, Task, Why
@@ -247,7 +248,7 @@ async def _looks(client: "AsyncClient", every: float) -> AsyncIterator["Status"]
 
 
 async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:
-    if as_json or not sys.stdout.isatty():
+    if as_json or not redraws(sys.stdout):
         async for now in looks:
             print_json_line(_document(now)) if as_json else print(_line(now), flush=True)
         return

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import print_json, print_table
+from fairlane.terminal import redraws
 
 ROWS_MOST = 200
 PAGES_MOST = 1_000
@@ -56,7 +57,7 @@ def top(
     """
     address = database_in_force(database)
     look = Look(address)
-    if once or as_json or not sys.stdout.isatty():
+    if once or as_json or not redraws(sys.stdout):
         look.take()
         time.sleep(every)
         rows = look.take()

@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fairlane.terminal import redraws
+
 LINE_SECONDS = 2.0
 
 
@@ -57,7 +59,7 @@ class View(Protocol):
 
 def view_on(stream: TextIO) -> View:
     """Return the view that suits a stream."""
-    return TableView(stream) if stream.isatty() else LineView(stream)
+    return TableView(stream) if redraws(stream) else LineView(stream)
 
 
 class TableView:
