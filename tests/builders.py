@@ -143,7 +143,13 @@ class Worker:
 
     def asks(self, *reports: Report, places: int = 0, exchange: str | None = None) -> Exchange:
         """An exchange of this session, not sent yet."""
-        return Exchange(session_id=self.id, id=exchange or new_id(), places=places, reports=reports)
+        return Exchange(
+            session_id=self.id,
+            id=exchange or new_id(),
+            places=places,
+            reports=reports,
+            key_id=self.session.key_id,
+        )
 
     async def exchange(self, *reports: Report, places: int = 0, exchange: str | None = None) -> ExchangeReply:
         """Send one exchange."""
@@ -168,7 +174,7 @@ class Worker:
 
     async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> None:
         """Renew the session."""
-        await self.store.renew_session(self.id, leases=leases, exchanges=exchanges)
+        await self.store.renew_session(self.id, leases=leases, exchanges=exchanges, key_id=self.session.key_id)
 
 
 async def a_worker(

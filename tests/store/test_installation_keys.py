@@ -1,10 +1,10 @@
 """Keys of workers and operators, and how long a revoked key of any kind is still taken for good."""
 
 import pytest
+from msgspec import structs
 
 from fairlane.errors import NameTaken, NotFound, SessionGone
 from fairlane.model.keys import KeyKind
-from fairlane.model.leases import NewSession
 from fairlane.store import Store, keys
 from tests.builders import ACTOR, Worker, a_digest, a_session, an_organization, submitted
 from tests.store.databases import Clock, Database
@@ -104,11 +104,9 @@ async def test_the_sessions_of_a_revoked_worker_key_end(store: Store) -> None:
     organization = await an_organization(store, slots=5)
     [task_id] = await submitted(store, organization)
     key_id = await a_key(store, KeyKind.WORKER)
-    plain, keyed = a_session(), a_session()
+    plain, keyed = a_session(), structs.replace(a_session(), key_id=key_id)
     await store.open_session(plain)
-    await store.open_session(
-        NewSession(id=keyed.id, name="far/1", types=keyed.types, places=1, local=False, lease_ms=30_000, key_id=key_id)
-    )
+    await store.open_session(keyed)
 
     [lease] = await Worker(store, keyed).take(1)
     assert lease.task_id == task_id
