@@ -79,7 +79,8 @@ def test_a_second_server_on_the_file_is_refused(server: RunningServer, tmp_path:
     assert (second.returncode, out) == (5, "")
     assert said.startswith("fairlane: ")
     assert "Traceback" not in said
-    assert urllib.request.urlopen(f"{server.address}/readyz", timeout=5).status == 200
+    with urllib.request.urlopen(f"{server.address}/readyz", timeout=5) as answer:
+        assert answer.status == 200
 
 
 ORPHAN = """
@@ -250,23 +251,28 @@ def test_a_server_whose_disk_failed_ends_and_the_next_one_reads_what_is_true(
     failed = tmp_path / "failed"
     monkeypatch.setenv("FAIL_FILE", str(failed))
     log = tmp_path / "server.log"
-    server = RunningServer(start_server(log, app="tests.cli.failing_disk:app"), log)
-    fairlane("organizations", "create", "acme", "--slots", "2")
-    fairlane("keys", "create", "acme", "--value", "-", stdin=SEED_KEY)
     body = {"taskType": "WORK", "payload": {}}
-    kept = call(server, "/v1/async/task", body=body)["task"]["id"]
+    with start_server(log, app="tests.cli.failing_disk:app") as process:
+        server = RunningServer(process, log)
+        fairlane("organizations", "create", "acme", "--slots", "2")
+        fairlane("keys", "create", "acme", "--value", "-", stdin=SEED_KEY)
+        kept = call(server, "/v1/async/task", body=body)["task"]["id"]
 
-    failed.touch()
-    with pytest.raises((urllib.error.HTTPError, OSError)) as refused:
-        call(server, "/v1/async/task", body=body)
-    code = server.process.wait(20)
+        failed.touch()
+        with pytest.raises((urllib.error.HTTPError, OSError)) as refused:
+            call(server, "/v1/async/task", body=body)
+        code = process.wait(20)
     failed.unlink()
-    after = RunningServer(start_server(tmp_path / "after.log", app="tests.cli.failing_disk:app"), log)
 
     assert code == 9
-    assert getattr(refused.value, "code", 503) == 503
+    status = getattr(refused.value, "code", 503)
+    if isinstance(refused.value, urllib.error.HTTPError):
+        refused.value.close()
+    assert status == 503
     said = log.read_text()
     assert said.count("store.broken") == 1
     assert "Traceback" not in said
-    eventually(lambda: call(after, f"/v1/async/task/{kept}")["task"]["status"] == "COMPLETED")
-    assert after.stop() == 0
+    with start_server(tmp_path / "after.log", app="tests.cli.failing_disk:app") as process:
+        after = RunningServer(process, tmp_path / "after.log")
+        eventually(lambda: call(after, f"/v1/async/task/{kept}")["task"]["status"] == "COMPLETED")
+        assert after.stop() == 0
