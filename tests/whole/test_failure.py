@@ -146,6 +146,7 @@ class Whole:
 def whole(tmp_path: Path) -> Iterator[Whole]:
     """Nothing runs yet; one organization with six slots is there."""
     whole = Whole(tmp_path)
+    whole.fairlane("migrate")
     whole.fairlane("organizations", "create", "acme", "--slots", "6")
     whole.fairlane("keys", "create", "acme", "--value", KEY)
     yield whole
