@@ -91,7 +91,7 @@ def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], A
 
 
 class _Impatience:
-    """Tells the person at the terminal, once for each reason, why an answer takes so long."""
+    """Tells the person at the terminal, once for each reason, why an answer is late."""
 
     def __init__(self) -> None:
         self._told = ""
