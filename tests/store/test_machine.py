@@ -85,10 +85,6 @@ FAULTS: dict[str, Fault] = {
         leases, "_paid", "organization.can_hold(holds[pick.organization_id] + cost)", "True",
         "submit exchange", COST_MOST,
     ),
-    "fails what only has to wait": Fault(
-        leases, "_paid", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
-        "submit exchange", COST_MOST,
-    ),
     "runs tasks in the places that calls took": Fault(
         leases, "claim", "_pick(taken.places_left", "_pick(shares.places", "submit begin_calls exchange",
     ),
