@@ -96,7 +96,7 @@ class WorkerKeyGuard:
 
 
 class Workers:
-    """The endpoints of the worker protocol. ``who`` is the worker key, if one was needed."""
+    """The endpoints of the worker protocol. ``key_id`` is the worker key, if one was needed."""
 
     def __init__(self, serving: Serving, parking: Parking) -> None:
         self._store = serving.store
@@ -105,7 +105,7 @@ class Workers:
         self._result_most = serving.settings.result_limit_bytes
         self._exchange_most = EXCHANGE_BYTES_MOST + serving.settings.result_limit_bytes
 
-    async def register(self, request: Request, who: WorkerKey) -> Answer:
+    async def register(self, request: Request, key_id: WorkerKey) -> Answer:
         """Open a session."""
         register = await self._read(request, _register)
         _check_name("name", register.name, protocol.NAME_LENGTH_MOST)
@@ -118,12 +118,12 @@ class Workers:
             name=register.name,
             types=tuple(register.types),
             places=register.places,
-            local=register.local and who is None,
-            key_id=who,
+            local=register.local and key_id is None,
+            key_id=key_id,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.open_session(session)
-        self._parking.know(session.id, session.types, who)
+        self._parking.know(session.id, session.types, key_id)
         return _answer(
             protocol.Registered(
                 session=session.id,
@@ -132,10 +132,12 @@ class Workers:
             )
         )
 
-    async def exchange(self, request: Request, who: WorkerKey) -> Answer:
+    async def exchange(self, request: Request, key_id: WorkerKey) -> Answer:
         """Settle the reports, and grant leases or wait for some."""
         body = await request.body(self._exchange_most)
-        asked, exchange = await request.read(len(body), _read_exchange, body, self._result_most, who, self._store.now())
+        asked, exchange = await request.read(
+            len(body), _read_exchange, body, self._result_most, key_id, self._store.now()
+        )
         del body  # The wait may be long.
         if not exchange.reports:
             request.release()
@@ -151,7 +153,7 @@ class Workers:
         )
         return _answer(answer)
 
-    async def renew(self, request: Request, who: WorkerKey) -> Answer:
+    async def renew(self, request: Request, key_id: WorkerKey) -> Answer:
         """Keep a session alive."""
         [session_id] = request.parameters
         _check_name("session", session_id, protocol.ID_LENGTH_MOST)
@@ -159,13 +161,13 @@ class Workers:
         _check_ids("leases", renew.leases)
         _check_ids("exchanges", renew.exchanges)
         _check_ids("withdrawn", renew.withdrawn)
-        self._parking.withdraw(session_id, renew.withdrawn, who)
+        self._parking.withdraw(session_id, renew.withdrawn, key_id)
         canceled = await self._store.renew_session(
-            session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn, key_id=who
+            session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn, key_id=key_id
         )
         return _answer(protocol.Renewed(cancel=canceled))
 
-    async def end(self, request: Request, who: WorkerKey) -> Answer:
+    async def end(self, request: Request, key_id: WorkerKey) -> Answer:
         """End a session and return its leases."""
         [session_id] = request.parameters
         _check_name("session", session_id, protocol.ID_LENGTH_MOST)
@@ -175,8 +177,8 @@ class Workers:
             reason = LossReason(end.reason)
         except ValueError as error:
             raise ValidationRefused.at("reason", f"must be one of {', '.join(LossReason)}") from error
-        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue, key_id=who)
-        self._parking.forget(session_id, who)
+        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue, key_id=key_id)
+        self._parking.forget(session_id, key_id)
         return _answer(protocol.Ended(returned=returned))
 
     async def _read(self, request: Request, decoder: "Decoder[Message]") -> Message:
