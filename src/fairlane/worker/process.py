@@ -17,8 +17,8 @@ from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
 from fairlane.worker.exchange import ExchangeLoop
 from fairlane.worker.executors import Attempt, Executors
 from fairlane.worker.isolation import IsolatedProcesses
-from fairlane.worker.looking import look_at
 from fairlane.worker.server import Server
+from fairlane.worker.stalls import look_at
 
 RELEASE_SECONDS = 0.5
 """After the drain: how long handlers may take to be interrupted, and how long their reports may take."""
