@@ -1,4 +1,7 @@
-"""The tutorial, from its first command to its last, as it stands; only ports are changed, for others may be busy."""
+"""The tutorial, from its first command to its last, in the environment that its first section makes.
+
+Only ports are changed, because the usual ones may be busy.
+"""
 
 import os
 import re
@@ -22,9 +25,11 @@ from tests.postgres import GIVEN, give_back, lend
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
 SECTIONS = re.findall(r"^## (\d+)\. .*?\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
-ORDINARY, WITH_POSTGRES = range(9), range(10, 11)
-"""Sections that run as they stand. The tenth is for root; tests/deploy has what it names."""
+INSTALL, ORDINARY, WITH_POSTGRES = 0, range(1, 9), range(10, 11)
+"""Sections that run as they stand; the first runs once for all tests. The tenth is for root: see tests/deploy."""
 
+NOT_OF_A_READER = ("FAIRLANE_", "PYTEST_", "PYTHON", "VIRTUAL_ENV")
+"""Variables of the tests that a reader does not have, by their first letters."""
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
 
 pytestmark = [
@@ -36,15 +41,19 @@ pytestmark = [
 class Shell:
     """A reader at two terminals: one for commands, one for what stays."""
 
-    def __init__(self, folder: Path, runtime: str) -> None:
-        self.folder = folder
+    def __init__(self, state: Path, runtime: str) -> None:
+        """``state`` has a file of exported variables, and one with the name of the working directory."""
+        self._state = state
         self.ports = {usual: str(free_port()) for usual in ("8000", "9000")}
         self.said: list[str] = []
         self.staying: list[tuple[str, subprocess.Popen[bytes]]] = []
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLANE_", "PYTEST_"))}
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = kept | {"PATH": programs, "XDG_RUNTIME_DIR": runtime, "NO_COLOR": "1"}
-        (folder / "exports").touch()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OF_A_READER)}
+        self.environment = kept | {"PATH": programs(), "XDG_RUNTIME_DIR": runtime, "NO_COLOR": "1"}
+
+    @property
+    def folder(self) -> Path:
+        """The working directory."""
+        return Path((self._state / "folder").read_text().strip())
 
     def follow(self, text: str) -> None:
         """Do what a section says."""
@@ -73,10 +82,11 @@ class Shell:
                         eventually(lambda: listens(self.ports["9000"]), seconds=30)
 
     def run(self, commands: str) -> None:
-        """One block; what it exports stays."""
+        """Run one block; its exports and its working directory stay."""
         script = (
             'curl() { command curl -sS --fail-with-body -w "\\n" "$@"; }\n'
-            f"set -eu\n. ./exports\n{commands}\nexport -p > exports\n"
+            f"set -eu\n. {self._state}/exports\n{commands}\n"
+            f"export -p > {self._state}/exports\npwd > {self._state}/folder\n"
         )
         ran = subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=90,
@@ -85,11 +95,15 @@ class Shell:
         assert ran.returncode == 0, (commands, ran.stdout, ran.stderr)
         self.said.append(ran.stdout)
 
+    def log(self, number: int) -> Path:
+        """Where a program that stays writes."""
+        return self._state / f"log-{number}"
+
     def stay(self, command: str) -> Path:
-        """Something that goes on; where it writes."""
-        log = self.folder / f"log-{len(self.staying)}"
+        """Start a program that stays; return where it writes."""
+        log = self.log(len(self.staying))
         with log.open("wb") as out:
-            script = f". ./exports\nexec env {command}"
+            script = f". {self._state}/exports\nexec env {command}"
             process = subprocess.Popen(
                 ["bash", "-c", script], cwd=self.folder, env=self.environment, stdout=out, stderr=subprocess.STDOUT
             )
@@ -121,14 +135,40 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """In an empty folder."""
+def programs() -> str:
+    """The path of a reader: the interpreter that made the tests' environment, and nothing of that environment."""
+    own = Path(sys.executable).parent
+    others = [one for one in os.environ["PATH"].split(os.pathsep) if one and Path(one) != own]
+    return os.pathsep.join([str(Path(sys.base_prefix) / "bin"), *others])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """The first section, in a clone with all that is not committed yet: its state, and a runtime directory."""
+    state, clone = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("tutorial") / "fairlane"
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():  # it may be deleted and not committed
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, clone / name)
+    (state / "exports").touch()
+    (state / "folder").write_text(str(clone))
     runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
+    Shell(state, runtime).follow(SECTIONS[INSTALL][1])
+    yield state, runtime
+    shutil.rmtree(runtime)
+
+
+@pytest.fixture
+def shell(installed: tuple[Path, str], tmp_path: Path) -> Iterator[Shell]:
+    """A reader after the first section."""
+    state, runtime = installed
+    for name in ("exports", "folder"):
+        shutil.copy(state / name, tmp_path)
     made = Shell(tmp_path, runtime)
     yield made
     made.end("")
-    shutil.rmtree(runtime)
 
 
 def test_the_first_nine_sections_run_in_order(shell: Shell) -> None:
@@ -144,7 +184,7 @@ def test_the_first_nine_sections_run_in_order(shell: Shell) -> None:
     assert "0/5 slots" in said
     assert '"remaining":100' in shell.said[-2].replace(": ", ":")
     assert "1 passed" in shell.said[-1]
-    told = shell.folder / "log-1"
+    told = shell.log(1)
     eventually(lambda: "told-1 COMPLETED {'chapters': 1, 'words': 1}" in told.read_text())
     with urllib.request.urlopen(f"http://127.0.0.1:{shell.ports['8000']}/dashboard", timeout=10) as page:
         assert page.status == 200
