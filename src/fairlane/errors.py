@@ -33,7 +33,8 @@ FairlaneError
 ├── SetupError                   the operator's or the application's mistake; the command line prints it and exits
 │   ├── AppError                 the application cannot be used as it is written
 │   ├── DatabaseError            the database cannot be opened
-│   └── DatabaseOwned            another server owns the SQLite file
+│   │   └── DatabaseOwned        another server owns the SQLite file
+│   └── CommandFailed            a command was understood but failed
 └── HandlerSignal                raised by handlers to say how their attempt ended
     ├── Retry
     └── Fail
@@ -326,6 +327,16 @@ class DatabaseOwned(DatabaseError):
     """Another fairlane server owns this SQLite file; only one server may own it."""
 
     exit_code = 5
+
+
+class CommandFailed(SetupError):
+    """The command was understood but failed. The message and the details go to stderr; the exit code is 1."""
+
+    def __init__(self, message: str, *, details: Any = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.details = details
+        self.status = status
+        """HTTP status of the answer, or None if there was none."""
 
 
 # Fetching ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The plan of the house: which room may know which, and which room may speak to which package from outside.
 
-A room is a module or a folder directly under ``fairlane``; one module of another room is named with a dot.
+A room is a module or a folder directly under ``fairlane``.
 A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and one line in ``PACKAGES``.
 """
 
@@ -47,9 +47,10 @@ MAY_KNOW: dict[str, set[str]] = {
     "sweeper": _STORE | {"wire", "fairlane"},
     "dashboard": _API | {"api"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
-    "demo": _API | {"api", "worker", "app", "terminal", "cli.connection", "cli.failures"},
+    "admin": {"errors", "settings", "connecting", "store", "webhooks", "api", "fairlane"},
+    "demo": {"errors", "settings", "terminal", "admin", "fairlane"},
     "testing": _API | {"api", "worker", "webhooks", "app", "client"},
-    "cli": _API | {"api", "worker", "webhooks", "app", "client", "demo", "diagnosis", "terminal"},
+    "cli": _API | {"api", "worker", "webhooks", "app", "client", "admin", "demo", "diagnosis", "terminal"},
     "__main__": {"cli"},
 }
 
@@ -61,7 +62,7 @@ PACKAGES: dict[str, set[str]] = {
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker", "fetching"},
     "httptools": {"api"},
-    "httpx2": {"client", "demo", "testing", "cli/connection.py", "cli/monitor.py"},
+    "httpx2": {"client", "demo", "testing", "admin", "cli/monitor.py"},
     "msgspec": set(MAY_KNOW),
     "opentelemetry": {"tracing"},
     "platformdirs": {"settings"},
@@ -84,5 +85,8 @@ OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "opentelemetry", "pydan
 
 OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.wakeups", "fairlane.tracing"}
 """Import an optional package at their top, so they are themselves imported where they are needed."""
+
+SLOW_MODULES = {"fairlane.admin.alone"}
+"""Import the store and the API, which a command needs only if no server runs."""
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "managers", "misc", "service"}

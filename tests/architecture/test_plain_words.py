@@ -33,6 +33,7 @@ CEILINGS = {
     "docs/operators": TARGET,
     "docs/reference": TARGET,
     "src": TARGET,
+    "src/admin": TARGET,
     "src/api": TARGET,
     "src/cli": TARGET,
     "src/client": TARGET,

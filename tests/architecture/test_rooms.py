@@ -5,7 +5,14 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from tests.architecture.rooms import FORBIDDEN_NAMES, MAY_KNOW, OPTIONAL_MODULES, OPTIONAL_PACKAGES, PACKAGES
+from tests.architecture.rooms import (
+    FORBIDDEN_NAMES,
+    MAY_KNOW,
+    OPTIONAL_MODULES,
+    OPTIONAL_PACKAGES,
+    PACKAGES,
+    SLOW_MODULES,
+)
 from tests.architecture.sources import Import, Module, modules
 
 MODULES = {module.name: module for module in modules()}
@@ -104,7 +111,8 @@ def test_the_table_names_every_room_and_no_other() -> None:
 
 
 def _is_optional(found: Import) -> bool:
-    return found.target.split(".")[0] in OPTIONAL_PACKAGES or found.target.rpartition(".")[0] in OPTIONAL_MODULES
+    optional = OPTIONAL_MODULES | SLOW_MODULES
+    return found.target.split(".")[0] in OPTIONAL_PACKAGES or found.target.rpartition(".")[0] in optional
 
 
 def _is_known(module: Module, found: Import) -> bool:
@@ -112,7 +120,7 @@ def _is_known(module: Module, found: Import) -> bool:
     if known is None:
         return True
     allowed = MAY_KNOW.get(module.room, set())
-    return known.room in allowed | {module.room} or known.name.removeprefix("fairlane.") in allowed
+    return known.room in allowed | {module.room}
 
 
 def _is_in_place(module: Module, found: Import) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import fairlane as package
-from fairlane.cli import connection
+from fairlane.admin import connection
 from tests import postgres
 from tests.cli.harness import Command, Ran, RunningServer, start_server
 

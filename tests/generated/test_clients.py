@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fairlane.cli.connection import ask
+from fairlane.admin.connection import ask
 from tests.cli.harness import ROOT, RunningServer, start_server
 
 HERE = Path(__file__).parent

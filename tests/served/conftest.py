@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlane.cli.connection import ask
+from fairlane.admin.connection import ask
 from fairlane.client import Client
 from tests.cli.harness import RunningServer, start_server
 

@@ -7,9 +7,8 @@ import sys
 from msgspec import Raw
 
 from fairlane.api.reader import read_json
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.output import print_json, print_json_text
-from fairlane.errors import ValidationRefused
+from fairlane.errors import CommandFailed, ValidationRefused
 from fairlane.handlers import Fairlane, TaskType, load_app
 from fairlane.protocol import LeaseBody, ReportBody, result_text
 from fairlane.settings import Settings, read_settings

@@ -76,8 +76,8 @@ def restore(
 async def _backup(database: str, path: Path, tell: Callable[[int, int], None]) -> Any:
     import asyncio
 
-    from fairlane.cli.connection import connect
-    from fairlane.cli.failures import CommandFailed
+    from fairlane.admin.connection import connect
+    from fairlane.errors import CommandFailed
 
     async with connect(database) as admin:
         state = await admin.ask("POST", "backup", body={"path": str(path)})

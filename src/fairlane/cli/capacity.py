@@ -54,7 +54,7 @@ def _asked(days: int, url: Any, key_file: Any) -> "Capacity":
 def _known(organization: str, days: int, database: str | None) -> "Capacity":
     import msgspec
 
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
     from fairlane.client import Capacity
 
     answer = ask(

@@ -37,7 +37,7 @@ def drift(
 
     All counts come from one snapshot. Exit code 1 if any count differs; none ever should.
     """
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     query = None if organization is None else {"organization": organization}
     answer = ask(database_in_force(database), "GET", "drift", query=query)
@@ -69,7 +69,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Show the changes that operators made, newest first."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     query = {"limit": str(limit), "subject": subject, "action": action, "actor": actor}
     given = {name: value for name, value in query.items() if value is not None}
@@ -94,7 +94,7 @@ def maintenance(
 
     While this is on, concurrency reads null for every organization. Tasks continue to run.
     """
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     if state is MaintenanceState.SHOW:
         answer = ask(database_in_force(database), "GET", "maintenance")

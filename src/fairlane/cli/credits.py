@@ -33,7 +33,7 @@ def grant(
     as_json: AsJson = False,
 ) -> None:
     """Grant an organization credits, or take some back. Running tasks continue."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     body = {"amount": amount, "reason": reason} | ({} if grant_id is None else {"id": grant_id})
     granted = ask(database_in_force(database), "POST", "organizations", organization, "credits", "grants", body=body)
@@ -46,7 +46,7 @@ def grant(
 @commands.command(epilog="Example: fairlane credits show acme")
 def show(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show an organization's balance and its parts."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     found = ask(database_in_force(database), "GET", "organizations", organization, "credits")
     if as_json:
@@ -74,7 +74,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List an organization's grants. Charges are shown with its tasks."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     path = ("organizations", organization, "credits", "grants")
     answer = ask(database_in_force(database), "GET", *path, query={"limit": str(limit)})

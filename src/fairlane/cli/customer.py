@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import typer
 
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.output import note
+from fairlane.errors import CommandFailed
 
 if TYPE_CHECKING:
     from fairlane.client import AsyncClient

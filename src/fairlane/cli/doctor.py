@@ -87,7 +87,7 @@ async def _process(settings: "Settings", servers: list[str]) -> "Process":
     import asyncio
 
     import fairlane
-    from fairlane.cli.connection import find_elsewhere, find_server
+    from fairlane.admin.connection import find_elsewhere, find_server
     from fairlane.diagnosis import Elsewhere, Process
 
     owner, facts = await find_server(settings.database)

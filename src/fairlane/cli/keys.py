@@ -44,7 +44,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key for an organization, for workers or for operators, or import one. It is shown once."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _check_one(organization, worker, admin)
     if name is not None and organization is None:
@@ -79,7 +79,7 @@ def list_keys(
     as_json: AsJson = False,
 ) -> None:
     """List keys, without the secrets."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _check_one(organization, worker or None, admin or None)
     if organization is not None:
@@ -108,7 +108,7 @@ def revoke(
 
     Workers that use the key lose their attempts, which return to the queue.
     """
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     key = ask(database_in_force(database), "DELETE", "keys", key_id)
     if as_json:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, BinaryIO, ClassVar, Self
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from fairlane.cli.failures import CommandFailed
+from fairlane.errors import CommandFailed
 
 LINE_BYTES_MOST = 64 * 2**20
 KEY_DIGITS = 32

@@ -12,9 +12,9 @@ import typer
 from msgspec import Struct
 
 from fairlane.cli.customer import KeyFile, Url, ask
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json_line
+from fairlane.errors import CommandFailed
 
 if TYPE_CHECKING:
     from fairlane.client import AsyncClient, Status

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
+from fairlane.errors import CommandFailed
 
 if TYPE_CHECKING:
     from fairlane.store import Moved

@@ -38,7 +38,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create an organization. It needs a key before it can call the API: see 'fairlane keys create'."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     body = {"name": name, "plan": plan, "slots": slots, "queue_limit": queue_limit, "weight": weight}
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
@@ -116,7 +116,7 @@ def erase(
     It is disabled at once and its running attempts are ended; then everything is deleted in small steps. If this
     command is interrupted, the server continues, and so does the command when it is started again.
     """
-    from fairlane.cli.connection import erase_all
+    from fairlane.admin.connection import erase_all
 
     if not yes:
         question = f"Erase {name} with all its tasks, results, keys and credits, permanently? Type its name"
@@ -145,7 +145,7 @@ def maintenance(
 @commands.command(epilog="Example: fairlane organizations repair acme")
 def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Recount an organization with drifted counts, and correct them."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     answer = ask(database_in_force(database), "POST", "organizations", name, "repair")
     if as_json:
@@ -158,7 +158,7 @@ def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson
 @commands.command("list", epilog="Example: fairlane organizations list")
 def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the organizations with their limits and their queued and running tasks."""
-    from fairlane.cli.connection import ask_all
+    from fairlane.admin.connection import ask_all
 
     found = ask_all(database_in_force(database), "organizations", "organizations")
     if as_json:
@@ -173,7 +173,7 @@ def list_organizations(*, database: Database = None, as_json: AsJson = False) ->
 @commands.command(epilog="Example: fairlane organizations show acme --json")
 def show(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show one organization."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "GET", "organizations", name), as_json=as_json)
 
@@ -183,7 +183,7 @@ def _switched(credits: Switch | None) -> dict[str, object]:
 
 
 def _change(name: str, changes: dict[str, object], *, database: str | None, as_json: bool) -> None:
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "PATCH", "organizations", name, body=changes), as_json=as_json)
 

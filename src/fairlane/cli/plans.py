@@ -37,7 +37,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a plan."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     body = {
         "name": name,
@@ -59,7 +59,7 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Change a plan. Its organizations follow, except for limits of their own."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     changes: dict[str, object] = {}
     slots_wanted = number_or("none", slots, option="--slots")
@@ -76,7 +76,7 @@ def change(
 @commands.command(epilog="Example: fairlane plans delete pro")
 def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Delete a plan that no organization uses."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "DELETE", "plans", name), as_json=as_json)
 
@@ -84,7 +84,7 @@ def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False
 @commands.command("list", epilog="Example: fairlane plans list")
 def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the plans."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     answer = ask(database_in_force(database), "GET", "plans")
     if as_json:
@@ -97,7 +97,7 @@ def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
 @commands.command(epilog="Example: fairlane plans show pro --json")
 def show(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show one plan."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "GET", "plans", name), as_json=as_json)
 

@@ -33,10 +33,9 @@ from fairlane.cli import (
     webhooks,
     worker,
 )
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import complain, print_json
-from fairlane.errors import SetupError
+from fairlane.errors import CommandFailed, SetupError
 
 program = typer.Typer(
     name="fairlane",

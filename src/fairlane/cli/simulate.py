@@ -8,14 +8,14 @@ import msgspec
 import typer
 from msgspec import Struct
 
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import note, print_json, print_table
+from fairlane.errors import CommandFailed
 from fairlane.model.simulation import Party, Traced, Waits, WhatIf
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 
 if TYPE_CHECKING:
-    from fairlane.cli.connection import Admin
+    from fairlane.admin.connection import Admin
 
 TASKS_MOST = 200_000
 """Most tasks that are replayed, which takes some seconds."""
@@ -177,7 +177,7 @@ def _recorded(database: str, begins_at: str | None, ends_at: str | None) -> tupl
     """Return the present limits, and the tasks that ended in the span, up to one more than are replayed."""
     import asyncio
 
-    from fairlane.cli.connection import connect
+    from fairlane.admin.connection import connect
 
     span = {name: moment for name, moment in (("from", begins_at), ("to", ends_at)) if moment is not None}
 

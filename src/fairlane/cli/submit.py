@@ -8,9 +8,9 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from fairlane.cli.customer import KeyFile, Url, ask, plain
-from fairlane.cli.failures import CommandFailed
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
+from fairlane.errors import CommandFailed
 
 
 def add_to(program: typer.Typer) -> None:

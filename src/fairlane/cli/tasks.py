@@ -33,7 +33,7 @@ def list_tasks(
     as_json: AsJson = False,
 ) -> None:
     """List tasks: newest organization first, newest task first."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     query = {"organization": organization, "status": status, "type": task_type, "limit": str(limit), "cursor": cursor}
     given = {name: value for name, value in query.items() if value is not None}
@@ -63,7 +63,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task, with the true cause of its failure."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "GET", "tasks", task_id), as_json=as_json)
 
@@ -76,7 +76,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
 
@@ -84,7 +84,7 @@ def cancel(
 @sessions.command("list", epilog="Example: fairlane sessions list")
 def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the live worker processes and their attempts."""
-    from fairlane.cli.connection import ask_all
+    from fairlane.admin.connection import ask_all
 
     found = ask_all(database_in_force(database), "sessions", "sessions")
     if as_json:

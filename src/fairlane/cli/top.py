@@ -119,7 +119,7 @@ def state_of(organization: Mapping[str, Any]) -> str:
 
 
 def _organizations(database: str) -> list[dict[str, Any]]:
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     found: list[dict[str, Any]] = []
     query: dict[str, str] = {}

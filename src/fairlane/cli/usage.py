@@ -39,7 +39,7 @@ def export(
     Months add up to the total. Each row names the first and the last moment that it covers: a month starts when a
     server notices it.
     """
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     given = {"month": month, "organization": organization, "format": "json" if as_json else str(form)}
     query = {name: value for name, value in given.items() if value is not None}

@@ -43,7 +43,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Sign webhooks, or rotate the secret that signs them. It is shown once."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     if value == "-":
         value = sys.stdin.readline().strip()
@@ -63,7 +63,7 @@ def create(
 @secrets.command("list", epilog="Example: fairlane webhooks secrets list acme")
 def list_secrets(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """List the secrets that sign an organization's webhooks now, newest first, without their values."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     answer = ask(database_in_force(database), "GET", "organizations", organization, ROUTE)
     if as_json:
@@ -87,7 +87,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke signing secrets at once. With --id of the newest, the secret before it is the newest again."""
-    from fairlane.cli.connection import ask
+    from fairlane.admin.connection import ask
 
     path = ("organizations", organization, ROUTE, *([] if secret_id is None else [secret_id]))
     answer = ask(database_in_force(database), "DELETE", *path)

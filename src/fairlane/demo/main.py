@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from msgspec import Struct
 
-from fairlane.cli.connection import Admin, connect
+from fairlane.admin.connection import Admin, connect
 from fairlane.demo.client import ApiRefused, Client
 from fairlane.demo.parties import ACME, PARTIES, Party, curl_line
 from fairlane.demo.postgres import join

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from fairlane.cli.connection import Admin
+from fairlane.admin.connection import Admin
 from fairlane.demo.client import Client, Status
 from fairlane.demo.measures import Sample, rate
 from fairlane.demo.parties import PARTIES

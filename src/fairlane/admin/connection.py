@@ -19,9 +19,8 @@ from urllib.parse import quote
 
 import httpx2
 
-from fairlane.cli.failures import CommandFailed
 from fairlane.connecting import reason_of
-from fairlane.errors import DatabaseOwned
+from fairlane.errors import CommandFailed, DatabaseOwned
 from fairlane.settings import database_path, is_postgres
 
 ANSWER_SECONDS = 30.0
@@ -132,7 +131,7 @@ async def connect(database: str) -> AsyncIterator[Admin]:
                 yield Admin(client)
             return
         # Imported only when needed: with a running server, the modules of store and API are not used.
-        from fairlane.cli.alone import open_alone
+        from fairlane.admin.alone import open_alone
 
         try:
             store, application = await open_alone(database)
