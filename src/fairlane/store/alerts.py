@@ -1,6 +1,6 @@
 """Alerts: stored for organizations, judged by upkeep from current values, one message for each change."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
@@ -9,7 +9,7 @@ from fairlane.model.webhooks import Webhook
 from fairlane.rules import judge_alert
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
+from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 ALERTS_MOST = 20
 """Most alerts of one organization."""
@@ -20,7 +20,7 @@ Body = Callable[[AlertChange], str]
 """Makes a webhook's message of a change."""
 
 
-def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Generator[Query, Rows, Alert]:
+def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Operation[Alert]:
     """Create an alert. Raises ValidationRefused if there are twenty already."""
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
@@ -33,20 +33,20 @@ def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Gener
     return (yield from find_alert(organization_id, identity))
 
 
-def change_alert(organization_id: int, identity: str, rule: AlertRule) -> Generator[Query, Rows, Alert]:
+def change_alert(organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
     """Replace an alert's rule; its state is judged again. Raises NotFound."""
     yield from rows("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
     return (yield from find_alert(organization_id, identity))
 
 
-def delete_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
+def delete_alert(organization_id: int, identity: str) -> Operation[Alert]:
     """Delete an alert; messages it already owes are still sent. Raises NotFound."""
     alert = yield from find_alert(organization_id, identity)
     yield from rows("delete_alert", organization_id=organization_id, id=identity)
     return alert
 
 
-def find_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Alert]:
+def find_alert(organization_id: int, identity: str) -> Operation[Alert]:
     """Return one alert of this organization. Raises NotFound."""
     found = yield from rows("find_alert", organization_id=organization_id, id=identity)
     if not found:
@@ -54,7 +54,7 @@ def find_alert(organization_id: int, identity: str) -> Generator[Query, Rows, Al
     return _alert(found[0])
 
 
-def find_alerts(organization_id: int) -> Generator[Query, Rows, list[Alert]]:
+def find_alerts(organization_id: int) -> Operation[list[Alert]]:
     """Return an organization's alerts, oldest first."""
     return [_alert(row) for row in (yield from rows("find_alerts", organization_id=organization_id))]
 
@@ -62,7 +62,7 @@ def find_alerts(organization_id: int) -> Generator[Query, Rows, list[Alert]]:
 # Judging -------------------------------------------------------------------------------------------------------------
 
 
-def judge(after: str) -> Generator[Query, Rows, tuple[list[tuple[Alert, AlertChange]], str | None]]:
+def judge(after: str) -> Operation[tuple[list[tuple[Alert, AlertChange]], str | None]]:
     """Return the changes for a chunk of all alerts beyond this id, and where the next chunk begins, or None at the
     end."""
     now = yield from clock()
@@ -81,7 +81,7 @@ def judge(after: str) -> Generator[Query, Rows, tuple[list[tuple[Alert, AlertCha
     return changes, found[-1][0] if len(found) == CHUNK else None
 
 
-def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows, float | None]:
+def _value(alert: Alert, row: Sequence[Any], now: int) -> Operation[float | None]:
     """Return the value to compare with the threshold, or None if it is unknown now and nothing changes."""
     organization_id, queued, used, slots_max, failed = row[10], *row[12:16]
     match alert.rule.kind:
@@ -98,7 +98,7 @@ def _value(alert: Alert, row: Sequence[Any], now: int) -> Generator[Query, Rows,
             return float(failed - (before[0][0] if before else 0))
 
 
-def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation:
+def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[bool]:
     """Write a change and the message it owes, unless another server has already done so."""
     alert, now = change.alert, change.at
     tells = change.firing != alert.firing

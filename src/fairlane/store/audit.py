@@ -1,7 +1,7 @@
 """Operators' changes, and the recount that compares the counters with the rows they count."""
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,19 +13,19 @@ from fairlane.model.status import Drift, Verified
 from fairlane.store.counting import STEP, CountedLane, LaneKey, count_queues
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import AFTER_ALL_IDS, CHUNK, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import AFTER_ALL_IDS, CHUNK, Operation, Rows, clock, rows, rows_if
 from fairlane.store.tasks import counted_status, status
 
 AUDIT_SHARE = 600
 """A rolling audit round covers this part of all organizations, so that each is audited once within the hour."""
 
 
-def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation:
+def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation[None]:
     """Write one change by an operator, in the transaction of the change itself."""
     yield from write_audit_of(memory.new_id(), actor, action, subject, details, (yield from clock()))
 
 
-def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation:
+def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation[None]:
     """Write one change with the moment at which it was made."""
     yield from rows(
         "insert_audit", id=audit_id, now=at, actor=actor, action=action, subject=subject,
@@ -41,9 +41,7 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
     actor: str | None = None
 
 
-def audit_rows(
-    limit: int, before: str | None = None, chosen: AuditFilter | None = None
-) -> Generator[Query, Rows, list[AuditRow]]:
+def audit_rows(limit: int, before: str | None = None, chosen: AuditFilter | None = None) -> Operation[list[AuditRow]]:
     """Return changes, newest first, below the id ``before`` if given. Each step looks at a bounded number of rows."""
     wanted = msgspec.structs.asdict(chosen or AuditFilter())
     found: Rows = []
@@ -79,7 +77,7 @@ class Counted(Struct, frozen=True):
         return sums
 
 
-def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
+def recount(ids: Sequence[int] | None) -> Operation[list[Drift]]:
     """Return every kept count of these organizations (None for all) that differs from its rows. Needs one snapshot."""
     every = ids is None
     if ids is None:
@@ -93,7 +91,7 @@ def recount(ids: Sequence[int] | None) -> Generator[Query, Rows, list[Drift]]:
     return drift
 
 
-def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
+def verified_status(organization_id: int) -> Operation[Verified]:
     """Return one organization's status and its recount. Needs one snapshot. Raises KeyRefused if it does not exist."""
     found = yield from status(organization_id)
     if found is None:
@@ -103,7 +101,7 @@ def verified_status(organization_id: int) -> Generator[Query, Rows, Verified]:
     return Verified(status=found, drift=tuple((yield from recount([organization_id]))))
 
 
-def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Generator[Query, Rows, Counted]:
+def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Operation[Counted]:
     chosen = list(ids)
     organizations = yield from rows("recount_organizations", ids=chosen)
     kept = {(row[0], row[1], row[2]): row[3:6] for row in (yield from rows("find_lanes", ids=chosen))}
@@ -157,25 +155,25 @@ def _differences(organization: str, pairs: dict[str, Sequence[int]]) -> list[Dri
     ]
 
 
-def least_audited() -> Generator[Query, Rows, list[int]]:
+def least_audited() -> Operation[list[int]]:
     """Return the organizations that are next in the rolling audit."""
     total = (yield from rows("count_organizations"))[0][0]
     return [row[0] for row in (yield from rows("find_least_audited", most=max(1, -(-total // AUDIT_SHARE))))]
 
 
-def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation:
+def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
     """Mark these organizations as audited now; the counters of drifting ones are in doubt until repaired."""
     yield from lock_organizations([*ids, *drifted])
     yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
     yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
-def find_drifted(most: int) -> Generator[Query, Rows, list[str]]:
+def find_drifted(most: int) -> Operation[list[str]]:
     """Return names of organizations with drifted counts that are not yet repaired."""
     return [row[0] for row in (yield from rows("find_drifted", most=most))]
 
 
-def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query, Rows, list[Drift]]:
+def repair(organization_id: int, actor: str, memory: Memory) -> Operation[list[Drift]]:
     """Recount one organization under its lock, set its counters to the result, and return the differences."""
     locked = yield from lock_organizations([organization_id])
     count = yield from _count([organization_id], [(organization_id, organization_id)])
@@ -199,7 +197,7 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Generator[Query,
     return drift
 
 
-def count_states() -> Generator[Query, Rows, dict[int, int]]:
+def count_states() -> Operation[dict[int, int]]:
     """Count tasks by how many of the four states they are in, and calls by how many of lease and end. Only 1 may be a
     key."""
     states = Counter[int](dict((yield from rows("count_call_states"))))

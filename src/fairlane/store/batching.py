@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from fairlane.errors import LocksHeld, StoreBroken, StoreFault, StoreUnreachable
+from fairlane.errors import LocksHeld, Refusal, StoreBroken, StoreFault, StoreUnreachable
 from fairlane.store.statements import Operation
 
 TRANSACTION_WEIGHT = 1_000
@@ -26,7 +26,10 @@ TRY_SECONDS = 1.5
 HELD_PAUSE_SECONDS = 0.05
 """Longest pause before a blocked request is tried again; the shortest is half of it."""
 
-PluralOperation = Callable[[Sequence[Any]], Operation]
+Member = TypeVar("Member")
+Answer = TypeVar("Answer")
+
+PluralOperation = Callable[[Sequence[Member]], Operation[Sequence[Answer | Refusal]]]
 """Takes the members of many requests, returns one answer for each: a result, or a Refusal."""
 
 
@@ -34,7 +37,7 @@ PluralOperation = Callable[[Sequence[Any]], Operation]
 class Request:
     """One member of a plural operation, and the future of its answer."""
 
-    operation: PluralOperation
+    operation: PluralOperation[Any, Any]
     member: Any
     weight: int
     alone: bool
@@ -53,7 +56,7 @@ class Batches:
     def __init__(
         self,
         *,
-        transact: Callable[[list[Request]], list[Any]],
+        transact: Callable[[list[Request]], Sequence[Any]],
         split: Callable[[list[Request]], list[list[Request]]],
         translate: Callable[[Exception], Exception],
         harvest: Callable[[], Any],
@@ -97,11 +100,13 @@ class Batches:
             self._requests.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    def put(self, operation: PluralOperation, member: Any, *, weight: int, alone: bool) -> "asyncio.Future[Any]":
+    def put(
+        self, operation: PluralOperation[Member, Answer], member: Member, *, weight: int, alone: bool
+    ) -> "asyncio.Future[Answer]":
         """Return a future that is set once the commit is known, to the result, the member's Refusal, or StoreFault."""
         if self._closing:
             raise StoreFault("the store is closed")
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
         self._requests.put(Request(operation, member, weight, alone, time.monotonic(), answer))
         if self._ended_by is not None:
             self._refuse_all()
@@ -219,9 +224,9 @@ class Batches:
             self._announce(harvest)
 
 
-def by_operation(requests: Iterable[Request]) -> list[tuple[PluralOperation, list[Request]]]:
+def by_operation(requests: Iterable[Request]) -> list[tuple[PluralOperation[Any, Any], list[Request]]]:
     """Group requests by operation, in the order of each operation's first request."""
-    groups: dict[PluralOperation, list[Request]] = {}
+    groups: dict[PluralOperation[Any, Any], list[Request]] = {}
     for request in requests:
         groups.setdefault(request.operation, []).append(request)
     return list(groups.items())

@@ -5,7 +5,7 @@ belongs to the call's server, so that the calls of a dead server end with it. Th
 result, so that any server may hand it out and settle it, and the caller's server finds the result.
 """
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -26,7 +26,7 @@ from fairlane.store.locked import (
     write_organizations,
 )
 from fairlane.store.memory import Memory
-from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
+from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
 Named = tuple[int, str]
@@ -54,7 +54,7 @@ class Standing(Struct, frozen=True):
 # Admission -----------------------------------------------------------------------------------------------------------
 
 
-def begin_calls(new: Sequence[NewCall], memory: Memory) -> Generator[Query, Rows, list[Admitted | Refusal]]:
+def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitted | Refusal]]:
     """Give each call a slot at once, or refuse it, in order.
 
     Atomic over all calls. Never admits more than an organization's free slots, than the room of a type, which tasks and
@@ -134,7 +134,7 @@ class Taken(Struct, frozen=True):
 
 def take_calls(
     places: Mapping[int, int], types: Sequence[str], one: Exchange, locked: Locked, memory: Memory, now: int
-) -> Generator[Query, Rows, Taken]:
+) -> Operation[Taken]:
     """Give the oldest waiting calls of these types to the places of their organizations."""
     left = dict(places)
     calling = {
@@ -165,9 +165,7 @@ def take_calls(
     return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0}, ended)
 
 
-def _start(
-    chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memory, now: int
-) -> Generator[Query, Rows, list[Lease]]:
+def _start(chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memory, now: int) -> Operation[list[Lease]]:
     found = yield from rows_if("find_claimed_calls", chosen, calls=chosen)
     started, leases = [], []
     for row, fence in zip(found, memory.new_fences(len(found)), strict=True):
@@ -204,9 +202,7 @@ def _start(
 # Ending --------------------------------------------------------------------------------------------------------------
 
 
-def end_calls(
-    endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int
-) -> Generator[Query, Rows, None]:
+def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int) -> Operation[None]:
     """Settle the leases of calls: the call is over and its slot free, or it keeps the slot for another attempt.
 
     A call without a waiting caller is over, whatever the result of its attempt.
@@ -260,7 +256,7 @@ def end_calls(
     yield from _remove(removed)
 
 
-def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], memory: Memory) -> Operation:
+def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], memory: Memory) -> Operation[None]:
     """Write how these calls ended and free their slots. Only a result is charged."""
     ended = [
         (
@@ -275,12 +271,12 @@ def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], me
     memory.calls_ended = memory.calls_ended or bool(ended)
 
 
-def _remove(calls: Sequence[Named]) -> Operation:
+def _remove(calls: Sequence[Named]) -> Operation[None]:
     yield from rows_if("delete_leases", calls, leases=calls)
     yield from rows_if("delete_calls", calls, calls=calls)
 
 
-def find_calls(calls: Sequence[Named]) -> Generator[Query, Rows, dict[str, Standing]]:
+def find_calls(calls: Sequence[Named]) -> Operation[dict[str, Standing]]:
     """Return the calls that exist, by id."""
     return {row[1]: Standing(*row) for row in (yield from rows_if("find_calls", calls, calls=calls))}
 
@@ -293,7 +289,7 @@ class Abandonment(Struct, frozen=True):
     running: bool = True
 
 
-def abandon_calls(abandoned: Sequence[Abandonment], memory: Memory) -> Generator[Query, Rows, list[Abandoned]]:
+def abandon_calls(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list[Abandoned]]:
     """Give these calls up; return the state in which each was found.
 
     A call that no worker has is removed and its slot freed. A running call keeps its slot to the end of its attempt,
@@ -336,7 +332,7 @@ def _release(organization: LockedOrganization, call: Standing, memory: Memory) -
 # A server's own calls -------------------------------------------------------------------------------------------------
 
 
-def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Query, Rows, list[EndedCall]]:
+def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Operation[list[EndedCall]]:
     """Return a server's calls that ended, without those it has ``taken`` already; at most ``most``."""
     found = yield from rows("find_ended_calls", server_id=server_id, taken=list(taken), most=most)
     return [
@@ -352,12 +348,12 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Generator[Qu
     ]
 
 
-def server_calls(server_id: str) -> Generator[Query, Rows, set[str]]:
+def server_calls(server_id: str) -> Operation[set[str]]:
     """Return all existing calls of a server, ended or not."""
     return {row[0] for row in (yield from rows("find_server_calls", server_id=server_id))}
 
 
-def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, list[None]]:
+def forget_calls(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
     """Remove calls that ended and were answered."""
     ended = [named for one in calls for named in one]
     yield from rows_if("delete_calls", ended, calls=ended)
@@ -367,7 +363,7 @@ def forget_calls(calls: Sequence[Sequence[Named]]) -> Generator[Query, Rows, lis
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
 
-def promote_calls(memory: Memory) -> Generator[Query, Rows, int]:
+def promote_calls(memory: Memory) -> Operation[int]:
     """Make calls ready at the end of their pause. Changes at most CHUNK; returns how many."""
     now = yield from clock()
     due = yield from rows("find_due_calls", now=now, most=CHUNK)

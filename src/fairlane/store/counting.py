@@ -4,9 +4,7 @@ A queue may have millions of entries. Each step ends after ``STEP`` of them, so 
 reads in between, or break off. Called by ``audit.py`` and ``tasks.py``. Needs one snapshot; changes nothing.
 """
 
-from collections.abc import Generator
-
-from fairlane.store.statements import Query, Rows, rows
+from fairlane.store.statements import Operation, rows
 
 STEP = 5_000
 """Most rows that one statement counts: a few milliseconds."""
@@ -27,7 +25,7 @@ class CountedLane:
         """The place of the oldest ready entry, or None if there is none."""
 
 
-def count_queues(first: int, last: int) -> Generator[Query, Rows, dict[LaneKey, CountedLane]]:
+def count_queues(first: int, last: int) -> Operation[dict[LaneKey, CountedLane]]:
     """Count the queue entries and the waiting tasks of all organizations from the id ``first`` to ``last``, by lane."""
     lanes: dict[LaneKey, CountedLane] = {}
     place: tuple[int, str, int, int] = (first, "", -1, -1)

@@ -1,6 +1,5 @@
 """Credits: operators' grants, and an organization's balance. Charging is part of settling, in ``leases.py``."""
 
-from collections.abc import Generator
 from typing import Any
 
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
@@ -9,13 +8,13 @@ from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 
 BALANCE_MOST = 10**15
 """Largest total of grants, in either direction. Clients read it as a number of 53 bits."""
 
 
-def find_credits(organization_id: int) -> Generator[Query, Rows, Credits]:
+def find_credits(organization_id: int) -> Operation[Credits]:
     """Return an organization's credits in one statement. Raises KeyRefused if it does not exist."""
     found = yield from rows("find_credits", organization_id=organization_id)
     if not found:
@@ -24,15 +23,13 @@ def find_credits(organization_id: int) -> Generator[Query, Rows, Credits]:
     return Credits(on=bool(on), granted=granted, charged=charged, held=held)
 
 
-def find_grants(name: str, most: int) -> Generator[Query, Rows, list[Grant]]:
+def find_grants(name: str, most: int) -> Operation[list[Grant]]:
     """Return an organization's grants, newest first. Raises NotFound."""
     organization_id = yield from find_organization_id(name)
     return [_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
 
 
-def grant(
-    name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory
-) -> Generator[Query, Rows, Grant]:
+def grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory) -> Operation[Grant]:
     """Grant credits, or take some back, once for each id: the same grant again changes nothing and returns the same.
 
     Tasks that waited for credits may start from the commit on. A correction ends nothing that runs.

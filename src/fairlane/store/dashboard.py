@@ -1,11 +1,11 @@
 """The dashboard's reads: the live state for all viewers in one snapshot, and the secret that signs sessions."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from fairlane.model.live import Busy, Live, LiveOrganization, Total
 from fairlane.store.logouts import find_logouts
 from fairlane.store.slots import find_holders
-from fairlane.store.statements import Operation, Query, Rows, rows
+from fairlane.store.statements import Operation, rows
 from fairlane.store.tasks import status
 
 BUSIEST_MOST = 200
@@ -13,7 +13,7 @@ HOLDERS_MOST = 50
 """Most holders of an organization's slots that are shown."""
 
 
-def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequence[str]) -> Generator[Query, Rows, Live]:
+def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequence[str]) -> Operation[Live]:
     """Return status, holders and totals of these organizations; with ``everything`` also the busiest of all, and the
     sums.
 
@@ -39,12 +39,13 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
     return Live(watched, ended, tuple(busiest), Total(*map(int, sums)))
 
 
-def find_secret() -> Operation:
+def find_secret() -> Operation[str | None]:
     """Return the secret that signs the sessions of the dashboard, or None if no server has made it yet."""
-    return (yield from rows("find_dashboard_secret"))[0][0]
+    [(secret,)] = yield from rows("find_dashboard_secret")
+    return None if secret is None else str(secret)
 
 
-def make_secret(secret: str) -> Operation:
+def make_secret(secret: str) -> Operation[str | None]:
     """Store this secret, unless another server has stored one before; return the stored secret."""
     yield from rows("set_dashboard_secret", secret=secret)
     return (yield from find_secret())

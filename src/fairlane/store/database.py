@@ -4,12 +4,12 @@ Called by the store's doors; ``sqlite.py`` and ``postgres.py`` are the adapters.
 """
 
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Protocol
+from typing import Protocol
 
 from fairlane.model.diagnosis import Engine
-from fairlane.store.batching import PluralOperation
+from fairlane.store.batching import Answer, Member, PluralOperation
 from fairlane.store.schema import Schema
-from fairlane.store.statements import Operation
+from fairlane.store.statements import Operation, Result
 
 
 class Database(Protocol):
@@ -42,24 +42,26 @@ class Database(Protocol):
     def describe(self, text: str) -> None:
         """Write how to reach the owner, if there is one."""
 
-    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
         """Return the engine and, if its tables match, the operation's result; it need not be open. Raises
         DatabaseError."""
 
-    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+    def write(
+        self, operation: PluralOperation[Member, Answer], member: Member, *, weight: int = 1, alone: bool = False
+    ) -> Awaitable[Answer]:
         """Run a plural operation with this member and others of the same operation. ``alone``: it takes no others."""
 
-    async def read(self, operation: Operation) -> Any:
+    async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement on the committed state."""
 
-    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot.
 
         ``share`` is the organization that asks, so that none takes all places, or None for the server itself or an
         operator.
         """
 
-    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def walk(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run an operation on one snapshot that may read very many rows, separately from short ones.
 
         Each of its statements is short; other operations take turns in between.

@@ -4,7 +4,7 @@ Only the sender claims. It sends outside of any transaction, so after a crash be
 sent again: at least once.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry,
 from fairlane.rules import DeliveryChoice, SenderState, delivery_pause_ms
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import AFTER_ALL_IDS, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import AFTER_ALL_IDS, Operation, Rows, clock, rows, rows_if
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
@@ -25,7 +25,7 @@ HOSTS_WALKED = 100
 """Most hosts of one organization that one claim looks at; the next claim continues from there."""
 
 
-def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation:
+def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation[None]:
     """Create one delivery for each of these (organization, task) with a webhook, due at once, in this order.
 
     Call it in the transaction that writes the outcome.
@@ -35,7 +35,7 @@ def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -
     memory.owed = memory.owed or bool(owed)
 
 
-def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation:
+def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation[Delivery]:
     """Create a delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
@@ -49,7 +49,7 @@ def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, m
     return (yield from find_delivery(organization_id, identity))
 
 
-def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
+def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[Delivery]:
     """Make a delivery due now, regardless of its result; numbering continues. Raises NotFound.
 
     A running try gets no second one next to it.
@@ -63,7 +63,7 @@ def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows, Delivery]:
+def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
     """Return one delivery of this organization. Raises NotFound."""
     found = yield from rows("find_delivery", organization_id=organization_id, id=identity)
     if not found:
@@ -71,7 +71,7 @@ def find_delivery(organization_id: int, identity: str) -> Generator[Query, Rows,
     return (yield from _with_tries(found))[0]
 
 
-def find_deliveries(organization_id: int, before: str | None, most: int) -> Generator[Query, Rows, list[Delivery]]:
+def find_deliveries(organization_id: int, before: str | None, most: int) -> Operation[list[Delivery]]:
     """Return an organization's deliveries, newest first, below ``before`` if given."""
     found = yield from rows(
         "find_deliveries", organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
@@ -79,7 +79,7 @@ def find_deliveries(organization_id: int, before: str | None, most: int) -> Gene
     return (yield from _with_tries(found))
 
 
-def _with_tries(found: Rows) -> Generator[Query, Rows, list[Delivery]]:
+def _with_tries(found: Rows) -> Operation[list[Delivery]]:
     tries: dict[str, list[DeliveryTry]] = {row[0]: [] for row in found}
     for delivery_id, number, at, http_status, error in (yield from rows_if("find_tries", found, ids=list(tries))):
         tries[delivery_id].append(DeliveryTry(number=number, at=at, http_status=http_status, error=error))
@@ -99,16 +99,16 @@ def _with_tries(found: Rows) -> Generator[Query, Rows, list[Delivery]]:
     ]
 
 
-def next_delivery(after: int) -> Operation:
+def next_delivery(after: int) -> Operation[int | None]:
     """Return the first moment after this one at which a delivery is due or a claim expires, or None."""
-    found = yield from rows("find_next_delivery", after=after)
-    return found[0][0]
+    [(due_at,)] = yield from rows("find_next_delivery", after=after)
+    return None if due_at is None else int(due_at)
 
 
 # Trying --------------------------------------------------------------------------------------------------------------
 
 
-def claim_deliveries(state: SenderState, claim_ms: int) -> Generator[Query, Rows, Claimed]:
+def claim_deliveries(state: SenderState, claim_ms: int) -> Operation[Claimed]:
     """Take due deliveries for one try each: organizations in the order of virtual time, within the sender's limits.
 
     Each counts one more try and is due again when the claim expires. A try without a result when its claim expires is
@@ -170,9 +170,7 @@ class _Open:
     delivered_at: int | None
 
 
-def record_tries(
-    tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]
-) -> Generator[Query, Rows, list[None]]:
+def record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]) -> Operation[list[None]]:
     """Write the results of these tries. The first success ends its delivery, and so does the last allowed failure.
 
     A result that arrives after the claim expired and another try began is recorded, but only a success still counts.
@@ -211,20 +209,20 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
 
-def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation:
+def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation[None]:
     """Delete the deliveries and tries of these (organization, task)."""
     found = yield from rows_if("find_deliveries_of", tasks, tasks=tasks)
     yield from delete_deliveries([row[0] for row in found])
 
 
-def purge_tests(before: int, most: int) -> Generator[Query, Rows, int]:
+def purge_tests(before: int, most: int) -> Operation[int]:
     """Delete test events that are over and older than this; return how many."""
     found = yield from rows("find_old_tests", before=before, most=most)
     yield from delete_deliveries([row[0] for row in found])
     return len(found)
 
 
-def delete_deliveries(ids: Sequence[str]) -> Operation:
+def delete_deliveries(ids: Sequence[str]) -> Operation[None]:
     """Delete these deliveries and their tries."""
     yield from rows_if("delete_tries", ids, ids=ids)
     yield from rows_if("delete_deliveries", ids, ids=ids)

@@ -4,8 +4,6 @@ Each step is one transaction over at most CHUNK rows. The flag is in the organiz
 request continues, or upkeep after a crash.
 """
 
-from collections.abc import Generator
-
 from fairlane.model.leases import Failed
 from fairlane.model.organizations import Organization
 from fairlane.store.audit import write_audit
@@ -15,7 +13,7 @@ from fairlane.store.leases import RELEASED, return_leases
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization, find_organization_id
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
 from fairlane.store.tasks import clear
 
 OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
@@ -25,7 +23,7 @@ ENDED = Failed(cause="the organization is being erased", retry=False)
 ERASING_MOST = 100
 
 
-def begin_erasing(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Organization]:
+def begin_erasing(name: str, actor: str, memory: Memory) -> Operation[Organization]:
     """Disable the organization and mark it for erasing; it can no longer be changed. Safe to repeat. Raises
     NotFound."""
     organization_id = yield from find_organization_id(name)
@@ -42,12 +40,12 @@ def begin_erasing(name: str, actor: str, memory: Memory) -> Generator[Query, Row
     return (yield from find_organization(name))
 
 
-def find_erasing() -> Generator[Query, Rows, list[int]]:
+def find_erasing() -> Operation[list[int]]:
     """Return organizations that are being erased; at most a hundred."""
     return [row[0] for row in (yield from rows("find_erasing", most=ERASING_MOST))]
 
 
-def erase_some(organization_id: int, memory: Memory) -> Generator[Query, Rows, int]:
+def erase_some(organization_id: int, memory: Memory) -> Operation[int]:
     """Do one step; return the number of rows, or 0 when nothing is left and the organization is gone.
 
     Later reports of its workers are answered *gone*. Its webhooks get no messages.
@@ -81,7 +79,7 @@ def erase_some(organization_id: int, memory: Memory) -> Generator[Query, Rows, i
     return 0
 
 
-def _erase_ended(organization_id: int, found: Rows) -> Generator[Query, Rows, int]:
+def _erase_ended(organization_id: int, found: Rows) -> Operation[int]:
     """Delete ended tasks. Nothing runs and nothing waits any more, so all remaining tasks have ended."""
     tasks = [(organization_id, row[0]) for row in found]
     keys = [(organization_id, row[1]) for row in found if row[1] is not None]
@@ -92,7 +90,7 @@ def _erase_ended(organization_id: int, found: Rows) -> Generator[Query, Rows, in
     return len(tasks)
 
 
-def _erase_row(organization_id: int, name: str, memory: Memory) -> Operation:
+def _erase_row(organization_id: int, name: str, memory: Memory) -> Operation[None]:
     yield from rows("delete_lanes", ids=[organization_id])
     yield from rows("delete_all_turns", ids=[organization_id])
     yield from rows("erase_organization", id=organization_id)

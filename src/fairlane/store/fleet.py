@@ -1,7 +1,5 @@
 """The whole installation at one moment, and this server's counts since it started."""
 
-from collections.abc import Generator
-
 import msgspec
 
 from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
@@ -9,10 +7,10 @@ from fairlane.rules import BUCKETS, bucket_bound_ms
 from fairlane.store.held import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.seen import Histogram, TypeSeen
-from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 
 
-def find_fleet(memory: Memory) -> Generator[Query, Rows, Fleet]:
+def find_fleet(memory: Memory) -> Operation[Fleet]:
     """Return sums over all organizations, by task type where possible. Needs one snapshot."""
     now = yield from clock()
     [(organizations, slots_used, slots_max, calls_ready, runnable, drifted)] = yield from rows("sum_fleet")

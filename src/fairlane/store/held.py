@@ -3,7 +3,7 @@
 Used by ``leases.py`` and ``calls.py``.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from fairlane.model.leases import Ending, Lost, Released
 from fairlane.rules import service
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Query, Rows, query_if, together
+from fairlane.store.statements import Operation, Query, Rows, query_if, together
 
 Place = tuple[int, str, str]
 """Where a lease's row is, and its expected id: (organization id, task or call id, lease id)."""
@@ -59,7 +59,7 @@ def lease_place(lease: str) -> Place | None:
     return int(organization_id), task_id, lease
 
 
-def held_leases(places: Sequence[Place]) -> Generator[Query, Rows, dict[str, HeldLease]]:
+def held_leases(places: Sequence[Place]) -> Operation[dict[str, HeldLease]]:
     """Return those of these leases that still hold their slot, by id."""
     return read_leases((yield from together(query_leases(places)))[0])
 

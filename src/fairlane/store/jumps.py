@@ -3,13 +3,13 @@
 Deadlines, pauses and leases are times of the database's clock. When the clock is set, they are moved with it.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlane.rules import jump_of
-from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 
 
 class Reading(Struct, frozen=True):
@@ -23,9 +23,7 @@ class Reading(Struct, frozen=True):
     """How many jumps had been applied in all."""
 
 
-def follow_clock(
-    last: Reading | None, steady_clock: Callable[[], float]
-) -> Generator[Query, Rows, tuple[Reading, int]]:
+def follow_clock(last: Reading | None, steady_clock: Callable[[], float]) -> Operation[tuple[Reading, int]]:
     """Read the clock. After a jump give every live session a full lease, and every attempt and pause the time it had
     left.
 

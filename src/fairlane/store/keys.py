@@ -1,6 +1,5 @@
 """Keys of organizations, workers and operators: create, find by digest, revoke."""
 
-from collections.abc import Generator
 from typing import Any
 
 from fairlane.errors import NameTaken, NotFound
@@ -8,10 +7,10 @@ from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.audit import write_audit
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 
 
-def find_caller(digest: str) -> Generator[Query, Rows, Caller | None]:
+def find_caller(digest: str) -> Operation[Caller | None]:
     """Return the organization of the key with this digest, or None if it is unknown, revoked, or of a disabled one."""
     found = yield from rows("find_caller", digest=digest)
     return Caller(*found[0]) if found else None
@@ -19,7 +18,7 @@ def find_caller(digest: str) -> Generator[Query, Rows, Caller | None]:
 
 def create_key(
     organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory
-) -> Generator[Query, Rows, Key]:
+) -> Operation[Key]:
     """Create a key for this organization.
 
     Raises:
@@ -38,13 +37,13 @@ def create_key(
     return _key((yield from rows("find_key", id=identity))[0])
 
 
-def find_keys(organization: str) -> Generator[Query, Rows, list[Key]]:
+def find_keys(organization: str) -> Operation[list[Key]]:
     """Return the keys of one organization, oldest first. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id))]
 
 
-def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
+def revoke_key(identity: str, actor: str, memory: Memory) -> Operation[Key | InstallationKey]:
     """Revoke a key of any kind. Safe to repeat. Raises NotFound.
 
     Sessions that were opened with a worker key end with it; their leases are returned by the next sweep.
@@ -65,7 +64,7 @@ def revoke_key(identity: str, actor: str, memory: Memory) -> Operation:
 # Keys of the installation --------------------------------------------------------------------------------------------
 
 
-def find_holder(digest: str) -> Generator[Query, Rows, Holder | None]:
+def find_holder(digest: str) -> Operation[Holder | None]:
     """Return the holder of the worker or admin key with this digest, or None if it is unknown or revoked."""
     found = yield from rows("find_holder", digest=digest)
     return Holder(found[0][0], KeyKind(found[0][1]), found[0][2]) if found else None
@@ -73,7 +72,7 @@ def find_holder(digest: str) -> Generator[Query, Rows, Holder | None]:
 
 def create_installation_key(
     kind: KeyKind, name: str, digest: str, last4: str, actor: str, memory: Memory
-) -> Generator[Query, Rows, InstallationKey]:
+) -> Operation[InstallationKey]:
     """Create a worker or admin key. Raises NameTaken if this very key exists already."""
     identity = memory.new_id()
     made = yield from rows(
@@ -86,7 +85,7 @@ def create_installation_key(
     return _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
 
 
-def find_installation_keys(kind: KeyKind | None) -> Generator[Query, Rows, list[InstallationKey]]:
+def find_installation_keys(kind: KeyKind | None) -> Operation[list[InstallationKey]]:
     """Return worker and admin keys, oldest first; of one kind if given."""
     found = yield from rows("find_installation_keys", kind=None if kind is None else str(kind), id=None)
     return [_installation_key(row) for row in found]

@@ -1,6 +1,6 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ from fairlane.store.locked import (
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import query_progress
-from fairlane.store.statements import CLOCK_QUERY, Query, Rows, clock, query_if, rows, rows_if, together
+from fairlane.store.statements import CLOCK_QUERY, Operation, Rows, clock, query_if, rows, rows_if, together
 from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
@@ -45,7 +45,7 @@ UNPAID_MOST = 100
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
-def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Generator[Query, Rows, list[ExchangeReply | Refusal]]:
+def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[ExchangeReply | Refusal]]:
     """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
     sent.
 
@@ -132,7 +132,7 @@ def settle(
     locked: Locked,
     memory: Memory,
     now: int,
-) -> Generator[Query, Rows, list[Verdict]]:
+) -> Operation[list[Verdict]]:
     """End the leases that these (report, session id) name, each exactly once; return verdicts in the same order.
 
     ``places`` are those of the leases, with their organizations locked; ``held`` are the leases that still exist. A
@@ -155,7 +155,7 @@ def settle(
 
 def end_leases(
     endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int, *, reported: bool
-) -> Generator[Query, Rows, None]:
+) -> Operation[None]:
     """Delete these leases and write the next state of their tasks: an outcome, a place in the queue, or a pause.
 
     ``reported`` is true if workers report the endings. Only then does the outcome name the lease: a report sent again
@@ -228,7 +228,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
 # Canceling ------------------------------------------------------------------------------------------------------------
 
 
-def canceled_leases(sessions: Sequence[str]) -> Generator[Query, Rows, dict[str, list[str]]]:
+def canceled_leases(sessions: Sequence[str]) -> Operation[dict[str, list[str]]]:
     """Return the leases of these sessions with a cancel request that still exist, by session."""
     found: dict[str, list[str]] = {}
     for session_id, identity in (yield from rows("find_canceled", sessions=list(sessions))):
@@ -267,7 +267,7 @@ def claim(
     locked: Locked,
     memory: Memory,
     now: int,
-) -> Generator[Query, Rows, list[Lease]]:
+) -> Operation[list[Lease]]:
     """Fill the free places of one exchange in fair order.
 
     Within an organization calls come first, oldest first; then tasks, highest priority and oldest first. Never starts
@@ -317,14 +317,14 @@ def claim(
     return leases
 
 
-def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Generator[Query, Rows, dict[str, int]]:
+def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Operation[dict[str, int]]:
     """Return how many more tasks of each type may start across all organizations; types that are full are left out."""
     left = yield from rooms_left({name: limits[name] for name in types if name in limits})
     room = {name: min(places, left.get(name, places)) for name in types}
     return {name: count for name, count in room.items() if count > 0}
 
 
-def _find_turns(types: Collection[str], startable: Collection[str], most: int) -> Generator[Query, Rows, Turns]:
+def _find_turns(types: Collection[str], startable: Collection[str], most: int) -> Operation[Turns]:
     """Return the organizations next in turn to start calls of ``types`` and tasks of ``startable``.
 
     ``startable`` contains no types that are full.
@@ -339,7 +339,7 @@ def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganiza
     return organization
 
 
-def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Generator[Query, Rows, list[Pick]]:
+def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Operation[list[Pick]]:
     """Return the first ready entries of each organization, within its number of places and the room of each type."""
     lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
     heads = yield from rows_if("find_heads", lanes, lanes=lanes, most=max(places.values(), default=0))
@@ -381,7 +381,7 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
 
 def _paid(
     picks: list[Pick], locked: Locked, room: dict[str, int], passed: set[int], memory: Memory, now: int
-) -> Generator[Query, Rows, list[Pick]]:
+) -> Operation[list[Pick]]:
     """Return the picks with a cost that their organizations can hold.
 
     If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
@@ -422,7 +422,7 @@ def _paid(
 
 def _unpaid_heads(
     organization: LockedOrganization, room: dict[str, int], costs: dict[str, Sequence[int]]
-) -> Generator[Query, Rows, list[Pick]]:
+) -> Operation[list[Pick]]:
     """Return the next tasks in order, up to the first that the balance covers. Their costs are added to ``costs``."""
     lanes = _lanes(organization, UNPAID_MOST, room)
     heads = [Pick(*row) for row in (yield from rows_if("find_heads", lanes, lanes=lanes, most=UNPAID_MOST))]
@@ -439,7 +439,7 @@ def _unpaid_heads(
 
 def _end_unpaid(
     organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, Sequence[int]], memory: Memory, now: int
-) -> Generator[Query, Rows, None]:
+) -> Operation[None]:
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
     outcomes, entries, told = [], [], []
@@ -456,7 +456,7 @@ def _end_unpaid(
 
 def _lease(
     picks: Sequence[Pick], one: Exchange, limits: dict[str, int], locked: Locked, memory: Memory, now: int
-) -> Generator[Query, Rows, list[Lease]]:
+) -> Operation[list[Lease]]:
     """Move these entries from the queue to leases."""
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
     tasks = {row[0]: row[1:] for row in found}
@@ -507,9 +507,7 @@ OVERDUE = Failed(cause="past its deadline")
 RELEASED = Released()
 
 
-def return_leases(
-    returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_of_them: bool = True
-) -> Generator[Query, Rows, int]:
+def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_of_them: bool = True) -> Operation[int]:
     """End these leases with the given endings, whichever session holds them; return how many existed.
 
     Without ``all_of_them``: leases of organizations that are locked for long may stay.

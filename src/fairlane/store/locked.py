@@ -5,12 +5,12 @@ memory with the methods here, and writes them back once. So a counter and the ro
 each with one statement over the whole set. No other code writes these columns.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fairlane.rules import Candidate, Integrals
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Query, Rows, query_if, rows_if, together
+from fairlane.store.statements import Operation, Query, Rows, query_if, rows_if, together
 
 QUEUE_TURN = 0
 """A turn to start tasks of a type."""
@@ -281,7 +281,7 @@ class LockedOrganization:
 Locked = dict[int, LockedOrganization]
 
 
-def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+def lock_organizations(ids: Iterable[int]) -> Operation[Locked]:
     """Lock these organizations in id order and read their lanes. Ids that do not exist are left out.
 
     Call it before any other lock, and only once: a transaction that waits while it holds locks can deadlock.
@@ -291,7 +291,7 @@ def lock_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
 
 def lock_and_read(
     ids: Iterable[int], *reads: Query | None, all_of_them: bool = True
-) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
+) -> Operation[tuple[Locked, list[Rows]]]:
     """Lock as :func:`lock_organizations`, and run these queries together with the read of the lanes.
 
     Without ``all_of_them``: lock as :func:`lock_some_organizations`.
@@ -299,12 +299,12 @@ def lock_and_read(
     return (yield from _lock(_LOCK, ids, *reads, hurried=None if all_of_them else _LOCK_FREE))
 
 
-def lock_some_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+def lock_some_organizations(ids: Iterable[int]) -> Operation[Locked]:
     """Lock these organizations; if the transaction must not wait, leave out those that are locked."""
     return (yield from lock_and_read(ids, all_of_them=False))[0]
 
 
-def lock_further_organizations(ids: Iterable[int]) -> Generator[Query, Rows, Locked]:
+def lock_further_organizations(ids: Iterable[int]) -> Operation[Locked]:
     """Lock more organizations in a transaction that already holds some; leave out those that another server holds."""
     return (yield from _lock(_LOCK_FREE, ids))[0]
 
@@ -314,7 +314,7 @@ _LOCK, _LOCK_FREE = "lock_organizations", "lock_further_organizations"
 
 def _lock(
     statement: str, ids: Iterable[int], *reads: Query | None, hurried: str | None = None
-) -> Generator[Query, Rows, tuple[Locked, list[Rows]]]:
+) -> Operation[tuple[Locked, list[Rows]]]:
     wanted = sorted(set(ids))
     locked: Locked = {}
     rows_found: Rows = (yield Query(statement, {"ids": wanted}, hurried)) if wanted else []
@@ -333,9 +333,7 @@ def _lock(
     return locked, found
 
 
-def write_organizations(
-    locked: Locked, memory: Memory, now: int, *beside: Query | None
-) -> Generator[Query, Rows, None]:
+def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query | None) -> Operation[None]:
     """Write counts, lanes and turns back, each with one statement over all organizations.
 
     ``beside`` are other changes, to other tables.

@@ -4,25 +4,25 @@ The doors run these for ``dashboard/`` and for upkeep. A session is a signed coo
 database nothing.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
-from fairlane.store.statements import Operation, Query, Rows, rows, rows_if
+from fairlane.store.statements import Operation, rows, rows_if
 
 KEPT_MS = 24 * 3_600_000
 """How long a row stays after its cookie expired, in milliseconds: setting the clock back must revive no session."""
 
 
-def log_out(session_id: str, expires_at: int) -> Operation:
+def log_out(session_id: str, expires_at: int) -> Operation[None]:
     """End a session with a cookie that expires at ``expires_at``. Safe to repeat."""
     yield from rows("insert_logout", id=session_id, expires_at=expires_at)
 
 
-def find_logouts(session_ids: Sequence[str]) -> Generator[Query, Rows, frozenset[str]]:
+def find_logouts(session_ids: Sequence[str]) -> Operation[frozenset[str]]:
     """Return those of these sessions that were ended."""
     found = yield from rows_if("find_logouts", session_ids, ids=session_ids)
     return frozenset(row[0] for row in found)
 
 
-def purge_logouts(now: int, most: int) -> Generator[Query, Rows, int]:
+def purge_logouts(now: int, most: int) -> Operation[int]:
     """Delete the rows of cookies that expired long ago. At most ``most``; returns how many."""
     return len((yield from rows("purge_logouts", before=now - KEPT_MS, most=most)))

@@ -3,14 +3,14 @@
 For ``fairlane doctor``, with or without a running server.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import msgspec
 
 from fairlane.errors import SetupError
 from fairlane.model.diagnosis import Content
 from fairlane.store import audit, plans
-from fairlane.store.statements import Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 from fairlane.store.webhook_secrets import all_secrets
 
 RECOUNT_MOST = 20
@@ -18,7 +18,7 @@ RECOUNT_MOST = 20
 NAMED_MOST = 1_000
 
 
-def look(open_secret: Callable[[str], str]) -> Generator[Query, Rows, Content]:
+def look(open_secret: Callable[[str], str]) -> Operation[Content]:
     """Return the content of the database. Needs one snapshot.
 
     ``open_secret`` raises SetupError for a secret that the configured key does not open.

@@ -5,21 +5,19 @@ So months add up to the total: nothing is lost and nothing counted twice. Work d
 that write belongs to the month before.
 """
 
-from collections.abc import Generator
-
 from fairlane.model.usage import UsedInMonth
 from fairlane.rules import month_of
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import CHUNK, Query, Rows, clock, rows
+from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 
-def open_months() -> Generator[Query, Rows, int]:
+def open_months() -> Operation[int]:
     """Write the sums of organizations for which this month has not been opened; at most CHUNK, return how many."""
     now = yield from clock()
     return len((yield from rows("open_months", month=month_of(now), now=now, most=CHUNK)))
 
 
-def find_months(month: str, organization: str | None) -> Generator[Query, Rows, list[UsedInMonth]]:
+def find_months(month: str, organization: str | None) -> Operation[list[UsedInMonth]]:
     """Return the usage of each organization, or of one, in this month, as far as it was opened. Raises NotFound.
 
     Organizations created later are not in it, nor those for which the month was never opened: no server ran in it.

@@ -4,7 +4,7 @@ Tables and columns are read from the schema, so that those of a later migration 
 appear all together or not at all; a server that starts on it meanwhile waits for the end.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from graphlib import TopologicalSorter
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fairlane.errors import DatabaseError
 from fairlane.store import audit
-from fairlane.store.statements import Operation, Query, Rows, rows
+from fairlane.store.statements import Operation, Result, Rows, rows
 
 NOT_CARRIED = frozenset({"schema_version"})
 """Tables that are not copied: each database has its own."""
@@ -44,7 +44,7 @@ class Moved(Struct, frozen=True):
 class Source(Protocol):
     """The database that is copied."""
 
-    async def read(self, operation: Operation) -> Any:
+    async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement."""
 
     def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
@@ -54,7 +54,7 @@ class Source(Protocol):
 class Loading(Protocol):
     """The target while it is filled, in one transaction."""
 
-    async def run(self, operation: Operation) -> Any:
+    async def run(self, operation: Operation[Result]) -> Result:
         """Run an operation in it."""
 
     async def count(self, table: Table) -> int:
@@ -110,14 +110,14 @@ async def carry(source: Source, target: Target, *, returned: int, progress: Prog
     return Moved(carried, returned)
 
 
-def _tables() -> Generator[Query, Rows, list[Table]]:
+def _tables() -> Operation[list[Table]]:
     columns: dict[str, list[str]] = {}
     for table, column in (yield from rows("find_columns")):
         columns.setdefault(table, []).append(column)
     return [Table(name, tuple(found)) for name, found in columns.items() if name not in NOT_CARRIED]
 
 
-def _references() -> Generator[Query, Rows, Rows]:
+def _references() -> Operation[Rows]:
     return (yield from rows("find_references"))
 
 

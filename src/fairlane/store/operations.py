@@ -1,6 +1,5 @@
 """Tasks and sessions of all organizations for operators: in bounded pages, with the true causes."""
 
-from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from fairlane.model.leases import SessionFacts
 from fairlane.model.simulation import Traced, TracePage
 from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
-from fairlane.store.statements import Query, Rows, rows
+from fairlane.store.statements import Operation, rows
 
 SCAN_MOST = 1_000
 """Most tasks that one page looks at, including those it does not show."""
@@ -23,7 +22,7 @@ def find_tasks(
     task_type: str | None,
     start: tuple[int, str] | None,
     most: int,
-) -> Generator[Query, Rows, TaskPage]:
+) -> Operation[TaskPage]:
     """Return one page of tasks, newest organization first, newest task first, from ``start`` on.
 
     A page looks at no more than SCAN_MOST tasks, so it may be short, or empty, and still have a next one.
@@ -43,7 +42,7 @@ def find_tasks(
     return TaskPage(tuple(page), None if after is None else (after[0], after[2]))
 
 
-def find_task_facts(task_id: str) -> Generator[Query, Rows, TaskFacts | None]:
+def find_task_facts(task_id: str) -> Operation[TaskFacts | None]:
     """Return one task of any organization, or None."""
     ids = [row[0] for row in (yield from rows("find_organization_ids"))]
     for start in range(0, len(ids), OWNERS_MOST):
@@ -55,7 +54,7 @@ def find_task_facts(task_id: str) -> Generator[Query, Rows, TaskFacts | None]:
     return None
 
 
-def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Generator[Query, Rows, TracePage]:
+def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Operation[TracePage]:
     """Return one page of the tasks that ended from ``start`` on and before ``before``, behind ``after``.
 
     Tasks that never started are left out, so a page may be short, or empty, and still have a next one.
@@ -103,7 +102,7 @@ def _facts(row: Any) -> TaskFacts:
     )
 
 
-def find_sessions(after: str, most: int) -> Generator[Query, Rows, list[SessionFacts]]:
+def find_sessions(after: str, most: int) -> Operation[list[SessionFacts]]:
     """Return live sessions by id."""
     found = yield from rows("find_sessions", after=after, most=most)
     return [

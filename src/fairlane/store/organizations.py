@@ -1,6 +1,5 @@
 """Organizations as operators see and change them. Every change leaves an audit row."""
 
-from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.plans import keep_plan
-from fairlane.store.statements import Operation, Query, Rows, clock, rows
+from fairlane.store.statements import Operation, clock, rows
 
 ALL = 2**31 - 1
 """More than the number of organizations."""
@@ -21,7 +20,7 @@ ALL = 2**31 - 1
 
 def create_organization(
     name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
-) -> Operation:
+) -> Operation[Organization]:
     """Create an organization on this plan. With ``credits`` its balance is counted, starting at 0.
 
     Raises:
@@ -41,7 +40,7 @@ def create_organization(
     return (yield from find_organization(name))
 
 
-def find_organization(name: str) -> Generator[Query, Rows, Organization]:
+def find_organization(name: str) -> Operation[Organization]:
     """Return one organization. Raises NotFound."""
     found = yield from rows("find_organizations", name=name, after="", most=1)
     if not found:
@@ -49,18 +48,18 @@ def find_organization(name: str) -> Generator[Query, Rows, Organization]:
     return _organization(found[0])
 
 
-def find_organizations(after: str = "", most: int = ALL) -> Generator[Query, Rows, list[Organization]]:
+def find_organizations(after: str = "", most: int = ALL) -> Operation[list[Organization]]:
     """Return organizations by name: all, or ``most`` after this one."""
     found = yield from rows("find_organizations", name=None, after=after, most=most)
     return [_organization(row) for row in found]
 
 
-def find_virtual_time() -> Operation:
+def find_virtual_time() -> Operation[int]:
     """Return where a new server continues the fair order: time spent idle before its start must not count as credit."""
-    return (yield from rows("find_virtual_time"))[0][0]
+    return int((yield from rows("find_virtual_time"))[0][0])
 
 
-def share_virtual_time(memory: Memory) -> Operation:
+def share_virtual_time(memory: Memory) -> Operation[None]:
     """Exchange virtual time with the other servers.
 
     A server that claims nothing has an old virtual time. Without sharing, its organizations would enter too low and be
@@ -72,7 +71,7 @@ def share_virtual_time(memory: Memory) -> Operation:
     memory.picked(shared)
 
 
-def find_organization_id(name: str) -> Generator[Query, Rows, int]:
+def find_organization_id(name: str) -> Operation[int]:
     """Return the id of an organization. Raises NotFound."""
     found = yield from rows("find_organization_id", name=name)
     if not found:
@@ -80,7 +79,7 @@ def find_organization_id(name: str) -> Generator[Query, Rows, int]:
     return int(found[0][0])
 
 
-def find_organization_name(organization_id: int) -> Generator[Query, Rows, str]:
+def find_organization_name(organization_id: int) -> Operation[str]:
     """Return the name of an organization. Raises NotFound."""
     found = yield from rows("find_organization_name", id=organization_id)
     if not found:
@@ -113,7 +112,7 @@ def _organization(row: Any) -> Organization:
     )
 
 
-def change_organization(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation:
+def change_organization(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation[Organization]:
     """Change limits and flags. They apply from the next claim; nothing that runs is ended.
 
     Raises:

@@ -14,7 +14,7 @@ without its moment. The lease id is None if no worker reported the end."""
 
 def write_outcomes(
     outcomes: Sequence[Outcome], told: Sequence[tuple[int, str]], memory: Memory, now: int, *beside: Query | None
-) -> Operation:
+) -> Operation[None]:
     """Write how these tasks ended; those of ``told`` (organization, task) owe a webhook. Requests that wait are woken.
 
     ``beside`` are other changes, to other tables.

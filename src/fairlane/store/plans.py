@@ -1,7 +1,5 @@
 """Plans: named limits. A changed plan reaches its organizations in chunks."""
 
-from collections.abc import Generator
-
 import msgspec
 from msgspec import UNSET
 
@@ -10,12 +8,12 @@ from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
+from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 
 def create_plan(
     name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory
-) -> Generator[Query, Rows, Plan]:
+) -> Operation[Plan]:
     """Create a plan. Raises NameTaken."""
     limits = {"slots": slots, "queue_limit": queue_limit, "weight": weight}
     if not (yield from rows("insert_plan", name=name, **limits, now=(yield from clock()))):
@@ -24,7 +22,7 @@ def create_plan(
     return (yield from find_plan(name))
 
 
-def find_plan(name: str) -> Generator[Query, Rows, Plan]:
+def find_plan(name: str) -> Operation[Plan]:
     """Return one plan. Raises NotFound."""
     found = yield from rows("find_plans", name=name)
     if not found:
@@ -32,7 +30,7 @@ def find_plan(name: str) -> Generator[Query, Rows, Plan]:
     return _plan(*found[0])
 
 
-def keep_plan(name: str) -> Operation:
+def keep_plan(name: str) -> Operation[None]:
     """Lock the plan against change and deletion until this transaction, which gives it to an organization, has ended.
 
     Raises NotFound. In the order of locks plans come after organizations; :func:`refresh_plan` runs after the change,
@@ -42,7 +40,7 @@ def keep_plan(name: str) -> Operation:
         raise NotFound.named("plan", name)
 
 
-def find_plans() -> Generator[Query, Rows, list[Plan]]:
+def find_plans() -> Operation[list[Plan]]:
     """Return all plans by name."""
     return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
 
@@ -51,7 +49,7 @@ def _plan(name: str, slots: int | None, queue_limit: int, weight: int, created_a
     return Plan(name=name, slots=slots, queue_limit=queue_limit, weight=weight, created_at=created_at)
 
 
-def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
+def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> Operation[Plan]:
     """Change a plan's limits. Its organizations follow by :func:`refresh_plan`. Raises NotFound."""
     yield from rows("lock_plan", name=name)
     before = yield from find_plan(name)
@@ -62,7 +60,7 @@ def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> G
     return (yield from find_plan(name))
 
 
-def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
+def refresh_plan(name: str, after: int, memory: Memory) -> Operation[int | None]:
     """Update the effective limits of the plan's next CHUNK organizations.
 
     Returns the id to continue after, or None when all are done. Safe to repeat: changing the plan again fixes a crash
@@ -78,10 +76,10 @@ def refresh_plan(name: str, after: int, memory: Memory) -> Operation:
         new = fresh[organization_id]
         one.slots_max, one.queue_limit, one.weight = new.slots_max, new.queue_limit, new.weight
     yield from write_organizations(locked, memory, (yield from clock()))
-    return ids[-1]
+    return int(ids[-1])
 
 
-def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows, Plan]:
+def delete_plan(name: str, actor: str, memory: Memory) -> Operation[Plan]:
     """Delete a plan that no organization uses. Raises NotFound, or InUse; the default plan is always in use."""
     yield from rows("lock_plan", name=name)
     plan = yield from find_plan(name)
@@ -91,12 +89,12 @@ def delete_plan(name: str, actor: str, memory: Memory) -> Generator[Query, Rows,
     return plan
 
 
-def maintenance() -> Operation:
+def maintenance() -> Operation[bool]:
     """Return whether the operator has put the whole installation under maintenance."""
     return bool((yield from rows("find_maintenance"))[0][0])
 
 
-def set_maintenance(on: bool, actor: str, memory: Memory) -> Operation:
+def set_maintenance(on: bool, actor: str, memory: Memory) -> Operation[None]:
     """Start or end maintenance. While it is on, no organization's concurrency is shown."""
     yield from rows("update_maintenance", maintenance=int(on))
     yield from write_audit(actor, "maintenance.changed", "installation", {"on": on}, memory)

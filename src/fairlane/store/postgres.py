@@ -26,7 +26,7 @@ from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachab
 from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DeadRows, Engine
 from fairlane.outages import Outage
-from fairlane.store.batching import TRY_SECONDS, Batches, PluralOperation, Request, by_operation
+from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
 from fairlane.store.places import Places
@@ -36,6 +36,7 @@ from fairlane.store.statements import (
     TOGETHER,
     Operation,
     Query,
+    Result,
     Rows,
     load_migrations,
     load_patterns,
@@ -315,7 +316,7 @@ class PostgresDatabase:
         except _UNUSABLE as error:
             raise self._unusable(error) from error
 
-    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
         """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
 
         Changes nothing.
@@ -473,7 +474,9 @@ class PostgresDatabase:
 
     # Running operations ----------------------------------------------------------------------------------------------
 
-    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+    def write(
+        self, operation: PluralOperation[Member, Answer], member: Member, *, weight: int = 1, alone: bool = False
+    ) -> Awaitable[Answer]:
         """Run a plural operation with this member, in one transaction with waiting members of the same operation.
 
         Answers once the commit is known. Raises the member's Refusal, StoreFault, or StoreUnreachable.
@@ -485,26 +488,26 @@ class PostgresDatabase:
             answer.get_loop().call_later(WATCH_SECONDS, self._watch)
         return answer
 
-    async def read(self, operation: Operation) -> Any:
+    async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement on the committed state."""
         return await self._read(operation, begin=None)
 
-    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot."""
         return await self._placed(self._snapshots, operation, share)
 
-    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def walk(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a long operation on one snapshot, on a connection that short operations do not use."""
         return await self._placed(self._walks, operation, share)
 
-    async def _placed(self, places: Places, operation: Operation, share: Hashable) -> Any:
+    async def _placed(self, places: Places, operation: Operation[Result], share: Hashable) -> Result:
         await places.take(share)
         try:
             return await self._read(operation, begin=BEGIN_SNAPSHOT)
         finally:
             places.give(share)
 
-    async def _read(self, operation: Operation, *, begin: str | None) -> Any:
+    async def _read(self, operation: Operation[Result], *, begin: str | None) -> Result:
         """Run an operation without locks, on a connection of the pool."""
         try:
             connection = await self._reader()
@@ -557,7 +560,7 @@ class PostgresDatabase:
             self._refused(error)
             raise
 
-    async def _read_on(self, connection: Any, operation: Operation, begin: str | None) -> Any:
+    async def _read_on(self, connection: Any, operation: Operation[Result], begin: str | None) -> Result:
         if begin is None:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._run(connection, operation, _Attempt())
@@ -571,14 +574,15 @@ class PostgresDatabase:
         await connection.execute(ROLLBACK)
         return answer
 
-    async def _run(self, connection: Any, operation: Operation, attempt: _Attempt) -> Any:
+    async def _run(self, connection: Any, operation: Operation[Result], attempt: _Attempt) -> Result:
         found: Rows | None = None
         try:
             while True:
                 query = next(operation) if found is None else operation.send(found)
                 found = await self._rows(connection, query, attempt)
         except StopIteration as stop:
-            return stop.value
+            result: Result = stop.value
+            return result
 
     async def _rows(self, connection: Any, query: Query, attempt: _Attempt) -> Rows:
         if query.name == CLOCK:
@@ -640,7 +644,7 @@ class PostgresDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _transact(self, requests: list[Request]) -> list[Any]:
+    def _transact(self, requests: list[Request]) -> Sequence[Any]:
         if self._loop is None:
             self._loop = new_event_loop()
         return self._loop.run_until_complete(self._transaction(requests))
@@ -651,7 +655,7 @@ class PostgresDatabase:
                 self._loop.run_until_complete(_close(self._writer))
             self._loop.close()
 
-    async def _transaction(self, requests: list[Request]) -> list[Any]:
+    async def _transaction(self, requests: list[Request]) -> Sequence[Any]:
         """Run the operation until it is committed, or time is up. Run again only after a try that certainly changed
         nothing.
 
@@ -665,7 +669,7 @@ class PostgresDatabase:
         pause = PAUSE_SECONDS
         while not self._given_up:
             try:
-                answers: list[Any] = await self._try(operation, members, give_up_at)
+                answers = await self._try(operation, members, give_up_at)
             except (LocksHeld, asyncpg.LockNotAvailableError) as error:
                 self._hurry_until = time.monotonic() + HURRY_SECONDS
                 raise LocksHeld("another transaction holds rows that this request needs") from error
@@ -683,13 +687,15 @@ class PostgresDatabase:
             pause = min(2 * pause, PAUSE_SECONDS_MOST)
         raise StoreUnreachable("the store is closed, and the database does not answer")
 
-    async def _try(self, operation: PluralOperation, members: Sequence[Any], give_up_at: float) -> list[Any]:
+    async def _try(
+        self, operation: PluralOperation[Any, Any], members: Sequence[Any], give_up_at: float
+    ) -> Sequence[Any]:
         connection = await self._connected(give_up_at)
         attempt = self._current = _Attempt(asked_at=time.monotonic(), connection=connection)
         try:
             attempt.hurried = time.monotonic() < self._hurry_until
             await self._begin(connection, BEGIN_HURRIED if attempt.hurried else BEGIN)
-            answers: list[Any] = await self._run(connection, operation(members), attempt)
+            answers = await self._run(connection, operation(members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
         except Exception as error:
@@ -896,7 +902,7 @@ class _Loading:
         self._connection = connection
         self._patterns = load_patterns()
 
-    async def run(self, operation: Operation) -> Any:
+    async def run(self, operation: Operation[Result]) -> Result:
         """Run an operation in it."""
         return await self._database._run(self._connection, operation, _Attempt())
 

@@ -1,6 +1,6 @@
 """Sessions: open, renew and end them, and return the leases of dead ones."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -8,10 +8,10 @@ from fairlane.errors import SessionGone
 from fairlane.model.leases import Ending, LossReason, NewSession
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
-from fairlane.store.statements import CHUNK, Operation, Query, Rows, clock, rows
+from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 
-def open_session(new: NewSession) -> Operation:
+def open_session(new: NewSession) -> Operation[None]:
     """Register a worker process."""
     yield from rows(
         "insert_session",
@@ -33,7 +33,7 @@ def renew_session(
     exchanges: Sequence[str],
     withdrawn: Sequence[str],
     memory: Memory,
-) -> Generator[Query, Rows, list[str]]:
+) -> Operation[list[str]]:
     """Keep a session alive. An expired session may still renew until a sweep has marked it dead.
 
     A session that another key opened is treated as missing.
@@ -63,7 +63,7 @@ def renew_session(
     return canceled
 
 
-def renew_server(session_id: str) -> Operation:
+def renew_server(session_id: str) -> Operation[None]:
     """Keep a server's session alive; the server itself handles its calls. Raises SessionGone."""
     if not (yield from rows("renew_session", id=session_id, key_id=None, now=(yield from clock()))):
         raise SessionGone
@@ -71,7 +71,7 @@ def renew_server(session_id: str) -> Operation:
 
 def end_session(
     session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
-) -> Generator[Query, Rows, int]:
+) -> Operation[int]:
     """End the session of a worker process that is gone; its leases are returned at once. Safe to repeat.
 
     A session that another key opened is treated as missing.
@@ -85,18 +85,18 @@ def end_session(
     return (yield from return_leases(returns, memory))
 
 
-def end_local_sessions() -> Operation:
+def end_local_sessions() -> Operation[None]:
     """End the sessions of an earlier server's local workers, which are certainly gone."""
     yield from rows("end_local_sessions")
 
 
-def end_expired_sessions() -> Generator[Query, Rows, list[str]]:
+def end_expired_sessions() -> Operation[list[str]]:
     """Mark expired sessions dead; return their names."""
     now = yield from clock()
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
-def return_orphans(memory: Memory) -> Generator[Query, Rows, int]:
+def return_orphans(memory: Memory) -> Operation[int]:
     """Return leases with a dead or missing session, and those past their deadline by twice the grace.
 
     The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of each;

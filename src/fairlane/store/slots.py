@@ -1,6 +1,6 @@
 """The holders of an organization's slots."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -9,7 +9,7 @@ from fairlane.model.insight import Slot, Slots
 from fairlane.model.leases import Exchange, Progress
 from fairlane.rules import priority_of
 from fairlane.store.held import CALL, lease_place
-from fairlane.store.statements import Query, Rows, query_if, rows
+from fairlane.store.statements import Operation, Query, query_if, rows
 from fairlane.store.tasks import status
 
 
@@ -32,7 +32,7 @@ def read_progress(text: str | None) -> Progress | None:
     return None if text is None else msgspec.json.decode(text, type=Progress)
 
 
-def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, Rows, Slots]:
+def find_slots(organization_id: int, after: str, most: int) -> Operation[Slots]:
     """Return up to ``most`` holders after the id ``after``, oldest first. Needs one snapshot.
 
     Raises:
@@ -44,7 +44,7 @@ def find_slots(organization_id: int, after: str, most: int) -> Generator[Query, 
     return Slots(concurrency=found.concurrency, slots=(yield from find_holders(organization_id, after, most)))
 
 
-def find_holders(organization_id: int, after: str, most: int) -> Generator[Query, Rows, tuple[Slot, ...]]:
+def find_holders(organization_id: int, after: str, most: int) -> Operation[tuple[Slot, ...]]:
     """Return up to ``most`` holders after the id ``after``, in the order of acceptance."""
     return tuple(
         [

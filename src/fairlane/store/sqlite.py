@@ -23,7 +23,7 @@ from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreBroken, 
 from fairlane.model.diagnosis import Engine
 from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
-from fairlane.store.batching import Batches, PluralOperation, Request, by_operation
+from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.places import Places
 from fairlane.store.schema import Schema, compare, missing, refuse_older
@@ -32,6 +32,7 @@ from fairlane.store.statements import (
     TOGETHER,
     Operation,
     Query,
+    Result,
     Rows,
     load_migrations,
     load_patterns,
@@ -305,7 +306,7 @@ class SqliteDatabase:
             raise DatabaseError(f"cannot read {self.path}: {error}") from error
         return compare(applied, load_migrations("sqlite"))
 
-    async def look(self, operation: Operation) -> tuple[Engine, Any]:
+    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
         """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
 
         Changes nothing, and works while another process owns the file.
@@ -315,7 +316,7 @@ class SqliteDatabase:
         """
         return await asyncio.to_thread(self._look, operation)
 
-    def _look(self, operation: Operation) -> tuple[Engine, Any]:
+    def _look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
         schema = self._inspect()
         folder = next(parent for parent in self.path.parents if parent.exists())
         kind = file_system_of(folder)
@@ -345,28 +346,30 @@ class SqliteDatabase:
 
     # Running operations ----------------------------------------------------------------------------------------------
 
-    def write(self, operation: PluralOperation, member: Any, *, weight: int = 1, alone: bool = False) -> Awaitable[Any]:
+    def write(
+        self, operation: PluralOperation[Member, Answer], member: Member, *, weight: int = 1, alone: bool = False
+    ) -> Awaitable[Answer]:
         """Run a plural operation with this member, in one transaction with all waiting requests.
 
         Answers once the commit is on disk. Raises the member's Refusal, or StoreFault.
         """
         return self._batches.put(operation, member, weight=weight, alone=alone)
 
-    async def read(self, operation: Operation) -> Any:
+    async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement at once, on the committed state, without a change of thread."""
         try:
             return self._run(self._reader, operation)
         except apsw.Error as error:
             raise StoreFault(f"read failed: {error}") from error
 
-    async def snapshot(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot, outside the event loop."""
         await self._short_places.take(share)
         reading = self._submit(self._short, self._read_snapshot, operation)
         reading.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._short_places.give, share))
         return await asyncio.wrap_future(reading)
 
-    async def walk(self, operation: Operation, *, share: Hashable = None) -> Any:
+    async def walk(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a long operation on one snapshot. Other long operations take turns between its statements."""
         await self._long_places.take(share)
         connection = self._long_readers.get_nowait()
@@ -377,7 +380,8 @@ class SqliteDatabase:
                 if self._log_turns != log_turns:
                     raise StoreUnreachable("a long read was broken off, because the log had grown too long")
                 answer, found = await step(found)
-            return answer
+            result: Result = answer
+            return result
         finally:
             if not self._closing:
                 # If the caller is gone, this runs after the step that still runs.
@@ -403,7 +407,7 @@ class SqliteDatabase:
         finally:
             connection.close()
 
-    def _read_snapshot(self, operation: Operation) -> Any:
+    def _read_snapshot(self, operation: Operation[Result]) -> Result:
         connection = self._readers.get_nowait()
         try:
             connection.execute("BEGIN")
@@ -416,7 +420,9 @@ class SqliteDatabase:
         finally:
             self._readers.put(connection)
 
-    def _step(self, connection: apsw.Connection, operation: Operation, found: Rows | None) -> tuple[Any, Rows | None]:
+    def _step(
+        self, connection: apsw.Connection, operation: Operation[Any], found: Rows | None
+    ) -> tuple[Any, Rows | None]:
         """Run an operation up to its next statement and return the rows, or no rows and the answer when it has
         ended."""
         try:
@@ -435,14 +441,15 @@ class SqliteDatabase:
             connection.execute("ROLLBACK")
         self._long_readers.put(connection)
 
-    def _run(self, connection: apsw.Connection, operation: Operation) -> Any:
+    def _run(self, connection: apsw.Connection, operation: Operation[Result]) -> Result:
         found: Rows | None = None
         try:
             while True:
                 query = next(operation) if found is None else operation.send(found)
                 found = self._rows(connection, query)
         except StopIteration as stop:
-            return stop.value
+            result: Result = stop.value
+            return result
 
     def _rows(self, connection: apsw.Connection, query: Query) -> Rows:
         if query.name == CLOCK:
@@ -463,7 +470,7 @@ class SqliteDatabase:
 
     # Backup ----------------------------------------------------------------------------------------------------------
 
-    async def backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
+    async def backup(self, target: Path, made: Callable[[int], Operation[None]], progress: Progress) -> int:
         """Copy the committed state of one moment into a new file, without stopping other work; return the moment.
 
         The rows that ``made`` writes for that moment are in the copy alone. Raises DatabaseError.
@@ -474,7 +481,7 @@ class SqliteDatabase:
         finally:
             self._backups -= 1
 
-    def _backup(self, target: Path, made: Callable[[int], Operation], progress: Progress) -> int:
+    def _backup(self, target: Path, made: Callable[[int], Operation[None]], progress: Progress) -> int:
         source = None
         try:
             source = self._open_reader()

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Generator, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -25,8 +25,10 @@ class Query(Struct, frozen=True):
     """The statement to run instead in a transaction that must not wait for locks."""
 
 
-Operation = Generator[Query, Rows, Any]
-"""One transaction; its return value is the result."""
+Result = TypeVar("Result")
+
+Operation = Generator[Query, Rows, Result]
+"""One transaction, or a part of one; its return value is the result."""
 
 
 AFTER_ALL_IDS = "g"
@@ -40,12 +42,12 @@ TOGETHER = "together"
 """A query for several statements that the adapter runs in one go; also not in ``sql/``."""
 
 
-def rows(name: str, /, **parameters: Any) -> Generator[Query, Rows, Rows]:
+def rows(name: str, /, **parameters: Any) -> Operation[Rows]:
     """Run the statement of this name and receive its rows: ``found = yield from rows("find_lanes", ids=[1])``."""
     return (yield Query(name, parameters))
 
 
-def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Generator[Query, Rows, Rows]:
+def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Operation[Rows]:
     """Run :func:`rows`, or nothing if its set is empty."""
     return (yield from rows(name, **parameters)) if members else []
 
@@ -55,7 +57,7 @@ def query_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Query |
     return Query(name, parameters) if members else None
 
 
-def together(*queries: Query | None) -> Generator[Query, Rows, list[Rows]]:
+def together(*queries: Query | None) -> Operation[list[Rows]]:
     """Run several statements in one go, which on PostgreSQL is one round trip; return the rows of each, none for a
     None.
 
@@ -77,7 +79,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def clock() -> Generator[Query, Rows, int]:
+def clock() -> Operation[int]:
     """Return the database's clock, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
     now: int = (yield CLOCK_QUERY)[0][0]
     return now

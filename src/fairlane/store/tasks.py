@@ -1,6 +1,6 @@
 """Accept tasks, read them, make them ready when their pause is over, delete old ones."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from fairlane.store.locked import (
 from fairlane.store.logouts import purge_logouts
 from fairlane.store.memory import Memory
 from fairlane.store.outcomes import write_outcomes
-from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, Query, Rows, clock, query_if, rows, rows_if
+from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
 
 
 class Submission(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Submission(Struct, frozen=True):
 Verdicts = list[Accepted | Refusal]
 
 
-def submit(submissions: Sequence[Submission], memory: Memory) -> Generator[Query, Rows, list[Verdicts | Refusal]]:
+def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[Verdicts | Refusal]]:
     """Accept or refuse each task of each submission, in order; one Refusal for a submission refuses all its tasks.
 
     Atomic: the accepted tasks become durable together. A refused task changes nothing and does not bind its key. A used
@@ -134,7 +134,7 @@ def _refusal(
     return full
 
 
-def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
+def status(organization_id: int) -> Operation[QueueStatus | None]:
     """Return one organization's numbers in one statement, in constant time at any depth, or None if it does not exist.
 
     ``concurrency`` is None when the limit cannot be read or the counters are in doubt: then use :func:`counted_status`.
@@ -155,7 +155,7 @@ def status(organization_id: int) -> Generator[Query, Rows, QueueStatus | None]:
     )
 
 
-def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
+def counted_status(organization_id: int) -> Operation[QueueStatus]:
     """Count the tasks from their rows, in one snapshot, without concurrency."""
     lanes = yield from count_queues(organization_id, organization_id)
     leases = yield from rows("count_leases", organization_id=organization_id)
@@ -170,13 +170,13 @@ def counted_status(organization_id: int) -> Generator[Query, Rows, QueueStatus]:
     )
 
 
-def find_task(organization_id: int, reference: str) -> Generator[Query, Rows, TaskView | None]:
+def find_task(organization_id: int, reference: str) -> Operation[TaskView | None]:
     """Return the organization's task with this id, or else this idempotency key, or None."""
     found = yield from rows("find_task", organization_id=organization_id, reference=reference)
     return _view(found[0]) if found else None
 
 
-def find_payload(organization_id: int, reference: str) -> Generator[Query, Rows, str | None]:
+def find_payload(organization_id: int, reference: str) -> Operation[str | None]:
     """Return the payload of the task with this id, or else this idempotency key, as received, or None."""
     found = yield from rows("find_payload", organization_id=organization_id, reference=reference)
     return str(found[0][0]) if found else None
@@ -204,13 +204,13 @@ def _view(row: Any) -> TaskView:
     )
 
 
-def ended_tasks(asked: Sequence[tuple[int, str]]) -> Generator[Query, Rows, set[str]]:
+def ended_tasks(asked: Sequence[tuple[int, str]]) -> Operation[set[str]]:
     """Return which of these (organization, task) have ended, or do not exist any more."""
     going_on = {row[0] for row in (yield from rows_if("find_going_on", asked, tasks=asked))}
     return {task_id for _, task_id in asked} - going_on
 
 
-def find_failed(organization_id: int, reference: str) -> Generator[Query, Rows, tuple[TaskView, str]]:
+def find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskView, str]]:
     """Return a failed task and its payload. Refuses a task that has not failed or does not exist."""
     view = yield from find_task(organization_id, reference)
     if view is None:
@@ -231,9 +231,7 @@ Found = tuple[list[str], str | None]
 """Ids, newest first, and where the next page begins, or None if there is none."""
 
 
-def list_tasks(
-    organization_id: int, status: TaskStatus | None, cursor: str | None, most: int
-) -> Generator[Query, Rows, TaskList]:
+def list_tasks(organization_id: int, status: TaskStatus | None, cursor: str | None, most: int) -> Operation[TaskList]:
     """Return one page of an organization's tasks, or of those in one status. Needs one snapshot.
 
     A cursor comes from the page before: a place in the order of acceptance for queued tasks, otherwise an id. The
@@ -253,9 +251,7 @@ def list_tasks(
     return TaskList(tuple([found[task_id] for task_id in ids]), following)
 
 
-def _newest(
-    statement: str, organization_id: int, cursor: str | None, most: int, **parameters: str
-) -> Generator[Query, Rows, Found]:
+def _newest(statement: str, organization_id: int, cursor: str | None, most: int, **parameters: str) -> Operation[Found]:
     found = yield from rows(
         statement, organization_id=organization_id, before=cursor or NEWEST, most=most + 1, **parameters
     )
@@ -263,7 +259,7 @@ def _newest(
     return ids[:most], ids[most - 1] if len(ids) > most else None
 
 
-def _newest_queued(organization_id: int, before: int, most: int) -> Generator[Query, Rows, Found]:
+def _newest_queued(organization_id: int, before: int, most: int) -> Operation[Found]:
     """Return the newest queued tasks, merged from the newest of each lane and of waiting tasks, in few reads at any
     depth."""
     lanes = yield from rows("find_newest_ready", organization_id=organization_id, before=before, most=most + 1)
@@ -282,7 +278,7 @@ class Cleared(Struct, frozen=True):
     more: bool
 
 
-def clear(organization_id: int, before: int | None, memory: Memory) -> Generator[Query, Rows, Cleared]:
+def clear(organization_id: int, before: int | None, memory: Memory) -> Operation[Cleared]:
     """Delete at most CHUNK queued tasks, ready and waiting, with their keys; nothing is charged, no webhook is sent.
 
     With ``before`` None this is the first chunk, and covers all tasks queued now. A crash between two chunks leaves the
@@ -334,7 +330,7 @@ class _Place(Struct, frozen=True):
     failure: str | None
 
 
-def cancel(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, TaskView]:
+def cancel(organization_id: int, reference: str, memory: Memory) -> Operation[TaskView]:
     """End the task with this id or key: at once if it is queued; a running one gets a cancel request in its lease.
 
     From the commit on a running task can only end as FAILED ``TASK_CANCELED``, even if its handler completes before it
@@ -365,7 +361,7 @@ def cancel(organization_id: int, reference: str, memory: Memory) -> Generator[Qu
     return view
 
 
-def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memory, now: int) -> Operation:
+def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memory, now: int) -> Operation[None]:
     rank = rank_of(place.priority)
     if place.ready_attempt is not None:
         organization.leave(place.task_type, rank)
@@ -383,7 +379,7 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
     yield from write_outcomes([outcome], [(organization.id, place.id)] if place.webhook else [], memory, now)
 
 
-def promote(memory: Memory) -> Generator[Query, Rows, int]:
+def promote(memory: Memory) -> Operation[int]:
     """Make waiting tasks ready at their old place when their time has come. Changes at most CHUNK; returns how many."""
     now = yield from clock()
     found = yield from rows("find_due", now=now, most=CHUNK)
@@ -401,7 +397,7 @@ def promote(memory: Memory) -> Generator[Query, Rows, int]:
     return len(found)
 
 
-def purge(retention_ms: int) -> Generator[Query, Rows, int]:
+def purge(retention_ms: int) -> Operation[int]:
     """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
 
     Also deletes test events, webhook secrets and logouts that have expired. At most CHUNK of each kind; returns the
@@ -421,7 +417,7 @@ def purge(retention_ms: int) -> Generator[Query, Rows, int]:
     return max(len(ended), tests, logouts)
 
 
-def next_due() -> Operation:
+def next_due() -> Operation[int | None]:
     """Return the earliest moment at which a waiting task becomes ready, or None if none waits."""
-    found = yield from rows("find_next_due")
-    return found[0][0]
+    [(due_at,)] = yield from rows("find_next_due")
+    return None if due_at is None else int(due_at)

@@ -1,14 +1,14 @@
 """Limits of task types across all organizations: declared when a server starts, enforced by a row that each claim
 locks."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 
 from fairlane.model.tasks import Catalogue
 from fairlane.store.locked import lock_organizations
-from fairlane.store.statements import Operation, Query, Rows, query_if, rows, rows_if
+from fairlane.store.statements import Operation, Query, query_if, rows, rows_if
 
 
-def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
+def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
     """Apply the limits of a starting server's application. Running work counts, but is not ended.
 
     A type without a limit in the application loses its limit, unless another server is live: its application may
@@ -17,7 +17,7 @@ def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
     yield from _hold("upsert_type_limit", catalogue, servers=None if alone else 0)
 
 
-def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
+def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
     """Restore the limits of a running server's application, and remove others once it is the only server.
 
     A server that did not declare a limit may have removed it; leases taken meanwhile are then counted.
@@ -25,7 +25,7 @@ def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation:
     yield from _hold("insert_type_limit", catalogue, servers=None if alone else 1)
 
 
-def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation:
+def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation[None]:
     limits = {name: limit for name in sorted(catalogue) if (limit := catalogue[name].limit) is not None}
     others = [name for name in catalogue if name not in limits]
     found = yield from rows_if("find_unlimited", list(limits), types=list(limits))
@@ -47,7 +47,7 @@ def lock_types(types: Iterable[str]) -> Query | None:
     return query_if("lock_type_limits", names, types=names)
 
 
-def rooms_left(limits: dict[str, int]) -> Generator[Query, Rows, dict[str, int]]:
+def rooms_left(limits: dict[str, int]) -> Operation[dict[str, int]]:
     """Return how many more of each of these locked types may start; tasks and calls share the room. Never below 0."""
     used = dict((yield from rows_if("count_limited", list(limits), types=list(limits))))
     return {name: max(0, most - used.get(name, 0)) for name, most in limits.items()}

@@ -1,6 +1,6 @@
 """History: samples of running totals, and the usage between them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +15,7 @@ from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.seen import OrganizationSeen
-from fairlane.store.statements import CHUNK, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -25,17 +25,17 @@ THINNED_MINUTES = 24 * 60
 """How far before that minutes are thinned out: a server that was down for longer leaves older ones as they are."""
 
 
-def last_sampled() -> Generator[Query, Rows, int]:
+def last_sampled() -> Operation[int]:
     """Return the start of the last minute that any server sampled, or 0 if there is none."""
     return int((yield from rows("find_last_sampled"))[0][0]) * MINUTE_MS
 
 
-def find_due(since: int, after: int) -> Generator[Query, Rows, list[int]]:
+def find_due(since: int, after: int) -> Operation[list[int]]:
     """Return a chunk of organizations with totals that may have changed since this moment."""
     return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
 
 
-def sample(ids: Sequence[int], memory: Memory) -> Generator[Query, Rows, dict[int, OrganizationSeen]]:
+def sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationSeen]]:
     """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
@@ -81,7 +81,7 @@ def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationSee
     )
 
 
-def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) -> Generator[Query, Rows, Usage]:
+def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) -> Operation[Usage]:
     """Return the usage from ``start`` to ``end`` (None for now), in steps. Needs one snapshot. Raises KeyRefused.
 
     Usage since the last sample is added from the organization's row, up to now.
@@ -111,7 +111,7 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
     return usage_points(samples, start=start, end=until, step_ms=step_ms)
 
 
-def find_record(organization_id: int, start: int, most: int) -> Generator[Query, Rows, Record]:
+def find_record(organization_id: int, start: int, most: int) -> Operation[Record]:
     """Return the effect of limits since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot.
 
     Starts no earlier than the organization's creation: earlier time must not count as unlimited.
@@ -136,7 +136,7 @@ def find_record(organization_id: int, start: int, most: int) -> Generator[Query,
     )
 
 
-def find_record_of(organization: str, start: int, most: int) -> Generator[Query, Rows, Record]:
+def find_record_of(organization: str, start: int, most: int) -> Operation[Record]:
     """Return :func:`find_record` by the organization's name. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return (yield from find_record(organization_id, start, most))
@@ -146,7 +146,7 @@ def _empty_from(samples: Sequence[Totals], start: int) -> Totals:
     return msgspec.structs.replace(samples[0], at=start) if samples else Totals(at=start)
 
 
-def _live(organization_id: int, now: int) -> Generator[Query, Rows, tuple[int, Totals]]:
+def _live(organization_id: int, now: int) -> Operation[tuple[int, Totals]]:
     found = yield from rows("find_running_totals", organization_id=organization_id)
     if not found:
         raise KeyRefused
@@ -166,7 +166,7 @@ def _live(organization_id: int, now: int) -> Generator[Query, Rows, tuple[int, T
     )
 
 
-def purge(retention_ms: int) -> Generator[Query, Rows, int]:
+def purge(retention_ms: int) -> Operation[int]:
     """Delete rows past the retention, and all but one an hour of those past two days. At most CHUNK of each."""
     today = (yield from clock()) // MINUTE_MS
     old = yield from rows("find_old_usage", before=today - retention_ms // MINUTE_MS, most=CHUNK)

@@ -1,7 +1,6 @@
 """Why one task waits: read in one snapshot, judged by ``rules``."""
 
 from collections import Counter
-from collections.abc import Generator
 
 import msgspec
 
@@ -10,7 +9,7 @@ from fairlane.model.tasks import TaskStatus
 from fairlane.rules import Running, Standing, rank_of, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
 from fairlane.store.slots import read_progress
-from fairlane.store.statements import Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import Operation, Rows, clock, rows, rows_if
 
 AHEAD_MOST = 10_000
 """Most ready tasks that are counted in its own lane: takes half a millisecond."""
@@ -19,7 +18,7 @@ RUNNING_MOST = 500
 """Most running tasks that are read; more would not change the estimate much."""
 
 
-def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator[Query, Rows, Wait | None]:
+def find_wait(organization_id: int, reference: str, memory: Memory) -> Operation[Wait | None]:
     """Return why the task with this id, or else this idempotency key, is in its state, or None if there is none.
 
     Needs one snapshot. Costs the same at any depth of the queue.
@@ -56,7 +55,7 @@ def find_wait(organization_id: int, reference: str, memory: Memory) -> Generator
     )
 
 
-def _ahead(organization_id: int, rank: int, seq: int) -> Generator[Query, Rows, tuple[Counter[str], bool]]:
+def _ahead(organization_id: int, rank: int, seq: int) -> Operation[tuple[Counter[str], bool]]:
     """Return ready tasks that come first, by type; and whether a lane was not counted to its end."""
     ahead: Counter[str] = Counter()
     bounded = False
@@ -69,7 +68,7 @@ def _ahead(organization_id: int, rank: int, seq: int) -> Generator[Query, Rows, 
     return ahead, bounded
 
 
-def _standing(organization_id: int, task_type: str, memory: Memory) -> Generator[Query, Rows, Standing]:
+def _standing(organization_id: int, task_type: str, memory: Memory) -> Operation[Standing]:
     [own] = yield from rows("find_standing", organization_id=organization_id)
     paused, disabled, slots_max, used, weight, virtual_time, credits_held = own
     now = yield from clock()

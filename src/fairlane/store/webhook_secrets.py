@@ -3,7 +3,7 @@
 The stored texts may be sealed (``sealing.py``); operations neither seal nor open them.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fairlane.errors import NotFound
@@ -12,14 +12,14 @@ from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Query, Rows, clock, rows, rows_if
+from fairlane.store.statements import Operation, clock, rows, rows_if
 
 SECRETS_MOST = 2
 
 
 def create_secret(
     organization: str, sealed: str, last4: str, overlap_ms: int, actor: str, memory: Memory
-) -> Generator[Query, Rows, WebhookSecret]:
+) -> Operation[WebhookSecret]:
     """Create a secret, which is the newest from now on. The one before it stays valid for ``overlap_ms``, older ones
     end.
 
@@ -43,13 +43,15 @@ def create_secret(
     return (yield from _find(now, identity=identity))[0]
 
 
-def find_secrets(organization: str) -> Generator[Query, Rows, list[WebhookSecret]]:
+def find_secrets(organization: str) -> Operation[list[WebhookSecret]]:
     """Return one organization's valid secrets, newest first. Raises NotFound."""
     organization_id = yield from find_organization_id(organization)
     return (yield from _find((yield from clock()), organization_id=organization_id))
 
 
-def revoke_secrets(organization: str, identity: str | None, actor: str, memory: Memory) -> Operation:
+def revoke_secrets(
+    organization: str, identity: str | None, actor: str, memory: Memory
+) -> Operation[list[WebhookSecret]]:
     """Revoke this secret, or all of them, at once; return them. Raises NotFound.
 
     If it was the newest, the one before it is the newest again. Without any, webhooks are sent unsigned.
@@ -70,20 +72,20 @@ def revoke_secrets(organization: str, identity: str | None, actor: str, memory: 
     return revoked
 
 
-def signing_secrets(organization_id: int) -> Generator[Query, Rows, list[str]]:
+def signing_secrets(organization_id: int) -> Operation[list[str]]:
     """Return the stored texts of the secrets that sign now, newest first."""
     now = yield from clock()
     return [row[0] for row in (yield from rows("find_signing_secrets", organization_id=organization_id, now=now))]
 
 
-def all_secrets() -> Generator[Query, Rows, list[str]]:
+def all_secrets() -> Operation[list[str]]:
     """Return the stored text of every valid secret."""
     return [row[0] for row in (yield from rows("find_sealed_secrets", now=(yield from clock())))]
 
 
 def _find(
     now: int, *, organization_id: int | None = None, identity: str | None = None
-) -> Generator[Query, Rows, list[WebhookSecret]]:
+) -> Operation[list[WebhookSecret]]:
     found: Sequence[Any] = yield from rows(
         "find_webhook_secrets", organization_id=organization_id, id=identity, now=now
     )

@@ -200,7 +200,7 @@ class CustomerDoor(Door):
     async def deliveries(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
         """Return an organization's deliveries, newest first, below the id ``before`` if given."""
         operation = deliveries.find_deliveries(organization_id, before, most)
-        return await self._database.snapshot(operation, share=organization_id)  # type: ignore[no-any-return]
+        return await self._database.snapshot(operation, share=organization_id)
 
     async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
         """Make a delivery due again at once, regardless of its result. Raises NotFound."""

@@ -5,16 +5,17 @@ Called by the doors alone; each adds the operations of one kind of caller. Never
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import ParamSpec
 
 from fairlane.errors import Refusal
 from fairlane.settings import Settings
 from fairlane.store.database import Database
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation
+from fairlane.store.statements import Operation, Result
 
 MEMBER_BYTES = 2**14
 """Length of a text that weighs as much in a transaction as one task."""
+Arguments = ParamSpec("Arguments")
 
 
 class Door:
@@ -27,9 +28,11 @@ class Door:
         self.now: Callable[[], int] = database.now
         """The database's clock, estimated."""
 
-    async def _write(self, operation: Callable[..., Operation], *arguments: Any) -> Any:
+    async def _write(
+        self, operation: Callable[Arguments, Operation[Result]], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
         """Run an operation that is not plural; raise its refusal."""
-        return await self._database.write(_one_by_one, partial(operation, *arguments), alone=True)
+        return await self._database.write(_one_by_one, partial(operation, *arguments, **named), alone=True)
 
 
 def weight(texts: Iterable[str]) -> int:
@@ -37,9 +40,9 @@ def weight(texts: Iterable[str]) -> int:
     return max(1, sum(1 + len(text) // MEMBER_BYTES for text in texts))
 
 
-def _one_by_one(operations: Sequence[Callable[[], Operation]]) -> Operation:
+def _one_by_one(operations: Sequence[Callable[[], Operation[Result]]]) -> Operation[list[Result | Refusal]]:
     """Run each operation. It refuses before it writes anything, so a refusal is an answer and needs no rollback."""
-    results: list[Any] = []
+    results: list[Result | Refusal] = []
     for operation in operations:
         try:
             results.append((yield from operation()))

@@ -36,9 +36,7 @@ class OperatorDoor(Door):
         most: int,
     ) -> TaskPage:
         """Return one page of the tasks of all organizations, or of one; it may be short. Raises NotFound."""
-        return await self._database.snapshot(  # type: ignore[no-any-return]
-            _every_task(organization, status, task_type, start, most)
-        )
+        return await self._database.snapshot(_every_task(organization, status, task_type, start, most))
 
     async def task_facts(self, task_id: str) -> TaskFacts:
         """Return one task of any organization, with the cause of its failure. Raises NotFound."""
@@ -65,7 +63,7 @@ class OperatorDoor(Door):
 
     async def used_in_month(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
         """Return the usage of each organization, or of one, in this month (2026-11), UTC. Raises NotFound."""
-        return await self._database.snapshot(months.find_months(month, organization))  # type: ignore[no-any-return]
+        return await self._database.snapshot(months.find_months(month, organization))
 
     async def fleet(self) -> Fleet:
         """Return the state of the whole installation, and this server's own counts."""
@@ -126,7 +124,7 @@ class OperatorDoor(Door):
         return drift
 
 
-def _recount_named(organization: str | None) -> Operation:
+def _recount_named(organization: str | None) -> Operation[list[Drift]]:
     if organization is None:
         return (yield from audit.recount(None))
     found = yield from organizations.find_organization_id(organization)
@@ -135,17 +133,17 @@ def _recount_named(organization: str | None) -> Operation:
 
 def _every_task(
     organization: str | None, status: TaskStatus | None, task_type: str | None, start: tuple[int, str] | None, most: int
-) -> Operation:
+) -> Operation[TaskPage]:
     chosen = None if organization is None else (yield from organizations.find_organization_id(organization))
     return (yield from operations.find_tasks(chosen, status, task_type, start, most))
 
 
-def _cancel_named(organization: str, task_id: str, actor: str, memory: Memory) -> Operation:
+def _cancel_named(organization: str, task_id: str, actor: str, memory: Memory) -> Operation[None]:
     found = yield from organizations.find_organization_id(organization)
     yield from tasks.cancel(found, task_id, memory)
     yield from audit.write_audit(actor, "task.canceled", organization, {"task": task_id}, memory)
 
 
-def _repair_named(organization: str, actor: str, memory: Memory) -> Operation:
+def _repair_named(organization: str, actor: str, memory: Memory) -> Operation[list[Drift]]:
     found = yield from organizations.find_organization_id(organization)
     return (yield from audit.repair(found, actor, memory))

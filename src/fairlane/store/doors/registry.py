@@ -59,7 +59,7 @@ class RegistryDoor(Door):
 
     async def keys(self, organization: str) -> list[Key]:
         """Return the keys of one organization. Raises NotFound."""
-        return await self._database.snapshot(keys.find_keys(organization))  # type: ignore[no-any-return]
+        return await self._database.snapshot(keys.find_keys(organization))
 
     async def revoke_key(self, key_id: str, *, actor: str) -> Key | InstallationKey:
         """Revoke a key: at once here, within five seconds at other servers. Raises NotFound."""
@@ -149,7 +149,7 @@ class RegistryDoor(Door):
 
     async def grants(self, organization: str, *, most: int) -> list[Grant]:
         """Return an organization's grants, newest first. Raises NotFound."""
-        return await self._database.snapshot(credits.find_grants(organization, most))  # type: ignore[no-any-return]
+        return await self._database.snapshot(credits.find_grants(organization, most))
 
     async def create_plan(self, name: str, *, slots: int | None, queue_limit: int, weight: int, actor: str) -> Plan:
         """Create a plan. Raises NameTaken."""

@@ -65,7 +65,7 @@ class SenderDoor(Door):
 
     async def webhook_secrets(self, organization: str) -> list[WebhookSecret]:
         """Return an organization's current secrets, newest first. Raises NotFound."""
-        return await self._database.snapshot(webhook_secrets.find_secrets(organization))  # type: ignore[no-any-return]
+        return await self._database.snapshot(webhook_secrets.find_secrets(organization))
 
     async def revoke_webhook_secrets(
         self, organization: str, *, secret_id: str | None, actor: str

@@ -73,7 +73,7 @@ class SweeperDoor(Door):
         """
         reading, jumped_ms = await self._write(jumps.follow_clock, self._clock_read, steady_clock)
         self._clock_read = reading
-        return jumped_ms  # type: ignore[no-any-return]
+        return jumped_ms
 
     async def return_orphans(self) -> int:
         """Return leases without a live session, or long past their deadline, in one bounded round."""
@@ -158,7 +158,7 @@ class SweeperDoor(Door):
             await self._write(audit.mark_audited, ids, drifted)
         self.audited += len(ids)
         self.differences += len(drift)
-        return drift  # type: ignore[no-any-return]
+        return drift
 
     async def drifted(self) -> list[str]:
         """Return organizations with counters in doubt until they are repaired; at most a hundred."""
@@ -166,17 +166,17 @@ class SweeperDoor(Door):
         return names
 
 
-def _nothing() -> Operation:
+def _nothing() -> Operation[None]:
     return None
     yield
 
 
-def _fill_probe() -> Operation:
+def _fill_probe() -> Operation[None]:
     """Write about as much as a larger task needs, each time again, so that a disk without room for it is noticed."""
     yield from rows("empty_probe")
     yield from rows("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
 
 
-def _audit_part() -> Operation:
+def _audit_part() -> Operation[tuple[list[int], list[Drift]]]:
     ids = yield from audit.least_audited()
     return ids, (yield from audit.recount(ids))
