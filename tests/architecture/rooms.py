@@ -62,7 +62,7 @@ PACKAGES: dict[str, set[str]] = {
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker", "fetching"},
     "httptools": {"api"},
-    "httpx2": {"client", "demo", "testing", "admin", "cli/monitor.py"},
+    "httpx2": {"client", "demo", "testing", "admin"},
     "msgspec": set(MAY_KNOW),
     "opentelemetry": {"tracing"},
     "platformdirs": {"settings"},

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from fairlane.cli.monitor import OWED_MOST, Outbox, Thresholds, Watch
+from fairlane.cli.monitor import Thresholds, Watch
 from fairlane.cli.status import _progress
 from fairlane.client import Client, Concurrency, Progress, Status
 from fairlane.webhooks import signing
@@ -293,17 +293,6 @@ def test_monitor_that_looks_once_says_that_nobody_took_it(fairlane: Command, acm
     assert "did not accept" in ran.err
 
 
-def test_a_webhook_that_stays_away_is_owed_so_much_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
-    """The newest stay."""
-    outbox = Outbox("http://127.0.0.1:1", None)
-
-    for number in range(OWED_MOST + 2):
-        outbox.put(b"%d" % number)
-
-    assert [outbox.owed[0][1], outbox.owed[-1][1], len(outbox.owed)] == [b"2", b"%d" % (OWED_MOST + 1), OWED_MOST]
-    assert "dropped" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("looks", "events"),
     [
@@ -338,7 +327,11 @@ def test_thresholds_are_exceeded_by_more_and_not_by_as_much() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "--queued-above or"), (("--queued-above", "1", "--for", "5 minutes"), "is not a time")],
+    [
+        ((), "--queued-above or"),
+        (("--queued-above", "1", "--for", "5 minutes"), "is not a time"),
+        (("--queued-above", "1", "--webhook", "alerts.example"), "Must be an http or https URL"),
+    ],
 )
 def test_monitor_needs_a_threshold_and_a_time(fairlane: Command, arguments: tuple[str, ...], said: str) -> None:
     """Wrong usage is exit code 2."""

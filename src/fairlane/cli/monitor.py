@@ -3,8 +3,6 @@
 import os
 import re
 import time
-import uuid
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -17,11 +15,9 @@ from fairlane.cli.output import note, print_json_line
 from fairlane.errors import CommandFailed
 
 if TYPE_CHECKING:
+    from fairlane.cli.outbox import Outbox
     from fairlane.client import AsyncClient, Status
 
-WEBHOOK_SECONDS = 10.0
-OWED_MOST = 100
-"""Most messages that wait for an unreachable webhook; beyond it the oldest are dropped."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
@@ -125,15 +121,16 @@ def monitor(
 
     Without --webhook it ends with exit code 8 on the first alert. With --webhook it continues, and posts one message
     when a threshold has been exceeded for the time of --for, and one when none has been exceeded for that time. A
-    message that the webhook does not accept is posted again at each check, in order, until it is. With a secret it is
-    signed like the server's messages.
+    message that the webhook does not accept is posted again at each check, in order, until it is. Messages are posted
+    like those of the server: any 2xx answer accepts, and redirects and proxies are not used. With a secret they are
+    signed, too.
     """
     if queued_above is None and utilization_above is None:
         raise typer.BadParameter("give --queued-above or --utilization-above")
     thresholds = Thresholds(queued_above=queued_above, utilization_above=utilization_above)
     lasting_seconds = 0.0 if once else _seconds(lasting, "--for")
     every_seconds = max(0.1, _seconds(every, "--every"))
-    outbox = None if webhook is None else Outbox(webhook, _secret(secret_file))
+    outbox = None if webhook is None else _outbox(webhook, secret_file)
 
     async def watch_it(client: "AsyncClient") -> None:
         from asyncio import sleep
@@ -161,55 +158,7 @@ def monitor(
         raise typer.Exit(0) from None
 
 
-class Outbox:
-    """Messages owed to a webhook, oldest first."""
-
-    def __init__(self, url: str, secret: str | None) -> None:
-        self._url = url
-        self._secrets = [] if secret is None else [secret]
-        self._tries = 0
-        """How many times the oldest message was posted."""
-        self.owed: deque[tuple[str, bytes]] = deque()
-        """Messages with their ids, which stay the same at every try."""
-
-    def put(self, body: bytes) -> None:
-        """Add one message."""
-        if len(self.owed) == OWED_MOST:
-            note("the webhook was unreachable for too long: the oldest message is dropped")
-            self._drop()
-        self.owed.append((str(uuid.uuid4()), body))
-
-    async def send(self) -> None:
-        """Post the owed messages, until one is not accepted."""
-        import httpx2
-
-        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS) as http:
-            while self.owed:
-                identity, body = self.owed[0]
-                self._tries += 1
-                try:
-                    answer = await http.post(self._url, content=body, headers=self._headers(identity, body))
-                except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                    note(f"the webhook could not be reached: {error or type(error).__name__}")
-                    return
-                if not answer.is_success:
-                    note(f"the webhook answered {answer.status_code}")
-                    return
-                self._drop()
-
-    def _drop(self) -> None:
-        self.owed.popleft()
-        self._tries = 0
-
-    def _headers(self, identity: str, body: bytes) -> dict[str, str]:
-        from fairlane.webhooks.signing import signatures
-
-        now_ms = int(time.time() * 1_000)
-        signed = signatures(self._secrets, task_id=identity, attempt=self._tries, body=body, now_ms=now_ms)
-        return {"Content-Type": "application/json", **signed}
-
-
-def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
+def _tell(message: _Message, outbox: "Outbox | None", *, as_json: bool) -> None:
     from msgspec import to_builtins
     from msgspec.json import encode
 
@@ -219,6 +168,16 @@ def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
         note(f"{message.event}: {'; '.join(message.reasons) or 'no threshold is exceeded any more'}")
     if outbox is not None:
         outbox.put(encode(message))
+
+
+def _outbox(url: str, secret_file: Path | None) -> "Outbox":
+    from fairlane.cli.outbox import Outbox
+    from fairlane.errors import ValidationRefused
+
+    try:
+        return Outbox(url, _secret(secret_file))
+    except ValidationRefused as refused:
+        raise typer.BadParameter(refused.details[0]["message"], param_hint="--webhook") from None
 
 
 def _secret(file: Path | None) -> str | None:
