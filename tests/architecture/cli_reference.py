@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from fairlane.cli.program import program
+from fairlane.cli.program import COMMANDS, load
 from tests.architecture.sources import REPOSITORY
 
 PATH = REPOSITORY / "docs" / "reference" / "cli.md"
@@ -36,8 +36,8 @@ If no server runs, they open the database themselves.
 
 def reference() -> str:
     """The whole page."""
-    root = typer.main.get_command(program)
-    return "\n".join([INTRODUCTION, *(_section(path, command) for path, command in commands(root, "fairlane"))])
+    members = [member for name in sorted(COMMANDS) for member in commands(load(name), f"fairlane {name}")]
+    return "\n".join([INTRODUCTION, *(_section(path, command) for path, command in members)])
 
 
 def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -50,12 +50,12 @@ def test_a_foreign_package_is_imported_only_in_its_place() -> None:
 
 
 def test_imports_stand_at_the_top() -> None:
-    """Except for packages that may be missing, and in commands, which must start fast."""
+    """Except for packages that may be missing, and for a slow module that a command rarely needs."""
     wrong = [
         f"{module.place}:{found.line} imports {found.target} inside a function"
         for module in modules()
         for found in module.imports
-        if found.inside_function and module.room != "cli" and not _is_optional(found)
+        if found.inside_function and not _is_optional(found)
     ]
 
     assert not wrong, wrong

@@ -5,14 +5,13 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 import yaml
 from typer.main import get_command
 
-from fairlane.cli.program import program
+from fairlane.cli.program import load, program
 from fairlane.settings import OTHERS, PREFIX, Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -23,9 +22,7 @@ VARIABLES = {PREFIX + name.upper() for name in Settings.__struct_fields__} | set
 def check_command(words: list[str]) -> None:
     """A fairlane command line that the program would take."""
     assert words[0].endswith("fairlane"), words
-    root: Any = get_command(program)
-    command = root.commands[words[1]]
-    command.make_context(words[1], list(words[2:]), parent=typer.Context(root))
+    load(words[1]).make_context(words[1], list(words[2:]), parent=typer.Context(get_command(program)))
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -1,7 +1,7 @@
 """The command line of fairlane. ``main`` is the ``fairlane`` script.
 
-Commands import heavy modules when they run, so that ``fairlane --help`` stays quick. They do not use the store
-themselves: everything about organizations, plans and keys goes through the admin API (:mod:`fairlane.admin`).
+The module of a command is imported when the command is called, so that ``fairlane --help`` stays quick. Commands do not
+use the store themselves: everything about organizations, plans and keys goes through the admin API (room ``admin``).
 Only commands for the database as a whole, before any server uses it, call the store directly (``migrate``, ``move``).
 """
 

@@ -1,25 +1,31 @@
 """``fairlane backup`` and ``fairlane restore``: copy the SQLite file while it is in use, and restore a copy."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from fairlane.admin.connection import connect
 from fairlane.cli.options import AsJson, Database, OwnDatabase, database_in_force
-from fairlane.cli.output import moment, note, print_fields, print_json
+from fairlane.cli.output import moment, note, print_json
+from fairlane.cli.tables import print_fields
+from fairlane.errors import CommandFailed
+from fairlane.settings import database_path, read_settings
+from fairlane.store import AuditFilter, Store
+from fairlane.store.sqlite import restore_file
+
+commands = typer.Typer()
+
 
 POLL_SECONDS = 0.1
 TELL_SECONDS = 2.0
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register these commands."""
-    program.command(epilog="Example: fairlane backup /var/backups/fairlane-monday.db")(backup)
-    program.command(epilog="Example: fairlane restore /var/backups/fairlane-monday.db --replace")(restore)
-
-
+@commands.command(epilog="Example: fairlane backup /var/backups/fairlane-monday.db")
 def backup(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write; it must not exist yet.")],
     *,
@@ -30,8 +36,6 @@ def backup(
 
     The copy is one file, which gets its name once it is checked and synced. A server writes it on its own machine.
     """
-    import asyncio
-
     made = asyncio.run(_backup(database_in_force(database), path.absolute(), _telling(as_json=as_json)))
     if as_json:
         print_json(made)
@@ -39,6 +43,7 @@ def backup(
         print(f"{made['path']} contains the database: {made['pages_total']} pages, checked.")
 
 
+@commands.command(epilog="Example: fairlane restore /var/backups/fairlane-monday.db --replace")
 def restore(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The backup.", exists=True, dir_okay=False)],
     *,
@@ -52,8 +57,6 @@ def restore(
     tasks that ended since then run again, and their webhooks are sent again; keys revoked since then work again. Tasks
     that were running at the backup return to the queue when the server starts.
     """
-    import asyncio
-
     restored = asyncio.run(
         _restore(database_in_force(database), path.absolute(), replace=replace, tell=_telling(as_json=as_json))
     )
@@ -74,11 +77,6 @@ def restore(
 
 
 async def _backup(database: str, path: Path, tell: Callable[[int, int], None]) -> Any:
-    import asyncio
-
-    from fairlane.admin.connection import connect
-    from fairlane.errors import CommandFailed
-
     async with connect(database) as admin:
         state = await admin.ask("POST", "backup", body={"path": str(path)})
         while not state["done"]:
@@ -91,14 +89,6 @@ async def _backup(database: str, path: Path, tell: Callable[[int, int], None]) -
 
 
 async def _restore(database: str, path: Path, *, replace: bool, tell: Callable[[int, int], None]) -> dict[str, Any]:
-    import asyncio
-
-    import msgspec
-
-    from fairlane.settings import database_path, read_settings
-    from fairlane.store import AuditFilter, Store
-    from fairlane.store.sqlite import restore_file
-
     target = database_path(database)
     former = await asyncio.to_thread(restore_file, path, target, replace=replace, progress=tell)
     # Opened once, so that it is upgraded and checked before it is used.

@@ -1,22 +1,22 @@
 """``fairlane capacity``: whether more slots would help, for an organization itself or for its operator."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import typer
 
-from fairlane.cli.customer import KeyFile, Url, plain
+from fairlane.admin.connection import ask
+from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import print_json, print_table
+from fairlane.cli.output import print_json
+from fairlane.cli.tables import print_table
+from fairlane.client import Capacity, Measured, Projection
 
-if TYPE_CHECKING:
-    from fairlane.client import Capacity, Measured, Projection
-
-
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane capacity acme --days 30")(capacity)
+commands = typer.Typer()
 
 
+@commands.command(epilog="Example: fairlane capacity acme --days 30")
 def capacity(
     organization: Annotated[
         str | None,
@@ -45,25 +45,18 @@ def capacity(
         _show(found)
 
 
-def _asked(days: int, url: Any, key_file: Any) -> "Capacity":
-    from fairlane.cli.customer import ask
-
-    return ask(url, key_file, lambda client: client.capacity(days=days))
+def _asked(days: int, url: str | None, key_file: Path | None) -> Capacity:
+    return with_client(url, key_file, lambda client: client.capacity(days=days))
 
 
-def _known(organization: str, days: int, database: str | None) -> "Capacity":
-    import msgspec
-
-    from fairlane.admin.connection import ask
-    from fairlane.client import Capacity
-
+def _known(organization: str, days: int, database: str | None) -> Capacity:
     answer = ask(
         database_in_force(database), "GET", "organizations", organization, "capacity", query={"days": str(days)}
     )
     return msgspec.convert(answer, Capacity)
 
 
-def _show(found: "Capacity") -> None:
+def _show(found: Capacity) -> None:
     print(found.advice)
     print(f"Slots in use on average: {found.slots_used_average:g} of {'?' if found.max is None else found.max}.")
     rows = [] if found.replayed.measured is None else [_row("measured", None, found.replayed.measured)]
@@ -73,6 +66,6 @@ def _show(found: "Capacity") -> None:
         print_table(["SLOTS", "WAIT P50 S", "WAIT P90 S", "WAIT P99 S", ""], rows, empty="")
 
 
-def _row(kind: str, slots: int | None, one: "Measured | Projection") -> list[object]:
+def _row(kind: str, slots: int | None, one: Measured | Projection) -> list[object]:
     waits = (one.wait_p50_seconds, one.wait_p90_seconds, one.wait_p99_seconds)
     return [slots, *(f"{seconds:.2f}" for seconds in waits), kind]

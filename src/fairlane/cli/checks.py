@@ -6,8 +6,12 @@ from typing import Annotated
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import moment, print_json, print_table
+from fairlane.cli.output import moment, print_json
+from fairlane.cli.tables import print_table
+
+commands = typer.Typer()
 
 
 class MaintenanceState(StrEnum):
@@ -18,13 +22,7 @@ class MaintenanceState(StrEnum):
     SHOW = "show"
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register these commands."""
-    program.command(epilog="Example: fairlane drift acme")(drift)
-    program.command(epilog="Example: fairlane audit --limit 20")(audit)
-    program.command(epilog="Example: fairlane maintenance on")(maintenance)
-
-
+@commands.command(epilog="Example: fairlane drift acme")
 def drift(
     organization: Annotated[
         str | None, typer.Argument(metavar="[ORGANIZATION]", help="Only this one.", show_default=False)
@@ -37,8 +35,6 @@ def drift(
 
     All counts come from one snapshot. Exit code 1 if any count differs; none ever should.
     """
-    from fairlane.admin.connection import ask
-
     query = None if organization is None else {"organization": organization}
     answer = ask(database_in_force(database), "GET", "drift", query=query)
     found = answer["drift"]
@@ -52,6 +48,7 @@ def drift(
         raise typer.Exit(1)
 
 
+@commands.command(epilog="Example: fairlane audit --limit 20")
 def audit(
     *,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Newest rows to show.")] = 100,
@@ -69,8 +66,6 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Show the changes that operators made, newest first."""
-    from fairlane.admin.connection import ask
-
     query = {"limit": str(limit), "subject": subject, "action": action, "actor": actor}
     given = {name: value for name, value in query.items() if value is not None}
     answer = ask(database_in_force(database), "GET", "audit", query=given)
@@ -84,6 +79,7 @@ def audit(
     print_table(["WHEN", "WHO", "WHAT", "ON", "DETAILS"], rows, empty="Nothing has been changed yet.")
 
 
+@commands.command(epilog="Example: fairlane maintenance on")
 def maintenance(
     state: Annotated[MaintenanceState, typer.Argument(help="on, off or show.")],
     *,
@@ -94,8 +90,6 @@ def maintenance(
 
     While this is on, concurrency reads null for every organization. Tasks continue to run.
     """
-    from fairlane.admin.connection import ask
-
     if state is MaintenanceState.SHOW:
         answer = ask(database_in_force(database), "GET", "maintenance")
     else:

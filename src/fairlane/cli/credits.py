@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
-from fairlane.cli.output import moment, print_fields, print_json, print_table
+from fairlane.cli.output import moment, print_json
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="The credits of organizations.", no_args_is_help=True)
+commands = typer.Typer(name="credits", help="The credits of organizations.", no_args_is_help=True)
 
 
 @commands.command(
@@ -33,8 +35,6 @@ def grant(
     as_json: AsJson = False,
 ) -> None:
     """Grant an organization credits, or take some back. Running tasks continue."""
-    from fairlane.admin.connection import ask
-
     body = {"amount": amount, "reason": reason} | ({} if grant_id is None else {"id": grant_id})
     granted = ask(database_in_force(database), "POST", "organizations", organization, "credits", "grants", body=body)
     if as_json:
@@ -46,8 +46,6 @@ def grant(
 @commands.command(epilog="Example: fairlane credits show acme")
 def show(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show an organization's balance and its parts."""
-    from fairlane.admin.connection import ask
-
     found = ask(database_in_force(database), "GET", "organizations", organization, "credits")
     if as_json:
         print_json(found)
@@ -74,8 +72,6 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List an organization's grants. Charges are shown with its tasks."""
-    from fairlane.admin.connection import ask
-
     path = ("organizations", organization, "credits", "grants")
     answer = ask(database_in_force(database), "GET", *path, query={"limit": str(limit)})
     if as_json:

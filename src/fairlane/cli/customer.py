@@ -3,18 +3,18 @@
 For commands that an organization uses on its own. They need no database and no access to the server's machine.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
+import msgspec
 import typer
 
 from fairlane.cli.output import note
+from fairlane.client import ApiError, AsyncClient, ClientError, KeyRefused, NoAnswer, NotInTime, SetupMissing
 from fairlane.errors import CommandFailed
-
-if TYPE_CHECKING:
-    from fairlane.client import AsyncClient
 
 Result = TypeVar("Result")
 
@@ -51,16 +51,12 @@ class StillRunning(CommandFailed):
     exit_code: ClassVar[int] = 7
 
 
-def ask(url: str | None, key_file: Path | None, work: "Callable[[AsyncClient], Awaitable[Result]]") -> Result:
+def with_client(url: str | None, key_file: Path | None, work: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
     """Run a function with a client of the API.
 
     Raises:
         CommandFailed: the API refused, or did not answer.
     """
-    import asyncio
-
-    from fairlane.client import ApiError, AsyncClient, ClientError, KeyRefused, NoAnswer, NotInTime, SetupMissing
-
     key = _key(key_file)
     if not url:
         raise CommandFailed("the address of the API is missing: set FAIRLANE_URL, or give --url")
@@ -104,8 +100,6 @@ class _Impatience:
 
 def plain(record: Any) -> Any:
     """Return a record of the client as JSON with the API's own names."""
-    import msgspec
-
     return msgspec.to_builtins(record)
 
 

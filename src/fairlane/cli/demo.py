@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from fairlane.cli.options import AsJson
+from fairlane.demo.main import DemoOptions, run_demo
+
+commands = typer.Typer()
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane demo --keep --port 8000")(demo)
-
-
+@commands.command(epilog="Example: fairlane demo --keep --port 8000")
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the server running at the end, until Ctrl-C.")] = False,
@@ -37,8 +36,6 @@ def demo(
     organizations, and checks the status of both and its counts all the time. Exit code 0 only if the slot limits held,
     the shares were fair, the counts were exact and every task completed.
     """
-    from fairlane.demo.main import DemoOptions, run_demo
-
     options = DemoOptions(
         keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json, on_postgres=on_postgres
     )

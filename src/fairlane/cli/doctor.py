@@ -1,24 +1,26 @@
 """``fairlane doctor``: checks the setup, and says in words what to do."""
 
+import asyncio
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+import fairlane
+from fairlane.admin.connection import find_elsewhere, find_server
 from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
-from fairlane.cli.output import print_json, print_table
+from fairlane.cli.output import print_json
+from fairlane.cli.tables import print_table
+from fairlane.diagnosis import Elsewhere, Finding, Process, State, diagnose, unreachable
+from fairlane.errors import DatabaseError, SetupError
+from fairlane.settings import Settings, read_settings
+from fairlane.store import Store
 
-if TYPE_CHECKING:
-    from fairlane.diagnosis import Finding, Process
-    from fairlane.settings import Settings
-
-
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane doctor --server https://api.example")(doctor)
+commands = typer.Typer()
 
 
+@commands.command(epilog="Example: fairlane doctor --server https://api.example")
 def doctor(
     *,
     servers: Annotated[
@@ -39,10 +41,6 @@ def doctor(
     Changes nothing; works with and without running servers. Exit code 1 if there is a problem; with warnings alone it
     is 0. Run it with the environment variables of the servers.
     """
-    import asyncio
-
-    from fairlane.diagnosis import State
-
     findings = asyncio.run(_findings(database_in_force(database), servers or []))
     problems = [finding for finding in findings if finding.state is State.PROBLEM]
     if as_json:
@@ -60,12 +58,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def _findings(database: str, servers: list[str]) -> "list[Finding]":
-    from fairlane.diagnosis import Finding, State, diagnose, unreachable
-    from fairlane.errors import DatabaseError, SetupError
-    from fairlane.settings import read_settings
-    from fairlane.store import Store
-
+async def _findings(database: str, servers: list[str]) -> list[Finding]:
     try:
         settings = read_settings({"database": database})
         engine, content = await Store.look(settings)
@@ -82,14 +75,8 @@ async def _findings(database: str, servers: list[str]) -> "list[Finding]":
     )
 
 
-async def _process(settings: "Settings", servers: list[str]) -> "Process":
+async def _process(settings: Settings, servers: list[str]) -> Process:
     """Return the server that owns this database, if it is on this machine and answers, and the named servers."""
-    import asyncio
-
-    import fairlane
-    from fairlane.admin.connection import find_elsewhere, find_server
-    from fairlane.diagnosis import Elsewhere, Process
-
     owner, facts = await find_server(settings.database)
     found = await asyncio.gather(*(find_elsewhere(address) for address in servers))
     limits = None if owner is None else _open_files(owner)

@@ -5,10 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+from fairlane.cli.output import moment, note, print_json
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="The Bearer secrets of organizations, workers and operators.", no_args_is_help=True)
+commands = typer.Typer(
+    name="keys", help="The Bearer secrets of organizations, workers and operators.", no_args_is_help=True
+)
 
 
 Owner = Annotated[
@@ -44,8 +48,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key for an organization, for workers or for operators, or import one. It is shown once."""
-    from fairlane.admin.connection import ask
-
     _check_one(organization, worker, admin)
     if name is not None and organization is None:
         raise typer.BadParameter("goes with an organization; --worker and --admin name the key", param_hint="--name")
@@ -79,8 +81,6 @@ def list_keys(
     as_json: AsJson = False,
 ) -> None:
     """List keys, without the secrets."""
-    from fairlane.admin.connection import ask
-
     _check_one(organization, worker or None, admin or None)
     if organization is not None:
         answer = ask(database_in_force(database), "GET", "organizations", organization, "keys")
@@ -108,8 +108,6 @@ def revoke(
 
     Workers that use the key lose their attempts, which return to the queue.
     """
-    from fairlane.admin.connection import ask
-
     key = ask(database_in_force(database), "DELETE", "keys", key_id)
     if as_json:
         print_json(key)

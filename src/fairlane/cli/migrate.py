@@ -1,20 +1,22 @@
 """``fairlane migrate``: upgrade a database's tables before the servers start."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json
+from fairlane.settings import read_settings
+from fairlane.store import Store
+
+commands = typer.Typer()
+
 
 OUT_OF_DATE = 1
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane migrate --check")(migrate)
-
-
+@commands.command(epilog="Example: fairlane migrate --check")
 def migrate(
     *,
     check: Annotated[
@@ -29,11 +31,6 @@ def migrate(
     Safe next to running servers and other runs of this command: on PostgreSQL one process migrates while the others
     wait, on SQLite the owner of the file migrates. After a kill the next process continues.
     """
-    import asyncio
-
-    from fairlane.settings import read_settings
-    from fairlane.store import Store
-
     settings = read_settings({"database": database_in_force(database)})
     before = asyncio.run(Store.schema(settings) if check else Store.migrate(settings))
     if as_json:

@@ -3,20 +3,24 @@
 import os
 import re
 import time
+from asyncio import sleep
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from msgspec.json import encode
 
-from fairlane.cli.customer import KeyFile, Url, ask
+from fairlane.cli.customer import KeyFile, Url, with_client
 from fairlane.cli.options import AsJson
+from fairlane.cli.outbox import Outbox
 from fairlane.cli.output import note, print_json_line
-from fairlane.errors import CommandFailed
+from fairlane.client import AsyncClient, Status
+from fairlane.errors import CommandFailed, ValidationRefused
+from fairlane.webhooks.signing import is_secret
 
-if TYPE_CHECKING:
-    from fairlane.cli.outbox import Outbox
-    from fairlane.client import AsyncClient, Status
+commands = typer.Typer()
+
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
@@ -34,7 +38,7 @@ class Thresholds(Struct, frozen=True, kw_only=True):
     queued_above: int | None
     utilization_above: float | None
 
-    def exceeded(self, now: "Status") -> list[str] | None:
+    def exceeded(self, now: Status) -> list[str] | None:
         """Return in words which thresholds are exceeded now, or None if the slots are unreliable and that is
         unknown."""
         reasons = []
@@ -80,13 +84,7 @@ class _Message(Struct, rename="camel"):
     at: str
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(
-        epilog="Example: fairlane monitor --queued-above 1000 --utilization-above 0.8 --for 5m --every 30s"
-    )(monitor)
-
-
+@commands.command(epilog="Example: fairlane monitor --queued-above 1000 --utilization-above 0.8 --for 5m --every 30s")
 def monitor(
     *,
     queued_above: Annotated[
@@ -132,9 +130,7 @@ def monitor(
     every_seconds = max(0.1, _seconds(every, "--every"))
     outbox = None if webhook is None else _outbox(webhook, secret_file)
 
-    async def watch_it(client: "AsyncClient") -> None:
-        from asyncio import sleep
-
+    async def watch_it(client: AsyncClient) -> None:
         watch = Watch(lasting_seconds)
         while True:
             now = await client.status()
@@ -153,15 +149,12 @@ def monitor(
             await sleep(every_seconds)
 
     try:
-        ask(url, key_file, watch_it)
+        with_client(url, key_file, watch_it)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
 
-def _tell(message: _Message, outbox: "Outbox | None", *, as_json: bool) -> None:
-    from msgspec import to_builtins
-    from msgspec.json import encode
-
+def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
     if as_json:
         print_json_line(to_builtins(message))
     elif outbox is not None:
@@ -170,10 +163,7 @@ def _tell(message: _Message, outbox: "Outbox | None", *, as_json: bool) -> None:
         outbox.put(encode(message))
 
 
-def _outbox(url: str, secret_file: Path | None) -> "Outbox":
-    from fairlane.cli.outbox import Outbox
-    from fairlane.errors import ValidationRefused
-
+def _outbox(url: str, secret_file: Path | None) -> Outbox:
     try:
         return Outbox(url, _secret(secret_file))
     except ValidationRefused as refused:
@@ -181,8 +171,6 @@ def _outbox(url: str, secret_file: Path | None) -> "Outbox":
 
 
 def _secret(file: Path | None) -> str | None:
-    from fairlane.webhooks.signing import is_secret
-
     try:
         secret = os.environ.get("FAIRLANE_MONITOR_SECRET") if file is None else file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -192,7 +180,7 @@ def _secret(file: Path | None) -> str | None:
     return secret
 
 
-def _message(event: str, reasons: list[str], now: "Status") -> _Message:
+def _message(event: str, reasons: list[str], now: Status) -> _Message:
     slots = now.concurrency
     return _Message(
         event,

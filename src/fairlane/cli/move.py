@@ -1,28 +1,27 @@
 """``fairlane move``: moves a stopped single-machine installation to PostgreSQL."""
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
 from fairlane.errors import CommandFailed
+from fairlane.settings import is_postgres, read_settings
+from fairlane.store import Moved, Store
 
-if TYPE_CHECKING:
-    from fairlane.store import Moved
+commands = typer.Typer()
+
 
 NOTE_SECONDS = 1.0
 """How often progress is printed."""
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(
-        epilog="Example: fairlane move --from sqlite:////srv/fairlane/fairlane.db --to postgresql://fairlane@db/fairlane"
-    )(move)
-
-
+@commands.command(
+    epilog="Example: fairlane move --from sqlite:////srv/fairlane/fairlane.db --to postgresql://fairlane@db/fairlane"
+)
 def move(
     *,
     source: Annotated[
@@ -46,10 +45,6 @@ def move(
     transaction; a kill leaves the target as it was, and the source can be started again. A server that starts on the
     target meanwhile waits.
     """
-    import asyncio
-
-    from fairlane.settings import is_postgres
-
     if is_postgres(source) or not is_postgres(target):
         raise CommandFailed("a move goes from sqlite:///PATH to postgresql://…; nothing else is possible")
     began = time.monotonic()
@@ -63,10 +58,7 @@ def move(
         print("Start servers with the new address. Never start one on the old file again: it would run tasks twice.")
 
 
-async def _move(source: str, target: str) -> "Moved":
-    from fairlane.settings import read_settings
-    from fairlane.store import Store
-
+async def _move(source: str, target: str) -> Moved:
     settings = read_settings({"database": source})
     if not (await Store.schema(settings)).version:
         raise CommandFailed(f"there is no installation at {source}")

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 from msgspec import UNSET, UnsetType
 
+from fairlane.settings import default_database
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
 Database = Annotated[
@@ -91,6 +93,4 @@ def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | 
 
 def database_in_force(database: str | None) -> str:
     """Return the database of a command: its flag or variable, or else the default."""
-    from fairlane.settings import default_database
-
     return default_database() if database is None else database

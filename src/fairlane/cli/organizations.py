@@ -6,11 +6,15 @@ from typing import Annotated, Any
 import typer
 from msgspec import UNSET
 
+from fairlane.admin.connection import ask, ask_all, erase_all
 from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force, number_or
-from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.switch import Switch
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="The organizations that use the API, and their limits.", no_args_is_help=True)
+commands = typer.Typer(
+    name="organizations", help="The organizations that use the API, and their limits.", no_args_is_help=True
+)
 
 PlanName = Annotated[
     str | None, typer.Option("--plan", metavar="PLAN", help="The organization's plan.", show_default=False)
@@ -38,8 +42,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create an organization. It needs a key before it can call the API: see 'fairlane keys create'."""
-    from fairlane.admin.connection import ask
-
     body = {"name": name, "plan": plan, "slots": slots, "queue_limit": queue_limit, "weight": weight}
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
@@ -116,8 +118,6 @@ def erase(
     It is disabled at once and its running attempts are ended; then everything is deleted in small steps. If this
     command is interrupted, the server continues, and so does the command when it is started again.
     """
-    from fairlane.admin.connection import erase_all
-
     if not yes:
         question = f"Erase {name} with all its tasks, results, keys and credits, permanently? Type its name"
         if not sys.stdin.isatty() or typer.prompt(question, default="", show_default=False, err=True) != name:
@@ -145,8 +145,6 @@ def maintenance(
 @commands.command(epilog="Example: fairlane organizations repair acme")
 def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Recount an organization with drifted counts, and correct them."""
-    from fairlane.admin.connection import ask
-
     answer = ask(database_in_force(database), "POST", "organizations", name, "repair")
     if as_json:
         print_json(answer)
@@ -158,8 +156,6 @@ def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson
 @commands.command("list", epilog="Example: fairlane organizations list")
 def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the organizations with their limits and their queued and running tasks."""
-    from fairlane.admin.connection import ask_all
-
     found = ask_all(database_in_force(database), "organizations", "organizations")
     if as_json:
         print_json({"organizations": found})
@@ -173,8 +169,6 @@ def list_organizations(*, database: Database = None, as_json: AsJson = False) ->
 @commands.command(epilog="Example: fairlane organizations show acme --json")
 def show(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show one organization."""
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "GET", "organizations", name), as_json=as_json)
 
 
@@ -183,8 +177,6 @@ def _switched(credits: Switch | None) -> dict[str, object]:
 
 
 def _change(name: str, changes: dict[str, object], *, database: str | None, as_json: bool) -> None:
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "PATCH", "organizations", name, body=changes), as_json=as_json)
 
 

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 import typer
 from msgspec import UNSET
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force, number_or
-from fairlane.cli.output import moment, print_fields, print_json, print_table
+from fairlane.cli.output import moment, print_json
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="Named limits that organizations share.", no_args_is_help=True)
+commands = typer.Typer(name="plans", help="Named limits that organizations share.", no_args_is_help=True)
 
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
 Slots = Annotated[
@@ -37,8 +39,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a plan."""
-    from fairlane.admin.connection import ask
-
     body = {
         "name": name,
         "slots": number_or("none", slots, option="--slots"),
@@ -59,8 +59,6 @@ def change(
     as_json: AsJson = False,
 ) -> None:
     """Change a plan. Its organizations follow, except for limits of their own."""
-    from fairlane.admin.connection import ask
-
     changes: dict[str, object] = {}
     slots_wanted = number_or("none", slots, option="--slots")
     if slots_wanted is not UNSET:
@@ -76,16 +74,12 @@ def change(
 @commands.command(epilog="Example: fairlane plans delete pro")
 def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Delete a plan that no organization uses."""
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "DELETE", "plans", name), as_json=as_json)
 
 
 @commands.command("list", epilog="Example: fairlane plans list")
 def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
     """List the plans."""
-    from fairlane.admin.connection import ask
-
     answer = ask(database_in_force(database), "GET", "plans")
     if as_json:
         print_json(answer)
@@ -97,8 +91,6 @@ def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
 @commands.command(epilog="Example: fairlane plans show pro --json")
 def show(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
     """Show one plan."""
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "GET", "plans", name), as_json=as_json)
 
 

@@ -6,83 +6,100 @@ database, 6 the API gave no answer, 7 not in time, 8 an alert.
 
 import logging
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from fairlane.cli import (
-    backup,
-    capacity,
-    checks,
-    credits,
-    demo,
-    doctor,
-    keys,
-    migrate,
-    monitor,
-    move,
-    organizations,
-    plans,
-    run,
-    serve,
-    simulate,
-    status,
-    submit,
-    tasks,
-    top,
-    usage,
-    webhooks,
-    worker,
-)
-from fairlane.cli.options import AsJson
-from fairlane.cli.output import complain, print_json
+from fairlane.cli.output import complain
 from fairlane.errors import CommandFailed, SetupError
 
-program = typer.Typer(
+COMMANDS = {
+    "version": ("version", "Print the version of fairlane."),
+    "serve": ("serve", "Serve an application, with workers."),
+    "worker": ("worker", "Run workers for a server on another machine."),
+    "run": ("run", "Run one handler in this process."),
+    "status": ("status", "Show how many tasks wait, how many run, and how many slots are used."),
+    "slots": (
+        "status",
+        "Show the holders of the organization's slots, oldest first, with the progress that handlers report.",
+    ),
+    "wait": ("status", "Wait until tasks have ended."),
+    "why": ("status", "Show why a task waits: a reason, how many tasks are ahead, and when it may start."),
+    "cancel": ("status", "Cancel tasks: queued ones at once, running ones by a cancel request to the handler."),
+    "submit": ("submit", "Submit tasks."),
+    "monitor": ("monitor", "Watch an organization's queue and slots."),
+    "capacity": (
+        "capacity",
+        "Show how long the plan and the workers were the limit, and what more slots would have changed.",
+    ),
+    "top": ("top", "Show every organization live, the busiest first, until Ctrl-C."),
+    "simulate": ("simulate", "Replay finished tasks under other limits, by the server's own rules."),
+    "organizations": ("organizations", "The organizations that use the API, and their limits."),
+    "keys": ("keys", "The Bearer secrets of organizations, workers and operators."),
+    "plans": ("plans", "Named limits that organizations share."),
+    "credits": ("credits", "The credits of organizations."),
+    "webhooks": ("webhooks", "Webhooks."),
+    "tasks": ("tasks", "Tasks of all organizations, for operators."),
+    "sessions": ("sessions", "The workers that run now."),
+    "usage": ("usage", "The usage of organizations, month by month."),
+    "backup": ("backup", "Copy the database as it is at one moment, while the server works."),
+    "restore": ("backup", "Put a copy of a backup in the database's place."),
+    "drift": ("checks", "Recount every stored count from its rows."),
+    "audit": ("checks", "Show the changes that operators made, newest first."),
+    "maintenance": ("checks", "Mark the slots as unreliable during maintenance."),
+    "doctor": (
+        "doctor",
+        "Check the setup: the database, the disk, clocks, workers, and everything that keeps tasks from starting.",
+    ),
+    "migrate": ("migrate", "Apply pending migrations."),
+    "move": ("move", "Move a stopped installation to PostgreSQL: everything, or nothing."),
+    "demo": ("demo", "Watch two organizations share workers."),
+}
+"""Each command with its module and its first sentence, in the order of the help."""
+
+
+class CommandTable(TyperGroup):
+    """The commands of :data:`COMMANDS`. The module of a command is imported when this command is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, sentence) in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=sentence)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the first argument names; its module is imported here."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _new(**attributes: Any) -> typer.Typer:
+    return typer.Typer(
+        **attributes, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+
+
+program = _new(
     name="fairlane",
+    cls=CommandTable,
     help="Offer Python functions as an async task API with exact, fair concurrency slots.",
     epilog="Start with: fairlane demo    (or: fairlane serve examples.quickstart:app)",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@program.command(epilog="Example: fairlane version --json")
-def version(*, as_json: AsJson = False) -> None:
-    """Print the version of fairlane."""
-    from fairlane import __version__
-
-    if as_json:
-        print_json({"version": __version__})
-    else:
-        print(__version__)
+@program.callback()
+def _program() -> None: ...
 
 
-serve.add_to(program)
-worker.add_to(program)
-run.add_to(program)
-status.add_to(program)
-submit.add_to(program)
-monitor.add_to(program)
-capacity.add_to(program)
-top.add_to(program)
-simulate.add_to(program)
-program.add_typer(organizations.commands, name="organizations")
-program.add_typer(keys.commands, name="keys")
-program.add_typer(plans.commands, name="plans")
-program.add_typer(credits.commands, name="credits")
-program.add_typer(webhooks.commands, name="webhooks")
-program.add_typer(tasks.commands, name="tasks")
-program.add_typer(tasks.sessions, name="sessions")
-program.add_typer(usage.commands, name="usage")
-backup.add_to(program)
-checks.add_to(program)
-doctor.add_to(program)
-migrate.add_to(program)
-move.add_to(program)
-demo.add_to(program)
+def load(name: str) -> Any:
+    """Import the module of a command; return the command."""
+    module = import_module(f"fairlane.cli.{COMMANDS[name][0]}")
+    holder = _new()
+    holder.add_typer(module.commands)
+    return typer.main.get_group(holder).commands[name]
 
 
 def main() -> None:

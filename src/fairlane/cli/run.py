@@ -5,16 +5,13 @@ from typing import Annotated
 
 import typer
 
+from fairlane.cli import attempt as attempts
 from fairlane.cli.options import AppReference, AsJson
 
-
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(
-        epilog='Example: fairlane run examples.quickstart:app COUNT_WORDS --payload \'{"text": "one two"}\''
-    )(run)
+commands = typer.Typer()
 
 
+@commands.command(epilog='Example: fairlane run examples.quickstart:app COUNT_WORDS --payload \'{"text": "one two"}\'')
 def run(
     app: AppReference,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The task type, such as COUNT_WORDS.")],
@@ -31,7 +28,5 @@ def run(
     The payload is checked as strictly as by the API, start and stop hooks run, and the result is printed. Exit code 1
     if the attempt does not complete, 3 if the application cannot be used.
     """
-    from fairlane.cli import attempt as attempts
-
     body = sys.stdin.buffer.read() if payload == "-" else payload.encode(errors="surrogateescape")
     attempts.run_attempt(app, name, body, attempt=attempt, organization=organization, as_json=as_json)

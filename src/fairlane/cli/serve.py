@@ -4,21 +4,23 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import msgspec
 import typer
 
+from fairlane import logs
+from fairlane.app import run
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, OwnDatabase, Places
+from fairlane.cli.output import complain
+from fairlane.cli.reload import Reloader, watched_folder
+from fairlane.settings import read_settings
+from fairlane.worker.supervisor import Drained
 
-if TYPE_CHECKING:
-    from fairlane.worker.supervisor import Drained
-
-
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane serve examples.quickstart:app --port 8000 --workers 2 --places 5")(serve)
+commands = typer.Typer()
 
 
+@commands.command(epilog="Example: fairlane serve examples.quickstart:app --port 8000 --workers 2 --places 5")
 def serve(
     app: AppReference,
     *,
@@ -61,16 +63,9 @@ def serve(
     if reload:
         if fd is not None:
             raise typer.BadParameter("--fd cannot be passed to a restarted server: leave out --reload")
-        from fairlane.cli.reload import Reloader, watched_folder
 
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(Reloader(arguments, watched_folder(app, Path.cwd())).run())
-    import msgspec
-
-    from fairlane import logs
-    from fairlane.app import run
-    from fairlane.cli.output import complain
-    from fairlane.settings import read_settings
 
     settings = read_settings(
         {
@@ -98,7 +93,7 @@ def serve(
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
 
-    def report(drained: "Drained") -> None:
+    def report(drained: Drained) -> None:
         if as_json:
             print(json.dumps({"drained": msgspec.to_builtins(drained)}), flush=True)
 

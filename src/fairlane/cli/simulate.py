@@ -1,21 +1,25 @@
 """``fairlane simulate``: how long tasks would have waited with other plans, weights and workers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
 from msgspec import Struct
 
+from fairlane.admin.connection import Admin, connect
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import note, print_json, print_table
+from fairlane.cli.output import note, print_json
+from fairlane.cli.tables import print_table
 from fairlane.errors import CommandFailed
 from fairlane.model.simulation import Party, Traced, Waits, WhatIf
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.simulation import what_if
 
-if TYPE_CHECKING:
-    from fairlane.admin.connection import Admin
+commands = typer.Typer()
+
 
 TASKS_MOST = 200_000
 """Most tasks that are replayed, which takes some seconds."""
@@ -35,11 +39,7 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     """Places of all workers together, or None if there are none: then there are always enough."""
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane simulate --slots acme=20 --weight acme=3 --places 40")(simulate)
-
-
+@commands.command(epilog="Example: fairlane simulate --slots acme=20 --weight acme=3 --places 40")
 def simulate(
     *,
     slots: Annotated[
@@ -85,8 +85,6 @@ def simulate(
     long with those of the options. It is an estimate: tasks take as long as they took, and unfinished tasks are left
     out.
     """
-    from fairlane.simulation import what_if
-
     if trace is not None:
         if begins_at is not None or ends_at is not None:
             raise typer.BadParameter("a file is replayed completely: leave out --from and --to")
@@ -175,10 +173,6 @@ def _parties(
 
 def _recorded(database: str, begins_at: str | None, ends_at: str | None) -> tuple[Limits, list[Traced]]:
     """Return the present limits, and the tasks that ended in the span, up to one more than are replayed."""
-    import asyncio
-
-    from fairlane.admin.connection import connect
-
     span = {name: moment for name, moment in (("from", begins_at), ("to", ends_at)) if moment is not None}
 
     async def everything() -> tuple[Limits, list[Traced]]:
@@ -200,7 +194,7 @@ def _recorded(database: str, begins_at: str | None, ends_at: str | None) -> tupl
     return asyncio.run(everything())
 
 
-async def _pages(admin: "Admin", path: str, query: dict[str, str], *, noun: str | None = None) -> AsyncIterator[Any]:
+async def _pages(admin: Admin, path: str, query: dict[str, str], *, noun: str | None = None) -> AsyncIterator[Any]:
     asked = dict(query)
     while True:
         answer = await admin.ask("GET", path, query=asked)

@@ -2,19 +2,25 @@
 
 import sys
 import time
+from asyncio import Semaphore, gather, sleep
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
-from fairlane.cli.customer import KeyFile, Url, ask, plain
+from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.options import AsJson
-from fairlane.cli.output import moment, print_fields, print_json, print_json_line, print_table
+from fairlane.cli.output import moment, print_json, print_json_line
+from fairlane.cli.tables import print_fields, print_table
+from fairlane.client import AsyncClient, NotFound, Progress, Slot, Status, Task, Why
 from fairlane.terminal import redraws
 
-if TYPE_CHECKING:
-    from fairlane.client import AsyncClient, Progress, Slot, Status, Task, Why
+commands = typer.Typer()
+
 
 BAR_CELLS = 20
 ERRORS_AT_ONCE = 10
@@ -23,15 +29,7 @@ ERRORS_AT_ONCE = 10
 References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register these commands."""
-    program.command(epilog="Example: fairlane status --watch")(status)
-    program.command(epilog="Example: fairlane slots")(slots)
-    program.command(epilog="Example: fairlane wait hamlet-3-1 --timeout 60")(wait)
-    program.command(epilog="Example: fairlane why hamlet-3-1")(why)
-    program.command(epilog="Example: fairlane cancel hamlet-3-1")(cancel)
-
-
+@commands.command(epilog="Example: fairlane status --watch")
 def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
@@ -49,7 +47,7 @@ def status(
     if verify and watch:
         raise typer.BadParameter("--verify checks once: leave out --watch")
 
-    async def look(client: "AsyncClient") -> None:
+    async def look(client: AsyncClient) -> None:
         if not watch:
             now = await client.status(verify=verify)
             _show(now, as_json=as_json)
@@ -58,9 +56,10 @@ def status(
             return
         await _show_again(_looks(client, every), as_json=as_json)
 
-    _until_interrupted(lambda: ask(url, key_file, look))
+    _until_interrupted(lambda: with_client(url, key_file, look))
 
 
+@commands.command(epilog="Example: fairlane slots")
 def slots(
     *,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most to show.")] = 1_000,
@@ -70,7 +69,7 @@ def slots(
 ) -> None:
     """Show the holders of the organization's slots, oldest first, with the progress that handlers report."""
 
-    async def some(client: "AsyncClient") -> list["Slot"]:
+    async def some(client: AsyncClient) -> list[Slot]:
         found: list[Slot] = []
         async for slot in client.slots():
             found.append(slot)
@@ -78,7 +77,7 @@ def slots(
                 break
         return found
 
-    found = ask(url, key_file, some)
+    found = with_client(url, key_file, some)
     if as_json:
         print_json([plain(slot) for slot in found])
         return
@@ -91,6 +90,7 @@ def slots(
     print_table(columns, rows, empty="No slot is in use.")
 
 
+@commands.command(epilog="Example: fairlane wait hamlet-3-1 --timeout 60")
 def wait(
     tasks: References,
     *,
@@ -107,7 +107,7 @@ def wait(
     Exit code 1 if one of them failed, 7 if one had not ended in time.
     """
 
-    async def all_of_them(client: "AsyncClient") -> list["Task"]:
+    async def all_of_them(client: AsyncClient) -> list[Task]:
         give_up_at = None if timeout is None else time.monotonic() + timeout
         ended = []
         for reference in tasks:
@@ -117,13 +117,14 @@ def wait(
                 print_json_line(plain(ended[-1]))
         return ended
 
-    ended = ask(url, key_file, all_of_them)
+    ended = with_client(url, key_file, all_of_them)
     if not as_json:
         _show_tasks(ended)
     if any(task.status == "FAILED" for task in ended):
         raise typer.Exit(1)
 
 
+@commands.command(epilog="Example: fairlane why hamlet-3-1")
 def why(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Its id or idempotency key.")],
     *,
@@ -133,10 +134,10 @@ def why(
 ) -> None:
     """Show why a task waits: a reason, how many tasks are ahead, and when it may start."""
 
-    async def one(client: "AsyncClient") -> "Why":
+    async def one(client: AsyncClient) -> Why:
         return await client.why(task)
 
-    found = ask(url, key_file, one)
+    found = with_client(url, key_file, one)
     if as_json:
         print_json(plain(found))
         return
@@ -160,13 +161,14 @@ def why(
     )
 
 
+@commands.command(epilog="Example: fairlane cancel hamlet-3-1")
 def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) -> None:
     """Cancel tasks: queued ones at once, running ones by a cancel request to the handler."""
 
-    async def all_of_them(client: "AsyncClient") -> list["Task"]:
+    async def all_of_them(client: AsyncClient) -> list[Task]:
         return [await client.cancel(reference) for reference in tasks]
 
-    cancelled = ask(url, key_file, all_of_them)
+    cancelled = with_client(url, key_file, all_of_them)
     if as_json:
         print_json([plain(task) for task in cancelled])
     else:
@@ -186,25 +188,21 @@ def mine(
 ) -> None:
     """List the tasks of the key's organization, newest first."""
 
-    async def some(client: "AsyncClient") -> list["Task"]:
+    async def some(client: AsyncClient) -> list[Task]:
         return await _with_errors(client, [task async for task in client.tasks(status=status, most=limit)])
 
-    found = ask(url, key_file, some)
+    found = with_client(url, key_file, some)
     if as_json:
         print_json([plain(task) for task in found])
     else:
         _show_tasks(found)
 
 
-async def _with_errors(client: "AsyncClient", tasks: list["Task"]) -> list["Task"]:
+async def _with_errors(client: AsyncClient, tasks: list[Task]) -> list[Task]:
     """Return the tasks of a list, with the errors of failed ones, which lists leave out."""
-    from asyncio import Semaphore, gather
-
-    from fairlane.client import NotFound
-
     at_once = Semaphore(ERRORS_AT_ONCE)
 
-    async def whole(task: "Task") -> "Task":
+    async def whole(task: Task) -> Task:
         if task.status != "FAILED":
             return task
         async with at_once:
@@ -216,7 +214,7 @@ async def _with_errors(client: "AsyncClient", tasks: list["Task"]) -> list["Task
     return await gather(*[whole(task) for task in tasks])
 
 
-def _show_tasks(tasks: list["Task"]) -> None:
+def _show_tasks(tasks: list[Task]) -> None:
     rows = [[task.id, task.task_type, task.status, task.latency_ms, _error(task)] for task in tasks]
     print_table(["TASK", "TYPE", "STATUS", "MS", "ERROR"], rows, empty="There are no such tasks.")
 
@@ -225,7 +223,7 @@ def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1_000)
 
 
-def _progress(progress: "Progress | None") -> str:
+def _progress(progress: Progress | None) -> str:
     """Return progress in a few words, or an empty text if there is none."""
     if progress is None:
         return ""
@@ -235,31 +233,28 @@ def _progress(progress: "Progress | None") -> str:
     return " ".join(parts)
 
 
-def _error(task: "Task") -> str:
+def _error(task: Task) -> str:
     return "" if task.error is None else f"{task.error.code}: {task.error.message}"
 
 
-async def _looks(client: "AsyncClient", every: float) -> AsyncIterator["Status"]:
-    from asyncio import sleep
-
+async def _looks(client: AsyncClient, every: float) -> AsyncIterator[Status]:
     while True:
         yield await client.status()
         await sleep(every)
 
 
-async def _show_again(looks: AsyncIterator["Status"], *, as_json: bool) -> None:
+async def _show_again(looks: AsyncIterator[Status], *, as_json: bool) -> None:
     if as_json or not redraws(sys.stdout):
         async for now in looks:
             print_json_line(_document(now)) if as_json else print(_line(now), flush=True)
         return
-    from rich.live import Live
 
     with Live(auto_refresh=False) as live:
         async for now in looks:
             live.update(_picture(now), refresh=True)
 
 
-def _show(now: "Status", *, as_json: bool) -> None:
+def _show(now: Status, *, as_json: bool) -> None:
     if as_json:
         print_json(_document(now))
         return
@@ -272,23 +267,20 @@ def _show(now: "Status", *, as_json: bool) -> None:
         print_table(["COUNT", "KEPT", "COUNTED"], differences, empty="Every count equals its rows.")
 
 
-def _document(now: "Status") -> Any:
+def _document(now: Status) -> Any:
     document = plain(now)
     if now.verification is None:
         del document["verification"]  # As the API answers without verification.
     return document
 
 
-def _line(now: "Status") -> str:
+def _line(now: Status) -> str:
     slots = now.concurrency
     words = "slots unknown" if slots is None else f"{slots.used}/{slots.max} slots ({slots.utilization:.0%})"
     return f"queued {now.queued_tasks:,}, running {now.processing_tasks:,}, {words}"
 
 
-def _picture(now: "Status") -> Any:
-    from rich.console import Group
-    from rich.text import Text
-
+def _picture(now: Status) -> Any:
     lines = [Text(_line(now))]
     if now.concurrency is not None:
         lines.append(slot_bar(now.concurrency.used, now.concurrency.max))
@@ -301,8 +293,6 @@ def _picture(now: "Status") -> Any:
 
 def slot_bar(used: int, most: int, cells: int = BAR_CELLS) -> Any:
     """Return slots as blocks, used and free, in at most ``cells`` cells."""
-    from rich.text import Text
-
     shown = min(most, cells)
     taken = min(shown, -(-used * shown // max(1, most)))
     return Text.assemble(("■" * taken, "green"), ("□" * (shown - taken), "dim"))

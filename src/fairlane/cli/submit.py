@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
+from msgspec import Raw
 
-from fairlane.cli.customer import KeyFile, Url, ask, plain
+from fairlane.cli.customer import KeyFile, Url, plain, with_client
+from fairlane.cli.lines import Line, fault_of
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
+from fairlane.cli.progress import Totals
+from fairlane.cli.submission import Wish, submit_file
 from fairlane.errors import CommandFailed
 
-
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(
-        epilog="Example: fairlane submit COUNT_WORDS --file texts.jsonl --results counted.jsonl; "
-        'fairlane submit COUNT_WORDS --payload \'{"text": "to be"}\' --wait'
-    )(submit)
+commands = typer.Typer()
 
 
+@commands.command(
+    epilog="Example: fairlane submit COUNT_WORDS --file texts.jsonl --results counted.jsonl; "
+    'fairlane submit COUNT_WORDS --payload \'{"text": "to be"}\' --wait'
+)
 def submit(
     task_type: Annotated[str, typer.Argument(metavar="TYPE", help="The task type, such as COUNT_WORDS.")],
     *,
@@ -81,8 +83,6 @@ def submit(
         raise typer.BadParameter("--wait and --key go with --payload; --results with --file")
     if results is not None and _is_same(file, results):
         raise typer.BadParameter("--file and --results are the same file")
-    from fairlane.cli.progress import Totals
-    from fairlane.cli.submission import Wish, submit_file
 
     wish = Wish(
         task_type=task_type,
@@ -100,7 +100,7 @@ def submit(
             return await submit_file(client, wish, opened, str(file), size=size, results=results)
 
     try:
-        totals = ask(url, key_file, all_of_them)
+        totals = with_client(url, key_file, all_of_them)
     except KeyboardInterrupt:
         note("interrupted: run the same command again to continue")
         raise typer.Exit(130) from None
@@ -124,10 +124,6 @@ def _submit_one(
     *,
     as_json: bool,
 ) -> None:
-    from msgspec import Raw
-
-    from fairlane.cli.lines import Line, fault_of
-
     text = sys.stdin.buffer.read() if payload == "-" else payload.encode(errors="surrogateescape")
     fault = fault_of(Line(1, text, len(text)))
     if fault is not None:
@@ -138,7 +134,7 @@ def _submit_one(
         made = await client.submit(task_type, raw, priority=priority, idempotency_key=key, webhook_url=webhook)
         return await client.wait(made) if wait else made
 
-    task = ask(url, key_file, one)
+    task = with_client(url, key_file, one)
     if as_json:
         print_json(plain(task))
     elif wait and task.status == "COMPLETED":

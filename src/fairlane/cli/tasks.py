@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.status import mine
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="Tasks of all organizations, for operators.", no_args_is_help=True)
-sessions = typer.Typer(help="The workers that run now.", no_args_is_help=True)
+commands = typer.Typer(name="tasks", help="Tasks of all organizations, for operators.", no_args_is_help=True)
 
 
 @commands.command("list", epilog="Example: fairlane tasks list --organization acme --status FAILED --limit 20")
@@ -33,8 +34,6 @@ def list_tasks(
     as_json: AsJson = False,
 ) -> None:
     """List tasks: newest organization first, newest task first."""
-    from fairlane.admin.connection import ask
-
     query = {"organization": organization, "status": status, "type": task_type, "limit": str(limit), "cursor": cursor}
     given = {name: value for name, value in query.items() if value is not None}
     answer = ask(database_in_force(database), "GET", "tasks", query=given)
@@ -63,8 +62,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task, with the true cause of its failure."""
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "GET", "tasks", task_id), as_json=as_json)
 
 
@@ -76,26 +73,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""
-    from fairlane.admin.connection import ask
-
     _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
-
-
-@sessions.command("list", epilog="Example: fairlane sessions list")
-def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
-    """List the live worker processes and their attempts."""
-    from fairlane.admin.connection import ask_all
-
-    found = ask_all(database_in_force(database), "sessions", "sessions")
-    if as_json:
-        print_json({"sessions": found})
-        return
-    rows = [
-        [one["id"], one["name"], ", ".join(one["types"]), f"{one['leases']}/{one['places']}", one["local"],
-         moment(one["started_at"])]
-        for one in found
-    ]  # fmt: skip
-    print_table(["SESSION", "NAME", "TYPES", "RUNNING", "LOCAL", "SINCE"], rows, empty="No worker runs.")
 
 
 def _show(task: dict[str, Any], *, as_json: bool) -> None:

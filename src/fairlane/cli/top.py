@@ -6,11 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from rich import box
+from rich.live import Live
+from rich.table import Table
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force
-from fairlane.cli.output import print_json, print_table
+from fairlane.cli.output import print_json
+from fairlane.cli.status import slot_bar
+from fairlane.cli.tables import print_table
 from fairlane.terminal import redraws
+
+commands = typer.Typer()
+
 
 ROWS_MOST = 200
 PAGES_MOST = 1_000
@@ -39,11 +48,7 @@ class Row(Struct, frozen=True, kw_only=True):
     failed_per_second: float | None
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane top --every 1")(top)
-
-
+@commands.command(epilog="Example: fairlane top --every 1")
 def top(
     *,
     every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="How often to refresh.")] = 1.0,
@@ -62,8 +67,6 @@ def top(
         time.sleep(every)
         rows = look.take()
         if as_json:
-            from msgspec import to_builtins
-
             print_json({"organizations": to_builtins(rows)})
         else:
             print_table(COLUMNS, map(_cells, rows), empty="There are no organizations.")
@@ -119,8 +122,6 @@ def state_of(organization: Mapping[str, Any]) -> str:
 
 
 def _organizations(database: str) -> list[dict[str, Any]]:
-    from fairlane.admin.connection import ask
-
     found: list[dict[str, Any]] = []
     query: dict[str, str] = {}
     for _ in range(PAGES_MOST):
@@ -133,8 +134,6 @@ def _organizations(database: str) -> list[dict[str, Any]]:
 
 
 def _live(look: Look, every: float) -> None:
-    from rich.live import Live
-
     with Live(auto_refresh=False, screen=True) as live:
         while True:
             live.update(picture(look.take(), live.console.width, live.console.height), refresh=True)
@@ -143,9 +142,6 @@ def _live(look: Look, every: float) -> None:
 
 def picture(rows: Sequence[Row], width: int, height: int) -> Any:
     """Return the organizations as a table for a terminal of this size."""
-    from rich import box
-    from rich.table import Table
-
     shown = rows[: max(1, min(ROWS_MOST, height - 6))]
     queued, running = sum(row.queued for row in rows), sum(row.processing for row in rows)
     done = sum(row.completed_per_second or 0 for row in rows)
@@ -178,8 +174,6 @@ def _columns(bar: int) -> list[str]:
 
 
 def _cells(row: Row, *, bar: int | None = None) -> list[Any]:
-    from fairlane.cli.status import slot_bar
-
     slots: Any = f"{row.used}/{row.slots_max}" if row.slots_max is not None else f"{row.used}/?"
     if bar and row.slots_max is not None:
         slots = slot_bar(row.used, row.slots_max, bar).append(f" {slots}")

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import print_json
 
-commands = typer.Typer(help="The usage of organizations, month by month.", no_args_is_help=True)
+commands = typer.Typer(name="usage", help="The usage of organizations, month by month.", no_args_is_help=True)
 
 
 class Form(StrEnum):
@@ -39,8 +40,6 @@ def export(
     Months add up to the total. Each row names the first and the last moment that it covers: a month starts when a
     server notices it.
     """
-    from fairlane.admin.connection import ask
-
     given = {"month": month, "organization": organization, "format": "json" if as_json else str(form)}
     query = {name: value for name, value in given.items() if value is not None}
     answer = ask(database_in_force(database), "GET", "usage", "monthly", query=query)

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from fairlane.admin.connection import ask
 from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
-from fairlane.cli.output import moment, note, print_fields, print_json, print_table
+from fairlane.cli.output import moment, note, print_json
+from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(help="Webhooks.", no_args_is_help=True)
+commands = typer.Typer(name="webhooks", help="Webhooks.", no_args_is_help=True)
 secrets = typer.Typer(help="The secrets that sign an organization's webhooks.", no_args_is_help=True)
 commands.add_typer(secrets, name="secrets")
 
@@ -43,8 +45,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Sign webhooks, or rotate the secret that signs them. It is shown once."""
-    from fairlane.admin.connection import ask
-
     if value == "-":
         value = sys.stdin.readline().strip()
         if not value:
@@ -63,8 +63,6 @@ def create(
 @secrets.command("list", epilog="Example: fairlane webhooks secrets list acme")
 def list_secrets(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
     """List the secrets that sign an organization's webhooks now, newest first, without their values."""
-    from fairlane.admin.connection import ask
-
     answer = ask(database_in_force(database), "GET", "organizations", organization, ROUTE)
     if as_json:
         print_json(answer)
@@ -87,8 +85,6 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke signing secrets at once. With --id of the newest, the secret before it is the newest again."""
-    from fairlane.admin.connection import ask
-
     path = ("organizations", organization, ROUTE, *([] if secret_id is None else [secret_id]))
     answer = ask(database_in_force(database), "DELETE", *path)
     if as_json:

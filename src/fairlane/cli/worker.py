@@ -4,23 +4,26 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import msgspec
 import typer
 
+from fairlane import logs
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, Places
+from fairlane.cli.output import complain
+from fairlane.errors import SetupError
+from fairlane.settings import read_settings
+from fairlane.worker.remote import run
+from fairlane.worker.supervisor import Drained, Supervisor
 
-if TYPE_CHECKING:
-    from fairlane.worker.supervisor import Drained, Supervisor
+commands = typer.Typer()
+
 
 KEY_SOURCES = "--key, --key-file or FAIRLANE_WORKER_KEY"
 
 
-def add_to(program: typer.Typer) -> None:
-    """Register the command."""
-    program.command(epilog="Example: fairlane worker shop.tasks:app --server https://api.example --places 20")(worker)
-
-
+@commands.command(epilog="Example: fairlane worker shop.tasks:app --server https://api.example --places 20")
 def worker(
     app: AppReference,
     *,
@@ -69,15 +72,6 @@ def worker(
     order on Ctrl-C or SIGTERM: running attempts may finish, the others are handed back, as the log and --json report; a
     second signal ends it at once. Exit code 3: the application cannot be used, or the server refuses this worker.
     """
-    import msgspec
-
-    from fairlane import logs
-    from fairlane.cli.output import complain
-    from fairlane.errors import SetupError
-    from fairlane.settings import read_settings
-    from fairlane.worker.remote import run
-    from fairlane.worker.supervisor import Supervisor
-
     settings = read_settings(
         {
             "workers": workers,
@@ -93,7 +87,7 @@ def worker(
     servers = [_address(text) for given in server for text in given.split(",")]
     logs.configure(format=settings.log_format, level=settings.log_level)
 
-    def make_supervisor(on_broken: Callable[[str], None]) -> "Supervisor":
+    def make_supervisor(on_broken: Callable[[str], None]) -> Supervisor:
         return Supervisor(
             app_reference=app,
             servers=servers,
@@ -113,7 +107,7 @@ def worker(
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")
 
-    def report(drained: "Drained") -> None:
+    def report(drained: Drained) -> None:
         if as_json:
             print(json.dumps({"drained": msgspec.to_builtins(drained)}), flush=True)
 
