@@ -125,10 +125,17 @@ def _stop_loop() -> None:
         asyncio.get_running_loop().stop()
 
 
+def _cancel_tasks() -> None:
+    with contextlib.suppress(RuntimeError):  # A thread has no loop.
+        for task in asyncio.all_tasks():
+            task.cancel()
+
+
 DONE: list[Callable[[], int | None]] = [
     lambda: os.fork() or sys.exit(1),
     os.fork,
     _stop_loop,
+    _cancel_tasks,
     logging.disable,
     lambda: logging.config.dictConfig({"version": 1}),
     lambda: logging.basicConfig(force=True, level=logging.CRITICAL, handlers=[logging.NullHandler()]),

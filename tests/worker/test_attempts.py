@@ -97,6 +97,27 @@ async def test_signals_and_exceptions_become_reports(server: FakeServer, supervi
     assert len(server.registered) == 1, "the worker process lived through all of it"
 
 
+@pytest.mark.parametrize("task_type", ["CANCEL_ALL", "CANCEL_ALL_ISOLATED"])
+async def test_a_handler_that_cancels_all_tasks_cancels_only_those_of_handlers(
+    server: FakeServer, supervisor: Supervisor, task_type: str, tmp_path: Path
+) -> None:
+    """The worker's exchanges go on, and so do attempts beside it, on the loop and in a process of their own."""
+    payload = {"track": str(tmp_path / "track"), "until": str(tmp_path / "gate")}
+    beside = [server.put("WAIT", payload), server.put("PROGRESS_ISOLATED", payload)]
+    await server.changed()
+    await eventually((tmp_path / "track").exists)
+
+    first = result_of(await report_of(server, task_type))
+    second = result_of(await report_of(server, task_type))
+    assert not set(beside) & set(server.reports)
+    (tmp_path / "gate").touch()
+    await eventually(lambda: set(beside) <= set(server.reports))
+
+    assert first == second == {"found": ["background"], "canceled": True}
+    assert {server.reports[lease].outcome for lease in beside} == {"completed"}
+    assert len(server.registered) == 1
+
+
 @pytest.mark.parametrize(("task_type", "code"), [("NAN", "RESULT_NOT_SERIALIZABLE"), ("LARGE", "RESULT_TOO_LARGE")])
 async def test_result_that_cannot_be_kept_fails_its_own_task(
     server: FakeServer, supervisor: Supervisor, task_type: str, code: str

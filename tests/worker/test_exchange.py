@@ -126,6 +126,12 @@ async def test_silent_server_is_asked_again_until_it_answers(server: FakeServer,
 # Without a process: each answer at a chosen moment -------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _exchanges_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of a test cancels at its end the tasks that it finds."""
+    monkeypatch.setattr(exchange_module, "hidden_task", lambda loop, work: loop.create_task(work))
+
+
 class Counter:
     """A server that answers when told to."""
 

@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw
 
 from fairlane.protocol import ExchangeRequest, ReportBody
+from fairlane.worker import exchange as exchange_module
 from fairlane.worker.exchange import ExchangeLoop
 from fairlane.worker.server import Server
 from tests.worker.conftest import a_server, eventually
@@ -46,6 +47,12 @@ class Worker:
             tell=lambda note: None,
             failed=self.failures.append,
         )
+
+
+@pytest.fixture(autouse=True)
+def _exchanges_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of a test cancels at its end the tasks that it finds."""
+    monkeypatch.setattr(exchange_module, "hidden_task", lambda loop, work: loop.create_task(work))
 
 
 def completed(lease: str, **changes: object) -> ReportBody:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from fairlane import logs
 from fairlane.errors import AppError
 from fairlane.handlers import Fairlane, load_app
-from fairlane.loops import new_event_loop
+from fairlane.loops import hidden_task, new_event_loop
 from fairlane.surroundings import Surroundings
 from fairlane.worker.channel import Broken, ChildEnd, Starting, Unstarted
 from fairlane.worker.watcher import marked, start_watcher
@@ -158,7 +158,7 @@ def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
         leave(status)
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        living = runner.get_loop().create_task(live())
+        living = hidden_task(runner.get_loop(), live())
         while not living.done():
             # A task that a handler started may end the loop by SystemExit, and a handler may stop it (RuntimeError);
             # the other attempts must go on.

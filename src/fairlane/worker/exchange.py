@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from fairlane.loops import hidden_task
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody, encode
 from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
 from fairlane.worker.results import bare
@@ -176,7 +177,7 @@ class ExchangeLoop:
         self._offered[exchange.id] = exchange.places
         self._tell(Opened(exchange=exchange.id, ended=self._untold))
         self._untold = []
-        delivery = self._loop.create_task(self._deliver(exchange))
+        delivery = hidden_task(self._loop, self._deliver(exchange))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._deliveries.discard)
 

@@ -17,6 +17,7 @@ import msgspec
 from fairlane import logs
 from fairlane.errors import RETRY_AFTER_SECONDS_MOST, Fail, Retry, ValidationRefused, plain_text, real_number
 from fairlane.handlers import Context, TaskType
+from fairlane.loops import hidden_task
 from fairlane.model.tasks import Failure, Isolation
 from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody, carried
 from fairlane.worker.isolation import IsolatedProcesses
@@ -148,9 +149,9 @@ class Executors:
             self._begin_span(attempt, self._tracing, variables)
         task_type = attempt.task_type
         if self._isolated is not None and task_type.rule.isolation is Isolation.PROCESS:
-            attempt.task = self._loop.create_task(self._run_isolated(attempt, self._isolated), context=variables)
+            attempt.task = hidden_task(self._loop, self._run_isolated(attempt, self._isolated), context=variables)
         elif task_type.is_async:
-            attempt.task = self._loop.create_task(self._run_async(attempt), context=variables)
+            attempt.task = hidden_task(self._loop, self._run_async(attempt), context=variables)
         else:
             self._threads.run(lambda: variables.run(self._run_on_thread, attempt))
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import msgspec
 
 from fairlane.errors import FairlaneError
+from fairlane.loops import hidden_task
 from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run, Starting, Unstarted
 from fairlane.worker.watcher import marked
@@ -49,7 +50,7 @@ class IsolatedProcesses:
         Canceling the caller asks the handler to end; the process is killed if it runs beyond the grace period. A
         process that dies loses this attempt and no other.
         """
-        working = asyncio.ensure_future(self._attempt(lease, deadline, said))
+        working = hidden_task(asyncio.get_running_loop(), self._attempt(lease, deadline, said))
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
@@ -61,7 +62,8 @@ class IsolatedProcesses:
     async def close(self) -> None:
         """Let the idle processes run their stop hooks, for a short time at most."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(isolated.leave() for isolated in idle))
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(hidden_task(loop, isolated.leave()) for isolated in idle))
 
     async def _attempt(self, lease: LeaseBody, deadline: float, said: Callable[[ProgressBody], None]) -> ReportBody:
         isolated = self._idle.pop() if self._idle else None
@@ -101,7 +103,7 @@ class IsolatedProcesses:
                 traceparent=lease.traceparent or None,
             )
         )
-        reporting = asyncio.ensure_future(isolated.report(said))
+        reporting = hidden_task(asyncio.get_running_loop(), isolated.report(said))
         try:
             return await asyncio.shield(reporting)
         except asyncio.CancelledError:
@@ -161,7 +163,8 @@ class _Isolated:
         assert self._child is not None
         self.parent_end.send(Leave())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._child.wait(), LEAVE_SECONDS)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._child.wait()
         await self.kill()
 
     async def kill(self) -> None:

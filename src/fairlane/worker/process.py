@@ -11,6 +11,7 @@ import threading
 
 from fairlane.errors import SessionGone
 from fairlane.handlers import Fairlane
+from fairlane.loops import hidden_task
 from fairlane.protocol import ReportBody
 from fairlane.worker.boot import Options, run_hooks, tracing_of
 from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
@@ -77,7 +78,7 @@ class WorkerProcess:
             case Session(id=session):
                 self._begin(session)
             case Drain(seconds=seconds) if self._draining is None:
-                self._draining = asyncio.get_running_loop().create_task(self._drain(seconds))
+                self._draining = hidden_task(asyncio.get_running_loop(), self._drain(seconds))
 
     def _begin(self, session: str) -> None:
         self._exchange = ExchangeLoop(
@@ -113,12 +114,15 @@ class WorkerProcess:
         if self._exchange is not None:
             self._exchange.stop_taking()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._empty()
             self._executors.release_all()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty(), RELEASE_SECONDS)
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._empty()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._exchange.quiet(), RELEASE_SECONDS)
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._exchange.quiet()
         await self._stop()
 
     async def _stop(self) -> None:

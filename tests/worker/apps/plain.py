@@ -108,6 +108,22 @@ def wait_thread(payload: Track, context: Context):
     mark(payload.track, "cancelled" if context.cancelled else "ended")
 
 
+@app.task("CANCEL_ALL")
+@app.task("CANCEL_ALL_ISOLATED", isolation="process")
+async def cancel_all(payload):
+    """As a program does at its end; it finds what handlers started, here its own task."""
+    background = asyncio.create_task(asyncio.sleep(60), name="background")
+    for _ in range(3):
+        found = asyncio.all_tasks()
+        names = sorted(task.get_name() for task in found)
+        for task in found:
+            task.cancel()
+        await asyncio.sleep(0.01)
+        if not asyncio.all_tasks():
+            return {"found": names, "canceled": background.cancelled()}
+    return {"left": names}
+
+
 async def _tell(payload: Track, context: Context):
     for number in range(1, 1_000):
         context.progress(number, 1_000, "pages")
