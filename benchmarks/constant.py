@@ -2,8 +2,7 @@
 
 import asyncio
 
-from starlette.types import Receive, Scope, Send
-
+from fairlane.api.http import Receive, Scope, Send
 from fairlane.api.listener import Listener, address_of, bind_tcp
 from fairlane.loops import new_event_loop
 

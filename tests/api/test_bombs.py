@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from fairlane.api import http
-from fairlane.api.calls import call_operations
-from fairlane.api.customers import OPERATIONS
+from fairlane.api.customers import customer_routes
 from tests.api.house import Customer, House, an_application, error_of, fields_of
 from tests.api.test_reader import BOMBS
 
 REFUSED_BEFORE_THE_STORE = True
 
-ROUTES = {**OPERATIONS, **call_operations(an_application().task_types)}
+ROUTES = {route.line: route for route in customer_routes(an_application().task_types)}
 READING = sorted(route for route, operation in ROUTES.items() if operation.body is not None)
 SILENT = sorted(route for route, operation in ROUTES.items() if operation.body is None)
 TASK = b'{"taskType": "ANY", "payload": {}}'

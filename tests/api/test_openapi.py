@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from fairlane import Fairlane
-from fairlane.api.customers import OPERATIONS
+from fairlane.api.customers import customer_routes
 from fairlane.api.openapi import document
 from fairlane.errors import ValidationRefused
 from fairlane.payloads import schema_of
@@ -152,7 +152,7 @@ def test_a_payload_type_is_described_as_it_is_read(hint: Any, good: list[Any], b
         return {}
 
     page.__annotations__["payload"] = hint
-    described = document(OPERATIONS, app.task_types)
+    described = document(customer_routes(app.task_types), app.task_types)
     OpenAPIV31SpecValidator(described).validate()
     decode = app.task_types["PAGE"].decode
 
@@ -189,7 +189,7 @@ def test_types_of_one_name_do_not_mix() -> None:
     registered("ONE", "a")
     registered("TWO", "b")
 
-    schemas = document(OPERATIONS, app.task_types)["components"]["schemas"]
+    schemas = document(customer_routes(app.task_types), app.task_types)["components"]["schemas"]
 
     assert [*schemas["Payload.ONE"]["properties"]] == ["a"]
     assert [*schemas["Payload.TWO"]["properties"]] == ["b"]

@@ -8,9 +8,9 @@ import json
 import re
 from pathlib import Path
 
-from fairlane.api.calls import call_operations
-from fairlane.api.customers import OPERATIONS
+from fairlane.api.customers import customer_routes
 from fairlane.api.openapi import EXAMPLES_PATH, document, examples_named
+from fairlane.api.routes import Routes
 from fairlane.handlers import Fairlane, load_app
 from tests.architecture.sources import REPOSITORY
 
@@ -22,14 +22,17 @@ NOT_ABOUT_ENDPOINTS = ("README.md", "migration.md", "limits.md")
 
 def examples() -> str:
     """The golden files that the description shows, in one."""
-    operations = {**OPERATIONS, **call_operations(_quickstart().task_types)}
-    found = {name: json.loads((GOLDEN / f"{name}.json").read_text("utf-8")) for name in examples_named(operations)}
+    found = {name: json.loads((GOLDEN / f"{name}.json").read_text("utf-8")) for name in examples_named(_routes())}
     return _text(dict(sorted(found.items())))
 
 
 def openapi() -> str:
     """The description of the smallest application."""
-    return _text(document(OPERATIONS, _quickstart().task_types))
+    return _text(document(_routes(), _quickstart().task_types))
+
+
+def _routes() -> Routes:
+    return customer_routes(_quickstart().task_types)
 
 
 def _quickstart() -> Fairlane:
@@ -38,10 +41,7 @@ def _quickstart() -> Fairlane:
 
 def index() -> str:
     """The customers' first page with the list of endpoints as it should be."""
-    rows = [
-        f"| `{route}` | {operation.summary} | {_page(route, operation.tag)} |"
-        for route, operation in OPERATIONS.items()
-    ]
+    rows = [f"| `{route.line}` | {route.summary} | {_page(route.line, route.tag)} |" for route in customer_routes({})]
     table = "\n".join(["| endpoint | for | more |", "|---|---|---|", *rows])
     text = INDEX_PATH.read_text("utf-8")
     return re.sub(r"(## Every endpoint\n\n).*?(\n\n)", lambda found: found[1] + table + found[2], text, flags=re.DOTALL)

@@ -55,7 +55,6 @@ MAY_KNOW: dict[str, set[str]] = {
 }
 
 PACKAGES: dict[str, set[str]] = {
-    "anyio": {"api"},
     "apsw": {"store/sqlite.py"},
     "asyncpg": {"store/postgres.py", "store/wakeups.py"},
     "attrs": {"payloads"},
@@ -72,7 +71,6 @@ PACKAGES: dict[str, set[str]] = {
     "rich": {"cli", "demo"},
     "ssrfguard": {"webhooks"},
     "standardwebhooks": {"client", "webhooks"},
-    "starlette": {"api"},
     "typer": {"cli"},
     "typing_extensions": {"payloads"},
     "uuid_utils": {"api", "store", "worker", "app"},

@@ -12,16 +12,16 @@ from functools import cache
 import pytest
 
 from fairlane import errors
-from fairlane.api.calls import FAILURE_STATUSES, call_operations
-from fairlane.api.customers import OPERATIONS
+from fairlane.api.calls import FAILURE_STATUSES
+from fairlane.api.customers import customer_routes
 from tests.api.house import an_application
 from tests.architecture.sources import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
 GOLDEN = TESTS / "wire"
 CALL = "POST /v1/monitor/{engine}"
-CALLS = call_operations(an_application().task_types)
-DESCRIBED = {**OPERATIONS, **CALLS, CALL: CALLS["POST /v1/monitor/any"]}
+DESCRIBED = {route.line: route for route in customer_routes(an_application().task_types)}
+DESCRIBED[CALL] = DESCRIBED["POST /v1/monitor/any"]
 
 ENDPOINTS: dict[str, tuple[str, ...]] = {
     "GET /v1/async/status": (

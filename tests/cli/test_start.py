@@ -7,7 +7,7 @@ import pytest
 
 from fairlane.cli.program import COMMANDS, load
 
-HEAVY = ("httpx2", "rich.console", "rich.progress", "starlette", "apsw", "asyncio.base_events", "fairlane.client")
+HEAVY = ("httpx2", "rich.console", "rich.progress", "uvicorn", "apsw", "asyncio.base_events", "fairlane.client")
 
 
 def test_the_help_lists_every_command_and_imports_nothing_heavy() -> None:

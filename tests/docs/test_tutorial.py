@@ -89,7 +89,7 @@ class Shell:
             f"export -p > {self._state}/exports\npwd > {self._state}/folder\n"
         )
         ran = subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=90,
+            ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=240,
             check=False,
         )  # fmt: skip
         assert ran.returncode == 0, (commands, ran.stdout, ran.stderr)

@@ -18,14 +18,13 @@ from unittest import mock
 
 from msgspec import Struct
 
-from fairlane.api.calls import call_operations
-from fairlane.api.customers import OPERATIONS
+from fairlane.api.customers import customer_routes
 from fairlane.webhooks.poster import Poster, TryResult
 from tests.api.house import Customer, House, an_application
 from tests.strictness import closed
 
 RULES = Path(__file__).with_name("schemathesis.toml")
-ROUTES = {**OPERATIONS, **call_operations(an_application().task_types)}
+ROUTES = {route.line: route for route in customer_routes(an_application().task_types)}
 SUMMARY = re.compile(r"(\d[\d,]*) generated")
 
 

@@ -214,7 +214,7 @@ BODIES: dict[str, bytes] = {
     "created_again": wire.created_body(
         NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, cost=5, retry_of=DELIVERY), ACCEPTED
     ),
-    "waited": wire.now_body(a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}')),
+    "waited": wire.changed_task_body(a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}')),
     "tasks": wire.tasks_body(
         TaskList(
             (
@@ -239,8 +239,8 @@ BODIES: dict[str, bytes] = {
     ),
     "batch_all_refused": wire.batch_body([errors.ValidationRefused.at("body", "must be a JSON object")], at=AT),
     "cleared": wire.cleared_body(42),
-    "canceled": wire.now_body(a_task(TaskStatus.FAILED, charged=0, failure=CANCELED, webhook=Told(URL, None))),
-    "canceled_processing": wire.now_body(a_task(TaskStatus.PROCESSING)),
+    "canceled": wire.changed_task_body(a_task(TaskStatus.FAILED, charged=0, failure=CANCELED, webhook=Told(URL, None))),
+    "canceled_processing": wire.changed_task_body(a_task(TaskStatus.PROCESSING)),
     "task_canceled": wire.task_body(a_task(TaskStatus.FAILED, charged=0, latency_ms=900, failure=CANCELED)),
     "task_queued": wire.task_body(a_task(TaskStatus.QUEUED)),
     "task_queued_without_key": wire.task_body(a_task(TaskStatus.QUEUED, idempotency_key=None)),

@@ -1,61 +1,21 @@
 """``/v1/alerts``: rules for which an organization is notified by webhook."""
 
+from typing import ClassVar
+
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH
 from fairlane.api.reader import read_json
+from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
 from fairlane.model.alerts import AlertRule
 from fairlane.model.keys import Caller
 from fairlane.model.webhooks import Webhook
+from fairlane.wire import schemas
 
 BODY_BYTES_MOST = 16 * 1024
 SEGMENTS = ("The alert's id.",)
-
-OPERATIONS: Operations = {
-    "GET /v1/alerts": Operation(
-        id="list_alerts", tag="alerts", summary="The organization's alerts", answer="alerts", examples=("alerts",)
-    ),
-    "POST /v1/alerts": Operation(
-        id="create_alert",
-        tag="alerts",
-        summary="Notify a webhook when a number stays above a threshold, and when it no longer does",
-        body="alert",
-        answer="alert",
-        examples=("alert",),
-        refusals=(BodyTooLarge,),
-    ),
-    "GET /v1/alerts/{alertId}": Operation(
-        id="read_alert",
-        tag="alerts",
-        summary="One alert",
-        segments=SEGMENTS,
-        answer="alert",
-        examples=("alert", "alert_firing"),
-        refusals=(NotFound,),
-    ),
-    "PUT /v1/alerts/{alertId}": Operation(
-        id="change_alert",
-        tag="alerts",
-        summary="Replace the rule of an alert",
-        segments=SEGMENTS,
-        body="alert",
-        answer="alert",
-        examples=("alert",),
-        refusals=(NotFound, BodyTooLarge),
-    ),
-    "DELETE /v1/alerts/{alertId}": Operation(
-        id="delete_alert",
-        tag="alerts",
-        summary="Delete an alert",
-        segments=SEGMENTS,
-        answer="alert",
-        examples=("alert",),
-        refusals=(NotFound,),
-    ),
-}
 
 
 class Alerts:
@@ -96,6 +56,68 @@ class Alerts:
         return AlertRule(
             kind=asked.kind, threshold=asked.threshold, for_ms=asked.for_ms, webhook=Webhook(asked.url, host)
         )
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/alerts",
+            list,
+            id="list_alerts",
+            tag="alerts",
+            summary="The organization's alerts",
+            answer=wire.AlertsBody,
+            examples=("alerts",),
+        ),
+        Route(
+            "POST",
+            "/v1/alerts",
+            create,
+            id="create_alert",
+            tag="alerts",
+            summary="Notify a webhook when a number stays above a threshold, and when it no longer does",
+            body=schemas.ALERT,
+            answer=wire.AlertBody,
+            examples=("alert",),
+            refusals=(BodyTooLarge,),
+        ),
+        Route(
+            "GET",
+            "/v1/alerts/{alertId}",
+            read,
+            id="read_alert",
+            tag="alerts",
+            summary="One alert",
+            segments=SEGMENTS,
+            answer=wire.AlertBody,
+            examples=("alert", "alert_firing"),
+            refusals=(NotFound,),
+        ),
+        Route(
+            "PUT",
+            "/v1/alerts/{alertId}",
+            change,
+            id="change_alert",
+            tag="alerts",
+            summary="Replace the rule of an alert",
+            segments=SEGMENTS,
+            body=schemas.ALERT,
+            answer=wire.AlertBody,
+            examples=("alert",),
+            refusals=(NotFound, BodyTooLarge),
+        ),
+        Route(
+            "DELETE",
+            "/v1/alerts/{alertId}",
+            delete,
+            id="delete_alert",
+            tag="alerts",
+            summary="Delete an alert",
+            segments=SEGMENTS,
+            answer=wire.AlertBody,
+            examples=("alert",),
+            refusals=(NotFound,),
+        ),
+    )
 
 
 def _identity(request: Request) -> str:

@@ -1,13 +1,14 @@
 """``/v1/monitor/…``: run one payload now and answer with its result. Each task type that can be called has a path."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from fairlane import wire
 from fairlane.api.callers import Callers
 from fairlane.api.http import NO_STORE, Answer, Header, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.reader import read_json
+from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, ConcurrencyFull, CreditsShort, RequestCanceled, ValidationRefused
 from fairlane.handlers import TaskType
@@ -16,6 +17,7 @@ from fairlane.model.keys import Caller
 from fairlane.model.tasks import Failure
 from fairlane.payloads import ROOT
 from fairlane.store import new_id
+from fairlane.wire.schemas import reference
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +29,20 @@ CONCURRENCY_HEADERS = tuple(
 CREDITS_HEADERS = ("X-Credits-Charged", "X-Credits-Remaining")
 
 
-def call_operations(task_types: Mapping[str, TaskType]) -> Operations:
-    """Return the descriptions of an application's calls."""
-    return {
-        f"POST {task_type.path}": Operation(
+def call_routes(task_types: Mapping[str, TaskType]) -> Routes:
+    """Return the routes of an application's calls: one for each task type that can be called."""
+    return tuple(
+        Route(
+            "POST",
+            task_type.path,
+            partial(Calls.run, task_type=task_type),
             id=f"call_{name.lower()}",
             tag="calls",
             summary=f"Run one {name} now and wait for its result",
             description="The body is the payload itself. Takes one of the organization's slots at once, or is refused: "
             "a call is never queued. Wait at least 300 s for the answer; a caller that disconnects is not charged.",
-            body=f"payload {name}",
-            answer="call",
+            body=reference(f"Payload.{name}"),
+            answer=wire.CallBody,
             examples=("call",),
             refusals=(BodyTooLarge, CreditsShort, ConcurrencyFull),
             answer_headers=CONCURRENCY_HEADERS + CREDITS_HEADERS,
@@ -45,7 +50,7 @@ def call_operations(task_types: Mapping[str, TaskType]) -> Operations:
         )
         for name, task_type in task_types.items()
         if task_type.path is not None
-    }
+    )
 
 
 class Calls:
@@ -56,16 +61,10 @@ class Calls:
         self._store = serving.store
         self._callers = callers
         self._payload_most = serving.settings.payload_limit_bytes
+        self.routes = call_routes(serving.task_types)
 
-    def endpoint(self, task_type: TaskType) -> Callable[[Request, Caller], Awaitable[Answer]]:
-        """Return the endpoint at the path of this type."""
-
-        async def call(request: Request, caller: Caller) -> Answer:
-            return await self._call(request, caller, task_type)
-
-        return call
-
-    async def _call(self, request: Request, caller: Caller, task_type: TaskType) -> Answer:
+    async def run(self, request: Request, caller: Caller, *, task_type: TaskType) -> Answer:
+        """Run one payload of this type, and answer with its result or its failure."""
         self._serving.admit()
         body = await request.body(self._payload_most)
         await request.read(len(body), _check, body, task_type)

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import RateLimited
 from fairlane.model.keys import Caller
 from fairlane.simulation import advise
@@ -20,19 +21,6 @@ TASKS_MOST = 5_000
 """Most tasks that are replayed; this takes a tenth of a second for each number of slots."""
 PAUSE_SECONDS = 1.0
 ORGANIZATIONS_MOST = 10_000
-
-OPERATIONS: Operations = {
-    "GET /v1/async/capacity": Operation(
-        id="read_capacity",
-        tag="status",
-        summary="How long plan and workers were the limit, and what more slots would have done",
-        description="The limited times are exact; the projections replay the newest finished tasks and are estimates.",
-        query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": DAYS_USUAL}},
-        answer="capacity",
-        examples=("capacity", "capacity_enough", "capacity_doubtful", "capacity_idle"),
-        refusals=(RateLimited,),
-    )
-}
 
 
 class Capacities:
@@ -62,6 +50,23 @@ class Capacities:
         if len(self._next_at) >= ORGANIZATIONS_MOST:
             self._next_at = {key: at for key, at in self._next_at.items() if at > now}
         self._next_at[organization_id] = now + PAUSE_SECONDS
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/async/capacity",
+            read,
+            id="read_capacity",
+            tag="status",
+            summary="How long plan and workers were the limit, and what more slots would have done",
+            description="The limited times are exact; the projections replay the newest finished tasks and are "
+            "estimates.",
+            query={"days": {"type": "integer", "minimum": 1, "maximum": DAYS_MOST, "default": DAYS_USUAL}},
+            answer=wire.CapacityBody,
+            examples=("capacity", "capacity_enough", "capacity_doubtful", "capacity_idle"),
+            refusals=(RateLimited,),
+        ),
+    )
 
 
 def read_days(request: Request) -> int:

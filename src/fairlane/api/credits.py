@@ -1,23 +1,12 @@
 """``GET /v1/credits``: what an organization may still spend."""
 
+from typing import ClassVar
+
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
+from fairlane.api.routes import Route, Routes
 from fairlane.model.keys import Caller
 from fairlane.store import Store
-
-OPERATIONS: Operations = {
-    "GET /v1/credits": Operation(
-        id="read_credits",
-        tag="status",
-        summary="The organization's credits, now",
-        description="Exact: it includes the cost of every task that was answered as COMPLETED, but not the cost of "
-        "running tasks. If credits are switched off for the organization, `remaining` is "
-        f"{wire.CREDITS_UNCOUNTED}.",
-        answer="credits",
-        examples=("credits", "credits_uncounted"),
-    )
-}
 
 
 class Balance:
@@ -30,3 +19,19 @@ class Balance:
         """Return one snapshot of it."""
         credits = await self._store.credits(caller.organization_id)
         return Answer(wire.credits_body(credits), headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/credits",
+            read,
+            id="read_credits",
+            tag="status",
+            summary="The organization's credits, now",
+            description="Exact: it includes the cost of every task that was answered as COMPLETED, but not the cost of "
+            "running tasks. If credits are switched off for the organization, `remaining` is "
+            f"{wire.CREDITS_UNCOUNTED}.",
+            answer=wire.CreditsBody,
+            examples=("credits", "credits_uncounted"),
+        ),
+    )

@@ -1,51 +1,22 @@
 """``/v1/webhooks``: deliveries to an organization's webhooks, repeated ones, and test events."""
 
+from typing import ClassVar
+
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
 from fairlane.api.reader import read_json
+from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, NotFound
 from fairlane.model.keys import Caller
 from fairlane.model.webhooks import Webhook
 from fairlane.store import new_id
+from fairlane.wire import schemas
 
 BODY_BYTES_MOST = 16 * 1024
 PAGE_MOST = 100
 PAGE_DEFAULT = 50
-
-OPERATIONS: Operations = {
-    "GET /v1/webhooks/deliveries": Operation(
-        id="list_deliveries",
-        tag="webhooks",
-        summary="The messages to the organization's webhooks, newest first",
-        query={
-            "cursor": {"type": "string", "format": "uuid"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
-        },
-        answer="deliveries",
-        examples=("deliveries", "deliveries_none"),
-    ),
-    "POST /v1/webhooks/deliveries/{deliveryId}/redeliver": Operation(
-        id="redeliver",
-        tag="webhooks",
-        summary="Try a delivery once more, at once",
-        segments=("The delivery's id.",),
-        answer="delivery",
-        examples=("delivery",),
-        refusals=(NotFound,),
-    ),
-    "POST /v1/webhooks/test": Operation(
-        id="send_test_event",
-        tag="webhooks",
-        summary="Send a test event to a URL",
-        body="address",
-        answer="delivery",
-        examples=("delivery",),
-        refusals=(BodyTooLarge,),
-    ),
-}
 
 
 class Deliveries:
@@ -83,3 +54,44 @@ class Deliveries:
         body = wire.test_event_body(delivery_id, at=self._store.now()).decode()
         made = await self._store.owe_test(caller.organization_id, webhook, delivery_id=delivery_id, body=body)
         return Answer(wire.delivery_body(made))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/webhooks/deliveries",
+            list,
+            id="list_deliveries",
+            tag="webhooks",
+            summary="The messages to the organization's webhooks, newest first",
+            query={
+                "cursor": {"type": "string", "format": "uuid"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
+            },
+            answer=wire.DeliveriesBody,
+            examples=("deliveries", "deliveries_none"),
+        ),
+        Route(
+            "POST",
+            "/v1/webhooks/deliveries/{deliveryId}/redeliver",
+            redeliver,
+            id="redeliver",
+            tag="webhooks",
+            summary="Try a delivery once more, at once",
+            segments=("The delivery's id.",),
+            answer=wire.DeliveryBody,
+            examples=("delivery",),
+            refusals=(NotFound,),
+        ),
+        Route(
+            "POST",
+            "/v1/webhooks/test",
+            test,
+            id="send_test_event",
+            tag="webhooks",
+            summary="Send a test event to a URL",
+            body=schemas.ADDRESS,
+            answer=wire.DeliveryBody,
+            examples=("delivery",),
+            refusals=(BodyTooLarge,),
+        ),
+    )

@@ -1,43 +1,22 @@
 """``/livez`` and ``/readyz``: whether the process answers, and whether it can take work."""
 
 import asyncio
+from typing import ClassVar
 
+from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
-from fairlane.api.routes import Resource
+from fairlane.api.routes import Resource, Route, Routes, anybody, resources
 from fairlane.api.serving import Serving
 from fairlane.errors import Unavailable
 
 READY_SECONDS = 1.0
-
-OPERATIONS: Operations = {
-    "GET /livez": Operation(
-        id="is_alive", tag="health", summary="Whether the server's process answers", answer="health", open=True
-    ),
-    "GET /readyz": Operation(
-        id="is_ready",
-        tag="health",
-        summary="Whether a submit would be accepted, and one of the server's own workers could run it",
-        answer="health",
-        open=True,
-    ),
-}
 
 
 def health_resources(serving: Serving) -> list[Resource[None]]:
     """Return the health routes. They need no key; they answer yes or no, and which part of the application keeps its
     workers from starting.
     """
-    health = Health(serving)
-    clock = serving.store.now
-    return [
-        Resource("/livez", anybody, {"GET": health.alive}, clock=clock),
-        Resource("/readyz", anybody, {"GET": health.ready}, clock=clock),
-    ]
-
-
-async def anybody(request: Request) -> None:
-    """Let every request pass."""
+    return resources([Health(serving)], lambda: anybody)
 
 
 class Health:
@@ -61,3 +40,26 @@ class Health:
         except TimeoutError as error:
             raise Unavailable() from error
         return Answer(b'{"status":"ready"}', headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/livez",
+            alive,
+            id="is_alive",
+            tag="health",
+            summary="Whether the server's process answers",
+            answer=wire.HealthBody,
+            open=True,
+        ),
+        Route(
+            "GET",
+            "/readyz",
+            ready,
+            id="is_ready",
+            tag="health",
+            summary="Whether a submit would be accepted, and one of the server's own workers could run it",
+            answer=wire.HealthBody,
+            open=True,
+        ),
+    )

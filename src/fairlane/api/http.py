@@ -4,13 +4,12 @@ An endpoint receives a :class:`Request` and returns an :class:`Answer`. Nothing 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_plus, unquote_to_bytes
 
 from msgspec import Struct
-from starlette.types import Receive, Scope, Send
 
 from fairlane.api.bodies import STRANGERS, Bodies, BodyHolder
 from fairlane.errors import BodyTooLarge, EncodingRefused, ValidationRefused
@@ -29,6 +28,12 @@ CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 
 Header = tuple[bytes, bytes]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""As ASGI 3 defines them."""
 Result = TypeVar("Result")
 
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from fairlane import wire
-from fairlane.api.http import CLOSE
+from fairlane.api.http import CLOSE, Application, Message, Receive, Scope, Send
 from fairlane.errors import SetupError, ValidationRefused
 
 KEEP_ALIVE_SECONDS = 75
@@ -315,7 +314,7 @@ class Protocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._read_on()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:  # type: ignore[override]
         async def parting(scope: Scope, receive: Receive, send: Send) -> None:
             async def hear() -> Message:
                 message = await receive()
@@ -430,7 +429,7 @@ class _Server(Server):
 class Listener:
     """One address and the application behind it."""
 
-    def __init__(self, app: ASGIApp, *, bound: socket.socket | None = None, path: Path | None = None) -> None:
+    def __init__(self, app: Application, *, bound: socket.socket | None = None, path: Path | None = None) -> None:
         assert (bound is None) != (path is None), "a listener has a bound socket or the path of a unix socket"
         self._bound = bound
         self._path = path
@@ -523,7 +522,7 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(app: ASGIApp, path: Path | None) -> Config:
+def _config(app: Application, path: Path | None) -> Config:
     options: dict[str, Any] = {
         "app": app,
         "http": Protocol,

@@ -6,35 +6,16 @@ The lists have no meaning for fairlane. Without a file they are empty, and the r
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from fairlane import wire
 from fairlane.api.http import Answer, Request
-from fairlane.api.operations import Operation, Operations
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import SetupError
 from fairlane.model.keys import Caller
-
-OPERATIONS: Operations = {
-    "GET /v1/countries": Operation(
-        id="list_countries",
-        tag="lists",
-        summary="The countries that payloads may name",
-        description="Codes, as the operator set them; none if there are no such payloads. `model` is ignored.",
-        query={"model": {"type": "string"}},
-        answer="countries",
-        examples=("countries",),
-    ),
-    "GET /v1/states": Operation(
-        id="list_states",
-        tag="lists",
-        summary="The states of a country, or of all of them",
-        query={"country": {"type": "string"}},
-        answer="states",
-        examples=("states",),
-    ),
-}
 
 
 class State(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +65,32 @@ class Lists:
         """Return the states of the requested country, or without one all states."""
         country = request.option("country")
         return self._all_states if country is None else self._states.get(country, self._no_states)
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/countries",
+            countries,
+            id="list_countries",
+            tag="lists",
+            summary="The countries that payloads may name",
+            description="Codes, as the operator set them; none if there are no such payloads. `model` is ignored.",
+            query={"model": {"type": "string"}},
+            answer=wire.CountriesBody,
+            examples=("countries",),
+        ),
+        Route(
+            "GET",
+            "/v1/states",
+            states,
+            id="list_states",
+            tag="lists",
+            summary="The states of a country, or of all of them",
+            query={"country": {"type": "string"}},
+            answer=wire.StatesBody,
+            examples=("states",),
+        ),
+    )
 
 
 def _answer(states: Sequence[State]) -> Answer:

@@ -1,7 +1,7 @@
 """``/openapi.json``: the requests and answers of the customers' API, in OpenAPI 3.1.
 
-Built once, when the server starts, from the tables next to the endpoints (``OPERATIONS``), the bodies of ``wire``, the
-refusals of ``errors`` and the application's payload types. Decides nothing: a test compares it with the router.
+Built once, when the server starts, from the routes that are listed next to the endpoints, the bodies of ``wire``, the
+refusals of ``errors`` and the application's payload types.
 """
 
 import json
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from fairlane import __version__, wire
-from fairlane.api.calls import CONCURRENCY_HEADERS, call_operations
+from fairlane.api.calls import CONCURRENCY_HEADERS
 from fairlane.api.http import Answer, Request
-from fairlane.api.operations import Operation, Operations, Schema
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import (
     BodyTooLarge,
     ConcurrencyFull,
@@ -37,127 +37,57 @@ from fairlane.errors import (
     ValidationRefused,
 )
 from fairlane.handlers import TaskType
-from fairlane.model.alerts import AlertKind
-from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from fairlane.payloads import schema_of
+from fairlane.wire.schemas import REFERENCE, SUBMISSION_OPTIONS, TEXT, WHOLE, Schema, fields, reference
 
 EXAMPLES_PATH = Path(__file__).with_name("examples.json")
 """Copies of golden files; ``make format`` writes it."""
-
-OPERATIONS: Operations = {
-    "GET /openapi.json": Operation(
-        id="describe", tag="health", summary="This document", answer="any", unchanged=True, open=True
-    )
-}
 
 ANYBODYS_REFUSALS = (ValidationRefused, Unavailable)
 """Refusals that every request may get: for bytes that are not an HTTP request, or from a server that stops."""
 CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused, RateLimited)
 """Refusals that every request with a key may get."""
 
-_REFERENCE = "#/components/schemas/{name}"
-_WHOLE: Schema = {"type": "integer", "minimum": 0}
-_TEXT: Schema = {"type": "string"}
-
-
-def _object(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Schema:
-    return {"type": "object", "required": [*required], "properties": {**required, **(optional or {})}}
-
-
 HEADERS: dict[str, Schema] = {
-    "X-Request-ID": {"description": "Names this request in the server's log.", "schema": {**_TEXT, "format": "uuid"}},
-    "X-Latency-Ms": {"description": "Milliseconds from arrival to the start of the answer.", "schema": _WHOLE},
+    "X-Request-ID": {"description": "Names this request in the server's log.", "schema": {**TEXT, "format": "uuid"}},
+    "X-Latency-Ms": {"description": "Milliseconds from arrival to the start of the answer.", "schema": WHOLE},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
     "X-RateLimit-Limit": {
         "description": "Requests per second that the key may make to this endpoint.",
         "schema": {"type": "integer", "minimum": 1},
     },
-    "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": _WHOLE},
-    "Location": {"description": "Where the task is found.", "schema": _TEXT},
-    "Preference-Applied": {"description": "`wait=N`, if the server waited.", "schema": _TEXT},
-    "X-Concurrency-Limit": {"description": "The organization's slots.", "schema": _WHOLE},
-    "X-Concurrency-Current": {"description": "Slots in use, this call's included.", "schema": _WHOLE},
-    "X-Concurrency-Remaining": {"description": "Slots that were left.", "schema": _WHOLE},
-    "X-Concurrent-Limit": {"description": "An older name of `X-Concurrency-Limit`.", "schema": _WHOLE},
-    "X-Concurrent-Current": {"description": "An older name of `X-Concurrency-Current`.", "schema": _WHOLE},
-    "X-Concurrent-Remaining": {"description": "An older name of `X-Concurrency-Remaining`.", "schema": _WHOLE},
-    "X-Credits-Charged": {"description": "What this call cost.", "schema": _WHOLE},
-    "X-Credits-Remaining": {"description": "What the organization may still spend.", "schema": _WHOLE},
-    "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": _TEXT},
+    "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": WHOLE},
+    "Location": {"description": "Where the task is found.", "schema": TEXT},
+    "Preference-Applied": {"description": "`wait=N`, if the server waited.", "schema": TEXT},
+    "X-Concurrency-Limit": {"description": "The organization's slots.", "schema": WHOLE},
+    "X-Concurrency-Current": {"description": "Slots in use, this call's included.", "schema": WHOLE},
+    "X-Concurrency-Remaining": {"description": "Slots that were left.", "schema": WHOLE},
+    "X-Concurrent-Limit": {"description": "An older name of `X-Concurrency-Limit`.", "schema": WHOLE},
+    "X-Concurrent-Current": {"description": "An older name of `X-Concurrency-Current`.", "schema": WHOLE},
+    "X-Concurrent-Remaining": {"description": "An older name of `X-Concurrency-Remaining`.", "schema": WHOLE},
+    "X-Credits-Charged": {"description": "What this call cost.", "schema": WHOLE},
+    "X-Credits-Remaining": {"description": "What the organization may still spend.", "schema": WHOLE},
+    "ETag": {"description": "Names this state of the body, for `If-None-Match`.", "schema": TEXT},
 }
 EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
 CALLERS_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining")
 """Headers of every answer to a request with a valid key."""
 
 DETAILS: dict[type[Refusal], Schema] = {
-    ValidationRefused: {"type": "array", "items": _object({"field": _TEXT, "message": _TEXT})},
-    NotFound: _object({"id": _TEXT}),
-    TaskExists: _object({"field": {"const": "idempotencyKey"}, "value": _TEXT}),
-    TaskEnded: _object({"id": _TEXT, "status": _TEXT}),
-    TaskNotFailed: _object({"id": _TEXT, "status": _TEXT}),
-    BodyTooLarge: _object({"limit": _WHOLE}),
-    EncodingRefused: _object({"contentEncoding": _TEXT}),
-    QueueFull: _object(
-        dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), _WHOLE)
-    ),
-    ConcurrencyFull: _object({"limit": _WHOLE}, {"taskType": _TEXT}),
+    ValidationRefused: {"type": "array", "items": fields({"field": TEXT, "message": TEXT})},
+    NotFound: fields({"id": TEXT}),
+    TaskExists: fields({"field": {"const": "idempotencyKey"}, "value": TEXT}),
+    TaskEnded: fields({"id": TEXT, "status": TEXT}),
+    TaskNotFailed: fields({"id": TEXT, "status": TEXT}),
+    BodyTooLarge: fields({"limit": WHOLE}),
+    EncodingRefused: fields({"contentEncoding": TEXT}),
+    QueueFull: fields(dict.fromkeys(("limit", "queuedCount", "batchSize", "maxQueueSize", "remainingCapacity"), WHOLE)),
+    ConcurrencyFull: fields({"limit": WHOLE}, {"taskType": TEXT}),
 }
 """The shape of ``error.details``, for refusals that have any."""
 
-FAILURE: Schema = _object(
-    {"code": _TEXT, "message": _TEXT, "timestamp": {**_TEXT, "format": "date-time"}}, {"details": {}}
-)
+FAILURE: Schema = fields({"code": TEXT, "message": TEXT, "timestamp": {**TEXT, "format": "date-time"}}, {"details": {}})
 CALL_FAILURE_EXAMPLES = ("error_call_exhausted", "error_call_timeout", "error_call_failed", "error_call_external")
-ADDRESS: Schema = {"$ref": _REFERENCE.format(name="WebhookAddress")}
-SUBMISSION_OPTIONS: dict[str, Schema] = {
-    "priority": {
-        "description": "Higher runs first, within the organization.",
-        "type": "integer",
-        "minimum": PRIORITY_LOWEST,
-        "maximum": PRIORITY_HIGHEST,
-        "default": PRIORITY_LOWEST,
-    },
-    "idempotencyKey": {
-        "description": "Unique in the organization while the task's record is kept.",
-        "type": "string",
-        "minLength": 1,
-        "maxLength": wire.IDEMPOTENCY_KEY_LENGTH,
-    },
-    "webhook": ADDRESS,
-    "runAt": {
-        "description": "Starts no sooner; at most 30 days ahead. Not together with `delaySeconds`.",
-        "type": "string",
-        "format": "date-time",
-    },
-    "delaySeconds": {
-        "description": "Starts no sooner than this many seconds after its acceptance.",
-        "type": "integer",
-        "minimum": 0,
-        "maximum": wire.DELAY_SECONDS_MOST,
-    },
-}
-"""The optional fields of a task, in addition to its type and payload."""
-REQUESTS: dict[str, Schema] = {
-    "task": {"$ref": _REFERENCE.format(name="Submission")},
-    "batch": {
-        "type": "array",
-        "items": {"$ref": _REFERENCE.format(name="Submission")},
-        "minItems": 1,
-        "maxItems": wire.BATCH_MOST,
-    },
-    "address": ADDRESS,
-    "alert": _object(
-        {
-            "kind": {"type": "string", "enum": [*AlertKind]},
-            "threshold": {"type": "number", "minimum": 0, "maximum": wire.ALERT_THRESHOLD_MOST},
-            "forSeconds": {"type": "integer", "minimum": 0, "maximum": wire.ALERT_SECONDS_MOST},
-            "webhook": ADDRESS,
-        }
-    )
-    | {"additionalProperties": False},
-}
-"""Request bodies, by the name that an operation uses for them."""
-
 WEBHOOK_HEADERS = {
     "X-Cloro-Timestamp": "The moment of this try, Unix time in whole seconds.",
     "X-Cloro-Signature": "`v1=` and the HMAC-SHA256 of timestamp, a dot and the body, in lower-case hex.",
@@ -171,8 +101,8 @@ WEBHOOK_HEADERS = {
 class Description:
     """The document of one application, ready to send."""
 
-    def __init__(self, operations: Operations, task_types: Mapping[str, TaskType]) -> None:
-        self._body = json.dumps(document(operations, task_types), ensure_ascii=False, separators=(",", ":")).encode()
+    def __init__(self, routes: Routes, task_types: Mapping[str, TaskType]) -> None:
+        self._body = json.dumps(document(routes, task_types), ensure_ascii=False, separators=(",", ":")).encode()
         self._tag = f'"{sha256(self._body).hexdigest()[:32]}"'.encode()
 
     async def read(self, request: Request, who: None) -> Answer:
@@ -182,20 +112,33 @@ class Description:
             return Answer(b"", 304, headers)
         return Answer(self._body, headers=headers)
 
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/openapi.json",
+            read,
+            id="describe",
+            tag="health",
+            summary="This document",
+            answer=Any,
+            unchanged=True,
+            open=True,
+        ),
+    )
 
-def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Schema:
+
+def document(routes: Routes, task_types: Mapping[str, TaskType]) -> Schema:
     """Return everything that customers can rely on, as an OpenAPI document."""
-    operations = {**operations, **call_operations(task_types)}
-    shapes, components = _shapes()
-    refusals = {kind for operation in operations.values() for kind in _refusals(operation)}
+    bodies, components = _bodies(routes)
+    refusals = {kind for route in routes for kind in _refusals(route)}
     schemas = {
         **components,
         **_submissions(task_types),
         **{_error_name(kind): _error(kind.code, DETAILS.get(kind)) for kind in refusals},
-        "WebhookAddress": _object({"url": {**_TEXT, "format": "uri", "maxLength": 2048}})
+        "WebhookAddress": fields({"url": {**TEXT, "format": "uri", "maxLength": 2048}})
         | {"additionalProperties": False},
         "InternalServerError": _error("INTERNAL_SERVER_ERROR", None),
-        "CallFailure": _object({"success": {"const": False}, "error": FAILURE}),
+        "CallFailure": fields({"success": {"const": False}, "error": FAILURE}),
     }
     return {
         "openapi": "3.1.0",
@@ -207,13 +150,13 @@ def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Sche
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "paths": _paths(operations, shapes),
-        "webhooks": {name: {"post": _webhook(name, told, shapes)} for name, told in WEBHOOKS.items()},
+        "paths": _paths(routes, bodies),
+        "webhooks": {name: {"post": _webhook(name, told, bodies)} for name, told in WEBHOOKS.items()},
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": _refusal_responses(operations.values()),
+            "responses": _refusal_responses(routes),
             "headers": {name: HEADERS[name] for name in sorted(HEADERS)},
-            "examples": {name: {"value": _examples()[name]} for name in sorted(examples_named(operations))},
+            "examples": {name: {"value": _examples()[name]} for name in sorted(examples_named(routes))},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`sk_live_…`"}},
         },
     }
@@ -222,67 +165,60 @@ def document(operations: Operations, task_types: Mapping[str, TaskType]) -> Sche
 # Operations ----------------------------------------------------------------------------------------------------------
 
 
-def _paths(operations: Operations, shapes: Mapping[str, Schema]) -> Schema:
+def _paths(routes: Routes, bodies: Mapping[Any, Schema]) -> Schema:
     paths: Schema = {}
-    for route, operation in operations.items():
-        method, _, path = route.partition(" ")
-        paths.setdefault(path, {})[method.lower()] = _operation(path, operation, shapes)
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bodies[route.answer])
     return paths
 
 
-def _operation(path: str, operation: Operation, shapes: Mapping[str, Schema]) -> Schema:
-    described: Schema = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
-    if operation.description:
-        described["description"] = operation.description
-    if operation.open:
+def _operation(route: Route, body: Schema) -> Schema:
+    described: Schema = {"operationId": route.id, "tags": [route.tag], "summary": route.summary}
+    if route.description:
+        described["description"] = route.description
+    if route.open:
         described["security"] = []
-    parameters = [*_parameters(path, operation)]
+    parameters = [*_parameters(route)]
     if parameters:
         described["parameters"] = parameters
-    if operation.body is not None:
-        content = {"application/json": {"schema": _request(operation.body)}}
+    if route.body is not None:
+        content = {"application/json": {"schema": route.body}}
         described["requestBody"] = {"required": True, "content": content}
-    callers = () if operation.open else CALLERS_HEADERS
-    names = (*EVERY_ANSWERS_HEADERS, *callers, *operation.answer_headers, *(("ETag",) if operation.unchanged else ()))
-    responses = {"200": _response("As asked.", shapes[operation.answer], names, operation.examples)}
-    if operation.unchanged:
+    callers = () if route.open else CALLERS_HEADERS
+    names = (*EVERY_ANSWERS_HEADERS, *callers, *route.answer_headers, *(("ETag",) if route.unchanged else ()))
+    responses = {"200": _response("As asked.", body, names, route.examples)}
+    if route.unchanged:
         responses["304"] = {"description": "The body is still the one that `If-None-Match` names."}
-    described["responses"] = responses | _refused(operation) | (_failures() if operation.fails else {})
+    described["responses"] = responses | _refused(route) | (_failures() if route.fails else {})
     return described
-
-
-def _request(body: str) -> Schema:
-    """Return the schema of a request body: a fixed shape, or the payload of a task type."""
-    kind, _, name = body.partition(" ")
-    return {"$ref": _REFERENCE.format(name=f"Payload.{name}")} if kind == "payload" else REQUESTS[body]
 
 
 def _failures() -> Schema:
     """Return the failures of a call: those that the handler declares, and those of a call without a result."""
-    reference = {"$ref": _REFERENCE.format(name="CallFailure")}
+    failure = reference("CallFailure")
     names = (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS, *CONCURRENCY_HEADERS)
     return {
         "500": _response(
             "The attempts or the five minutes are used up, or the handler failed with its own code.",
-            reference, names, CALL_FAILURE_EXAMPLES[:3],
+            failure, names, CALL_FAILURE_EXAMPLES[:3],
         ),
         "502": _response(
             "`EXTERNAL_SERVICE_ERROR`: the handler reports that a service it needs failed.",
-            reference, names, CALL_FAILURE_EXAMPLES[3:],
+            failure, names, CALL_FAILURE_EXAMPLES[3:],
         ),
     }  # fmt: skip
 
 
-def _parameters(path: str, operation: Operation) -> Iterator[Schema]:
-    schema = {**_TEXT, "minLength": 1}
-    for name, text in zip(re.findall(r"\{(\w+)\}", path), operation.segments, strict=True):
+def _parameters(route: Route) -> Iterator[Schema]:
+    schema = {**TEXT, "minLength": 1}
+    for name, text in zip(re.findall(r"\{(\w+)\}", route.path), route.segments, strict=True):
         yield {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
-    for name, schema in operation.query.items():
+    for name, schema in route.query.items():
         yield {"name": name, "in": "query", "schema": schema}
-    for name, schema in operation.request_headers.items():
+    for name, schema in route.request_headers.items():
         yield {"name": name, "in": "header", "schema": schema}
-    if operation.unchanged:
-        yield {"name": "If-None-Match", "in": "header", "schema": _TEXT}
+    if route.unchanged:
+        yield {"name": "If-None-Match", "in": "header", "schema": TEXT}
 
 
 def _response(description: str, schema: Schema, headers: Iterable[str], examples: Iterable[str]) -> Schema:
@@ -298,14 +234,15 @@ def _content(schema: Schema, examples: Iterable[str]) -> Schema:
 # Bodies --------------------------------------------------------------------------------------------------------------
 
 
-def _shapes() -> tuple[dict[str, Schema], dict[str, Schema]]:
-    """Return a schema for each name in ``wire.SHAPES``, and the components that they consist of."""
-    schemas, components = msgspec.json.schema_components(wire.SHAPES.values(), ref_template=_REFERENCE)
+def _bodies(routes: Routes) -> tuple[dict[Any, Schema], dict[str, Schema]]:
+    """Return a schema for each type of an answer or a message, and the components that they consist of."""
+    types = [*dict.fromkeys((*(route.answer for route in routes), *(told.body for told in WEBHOOKS.values())))]
+    schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     # The wire's records have private names; readers of the document need not see that.
     text = json.dumps(_constant([schemas, components]))
     found = json.loads(text.replace('"#/components/schemas/_', '"#/components/schemas/'))
     named = {name.lstrip("_"): {**schema, "title": name.lstrip("_")} for name, schema in found[1].items()}
-    return dict(zip(wire.SHAPES, found[0], strict=True)) | {"any": {}}, named
+    return dict(zip(types, found[0], strict=True)), named
 
 
 def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
@@ -313,12 +250,11 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
     schemas: dict[str, Schema] = {}
     for name, task_type in task_types.items():
         schemas |= _payload(name, task_type)
-        reference = {"$ref": _REFERENCE.format(name=f"Payload.{name}")}
-        fields = {"taskType": {"type": "string", "const": name}, "payload": reference}
-        schemas[f"Submission.{name}"] = _object(fields, SUBMISSION_OPTIONS) | {"additionalProperties": False}
-    references = {name: _REFERENCE.format(name=f"Submission.{name}") for name in task_types}
+        required = {"taskType": {"type": "string", "const": name}, "payload": reference(f"Payload.{name}")}
+        schemas[f"Submission.{name}"] = fields(required, SUBMISSION_OPTIONS) | {"additionalProperties": False}
+    references = {name: REFERENCE.format(name=f"Submission.{name}") for name in task_types}
     schemas["Submission"] = {
-        "oneOf": [{"$ref": reference} for reference in references.values()],
+        "oneOf": [{"$ref": one} for one in references.values()],
         "discriminator": {"propertyName": "taskType", "mapping": references},
     }
     return schemas
@@ -330,13 +266,13 @@ def _payload(name: str, task_type: TaskType) -> dict[str, Schema]:
     Generators of clients name a class by the title of its schema: each has a title of its own, and no schema is only
     another name for one.
     """
-    payload, parts = schema_of(task_type.hint, _REFERENCE.replace("{name}", f"{name}.{{name}}"))
+    payload, parts = schema_of(task_type.hint, REFERENCE.replace("{name}", f"{name}.{{name}}"))
     found = {f"{name}.{part}": schema for part, schema in parts.items()}
     whole = f"Payload.{name}"
-    other = str(payload.get("$ref", "")).removeprefix(_REFERENCE.format(name=""))
+    other = str(payload.get("$ref", "")).removeprefix(REFERENCE.format(name=""))
     if payload.keys() == {"$ref"} and other in found:
         found[whole] = found.pop(other)
-        text = json.dumps(found).replace(json.dumps(payload["$ref"]), json.dumps(_REFERENCE.format(name=whole)))
+        text = json.dumps(found).replace(json.dumps(payload["$ref"]), json.dumps(REFERENCE.format(name=whole)))
         found = json.loads(text)
     else:
         found[whole] = payload
@@ -361,11 +297,11 @@ def _examples() -> dict[str, Any]:
     return found
 
 
-def examples_named(operations: Operations) -> set[str]:
-    """Return the golden files that a document of these operations shows."""
-    kinds = {kind for operation in operations.values() for kind in _refusals(operation)}
-    shown = {name for operation in operations.values() for name in operation.examples}
-    failures = CALL_FAILURE_EXAMPLES if any(operation.fails for operation in operations.values()) else ()
+def examples_named(routes: Routes) -> set[str]:
+    """Return the golden files that a document of these routes shows."""
+    kinds = {kind for route in routes for kind in _refusals(route)}
+    shown = {name for route in routes for name in route.examples}
+    failures = CALL_FAILURE_EXAMPLES if any(route.fails for route in routes) else ()
     told = {example for one in WEBHOOKS.values() for example in one.examples}
     return shown | {f"error_{kind.__name__}" for kind in kinds} | {"error_internal", *failures, *told}
 
@@ -373,22 +309,22 @@ def examples_named(operations: Operations) -> set[str]:
 # Errors --------------------------------------------------------------------------------------------------------------
 
 
-def _refusals(operation: Operation) -> tuple[type[Refusal], ...]:
-    everybodys = ANYBODYS_REFUSALS if operation.open else ANYBODYS_REFUSALS + CALLERS_REFUSALS
-    readers = () if operation.body is None else (EncodingRefused,)
-    return (*everybodys, *readers, *(kind for kind in operation.refusals if kind not in everybodys))
+def _refusals(route: Route) -> tuple[type[Refusal], ...]:
+    everybodys = ANYBODYS_REFUSALS if route.open else ANYBODYS_REFUSALS + CALLERS_REFUSALS
+    readers = () if route.body is None else (EncodingRefused,)
+    return (*everybodys, *readers, *(kind for kind in route.refusals if kind not in everybodys))
 
 
-def _refused(operation: Operation) -> Schema:
-    """Return references to the unsuccessful answers of an operation, by status."""
-    groups = {str(kinds[0].status): _response_name(kinds) for kinds in _by_status(operation)} | {"500": "500"}
+def _refused(route: Route) -> Schema:
+    """Return references to the unsuccessful answers of a route, by status."""
+    groups = {str(kinds[0].status): _response_name(kinds) for kinds in _by_status(route)} | {"500": "500"}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in sorted(groups.items())}
 
 
-def _refusal_responses(operations: Iterable[Operation]) -> Schema:
-    """Return every unsuccessful answer; many operations share most of them."""
-    groups = {_response_name(kinds): kinds for operation in operations for kinds in _by_status(operation)}
-    internal = {"$ref": _REFERENCE.format(name="InternalServerError")}
+def _refusal_responses(routes: Routes) -> Schema:
+    """Return every unsuccessful answer; many routes share most of them."""
+    groups = {_response_name(kinds): kinds for route in routes for kinds in _by_status(route)}
+    internal = reference("InternalServerError")
     responses = {name: _refusal_response(kinds) for name, kinds in groups.items()}
     responses["500"] = _response(
         "`INTERNAL_SERVER_ERROR`", internal, (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS), ["error_internal"]
@@ -396,8 +332,8 @@ def _refusal_responses(operations: Iterable[Operation]) -> Schema:
     return dict(sorted(responses.items()))
 
 
-def _by_status(operation: Operation) -> Iterator[list[type[Refusal]]]:
-    kinds = _refusals(operation)
+def _by_status(route: Route) -> Iterator[list[type[Refusal]]]:
+    kinds = _refusals(route)
     for status in dict.fromkeys(kind.status for kind in kinds):
         yield [kind for kind in kinds if kind.status == status]
 
@@ -407,7 +343,7 @@ def _response_name(kinds: list[type[Refusal]]) -> str:
 
 
 def _refusal_response(kinds: list[type[Refusal]]) -> Schema:
-    schemas = [{"$ref": _REFERENCE.format(name=_error_name(kind))} for kind in kinds]
+    schemas = [reference(_error_name(kind)) for kind in kinds]
     callers = () if kinds[0].status == KeyMissing.status else CALLERS_HEADERS
     waits = any(kind.retry_after_seconds is not None for kind in kinds)
     return _response(
@@ -424,11 +360,11 @@ def _error_name(kind: type[Refusal]) -> str:
 
 def _error(code: str, details: Schema | None) -> Schema:
     timestamp = {"type": "string", "format": "date-time"}
-    error = _object(
-        {"code": {"const": code}, "message": _TEXT, "timestamp": timestamp},
+    error = fields(
+        {"code": {"const": code}, "message": TEXT, "timestamp": timestamp},
         None if details is None else {"details": details},
     )
-    return _object({"success": {"const": False}, "error": error})
+    return fields({"success": {"const": False}, "error": error})
 
 
 # Webhooks ------------------------------------------------------------------------------------------------------------
@@ -439,8 +375,8 @@ class Told(Struct, frozen=True, kw_only=True):
 
     summary: str
     description: str
-    shape: str
-    """The name of its body in ``wire.SHAPES``."""
+    body: Any
+    """The type of its body, from ``wire``."""
     examples: tuple[str, ...]
 
 
@@ -449,21 +385,21 @@ WEBHOOKS = {
         summary="A task that was submitted with a webhook has ended",
         description="The answer of GET for the final state, without its `webhook` block; the same bytes at every try. "
         "Headers are sent to organizations that have a webhook secret.",
-        shape="webhook",
+        body=wire.WebhookBody,
         examples=("webhook_completed", "webhook_failed", "webhook_test"),
     ),
     "alert": Told(
         summary="An alert began to fire, or recovered",
         description="The same bytes at every try. Headers are sent to organizations that have a webhook secret.",
-        shape="alert_message",
+        body=wire.AlertMessageBody,
         examples=("webhook_alert_fired", "webhook_alert_recovered"),
     ),
 }
 
 
-def _webhook(name: str, told: Told, shapes: Mapping[str, Schema]) -> Schema:
+def _webhook(name: str, told: Told, bodies: Mapping[Any, Schema]) -> Schema:
     parameters = [
-        {"name": header, "in": "header", "description": text, "schema": _TEXT}
+        {"name": header, "in": "header", "description": text, "schema": TEXT}
         for header, text in WEBHOOK_HEADERS.items()
     ]
     return {
@@ -473,7 +409,7 @@ def _webhook(name: str, told: Told, shapes: Mapping[str, Schema]) -> Schema:
         "description": told.description,
         "security": [],
         "parameters": parameters,
-        "requestBody": {"required": True, "content": _content(shapes[told.shape], told.examples)},
+        "requestBody": {"required": True, "content": _content(bodies[told.body], told.examples)},
         "responses": {
             "2XX": {"description": "Received; it is not sent again."},
             "default": {"description": "It is tried again, up to five times in all."},

@@ -1,30 +1,18 @@
 """``GET /v1/async/slots``: the tasks and calls that hold the organization's slots."""
 
+from typing import ClassVar
+
 from msgspec.structs import replace
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 PAGE_MOST = 1_000
 PAGE_DEFAULT = 100
-
-OPERATIONS: Operations = {
-    "GET /v1/async/slots": Operation(
-        id="list_slots",
-        tag="status",
-        summary="The tasks and calls that hold the organization's slots, the oldest first",
-        query={
-            "cursor": {"type": "string", "format": "uuid"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
-        },
-        answer="slots",
-        examples=("slots", "slots_none"),
-    )
-}
 
 
 class Slots:
@@ -43,3 +31,20 @@ class Slots:
         page = replace(found, slots=found.slots[:limit])
         next_cursor = page.slots[-1].id if len(found.slots) > limit else None
         return Answer(wire.slots_body(page, next_cursor), headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/async/slots",
+            list,
+            id="list_slots",
+            tag="status",
+            summary="The tasks and calls that hold the organization's slots, the oldest first",
+            query={
+                "cursor": {"type": "string", "format": "uuid"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
+            },
+            answer=wire.SlotsBody,
+            examples=("slots", "slots_none"),
+        ),
+    )

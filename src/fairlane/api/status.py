@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import RateLimited
 from fairlane.model.keys import Caller
 from fairlane.store import Store
@@ -15,21 +16,6 @@ VERIFY_PAUSE_SECONDS = 1.0
 VERIFY_SHARE = 0.01
 """Largest share of the time that recounts for one organization may take."""
 VERIFIERS_MOST = 10_000
-
-OPERATIONS: Operations = {
-    "GET /v1/async/status": Operation(
-        id="read_status",
-        tag="status",
-        summary="The organization's queue and slots, now",
-        description="One consistent snapshot, exact at any queue depth. `concurrency` is null only while the server "
-        "cannot vouch for the slots. With `verify=true` the rows themselves are counted in the same snapshot, "
-        "and `verification` lists what differs from the counts: `drift` must be 0.",
-        query={"verify": {"type": "boolean", "default": False}},
-        answer="status",
-        examples=("status", "status_idle", "status_over_limit", "status_null", "status_verified"),
-        refusals=(RateLimited,),
-    )
-}
 
 
 class Status:
@@ -62,3 +48,21 @@ class Status:
             ended = self._steady_clock()
             self._verify_at[organization_id] = max(began + VERIFY_PAUSE_SECONDS, ended + (ended - began) / VERIFY_SHARE)
         return Answer(wire.verified_body(verified, at=self._store.now()), headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/async/status",
+            read,
+            id="read_status",
+            tag="status",
+            summary="The organization's queue and slots, now",
+            description="One consistent snapshot, exact at any queue depth. `concurrency` is null only while the "
+            "server cannot vouch for the slots. With `verify=true` the rows themselves are counted in the same "
+            "snapshot, and `verification` lists what differs from the counts: `drift` must be 0.",
+            query={"verify": {"type": "boolean", "default": False}},
+            answer=wire.StatusBody,
+            examples=("status", "status_idle", "status_over_limit", "status_null", "status_verified"),
+            refusals=(RateLimited,),
+        ),
+    )

@@ -1,15 +1,15 @@
 """``/v1/async/task`` and related routes: accept tasks, return them, wait for them, cancel them, run them again."""
 
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
 from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
 from fairlane.api.reader import BYTE_ORDER_MARK, read_json
+from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
 from fairlane.api.waiting import applied, wait_seconds
 from fairlane.errors import (
@@ -28,6 +28,7 @@ from fairlane.model.tasks import Accepted, NewTask, TaskStatus
 from fairlane.model.webhooks import Webhook
 from fairlane.scanning import have_more_values
 from fairlane.store import new_id
+from fairlane.wire import schemas
 
 ENVELOPE_BYTES = 16 * 1024
 """How much larger a body may be than the largest payload."""
@@ -47,102 +48,6 @@ TRACE = {
     }
 }
 REFERENCE = "The task's id, or its idempotency key, percent-encoded."
-
-OPERATIONS: Operations = {
-    "POST /v1/async/task": Operation(
-        id="submit_task",
-        tag="tasks",
-        summary="Accept one task",
-        description="Durable when answered. The status in this answer is always QUEUED. If the server waited "
-        "(`Prefer: wait=N`, answered with `Preference-Applied`), the answer is that of GET with `success`. If the task "
-        "was cleared in the meantime, the answer is that it was accepted.",
-        body="task",
-        request_headers=PREFER | TRACE,
-        answer="now",
-        answer_headers=("Location", "Preference-Applied"),
-        examples=("created", "created_without_options", "created_later", "waited"),
-        refusals=(CreditsShort, TaskExists, BodyTooLarge, QueueFull),
-    ),
-    "POST /v1/async/task/batch": Operation(
-        id="submit_batch",
-        tag="tasks",
-        summary="Accept up to 500 tasks",
-        description="Each item is accepted or refused on its own; verdicts are in the order of the items. The queue "
-        "must have room for all of them; otherwise the request is refused and nothing is created.",
-        body="batch",
-        request_headers=TRACE,
-        answer="batch",
-        examples=("batch", "batch_all_refused"),
-        refusals=(BodyTooLarge, QueueFull),
-    ),
-    "DELETE /v1/async/task/{taskId}": Operation(
-        id="cancel_task",
-        tag="tasks",
-        summary="Cancel one task",
-        description="A queued task becomes FAILED with TASK_CANCELED at once. A running one is asked to end and ends "
-        "in the same way, even if its handler completes before it sees the cancel request. Nothing is charged. "
-        "Safe to repeat.",
-        segments=(REFERENCE,),
-        answer="now",
-        examples=("canceled", "canceled_processing"),
-        refusals=(NotFound, TaskEnded),
-    ),
-    "DELETE /v1/async/queue": Operation(
-        id="clear_queue",
-        tag="tasks",
-        summary="Drop every task that is still queued",
-        description="Their records are deleted and their idempotency keys are free again. Nothing is charged, and no "
-        "webhook is notified.",
-        answer="cleared",
-        examples=("cleared",),
-    ),
-    "GET /v1/async/task/{taskId}": Operation(
-        id="find_task",
-        tag="tasks",
-        summary="One task's state, and its result once it has ended",
-        segments=(REFERENCE,),
-        request_headers=PREFER,
-        answer_headers=("Preference-Applied",),
-        unchanged=True,
-        answer="task",
-        examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
-        refusals=(NotFound,),
-    ),
-    "GET /v1/async/tasks": Operation(
-        id="list_tasks",
-        tag="tasks",
-        summary="The organization's tasks, newest first",
-        description="Every page costs the same. Continue with `nextCursor` until it is null.",
-        query={
-            "status": {"type": "string", "enum": [*TaskStatus]},
-            "cursor": {"type": "string"},
-            "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
-        },
-        answer="tasks",
-        examples=("tasks", "tasks_none"),
-    ),
-    "POST /v1/async/task/{taskId}/retry": Operation(
-        id="retry_task",
-        tag="tasks",
-        summary="Run a failed task again, as a new one",
-        description="The new task has the same type, payload, priority and webhook, today's cost and no delay. "
-        "`retryOf` names the old task, which stays as it is. Refused for the same reasons as any submission.",
-        segments=("The failed task's id, or its idempotency key, percent-encoded.",),
-        request_headers=PREFER | TRACE,
-        answer="now",
-        answer_headers=("Location", "Preference-Applied"),
-        examples=("created_again",),
-        refusals=(CreditsShort, NotFound, TaskNotFailed, QueueFull),
-    ),
-    "GET /v1/async/task/{taskId}/payload": Operation(
-        id="find_payload",
-        tag="tasks",
-        summary="The task's payload as it was sent, byte for byte",
-        segments=(REFERENCE,),
-        answer="any",
-        refusals=(NotFound,),
-    ),
-}
 
 
 class Tasks:
@@ -196,7 +101,7 @@ class Tasks:
             request.release()
             ended = await waiting.ended(caller.organization_id, new.id, seconds=seconds, gone=request.gone)
             # None: the queue was cleared in the meantime, but the task had been accepted.
-            body = wire.created_body(new, verdict) if ended is None else wire.now_body(ended)
+            body = wire.created_body(new, verdict) if ended is None else wire.changed_task_body(ended)
             return Answer(body, headers=(location, applied(seconds)))
         return Answer(wire.created_body(new, verdict), headers=(location,))
 
@@ -266,7 +171,7 @@ class Tasks:
 
     async def cancel(self, request: Request, caller: Caller) -> Answer:
         """Cancel one task."""
-        return Answer(wire.now_body(await self._store.cancel(caller.organization_id, _reference(request))))
+        return Answer(wire.changed_task_body(await self._store.cancel(caller.organization_id, _reference(request))))
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Read each item of a batch as if it had been sent alone."""
@@ -310,6 +215,126 @@ class Tasks:
 
     def _webhook(self, url: str) -> Webhook:
         return Webhook(url, self._serving.webhook_host(url, "webhook.url"))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "POST",
+            "/v1/async/task",
+            submit,
+            id="submit_task",
+            tag="tasks",
+            summary="Accept one task",
+            description="Durable when answered. The status in this answer is always QUEUED. If the server waited "
+            "(`Prefer: wait=N`, answered with `Preference-Applied`), the answer is that of GET with `success`. If the "
+            "task was cleared in the meantime, the answer is that it was accepted.",
+            body=schemas.SUBMISSION,
+            request_headers=PREFER | TRACE,
+            answer=wire.ChangedTaskBody,
+            answer_headers=("Location", "Preference-Applied"),
+            examples=("created", "created_without_options", "created_later", "waited"),
+            refusals=(CreditsShort, TaskExists, BodyTooLarge, QueueFull),
+        ),
+        Route(
+            "POST",
+            "/v1/async/task/batch",
+            submit_batch,
+            id="submit_batch",
+            tag="tasks",
+            summary="Accept up to 500 tasks",
+            description="Each item is accepted or refused on its own; verdicts are in the order of the items. The "
+            "queue must have room for all of them; otherwise the request is refused and nothing is created.",
+            body=schemas.BATCH,
+            request_headers=TRACE,
+            answer=wire.BatchBody,
+            examples=("batch", "batch_all_refused"),
+            refusals=(BodyTooLarge, QueueFull),
+        ),
+        Route(
+            "DELETE",
+            "/v1/async/task/{taskId}",
+            cancel,
+            id="cancel_task",
+            tag="tasks",
+            summary="Cancel one task",
+            description="A queued task becomes FAILED with TASK_CANCELED at once. A running one is asked to end and "
+            "ends in the same way, even if its handler completes before it sees the cancel request. Nothing is "
+            "charged. Safe to repeat.",
+            segments=(REFERENCE,),
+            answer=wire.ChangedTaskBody,
+            examples=("canceled", "canceled_processing"),
+            refusals=(NotFound, TaskEnded),
+        ),
+        Route(
+            "DELETE",
+            "/v1/async/queue",
+            clear,
+            id="clear_queue",
+            tag="tasks",
+            summary="Drop every task that is still queued",
+            description="Their records are deleted and their idempotency keys are free again. Nothing is charged, and "
+            "no webhook is notified.",
+            answer=wire.ClearedBody,
+            examples=("cleared",),
+        ),
+        Route(
+            "GET",
+            "/v1/async/task/{taskId}",
+            find,
+            id="find_task",
+            tag="tasks",
+            summary="One task's state, and its result once it has ended",
+            segments=(REFERENCE,),
+            request_headers=PREFER,
+            answer_headers=("Preference-Applied",),
+            unchanged=True,
+            answer=wire.TaskBody,
+            examples=("task_queued", "task_processing", "task_completed", "task_completed_with_webhook", "task_failed"),
+            refusals=(NotFound,),
+        ),
+        Route(
+            "GET",
+            "/v1/async/tasks",
+            page,
+            id="list_tasks",
+            tag="tasks",
+            summary="The organization's tasks, newest first",
+            description="Every page costs the same. Continue with `nextCursor` until it is null.",
+            query={
+                "status": {"type": "string", "enum": [*TaskStatus]},
+                "cursor": {"type": "string"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
+            },
+            answer=wire.TasksBody,
+            examples=("tasks", "tasks_none"),
+        ),
+        Route(
+            "POST",
+            "/v1/async/task/{taskId}/retry",
+            retry,
+            id="retry_task",
+            tag="tasks",
+            summary="Run a failed task again, as a new one",
+            description="The new task has the same type, payload, priority and webhook, today's cost and no delay. "
+            "`retryOf` names the old task, which stays as it is. Refused for the same reasons as any submission.",
+            segments=("The failed task's id, or its idempotency key, percent-encoded.",),
+            request_headers=PREFER | TRACE,
+            answer=wire.ChangedTaskBody,
+            answer_headers=("Location", "Preference-Applied"),
+            examples=("created_again",),
+            refusals=(CreditsShort, NotFound, TaskNotFailed, QueueFull),
+        ),
+        Route(
+            "GET",
+            "/v1/async/task/{taskId}/payload",
+            payload,
+            id="find_payload",
+            tag="tasks",
+            summary="The task's payload as it was sent, byte for byte",
+            segments=(REFERENCE,),
+            answer=Any,
+            refusals=(NotFound,),
+        ),
+    )
 
 
 def _verdict(task: NewTask, verdict: Accepted | Refusal) -> tuple[NewTask, Accepted] | Refusal:

@@ -1,8 +1,10 @@
 """``GET /v1/async/usage``: what happened, minute by minute."""
 
+from typing import ClassVar
+
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.operations import Operation, Operations
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.keys import Caller
 from fairlane.store import Store
@@ -14,22 +16,6 @@ POINTS_MOST = 1_500
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 SPAN_MS_MOST = 400 * 86_400_000
-
-OPERATIONS: Operations = {
-    "GET /v1/async/usage": Operation(
-        id="read_usage",
-        tag="status",
-        summary="What happened from one moment to another, in steps",
-        description=f"At most {POINTS_MOST:,} steps. `to` is now by default, `from` an hour earlier.",
-        query={
-            "from": {"type": "string", "format": "date-time"},
-            "to": {"type": "string", "format": "date-time"},
-            "step": {"type": "string", "enum": [*STEP_SECONDS], "default": "1m"},
-        },
-        answer="usage",
-        examples=("usage",),
-    )
-}
 
 
 class Usages:
@@ -51,6 +37,25 @@ class Usages:
             raise ValidationRefused.at("step", f"makes more than {POINTS_MOST:,} steps: take a longer one")
         found = await self._store.usage(caller.organization_id, start=start, end=end, step_ms=step_ms)
         return Answer(wire.usage_body(found, step_ms=step_ms), headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (
+        Route(
+            "GET",
+            "/v1/async/usage",
+            read,
+            id="read_usage",
+            tag="status",
+            summary="What happened from one moment to another, in steps",
+            description=f"At most {POINTS_MOST:,} steps. `to` is now by default, `from` an hour earlier.",
+            query={
+                "from": {"type": "string", "format": "date-time"},
+                "to": {"type": "string", "format": "date-time"},
+                "step": {"type": "string", "enum": [*STEP_SECONDS], "default": "1m"},
+            },
+            answer=wire.UsageBody,
+            examples=("usage",),
+        ),
+    )
 
 
 def read_span(query: dict[str, str], *, now: int, usual_ms: int) -> tuple[int, int | None]:

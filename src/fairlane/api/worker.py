@@ -1,6 +1,6 @@
 """``/worker/v1``: sessions and exchanges. Converts ``protocol`` to the store's records; ``parking`` waits."""
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from msgspec import UNSET, Raw
 from msgspec.json import Decoder
@@ -11,7 +11,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.keys import HolderGuard
 from fairlane.api.messages import check_between, read_workers_message
 from fairlane.api.parking import Parking
-from fairlane.api.routes import Guard, Part, Resource, Surface
+from fairlane.api.routes import Guard, Part, Route, Routes, Surface, resources
 from fairlane.api.serving import Serving
 from fairlane.errors import ValidationRefused
 from fairlane.model.keys import KeyKind
@@ -59,18 +59,7 @@ WorkerKey = str | None
 
 def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) -> Part[WorkerKey]:
     """Return the workers' routes behind this guard; the wiring decides where they are served."""
-    clock = serving.store.now
-    routes = Workers(serving, parking)
-    return Part(
-        "/worker/v1",
-        guard,
-        [
-            Resource("/worker/v1/exchange", guard, {"POST": routes.exchange}, clock=clock),
-            Resource("/worker/v1/sessions", guard, {"POST": routes.register}, clock=clock),
-            Resource("/worker/v1/sessions/{}/renew", guard, {"POST": routes.renew}, clock=clock),
-            Resource("/worker/v1/sessions/{}", guard, {"DELETE": routes.end}, clock=clock),
-        ],
-    )
+    return Part("/worker/v1", guard, resources([Workers(serving, parking)], lambda: guard))
 
 
 def worker_surface(serving: Serving, parking: Parking) -> Surface:
@@ -184,6 +173,13 @@ class Workers:
     async def _read(self, request: Request, decoder: "Decoder[Message]") -> Message:
         body = await request.body(CONTROL_BYTES_MOST)
         return await request.read(len(body), read_workers_message, decoder, body)
+
+    routes: ClassVar[Routes] = (
+        Route("POST", "/worker/v1/exchange", exchange),
+        Route("POST", "/worker/v1/sessions", register),
+        Route("POST", "/worker/v1/sessions/{session}/renew", renew),
+        Route("DELETE", "/worker/v1/sessions/{session}", end),
+    )
 
 
 # Reading and writing the protocol ------------------------------------------------------------------------------------

@@ -38,13 +38,13 @@ def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRul
             raise NotFound.named("key", key_id)
         return await keys.revoke(request, _actor(caller))
 
-    table: dict[str, dict[str, Endpoint[Caller]]] = {
+    methods: dict[str, dict[str, Endpoint[Caller]]] = {
         "keys": {"GET": own(keys.list_of_organization), "POST": own(keys.create_for_organization)},
-        "keys/{}": {"DELETE": revoke},
+        "keys/{key}": {"DELETE": revoke},
         "webhook-secrets": {"GET": own(secrets.list), "POST": own(secrets.create)},
-        "webhook-secrets/{}": {"DELETE": own(secrets.revoke)},
+        "webhook-secrets/{secret}": {"DELETE": own(secrets.revoke)},
     }
-    return [Resource(f"{PATH}/access/{path}", guard, methods, clock=store.now) for path, methods in table.items()]
+    return [Resource(f"{PATH}/access/{path}", guard, served) for path, served in methods.items()]
 
 
 def _actor(caller: Caller) -> str:

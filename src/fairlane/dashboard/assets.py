@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
+from typing import ClassVar
 
 from msgspec import Struct
 
 from fairlane.api.http import Answer, Header, Request
+from fairlane.api.routes import Route, Routes
+from fairlane.dashboard.sessions import PATH
 from fairlane.errors import NotFound
 
 TYPES = {
@@ -57,6 +60,11 @@ class Assets:
         if found.tag == request.header(b"if-none-match"):
             return Answer(b"", 304, headers)
         return Answer(found.body, headers=headers, content_type=found.content_type)
+
+    routes: ClassVar[Routes] = (
+        Route("GET", PATH, page),
+        Route("GET", f"{PATH}/assets/{{file}}", file),
+    )
 
 
 def _files() -> Mapping[str, _File]:

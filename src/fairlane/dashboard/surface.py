@@ -6,7 +6,7 @@ does has no logic of its own here.
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from msgspec.json import Decoder, encode
@@ -16,7 +16,7 @@ from fairlane.api.http import NO_STORE, Answer, Request, Stream
 from fairlane.api.keys import key_digest, key_fits
 from fairlane.api.messages import read_message
 from fairlane.api.rates import RateGuard
-from fairlane.api.routes import Part, Resource
+from fairlane.api.routes import Part, Resource, Route, Routes, anybody, resources
 from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, Assets
 from fairlane.dashboard.live import Hub
@@ -76,7 +76,7 @@ def dashboard_part(
     ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. If one is None,
     its people cannot log in here.
     """
-    clock, sessions = store.now, Sessions(store)
+    sessions = Sessions(store)
     kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)
     pages = Pages(store, hub, sessions, Tries(), proxies=proxies, version=version, kinds=kinds)
     twins: list[Resource[Any]] = []
@@ -86,22 +86,8 @@ def dashboard_part(
         twins += access_resources(store, guard, secret_rules)
     if operators is not None:
         twins += [one.twin(PATH, OperatorGuard(store, sessions)) for one in operators.resources]
-    assets = Assets()
-    resources = [
-        Resource(f"{PATH}/events", sessions.check, {"GET": pages.events}, clock=clock),
-        *twins,
-    ]
-    unguarded: list[Resource[None]] = [
-        Resource(PATH, anybody, {"GET": assets.page}, clock=clock),
-        Resource(f"{PATH}/session", anybody, {"GET": pages.session, "DELETE": pages.leave}, clock=clock),
-        Resource(f"{PATH}/login", anybody, {"POST": pages.login}, clock=clock),
-        Resource(f"{PATH}/assets/{{}}", anybody, {"GET": assets.file}, clock=clock),
-    ]
-    return Part(PATH, sessions.check, resources), unguarded
-
-
-async def anybody(request: Request) -> None:
-    """Let every request pass: the page itself contains no data."""
+    events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
+    return Part(PATH, sessions.check, [events, *twins]), resources([Assets(), pages], lambda: anybody)
 
 
 class Pages:
@@ -198,3 +184,9 @@ class Pages:
             kind=PEOPLE[session.kind], name=name, token=session.token, version=self._version, accepts=self._accepts
         )
         return Answer(encode(opened), headers=(*SAFETY, NO_STORE, *headers))
+
+    routes: ClassVar[Routes] = (
+        Route("GET", f"{PATH}/session", session),
+        Route("DELETE", f"{PATH}/session", leave),
+        Route("POST", f"{PATH}/login", login),
+    )

@@ -7,20 +7,32 @@ names, their order and their nulls; each body has a golden file in ``tests/wire/
 from fairlane.wire.alerts import (
     ALERT_SECONDS_MOST,
     ALERT_THRESHOLD_MOST,
+    AlertBody,
+    AlertMessageBody,
+    AlertsBody,
     AskedAlert,
     alert_body,
     alert_message_body,
     alerts_body,
     read_alert,
 )
-from fairlane.wire.calls import call_body, failure_body
-from fairlane.wire.capacity import capacity_body
-from fairlane.wire.credits import CREDITS_UNCOUNTED, countries_body, credits_body, credits_remaining, states_body
+from fairlane.wire.calls import CallBody, call_body, failure_body
+from fairlane.wire.capacity import CapacityBody, capacity_body
+from fairlane.wire.credits import (
+    CREDITS_UNCOUNTED,
+    CountriesBody,
+    CreditsBody,
+    StatesBody,
+    countries_body,
+    credits_body,
+    credits_remaining,
+    states_body,
+)
 from fairlane.wire.errors import envelope, error_body
-from fairlane.wire.insight import slots_body, wait_body
+from fairlane.wire.health import HealthBody
+from fairlane.wire.insight import SlotsBody, WaitBody, slots_body, wait_body
 from fairlane.wire.live import everything_body, live_body
-from fairlane.wire.shapes import SHAPES
-from fairlane.wire.status import status_body, verified_body
+from fairlane.wire.status import StatusBody, status_body, verified_body
 from fairlane.wire.submissions import (
     BATCH_MOST,
     DELAY_SECONDS_MOST,
@@ -31,18 +43,24 @@ from fairlane.wire.submissions import (
     unknown_type,
 )
 from fairlane.wire.tasks import (
+    BatchBody,
+    ChangedTaskBody,
+    ClearedBody,
+    TaskBody,
+    TasksBody,
+    WebhookBody,
     batch_body,
+    changed_task_body,
     cleared_body,
     created_body,
-    now_body,
     task_body,
     tasks_body,
     test_event_body,
     webhook_body,
 )
-from fairlane.wire.usage import usage_body
+from fairlane.wire.usage import UsageBody, usage_body
 from fairlane.wire.values import read_moment, timestamp
-from fairlane.wire.webhooks import deliveries_body, delivery_body, read_address
+from fairlane.wire.webhooks import DeliveriesBody, DeliveryBody, deliveries_body, delivery_body, read_address
 
 __all__ = [
     "ALERT_SECONDS_MOST",
@@ -51,15 +69,36 @@ __all__ = [
     "CREDITS_UNCOUNTED",
     "DELAY_SECONDS_MOST",
     "IDEMPOTENCY_KEY_LENGTH",
-    "SHAPES",
+    "AlertBody",
+    "AlertMessageBody",
+    "AlertsBody",
     "AskedAlert",
+    "BatchBody",
+    "CallBody",
+    "CapacityBody",
+    "ChangedTaskBody",
+    "ClearedBody",
+    "CountriesBody",
+    "CreditsBody",
+    "DeliveriesBody",
+    "DeliveryBody",
+    "HealthBody",
+    "SlotsBody",
+    "StatesBody",
+    "StatusBody",
     "Submission",
+    "TaskBody",
+    "TasksBody",
+    "UsageBody",
+    "WaitBody",
+    "WebhookBody",
     "alert_body",
     "alert_message_body",
     "alerts_body",
     "batch_body",
     "call_body",
     "capacity_body",
+    "changed_task_body",
     "cleared_body",
     "countries_body",
     "created_body",
@@ -72,7 +111,6 @@ __all__ = [
     "everything_body",
     "failure_body",
     "live_body",
-    "now_body",
     "read_address",
     "read_alert",
     "read_moment",

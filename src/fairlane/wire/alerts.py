@@ -72,16 +72,16 @@ class _Alert(Struct, rename="camel"):
     created_at: Moment
 
 
-class _Alerts(Struct):
+class AlertsBody(Struct):
     alerts: list[_Alert]
 
 
-class _KeptAlert(Struct):
+class AlertBody(Struct):
     success: Yes
     alert: _Alert
 
 
-class _AlertMessage(Struct):
+class AlertMessageBody(Struct):
     type: Literal["alert.fired", "alert.recovered"]
     at: Moment
     value: float | None
@@ -90,12 +90,12 @@ class _AlertMessage(Struct):
 
 def alert_body(alert: Alert) -> bytes:
     """Return the answer about one alert."""
-    return encode(_KeptAlert(True, _alert(alert)))
+    return encode(AlertBody(True, _alert(alert)))
 
 
 def alerts_body(alerts: Sequence[Alert]) -> bytes:
     """Return an organization's alerts."""
-    return encode(_Alerts([_alert(one) for one in alerts]))
+    return encode(AlertsBody([_alert(one) for one in alerts]))
 
 
 def alert_message_body(change: AlertChange) -> bytes:
@@ -103,7 +103,7 @@ def alert_message_body(change: AlertChange) -> bytes:
     alert = _alert(change.alert)
     alert.firing, alert.changed_at = change.firing, timestamp(change.at)
     kind: Literal["alert.fired", "alert.recovered"] = "alert.fired" if change.firing else "alert.recovered"
-    return encode(_AlertMessage(kind, timestamp(change.at), change.value, alert))
+    return encode(AlertMessageBody(kind, timestamp(change.at), change.value, alert))
 
 
 def _alert(alert: Alert) -> _Alert:
@@ -118,6 +118,3 @@ def _alert(alert: Alert) -> _Alert:
         moment(alert.changed_at),
         timestamp(alert.created_at),
     )
-
-
-SHAPES: dict[str, Any] = {"alert": _KeptAlert, "alerts": _Alerts, "alert_message": _AlertMessage}

@@ -4,8 +4,6 @@ Called by the API's endpoints for customers and for operators. Everything that i
 estimate.
 """
 
-from typing import Any
-
 from msgspec import Struct
 
 from fairlane.model.simulation import Capacity, Projection, Waits
@@ -32,7 +30,7 @@ class _Replayed(Struct, rename="camel"):
     trusted: bool | None
 
 
-class _Capacity(
+class CapacityBody(
     Struct,
     rename={
         "start": "from",
@@ -62,7 +60,7 @@ def capacity_body(capacity: Capacity) -> bytes:
     total = capacity.total
     span_ms = max(1, total.end - total.start)
     return encode(
-        _Capacity(
+        CapacityBody(
             _advice(capacity),
             timestamp(total.start),
             timestamp(total.end),
@@ -140,6 +138,3 @@ def _span(span_ms: int) -> str:
     unit, unit_ms = next(((unit, ms) for unit, ms in units if span_ms >= 2 * ms), units[-1])
     number = f"{max(1.0, span_ms / unit_ms):.3g}"
     return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
-
-
-SHAPES: dict[str, Any] = {"capacity": _Capacity}

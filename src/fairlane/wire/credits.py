@@ -4,7 +4,6 @@ Called by the API's endpoints. A debt reads as 0; if credits are switched off, a
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ CREDITS_UNCOUNTED = 1_000_000_000
 """The number of remaining credits if credits are switched off: a number, because clients need one."""
 
 
-class _Balance(Struct, rename="camel"):
+class CreditsBody(Struct, rename="camel"):
     remaining: int
     per_cycle: int | None
     cycle_resets_at: str | None
@@ -26,9 +25,13 @@ class _State(Struct):
     name: str
 
 
+CountriesBody = list[str]
+StatesBody = list[_State]
+
+
 def credits_body(credits: Credits) -> bytes:
     """Return the answer of ``GET /v1/credits``; there are no subscriptions. A debt reads as 0."""
-    return encode(_Balance(credits_remaining(credits), None, None))
+    return encode(CreditsBody(credits_remaining(credits), None, None))
 
 
 def credits_remaining(credits: Credits) -> int:
@@ -44,6 +47,3 @@ def countries_body(countries: Sequence[str]) -> bytes:
 def states_body(states: Sequence[tuple[str, str]]) -> bytes:
     """Return the answer of ``GET /v1/states``, from codes and names."""
     return encode([_State(code, name) for code, name in states])
-
-
-SHAPES: dict[str, Any] = {"credits": _Balance, "countries": list[str], "states": list[_State]}

@@ -4,7 +4,7 @@ Called by the API's endpoints. A reason is written as its name and as a sentence
 what to do about it.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -43,7 +43,7 @@ class _Progress(Struct, rename="camel"):
     at: Moment
 
 
-class _Wait(Struct, rename="camel"):
+class WaitBody(Struct, rename="camel"):
     task_id: Uuid
     task_type: str
     status: State
@@ -60,7 +60,7 @@ def wait_body(wait: model.Wait) -> bytes:
     """Return the answer of ``GET /v1/async/task/{id}/wait``."""
     estimate = wait.estimate
     return encode(
-        _Wait(
+        WaitBody(
             wait.task_id,
             wait.task_type,
             wait.status,
@@ -89,7 +89,7 @@ class Slot(Struct, rename="camel"):
     progress: _Progress | None
 
 
-class _Slots(Struct, rename="camel"):
+class SlotsBody(Struct, rename="camel"):
     concurrency: Concurrency | None
     slots: list[Slot]
     next_cursor: str | None
@@ -97,7 +97,7 @@ class _Slots(Struct, rename="camel"):
 
 def slots_body(slots: model.Slots, next_cursor: str | None) -> bytes:
     """Return the answer of ``GET /v1/async/slots``."""
-    return encode(_Slots(concurrency(slots.concurrency), [holder(one) for one in slots.slots], next_cursor))
+    return encode(SlotsBody(concurrency(slots.concurrency), [holder(one) for one in slots.slots], next_cursor))
 
 
 def holder(one: model.Slot) -> Slot:
@@ -123,6 +123,3 @@ def _progress(progress: Progress | None) -> _Progress | None:
     fraction = done if total is None else done / total if total else None
     shown = None if total is None else done
     return _Progress(fraction, shown, total, progress.note, timestamp(progress.at))
-
-
-SHAPES: dict[str, Any] = {"wait": _Wait, "slots": _Slots}

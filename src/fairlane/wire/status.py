@@ -3,7 +3,7 @@
 Called by the API's endpoints. If fairlane cannot vouch for the concurrency, it is null, never a guess.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -35,7 +35,7 @@ class _Verification(Struct, rename="camel"):
     differences: list[_Difference]
 
 
-class _Status(Struct, rename="camel"):
+class StatusBody(Struct, rename="camel"):
     queued_tasks: Count
     processing_tasks: Count
     concurrency: Concurrency | None
@@ -58,8 +58,8 @@ def verified_body(verified: model.Verified, *, at: int) -> bytes:
     return encode(body)
 
 
-def _status(status: model.QueueStatus) -> _Status:
-    return _Status(
+def _status(status: model.QueueStatus) -> StatusBody:
+    return StatusBody(
         status.queued,
         status.processing,
         concurrency(status.concurrency),
@@ -70,6 +70,3 @@ def _status(status: model.QueueStatus) -> _Status:
 def concurrency(slots: model.Concurrency | None) -> Concurrency | None:
     """Return slots in use and the limit, or None, which becomes null."""
     return None if slots is None else Concurrency(slots.used, slots.max)
-
-
-SHAPES: dict[str, Any] = {"status": _Status}

@@ -5,7 +5,6 @@ receives the same bytes at every try.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
@@ -54,13 +53,13 @@ class _Item(Struct):
     error: Error | UnsetType = UNSET
 
 
-class _BatchAnswer(Struct):
+class BatchBody(Struct):
     success: Yes
     summary: _Summary
     results: list[_Item]
 
 
-class _Cleared(Struct):
+class ClearedBody(Struct):
     success: Yes
     cleared: Count
 
@@ -75,7 +74,7 @@ class _Webhook(Struct, rename="camel"):
     delivered: bool
 
 
-class _Found(Struct):
+class TaskBody(Struct):
     task: _Task
     credits: _Credits
     webhook: _Webhook | UnsetType = UNSET
@@ -87,12 +86,12 @@ class _Listed(Struct):
     credits: _Credits
 
 
-class _Tasks(Struct, rename="camel"):
+class TasksBody(Struct, rename="camel"):
     tasks: list[_Listed]
     next_cursor: str | None
 
 
-class _Now(Struct):
+class ChangedTaskBody(Struct):
     """A task as it is now, after a request that changed it or waited for it."""
 
     success: Yes
@@ -102,7 +101,7 @@ class _Now(Struct):
     response: Object | _FailedResponse | UnsetType = UNSET
 
 
-class _Message(Struct):
+class WebhookBody(Struct):
     """The message to a webhook: a final task as GET answers it, without the webhook block."""
 
     task: _Task
@@ -137,7 +136,7 @@ def batch_body(items: Sequence[tuple[NewTask, Accepted] | Refusal], *, at: int) 
     """Return the answer to a batch: the outcome of each item, in the order of the request."""
     results = [_item(index, item, at) for index, item in enumerate(items)]
     succeeded = sum(result.success for result in results)
-    return encode(_BatchAnswer(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
+    return encode(BatchBody(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
 
 
 def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Item:
@@ -152,13 +151,13 @@ def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Ite
 
 def cleared_body(cleared: int) -> bytes:
     """Return the answer to ``DELETE /v1/async/queue``."""
-    return encode(_Cleared(True, cleared))
+    return encode(ClearedBody(True, cleared))
 
 
 def tasks_body(page: TaskList) -> bytes:
     """Return one page of an organization's tasks, each as GET answers it but without webhook and response."""
     listed = [_Listed(found.task, found.credits) for found in map(_found, page.tasks)]
-    return encode(_Tasks(listed, page.next_cursor))
+    return encode(TasksBody(listed, page.next_cursor))
 
 
 def task_body(task: TaskView) -> bytes:
@@ -166,13 +165,13 @@ def task_body(task: TaskView) -> bytes:
     return encode(_found_and_told(task))
 
 
-def now_body(task: TaskView) -> bytes:
+def changed_task_body(task: TaskView) -> bytes:
     """Return the answer to a request that changed a task or waited for it: what GET answers, and that it succeeded."""
     found = _found_and_told(task)
-    return encode(_Now(True, found.task, found.credits, found.webhook, found.response))
+    return encode(ChangedTaskBody(True, found.task, found.credits, found.webhook, found.response))
 
 
-def _found_and_told(task: TaskView) -> _Found:
+def _found_and_told(task: TaskView) -> TaskBody:
     found = _found(task)
     if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
         delivered_at = task.webhook.delivered_at
@@ -190,11 +189,11 @@ def webhook_body(task: TaskView) -> bytes:
 def test_event_body(delivery_id: str, *, at: int) -> bytes:
     """Return the message of a webhook test: it has the shape of a task that does not exist."""
     task = _Task(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
-    return encode(_Found(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
+    return encode(TaskBody(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
 
 
-def _found(task: TaskView) -> _Found:
-    found = _Found(
+def _found(task: TaskView) -> TaskBody:
+    found = TaskBody(
         _Task(
             task.id,
             task.task_type,
@@ -213,13 +212,3 @@ def _found(task: TaskView) -> _Found:
     elif task.failure is not None:
         found.response = _FailedResponse(failed(task.failure))
     return found
-
-
-SHAPES: dict[str, Any] = {
-    "batch": _BatchAnswer,
-    "cleared": _Cleared,
-    "now": _Now,
-    "tasks": _Tasks,
-    "task": _Found,
-    "webhook": _Message,
-}

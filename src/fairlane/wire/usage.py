@@ -3,8 +3,6 @@
 Called by the API's endpoint. It only writes differences that the store has computed; it adds nothing up.
 """
 
-from typing import Any
-
 from msgspec import Struct
 
 from fairlane.model.usage import Usage, UsagePoint
@@ -25,7 +23,7 @@ class _UsagePoint(Struct, rename="camel"):
     worker_limited_seconds: float
 
 
-class _Usage(Struct, rename={"start": "from", "end": "to", "step_seconds": "stepSeconds"}):
+class UsageBody(Struct, rename={"start": "from", "end": "to", "step_seconds": "stepSeconds"}):
     start: Moment
     end: Moment
     step_seconds: int
@@ -37,7 +35,7 @@ def usage_body(usage: Usage, *, step_ms: int) -> bytes:
     """Return the answer of ``GET /v1/async/usage``."""
     total = usage.total
     points = [_usage_point(point) for point in usage.points]
-    return encode(_Usage(timestamp(total.start), timestamp(total.end), step_ms // 1000, _usage_point(total), points))
+    return encode(UsageBody(timestamp(total.start), timestamp(total.end), step_ms // 1000, _usage_point(total), points))
 
 
 def _usage_point(point: UsagePoint) -> _UsagePoint:
@@ -58,6 +56,3 @@ def _usage_point(point: UsagePoint) -> _UsagePoint:
 
 def _seconds(milliseconds: int | None) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
-
-
-SHAPES: dict[str, Any] = {"usage": _Usage}

@@ -61,24 +61,24 @@ class _Delivery(Struct, rename="camel"):
     tries: list[_Try]
 
 
-class _Deliveries(Struct, rename="camel"):
+class DeliveriesBody(Struct, rename="camel"):
     deliveries: list[_Delivery]
     next_cursor: str | None
 
 
-class _Owed(Struct):
+class DeliveryBody(Struct):
     success: Yes
     delivery: _Delivery
 
 
 def deliveries_body(deliveries: Sequence[Delivery], next_cursor: str | None) -> bytes:
     """Return one page of an organization's deliveries."""
-    return encode(_Deliveries([_delivery(one) for one in deliveries], next_cursor))
+    return encode(DeliveriesBody([_delivery(one) for one in deliveries], next_cursor))
 
 
 def delivery_body(delivery: Delivery) -> bytes:
     """Return the answer that shows one delivery."""
-    return encode(_Owed(True, _delivery(delivery)))
+    return encode(DeliveryBody(True, _delivery(delivery)))
 
 
 def _delivery(one: Delivery) -> _Delivery:
@@ -114,6 +114,3 @@ def _outcome(tried: DeliveryTry) -> str:
 
 def _status_class(tried: DeliveryTry) -> str | None:
     return None if tried.http_status is None else f"{tried.http_status // 100}xx"
-
-
-SHAPES: dict[str, Any] = {"deliveries": _Deliveries, "delivery": _Owed}

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -10,6 +11,7 @@ from msgspec.json import Decoder
 from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import DatabaseError, InUse, NotFound, StoreFault, ValidationRefused
 from fairlane.store import Store
 
@@ -73,3 +75,8 @@ class Backups:
             logger.error("backup.failed", extra={"path": str(path), "cause": str(error)})
         else:
             state.done = True
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/backup", read),
+        Route("POST", "/admin/v1/backup", start),
+    )

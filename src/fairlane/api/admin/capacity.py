@@ -1,10 +1,12 @@
 """``/admin/v1/organizations/{}/capacity``: the organization's own capacity advice, for operators."""
 
 import asyncio
+from typing import ClassVar
 
 from fairlane import wire
 from fairlane.api.capacity import DAY_MS, TASKS_MOST, read_days
 from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.routes import Route, Routes
 from fairlane.simulation import advise
 from fairlane.store import Store
 
@@ -23,3 +25,5 @@ class Capacities:
         async with self._replaying:
             capacity = await asyncio.to_thread(advise, record)
         return Answer(wire.capacity_body(capacity), headers=(NO_STORE,))
+
+    routes: ClassVar[Routes] = (Route("GET", "/admin/v1/organizations/{organization}/capacity", read),)

@@ -1,5 +1,7 @@
 """``/admin/v1/organizations/{}/credits``: an organization's credits and its grants."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 from msgspec.json import Decoder
 
@@ -7,6 +9,7 @@ from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import check_between, read_message
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.organizations import Credits
 from fairlane.store import Store, new_id
@@ -66,6 +69,12 @@ class Grants:
             *request.parameters, grant_id=new.id or new_id(), amount=new.amount, reason=new.reason, actor=actor
         )
         return answer(granted)
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/organizations/{organization}/credits", read),
+        Route("GET", "/admin/v1/organizations/{organization}/credits/grants", list),
+        Route("POST", "/admin/v1/organizations/{organization}/credits/grants", grant),
+    )
 
 
 def _check_length(field: str, text: str, most: int) -> None:

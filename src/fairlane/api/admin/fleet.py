@@ -4,12 +4,14 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec.json import encode
 
 from fairlane import __version__, metrics
 from fairlane.api.admin.installation import ServerFacts
 from fairlane.api.http import NO_STORE, Answer, Request
+from fairlane.api.routes import Route, Routes
 from fairlane.model.fleet import Fleet, Scaling
 from fairlane.store import Store
 
@@ -73,3 +75,8 @@ class Fleets:
 
     _places_usual = 10.0
     """Places of a worker process by default."""
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/scaling", scaling),
+        Route("GET", "/metrics", metrics),
+    )

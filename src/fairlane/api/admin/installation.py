@@ -1,6 +1,7 @@
 """``/admin/v1``: routes about the whole installation: its counts, its audit, its maintenance, this server."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -9,6 +10,7 @@ from fairlane.api.admin.shapes import BODY_BYTES_MOST, PAGE, PAGE_MOST, answer, 
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.store import AuditFilter, Store
 
 AUDIT_MOST = 10_000
@@ -81,3 +83,12 @@ class Installation:
     async def server(self, request: Request, actor: str) -> Answer:
         """Return the facts of this server."""
         return answer(self._facts())
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/sessions", sessions),
+        Route("GET", "/admin/v1/drift", drift),
+        Route("GET", "/admin/v1/audit", audit),
+        Route("GET", "/admin/v1/maintenance", maintenance),
+        Route("PUT", "/admin/v1/maintenance", set_maintenance),
+        Route("GET", "/admin/v1/server", server),
+    )

@@ -1,5 +1,7 @@
 """``/admin/v1/…/keys``: keys of organizations, workers and operators. A secret is shown once."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 from msgspec.json import Decoder
 
@@ -7,6 +9,7 @@ from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.keys import PREFIXES, key_digest, key_fits, new_key
 from fairlane.api.messages import read_message
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.keys import InstallationKey, Key, KeyKind
 from fairlane.store import Store
@@ -106,6 +109,14 @@ class Keys:
     async def revoke(self, request: Request, actor: str) -> Answer:
         """Revoke a key of any kind."""
         return answer(await self._store.revoke_key(*request.parameters, actor=actor))
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/organizations/{organization}/keys", list_of_organization),
+        Route("POST", "/admin/v1/organizations/{organization}/keys", create_for_organization),
+        Route("GET", "/admin/v1/keys", list),
+        Route("POST", "/admin/v1/keys", create),
+        Route("DELETE", "/admin/v1/keys/{key}", revoke),
+    )
 
 
 def _installation_kind(kind: str) -> KeyKind:

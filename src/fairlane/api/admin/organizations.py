@@ -1,5 +1,7 @@
 """``/admin/v1/organizations``: the organizations that may use the API, and their limits."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 from msgspec.json import Decoder
 
@@ -15,6 +17,7 @@ from fairlane.api.admin.shapes import (
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, Overrides
 from fairlane.store import Store
 
@@ -76,3 +79,12 @@ class Organizations:
     async def repair(self, request: Request, actor: str) -> Answer:
         """Set its counts to what its rows say."""
         return answer({"drift": await self._store.repair(*request.parameters, actor=actor)})
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/organizations", list),
+        Route("POST", "/admin/v1/organizations", create),
+        Route("GET", "/admin/v1/organizations/{organization}", read),
+        Route("PATCH", "/admin/v1/organizations/{organization}", change),
+        Route("DELETE", "/admin/v1/organizations/{organization}", erase),
+        Route("POST", "/admin/v1/organizations/{organization}/repair", repair),
+    )

@@ -1,11 +1,14 @@
 """``/admin/v1/plans``: named limits."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer, check_limits, check_name
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import read_message
+from fairlane.api.routes import Route, Routes
 from fairlane.model.organizations import PlanChange
 from fairlane.store import Store
 
@@ -57,3 +60,11 @@ class Plans:
         changes = read_message(_plan_change, await request.body(BODY_BYTES_MOST))
         check_limits(changes.slots, changes.queue_limit, changes.weight)
         return answer(await self._store.change_plan(*request.parameters, changes=changes, actor=actor))
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/plans", list),
+        Route("POST", "/admin/v1/plans", create),
+        Route("GET", "/admin/v1/plans/{plan}", read),
+        Route("PATCH", "/admin/v1/plans/{plan}", change),
+        Route("DELETE", "/admin/v1/plans/{plan}", delete),
+    )

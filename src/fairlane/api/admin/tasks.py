@@ -1,8 +1,11 @@
 """``/admin/v1/tasks``: tasks of all organizations, with the true causes of their failures."""
 
+from typing import ClassVar
+
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
@@ -42,6 +45,12 @@ class EveryTask:
     async def cancel(self, request: Request, actor: str) -> Answer:
         """Cancel a task: at once if it waits; a running one is asked to end."""
         return answer(await self._store.cancel_task(*request.parameters, actor=actor))
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/tasks", list),
+        Route("GET", "/admin/v1/tasks/{task}", read),
+        Route("DELETE", "/admin/v1/tasks/{task}", cancel),
+    )
 
 
 def _status(text: str | None) -> TaskStatus | None:

@@ -1,8 +1,11 @@
 """``/admin/v1/trace``: waits and durations of tasks of all organizations, for a replay with other limits."""
 
+from typing import ClassVar
+
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.pages import read_number
+from fairlane.api.routes import Route, Routes
 from fairlane.api.usage import read_span
 from fairlane.errors import ValidationRefused
 from fairlane.store import Store
@@ -35,6 +38,8 @@ class Traces:
         if found.after is not None:
             shown["cursor"] = f"{found.after[0]}.{found.after[1]}"
         return answer(shown)
+
+    routes: ClassVar[Routes] = (Route("GET", "/admin/v1/trace", read),)
 
 
 def _after(text: str | None) -> tuple[int, str]:

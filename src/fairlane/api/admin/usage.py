@@ -3,11 +3,13 @@
 import csv
 import io
 import re
+from typing import ClassVar
 
 import msgspec
 
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.usage import UsedInMonth
 from fairlane.store import Store
@@ -35,6 +37,8 @@ class Usage:
         if form == "json":
             return answer({"usage": used})
         return Answer(_csv(used), content_type=CSV)
+
+    routes: ClassVar[Routes] = (Route("GET", "/admin/v1/usage/monthly", monthly),)
 
 
 def _csv(used: list[UsedInMonth]) -> bytes:

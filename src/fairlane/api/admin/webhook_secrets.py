@@ -1,12 +1,14 @@
 """``/admin/v1/…/webhook-secrets``: the secrets of an organization's webhooks. A secret is shown once, at creation."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.json import Decoder, encode
 
 from fairlane.api.http import Answer, Request
 from fairlane.api.messages import check_between, read_message
+from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
 from fairlane.model.webhooks import WebhookSecret
 from fairlane.store import Store
@@ -86,3 +88,10 @@ class WebhookSecrets:
     async def _revoke(self, organization: str, secret_id: str | None, actor: str) -> Answer:
         revoked = await self._store.revoke_webhook_secrets(organization, secret_id=secret_id, actor=actor)
         return Answer(encode({"webhook_secrets": revoked}))
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/organizations/{organization}/webhook-secrets", list),
+        Route("POST", "/admin/v1/organizations/{organization}/webhook-secrets", create),
+        Route("DELETE", "/admin/v1/organizations/{organization}/webhook-secrets", revoke_all),
+        Route("DELETE", "/admin/v1/organizations/{organization}/webhook-secrets/{secret}", revoke),
+    )

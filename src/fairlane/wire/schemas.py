@@ -1,0 +1,67 @@
+"""JSON Schemas that routes and ``/openapi.json`` share: request bodies, and the parts that they are made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fairlane.model.alerts import AlertKind
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
+from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
+
+Schema = dict[str, Any]
+"""JSON Schema, as in OpenAPI 3.1."""
+
+REFERENCE = "#/components/schemas/{name}"
+WHOLE: Schema = {"type": "integer", "minimum": 0}
+TEXT: Schema = {"type": "string"}
+
+
+def fields(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Schema:
+    """Return the schema of an object with these fields, and perhaps more."""
+    return {"type": "object", "required": [*required], "properties": {**required, **(optional or {})}}
+
+
+def reference(name: str) -> Schema:
+    """Return a reference to a component of the document."""
+    return {"$ref": REFERENCE.format(name=name)}
+
+
+ADDRESS: Schema = reference("WebhookAddress")
+SUBMISSION_OPTIONS: dict[str, Schema] = {
+    "priority": {
+        "description": "Higher runs first, within the organization.",
+        "type": "integer",
+        "minimum": PRIORITY_LOWEST,
+        "maximum": PRIORITY_HIGHEST,
+        "default": PRIORITY_LOWEST,
+    },
+    "idempotencyKey": {
+        "description": "Unique in the organization while the task's record is kept.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_LENGTH,
+    },
+    "webhook": ADDRESS,
+    "runAt": {
+        "description": "Starts no sooner; at most 30 days ahead. Not together with `delaySeconds`.",
+        "type": "string",
+        "format": "date-time",
+    },
+    "delaySeconds": {
+        "description": "Starts no sooner than this many seconds after its acceptance.",
+        "type": "integer",
+        "minimum": 0,
+        "maximum": DELAY_SECONDS_MOST,
+    },
+}
+"""The optional fields of a task, in addition to its type and payload."""
+SUBMISSION: Schema = reference("Submission")
+BATCH: Schema = {"type": "array", "items": SUBMISSION, "minItems": 1, "maxItems": BATCH_MOST}
+ALERT: Schema = fields(
+    {
+        "kind": {"type": "string", "enum": [*AlertKind]},
+        "threshold": {"type": "number", "minimum": 0, "maximum": ALERT_THRESHOLD_MOST},
+        "forSeconds": {"type": "integer", "minimum": 0, "maximum": ALERT_SECONDS_MOST},
+        "webhook": ADDRESS,
+    }
+) | {"additionalProperties": False}
