@@ -31,7 +31,7 @@ help:  ## This list
 setup: .venv/.ready  ## Fetch what the other targets need (they do it by themselves)
 
 demo: .venv/.ready  ## Two organizations share workers, live; PG=1: on PostgreSQL; ARGS=--keep leaves the server up
-	@$(BIN)/fairlane demo $(if $(PG),--postgres) $(ARGS)
+	@$(if $(PG),$(BIN)/python -m tests.cluster )$(BIN)/fairlane demo $(ARGS) $(if $(PG),--postgres)
 
 test: .venv/.ready  ## All tests but the long ones, in parallel; ARGS='-k status' picks some
 	@$(TESTS) -m "not long" $(ARGS)

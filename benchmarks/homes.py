@@ -12,7 +12,7 @@ import asyncpg
 
 from benchmarks.machine import filesystem, syncs_per_second
 from benchmarks.peers import PeerRates, measure_huey, measure_pgqueuer
-from fairlane.demo.postgres import join
+from tests.cluster import join
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from fairlane.demo import postgres
 from fairlane.errors import SetupError
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.statements import load_migrations
+from tests import cluster
 
 Answer = TypeVar("Answer")
 
@@ -105,7 +105,7 @@ def _server() -> str:
         atexit.register(_drop_all)
         return GIVEN
     try:
-        return postgres.join(f"tests-{RUN}").address
+        return cluster.join(f"tests-{RUN}").address
     except SetupError as error:
         if os.environ.get("CI"):
             pytest.fail(f"nothing may be skipped here: {error}")

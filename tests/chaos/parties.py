@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from fairlane.demo.postgres import Cluster
+from tests.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0

@@ -19,13 +19,13 @@ from typing import Any
 
 import httpx2
 
-from fairlane.demo import postgres
 from tests.chaos import track
 from tests.chaos.customers import Customer, Ledger
 from tests.chaos.kills import Kills, Operator, kill
 from tests.chaos.parties import Installation
 from tests.chaos.receiver import Receiver
 from tests.chaos.witness import DELIVERIES, KEYS, LIVE, OUTCOMES, TOTALS, UNSENT, Witness
+from tests.cluster import join
 
 ORGANIZATIONS = 20
 CHANGING = 5
@@ -144,7 +144,7 @@ def run(seconds: float, seed: int, rate: float, slack: float, database: str) -> 
     """Run and report; return 0 if every promise held."""
     folder = Path(tempfile.mkdtemp(prefix="fairlane-chaos-", dir="/tmp"))
     folder.chmod(0o755)
-    cluster = postgres.join(f"chaos-{os.getpid()}") if database == "postgres" else None
+    cluster = join(f"chaos-{os.getpid()}") if database == "postgres" else None
     installation, receiver = Installation(folder, cluster), Receiver(seed)
     try:
         held = _run(installation, receiver, seconds, seed, rate, slack)

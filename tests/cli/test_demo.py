@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fairlane import Fail
 from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Source, highlight_source, outline_source
 from fairlane.demo.main import DemoOptions, run_demo
 from fairlane.demo.view import Progress, Row, line_of, view_on
+from tests import postgres
 from tests.cli.harness import ROOT
 
 
@@ -123,10 +125,20 @@ def demo(tmp_path: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("database", [(), ("--postgres",)], ids=["sqlite", "postgres"])
-def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path, database: tuple[str, ...]) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """The flags for a database: none for a temporary file, or an empty one on PostgreSQL."""
+    if request.param == "sqlite":
+        yield ()
+        return
+    address = postgres.lend(bare=True)
+    yield "--postgres", address
+    postgres.give_back(address)
+
+
+def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path, where: tuple[str, ...]) -> None:
     """The real server and real workers; every page is there; the curl line works until Ctrl-C, and no longer."""
-    with demo(tmp_path, "--tasks", "24", "--json", "--keep", *database) as process:
+    with demo(tmp_path, "--tasks", "24", "--json", "--keep", *where) as process:
         assert process.stdout is not None
         report = json.loads(process.stdout.readline())
         kept = pasted(report["curl"])
@@ -141,6 +153,19 @@ def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: P
     assert report["status"]["concurrency"] == {"used": 0, "max": 4}
     assert 'Bearer sk_live_1234567890abcdef1234567890abcdef"' in report["curl"]
     assert pasted(report["curl"]) is None
+
+
+def test_a_database_with_an_installation_is_refused(tmp_path: Path) -> None:
+    """The demonstration's server would take part in it."""
+    address = postgres.lend()
+    try:
+        with demo(tmp_path, "--postgres", address) as process:
+            _, told = process.communicate(timeout=30)
+    finally:
+        postgres.give_back(address)
+
+    assert process.returncode == 1
+    assert "the demo needs an empty one" in told
 
 
 def test_an_interrupted_demonstration_leaves_no_server(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The demonstration's arithmetic."""
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 
-from fairlane.demo.client import Status
+from fairlane.client import Concurrency, PriorityCount, Status, Task
 from fairlane.demo.main import _processors
 from fairlane.demo.measures import Sample, Span, both_waiting, highest_used, rate, service_ms, share_of
 from fairlane.demo.report import Evidence, judge
@@ -13,7 +14,8 @@ from fairlane.demo.sources import TASKS_LEAST, SourceFile, bytes_for, choose_wor
 
 def a_status(*, queued: int = 0, used: int | None = 0, limit: int = 4) -> Status:
     """A status that adds up."""
-    return Status(queued=queued, processing=used or 0, used=used, limit=limit, priorities=queued)
+    levels = (PriorityCount(5, queued),) if queued else ()
+    return Status(queued, used or 0, None if used is None else Concurrency(used, limit), levels)
 
 
 def a_sample(at: int, *, acme: int, globex: int, done: int = 0) -> Sample:
@@ -22,9 +24,13 @@ def a_sample(at: int, *, acme: int, globex: int, done: int = 0) -> Sample:
     return Sample(at=at, statuses=statuses, done={"acme": done, "globex": done})
 
 
-def a_task(*, start: int, end: int, status: str = "COMPLETED") -> dict:
-    """A task as GET shows it."""
-    return {"task": {"status": status}, "response": {"startedAt": start, "finishedAt": end}}
+def a_task(*, start: int, end: int, status: str = "COMPLETED") -> Task:
+    """A task that ended."""
+    return Task(
+        id="1", task_type="T", status=status, priority=5, created_at=datetime.now(UTC), latency_ms=1,
+        idempotency_key=None, credits_to_charge=0, credits_charged=0,
+        response={"startedAt": start, "finishedAt": end},
+    )  # fmt: skip
 
 
 def test_the_longest_span_with_both_queues_filled_is_found() -> None:
@@ -83,7 +89,7 @@ def failed_checks(**changes: object) -> list[str]:
 def test_each_promise_fails_alone() -> None:
     """The check that fails is the one that was broken."""
     over = Sample(at=0, statuses={"acme": a_status(used=5), "globex": a_status(limit=8)}, done={"acme": 0, "globex": 0})
-    odd = Status(queued=2, processing=0, used=0, limit=4, priorities=1)
+    odd = Status(2, 0, Concurrency(0, 4), (PriorityCount(5, 1),))
     torn = Sample(at=0, statuses={"acme": odd, "globex": a_status(limit=8)}, done={"acme": 0, "globex": 0})
     full = [a_sample(at * 100, acme=9, globex=9) for at in range(100)]
     even = {name: [a_task(start=at, end=at + 50) for at in range(0, 16_000, 100)] for name in ("acme", "globex")}

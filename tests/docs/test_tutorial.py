@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from fairlane.demo.postgres import find_programs
 from tests.api.house import eventually
+from tests.cluster import find_programs
 from tests.deploy.test_material import check_command
 from tests.postgres import GIVEN, give_back, lend
 

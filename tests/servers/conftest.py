@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fairlane.demo.postgres import Cluster, find_programs, join
 from tests import postgres
 from tests.api.house import House
+from tests.cluster import Cluster, find_programs, join
 
 
 class Pair(NamedTuple):

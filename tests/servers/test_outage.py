@@ -16,7 +16,6 @@ import asyncpg
 import httpx2
 import pytest
 
-from fairlane.demo.postgres import Cluster
 from fairlane.errors import StoreUnreachable
 from fairlane.settings import Settings
 from fairlane.store import Store
@@ -24,6 +23,7 @@ from fairlane.store import postgres as adapter
 from tests import postgres
 from tests.api.house import Customer, House, Session, error_of, eventually
 from tests.builders import an_organization
+from tests.cluster import Cluster
 from tests.servers.line import CUT, OPEN, SILENT, Line
 from tests.servers.test_wakeups import completed
 

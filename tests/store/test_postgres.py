@@ -11,8 +11,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fairlane.demo import postgres as demo
-from fairlane.demo.postgres import join
 from fairlane.errors import (
     ConcurrencyFull,
     DatabaseError,
@@ -32,6 +30,7 @@ from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.numbering import join_statements, numbered
 from fairlane.store.postgres import PostgresDatabase
 from fairlane.store.statements import Query, load_migrations, load_statements, wall_clock
+from tests import cluster as demo
 from tests.builders import (
     DONE,
     LIMITED,
@@ -47,6 +46,7 @@ from tests.builders import (
     claimed_deliveries,
     submitted,
 )
+from tests.cluster import join
 from tests.postgres import NO_TABLES, disconnect, execute
 from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
 

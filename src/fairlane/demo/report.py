@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
-from fairlane.demo.measures import Sample, Span, both_waiting, highest_used, share_of
+from fairlane.client import Task
+from fairlane.demo.measures import Sample, Span, adds_up, both_waiting, highest_used, share_of
 from fairlane.demo.parties import GLOBEX, PARTIES
 
 SHARE_LEAST, SHARE_MOST = 0.65, 0.85
@@ -32,7 +32,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """Tasks that were to be fetched at the end."""
     taken_back: int = 0
     """Tasks that the machine was too slow for."""
-    tasks: Mapping[str, Sequence[dict[str, Any]]]
+    tasks: Mapping[str, Sequence[Task]]
     """Every task as GET shows it at the end, by organization."""
     samples: Sequence[Sample]
     recounts: int
@@ -51,17 +51,17 @@ def judge(evidence: Evidence) -> list[Check]:
     ]
 
 
-def runs_of(tasks: Sequence[dict[str, Any]]) -> list[Span]:
+def runs_of(tasks: Sequence[Task]) -> list[Span]:
     """Return when the handlers of these tasks ran, according to their results."""
-    results = [task["response"] for task in tasks if task["task"]["status"] == "COMPLETED"]
+    results = [task.response or {} for task in tasks if task.status == "COMPLETED"]
     return [Span(result["startedAt"], result["finishedAt"]) for result in results]
 
 
-def write_index(folder: Path, tasks: Mapping[str, Sequence[dict[str, Any]]]) -> Path:
+def write_index(folder: Path, tasks: Mapping[str, Sequence[Task]]) -> Path:
     """Write a page with links to all pages."""
     sections = []
     for name, owned in tasks.items():
-        pages = sorted({task["response"]["page"] for task in owned if "page" in task.get("response", {})})
+        pages = sorted({task.response["page"] for task in owned if task.response and "page" in task.response})
         links = "\n".join(f'<li><a href="{escape(page, quote=True)}">{escape(page)}</a></li>' for page in pages)
         sections.append(f"<h2>{escape(name)}: {len(pages)} pages</h2>\n<ul>\n{links}\n</ul>")
     index = folder / "index.html"
@@ -71,7 +71,7 @@ def write_index(folder: Path, tasks: Mapping[str, Sequence[dict[str, Any]]]) -> 
 
 
 def _completed(evidence: Evidence) -> Check:
-    found = [task["task"]["status"] for owned in evidence.tasks.values() for task in owned]
+    found = [task.status for owned in evidence.tasks.values() for task in owned]
     completed = found.count("COMPLETED")
     text = f"{completed} of {evidence.planned} tasks fetched and COMPLETED, in {evidence.seconds:.1f} s"
     if evidence.taken_back:
@@ -81,7 +81,8 @@ def _completed(evidence: Evidence) -> Check:
 
 def _slots_held(name: str, slots: int, evidence: Evidence) -> Check:
     highest = highest_used(name, evidence.samples)
-    seen = {sample.statuses[name].limit for sample in evidence.samples}
+    slots_seen = [sample.statuses[name].concurrency for sample in evidence.samples]
+    seen = {None if one is None else one.max for one in slots_seen}
     text = f"{name}: highest used {highest} of max {slots}, over {len(evidence.samples)} looks"
     if seen != {slots}:
         text += f"; max was also shown as {sorted(map(str, seen - {slots}))}"
@@ -89,7 +90,7 @@ def _slots_held(name: str, slots: int, evidence: Evidence) -> Check:
 
 
 def _added_up(evidence: Evidence) -> Check:
-    odd = sum(not status.adds_up for sample in evidence.samples for status in sample.statuses.values())
+    odd = sum(not adds_up(status) for sample in evidence.samples for status in sample.statuses.values())
     count = sum(len(sample.statuses) for sample in evidence.samples)
     return Check(name="status adds up", held=odd == 0, text=f"{count - odd} of {count} status answers add up")
 

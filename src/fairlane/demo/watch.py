@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from fairlane.admin.connection import Admin
-from fairlane.demo.client import Client, Status
+from fairlane.client import AsyncClient, Status
 from fairlane.demo.measures import Sample, rate
 from fairlane.demo.parties import PARTIES
 from fairlane.demo.view import Progress, Row, View
@@ -17,7 +17,9 @@ RECOUNT_SECONDS = 0.5
 class Watcher:
     """Collects and shows samples and recounts until all submitted tasks have ended."""
 
-    def __init__(self, *, clients: Mapping[str, Client], admin: Admin, totals: Mapping[str, int], view: View) -> None:
+    def __init__(
+        self, *, clients: Mapping[str, AsyncClient], admin: Admin, totals: Mapping[str, int], view: View
+    ) -> None:
         self.samples: list[Sample] = []
         self.progress = asyncio.Event()
         """Set once a task has ended."""
@@ -51,9 +53,12 @@ class Watcher:
     async def _sample(self) -> None:
         # Copied before the request: then a submitted task that the status no longer counts has certainly ended.
         submitted = dict(self.submitted)
-        answers = await asyncio.gather(*map(Client.status, self._clients.values()))
+        answers = await asyncio.gather(*(client.status() for client in self._clients.values()))
         statuses = dict(zip(self._clients, answers, strict=True))
-        done = {name: max(0, submitted[name] - status.queued - status.processing) for name, status in statuses.items()}
+        done = {
+            name: max(0, submitted[name] - status.queued_tasks - status.processing_tasks)
+            for name, status in statuses.items()
+        }
         self.samples.append(Sample(at=time.time_ns() // 1_000_000, statuses=statuses, done=done))
         if any(done.values()):
             self.progress.set()
@@ -82,10 +87,10 @@ class Watcher:
         return Row(
             name=name,
             weight=weight,
-            queued=status.queued,
-            processing=status.processing,
-            used=status.used,
-            limit=status.limit,
+            queued=status.queued_tasks,
+            processing=status.processing_tasks,
+            used=None if status.concurrency is None else status.concurrency.used,
+            limit=None if status.concurrency is None else status.concurrency.max,
             done=self.samples[-1].done[name],
             total=self._totals[name],
             rate=rate(name, self.samples),

