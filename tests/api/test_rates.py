@@ -101,6 +101,22 @@ def test_each_endpoint_and_each_key_counts_by_itself(house: House) -> None:
     assert told(customer.client.get("/v1/async/status")) == (429, "3", "0")
 
 
+def test_the_keys_of_an_organization_have_a_limit_together(house: House, clock: Seconds) -> None:
+    """Four may use their whole limit in one second, and a fifth nothing; another organization is not affected."""
+    customer, neighbour = house.customer(), house.customer()
+    path = f"/admin/v1/organizations/{customer.name}/keys"
+    keys = [customer, *(Customer(house, customer.name, house.admin.post(path, json={}).json()) for _ in range(4))]
+
+    first = [[told(key.client.get("/v1/async/status"))[::2] for _ in range(LIMIT)] for key in keys]
+    beside = told(neighbour.client.get("/v1/async/status"))
+    clock.at += 1
+    second = [told(key.client.get("/v1/async/status"))[::2] for key in keys[::-1]]
+
+    assert first == [[(200, "2"), (200, "1"), (200, "0")]] * 4 + [[(429, "0")] * 3]
+    assert beside == (200, "3", "2")
+    assert second == [(200, "2")] * 5
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

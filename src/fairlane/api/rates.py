@@ -1,4 +1,7 @@
-"""Limits the requests per second of a key, counted for each endpoint separately. Wraps the key's guard.
+"""Limits the requests per second of a key, and of all keys of an organization. Wraps the key's guard.
+
+Each endpoint counts separately. Several keys are normal (one per program, two while one is replaced), so each has the
+whole limit; but an organization's keys together have a multiple of it, or its rate would grow with their number.
 
 Each server has its own counts: with several servers, each allows the limit. Counts are kept only for the current
 second.
@@ -13,6 +16,9 @@ from fairlane.api.http import Header, Request
 from fairlane.api.routes import Guard
 from fairlane.errors import RateLimited
 from fairlane.model.keys import Caller
+
+KEYS_AT_FULL_RATE = 4
+"""How many keys of one organization may use their whole limit in the same second."""
 
 
 class RateGuard:
@@ -31,19 +37,23 @@ class RateGuard:
         """The end of the current second."""
         self._made: dict[str, int] = {}
         """Requests in the current second, by key."""
+        self._made_together: dict[int, int] = {}
+        """Requests in the current second, by organization."""
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller. From here on, every answer to this request shows how many requests are left.
 
         Raises:
-            RateLimited: the key has reached its limit for this second.
+            RateLimited: the key, or its organization, has reached its limit for this second.
         """
         caller = await self._guard(request)
         now = self.clock()
         if now >= self._until:
-            self._until, self._made = math.floor(now) + 1, {}
+            self._until, self._made, self._made_together = math.floor(now) + 1, {}, {}
         made = self._made[caller.key_id] = self._made.get(caller.key_id, 0) + 1
-        left = self._limit - made
+        together = self._made_together.get(caller.organization_id, 0) + 1
+        self._made_together[caller.organization_id] = together
+        left = min(self._limit - made, KEYS_AT_FULL_RATE * self._limit - together)
         request.marks = (self._limit_header, _remaining(left if left > 0 else 0))
         if left < 0:
             raise RateLimited()
