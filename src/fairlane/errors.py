@@ -22,6 +22,7 @@ FairlaneError
 │   ├── LoginLimited             429 LOGIN_LIMIT_EXCEEDED      (dashboard's routes)
 │   ├── ConcurrencyFull          429 CONCURRENCY_LIMIT_EXCEEDED
 │   ├── RequestCanceled          499 REQUEST_CANCELED          (only in the log)
+│   ├── TransferCodingRefused    501 NOT_IMPLEMENTED
 │   └── Unavailable              503 SERVICE_UNAVAILABLE
 ├── Fault                        our own failure: logged once, answered as 500 INTERNAL_SERVER_ERROR
 │   └── StoreFault               the database refused or broke
@@ -202,6 +203,12 @@ class EncodingRefused(Refusal):
 
     def __init__(self, content_encoding: str) -> None:
         super().__init__(details={"contentEncoding": content_encoding[:100]})
+
+
+class TransferCodingRefused(Refusal):
+    """The request has a ``Transfer-Encoding`` such as ``gzip, chunked``. Only ``chunked`` is supported."""
+
+    code, status, message = "NOT_IMPLEMENTED", 501, "Transfer-Encoding must be chunked"
 
 
 class QueueFull(Refusal):

@@ -46,6 +46,55 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
+# Transfer codings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([b"chunked"], 200),
+        ([b"\t,Chunked"], 200),
+        ([b"gzip, chunked"], 501),
+        ([b"gzip", b"chunked"], 501),
+        ([b"x-nothing, chunked"], 501),
+        ([b"identity, chunked"], 501),
+        ([b'x;a="b", chunked'], 501),
+        ([b"gzip"], 400),
+        ([b"chunked, gzip"], 400),
+        ([b"chunked", b"chunked"], 400),
+        ([b"chunked;q=1"], 400),
+        ([b"identity"], 400),
+    ],
+    ids=ascii,
+)
+def test_a_transfer_coding_that_is_not_decoded_is_refused(
+    customer: Customer, lines: list[bytes], expected: int
+) -> None:
+    """With 501 if the length of the body is known, else with 400 (RFC 9112, sections 6.1 and 6.3). Nothing after it is
+    read as a request.
+    """
+    headers = [b"Transfer-Encoding: " + line for line in lines]
+    body = chunked(TASK) + b"0\r\n\r\n"
+    request = submitting(customer, *headers, b"Connection: close", body=body)
+    upgrade = submitting(customer, *headers, b"Upgrade: h2c", b"Connection: Upgrade, close", body=body)
+    with connected(customer.house) as connection:
+        answer = said(connection, request + ALIVE)
+    with connected(customer.house) as connection:
+        assert statuses(said(connection, upgrade)) == [expected]
+
+    assert statuses(answer) == [expected]
+    if expected == 501:
+        assert b'"code":"NOT_IMPLEMENTED","message":"Transfer-Encoding must be chunked"' in answer
+        assert b"connection: close" in answer
+
+
+def test_transfer_codings_are_not_of_http_1_0(customer: Customer) -> None:
+    """The framing of such a request is faulty (RFC 9112, section 6.1)."""
+    request = submitting(customer, b"Transfer-Encoding: chunked", body=chunked(TASK) + b"0\r\n\r\n", version=b"1.0")
+    with connected(customer.house) as connection:
+        assert statuses(said(connection, request)) == [400]
+
+
 # Trailers and the framing of chunks ----------------------------------------------------------------------------------
 
 

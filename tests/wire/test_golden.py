@@ -382,6 +382,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "LoginLimited": errors.LoginLimited(),
     "ConcurrencyFull": errors.ConcurrencyFull(slots_used=10, slots_max=10),
     "RequestCanceled": errors.RequestCanceled(),
+    "TransferCodingRefused": errors.TransferCodingRefused(),
     "Unavailable": errors.Unavailable(),
 }
 BODIES |= {f"wait_{reason.lower()}": body for reason, body in WAITS.items()}

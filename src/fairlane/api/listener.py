@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from fairlane import wire
 from fairlane.api.http import CLOSE, Application, Message, Receive, Scope, Send
-from fairlane.errors import SetupError, ValidationRefused
+from fairlane.errors import Refusal, SetupError, TransferCodingRefused, ValidationRefused
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the pause of clients that poll once a minute."""
@@ -50,6 +50,7 @@ STOP_SECONDS = 2
 START_SECONDS = 10.0
 TICK_SECONDS = 0.01
 
+MALFORMED = ValidationRefused.at("request", "is not a well-formed HTTP request")
 DISCONNECT: Message = {"type": "http.disconnect"}
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 """RFC 9112, section 3.2: a host and an optional port. It may be empty."""
@@ -136,6 +137,8 @@ class Protocol(HttpToolsProtocol):
     """The next turn of this connection."""
     _deaf = False
     """Whether all further input is ignored."""
+    _refusal: Refusal = MALFORMED
+    """How the last input is refused."""
     _refusal_due = False
     """Whether the last input is refused once the running answers have been sent."""
     _broken: RequestResponseCycle | None = None
@@ -254,6 +257,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADERS_BYTES_MOST:
             raise ValueError("headers too large")
         self._check_version_and_host()
+        self._check_transfer_codings()
         path = self._find_path()
         super().on_headers_complete()
         self._in_body, self._trailers = True, 0
@@ -269,6 +273,18 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("unsupported version of HTTP, or no Host")
         if len(hosts) > 1 or (hosts and HOST.fullmatch(hosts[0]) is None):
             raise ValueError("not one host")
+
+    def _check_transfer_codings(self) -> None:
+        """Accept ``chunked`` alone. The parser would also accept it after a coding that nothing here decodes."""
+        values = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
+        codings = [coding.strip(b" \t") for coding in values.split(b",") if coding.strip(b" \t")]
+        if not codings:
+            return
+        if codings[-1] != b"chunked" or b"chunked" in codings[:-1] or self.parser.get_http_version() == "1.0":
+            raise ValueError("the length of the body is unknown (RFC 9112, sections 6.1 and 6.3)")
+        if codings[:-1]:
+            self._refusal = TransferCodingRefused()
+            raise ValueError("a transfer coding that is not supported (RFC 9112, section 6.1)")
 
     def _find_path(self) -> bytes | None:
         """Convert a target that is not a path into one. Return the path of a target that cannot be written as a URL."""
@@ -365,10 +381,9 @@ class Protocol(HttpToolsProtocol):
     def _answer_refusal(self) -> None:
         if self.transport.is_closing():
             return
-        refusal = ValidationRefused.at("request", "is not a well-formed HTTP request")
-        body = wire.error_body(refusal, at=time.time_ns() // 1_000_000)
+        body = wire.error_body(self._refusal, at=time.time_ns() // 1_000_000)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        lines = [STATUS_LINE[400]]
+        lines = [STATUS_LINE[self._refusal.status]]
         for name, value in [*self.server_state.default_headers, *headers, (b"connection", b"close")]:
             lines += [name, b": ", value, b"\r\n"]
         self._outbound.write(b"".join([*lines, b"\r\n", body]))
