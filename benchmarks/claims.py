@@ -35,7 +35,7 @@ class Claimer:
 
     async def open(self) -> None:
         """Register."""
-        await self._store.open_session(
+        await self._store.sessions.open(
             NewSession(
                 id=self._session,
                 name="bench",
@@ -50,7 +50,7 @@ class Claimer:
         """Milliseconds of one exchange, and how many leases it brought."""
         exchange = Exchange(session_id=self._session, id=new_id(), places=places, reports=tuple(self._reports))
         began_at = time.perf_counter()
-        reply = await self._store.exchange(exchange)
+        reply = await self._store.leases.exchange(exchange)
         took_ms = (time.perf_counter() - began_at) * 1_000
         self._reports.clear()
         self._reports.extend(Report(lease.id, Completed("{}")) for lease in reply.leases)
@@ -59,7 +59,7 @@ class Claimer:
     async def close(self) -> None:
         """Settle what is left, and leave."""
         await self.claim(0)
-        await self._store.end_session(self._session, reason=LossReason.DRAINED)
+        await self._store.sessions.end(self._session, reason=LossReason.DRAINED)
 
 
 class Claims:

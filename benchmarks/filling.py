@@ -47,7 +47,7 @@ async def _fill(database: Database, parties: Sequence[Party], task_type: str) ->
     store = await Store.open(Settings(database=database.address), app.catalogue)
     try:
         digest = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
-        await store.create_installation_key(KeyKind.ADMIN, name=ACTOR, digest=digest, last4="0000", actor=ACTOR)
+        await store.keys.create_for_installation(KeyKind.ADMIN, name=ACTOR, digest=digest, last4="0000", actor=ACTOR)
         for start in range(0, len(parties), AT_ONCE):
             await asyncio.gather(*(_add(store, party, task_type) for party in parties[start : start + AT_ONCE]))
     finally:
@@ -56,14 +56,14 @@ async def _fill(database: Database, parties: Sequence[Party], task_type: str) ->
 
 async def _add(store: Store, party: Party, task_type: str) -> None:
     overrides = Overrides(slots=party.slots, queue_limit=QUEUE_LIMIT)
-    organization = await store.create_organization(party.name, plan="default", overrides=overrides, actor=ACTOR)
+    organization = await store.organizations.create(party.name, plan="default", overrides=overrides, actor=ACTOR)
     digest = hashlib.sha256(party.key.encode()).hexdigest()
-    await store.create_key(party.name, name=None, digest=digest, last4=party.key[-4:], actor=ACTOR)
+    await store.keys.create(party.name, name=None, digest=digest, last4=party.key[-4:], actor=ACTOR)
     if party.paused:
-        await store.change_organization(party.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+        await store.organizations.change(party.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     for start in range(0, party.queued, CHUNK):
         tasks = [new_task(task_type) for _ in range(min(CHUNK, party.queued - start))]
-        answers = await store.submit(organization.id, tasks)
+        answers = await store.tasks.submit(organization.id, tasks)
         assert all(isinstance(answer, Accepted) for answer in answers), answers
 
 

@@ -51,7 +51,7 @@ async def hold(database: Database, *, minutes: float) -> tuple[Span, list[Span],
     try:
         claimer = Claimer(store)
         await claimer.open()
-        organizations = [one.id for one in await store.organizations()]
+        organizations = [one.id for one in await store.organizations.all()]
         await _span(store, claimer, organizations, seconds=5.0)
         before = await _span(store, claimer, organizations, seconds=QUIET_SECONDS)
         _say("before", before)
@@ -79,7 +79,7 @@ async def _span(store: Store, claimer: Claimer, organizations: list[int], *, sec
     began_at = time.perf_counter()
     for tick in range(ticks):
         chosen = [organizations[(tick * each + number) % len(organizations)] for number in range(each)]
-        await asyncio.gather(*(store.submit(one, [new_task("NOOP")]) for one in chosen))
+        await asyncio.gather(*(store.tasks.submit(one, [new_task("NOOP")]) for one in chosen))
         leases = 1
         while leases:
             milliseconds, leases = await claimer.claim()

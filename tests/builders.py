@@ -56,7 +56,7 @@ async def an_organization(
     plan: str = DEFAULT_PLAN,
 ) -> Organization:
     """An organization with two slots."""
-    return await store.create_organization(
+    return await store.organizations.create(
         name or f"organization-{next(_numbers)}",
         plan=plan,
         overrides=Overrides(slots=slots, weight=weight, queue_limit=queue_limit),
@@ -99,7 +99,7 @@ def a_webhook(host: str = "hooks.example") -> Webhook:
 async def submitted(store: Store, organization: Organization, *tasks: NewTask) -> list[str]:
     """The ids of these tasks (one plain task if none is given), all of them accepted."""
     wanted = tasks or (a_task(),)
-    answers = await store.submit(organization.id, wanted)
+    answers = await store.tasks.submit(organization.id, wanted)
     assert all(isinstance(answer, Accepted) for answer in answers), answers
     return [task.id for task in wanted]
 
@@ -153,7 +153,7 @@ class Worker:
 
     async def exchange(self, *reports: Report, places: int = 0, exchange: str | None = None) -> ExchangeReply:
         """Send one exchange."""
-        return await self.store.exchange(self.asks(*reports, places=places, exchange=exchange))
+        return await self.store.leases.exchange(self.asks(*reports, places=places, exchange=exchange))
 
     async def take(self, places: int = 1) -> list[Lease]:
         """The leases that so many free places get. One claim fills only some of very many, so it asks again."""
@@ -174,7 +174,7 @@ class Worker:
 
     async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> None:
         """Renew the session."""
-        await self.store.renew_session(self.id, leases=leases, exchanges=exchanges, key_id=self.session.key_id)
+        await self.store.sessions.renew(self.id, leases=leases, exchanges=exchanges, key_id=self.session.key_id)
 
 
 async def a_worker(
@@ -182,14 +182,14 @@ async def a_worker(
 ) -> Worker:
     """A registered worker that serves every type."""
     session = a_session(types, local=local, lease_seconds=lease_seconds)
-    await store.open_session(session)
+    await store.sessions.open(session)
     return Worker(store, session)
 
 
 async def a_server(store: Store, *, local: bool = True, lease_seconds: float = 30) -> str:
     """The session of a server whose callers wait."""
     session = a_session((), places=0, local=local, lease_seconds=lease_seconds)
-    await store.open_session(session)
+    await store.sessions.open(session)
     return session.id
 
 
@@ -212,7 +212,7 @@ def a_call(
 
 async def state(store: Store, organization: Organization, task_id: str) -> TaskStatus:
     """Where this task is."""
-    view = await store.task(organization.id, task_id)
+    view = await store.tasks.find(organization.id, task_id)
     assert view is not None, f"task {task_id} is not there"
     return view.status
 
@@ -226,4 +226,4 @@ async def claimed_deliveries(
     store: Store, state: SenderState | None = None, *, claim_ms: int = 30_000
 ) -> list[DueDelivery]:
     """What a sender that has nothing under way, or this ``state``, may try now."""
-    return (await store.claim_deliveries(state or SenderState(), claim_ms=claim_ms)).deliveries
+    return (await store.deliveries.claim(state or SenderState(), claim_ms=claim_ms)).deliveries

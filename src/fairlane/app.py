@@ -116,9 +116,9 @@ class Server:
             raise
 
     async def _start(self, lists: ReferenceLists) -> None:
-        await self.store.check_secrets()
+        await self.store.webhook_secrets.check()
         # This server holds the lock that every local worker inherits, so no local worker of an earlier server is alive.
-        returned = await self.store.return_local_leases()
+        returned = await self.store.sessions.return_local_leases()
         if returned:
             logger.info("leases.returned", extra={"count": returned})
         folder = prepare_directory(runtime_directory(self._settings.database))
@@ -268,7 +268,7 @@ class Server:
         self.drain()
         with contextlib.suppress(StoreFault):
             # Otherwise the usage since the last sample would be missing from history.
-            await self.store.sample_usage()
+            await self.store.usage.sample()
         await self._close()
 
     async def _close(self) -> None:

@@ -71,14 +71,14 @@ class Sweeper:
                 pass
 
     async def _promote(self) -> None:
-        due_at = await self._store.next_due_at()
+        due_at = await self._store.upkeep.next_due_at()
         due = due_at is not None and due_at <= self._store.now()
-        if due and not await _exhaust(self._store.promote):
+        if due and not await _exhaust(self._store.upkeep.promote):
             await asyncio.sleep(HELD_SECONDS)
 
     async def _seconds_to_next(self) -> float:
         try:
-            due_at = await self._store.next_due_at()
+            due_at = await self._store.upkeep.next_due_at()
         except Exception:  # noqa: BLE001 - the promotion that follows gets the same error, and logs it
             return POLL_SECONDS
         if due_at is None:
@@ -90,7 +90,7 @@ class Sweeper:
 
     async def _share_for_ever(self) -> None:
         while True:
-            await self._attempt("share virtual time", self._store.share_virtual_time)
+            await self._attempt("share virtual time", self._store.organizations.share_virtual_time)
             await asyncio.sleep(POLL_SECONDS)
 
     # Sampling --------------------------------------------------------------------------------------------------------
@@ -99,13 +99,13 @@ class Sweeper:
         """Sample usage at the end of every minute, so that a minute's history is almost complete."""
         while True:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
-            await self._attempt("sample", self._store.sample_usage)
-            await self._attempt("keep type limits", self._store.keep_type_limits)
+            await self._attempt("sample", self._store.usage.sample)
+            await self._attempt("keep type limits", self._store.type_limits.keep)
             await self._attempt("look for unserved types", self._warn_of_unserved)
 
     async def _warn_of_unserved(self) -> None:
         """Log once a minute each task type with ready tasks that no worker serves."""
-        for name, load in (await self._store.fleet()).loads.items():
+        for name, load in (await self._store.fleet.find()).loads.items():
             if load.ready and not load.served:
                 logger.warning("type.unserved", extra={"task_type": name, "ready": load.ready})
 
@@ -122,17 +122,17 @@ class Sweeper:
         reached = await self._attempt("sweep", self._sweep)
         if not reached:
             self._contact_since = None
-        await self._attempt("purge", lambda: _exhaust(self._store.purge))
+        await self._attempt("purge", lambda: _exhaust(self._store.upkeep.purge))
         await self._attempt("erase", self._erase)
         await self._attempt("months", self._open_months)
-        await self._attempt("purge usage", lambda: _exhaust(self._store.purge_usage))
+        await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
         await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
 
     async def _sweep(self) -> None:
         now = self._steady_clock()
-        jumped_ms = await self._store.follow_clock(self._steady_clock)
+        jumped_ms = await self._store.jumps.follow(self._steady_clock)
         if self._contact_since is None:
             self._contact_since = now
         if jumped_ms:
@@ -140,22 +140,22 @@ class Sweeper:
             return
         # After an outage leases look expired because renewals could not arrive, not because workers are dead.
         if now - self._contact_since >= self._settings.lease_seconds:
-            for session in await self._store.end_expired_sessions():
+            for session in await self._store.sessions.end_expired():
                 logger.warning("session.expired", extra={"session": session})
-        returned = await _exhaust(self._store.return_orphans, chunk=1)
+        returned = await _exhaust(self._store.sessions.return_orphans, chunk=1)
         if returned:
             logger.warning("leases.returned", extra={"count": returned})
 
     async def _erase(self) -> None:
         """Continue the erasures that operators started, even after servers died during them."""
-        for organization_id in await self._store.erasing():
-            await _exhaust(lambda id=organization_id: self._store.erase_some(id), chunk=1)  # type: ignore[misc]
+        for organization_id in await self._store.erasing.all():
+            await _exhaust(lambda id=organization_id: self._store.erasing.step(id), chunk=1)  # type: ignore[misc]
 
     async def _open_months(self) -> None:
         """Open the month, once a month and after each start. New organizations get their row at creation."""
         month = month_of(self._store.now())
         if month != self._month:
-            await _exhaust(self._store.open_months)
+            await _exhaust(self._store.months.open)
             self._month = month
 
     async def _audit(self) -> None:
@@ -168,18 +168,18 @@ class Sweeper:
 
     async def _judge_alerts(self) -> None:
         """Judge alerts. The message is written together with the change; the sender sends it."""
-        for change in await self._store.judge_alerts(lambda change: wire.alert_message_body(change).decode()):
+        for change in await self._store.alerts.judge(lambda change: wire.alert_message_body(change).decode()):
             event = "alert.fired" if change.firing else "alert.recovered"
             logger.info(event, extra={"organization": change.organization, "alert_id": change.alert.id})
 
     async def _repair(self) -> None:
         """Repair counts that an earlier pass found wrong; until then the organization's concurrency reads null."""
-        for name in await self._store.drifted():
-            for drift in await self._store.repair(name, actor="self-audit"):
+        for name in await self._store.recount.drifted():
+            for drift in await self._store.recount.repair(name, actor="self-audit"):
                 logger.error("count.repaired", extra=_plain(drift))
 
     async def _audit_part(self) -> None:
-        for drift in await self._store.audit_some():
+        for drift in await self._store.recount.audit_next():
             logger.error("count.drifted", extra=_plain(drift))
 
     async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:

@@ -321,23 +321,23 @@ class Engine:
         else:
             raise EngineError(f"more than {EVENTS_MOST} events: does a task submit itself again?")
         self._now = self._now if target is None else max(self._now, target)
-        while await self._store.purge():
+        while await self._store.upkeep.purge():
             pass
 
     async def _next_at(self) -> int | None:
-        due = [await self._store.next_due_at(), await self._store.next_delivery_at()]
+        due = [await self._store.upkeep.next_due_at(), await self._store.deliveries.next_due_at()]
         due += [self._running[0][0]] if self._running else []
         return min((at for at in due if at is not None), default=None)
 
     async def _happen(self) -> None:
         """Do everything that is due now."""
-        due_at = await self._store.next_due_at()
+        due_at = await self._store.upkeep.next_due_at()
         if due_at is not None and due_at <= self._now:
-            while await self._store.promote():
+            while await self._store.upkeep.promote():
                 pass
         while await self._exchange():
             pass
-        while (due_at := await self._store.next_delivery_at()) is not None and due_at <= self._now:
+        while (due_at := await self._store.deliveries.next_due_at()) is not None and due_at <= self._now:
             await self._sender.send_due()
 
     async def _exchange(self) -> bool:

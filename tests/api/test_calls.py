@@ -87,7 +87,9 @@ def concurrency(answer: httpx2.Response) -> list[tuple[int, int, int]]:
 
 def _grant(customer: Customer, amount: int) -> None:
     store = customer.house.store
-    customer.house.call(store.grant(customer.name, grant_id=f"g{amount}", amount=amount, reason="test", actor="a test"))
+    customer.house.call(
+        store.credits.grant(customer.name, grant_id=f"g{amount}", amount=amount, reason="test", actor="a test")
+    )
 
 
 def _callers(house: House) -> Callers:
@@ -132,7 +134,7 @@ def test_what_was_charged_is_answered_without_another_look(
     async def broken(*_: object) -> None:
         raise StoreFault("away")
 
-    monkeypatch.setattr(home.store, "credits", broken)
+    monkeypatch.setattr(home.store.credits, "find", broken)
     session.exchange(0, completed(lease))
     got = answer.result()
 
@@ -492,7 +494,7 @@ def test_a_server_that_was_taken_for_dead_goes_on(a_house: Callable[..., House],
     callers = _callers(house)
     before = callers.server_id
 
-    house.call(house.store.end_session(before, reason="lost"))
+    house.call(house.store.sessions.end(before, reason="lost"))
 
     assert swept.result().status_code == 503
     eventually(lambda: callers.server_id != before)

@@ -157,7 +157,7 @@ def test_a_failing_look_for_wishes_harms_nobody(house: House, threads: ThreadPoo
     """It is logged and done again."""
     looks: list[object] = []
     store = house.server.store
-    sound = store.canceled_leases
+    sound = store.leases.canceled
 
     async def failing(sessions: list[str]) -> dict[str, list[str]]:
         looks.append(sessions)
@@ -165,7 +165,7 @@ def test_a_failing_look_for_wishes_harms_nobody(house: House, threads: ThreadPoo
             raise OSError("no")
         return await sound(sessions)
 
-    monkeypatch.setattr(store, "canceled_leases", failing)
+    monkeypatch.setattr(store.leases, "canceled", failing)
     customer, session, task_id, lease = running(house)
     waiting = threads.submit(session.exchange, 0, wait_seconds=20)
     eventually(lambda: is_parked(session))

@@ -253,7 +253,7 @@ def test_a_forgotten_secret_key_ends_the_start(tmp_path: Any) -> None:
     with House(tmp_path, secret_key="k" * 32) as house:
         customer = house.customer()
         house.call(
-            house.store.create_webhook_secret(customer.name, secret="whsec_one", overlap_seconds=0, actor="a test")
+            house.store.webhook_secrets.create(customer.name, secret="whsec_one", overlap_seconds=0, actor="a test")
         )
 
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"), House(tmp_path):

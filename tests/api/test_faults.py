@@ -24,7 +24,7 @@ def test_a_crash_is_one_generic_answer_and_one_log_line(
         raise RuntimeError(SECRET)
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.store, "status", broken)
+        patch.setattr(house.store.tasks, "status", broken)
         answer = customer.client.get("/v1/async/status")
 
     assert answer.status_code == 500
@@ -39,7 +39,7 @@ def test_a_crash_is_one_generic_answer_and_one_log_line(
     assert customer.status()["queuedTasks"] == 0
 
 
-@pytest.mark.parametrize("verb", ["caller", "submit", "task", "status"])
+@pytest.mark.parametrize("verb", ["keys.caller", "tasks.submit", "tasks.find", "tasks.status"])
 def test_a_broken_store_is_503(house: House, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     """With Retry-After, on every route, and no word about the cause; it recovers by itself."""
     customer = house.customer()
@@ -48,11 +48,12 @@ def test_a_broken_store_is_503(house: House, monkeypatch: pytest.MonkeyPatch, ve
         raise StoreFault(SECRET)
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.store, verb, broken)
+        noun, _, method = verb.partition(".")
+        patch.setattr(getattr(house.store, noun), method, broken)
         answers = [customer.client.get("/v1/async/status"), customer.submit(), customer.find("x")]
 
     failed = [answer for answer in answers if answer.status_code == 503]
-    assert len(failed) == (3 if verb == "caller" else 1)
+    assert len(failed) == (3 if verb == "keys.caller" else 1)
     for answer in failed:
         assert error_of(answer)["code"] == "SERVICE_UNAVAILABLE"
         assert answer.headers["retry-after"] == "2"
@@ -66,7 +67,7 @@ def test_a_store_that_does_not_answer_is_not_ready_but_alive(house: House, monke
     async def broken() -> None:
         raise StoreFault(SECRET)
 
-    monkeypatch.setattr(house.store, "ping", broken)
+    monkeypatch.setattr(house.store.upkeep, "ping", broken)
     with house.client() as client:
         assert client.get("/livez").status_code == 200
         answer = client.get("/readyz")

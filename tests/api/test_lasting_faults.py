@@ -78,12 +78,18 @@ async def viewers(store: Store, settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("loop", "verb", "begins", "ends", "names"),
     [
-        (upkeep, "share_virtual_time", "upkeep.failed", "upkeep.resumed", {"upkeep": "share virtual time"}),
-        (waiting, "ended_tasks", "waiting.unreadable", "waiting.resumed", {}),
-        (cancels, "canceled_leases", "cancels.unreadable", "cancels.resumed", {}),
-        (calls, "ended_calls", "upkeep.failed", "upkeep.resumed", {"upkeep": "calls"}),
-        (answered_calls, "forget_calls", "upkeep.failed", "upkeep.resumed", {"upkeep": "forget calls"}),
-        (viewers, "live", "dashboard.blind", "dashboard.resumed", {}),
+        (
+            upkeep,
+            "organizations.share_virtual_time",
+            "upkeep.failed",
+            "upkeep.resumed",
+            {"upkeep": "share virtual time"},
+        ),
+        (waiting, "tasks.ended", "waiting.unreadable", "waiting.resumed", {}),
+        (cancels, "leases.canceled", "cancels.unreadable", "cancels.resumed", {}),
+        (calls, "calls.ended", "upkeep.failed", "upkeep.resumed", {"upkeep": "calls"}),
+        (answered_calls, "calls.forget", "upkeep.failed", "upkeep.resumed", {"upkeep": "forget calls"}),
+        (viewers, "dashboard.live", "dashboard.blind", "dashboard.resumed", {}),
     ],
 )
 async def test_a_fault_that_lasts_is_logged_once_and_counted(
@@ -103,7 +109,9 @@ async def test_a_fault_that_lasts_is_logged_once_and_counted(
     monkeypatch.setattr(live_module, "EVERY_SECONDS", 0.0)
     database = SqliteFile(tmp_path, Clock())
     store = await database.open()
-    works, fails, failures = getattr(store, verb), [True], [0]
+    name, _, method = verb.partition(".")
+    noun = getattr(store, name)
+    works, fails, failures = getattr(noun, method), [True], [0]
 
     async def asked(*arguments: Any, **options: Any) -> Any:
         if fails[0]:
@@ -114,7 +122,7 @@ async def test_a_fault_that_lasts_is_logged_once_and_counted(
     def logged(event: str) -> list[dict[str, Any]]:
         return [vars(one) for one in caplog.records if one.getMessage() == event]
 
-    monkeypatch.setattr(store, verb, asked)
+    monkeypatch.setattr(noun, method, asked)
     running = asyncio.create_task(loop(store, Settings(database=database.address)))
     async with asyncio.timeout(20):
         while failures[0] < SOME:

@@ -107,7 +107,7 @@ def test_a_type_that_nobody_serves_is_warned_of(house: House, caplog: pytest.Log
 def test_the_audit_counts_what_it_recounted(house: House) -> None:
     """Every organization within the hour; here at once."""
     house.customer()
-    house.call(house.store.audit_some())
+    house.call(house.store.recount.audit_next())
 
     eventually(lambda: scrape(house)["fairlane_audit_organizations_total",] >= 1)
 

@@ -185,7 +185,7 @@ def test_work_that_comes_while_an_exchange_is_about_to_wait_is_not_overlooked(
 ) -> None:
     """The claim found nothing, then the work came, then the exchange was parked: it is tried once more at once."""
     customer, session = house.customer(), house.session("ANY")
-    exchange = house.store.exchange
+    exchange = house.store.leases.exchange
     seen: list[str] = []
 
     async def late(one: object) -> object:
@@ -197,7 +197,7 @@ def test_work_that_comes_while_an_exchange_is_about_to_wait_is_not_overlooked(
             seen.append("tried again")
         return reply
 
-    monkeypatch.setattr(house.store, "exchange", late)
+    monkeypatch.setattr(house.store.leases, "exchange", late)
     answer = session.exchange(1, wait_seconds=0.5)
 
     assert answer.json()["leases"] == []
@@ -211,7 +211,7 @@ def test_what_a_claim_brings_while_the_wait_ends_is_handed_over(
 ) -> None:
     """The lease is taken when the server is told to drain: it goes with the answer, for nobody else would run it."""
     customer, session = house.customer(), house.session("ANY")
-    exchange = house.store.exchange
+    exchange = house.store.leases.exchange
     taken, told = threading.Event(), threading.Event()
 
     async def slow(one: Any) -> Any:
@@ -221,7 +221,7 @@ def test_what_a_claim_brings_while_the_wait_ends_is_handed_over(
             await asyncio.to_thread(told.wait, 10)
         return reply
 
-    monkeypatch.setattr(house.store, "exchange", slow)
+    monkeypatch.setattr(house.store.leases, "exchange", slow)
     waiting = wait(threads, session, 1)
     task_id = customer.accepted()
     assert taken.wait(10)

@@ -143,7 +143,7 @@ def test_a_fault_tells_it_too(house: House, monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("a test")
 
     customer = house.customer()
-    monkeypatch.setattr(house.store, "credits", broken)
+    monkeypatch.setattr(house.store.credits, "find", broken)
 
     assert told(customer.client.get("/v1/credits")) == (500, "3", "2")
 

@@ -77,7 +77,7 @@ def test_a_session_over_tcp_is_never_local(a_file_house: Start) -> None:
     with house.client() as client:
         session = client.post("/worker/v1/sessions", json=body, headers=bearer(key)).json()["session"]
         near = house.worker.post("/worker/v1/sessions", json=body).json()["session"]
-        house.call(house.store.return_local_leases())  # what a new server does first
+        house.call(house.store.sessions.return_local_leases())  # what a new server does first
 
         far = client.post("/worker/v1/exchange", json=EXCHANGE | {"session": session}, headers=bearer(key))
 
@@ -120,7 +120,7 @@ def test_a_revoked_worker_key_ends_its_sessions(a_house: Start) -> None:
         assert error_of(refused)["code"] == "INVALID_OR_EXPIRED_API_KEY"
     customer.accepted()
     with pytest.raises(SessionGone):
-        house.call(house.store.exchange(Exchange(session_id=session, id="e2", places=1, key_id=key["id"])))
+        house.call(house.store.leases.exchange(Exchange(session_id=session, id="e2", places=1, key_id=key["id"])))
 
 
 def test_a_session_answers_only_to_the_key_that_opened_it(a_house: Start) -> None:

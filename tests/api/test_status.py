@@ -123,7 +123,7 @@ def test_concurrency_is_null_while_the_counts_are_wrong(a_file_house: Callable[.
     connection.close()
 
     drift = house.admin.get("/admin/v1/drift").json()["drift"]
-    house.call(house.store.audit_some())
+    house.call(house.store.recount.audit_next())
     check_null(customer)
     mended = house.admin.post(f"/admin/v1/organizations/{customer.name}/repair").json()["drift"]
 

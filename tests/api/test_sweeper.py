@@ -57,7 +57,7 @@ class Running:
 
     async def count(self) -> int:
         """How many tasks run."""
-        return (await self.worker.store.status(self.organization.id)).processing
+        return (await self.worker.store.tasks.status(self.organization.id)).processing
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_an_outage_starts_the_lease_of_contact_anew(
         raise StoreFault("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "follow_clock", broken)
+        patch.setattr(store.jumps, "follow", broken)
         clocks.pass_(10)
         await sweeper.sweep_once()
     await sweeper.sweep_once()
@@ -149,17 +149,17 @@ async def test_upkeep_outlives_its_faults(
 ) -> None:
     """Each is logged; the loops go on, and recover by themselves."""
     calls: list[str] = []
-    purge = store.purge
+    purge = store.upkeep.purge
 
     async def broken() -> Any:
         calls.append("broken")
         raise RuntimeError("no")
 
-    monkeypatch.setattr(store, "next_due_at", broken)
-    monkeypatch.setattr(store, "share_virtual_time", broken)
-    monkeypatch.setattr(store, "return_orphans", broken)
-    monkeypatch.setattr(store, "audit_some", broken)
-    monkeypatch.setattr(store, "purge", broken)
+    monkeypatch.setattr(store.upkeep, "next_due_at", broken)
+    monkeypatch.setattr(store.organizations, "share_virtual_time", broken)
+    monkeypatch.setattr(store.sessions, "return_orphans", broken)
+    monkeypatch.setattr(store.recount, "audit_next", broken)
+    monkeypatch.setattr(store.upkeep, "purge", broken)
     upkeep = asyncio.create_task(sweeper.run())
     await _until(lambda: len(calls) > 10)
 
@@ -177,7 +177,7 @@ async def test_upkeep_outlives_its_faults(
         purged.append(await purge())
         return 0
 
-    monkeypatch.setattr(store, "purge", mended)
+    monkeypatch.setattr(store.upkeep, "purge", mended)
     await _until(lambda: bool(purged))
     upkeep.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -219,13 +219,13 @@ async def test_what_drifted_is_found_on_one_pass_and_mended_on_a_later_one(
     organization = await an_organization(store, slots=10)
     database.rows("UPDATE organization SET processing = 1")
     await sweeper.sweep_once()
-    assert (await store.status(organization.id)).concurrency is None
+    assert (await store.tasks.status(organization.id)).concurrency is None
 
     clocks.pass_(1)
     await sweeper.sweep_once()
 
-    assert (await store.status(organization.id)).concurrency == Concurrency(0, 10)
-    assert (await store.audit_rows(1))[0].action == "organization.repaired"
+    assert (await store.tasks.status(organization.id)).concurrency == Concurrency(0, 10)
+    assert (await store.trail.page(1))[0].action == "organization.repaired"
 
 
 async def test_a_type_that_nobody_serves_is_warned_of(

@@ -147,7 +147,7 @@ def test_half_a_surrogate_pair_of_a_result_is_told_as_an_escape(house: House) ->
         session.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": text})
 
         found = customer.find(task_id)
-        told = wire.webhook_body(house.call(house.store.task(house.call(_only_organization(house)), task_id)))
+        told = wire.webhook_body(house.call(house.store.tasks.find(house.call(_only_organization(house)), task_id)))
 
         assert f'"response":{text}'.encode() in found.content
         assert f'"result":{text}'.encode() in called.result(10).content
@@ -156,5 +156,5 @@ def test_half_a_surrogate_pair_of_a_result_is_told_as_an_escape(house: House) ->
 
 
 async def _only_organization(house: House) -> int:
-    [organization] = await house.store.organizations()
+    [organization] = await house.store.organizations.all()
     return int(organization.id)

@@ -33,7 +33,7 @@ def test_a_sampled_minute_knows_its_attempts(house: House) -> None:
     customer = house.customer()
     customer.accepted()
     house.session("ANY").claim(1)
-    house.call(house.store.sample_usage())
+    house.call(house.store.usage.sample())
 
     total = customer.client.get("/v1/async/usage").json()["total"]
 

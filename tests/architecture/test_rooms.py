@@ -82,22 +82,6 @@ def test_modules_form_no_circle() -> None:
         pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
 
 
-def test_a_door_of_the_store_knows_no_other() -> None:
-    """The store alone puts them together; what two doors share stands in the one that all are made of."""
-    doors = [module for module in MODULES.values() if module.name.startswith("fairlane.store.doors.")]
-    wrong = [
-        f"{module.place} imports {found.target}"
-        for module in MODULES.values()
-        for found in module.imports
-        if (known := module_of(found.target)) in doors
-        and known.name != "fairlane.store.doors.door"
-        and module.name != "fairlane.store.store"
-    ]
-
-    assert doors
-    assert not wrong, wrong
-
-
 def test_no_module_has_a_name_that_says_nothing() -> None:
     """What has no noun has no place."""
     wrong = [module.place for module in modules() if FORBIDDEN_NAMES & set(module.name.split("."))]

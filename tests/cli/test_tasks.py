@@ -18,7 +18,7 @@ def tasks(fairlane: Command, database: str) -> list[str]:
     async def submit() -> list[str]:
         store = await Store.open(Settings(database=database), {})
         try:
-            return await submitted(store, await store.organization("acme"), a_task("PAGE"), a_task("IMAGE"))
+            return await submitted(store, await store.organizations.find("acme"), a_task("PAGE"), a_task("IMAGE"))
         finally:
             await store.close()
 

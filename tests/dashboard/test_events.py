@@ -102,13 +102,13 @@ def test_many_viewers_cost_one_read(house: House, monkeypatch: pytest.MonkeyPatc
     """However many watch, whomever: one read of the store for each moment; and who has left is forgotten."""
     customers = [house.customer() for _ in range(3)]
     reads: list[list[int]] = []
-    live = house.store.live
+    live = house.store.dashboard.live
 
     def counted(ids: list[int], **options: bool) -> Any:
         reads.append(ids)
         return live(ids, **options)
 
-    monkeypatch.setattr(house.store, "live", counted)
+    monkeypatch.setattr(house.store.dashboard, "live", counted)
     with ExitStack() as stack:
         viewers = [
             stack.enter_context(watching(house, one.key["value"])) for one in (*customers, customers[0], customers[1])

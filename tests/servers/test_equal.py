@@ -15,9 +15,10 @@ import asyncpg
 import httpx2
 import pytest
 
-from fairlane.store import Store, deliveries
+from fairlane.store import deliveries
 from fairlane.store.statements import Operation
 from fairlane.store.statements import rows_if as honest_rows_if
+from fairlane.store.tasks import TaskStore
 from fairlane.sweeper import Sweeper
 from tests import postgres
 from tests.api.house import Customer, House, eventually
@@ -88,21 +89,21 @@ def changed(pair: Pair) -> list[tuple[str, int, int]]:
 def test_status_is_exact_at_the_other_server_at_once(pair: Pair) -> None:
     """After a submit, a batch, a cancel or a clear is acknowledged by one, the other counts it (I4, I16)."""
     assert changed(pair) == []
-    assert pair.a.call(pair.a.store.recount()) == []
+    assert pair.a.call(pair.a.store.recount.find()) == []
 
 
 def test_a_status_that_is_a_moment_old_would_be_noticed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: servers that remember a status for 50 ms are caught."""
-    asked, remembered = Store.status, dict[tuple[int, int], tuple[float, Any]]()
+    asked, remembered = TaskStore.status, dict[tuple[int, int], tuple[float, Any]]()
 
-    async def status(self: Store, organization_id: int) -> Any:
+    async def status(self: TaskStore, organization_id: int) -> Any:
         at, found = remembered.get((id(self), organization_id), (0.0, None))
         if time.monotonic() - at > 0.05:
             at, found = time.monotonic(), await asked(self, organization_id)
             remembered[id(self), organization_id] = at, found
         return found
 
-    monkeypatch.setattr(Store, "status", status)
+    monkeypatch.setattr(TaskStore, "status", status)
 
     assert changed(pair)
 
@@ -184,8 +185,8 @@ def test_limits_hold_with_workers_at_both_servers(pair: Pair) -> None:
     assert run.samples > 50
     assert len(run.handed_out) == Run.TASKS * len(Run.SLOTS)
     assert set(run.handed_out.values()) == {1}
-    assert pair.b.call(pair.b.store.recount()) == []
-    assert pair.b.call(pair.b.store.count_states()) == {1: len(run.handed_out)}
+    assert pair.b.call(pair.b.store.recount.find()) == []
+    assert pair.b.call(pair.b.store.recount.states()) == {1: len(run.handed_out)}
 
 
 def test_a_missing_lock_would_be_noticed(pair: Pair) -> None:
@@ -434,7 +435,7 @@ def test_upkeep_by_every_server_at_once_happens_once(houses: Houses, receiver: R
     def upkeep() -> bool:
         with ThreadPoolExecutor(2) as pool:
             swept = [pool.submit(house.call, one.sweep_once()) for house, one in zip(pair, sweepers, strict=True)]
-            sampled = [pool.submit(house.call, house.store.sample_usage()) for house in pair]
+            sampled = [pool.submit(house.call, house.store.usage.sample()) for house in pair]
             for done in (*swept, *sampled):
                 done.result()
         status = customer.status()
@@ -451,11 +452,11 @@ def test_upkeep_by_every_server_at_once_happens_once(houses: Houses, receiver: R
     assert {lease["attempt"] for lease in again if lease["task"] in {one["task"] for one in lost}} == {2}
     assert len(again) == 15
     assert receiver.came.total() == 1
-    assert pair.a.call(pair.a.store.recount()) == []
+    assert pair.a.call(pair.a.store.recount.find()) == []
     ours = "SELECT minute, count(*) FROM usage GROUP BY organization_id, minute HAVING count(*) > 1"
     assert postgres.at_once(lambda: ask(pair, ours)) == []
     eventually(lambda: upkeep() is False and customer.find(again[0]["task"]).status_code == 404)
-    assert pair.b.call(pair.b.store.count_states()) == {}
+    assert pair.b.call(pair.b.store.recount.states()) == {}
 
 
 async def ask(pair: Pair, sql: str) -> list[tuple[Any, ...]]:

@@ -166,7 +166,7 @@ async def test_who_gives_a_read_up_waits_for_nobody(line: Line, monkeypatch: pyt
 
     def both() -> list[asyncio.Future[Any]]:
         """A statement, and a snapshot of several."""
-        return [asyncio.ensure_future(one) for one in (store.status(organization.id), store.count_states())]
+        return [asyncio.ensure_future(one) for one in (store.tasks.status(organization.id), store.recount.states())]
 
     await asyncio.gather(*both())
     monkeypatch.setattr(asyncpg.Pool, "release", silent)
@@ -183,7 +183,7 @@ async def test_who_gives_a_read_up_waits_for_nobody(line: Line, monkeypatch: pyt
 
     assert not waiting
     assert all(read.cancelled() for read in ended)
-    assert (await store.status(organization.id)).queued == 0
+    assert (await store.tasks.status(organization.id)).queued == 0
     await store.close()
 
 
@@ -196,7 +196,7 @@ async def test_what_waits_when_a_store_is_closed_is_not_tried_one_by_one(
     organization = await an_organization(store)
     connected = len(line.connected)
     line.state = SILENT
-    writes = [asyncio.ensure_future(store.clear(organization.id)) for _ in range(20)]
+    writes = [asyncio.ensure_future(store.tasks.clear(organization.id)) for _ in range(20)]
     await asyncio.sleep(0)
 
     await store.close()
@@ -248,7 +248,7 @@ def test_a_killed_database_is_met_and_over_by_itself(cluster: Cluster, tmp_path:
         assert verdicts == ["accepted"] * 4
         assert {lease["attempt"] for lease in claimed} == {1}
         assert {customer.find(task).json()["task"]["status"] for task in tasks} == {"COMPLETED"}
-        assert house.call(house.store.recount()) == []
+        assert house.call(house.store.recount.find()) == []
         eventually(lambda: house.store._wakeups.listening)
 
 

@@ -27,8 +27,8 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock)
     await database.open()
     yield database
     try:
-        assert await database.store.recount() == []
-        assert set(await database.store.count_states()) <= {1}
+        assert await database.store.recount.find() == []
+        assert set(await database.store.recount.states()) <= {1}
     finally:
         await database.close()
         database.forget()

@@ -23,10 +23,10 @@ ENDINGS: list[Any] = [Completed("{}"), Completed("{}"), Failed(cause="a test", p
 async def work(store: Store, organization_id: int) -> None:
     """One worker that is its own customer."""
     worker = Worker(store, a_session(places=5))
-    await store.open_session(worker.session)
+    await store.sessions.open(worker.session)
     number = 0
     while True:
-        await store.submit(organization_id, [a_task(cost=COST) for _ in range(5)])
+        await store.tasks.submit(organization_id, [a_task(cost=COST) for _ in range(5)])
         leases = (await worker.exchange(places=5)).leases
         endings = [ENDINGS[(number := number + 1) % len(ENDINGS)] for _ in leases]
         reports = [Report(lease.id, ending) for lease, ending in zip(leases, endings, strict=True)]
@@ -39,10 +39,10 @@ async def work(store: Store, organization_id: int) -> None:
 async def main() -> None:
     """Serve nobody, pay for ever."""
     store = await Store.open(Settings(database=sys.argv[1]), a_catalogue())
-    made = await store.create_organization(
+    made = await store.organizations.create(
         "acme", plan="default", overrides=Overrides(slots=20, queue_limit=10**9), credits=True, actor="a test"
     )
-    await store.grant("acme", grant_id="all", amount=GRANTED, reason="test", actor="a test")
+    await store.credits.grant("acme", grant_id="all", amount=GRANTED, reason="test", actor="a test")
     await asyncio.gather(*(work(store, made.id) for _ in range(4)))
 
 

@@ -25,7 +25,7 @@ async def send(store: Store, organization_id: int) -> None:
     """Submit task after task."""
     while True:
         task = a_task()
-        (answer,) = await store.submit(organization_id, [task])
+        (answer,) = await store.tasks.submit(organization_id, [task])
         assert isinstance(answer, Accepted)
         print(task.id, flush=True)
 
@@ -43,7 +43,7 @@ def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any])
 async def main() -> None:
     """Serve nobody, write for ever."""
     store = await Store.open(Settings(database=sys.argv[1]), a_catalogue())
-    organization = await store.create_organization(
+    organization = await store.organizations.create(
         "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
     )
     if sys.argv[2:] == ["early"]:

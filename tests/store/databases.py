@@ -301,7 +301,7 @@ async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitab
     The transaction before theirs is held until all of them wait behind it.
     """
     with clock.held() as asked:
-        before = asyncio.ensure_future(store.renew_session("nobody", leases=(), exchanges=()))
+        before = asyncio.ensure_future(store.sessions.renew("nobody", leases=(), exchanges=()))
         assert await asyncio.to_thread(asked.wait, 30)
         waiting = [asyncio.ensure_future(_answer(call)) for call in calls]
         await asyncio.sleep(0)
@@ -344,9 +344,9 @@ async def until_somebody_waits(database: Database) -> None:
 
 async def set_clock(store: Store, clock: Clock, seconds: float) -> None:
     """The database's clock is set by so much, and this server's upkeep notices."""
-    await store.follow_clock(lambda: 0)
+    await store.jumps.follow(lambda: 0)
     clock.advance(seconds)
-    assert await store.follow_clock(lambda: 0) == seconds * 1_000
+    assert await store.jumps.follow(lambda: 0) == seconds * 1_000
 
 
 async def _answer(call: Callable[[], Awaitable[Any]]) -> Any:

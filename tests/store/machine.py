@@ -87,10 +87,10 @@ class StoreMachine(RuleBasedStateMachine):
         """One organization follows the plan, two have slots of their own; one worker is local, one is not."""
         self.run(self.file.open(retention_seconds=RETENTION_SECONDS))
         self._opened()
-        self.run(self.store.create_plan("pro", slots=1, queue_limit=4, weight=2, actor=ACTOR))
+        self.run(self.store.plans.create("pro", slots=1, queue_limit=4, weight=2, actor=ACTOR))
         for slots in (None, 2, 3):
             made = self.run(
-                self.store.create_organization(
+                self.store.organizations.create(
                     f"slots-{slots}", plan="pro", overrides=Overrides(slots=slots, queue_limit=12), actor=ACTOR
                 )
             )
@@ -144,7 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         places = 0 if room is None else len(tasks) + room
 
-        (answers,) = self.run(_gathered([self.store.submit(organization.id, tasks, room=places)]))
+        (answers,) = self.run(_gathered([self.store.tasks.submit(organization.id, tasks, room=places)]))
 
         self.model.spent = 0
         expected = self.model.submit_all(organization, tasks, places, self.clock.at)
@@ -156,7 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
         organization = self._organization(number)
 
         if seldom:
-            assert self.run(self.store.clear(organization.id)) == self.model.clear(organization)
+            assert self.run(self.store.tasks.clear(organization.id)) == self.model.clear(organization)
 
     @rule(number=some, server=some, task_type=st.sampled_from(TYPES), count=st.integers(1, 3))
     def begin_calls(self, number: int, server: int, task_type: str, count: int) -> None:
@@ -164,7 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
         organization, session = self._organization(number), self._server(server)
         new = [a_call(organization, session.new.id, task_type, cost=count) for _ in range(count)]
 
-        answers = self.run(_gathered([self.store.begin_call(one) for one in new]))
+        answers = self.run(_gathered([self.store.calls.begin(one) for one in new]))
 
         assert [type(answer) for answer in answers] == [self.model.begin(one, self.clock.at) for one in new]
 
@@ -174,15 +174,15 @@ class StoreMachine(RuleBasedStateMachine):
         calls = list(self.model.calls.values())
         if calls:
             call = calls[number % len(calls)]
-            met = self.run(self.store.abandon_call(call.organization.id, call.new.id, running=running))
+            met = self.run(self.store.calls.abandon(call.organization.id, call.new.id, running=running))
             assert met is self.model.abandon(call.new.id, running=running)
 
     @rule(number=some)
     def answer_callers(self, number: int) -> None:
         """A server takes what ended, and forgets it."""
         session = self._server(number)
-        ended = self.run(self.store.ended_calls(session.new.id))
-        self.run(self.store.forget_calls([(one.organization_id, one.id) for one in ended]))
+        ended = self.run(self.store.calls.ended(session.new.id))
+        self.run(self.store.calls.forget([(one.organization_id, one.id) for one in ended]))
         for one in ended:
             del self.model.calls[one.id]
 
@@ -190,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
     def new_server(self, local: bool) -> None:
         """One more server."""
         session = a_session((), places=0, local=local)
-        self.run(self.store.open_session(session))
+        self.run(self.store.sessions.open(session))
         self.model.sessions[session.id] = Session(session, self.clock.at + session.lease_ms)
 
     @rule(number=some, ends=st.booleans())
@@ -198,10 +198,10 @@ class StoreMachine(RuleBasedStateMachine):
         """A server renews its session, or ends in order."""
         session = self._server(number)
         if ends:
-            returned = self.run(self.store.end_session(session.new.id, reason=LossReason.DRAINED))
+            returned = self.run(self.store.sessions.end(session.new.id, reason=LossReason.DRAINED))
             assert returned == self.model.end_session(session, LossReason.DRAINED, set(), self.clock.at)
         elif not session.dead:
-            self.run(self.store.renew_server(session.new.id))
+            self.run(self.store.sessions.renew_server(session.new.id))
             session.lease_until = self.clock.at + session.new.lease_ms
 
     def _server(self, number: int) -> Session:
@@ -218,7 +218,7 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         if tasks:
             task = tasks[number % len(tasks)]
-            (answer,) = self.run(_gathered([self.store.cancel(task.organization.id, task.new.id)]))
+            (answer,) = self.run(_gathered([self.store.tasks.cancel(task.organization.id, task.new.id)]))
 
             expected = self.model.cancel(task, self.clock.at)
             assert (answer.status if isinstance(answer, TaskView) else type(answer)) == expected
@@ -229,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
     def new_worker(self, local: bool, types: tuple[str, ...]) -> None:
         """One more worker process."""
         session = a_session(types, local=local)
-        self.run(self.store.open_session(session))
+        self.run(self.store.sessions.open(session))
         self.model.sessions[session.id] = Session(session, self.clock.at + session.lease_ms)
 
     @rule(
@@ -264,7 +264,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self._send(Exchange(session_id=session.new.id, id=new_id(), places=places, reports=reports))
 
     def _send(self, one: Exchange, copies: int = 1) -> None:
-        replies = self.run(_gathered([self.store.exchange(one) for _ in range(copies)]))
+        replies = self.run(_gathered([self.store.leases.exchange(one) for _ in range(copies)]))
         self.sent.append(one)
         if self.model.sessions[one.session_id].dead:
             assert all(isinstance(reply, SessionGone) for reply in replies)
@@ -285,12 +285,12 @@ class StoreMachine(RuleBasedStateMachine):
     async def _unpaid(self) -> list[Task]:
         """The tasks that were ready before this exchange, and that it ended."""
         ready = [task for task in self.model.tasks.values() if task.ready and task.organization.credits_on]
-        views = [await self.store.task(task.organization.id, task.new.id) for task in ready]
+        views = [await self.store.tasks.find(task.organization.id, task.new.id) for task in ready]
         return [task for task, view in zip(ready, views, strict=True) if view and view.status is TaskStatus.FAILED]
 
     def _ended(self) -> set[str]:
         servers = [session.new.id for session in self.model.sessions.values() if not session.new.places]
-        return {ended.id for server in servers for ended in self.run(self.store.ended_calls(server))}
+        return {ended.id for server in servers for ended in self.run(self.store.calls.ended(server))}
 
     @rule(number=some, knows=st.booleans(), waits=st.booleans())
     def renew(self, number: int, knows: bool, waits: bool) -> None:
@@ -299,7 +299,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.model.held(session)
         known = [task.lease.id for task in held if task.lease and (knows or task.seq % 2)]
         exchanges = [task.exchange_id for task in held if waits]
-        (answer,) = self.run(_gathered([self.store.renew_session(session.new.id, leases=known, exchanges=exchanges)]))
+        (answer,) = self.run(_gathered([self.store.sessions.renew(session.new.id, leases=known, exchanges=exchanges)]))
         if session.dead:
             assert isinstance(answer, SessionGone)
         else:
@@ -315,7 +315,7 @@ class StoreMachine(RuleBasedStateMachine):
         session = self._session(number)
         overdue = [task.lease.id for task in self.model.held(session) if task.lease][: late % 3]
 
-        returned = self.run(self.store.end_session(session.new.id, reason=reason, overdue=overdue))
+        returned = self.run(self.store.sessions.end(session.new.id, reason=reason, overdue=overdue))
 
         assert returned == self.model.end_session(session, reason, set(overdue), self.clock.at)
 
@@ -329,8 +329,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """Expired sessions die; what the dead held, and what is long overdue, goes back."""
-        dead = self.run(self.store.end_expired_sessions())
-        returned = self.run(self.store.return_orphans())
+        dead = self.run(self.store.sessions.end_expired())
+        returned = self.run(self.store.sessions.return_orphans())
 
         assert sorted(dead) == self.model.expire(self.clock.at)
         assert returned == self.model.return_orphans(self.clock.at)
@@ -340,7 +340,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What is due is ready."""
         self.clock.advance(seconds)
 
-        assert self.run(self.store.promote()) == self.model.promote(self.clock.at)
+        assert self.run(self.store.upkeep.promote()) == self.model.promote(self.clock.at)
 
     @rule(seconds=st.sampled_from([0, RETENTION_SECONDS]))
     def purge(self, seconds: int) -> None:
@@ -348,7 +348,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         before = self.clock.at - RETENTION_SECONDS * 1_000
 
-        assert self.run(self.store.purge()) == self.model.purge(before)
+        assert self.run(self.store.upkeep.purge()) == self.model.purge(before)
 
     @rule(crash=st.booleans())
     def restart(self, crash: bool) -> None:
@@ -358,7 +358,7 @@ class StoreMachine(RuleBasedStateMachine):
         for session in self.model.sessions.values():
             session.dead |= session.new.local and self.store.exclusive
 
-        returned = self.run(self.store.return_local_leases())
+        returned = self.run(self.store.sessions.return_local_leases())
         assert returned == (self.model.return_orphans(self.clock.at) if self.store.exclusive else 0)
 
     # Operators -------------------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ class StoreMachine(RuleBasedStateMachine):
     def change_limits(self, number: int, slots: int | None, of_plan: int | None) -> None:
         """The plan's limit, or an organization's own (None: the plan's again)."""
         if number % 2:
-            self.run(self.store.change_plan("pro", changes=PlanChange(slots=of_plan), actor=ACTOR))
+            self.run(self.store.plans.change("pro", changes=PlanChange(slots=of_plan), actor=ACTOR))
             self.plan_slots = of_plan
         else:
             organization = self._organization(number // 2)
@@ -392,7 +392,11 @@ class StoreMachine(RuleBasedStateMachine):
         """Credits are given or taken back, once however often the same grant is asked for."""
         organization, grant_id = self._organization(number), new_id()
         for _ in range(1 + twice):
-            self.run(self.store.grant(organization.name, grant_id=grant_id, amount=amount, reason="walk", actor=ACTOR))
+            self.run(
+                self.store.credits.grant(
+                    organization.name, grant_id=grant_id, amount=amount, reason="walk", actor=ACTOR
+                )
+            )
         organization.granted += amount
 
     @rule(number=some, on=st.sampled_from([True, True, True, False]))
@@ -403,15 +407,15 @@ class StoreMachine(RuleBasedStateMachine):
         organization.credits_on = on
 
     def _change(self, organization: Organization, **changes: Any) -> None:
-        self.run(self.store.change_organization(organization.name, changes=OrganizationChange(**changes), actor=ACTOR))
+        self.run(self.store.organizations.change(organization.name, changes=OrganizationChange(**changes), actor=ACTOR))
 
     # What holds after every step -------------------------------------------------------------------------------------
 
     @invariant()
     def counts_are_exact(self) -> None:
         """I3 and I4: kept numbers equal their rows; every task has exactly one of the four states."""
-        assert self.run(self.store.recount()) == []
-        counted = self.run(self.store.count_states())
+        assert self.run(self.store.recount.find()) == []
+        counted = self.run(self.store.recount.states())
         there = len(self.model.tasks) + len(self.model.calls)
         assert counted == ({1: there} if there else {})
         assert self._ended() == {call.new.id for call in self.model.calls.values() if call.ended}
@@ -430,18 +434,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     async def _statuses(self) -> None:
         for organization in self.model.organizations.values():
-            status = await self.store.status(organization.id)
+            status = await self.store.tasks.status(organization.id)
             queued, processing = self.model.queued(organization), len(self.model.running(organization))
             used = self.model.used(organization)
             ranks = sorted(rank_of(task.new.priority) for task in queued)
             assert (status.queued, status.processing) == (len(queued), processing)
             assert status.priorities == tuple((priority_of(rank), ranks.count(rank)) for rank in dict.fromkeys(ranks))
-            assert await self.store.credits(organization.id) == self.model.credits(organization)
+            assert await self.store.credits.find(organization.id) == self.model.credits(organization)
             assert status.concurrency == (Concurrency(used, organization.slots) if organization.slots else None)
 
     async def _tasks(self) -> None:
         for task in self.model.tasks.values():
-            view = await self.store.task(task.organization.id, task.new.id)
+            view = await self.store.tasks.find(task.organization.id, task.new.id)
             assert view is not None, f"task {task.new.id} is lost"
             assert view.status is _status(task)
             if task.status:
@@ -451,7 +455,7 @@ class StoreMachine(RuleBasedStateMachine):
                 if task.canceled:
                     assert view.failure == CANCELED
         for (organization_id, key), task_id in self.model.keys.items():
-            found = await self.store.task(organization_id, key)
+            found = await self.store.tasks.find(organization_id, key)
             assert found is not None
             assert found.id == task_id
 

@@ -32,7 +32,7 @@ async def test_a_backup_holds_one_moment_of_a_store_that_works_on(tmp_path: Path
     told: list[tuple[int, int]] = []
 
     copying = asyncio.create_task(
-        store.backup(tmp_path / "copy.db", actor=ACTOR, progress=lambda done, total: told.append((done, total)))
+        store.backups.make(tmp_path / "copy.db", actor=ACTOR, progress=lambda done, total: told.append((done, total)))
     )
     rounds = 0
     while not copying.done() or rounds < 3:
@@ -42,16 +42,16 @@ async def test_a_backup_holds_one_moment_of_a_store_that_works_on(tmp_path: Path
             await worker.settle(lease, DONE if rounds % 2 else AGAIN)
     await copying
     last = await submitted(store, organization)
-    [made] = await store.audit_rows(9, chosen=AuditFilter(action="backup.made"))
+    [made] = await store.trail.page(9, chosen=AuditFilter(action="backup.made"))
     await store.close()
 
     copy = await opened(tmp_path / "copy.db")
     try:
-        assert await copy.recount() == []
-        assert set(await copy.count_states()) == {1}
+        assert await copy.recount.find() == []
+        assert set(await copy.recount.states()) == {1}
         assert await state(copy, organization, before[-1]) is TaskStatus.QUEUED
-        assert await copy.task(organization.id, last[0]) is None
-        assert await copy.audit_rows(1) == [made]
+        assert await copy.tasks.find(organization.id, last[0]) is None
+        assert await copy.trail.page(1) == [made]
     finally:
         await copy.close()
     assert told[-1][0] == told[-1][1] > 100
@@ -66,9 +66,9 @@ async def test_a_backup_replaces_nothing(tmp_path: Path) -> None:
         for name, path in (("copy.db", "copy.db"), ("other.db.partial", "other.db"), ("x", "x/no/such/folder.db")):
             (tmp_path / name).write_text("somebody's")
             with pytest.raises(DatabaseError):
-                await store.backup(tmp_path / path, actor=ACTOR, progress=silent)
+                await store.backups.make(tmp_path / path, actor=ACTOR, progress=silent)
             assert (tmp_path / name).read_text() == "somebody's"
-        assert await store.audit_rows(1, chosen=AuditFilter(action="backup.made")) == []
+        assert await store.trail.page(1, chosen=AuditFilter(action="backup.made")) == []
         assert not (tmp_path / "other.db").exists()
     finally:
         await store.close()
@@ -81,7 +81,7 @@ async def test_what_ran_at_the_moment_of_a_backup_runs_again(tmp_path: Path) -> 
     [running] = await submitted(store, organization)
     worker = await a_worker(store, lease_seconds=3_600)
     [lease] = await worker.take(1)
-    await store.backup(tmp_path / "copy.db", actor=ACTOR, progress=silent)
+    await store.backups.make(tmp_path / "copy.db", actor=ACTOR, progress=silent)
     await worker.settle(lease, DONE)
     later = await submitted(store, organization)
     await store.close()
@@ -90,11 +90,11 @@ async def test_what_ran_at_the_moment_of_a_backup_runs_again(tmp_path: Path) -> 
 
     store = await opened(tmp_path / "live.db")
     try:
-        assert await store.sessions(most=10) == []
-        assert await store.return_orphans() == 1
-        assert await store.recount() == []
+        assert await store.sessions.all(most=10) == []
+        assert await store.sessions.return_orphans() == 1
+        assert await store.recount.find() == []
         assert await state(store, organization, running) is TaskStatus.QUEUED
-        assert await store.task(organization.id, later[0]) is None
+        assert await store.tasks.find(organization.id, later[0]) is None
         [again] = await (await a_worker(store)).take(1)
         assert (again.task_id, again.attempt) == (running, 2)
     finally:
@@ -111,7 +111,7 @@ async def test_a_restore_overwrites_nothing_unless_told_and_nothing_live_ever(tm
     """Refused before anything is touched."""
     store = await opened(tmp_path / "live.db")
     organization = await an_organization(store)
-    await store.backup(tmp_path / "copy.db", actor=ACTOR, progress=silent)
+    await store.backups.make(tmp_path / "copy.db", actor=ACTOR, progress=silent)
     try:
         with pytest.raises(DatabaseOwned):
             await asyncio.to_thread(
@@ -133,7 +133,7 @@ async def test_a_damaged_backup_is_refused_and_changes_nothing(tmp_path: Path, d
     organization = await an_organization(store)
     for _ in range(20):
         await submitted(store, organization, *[a_task(payload='{"x":"' + "y" * 200 + '"}') for _ in range(50)])
-    await store.backup(copy, actor=ACTOR, progress=silent)
+    await store.backups.make(copy, actor=ACTOR, progress=silent)
     await store.close()
     whole = copy.read_bytes()
     half = len(whole) // 2
@@ -148,6 +148,6 @@ async def test_a_damaged_backup_is_refused_and_changes_nothing(tmp_path: Path, d
     assert not [path for path in tmp_path.iterdir() if "restoring" in path.name or "replaced" in path.name]
     store = await opened(live)
     try:
-        assert (await store.status(organization.id)).queued == 1_000
+        assert (await store.tasks.status(organization.id)).queued == 1_000
     finally:
         await store.close()

@@ -23,14 +23,14 @@ async def test_a_ready_task_is_over_at_once(store: Store) -> None:
     organization, worker = await an_organization(store, slots=9), await a_worker(store)
     first, second, third = await submitted(store, organization, a_task(cost=7), a_task(cost=7), a_task(cost=7))
 
-    view = await store.cancel(organization.id, second)
+    view = await store.tasks.cancel(organization.id, second)
 
     assert is_canceled(view)
-    assert view == await store.task(organization.id, second)
+    assert view == await store.tasks.find(organization.id, second)
     assert view.latency_ms is None
-    assert (await store.status(organization.id)).queued == 2
+    assert (await store.tasks.status(organization.id)).queued == 2
     assert ids(await worker.take(9)) == [first, third]
-    assert (await store.organization(organization.name)).failed == 1
+    assert (await store.organizations.find(organization.name)).failed == 1
 
 
 async def test_a_task_between_two_attempts_is_over_at_once(store: Store, clock: Clock) -> None:
@@ -40,12 +40,12 @@ async def test_a_task_between_two_attempts_is_over_at_once(store: Store, clock: 
     await worker.settle(await worker.take_one(), Failed(cause="x", pause_ms=60_000))
     clock.advance(3)
 
-    view = await store.cancel(organization.id, task)
+    view = await store.tasks.cancel(organization.id, task)
 
     assert is_canceled(view)
     assert view.latency_ms == 3_000
     clock.advance(60)
-    assert await store.promote() == 0
+    assert await store.upkeep.promote() == 0
     assert await worker.take(9) == []
 
 
@@ -57,15 +57,15 @@ async def test_a_running_task_ends_canceled_however_its_handler_ends(store: Stor
     task, _ = await submitted(store, organization, a_task(cost=7), a_task())
     lease = await worker.take_one()
 
-    view = await store.cancel(organization.id, task)
+    view = await store.tasks.cancel(organization.id, task)
 
     assert view.status is TaskStatus.PROCESSING
-    assert await store.canceled_leases([worker.id]) == {worker.id: [lease.id]}
+    assert await store.leases.canceled([worker.id]) == {worker.id: [lease.id]}
     assert await worker.take(1) == []
     assert await worker.settle(lease, ending) is Verdict.ACCEPTED
     assert await worker.settle(lease, ending) is Verdict.ACCEPTED
-    assert is_canceled(await store.task(organization.id, task))
-    assert await store.canceled_leases([worker.id]) == {}
+    assert is_canceled(await store.tasks.find(organization.id, task))
+    assert await store.leases.canceled([worker.id]) == {}
     assert len(await worker.take(9)) == 1
 
 
@@ -75,12 +75,12 @@ async def test_a_canceled_task_whose_worker_dies_is_over(store: Store, reason: L
     organization, worker = await an_organization(store), await a_worker(store)
     (task,) = await submitted(store, organization)
     lease = await worker.take_one()
-    await store.cancel(organization.id, task)
+    await store.tasks.cancel(organization.id, task)
 
-    await store.end_session(worker.id, reason=reason, overdue=[lease.id])
+    await store.sessions.end(worker.id, reason=reason, overdue=[lease.id])
 
-    assert is_canceled(await store.task(organization.id, task))
-    assert (await store.status(organization.id)).queued == 0
+    assert is_canceled(await store.tasks.find(organization.id, task))
+    assert (await store.tasks.status(organization.id)).queued == 0
 
 
 async def test_a_worker_that_never_answers_holds_the_slot_for_a_bounded_time(store: Store, clock: Clock) -> None:
@@ -89,15 +89,15 @@ async def test_a_worker_that_never_answers_holds_the_slot_for_a_bounded_time(sto
     organization, worker = await an_organization(store), await a_worker(store, lease_seconds=1_000)
     (task,) = await submitted(store, organization)
     lease = await worker.take_one()
-    await store.cancel(organization.id, task)
+    await store.tasks.cancel(organization.id, task)
 
     clock.advance(20)
-    early = await store.return_orphans()
+    early = await store.sessions.return_orphans()
     clock.advance(0.001)
-    late = await store.return_orphans()
+    late = await store.sessions.return_orphans()
 
     assert (early, late) == (0, 1)
-    assert is_canceled(await store.task(organization.id, task))
+    assert is_canceled(await store.tasks.find(organization.id, task))
     assert await worker.settle(lease) is Verdict.GONE
 
 
@@ -108,10 +108,10 @@ async def test_a_cancel_never_gives_more_time(store: Store, clock: Clock) -> Non
     await worker.take_one()
     clock.advance(59)
     for _ in range(3):
-        await store.cancel(organization.id, task)
+        await store.tasks.cancel(organization.id, task)
         clock.advance(4)
 
-    assert await store.return_orphans() == 1
+    assert await store.sessions.return_orphans() == 1
 
 
 async def test_renewals_name_what_is_to_end(store: Store) -> None:
@@ -119,9 +119,9 @@ async def test_renewals_name_what_is_to_end(store: Store) -> None:
     organization, worker = await an_organization(store), await a_worker(store)
     task, _ = await submitted(store, organization, a_task(), a_task())
     first, second = await worker.take(2)
-    await store.cancel(organization.id, task)
+    await store.tasks.cancel(organization.id, task)
 
-    answer = await store.renew_session(worker.id, leases=[first.id, second.id], exchanges=[])
+    answer = await store.sessions.renew(worker.id, leases=[first.id, second.id], exchanges=[])
 
     assert answer == [first.id]
 
@@ -132,13 +132,13 @@ async def test_it_can_be_repeated(store: Store) -> None:
     (task,) = await submitted(store, organization, a_task(key="k", webhook="hooks.example"))
     lease = await worker.take_one()
 
-    running = [await store.cancel(organization.id, reference) for reference in (task, "k", task)]
+    running = [await store.tasks.cancel(organization.id, reference) for reference in (task, "k", task)]
     await worker.settle(lease)
-    ended = [await store.cancel(organization.id, reference) for reference in (task, "k", task)]
+    ended = [await store.tasks.cancel(organization.id, reference) for reference in (task, "k", task)]
 
     assert {view.status for view in running} == {TaskStatus.PROCESSING}
     assert all(is_canceled(view) for view in ended)
-    assert len(await store.deliveries(organization.id, before=None, most=10)) == 1
+    assert len(await store.deliveries.page(organization.id, before=None, most=10)) == 1
 
 
 @pytest.mark.parametrize("ending", [DONE, Failed(cause="x", retry=False)])
@@ -147,13 +147,13 @@ async def test_what_ended_otherwise_is_refused(store: Store, ending: Ending) -> 
     organization, worker = await an_organization(store), await a_worker(store)
     (task,) = await submitted(store, organization)
     await worker.settle(await worker.take_one(), ending)
-    before = await store.task(organization.id, task)
+    before = await store.tasks.find(organization.id, task)
 
     with pytest.raises(TaskEnded) as caught:
-        await store.cancel(organization.id, task)
+        await store.tasks.cancel(organization.id, task)
 
     assert caught.value.details == {"id": task, "status": before.status}  # type: ignore[union-attr]
-    assert await store.task(organization.id, task) == before
+    assert await store.tasks.find(organization.id, task) == before
 
 
 async def test_a_foreign_or_unknown_task_is_not_there(store: Store) -> None:
@@ -163,7 +163,7 @@ async def test_a_foreign_or_unknown_task_is_not_there(store: Store) -> None:
 
     for reference in (theirs, "k", "nothing"):
         with pytest.raises(NotFound):
-            await store.cancel(organization.id, reference)
+            await store.tasks.cancel(organization.id, reference)
 
     assert await state(store, other, theirs) is TaskStatus.QUEUED
 
@@ -178,13 +178,13 @@ async def test_a_webhook_is_owed_as_for_any_outcome(store: Store) -> None:
 
     owed = []
     for task in (running, queued):
-        await store.cancel(organization.id, task)
-        owed.append([one.task_id for one in await store.deliveries(organization.id, before=None, most=9)])
+        await store.tasks.cancel(organization.id, task)
+        owed.append([one.task_id for one in await store.deliveries.page(organization.id, before=None, most=9)])
     await worker.settle(lease)
-    owed.append([one.task_id for one in await store.deliveries(organization.id, before=None, most=9)])
+    owed.append([one.task_id for one in await store.deliveries.page(organization.id, before=None, most=9)])
 
     assert owed == [[], [queued], [running, queued]]
-    (again,) = await store.submit(organization.id, [a_task(key="k")])
+    (again,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     assert isinstance(again, TaskExists)
 
 
@@ -193,15 +193,15 @@ async def test_the_wish_outlives_the_server(database: Database) -> None:
     organization, worker = await an_organization(database.store), await a_worker(database.store)
     running, queued = await submitted(database.store, organization, a_task(), a_task())
     lease = await worker.take_one()
-    await database.store.cancel(organization.id, running)
-    await database.store.cancel(organization.id, queued)
+    await database.store.tasks.cancel(organization.id, running)
+    await database.store.tasks.cancel(organization.id, queued)
 
     worker.store = await database.crash()
 
-    assert await worker.store.canceled_leases([worker.id]) == {worker.id: [lease.id]}
-    assert is_canceled(await worker.store.task(organization.id, queued))
+    assert await worker.store.leases.canceled([worker.id]) == {worker.id: [lease.id]}
+    assert is_canceled(await worker.store.tasks.find(organization.id, queued))
     await worker.settle(lease)
-    assert is_canceled(await worker.store.task(organization.id, running))
+    assert is_canceled(await worker.store.tasks.find(organization.id, running))
 
 
 async def test_the_order_of_commits_decides(store: Store, clock: Clock) -> None:
@@ -213,17 +213,17 @@ async def test_the_order_of_commits_decides(store: Store, clock: Clock) -> None:
     await in_one_commit(
         store, clock,
         lambda: worker.exchange(Report(one.id, DONE)),
-        lambda: store.cancel(organization.id, first),
+        lambda: store.tasks.cancel(organization.id, first),
     )  # fmt: skip
     *_, verdicts = await in_one_commit(
         store, clock,
-        lambda: store.cancel(organization.id, second),
+        lambda: store.tasks.cancel(organization.id, second),
         lambda: worker.exchange(Report(other.id, DONE)),
     )  # fmt: skip
 
     assert await state(store, organization, first) is TaskStatus.COMPLETED
     assert verdicts.verdicts == (Verdict.ACCEPTED,)
-    assert is_canceled(await store.task(organization.id, second))
+    assert is_canceled(await store.tasks.find(organization.id, second))
 
 
 async def test_a_cancel_and_a_claim_leave_one_winner(store: Store) -> None:
@@ -232,14 +232,14 @@ async def test_a_cancel_and_a_claim_leave_one_winner(store: Store) -> None:
     tasks = await submitted(store, organization, *[a_task() for _ in range(50)])
 
     claiming = asyncio.ensure_future(worker.take(25))
-    views = await asyncio.gather(*(store.cancel(organization.id, task) for task in tasks))
+    views = await asyncio.gather(*(store.tasks.cancel(organization.id, task) for task in tasks))
     leases = await claiming
 
     started = set(ids(leases))
     for task, view in zip(tasks, views, strict=True):
         assert view.status is (TaskStatus.PROCESSING if task in started else TaskStatus.FAILED)
     await worker.exchange(*[Report(lease.id, DONE) for lease in leases])
-    assert all([is_canceled(await store.task(organization.id, task)) for task in tasks])
+    assert all([is_canceled(await store.tasks.find(organization.id, task)) for task in tasks])
 
 
 async def test_a_canceled_task_that_waited_for_room_of_its_type_leaves_it_to_others(store: Store) -> None:
@@ -247,7 +247,7 @@ async def test_a_canceled_task_that_waited_for_room_of_its_type_leaves_it_to_oth
     organization, worker = await an_organization(store, slots=9), await a_worker(store)
     tasks = await submitted(store, organization, *[a_task(LIMITED) for _ in range(4)])
     first, _ = await worker.take(9)
-    await store.cancel(organization.id, tasks[2])
+    await store.tasks.cancel(organization.id, tasks[2])
 
     reply = await worker.exchange(Report(first.id, DONE), places=9)
 
@@ -265,7 +265,7 @@ async def test_a_cancel_tells_who_listens(store: Store) -> None:
     lease = await worker.take_one()
 
     for task in (running, running, queued, queued):
-        await store.cancel(organization.id, task)
+        await store.tasks.cancel(organization.id, task)
     await worker.settle(lease)
 
     assert canceled == [frozenset({worker.id})]

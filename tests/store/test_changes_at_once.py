@@ -18,15 +18,15 @@ from tests.store.databases import PostgresServer, standing_before, until_somebod
 
 async def test_two_changes_of_a_plan_are_both_kept(server: PostgresServer, others: list[Store]) -> None:
     """Each writes every limit; the second reads what the first wrote."""
-    await others[0].create_plan("p", slots=10, queue_limit=100, weight=1, actor="x")
+    await others[0].plans.create("p", slots=10, queue_limit=100, weight=1, actor="x")
 
-    first = asyncio.ensure_future(others[0].change_plan("p", changes=PlanChange(slots=2), actor="x"))
+    first = asyncio.ensure_future(others[0].plans.change("p", changes=PlanChange(slots=2), actor="x"))
     async with standing_before(others[0], "update_plan"):
-        second = asyncio.ensure_future(others[1].change_plan("p", changes=PlanChange(weight=7), actor="x"))
+        second = asyncio.ensure_future(others[1].plans.change("p", changes=PlanChange(weight=7), actor="x"))
         await until_somebody_waits(server)
     await asyncio.gather(first, second)
 
-    plan = await others[2].plan("p")
+    plan = await others[2].plans.find("p")
     assert (plan.slots, plan.queue_limit, plan.weight) == (2, 100, 7)
 
 
@@ -35,20 +35,20 @@ async def test_who_comes_to_a_plan_that_changes_has_its_new_limits(
     server: PostgresServer, others: list[Store], created: bool
 ) -> None:
     """The change waits for the organization that is put on it, and then finds it."""
-    await others[0].create_plan("big", slots=50, queue_limit=100, weight=1, actor="x")
+    await others[0].plans.create("big", slots=50, queue_limit=100, weight=1, actor="x")
     if created:
-        coming = others[0].create_organization("o", plan="big", overrides=Overrides(), actor="x")
+        coming = others[0].organizations.create("o", plan="big", overrides=Overrides(), actor="x")
     else:
-        await others[0].create_organization("o", plan="default", overrides=Overrides(), actor="x")
-        coming = others[0].change_organization("o", changes=OrganizationChange(plan="big"), actor="x")
+        await others[0].organizations.create("o", plan="default", overrides=Overrides(), actor="x")
+        coming = others[0].organizations.change("o", changes=OrganizationChange(plan="big"), actor="x")
 
     first = asyncio.ensure_future(coming)
     async with standing_before(others[0], "insert_audit"):
-        second = asyncio.ensure_future(others[1].change_plan("big", changes=PlanChange(slots=1), actor="x"))
+        second = asyncio.ensure_future(others[1].plans.change("big", changes=PlanChange(slots=1), actor="x"))
         await until_somebody_waits(server)
     await asyncio.gather(first, second)
 
-    found = await others[2].organization("o")
+    found = await others[2].organizations.find("o")
     assert (found.plan, found.slots_max) == ("big", 1)
 
 
@@ -56,16 +56,16 @@ async def test_who_comes_to_a_plan_that_has_changed_has_its_new_limits(
     server: PostgresServer, others: list[Store]
 ) -> None:
     """The other way round: the organization waits for the change."""
-    await others[0].create_plan("big", slots=50, queue_limit=100, weight=1, actor="x")
+    await others[0].plans.create("big", slots=50, queue_limit=100, weight=1, actor="x")
 
-    first = asyncio.ensure_future(others[0].change_plan("big", changes=PlanChange(slots=1), actor="x"))
+    first = asyncio.ensure_future(others[0].plans.change("big", changes=PlanChange(slots=1), actor="x"))
     async with standing_before(others[0], "insert_audit"):
-        coming = others[1].create_organization("o", plan="big", overrides=Overrides(), actor="x")
+        coming = others[1].organizations.create("o", plan="big", overrides=Overrides(), actor="x")
         second = asyncio.ensure_future(coming)
         await until_somebody_waits(server)
     await asyncio.gather(first, second)
 
-    assert (await others[2].organization("o")).slots_max == 1
+    assert (await others[2].organizations.find("o")).slots_max == 1
 
 
 async def test_the_same_organization_at_two_servers_at_once_is_made_once(
@@ -74,7 +74,7 @@ async def test_the_same_organization_at_two_servers_at_once_is_made_once(
     """The second is told that the name is taken, and costs no number."""
 
     def made(store: Store, name: str = "same") -> "asyncio.Future[Organization]":
-        return asyncio.ensure_future(store.create_organization(name, plan="default", overrides=Overrides(), actor="x"))
+        return asyncio.ensure_future(store.organizations.create(name, plan="default", overrides=Overrides(), actor="x"))
 
     first = made(others[0])
     async with standing_before(others[0], "insert_organization"):
@@ -90,19 +90,19 @@ async def test_the_same_organization_at_two_servers_at_once_is_made_once(
 async def test_a_plan_is_not_deleted_beneath_a_new_organization(server: PostgresServer, others: list[Store]) -> None:
     """Whoever comes first: the plan is in use, or it is not found."""
     for name in ("used", "gone"):
-        await others[0].create_plan(name, slots=1, queue_limit=1, weight=1, actor="x")
+        await others[0].plans.create(name, slots=1, queue_limit=1, weight=1, actor="x")
 
-    made = asyncio.ensure_future(others[0].create_organization("a", plan="used", overrides=Overrides(), actor="x"))
+    made = asyncio.ensure_future(others[0].organizations.create("a", plan="used", overrides=Overrides(), actor="x"))
     async with standing_before(others[0], "insert_audit"):
-        deleted = asyncio.ensure_future(others[1].delete_plan("used", actor="x"))
+        deleted = asyncio.ensure_future(others[1].plans.delete("used", actor="x"))
         await until_somebody_waits(server)
     assert (await made).plan == "used"
     with pytest.raises(InUse):
         await deleted
 
-    deleted = asyncio.ensure_future(others[0].delete_plan("gone", actor="x"))
+    deleted = asyncio.ensure_future(others[0].plans.delete("gone", actor="x"))
     async with standing_before(others[0], "insert_audit"):
-        made = asyncio.ensure_future(others[1].create_organization("b", plan="gone", overrides=Overrides(), actor="x"))
+        made = asyncio.ensure_future(others[1].organizations.create("b", plan="gone", overrides=Overrides(), actor="x"))
         await until_somebody_waits(server)
     assert (await deleted).name == "gone"
     with pytest.raises(NotFound):
@@ -114,7 +114,9 @@ async def test_no_test_event_beyond_the_last_through_two_servers(server: Postgre
     organization = await an_organization(others[0])
 
     def owed(store: Store) -> "asyncio.Future[Delivery]":
-        return asyncio.ensure_future(store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}"))
+        return asyncio.ensure_future(
+            store.deliveries.create_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+        )
 
     for _ in range(OPEN_TESTS_MOST - 1):
         await owed(others[0])

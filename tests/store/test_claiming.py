@@ -26,7 +26,7 @@ from tests.store.databases import Clock, Database, in_one_commit
 
 
 async def change(store: Store, organization, **changes) -> None:
-    await store.change_organization(organization.name, changes=OrganizationChange(**changes), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(**changes), actor=ACTOR)
 
 
 # Order ---------------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ async def test_a_task_that_comes_back_keeps_its_place(store: Store, clock: Clock
         order.append(lease.task_id)
         await worker.settle(lease, ending)
     clock.advance(1)
-    await store.promote()
+    await store.upkeep.promote()
 
     lease = await worker.take_one()
 
@@ -99,7 +99,7 @@ async def test_a_type_that_is_not_declared_any_more_waits(store: Store) -> None:
     await submitted(store, organization, a_task("FORMER"))
 
     assert await (await a_worker(store, ["FORMER", PAGE])).take(5) == []
-    assert (await store.status(organization.id)).queued == 1
+    assert (await store.tasks.status(organization.id)).queued == 1
 
 
 async def test_a_lease_says_what_to_run(store: Store, clock: Clock) -> None:

@@ -24,16 +24,16 @@ async def test_what_is_queued_is_gone(store: Store) -> None:
     queued = await submitted(store, organization, a_task(IMAGE), a_task(PAGE, priority=1), a_task(PAGE, priority=9))
     (theirs,) = await submitted(store, other)
 
-    cleared = await store.clear(organization.id)
+    cleared = await store.tasks.clear(organization.id)
 
     assert (first.task_id, second.task_id, third.task_id) == (running, ended, paused)
     assert cleared == 4
     for task_id in (paused, *queued):
-        assert await store.task(organization.id, task_id) is None
+        assert await store.tasks.find(organization.id, task_id) is None
     assert await state(store, organization, running) is TaskStatus.PROCESSING
     assert await state(store, organization, ended) is TaskStatus.COMPLETED
     assert await state(store, other, theirs) is TaskStatus.QUEUED
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert (status.queued, status.processing, status.priorities) == (0, 1, ())
 
 
@@ -42,7 +42,7 @@ async def test_it_can_be_repeated(store: Store) -> None:
     organization = await an_organization(store)
     await submitted(store, organization, a_task(), a_task())
 
-    assert [await store.clear(organization.id) for _ in range(2)] == [2, 0]
+    assert [await store.tasks.clear(organization.id) for _ in range(2)] == [2, 0]
 
 
 async def test_cleared_keys_are_free(store: Store) -> None:
@@ -51,9 +51,9 @@ async def test_cleared_keys_are_free(store: Store) -> None:
     await submitted(store, organization, a_task(key="running"))
     await worker.take(1)
     await submitted(store, organization, a_task(key="queued"))
-    await store.clear(organization.id)
+    await store.tasks.clear(organization.id)
 
-    again, kept = await store.submit(organization.id, [a_task(key="queued"), a_task(key="running")])
+    again, kept = await store.tasks.submit(organization.id, [a_task(key="queued"), a_task(key="running")])
 
     assert isinstance(again, Accepted)
     assert not isinstance(kept, Accepted)
@@ -64,17 +64,17 @@ async def test_no_webhook_is_owed_for_a_cleared_task(store: Store) -> None:
     organization = await an_organization(store)
     await submitted(store, organization, a_task(webhook="hooks.example"))
 
-    await store.clear(organization.id)
+    await store.tasks.clear(organization.id)
 
-    assert await store.next_delivery_at() is None
-    assert await store.deliveries(organization.id, before=None, most=10) == []
+    assert await store.deliveries.next_due_at() is None
+    assert await store.deliveries.page(organization.id, before=None, most=10) == []
 
 
 async def test_what_comes_after_a_clear_runs(store: Store) -> None:
     """Lanes that were emptied take tasks again, in order."""
     organization, worker = await an_organization(store, slots=9), await a_worker(store)
     await submitted(store, organization, *[a_task() for _ in range(5)])
-    await store.clear(organization.id)
+    await store.tasks.clear(organization.id)
 
     later = await submitted(store, organization, a_task(), a_task())
 
@@ -87,8 +87,8 @@ async def test_every_task_is_counted_across_chunks(store: Store, count: int) -> 
     organization = await an_organization(store, queue_limit=10_000)
     await submitted(store, organization, *[a_task() for _ in range(count)])
 
-    assert await store.clear(organization.id) == count
-    assert (await store.status(organization.id)).queued == 0
+    assert await store.tasks.clear(organization.id) == count
+    assert (await store.tasks.status(organization.id)).queued == 0
 
 
 async def test_what_is_accepted_after_its_start_stays(store: Store, clock: Clock) -> None:
@@ -113,9 +113,9 @@ async def test_a_crash_between_chunks_loses_nothing(database: Database) -> None:
 
     store = await database.crash()
 
-    assert (await store.status(organization.id)).queued == 5
-    assert await store.recount() == []
-    assert await store.clear(organization.id) == 5
+    assert (await store.tasks.status(organization.id)).queued == 5
+    assert await store.recount.find() == []
+    assert await store.tasks.clear(organization.id) == 5
 
 
 async def test_concurrent_clears_count_each_task_once(store: Store) -> None:
@@ -123,7 +123,7 @@ async def test_concurrent_clears_count_each_task_once(store: Store) -> None:
     organization = await an_organization(store, queue_limit=10_000)
     await submitted(store, organization, *[a_task() for _ in range(CHUNK + 50)])
 
-    counts = await asyncio.gather(*(store.clear(organization.id) for _ in range(4)))
+    counts = await asyncio.gather(*(store.tasks.clear(organization.id) for _ in range(4)))
 
     assert sum(counts) == CHUNK + 50
 
@@ -133,7 +133,7 @@ async def test_others_are_served_between_chunks(store: Store) -> None:
     organization, other = await an_organization(store, queue_limit=10_000), await an_organization(store)
     await submitted(store, organization, *[a_task() for _ in range(4 * CHUNK)])
 
-    clearing = asyncio.ensure_future(store.clear(organization.id))
+    clearing = asyncio.ensure_future(store.tasks.clear(organization.id))
     await submitted(store, other)
 
     assert not clearing.done()
@@ -147,17 +147,17 @@ async def test_a_clear_shares_a_commit_with_whatever_comes(store: Store, clock: 
 
     await in_one_commit(
         store, clock,
-        lambda: store.submit(organization.id, [a_task()]),
+        lambda: store.tasks.submit(organization.id, [a_task()]),
         lambda: worker.take(1),
-        lambda: store.clear(organization.id),
-        lambda: store.submit(organization.id, [a_task()]),
+        lambda: store.tasks.clear(organization.id),
+        lambda: store.tasks.submit(organization.id, [a_task()]),
     )  # fmt: skip
 
-    assert await store.recount() == []
-    assert await store.count_states() == {1: (await store.status(organization.id)).queued + 1}
+    assert await store.recount.find() == []
+    assert await store.recount.states() == {1: (await store.tasks.status(organization.id)).queued + 1}
 
 
 async def chunk_of(store: Store, organization_id: int, before: int | None) -> Cleared:
     """One chunk alone, as a server does that is gone before the next."""
-    chunk: Cleared = await store._write(operations.clear, organization_id, before, store._memory)
+    chunk: Cleared = await store.tasks._write(operations.clear, organization_id, before, store._memory)
     return chunk

@@ -44,8 +44,8 @@ def killed_after(address: str, acknowledged: int, *mode: str, program: Path = WR
 
 async def lost(store: Store, acknowledged: list[str]) -> list[str]:
     """Those of these tasks that are not there."""
-    (organization,) = await store.organizations()
-    return [task for task in acknowledged if await store.task(organization.id, task) is None]
+    (organization,) = await store.organizations.all()
+    return [task for task in acknowledged if await store.tasks.find(organization.id, task) is None]
 
 
 @pytest.mark.parametrize("count", [1, 150, 700])
@@ -57,9 +57,9 @@ async def test_what_was_acknowledged_survives_sigkill(closed: Database, count: i
 
     assert len(acknowledged) >= count
     assert await lost(store, acknowledged) == []
-    assert await store.recount() == []
-    assert set(await store.count_states()) == {1}
-    (organization,) = await store.organizations()
+    assert await store.recount.find() == []
+    assert set(await store.recount.states()) == {1}
+    (organization,) = await store.organizations.all()
     assert organization.queued == organization.submitted >= len(acknowledged)
 
 
@@ -82,16 +82,16 @@ async def test_credits_are_charged_once_for_each_completed_task(closed: Database
 
     store = await closed.open()
 
-    (organization,) = await store.organizations()
-    told = [await store.task(organization.id, task_id) for task_id in acknowledged]
+    (organization,) = await store.organizations.all()
+    told = [await store.tasks.find(organization.id, task_id) for task_id in acknowledged]
     [(completed, charged)] = closed.rows(
         "SELECT count(*), CAST(sum(charged) AS BIGINT) FROM outcome WHERE status = 'COMPLETED'"
     )
     held = organization.processing * COST
-    await store.return_local_leases()
+    await store.sessions.return_local_leases()
     assert len(acknowledged) >= count
     assert all(view is not None and view.charged == COST for view in told)
     assert charged == completed * COST == organization.credits.charged
     assert completed == organization.completed >= len(set(acknowledged))
     assert organization.credits.held == held
-    assert await store.recount() == []
+    assert await store.recount.find() == []

@@ -32,12 +32,12 @@ FINAL = Failed(cause="it broke", retry=False)
 
 async def grant(store: Store, organization: Organization, amount: int) -> None:
     """Give credits, or take them back."""
-    await store.grant(organization.name, grant_id=new_id(), amount=amount, reason="test", actor=ACTOR)
+    await store.credits.grant(organization.name, grant_id=new_id(), amount=amount, reason="test", actor=ACTOR)
 
 
 async def switch(store: Store, organization: Organization, *, on: bool) -> None:
     """Count credits, or do not."""
-    await store.change_organization(organization.name, changes=OrganizationChange(credits=on), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(credits=on), actor=ACTOR)
 
 
 async def a_payer(store: Store, credits: int, *, slots: int = 2, queue_limit: int | None = None) -> Organization:
@@ -56,13 +56,13 @@ async def each(store: Store, organization: Organization, *tasks: NewTask) -> lis
 
 async def totals(store: Store, organization: Organization) -> tuple[int, int, int]:
     """(granted, charged, held)."""
-    found = await store.credits(organization.id)
+    found = await store.credits.find(organization.id)
     return found.granted, found.charged, found.held
 
 
 async def charged(store: Store, organization: Organization, task_id: str) -> int | None:
     """What this task was charged."""
-    view = await store.task(organization.id, task_id)
+    view = await store.tasks.find(organization.id, task_id)
     assert view is not None
     return view.charged
 
@@ -102,10 +102,10 @@ async def test_switching_takes_what_runs_along(store: Store) -> None:
 
 async def test_an_organization_may_start_with_credits_on(store: Store) -> None:
     """And then it has none until it is granted some."""
-    made = await store.create_organization("acme", plan="default", overrides=Overrides(), credits=True, actor=ACTOR)
+    made = await store.organizations.create("acme", plan="default", overrides=Overrides(), credits=True, actor=ACTOR)
 
     assert made.credits == Credits(on=True, granted=0, charged=0, held=0)
-    assert isinstance((await store.submit(made.id, [a_task()]))[0], CreditsShort)
+    assert isinstance((await store.tasks.submit(made.id, [a_task()]))[0], CreditsShort)
 
 
 # Submitting ----------------------------------------------------------------------------------------------------------
@@ -116,15 +116,15 @@ async def test_a_task_is_accepted_if_the_balance_covers_it(store: Store, balance
     """Just below it is refused, and then nothing is created and the key is free."""
     organization = await a_payer(store, balance)
 
-    [answer] = await store.submit(organization.id, [a_task(cost=5, key="k")])
+    [answer] = await store.tasks.submit(organization.id, [a_task(cost=5, key="k")])
 
     assert isinstance(answer, Accepted if accepted else CreditsShort)
-    assert (await store.status(organization.id)).queued == int(accepted)
-    assert (await store.task(organization.id, "k") is not None) == accepted
+    assert (await store.tasks.status(organization.id)).queued == int(accepted)
+    assert (await store.tasks.find(organization.id, "k") is not None) == accepted
     assert await totals(store, organization) == (balance, 0, 0)
     if not accepted:
         await grant(store, organization, 5)
-        assert isinstance((await store.submit(organization.id, [a_task(cost=5, key="k")]))[0], Accepted)
+        assert isinstance((await store.tasks.submit(organization.id, [a_task(cost=5, key="k")]))[0], Accepted)
 
 
 async def test_what_costs_nothing_needs_no_credits(store: Store) -> None:
@@ -142,8 +142,8 @@ async def test_one_request_cannot_overshoot_by_itself(store: Store) -> None:
     """An item is affordable if the balance covers it beside those accepted before it; a cheaper one still fits."""
     organization = await a_payer(store, 10)
 
-    answers = await store.submit(organization.id, [a_task(cost=cost) for cost in (6, 5, 4, 1, 0)])
-    again = await store.submit(organization.id, [a_task(cost=10)])
+    answers = await store.tasks.submit(organization.id, [a_task(cost=cost) for cost in (6, 5, 4, 1, 0)])
+    again = await store.tasks.submit(organization.id, [a_task(cost=10)])
 
     assert [type(answer) for answer in answers] == [Accepted, CreditsShort, Accepted, CreditsShort, Accepted]
     assert isinstance(again[0], Accepted)  # nothing is reserved by what is queued
@@ -156,9 +156,9 @@ async def test_requests_in_one_commit_are_judged_each_for_itself(store: Store, c
     answers = await in_one_commit(
         store,
         clock,
-        lambda: store.submit(organization.id, [a_task(cost=5)]),
-        lambda: store.submit(poor.id, [a_task(cost=5)]),
-        lambda: store.submit(organization.id, [a_task(cost=5)]),
+        lambda: store.tasks.submit(organization.id, [a_task(cost=5)]),
+        lambda: store.tasks.submit(poor.id, [a_task(cost=5)]),
+        lambda: store.tasks.submit(organization.id, [a_task(cost=5)]),
     )
 
     assert [type(answer) for [answer] in answers] == [Accepted, CreditsShort, Accepted]
@@ -170,8 +170,8 @@ async def test_the_order_of_refusals(store: Store) -> None:
     await submitted(store, organization, a_task(cost=1, key="k"))
     poor = await a_payer(store, 0)
 
-    used, full = await store.submit(organization.id, [a_task(cost=5, key="k"), a_task(cost=5)])
-    [short] = await store.submit(poor.id, [a_task(cost=5)])
+    used, full = await store.tasks.submit(organization.id, [a_task(cost=5, key="k"), a_task(cost=5)])
+    [short] = await store.tasks.submit(poor.id, [a_task(cost=5)])
 
     assert [type(answer) for answer in (used, full, short)] == [TaskExists, QueueFull, CreditsShort]
 
@@ -224,7 +224,7 @@ async def test_a_lost_workers_late_report_charges_nothing(store: Store) -> None:
     organization, worker, other = await a_payer(store, 9), await a_worker(store), await a_worker(store)
     await submitted(store, organization, a_task(cost=4))
     lost = await worker.take_one()
-    await store.end_session(worker.id, reason=LossReason.LOST)
+    await store.sessions.end(worker.id, reason=LossReason.LOST)
     lease = await other.take_one()
 
     late = await other.exchange(Report(lost.id, DONE))
@@ -245,7 +245,7 @@ async def test_charges_survive_a_crash(database: Database) -> None:
 
     store = await database.crash()
     found = await totals(store, organization)
-    await store.end_session(worker.id, reason=LossReason.LOST)
+    await store.sessions.end(worker.id, reason=LossReason.LOST)
 
     assert found == (9, 4, 3)
     assert await totals(store, organization) == (9, 4, 0)
@@ -279,15 +279,17 @@ async def test_a_task_that_cannot_be_paid_at_its_turn_fails(store: Store) -> Non
 
     leases = await worker.take(2)
 
-    view = await store.task(organization.id, second)
+    view = await store.tasks.find(organization.id, second)
     assert view is not None
     assert leases == []
     assert (view.status, view.failure, view.latency_ms, view.charged) == (TaskStatus.FAILED, UNPAID, None, 0)
     assert await state(store, organization, first) is TaskStatus.COMPLETED
-    assert [delivery.task_id for delivery in await store.deliveries(organization.id, before=None, most=9)] == [second]
-    status = await store.status(organization.id)
+    assert [delivery.task_id for delivery in await store.deliveries.page(organization.id, before=None, most=9)] == [
+        second
+    ]
+    status = await store.tasks.status(organization.id)
     assert (status.queued, status.processing) == (0, 0)
-    assert (await store.organization(organization.name)).failed == 1
+    assert (await store.organizations.find(organization.name)).failed == 1
 
 
 async def test_a_task_that_started_before_keeps_its_latency(store: Store, clock: Clock) -> None:
@@ -299,7 +301,7 @@ async def test_a_task_that_started_before_keeps_its_latency(store: Store, clock:
     clock.advance(2)
 
     assert await worker.take(1) == []
-    view = await store.task(organization.id, task_id)
+    view = await store.tasks.find(organization.id, task_id)
 
     assert view is not None
     assert (view.failure, view.latency_ms) == (UNPAID, 2_000)
@@ -406,9 +408,9 @@ async def test_when_the_one_that_waits_is_gone_cheaper_tasks_start(store: Store,
     assert await worker.take(5) == []
 
     if how == "cleared":
-        await store.clear(organization.id)
+        await store.tasks.clear(organization.id)
     else:
-        await store.cancel(organization.id, dear)
+        await store.tasks.cancel(organization.id, dear)
     cheap = await submitted(store, organization, a_task(cost=1))
 
     assert ids(await worker.take(5)) == cheap
@@ -425,7 +427,7 @@ async def test_a_correction_below_what_is_held_ends_nothing(store: Store) -> Non
     await worker.settle(lease)
 
     assert await state(store, organization, first) is TaskStatus.COMPLETED
-    assert (await store.credits(organization.id)).balance() == -2
+    assert (await store.credits.find(organization.id)).balance() == -2
     assert await worker.take(1) == []
     assert await state(store, organization, second) is TaskStatus.FAILED
 
@@ -453,13 +455,13 @@ async def test_thousands_that_cannot_be_paid_keep_nobody_waiting(store: Store) -
     other = await an_organization(store, slots=20)
     await submitted(store, other, *[a_task() for _ in range(12)])
     started, rounds = 0, 0
-    while (await store.status(organization.id)).queued:
+    while (await store.tasks.status(organization.id)).queued:
         leases = (await worker.exchange(places=1)).leases
         started, rounds = started + len(leases), rounds + 1
 
     assert 9 <= rounds <= 12
     assert started == rounds
-    assert (await store.organization(organization.name)).failed == 1_000
+    assert (await store.organizations.find(organization.name)).failed == 1_000
 
 
 async def test_only_the_oldest_unpaid_tasks_fail(store: Store) -> None:
@@ -483,15 +485,15 @@ async def test_a_grant_counts_once(store: Store) -> None:
     organization = await a_payer(store, 0)
     again: dict[str, Any] = {"grant_id": "invoice-7", "amount": 50, "reason": "invoice 7", "actor": "ann"}
 
-    grants = [await store.grant(organization.name, **again) for _ in range(3)]
+    grants = [await store.credits.grant(organization.name, **again) for _ in range(3)]
     for another in ({"amount": 51}, {"reason": "invoice 8"}):
         with pytest.raises(NameTaken):
-            await store.grant(organization.name, **again | another)
+            await store.credits.grant(organization.name, **again | another)
 
     assert grants[0] == grants[1] == grants[2]
     assert await totals(store, organization) == (50, 0, 0)
-    assert await store.grants(organization.name, most=10) == [grants[0]]
-    written = [row for row in await store.audit_rows() if row.action == "credits.granted"]
+    assert await store.credits.grants(organization.name, most=10) == [grants[0]]
+    written = [row for row in await store.trail.page() if row.action == "credits.granted"]
     assert [(row.actor, row.subject, row.details["amount"]) for row in written] == [("ann", organization.name, 50)]
 
 
@@ -499,12 +501,15 @@ async def test_grant_ids_are_each_organizations_own(store: Store, clock: Clock) 
     """The history is the newest first, as many as asked for."""
     one, other = await a_payer(store, 0), await a_payer(store, 0)
     for organization, amount in ((one, 5), (other, 6)):
-        await store.grant(organization.name, grant_id="first", amount=amount, reason="r", actor=ACTOR)
+        await store.credits.grant(organization.name, grant_id="first", amount=amount, reason="r", actor=ACTOR)
     clock.advance(1)
-    await store.grant(one.name, grant_id="second", amount=-2, reason="r", actor=ACTOR)
+    await store.credits.grant(one.name, grant_id="second", amount=-2, reason="r", actor=ACTOR)
 
-    assert [(row.id, row.amount) for row in await store.grants(one.name, most=10)] == [("second", -2), ("first", 5)]
-    assert [row.id for row in await store.grants(one.name, most=1)] == ["second"]
+    assert [(row.id, row.amount) for row in await store.credits.grants(one.name, most=10)] == [
+        ("second", -2),
+        ("first", 5),
+    ]
+    assert [row.id for row in await store.credits.grants(one.name, most=1)] == ["second"]
     assert await totals(store, other) == (6, 0, 0)
 
 
@@ -515,7 +520,7 @@ async def test_grants_at_once_all_count(store: Store) -> None:
     names = [f"grant-{number}" for number in range(100)] * 2
 
     await asyncio.gather(
-        *[store.grant(organization.name, grant_id=name, amount=3, reason="r", actor=ACTOR) for name in names],
+        *[store.credits.grant(organization.name, grant_id=name, amount=3, reason="r", actor=ACTOR) for name in names],
         *[worker.exchange(places=1) for _ in range(5)],
     )
 
@@ -536,11 +541,11 @@ async def test_a_total_out_of_range_is_refused(store: Store) -> None:
 async def test_nobody_elses_credits(store: Store) -> None:
     """Names and ids that are not there are refused."""
     with pytest.raises(NotFound):
-        await store.grant("nobody", grant_id="g", amount=1, reason="r", actor=ACTOR)
+        await store.credits.grant("nobody", grant_id="g", amount=1, reason="r", actor=ACTOR)
     with pytest.raises(NotFound):
-        await store.grants("nobody", most=1)
+        await store.credits.grants("nobody", most=1)
     with pytest.raises(KeyRefused):
-        await store.credits(999)
+        await store.credits.find(999)
 
 
 async def test_drift_of_credits_is_found_and_mended(database: Database) -> None:
@@ -554,8 +559,8 @@ async def test_drift_of_credits_is_found_and_mended(database: Database) -> None:
     database.rows("UPDATE organization SET credits_held = 3, credits_granted = 8 WHERE id = :id", id=organization.id)
     store = worker.store = await database.open()
 
-    found = await store.recount()
-    mended = await store.repair(organization.name, actor=ACTOR)
+    found = await store.recount.find()
+    mended = await store.recount.repair(organization.name, actor=ACTOR)
 
     assert {(drift.name, drift.kept, drift.counted) for drift in found} == {
         ("credits held", 3, 1),
@@ -578,6 +583,6 @@ async def test_more_released_than_held_marks_the_organization(database: Database
     store = worker.store = await database.open()
 
     assert await worker.settle(lease) is Verdict.ACCEPTED
-    assert await store.drifted() == [organization.name]
-    await store.repair(organization.name, actor=ACTOR)
+    assert await store.recount.drifted() == [organization.name]
+    await store.recount.repair(organization.name, actor=ACTOR)
     assert await totals(store, organization) == (9, 4, 0)

@@ -48,7 +48,7 @@ async def claimed(store: Store, *under_way: Addressed, limits: DeliveryLimits = 
 
 async def deliveries(store: Store, organization: Organization) -> list[Delivery]:
     """All of an organization's, oldest first."""
-    return (await store.deliveries(organization.id, before=None, most=100))[::-1]
+    return (await store.deliveries.page(organization.id, before=None, most=100))[::-1]
 
 
 def ended(one: DueDelivery, clock: Clock, error: str | None = None, *, http_status: int | None = 200) -> Tried:
@@ -74,12 +74,12 @@ async def test_a_delivery_is_owed_with_the_outcome(store: Store, clock: Clock, e
     organization, worker = await an_organization(store), await a_worker(store)
     (task,) = await submitted(store, organization, a_task(webhook="a.example"))
     lease = await worker.take_one()
-    before = await store.next_delivery_at(), len(heard)
+    before = await store.deliveries.next_due_at(), len(heard)
 
     await worker.settle(lease, ending)
 
     assert before == (None, 0)
-    assert (await store.next_delivery_at(), len(heard)) == (clock(), 1)
+    assert (await store.deliveries.next_due_at(), len(heard)) == (clock(), 1)
     (one,) = await claimed(store)
     assert (one.task_id, one.organization_id, one.url, one.host, one.number, one.body) == (
         task, organization.id, a_webhook("a.example").url, "a.example", 1, None,
@@ -92,7 +92,7 @@ async def test_a_lost_task_owes_when_it_has_failed(store: Store) -> None:
     await submitted(store, organization, a_task(FRAGILE, webhook="a.example"))
     await worker.take_one()
 
-    await store.end_session(worker.id, reason=LossReason.LOST)
+    await store.sessions.end(worker.id, reason=LossReason.LOST)
 
     assert len(await claimed(store)) == 1
 
@@ -105,7 +105,7 @@ async def test_nothing_is_owed_without_a_webhook_or_before_the_end(store: Store,
 
     await worker.exchange(Report(plain.id, DONE), Report(told.id, Failed(cause="x", pause_ms=1)))
 
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
     assert await deliveries(store, organization) == []
 
 
@@ -232,14 +232,14 @@ async def test_the_first_success_ends_it(store: Store, clock: Clock) -> None:
     (one,) = await claimed(store)
     clock.advance(2)
 
-    await store.record_try(ended(one, clock))
+    await store.deliveries.record(ended(one, clock))
 
     (delivery,) = await deliveries(store, organization)
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert view is not None
     assert view.webhook == Told(a_webhook("a.example").url, clock())
     assert (delivery.delivered_at, delivery.due_at, delivery.trying) == (clock(), None, False)
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
 
 
 async def test_failed_tries_follow_the_schedule(store: Store, clock: Clock) -> None:
@@ -247,20 +247,20 @@ async def test_failed_tries_follow_the_schedule(store: Store, clock: Clock) -> N
     organization = await an_organization(store)
     (task,) = await owed(store, organization, "a.example")
     pauses, numbers = [], []
-    while (due_at := await store.next_delivery_at()) is not None:
+    while (due_at := await store.deliveries.next_due_at()) is not None:
         pauses.append((due_at - clock()) / 1_000)
         clock.at = due_at - 1
         assert await claimed(store) == []
         clock.at = due_at
         (one,) = await claimed(store)
         numbers.append(one.number)
-        await store.record_try(failed(one, clock))
+        await store.deliveries.record(failed(one, clock))
 
     assert numbers == [1, 2, 3, 4, 5]
     assert pauses[0] == 0
     for pause, wanted in zip(pauses[1:], [120, 240, 480, 960], strict=True):
         assert wanted * 0.9 <= pause <= wanted * 1.1
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert view is not None
     assert view.webhook == Told(a_webhook("a.example").url, None)
 
@@ -274,17 +274,17 @@ async def test_the_next_try_is_the_later_of_the_schedule_and_what_was_asked(
     await owed(store, organization, "a.example")
     for _ in range(4):
         (one,) = await claimed(store)
-        await store.record_try(structs.replace(failed(one, clock), wait_ms=asked_ms))
-        due_at = await store.next_delivery_at()
+        await store.deliveries.record(structs.replace(failed(one, clock), wait_ms=asked_ms))
+        due_at = await store.deliveries.next_due_at()
         assert due_at is not None
         if one.number == 1:
             assert expected_ms * 0.9 <= due_at - clock() <= expected_ms * 1.1
         clock.at = due_at
     (last,) = await claimed(store)
 
-    await store.record_try(structs.replace(failed(last, clock), wait_ms=asked_ms))
+    await store.deliveries.record(structs.replace(failed(last, clock), wait_ms=asked_ms))
 
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
 
 
 async def test_a_try_that_began_after_a_crash_at_the_last_one_is_the_last(store: Store, clock: Clock) -> None:
@@ -296,10 +296,10 @@ async def test_a_try_that_began_after_a_crash_at_the_last_one_is_the_last(store:
         clock.at += CLAIM_MS
     (sixth,) = await claimed(store)
 
-    await store.record_try(failed(sixth, clock))
+    await store.deliveries.record(failed(sixth, clock))
 
     assert (one.number, sixth.number) == (5, 6)
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
 
 
 async def test_a_late_word_counts_if_it_is_a_success(store: Store, clock: Clock) -> None:
@@ -310,13 +310,13 @@ async def test_a_late_word_counts_if_it_is_a_success(store: Store, clock: Clock)
     clock.at += CLAIM_MS
     second = await claimed(store)
 
-    await store.record_try(failed(first[0], clock))
-    await store.record_try(ended(first[1], clock))
+    await store.deliveries.record(failed(first[0], clock))
+    await store.deliveries.record(ended(first[1], clock))
 
     failing, done = await deliveries(store, organization)
     assert (failing.trying, [one.error for one in failing.tries]) == (True, ["status"])
     assert (done.trying, done.delivered_at, [one.error for one in done.tries]) == (False, clock(), [None])
-    await store.record_try(failed(second[1], clock))
+    await store.deliveries.record(failed(second[1], clock))
     assert (await deliveries(store, organization))[1].delivered_at == clock()
 
 
@@ -326,11 +326,11 @@ async def test_a_word_twice_changes_nothing_more(store: Store, clock: Clock) -> 
     await owed(store, organization, "a.example")
     (one,) = await claimed(store)
 
-    await store.record_try(failed(one, clock))
-    due_at = await store.next_delivery_at()
-    await store.record_try(failed(one, clock))
+    await store.deliveries.record(failed(one, clock))
+    due_at = await store.deliveries.next_due_at()
+    await store.deliveries.record(failed(one, clock))
 
-    assert await store.next_delivery_at() == due_at
+    assert await store.deliveries.next_due_at() == due_at
     assert len((await deliveries(store, organization))[0].tries) == 1
 
 
@@ -343,7 +343,7 @@ async def test_many_words_fit_one_commit(store: Store, clock: Clock) -> None:
 
     words = [ended(one, clock), nobody, failed(two, clock), ended(three, clock, "timeout", http_status=None)]
 
-    answers = await in_one_commit(store, clock, *[partial(store.record_try, word) for word in words])
+    answers = await in_one_commit(store, clock, *[partial(store.deliveries.record, word) for word in words])
 
     assert answers == [None] * 4
     assert [delivery.delivered_at for delivery in await deliveries(store, organization)] == [clock(), None, None]
@@ -357,13 +357,13 @@ async def test_redelivery_goes_on_counting(store: Store, clock: Clock) -> None:
     organization = await an_organization(store)
     await owed(store, organization, "a.example")
     (one,) = await claimed(store)
-    await store.record_try(ended(one, clock))
+    await store.deliveries.record(ended(one, clock))
     delivered_at = clock()
     clock.advance(60)
 
-    again = await store.redeliver(organization.id, one.id)
+    again = await store.deliveries.redeliver(organization.id, one.id)
     (two,) = await claimed(store)
-    await store.record_try(ended(two, clock))
+    await store.deliveries.record(ended(two, clock))
 
     assert (again.due_at, two.number) == (clock(), 2)
     (delivery,) = await deliveries(store, organization)
@@ -375,13 +375,13 @@ async def test_a_redelivery_of_what_was_delivered_is_tried_once(store: Store, cl
     organization = await an_organization(store)
     await owed(store, organization, "a.example")
     (one,) = await claimed(store)
-    await store.record_try(ended(one, clock))
-    await store.redeliver(organization.id, one.id)
+    await store.deliveries.record(ended(one, clock))
+    await store.deliveries.redeliver(organization.id, one.id)
     (two,) = await claimed(store)
 
-    await store.record_try(failed(two, clock))
+    await store.deliveries.record(failed(two, clock))
 
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
 
 
 async def test_a_redelivery_leaves_a_running_try_alone(store: Store, clock: Clock) -> None:
@@ -390,7 +390,7 @@ async def test_a_redelivery_leaves_a_running_try_alone(store: Store, clock: Cloc
     await owed(store, organization, "a.example")
     await claimed(store)
 
-    again = await store.redeliver(organization.id, (await deliveries(store, organization))[0].id)
+    again = await store.deliveries.redeliver(organization.id, (await deliveries(store, organization))[0].id)
 
     assert again.trying
     assert await claimed(store) == []
@@ -401,13 +401,13 @@ async def test_nobody_redelivers_what_is_anothers(store: Store, clock: Clock) ->
     organization, other = await an_organization(store), await an_organization(store)
     await owed(store, organization, "a.example")
     (one,) = await claimed(store)
-    await store.record_try(ended(one, clock))
+    await store.deliveries.record(ended(one, clock))
 
     for identity in (one.id, new_id()):
         with pytest.raises(NotFound):
-            await store.redeliver(other.id, identity)
+            await store.deliveries.redeliver(other.id, identity)
 
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
     assert await deliveries(store, other) == []
 
 
@@ -416,13 +416,13 @@ async def test_a_test_event_is_tried_once(store: Store, clock: Clock) -> None:
     organization = await an_organization(store)
     identity = new_id()
 
-    made = await store.owe_test(organization.id, a_webhook(), delivery_id=identity, body='{"é":1}')
+    made = await store.deliveries.create_test(organization.id, a_webhook(), delivery_id=identity, body='{"é":1}')
     (one,) = await claimed(store)
-    await store.record_try(failed(one, clock))
+    await store.deliveries.record(failed(one, clock))
 
     assert (made.id, made.task_id, made.due_at) == (identity, None, clock())
     assert (one.id, one.task_id, one.body, one.number) == (identity, None, '{"é":1}', 1)
-    assert await store.next_delivery_at() is None
+    assert await store.deliveries.next_due_at() is None
 
 
 async def test_ten_test_events_may_wait(store: Store, clock: Clock) -> None:
@@ -430,7 +430,7 @@ async def test_ten_test_events_may_wait(store: Store, clock: Clock) -> None:
     organization, other = await an_organization(store), await an_organization(store)
 
     async def ask(one: Organization) -> Delivery | Refusal:
-        return await store.owe_test(one.id, a_webhook(), delivery_id=new_id(), body="{}")
+        return await store.deliveries.create_test(one.id, a_webhook(), delivery_id=new_id(), body="{}")
 
     for _ in range(10):
         await ask(organization)
@@ -439,7 +439,7 @@ async def test_ten_test_events_may_wait(store: Store, clock: Clock) -> None:
 
     await ask(other)
     (first, *_) = await claimed(store)
-    await store.record_try(ended(first, clock))
+    await store.deliveries.record(ended(first, clock))
     await ask(organization)
 
 
@@ -448,8 +448,8 @@ async def test_deliveries_are_listed_newest_first_in_pages(store: Store) -> None
     organization = await an_organization(store, slots=5)
     tasks = await owed(store, organization, *"abcde")
 
-    first = await store.deliveries(organization.id, before=None, most=3)
-    second = await store.deliveries(organization.id, before=first[-1].id, most=3)
+    first = await store.deliveries.page(organization.id, before=None, most=3)
+    second = await store.deliveries.page(organization.id, before=first[-1].id, most=3)
 
     assert [one.task_id for one in first + second] == tasks[::-1]
 
@@ -463,15 +463,15 @@ async def test_purge_keeps_a_task_whose_delivery_is_due(database: Database, cloc
     organization = await an_organization(store)
     (task,) = await owed(store, organization, "a.example")
     clock.advance(86_400)
-    kept = await store.purge()
+    kept = await store.upkeep.purge()
     (one,) = await claimed(store)
-    kept += await store.purge()
-    await store.record_try(ended(one, clock))
+    kept += await store.upkeep.purge()
+    await store.deliveries.record(ended(one, clock))
 
-    purged = await store.purge()
+    purged = await store.upkeep.purge()
 
     assert (kept, purged) == (0, 1)
-    assert await store.task(organization.id, task) is None
+    assert await store.tasks.find(organization.id, task) is None
     assert database.rows("SELECT (SELECT count(*) FROM delivery), (SELECT count(*) FROM delivery_try)") == [(0, 0)]
 
 
@@ -479,13 +479,13 @@ async def test_purge_deletes_old_test_events(database: Database, clock: Clock) -
     """Those that are over."""
     store = database.store
     organization = await an_organization(store)
-    await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    await store.deliveries.create_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
     (one,) = await claimed(store)
-    await store.record_try(failed(one, clock))
-    await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    await store.deliveries.record(failed(one, clock))
+    await store.deliveries.create_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
     clock.advance(86_400)
 
-    await store.purge()
+    await store.upkeep.purge()
 
     assert [delivery.due_at is None for delivery in await deliveries(store, organization)] == [False]
     assert database.rows("SELECT count(*) FROM delivery_try") == [(0,)]
@@ -496,7 +496,7 @@ async def test_the_task_says_what_was_told(store: Store) -> None:
     organization = await an_organization(store)
     plain, told = await submitted(store, organization, a_task(), a_task(webhook="a.example"))
 
-    views = [await store.task(organization.id, task) for task in (plain, told)]
+    views = [await store.tasks.find(organization.id, task) for task in (plain, told)]
 
     assert [view and (view.status, view.webhook) for view in views] == [
         (TaskStatus.QUEUED, None), (TaskStatus.QUEUED, Told(a_webhook("a.example").url, None)),

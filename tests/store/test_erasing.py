@@ -41,9 +41,9 @@ def owned_tables() -> set[str]:
 async def a_full_organization(store: Store, clock: Clock, name: str | None = None) -> Organization:
     """One that owns something of every kind: each state of a task, messages, keys, secrets, credits, usage."""
     organization = await an_organization(store, name, slots=6)
-    await store.create_key(organization.name, name=None, digest=a_digest(new_id()), last4="abcd", actor=ACTOR)
-    await store.create_webhook_secret(organization.name, secret="whsec_" + "a" * 20, overlap_seconds=60, actor=ACTOR)
-    await store.grant(organization.name, grant_id=new_id(), amount=100, reason="welcome", actor=ACTOR)
+    await store.keys.create(organization.name, name=None, digest=a_digest(new_id()), last4="abcd", actor=ACTOR)
+    await store.webhook_secrets.create(organization.name, secret="whsec_" + "a" * 20, overlap_seconds=60, actor=ACTOR)
+    await store.credits.grant(organization.name, grant_id=new_id(), amount=100, reason="welcome", actor=ACTOR)
     worker = await a_worker(store)
     await submitted(store, organization, a_task(key="done", webhook="hooks.example"), a_task(key="again"))
     finished, paused = await worker.take(2)
@@ -53,19 +53,19 @@ async def a_full_organization(store: Store, clock: Clock, name: str | None = Non
     await worker.take(2)
     server = await a_server(store)
     for _ in range(2):  # one runs, one waits for a place
-        await store.begin_call(a_call(organization, server, task_type=IMAGE))
+        await store.calls.begin(a_call(organization, server, task_type=IMAGE))
     assert len(await (await a_worker(store, [IMAGE])).take(1)) == 1
-    await store.owe_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
-    await store.sample_usage()
+    await store.deliveries.create_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    await store.usage.sample()
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
-    await store.create_alert(organization.id, rule)
-    return await store.organization(organization.name)
+    await store.alerts.create(organization.id, rule)
+    return await store.organizations.find(organization.name)
 
 
 async def erase_all(store: Store, name: str) -> int:
     """Ask until it is done."""
     for _ in range(100):
-        erased = await store.erase_organization(name, actor=ACTOR)
+        erased = await store.erasing.erase(name, actor=ACTOR)
         if erased.done:
             return erased.rows
     raise AssertionError("it never ends")
@@ -93,9 +93,9 @@ async def test_nothing_of_it_is_left(database: Database, clock: Clock) -> None:
     assert {*before} == owned_tables(), "the control: it owned something of every kind"
     assert await left_of(database, erased.id) == {}
     store = database.store
-    assert await store.organization(other.name) == other
+    assert await store.organizations.find(other.name) == other
     with pytest.raises(NotFound):
-        await store.organization("acme")
+        await store.organizations.find("acme")
     again = await an_organization(store, "acme")
     assert again.id > max(erased.id, other.id)
 
@@ -126,20 +126,20 @@ async def test_from_the_first_step_on_nothing_is_accepted_or_changed(store: Stor
     """Keys are refused, submits are refused, flags and limits cannot be changed, the name stays taken."""
     organization = await an_organization(store, "acme", slots=4)
     digest = a_digest("k" * 20)
-    await store.create_key("acme", name=None, digest=digest, last4="kkkk", actor=ACTOR)
-    assert await store.caller(digest) is not None
+    await store.keys.create("acme", name=None, digest=digest, last4="kkkk", actor=ACTOR)
+    assert await store.keys.caller(digest) is not None
     for _ in range(11):
         await submitted(store, organization, *[a_task() for _ in range(1_000)])
 
-    erased = await store.erase_organization("acme", actor=ACTOR)
+    erased = await store.erasing.erase("acme", actor=ACTOR)
 
     assert not erased.done
-    found = await store.organization("acme")
+    found = await store.organizations.find("acme")
     assert (found.erasing, found.disabled) == (True, True)
-    assert await store.caller(digest) is None
-    assert isinstance((await store.submit(organization.id, [a_task()]))[0], KeyRefused)
+    assert await store.keys.caller(digest) is None
+    assert isinstance((await store.tasks.submit(organization.id, [a_task()]))[0], KeyRefused)
     with pytest.raises(InUse):
-        await store.change_organization("acme", changes=OrganizationChange(disabled=False), actor=ACTOR)
+        await store.organizations.change("acme", changes=OrganizationChange(disabled=False), actor=ACTOR)
     with pytest.raises(NameTaken):
         await an_organization(store, "acme")
     await erase_all(store, "acme")
@@ -150,20 +150,20 @@ async def test_five_thousand_tasks_go_in_bounded_steps_beside_others(store: Stor
     organization, other = await an_organization(store), await an_organization(store)
     for _ in range(10):
         await submitted(store, organization, *[a_task() for _ in range(500)])
-    assert (await store.erase_organization(organization.name, actor=ACTOR)).rows <= 20 * CHUNK
+    assert (await store.erasing.erase(organization.name, actor=ACTOR)).rows <= 20 * CHUNK
     again = await an_organization(store)
     for _ in range(10):
         await submitted(store, again, *[a_task() for _ in range(500)])
-    await store._write(erasing.begin_erasing, again.name, ACTOR, store._memory)
+    await store.erasing._write(erasing._begin, again.name, ACTOR, store._memory)
 
     steps = []
-    while count := await store.erase_some(again.id):
+    while count := await store.erasing.step(again.id):
         steps.append(count)
         await submitted(store, other)
 
     assert max(steps) <= CHUNK
     assert sum(steps) >= 5_000
-    assert (await store.status(other.id)).queued == len(steps)
+    assert (await store.tasks.status(other.id)).queued == len(steps)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 4])
@@ -172,20 +172,20 @@ async def test_a_crash_in_the_middle_loses_nothing_of_the_intent(database: Datab
     store = database.store
     organization = await a_full_organization(store, clock, "acme")
     other = await a_full_organization(store, clock)
-    await store._write(erasing.begin_erasing, "acme", ACTOR, store._memory)
+    await store.erasing._write(erasing._begin, "acme", ACTOR, store._memory)
     for _ in range(steps):
-        assert await store.erase_some(organization.id)
+        assert await store.erasing.step(organization.id)
 
     store = await database.crash()
 
-    assert await store.recount() == []
-    assert set(await store.count_states()) <= {1}
-    assert await store.erasing() == [organization.id]
-    while await store.erase_some(organization.id):
-        assert await store.recount() == []
-        assert set(await store.count_states()) <= {1}
-    assert await store.erasing() == []
-    assert [one.name for one in await store.organizations()] == [other.name]
+    assert await store.recount.find() == []
+    assert set(await store.recount.states()) <= {1}
+    assert await store.erasing.all() == [organization.id]
+    while await store.erasing.step(organization.id):
+        assert await store.recount.find() == []
+        assert set(await store.recount.states()) <= {1}
+    assert await store.erasing.all() == []
+    assert [one.name for one in await store.organizations.all()] == [other.name]
     assert await left_of(database, organization.id) == {}
 
 
@@ -196,11 +196,11 @@ async def test_its_going_away_is_written_down(store: Store) -> None:
 
     await erase_all(store, "acme")
 
-    ended, begun = (await store.audit_rows(2))[:2]
+    ended, begun = (await store.trail.page(2))[:2]
     assert (begun.action, begun.actor, begun.details["submitted"]) == ("organization.erasing", ACTOR, 1)
     assert (ended.action, ended.subject) == ("organization.erased", "acme")
     with pytest.raises(NotFound):
-        await store.erase_organization("acme", actor=ACTOR)
+        await store.erasing.erase("acme", actor=ACTOR)
 
 
 async def test_a_type_that_was_full_because_of_it_has_room_again(store: Store) -> None:

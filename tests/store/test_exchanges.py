@@ -20,7 +20,7 @@ async def test_the_same_exchange_yields_the_same_leases(store: Store) -> None:
     again = await worker.exchange(places=2, exchange="e")
 
     assert sorted(again.leases, key=lambda lease: lease.id) == sorted(first.leases, key=lambda lease: lease.id)
-    assert (await store.status(organization.id)).processing == 2
+    assert (await store.tasks.status(organization.id)).processing == 2
 
 
 @pytest.mark.parametrize("how", ["reopen", "crash"])
@@ -35,7 +35,7 @@ async def test_the_same_exchange_yields_the_same_leases_after_a_restart(database
     assert {lease.id for lease in (await worker.exchange(places=2, exchange="e")).leases} == {
         lease.id for lease in first.leases
     }
-    assert (await store.status(organization.id)).processing == 2
+    assert (await store.tasks.status(organization.id)).processing == 2
 
 
 async def test_the_span_that_submitted_a_task_reaches_every_attempt(database: Database) -> None:
@@ -67,7 +67,7 @@ async def test_the_same_exchange_twice_in_one_commit_claims_once(store: Store, c
 
     assert len(one.leases) == 2
     assert {lease.id for lease in one.leases} == {lease.id for lease in other.leases}
-    assert (await store.status(organization.id)).processing == 2
+    assert (await store.tasks.status(organization.id)).processing == 2
 
 
 async def test_an_answered_exchange_twice_in_one_commit_yields_each_lease_once(store: Store, clock: Clock) -> None:
@@ -94,7 +94,7 @@ async def test_a_late_copy_does_not_yield_what_ends_in_the_same_commit(store: St
 
     assert report.verdicts == (Verdict.ACCEPTED,)
     assert [lease.id for lease in copy.leases] == [other.id]
-    assert (await store.status(organization.id)).processing == 1
+    assert (await store.tasks.status(organization.id)).processing == 1
 
 
 async def test_an_exchange_id_belongs_to_its_session(store: Store) -> None:
@@ -118,7 +118,7 @@ async def test_the_same_exchange_settles_once(store: Store) -> None:
     again = await worker.exchange(Report(lease.id, DONE), places=1, exchange="e")
 
     assert first == again
-    assert (await store.organization(organization.name)).completed == 1
+    assert (await store.organizations.find(organization.name)).completed == 1
 
 
 async def test_an_exchange_that_got_nothing_may_get_something_later(store: Store) -> None:
@@ -138,7 +138,7 @@ async def test_a_dead_session_exchanges_nothing(store: Store) -> None:
     organization, worker = await an_organization(store), await a_worker(store)
     (task, _) = await submitted(store, organization, a_task(), a_task())
     lease = await worker.take_one()
-    await store.end_session(worker.id, reason=LossReason.DRAINED)
+    await store.sessions.end(worker.id, reason=LossReason.DRAINED)
 
     with pytest.raises(SessionGone):
         await worker.exchange(Report(lease.id, DONE), places=1)
@@ -152,7 +152,7 @@ async def test_a_dead_session_does_not_fail_its_neighbours(store: Store, clock: 
     await submitted(store, organization, *[a_task() for _ in range(6)])
     dead, one, other = await a_worker(store), await a_worker(store), await a_worker(store)
     lost, mine, theirs = await dead.take_one(), await one.take_one(), await other.take_one()
-    await store.end_session(dead.id, reason=LossReason.LOST)
+    await store.sessions.end(dead.id, reason=LossReason.LOST)
 
     first, refused, second = await in_one_commit(
         store, clock,

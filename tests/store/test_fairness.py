@@ -15,7 +15,7 @@ from tests.store.databases import Clock, Database
 
 
 async def _backlog(store: Store, organization: Organization, count: int, task_type: str = PAGE) -> None:
-    await store.submit(organization.id, [a_task(task_type) for _ in range(count)])
+    await store.tasks.submit(organization.id, [a_task(task_type) for _ in range(count)])
 
 
 class Floor:
@@ -170,7 +170,7 @@ async def test_a_changed_weight_acts_from_then_on(store: Store, clock: Clock) ->
     await _backlog(store, other, 300)
     floor = Floor(worker, clock, places=4, milliseconds={one.name: 100, other.name: 100})
     await floor.run(40)
-    await store.change_organization(one.name, changes=OrganizationChange(weight=3), actor=ACTOR)
+    await store.organizations.change(one.name, changes=OrganizationChange(weight=3), actor=ACTOR)
 
     service = await floor.run(120)
 
@@ -188,7 +188,7 @@ async def test_an_attempt_cut_short_by_an_outage_is_not_charged_for_the_outage(d
 
     store = await database.crash()
     clock.advance(86_400)
-    await store.return_local_leases()
+    await store.sessions.return_local_leases()
     await _backlog(store, other, 200)
     floor = Floor(await a_worker(store), clock, places=4, milliseconds=milliseconds)
     await floor.run(20)

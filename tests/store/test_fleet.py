@@ -23,7 +23,7 @@ from tests.store.databases import Clock
 
 async def test_an_empty_installation_reads_zero(store: Store) -> None:
     """Every type of the application is there, with nothing."""
-    fleet = await store.fleet()
+    fleet = await store.fleet.find()
 
     assert (fleet.organizations, fleet.slots_used, fleet.slots_max, fleet.runnable, fleet.workers) == (0, 0, 0, 0, 0)
     assert set(fleet.loads) == {PAGE, IMAGE, LIMITED, FRAGILE}
@@ -33,7 +33,7 @@ async def test_an_empty_installation_reads_zero(store: Store) -> None:
 
 async def test_runnable_is_what_more_workers_would_start(store: Store) -> None:
     """Ready tasks up to the free slots of each organization; none of one that is full, paused or without a limit."""
-    await store.create_plan("blank", slots=None, queue_limit=10, weight=1, actor=ACTOR)
+    await store.plans.create("blank", slots=None, queue_limit=10, weight=1, actor=ACTOR)
     capped, roomy, full, paused, blank = [
         await an_organization(store, slots=slots, plan=plan)
         for slots, plan in ((2, "default"), (9, "default"), (1, "default"), (5, "default"), (None, "blank"))
@@ -43,9 +43,9 @@ async def test_runnable_is_what_more_workers_would_start(store: Store) -> None:
     await worker.take(1)
     for organization in (capped, roomy, paused, blank):
         await submitted(store, organization, *[a_task() for _ in range(4)])
-    await store.change_organization(paused.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change(paused.name, changes=OrganizationChange(paused=True), actor=ACTOR)
 
-    fleet = await store.fleet()
+    fleet = await store.fleet.find()
 
     assert fleet.runnable == 2 + 4
     assert (fleet.slots_used, fleet.slots_max, fleet.organizations) == (1, 2 + 9 + 1 + 5, 5)
@@ -56,7 +56,7 @@ async def test_types_tell_what_there_is_of_them(store: Store, clock: Clock) -> N
     """Ready, waiting, running, called; how old the oldest is; whether anybody serves them."""
     organization, server = await an_organization(store, slots=5), await a_server(store)
     session = a_session([PAGE], places=4)
-    await store.open_session(session)
+    await store.sessions.open(session)
     worker = Worker(store, session)
     await submitted(store, organization, a_task(), a_task(), a_task(IMAGE))
     clock.advance(2)
@@ -64,16 +64,16 @@ async def test_types_tell_what_there_is_of_them(store: Store, clock: Clock) -> N
     clock.advance(1)
     await submitted(store, organization, a_task(IMAGE, priority=9))
     call = a_call(organization, server)
-    await store.begin_call(call)
+    await store.calls.begin(call)
 
-    fleet = await store.fleet()
+    fleet = await store.fleet.find()
 
     page, image = fleet.loads[PAGE], fleet.loads[IMAGE]
     assert (page.ready, page.waiting, page.processing, page.calls, page.served) == (0, 1, 1, 1, True)
     assert (image.ready, image.waiting, image.processing, image.served) == (2, 0, 0, False)
     assert (page.oldest_ready_ms, image.oldest_ready_ms) == (None, 3_000)
     assert (fleet.workers, fleet.places, fleet.places_used, fleet.calls_ready) == (1, 4, 1, 1)
-    await store.abandon_call(organization.id, call.id)
+    await store.calls.abandon(organization.id, call.id)
 
 
 async def test_a_worker_uses_no_more_places_than_it_has(store: Store) -> None:
@@ -81,11 +81,11 @@ async def test_a_worker_uses_no_more_places_than_it_has(store: Store) -> None:
     organization = await an_organization(store, slots=3)
     full, free = [Worker(store, a_session(places=1)) for _ in range(2)]
     for worker in (full, free):
-        await store.open_session(worker.session)
+        await store.sessions.open(worker.session)
     await submitted(store, organization, a_task(), a_task())
     await full.take(2)
 
-    fleet = await store.fleet()
+    fleet = await store.fleet.find()
 
     assert (fleet.places, fleet.places_used) == (2, 1)
 
@@ -95,14 +95,14 @@ async def test_what_was_to_start_later_waits_from_then(store: Store, clock: Cloc
     organization, worker = await an_organization(store, slots=5), await a_worker(store)
     await submitted(store, organization, a_task(FRAGILE, delay_seconds=3_600))
     clock.advance(3_600)
-    await store.promote()
+    await store.upkeep.promote()
     clock.advance(3)
 
-    before = await store.fleet()
+    before = await store.fleet.find()
     await worker.take_one()
 
     assert before.loads[FRAGILE].oldest_ready_ms == 3_000
-    assert (await store.fleet()).tallies[FRAGILE].waits.sum_seconds == 3.0
+    assert (await store.fleet.find()).tallies[FRAGILE].waits.sum_seconds == 3.0
 
 
 async def test_tallies_count_what_this_server_saw(store: Store, clock: Clock) -> None:
@@ -115,7 +115,7 @@ async def test_tallies_count_what_this_server_saw(store: Store, clock: Clock) ->
     await worker.settle(first)
     await worker.settle(second, Failed(cause="x"))
 
-    tally = (await store.fleet()).tallies[FRAGILE]
+    tally = (await store.fleet.find()).tallies[FRAGILE]
 
     assert (tally.completed, tally.failed) == (1, 1)
     assert (tally.waits.count, tally.waits.sum_seconds) == (2, 6.0)

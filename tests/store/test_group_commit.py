@@ -22,8 +22,8 @@ async def test_what_waits_together_is_committed_together(store: Store, clock: Cl
 
     await in_one_commit(
         store, clock,
-        lambda: store.submit(one.id, [a_task("PAGE")]),
-        lambda: store.submit(other.id, [a_task("IMAGE")]),
+        lambda: store.tasks.submit(one.id, [a_task("PAGE")]),
+        lambda: store.tasks.submit(other.id, [a_task("IMAGE")]),
     )  # fmt: skip
 
     assert heard == [frozenset({"PAGE", "IMAGE"})]
@@ -36,16 +36,16 @@ async def test_a_request_that_breaks_does_not_fail_its_neighbours(store: Store, 
 
     first, broken, second, theirs = await in_one_commit(
         store, clock,
-        lambda: store.submit(organization.id, [before]),
-        lambda: store.submit(organization.id, [double, double]),
-        lambda: store.submit(organization.id, [after]),
-        lambda: store.submit(other.id, [a_task()]),
+        lambda: store.tasks.submit(organization.id, [before]),
+        lambda: store.tasks.submit(organization.id, [double, double]),
+        lambda: store.tasks.submit(organization.id, [after]),
+        lambda: store.tasks.submit(other.id, [a_task()]),
     )  # fmt: skip
 
     assert isinstance(broken, StoreFault)
     assert all(isinstance(answer, Accepted) for (answer,) in (first, second, theirs))
-    assert await store.task(organization.id, double.id) is None
-    assert (await store.organization(organization.name)).submitted == 2
+    assert await store.tasks.find(organization.id, double.id) is None
+    assert (await store.organizations.find(organization.name)).submitted == 2
     worker = await a_worker(store, ["PAGE"])
     assert [task for task in ids(await worker.take(9)) if task in (before.id, after.id)] == [before.id, after.id]
 
@@ -56,9 +56,9 @@ async def test_a_refusal_does_not_undo_its_neighbours(store: Store, clock: Clock
 
     refused, changed, accepted = await in_one_commit(
         store, clock,
-        lambda: store.create_plan("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
-        lambda: store.change_organization(organization.name, changes=OrganizationChange(weight=5), actor=ACTOR),
-        lambda: store.submit(organization.id, [a_task()]),
+        lambda: store.plans.create("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
+        lambda: store.organizations.change(organization.name, changes=OrganizationChange(weight=5), actor=ACTOR),
+        lambda: store.tasks.submit(organization.id, [a_task()]),
     )  # fmt: skip
 
     assert isinstance(refused, NameTaken)
@@ -74,9 +74,9 @@ async def test_a_refusal_costs_its_neighbours_no_transaction_of_their_own(store:
 
     *_, refused = await in_one_commit(
         store, clock,
-        lambda: store.submit(organization.id, [a_task("PAGE")]),
-        lambda: store.submit(organization.id, [a_task("IMAGE")]),
-        lambda: store.create_plan("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
+        lambda: store.tasks.submit(organization.id, [a_task("PAGE")]),
+        lambda: store.tasks.submit(organization.id, [a_task("IMAGE")]),
+        lambda: store.plans.create("default", slots=1, queue_limit=1, weight=1, actor=ACTOR),
     )  # fmt: skip
 
     assert isinstance(refused, NameTaken)
@@ -90,13 +90,15 @@ async def test_after_a_failed_commit_no_answer_is_a_lie(database: Database, cloc
     tasks = [a_task() for _ in range(members)]
     with database.failing_commit():
         answers = await in_one_commit(
-            database.store, clock, *[lambda task=task: database.store.submit(organization.id, [task]) for task in tasks]
+            database.store,
+            clock,
+            *[lambda task=task: database.store.tasks.submit(organization.id, [task]) for task in tasks],
         )
 
     store = await database.reopen()
     for task, answer in zip(tasks, answers, strict=True):
-        assert isinstance(answer, StoreFault) or await store.task(organization.id, task.id)
-    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+        assert isinstance(answer, StoreFault) or await store.tasks.find(organization.id, task.id)
+    assert isinstance((await store.tasks.submit(organization.id, [a_task()]))[0], Accepted)
 
 
 async def test_a_full_queue_refuses_the_right_members(store: Store, clock: Clock) -> None:
@@ -104,7 +106,7 @@ async def test_a_full_queue_refuses_the_right_members(store: Store, clock: Clock
     organization = await an_organization(store, queue_limit=3)
 
     answers = await in_one_commit(
-        store, clock, *[lambda: store.submit(organization.id, [a_task(), a_task()]) for _ in range(3)]
+        store, clock, *[lambda: store.tasks.submit(organization.id, [a_task(), a_task()]) for _ in range(3)]
     )
 
     assert [[type(answer) for answer in member] for member in answers] == [
@@ -120,15 +122,15 @@ async def test_submit_settle_and_claim_share_a_transaction(store: Store, clock: 
 
     await in_one_commit(
         store, clock,
-        lambda: store.submit(organization.id, [a_task(), a_task()]),
+        lambda: store.tasks.submit(organization.id, [a_task(), a_task()]),
         lambda: worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=1),
         lambda: worker.take(5),
-        lambda: store.submit(organization.id, [a_task()]),
+        lambda: store.tasks.submit(organization.id, [a_task()]),
     )  # fmt: skip
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert (status.queued + status.processing, status.concurrency.max) == (3, 2)  # type: ignore[union-attr]
-    assert await store.recount() == []
+    assert await store.recount.find() == []
 
 
 async def test_who_goes_away_does_not_undo_what_was_committed(store: Store, clock: Clock) -> None:
@@ -136,37 +138,37 @@ async def test_who_goes_away_does_not_undo_what_was_committed(store: Store, cloc
     organization = await an_organization(store)
     task = a_task()
     with clock.held() as asked:
-        blocker = store.submit(organization.id, [a_task()])
+        blocker = store.tasks.submit(organization.id, [a_task()])
         assert await asyncio.to_thread(asked.wait, 30)
-        leaver = asyncio.ensure_future(store.submit(organization.id, [task]))
-        stayer = asyncio.ensure_future(store.submit(organization.id, [a_task()]))
+        leaver = asyncio.ensure_future(store.tasks.submit(organization.id, [task]))
+        stayer = asyncio.ensure_future(store.tasks.submit(organization.id, [a_task()]))
         await asyncio.sleep(0)
         leaver.cancel()
     await blocker
 
     assert isinstance((await stayer)[0], Accepted)
-    assert await store.task(organization.id, task.id) is not None
+    assert await store.tasks.find(organization.id, task.id) is not None
 
 
 async def test_a_closed_store_says_so(database: Database) -> None:
     """What comes after the end is refused, what came before it was finished."""
     store = database.store
     organization = await an_organization(store)
-    pending = [asyncio.ensure_future(store.submit(organization.id, [a_task()])) for _ in range(20)]
+    pending = [asyncio.ensure_future(store.tasks.submit(organization.id, [a_task()])) for _ in range(20)]
     await asyncio.sleep(0)
 
     await database.close()
 
     assert [type(answer) for (answer,) in await asyncio.gather(*pending)] == [Accepted] * 20
     with pytest.raises(Fault):
-        await store.submit(organization.id, [a_task()])
+        await store.tasks.submit(organization.id, [a_task()])
     store = await database.open()
-    assert (await store.status(organization.id)).queued == 20
+    assert (await store.tasks.status(organization.id)).queued == 20
 
 
 async def test_the_store_answers_a_ping(store: Store) -> None:
     """It takes a transaction."""
-    await store.ping()
+    await store.upkeep.ping()
 
 
 async def test_a_broken_exchange_does_not_fail_another_workers(store: Store, clock: Clock) -> None:
@@ -175,7 +177,7 @@ async def test_a_broken_exchange_does_not_fail_another_workers(store: Store, clo
     await submitted(store, organization)
     broken = Exchange(session_id=worker.id, id=object(), places=1)  # type: ignore[arg-type]
 
-    failed, leases = await in_one_commit(store, clock, lambda: store.exchange(broken), lambda: worker.take(1))
+    failed, leases = await in_one_commit(store, clock, lambda: store.leases.exchange(broken), lambda: worker.take(1))
 
     assert isinstance(failed, Exception)
     assert len(leases) == 1
@@ -202,17 +204,17 @@ async def test_a_poisoned_task_fails_nobody_elses(store: Store, clock: Clock, po
 
     first, poisoned, second = await in_one_commit(
         store, clock,
-        lambda: store.submit(other.id, [before]),
-        lambda: store.submit(organization.id, [a_task(**POISON[poison])]),
-        lambda: store.submit(other.id, [after]),
+        lambda: store.tasks.submit(other.id, [before]),
+        lambda: store.tasks.submit(organization.id, [a_task(**POISON[poison])]),
+        lambda: store.tasks.submit(other.id, [after]),
     )  # fmt: skip
 
     assert isinstance(first[0], Accepted)
     assert isinstance(second[0], Accepted)
     failed = isinstance(poisoned, Exception)
     assert failed or isinstance(poisoned[0], Accepted)
-    assert (await store.status(other.id)).queued == 2
-    assert (await store.status(organization.id)).queued == (0 if failed else 1)
-    assert await store.recount() == []
+    assert (await store.tasks.status(other.id)).queued == 2
+    assert (await store.tasks.status(organization.id)).queued == (0 if failed else 1)
+    assert await store.recount.find() == []
     worker = await a_worker(store, ["PAGE"])
     assert [task for task in ids(await worker.take(9)) if task in (before.id, after.id)] == [before.id, after.id]

@@ -17,7 +17,7 @@ async def pages(store: Store, organization: Organization, status: TaskStatus | N
     """Every page of a list."""
     found, cursor = [], None
     while True:
-        page = await store.list_tasks(organization.id, status=status, cursor=cursor, most=most)
+        page = await store.tasks.page(organization.id, status=status, cursor=cursor, most=most)
         found.append(list(page.tasks))
         cursor = page.next_cursor
         if cursor is None:
@@ -42,7 +42,7 @@ async def test_every_task_is_on_one_page(store: Store, status: TaskStatus | None
 
     found = await pages(store, organization, status, most)
 
-    views = [await store.task(organization.id, task) for task in reversed(tasks)]
+    views = [await store.tasks.find(organization.id, task) for task in reversed(tasks)]
     expected = [view for view in views if view is not None and status in (None, view.status)]
     listed = [view for page in found for view in page]
     assert [view.id for view in listed] == [view.id for view in expected]
@@ -71,10 +71,10 @@ async def test_what_comes_meanwhile_disturbs_no_page(store: Store) -> None:
     organization = await an_organization(store)
     tasks = await submitted(store, organization, *[a_task(priority=priority) for priority in (1, 5, 9, 5)])
     for status in (None, TaskStatus.QUEUED):
-        first = await store.list_tasks(organization.id, status=status, cursor=None, most=2)
+        first = await store.tasks.page(organization.id, status=status, cursor=None, most=2)
         await submitted(store, organization, a_task(), a_task())
 
-        second = await store.list_tasks(organization.id, status=status, cursor=first.next_cursor, most=9)
+        second = await store.tasks.page(organization.id, status=status, cursor=first.next_cursor, most=9)
 
         if status is None:
             assert [view.id for view in (*first.tasks, *second.tasks)] == tasks[::-1]
@@ -95,17 +95,17 @@ async def test_a_failed_task_is_handed_out_with_its_payload(store: Store) -> Non
     organization, worker = await an_organization(store), await a_worker(store)
     failed, queued = await submitted(store, organization, a_task(FRAGILE, key="k", payload='{"a":1}'), a_task())
     with pytest.raises(TaskNotFailed):
-        await store.failed_task(organization.id, failed)
+        await store.tasks.failed(organization.id, failed)
     await worker.settle(await worker.take_one(), ENDED)
 
     for reference in (failed, "k"):
-        view, payload = await store.failed_task(organization.id, reference)
+        view, payload = await store.tasks.failed(organization.id, reference)
         assert (view.id, payload) == (failed, '{"a":1}')
     with pytest.raises(TaskNotFailed) as caught:
-        await store.failed_task(organization.id, queued)
+        await store.tasks.failed(organization.id, queued)
     assert caught.value.details == {"id": queued, "status": "QUEUED"}
     with pytest.raises(NotFound):
-        await store.failed_task(organization.id, "nothing")
+        await store.tasks.failed(organization.id, "nothing")
 
 
 async def test_a_repetition_names_what_it_repeats(store: Store, clock: Clock) -> None:
@@ -115,5 +115,5 @@ async def test_a_repetition_names_what_it_repeats(store: Store, clock: Clock) ->
 
     (again,) = await submitted(store, organization, a_task(retry_of=first))
 
-    assert (await store.task(organization.id, again)).retry_of == first  # type: ignore[union-attr]
-    assert (await store.task(organization.id, first)).retry_of is None  # type: ignore[union-attr]
+    assert (await store.tasks.find(organization.id, again)).retry_of == first  # type: ignore[union-attr]
+    assert (await store.tasks.find(organization.id, first)).retry_of is None  # type: ignore[union-attr]

@@ -71,7 +71,7 @@ async def pair(
     monkeypatch.setattr(postgres, "BEGIN", f"{postgres.BEGIN}; SET LOCAL lock_timeout = '10s'")
     first, second = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(2)]
     yield first, second
-    assert await first.recount() == []
+    assert await first.recount.find() == []
     await asyncio.gather(first.close(), second.close())
 
 
@@ -103,7 +103,7 @@ async def test_an_exchange_and_a_call_of_a_limited_type(server: PostgresServer, 
         server,
         worker.exchange(places=1),
         gates[0],
-        pair[1].begin_call(a_call(organization, caller, LIMITED)),
+        pair[1].calls.begin(a_call(organization, caller, LIMITED)),
         gates[1],
     )
 
@@ -123,14 +123,16 @@ async def test_progress_and_a_cancel(server: PostgresServer, pair: tuple[Store, 
     gates = Gate(pair[0], "find_turns"), Gate(pair[1], "cancel_lease")
     reply, _ = await meet(
         server,
-        pair[0].exchange(Exchange(session_id=worker.id, id=new_id(), places=1, progress=((lease.id, progress),))),
+        pair[0].leases.exchange(
+            Exchange(session_id=worker.id, id=new_id(), places=1, progress=((lease.id, progress),))
+        ),
         gates[0],
-        pair[1].cancel(organization.id, task),
+        pair[1].tasks.cancel(organization.id, task),
         gates[1],
     )
 
     assert len(reply.leases) == 1
-    wait = await pair[1].wait(organization.id, task)
+    wait = await pair[1].waits.find(organization.id, task)
     assert wait is not None
     assert wait.progress == progress
 
@@ -149,7 +151,7 @@ async def test_progress_passes_over_a_lease_that_somebody_changes(
         await connection.execute("SELECT 1 FROM lease FOR UPDATE")
 
         async with asyncio.timeout(SECONDS):
-            await pair[0].exchange(
+            await pair[0].leases.exchange(
                 Exchange(session_id=worker.id, id=new_id(), places=0, progress=((lease.id, progress),))
             )
 
@@ -168,14 +170,14 @@ async def test_the_end_of_a_session_and_a_sweep(server: PostgresServer, pair: tu
     gates = Gate(pair[0], "find_session_leases"), Gate(pair[1], "delete_dead_sessions")
     ended, returned = await meet(
         server,
-        pair[0].end_session(worker.id, reason=LossReason.LOST),
+        pair[0].sessions.end(worker.id, reason=LossReason.LOST),
         gates[0],
-        pair[1].return_orphans(),
+        pair[1].sessions.return_orphans(),
         gates[1],
     )
 
     assert (ended, returned) == (0, 1)
-    await pair[1].return_orphans()
+    await pair[1].sessions.return_orphans()
     assert server.rows("SELECT id FROM session") == []
 
 
@@ -192,7 +194,7 @@ async def test_a_server_that_declares_a_limit_and_an_exchange(
     gates = Gate(pair[1], "limit_leases"), Gate(pair[0], "lock_type_limits")
     _, reply = await meet(
         server,
-        pair[1]._write(partial(declare_limits, a_catalogue(), alone=False)),
+        pair[1].type_limits._write(partial(declare_limits, a_catalogue(), alone=False)),
         gates[0],
         worker.exchange(Report(lease.id, DONE), places=1),
         gates[1],
@@ -209,11 +211,11 @@ async def test_a_jump_of_the_clock_and_an_exchange(
     organization = await an_organization(pair[0])
     await submitted(pair[0], organization)
     worker = await a_worker(pair[0])
-    await pair[1].follow_clock(lambda: 0.0)
+    await pair[1].jumps.follow(lambda: 0.0)
     clock.advance(3_600)
 
     gates = Gate(pair[1], "extend_sessions"), Gate(pair[0], "lock_organizations")
-    jumped, reply = await meet(server, pair[1].follow_clock(lambda: 1.0), gates[0], worker.exchange(places=1), gates[1])
+    jumped, reply = await meet(server, pair[1].jumps.follow(lambda: 1.0), gates[0], worker.exchange(places=1), gates[1])
 
     assert jumped == 3_599_000
     assert len(reply.leases) == 1
@@ -230,11 +232,11 @@ async def test_expired_sessions_that_are_in_use_are_left_alone(
         await connection.execute("SELECT 1 FROM session WHERE id = $1 FOR UPDATE", sessions[0])
 
         async with asyncio.timeout(SECONDS):
-            first = await pair[0].end_expired_sessions()
+            first = await pair[0].sessions.end_expired()
 
     await connection.close()
     assert len(first) == 1
-    assert len(await pair[0].end_expired_sessions()) == 1
+    assert len(await pair[0].sessions.end_expired()) == 1
 
 
 def _waiting(server: PostgresServer) -> int:
@@ -285,7 +287,7 @@ async def test_what_locks_in_an_order_of_its_own_has_a_transaction_to_itself(
         await begin(connection, how)
 
     monkeypatch.setattr(adapter, "_begin", counted)
-    plans = [partial(store.create_plan, name, slots=1, queue_limit=1, weight=1, actor="a test") for name in "abc"]
+    plans = [partial(store.plans.create, name, slots=1, queue_limit=1, weight=1, actor="a test") for name in "abc"]
 
     answers = await in_one_commit(store, clock, *plans)
 

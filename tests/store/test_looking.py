@@ -45,13 +45,13 @@ async def test_a_fresh_installation_has_nothing_to_tell(database: Database) -> N
 
 async def test_what_is_set_apart_or_cannot_start_is_seen(database: Database, store: Store) -> None:
     """Paused, disabled, without slots, under maintenance."""
-    await store.create_plan("bare", slots=None, queue_limit=9, weight=1, actor=ACTOR)
+    await store.plans.create("bare", slots=None, queue_limit=9, weight=1, actor=ACTOR)
     for name in ("fine", "halted", "shut"):
         await an_organization(store, name)
     await an_organization(store, "slotless", slots=None, plan="bare")
-    await store.change_organization("halted", changes=OrganizationChange(paused=True), actor=ACTOR)
-    await store.change_organization("shut", changes=OrganizationChange(disabled=True), actor=ACTOR)
-    await store.set_maintenance(True, actor=ACTOR)
+    await store.organizations.change("halted", changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change("shut", changes=OrganizationChange(disabled=True), actor=ACTOR)
+    await store.maintenance.set(True, actor=ACTOR)
 
     _, content = await look(database)
 
@@ -100,7 +100,7 @@ async def test_secrets_that_the_key_here_does_not_open_are_counted(database: Dat
     await database.close()
     store = await database.open(secret_key=KEY)
     await an_organization(store, "acme")
-    await store.create_webhook_secret("acme", secret="whsec_" + "a" * 32, overlap_seconds=0, actor=ACTOR)
+    await store.webhook_secrets.create("acme", secret="whsec_" + "a" * 32, overlap_seconds=0, actor=ACTOR)
 
     closed = [
         (await look(database))[1].secrets_closed,

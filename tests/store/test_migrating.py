@@ -239,7 +239,7 @@ async def test_a_server_works_on_beside_a_newer_one(
     later = [*load_migrations("postgres"), (9998, "9998_later", EXPANSION)]
     monkeypatch.setattr(postgres, "load_migrations", lambda dialect: later)
     new = await server.open()
-    acme = await old.organization("acme")
+    acme = await old.organizations.find("acme")
     before = await a_worker(old)
     await submitted(new, acme, *[a_task() for _ in range(4)])
     leases = await before.take(2)
@@ -253,21 +253,21 @@ async def test_a_server_works_on_beside_a_newer_one(
 
     clock.advance(4_000)
     for store in (old, new):
-        await store.end_expired_sessions()
-        await store.return_orphans()
-        await store.promote()
-        await store.sample_usage()
+        await store.sessions.end_expired()
+        await store.sessions.return_orphans()
+        await store.upkeep.promote()
+        await store.usage.sample()
     for worker in [await a_worker(store) for store in (old, new) * 20]:
         for lease in await worker.take(2):
             await worker.settle(lease)
 
-    organizations = await old.organizations()
+    organizations = await old.organizations.all()
     assert _versions(server) == [*VERSIONS, 9998]
     assert [(one.queued, one.processing) for one in organizations] == [(0, 0)] * 2
     assert [one.submitted for one in organizations] == [one.completed + one.failed for one in organizations]
     for store in (old, new):
-        assert await store.recount() == []
-        assert set(await store.count_states()) == {1}
+        assert await store.recount.find() == []
+        assert set(await store.recount.states()) == {1}
 
 
 CONTRACTS = re.compile(

@@ -34,8 +34,8 @@ def shown(used: UsedInMonth) -> tuple[int, int, int, int, float, bool]:
 async def test_a_month_holds_what_was_done_in_it(store: Store, november: Clock) -> None:
     """Tasks, failures, credits charged and slot-seconds, to the millisecond, across the turn of a month."""
     organization = await an_organization(store, slots=5)
-    await store.change_organization(organization.name, changes=OrganizationChange(credits=True), actor="a test")
-    await store.grant(organization.name, grant_id="g", amount=100, reason="welcome", actor="a test")
+    await store.organizations.change(organization.name, changes=OrganizationChange(credits=True), actor="a test")
+    await store.credits.grant(organization.name, grant_id="g", amount=100, reason="welcome", actor="a test")
     await submitted(store, organization, a_task(cost=7), a_task(FRAGILE), a_task())
     worker = await a_worker(store)
     leases = {lease.task_type + str(index): lease for index, lease in enumerate(await worker.take(2))}
@@ -44,26 +44,26 @@ async def test_a_month_holds_what_was_done_in_it(store: Store, november: Clock) 
         await worker.settle(lease, AGAIN if lease.task_type == FRAGILE else DONE)
     [running] = await worker.take(1)
     november.at = moment("2026-12-01T00:00:00")
-    assert await store.open_months() == 1
+    assert await store.months.open() == 1
     november.advance(1.5)
     await worker.settle(running, DONE)
 
-    [first] = await store.used_in_month("2026-11")
-    [second] = await store.used_in_month("2026-12")
+    [first] = await store.months.find("2026-11")
+    [second] = await store.months.find("2026-12")
 
     assert shown(first) == (3, 1, 1, 7, 20 + 3_590, True)
     assert shown(second) == (0, 1, 0, 1, 1.5, False)
     assert (first.until_at, second.from_at) == (moment("2026-12-01T00:00:00"),) * 2
-    assert await store.used_in_month("2026-10") == []
+    assert await store.months.find("2026-10") == []
 
 
 async def test_a_month_is_opened_once(store: Store, november: Clock) -> None:
     """However often upkeep comes by; a new organization's month is open from its creation."""
     await an_organization(store)
-    assert await store.open_months() == 0
+    assert await store.months.open() == 0
     november.advance(2 * DAY)
 
-    assert [await store.open_months() for _ in range(3)] == [1, 0, 0]
+    assert [await store.months.open() for _ in range(3)] == [1, 0, 0]
 
 
 async def test_a_server_that_starts_late_attributes_to_the_month_before(database: Database, november: Clock) -> None:
@@ -74,15 +74,17 @@ async def test_a_server_that_starts_late_attributes_to_the_month_before(database
     november.advance(3 * DAY)
     store = await database.reopen()
     await submitted(store, organization)  # in December, but before upkeep came by
-    await store.open_months()
+    await store.months.open()
     await submitted(store, organization)
 
-    [november_row] = await store.used_in_month("2026-11")
-    [december_row] = await store.used_in_month("2026-12")
+    [november_row] = await store.months.find("2026-11")
+    [december_row] = await store.months.find("2026-12")
 
     assert (november_row.submitted, december_row.submitted) == (2, 1)
     assert november_row.until_at == december_row.from_at == november.at
-    assert november_row.submitted + december_row.submitted == (await store.organization(organization.name)).submitted
+    assert (
+        november_row.submitted + december_row.submitted == (await store.organizations.find(organization.name)).submitted
+    )
 
 
 async def test_a_month_in_which_no_server_ran_is_not_there(database: Database, november: Clock) -> None:
@@ -92,11 +94,11 @@ async def test_a_month_in_which_no_server_ran_is_not_there(database: Database, n
     await submitted(store, organization)
     november.at = moment("2027-02-03T00:00:00")
     store = await database.reopen()
-    await store.open_months()
+    await store.months.open()
 
-    assert [one.submitted for one in await store.used_in_month("2026-11")] == [1]
-    assert await store.used_in_month("2026-12") == []
-    assert [one.submitted for one in await store.used_in_month("2027-02")] == [0]
+    assert [one.submitted for one in await store.months.find("2026-11")] == [1]
+    assert await store.months.find("2026-12") == []
+    assert [one.submitted for one in await store.months.find("2027-02")] == [0]
 
 
 async def test_many_organizations_are_opened_in_chunks_and_listed_whole(database: Database, november: Clock) -> None:
@@ -106,16 +108,16 @@ async def test_many_organizations_are_opened_in_chunks_and_listed_whole(database
         await an_organization(store)
     november.advance(DAY)
 
-    assert [await store.open_months(), await store.open_months(), await store.open_months()] == [CHUNK, 3, 0]
-    assert len({one.organization for one in await store.used_in_month("2026-12")}) == CHUNK + 3
+    assert [await store.months.open(), await store.months.open(), await store.months.open()] == [CHUNK, 3, 0]
+    assert len({one.organization for one in await store.months.find("2026-12")}) == CHUNK + 3
 
 
 async def test_one_organizations_month(store: Store, november: Clock) -> None:
     """By name; an unknown one is refused."""
     organization, _ = await an_organization(store), await an_organization(store)
 
-    [used] = await store.used_in_month("2026-11", organization.name)
+    [used] = await store.months.find("2026-11", organization.name)
 
     assert used.organization == organization.name
     with pytest.raises(NotFound):
-        await store.used_in_month("2026-11", "nobody")
+        await store.months.find("2026-11", "nobody")

@@ -55,16 +55,16 @@ async def file(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteFile]:
 
 async def populate(store: Store, clock: Clock) -> None:
     """Something in every table, and a task in every state."""
-    await store.create_plan("gold", slots=7, queue_limit=500, weight=3, actor=ACTOR)
+    await store.plans.create("gold", slots=7, queue_limit=500, weight=3, actor=ACTOR)
     acme, other = await an_organization(store, "acme", slots=9, plan="gold"), await an_organization(store, "other")
-    await store.grant("acme", grant_id="first", amount=1_000, reason="größe", actor=ACTOR)
-    await store.create_key("acme", name="ключ", digest=a_digest("k"), last4="abcd", actor=ACTOR)
-    await store.create_installation_key(KeyKind.WORKER, name="w", digest=a_digest("w"), last4="wxyz", actor=ACTOR)
-    await store.create_webhook_secret("acme", secret="whsec_" + "a" * 32, overlap_seconds=60, actor=ACTOR)
+    await store.credits.grant("acme", grant_id="first", amount=1_000, reason="größe", actor=ACTOR)
+    await store.keys.create("acme", name="ключ", digest=a_digest("k"), last4="abcd", actor=ACTOR)
+    await store.keys.create_for_installation(KeyKind.WORKER, name="w", digest=a_digest("w"), last4="wxyz", actor=ACTOR)
+    await store.webhook_secrets.create("acme", secret="whsec_" + "a" * 32, overlap_seconds=60, actor=ACTOR)
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
-    await store.create_alert(acme.id, rule)
-    await store.open_months()
-    await store.log_out("a session of the dashboard", expires_at=clock.at + 60_000)
+    await store.alerts.create(acme.id, rule)
+    await store.months.open()
+    await store.logouts.add("a session of the dashboard", expires_at=clock.at + 60_000)
 
     worker = await a_worker(store, [PAGE], local=True)
     await submitted(store, acme, a_task(webhook="hooks.example"), a_task(cost=3), a_task())
@@ -74,7 +74,7 @@ async def populate(store: Store, clock: Clock) -> None:
     await worker.settle(again, Failed(cause="it broke", pause_ms=60_000))
     (delivery,) = await claimed_deliveries(store)
     tried = Tried(delivery_id=delivery.id, number=1, at=clock.at, http_status=500, error="status", took_ms=3)
-    await store.record_try(tried)
+    await store.deliveries.record(tried)
     await submitted(store, acme, a_task(IMAGE), a_task(IMAGE, delay_seconds=3_600))
     await (await a_worker(store, [IMAGE])).take_one()  # far away, and still running
     await submitted(store, acme, a_task(FRAGILE), a_task())
@@ -83,12 +83,12 @@ async def populate(store: Store, clock: Clock) -> None:
     await submitted(store, acme, a_task(payload=UNICODE, key=KEY, priority=9), a_task(LIMITED), a_task(priority=1))
     await submitted(store, other, *[a_task() for _ in range(5)])
     canceled = (await submitted(store, other))[0]
-    await store.cancel(other.id, canceled)
+    await store.tasks.cancel(other.id, canceled)
     far_away = await a_server(store, local=False)
-    await store.begin_call(a_call(acme, far_away))
+    await store.calls.begin(a_call(acme, far_away))
     clock.advance(61)
-    await store.sample_usage()
-    await store.audit_some()
+    await store.usage.sample()
+    await store.recount.audit_next()
 
 
 async def moved(file: SqliteFile, server: PostgresServer) -> Moved:
@@ -161,7 +161,7 @@ async def test_work_goes_on_where_it_stood(file: SqliteFile, server: PostgresSer
     """Attempts of the stopped machine went back as at a restart; far away workers keep theirs; all of it is finished on
     the new database, exactly."""
     await populate(await file.open(), clock)
-    acme, other = [await file.store.organization(name) for name in ("acme", "other")]
+    acme, other = [await file.store.organizations.find(name) for name in ("acme", "other")]
     submitted_before = acme.submitted + other.submitted
     await file.close()
 
@@ -169,25 +169,25 @@ async def test_work_goes_on_where_it_stood(file: SqliteFile, server: PostgresSer
     store = await server.open()
 
     assert done.returned == 2
-    after = await store.organization("acme")
+    after = await store.organizations.find("acme")
     assert (after.processing, after.submitted, after.completed) == (1, acme.submitted, acme.completed)
     assert await state(store, after, KEY) is TaskStatus.QUEUED
     assert server.rows("SELECT payload FROM task WHERE idempotency_key = :key", key=KEY) == [(UNICODE,)]
 
     clock.advance(4_000)
-    await store.end_expired_sessions()
-    await store.return_orphans()
-    await store.promote()
+    await store.sessions.end_expired()
+    await store.sessions.return_orphans()
+    await store.upkeep.promote()
     worker = await a_worker(store)
     while leases := await worker.take(5):
         for lease in leases:
             await worker.settle(lease)
 
-    acme, other = [await store.organization(name) for name in ("acme", "other")]
+    acme, other = [await store.organizations.find(name) for name in ("acme", "other")]
     assert (acme.queued, acme.processing, other.queued) == (0, 0, 0)
     assert acme.completed + acme.failed + other.completed + other.failed == submitted_before
-    assert await store.recount() == []
-    assert set(await store.count_states()) == {1}
+    assert await store.recount.find() == []
+    assert set(await store.recount.states()) == {1}
 
 
 async def test_an_attempt_that_was_the_last_ends_its_task(
@@ -343,5 +343,5 @@ async def test_a_server_that_starts_meanwhile_waits(
     started = await starting[0]
 
     assert "schema.waiting" in caplog.text
-    assert [organization.name for organization in await started.organizations()] == ["acme", "other"]
+    assert [organization.name for organization in await started.organizations.all()] == ["acme", "other"]
     await started.close()

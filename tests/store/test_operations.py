@@ -7,7 +7,7 @@ from fairlane.model.leases import LossReason
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, PlanChange
 from fairlane.model.tasks import TaskFacts, TaskStatus
 from fairlane.store import AuditFilter, Store
-from fairlane.store.operations import SCAN_MOST
+from fairlane.store.overview import SCAN_MOST
 from tests.builders import (
     ACTOR,
     AGAIN,
@@ -36,7 +36,7 @@ async def all_tasks(
     found: list[TaskFacts] = []
     start = None
     while True:
-        page = await store.every_task(
+        page = await store.overview.tasks(
             organization=organization, status=status, task_type=task_type, start=start, most=most
         )
         assert len(page.tasks) <= most
@@ -94,7 +94,7 @@ async def test_one_task_is_found_whosever_it_is(store: Store) -> None:
     [first, second] = await worker.take(2)
     await worker.settle(first, AGAIN)
 
-    failed, processing = await store.task_facts(fragile), await store.task_facts(running)
+    failed, processing = await store.overview.task(fragile), await store.overview.task(running)
 
     assert (failed.status, failed.cause, failed.idempotency_key) == (TaskStatus.FAILED, AGAIN.cause, "k")
     assert failed.failure is not None
@@ -102,7 +102,7 @@ async def test_one_task_is_found_whosever_it_is(store: Store) -> None:
     assert (processing.status, processing.session, processing.attempt) == (TaskStatus.PROCESSING, worker.id, 1)
     assert processing.deadline_at == second.started_at + second.timeout_ms
     with pytest.raises(NotFound):
-        await store.task_facts("0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+        await store.overview.task("0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
 
 
 async def test_a_page_looks_at_no_more_than_a_bounded_number_of_tasks(store: Store) -> None:
@@ -112,11 +112,11 @@ async def test_a_page_looks_at_no_more_than_a_bounded_number_of_tasks(store: Sto
     for _ in range(SCAN_MOST // 500):
         await submitted(store, organization, *[a_task(PAGE) for _ in range(500)])
 
-    first = await store.every_task(organization=None, status=None, task_type=IMAGE, start=None, most=10)
+    first = await store.overview.tasks(organization=None, status=None, task_type=IMAGE, start=None, most=10)
 
     assert first.tasks == ()
     assert first.start is not None
-    second = await store.every_task(organization=None, status=None, task_type=IMAGE, start=first.start, most=10)
+    second = await store.overview.tasks(organization=None, status=None, task_type=IMAGE, start=first.start, most=10)
     assert [one.id for one in second.tasks] == [rare]
     assert second.start is None
 
@@ -127,10 +127,10 @@ async def test_the_trace_has_what_ended_in_the_order_in_which_it_ended(store: St
     first, second = await an_organization(store, slots=3), await an_organization(store)
     await submitted(store, first, a_task(IMAGE, priority=9), a_task(delay_seconds=2))
     [canceled, _] = await submitted(store, second, a_task(), a_task(priority=8))
-    await store.cancel(second.id, canceled)
+    await store.tasks.cancel(second.id, canceled)
     worker, start = await a_worker(store), clock.at
     clock.advance(3)
-    await store.promote()
+    await store.upkeep.promote()
     leases = await worker.take(3)
     for lease in leases:
         clock.advance(4)
@@ -140,12 +140,12 @@ async def test_the_trace_has_what_ended_in_the_order_in_which_it_ended(store: St
 
     pages, after = [], (0, "")
     for _ in range(9):
-        page = await store.trace(start=start, before=clock.at + 1, after=after, most=1)
+        page = await store.overview.trace(start=start, before=clock.at + 1, after=after, most=1)
         pages.append(len(page.tasks))
         if page.after is None:
             break
         after = page.after
-    whole = (await store.trace(start=start, before=clock.at + 1, most=10)).tasks
+    whole = (await store.overview.trace(start=start, before=clock.at + 1, most=10)).tasks
 
     assert [one.finished_at for one in whole] == [start + 7_000, start + 11_000, start + 15_000]
     assert sorted((one.organization, one.task_type, one.priority, one.run_at) for one in whole) == sorted(
@@ -158,20 +158,20 @@ async def test_the_trace_has_what_ended_in_the_order_in_which_it_ended(store: St
     assert {(one.accepted_at, one.started_at) for one in whole} == {(start, start + 3_000)}
     assert [one.ready_at - start for one in whole if one.run_at is not None] == [2_000]
     assert sum(pages) == 3
-    assert (await store.trace(start=start, before=start + 7_000, most=10)).tasks == ()
-    assert (await store.trace(start=start + 7_001, before=start + 15_000, most=10)).tasks == (whole[1],)
-    assert (await store.trace(start=start + 7_000, before=start + 7_001, most=10)).tasks == (whole[0],)
+    assert (await store.overview.trace(start=start, before=start + 7_000, most=10)).tasks == ()
+    assert (await store.overview.trace(start=start + 7_001, before=start + 15_000, most=10)).tasks == (whole[1],)
+    assert (await store.overview.trace(start=start + 7_000, before=start + 7_001, most=10)).tasks == (whole[0],)
 
 
 async def test_organizations_come_in_pages_by_name(store: Store) -> None:
     """None twice, none left out."""
     names = [(await an_organization(store, name)).name for name in ("b", "a", "c")]
 
-    first = await store.organizations(most=2)
-    rest = await store.organizations(after=first[-1].name, most=2)
+    first = await store.organizations.all(most=2)
+    rest = await store.organizations.all(after=first[-1].name, most=2)
 
     assert [one.name for one in [*first, *rest]] == sorted(names)
-    assert [one.name for one in await store.organizations()] == sorted(names)
+    assert [one.name for one in await store.organizations.all()] == sorted(names)
 
 
 async def test_live_sessions_are_listed_with_what_they_run(store: Store) -> None:
@@ -179,16 +179,16 @@ async def test_live_sessions_are_listed_with_what_they_run(store: Store) -> None
     organization = await an_organization(store, slots=2)
     await submitted(store, organization)
     worker, gone = await a_worker(store, [PAGE], local=True), a_session()
-    await store.open_session(gone)
+    await store.sessions.open(gone)
     await worker.take(1)
 
-    both = await store.sessions(most=10)
-    await store.end_session(gone.id, reason=LossReason.LOST)
-    [left] = await store.sessions(most=10)
+    both = await store.sessions.all(most=10)
+    await store.sessions.end(gone.id, reason=LossReason.LOST)
+    [left] = await store.sessions.all(most=10)
 
     assert sorted(one.id for one in both) == sorted([worker.id, gone.id])
     assert (left.id, left.types, left.places, left.local, left.leases) == (worker.id, (PAGE,), 10, True, 1)
-    assert [one.id for one in await store.sessions(after=left.id, most=10)] == []
+    assert [one.id for one in await store.sessions.all(after=left.id, most=10)] == []
 
 
 async def test_the_audit_is_read_in_pages_and_filtered(store: Store) -> None:
@@ -196,51 +196,51 @@ async def test_the_audit_is_read_in_pages_and_filtered(store: Store) -> None:
     organization = await an_organization(store, "acme")
     await an_organization(store, "globex")
     for paused in (True, False):
-        await store.change_organization(organization.name, changes=OrganizationChange(paused=paused), actor="somebody")
+        await store.organizations.change(organization.name, changes=OrganizationChange(paused=paused), actor="somebody")
 
-    newest = await store.audit_rows(1)
-    older = await store.audit_rows(10, before=newest[0].id)
-    chosen = await store.audit_rows(10, chosen=AuditFilter(subject="acme", actor="somebody"))
+    newest = await store.trail.page(1)
+    older = await store.trail.page(10, before=newest[0].id)
+    chosen = await store.trail.page(10, chosen=AuditFilter(subject="acme", actor="somebody"))
 
     assert [row.details for row in chosen] == [{"paused": False}, {"paused": True}]
     assert newest[0] not in older
     assert [row.action for row in older][:3] == ["organization.changed", "organization.created", "organization.created"]
-    assert await store.audit_rows(10, chosen=AuditFilter(subject="acme", action="plan.created")) == []
+    assert await store.trail.page(10, chosen=AuditFilter(subject="acme", action="plan.created")) == []
 
 
 async def test_a_plan_without_organizations_is_deleted(store: Store) -> None:
     """Never one that is in use, or the default one; the name can be taken again."""
-    await store.create_plan("pro", slots=5, queue_limit=10, weight=2, actor=ACTOR)
+    await store.plans.create("pro", slots=5, queue_limit=10, weight=2, actor=ACTOR)
     organization = await an_organization(store, plan="pro")
 
     for name in ("pro", DEFAULT_PLAN):
         with pytest.raises(InUse):
-            await store.delete_plan(name, actor=ACTOR)
-    await store.change_organization(organization.name, changes=OrganizationChange(plan=DEFAULT_PLAN), actor=ACTOR)
-    await store.delete_plan("pro", actor=ACTOR)
+            await store.plans.delete(name, actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(plan=DEFAULT_PLAN), actor=ACTOR)
+    await store.plans.delete("pro", actor=ACTOR)
 
     with pytest.raises(NotFound):
-        await store.plan("pro")
+        await store.plans.find("pro")
     with pytest.raises(NotFound):
-        await store.delete_plan("pro", actor=ACTOR)
-    await store.create_plan("pro", slots=6, queue_limit=10, weight=2, actor=ACTOR)
-    actions = [row.action for row in await store.audit_rows(2)]
+        await store.plans.delete("pro", actor=ACTOR)
+    await store.plans.create("pro", slots=6, queue_limit=10, weight=2, actor=ACTOR)
+    actions = [row.action for row in await store.trail.page(2)]
     assert actions == ["plan.created", "plan.deleted"]
 
 
 async def test_a_plan_lowered_below_what_runs_ends_nothing_and_shows_the_truth(store: Store) -> None:
     """Nothing starts until fewer run than may; then exactly one does."""
-    await store.create_plan("pro", slots=3, queue_limit=10, weight=1, actor=ACTOR)
+    await store.plans.create("pro", slots=3, queue_limit=10, weight=1, actor=ACTOR)
     organization = await an_organization(store, plan="pro", slots=None)
     await submitted(store, organization, *[a_task() for _ in range(5)])
     worker = await a_worker(store)
     leases = await worker.take(3)
 
-    await store.change_plan("pro", changes=PlanChange(slots=1), actor=ACTOR)
+    await store.plans.change("pro", changes=PlanChange(slots=1), actor=ACTOR)
 
     seen = []
     for lease in leases:
-        status = await store.status(organization.id)
+        status = await store.tasks.status(organization.id)
         assert status.concurrency is not None
         seen.append((status.concurrency.used, status.concurrency.max, len(await worker.take(5))))
         await worker.settle(lease)
@@ -251,12 +251,12 @@ async def test_a_plan_lowered_below_what_runs_ends_nothing_and_shows_the_truth(s
 async def test_a_plan_raised_acts_at_the_next_claim(database: Database) -> None:
     """Without a restart, and after one."""
     store = database.store
-    await store.create_plan("pro", slots=1, queue_limit=10, weight=1, actor=ACTOR)
+    await store.plans.create("pro", slots=1, queue_limit=10, weight=1, actor=ACTOR)
     organization = await an_organization(store, plan="pro", slots=None)
     await submitted(store, organization, *[a_task() for _ in range(5)])
     worker = await a_worker(store)
     assert len(await worker.take(5)) == 1
 
-    await store.change_plan("pro", changes=PlanChange(slots=3), actor=ACTOR)
+    await store.plans.change("pro", changes=PlanChange(slots=3), actor=ACTOR)
 
     assert len(await worker.take(5)) == 2

@@ -20,37 +20,37 @@ def limits(one) -> tuple[int | None, int, int]:
 
 async def test_a_fresh_database_has_the_default_plan_once(database: Database) -> None:
     """It is there from the start, and not made anew when an operator changed it."""
-    await database.store.change_plan(DEFAULT_PLAN, changes=PlanChange(slots=3), actor=ACTOR)
+    await database.store.plans.change(DEFAULT_PLAN, changes=PlanChange(slots=3), actor=ACTOR)
 
     store = await database.reopen()
 
-    assert [(plan.name, plan.slots) for plan in await store.plans()] == [(DEFAULT_PLAN, 3)]
+    assert [(plan.name, plan.slots) for plan in await store.plans.all()] == [(DEFAULT_PLAN, 3)]
 
 
 async def test_a_plans_name_is_taken_once(store: Store) -> None:
     """The second plan of a name is refused and changes nothing."""
-    made = await store.create_plan("pro", slots=5, queue_limit=10, weight=2, actor=ACTOR)
+    made = await store.plans.create("pro", slots=5, queue_limit=10, weight=2, actor=ACTOR)
 
     with pytest.raises(NameTaken):
-        await store.create_plan("pro", slots=6, queue_limit=11, weight=3, actor=ACTOR)
+        await store.plans.create("pro", slots=6, queue_limit=11, weight=3, actor=ACTOR)
 
-    assert await store.plan("pro") == made
-    assert len(await store.audit_rows()) == 2
+    assert await store.plans.find("pro") == made
+    assert len(await store.trail.page()) == 2
 
 
 async def test_a_changed_plan_reaches_its_organizations(store: Store) -> None:
     """Fields that are not named stay; overrides win over the plan; other plans' organizations are not touched."""
-    await store.create_plan("pro", slots=5, queue_limit=50, weight=2, actor=ACTOR)
+    await store.plans.create("pro", slots=5, queue_limit=50, weight=2, actor=ACTOR)
     plain = await an_organization(store, slots=None, plan="pro")
     special = await an_organization(store, slots=9, plan="pro")
     other = await an_organization(store, slots=None)
 
-    changed = await store.change_plan("pro", changes=PlanChange(slots=7, weight=4), actor=ACTOR)
+    changed = await store.plans.change("pro", changes=PlanChange(slots=7, weight=4), actor=ACTOR)
 
     assert (changed.slots, changed.queue_limit, changed.weight) == (7, 50, 4)
-    assert limits(await store.organization(plain.name)) == (7, 50, 4)
-    assert limits(await store.organization(special.name)) == (9, 50, 4)
-    assert limits(await store.organization(other.name)) == (10, 100_000, 1)
+    assert limits(await store.organizations.find(plain.name)) == (7, 50, 4)
+    assert limits(await store.organizations.find(special.name)) == (9, 50, 4)
+    assert limits(await store.organizations.find(other.name)) == (10, 100_000, 1)
 
 
 async def test_a_changed_plan_reaches_all_of_many(database: Database) -> None:
@@ -63,19 +63,19 @@ async def test_a_changed_plan_reaches_all_of_many(database: Database) -> None:
     )
     store = await database.open()
 
-    await store.change_plan(DEFAULT_PLAN, changes=PlanChange(slots=4), actor=ACTOR)
+    await store.plans.change(DEFAULT_PLAN, changes=PlanChange(slots=4), actor=ACTOR)
 
-    assert {one.slots_max for one in await store.organizations()} == {4}
+    assert {one.slots_max for one in await store.organizations.all()} == {4}
 
 
 async def test_a_changed_plan_acts_at_the_next_claim(store: Store) -> None:
     """Slots that a plan gains are used, slots that it loses start nothing."""
-    await store.create_plan("pro", slots=1, queue_limit=50, weight=1, actor=ACTOR)
+    await store.plans.create("pro", slots=1, queue_limit=50, weight=1, actor=ACTOR)
     organization, worker = await an_organization(store, slots=None, plan="pro"), await a_worker(store)
     await submitted(store, organization, *[a_task() for _ in range(9)])
     taken = []
     for slots in (1, 3, 2, None, 4):
-        await store.change_plan("pro", changes=PlanChange(slots=slots), actor=ACTOR)
+        await store.plans.change("pro", changes=PlanChange(slots=slots), actor=ACTOR)
         taken.append(len(await worker.take(9)))
 
     assert taken == [1, 2, 0, 0, 1]
@@ -85,13 +85,13 @@ async def test_a_plan_that_is_not_there_is_not_found(store: Store) -> None:
     """Neither changed nor given to an organization."""
     organization = await an_organization(store)
     with pytest.raises(NotFound):
-        await store.change_plan("nothing", changes=PlanChange(slots=1), actor=ACTOR)
+        await store.plans.change("nothing", changes=PlanChange(slots=1), actor=ACTOR)
     with pytest.raises(NotFound):
         await an_organization(store, plan="nothing")
     with pytest.raises(NotFound):
-        await store.change_organization(organization.name, changes=OrganizationChange(plan="nothing"), actor=ACTOR)
+        await store.organizations.change(organization.name, changes=OrganizationChange(plan="nothing"), actor=ACTOR)
 
-    assert await store.organization(organization.name) == organization
+    assert await store.organizations.find(organization.name) == organization
 
 
 # Organizations -------------------------------------------------------------------------------------------------------
@@ -100,17 +100,17 @@ async def test_a_plan_that_is_not_there_is_not_found(store: Store) -> None:
 async def test_an_organizations_name_is_taken_once(store: Store) -> None:
     """Also when both come at the same time."""
     answers = await asyncio.gather(
-        *(store.create_organization("acme", plan=DEFAULT_PLAN, overrides=Overrides(), actor=ACTOR) for _ in range(5)),
+        *(store.organizations.create("acme", plan=DEFAULT_PLAN, overrides=Overrides(), actor=ACTOR) for _ in range(5)),
         return_exceptions=True,
     )
 
     assert sorted(type(answer).__name__ for answer in answers) == ["NameTaken"] * 4 + ["Organization"]
-    assert len(await store.organizations()) == 1
+    assert len(await store.organizations.all()) == 1
 
 
 async def test_overrides_win_until_they_are_taken_away(store: Store) -> None:
     """None takes the plan's value again, UNSET leaves a field as it is, another plan keeps the overrides."""
-    await store.create_plan("pro", slots=5, queue_limit=50, weight=2, actor=ACTOR)
+    await store.plans.create("pro", slots=5, queue_limit=50, weight=2, actor=ACTOR)
     organization = await an_organization(store, slots=3, weight=7)
     seen = [limits(organization)]
     for changes in (
@@ -120,7 +120,7 @@ async def test_overrides_win_until_they_are_taken_away(store: Store) -> None:
         OrganizationChange(paused=True),
         OrganizationChange(weight=None, queue_limit=None),
     ):
-        seen.append(limits(await store.change_organization(organization.name, changes=changes, actor=ACTOR)))
+        seen.append(limits(await store.organizations.change(organization.name, changes=changes, actor=ACTOR)))
 
     assert seen == [(3, 100_000, 7), (3, 50, 7), (5, 50, 7), (5, 8, 7), (5, 8, 7), (5, 50, 2)]
 
@@ -133,11 +133,11 @@ async def test_flags_are_changed_one_by_one(database: Database) -> None:
         OrganizationChange(disabled=True),
         OrganizationChange(maintenance=True, paused=False),
     ):
-        await database.store.change_organization(name, changes=changes, actor=ACTOR)
+        await database.store.organizations.change(name, changes=changes, actor=ACTOR)
 
     store = await database.reopen()
 
-    one = await store.organization(name)
+    one = await store.organizations.find(name)
     assert (one.paused, one.disabled, one.maintenance, one.drifted) == (False, True, True, False)
 
 
@@ -147,33 +147,33 @@ async def test_an_organization_tells_its_slots_in_use_and_since_when_work_waits(
     idle = await an_organization(store)
     await submitted(store, organization, a_task())
     since = clock.at
-    await store.begin_call(a_call(organization, server))
+    await store.calls.begin(a_call(organization, server))
     clock.at += 5_000
     await submitted(store, organization, a_task())
 
-    shown = await store.organization(organization.name)
+    shown = await store.organizations.find(organization.name)
 
     assert (shown.used, shown.processing, shown.oldest_ready_at) == (1, 0, since)
-    assert shown in await store.organizations()
-    other = await store.organization(idle.name)
+    assert shown in await store.organizations.all()
+    other = await store.organizations.find(idle.name)
     assert (other.used, other.oldest_ready_at) == (0, None)
 
 
 async def test_changing_nobody_is_not_found(store: Store) -> None:
     """An organization that is not there is not made."""
     with pytest.raises(NotFound):
-        await store.change_organization("nobody", changes=OrganizationChange(paused=True), actor=ACTOR)
+        await store.organizations.change("nobody", changes=OrganizationChange(paused=True), actor=ACTOR)
     with pytest.raises(NotFound):
-        await store.repair("nobody", actor=ACTOR)
+        await store.recount.repair("nobody", actor=ACTOR)
 
-    assert await store.organizations() == []
+    assert await store.organizations.all() == []
 
 
 # Keys ----------------------------------------------------------------------------------------------------------------
 
 
 async def _key(store: Store, organization: str, secret: str = "sk_live_secret"):
-    return await store.create_key(organization, name="ci", digest=a_digest(secret), last4=secret[-4:], actor=ACTOR)
+    return await store.keys.create(organization, name="ci", digest=a_digest(secret), last4=secret[-4:], actor=ACTOR)
 
 
 async def test_a_key_speaks_for_its_organization(store: Store) -> None:
@@ -181,12 +181,12 @@ async def test_a_key_speaks_for_its_organization(store: Store) -> None:
     organization = await an_organization(store)
     key = await _key(store, organization.name)
 
-    caller = await store.caller(a_digest("sk_live_secret"))
+    caller = await store.keys.caller(a_digest("sk_live_secret"))
 
     assert caller is not None
     assert (caller.key_id, caller.organization_id) == (key.id, organization.id)
-    assert await store.caller(a_digest("sk_live_other")) is None
-    assert await store.keys(organization.name) == [key]
+    assert await store.keys.caller(a_digest("sk_live_other")) is None
+    assert await store.keys.all(organization.name) == [key]
     assert (key.last4, key.name, key.revoked_at) == ("cret", "ci", None)
 
 
@@ -194,14 +194,14 @@ async def test_a_revoked_key_works_no_more(store: Store, clock: Clock) -> None:
     """At once, though it worked a moment ago; revoking twice keeps the first moment."""
     organization = await an_organization(store)
     key = await _key(store, organization.name)
-    assert await store.caller(a_digest("sk_live_secret"))
+    assert await store.keys.caller(a_digest("sk_live_secret"))
     revoked_at = clock.at
 
-    first = await store.revoke_key(key.id, actor=ACTOR)
+    first = await store.keys.revoke(key.id, actor=ACTOR)
     clock.advance(9)
-    again = await store.revoke_key(key.id, actor=ACTOR)
+    again = await store.keys.revoke(key.id, actor=ACTOR)
 
-    assert await store.caller(a_digest("sk_live_secret")) is None
+    assert await store.keys.caller(a_digest("sk_live_secret")) is None
     assert first.revoked_at == again.revoked_at == revoked_at
 
 
@@ -209,10 +209,10 @@ async def test_a_disabled_organizations_keys_do_not_work(store: Store) -> None:
     """At once, and again when it is enabled."""
     organization = await an_organization(store)
     await _key(store, organization.name)
-    seen = [await store.caller(a_digest("sk_live_secret"))]
+    seen = [await store.keys.caller(a_digest("sk_live_secret"))]
     for disabled in (True, False):
-        await store.change_organization(organization.name, changes=OrganizationChange(disabled=disabled), actor=ACTOR)
-        seen.append(await store.caller(a_digest("sk_live_secret")))
+        await store.organizations.change(organization.name, changes=OrganizationChange(disabled=disabled), actor=ACTOR)
+        seen.append(await store.keys.caller(a_digest("sk_live_secret")))
 
     assert [caller is not None for caller in seen] == [True, False, True]
 
@@ -223,11 +223,11 @@ async def test_a_key_exists_once(store: Store) -> None:
     key = await _key(store, one.name)
     with pytest.raises(NameTaken):
         await _key(store, other.name)
-    await store.revoke_key(key.id, actor=ACTOR)
+    await store.keys.revoke(key.id, actor=ACTOR)
     with pytest.raises(NameTaken):
         await _key(store, one.name)
 
-    assert await store.keys(other.name) == []
+    assert await store.keys.all(other.name) == []
 
 
 async def test_keys_of_nobody_are_not_found(store: Store) -> None:
@@ -235,7 +235,7 @@ async def test_keys_of_nobody_are_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         await _key(store, "nobody")
     with pytest.raises(NotFound):
-        await store.revoke_key("nothing", actor=ACTOR)
+        await store.keys.revoke("nothing", actor=ACTOR)
 
 
 async def test_keys_are_listed_with_the_oldest_first(store: Store, clock: Clock) -> None:
@@ -245,9 +245,9 @@ async def test_keys_are_listed_with_the_oldest_first(store: Store, clock: Clock)
     for secret in ("sk_live_a", "sk_live_b", "sk_live_c"):
         made.append((await _key(store, organization.name, secret)).id)
         clock.advance(1)
-    await store.revoke_key(made[1], actor=ACTOR)
+    await store.keys.revoke(made[1], actor=ACTOR)
 
-    assert [key.id for key in await store.keys(organization.name)] == made
+    assert [key.id for key in await store.keys.all(organization.name)] == made
 
 
 # Audit ---------------------------------------------------------------------------------------------------------------
@@ -255,19 +255,19 @@ async def test_keys_are_listed_with_the_oldest_first(store: Store, clock: Clock)
 
 async def test_every_change_leaves_an_audit_row(store: Store, clock: Clock) -> None:
     """Who, when, what, to whom; newest first; reads and refusals leave none."""
-    await store.create_plan("pro", slots=5, queue_limit=50, weight=2, actor="ann")
-    await store.change_plan("pro", changes=PlanChange(slots=6), actor="ben")
-    organization = await store.create_organization("acme", plan="pro", overrides=Overrides(slots=1), actor="cy")
-    await store.change_organization("acme", changes=OrganizationChange(paused=True), actor="di")
+    await store.plans.create("pro", slots=5, queue_limit=50, weight=2, actor="ann")
+    await store.plans.change("pro", changes=PlanChange(slots=6), actor="ben")
+    organization = await store.organizations.create("acme", plan="pro", overrides=Overrides(slots=1), actor="cy")
+    await store.organizations.change("acme", changes=OrganizationChange(paused=True), actor="di")
     key = await _key(store, "acme")
-    await store.revoke_key(key.id, actor="ed")
-    await store.set_maintenance(True, actor="flo")
-    await store.repair("acme", actor="gus")
+    await store.keys.revoke(key.id, actor="ed")
+    await store.maintenance.set(True, actor="flo")
+    await store.recount.repair("acme", actor="gus")
     with pytest.raises(NameTaken):
-        await store.create_plan("pro", slots=1, queue_limit=1, weight=1, actor="hal")
-    await store.status(organization.id)
+        await store.plans.create("pro", slots=1, queue_limit=1, weight=1, actor="hal")
+    await store.tasks.status(organization.id)
 
-    rows = await store.audit_rows()
+    rows = await store.trail.page()
 
     assert {row.at for row in rows} == {clock.at}
     assert {(row.actor, row.action, row.subject) for row in rows} == {
@@ -292,17 +292,17 @@ async def test_audit_rows_are_listed_newest_first(store: Store, clock: Clock) ->
     organization = await an_organization(store)
     for number in range(12):
         clock.advance(1)
-        await store.change_organization(organization.name, changes=OrganizationChange(weight=number + 1), actor=ACTOR)
+        await store.organizations.change(organization.name, changes=OrganizationChange(weight=number + 1), actor=ACTOR)
 
-    rows = await store.audit_rows(3)
+    rows = await store.trail.page(3)
 
     assert [row.details for row in rows] == [{"weight": 12}, {"weight": 11}, {"weight": 10}]
 
 
 async def test_maintenance_is_on_disk(database: Database) -> None:
     """It lasts over a restart."""
-    await database.store.set_maintenance(True, actor=ACTOR)
+    await database.store.maintenance.set(True, actor=ACTOR)
 
     store = await database.reopen()
 
-    assert await store.maintenance() is True
+    assert await store.maintenance.on() is True

@@ -30,23 +30,23 @@ async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogC
     when it begins and one with the number of refusals when it ends. What was accepted is there; all goes on by itself.
     """
     store = database.store
-    await store.ping()
+    await store.upkeep.ping()
     made = refused = 0
     with database.full_disk():
         while refused < SOME:
             try:
                 # A plan of a page: sooner or later there is no room for it.
-                await store.create_plan(f"{made}" + "x" * 4_000, slots=1, queue_limit=1, weight=1, actor=ACTOR)
+                await store.plans.create(f"{made}" + "x" * 4_000, slots=1, queue_limit=1, weight=1, actor=ACTOR)
                 made += 1
             except StoreUnreachable:
                 refused += 1
             assert made < 100
         ready = [await _ready(store) for _ in range(2)]
     again = await _ready(store)
-    await store.create_plan("small", slots=1, queue_limit=1, weight=1, actor=ACTOR)
+    await store.plans.create("small", slots=1, queue_limit=1, weight=1, actor=ACTOR)
 
     assert (ready, again) == ([False, False], True)
-    assert len(await store.plans()) == made + 2
+    assert len(await store.plans.all()) == made + 2
     serious = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert [one.getMessage() for one in serious] == ["disk.filled", "disk.recovered"]
     assert vars(serious[1])["count"] == SOME + 2
@@ -55,7 +55,7 @@ async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogC
 
 async def _ready(store: Any) -> bool:
     try:
-        await store.ping()
+        await store.upkeep.ping()
     except StoreUnreachable:
         return False
     return True
@@ -135,10 +135,10 @@ async def test_a_server_is_told_that_its_store_thread_ended(kind: str, tmp_path:
     adapter._batches._split = mistaken
     try:
         with pytest.raises(StoreBroken):
-            await asyncio.wait_for(store.ping(), 10)
+            await asyncio.wait_for(store.upkeep.ping(), 10)
         await asyncio.wait_for(told.wait(), 10)
         with pytest.raises(StoreBroken):
-            await asyncio.wait_for(store.ping(), 10)
+            await asyncio.wait_for(store.upkeep.ping(), 10)
     finally:
         await database.close()
         database.forget()

@@ -191,7 +191,7 @@ async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresSe
     assert server.rows("SELECT version FROM schema_version ORDER BY version") == [
         (0,), *((version,) for version, _, _ in load_migrations("postgres"))
     ]  # fmt: skip
-    await asyncio.gather(*(store.ping() for store in stores))
+    await asyncio.gather(*(store.upkeep.ping() for store in stores))
     await asyncio.gather(*(store.close() for store in stores))
 
 
@@ -289,11 +289,11 @@ async def test_a_commit_without_an_answer_is_looked_up(server: PostgresServer, c
         raise ConnectionResetError("cut by the test")
 
     database._finish = cut
-    (answer,) = await store.submit(organization.id, [task])
+    (answer,) = await store.tasks.submit(organization.id, [task])
 
     assert isinstance(answer, Accepted)
     assert server.rows("SELECT id FROM task") == [(task.id,)]
-    assert (await store.status(organization.id)).queued == 1
+    assert (await store.tasks.status(organization.id)).queued == 1
 
 
 async def test_a_commit_whose_fate_nobody_knows_is_not_acknowledged(
@@ -314,10 +314,10 @@ async def test_a_commit_whose_fate_nobody_knows_is_not_acknowledged(
 
     database._finish = cut
     with pytest.raises(StoreUnreachable):
-        await store.submit(organization.id, [task])
+        await store.tasks.submit(organization.id, [task])
     database._finish, database._options = commit, options
 
-    (again,) = await store.submit(organization.id, [a_task(key="k")])
+    (again,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     assert isinstance(again, TaskExists)
 
 
@@ -327,11 +327,11 @@ async def test_a_lost_connection_costs_no_answer(server: PostgresServer) -> None
     organization = await an_organization(store)
 
     await disconnect(server.address)
-    (answer,) = await store.submit(organization.id, [a_task()])
+    (answer,) = await store.tasks.submit(organization.id, [a_task()])
     await disconnect(server.address)
 
     assert isinstance(answer, Accepted)
-    assert (await store.status(organization.id)).queued == 1
+    assert (await store.tasks.status(organization.id)).queued == 1
 
 
 async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresServer) -> None:
@@ -345,13 +345,15 @@ async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresSe
     began = time.monotonic()
 
     answers = await asyncio.gather(
-        *(store.submit(organization.id, [a_task()]) for _ in range(5)), store.ping(), return_exceptions=True
+        *(store.tasks.submit(organization.id, [a_task()]) for _ in range(5)),
+        store.upkeep.ping(),
+        return_exceptions=True,
     )
 
     assert [type(answer) for answer in answers] == [StoreUnreachable] * 6
     assert time.monotonic() - began < 4
     database._options = options
-    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+    assert isinstance((await store.tasks.submit(organization.id, [a_task()]))[0], Accepted)
 
 
 # Rows that somebody holds --------------------------------------------------------------------------------------------
@@ -378,7 +380,7 @@ async def test_who_needs_a_row_that_somebody_holds_waits_apart_from_the_others(s
 
     async def submit(organization: Organization) -> Any:
         try:
-            return (await store.submit(organization.id, [a_task()]))[0]
+            return (await store.tasks.submit(organization.id, [a_task()]))[0]
         except StoreUnreachable as error:
             return error
         finally:
@@ -397,7 +399,7 @@ async def test_who_needs_a_row_that_somebody_holds_waits_apart_from_the_others(s
     assert first == len(others)
     assert len(later) > 1
     assert isinstance(free, Accepted)
-    assert (await store.status(held.id)).queued == 1
+    assert (await store.tasks.status(held.id)).queued == 1
 
 
 async def test_who_was_held_up_goes_on_when_the_row_is_free(server: PostgresServer, caplog: Any) -> None:
@@ -405,14 +407,14 @@ async def test_who_was_held_up_goes_on_when_the_row_is_free(server: PostgresServ
     store = await server.open()
     held, other = await an_organization(store, queue_limit=40), await an_organization(store)
     async with holding(server, held):
-        waiting = [asyncio.ensure_future(store.submit(held.id, [a_task()])) for _ in range(20)]
-        alone = asyncio.ensure_future(store.clear(held.id))
-        (answer,) = await store.submit(other.id, [a_task()])
-        assert await store.clear(other.id) == 1
+        waiting = [asyncio.ensure_future(store.tasks.submit(held.id, [a_task()])) for _ in range(20)]
+        alone = asyncio.ensure_future(store.tasks.clear(held.id))
+        (answer,) = await store.tasks.submit(other.id, [a_task()])
+        assert await store.tasks.clear(other.id) == 1
 
     assert isinstance(answer, Accepted)
     assert [type(answer) for (answer,) in await asyncio.gather(*waiting)] == [Accepted] * 20
-    assert await alone + (await store.status(held.id)).queued == 20
+    assert await alone + (await store.tasks.status(held.id)).queued == 20
     assert "store.busy" not in caplog.text
 
 
@@ -430,7 +432,7 @@ async def test_however_many_are_held_up_the_row_is_tried_now_and_then(
 
     monkeypatch.setattr(PostgresDatabase, "_see_held", counted)
     async with holding(server, held):
-        asked = [store.submit(held.id, [a_task()]) for _ in range(200)]
+        asked = [store.tasks.submit(held.id, [a_task()]) for _ in range(200)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
 
     assert {type(answer) for answer in answers} == {LocksHeld}
@@ -450,11 +452,11 @@ async def test_what_others_have_queued_is_claimed_while_somebody_holds_a_row(
         await submitted(store, organization, a_task(), a_task(delay_seconds=1))
     taken = [await lost.take_one() for _ in range(3)]
     clock.advance(60)
-    await store.end_expired_sessions()
+    await store.sessions.end_expired()
     worker = await a_worker(store)
     async with holding(server, held), holding(server, also):
-        returned = await store.return_orphans()
-        promoted = await store.promote()
+        returned = await store.sessions.return_orphans()
+        promoted = await store.upkeep.promote()
         first, second = await worker.take_one(), await worker.take_one()
         nothing = await worker.take(1)
     rest = await worker.take(9)
@@ -463,7 +465,7 @@ async def test_what_others_have_queued_is_claimed_while_somebody_holds_a_row(
     assert (returned, promoted) == (1, 1)
     assert (first.organization_id, second.organization_id) == (other.id, other.id)
     assert nothing == []
-    assert await store.return_orphans() + await store.promote() == 4
+    assert await store.sessions.return_orphans() + await store.upkeep.promote() == 4
     assert rest == []
     assert {one.organization_id for one in await worker.take(9)} == {held.id, also.id}
 
@@ -504,10 +506,10 @@ async def test_slow_reads_leave_connections_to_quick_ones(
         return await run(self, connection, operation, attempt)
 
     monkeypatch.setattr(PostgresDatabase, "_run", slow)
-    verifying = [asyncio.ensure_future(store.verified_status(one.id)) for one in organizations for _ in range(3)]
+    verifying = [asyncio.ensure_future(store.recount.verify(one.id)) for one in organizations for _ in range(3)]
     late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
-    status = await store.status(organizations[0].id)
-    listed = await store.list_tasks(organizations[0].id, status=None, cursor=None, most=1)
+    status = await store.tasks.status(organizations[0].id)
+    listed = await store.tasks.page(organizations[0].id, status=None, cursor=None, most=1)
     go.set()
     await asyncio.wait(verifying)
 
@@ -530,12 +532,12 @@ async def test_who_waited_for_others_reads_says_nothing_of_an_outage(
     taken = [await pool.acquire() for _ in range(postgres.READERS_MOST)]
 
     with pytest.raises(StoreUnreachable):
-        await store.status(organization.id)
+        await store.tasks.status(organization.id)
     for one in taken:
         await pool.release(one)
 
     assert "store.unreachable" not in caplog.text
-    assert (await store.status(organization.id)).queued == 0
+    assert (await store.tasks.status(organization.id)).queued == 0
 
 
 # Several servers -----------------------------------------------------------------------------------------------------
@@ -554,7 +556,7 @@ class Steady:
             if clock is not None:
                 clock.advance(1)
                 self.seconds += 1
-            jumped.append(await store.follow_clock(lambda: self.seconds))
+            jumped.append(await store.jumps.follow(lambda: self.seconds))
         return jumped
 
 
@@ -565,8 +567,8 @@ async def test_what_one_server_accepted_every_server_shows(others: list[Store]) 
 
     (task,) = await submitted(second, organization)
 
-    assert await third.task(organization.id, task) is not None
-    assert (await first.status(organization.id)).queued == 1
+    assert await third.tasks.find(organization.id, task) is not None
+    assert (await first.tasks.status(organization.id)).queued == 1
 
 
 async def test_limits_hold_across_servers(others: list[Store]) -> None:
@@ -586,7 +588,7 @@ async def test_limits_hold_across_servers(others: list[Store]) -> None:
     async def watch() -> None:
         while True:
             for organization, slots in zip(organizations, (1, 2, 3), strict=True):
-                status = await others[0].status(organization.id)
+                status = await others[0].tasks.status(organization.id)
                 assert status.processing <= slots
             await asyncio.sleep(0.001)
 
@@ -598,8 +600,8 @@ async def test_limits_hold_across_servers(others: list[Store]) -> None:
 
     assert sum(done) == 180
     assert min(done) > 0
-    assert await others[0].recount() == []
-    assert await others[0].count_states() == {1: 180}
+    assert await others[0].recount.find() == []
+    assert await others[0].recount.states() == {1: 180}
 
 
 async def test_a_types_limit_holds_across_servers(others: list[Store]) -> None:
@@ -654,12 +656,12 @@ async def test_a_clock_that_only_the_server_has_moves_nothing(
     """The database's clock is the one that counts, and it was not set; neither now nor when ours is set right again."""
     store = await Store.open(Settings(database=server.address), a_catalogue())
     await an_organization(store)
-    jumped = [await store.follow_clock(time.monotonic)]
+    jumped = [await store.jumps.follow(time.monotonic)]
 
     with monkeypatch.context() as patch:
         patch.setattr(postgres, "wall_clock", lambda: wall_clock() + 3_600_000)
-        jumped += [await store.follow_clock(time.monotonic) for _ in range(2)]
-    jumped += [await store.follow_clock(time.monotonic) for _ in range(2)]
+        jumped += [await store.jumps.follow(time.monotonic) for _ in range(2)]
+    jumped += [await store.jumps.follow(time.monotonic) for _ in range(2)]
     await store.close()
 
     assert jumped == [0] * 5
@@ -671,11 +673,11 @@ async def test_a_claim_beside_a_jump_is_moved_or_reads_the_new_clock(
     """It read the clock before it was set, and commits after upkeep has noticed: its lease is moved all the same."""
     organization, worker = await an_organization(others[0]), await a_worker(others[0])
     await submitted(others[0], organization)
-    await others[1].follow_clock(lambda: 0)
+    await others[1].jumps.follow(lambda: 0)
     taking = asyncio.ensure_future(worker.exchange(places=1, exchange="e"))
     async with standing_before(others[0], "insert_leases"):
         clock.advance(3_600)
-        following = asyncio.ensure_future(others[1].follow_clock(lambda: 0))
+        following = asyncio.ensure_future(others[1].jumps.follow(lambda: 0))
         await until_somebody_waits(server)
     (lease,) = (await taking).leases
     assert await following == 3_600_000
@@ -699,14 +701,14 @@ async def test_a_types_limit_holds_at_servers_that_do_not_declare_it(server: Pos
     assert await old_worker.take(10) == []
     assert await new_worker.take(10) == []
     with pytest.raises(ConcurrencyFull):
-        await new.begin_call(a_call(organization, new_session, LIMITED))
+        await new.calls.begin(a_call(organization, new_session, LIMITED))
     await old_worker.settle(first)
     assert len(await new_worker.take(10)) == 1
-    await new.keep_type_limits()
+    await new.type_limits.keep()
     await old_worker.settle(second)
     assert len(await old_worker.take(10)) == 1
-    await old.end_session(session, reason=LossReason.DRAINED)
-    await new.keep_type_limits()
+    await old.sessions.end(session, reason=LossReason.DRAINED)
+    await new.type_limits.keep()
     assert len(await new_worker.take(10)) == 6
     await asyncio.gather(old.close(), new.close())
 
@@ -720,7 +722,7 @@ async def test_a_types_limit_that_is_gone_comes_back_and_counts_what_runs(
     server.rows("DELETE FROM type_limit")
     leases = await worker.take(3)
 
-    await others[0].keep_type_limits()
+    await others[0].type_limits.keep()
 
     assert len(leases) == 3
     await worker.settle(leases[0])
@@ -736,11 +738,11 @@ async def test_no_alert_beyond_the_last_through_two_servers(
     organization = await an_organization(others[0])
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
     for _ in range(ALERTS_MOST - 1):
-        await others[0].create_alert(organization.id, rule)
+        await others[0].alerts.create(organization.id, rule)
     with clock.held() as asked:
-        first = asyncio.ensure_future(others[1].create_alert(organization.id, rule))
+        first = asyncio.ensure_future(others[1].alerts.create(organization.id, rule))
         assert await asyncio.to_thread(asked.wait, 10)
-        second = asyncio.ensure_future(others[2].create_alert(organization.id, rule))
+        second = asyncio.ensure_future(others[2].alerts.create(organization.id, rule))
         await until_somebody_waits(server)
 
     assert (await first).rule == rule
@@ -763,8 +765,8 @@ async def test_who_enters_through_a_server_that_claims_nothing_enters_in_the_pre
         await worker.exchange(*[Report(lease.id, DONE) for lease in leases])
     await submitted(claims, busy, *[a_task() for _ in range(60)])
 
-    await claims.share_virtual_time()
-    await idles.share_virtual_time()
+    await claims.organizations.share_virtual_time()
+    await idles.organizations.share_virtual_time()
     await submitted(idles, idle, *[a_task() for _ in range(60)])
 
     picked = [(await worker.take_one()).organization for _ in range(40)]
@@ -782,19 +784,19 @@ async def test_what_is_due_is_taken_by_one_server_each(others: list[Store], cloc
         await worker.settle(lease)
     clock.advance(2)
 
-    await asyncio.gather(*(store.promote() for store in others))
+    await asyncio.gather(*(store.upkeep.promote() for store in others))
     claimed = await asyncio.gather(*(claimed_deliveries(store) for store in others))
     clock.advance(60)
-    expired = await asyncio.gather(*(store.end_expired_sessions() for store in others))
-    returned = await asyncio.gather(*(store.return_orphans() for store in others))
+    expired = await asyncio.gather(*(store.sessions.end_expired() for store in others))
+    returned = await asyncio.gather(*(store.sessions.return_orphans() for store in others))
 
     assert sum(len(one) for one in claimed) <= 5
     assert len({one.id for found in claimed for one in found}) == sum(len(one) for one in claimed)
     assert sum(len(names) for names in expired) == 1
     assert sum(returned) == 5
-    status = await others[0].status(organization.id)
+    status = await others[0].tasks.status(organization.id)
     assert (status.queued, status.processing) == (15, 0)
-    assert await others[0].recount() == []
+    assert await others[0].recount.find() == []
 
 
 async def test_local_workers_of_other_servers_are_left_alone(others: list[Store]) -> None:
@@ -803,7 +805,7 @@ async def test_local_workers_of_other_servers_are_left_alone(others: list[Store]
     await submitted(others[0], organization)
     lease = await worker.take_one()
 
-    assert await others[1].return_local_leases() == 0
+    assert await others[1].sessions.return_local_leases() == 0
     assert await worker.settle(lease) is Verdict.ACCEPTED
 
 
@@ -813,7 +815,7 @@ async def test_the_same_exchange_through_two_servers_has_one_answer(others: list
     await submitted(others[0], organization, *[a_task() for _ in range(9)])
     one = worker.asks(places=2)
 
-    first, second = await asyncio.gather(others[0].exchange(one), others[1].exchange(one))
+    first, second = await asyncio.gather(others[0].leases.exchange(one), others[1].leases.exchange(one))
 
     assert {lease.id for lease in first.leases} == {lease.id for lease in second.leases}
     assert len(first.leases) == 2
@@ -835,7 +837,7 @@ async def test_what_was_acknowledged_survives_the_death_of_the_database(clock: C
         while not ended.is_set():
             task = a_task()
             try:
-                (answer,) = await store.submit(organization.id, [task])
+                (answer,) = await store.tasks.submit(organization.id, [task])
             except StoreFault:
                 continue
             if isinstance(answer, Accepted):
@@ -855,10 +857,10 @@ async def test_what_was_acknowledged_survives_the_death_of_the_database(clock: C
         ended.set()
         await asyncio.gather(*senders)
 
-        lost = [task for task in acknowledged if await store.task(organization.id, task) is None]
+        lost = [task for task in acknowledged if await store.tasks.find(organization.id, task) is None]
         assert lost == []
-        assert await store.recount() == []
-        assert set(await store.count_states()) == {1}
+        assert await store.recount.find() == []
+        assert set(await store.recount.states()) == {1}
     finally:
         ended.set()
         await asyncio.gather(*senders, return_exceptions=True)
@@ -884,10 +886,12 @@ async def test_a_standby_is_a_database_that_is_away(
         os.chown(signal, (cluster.folder / "data" / "PG_VERSION").stat().st_uid, -1)
         await asyncio.to_thread(cluster.restart)
 
-        answers: list[Any] = [await asyncio.gather(store.submit(organization.id, [a_task()]), return_exceptions=True)]
-        answers += [await asyncio.gather(store.status(organization.id), return_exceptions=True)]
+        answers: list[Any] = [
+            await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)
+        ]
+        answers += [await asyncio.gather(store.tasks.status(organization.id), return_exceptions=True)]
         database._options = options | {"target_session_attrs": "any"}
-        answers += [await asyncio.gather(store.submit(organization.id, [a_task()]), return_exceptions=True)]
+        answers += [await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)]
         database._options = options
         with pytest.raises(DatabaseError, match="read-only"):
             await Store.open(Settings(database=cluster.address), {})
@@ -896,7 +900,7 @@ async def test_a_standby_is_a_database_that_is_away(
         await connection.close()
 
         assert [type(answer) for (answer,) in answers] == [StoreUnreachable] * 3
-        (accepted,) = await store.submit(organization.id, [a_task()])
+        (accepted,) = await store.tasks.submit(organization.id, [a_task()])
         assert isinstance(accepted, Accepted)
         serious = [record for record in caplog.records if record.levelname == "ERROR"]
         assert [record.getMessage().split()[0] for record in serious] == ["store.unreachable"]

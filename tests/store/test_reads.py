@@ -66,10 +66,10 @@ async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
     with endless() as recount:
         long = asyncio.ensure_future(database.walk(recount.operation(), share=busy.id))
         await reached(recount)
-        listed = await within(store.list_tasks(other.id, status=None, cursor=None, most=10))
-        verified = await within(store.verified_status(other.id))
-        audited = await within(store.audit_some())
-        own = await within(store.list_tasks(busy.id, status=None, cursor=None, most=10))
+        listed = await within(store.tasks.page(other.id, status=None, cursor=None, most=10))
+        verified = await within(store.recount.verify(other.id))
+        audited = await within(store.recount.audit_next())
+        own = await within(store.tasks.page(busy.id, status=None, cursor=None, most=10))
         assert not long.done()
     await long
 
@@ -86,7 +86,7 @@ async def test_however_many_recount_lists_go_on(store: Store) -> None:
         many = [asyncio.ensure_future(database.walk(recounts.operation(), share=-number)) for number in range(12)]
         await reached(recounts, steps=20)
         for _ in range(5):
-            await within(store.list_tasks(other.id, status=None, cursor=None, most=10))
+            await within(store.tasks.page(other.id, status=None, cursor=None, most=10))
     answers = await asyncio.gather(*many, return_exceptions=True)
 
     assert {type(one) for one in answers} <= {int, StoreUnreachable}
@@ -100,7 +100,7 @@ async def test_an_organization_recounts_once_at_a_time(store: Store) -> None:
     with endless() as recount:
         first = asyncio.ensure_future(database.walk(recount.operation(), share=busy.id))
         await reached(recount)
-        second = asyncio.ensure_future(store.verified_status(busy.id))
+        second = asyncio.ensure_future(store.recount.verify(busy.id))
         await reached(recount, steps=20)
         waited = not second.done()
     await first
@@ -118,7 +118,7 @@ async def test_an_organizations_short_reads_leave_places_to_others(store: Store)
         many = [asyncio.ensure_future(database.snapshot(reads.operation(), share=busy.id)) for _ in range(20)]
         await reached(reads)
         for _ in range(10):
-            await within(store.slots(other.id, after="", most=10))
+            await within(store.slots.find(other.id, after="", most=10))
     answers = await asyncio.gather(*many, return_exceptions=True)
 
     assert {type(one) for one in answers} <= {int, StoreUnreachable}
@@ -126,7 +126,7 @@ async def test_an_organizations_short_reads_leave_places_to_others(store: Store)
 
 async def test_the_servers_own_reads_take_turns_like_any_share(store: Store) -> None:
     """More of them than there are places are all answered."""
-    assert await within(asyncio.gather(*[store.recount() for _ in range(10)])) == [[]] * 10
+    assert await within(asyncio.gather(*[store.recount.find() for _ in range(10)])) == [[]] * 10
 
 
 async def test_a_store_closes_although_a_long_read_is_under_way(database: Database) -> None:
@@ -153,7 +153,7 @@ async def test_who_goes_away_during_a_long_read_leaves_its_place(store: Store) -
         long.cancel()
 
         for _ in range(2 * sqlite.LONG_READS):
-            assert (await within(store.verified_status(busy.id))).drift == ()
+            assert (await within(store.recount.verify(busy.id))).drift == ()
 
 
 # The log of SQLite ---------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ async def _log_pages_after_writes(
     for _ in range(pages // 5):
         if before_each is not None:
             await before_each()
-        await file.store.submit(organization_id, [a_task(payload='"' + "x" * 16_000 + '"')])
+        await file.store.tasks.submit(organization_id, [a_task(payload='"' + "x" * 16_000 + '"')])
         most = max(most, log.stat().st_size // 4_096)
     return most
 

@@ -4,7 +4,7 @@ import pytest
 
 from fairlane.model.leases import Failed, LossReason, Report
 from fairlane.model.organizations import OrganizationChange
-from fairlane.store import Store, audit, counting
+from fairlane.store import Store, counting, recount
 from tests.builders import ACTOR, DONE, IMAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Database
 
@@ -48,7 +48,7 @@ DAMAGE = {
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Queues are counted two rows at a time, so that each count here has several steps."""
     monkeypatch.setattr(counting, "STEP", 2)
-    monkeypatch.setattr(audit, "STEP", 2)
+    monkeypatch.setattr(recount, "STEP", 2)
 
 
 async def _busy(store: Store):
@@ -73,19 +73,19 @@ async def test_every_drift_is_found_and_mended(database: Database, damage: str) 
     database.rows(sql, id=organization.id)
     worker.store = store = await database.open()
 
-    found = await store.recount()
-    apart = await store.recount(organization.name), await store.recount(other.name)
-    mended = await store.repair(organization.name, actor=ACTOR)
+    found = await store.recount.find()
+    apart = await store.recount.find(organization.name), await store.recount.find(other.name)
+    mended = await store.recount.repair(organization.name, actor=ACTOR)
 
     assert names <= {drift.name for drift in found}, found
     assert {drift.organization for drift in found} == {organization.name}
     assert all(drift.kept != drift.counted for drift in found)
     assert apart == (found, [])
     assert mended == found
-    assert await store.recount() == []
-    assert await store.repair(organization.name, actor=ACTOR) == []
+    assert await store.recount.find() == []
+    assert await store.recount.repair(organization.name, actor=ACTOR) == []
     await worker.settle(lease, DONE)
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert (status.queued, status.processing) == (4, 0)
     assert len(await worker.take(5)) == 3  # two of this organization, one of the other
 
@@ -97,14 +97,14 @@ async def test_a_task_without_any_state_is_counted(database: Database) -> None:
     database.rows(DAMAGE["row lost"][0], id=organization.id)
     store = await database.open()
 
-    states, found = await store.count_states(), await store.recount()
+    states, found = await store.recount.states(), await store.recount.find()
 
     assert states == {0: 1, 1: 4}
     assert DAMAGE["row lost"][1] <= {drift.name for drift in found}
     await database.close()
     database.rows("DELETE FROM task WHERE task_type = 'IMAGE' AND priority = 10 AND seq > 4")
     store = await database.open()
-    await store.repair(organization.name, actor=ACTOR)
+    await store.recount.repair(organization.name, actor=ACTOR)
 
 
 async def test_a_task_in_two_states_is_counted(database: Database) -> None:
@@ -119,7 +119,7 @@ async def test_a_task_in_two_states_is_counted(database: Database) -> None:
     )
     store = await database.open()
 
-    assert await store.count_states() == {1: 4, 2: 1}
+    assert await store.recount.states() == {1: 4, 2: 1}
     await database.close()
     database.rows("DELETE FROM outcome")
     await database.open()
@@ -134,12 +134,12 @@ async def test_the_audit_finds_drift_wherever_it_is(database: Database) -> None:
     found = []
     for _ in organizations:
         database.clock.advance(60)
-        found += await store.audit_some()
+        found += await store.recount.audit_next()
 
     assert [(drift.organization, drift.name) for drift in found] == [(organizations[17].name, "processing")]
-    assert (await store.organization(organizations[17].name)).drifted
-    await store.repair(organizations[17].name, actor=ACTOR)
-    assert not (await store.organization(organizations[17].name)).drifted
+    assert (await store.organizations.find(organizations[17].name)).drifted
+    await store.recount.repair(organizations[17].name, actor=ACTOR)
+    assert not (await store.organizations.find(organizations[17].name)).drifted
 
 
 async def test_drift_of_one_organization_keeps_no_lease_of_another(database: Database) -> None:
@@ -154,10 +154,10 @@ async def test_drift_of_one_organization_keeps_no_lease_of_another(database: Dat
     store = await database.open()
 
     try:
-        await store.end_session(worker.id, reason=LossReason.LOST)
-        assert (await store.status(other.id)).processing == 0
+        await store.sessions.end(worker.id, reason=LossReason.LOST)
+        assert (await store.tasks.status(other.id)).processing == 0
     finally:
-        await store.repair(drifting.name, actor=ACTOR)
+        await store.recount.repair(drifting.name, actor=ACTOR)
 
 
 async def test_a_lane_that_counts_what_is_not_there_starves_nobody(database: Database) -> None:
@@ -175,9 +175,9 @@ async def test_a_lane_that_counts_what_is_not_there_starves_nobody(database: Dat
     leases = await (await a_worker(store)).take(1)
 
     assert [lease.organization for lease in leases] == [other.name]
-    assert await store.drifted() == [drifting.name]
-    await store.repair(drifting.name, actor=ACTOR)
-    assert await store.drifted() == []
+    assert await store.recount.drifted() == [drifting.name]
+    await store.recount.repair(drifting.name, actor=ACTOR)
+    assert await store.recount.drifted() == []
 
 
 async def test_a_repair_says_in_the_audit_what_it_mended(database: Database) -> None:
@@ -187,9 +187,9 @@ async def test_a_repair_says_in_the_audit_what_it_mended(database: Database) -> 
     database.rows("UPDATE organization SET processing = 3 WHERE id = :id", id=organization.id)
     store = await database.open()
 
-    await store.repair(organization.name, actor="ann")
+    await store.recount.repair(organization.name, actor="ann")
 
-    (row,) = [row for row in await store.audit_rows() if row.action == "organization.repaired"]
+    (row,) = [row for row in await store.trail.page() if row.action == "organization.repaired"]
     assert (row.actor, row.subject) == ("ann", organization.name)
     assert row.details == [{"organization": organization.name, "name": "processing", "kept": 3, "counted": 0}]
 
@@ -205,13 +205,13 @@ async def test_the_integrals_follow_a_timeline(database: Database) -> None:
     clock.advance(3)  # one slot in use, ready, one free: 3 s of missing workers, 3 slot-seconds
     leases += await worker.take(1)
     clock.advance(4)  # both in use, one ready: 4 s of missing slots, 8 slot-seconds
-    await store.change_organization(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     clock.advance(5)  # paused: 10 slot-seconds, nothing is missing
-    await store.change_organization(organization.name, changes=OrganizationChange(paused=False, slots=1), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(paused=False, slots=1), actor=ACTOR)
     clock.advance(6)  # more in use than allowed: 6 s of missing slots, 12 slot-seconds
     await worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=1)
     clock.advance(7)  # the last one runs, nothing is ready: 7 slot-seconds
-    await store.change_organization(organization.name, changes=OrganizationChange(weight=2), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(weight=2), actor=ACTOR)
     clock.advance(-60)  # a clock that steps back adds nothing
     await submitted(store, organization)
     clock.advance(60)

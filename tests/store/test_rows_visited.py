@@ -21,7 +21,6 @@ from fairlane.model.tasks import TaskStatus
 from fairlane.store import (
     Store,
     alerts,
-    audit,
     calls,
     credits,
     dashboard,
@@ -30,14 +29,19 @@ from fairlane.store import (
     fleet,
     keys,
     leases,
+    maintenance,
     months,
-    operations,
     organizations,
+    overview,
     plans,
     postgres,
+    recount,
+    sessions,
     slots,
     statements,
     tasks,
+    trail,
+    upkeep,
     usage,
     waits,
     webhook_secrets,
@@ -67,7 +71,7 @@ MAY_VISIT = {
     "find_keys": 3 * FEW,
     "count_ahead": waits.AHEAD_MOST + VISITS,
     # PostgreSQL reads each of three small tables once where that is less than a thousand looks at its index.
-    "find_tasks_from": 3 * FEW + 5 * operations.SCAN_MOST,
+    "find_tasks_from": 3 * FEW + 5 * overview.SCAN_MOST,
     # One step of a walk that others interrupt.
     "count_queue_entries": STEP + VISITS,
     "count_waiting": STEP + VISITS,
@@ -180,7 +184,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(tasks.status, one)
         yield partial(tasks.counted_status, one)
         yield partial(slots.find_slots, one, "", 50)
-        yield partial(audit.verified_status, one)
+        yield partial(recount.verified_status, one)
         yield partial(usage.find_usage, one, now - 86_400_000, None, 3_600_000)
         yield partial(usage.find_record, one, now - 86_400_000, 5_000)
         yield partial(credits.find_credits, one)
@@ -194,7 +198,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(rows, "find_failed_before", organization_id=one, minute=30_000_000)
         yield partial(organizations.find_organization_name, one)
         yield partial(webhook_secrets.signing_secrets, one)
-        yield partial(operations.find_tasks, one, TaskStatus.FAILED, None, None, 50)
+        yield partial(overview.find_tasks, one, TaskStatus.FAILED, None, None, 50)
         yield partial(rows, "find_ready_before", organization_id=one, before=2**62, most=500)
         yield partial(rows, "find_waiting_before", organization_id=one, before=2**62, most=500)
     for chosen in (
@@ -204,21 +208,21 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         {"actor": "nobody"},
         {"action": "nothing", "actor": "nobody", "subject": "nothing"},
     ):
-        yield partial(audit.audit_rows, 50, None, audit.AuditFilter(**chosen))
-    yield partial(operations.find_tasks, None, TaskStatus.FAILED, None, None, 50)
-    yield partial(operations.find_task_facts, "nothing")
-    yield partial(operations.find_trace, now, now + 1_000, (0, ""), 5_000)
-    yield partial(operations.find_sessions, "", 50)
+        yield partial(trail.find_trail, 50, None, trail.AuditFilter(**chosen))
+    yield partial(overview.find_tasks, None, TaskStatus.FAILED, None, None, 50)
+    yield partial(overview.find_task_facts, "nothing")
+    yield partial(overview.find_trace, now, now + 1_000, (0, ""), 5_000)
+    yield partial(sessions.find_sessions, "", 50)
     yield partial(dashboard.live, ids, True, ["nothing"])
     yield dashboard.find_secret
     yield partial(fleet.find_fleet, memory)
     yield partial(months.find_months, "2027-01", None)
     yield plans.find_plans
-    yield plans.maintenance
-    yield audit.least_audited
-    yield partial(audit.find_drifted, 100)
-    yield audit.count_states
-    yield partial(audit.recount, None)
+    yield maintenance.find_maintenance
+    yield recount.least_audited
+    yield partial(recount.find_drifted, 100)
+    yield recount.count_states
+    yield partial(recount.recount, None)
     yield erasing.find_erasing
     yield partial(organizations.find_organizations, "", 50)
     yield partial(organizations.find_organization_id, "nothing")
@@ -237,7 +241,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(calls.server_calls, "nothing")
     yield partial(rows, "find_due_calls", now=now, most=500)
     # Upkeep, which looks all the time.
-    yield tasks.next_due
+    yield upkeep.next_due
     yield partial(rows, "find_due", now=now, most=500)
     yield partial(rows, "find_expired", before=now, most=500)
     yield partial(rows, "find_expired", before=now + 10 * ROWS, most=500)

@@ -16,16 +16,16 @@ async def test_a_task_starts_on_its_moment_and_not_before(store: Store, clock: C
     due_at = clock.at + 10_000
     task = a_task(delay_seconds=10) if way == "delay" else a_task(run_at=due_at)
 
-    (answer,) = await store.submit(organization.id, [task])
+    (answer,) = await store.tasks.submit(organization.id, [task])
 
     assert answer == Accepted(clock.at, due_at)
-    assert await store.next_due_at() == due_at
-    assert (await store.status(organization.id)).queued == 1
-    assert (await store.task(organization.id, task.id)).run_at == due_at  # type: ignore[union-attr]
+    assert await store.upkeep.next_due_at() == due_at
+    assert (await store.tasks.status(organization.id)).queued == 1
+    assert (await store.tasks.find(organization.id, task.id)).run_at == due_at  # type: ignore[union-attr]
     clock.advance(9.999)
-    assert (await store.promote(), await worker.take(1)) == (0, [])
+    assert (await store.upkeep.promote(), await worker.take(1)) == (0, [])
     clock.advance(0.001)
-    assert await store.promote() == 1
+    assert await store.upkeep.promote() == 1
     assert ids(await worker.take(1)) == [task.id]
 
 
@@ -46,7 +46,7 @@ async def test_a_delayed_task_holds_up_nobody_and_keeps_its_place(store: Store, 
 
     taken = await worker.take_one()
     clock.advance(5)
-    await store.promote()
+    await store.upkeep.promote()
     await worker.settle(taken)
     following = await worker.take_one()
 
@@ -58,7 +58,7 @@ async def test_delayed_tasks_need_room_in_the_queue(store: Store) -> None:
     """They count like any other."""
     organization = await an_organization(store, queue_limit=1)
 
-    first, second = await store.submit(organization.id, [a_task(delay_seconds=99), a_task()])
+    first, second = await store.tasks.submit(organization.id, [a_task(delay_seconds=99), a_task()])
 
     assert isinstance(first, Accepted)
     assert isinstance(second, QueueFull)
@@ -83,9 +83,9 @@ async def test_a_restart_forgets_no_moment(database: Database, how: str) -> None
 
     store = await getattr(database, how)()
 
-    assert await store.promote() == 0
+    assert await store.upkeep.promote() == 0
     database.clock.advance(60)
-    assert await store.promote() == 1
+    assert await store.upkeep.promote() == 1
     assert ids(await (await a_worker(store)).take(1)) == [task]
 
 
@@ -94,9 +94,9 @@ async def test_what_waits_can_be_canceled_and_cleared(store: Store) -> None:
     organization = await an_organization(store)
     canceled, cleared = await submitted(store, organization, a_task(delay_seconds=9), a_task(delay_seconds=9))
 
-    await store.cancel(organization.id, canceled)
+    await store.tasks.cancel(organization.id, canceled)
 
-    assert await store.clear(organization.id) == 1
+    assert await store.tasks.clear(organization.id) == 1
     assert await state(store, organization, canceled) is TaskStatus.FAILED
-    assert await store.task(organization.id, cleared) is None
-    assert await store.next_due_at() is None
+    assert await store.tasks.find(organization.id, cleared) is None
+    assert await store.upkeep.next_due_at() is None

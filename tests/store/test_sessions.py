@@ -19,8 +19,8 @@ GRACE_SECONDS = 5
 
 async def sweep(store: Store) -> int:
     """One round of upkeep; how many leases went back."""
-    await store.end_expired_sessions()
-    return await store.return_orphans()
+    await store.sessions.end_expired()
+    return await store.sessions.return_orphans()
 
 
 async def test_a_renewed_session_lives_on(store: Store, clock: Clock) -> None:
@@ -29,7 +29,7 @@ async def test_a_renewed_session_lives_on(store: Store, clock: Clock) -> None:
     for _ in range(5):
         clock.advance(LEASE_SECONDS - 1)
         await worker.renew()
-        assert await store.end_expired_sessions() == []
+        assert await store.sessions.end_expired() == []
 
     assert (await worker.exchange()).leases == ()
 
@@ -39,10 +39,10 @@ async def test_a_session_dies_after_its_lease_and_not_before(store: Store, clock
     worker = await a_worker(store)
 
     clock.advance(LEASE_SECONDS)
-    at = await store.end_expired_sessions()
+    at = await store.sessions.end_expired()
     clock.at += 1
-    after = await store.end_expired_sessions()
-    again = await store.end_expired_sessions()
+    after = await store.sessions.end_expired()
+    again = await store.sessions.end_expired()
 
     assert (at, after, again) == ([], [worker.session.name], [])
 
@@ -52,7 +52,7 @@ async def test_each_session_has_its_own_lease(store: Store, clock: Clock) -> Non
     short, long = await a_worker(store, lease_seconds=3), await a_worker(store, lease_seconds=30)
     clock.advance(4)
 
-    assert await store.end_expired_sessions() == [short.session.name]
+    assert await store.sessions.end_expired() == [short.session.name]
     await long.renew()
 
 
@@ -77,14 +77,14 @@ async def test_a_dead_session_never_comes_back(store: Store, clock: Clock) -> No
     await submitted(store, organization)
     await worker.take_one()
     clock.advance(LEASE_SECONDS + 1)
-    await store.end_expired_sessions()
+    await store.sessions.end_expired()
 
     for _ in range(2):
         with pytest.raises(SessionGone):
             await worker.renew()
         with pytest.raises(SessionGone):
             await worker.exchange(places=1)
-        await store.return_orphans()
+        await store.sessions.return_orphans()
 
 
 async def test_a_jump_of_the_clock_kills_nobody(store: Store, clock: Clock) -> None:
@@ -92,7 +92,7 @@ async def test_a_jump_of_the_clock_kills_nobody(store: Store, clock: Clock) -> N
     organization, alive, dead = await an_organization(store), await a_worker(store), await a_worker(store)
     await submitted(store, organization)
     lease = await alive.take_one()
-    await store.end_session(dead.id, reason=LossReason.LOST)
+    await store.sessions.end(dead.id, reason=LossReason.LOST)
 
     await set_clock(store, clock, 3_600)
     clock.advance(LEASE_SECONDS)
@@ -141,7 +141,7 @@ async def test_a_lease_whose_session_is_missing_goes_back(database: Database) ->
     database.rows("DELETE FROM session")
     store = await database.open()
 
-    assert await store.return_orphans() == 1
+    assert await store.sessions.return_orphans() == 1
     assert await state(store, organization, task) is TaskStatus.QUEUED
 
 
@@ -151,25 +151,25 @@ async def test_a_sweep_cut_short_is_finished_by_the_next(database: Database) -> 
     (task,) = await submitted(database.store, organization)
     await worker.take_one()
     database.clock.advance(LEASE_SECONDS + 1)
-    await database.store.end_expired_sessions()
+    await database.store.sessions.end_expired()
 
     store = await database.crash()
 
-    assert await store.return_orphans() == 1
+    assert await store.sessions.return_orphans() == 1
     assert await state(store, organization, task) is TaskStatus.QUEUED
 
 
 async def test_the_sweep_is_bounded(store: Store, clock: Clock) -> None:
     """One round returns at most 500 leases; the next ones the rest."""
     organization, worker = await an_organization(store, slots=600), await a_worker(store)
-    await store.submit(organization.id, [a_task() for _ in range(600)])
+    await store.tasks.submit(organization.id, [a_task() for _ in range(600)])
     assert len(await worker.take(600)) == 600
-    await store.end_session("nobody", reason=LossReason.LOST)
+    await store.sessions.end("nobody", reason=LossReason.LOST)
     clock.advance(LEASE_SECONDS + 1)
 
-    await store.end_expired_sessions()
+    await store.sessions.end_expired()
 
-    assert [await store.return_orphans() for _ in range(3)] == [500, 100, 0]
+    assert [await store.sessions.return_orphans() for _ in range(3)] == [500, 100, 0]
 
 
 # Ending a session ----------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ async def test_an_ended_session_returns_everything_at_once(
     tasks = await submitted(store, organization, a_task(), a_task())
     await worker.take(2)
 
-    returned = [await store.end_session(worker.id, reason=reason) for _ in range(2)]
+    returned = [await store.sessions.end(worker.id, reason=reason) for _ in range(2)]
 
     leases = await other.take(2)
     assert returned == [2, 0]
@@ -203,13 +203,13 @@ async def test_only_the_overdue_attempts_of_a_killed_process_count(store: Store,
     late, neighbour = await submitted(store, organization, a_task(), a_task())
     overdue, _ = await worker.take(2)
 
-    returned = await store.end_session(worker.id, reason=LossReason.OVERDUE, overdue=[overdue.id, "1.not.held"])
+    returned = await store.sessions.end(worker.id, reason=LossReason.OVERDUE, overdue=[overdue.id, "1.not.held"])
 
     (ready,) = await other.take(2)
     assert returned == 2
     assert (ready.task_id, ready.attempt) == (neighbour, 1)
-    clock.at = await store.next_due_at() or 0
-    await store.promote()
+    clock.at = await store.upkeep.next_due_at() or 0
+    await store.upkeep.promote()
     (again,) = await other.take(2)
     assert (again.task_id, again.attempt) == (late, 2)
 
@@ -220,14 +220,14 @@ async def test_an_overdue_last_attempt_fails_its_task(store: Store) -> None:
     (task,) = await submitted(store, organization, a_task(FRAGILE))
     lease = await worker.take_one()
 
-    await store.end_session(worker.id, reason=LossReason.OVERDUE, overdue=[lease.id])
+    await store.sessions.end(worker.id, reason=LossReason.OVERDUE, overdue=[lease.id])
 
     assert await state(store, organization, task) is TaskStatus.FAILED
 
 
 async def test_ending_a_session_nobody_opened_changes_nothing(store: Store) -> None:
     """No leases, no error."""
-    assert await store.end_session("nobody", reason=LossReason.LOST) == 0
+    assert await store.sessions.end("nobody", reason=LossReason.LOST) == 0
 
 
 # Renewing ------------------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ async def test_leases_of_a_withdrawn_exchange_go_back_at_once(store: Store, cloc
     first = await worker.take_one()
     await worker.exchange(places=1, exchange="unread")
 
-    await store.renew_session(worker.id, leases=[first.id], exchanges=["unread"], withdrawn=["unread"])
+    await store.sessions.renew(worker.id, leases=[first.id], exchanges=["unread"], withdrawn=["unread"])
 
     assert await state(store, organization, received) is TaskStatus.PROCESSING
     again = await other.take_one()
@@ -278,7 +278,7 @@ async def test_renewing_touches_no_other_session(store: Store, clock: Clock) -> 
 
     await worker.renew()
 
-    assert (await store.status(organization.id)).processing == 1
+    assert (await store.tasks.status(organization.id)).processing == 1
     assert await other.settle(theirs) is Verdict.ACCEPTED
 
 
@@ -305,7 +305,7 @@ async def test_a_result_that_comes_after_the_attempt_was_given_up_is_gone(store:
     lease = await worker.take_one()
     clock.advance(lease.timeout_ms / 1000 + 2 * GRACE_SECONDS + 1)
     await worker.renew(leases=[lease.id])
-    await store.return_orphans()
+    await store.sessions.return_orphans()
 
     verdicts = [await worker.settle(lease), await worker.settle(lease)]
 
@@ -319,28 +319,31 @@ async def test_a_session_belongs_to_the_key_that_opened_it(store: Store, owner: 
     organization = await an_organization(store)
     (task,) = await submitted(store, organization)
     session = replace(a_session(), key_id=owner)
-    await store.open_session(session)
-    [lease] = (await store.exchange(Exchange(session_id=session.id, id="1", places=1, key_id=owner))).leases
+    await store.sessions.open(session)
+    [lease] = (await store.leases.exchange(Exchange(session_id=session.id, id="1", places=1, key_id=owner))).leases
     stolen = Exchange(session_id=session.id, id="2", places=1, reports=(Report(lease.id, DONE),), key_id=other)
 
     with pytest.raises(SessionGone):
-        await store.exchange(stolen)
+        await store.leases.exchange(stolen)
     with pytest.raises(SessionGone):
-        await store.renew_session(session.id, leases=(), exchanges=(), withdrawn=["1"], key_id=other)
-    assert await store.end_session(session.id, reason=LossReason.LOST, key_id=other) == 0
+        await store.sessions.renew(session.id, leases=(), exchanges=(), withdrawn=["1"], key_id=other)
+    assert await store.sessions.end(session.id, reason=LossReason.LOST, key_id=other) == 0
 
     assert await state(store, organization, task) is TaskStatus.PROCESSING
-    await store.renew_session(session.id, leases=[lease.id], exchanges=(), key_id=owner)
-    assert await store.end_session(session.id, reason=LossReason.LOST, key_id=owner) == 1
+    await store.sessions.renew(session.id, leases=[lease.id], exchanges=(), key_id=owner)
+    assert await store.sessions.end(session.id, reason=LossReason.LOST, key_id=owner) == 1
 
 
 async def test_exchanges_of_both_keys_at_once_are_told_apart(store: Store) -> None:
     """One transaction may hold them both."""
     session = replace(a_session(), key_id="key-1")
-    await store.open_session(session)
+    await store.sessions.open(session)
 
     answers = await asyncio.gather(
-        *(store.exchange(Exchange(session_id=session.id, id=key, places=0, key_id=key)) for key in ("key-2", "key-1")),
+        *(
+            store.leases.exchange(Exchange(session_id=session.id, id=key, places=0, key_id=key))
+            for key in ("key-2", "key-1")
+        ),
         return_exceptions=True,
     )
 

@@ -31,8 +31,8 @@ async def test_a_report_sent_twice_is_accepted_twice_and_counts_once(store: Stor
     verdicts = [await worker.settle(lease, Completed('{"n":1}')), await worker.settle(lease, Completed('{"n":2}'))]
 
     assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
-    assert (await store.task(organization.id, task)).result == '{"n":1}'  # type: ignore[union-attr]
-    assert (await store.organization(organization.name)).completed == 1
+    assert (await store.tasks.find(organization.id, task)).result == '{"n":1}'  # type: ignore[union-attr]
+    assert (await store.organizations.find(organization.name)).completed == 1
 
 
 async def test_a_report_twice_in_one_exchange_counts_once(store: Store) -> None:
@@ -45,7 +45,7 @@ async def test_a_report_twice_in_one_exchange_counts_once(store: Store) -> None:
 
     assert reply.verdicts == (Verdict.ACCEPTED,) * 3
     assert await state(store, organization, task) is TaskStatus.COMPLETED
-    assert (await store.status(organization.id)).processing == 0
+    assert (await store.tasks.status(organization.id)).processing == 0
 
 
 async def test_a_report_twice_in_one_commit_counts_once(store: Store, clock: Clock) -> None:
@@ -56,7 +56,7 @@ async def test_a_report_twice_in_one_commit_counts_once(store: Store, clock: Clo
 
     verdicts = await in_one_commit(store, clock, lambda: worker.settle(lease), lambda: worker.settle(lease))
 
-    after = await store.organization(organization.name)
+    after = await store.organizations.find(organization.name)
     assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
     assert (after.completed, after.processing) == (1, 1)
 
@@ -100,8 +100,8 @@ async def test_a_report_after_the_sweep_is_gone_and_changes_nothing(store: Store
     (task,) = await submitted(store, organization)
     lease = await worker.take_one()
     clock.advance(31)
-    await store.end_expired_sessions()
-    await store.return_orphans()
+    await store.sessions.end_expired()
+    await store.sessions.return_orphans()
     successor = await a_worker(store)
     second = await successor.take_one()
 
@@ -113,7 +113,7 @@ async def test_a_report_after_the_sweep_is_gone_and_changes_nothing(store: Store
     assert late is Verdict.GONE
     assert await state(store, organization, task) is TaskStatus.PROCESSING
     assert await successor.settle(second, Completed('{"n":2}')) is Verdict.ACCEPTED
-    assert (await store.task(organization.id, task)).result == '{"n":2}'  # type: ignore[union-attr]
+    assert (await store.tasks.find(organization.id, task)).result == '{"n":2}'  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("how", ["reopen", "crash"])
@@ -127,8 +127,8 @@ async def test_a_report_sent_again_after_a_restart_is_accepted_again(database: D
     worker.store = store = await getattr(database, how)()
 
     assert await worker.settle(lease, Completed('{"n":2}')) is Verdict.ACCEPTED
-    assert (await store.task(organization.id, task)).result == '{"n":1}'
-    assert (await store.organization(organization.name)).completed == 1
+    assert (await store.tasks.find(organization.id, task)).result == '{"n":1}'
+    assert (await store.organizations.find(organization.name)).completed == 1
 
 
 async def test_a_report_after_a_retry_does_not_end_the_next_attempt(store: Store) -> None:
@@ -155,12 +155,12 @@ async def test_a_failed_attempt_waits_out_its_pause(store: Store, clock: Clock) 
     due_at = clock.at + 2_000
 
     clock.at = due_at - 1
-    early = (await store.promote(), await worker.take(1), await store.next_due_at())
+    early = (await store.upkeep.promote(), await worker.take(1), await store.upkeep.next_due_at())
     clock.at = due_at
-    moved = await store.promote()
+    moved = await store.upkeep.promote()
 
     assert early == (0, [], due_at)
-    assert (moved, await store.next_due_at()) == (1, None)
+    assert (moved, await store.upkeep.next_due_at()) == (1, None)
     lease = await worker.take_one()
     assert (lease.task_id, lease.attempt) == (task, 2)
 
@@ -172,11 +172,11 @@ async def test_the_pause_between_attempts_grows(store: Store, clock: Clock) -> N
     pauses = []
     for _ in range(2):
         await worker.settle(await worker.take_one(), Failed(cause="it broke"))
-        due_at = await store.next_due_at()
+        due_at = await store.upkeep.next_due_at()
         assert due_at is not None
         pauses.append(due_at - clock.at)
         clock.at = due_at
-        await store.promote()
+        await store.upkeep.promote()
 
     assert 500 <= pauses[0] <= 1_000
     assert 1_000 <= pauses[1] <= 2_000
@@ -191,9 +191,9 @@ async def test_a_pause_survives_a_restart(database: Database) -> None:
 
     worker.store = store = await database.crash()
 
-    assert await store.next_due_at() == due_at
+    assert await store.upkeep.next_due_at() == due_at
     database.clock.at = due_at
-    assert await store.promote() == 1
+    assert await store.upkeep.promote() == 1
     assert (await worker.take_one()).attempt == 2
 
 
@@ -221,12 +221,12 @@ async def test_after_the_last_attempt_the_task_fails_with_the_generic_failure(st
         attempts.append(lease.attempt)
         await worker.settle(lease, AGAIN)
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert attempts == [1, 2, 3]
     assert view is not None
     assert (view.status, view.failure) == (TaskStatus.FAILED, EXHAUSTED)
     assert await worker.take(1) == []
-    assert (await store.organization(organization.name)).failed == 1
+    assert (await store.organizations.find(organization.name)).failed == 1
 
 
 async def test_the_last_attempts_own_failure_is_shown(store: Store) -> None:
@@ -237,7 +237,7 @@ async def test_the_last_attempts_own_failure_is_shown(store: Store) -> None:
 
     await worker.settle(await worker.take_one(), Failed(cause="x", failure=failure))
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert view is not None
     assert (view.status, view.failure) == (TaskStatus.FAILED, failure)
 
@@ -249,10 +249,10 @@ async def test_a_failure_without_retry_ends_the_task_at_once(store: Store) -> No
 
     await worker.settle(await worker.take_one(), Failed(cause="x", retry=False, pause_ms=5))
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert view is not None
     assert (view.status, view.failure) == (TaskStatus.FAILED, EXHAUSTED)
-    assert await store.next_due_at() is None
+    assert await store.upkeep.next_due_at() is None
 
 
 async def test_an_attempt_handed_back_does_not_count(store: Store) -> None:
@@ -276,9 +276,9 @@ async def test_a_task_that_kills_its_worker_is_claimed_as_often_as_it_has_attemp
     for _ in range(10):
         worker = await a_worker(store)
         claims += len(await worker.take(1))
-        await store.end_session(worker.id, reason=LossReason.LOST)
+        await store.sessions.end(worker.id, reason=LossReason.LOST)
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert claims == 3
     assert view is not None
     assert (view.status, view.failure) == (TaskStatus.FAILED, EXHAUSTED)
@@ -298,5 +298,5 @@ async def test_a_mix_of_endings_is_settled_in_one_exchange(store: Store) -> None
     assert [str(await state(store, organization, task)) for task in ids(leases)] == [
         "COMPLETED", "FAILED", "QUEUED", "QUEUED", "QUEUED",
     ]  # fmt: skip
-    after = await store.organization(organization.name)
+    after = await store.organizations.find(organization.name)
     assert (after.submitted, after.completed, after.failed, after.queued) == (5, 1, 1, 3)

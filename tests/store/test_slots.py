@@ -22,7 +22,7 @@ async def test_holders_are_those_who_run(store: Store, clock: Clock) -> None:
     clock.advance(1)
     await worker.take(1)
 
-    found = await store.slots(organization.id, after="", most=10)
+    found = await store.slots.find(organization.id, after="", most=10)
 
     assert found.concurrency == Concurrency(2, 2)
     held = {one.id: one for one in found.slots}
@@ -40,13 +40,13 @@ async def test_calls_hold_slots_beside_tasks(store: Store) -> None:
     (task,) = await submitted(store, organization)
     await worker.take_one()
     call = a_call(organization, server)
-    await store.begin_call(call)
+    await store.calls.begin(call)
 
-    found = await store.slots(organization.id, after="", most=10)
+    found = await store.slots.find(organization.id, after="", most=10)
 
     assert found.concurrency == Concurrency(2, 2)
     assert {one.id: one.call for one in found.slots} == {task: False, call.id: True}
-    await store.abandon_call(organization.id, call.id)
+    await store.calls.abandon(organization.id, call.id)
 
 
 async def test_holders_come_in_pages(store: Store) -> None:
@@ -55,8 +55,8 @@ async def test_holders_come_in_pages(store: Store) -> None:
     tasks = await submitted(store, organization, *[a_task() for _ in range(5)])
     await worker.take(5)
 
-    first = await store.slots(organization.id, after="", most=3)
-    rest = await store.slots(organization.id, after=first.slots[-1].id, most=3)
+    first = await store.slots.find(organization.id, after="", most=3)
+    rest = await store.slots.find(organization.id, after=first.slots[-1].id, most=3)
 
     assert [one.id for one in (*first.slots, *rest.slots)] == sorted(tasks)
 
@@ -64,9 +64,9 @@ async def test_holders_come_in_pages(store: Store) -> None:
 async def test_nobodys_slots_are_refused(store: Store) -> None:
     """An organization that is not there."""
     with pytest.raises(KeyRefused):
-        await store.slots(4711, after="", most=1)
+        await store.slots.find(4711, after="", most=1)
     with pytest.raises(KeyRefused):
-        await store.verified_status(4711)
+        await store.recount.verify(4711)
 
 
 async def test_a_verified_status_is_the_status_and_no_drift(store: Store) -> None:
@@ -76,9 +76,9 @@ async def test_a_verified_status_is_the_status_and_no_drift(store: Store) -> Non
     first, _ = await worker.take(2)
     await worker.settle(first, Failed(cause="later", pause_ms=60_000))
 
-    verified = await store.verified_status(organization.id)
+    verified = await store.recount.verify(organization.id)
 
-    assert verified.status == await store.status(organization.id)
+    assert verified.status == await store.tasks.status(organization.id)
     assert verified.drift == ()
 
 
@@ -90,12 +90,12 @@ async def test_a_wrong_count_is_found(database: Database) -> None:
     database.rows("UPDATE organization SET processing = processing + 1")
     store = await database.open()
 
-    verified = await store.verified_status(organization.id)
+    verified = await store.recount.verify(organization.id)
 
     assert [(one.name, one.kept, one.counted) for one in verified.drift] == [("processing", 1, 0)]
     for one in (organization, other):
-        await store.repair(one.name, actor=ACTOR)
-    assert (await store.verified_status(organization.id)).drift == ()
+        await store.recount.repair(one.name, actor=ACTOR)
+    assert (await store.recount.verify(organization.id)).drift == ()
 
 
 async def test_progress_is_seen_while_it_runs(store: Store, clock: Clock) -> None:
@@ -106,16 +106,16 @@ async def test_progress_is_seen_while_it_runs(store: Store, clock: Clock) -> Non
     first = Progress(done=0.25, total=None, note=None, at=clock.at)
     last = Progress(done=3.0, total=4.0, note="pages", at=clock.at + 1_000)
 
-    before = (await store.slots(organization.id, after="", most=1)).slots[0].progress
+    before = (await store.slots.find(organization.id, after="", most=1)).slots[0].progress
     for said in (first, last):
-        await store.exchange(Exchange(session_id=worker.id, id=new_id(), places=0, progress=((lease.id, said),)))
+        await store.leases.exchange(Exchange(session_id=worker.id, id=new_id(), places=0, progress=((lease.id, said),)))
     stranger = await a_worker(store)
-    await store.exchange(Exchange(session_id=stranger.id, id=new_id(), places=0, progress=((lease.id, first),)))
-    shown = (await store.slots(organization.id, after="", most=1)).slots[0].progress
-    wait = await store.wait(organization.id, task)
+    await store.leases.exchange(Exchange(session_id=stranger.id, id=new_id(), places=0, progress=((lease.id, first),)))
+    shown = (await store.slots.find(organization.id, after="", most=1)).slots[0].progress
+    wait = await store.waits.find(organization.id, task)
     await worker.settle(lease, AGAIN)
     await worker.take_one()
-    again = (await store.slots(organization.id, after="", most=1)).slots[0].progress
+    again = (await store.slots.find(organization.id, after="", most=1)).slots[0].progress
 
     assert (before, shown, again) == (None, last, None)
     assert wait is not None
@@ -131,7 +131,9 @@ async def test_progress_of_what_is_gone_changes_nothing(store: Store, clock: Clo
     said = Progress(done=1.0, total=None, note=None, at=clock.at)
 
     for name in (lease.id, "nothing", "1.x.y"):
-        reply = await store.exchange(Exchange(session_id=worker.id, id=new_id(), places=0, progress=((name, said),)))
+        reply = await store.leases.exchange(
+            Exchange(session_id=worker.id, id=new_id(), places=0, progress=((name, said),))
+        )
         assert reply.leases == ()
 
-    assert (await store.slots(organization.id, after="", most=1)).slots == ()
+    assert (await store.slots.find(organization.id, after="", most=1)).slots == ()

@@ -51,7 +51,7 @@ async def test_a_file_has_one_owner(file: SqliteFile, impatient: None) -> None:
     with pytest.raises(DatabaseOwned, match="4711"):
         await Store.open(Settings(database=f"sqlite:///{file.path}"), a_catalogue())
 
-    await first.ping()
+    await first.upkeep.ping()
     await file.close()
     await file.open()
     await file.close()
@@ -172,7 +172,7 @@ async def test_acknowledged_means_synced(file: SqliteFile) -> None:
     try:
         for _ in range(3):
             before = syncs.count
-            await store.set_maintenance(True, actor="a test")
+            await store.maintenance.set(True, actor="a test")
             assert syncs.count > before
     finally:
         await file.close()
@@ -227,7 +227,7 @@ async def test_what_is_restored_is_on_disk_under_its_name(
     store = await file.open()
     copy = tmp_path / "copies" / "copy.db"
     copy.parent.mkdir()
-    await store.backup(copy, actor="a test", progress=lambda done, total: None)
+    await store.backups.make(copy, actor="a test", progress=lambda done, total: None)
     backed_up = [path for path, _ in synced[-2:]]
     await file.close()
     file.path.rename(tmp_path / "gone.db")
@@ -306,7 +306,7 @@ async def test_local_workers_of_an_earlier_server_are_gone_at_once(file: SqliteF
     lease = await remote.take_one()
 
     local.store = remote.store = store = await file.crash()
-    returned = [await store.return_local_leases(), await store.return_local_leases()]
+    returned = [await store.sessions.return_local_leases(), await store.sessions.return_local_leases()]
 
     assert returned == [1, 0]
     assert await state(store, organization, mine) is TaskStatus.QUEUED
@@ -321,14 +321,14 @@ async def test_local_leases_return_however_many_there_are(file: SqliteFile) -> N
     """More than one bounded round is taken until all are back."""
     await file.open()
     organization = await an_organization(file.store, slots=700)
-    await file.store.submit(organization.id, [a_task() for _ in range(700)])
+    await file.store.tasks.submit(organization.id, [a_task() for _ in range(700)])
     worker = await a_worker(file.store, local=True)
     await worker.take(700)
 
     store = await file.reopen()
 
-    assert await store.return_local_leases() == 700
-    assert (await store.status(organization.id)).queued == 700
+    assert await store.sessions.return_local_leases() == 700
+    assert (await store.tasks.status(organization.id)).queued == 700
     await file.close()
 
 
@@ -339,20 +339,20 @@ async def test_a_restart_ends_the_calls_of_before_at_once(file: SqliteFile, cras
     organization, server = await an_organization(store, slots=5), await a_server(store)
     local, remote = await a_worker(store, local=True), await a_worker(store)
     for _ in range(3):
-        await store.begin_call(a_call(organization, server))
+        await store.calls.begin(a_call(organization, server))
     await local.take(1)
     away = await remote.take_one()
 
     store = await (file.crash() if crash else file.reopen())
-    await store.return_local_leases()
+    await store.sessions.return_local_leases()
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert status.concurrency == Concurrency(1, 5)
     remote.store = store
     await remote.settle(away)
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert status.concurrency == Concurrency(0, 5)
-    assert await store.server_calls(server) == set()
+    assert await store.calls.of_server(server) == set()
     await file.close()
 
 
@@ -371,17 +371,17 @@ async def test_after_a_failed_sync_nothing_is_acknowledged_any_more(
     organization = await an_organization(store)
     with file.failing_commit():
         answers = await in_one_commit(
-            store, clock, *[lambda: store.submit(organization.id, [a_task()]) for _ in range(members)]
+            store, clock, *[lambda: store.tasks.submit(organization.id, [a_task()]) for _ in range(members)]
         )
 
     assert [type(answer) for answer in answers] == [StoreBroken] * members
     with pytest.raises(StoreBroken, match="start again"):
-        await store.submit(organization.id, [a_task()])
+        await store.tasks.submit(organization.id, [a_task()])
     assert told == [None]
     assert caplog.text.count("store.broken") == 1
     assert "store.failed" not in caplog.text
     store = await file.reopen()
-    assert isinstance((await store.submit(organization.id, [a_task()]))[0], Accepted)
+    assert isinstance((await store.tasks.submit(organization.id, [a_task()]))[0], Accepted)
     await file.close()
 
 

@@ -29,7 +29,7 @@ async def test_a_new_organization_reads_zero(store: Store) -> None:
     """Nothing queued, nothing runs, all slots free."""
     organization = await an_organization(store, slots=3)
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
 
     assert (status.queued, status.processing, status.priorities) == (0, 0, ())
     assert status.concurrency == Concurrency(used=0, max=3)
@@ -44,7 +44,7 @@ async def test_status_counts_what_is_there(store: Store) -> None:
     await worker.settle(second, Failed(cause="later", pause_ms=60_000))
     await worker.settle(third, RETURNED)
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
 
     assert (status.queued, status.processing) == (5, 1)
     assert status.concurrency == Concurrency(used=1, max=4)
@@ -59,7 +59,7 @@ async def test_priorities_are_listed_from_the_highest_and_only_where_something_w
     )
     await worker.take(1)
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
 
     assert status.priorities == ((5, 1), (1, 2))
 
@@ -70,10 +70,10 @@ async def test_status_agrees_with_the_rows(store: Store) -> None:
     await submitted(store, organization, *[a_task(priority=priority) for priority in (1, 2, 2, 9, 9, 9)])
     leases = await worker.take(3)
     await worker.settle(leases[0], Failed(cause="later", pause_ms=5_000))
-    kept = await store.status(organization.id)
-    await store.change_organization(organization.name, changes=OrganizationChange(maintenance=True), actor=ACTOR)
+    kept = await store.tasks.status(organization.id)
+    await store.organizations.change(organization.name, changes=OrganizationChange(maintenance=True), actor=ACTOR)
 
-    counted = await store.status(organization.id)
+    counted = await store.tasks.status(organization.id)
 
     assert (counted.queued, counted.processing, counted.priorities) == (kept.queued, kept.processing, kept.priorities)
     assert counted.concurrency is None
@@ -89,7 +89,7 @@ async def test_status_reads_its_own_writes(store: Store) -> None:
         lambda: submitted(store, organization),
     ):
         await change()
-        status = await store.status(organization.id)
+        status = await store.tasks.status(organization.id)
         seen.append((status.queued, status.processing))
 
     assert seen == [(1, 0), (0, 1), (1, 1)]
@@ -101,21 +101,21 @@ async def test_status_survives_a_restart(database: Database, how: str) -> None:
     organization, worker = await an_organization(database.store, slots=2), await a_worker(database.store)
     await submitted(database.store, organization, *[a_task(priority=priority) for priority in (3, 4, 5)])
     await worker.take(1)
-    before = await database.store.status(organization.id)
+    before = await database.store.tasks.status(organization.id)
 
     store = await getattr(database, how)()
 
-    assert await store.status(organization.id) == before
+    assert await store.tasks.status(organization.id) == before
 
 
 async def test_an_organization_reads_its_own_numbers_only(store: Store) -> None:
     """What another one submits changes nothing here."""
     organization, other = await an_organization(store), await an_organization(store)
-    before = await store.status(organization.id)
+    before = await store.tasks.status(organization.id)
     await submitted(store, other, a_task(), a_task())
     await (await a_worker(store)).take(1)
 
-    assert await store.status(organization.id) == before
+    assert await store.tasks.status(organization.id) == before
 
 
 async def test_used_above_max_is_shown_as_it_is(store: Store) -> None:
@@ -123,9 +123,9 @@ async def test_used_above_max_is_shown_as_it_is(store: Store) -> None:
     organization, worker = await an_organization(store, slots=3), await a_worker(store)
     await submitted(store, organization, *[a_task() for _ in range(4)])
     await worker.take(3)
-    await store.change_organization(organization.name, changes=OrganizationChange(slots=1), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(slots=1), actor=ACTOR)
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
 
     assert status.concurrency == Concurrency(used=3, max=1)
     assert status.processing == 3
@@ -134,7 +134,7 @@ async def test_used_above_max_is_shown_as_it_is(store: Store) -> None:
 async def test_nobody_has_no_status(store: Store) -> None:
     """An organization that does not exist is refused like a key that does not work."""
     with pytest.raises(KeyRefused):
-        await store.status(10**12)
+        await store.tasks.status(10**12)
 
 
 # Null concurrency: exactly three cases -------------------------------------------------------------------------------
@@ -151,10 +151,10 @@ async def test_concurrency_is_null_under_the_organizations_maintenance(store: St
     """Maintenance of one organization hides its own concurrency, keeps its counts right, and ends."""
     organization, other = await _busy(store), await an_organization(store)
 
-    await store.change_organization(organization.name, changes=OrganizationChange(maintenance=True), actor=ACTOR)
-    during, beside = await store.status(organization.id), await store.status(other.id)
-    await store.change_organization(organization.name, changes=OrganizationChange(maintenance=False), actor=ACTOR)
-    after = await store.status(organization.id)
+    await store.organizations.change(organization.name, changes=OrganizationChange(maintenance=True), actor=ACTOR)
+    during, beside = await store.tasks.status(organization.id), await store.tasks.status(other.id)
+    await store.organizations.change(organization.name, changes=OrganizationChange(maintenance=False), actor=ACTOR)
+    after = await store.tasks.status(organization.id)
 
     assert (during.queued, during.processing, during.concurrency) == (2, 1, None)
     assert beside.concurrency is not None
@@ -165,10 +165,14 @@ async def test_concurrency_is_null_under_maintenance_of_all(store: Store) -> Non
     """Maintenance of the installation hides everyone's concurrency, keeps the counts right, and ends."""
     organization, other = await _busy(store), await an_organization(store)
 
-    await store.set_maintenance(True, actor=ACTOR)
-    during, beside, on = await store.status(organization.id), await store.status(other.id), await store.maintenance()
-    await store.set_maintenance(False, actor=ACTOR)
-    after = await store.status(organization.id)
+    await store.maintenance.set(True, actor=ACTOR)
+    during, beside, on = (
+        await store.tasks.status(organization.id),
+        await store.tasks.status(other.id),
+        await store.maintenance.on(),
+    )
+    await store.maintenance.set(False, actor=ACTOR)
+    after = await store.tasks.status(organization.id)
 
     assert on is True
     assert (during.queued, during.processing, during.concurrency, beside.concurrency) == (2, 1, None, None)
@@ -177,14 +181,14 @@ async def test_concurrency_is_null_under_maintenance_of_all(store: Store) -> Non
 
 async def test_concurrency_is_null_without_a_readable_limit(store: Store) -> None:
     """While the plan has no slots nothing starts and concurrency is null; with slots it is there again."""
-    await store.create_plan("unpriced", slots=None, queue_limit=10, weight=1, actor=ACTOR)
+    await store.plans.create("unpriced", slots=None, queue_limit=10, weight=1, actor=ACTOR)
     organization = await an_organization(store, slots=None, plan="unpriced")
     worker = await a_worker(store)
     await submitted(store, organization, a_task(), a_task())
 
-    nothing, before = await worker.take(5), await store.status(organization.id)
-    await store.change_plan("unpriced", changes=PlanChange(slots=1), actor=ACTOR)
-    something, after = await worker.take(5), await store.status(organization.id)
+    nothing, before = await worker.take(5), await store.tasks.status(organization.id)
+    await store.plans.change("unpriced", changes=PlanChange(slots=1), actor=ACTOR)
+    something, after = await worker.take(5), await store.tasks.status(organization.id)
 
     assert nothing == []
     assert (before.queued, before.processing, before.concurrency) == (2, 0, None)
@@ -199,14 +203,14 @@ async def test_concurrency_is_null_from_the_audit_that_finds_drift_until_the_rep
     database.rows("UPDATE organization SET queued = 40, ready = 39 WHERE id = :id", id=organization.id)
     store = await database.open()
 
-    unnoticed = await store.status(organization.id)
-    found = await store.audit_some() + await store.audit_some()
-    noticed, beside = await store.status(organization.id), await store.status(other.id)
-    await store.audit_some()
-    await store.audit_some()
-    still = await store.status(organization.id)
-    mended = await store.repair(organization.name, actor=ACTOR)
-    after = await store.status(organization.id)
+    unnoticed = await store.tasks.status(organization.id)
+    found = await store.recount.audit_next() + await store.recount.audit_next()
+    noticed, beside = await store.tasks.status(organization.id), await store.tasks.status(other.id)
+    await store.recount.audit_next()
+    await store.recount.audit_next()
+    still = await store.tasks.status(organization.id)
+    mended = await store.recount.repair(organization.name, actor=ACTOR)
+    after = await store.tasks.status(organization.id)
 
     assert unnoticed.concurrency is not None
     assert {drift.organization for drift in found} == {organization.name}
@@ -229,10 +233,10 @@ async def test_concurrency_is_there_in_every_other_state(store: Store) -> None:
         OrganizationChange(disabled=False, slots=1),
         OrganizationChange(slots=None),
     ):
-        await store.change_organization(organization.name, changes=changes, actor=ACTOR)
-        seen.append((await store.status(organization.id)).concurrency)
-    await store.audit_some()
-    seen.append((await store.status(organization.id)).concurrency)
+        await store.organizations.change(organization.name, changes=changes, actor=ACTOR)
+        seen.append((await store.tasks.status(organization.id)).concurrency)
+    await store.recount.audit_next()
+    seen.append((await store.tasks.status(organization.id)).concurrency)
 
     assert [one.used for one in seen if one is not None] == [1] * 5
     assert [one.max for one in seen if one is not None] == [2, 2, 1, 10, 10]
@@ -247,13 +251,13 @@ async def test_a_task_reads_queued_then_processing_then_completed(store: Store, 
     (task,) = await submitted(store, organization, a_task(priority=8, cost=4))
     created_at = clock.at
     clock.advance(100)
-    queued = await store.task(organization.id, task)
+    queued = await store.tasks.find(organization.id, task)
     lease = await worker.take_one()
     clock.advance(2.5)
-    processing = await store.task(organization.id, task)
+    processing = await store.tasks.find(organization.id, task)
     await worker.settle(lease, DONE)
     clock.advance(50)
-    completed = await store.task(organization.id, task)
+    completed = await store.tasks.find(organization.id, task)
 
     views = [view for view in (queued, processing, completed) if view]
     assert [view.status for view in views] == [TaskStatus.QUEUED, TaskStatus.PROCESSING, TaskStatus.COMPLETED]
@@ -276,7 +280,7 @@ async def test_a_failed_task_costs_nothing_and_says_why(store: Store, clock: Clo
 
     await worker.settle(lease, Failed(cause="secret", failure=failure, retry=False))
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
     assert view is not None
     assert (view.status, view.failure, view.result, view.charged, view.latency_ms) == (
         TaskStatus.FAILED, failure, None, 0, 1_000,
@@ -292,15 +296,15 @@ async def test_latency_spans_all_attempts_and_the_pauses_between(store: Store, c
     lease = await worker.take_one()
     clock.advance(1)
     await worker.settle(lease, Failed(cause="later", pause_ms=10_000))
-    between = await store.task(organization.id, task)
+    between = await store.tasks.find(organization.id, task)
     clock.advance(10)
-    await store.promote()
+    await store.upkeep.promote()
     clock.advance(5)
     lease = await worker.take_one()
     clock.advance(2)
     await worker.settle(lease, DONE)
 
-    view = await store.task(organization.id, task)
+    view = await store.tasks.find(organization.id, task)
 
     assert view is not None
     assert between is not None
@@ -314,11 +318,11 @@ async def test_a_task_of_another_organization_is_not_there(store: Store) -> None
     worker = await a_worker(store)
     (task,) = await submitted(store, other, a_task(key="theirs"))
 
-    queued = [await store.task(organization.id, reference) for reference in (task, "theirs", "unknown")]
+    queued = [await store.tasks.find(organization.id, reference) for reference in (task, "theirs", "unknown")]
     lease = await worker.take_one()
-    running = await store.task(organization.id, task)
+    running = await store.tasks.find(organization.id, task)
     await worker.settle(lease)
-    ended = await store.task(organization.id, task)
+    ended = await store.tasks.find(organization.id, task)
 
     assert [*queued, running, ended] == [None] * 5
 
@@ -329,21 +333,21 @@ async def test_an_outcome_never_changes(store: Store, clock: Clock) -> None:
     (task,) = await submitted(store, organization, a_task(FRAGILE))
     lease = await worker.take_one()
     await worker.settle(lease, AGAIN)
-    first = await store.task(organization.id, task)
+    first = await store.tasks.find(organization.id, task)
 
     await worker.settle(lease, DONE)
     clock.advance(3_000)
-    await store.end_expired_sessions()
-    await store.return_orphans()
+    await store.sessions.end_expired()
+    await store.sessions.return_orphans()
 
     assert first is not None
     assert first.status is TaskStatus.FAILED
-    assert await store.task(organization.id, task) == first
+    assert await store.tasks.find(organization.id, task) == first
 
 
 async def test_an_unknown_organization_is_not_found(store: Store) -> None:
     """The operator's reads name what is not there."""
-    for read in (store.organization, store.plan, store.keys, store.recount):
+    for read in (store.organizations.find, store.plans.find, store.keys.all, store.recount.find):
         with pytest.raises(NotFound):
             await read("nobody")
 
@@ -355,5 +359,5 @@ async def test_a_limited_type_is_shown_like_any_other(store: Store) -> None:
 
     await worker.take(5)
 
-    status = await store.status(organization.id)
+    status = await store.tasks.status(organization.id)
     assert (status.queued, status.processing) == (1, 2)

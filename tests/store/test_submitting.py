@@ -26,11 +26,11 @@ async def test_what_was_accepted_is_there_afterwards(database: Database, how: st
     """An accepted task is there after a close and after a crash, whole."""
     organization = await an_organization(database.store)
     task = a_task(key="k", payload='{"url": "x \\u0000 ü"}', priority=7, cost=3)
-    (answer,) = await database.store.submit(organization.id, [task])
+    (answer,) = await database.store.tasks.submit(organization.id, [task])
 
     store = await getattr(database, how)()
 
-    view = await store.task(organization.id, task.id)
+    view = await store.tasks.find(organization.id, task.id)
     assert isinstance(answer, Accepted)
     assert (view.id, view.task_type, view.status) == (task.id, task.task_type, TaskStatus.QUEUED)
     assert (view.priority, view.cost, view.idempotency_key, view.created_at) == (7, 3, "k", answer.created_at)
@@ -43,15 +43,15 @@ async def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> N
     abandoned = database.store
     organization = await an_organization(abandoned)
     with database.clock.held() as asked:
-        unanswered = abandoned.submit(organization.id, [a_task(key="k"), a_task()])
+        unanswered = abandoned.tasks.submit(organization.id, [a_task(key="k"), a_task()])
         assert await asyncio.to_thread(asked.wait, 30)
         store = await database.crash()
 
     await asyncio.gather(unanswered, return_exceptions=True)  # what the killed server says reaches nobody
-    (answer,) = await store.submit(organization.id, [a_task(key="k")])
+    (answer,) = await store.tasks.submit(organization.id, [a_task(key="k")])
 
     assert isinstance(answer, Accepted)
-    assert (await store.status(organization.id)).queued == 1
+    assert (await store.tasks.status(organization.id)).queued == 1
 
 
 async def test_tasks_are_numbered_densely_in_the_order_of_acceptance(store: Store, database: Database) -> None:
@@ -59,9 +59,9 @@ async def test_tasks_are_numbered_densely_in_the_order_of_acceptance(store: Stor
     organization, other = await an_organization(store, queue_limit=5), await an_organization(store)
     first = await submitted(store, organization, a_task(key="k"), a_task())
     await submitted(store, other, a_task())
-    await store.submit(organization.id, [a_task(key="k"), a_task()])
+    await store.tasks.submit(organization.id, [a_task(key="k"), a_task()])
     await submitted(store, organization, a_task(), a_task())
-    await store.submit(organization.id, [a_task()])
+    await store.tasks.submit(organization.id, [a_task()])
 
     numbers = database.rows("SELECT seq FROM task WHERE organization_id = :id ORDER BY id", id=organization.id)
 
@@ -75,7 +75,7 @@ async def test_concurrent_submissions_are_numbered_densely(store: Store, databas
     """However submissions fall into transactions, the numbers have no gap and no double."""
     organization = await an_organization(store)
 
-    await asyncio.gather(*(store.submit(organization.id, [a_task(), a_task()]) for _ in range(50)))
+    await asyncio.gather(*(store.tasks.submit(organization.id, [a_task(), a_task()]) for _ in range(50)))
 
     numbers = database.rows("SELECT seq FROM task WHERE organization_id = :id ORDER BY seq", id=organization.id)
     assert [row[0] for row in numbers] == list(range(1, 101))
@@ -90,22 +90,22 @@ async def test_a_used_key_is_refused_and_names_its_task(store: Store) -> None:
     (first,) = await submitted(store, organization, a_task(key="k"))
     second = a_task(key="k", payload='{"other":1}')
 
-    (answer,) = await store.submit(organization.id, [second])
+    (answer,) = await store.tasks.submit(organization.id, [second])
 
     assert isinstance(answer, TaskExists)
     assert answer.details == {"field": "idempotencyKey", "value": "k"}
-    assert await store.task(organization.id, second.id) is None
-    assert (await store.task(organization.id, "k")).id == first  # type: ignore[union-attr]
+    assert await store.tasks.find(organization.id, second.id) is None
+    assert (await store.tasks.find(organization.id, "k")).id == first  # type: ignore[union-attr]
 
 
 async def test_a_key_is_used_once_inside_one_submission(store: Store) -> None:
     """Of two tasks with one key in one request the first is accepted; what stands after them is not touched."""
     organization = await an_organization(store)
 
-    answers = await store.submit(organization.id, [a_task(key="k"), a_task(key="k"), a_task(key="l"), a_task()])
+    answers = await store.tasks.submit(organization.id, [a_task(key="k"), a_task(key="k"), a_task(key="l"), a_task()])
 
     assert [type(answer) for answer in answers] == [Accepted, TaskExists, Accepted, Accepted]
-    assert (await store.status(organization.id)).queued == 3
+    assert (await store.tasks.status(organization.id)).queued == 3
 
 
 async def test_a_key_is_used_once_inside_one_commit(store: Store, clock: Clock) -> None:
@@ -113,7 +113,7 @@ async def test_a_key_is_used_once_inside_one_commit(store: Store, clock: Clock) 
     organization = await an_organization(store)
 
     answers = await in_one_commit(
-        store, clock, *[lambda: store.submit(organization.id, [a_task(key="k")]) for _ in range(5)]
+        store, clock, *[lambda: store.tasks.submit(organization.id, [a_task(key="k")]) for _ in range(5)]
     )
 
     assert [type(answer[0]) for answer in answers] == [Accepted] + [TaskExists] * 4
@@ -124,12 +124,14 @@ async def test_concurrent_creates_with_one_key_make_one_task(store: Store) -> No
     organization = await an_organization(store)
     tasks = [a_task(key="k") for _ in range(100)]
 
-    answers = [answer for (answer,) in await asyncio.gather(*(store.submit(organization.id, [one]) for one in tasks))]
+    answers = [
+        answer for (answer,) in await asyncio.gather(*(store.tasks.submit(organization.id, [one]) for one in tasks))
+    ]
 
     winners = [task.id for task, answer in zip(tasks, answers, strict=True) if isinstance(answer, Accepted)]
     assert len(winners) == 1
     assert sum(isinstance(answer, TaskExists) for answer in answers) == 99
-    assert (await store.task(organization.id, "k")).id == winners[0]  # type: ignore[union-attr]
+    assert (await store.tasks.find(organization.id, "k")).id == winners[0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("how", ["reopen", "crash"])
@@ -140,7 +142,7 @@ async def test_a_key_stays_used_across_a_restart(database: Database, how: str) -
 
     store = await getattr(database, how)()
 
-    (answer,) = await store.submit(organization.id, [a_task(key="k")])
+    (answer,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     assert isinstance(answer, TaskExists)
 
 
@@ -150,7 +152,7 @@ async def test_a_key_stays_used_after_its_task_ended(store: Store) -> None:
     await submitted(store, organization, a_task(key="k"))
     await worker.settle(await worker.take_one())
 
-    (answer,) = await store.submit(organization.id, [a_task(key="k")])
+    (answer,) = await store.tasks.submit(organization.id, [a_task(key="k")])
 
     assert isinstance(answer, TaskExists)
 
@@ -161,12 +163,12 @@ async def test_keys_of_two_organizations_never_meet(store: Store, clock: Clock) 
     mine, theirs = a_task(key="k"), a_task(key="k")
 
     answers = await in_one_commit(
-        store, clock, lambda: store.submit(one.id, [mine]), lambda: store.submit(other.id, [theirs])
+        store, clock, lambda: store.tasks.submit(one.id, [mine]), lambda: store.tasks.submit(other.id, [theirs])
     )
 
     assert all(isinstance(answer, Accepted) for (answer,) in answers)
-    assert (await store.task(one.id, "k")).id == mine.id  # type: ignore[union-attr]
-    assert (await store.task(other.id, "k")).id == theirs.id  # type: ignore[union-attr]
+    assert (await store.tasks.find(one.id, "k")).id == mine.id  # type: ignore[union-attr]
+    assert (await store.tasks.find(other.id, "k")).id == theirs.id  # type: ignore[union-attr]
 
 
 async def test_a_used_key_is_refused_before_a_full_queue(store: Store) -> None:
@@ -174,7 +176,7 @@ async def test_a_used_key_is_refused_before_a_full_queue(store: Store) -> None:
     organization = await an_organization(store, queue_limit=1)
     await submitted(store, organization, a_task(key="k"))
 
-    answers = await store.submit(organization.id, [a_task(key="k"), a_task(key="new"), a_task()])
+    answers = await store.tasks.submit(organization.id, [a_task(key="k"), a_task(key="new"), a_task()])
 
     assert [type(answer) for answer in answers] == [TaskExists, QueueFull, QueueFull]
 
@@ -183,10 +185,10 @@ async def test_a_refused_task_does_not_bind_its_key(store: Store) -> None:
     """A key that came with a refusal is free."""
     organization, worker = await an_organization(store, queue_limit=1), await a_worker(store)
     await submitted(store, organization)
-    (refused,) = await store.submit(organization.id, [a_task(key="k")])
+    (refused,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     await worker.take(1)
 
-    (answer,) = await store.submit(organization.id, [a_task(key="k")])
+    (answer,) = await store.tasks.submit(organization.id, [a_task(key="k")])
 
     assert isinstance(refused, QueueFull)
     assert isinstance(answer, Accepted)
@@ -200,9 +202,9 @@ async def test_the_queue_limit_is_exact(store: Store) -> None:
     organization = await an_organization(store, queue_limit=3)
 
     below, at, above = (
-        (await store.submit(organization.id, [a_task(), a_task()]))[1],
-        (await store.submit(organization.id, [a_task()]))[0],
-        (await store.submit(organization.id, [a_task()]))[0],
+        (await store.tasks.submit(organization.id, [a_task(), a_task()]))[1],
+        (await store.tasks.submit(organization.id, [a_task()]))[0],
+        (await store.tasks.submit(organization.id, [a_task()]))[0],
     )
 
     assert isinstance(below, Accepted)
@@ -217,11 +219,11 @@ async def test_the_queue_limit_is_exact_under_concurrent_submits(store: Store, l
     """Of 200 concurrent submits exactly as many are accepted as fit."""
     organization = await an_organization(store, queue_limit=limit)
 
-    answers = await asyncio.gather(*(store.submit(organization.id, [a_task()]) for _ in range(200)))
+    answers = await asyncio.gather(*(store.tasks.submit(organization.id, [a_task()]) for _ in range(200)))
 
     accepted = sum(isinstance(answer, Accepted) for (answer,) in answers)
     assert accepted == min(limit, 200)
-    assert (await store.status(organization.id)).queued == accepted
+    assert (await store.tasks.status(organization.id)).queued == accepted
 
 
 async def test_only_what_waits_counts_against_the_queue_limit(store: Store) -> None:
@@ -232,12 +234,12 @@ async def test_only_what_waits_counts_against_the_queue_limit(store: Store) -> N
     await submitted(store, organization)
 
     verdict = await worker.exchange(*[])
-    await store.end_session(worker.id, reason="lost")  # type: ignore[arg-type]
-    (answer,) = await store.submit(organization.id, [a_task()])
+    await store.sessions.end(worker.id, reason="lost")  # type: ignore[arg-type]
+    (answer,) = await store.tasks.submit(organization.id, [a_task()])
 
     assert verdict.leases == ()
     assert lease.task_id == running
-    assert (await store.status(organization.id)).queued == 2
+    assert (await store.tasks.status(organization.id)).queued == 2
     assert isinstance(answer, QueueFull)
     assert answer.details["remainingCapacity"] == 0
 
@@ -246,11 +248,11 @@ async def test_a_lowered_queue_limit_keeps_what_was_accepted(store: Store) -> No
     """Tasks beyond a limit that was lowered later stay; new ones are refused until there is room."""
     organization, worker = await an_organization(store, queue_limit=5, slots=2), await a_worker(store)
     await submitted(store, organization, *[a_task() for _ in range(3)])
-    await store.change_organization(organization.name, changes=OrganizationChange(queue_limit=2), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(queue_limit=2), actor=ACTOR)
 
-    (refused,) = await store.submit(organization.id, [a_task()])
+    (refused,) = await store.tasks.submit(organization.id, [a_task()])
     await worker.take(2)
-    (accepted,) = await store.submit(organization.id, [a_task()])
+    (accepted,) = await store.tasks.submit(organization.id, [a_task()])
 
     assert isinstance(refused, QueueFull)
     assert isinstance(accepted, Accepted)
@@ -266,7 +268,7 @@ async def test_a_batch_needs_room_for_every_item(store: Store, room: int, accept
     await submitted(store, organization, a_task(), a_task())
 
     (answer,) = await asyncio.gather(
-        store.submit(organization.id, [a_task(key="k"), a_task()], room=room), return_exceptions=True
+        store.tasks.submit(organization.id, [a_task(key="k"), a_task()], room=room), return_exceptions=True
     )
 
     if accepted:
@@ -275,8 +277,8 @@ async def test_a_batch_needs_room_for_every_item(store: Store, room: int, accept
         assert isinstance(answer, QueueFull)
         assert (answer.details["batchSize"], answer.details["queuedCount"]) == (room, 2)
         assert answer.details["remainingCapacity"] == 3
-    assert (await store.status(organization.id)).queued == (4 if accepted else 2)
-    assert (await store.task(organization.id, "k") is not None) is accepted
+    assert (await store.tasks.status(organization.id)).queued == (4 if accepted else 2)
+    assert (await store.tasks.find(organization.id, "k") is not None) is accepted
 
 
 async def test_a_full_queue_refuses_a_batch_before_its_keys_are_looked_at(store: Store) -> None:
@@ -285,35 +287,35 @@ async def test_a_full_queue_refuses_a_batch_before_its_keys_are_looked_at(store:
     await submitted(store, organization, a_task(key="k"))
 
     with pytest.raises(QueueFull):
-        await store.submit(organization.id, [a_task(key="k")], room=1)
+        await store.tasks.submit(organization.id, [a_task(key="k")], room=1)
 
 
 async def test_a_batch_of_nothing_but_mistakes_asks_for_room_all_the_same(store: Store) -> None:
     """Its answer does not depend on which items are wrong."""
     organization = await an_organization(store, queue_limit=3)
 
-    assert await store.submit(organization.id, [], room=3) == []
+    assert await store.tasks.submit(organization.id, [], room=3) == []
     with pytest.raises(QueueFull):
-        await store.submit(organization.id, [], room=4)
+        await store.tasks.submit(organization.id, [], room=4)
 
 
 async def test_a_refused_batch_leaves_its_neighbours_alone(store: Store, clock: Clock) -> None:
     """In one commit: a batch without room, one of a disabled organization, and tasks that are accepted around them."""
     organization, stopped = await an_organization(store, queue_limit=4), await an_organization(store)
-    await store.change_organization(stopped.name, changes=OrganizationChange(disabled=True), actor=ACTOR)
+    await store.organizations.change(stopped.name, changes=OrganizationChange(disabled=True), actor=ACTOR)
 
     first, refused, strange, second = await in_one_commit(
         store, clock,
-        lambda: store.submit(organization.id, [a_task(), a_task()], room=2),
-        lambda: store.submit(organization.id, [a_task(), a_task(), a_task()], room=3),
-        lambda: store.submit(stopped.id, [a_task()], room=1),
-        lambda: store.submit(organization.id, [a_task(), a_task()], room=2),
+        lambda: store.tasks.submit(organization.id, [a_task(), a_task()], room=2),
+        lambda: store.tasks.submit(organization.id, [a_task(), a_task(), a_task()], room=3),
+        lambda: store.tasks.submit(stopped.id, [a_task()], room=1),
+        lambda: store.tasks.submit(organization.id, [a_task(), a_task()], room=2),
     )  # fmt: skip
 
     assert [type(answer) for answer in [*first, *second]] == [Accepted] * 4
     assert isinstance(refused, QueueFull)
     assert isinstance(strange, KeyRefused)
-    assert (await store.status(organization.id)).queued == 4
+    assert (await store.tasks.status(organization.id)).queued == 4
 
 
 @pytest.mark.parametrize("how", ["reopen", "crash"])
@@ -333,12 +335,12 @@ async def test_a_batch_is_there_whole(database: Database, how: str) -> None:
 async def test_a_disabled_organization_submits_nothing(store: Store) -> None:
     """Its submissions are refused like those of an unknown organization, until it is enabled again."""
     organization = await an_organization(store)
-    await store.change_organization(organization.name, changes=OrganizationChange(disabled=True), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(disabled=True), actor=ACTOR)
 
-    refused = await store.submit(organization.id, [a_task(key="k"), a_task()])
-    unknown = await store.submit(10**12, [a_task()])
-    await store.change_organization(organization.name, changes=OrganizationChange(disabled=False), actor=ACTOR)
-    (accepted,) = await store.submit(organization.id, [a_task(key="k")])
+    refused = await store.tasks.submit(organization.id, [a_task(key="k"), a_task()])
+    unknown = await store.tasks.submit(10**12, [a_task()])
+    await store.organizations.change(organization.name, changes=OrganizationChange(disabled=False), actor=ACTOR)
+    (accepted,) = await store.tasks.submit(organization.id, [a_task(key="k")])
 
     assert [type(answer) for answer in [*refused, *unknown]] == [KeyRefused] * 3
     assert isinstance(accepted, Accepted)
@@ -347,9 +349,9 @@ async def test_a_disabled_organization_submits_nothing(store: Store) -> None:
 async def test_a_paused_organization_still_submits(store: Store) -> None:
     """Pausing holds the start of tasks, not their acceptance."""
     organization = await an_organization(store)
-    await store.change_organization(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
 
-    (answer,) = await store.submit(organization.id, [a_task()])
+    (answer,) = await store.tasks.submit(organization.id, [a_task()])
 
     assert isinstance(answer, Accepted)
 
@@ -376,8 +378,8 @@ async def test_an_empty_submission_is_answered(store: Store) -> None:
     """No tasks, no verdicts, nothing changed."""
     organization = await an_organization(store)
 
-    assert await store.submit(organization.id, []) == []
-    assert (await store.status(organization.id)).queued == 0
+    assert await store.tasks.submit(organization.id, []) == []
+    assert (await store.tasks.status(organization.id)).queued == 0
 
 
 async def test_a_key_that_is_an_id_of_another_task_names_its_own(store: Store) -> None:
@@ -387,10 +389,10 @@ async def test_a_key_that_is_an_id_of_another_task_names_its_own(store: Store) -
     (mine,) = await submitted(store, one, a_task(key=theirs))
     (second,) = await submitted(store, one, a_task(key=mine))
 
-    assert (await store.task(one.id, theirs)).id == mine  # type: ignore[union-attr]
-    assert (await store.task(one.id, mine)).id == mine  # type: ignore[union-attr]
+    assert (await store.tasks.find(one.id, theirs)).id == mine  # type: ignore[union-attr]
+    assert (await store.tasks.find(one.id, mine)).id == mine  # type: ignore[union-attr]
     assert await state(store, one, second) is TaskStatus.QUEUED
-    assert await store.task(one.id, DONE.result) is None
+    assert await store.tasks.find(one.id, DONE.result) is None
 
 
 async def test_long_payloads_are_kept_to_the_letter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,7 +402,7 @@ async def test_long_payloads_are_kept_to_the_letter(store: Store, monkeypatch: p
     organization = await an_organization(store)
     new = [a_task(payload='{"a": "' + 'é\\"\\n😀\n' * count + '"}') for count in (0, 1, 5, 40, 3, 200)]
 
-    verdicts = await store.submit(organization.id, new)
+    verdicts = await store.tasks.submit(organization.id, new)
 
     assert len(verdicts) == len(new)
-    assert [await store.payload(organization.id, one.id) for one in new] == [one.payload for one in new]
+    assert [await store.tasks.payload(organization.id, one.id) for one in new] == [one.payload for one in new]

@@ -15,12 +15,12 @@ async def test_promotion_moves_what_is_due_in_bounded_rounds(store: Store, clock
     worker = await a_worker(store)
     for _ in range(2):
         organization = await an_organization(store, slots=300)
-        await store.submit(organization.id, [a_task() for _ in range(300)])
+        await store.tasks.submit(organization.id, [a_task() for _ in range(300)])
     leases = await worker.take(600)
     await worker.exchange(*[Report(lease.id, Failed(cause="x", pause_ms=1_000)) for lease in leases])
     clock.advance(1)
 
-    assert [await store.promote() for _ in range(3)] == [500, 100, 0]
+    assert [await store.upkeep.promote() for _ in range(3)] == [500, 100, 0]
 
 
 async def test_promotion_wakes_who_waits_for_the_type(store: Store, clock: Clock) -> None:
@@ -32,7 +32,7 @@ async def test_promotion_wakes_who_waits_for_the_type(store: Store, clock: Clock
     store.listeners.subscribe(heard.append)
     clock.advance(1)
 
-    await store.promote()
+    await store.upkeep.promote()
 
     assert heard == [frozenset({"PAGE"})]
 
@@ -42,10 +42,10 @@ async def test_a_promoted_task_of_a_paused_organization_waits_on(store: Store, c
     organization, worker = await an_organization(store), await a_worker(store)
     await submitted(store, organization)
     await worker.settle(await worker.take_one(), Failed(cause="x", pause_ms=1_000))
-    await store.change_organization(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     clock.advance(1)
 
-    assert await store.promote() == 1
+    assert await store.upkeep.promote() == 1
     assert await worker.take(1) == []
 
 
@@ -56,15 +56,15 @@ async def test_purge_deletes_at_the_end_of_the_retention(store: Store, clock: Cl
     await worker.settle(await worker.take_one())
     clock.at += DAY * 1_000 - 1
 
-    early = await store.purge(), await store.task(organization.id, "k") is not None
+    early = await store.upkeep.purge(), await store.tasks.find(organization.id, "k") is not None
     clock.at += 1
-    purged = await store.purge(), await store.purge()
+    purged = await store.upkeep.purge(), await store.upkeep.purge()
 
     assert early == (0, True)
     assert purged == (1, 0)
-    assert await store.task(organization.id, task) is None
-    assert await store.task(organization.id, "k") is None
-    (answer,) = await store.submit(organization.id, [a_task(key="k")])
+    assert await store.tasks.find(organization.id, task) is None
+    assert await store.tasks.find(organization.id, "k") is None
+    (answer,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     assert isinstance(answer, Accepted)
 
 
@@ -76,19 +76,19 @@ async def test_purge_leaves_what_is_not_over(store: Store, clock: Clock) -> None
     await worker.settle(lease, Failed(cause="x", pause_ms=100 * DAY * 1_000))
     clock.advance(10 * DAY)
 
-    assert await store.purge() == 0
-    assert [await store.task(organization.id, task) is not None for task in tasks] == [True] * 3
+    assert await store.upkeep.purge() == 0
+    assert [await store.tasks.find(organization.id, task) is not None for task in tasks] == [True] * 3
 
 
 async def test_purge_works_in_bounded_rounds(store: Store, clock: Clock) -> None:
     """At most 500 tasks a round."""
     organization, worker = await an_organization(store, slots=600), await a_worker(store)
-    await store.submit(organization.id, [a_task(FRAGILE) for _ in range(600)])
+    await store.tasks.submit(organization.id, [a_task(FRAGILE) for _ in range(600)])
     leases = await worker.take(600)
     await worker.exchange(*[Report(lease.id, Failed(cause="x")) for lease in leases])
     clock.advance(DAY)
 
-    assert [await store.purge() for _ in range(3)] == [500, 100, 0]
+    assert [await store.upkeep.purge() for _ in range(3)] == [500, 100, 0]
 
 
 async def test_purge_leaves_no_row_behind(database: Database) -> None:
@@ -99,7 +99,7 @@ async def test_purge_leaves_no_row_behind(database: Database) -> None:
     for lease in await worker.take(2):
         await worker.settle(lease)
     clock.advance(DAY)
-    await store.purge()
+    await store.upkeep.purge()
 
     left = {
         table: database.rows(f"SELECT count(*) FROM {table}")[0][0]
@@ -107,7 +107,7 @@ async def test_purge_leaves_no_row_behind(database: Database) -> None:
     }
 
     assert set(left.values()) == {0}, left
-    assert (await store.organization(organization.name)).completed == 2
+    assert (await store.organizations.find(organization.name)).completed == 2
 
 
 async def test_retention_is_a_setting(database: Database) -> None:
@@ -119,4 +119,4 @@ async def test_retention_is_a_setting(database: Database) -> None:
     await worker.settle(await worker.take_one())
     database.clock.advance(60)
 
-    assert await store.purge() == 1
+    assert await store.upkeep.purge() == 1

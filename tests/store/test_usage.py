@@ -17,7 +17,7 @@ DAY = 24 * HOUR
 
 async def the_usage(store: Store, organization: Organization, start: int, *, step_ms: int = MINUTE) -> Usage:
     """From then to now."""
-    return await store.usage(organization.id, start=start, end=store.now(), step_ms=step_ms)
+    return await store.usage.find(organization.id, start=start, end=store.now(), step_ms=step_ms)
 
 
 def counts(point: UsagePoint) -> tuple[int, int, int, int]:
@@ -28,7 +28,7 @@ def counts(point: UsagePoint) -> tuple[int, int, int, int]:
 async def until_the_sample(store: Store, clock: Clock) -> None:
     """The end of this minute, sampled as upkeep does; then the next minute has begun."""
     clock.at = clock.at // MINUTE * MINUTE + MINUTE - 500
-    await store.sample_usage()
+    await store.usage.sample()
     clock.at += 500
 
 
@@ -120,7 +120,7 @@ async def test_limited_times_are_exact_for_any_sampled_span(store: Store, clock:
     await worker.take_one()
     for _ in range(24):
         clock.at += HOUR
-        await store.sample_usage()
+        await store.usage.sample()
 
     usage = await the_usage(store, organization, start, step_ms=HOUR)
 
@@ -131,7 +131,7 @@ async def test_limited_times_are_exact_for_any_sampled_span(store: Store, clock:
 async def test_a_call_uses_its_slot(store: Store, clock: Clock) -> None:
     """From its admission, also while nothing else of its organization moves."""
     organization, server = await an_organization(store, slots=2), await a_server(store)
-    await store.begin_call(a_call(organization, server))
+    await store.calls.begin(a_call(organization, server))
     await until_the_sample(store, clock)
     start = clock.at
     await until_the_sample(store, clock)
@@ -141,7 +141,7 @@ async def test_a_call_uses_its_slot(store: Store, clock: Clock) -> None:
 
     # The sample before was taken half a second before its minute ended.
     assert (usage.total.slot_ms, usage.total.submitted) == (90_500, 0)
-    await store.abandon_call(organization.id, (await store.slots(organization.id, after="", most=1)).slots[0].id)
+    await store.calls.abandon(organization.id, (await store.slots.find(organization.id, after="", most=1)).slots[0].id)
 
 
 async def test_only_what_moved_is_written(database: Database, clock: Clock) -> None:
@@ -153,7 +153,7 @@ async def test_only_what_moved_is_written(database: Database, clock: Clock) -> N
     before = len(database.rows("SELECT 1 FROM usage"))
     await submitted(store, busy)
     for _ in range(3):
-        await store.sample_usage()
+        await store.usage.sample()
     lease = await worker.take_one()
     await until_the_sample(store, clock)
     await until_the_sample(store, clock)
@@ -176,7 +176,7 @@ async def test_nobody_elses_history(store: Store, clock: Clock) -> None:
 
     assert counts((await the_usage(store, other, start)).total) == (0, 0, 0, 0)
     with pytest.raises(KeyRefused):
-        await store.usage(4711, start=start, end=store.now(), step_ms=MINUTE)
+        await store.usage.find(4711, start=start, end=store.now(), step_ms=MINUTE)
 
 
 async def test_history_survives_a_crash(database: Database, clock: Clock) -> None:
@@ -204,8 +204,8 @@ async def test_what_was_sampled_is_not_counted_twice(store: Store, clock: Clock)
         for lease in await worker.take(2):
             clock.advance(1)
             await worker.settle(lease)
-        await store.sample_usage()
-        await store.sample_usage()
+        await store.usage.sample()
+        await store.usage.sample()
     await until_the_sample(store, clock)
 
     total = (await the_usage(store, organization, start)).total
@@ -225,23 +225,23 @@ async def test_history_is_thinned_after_two_days_and_deleted_at_its_end(database
         await until_the_sample(store, clock)
     whole = (await the_usage(store, organization, start, step_ms=HOUR)).points
     clock.at = start + 2 * DAY + 2 * HOUR + HOUR // 2  # the hour that is cut in two is kept
-    fine = await store.purge_usage()
-    thinned = (await store.usage(organization.id, start=start, end=start + 3 * HOUR, step_ms=HOUR)).points
+    fine = await store.usage.purge()
+    thinned = (await store.usage.find(organization.id, start=start, end=start + 3 * HOUR, step_ms=HOUR)).points
 
     assert fine == 118
     assert len(database.rows("SELECT 1 FROM usage")) == 180 - 118
     assert [counts(point) for point in thinned] == [counts(point) for point in whole] == [(60, 0, 0, 0)] * 3
-    assert await store.purge_usage() == 0
+    assert await store.usage.purge() == 0
     clock.at = start + 89 * DAY
     await submitted(store, organization)
-    await store.sample_usage()
+    await store.usage.sample()
     clock.at = start + 91 * DAY
-    assert await store.purge_usage() == 61
+    assert await store.usage.purge() == 61
     assert len(database.rows("SELECT 1 FROM usage")) == 2
     await submitted(store, organization)
-    later = await store.usage(organization.id, start=clock.at - DAY, end=clock.at, step_ms=DAY)
+    later = await store.usage.find(organization.id, start=clock.at - DAY, end=clock.at, step_ms=DAY)
     assert later.total.submitted == 1
-    kept = await store.usage(organization.id, start=start + HOUR, end=clock.at, step_ms=DAY)
+    kept = await store.usage.find(organization.id, start=start + HOUR, end=clock.at, step_ms=DAY)
     assert kept.total.submitted == 2, "what is not kept happened before its first row, not in it"
 
 
@@ -251,12 +251,12 @@ async def test_the_record_counts_a_wait_from_the_moment_a_task_might_start(store
     organization, worker = await an_organization(store), await a_worker(store)
     await submitted(store, organization, a_task(), a_task(delay_seconds=60))
     clock.advance(60)
-    await store.promote()
+    await store.upkeep.promote()
     clock.advance(5)
     for lease in [await worker.take_one(), await worker.take_one()]:
         await worker.settle(lease)
 
-    ran = (await store.record(organization.id, start=begun, most=10)).ran
+    ran = (await store.usage.record(organization.id, start=begun, most=10)).ran
 
     assert [(one.started_at - one.ready_at) for one in ran] == [65_000, 5_000]
 
@@ -270,7 +270,7 @@ async def test_a_young_organization_is_judged_by_its_own_time(store: Store, cloc
     await worker.take_one()
     clock.at += HOUR // 2
 
-    total = (await store.record(organization.id, start=begun - 7 * DAY, most=10)).total
+    total = (await store.usage.record(organization.id, start=begun - 7 * DAY, most=10)).total
 
     assert (total.start, total.end) == (begun, clock.at)
     assert total.plan_limited_ms == HOUR // 2

@@ -29,13 +29,13 @@ from tests.store.databases import Clock
 async def a_worker_of(store: Store, places: int, types: Sequence[str] | None = None) -> Worker:
     """A registered worker with so many places."""
     session = a_session(types, places=places)
-    await store.open_session(session)
+    await store.sessions.open(session)
     return Worker(store, session)
 
 
 async def the_wait(store: Store, organization_id: int, reference: str) -> Wait:
     """What is said of a task that is there."""
-    found = await store.wait(organization_id, reference)
+    found = await store.waits.find(organization_id, reference)
     assert found is not None
     return found
 
@@ -76,7 +76,7 @@ async def test_a_lowered_limit_is_a_limit(store: Store) -> None:
     organization, worker = await an_organization(store, slots=2), await a_worker(store)
     *_, task = await submitted(store, organization, a_task(), a_task(), a_task())
     await worker.take(2)
-    await store.change_organization(organization.name, changes=OrganizationChange(slots=1), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(slots=1), actor=ACTOR)
 
     assert await reason(store, organization.id, task) is WaitReason.ORGANIZATION_AT_LIMIT
 
@@ -96,8 +96,8 @@ async def test_a_type_at_its_limit(store: Store) -> None:
 async def test_credits_that_running_tasks_hold(store: Store) -> None:
     """The balance covers one of them at a time; when the first has ended and was charged, the second is too dear."""
     organization, worker = await an_organization(store, slots=5), await a_worker(store)
-    await store.change_organization(organization.name, changes=OrganizationChange(credits=True), actor=ACTOR)
-    await store.grant(organization.name, grant_id=new_id(), amount=5, reason="test", actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(credits=True), actor=ACTOR)
+    await store.credits.grant(organization.name, grant_id=new_id(), amount=5, reason="test", actor=ACTOR)
     await submitted(store, organization, a_task(cost=3))
     (task,) = await submitted(store, organization, a_task(cost=3))
     [lease] = await worker.take(2)
@@ -127,7 +127,7 @@ async def test_a_call_of_others_has_its_turn_like_a_task(store: Store) -> None:
     await worker.take_one()
     before = await reason(store, served.id, task)
 
-    await store.begin_call(a_call(calling, await a_server(store)))
+    await store.calls.begin(a_call(calling, await a_server(store)))
 
     assert (before, await reason(store, served.id, task)) == (WaitReason.WORKERS_BUSY, WaitReason.FAIR_TURN)
 
@@ -165,7 +165,7 @@ async def test_a_pause_between_attempts(store: Store, clock: Clock) -> None:
     assert (wait.reason, wait.until) == (WaitReason.RETRY_PAUSE, clock.at + 5_000)
     assert (wait.ahead, wait.estimate) == (None, None)
     clock.advance(5)
-    await store.promote()
+    await store.upkeep.promote()
     assert await reason(store, organization.id, task) is WaitReason.STARTING
 
 
@@ -190,14 +190,14 @@ async def test_a_paused_organization(store: Store) -> None:
     """Whatever else is in the way, the operator's word comes first."""
     organization = await an_organization(store)
     (task,) = await submitted(store, organization)
-    await store.change_organization(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
+    await store.organizations.change(organization.name, changes=OrganizationChange(paused=True), actor=ACTOR)
 
     assert await reason(store, organization.id, task) is WaitReason.ORGANIZATION_PAUSED
 
 
 async def test_a_plan_without_slots(store: Store) -> None:
     """Nobody has said yet how many may run."""
-    await store.create_plan("blank", slots=None, queue_limit=10, weight=1, actor=ACTOR)
+    await store.plans.create("blank", slots=None, queue_limit=10, weight=1, actor=ACTOR)
     organization = await an_organization(store, slots=None, plan="blank")
     await a_worker(store)
     (task,) = await submitted(store, organization)
@@ -225,9 +225,9 @@ async def test_a_task_is_found_by_its_key_and_by_nobody_else(store: Store) -> No
     (task,) = await submitted(store, organization, a_task(key="job-1"))
 
     assert (await the_wait(store, organization.id, "job-1")).task_id == task
-    assert await store.wait(other.id, task) is None
-    assert await store.wait(other.id, "job-1") is None
-    assert await store.wait(organization.id, "nothing") is None
+    assert await store.waits.find(other.id, task) is None
+    assert await store.waits.find(other.id, "job-1") is None
+    assert await store.waits.find(organization.id, "nothing") is None
 
 
 # What is ahead -------------------------------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ async def test_a_rival_is_one_however_much_of_it_waits(store: Store, clock: Cloc
     _, task = await submitted(store, organization, a_task(), a_task())
     await worker.take_one()
     await submitted(store, rival)
-    await store.begin_call(a_call(rival, await a_server(store)))
+    await store.calls.begin(a_call(rival, await a_server(store)))
 
     assert (await the_wait(store, organization.id, task)).estimate == Estimate(20_000, 20_000)
 

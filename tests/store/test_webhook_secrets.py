@@ -14,7 +14,7 @@ KEY, OTHER_KEY = "k" * 32, "o" * 32
 
 async def create(store: Store, organization: str, secret: str, *, overlap_seconds: float = 60) -> str:
     """A secret of this organization; its id."""
-    made = await store.create_webhook_secret(organization, secret=secret, overlap_seconds=overlap_seconds, actor=ACTOR)
+    made = await store.webhook_secrets.create(organization, secret=secret, overlap_seconds=overlap_seconds, actor=ACTOR)
     return made.id
 
 
@@ -25,12 +25,12 @@ async def test_the_one_before_goes_on_for_a_while(store: Store, clock: Clock) ->
     await create(store, organization.name, "whsec_two")
     clock.at += 60_000 - 1
 
-    before = await store.signing_secrets(organization.id)
+    before = await store.webhook_secrets.signing(organization.id)
     clock.at += 1
 
     assert before == ["whsec_two", "whsec_one"]
-    assert await store.signing_secrets(organization.id) == ["whsec_two"]
-    assert [secret.last4 for secret in await store.webhook_secrets(organization.name)] == ["_two"]
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_two"]
+    assert [secret.last4 for secret in await store.webhook_secrets.all(organization.name)] == ["_two"]
 
 
 async def test_never_more_than_two_sign(store: Store) -> None:
@@ -39,7 +39,7 @@ async def test_never_more_than_two_sign(store: Store) -> None:
     for secret in ("whsec_one", "whsec_two", "whsec_three"):
         await create(store, organization.name, secret)
 
-    assert await store.signing_secrets(organization.id) == ["whsec_three", "whsec_two"]
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_three", "whsec_two"]
 
 
 async def test_without_overlap_the_old_one_is_dead_at_once(store: Store) -> None:
@@ -48,7 +48,7 @@ async def test_without_overlap_the_old_one_is_dead_at_once(store: Store) -> None
     await create(store, organization.name, "whsec_one")
     await create(store, organization.name, "whsec_two", overlap_seconds=0)
 
-    assert await store.signing_secrets(organization.id) == ["whsec_two"]
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_two"]
 
 
 async def test_revoking_the_newest_takes_the_rotation_back(store: Store, clock: Clock) -> None:
@@ -57,11 +57,11 @@ async def test_revoking_the_newest_takes_the_rotation_back(store: Store, clock: 
     await create(store, organization.name, "whsec_one")
     newest = await create(store, organization.name, "whsec_two")
 
-    await store.revoke_webhook_secrets(organization.name, secret_id=newest, actor=ACTOR)
+    await store.webhook_secrets.revoke(organization.name, secret_id=newest, actor=ACTOR)
     clock.advance(3_600)
 
-    assert await store.signing_secrets(organization.id) == ["whsec_one"]
-    assert [secret.expires_at for secret in await store.webhook_secrets(organization.name)] == [None]
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_one"]
+    assert [secret.expires_at for secret in await store.webhook_secrets.all(organization.name)] == [None]
 
 
 async def test_revoking_all_switches_signing_off(database: Database) -> None:
@@ -72,11 +72,11 @@ async def test_revoking_all_switches_signing_off(database: Database) -> None:
     await create(store, organization.name, "whsec_two")
     await create(store, other.name, "whsec_other")
 
-    revoked = await store.revoke_webhook_secrets(organization.name, secret_id=None, actor=ACTOR)
+    revoked = await store.webhook_secrets.revoke(organization.name, secret_id=None, actor=ACTOR)
 
     assert len(revoked) == 2
-    assert await store.signing_secrets(organization.id) == []
-    assert await store.signing_secrets(other.id) == ["whsec_other"]
+    assert await store.webhook_secrets.signing(organization.id) == []
+    assert await store.webhook_secrets.signing(other.id) == ["whsec_other"]
     assert database.rows("SELECT count(*) FROM webhook_secret") == [(1,)]
 
 
@@ -87,7 +87,7 @@ async def test_expired_ones_are_deleted_in_time(database: Database, clock: Clock
     await create(database.store, organization.name, "whsec_two")
     clock.advance(60)
 
-    await database.store.purge()
+    await database.store.upkeep.purge()
 
     assert database.rows("SELECT secret FROM webhook_secret") == [("whsec_two",)]
 
@@ -100,20 +100,20 @@ async def test_what_is_not_there_is_said(store: Store) -> None:
     with pytest.raises(NotFound):
         await create(store, "nobody", "whsec_x")
     with pytest.raises(NotFound):
-        await store.webhook_secrets("nobody")
+        await store.webhook_secrets.all("nobody")
     with pytest.raises(NotFound):
-        await store.revoke_webhook_secrets(other.name, secret_id=identity, actor=ACTOR)
+        await store.webhook_secrets.revoke(other.name, secret_id=identity, actor=ACTOR)
 
-    assert await store.revoke_webhook_secrets(other.name, secret_id=None, actor=ACTOR) == []
+    assert await store.webhook_secrets.revoke(other.name, secret_id=None, actor=ACTOR) == []
 
 
 async def test_every_change_is_audited_without_the_secret(store: Store) -> None:
     """Who, what, whose, which id."""
     organization = await an_organization(store)
     identity = await create(store, organization.name, "whsec_one")
-    await store.revoke_webhook_secrets(organization.name, secret_id=None, actor=ACTOR)
+    await store.webhook_secrets.revoke(organization.name, secret_id=None, actor=ACTOR)
 
-    revoked, created = (await store.audit_rows(2))[:2]
+    revoked, created = (await store.trail.page(2))[:2]
 
     assert (created.action, created.subject, created.actor) == ("webhook_secret.created", organization.name, ACTOR)
     assert (revoked.action, revoked.details) == ("webhook_secret.revoked", {"secrets": [identity]})
@@ -129,7 +129,7 @@ async def test_without_a_key_secrets_are_readable(database: Database) -> None:
     await create(database.store, organization.name, "whsec_one")
 
     assert database.rows("SELECT secret FROM webhook_secret") == [("whsec_one",)]
-    await database.store.check_secrets()
+    await database.store.webhook_secrets.check()
 
 
 async def test_with_a_key_they_are_sealed(database: Database) -> None:
@@ -144,7 +144,7 @@ async def test_with_a_key_they_are_sealed(database: Database) -> None:
     (_, (kept,)) = database.rows("SELECT secret FROM webhook_secret ORDER BY id")
     assert kept.startswith("sealed:")
     assert "whsec" not in kept
-    assert await store.signing_secrets(organization.id) == ["whsec_two", "whsec_one"]
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_two", "whsec_one"]
 
 
 async def test_a_key_is_rotated_with_the_old_one_behind_it(database: Database) -> None:
@@ -157,8 +157,8 @@ async def test_a_key_is_rotated_with_the_old_one_behind_it(database: Database) -
 
     store = await database.open(secret_key=f"{OTHER_KEY}, {KEY}")
 
-    await store.check_secrets()
-    assert await store.signing_secrets(organization.id) == ["whsec_one"]
+    await store.webhook_secrets.check()
+    assert await store.webhook_secrets.signing(organization.id) == ["whsec_one"]
 
 
 @pytest.mark.parametrize("key", [None, OTHER_KEY])
@@ -173,9 +173,9 @@ async def test_a_missing_key_is_said(database: Database, key: str | None) -> Non
     store = await database.open(secret_key=key)
 
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"):
-        await store.check_secrets()
+        await store.webhook_secrets.check()
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"):
-        await store.signing_secrets(organization.id)
+        await store.webhook_secrets.signing(organization.id)
 
 
 async def test_a_key_that_cannot_be_used_is_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

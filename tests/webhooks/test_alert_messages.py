@@ -47,10 +47,10 @@ async def test_an_alert_arrives_signed_and_so_does_its_recovery(
     """Once each, provable with the organization's secret and no other; nothing in between, whatever swings."""
     store, receiver = database.store, await listen()
     organization, secret = await an_organization(store), new_secret()
-    await store.create_webhook_secret(organization.name, secret=secret, overlap_seconds=0, actor=ACTOR)
+    await store.webhook_secrets.create(organization.name, secret=secret, overlap_seconds=0, actor=ACTOR)
     webhook = Webhook(f"http://receiver.example:{receiver.port}/alert", "receiver.example")
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=120_000, webhook=webhook)
-    alert = await store.create_alert(organization.id, rule)
+    alert = await store.alerts.create(organization.id, rule)
     upkeep = Sweeper(store, Settings(database=database.address))
 
     async def pass_(seconds: float) -> None:
@@ -63,12 +63,12 @@ async def test_an_alert_arrives_signed_and_so_does_its_recovery(
         await submitted(store, organization, *[a_task(payload='{"secret":1}') for _ in range(2)])
         await pass_(120)
         [(headers, body)] = await came(receiver, 1)
-        await store.clear(organization.id)
+        await store.tasks.clear(organization.id)
         await pass_(119)
         await submitted(store, organization, a_task(), a_task())
         await pass_(119)
-        assert len(await store.deliveries(organization.id, before=None, most=9)) == 1
-        await store.clear(organization.id)
+        assert len(await store.deliveries.page(organization.id, before=None, most=9)) == 1
+        await store.tasks.clear(organization.id)
         await pass_(120)
         told = await came(receiver, 2)
     await pass_(3_600)
@@ -85,4 +85,4 @@ async def test_an_alert_arrives_signed_and_so_does_its_recovery(
         assert not verified(new_secret(), sent_headers, sent_body)
         assert not is_standard(new_secret(), sent_headers, sent_body)
     assert (headers, body) == told[0]
-    assert len(await store.deliveries(organization.id, before=None, most=9)) == 2
+    assert len(await store.deliveries.page(organization.id, before=None, most=9)) == 2

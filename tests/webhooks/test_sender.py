@@ -73,14 +73,14 @@ class Office:
             tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             lookup=lookup,
         )
-        next_delivery_at = self.store.next_delivery_at
+        next_delivery_at = self.store.deliveries.next_due_at
 
         async def counted(*, after: int = -1) -> int | None:
             found = await next_delivery_at(after=after)
             self._looks += after < 0
             return found
 
-        self.store.next_delivery_at = counted  # type: ignore[method-assign]
+        self.store.deliveries.next_due_at = counted  # type: ignore[method-assign]
         sender = Sender(self.store, poster, timeout_seconds=timeout_seconds, limits=limits)
         running = asyncio.create_task(sender.run())
 
@@ -114,7 +114,7 @@ class Office:
         for port in ports:
             webhook = Webhook(f"http://{host}:{port}{path}", f"{host}:{port}")
             task = structs.replace(a_task(key=f"key-{new_id()}"), webhook=webhook)
-            await self.store.submit(organization.id, [task])
+            await self.store.tasks.submit(organization.id, [task])
         leases = await worker.take(len(ports))
         ending = Failed(cause="x", retry=False, failure=Failure(code="NO", message="no")) if fail else DONE
         if size:
@@ -124,7 +124,7 @@ class Office:
 
     async def deliveries(self, organization: Organization) -> list[Delivery]:
         """All of an organization's, oldest first."""
-        return (await self.store.deliveries(organization.id, before=None, most=100))[::-1]
+        return (await self.store.deliveries.page(organization.id, before=None, most=100))[::-1]
 
     async def settled(self, organization: Organization, *, tries: int) -> list[Delivery]:
         """Its deliveries, once so many tries of them are recorded and none is under way."""
@@ -207,7 +207,7 @@ async def test_a_webhook_is_told_what_get_answers(office: Office, listen: Listen
 
     (delivery,) = await office.settled(organization, tries=1)
     ((headers, body),) = await came(receiver, 1)
-    view = await office.store.task(organization.id, task)
+    view = await office.store.tasks.find(organization.id, task)
     assert view is not None
     shown = json.loads(wire.task_body(view))
     assert shown.pop("webhook")["delivered"] is True
@@ -227,7 +227,7 @@ async def test_a_test_event_arrives_signed(office: Office, listen: Listen) -> No
     await office.open_for_business()
     identity, url = new_id(), f"http://receiver.example:{receiver.port}/"
 
-    await office.store.owe_test(
+    await office.store.deliveries.create_test(
         organization.id, Webhook(url, "receiver.example"), delivery_id=identity, body='{"task":{}}'
     )
 
@@ -239,7 +239,7 @@ async def test_a_test_event_arrives_signed(office: Office, listen: Listen) -> No
 async def a_secret(office: Office, organization: Organization, *, overlap_seconds: float = 60) -> str:
     """A new secret of this organization."""
     secret = new_secret()
-    await office.store.create_webhook_secret(
+    await office.store.webhook_secrets.create(
         organization.name, secret=secret, overlap_seconds=overlap_seconds, actor=ACTOR
     )
     return secret
@@ -256,7 +256,7 @@ async def test_every_try_is_signed_again(office: Office, listen: Listen) -> None
     await office.settled(organization, tries=1)
 
     for number in (2, 3):
-        office.clock.at = await office.store.next_delivery_at() or 0
+        office.clock.at = await office.store.deliveries.next_due_at() or 0
         times.append(office.clock.at // 1_000)
         await office.settled(organization, tries=number)
 
@@ -314,7 +314,7 @@ async def test_a_revoked_secret_signs_no_more(office: Office, listen: Listen) ->
     organization = await an_organization(office.store)
     await office.open_for_business()
     await a_secret(office, organization)
-    await office.store.revoke_webhook_secrets(organization.name, secret_id=None, actor=ACTOR)
+    await office.store.webhook_secrets.revoke(organization.name, secret_id=None, actor=ACTOR)
 
     await office.owe(organization, receiver.port)
 
@@ -334,7 +334,7 @@ async def test_a_failing_receiver_is_tried_five_times(office: Office, listen: Li
     pauses = []
     for number in range(1, 5):
         await office.settled(organization, tries=number)
-        due_at = await office.store.next_delivery_at()
+        due_at = await office.store.deliveries.next_due_at()
         assert due_at is not None
         pauses.append((due_at - office.clock.at) / 1_000)
         office.clock.at = due_at - 1
@@ -344,12 +344,12 @@ async def test_a_failing_receiver_is_tried_five_times(office: Office, listen: Li
 
     (delivery,) = await office.settled(organization, tries=5)
 
-    assert await office.store.next_delivery_at() is None
+    assert await office.store.deliveries.next_due_at() is None
     assert all(
         wanted * 0.9 <= pause <= wanted * 1.1 for pause, wanted in zip(pauses, (120, 240, 480, 960), strict=True)
     )
     assert [one.http_status for one in delivery.tries] == [503] * 5
-    view = await office.store.task(organization.id, task)
+    view = await office.store.tasks.find(organization.id, task)
     assert view is not None
     assert view.result is not None
 
@@ -369,7 +369,7 @@ async def test_a_pause_below_the_poll_is_not_rounded_up(
 
     for number in (1, 2, 3):
         await office.settled(organization, tries=number)
-        due_at = await office.store.next_delivery_at() or 0
+        due_at = await office.store.deliveries.next_due_at() or 0
         pauses.append(due_at - office.clock.at)
         office.clock.at = due_at
 
@@ -400,7 +400,7 @@ async def test_redelivery_tells_it_again(office: Office, listen: Listen) -> None
     (task,) = await office.owe(organization, receiver.port)
     (delivery,) = await office.settled(organization, tries=1)
 
-    await office.store.redeliver(organization.id, delivery.id)
+    await office.store.deliveries.redeliver(organization.id, delivery.id)
 
     requests = await came(receiver, 2)
     assert [headers["x-cloro-webhook-id"] for headers, _ in requests] == [f"{task}-1", f"{task}-2"]
@@ -418,7 +418,7 @@ async def test_a_crash_between_the_post_and_its_record_sends_again(
         raise StoreFault("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(office.store, "record_try", fails)
+        patch.setattr(office.store.deliveries, "record", fails)
         sender = await office.open_for_business()
         (task,) = await office.owe(organization, receiver.port)
         await came(receiver, 1)
@@ -602,14 +602,14 @@ async def test_a_mistake_of_ours_follows_the_schedule(
     """A secret that cannot be opened: nothing leaves unsigned, nothing is tried without end, others go on."""
     receiver = await listen(Receiver(answer(OK)))
     organization, other = await an_organization(office.store), await an_organization(office.store)
-    real = office.store.signing_secrets
+    real = office.store.webhook_secrets.signing
 
     async def fails(organization_id: int) -> list[str]:
         if organization_id == organization.id:
             raise RuntimeError("sealed")
         return await real(organization_id)
 
-    monkeypatch.setattr(office.store, "signing_secrets", fails)
+    monkeypatch.setattr(office.store.webhook_secrets, "signing", fails)
     await office.open_for_business()
 
     await office.owe(organization, receiver.port)
@@ -628,7 +628,7 @@ async def test_an_outage_is_two_lines_of_log(
     """One when tries can no longer be made or written down, one with their number when they can: no trace for each."""
     receiver = await listen(Receiver(answer(OK)))
     organization = await an_organization(office.store, slots=9)
-    away, read, record = [True], office.store.signing_secrets, office.store.record_try
+    away, read, record = [True], office.store.webhook_secrets.signing, office.store.deliveries.record
     lost: list[None] = []
 
     def full() -> None:
@@ -645,8 +645,8 @@ async def test_an_outage_is_two_lines_of_log(
         full()
         await record(tried)
 
-    monkeypatch.setattr(office.store, "signing_secrets", reads)
-    monkeypatch.setattr(office.store, "record_try", records)
+    monkeypatch.setattr(office.store.webhook_secrets, "signing", reads)
+    monkeypatch.setattr(office.store.deliveries, "record", records)
     await office.open_for_business()
     await office.owe(organization, *[receiver.port] * 6)
 
@@ -671,14 +671,14 @@ async def test_a_claim_that_fails_over_and_over_is_two_lines_of_log(
     """A full disk: what is due cannot be claimed at each look."""
     receiver = await listen(Receiver(answer(OK)))
     organization = await an_organization(office.store)
-    claim, failures = office.store.claim_deliveries, [StoreFault("full")] * 5
+    claim, failures = office.store.deliveries.claim, [StoreFault("full")] * 5
 
     async def claims(*arguments: Any, **named: Any) -> Any:
         if failures:
             raise failures.pop()
         return await claim(*arguments, **named)
 
-    monkeypatch.setattr(office.store, "claim_deliveries", claims)
+    monkeypatch.setattr(office.store.deliveries, "claim", claims)
     await office.open_for_business()
 
     await office.owe(organization, receiver.port)
@@ -727,7 +727,7 @@ async def test_what_is_being_claimed_at_the_end_is_sent_before_it(
     receiver = await listen(Receiver(answer(OK)))
     organization = await an_organization(office.store)
     await office.owe(organization, receiver.port)
-    claim, claiming, release = office.store.claim_deliveries, asyncio.Event(), asyncio.Event()
+    claim, claiming, release = office.store.deliveries.claim, asyncio.Event(), asyncio.Event()
 
     async def slow(*arguments: Any, **named: Any) -> Any:
         found = await claim(*arguments, **named)
@@ -735,7 +735,7 @@ async def test_what_is_being_claimed_at_the_end_is_sent_before_it(
         await release.wait()
         return found
 
-    monkeypatch.setattr(office.store, "claim_deliveries", slow)
+    monkeypatch.setattr(office.store.deliveries, "claim", slow)
     sender = await office.open_for_business()
     await claiming.wait()
 
@@ -761,7 +761,7 @@ async def test_a_post_beyond_the_drain_is_cut_off_and_sent_again(office: Office,
 
     await sender.finish(0.01)
 
-    assert await office.store.next_delivery_at() == office.clock.at + 30_000
+    assert await office.store.deliveries.next_due_at() == office.clock.at + 30_000
     office.clock.advance(30)
     await office.open_for_business()
 
@@ -777,14 +777,14 @@ async def test_a_store_that_fails_for_a_moment_is_asked_again(
     """The sender has no caller to tell."""
     receiver = await listen(Receiver(answer(OK)))
     organization = await an_organization(office.store)
-    real, failures = office.store.next_delivery_at, [StoreFault("busy")]
+    real, failures = office.store.deliveries.next_due_at, [StoreFault("busy")]
 
     async def fails(*, after: int = -1) -> int | None:
         if failures:
             raise failures.pop()
         return await real(after=after)
 
-    monkeypatch.setattr(office.store, "next_delivery_at", fails)
+    monkeypatch.setattr(office.store.deliveries, "next_due_at", fails)
     await office.open_for_business()
 
     await office.owe(organization, receiver.port)

@@ -27,28 +27,28 @@ class Alerts:
 
     async def list(self, request: Request, caller: Caller) -> Answer:
         """Return all alerts; there are few."""
-        return Answer(wire.alerts_body(await self._store.alerts(caller.organization_id)), headers=(NO_STORE,))
+        return Answer(wire.alerts_body(await self._store.alerts.all(caller.organization_id)), headers=(NO_STORE,))
 
     async def create(self, request: Request, caller: Caller) -> Answer:
         """Create an alert."""
         self._serving.admit()
         rule = await self._rule(request)
-        return Answer(wire.alert_body(await self._store.create_alert(caller.organization_id, rule)))
+        return Answer(wire.alert_body(await self._store.alerts.create(caller.organization_id, rule)))
 
     async def read(self, request: Request, caller: Caller) -> Answer:
         """Return one alert."""
-        found = await self._store.alert(caller.organization_id, _identity(request))
+        found = await self._store.alerts.find(caller.organization_id, _identity(request))
         return Answer(wire.alert_body(found), headers=(NO_STORE,))
 
     async def change(self, request: Request, caller: Caller) -> Answer:
         """Replace the rule of an alert."""
         self._serving.admit()
         identity, rule = _identity(request), await self._rule(request)
-        return Answer(wire.alert_body(await self._store.change_alert(caller.organization_id, identity, rule)))
+        return Answer(wire.alert_body(await self._store.alerts.change(caller.organization_id, identity, rule)))
 
     async def delete(self, request: Request, caller: Caller) -> Answer:
         """Delete an alert."""
-        return Answer(wire.alert_body(await self._store.delete_alert(caller.organization_id, _identity(request))))
+        return Answer(wire.alert_body(await self._store.alerts.delete(caller.organization_id, _identity(request))))
 
     async def _rule(self, request: Request) -> AlertRule:
         asked = wire.read_alert(read_json(await request.body(BODY_BYTES_MOST)))

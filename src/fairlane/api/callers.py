@@ -70,7 +70,7 @@ class Callers:
             local=True,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
-        await self._store.open_session(session)
+        await self._store.sessions.open(session)
         self.server_id = session.id
         self._renew_at = time.monotonic() + self._settings.renew_seconds
 
@@ -89,7 +89,7 @@ class Callers:
         # Registered before it is admitted, because its end may be announced before this coroutine continues.
         waiting = self._waiting[new.id] = _Waiting(new, asyncio.get_running_loop().create_future())
         try:
-            admission = await self._store.begin_call(new)
+            admission = await self._store.calls.begin(new)
             del new  # The row has the payload from now on.
             admitted(admission)
             waiting.admitted = True
@@ -107,7 +107,7 @@ class Callers:
             await asyncio.wait(both, timeout=left_seconds, return_when=asyncio.FIRST_COMPLETED)
             if waiting.answer.done():
                 return waiting.answer.result()
-            met = await self._store.abandon_call(waiting.organization_id, waiting.id)
+            met = await self._store.calls.abandon(waiting.organization_id, waiting.id)
             if departure.done():
                 raise RequestCanceled()
             if met is Abandoned.ENDED or waiting.answer.done():
@@ -139,7 +139,7 @@ class Callers:
         await asyncio.gather(*self._removals, return_exceptions=True)
         if self.server_id:
             try:
-                await self._store.end_session(self.server_id, reason=LossReason.DRAINED)
+                await self._store.sessions.end(self.server_id, reason=LossReason.DRAINED)
             except StoreUnreachable:  # The store has already logged it once.
                 pass
             except Exception as error:  # The sweep of another server, or of the next one, ends it.
@@ -171,7 +171,7 @@ class Callers:
         if time.monotonic() < self._renew_at:
             return
         try:
-            await self._store.renew_server(self.server_id)
+            await self._store.sessions.renew_server(self.server_id)
             self._renew_at = time.monotonic() + self._settings.renew_seconds
         except SessionGone:
             # Another server declared this one dead and swept its calls. New calls are held by a new session.
@@ -182,7 +182,7 @@ class Callers:
         """Answer the callers of calls that have ended by now."""
         most = min(ENDED_MOST, max(1, ENDED_BYTES_MOST // self._settings.result_limit_bytes))
         while True:
-            ended = await self._store.ended_calls(self.server_id, taken=tuple(self._forgetting), most=most)
+            ended = await self._store.calls.ended(self.server_id, taken=tuple(self._forgetting), most=most)
             for one in ended:
                 waiting = self._waiting.get(one.id)
                 if waiting is not None and not waiting.answer.done():
@@ -201,7 +201,7 @@ class Callers:
 
     async def _remove(self, ended: list[EndedCall]) -> None:
         try:
-            await self._store.forget_calls([(one.organization_id, one.id) for one in ended])
+            await self._store.calls.forget([(one.organization_id, one.id) for one in ended])
             self._failed_removals.succeed()
         except StoreUnreachable:
             return  # They are read again, and removed then.
@@ -220,9 +220,9 @@ class Callers:
             return
         if self._draining:
             await asyncio.gather(
-                *(self._store.abandon_call(one.organization_id, one.id, running=False) for one in open_ones)
+                *(self._store.calls.abandon(one.organization_id, one.id, running=False) for one in open_ones)
             )
-        there = await self._store.server_calls(self.server_id)
+        there = await self._store.calls.of_server(self.server_id)
         for one in open_ones:
             if one.id not in there:
                 _refuse(one)

@@ -38,7 +38,7 @@ class Capacities:
         days = read_days(request)
         self._admit(caller.organization_id)
         start = self._store.now() - days * DAY_MS
-        record = await self._store.record(caller.organization_id, start=start, most=TASKS_MOST)
+        record = await self._store.usage.record(caller.organization_id, start=start, most=TASKS_MOST)
         async with self._replaying:
             capacity = await asyncio.to_thread(advise, record)
         return Answer(wire.capacity_body(capacity), headers=(NO_STORE,))

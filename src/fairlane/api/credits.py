@@ -17,7 +17,7 @@ class Balance:
 
     async def read(self, request: Request, caller: Caller) -> Answer:
         """Return one snapshot of it."""
-        credits = await self._store.credits(caller.organization_id)
+        credits = await self._store.credits.find(caller.organization_id)
         return Answer(wire.credits_body(credits), headers=(NO_STORE,))
 
     routes: ClassVar[Routes] = (

@@ -32,7 +32,7 @@ class Deliveries:
         limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH)
         # One more than requested shows whether there is a next page.
-        found = await self._store.deliveries(caller.organization_id, before=cursor, most=limit + 1)
+        found = await self._store.deliveries.page(caller.organization_id, before=cursor, most=limit + 1)
         page = found[:limit]
         next_cursor = page[-1].id if len(found) > limit else None
         return Answer(wire.deliveries_body(page, next_cursor), headers=(NO_STORE,))
@@ -43,7 +43,7 @@ class Deliveries:
         [delivery_id] = request.parameters
         if len(delivery_id) != ID_LENGTH:
             raise NotFound.named("delivery", delivery_id)
-        return Answer(wire.delivery_body(await self._store.redeliver(caller.organization_id, delivery_id)))
+        return Answer(wire.delivery_body(await self._store.deliveries.redeliver(caller.organization_id, delivery_id)))
 
     async def test(self, request: Request, caller: Caller) -> Answer:
         """Send a test event to a URL."""
@@ -52,7 +52,9 @@ class Deliveries:
         webhook = Webhook(url, self._serving.webhook_host(url, "url"))
         delivery_id = new_id()
         body = wire.test_event_body(delivery_id, at=self._store.now()).decode()
-        made = await self._store.owe_test(caller.organization_id, webhook, delivery_id=delivery_id, body=body)
+        made = await self._store.deliveries.create_test(
+            caller.organization_id, webhook, delivery_id=delivery_id, body=body
+        )
         return Answer(wire.delivery_body(made))
 
     routes: ClassVar[Routes] = (

@@ -36,7 +36,7 @@ class Health:
             raise Unavailable(f"No worker can start: {trouble}")
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await self._serving.store.ping()
+                await self._serving.store.upkeep.ping()
         except TimeoutError as error:
             raise Unavailable() from error
         return Answer(b'{"status":"ready"}', headers=(NO_STORE,))

@@ -51,7 +51,7 @@ class KeyGuard:
             KeyMalformed: its value does not have the format of a key.
             KeyRefused: the key is unknown or revoked, or its organization is disabled.
         """
-        caller = await self._store.caller(_presented(request, KeyKind.ORGANIZATION))
+        caller = await self._store.keys.caller(_presented(request, KeyKind.ORGANIZATION))
         if caller is None:
             raise KeyRefused()
         request.holder = BodyHolder("organizations", str(caller.organization_id))
@@ -69,7 +69,7 @@ class HolderGuard:
         """Return the holder of the request's key. Raises as :class:`KeyGuard` does; a key of another kind is malformed
         here.
         """
-        holder = await self._store.holder(_presented(request, self._kind))
+        holder = await self._store.keys.holder(_presented(request, self._kind))
         if holder is None or holder.kind is not self._kind:
             raise KeyRefused()
         request.holder = BodyHolder("workers" if self._kind is KeyKind.WORKER else "operators", holder.key_id)

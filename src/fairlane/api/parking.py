@@ -134,7 +134,7 @@ class Parking:
             return Settled(reply=await self._claim(exchange, places=0), draining=True)
         hints = self._hints
         try:
-            reply = await self._store.exchange(exchange)
+            reply = await self._store.leases.exchange(exchange)
         except SessionGone:
             self.forget(exchange.session_id, exchange.key_id)
             raise
@@ -193,7 +193,7 @@ class Parking:
     async def _look_for_wishes(self, sessions: Collection[str]) -> None:
         """Read which leases of these sessions must end, and answer waiting exchanges that were not told recently."""
         try:
-            found = await self._store.canceled_leases(list(sessions))
+            found = await self._store.leases.canceled(list(sessions))
         except StoreUnreachable:  # The store has already logged it once.
             return
         except Exception as error:  # noqa: BLE001 - the next check sees it again; a waiting worker goes on
@@ -306,7 +306,7 @@ class Parking:
             self.hint(types)
 
     async def _claim(self, exchange: Exchange, *, places: int) -> ExchangeReply:
-        return await self._store.exchange(
+        return await self._store.leases.exchange(
             Exchange(
                 session_id=exchange.session_id,
                 id=exchange.id,
@@ -317,7 +317,7 @@ class Parking:
         )
 
     async def _claim_for(self, parked: _Parked, places: int) -> ExchangeReply:
-        return await self._store.exchange(
+        return await self._store.leases.exchange(
             Exchange(session_id=parked.session_id, id=parked.id, places=places, key_id=parked.key_id)
         )
 

@@ -27,7 +27,7 @@ class Slots:
         limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         cursor = read_cursor(query.get("cursor"), length=ID_LENGTH) or ""
         # One more than requested shows whether there is a next page.
-        found = await self._store.slots(caller.organization_id, after=cursor, most=limit + 1)
+        found = await self._store.slots.find(caller.organization_id, after=cursor, most=limit + 1)
         page = replace(found, slots=found.slots[:limit])
         next_cursor = page.slots[-1].id if len(found.slots) > limit else None
         return Answer(wire.slots_body(page, next_cursor), headers=(NO_STORE,))

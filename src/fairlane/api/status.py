@@ -31,7 +31,7 @@ class Status:
         """Return one snapshot of the caller's organization. Other parameters are ignored, as they always were."""
         if request.option("verify") == "true":
             return await self._verify(caller.organization_id)
-        status = await self._store.status(caller.organization_id)
+        status = await self._store.tasks.status(caller.organization_id)
         return Answer(wire.status_body(status), headers=(NO_STORE,))
 
     async def _verify(self, organization_id: int) -> Answer:
@@ -43,7 +43,7 @@ class Status:
             self._verify_at = {key: at for key, at in self._verify_at.items() if at > began}
         self._verify_at[organization_id] = float("inf")  # One at a time.
         try:
-            verified = await self._store.verified_status(organization_id)
+            verified = await self._store.recount.verify(organization_id)
         finally:
             ended = self._steady_clock()
             self._verify_at[organization_id] = max(began + VERIFY_PAUSE_SECONDS, ended + (ended - began) / VERIFY_SHARE)

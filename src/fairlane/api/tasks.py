@@ -75,7 +75,7 @@ class Tasks:
         the application's code. A failed task stays failed, so no change can happen in between.
         """
         self._serving.admit()
-        failed, payload = await self._store.failed_task(caller.organization_id, _reference(request))
+        failed, payload = await self._store.tasks.failed(caller.organization_id, _reference(request))
         task_type = self._serving.task_types.get(failed.task_type)
         if task_type is None:
             raise wire.unknown_type(self._serving.task_types)
@@ -110,10 +110,10 @@ class Tasks:
     ) -> list[Accepted | Refusal]:
         """Submit the tasks to the store, within a span if traces are on."""
         if self._serving.tracing is None:
-            return await self._store.submit(caller.organization_id, new, room=room)
+            return await self._store.tasks.submit(caller.organization_id, new, room=room)
         with self._serving.tracing.submit(request.every_header(b"traceparent"), new) as span:
             named = [replace(one, traceparent=span.traceparent) for one in new]
-            verdicts = await self._store.submit(caller.organization_id, named, room=room)
+            verdicts = await self._store.tasks.submit(caller.organization_id, named, room=room)
             span.decided(new, verdicts)
             return verdicts
 
@@ -130,12 +130,12 @@ class Tasks:
 
     async def clear(self, request: Request, caller: Caller) -> Answer:
         """Drop every task that is still queued."""
-        return Answer(wire.cleared_body(await self._store.clear(caller.organization_id)))
+        return Answer(wire.cleared_body(await self._store.tasks.clear(caller.organization_id)))
 
     async def find(self, request: Request, caller: Caller) -> Answer:
         """Return one task by its id, or by its idempotency key."""
         reference = _reference(request)
-        found = await self._store.task(caller.organization_id, reference)
+        found = await self._store.tasks.find(caller.organization_id, reference)
         headers = [CACHE]
         seconds, waiting = wait_seconds(request), self._serving.waiting
         if found is not None and seconds and waiting.has_room(caller.organization_id):
@@ -156,7 +156,7 @@ class Tasks:
         query = request.query("status", "cursor", "limit")
         status = _status(query.get("status"))
         most = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
-        page = await self._store.list_tasks(
+        page = await self._store.tasks.page(
             caller.organization_id, status=status, cursor=_cursor(query.get("cursor"), status), most=most
         )
         return Answer(wire.tasks_body(page), headers=(NO_STORE,))
@@ -164,14 +164,16 @@ class Tasks:
     async def payload(self, request: Request, caller: Caller) -> Answer:
         """Return the task's payload as it was sent, byte for byte."""
         reference = _reference(request)
-        found = await self._store.payload(caller.organization_id, reference)
+        found = await self._store.tasks.payload(caller.organization_id, reference)
         if found is None:
             raise NotFound.task(reference)
         return Answer(found.encode(), headers=(NO_STORE,))
 
     async def cancel(self, request: Request, caller: Caller) -> Answer:
         """Cancel one task."""
-        return Answer(wire.changed_task_body(await self._store.cancel(caller.organization_id, _reference(request))))
+        return Answer(
+            wire.changed_task_body(await self._store.tasks.cancel(caller.organization_id, _reference(request)))
+        )
 
     def _read_batch(self, body: bytes) -> list[NewTask | Refusal]:
         """Read each item of a batch as if it had been sent alone."""

@@ -35,7 +35,7 @@ class Usages:
         start -= start % step_ms
         if ((self._store.now() if end is None else end) - start) / step_ms > POINTS_MOST:
             raise ValidationRefused.at("step", f"makes more than {POINTS_MOST:,} steps: take a longer one")
-        found = await self._store.usage(caller.organization_id, start=start, end=end, step_ms=step_ms)
+        found = await self._store.usage.find(caller.organization_id, start=start, end=end, step_ms=step_ms)
         return Answer(wire.usage_body(found, step_ms=step_ms), headers=(NO_STORE,))
 
     routes: ClassVar[Routes] = (

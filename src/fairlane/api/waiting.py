@@ -96,7 +96,7 @@ class Waiting:
         departure.add_done_callback(lambda _: _wake([hint]))
         try:
             # Read only now: a task that ended before the registration above wakes no request.
-            found = await self._store.task(organization_id, task_id)
+            found = await self._store.tasks.find(organization_id, task_id)
             if found is None or found.final:
                 return found
             await hint
@@ -106,7 +106,7 @@ class Waiting:
             timer.cancel()
             departure.cancel()
             self._leave(organization_id, task_id, hint)
-        return await self._store.task(organization_id, task_id)
+        return await self._store.tasks.find(organization_id, task_id)
 
     def drain(self) -> None:
         """Answer every waiting request now, and let no more wait."""
@@ -126,7 +126,7 @@ class Waiting:
     async def _look(self, asked: list[tuple[int, str]]) -> bool:
         """Wake the requests whose tasks have ended. Return False if that cannot be read."""
         try:
-            ended = await self._store.ended_tasks(asked)
+            ended = await self._store.tasks.ended(asked)
         except StoreUnreachable:  # The store has already logged it once.
             return False
         except Exception as error:  # noqa: BLE001 - the next check sees it again; waiting requests go on

@@ -21,7 +21,7 @@ class Waits:
         [reference] = request.parameters
         found = None
         if len(reference) <= wire.IDEMPOTENCY_KEY_LENGTH:
-            found = await self._store.wait(caller.organization_id, reference)
+            found = await self._store.waits.find(caller.organization_id, reference)
         if found is None:
             raise NotFound.task(reference)
         return Answer(wire.wait_body(found), headers=(NO_STORE,))

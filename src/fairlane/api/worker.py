@@ -111,7 +111,7 @@ class Workers:
             key_id=key_id,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
-        await self._store.open_session(session)
+        await self._store.sessions.open(session)
         self._parking.know(session.id, session.types, key_id)
         return _answer(
             protocol.Registered(
@@ -151,7 +151,7 @@ class Workers:
         _check_ids("exchanges", renew.exchanges)
         _check_ids("withdrawn", renew.withdrawn)
         self._parking.withdraw(session_id, renew.withdrawn, key_id)
-        canceled = await self._store.renew_session(
+        canceled = await self._store.sessions.renew(
             session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn, key_id=key_id
         )
         return _answer(protocol.Renewed(cancel=canceled))
@@ -166,7 +166,7 @@ class Workers:
             reason = LossReason(end.reason)
         except ValueError as error:
             raise ValidationRefused.at("reason", f"must be one of {', '.join(LossReason)}") from error
-        returned = await self._store.end_session(session_id, reason=reason, overdue=end.overdue, key_id=key_id)
+        returned = await self._store.sessions.end(session_id, reason=reason, overdue=end.overdue, key_id=key_id)
         self._parking.forget(session_id, key_id)
         return _answer(protocol.Ended(returned=returned))
 

@@ -94,9 +94,9 @@ async def _restore(database: str, path: Path, *, replace: bool, tell: Callable[[
     # Opened once, so that it is upgraded and checked before it is used.
     store = await Store.open(read_settings({"database": database}), {})
     try:
-        made = await store.audit_rows(1, chosen=AuditFilter(action="backup.made"))
-        drift = await store.recount()
-        await store.write_down("operator", "database.restored", path.name, {"path": str(path)})
+        made = await store.trail.page(1, chosen=AuditFilter(action="backup.made"))
+        drift = await store.recount.find()
+        await store.trail.write("operator", "database.restored", path.name, {"path": str(path)})
     finally:
         await store.close()
     return {

@@ -25,7 +25,7 @@ def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRul
         """Return the endpoint for the session's organization."""
 
         async def ask(request: Request, caller: Caller) -> Answer:
-            name = await store.organization_name(caller.organization_id)
+            name = await store.organizations.name(caller.organization_id)
             request.parameters = (name, *request.parameters)
             return await endpoint(request, _actor(caller))
 
@@ -33,7 +33,7 @@ def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRul
 
     async def revoke(request: Request, caller: Caller) -> Answer:
         [key_id] = request.parameters
-        held = await store.keys(await store.organization_name(caller.organization_id))
+        held = await store.keys.all(await store.organizations.name(caller.organization_id))
         if key_id not in {key.id for key in held}:
             raise NotFound.named("key", key_id)
         return await keys.revoke(request, _actor(caller))

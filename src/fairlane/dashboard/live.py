@@ -83,7 +83,7 @@ class Hub:
         watched = sorted({one.organization_id for one in self._viewers if one.organization_id is not None})
         everything = any(one.organization_id is None for one in self._viewers)
         sessions = sorted({one.session_id for one in self._viewers})
-        live = await self._store.live(watched, everything=everything, session_ids=sessions)
+        live = await self._store.dashboard.live(watched, everything=everything, session_ids=sessions)
         at = self._store.now()
         events = {
             organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()

@@ -64,13 +64,13 @@ class Sessions:
             raise KeyMissing
         identity, kind, digest, expires_at = parts
         # The store is asked last: only a cookie of ours costs a read.
-        if int(expires_at) <= self._store.now() or await self._store.logged_out(identity):
+        if int(expires_at) <= self._store.now() or await self._store.logouts.contains(identity):
             raise KeyMissing
         return await self._session(identity, KeyKind(kind), digest, value, int(expires_at))
 
     async def end(self, session: Session) -> None:
         """End a session at every server, and its event streams at their next check."""
-        await self._store.log_out(session.id, expires_at=session.expires_at)
+        await self._store.logouts.add(session.id, expires_at=session.expires_at)
 
     async def check(self, request: Request) -> Session:
         """Do the same as :meth:`read`, for a request that may change something.
@@ -89,7 +89,7 @@ class Sessions:
 
     async def _sign(self, purpose: str, text: str) -> str:
         if self._secret is None:
-            self._secret = (await self._store.dashboard_secret()).encode()
+            self._secret = (await self._store.dashboard.secret()).encode()
         return hmac.new(self._secret, f"{purpose}:{text}".encode(), sha256).hexdigest()
 
 
@@ -103,7 +103,7 @@ class CustomerGuard:
     async def __call__(self, request: Request) -> Caller:
         """Return the organization of the key that opened the session."""
         session = await self._sessions.check(request)
-        caller = await self._store.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
+        caller = await self._store.keys.caller(session.digest) if session.kind is KeyKind.ORGANIZATION else None
         if caller is None:
             raise KeyRefused
         request.holder = BodyHolder("organizations", str(caller.organization_id))
@@ -120,7 +120,7 @@ class OperatorGuard:
     async def __call__(self, request: Request) -> str:
         """Return the actor."""
         session = await self._sessions.check(request)
-        holder = await self._store.holder(session.digest) if session.kind is KeyKind.ADMIN else None
+        holder = await self._store.keys.holder(session.digest) if session.kind is KeyKind.ADMIN else None
         if holder is None or holder.kind is not KeyKind.ADMIN:
             raise KeyRefused
         request.holder = BodyHolder("operators", holder.key_id)

@@ -164,10 +164,10 @@ class Pages:
     async def _organization_id(self, session: Session) -> int | None:
         """Return the organization of the session's key, or None for the operator. Raises KeyRefused."""
         if session.kind is KeyKind.ADMIN:
-            if await self._store.holder(session.digest) is None:
+            if await self._store.keys.holder(session.digest) is None:
                 raise KeyRefused
             return None
-        caller = await self._store.caller(session.digest)
+        caller = await self._store.keys.caller(session.digest)
         if caller is None:
             raise KeyRefused
         return caller.organization_id
@@ -175,8 +175,8 @@ class Pages:
     async def _name(self, session: Session) -> str:
         organization_id = await self._organization_id(session)
         if organization_id is not None:
-            return await self._store.organization_name(organization_id)
-        holder = await self._store.holder(session.digest)
+            return await self._store.organizations.name(organization_id)
+        holder = await self._store.keys.holder(session.digest)
         return "" if holder is None else holder.name
 
     def _opened(self, session: Session, name: str, *headers: tuple[bytes, bytes]) -> Answer:

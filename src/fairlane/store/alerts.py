@@ -9,6 +9,7 @@ from fairlane.model.webhooks import Webhook
 from fairlane.rules import judge_alert
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 ALERTS_MOST = 20
@@ -20,8 +21,48 @@ Body = Callable[[AlertChange], str]
 """Makes a webhook's message of a change."""
 
 
-def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Operation[Alert]:
-    """Create an alert. Raises ValidationRefused if there are twenty already."""
+class AlertStore(Noun):
+    """Organizations' alerts."""
+
+    async def create(self, organization_id: int, rule: AlertRule) -> Alert:
+        """Create an alert. Raises ValidationRefused if there are twenty already."""
+        return await self._write(_create, organization_id, rule, self._memory)
+
+    async def change(self, organization_id: int, alert_id: str, rule: AlertRule) -> Alert:
+        """Replace an alert's rule; its state is judged again. Raises NotFound."""
+        return await self._write(_change, organization_id, alert_id, rule)
+
+    async def delete(self, organization_id: int, alert_id: str) -> Alert:
+        """Delete an alert, and return it as it was; messages it already owes are still sent. Raises NotFound."""
+        return await self._write(_delete, organization_id, alert_id)
+
+    async def find(self, organization_id: int, alert_id: str) -> Alert:
+        """Return one alert of this organization. Raises NotFound."""
+        return await self._database.read(find_alert(organization_id, alert_id))
+
+    async def all(self, organization_id: int) -> list[Alert]:
+        """Return an organization's alerts, oldest first."""
+        return await self._database.read(find_alerts(organization_id))
+
+    async def judge(self, body: Body) -> list[AlertChange]:
+        """Compare every alert with current values; return those that now started or stopped to fire, each with its
+        message owed.
+
+        ``body`` makes the message of a change. With several servers the first one writes the change; the others do
+        nothing.
+        """
+        told: list[AlertChange] = []
+        after: str | None = ""
+        while after is not None:
+            changes, after = await self._database.snapshot(judge(after))
+            for alert, change in changes:
+                moved = await self._write(apply_change, change, body, self._memory)
+                if moved and change.firing != alert.firing:
+                    told.append(change)
+        return told
+
+
+def _create(organization_id: int, rule: AlertRule, memory: Memory) -> Operation[Alert]:
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
     if count >= ALERTS_MOST:
@@ -33,21 +74,19 @@ def create_alert(organization_id: int, rule: AlertRule, memory: Memory) -> Opera
     return (yield from find_alert(organization_id, identity))
 
 
-def change_alert(organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
-    """Replace an alert's rule; its state is judged again. Raises NotFound."""
+def _change(organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
     yield from rows("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
     return (yield from find_alert(organization_id, identity))
 
 
-def delete_alert(organization_id: int, identity: str) -> Operation[Alert]:
-    """Delete an alert; messages it already owes are still sent. Raises NotFound."""
+def _delete(organization_id: int, identity: str) -> Operation[Alert]:
     alert = yield from find_alert(organization_id, identity)
     yield from rows("delete_alert", organization_id=organization_id, id=identity)
     return alert
 
 
 def find_alert(organization_id: int, identity: str) -> Operation[Alert]:
-    """Return one alert of this organization. Raises NotFound."""
+    """Read one alert, or refuse with NotFound."""
     found = yield from rows("find_alert", organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("alert", identity)
@@ -55,7 +94,7 @@ def find_alert(organization_id: int, identity: str) -> Operation[Alert]:
 
 
 def find_alerts(organization_id: int) -> Operation[list[Alert]]:
-    """Return an organization's alerts, oldest first."""
+    """Read an organization's alerts."""
     return [_alert(row) for row in (yield from rows("find_alerts", organization_id=organization_id))]
 
 

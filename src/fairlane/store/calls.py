@@ -6,6 +6,7 @@ result, so that any server may hand it out and settle it, and the caller's serve
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from fairlane.model.leases import Ending, Exchange, Lease
 from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
+from fairlane.store.database import Database
 from fairlane.store.held import HeldLease, correct, lease_id
 from fairlane.store.locked import (
     Locked,
@@ -26,6 +28,7 @@ from fairlane.store.locked import (
     write_organizations,
 )
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun, weight
 from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
@@ -34,6 +37,46 @@ Named = tuple[int, str]
 
 
 NEVER_STARTED = Final(TaskStatus.FAILED, failure=TIMED_OUT, cause="no free place in time")
+
+
+class CallStore(Noun):
+    """Calls with waiting callers: a slot at once, the result, the end."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self._begin = partial(begin_calls, memory=memory)
+        self._abandon = partial(_abandon, memory=memory)
+
+    async def begin(self, new: NewCall) -> Admitted:
+        """Give a call its slot at once. A refusal leaves nothing behind.
+
+        Raises:
+            ConcurrencyFull: its organization has no free slot, or its task type no room.
+            Unavailable: its organization is paused, or its limit cannot be read.
+            KeyRefused: its organization is disabled or gone.
+            CreditsShort: the part of the balance that is not held does not cover the cost.
+        """
+        return await self._database.write(self._begin, new, weight=weight([new.payload]))
+
+    async def abandon(self, organization_id: int, call_id: str, *, running: bool = True) -> Abandoned:
+        """Give up a call after its caller is gone; return the state in which it was found.
+
+        A call that no worker has is removed and its slot freed. A running call keeps its slot to the end of its
+        attempt, which is its last; its result is dropped. With ``running`` False, a running call is left alone.
+        """
+        return await self._database.write(self._abandon, Abandonment(organization_id, call_id, running))
+
+    async def ended(self, server_id: str, *, taken: Iterable[str] = (), most: int = 100) -> list[EndedCall]:
+        """Return a server's calls that ended, without those it has ``taken`` already; at most ``most``."""
+        return await self._database.read(ended_calls(server_id, taken, most))
+
+    async def of_server(self, server_id: str) -> set[str]:
+        """Return the ids of all existing calls of a server, ended or not."""
+        return await self._database.read(server_calls(server_id))
+
+    async def forget(self, answered: Sequence[Named]) -> None:
+        """Remove ended calls after their callers were answered."""
+        await self._database.write(_forget, answered, weight=max(1, len(answered)))
 
 
 class Standing(Struct, frozen=True):
@@ -289,12 +332,7 @@ class Abandonment(Struct, frozen=True):
     running: bool = True
 
 
-def abandon_calls(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list[Abandoned]]:
-    """Give these calls up; return the state in which each was found.
-
-    A call that no worker has is removed and its slot freed. A running call keeps its slot to the end of its attempt,
-    which is its last; its result is dropped.
-    """
+def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list[Abandoned]]:
     named = [(one.organization_id, one.call_id) for one in abandoned]
     locked = yield from lock_organizations(organization_id for organization_id, _ in named)
     standing = yield from find_calls(named)
@@ -333,7 +371,7 @@ def _release(organization: LockedOrganization, call: Standing, memory: Memory) -
 
 
 def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Operation[list[EndedCall]]:
-    """Return a server's calls that ended, without those it has ``taken`` already; at most ``most``."""
+    """Read the ended calls of a server."""
     found = yield from rows("find_ended_calls", server_id=server_id, taken=list(taken), most=most)
     return [
         EndedCall(
@@ -349,12 +387,11 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Operation[li
 
 
 def server_calls(server_id: str) -> Operation[set[str]]:
-    """Return all existing calls of a server, ended or not."""
+    """Read the calls of a server."""
     return {row[0] for row in (yield from rows("find_server_calls", server_id=server_id))}
 
 
-def forget_calls(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
-    """Remove calls that ended and were answered."""
+def _forget(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
     ended = [named for one in calls for named in one]
     yield from rows_if("delete_calls", ended, calls=ended)
     return [None for _ in calls]

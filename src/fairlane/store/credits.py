@@ -4,18 +4,43 @@ from typing import Any
 
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
 from fairlane.model.organizations import Credits, Grant
-from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.trail import write_trail
 
 BALANCE_MOST = 10**15
 """Largest total of grants, in either direction. Clients read it as a number of 53 bits."""
 
 
+class CreditStore(Noun):
+    """Organizations' credits."""
+
+    async def find(self, organization_id: int) -> Credits:
+        """Return an organization's credits, exact. Raises KeyRefused if it does not exist."""
+        return await self._database.read(find_credits(organization_id))
+
+    async def grant(self, organization: str, *, grant_id: str, amount: int, reason: str, actor: str) -> Grant:
+        """Grant credits, or take some back, once for each id: the same grant again changes nothing.
+
+        Tasks that waited for credits may start from the commit on. A correction ends nothing that runs.
+
+        Raises:
+            NotFound: no such organization.
+            NameTaken: the id names another grant of this organization.
+            ValidationRefused: the total would be out of range.
+        """
+        return await self._write(_grant, organization, grant_id, amount, reason, actor, self._memory)
+
+    async def grants(self, organization: str, *, most: int) -> list[Grant]:
+        """Return an organization's grants, newest first. Raises NotFound."""
+        return await self._database.snapshot(_find_grants(organization, most))
+
+
 def find_credits(organization_id: int) -> Operation[Credits]:
-    """Return an organization's credits in one statement. Raises KeyRefused if it does not exist."""
+    """Read the credits in one statement."""
     found = yield from rows("find_credits", organization_id=organization_id)
     if not found:
         raise KeyRefused
@@ -23,28 +48,18 @@ def find_credits(organization_id: int) -> Operation[Credits]:
     return Credits(on=bool(on), granted=granted, charged=charged, held=held)
 
 
-def find_grants(name: str, most: int) -> Operation[list[Grant]]:
-    """Return an organization's grants, newest first. Raises NotFound."""
+def _find_grants(name: str, most: int) -> Operation[list[Grant]]:
     organization_id = yield from find_organization_id(name)
-    return [_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
+    return [_read_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
 
 
-def grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory) -> Operation[Grant]:
-    """Grant credits, or take some back, once for each id: the same grant again changes nothing and returns the same.
-
-    Tasks that waited for credits may start from the commit on. A correction ends nothing that runs.
-
-    Raises:
-        NotFound: no such organization.
-        NameTaken: the id names another grant of this organization.
-        ValidationRefused: the total would be out of range.
-    """
+def _grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory) -> Operation[Grant]:
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
     one = locked[organization_id]
     found = yield from rows("find_grant", organization_id=organization_id, id=grant_id)
     if found:
-        before = _grant(found[0])
+        before = _read_grant(found[0])
         if (before.amount, before.reason) != (amount, reason):
             raise NameTaken("grant", grant_id, field="id")
         return before
@@ -57,9 +72,9 @@ def grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory
     one.credits_granted += amount
     yield from write_organizations(locked, memory, now)
     details = {"id": grant_id, "amount": amount, "reason": reason}
-    yield from write_audit(actor, "credits.granted", name, details, memory)
+    yield from write_trail(actor, "credits.granted", name, details, memory)
     return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=now)
 
 
-def _grant(row: Any) -> Grant:
+def _read_grant(row: Any) -> Grant:
     return Grant(id=row[0], amount=row[1], reason=row[2], actor=row[3], created_at=row[4])

@@ -1,6 +1,7 @@
 """The thin adapter beneath the store, as the store sees it: what SQLite and PostgreSQL have in common.
 
-Called by the store's doors; ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an organization or a task.
+Called by the nouns of the store (``noun.py``); ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an
+organization or a task.
 """
 
 from collections.abc import Awaitable, Callable, Hashable

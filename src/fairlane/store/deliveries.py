@@ -4,15 +4,18 @@ Only the sender claims. It sends outside of any transaction, so after a crash be
 sent again: at least once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
 from fairlane.rules import DeliveryChoice, SenderState, delivery_pause_ms
+from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.statements import AFTER_ALL_IDS, Operation, Rows, clock, rows, rows_if
 
 OPEN_TESTS_MOST = 10
@@ -25,6 +28,50 @@ HOSTS_WALKED = 100
 """Most hosts of one organization that one claim looks at; the next claim continues from there."""
 
 
+class DeliveryStore(Noun):
+    """Messages owed to webhooks, and their tries."""
+
+    def __init__(self, database: Database, memory: Memory, *, pauses_ms: Sequence[int]) -> None:
+        """``pauses_ms`` are the pauses between the tries of one delivery."""
+        super().__init__(database, memory)
+        self._record_tries = partial(_record_tries, memory=memory, pauses_ms=pauses_ms)
+
+    async def page(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
+        """Return an organization's deliveries, newest first, below the id ``before`` if given."""
+        return await self._database.snapshot(find_deliveries(organization_id, before, most), share=organization_id)
+
+    async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
+        """Make a delivery due now, regardless of its result; numbering continues. Raises NotFound.
+
+        A running try gets no second one next to it.
+        """
+        return await self._write(_redeliver, organization_id, delivery_id, self._memory)
+
+    async def create_test(self, organization_id: int, webhook: Webhook, *, delivery_id: str, body: str) -> Delivery:
+        """Create a delivery without a task: one try of ``body``. Raises ValidationRefused while ten of the organization
+        wait."""
+        return await self._write(_create_test, organization_id, webhook, delivery_id, body, self._memory)
+
+    async def next_due_at(self, *, after: int = -1) -> int | None:
+        """Return the first moment after this one at which a delivery is due or a claim expires, or None."""
+        return await self._database.read(next_delivery(after))
+
+    async def claim(self, state: SenderState, *, claim_ms: int) -> Claimed:
+        """Take due deliveries for one try each: organizations in the order of virtual time, within the sender's limits.
+
+        They belong to this server for ``claim_ms``; then they are due again.
+        """
+        return await self._write(_claim, state, claim_ms)
+
+    def record(self, tried: Tried) -> Awaitable[None]:
+        """Write the result of a try. The first success ends its delivery, and so does the last allowed failure.
+
+        A result that arrives after the claim expired and another try began is recorded, but only a success still
+        counts. A delivery that is gone is left alone. Safe to repeat.
+        """
+        return self._database.write(self._record_tries, tried)
+
+
 def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation[None]:
     """Create one delivery for each of these (organization, task) with a webhook, due at once, in this order.
 
@@ -35,8 +82,9 @@ def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -
     memory.owed = memory.owed or bool(owed)
 
 
-def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory) -> Operation[Delivery]:
-    """Create a delivery without a task: one try of ``body``. Refused while ten of the organization wait."""
+def _create_test(
+    organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory
+) -> Operation[Delivery]:
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
     [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
     if waiting >= OPEN_TESTS_MOST:
@@ -49,11 +97,7 @@ def owe_test(organization_id: int, webhook: Webhook, identity: str, body: str, m
     return (yield from find_delivery(organization_id, identity))
 
 
-def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[Delivery]:
-    """Make a delivery due now, regardless of its result; numbering continues. Raises NotFound.
-
-    A running try gets no second one next to it.
-    """
+def _redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[Delivery]:
     now = yield from clock()
     yield from rows("redeliver", id=identity, organization_id=organization_id, now=now)
     memory.owed = True
@@ -64,7 +108,7 @@ def redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[
 
 
 def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
-    """Return one delivery of this organization. Raises NotFound."""
+    """Read one delivery, or refuse with NotFound."""
     found = yield from rows("find_delivery", organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("delivery", identity)
@@ -72,7 +116,7 @@ def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
 
 
 def find_deliveries(organization_id: int, before: str | None, most: int) -> Operation[list[Delivery]]:
-    """Return an organization's deliveries, newest first, below ``before`` if given."""
+    """Read a page of deliveries with their tries."""
     found = yield from rows(
         "find_deliveries", organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
     )
@@ -100,7 +144,7 @@ def _with_tries(found: Rows) -> Operation[list[Delivery]]:
 
 
 def next_delivery(after: int) -> Operation[int | None]:
-    """Return the first moment after this one at which a delivery is due or a claim expires, or None."""
+    """Read the moment of :meth:`DeliveryStore.next_due_at`."""
     [(due_at,)] = yield from rows("find_next_delivery", after=after)
     return None if due_at is None else int(due_at)
 
@@ -108,12 +152,11 @@ def next_delivery(after: int) -> Operation[int | None]:
 # Trying --------------------------------------------------------------------------------------------------------------
 
 
-def claim_deliveries(state: SenderState, claim_ms: int) -> Operation[Claimed]:
-    """Take due deliveries for one try each: organizations in the order of virtual time, within the sender's limits.
+def _claim(state: SenderState, claim_ms: int) -> Operation[Claimed]:
+    """Count one more try for each delivery. A try without a result when its claim expires is recorded as interrupted.
 
-    Each counts one more try and is due again when the claim expires. A try without a result when its claim expires is
-    recorded as interrupted. The cost does not depend on how many deliveries are owed: one step for each organization
-    with open deliveries, and one for each host of the organizations that may begin a try.
+    The cost does not depend on how many deliveries are owed: one step for each organization with open deliveries, and
+    one for each host of the organizations that may begin a try.
     """
     now = yield from clock()
     walked = yield from rows("find_due_organizations", after=state.organizations_after, most=ORGANIZATIONS_WALKED)
@@ -170,12 +213,7 @@ class _Open:
     delivered_at: int | None
 
 
-def record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]) -> Operation[list[None]]:
-    """Write the results of these tries. The first success ends its delivery, and so does the last allowed failure.
-
-    A result that arrives after the claim expired and another try began is recorded, but only a success still counts.
-    Deliveries that are gone are left alone.
-    """
+def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]) -> Operation[list[None]]:
     now = yield from clock()
     found = yield from rows("find_deliveries_to_record", ids=[one.delivery_id for one in tried])
     deliveries = {row[0]: _Open(*row) for row in found}

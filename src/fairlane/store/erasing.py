@@ -4,17 +4,21 @@ Each step is one transaction over at most CHUNK rows. The flag is in the organiz
 request continues, or upkeep after a crash.
 """
 
+from collections.abc import Callable
+
 from fairlane.model.leases import Failed
-from fairlane.model.organizations import Organization
-from fairlane.store.audit import write_audit
+from fairlane.model.organizations import Erased, Organization
+from fairlane.store.database import Database
 from fairlane.store.deliveries import delete_deliveries, delete_deliveries_of
 from fairlane.store.held import CALL
 from fairlane.store.leases import RELEASED, return_leases
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization, find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
 from fairlane.store.tasks import clear
+from fairlane.store.trail import write_trail
 
 OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
 """Statements for ended calls, for the organization's keys, secrets and alerts, and for its usage."""
@@ -23,9 +27,49 @@ ENDED = Failed(cause="the organization is being erased", retry=False)
 ERASING_MOST = 100
 
 
-def begin_erasing(name: str, actor: str, memory: Memory) -> Operation[Organization]:
-    """Disable the organization and mark it for erasing; it can no longer be changed. Safe to repeat. Raises
-    NotFound."""
+STEPS_MOST = 20
+"""How many steps of erasing one request waits for."""
+
+
+class ErasingStore(Noun):
+    """Organizations that are being erased."""
+
+    def __init__(self, database: Database, memory: Memory, *, forget_keys: Callable[[], None]) -> None:
+        """``forget_keys`` is called after an organization was disabled."""
+        super().__init__(database, memory)
+        self._forget_keys = forget_keys
+
+    async def erase(self, name: str, *, actor: str) -> Erased:
+        """Start or continue to erase an organization with everything it owns, for a limited number of steps.
+
+        From the first answer on it is disabled, and can no longer be changed. Ask again until it is done; upkeep
+        continues in any case. Raises NotFound, also once it is gone.
+        """
+        try:
+            erased = await self._write(_begin, name, actor, self._memory)
+        finally:
+            self._forget_keys()
+        total = 0
+        for _ in range(STEPS_MOST):
+            count = await self.step(erased.id)
+            total += count
+            if not count:
+                return Erased(organization=name, rows=total, done=True)
+        return Erased(organization=name, rows=total, done=False)
+
+    async def step(self, organization_id: int) -> int:
+        """Do one step; return the number of rows, or 0 when nothing is left and the organization is gone.
+
+        Later reports of its workers are answered *gone*. Its webhooks get no messages.
+        """
+        return await self._write(_step, organization_id, self._memory)
+
+    async def all(self) -> list[int]:
+        """Return organizations that are being erased; at most a hundred."""
+        return await self._database.read(find_erasing())
+
+
+def _begin(name: str, actor: str, memory: Memory) -> Operation[Organization]:
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
     before = yield from find_organization(name)
@@ -36,20 +80,16 @@ def begin_erasing(name: str, actor: str, memory: Memory) -> Operation[Organizati
     yield from write_organizations(locked, memory, (yield from clock()))
     totals = {"submitted": before.submitted, "completed": before.completed, "failed": before.failed,
               "queued": before.queued, "processing": before.processing}  # fmt: skip
-    yield from write_audit(actor, "organization.erasing", name, totals, memory)
+    yield from write_trail(actor, "organization.erasing", name, totals, memory)
     return (yield from find_organization(name))
 
 
 def find_erasing() -> Operation[list[int]]:
-    """Return organizations that are being erased; at most a hundred."""
+    """Read the organizations that are being erased."""
     return [row[0] for row in (yield from rows("find_erasing", most=ERASING_MOST))]
 
 
-def erase_some(organization_id: int, memory: Memory) -> Operation[int]:
-    """Do one step; return the number of rows, or 0 when nothing is left and the organization is gone.
-
-    Later reports of its workers are answered *gone*. Its webhooks get no messages.
-    """
+def _step(organization_id: int, memory: Memory) -> Operation[int]:
     locked = yield from lock_organizations([organization_id])
     if organization_id not in locked:
         return 0
@@ -94,4 +134,4 @@ def _erase_row(organization_id: int, name: str, memory: Memory) -> Operation[Non
     yield from rows("delete_lanes", ids=[organization_id])
     yield from rows("delete_all_turns", ids=[organization_id])
     yield from rows("erase_organization", id=organization_id)
-    yield from write_audit("fairlane", "organization.erased", name, {}, memory)
+    yield from write_trail("fairlane", "organization.erased", name, {}, memory)

@@ -6,12 +6,21 @@ from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
 from fairlane.rules import BUCKETS, bucket_bound_ms
 from fairlane.store.held import CALL
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.seen import Histogram, TypeSeen
 from fairlane.store.statements import Operation, clock, rows
 
 
+class FleetStore(Noun):
+    """The state of the whole installation."""
+
+    async def find(self) -> Fleet:
+        """Return sums over all organizations, by task type where possible, and this server's own counts."""
+        return await self._database.snapshot(find_fleet(self._memory))
+
+
 def find_fleet(memory: Memory) -> Operation[Fleet]:
-    """Return sums over all organizations, by task type where possible. Needs one snapshot."""
+    """Read the sums. Needs one snapshot."""
     now = yield from clock()
     [(organizations, slots_used, slots_max, calls_ready, runnable, drifted)] = yield from rows("sum_fleet")
     queued = {row[0]: (row[1], row[2]) for row in (yield from rows("sum_lanes"))}

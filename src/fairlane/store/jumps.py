@@ -9,6 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlane.rules import jump_of
+from fairlane.store.database import Database
+from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, clock, rows
 
 
@@ -23,11 +26,26 @@ class Reading(Struct, frozen=True):
     """How many jumps had been applied in all."""
 
 
-def follow_clock(last: Reading | None, steady_clock: Callable[[], float]) -> Operation[tuple[Reading, int]]:
-    """Read the clock. After a jump give every live session a full lease, and every attempt and pause the time it had
-    left.
+class JumpStore(Noun):
+    """Changes of the database's clock."""
 
-    Returns the reading, which is the next call's ``last``, and the jump that was applied, or 0.
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self._last: Reading | None = None
+        """The reading of the last pass of this server that reached the database."""
+
+    async def follow(self, steady_clock: Callable[[], float]) -> int:
+        """Detect a change of the database's clock since the last pass, and apply it if no other server has.
+
+        Every live session then gets a full lease, every attempt and pause the time it had left. Returns the jump that
+        was applied in milliseconds, or 0. ``steady_clock`` returns seconds that pass regardless of any clock change.
+        """
+        self._last, jumped_ms = await self._write(_follow, self._last, steady_clock)
+        return jumped_ms
+
+
+def _follow(last: Reading | None, steady_clock: Callable[[], float]) -> Operation[tuple[Reading, int]]:
+    """Read the clock, and apply a jump. Return the reading, which is the next call's ``last``, and the jump, or 0.
 
     The clock is the one that the database answers with in this transaction, so a change of a server's own clock has no
     effect. A jump is the difference between the database's clock and this process's steady clock since the last

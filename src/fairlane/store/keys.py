@@ -4,27 +4,104 @@ from typing import Any
 
 from fairlane.errors import NameTaken, NotFound
 from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
-from fairlane.store.audit import write_audit
+from fairlane.store.database import Database
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
+from fairlane.store.recent import Recent
 from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.trail import write_trail
+
+KEPT_MOST = 10_000
+KEPT_MS = 4_000
+"""How long a key is remembered: a key revoked at another server must be refused here within five seconds."""
+
+
+class KeyStore(Noun):
+    """Keys of organizations, workers and operators. Remembers working keys for a moment.
+
+    Never sees a key, only its SHA-256 digest (hex) and its last four characters.
+    """
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self._callers: Recent[Caller] = Recent(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+        """Organizations' working keys by digest."""
+        self._holders: Recent[Holder] = Recent(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+        """Working keys of workers and operators by digest."""
+
+    async def caller(self, digest: str) -> Caller | None:
+        """Return the organization of the key with this digest.
+
+        Return None if the key is unknown or revoked, or if its organization is disabled.
+        """
+        known = self._callers.find(digest)
+        if known is not None:
+            return known
+        mark = self._callers.mark()
+        found = await self._database.read(find_caller(digest))
+        if found is not None:
+            self._callers.keep(digest, found, mark)
+        return found
+
+    async def holder(self, digest: str) -> Holder | None:
+        """Return the holder of the worker or admin key with this digest, or None if it is unknown or revoked."""
+        known = self._holders.find(digest)
+        if known is not None:
+            return known
+        mark = self._holders.mark()
+        found = await self._database.read(find_holder(digest))
+        if found is not None:
+            self._holders.keep(digest, found, mark)
+        return found
+
+    def forget_callers(self) -> None:
+        """Forget the organizations' keys, after a change that may end one."""
+        self._callers.clear()
+
+    async def create(self, organization: str, *, name: str | None, digest: str, last4: str, actor: str) -> Key:
+        """Create a key for this organization.
+
+        Raises:
+            NotFound: no such organization.
+            NameTaken: this very key exists already.
+        """
+        return await self._write(_create, organization, name, digest, last4, actor, self._memory)
+
+    async def all(self, organization: str) -> list[Key]:
+        """Return the keys of one organization, oldest first. Raises NotFound."""
+        return await self._database.snapshot(_find_keys(organization))
+
+    async def revoke(self, key_id: str, *, actor: str) -> Key | InstallationKey:
+        """Revoke a key of any kind: at once here, within five seconds at other servers. Safe to repeat.
+
+        Sessions that were opened with a worker key end with it; their leases are returned by the next sweep. Raises
+        NotFound.
+        """
+        try:
+            return await self._write(_revoke, key_id, actor, self._memory)
+        finally:
+            self._callers.clear()
+            self._holders.clear()
+
+    async def create_for_installation(
+        self, kind: KeyKind, *, name: str, digest: str, last4: str, actor: str
+    ) -> InstallationKey:
+        """Create a worker or admin key. Raises NameTaken if this very key exists already."""
+        return await self._write(_create_for_installation, kind, name, digest, last4, actor, self._memory)
+
+    async def of_installation(self, kind: KeyKind | None = None) -> list[InstallationKey]:
+        """Return worker and admin keys, oldest first; of one kind if given."""
+        return await self._database.read(find_installation_keys(kind))
 
 
 def find_caller(digest: str) -> Operation[Caller | None]:
-    """Return the organization of the key with this digest, or None if it is unknown, revoked, or of a disabled one."""
+    """Read the owner of an organization's key."""
     found = yield from rows("find_caller", digest=digest)
     return Caller(*found[0]) if found else None
 
 
-def create_key(
-    organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory
-) -> Operation[Key]:
-    """Create a key for this organization.
-
-    Raises:
-        NotFound: no such organization.
-        NameTaken: this very key exists already.
-    """
+def _create(organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory) -> Operation[Key]:
     organization_id = yield from find_organization_id(organization)
     identity = memory.new_id()
     made = yield from rows(
@@ -33,31 +110,26 @@ def create_key(
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
-    yield from write_audit(actor, "key.created", organization, {"key": identity, "name": name}, memory)
+    yield from write_trail(actor, "key.created", organization, {"key": identity, "name": name}, memory)
     return _key((yield from rows("find_key", id=identity))[0])
 
 
-def find_keys(organization: str) -> Operation[list[Key]]:
-    """Return the keys of one organization, oldest first. Raises NotFound."""
+def _find_keys(organization: str) -> Operation[list[Key]]:
     organization_id = yield from find_organization_id(organization)
     return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id))]
 
 
-def revoke_key(identity: str, actor: str, memory: Memory) -> Operation[Key | InstallationKey]:
-    """Revoke a key of any kind. Safe to repeat. Raises NotFound.
-
-    Sessions that were opened with a worker key end with it; their leases are returned by the next sweep.
-    """
+def _revoke(identity: str, actor: str, memory: Memory) -> Operation[Key | InstallationKey]:
     now = yield from clock()
     if (yield from rows("revoke_key", id=identity, now=now)):
         key = _key((yield from rows("find_key", id=identity))[0])
-        yield from write_audit(actor, "key.revoked", key.organization, {"key": identity}, memory)
+        yield from write_trail(actor, "key.revoked", key.organization, {"key": identity}, memory)
         return key
     if not (yield from rows("revoke_installation_key", id=identity, now=now)):
         raise NotFound.named("key", identity)
     yield from rows("end_key_sessions", key_id=identity)
     other = _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
-    yield from write_audit(actor, f"{other.kind}_key.revoked", other.name, {"key": identity}, memory)
+    yield from write_trail(actor, f"{other.kind}_key.revoked", other.name, {"key": identity}, memory)
     return other
 
 
@@ -65,15 +137,14 @@ def revoke_key(identity: str, actor: str, memory: Memory) -> Operation[Key | Ins
 
 
 def find_holder(digest: str) -> Operation[Holder | None]:
-    """Return the holder of the worker or admin key with this digest, or None if it is unknown or revoked."""
+    """Read the holder of a worker or admin key."""
     found = yield from rows("find_holder", digest=digest)
     return Holder(found[0][0], KeyKind(found[0][1]), found[0][2]) if found else None
 
 
-def create_installation_key(
+def _create_for_installation(
     kind: KeyKind, name: str, digest: str, last4: str, actor: str, memory: Memory
 ) -> Operation[InstallationKey]:
-    """Create a worker or admin key. Raises NameTaken if this very key exists already."""
     identity = memory.new_id()
     made = yield from rows(
         "insert_installation_key", id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
@@ -81,12 +152,12 @@ def create_installation_key(
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
-    yield from write_audit(actor, f"{kind}_key.created", name, {"key": identity}, memory)
+    yield from write_trail(actor, f"{kind}_key.created", name, {"key": identity}, memory)
     return _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
 
 
 def find_installation_keys(kind: KeyKind | None) -> Operation[list[InstallationKey]]:
-    """Return worker and admin keys, oldest first; of one kind if given."""
+    """Read worker and admin keys."""
     found = yield from rows("find_installation_keys", kind=None if kind is None else str(kind), id=None)
     return [_installation_key(row) for row in found]
 

@@ -1,16 +1,29 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from fairlane.errors import Refusal, SessionGone
-from fairlane.model.leases import Ending, Exchange, ExchangeReply, Failed, Lease, Lost, Released, Report, Verdict
+from fairlane.model.leases import (
+    Completed,
+    Ending,
+    Exchange,
+    ExchangeReply,
+    Failed,
+    Lease,
+    Lost,
+    Released,
+    Report,
+    Verdict,
+)
 from fairlane.model.tasks import TaskStatus
 from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
 from fairlane.store.calls import end_calls, take_calls
+from fairlane.store.database import Database
 from fairlane.store.held import (
     CALL,
     HeldLease,
@@ -32,6 +45,7 @@ from fairlane.store.locked import (
     write_organizations,
 )
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import query_progress
 from fairlane.store.statements import CLOCK_QUERY, Operation, Rows, clock, query_if, rows, rows_if, together
@@ -42,17 +56,36 @@ CLAIM_ROUNDS = 8
 UNPAID_MOST = 100
 """Most tasks that one round ends because their organization cannot pay them."""
 
+
+class LeaseStore(Noun):
+    """Running work: leases that workers take and report on."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self._exchange = partial(exchange, memory=memory)
+
+    async def exchange(self, one: Exchange) -> ExchangeReply:
+        """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
+        sent. Never waits for work.
+
+        A report on a lost lease changes nothing. An exchange that was answered before gets the same leases again.
+
+        Raises:
+            SessionGone: the session is dead or unknown, or another key opened it; nothing was settled.
+        """
+        texts = (report.ending.result if isinstance(report.ending, Completed) else "" for report in one.reports)
+        return await self._database.write(self._exchange, one, weight=one.places + weight(texts))
+
+    async def canceled(self, sessions: Sequence[str]) -> dict[str, list[str]]:
+        """Return the leases of these sessions with a cancel request that still exist, by session."""
+        return await self._database.read(canceled_leases(sessions))
+
+
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
 def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[ExchangeReply | Refusal]]:
-    """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
-    sent.
-
-    Atomic over all exchanges. A report on a lost lease changes nothing. An exchange that was answered before gets
-    the same leases again. An exchange of a dead session, or of one that another key opened, is refused and changes
-    nothing.
-    """
+    """Settle and claim for all these exchanges; an exchange of a dead session is refused, and changes nothing."""
     ids = [one.session_id for one in exchanges]
     found = yield from rows("find_live_sessions", ids=ids)
     live = {(row[0], row[2]): msgspec.json.decode(row[1]) for row in found}
@@ -229,7 +262,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
 
 
 def canceled_leases(sessions: Sequence[str]) -> Operation[dict[str, list[str]]]:
-    """Return the leases of these sessions with a cancel request that still exist, by session."""
+    """Read the leases with a cancel request."""
     found: dict[str, list[str]] = {}
     for session_id, identity in (yield from rows("find_canceled", sessions=list(sessions))):
         found.setdefault(session_id, []).append(identity)

@@ -1,19 +1,32 @@
 """Sessions of the dashboard that were ended before their time, kept until their cookies expire by themselves.
 
-The doors run these for ``dashboard/`` and for upkeep. A session is a signed cookie, not a row: a forged one costs the
+A session is a signed cookie, not a row: a forged one costs the
 database nothing.
 """
 
 from collections.abc import Sequence
 
+from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, rows, rows_if
 
 KEPT_MS = 24 * 3_600_000
 """How long a row stays after its cookie expired, in milliseconds: setting the clock back must revive no session."""
 
 
-def log_out(session_id: str, expires_at: int) -> Operation[None]:
-    """End a session with a cookie that expires at ``expires_at``. Safe to repeat."""
+class LogoutStore(Noun):
+    """Sessions of the dashboard that were ended."""
+
+    async def add(self, session_id: str, *, expires_at: int) -> None:
+        """End a session with a cookie that expires at ``expires_at``, at every server from the return on. Safe to
+        repeat."""
+        await self._write(_add, session_id, expires_at)
+
+    async def contains(self, session_id: str) -> bool:
+        """Return whether a session of the dashboard was ended, according to the database now."""
+        return bool(await self._database.read(find_logouts([session_id])))
+
+
+def _add(session_id: str, expires_at: int) -> Operation[None]:
     yield from rows("insert_logout", id=session_id, expires_at=expires_at)
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from fairlane.errors import SetupError
 from fairlane.model.diagnosis import Content
-from fairlane.store import audit, plans
+from fairlane.store.maintenance import find_maintenance
+from fairlane.store.recount import recount
 from fairlane.store.statements import Operation, clock, rows
 from fairlane.store.webhook_secrets import all_secrets
 
@@ -29,7 +30,7 @@ def look(open_secret: Callable[[str], str]) -> Operation[Content]:
         without[noun].append(name)
     flagged = yield from rows("find_flagged", most=NAMED_MOST)
     chosen = [row[0] for row in (yield from rows("find_least_audited", most=RECOUNT_MOST))]
-    drift = yield from audit.recount(chosen)
+    drift = yield from recount(chosen)
     served: dict[str, int] = {}
     servers: list[str] = []
     for name, types in (yield from rows("find_living", now=now)):
@@ -47,7 +48,7 @@ def look(open_secret: Callable[[str], str]) -> Operation[Content]:
         drifted=tuple(name for name, drifted, _, _ in flagged if drifted),
         paused=tuple(name for name, _, paused, _ in flagged if paused),
         disabled=tuple(name for name, _, _, disabled in flagged if disabled),
-        maintenance=(yield from plans.maintenance()),
+        maintenance=(yield from find_maintenance()),
         recounted=len(chosen),
         drift=tuple(drift),
         served=served,

@@ -7,21 +7,34 @@ that write belongs to the month before.
 
 from fairlane.model.usage import UsedInMonth
 from fairlane.rules import month_of
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 
-def open_months() -> Operation[int]:
-    """Write the sums of organizations for which this month has not been opened; at most CHUNK, return how many."""
+class MonthStore(Noun):
+    """Organizations' usage by month."""
+
+    async def find(self, month: str, organization: str | None = None) -> list[UsedInMonth]:
+        """Return the usage of each organization, or of one, in this month (2026-11), as far as it was opened.
+
+        Organizations created later are not in it, nor those for which the month was never opened: no server ran in it.
+        Raises NotFound.
+        """
+        return await self._database.snapshot(find_months(month, organization))
+
+    async def open(self) -> int:
+        """Write the sums of organizations for which this month has not been opened; at most CHUNK, return how many."""
+        return await self._write(_open)
+
+
+def _open() -> Operation[int]:
     now = yield from clock()
     return len((yield from rows("open_months", month=month_of(now), now=now, most=CHUNK)))
 
 
 def find_months(month: str, organization: str | None) -> Operation[list[UsedInMonth]]:
-    """Return the usage of each organization, or of one, in this month, as far as it was opened. Raises NotFound.
-
-    Organizations created later are not in it, nor those for which the month was never opened: no server ran in it.
-    """
+    """Read the sums at the start and the end of a month."""
     chosen = None if organization is None else (yield from find_organization_id(organization))
     used: list[UsedInMonth] = []
     after = 0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from fairlane.errors import DatabaseError
-from fairlane.store import audit
+from fairlane.store.recount import count_states, recount
 from fairlane.store.statements import Operation, Result, Rows, rows
 
 NOT_CARRIED = frozenset({"schema_version"})
@@ -141,13 +141,13 @@ def _in_order(tables: Sequence[Table], references: Rows) -> list[Table]:
 
 async def _prove(loading: Loading) -> None:
     """Check that every kept count equals its rows, and that every task is in exactly one state."""
-    drift = await loading.run(audit.recount(None))
+    drift = await loading.run(recount(None))
     if drift:
         raise DatabaseError(
             f"{drift[0].organization}: {drift[0].name} says {drift[0].kept}, counted are {drift[0].counted}; nothing "
             "was moved: start a server on the source, its self-audit fixes that, then try again"
         )
-    states = await loading.run(audit.count_states())
+    states = await loading.run(count_states())
     if set(states) - {1}:
         raise DatabaseError(
             f"tasks by the number of states they are in: {states}, all must be in one; nothing was moved"

@@ -1,29 +1,74 @@
 """Plans: named limits. A changed plan reaches its organizations in chunks."""
 
+from contextlib import suppress
+
 import msgspec
 from msgspec import UNSET
 
 from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
-from fairlane.store.audit import write_audit
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.statements import CHUNK, Operation, clock, rows
+from fairlane.store.trail import write_trail
+
+DEFAULT_SLOTS = 10
+DEFAULT_QUEUE_LIMIT = 100_000
+DEFAULT_WEIGHT = 1
 
 
-def create_plan(
-    name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory
-) -> Operation[Plan]:
-    """Create a plan. Raises NameTaken."""
+class PlanStore(Noun):
+    """Named limits."""
+
+    async def create(self, name: str, *, slots: int | None, queue_limit: int, weight: int, actor: str) -> Plan:
+        """Create a plan. Raises NameTaken."""
+        return await self._write(_create, name, slots, queue_limit, weight, actor, self._memory)
+
+    async def create_default(self) -> None:
+        """Create the default plan if it is missing."""
+        if any(plan.name == DEFAULT_PLAN for plan in await self.all()):
+            return
+        with suppress(NameTaken):
+            await self.create(
+                DEFAULT_PLAN, slots=DEFAULT_SLOTS, queue_limit=DEFAULT_QUEUE_LIMIT, weight=DEFAULT_WEIGHT,
+                actor="fairlane",
+            )  # fmt: skip
+
+    async def change(self, name: str, *, changes: PlanChange, actor: str) -> Plan:
+        """Change a plan's limits; its organizations' limits follow, in chunks. Raises NotFound.
+
+        Changing the plan again fixes a crash in between.
+        """
+        plan = await self._write(_change, name, changes, actor, self._memory)
+        after: int | None = 0
+        while after is not None:
+            after = await self._write(_refresh, name, after, self._memory)
+        return plan
+
+    async def delete(self, name: str, *, actor: str) -> Plan:
+        """Delete a plan that no organization uses. Raises NotFound, or InUse; the default plan is always in use."""
+        return await self._write(_delete, name, actor, self._memory)
+
+    async def find(self, name: str) -> Plan:
+        """Return one plan. Raises NotFound."""
+        return await self._database.read(find_plan(name))
+
+    async def all(self) -> list[Plan]:
+        """Return all plans by name."""
+        return await self._database.read(find_plans())
+
+
+def _create(name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory) -> Operation[Plan]:
     limits = {"slots": slots, "queue_limit": queue_limit, "weight": weight}
     if not (yield from rows("insert_plan", name=name, **limits, now=(yield from clock()))):
         raise NameTaken("plan", name)
-    yield from write_audit(actor, "plan.created", name, limits, memory)
+    yield from write_trail(actor, "plan.created", name, limits, memory)
     return (yield from find_plan(name))
 
 
 def find_plan(name: str) -> Operation[Plan]:
-    """Return one plan. Raises NotFound."""
+    """Read one plan, or refuse with NotFound."""
     found = yield from rows("find_plans", name=name)
     if not found:
         raise NotFound.named("plan", name)
@@ -33,7 +78,7 @@ def find_plan(name: str) -> Operation[Plan]:
 def keep_plan(name: str) -> Operation[None]:
     """Lock the plan against change and deletion until this transaction, which gives it to an organization, has ended.
 
-    Raises NotFound. In the order of locks plans come after organizations; :func:`refresh_plan` runs after the change,
+    Raises NotFound. In the order of locks plans come after organizations; :func:`_refresh` runs after the change,
     and takes no lock on the plan.
     """
     if not (yield from rows("keep_plan", name=name)):
@@ -41,7 +86,7 @@ def keep_plan(name: str) -> Operation[None]:
 
 
 def find_plans() -> Operation[list[Plan]]:
-    """Return all plans by name."""
+    """Read all plans by name."""
     return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
 
 
@@ -49,23 +94,18 @@ def _plan(name: str, slots: int | None, queue_limit: int, weight: int, created_a
     return Plan(name=name, slots=slots, queue_limit=queue_limit, weight=weight, created_at=created_at)
 
 
-def change_plan(name: str, changes: PlanChange, actor: str, memory: Memory) -> Operation[Plan]:
-    """Change a plan's limits. Its organizations follow by :func:`refresh_plan`. Raises NotFound."""
+def _change(name: str, changes: PlanChange, actor: str, memory: Memory) -> Operation[Plan]:
     yield from rows("lock_plan", name=name)
     before = yield from find_plan(name)
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     limits = {"slots": before.slots, "queue_limit": before.queue_limit, "weight": before.weight, **given}
     yield from rows("update_plan", name=name, **limits)
-    yield from write_audit(actor, "plan.changed", name, given, memory)
+    yield from write_trail(actor, "plan.changed", name, given, memory)
     return (yield from find_plan(name))
 
 
-def refresh_plan(name: str, after: int, memory: Memory) -> Operation[int | None]:
-    """Update the effective limits of the plan's next CHUNK organizations.
-
-    Returns the id to continue after, or None when all are done. Safe to repeat: changing the plan again fixes a crash
-    in between.
-    """
+def _refresh(name: str, after: int, memory: Memory) -> Operation[int | None]:
+    """Update the effective limits of the plan's next CHUNK organizations; return the id to continue after, or None."""
     ids = [row[0] for row in (yield from rows("find_plan_organizations", plan=name, after=after, most=CHUNK))]
     if not ids:
         return None
@@ -79,22 +119,10 @@ def refresh_plan(name: str, after: int, memory: Memory) -> Operation[int | None]
     return int(ids[-1])
 
 
-def delete_plan(name: str, actor: str, memory: Memory) -> Operation[Plan]:
-    """Delete a plan that no organization uses. Raises NotFound, or InUse; the default plan is always in use."""
+def _delete(name: str, actor: str, memory: Memory) -> Operation[Plan]:
     yield from rows("lock_plan", name=name)
     plan = yield from find_plan(name)
     if name == DEFAULT_PLAN or not (yield from rows("delete_plan", name=name)):
         raise InUse("plan", name)
-    yield from write_audit(actor, "plan.deleted", name, {}, memory)
+    yield from write_trail(actor, "plan.deleted", name, {}, memory)
     return plan
-
-
-def maintenance() -> Operation[bool]:
-    """Return whether the operator has put the whole installation under maintenance."""
-    return bool((yield from rows("find_maintenance"))[0][0])
-
-
-def set_maintenance(on: bool, actor: str, memory: Memory) -> Operation[None]:
-    """Start or end maintenance. While it is on, no organization's concurrency is shown."""
-    yield from rows("update_maintenance", maintenance=int(on))
-    yield from write_audit(actor, "maintenance.changed", "installation", {"on": on}, memory)

@@ -5,14 +5,92 @@ from collections.abc import Sequence
 import msgspec
 
 from fairlane.errors import SessionGone
-from fairlane.model.leases import Ending, LossReason, NewSession
+from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.statements import CHUNK, Operation, clock, rows
 
 
-def open_session(new: NewSession) -> Operation[None]:
-    """Register a worker process."""
+class SessionStore(Noun):
+    """Live processes: workers, and servers (no types, no places)."""
+
+    async def open(self, new: NewSession) -> None:
+        """Register a live process."""
+        await self._write(_open, new)
+
+    async def renew(
+        self,
+        session_id: str,
+        *,
+        leases: Sequence[str],
+        exchanges: Sequence[str],
+        withdrawn: Sequence[str] = (),
+        key_id: str | None = None,
+    ) -> list[str]:
+        """Keep a session alive, and return to the queue the leases that its worker cannot have received.
+
+        An expired session may still renew until a sweep has marked it dead. A session that another key opened is
+        treated as missing.
+
+        Leases that the worker does not know of, from exchanges it no longer waits for, return to the queue and do not
+        count: their answer was lost, so they run nowhere. This applies only to leases older than a whole session lease,
+        because the worker may have opened another exchange after it wrote this message. From exchanges that are
+        ``withdrawn`` (the worker is blocked and takes no answers) every lease that it has not received is returned at
+        once.
+
+        Returns the leases with a cancel request: the supervisor kills a worker that cannot react. Raises SessionGone.
+        """
+        return await self._write(_renew, session_id, key_id, leases, exchanges, withdrawn, self._memory)
+
+    async def renew_server(self, server_id: str) -> None:
+        """Keep a server's session alive; the server itself handles its calls.
+
+        Raises SessionGone: its calls are being ended, it has to open a new session.
+        """
+        await self._write(_renew_server, server_id)
+
+    async def end(
+        self, session_id: str, *, reason: LossReason, overdue: Sequence[str] = (), key_id: str | None = None
+    ) -> int:
+        """End the session of a worker process that is gone; return how many leases were returned. Safe to repeat.
+
+        A session that another key opened is treated as missing.
+        """
+        return await self._write(_end, session_id, key_id, reason, overdue, self._memory)
+
+    async def all(self, *, after: str = "", most: int) -> list[SessionFacts]:
+        """Return live sessions by id."""
+        return await self._database.read(find_sessions(after, most))
+
+    async def end_expired(self) -> list[str]:
+        """Mark expired sessions dead; return their names."""
+        return await self._write(_end_expired)
+
+    async def return_orphans(self) -> int:
+        """Return leases with a dead or missing session, and those past their deadline by twice the grace.
+
+        The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of
+        each; returns how many.
+        """
+        return await self._write(_return_orphans, self._memory)
+
+    async def return_local_leases(self) -> int:
+        """Return the leases of an earlier server's local workers, if this server is the only one on the database.
+
+        They are certainly gone, because this server holds the lock that they inherited. With several servers, the
+        sessions of lost workers expire.
+        """
+        if not self._database.exclusive:
+            return 0
+        await self._write(_end_local)
+        total = 0
+        while returned := await self.return_orphans():
+            total += returned
+        return total
+
+
+def _open(new: NewSession) -> Operation[None]:
     yield from rows(
         "insert_session",
         id=new.id,
@@ -26,7 +104,7 @@ def open_session(new: NewSession) -> Operation[None]:
     )
 
 
-def renew_session(
+def _renew(
     session_id: str,
     key_id: str | None,
     leases: Sequence[str],
@@ -34,17 +112,6 @@ def renew_session(
     withdrawn: Sequence[str],
     memory: Memory,
 ) -> Operation[list[str]]:
-    """Keep a session alive. An expired session may still renew until a sweep has marked it dead.
-
-    A session that another key opened is treated as missing.
-
-    Leases that the worker does not know of, from exchanges it no longer waits for, return to the queue and do not
-    count: their answer was lost, so they run nowhere. This applies only to leases older than a whole session lease,
-    because the worker may have opened another exchange after it wrote this message. From exchanges that are
-    ``withdrawn`` (the worker is blocked and takes no answers) every lease that it has not received is returned at once.
-
-    Returns the leases with a cancel request: the supervisor kills a worker that cannot react.
-    """
     now = yield from clock()
     renewed = yield from rows("renew_session", id=session_id, key_id=key_id, now=now)
     if not renewed:
@@ -63,19 +130,14 @@ def renew_session(
     return canceled
 
 
-def renew_server(session_id: str) -> Operation[None]:
-    """Keep a server's session alive; the server itself handles its calls. Raises SessionGone."""
+def _renew_server(session_id: str) -> Operation[None]:
     if not (yield from rows("renew_session", id=session_id, key_id=None, now=(yield from clock()))):
         raise SessionGone
 
 
-def end_session(
+def _end(
     session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
 ) -> Operation[int]:
-    """End the session of a worker process that is gone; its leases are returned at once. Safe to repeat.
-
-    A session that another key opened is treated as missing.
-    """
     if not (yield from rows("end_session", id=session_id, key_id=key_id)):
         return 0
     late = set(overdue)
@@ -85,23 +147,16 @@ def end_session(
     return (yield from return_leases(returns, memory))
 
 
-def end_local_sessions() -> Operation[None]:
-    """End the sessions of an earlier server's local workers, which are certainly gone."""
+def _end_local() -> Operation[None]:
     yield from rows("end_local_sessions")
 
 
-def end_expired_sessions() -> Operation[list[str]]:
-    """Mark expired sessions dead; return their names."""
+def _end_expired() -> Operation[list[str]]:
     now = yield from clock()
     return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
 
 
-def return_orphans(memory: Memory) -> Operation[int]:
-    """Return leases with a dead or missing session, and those past their deadline by twice the grace.
-
-    The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of each;
-    returns how many.
-    """
+def _return_orphans(memory: Memory) -> Operation[int]:
     now = yield from clock()
     orphans = yield from rows("find_orphans", most=CHUNK)
     late = yield from rows("find_overdue", before=now - 2 * memory.kill_grace_ms, most=CHUNK)
@@ -111,3 +166,22 @@ def return_orphans(memory: Memory) -> Operation[int]:
     yield from rows("delete_orphaned_calls")
     yield from rows("delete_dead_sessions")
     return returned
+
+
+def find_sessions(after: str, most: int) -> Operation[list[SessionFacts]]:
+    """Read live sessions."""
+    found = yield from rows("find_sessions", after=after, most=most)
+    return [
+        SessionFacts(
+            id=row[0],
+            name=row[1],
+            types=tuple(msgspec.json.decode(row[2])),
+            places=row[3],
+            local=bool(row[4]),
+            key=row[5],
+            started_at=row[6],
+            lease_until=row[7],
+            leases=row[8],
+        )
+        for row in found
+    ]

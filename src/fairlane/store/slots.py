@@ -9,8 +9,20 @@ from fairlane.model.insight import Slot, Slots
 from fairlane.model.leases import Exchange, Progress
 from fairlane.rules import priority_of
 from fairlane.store.held import CALL, lease_place
+from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Query, query_if, rows
 from fairlane.store.tasks import status
+
+
+class SlotStore(Noun):
+    """The holders of organizations' slots."""
+
+    async def find(self, organization_id: int, *, after: str, most: int) -> Slots:
+        """Return up to ``most`` holders of the organization's slots after the id ``after``, oldest first.
+
+        Raises KeyRefused.
+        """
+        return await self._database.snapshot(find_slots(organization_id, after, most), share=organization_id)
 
 
 def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
@@ -33,11 +45,7 @@ def read_progress(text: str | None) -> Progress | None:
 
 
 def find_slots(organization_id: int, after: str, most: int) -> Operation[Slots]:
-    """Return up to ``most`` holders after the id ``after``, oldest first. Needs one snapshot.
-
-    Raises:
-        KeyRefused: no such organization.
-    """
+    """Read the holders of slots. Needs one snapshot."""
     found = yield from status(organization_id)
     if found is None:
         raise KeyRefused

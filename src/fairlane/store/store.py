@@ -1,46 +1,61 @@
 """The store: durable memory with domain verbs. All access to the database goes through it.
 
-Each method is one operation, one transaction. When it returns, the change is committed and synced; a refusal changed
-nothing. Opening, closing, migrating and looking are here, all other methods are in ``doors/``, one file per caller.
-Called by ``api/``, ``dashboard/``, ``webhooks/``, ``app.py``, ``sweeper.py`` and ``cli/``; never by workers or clients.
+``Store`` opens and closes the database and has one object for each noun: ``store.tasks.submit`` is in ``tasks.py``.
+When a method returns, the change is committed and synced; a refusal changed nothing. Called by ``api/``,
+``dashboard/``, ``webhooks/``, ``app.py``, ``sweeper.py`` and ``cli/``; never by workers or clients.
 """
 
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uuid_utils
 
-from fairlane.errors import DatabaseError, NameTaken
+from fairlane.errors import DatabaseError
 from fairlane.model.diagnosis import Content, Engine
-from fairlane.model.organizations import DEFAULT_PLAN
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings, database_path, is_postgres
-from fairlane.store import looking, moving, organizations, type_limits
+from fairlane.store import looking, moving
+from fairlane.store.alerts import AlertStore
+from fairlane.store.backups import BackupStore
+from fairlane.store.calls import CallStore
+from fairlane.store.credits import CreditStore
+from fairlane.store.dashboard import DashboardStore
 from fairlane.store.database import Database
-from fairlane.store.doors.callers import CallerDoor
-from fairlane.store.doors.customers import CustomerDoor
-from fairlane.store.doors.operators import OperatorDoor
-from fairlane.store.doors.registry import RegistryDoor
-from fairlane.store.doors.sender import SenderDoor
-from fairlane.store.doors.sweeper import SweeperDoor
-from fairlane.store.doors.workers import WorkerDoor
+from fairlane.store.deliveries import DeliveryStore
+from fairlane.store.erasing import ErasingStore
+from fairlane.store.fleet import FleetStore
 from fairlane.store.hints import Hints
+from fairlane.store.jumps import JumpStore
+from fairlane.store.keys import KeyStore
+from fairlane.store.leases import LeaseStore
 from fairlane.store.listeners import Listeners
+from fairlane.store.logouts import LogoutStore
+from fairlane.store.maintenance import MaintenanceStore
 from fairlane.store.memory import Memory
+from fairlane.store.months import MonthStore
 from fairlane.store.moving import Moved, Progress
+from fairlane.store.organizations import OrganizationStore
+from fairlane.store.overview import OverviewStore
+from fairlane.store.plans import PlanStore
+from fairlane.store.recount import RecountStore
 from fairlane.store.schema import Schema
+from fairlane.store.sealing import seal_of
+from fairlane.store.sessions import SessionStore
+from fairlane.store.slots import SlotStore
 from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import wall_clock
+from fairlane.store.tasks import TaskStore
+from fairlane.store.trail import TrailStore
+from fairlane.store.type_limits import TypeLimitStore
+from fairlane.store.upkeep import UpkeepStore
+from fairlane.store.usage import UsageStore
+from fairlane.store.waits import WaitStore
+from fairlane.store.webhook_secrets import WebhookSecretStore
 
 if TYPE_CHECKING:
     from fairlane.store.wakeups import WakeUps
 
-DEFAULT_SLOTS = 10
-DEFAULT_QUEUE_LIMIT = 100_000
-DEFAULT_WEIGHT = 1
 CLAIM_MOST = 1_000
 CLAIM_BYTES = 2**28
 """A claim's payloads travel as one value, which must fit even if each payload has the largest size."""
@@ -57,8 +72,8 @@ def new_fences(count: int) -> list[str]:
     return [text[start : start + 16] for start in range(0, len(text), 16)]
 
 
-class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, OperatorDoor, SweeperDoor):
-    """The facade over one open database: all its doors."""
+class Store:
+    """One open database, with an object for each noun."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> None:
         """Take ``now`` as the clock in tests; with None use the database's clock."""
@@ -75,7 +90,37 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         """Local subscribers for commit hints."""
         database = self._adapter(settings, now)
         self._wakeups = self._wakeups_of(settings)
-        super().__init__(settings, database, memory)
+        self._database, self._memory = database, memory
+        self._seal = seal_of(settings.secret_key)
+        self.now: Callable[[], int] = database.now
+        """The database's clock, estimated."""
+        self.keys = KeyStore(database, memory)
+        self.alerts = AlertStore(database, memory)
+        self.backups = BackupStore(database, memory)
+        self.calls = CallStore(database, memory)
+        self.credits = CreditStore(database, memory)
+        self.dashboard = DashboardStore(database, memory)
+        self.deliveries = DeliveryStore(database, memory, pauses_ms=settings.webhook_pauses_ms())
+        self.erasing = ErasingStore(database, memory, forget_keys=self.keys.forget_callers)
+        self.fleet = FleetStore(database, memory)
+        self.jumps = JumpStore(database, memory)
+        self.leases = LeaseStore(database, memory)
+        self.logouts = LogoutStore(database, memory)
+        self.maintenance = MaintenanceStore(database, memory)
+        self.months = MonthStore(database, memory)
+        self.organizations = OrganizationStore(database, memory, forget_keys=self.keys.forget_callers)
+        self.overview = OverviewStore(database, memory)
+        self.plans = PlanStore(database, memory)
+        self.recount = RecountStore(database, memory)
+        self.sessions = SessionStore(database, memory)
+        self.slots = SlotStore(database, memory)
+        self.tasks = TaskStore(database, memory)
+        self.trail = TrailStore(database, memory)
+        self.type_limits = TypeLimitStore(database, memory)
+        self.upkeep = UpkeepStore(database, memory, retention_ms=int(settings.retention_seconds * 1_000))
+        self.usage = UsageStore(database, memory, retention_ms=int(settings.usage_retention_seconds * 1_000))
+        self.waits = WaitStore(database, memory)
+        self.webhook_secrets = WebhookSecretStore(database, memory, seal=self._seal)
 
     @classmethod
     async def open(
@@ -146,7 +191,7 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
             DatabaseError: the target cannot be used, is not empty, or its rows differ from the source.
         """
         assert isinstance(self._database, SqliteDatabase)
-        returned = await self.return_local_leases()
+        returned = await self.sessions.return_local_leases()
         other: Any = Store(target, {})._database
         return await moving.carry(self._database, other, returned=returned, progress=progress)
 
@@ -184,17 +229,9 @@ class Store(CustomerDoor, CallerDoor, WorkerDoor, SenderDoor, RegistryDoor, Oper
         self._database.describe(text)
 
     async def _prepare(self) -> None:
-        self._memory.picked(await self._database.read(organizations.find_virtual_time()))
-        await self._write(partial(type_limits.declare_limits, self._memory.catalogue, alone=self.exclusive))
-        if not any(plan.name == DEFAULT_PLAN for plan in await self.plans()):
-            with suppress(NameTaken):
-                await self.create_plan(
-                    DEFAULT_PLAN,
-                    slots=DEFAULT_SLOTS,
-                    queue_limit=DEFAULT_QUEUE_LIMIT,
-                    weight=DEFAULT_WEIGHT,
-                    actor="fairlane",
-                )
+        await self.organizations.recall_virtual_time()
+        await self.type_limits.declare()
+        await self.plans.create_default()
 
     def _adapter(self, settings: Settings, now: Callable[[], int] | None) -> Database:
         if not is_postgres(settings.database):

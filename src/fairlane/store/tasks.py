@@ -1,6 +1,7 @@
-"""Accept tasks, read them, make them ready when their pause is over, delete old ones."""
+"""Accept tasks, read them, cancel and clear them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,18 +12,99 @@ from fairlane.model.status import Concurrency, QueueStatus
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules import CANCELED, priority_of, rank_of
 from fairlane.store.counting import count_queues
-from fairlane.store.deliveries import delete_deliveries_of, purge_tests
+from fairlane.store.database import Database
 from fairlane.store.locked import (
     LockedOrganization,
     lock_and_read,
     lock_organizations,
-    lock_some_organizations,
     write_organizations,
 )
-from fairlane.store.logouts import purge_logouts
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
+
+
+class TaskStore(Noun):
+    """One organization's tasks. Accepted means durable."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self._submit = partial(submit, memory=memory)
+
+    def submit(
+        self, organization_id: int, new: Sequence[NewTask], *, room: int = 0
+    ) -> Awaitable[list[Accepted | Refusal]]:
+        """Accept or refuse each task; return a verdict for each, in order.
+
+        The accepted tasks become durable together. A refused task changes nothing and does not bind its key. A used key
+        is refused before a full queue, so that the retry of an accepted request always finds its task. With ``room``
+        the queue must have this many free places, or else nothing is accepted, and QueueFull is raised.
+        """
+        return self._database.write(
+            self._submit, Submission(organization_id, new, room), weight=weight(task.payload for task in new)
+        )
+
+    async def status(self, organization_id: int) -> QueueStatus:
+        """Return one organization's queue and slots, exact, in constant time. Raises KeyRefused if it does not exist.
+
+        While the counters are in doubt, both counts are taken from the rows, and ``concurrency`` is None.
+        """
+        found = await self._database.read(status(organization_id))
+        if found is None:
+            raise KeyRefused
+        if found.concurrency is None:
+            found = await self._database.walk(counted_status(organization_id), share=organization_id)
+        return found
+
+    async def find(self, organization_id: int, reference: str) -> TaskView | None:
+        """Return the organization's task with this id, or else this idempotency key, or None."""
+        return await self._database.read(find_task(organization_id, reference))
+
+    async def payload(self, organization_id: int, reference: str) -> str | None:
+        """Return the payload of the task with this id, or else this idempotency key, as received, or None."""
+        return await self._database.read(find_payload(organization_id, reference))
+
+    async def failed(self, organization_id: int, reference: str) -> tuple[TaskView, str]:
+        """Return a failed task by id or key, and its payload. Raises NotFound, or TaskNotFailed."""
+        return await self._database.snapshot(_find_failed(organization_id, reference), share=organization_id)
+
+    async def page(self, organization_id: int, *, status: TaskStatus | None, cursor: str | None, most: int) -> TaskList:
+        """Return one page of an organization's tasks, newest first, at a constant cost regardless of their number.
+
+        A cursor comes from the page before: a place in the order of acceptance for queued tasks, otherwise an id. The
+        caller has checked its shape.
+        """
+        return await self._database.snapshot(list_tasks(organization_id, status, cursor, most), share=organization_id)
+
+    async def ended(self, asked: Sequence[tuple[int, str]]) -> set[str]:
+        """Return which of these (organization, task) have ended, or do not exist any more."""
+        return await self._database.read(ended_tasks(asked))
+
+    async def cancel(self, organization_id: int, reference: str) -> TaskView:
+        """End a task by id or key: a queued one at once, a running one by a cancel request. Return its new state.
+
+        From the commit on a running task can only end as FAILED ``TASK_CANCELED``, even if its handler completes before
+        it receives the request. Safe to repeat.
+
+        Raises:
+            NotFound: it does not exist.
+            TaskEnded: it ended before, and not by a cancel.
+        """
+        return await self._write(cancel, organization_id, reference, self._memory)
+
+    async def clear(self, organization_id: int) -> int:
+        """Delete every task that is queued now, in chunks that let other requests in between; return their number.
+
+        Keys are deleted with their tasks; nothing is charged, no webhook is sent. A crash between two chunks leaves the
+        rest queued; clearing again continues.
+        """
+        chunk = await self._write(clear, organization_id, None, self._memory)
+        total = chunk.count
+        while chunk.more:
+            chunk = await self._write(clear, organization_id, chunk.before, self._memory)
+            total += chunk.count
+        return total
 
 
 class Submission(Struct, frozen=True):
@@ -40,8 +122,7 @@ Verdicts = list[Accepted | Refusal]
 def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[Verdicts | Refusal]]:
     """Accept or refuse each task of each submission, in order; one Refusal for a submission refuses all its tasks.
 
-    Atomic: the accepted tasks become durable together. A refused task changes nothing and does not bind its key. A used
-    key is refused before a full queue, so that the retry of an accepted request always finds its task.
+    Atomic over all submissions.
     """
     asked = [
         (one.organization_id, task.idempotency_key)
@@ -171,13 +252,13 @@ def counted_status(organization_id: int) -> Operation[QueueStatus]:
 
 
 def find_task(organization_id: int, reference: str) -> Operation[TaskView | None]:
-    """Return the organization's task with this id, or else this idempotency key, or None."""
+    """Read one task by id, or else by key."""
     found = yield from rows("find_task", organization_id=organization_id, reference=reference)
     return _view(found[0]) if found else None
 
 
 def find_payload(organization_id: int, reference: str) -> Operation[str | None]:
-    """Return the payload of the task with this id, or else this idempotency key, as received, or None."""
+    """Read one payload."""
     found = yield from rows("find_payload", organization_id=organization_id, reference=reference)
     return str(found[0][0]) if found else None
 
@@ -205,13 +286,12 @@ def _view(row: Any) -> TaskView:
 
 
 def ended_tasks(asked: Sequence[tuple[int, str]]) -> Operation[set[str]]:
-    """Return which of these (organization, task) have ended, or do not exist any more."""
+    """Read which tasks have ended."""
     going_on = {row[0] for row in (yield from rows_if("find_going_on", asked, tasks=asked))}
     return {task_id for _, task_id in asked} - going_on
 
 
-def find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskView, str]]:
-    """Return a failed task and its payload. Refuses a task that has not failed or does not exist."""
+def _find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskView, str]]:
     view = yield from find_task(organization_id, reference)
     if view is None:
         raise NotFound.task(reference)
@@ -232,11 +312,7 @@ Found = tuple[list[str], str | None]
 
 
 def list_tasks(organization_id: int, status: TaskStatus | None, cursor: str | None, most: int) -> Operation[TaskList]:
-    """Return one page of an organization's tasks, or of those in one status. Needs one snapshot.
-
-    A cursor comes from the page before: a place in the order of acceptance for queued tasks, otherwise an id. The
-    caller has checked its shape.
-    """
+    """Read one page. Needs one snapshot."""
     match status:
         case TaskStatus.QUEUED:
             ids, following = yield from _newest_queued(organization_id, int(cursor or NEWEST_SEQ), most)
@@ -279,10 +355,9 @@ class Cleared(Struct, frozen=True):
 
 
 def clear(organization_id: int, before: int | None, memory: Memory) -> Operation[Cleared]:
-    """Delete at most CHUNK queued tasks, ready and waiting, with their keys; nothing is charged, no webhook is sent.
+    """Delete at most CHUNK queued tasks, ready and waiting.
 
-    With ``before`` None this is the first chunk, and covers all tasks queued now. A crash between two chunks leaves the
-    rest queued; clearing again continues.
+    With ``before`` None this is the first chunk, and covers all tasks queued now.
     """
     locked = yield from lock_organizations([organization_id])
     organization = locked.get(organization_id)
@@ -331,11 +406,7 @@ class _Place(Struct, frozen=True):
 
 
 def cancel(organization_id: int, reference: str, memory: Memory) -> Operation[TaskView]:
-    """End the task with this id or key: at once if it is queued; a running one gets a cancel request in its lease.
-
-    From the commit on a running task can only end as FAILED ``TASK_CANCELED``, even if its handler completes before it
-    receives the request. Safe to repeat. Refuses tasks that ended otherwise or do not exist.
-    """
+    """Cancel one task, under its organization's lock."""
     locked = yield from lock_organizations([organization_id])
     found = yield from rows("find_place", organization_id=organization_id, reference=reference)
     organization = locked.get(organization_id)
@@ -377,47 +448,3 @@ def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memo
     outcome = (place.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
                place.first_started_at, None)  # fmt: skip
     yield from write_outcomes([outcome], [(organization.id, place.id)] if place.webhook else [], memory, now)
-
-
-def promote(memory: Memory) -> Operation[int]:
-    """Make waiting tasks ready at their old place when their time has come. Changes at most CHUNK; returns how many."""
-    now = yield from clock()
-    found = yield from rows("find_due", now=now, most=CHUNK)
-    locked = yield from lock_some_organizations(row[0] for row in found)
-    found = [row for row in found if row[0] in locked]
-    due = yield from rows_if("take_waiting", found, entries=[(row[0], row[1]) for row in found])
-    entries = []
-    for organization_id, task_id, task_type, rank, seq, attempt, first_started_at in due:
-        organization = locked[organization_id]
-        organization.stop_waiting(task_type, rank)
-        organization.enqueue(task_type, rank, seq)
-        entries.append((organization_id, task_type, rank, seq, task_id, attempt, first_started_at))
-    yield from rows_if("insert_queue_entries", entries, entries=entries)
-    yield from write_organizations(locked, memory, now)
-    return len(found)
-
-
-def purge(retention_ms: int) -> Operation[int]:
-    """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
-
-    Also deletes test events, webhook secrets and logouts that have expired. At most CHUNK of each kind; returns the
-    largest count. A task with a due delivery stays until the delivery is over.
-    """
-    now = yield from clock()
-    expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
-    ended = [(row[0], row[1]) for row in expired]
-    keys = [(row[0], row[2]) for row in expired if row[2] is not None]
-    yield from rows_if("delete_idempotency", keys, keys=keys)
-    yield from delete_deliveries_of(ended)
-    yield from rows_if("delete_outcomes", ended, tasks=ended)
-    yield from rows_if("delete_tasks", ended, tasks=ended)
-    tests = yield from purge_tests(now - retention_ms, CHUNK)
-    yield from rows("delete_expired_webhook_secrets", now=now)
-    logouts = yield from purge_logouts(now, CHUNK)
-    return max(len(ended), tests, logouts)
-
-
-def next_due() -> Operation[int | None]:
-    """Return the earliest moment at which a waiting task becomes ready, or None if none waits."""
-    [(due_at,)] = yield from rows("find_next_due")
-    return None if due_at is None else int(due_at)

@@ -5,23 +5,35 @@ from collections.abc import Iterable
 
 from fairlane.model.tasks import Catalogue
 from fairlane.store.locked import lock_organizations
+from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Query, query_if, rows, rows_if
 
 
-def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
-    """Apply the limits of a starting server's application. Running work counts, but is not ended.
+class TypeLimitStore(Noun):
+    """Limits of task types across all organizations."""
 
-    A type without a limit in the application loses its limit, unless another server is live: its application may
-    declare it. ``alone``: no other server is possible.
-    """
+    async def declare(self) -> None:
+        """Apply the limits of a starting server's application. Running work counts, but is not ended.
+
+        A type without a limit in the application loses its limit, unless another server is live: its application may
+        declare it.
+        """
+        await self._write(declare_limits, self._memory.catalogue, alone=self._database.exclusive)
+
+    async def keep(self) -> None:
+        """Create missing type limits of this application; remove limits that no live server declares.
+
+        A server that did not declare a limit may have removed it; leases taken meanwhile are then counted.
+        """
+        await self._write(_keep_limits, self._memory.catalogue, alone=self._database.exclusive)
+
+
+def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
+    """Apply the limits of this catalogue. ``alone``: no other server is possible."""
     yield from _hold("upsert_type_limit", catalogue, servers=None if alone else 0)
 
 
-def keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
-    """Restore the limits of a running server's application, and remove others once it is the only server.
-
-    A server that did not declare a limit may have removed it; leases taken meanwhile are then counted.
-    """
+def _keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
     yield from _hold("insert_type_limit", catalogue, servers=None if alone else 1)
 
 

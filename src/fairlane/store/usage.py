@@ -11,8 +11,10 @@ from fairlane.model.simulation import Ran, Record
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules import Integrals, usage_points
+from fairlane.store.database import Database
 from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.seen import OrganizationSeen
 from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
@@ -25,6 +27,53 @@ THINNED_MINUTES = 24 * 60
 """How far before that minutes are thinned out: a server that was down for longer leaves older ones as they are."""
 
 
+class UsageStore(Noun):
+    """Organizations' usage over time."""
+
+    def __init__(self, database: Database, memory: Memory, *, retention_ms: int) -> None:
+        """Samples older than ``retention_ms`` are purged."""
+        super().__init__(database, memory)
+        self._retention_ms = retention_ms
+        self._sampled_at: int | None = None
+        """When the last sample of this server was started, or None if it has taken none."""
+
+    async def find(self, organization_id: int, *, start: int, end: int | None, step_ms: int) -> Usage:
+        """Return the usage from ``start`` to ``end`` (None for now), in steps. Raises KeyRefused.
+
+        Usage since the last sample is added from the organization's row, up to now.
+        """
+        return await self._database.snapshot(find_usage(organization_id, start, end, step_ms), share=organization_id)
+
+    async def record(self, organization_id: int, *, start: int, most: int) -> Record:
+        """Return the effect of an organization's limits since ``start``, and ``most`` of its newest finished tasks.
+
+        Starts no earlier than the organization's creation: earlier time must not count as unlimited. Raises KeyRefused.
+        """
+        return await self._database.snapshot(find_record(organization_id, start, most), share=organization_id)
+
+    async def record_of(self, organization: str, *, start: int, most: int) -> Record:
+        """Return :meth:`record` by the organization's name. Raises NotFound."""
+        return await self._database.snapshot(_find_record_of(organization, start, most))
+
+    async def sample(self) -> int:
+        """Write the totals of organizations that may have changed since the last sample; return how many were
+        examined."""
+        began, since = self._database.now(), self._sampled_at
+        if since is None:
+            since = await self._database.read(last_sampled())
+        after = looked = 0
+        while ids := await self._database.snapshot(find_due(since, after)):
+            taken = await self._write(_sample, ids, self._memory)
+            self._memory.seen.sampled.append(taken)
+            after, looked = ids[-1], looked + len(ids)
+        self._sampled_at = began
+        return looked
+
+    async def purge(self) -> int:
+        """Delete rows past the retention, and all but one an hour of those past two days. At most CHUNK of each."""
+        return await self._write(_purge, self._retention_ms)
+
+
 def last_sampled() -> Operation[int]:
     """Return the start of the last minute that any server sampled, or 0 if there is none."""
     return int((yield from rows("find_last_sampled"))[0][0]) * MINUTE_MS
@@ -35,7 +84,7 @@ def find_due(since: int, after: int) -> Operation[list[int]]:
     return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
 
 
-def sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationSeen]]:
+def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationSeen]]:
     """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
@@ -82,10 +131,7 @@ def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationSee
 
 
 def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) -> Operation[Usage]:
-    """Return the usage from ``start`` to ``end`` (None for now), in steps. Needs one snapshot. Raises KeyRefused.
-
-    Usage since the last sample is added from the organization's row, up to now.
-    """
+    """Read the usage. Needs one snapshot."""
     now = yield from clock()
     until = now if end is None else min(end, now)
     live = yield from _live(organization_id, now)
@@ -112,10 +158,7 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
 
 
 def find_record(organization_id: int, start: int, most: int) -> Operation[Record]:
-    """Return the effect of limits since ``start``, and up to ``most`` of the newest finished tasks. Needs one snapshot.
-
-    Starts no earlier than the organization's creation: earlier time must not count as unlimited.
-    """
+    """Read the record. Needs one snapshot."""
     created_at, _ = yield from _live(organization_id, (yield from clock()))
     start = max(start, created_at)
     usage = yield from find_usage(organization_id, start, None, DAY_MS)
@@ -136,8 +179,7 @@ def find_record(organization_id: int, start: int, most: int) -> Operation[Record
     )
 
 
-def find_record_of(organization: str, start: int, most: int) -> Operation[Record]:
-    """Return :func:`find_record` by the organization's name. Raises NotFound."""
+def _find_record_of(organization: str, start: int, most: int) -> Operation[Record]:
     organization_id = yield from find_organization_id(organization)
     return (yield from find_record(organization_id, start, most))
 
@@ -166,8 +208,7 @@ def _live(organization_id: int, now: int) -> Operation[tuple[int, Totals]]:
     )
 
 
-def purge(retention_ms: int) -> Operation[int]:
-    """Delete rows past the retention, and all but one an hour of those past two days. At most CHUNK of each."""
+def _purge(retention_ms: int) -> Operation[int]:
     today = (yield from clock()) // MINUTE_MS
     old = yield from rows("find_old_usage", before=today - retention_ms // MINUTE_MS, most=CHUNK)
     fine_until = (today - FINE_MINUTES) // 60 * 60

@@ -8,6 +8,7 @@ from fairlane.model.insight import Wait, WaitReason
 from fairlane.model.tasks import TaskStatus
 from fairlane.rules import Running, Standing, rank_of, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.slots import read_progress
 from fairlane.store.statements import Operation, Rows, clock, rows, rows_if
 
@@ -18,11 +19,19 @@ RUNNING_MOST = 500
 """Most running tasks that are read; more would not change the estimate much."""
 
 
-def find_wait(organization_id: int, reference: str, memory: Memory) -> Operation[Wait | None]:
-    """Return why the task with this id, or else this idempotency key, is in its state, or None if there is none.
+class WaitStore(Noun):
+    """Reasons of waiting tasks."""
 
-    Needs one snapshot. Costs the same at any depth of the queue.
-    """
+    async def find(self, organization_id: int, reference: str) -> Wait | None:
+        """Return why the task with this id, or else this idempotency key, is in its state, or None if there is none.
+
+        Costs the same at any depth of the queue.
+        """
+        return await self._database.snapshot(find_wait(organization_id, reference, self._memory), share=organization_id)
+
+
+def find_wait(organization_id: int, reference: str, memory: Memory) -> Operation[Wait | None]:
+    """Read why a task is in its state. Needs one snapshot."""
     found = yield from rows("find_wait", organization_id=organization_id, reference=reference)
     if not found:
         return None

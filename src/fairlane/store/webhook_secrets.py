@@ -1,6 +1,6 @@
 """The secrets that sign an organization's webhooks: the newest, and for a while the one before it.
 
-The stored texts may be sealed (``sealing.py``); operations neither seal nor open them.
+The stored texts may be sealed (``sealing.py``): ``WebhookSecretStore`` seals and opens them, its operations do neither.
 """
 
 from collections.abc import Sequence
@@ -8,24 +8,60 @@ from typing import Any
 
 from fairlane.errors import NotFound
 from fairlane.model.webhooks import WebhookSecret
-from fairlane.store.audit import write_audit
+from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
+from fairlane.store.sealing import Seal
 from fairlane.store.statements import Operation, clock, rows, rows_if
+from fairlane.store.trail import write_trail
 
 SECRETS_MOST = 2
 
 
-def create_secret(
+class WebhookSecretStore(Noun):
+    """The secrets that sign webhooks. Seals every secret if there is a key; only the sender gets a whole secret."""
+
+    def __init__(self, database: Database, memory: Memory, *, seal: Seal) -> None:
+        """``seal`` has the operator's key, if there is one."""
+        super().__init__(database, memory)
+        self._seal = seal
+
+    async def create(self, organization: str, *, secret: str, overlap_seconds: float, actor: str) -> WebhookSecret:
+        """Create a secret, which is the newest from now on. The one before it stays valid for ``overlap_seconds``,
+        older ones end. Raises NotFound."""
+        sealed, overlap_ms = self._seal.close(secret), round(overlap_seconds * 1_000)
+        return await self._write(_create, organization, sealed, secret[-4:], overlap_ms, actor, self._memory)
+
+    async def all(self, organization: str) -> list[WebhookSecret]:
+        """Return an organization's valid secrets, newest first. Raises NotFound."""
+        return await self._database.snapshot(_find_secrets(organization))
+
+    async def revoke(self, organization: str, *, secret_id: str | None, actor: str) -> list[WebhookSecret]:
+        """Revoke this secret, or with None all of them, at once; return them. Raises NotFound.
+
+        If it was the newest, the one before it is the newest again. Without any, webhooks are sent unsigned.
+        """
+        return await self._write(_revoke, organization, secret_id, actor, self._memory)
+
+    async def signing(self, organization_id: int) -> list[str]:
+        """Return the secrets that sign an organization's webhooks now, newest first; without any they are not signed.
+
+        Raises:
+            SetupError: a secret is sealed with a key that this server does not have.
+        """
+        return [self._seal.open(kept) for kept in await self._database.read(signing_secrets(organization_id))]
+
+    async def check(self) -> None:
+        """Open every webhook secret once. Raises SetupError if one cannot be opened."""
+        for kept in await self._database.read(all_secrets()):
+            self._seal.open(kept)
+
+
+def _create(
     organization: str, sealed: str, last4: str, overlap_ms: int, actor: str, memory: Memory
 ) -> Operation[WebhookSecret]:
-    """Create a secret, which is the newest from now on. The one before it stays valid for ``overlap_ms``, older ones
-    end.
-
-    Raises:
-        NotFound: no such organization.
-    """
     organization_id = yield from find_organization_id(organization)
     yield from lock_organizations([organization_id])
     now = yield from clock()
@@ -37,25 +73,18 @@ def create_secret(
     yield from rows(
         "insert_webhook_secret", id=identity, organization_id=organization_id, secret=sealed, last4=last4, now=now
     )
-    yield from write_audit(
+    yield from write_trail(
         actor, "webhook_secret.created", organization, {"secret": identity, "overlap_ms": overlap_ms}, memory
     )
     return (yield from _find(now, identity=identity))[0]
 
 
-def find_secrets(organization: str) -> Operation[list[WebhookSecret]]:
-    """Return one organization's valid secrets, newest first. Raises NotFound."""
+def _find_secrets(organization: str) -> Operation[list[WebhookSecret]]:
     organization_id = yield from find_organization_id(organization)
     return (yield from _find((yield from clock()), organization_id=organization_id))
 
 
-def revoke_secrets(
-    organization: str, identity: str | None, actor: str, memory: Memory
-) -> Operation[list[WebhookSecret]]:
-    """Revoke this secret, or all of them, at once; return them. Raises NotFound.
-
-    If it was the newest, the one before it is the newest again. Without any, webhooks are sent unsigned.
-    """
+def _revoke(organization: str, identity: str | None, actor: str, memory: Memory) -> Operation[list[WebhookSecret]]:
     organization_id = yield from find_organization_id(organization)
     yield from lock_organizations([organization_id])
     now = yield from clock()
@@ -68,7 +97,7 @@ def revoke_secrets(
     if any(secret.expires_at is None for secret in revoked):
         yield from rows("keep_newest_webhook_secret", organization_id=organization_id, now=now)
     if ids:
-        yield from write_audit(actor, "webhook_secret.revoked", organization, {"secrets": ids}, memory)
+        yield from write_trail(actor, "webhook_secret.revoked", organization, {"secrets": ids}, memory)
     return revoked
 
 

@@ -109,13 +109,13 @@ class Sender:
 
     async def _start_due(self) -> int | None:
         """Begin the tries that are due, and return the next moment at which one is due, or None if there is none."""
-        due_at = await self._store.next_delivery_at()
+        due_at = await self._store.deliveries.next_due_at()
         now = self._store.now()
         if due_at is None or due_at > now:
             return due_at
         if self._turns.full:
-            return await self._store.next_delivery_at(after=now)
-        claimed = await self._store.claim_deliveries(self._turns.state(), claim_ms=self._claim_ms)
+            return await self._store.deliveries.next_due_at(after=now)
+        claimed = await self._store.deliveries.claim(self._turns.state(), claim_ms=self._claim_ms)
         self._turns.claimed(claimed)
         for one in claimed.deliveries:
             task = asyncio.create_task(self._send(one, self._turns.begin(one.organization_id, one.host, one.size)))
@@ -123,7 +123,7 @@ class Sender:
             task.add_done_callback(self._ended)
         if claimed.organizations_after or claimed.missed:
             self._wake.set()  # More may be due than this claim saw.
-        return await self._store.next_delivery_at(after=now)
+        return await self._store.deliveries.next_due_at(after=now)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
@@ -144,7 +144,7 @@ class Sender:
         _log(one, tried)
         try:
             # The store finishes this write even if this task is canceled, so that a sent message is recorded.
-            await self._store.record_try(tried)
+            await self._store.deliveries.record(tried)
         except Fault as error:
             self._lose(one, error)
         else:
@@ -168,7 +168,7 @@ class Sender:
             body = await self._body(one, place)
             if body is None:
                 return None
-            secrets = (await self._store.signing_secrets(one.organization_id))[:SECRETS_MAX]
+            secrets = (await self._store.webhook_secrets.signing(one.organization_id))[:SECRETS_MAX]
             result = await self._poster.post(
                 one.url,
                 body=body,
@@ -201,7 +201,7 @@ class Sender:
 
         if one.body is not None or one.task_id is None:
             return Outgoing((one.body or "").encode(), dropped=dropped)
-        task = await self._store.task(one.organization_id, one.task_id)
+        task = await self._store.tasks.find(one.organization_id, one.task_id)
         return None if task is None else Outgoing(wire.webhook_body(task), dropped=dropped)
 
     def _headers(self, one: DueDelivery, body: bytes, secrets: Sequence[str]) -> Mapping[str, str]:

@@ -69,7 +69,7 @@ class Backups:
             state.pages, state.pages_total = pages, total
 
         try:
-            await self._store.backup(path, actor=actor, progress=progress)
+            await self._store.backups.make(path, actor=actor, progress=progress)
         except (DatabaseError, StoreFault, ValidationRefused) as error:
             state.error = str(error)
             logger.error("backup.failed", extra={"path": str(path), "cause": str(error)})

@@ -21,7 +21,7 @@ class Capacities:
     async def read(self, request: Request, actor: str) -> Answer:
         """Return the body of ``GET /v1/async/capacity``. One replay at a time."""
         start = self._store.now() - read_days(request) * DAY_MS
-        record = await self._store.record_of(*request.parameters, start=start, most=TASKS_MOST)
+        record = await self._store.usage.record_of(*request.parameters, start=start, most=TASKS_MOST)
         async with self._replaying:
             capacity = await asyncio.to_thread(advise, record)
         return Answer(wire.capacity_body(capacity), headers=(NO_STORE,))

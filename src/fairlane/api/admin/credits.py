@@ -48,13 +48,13 @@ class Grants:
 
     async def read(self, request: Request, actor: str) -> Answer:
         """Return the totals."""
-        found = await self._store.organization(*request.parameters)
+        found = await self._store.organizations.find(*request.parameters)
         return answer(Held(organization=found.name, credits=found.credits, balance=found.credits.balance()))
 
     async def list(self, request: Request, actor: str) -> Answer:
         """Return the grants, newest first."""
         most = read_number("limit", request.query("limit").get("limit"), usual=100, most=GRANTS_MOST)
-        return answer({"grants": await self._store.grants(*request.parameters, most=most)})
+        return answer({"grants": await self._store.credits.grants(*request.parameters, most=most)})
 
     async def grant(self, request: Request, actor: str) -> Answer:
         """Grant credits, or take some back."""
@@ -65,7 +65,7 @@ class Grants:
         _check_length("reason", new.reason, REASON_LENGTH_MOST)
         if new.id is not None:
             _check_length("id", new.id, ID_LENGTH_MOST)
-        granted = await self._store.grant(
+        granted = await self._store.credits.grant(
             *request.parameters, grant_id=new.id or new_id(), amount=new.amount, reason=new.reason, actor=actor
         )
         return answer(granted)

@@ -41,8 +41,8 @@ class Fleets:
         text = metrics.render(
             await self._fleet(),
             version=__version__,
-            audited=self._store.audited,
-            differences=self._store.differences,
+            audited=self._store.recount.audited,
+            differences=self._store.recount.differences,
             workers_failing=self._facts().worker_trouble is not None,
         )
         return Answer(text, headers=(NO_STORE,), content_type=metrics.CONTENT_TYPE.encode())
@@ -69,7 +69,7 @@ class Fleets:
     async def _fleet(self) -> Fleet:
         async with self._look:
             if self._seen is None or self._steady_clock() - self._seen_at >= FRESH_SECONDS:
-                self._seen = await self._store.fleet()
+                self._seen = await self._store.fleet.find()
                 self._seen_at = self._steady_clock()
             return self._seen
 

@@ -51,8 +51,8 @@ class Installation:
     async def drift(self, request: Request, actor: str) -> Answer:
         """Return every kept number that differs from its rows."""
         name = request.query("organization").get("organization")
-        drift = await self._store.recount(name)
-        counted = 1 if name is not None else len(await self._store.organizations())
+        drift = await self._store.recount.find(name)
+        counted = 1 if name is not None else len(await self._store.organizations.all())
         return answer({"drift": drift, "organizations": counted})
 
     async def audit(self, request: Request, actor: str) -> Answer:
@@ -60,24 +60,24 @@ class Installation:
         asked = request.query("cursor", "limit", "subject", "action", "actor")
         most = read_number("limit", asked.get("limit"), usual=100, most=AUDIT_MOST)
         chosen = AuditFilter(subject=asked.get("subject"), action=asked.get("action"), actor=asked.get("actor"))
-        found = await self._store.audit_rows(most + 1, before=asked.get("cursor"), chosen=chosen)
+        found = await self._store.trail.page(most + 1, before=asked.get("cursor"), chosen=chosen)
         return answer(page("audit", found, most, lambda row: row.id))
 
     async def sessions(self, request: Request, actor: str) -> Answer:
         """Return the live worker sessions; ``cursor`` is present if there are more."""
         asked = request.query("cursor", "limit")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
-        found = await self._store.sessions(after=asked.get("cursor", ""), most=most + 1)
+        found = await self._store.sessions.all(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("sessions", found, most, lambda one: one.id))
 
     async def maintenance(self, request: Request, actor: str) -> Answer:
         """Return whether maintenance is on, so that fairlane cannot vouch for the slots."""
-        return answer(Maintenance(on=await self._store.maintenance()))
+        return answer(Maintenance(on=await self._store.maintenance.on()))
 
     async def set_maintenance(self, request: Request, actor: str) -> Answer:
         """Begin or end maintenance."""
         wanted = read_message(_maintenance, await request.body(BODY_BYTES_MOST))
-        await self._store.set_maintenance(wanted.on, actor=actor)
+        await self._store.maintenance.set(wanted.on, actor=actor)
         return answer(wanted)
 
     async def server(self, request: Request, actor: str) -> Answer:

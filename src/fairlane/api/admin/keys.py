@@ -58,7 +58,7 @@ class Keys:
         """Return the keys of workers and operators."""
         kind = request.query("kind").get("kind")
         chosen = None if kind is None else _installation_kind(kind)
-        return answer({"keys": await self._store.installation_keys(chosen)})
+        return answer({"keys": await self._store.keys.of_installation(chosen)})
 
     async def create(self, request: Request, actor: str) -> Answer:
         """Create a key for workers or operators."""
@@ -66,7 +66,7 @@ class Keys:
         kind = _installation_kind(new.kind)
         _check_key_name(new.name)
         value = _value(new.value, kind)
-        made = await self._store.create_installation_key(
+        made = await self._store.keys.create_for_installation(
             kind, name=new.name, digest=key_digest(value), last4=value[-4:], actor=actor
         )
         return answer(
@@ -83,7 +83,7 @@ class Keys:
 
     async def list_of_organization(self, request: Request, actor: str) -> Answer:
         """Return the keys of one organization."""
-        return answer({"keys": await self._store.keys(*request.parameters)})
+        return answer({"keys": await self._store.keys.all(*request.parameters)})
 
     async def create_for_organization(self, request: Request, actor: str) -> Answer:
         """Create a key for an organization."""
@@ -91,7 +91,7 @@ class Keys:
         if new.name is not None:
             _check_key_name(new.name)
         value = _value(new.value, KeyKind.ORGANIZATION)
-        key = await self._store.create_key(
+        key = await self._store.keys.create(
             *request.parameters, name=new.name, digest=key_digest(value), last4=value[-4:], actor=actor
         )
         return answer(
@@ -108,7 +108,7 @@ class Keys:
 
     async def revoke(self, request: Request, actor: str) -> Answer:
         """Revoke a key of any kind."""
-        return answer(await self._store.revoke_key(*request.parameters, actor=actor))
+        return answer(await self._store.keys.revoke(*request.parameters, actor=actor))
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/organizations/{organization}/keys", list_of_organization),

@@ -48,7 +48,7 @@ class Organizations:
         """Return a page of organizations, by name; ``cursor`` is present if there are more."""
         asked = request.query("cursor", "limit")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
-        found = await self._store.organizations(after=asked.get("cursor", ""), most=most + 1)
+        found = await self._store.organizations.all(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("organizations", found, most, lambda one: one.name))
 
     async def create(self, request: Request, actor: str) -> Answer:
@@ -57,28 +57,28 @@ class Organizations:
         check_name(new.name)
         check_limits(new.slots, new.queue_limit, new.weight)
         overrides = Overrides(slots=new.slots, queue_limit=new.queue_limit, weight=new.weight)
-        made = await self._store.create_organization(
+        made = await self._store.organizations.create(
             new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor
         )
         return answer(made)
 
     async def read(self, request: Request, actor: str) -> Answer:
         """Return one organization."""
-        return answer(await self._store.organization(*request.parameters))
+        return answer(await self._store.organizations.find(*request.parameters))
 
     async def change(self, request: Request, actor: str) -> Answer:
         """Change limits and flags; they take effect at the next claim."""
         changes = read_message(_organization_change, await request.body(BODY_BYTES_MOST))
         check_limits(changes.slots, changes.queue_limit, changes.weight)
-        return answer(await self._store.change_organization(*request.parameters, changes=changes, actor=actor))
+        return answer(await self._store.organizations.change(*request.parameters, changes=changes, actor=actor))
 
     async def erase(self, request: Request, actor: str) -> Answer:
         """Begin to erase an organization, or continue; repeat until it is done."""
-        return answer(await self._store.erase_organization(*request.parameters, actor=actor))
+        return answer(await self._store.erasing.erase(*request.parameters, actor=actor))
 
     async def repair(self, request: Request, actor: str) -> Answer:
         """Set its counts to what its rows say."""
-        return answer({"drift": await self._store.repair(*request.parameters, actor=actor)})
+        return answer({"drift": await self._store.recount.repair(*request.parameters, actor=actor)})
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/organizations", list),

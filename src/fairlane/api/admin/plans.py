@@ -34,7 +34,7 @@ class Plans:
 
     async def list(self, request: Request, actor: str) -> Answer:
         """Return all plans."""
-        return answer({"plans": await self._store.plans()})
+        return answer({"plans": await self._store.plans.all()})
 
     async def create(self, request: Request, actor: str) -> Answer:
         """Create a plan."""
@@ -42,24 +42,24 @@ class Plans:
         check_name(new.name)
         check_limits(new.slots, new.queue_limit, new.weight)
         return answer(
-            await self._store.create_plan(
+            await self._store.plans.create(
                 new.name, slots=new.slots, queue_limit=new.queue_limit, weight=new.weight, actor=actor
             )
         )
 
     async def read(self, request: Request, actor: str) -> Answer:
         """Return one plan."""
-        return answer(await self._store.plan(*request.parameters))
+        return answer(await self._store.plans.find(*request.parameters))
 
     async def delete(self, request: Request, actor: str) -> Answer:
         """Delete a plan that no organization uses."""
-        return answer(await self._store.delete_plan(*request.parameters, actor=actor))
+        return answer(await self._store.plans.delete(*request.parameters, actor=actor))
 
     async def change(self, request: Request, actor: str) -> Answer:
         """Change a plan. Its organizations use the new limits from the next claim on, unless they have their own."""
         changes = read_message(_plan_change, await request.body(BODY_BYTES_MOST))
         check_limits(changes.slots, changes.queue_limit, changes.weight)
-        return answer(await self._store.change_plan(*request.parameters, changes=changes, actor=actor))
+        return answer(await self._store.plans.change(*request.parameters, changes=changes, actor=actor))
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/plans", list),

@@ -26,7 +26,7 @@ class EveryTask:
         A page may be short or empty; continue while it has a ``cursor``.
         """
         asked = request.query("organization", "status", "type", "cursor", "limit")
-        found = await self._store.every_task(
+        found = await self._store.overview.tasks(
             organization=asked.get("organization"),
             status=_status(asked.get("status")),
             task_type=asked.get("type"),
@@ -40,11 +40,11 @@ class EveryTask:
 
     async def read(self, request: Request, actor: str) -> Answer:
         """Return one task of any organization."""
-        return answer(await self._store.task_facts(*request.parameters))
+        return answer(await self._store.overview.task(*request.parameters))
 
     async def cancel(self, request: Request, actor: str) -> Answer:
         """Cancel a task: at once if it waits; a running one is asked to end."""
-        return answer(await self._store.cancel_task(*request.parameters, actor=actor))
+        return answer(await self._store.overview.cancel(*request.parameters, actor=actor))
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/tasks", list),

@@ -28,7 +28,7 @@ class Traces:
         """
         asked = request.query("from", "to", "cursor", "limit")
         start, end = read_span(asked, now=self._store.now(), usual_ms=DAY_MS)
-        found = await self._store.trace(
+        found = await self._store.overview.trace(
             start=start,
             before=self._store.now() + 1 if end is None else end,
             after=_after(asked.get("cursor")),

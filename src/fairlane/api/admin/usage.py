@@ -33,7 +33,7 @@ class Usage:
             raise ValidationRefused.at("month", "must be a month such as 2026-11")
         if form not in ("json", "csv"):
             raise ValidationRefused.at("format", "must be json or csv")
-        used = await self._store.used_in_month(month, asked.get("organization"))
+        used = await self._store.months.find(month, asked.get("organization"))
         if form == "json":
             return answer({"usage": used})
         return Answer(_csv(used), content_type=CSV)

@@ -50,7 +50,7 @@ class WebhookSecrets:
 
     async def list(self, request: Request, actor: str) -> Answer:
         """Return the secrets that sign now, newest first."""
-        return Answer(encode({"webhook_secrets": await self._store.webhook_secrets(*request.parameters)}))
+        return Answer(encode({"webhook_secrets": await self._store.webhook_secrets.all(*request.parameters)}))
 
     async def create(self, request: Request, actor: str) -> Answer:
         """Create or import a secret; it signs from now on."""
@@ -59,7 +59,7 @@ class WebhookSecrets:
         value = self._rules.make() if new.value is None else new.value
         if not self._rules.fits(value):
             raise ValidationRefused.at("value", "must be whsec_, then 1 to 250 printable ASCII characters, no space")
-        made = await self._store.create_webhook_secret(
+        made = await self._store.webhook_secrets.create(
             *request.parameters, secret=value, overlap_seconds=new.overlap_seconds, actor=actor
         )
         return Answer(
@@ -86,7 +86,7 @@ class WebhookSecrets:
         return await self._revoke(organization, secret_id, actor)
 
     async def _revoke(self, organization: str, secret_id: str | None, actor: str) -> Answer:
-        revoked = await self._store.revoke_webhook_secrets(organization, secret_id=secret_id, actor=actor)
+        revoked = await self._store.webhook_secrets.revoke(organization, secret_id=secret_id, actor=actor)
         return Answer(encode({"webhook_secrets": revoked}))
 
     routes: ClassVar[Routes] = (

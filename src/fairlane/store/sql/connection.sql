@@ -1,4 +1,4 @@
--- Questions of the PostgreSQL adapter to the server itself, and the trial write of both adapters.
+-- Questions of the PostgreSQL adapter to the server itself.
 
 -- name: read_clock [postgres]
 -- Read the server's clock, and the transaction's identity if it has written or locked anything yet.
@@ -23,16 +23,3 @@ WHERE name IN ('server_version_num', 'fsync', 'full_page_writes', 'synchronous_c
 -- Send payloads to every listening server; used outside of any other transaction.
 SELECT CAST(pg_notify(:channel, p.payload) AS TEXT)
 FROM unnest(:payloads[text]) AS p (payload);
-
--- name: empty_probe [sqlite]
--- Empty the table of the trial write.
-DELETE FROM probe;
-
--- name: empty_probe [postgres]
--- The same; TRUNCATE gives the table a new file, so that filling it needs room on the disk.
-TRUNCATE probe;
-
--- name: fill_probe
--- Insert the row of the trial write.
-INSERT INTO probe (filler)
-VALUES (:filler);

@@ -65,13 +65,3 @@ FROM installation;
 SELECT clock_jumps, clock_even_until
 FROM installation
 FOR NO KEY UPDATE;
-
--- name: find_maintenance
--- Read whether the installation is under maintenance.
-SELECT maintenance
-FROM installation;
-
--- name: update_maintenance
--- Set whether the installation is under maintenance.
-UPDATE installation
-SET maintenance = :maintenance;

@@ -1,62 +1,91 @@
-"""Operators' changes, and the recount that compares the counters with the rows they count."""
+"""The recount: compare the counters with the rows that they count, and repair them.
+
+Upkeep recounts every organization within the hour, a part at a time; operators ask for a recount when they want one.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from fairlane.errors import KeyRefused
-from fairlane.model.organizations import AuditRow
 from fairlane.model.status import Drift, Verified
 from fairlane.store.counting import STEP, CountedLane, LaneKey, count_queues
+from fairlane.store.database import Database
 from fairlane.store.locked import Lane, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
-from fairlane.store.statements import AFTER_ALL_IDS, CHUNK, Operation, Rows, clock, rows, rows_if
+from fairlane.store.noun import Noun
+from fairlane.store.organizations import find_organization_id, find_organizations
+from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
 from fairlane.store.tasks import counted_status, status
+from fairlane.store.trail import write_trail
 
 AUDIT_SHARE = 600
 """A rolling audit round covers this part of all organizations, so that each is audited once within the hour."""
+DRIFTED_MOST = 100
 
 
-def write_audit(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation[None]:
-    """Write one change by an operator, in the transaction of the change itself."""
-    yield from write_audit_of(memory.new_id(), actor, action, subject, details, (yield from clock()))
+class RecountStore(Noun):
+    """The kept counts, and the counts of their rows."""
+
+    def __init__(self, database: Database, memory: Memory) -> None:
+        super().__init__(database, memory)
+        self.audited = 0
+        """Organizations that the self-audit recounted since this server started."""
+        self.differences = 0
+        """Counts that the self-audit found to differ."""
+
+    async def find(self, organization: str | None = None) -> list[Drift]:
+        """Return every kept count that differs from its rows, in one snapshot; [] if all are exact. Raises NotFound."""
+        return await self._database.walk(_recount_named(organization))
+
+    async def verify(self, organization_id: int) -> Verified:
+        """Return an organization's status, and its differences from the counted rows, in one snapshot.
+
+        Costs a walk over the organization's queue. Raises KeyRefused.
+        """
+        return await self._database.walk(verified_status(organization_id), share=organization_id)
+
+    async def states(self) -> dict[int, int]:
+        """Count tasks by how many of the four states they are in, in one snapshot. Only 1 may be a key.
+
+        Calls are counted by how many of lease and end they have.
+        """
+        return await self._database.walk(count_states())
+
+    async def repair(self, organization: str, *, actor: str) -> list[Drift]:
+        """Set one organization's counters to the counts of its rows; return the differences. Raises NotFound."""
+        return await self._write(_repair, organization, actor, self._memory)
+
+    async def audit_next(self) -> list[Drift]:
+        """Recount the next part of the rolling self-audit.
+
+        The counters of drifting organizations are in doubt until repaired.
+        """
+        ids, drift = await self._database.walk(_recount_next(), share="audit")
+        names = {entry.organization for entry in drift}
+        every = await self._database.read(find_organizations()) if names else []
+        drifted = [one.id for one in every if one.name in names]
+        if ids:
+            await self._write(_mark_audited, ids, drifted)
+        self.audited += len(ids)
+        self.differences += len(drift)
+        return drift
+
+    async def drifted(self) -> list[str]:
+        """Return organizations with counters in doubt until they are repaired; at most a hundred."""
+        return await self._database.read(find_drifted(DRIFTED_MOST))
 
 
-def write_audit_of(audit_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation[None]:
-    """Write one change with the moment at which it was made."""
-    yield from rows(
-        "insert_audit", id=audit_id, now=at, actor=actor, action=action, subject=subject,
-        details=msgspec.json.encode(details).decode(),
-    )  # fmt: skip
+def _recount_named(organization: str | None) -> Operation[list[Drift]]:
+    ids = None if organization is None else [(yield from find_organization_id(organization))]
+    return (yield from recount(ids))
 
 
-class AuditFilter(Struct, frozen=True, kw_only=True):
-    """Which changes to return; None matches any."""
-
-    subject: str | None = None
-    action: str | None = None
-    actor: str | None = None
-
-
-def audit_rows(limit: int, before: str | None = None, chosen: AuditFilter | None = None) -> Operation[list[AuditRow]]:
-    """Return changes, newest first, below the id ``before`` if given. Each step looks at a bounded number of rows."""
-    wanted = msgspec.structs.asdict(chosen or AuditFilter())
-    found: Rows = []
-    start: str | None = before or AFTER_ALL_IDS
-    while start is not None and len(found) < limit:
-        found += yield from rows("find_audit", before=start, looked=STEP, most=limit - len(found), **wanted)
-        ends = yield from rows("find_audit_behind", before=start, skipped=STEP - 1)
-        start = ends[0][0] if ends else None
-    return [
-        AuditRow(id=id, at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
-        for id, at, actor, action, subject, details in found
-    ]
-
-
-# Recount -------------------------------------------------------------------------------------------------------------
+def _recount_next() -> Operation[tuple[list[int], list[Drift]]]:
+    ids = yield from least_audited()
+    return ids, (yield from recount(ids))
 
 
 class Counted(Struct, frozen=True):
@@ -92,7 +121,7 @@ def recount(ids: Sequence[int] | None) -> Operation[list[Drift]]:
 
 
 def verified_status(organization_id: int) -> Operation[Verified]:
-    """Return one organization's status and its recount. Needs one snapshot. Raises KeyRefused if it does not exist."""
+    """Read the status and recount. Needs one snapshot."""
     found = yield from status(organization_id)
     if found is None:
         raise KeyRefused
@@ -161,20 +190,20 @@ def least_audited() -> Operation[list[int]]:
     return [row[0] for row in (yield from rows("find_least_audited", most=max(1, -(-total // AUDIT_SHARE))))]
 
 
-def mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
-    """Mark these organizations as audited now; the counters of drifting ones are in doubt until repaired."""
+def _mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
     yield from lock_organizations([*ids, *drifted])
     yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
     yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
 def find_drifted(most: int) -> Operation[list[str]]:
-    """Return names of organizations with drifted counts that are not yet repaired."""
+    """Read the organizations with counters in doubt."""
     return [row[0] for row in (yield from rows("find_drifted", most=most))]
 
 
-def repair(organization_id: int, actor: str, memory: Memory) -> Operation[list[Drift]]:
-    """Recount one organization under its lock, set its counters to the result, and return the differences."""
+def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Drift]]:
+    """Recount under the organization's lock."""
+    organization_id = yield from find_organization_id(organization)
     locked = yield from lock_organizations([organization_id])
     count = yield from _count([organization_id], [(organization_id, organization_id)])
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
@@ -191,15 +220,14 @@ def repair(organization_id: int, actor: str, memory: Memory) -> Operation[list[D
     one.touched, one.turns_before = set(one.lanes), frozenset()
     yield from write_organizations(locked, memory, (yield from clock()))
     yield from rows("update_drifted", ids=[organization_id], drifted=0)
-    yield from write_audit(
+    yield from write_trail(
         actor, "organization.repaired", one.name, [msgspec.structs.asdict(entry) for entry in drift], memory
     )
     return drift
 
 
 def count_states() -> Operation[dict[int, int]]:
-    """Count tasks by how many of the four states they are in, and calls by how many of lease and end. Only 1 may be a
-    key."""
+    """Count the states in bounded steps."""
     states = Counter[int](dict((yield from rows("count_call_states"))))
     place: tuple[int, str] | None = (0, "")
     while place is not None:

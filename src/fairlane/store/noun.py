@@ -1,6 +1,7 @@
-"""What every door has: the database, this server's memory, and a way to write.
+"""What every noun of the store has: the database, this server's memory, and a way to write.
 
-Called by the doors alone; each adds the operations of one kind of caller. Never knows their operations.
+``store/alerts.py`` has the class ``Alerts`` with a method for each thing that can be done with alerts, and below it the
+operations that the methods run. ``Store`` has one object of each class. A noun knows no request, and checks no access.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -8,25 +9,22 @@ from functools import partial
 from typing import ParamSpec
 
 from fairlane.errors import Refusal
-from fairlane.settings import Settings
 from fairlane.store.database import Database
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Result
 
 MEMBER_BYTES = 2**14
 """Length of a text that weighs as much in a transaction as one task."""
+
 Arguments = ParamSpec("Arguments")
 
 
-class Door:
-    """One part of the store's interface to an open database."""
+class Noun:
+    """One noun of the store, such as tasks. Each method is one transaction, or says that it is several."""
 
-    def __init__(self, settings: Settings, database: Database, memory: Memory) -> None:
-        """Make a door. All doors get the same arguments; some keep parts of ``settings``."""
+    def __init__(self, database: Database, memory: Memory) -> None:
         self._database = database
         self._memory = memory
-        self.now: Callable[[], int] = database.now
-        """The database's clock, estimated."""
 
     async def _write(
         self, operation: Callable[Arguments, Operation[Result]], *arguments: Arguments.args, **named: Arguments.kwargs

@@ -1,0 +1,26 @@
+"""Backups of a SQLite database. PostgreSQL has tools of its own for this."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fairlane.errors import ValidationRefused
+from fairlane.store.noun import Noun
+from fairlane.store.sqlite import SqliteDatabase
+from fairlane.store.trail import write_trail_at
+
+
+class BackupStore(Noun):
+    """Copies of the whole database."""
+
+    async def make(self, path: Path, *, actor: str, progress: Callable[[int, int], None]) -> None:
+        """Copy the database as it is at one moment into a new file. ``progress`` gets the copied and the total pages.
+
+        The last row of the copy's audit trail records the backup and its moment; it is written into the database, too,
+        once the copy is complete. Raises DatabaseError, or ValidationRefused.
+        """
+        if not isinstance(self._database, SqliteDatabase):
+            raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
+        made = partial(write_trail_at, self._memory.new_id(), actor, "backup.made", path.name, {"path": str(path)})
+        at = await self._database.backup(path, made, progress)
+        await self._write(made, at)

@@ -1,0 +1,28 @@
+"""Maintenance of the whole installation: while it is on, no organization's concurrency is shown."""
+
+from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
+from fairlane.store.statements import Operation, rows
+from fairlane.store.trail import write_trail
+
+
+class MaintenanceStore(Noun):
+    """Whether the operator has put the installation under maintenance."""
+
+    async def on(self) -> bool:
+        """Return whether the whole installation is under maintenance."""
+        return await self._database.read(find_maintenance())
+
+    async def set(self, on: bool, *, actor: str) -> None:
+        """Start or end maintenance."""
+        await self._write(_set, on, actor, self._memory)
+
+
+def find_maintenance() -> Operation[bool]:
+    """Read whether maintenance is on."""
+    return bool((yield from rows("find_maintenance"))[0][0])
+
+
+def _set(on: bool, actor: str, memory: Memory) -> Operation[None]:
+    yield from rows("update_maintenance", maintenance=int(on))
+    yield from write_trail(actor, "maintenance.changed", "installation", {"on": on}, memory)

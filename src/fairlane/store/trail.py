@@ -1,0 +1,64 @@
+"""The operators' audit trail: one row for each change, written in the transaction of the change itself."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from fairlane.model.organizations import AuditRow
+from fairlane.store.memory import Memory
+from fairlane.store.noun import Noun
+from fairlane.store.statements import AFTER_ALL_IDS, Operation, Rows, clock, rows
+
+STEP = 5_000
+"""Most rows that one statement looks at: a few milliseconds."""
+
+
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """Which changes to return; None matches any."""
+
+    subject: str | None = None
+    action: str | None = None
+    actor: str | None = None
+
+
+class TrailStore(Noun):
+    """Operators' changes."""
+
+    async def page(
+        self, limit: int = 100, *, before: str | None = None, chosen: AuditFilter | None = None
+    ) -> list[AuditRow]:
+        """Return changes, newest first, below the id ``before`` if given."""
+        return await self._database.walk(find_trail(limit, before, chosen), share="changes")
+
+    async def write(self, actor: str, action: str, subject: str, details: object) -> None:
+        """Write a row for a change that is not an operation of the store."""
+        await self._write(write_trail, actor, action, subject, details, self._memory)
+
+
+def write_trail(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation[None]:
+    """Write one change by an operator, in the transaction of the change itself."""
+    yield from write_trail_at(memory.new_id(), actor, action, subject, details, (yield from clock()))
+
+
+def write_trail_at(row_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation[None]:
+    """Write one change with the moment at which it was made."""
+    yield from rows(
+        "insert_audit", id=row_id, now=at, actor=actor, action=action, subject=subject,
+        details=msgspec.json.encode(details).decode(),
+    )  # fmt: skip
+
+
+def find_trail(limit: int, before: str | None = None, chosen: AuditFilter | None = None) -> Operation[list[AuditRow]]:
+    """Read changes. Each step looks at a bounded number of rows."""
+    wanted = msgspec.structs.asdict(chosen or AuditFilter())
+    found: Rows = []
+    start: str | None = before or AFTER_ALL_IDS
+    while start is not None and len(found) < limit:
+        found += yield from rows("find_audit", before=start, looked=STEP, most=limit - len(found), **wanted)
+        ends = yield from rows("find_audit_behind", before=start, skipped=STEP - 1)
+        start = ends[0][0] if ends else None
+    return [
+        AuditRow(id=id, at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
+        for id, at, actor, action, subject, details in found
+    ]
