@@ -21,7 +21,7 @@ from fairlane.model.leases import (
 from fairlane.model.organizations import DEFAULT_PLAN, Organization, Overrides
 from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
 from fairlane.model.webhooks import DueDelivery, Webhook
-from fairlane.rules import SenderState
+from fairlane.rules.deliveries import SenderState
 from fairlane.store import Store, new_id
 
 PAGE = "PAGE"

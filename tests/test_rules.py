@@ -9,46 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlane import rules
 from fairlane.model.alerts import Alert, AlertKind, AlertRule
 from fairlane.model.insight import Estimate, WaitReason
 from fairlane.model.leases import Completed, Failed, Lost, Released
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.model.usage import Totals
 from fairlane.model.webhooks import Webhook
-from fairlane.rules import (
-    BUCKETS,
-    EXHAUSTED,
-    RETRY_PAUSE_MAX_MS,
-    VIRTUAL_UNITS_PER_MS,
+from fairlane.rules.alerts import judge_alert
+from fairlane.rules.attempts import EXHAUSTED, RETRY_PAUSE_MAX_MS, Final, Paused, Requeued, aftermath, retry_pause_ms
+from fairlane.rules.capacity import enough, replay_fits
+from fairlane.rules.clocks import jump_of
+from fairlane.rules.deliveries import (
     Addressed,
-    Candidate,
     DeliveryChoice,
     DeliveryLimits,
-    Final,
-    Integrals,
-    Paused,
-    Requeued,
-    Running,
     SenderState,
-    Standing,
-    aftermath,
     asked_wait_ms,
-    bucket_of,
     delivery_pause_ms,
-    judge_alert,
-    jump_of,
-    next_estimate,
-    priority_of,
-    quantile_ms,
-    rank_of,
-    retry_pause_ms,
-    service,
-    share,
-    usage_points,
-    wait_estimate,
-    wait_reason,
 )
+from fairlane.rules.fairness import VIRTUAL_UNITS_PER_MS, Candidate, next_estimate, priority_of, rank_of, service, share
+from fairlane.rules.history import BUCKETS, Integrals, bucket_of, quantile_ms, usage_points
+from fairlane.rules.waiting import Running, Standing, wait_estimate, wait_reason
 
 
 def a_candidate(
@@ -746,11 +727,11 @@ def test_a_clock_that_was_set(went_ms: int, passed_ms: tuple[int, int], since_ev
 )
 def test_a_replay_may_miss_by_a_third(measured_ms: int, replayed_ms: int, fits: bool) -> None:
     """Of what was measured, either way, unless the miss cannot be noticed."""
-    assert rules.replay_fits(measured_ms, replayed_ms) is fits
+    assert replay_fits(measured_ms, replayed_ms) is fits
 
 
 @pytest.mark.parametrize(
-    ("wait_ms", "plan_share", "worker_share", "enough"),
+    ("wait_ms", "plan_share", "worker_share", "expected"),
     [
         (999, 0.2, 0.2, True),
         (1_000, 0.0, 0.0, False),
@@ -761,7 +742,7 @@ def test_a_replay_may_miss_by_a_third(measured_ms: int, replayed_ms: int, fits: 
     ],
 )
 def test_there_is_enough_while_waits_are_short_and_limits_seldom_met(
-    wait_ms: int | None, plan_share: float, worker_share: float, enough: bool
+    wait_ms: int | None, plan_share: float, worker_share: float, expected: bool
 ) -> None:
     """Both, or nothing at all has happened."""
-    assert rules.enough(wait_ms, plan_share=plan_share, worker_share=worker_share) is enough
+    assert enough(wait_ms, plan_share=plan_share, worker_share=worker_share) is expected

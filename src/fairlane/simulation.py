@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from fairlane.model.simulation import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
-from fairlane.rules import FIRST_ESTIMATE_MS, Candidate, enough, next_estimate, rank_of, replay_fits, service, share
+from fairlane.rules.capacity import enough, replay_fits
+from fairlane.rules.fairness import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
 
 
 class Arrival(Struct, frozen=True, kw_only=True):

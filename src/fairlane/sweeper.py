@@ -14,7 +14,7 @@ from fairlane import wire
 from fairlane.errors import StoreUnreachable
 from fairlane.model.status import Drift
 from fairlane.outages import Outage
-from fairlane.rules import month_of
+from fairlane.rules.history import month_of
 from fairlane.settings import Settings
 from fairlane.store import CHUNK, Store
 

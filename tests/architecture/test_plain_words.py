@@ -40,6 +40,7 @@ CEILINGS = {
     "src/dashboard": TARGET,
     "src/demo": (0.3, 0.6, 0.2),  # one "nobody" is the name of a system user
     "src/model": TARGET,
+    "src/rules": TARGET,
     "src/store": TARGET,
     "src/webhooks": TARGET,
     "src/wire": TARGET,

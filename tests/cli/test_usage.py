@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from fairlane.rules import month_of
+from fairlane.rules.history import month_of
 from tests.cli.harness import Command, RunningServer
 
 

@@ -14,7 +14,8 @@ from fairlane.model.leases import Completed, Ending, Exchange, ExchangeReply, Fa
 from fairlane.model.organizations import OrganizationChange, Overrides, PlanChange
 from fairlane.model.status import Concurrency
 from fairlane.model.tasks import TaskStatus, TaskView
-from fairlane.rules import CANCELED, priority_of, rank_of
+from fairlane.rules.attempts import CANCELED
+from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task
 from tests.store.databases import DATABASES, Clock

@@ -29,7 +29,8 @@ from fairlane.model.leases import (
 )
 from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Accepted, Catalogue, NewTask, TaskStatus, TaskView
-from fairlane.rules import CALL_MS, Final, Paused, aftermath, call_aftermath, rank_of
+from fairlane.rules.attempts import CALL_MS, Final, Paused, aftermath, call_aftermath
+from fairlane.rules.fairness import rank_of
 
 CHANCE = 0.5
 GRACE_MS = 5_000

@@ -11,7 +11,7 @@ from fairlane.model.leases import Completed, Failed, LossReason, Report, Verdict
 from fairlane.model.organizations import OrganizationChange, PlanChange
 from fairlane.model.status import Concurrency
 from fairlane.model.tasks import Failure, TaskRule, TaskStatus
-from fairlane.rules import CALL_MS, EXHAUSTED, TIMED_OUT
+from fairlane.rules.attempts import CALL_MS, EXHAUSTED, TIMED_OUT
 from fairlane.store import Store
 from tests.builders import (
     ACTOR,

@@ -7,7 +7,7 @@ import pytest
 from fairlane.errors import NotFound, TaskEnded, TaskExists
 from fairlane.model.leases import Ending, Failed, LossReason, Released, Report, Verdict
 from fairlane.model.tasks import TaskStatus, TaskView
-from fairlane.rules import CANCELED
+from fairlane.rules.attempts import CANCELED
 from fairlane.store import Store
 from tests.builders import AGAIN, DONE, FRAGILE, LIMITED, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit

@@ -10,7 +10,7 @@ from fairlane.model.leases import Ending, Failed, LossReason, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import TaskStatus, Told
 from fairlane.model.webhooks import INTERRUPTED, Delivery, DueDelivery, Tried
-from fairlane.rules import Addressed, DeliveryLimits, SenderState
+from fairlane.rules.deliveries import Addressed, DeliveryLimits, SenderState
 from fairlane.store import Store, new_id
 from tests.builders import (
     DONE,

@@ -5,7 +5,7 @@ import pytest
 from fairlane.errors import SessionGone
 from fairlane.model.leases import Completed, Ending, Failed, LossReason, Report, Verdict
 from fairlane.model.tasks import Failure, TaskStatus
-from fairlane.rules import EXHAUSTED
+from fairlane.rules.attempts import EXHAUSTED
 from fairlane.store import Store
 from tests.builders import (
     AGAIN,

@@ -23,7 +23,7 @@ from fairlane.model.leases import Completed, Failed, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Failure
 from fairlane.model.webhooks import Delivery, Tried, Webhook
-from fairlane.rules import DeliveryLimits
+from fairlane.rules.deliveries import DeliveryLimits
 from fairlane.store import Store, new_id
 from fairlane.webhooks import sender as sender_module
 from fairlane.webhooks.addresses import Address

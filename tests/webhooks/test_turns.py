@@ -3,7 +3,8 @@
 import pytest
 
 from fairlane.model.webhooks import Claimed
-from fairlane.rules import FIRST_ESTIMATE_MS, HANGING_MS, Addressed, DeliveryChoice, DeliveryLimits, service
+from fairlane.rules.deliveries import HANGING_MS, Addressed, DeliveryChoice, DeliveryLimits
+from fairlane.rules.fairness import FIRST_ESTIMATE_MS, service
 from fairlane.webhooks import turns as turns_module
 from fairlane.webhooks.turns import Place, Turns
 

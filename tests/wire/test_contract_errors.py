@@ -7,7 +7,7 @@ import pytest
 from fairlane import errors
 from fairlane.errors import Refusal
 from fairlane.model.tasks import Failure
-from fairlane.rules import EXHAUSTED, UNPAID
+from fairlane.rules.attempts import EXHAUSTED, UNPAID
 
 QUEUE_DETAILS = {
     "limit": 100_000,

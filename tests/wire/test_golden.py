@@ -17,7 +17,7 @@ from fairlane.model.status import Concurrency, Drift, QueueStatus, Verified
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.model.usage import Usage, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
-from fairlane.rules import CANCELED, EXHAUSTED, TIMED_OUT
+from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
 
 AT = 1_762_786_800_000
 DELIVERY = "019aa000-0000-7000-8000-00000000000d"

@@ -15,7 +15,7 @@ from fairlane.errors import RequestCanceled, SessionGone, StoreUnreachable, Unav
 from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
 from fairlane.model.leases import LossReason, NewSession
 from fairlane.outages import Outage
-from fairlane.rules import TIMED_OUT
+from fairlane.rules.attempts import TIMED_OUT
 from fairlane.settings import Settings
 from fairlane.store import Store, new_id
 

@@ -11,7 +11,7 @@ from collections import deque
 from functools import partial
 
 from fairlane.cli.output import note
-from fairlane.rules import asked_wait_ms
+from fairlane.rules.deliveries import asked_wait_ms
 from fairlane.webhooks.guard import Reach, check_url
 from fairlane.webhooks.poster import Outgoing, Poster, TryError
 from fairlane.webhooks.signing import signatures

@@ -1,7 +1,7 @@
 """Alerts: the rules of an organization, and the state of each.
 
 The API accepts the rules, the sweeper compares them with the current values, and the sender reports changes. Whether
-an alert fires is decided in ``rules.py``, never here.
+an alert fires is decided in ``rules``, never here.
 """
 
 from enum import StrEnum

@@ -1,6 +1,6 @@
 """Why a task waits and for how long, and what holds the slots.
 
-The store builds these from rows and ``rules.py``; the customers' API, the dashboard and the commands show them. They
+The store builds these from rows and ``rules``; the customers' API, the dashboard and the commands show them. They
 explain and promise nothing: no operation may depend on one.
 """
 

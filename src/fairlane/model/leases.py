@@ -1,7 +1,7 @@
 """Sessions, the leases that they hold, and what workers report about them.
 
 The store grants leases and accepts results; the API carries both to and from workers in the format of
-``protocol.py``; supervisors end sessions. What happens to an attempt is decided in ``rules.py``, never here.
+``protocol.py``; supervisors end sessions. What happens to an attempt is decided in ``rules``, never here.
 """
 
 from enum import StrEnum

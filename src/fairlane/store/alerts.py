@@ -6,7 +6,7 @@ from typing import Any
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.webhooks import Webhook
-from fairlane.rules import judge_alert
+from fairlane.rules.alerts import judge_alert
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun

@@ -16,7 +16,8 @@ from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
 from fairlane.model.leases import Ending, Exchange, Lease
 from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure, TaskStatus
-from fairlane.rules import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath, service
+from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath
+from fairlane.rules.fairness import service
 from fairlane.store.database import Database
 from fairlane.store.held import HeldLease, correct, lease_id
 from fairlane.store.locked import (

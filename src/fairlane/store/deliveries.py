@@ -11,7 +11,7 @@ from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
-from fairlane.rules import DeliveryChoice, SenderState, delivery_pause_ms
+from fairlane.rules.deliveries import DeliveryChoice, SenderState, delivery_pause_ms
 from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory

@@ -3,7 +3,7 @@
 import msgspec
 
 from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
-from fairlane.rules import BUCKETS, bucket_bound_ms
+from fairlane.rules.history import BUCKETS, bucket_bound_ms
 from fairlane.store.held import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from fairlane.model.leases import Ending, Lost, Released
-from fairlane.rules import service
+from fairlane.rules.fairness import service
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, query_if, together

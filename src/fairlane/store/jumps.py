@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlane.rules import jump_of
+from fairlane.rules.clocks import jump_of
 from fairlane.store.database import Database
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun

@@ -21,7 +21,8 @@ from fairlane.model.leases import (
     Verdict,
 )
 from fairlane.model.tasks import TaskStatus
-from fairlane.rules import UNPAID, Final, Paused, aftermath, service, share
+from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
+from fairlane.rules.fairness import service, share
 from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.database import Database
 from fairlane.store.held import (

@@ -8,7 +8,8 @@ each with one statement over the whole set. No other code writes these columns.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fairlane.rules import Candidate, Integrals
+from fairlane.rules.fairness import Candidate
+from fairlane.rules.history import Integrals
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, query_if, rows_if, together
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlane.model.tasks import Catalogue, TaskRule
-from fairlane.rules import FIRST_ESTIMATE_MS, next_estimate
+from fairlane.rules.fairness import FIRST_ESTIMATE_MS, next_estimate
 from fairlane.store.seen import Seen
 
 RECENT_MOST = 256

@@ -6,7 +6,7 @@ that write belongs to the month before.
 """
 
 from fairlane.model.usage import UsedInMonth
-from fairlane.rules import month_of
+from fairlane.rules.history import month_of
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, clock, rows

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model.organizations import Credits, Organization, OrganizationChange, Overrides
-from fairlane.rules import month_of
+from fairlane.rules.history import month_of
 from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory

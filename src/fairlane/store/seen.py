@@ -6,7 +6,7 @@ next sample; numbers of a task type are read by metrics and count since this ser
 
 from dataclasses import dataclass, field
 
-from fairlane.rules import BUCKETS, bucket_of
+from fairlane.rules.history import BUCKETS, bucket_of
 
 
 @dataclass(slots=True)

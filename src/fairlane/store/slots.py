@@ -7,7 +7,7 @@ import msgspec
 from fairlane.errors import KeyRefused
 from fairlane.model.insight import Slot, Slots
 from fairlane.model.leases import Exchange, Progress
-from fairlane.rules import priority_of
+from fairlane.rules.fairness import priority_of
 from fairlane.store.held import CALL, lease_place
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Query, query_if, rows

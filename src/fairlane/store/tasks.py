@@ -10,7 +10,8 @@ from msgspec import Struct
 from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
 from fairlane.model.status import Concurrency, QueueStatus
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
-from fairlane.rules import CANCELED, priority_of, rank_of
+from fairlane.rules.attempts import CANCELED
+from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store.counting import count_queues
 from fairlane.store.database import Database
 from fairlane.store.locked import (

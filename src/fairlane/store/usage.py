@@ -10,7 +10,7 @@ from fairlane.errors import KeyRefused
 from fairlane.model.simulation import Ran, Record
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
-from fairlane.rules import Integrals, usage_points
+from fairlane.rules.history import Integrals, usage_points
 from fairlane.store.database import Database
 from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory

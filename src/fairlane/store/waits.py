@@ -6,7 +6,8 @@ import msgspec
 
 from fairlane.model.insight import Wait, WaitReason
 from fairlane.model.tasks import TaskStatus
-from fairlane.rules import Running, Standing, rank_of, wait_estimate, wait_reason
+from fairlane.rules.fairness import rank_of
+from fairlane.rules.waiting import Running, Standing, wait_estimate, wait_reason
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.slots import read_progress

@@ -13,7 +13,7 @@ from typing import Protocol
 from fairlane import wire
 from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model.webhooks import DueDelivery, Tried
-from fairlane.rules import DeliveryLimits, asked_wait_ms
+from fairlane.rules.deliveries import DeliveryLimits, asked_wait_ms
 from fairlane.store import Store
 from fairlane.webhooks.poster import Outgoing, TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fairlane.model.webhooks import Claimed
-from fairlane.rules import (
-    FIRST_ESTIMATE_MS,
-    HANGING_MS,
-    Addressed,
-    DeliveryLimits,
-    SenderState,
-    next_estimate,
-    service,
-)
+from fairlane.rules.deliveries import HANGING_MS, Addressed, DeliveryLimits, SenderState
+from fairlane.rules.fairness import FIRST_ESTIMATE_MS, next_estimate, service
 
 REMEMBERED_MOST = 10_000
 """Most organizations, and most hanging hosts, that are remembered; the oldest are forgotten."""
