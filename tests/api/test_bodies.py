@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from fairlane.api import bodies, tasks
-from fairlane.api.bodies import OPERATORS, STRANGERS, WORKERS, Bodies, BodyHolder
+from fairlane.api.bodies import OPERATORS, STRANGERS, WORKERS, Bodies, Body, BodyHolder
 from fairlane.errors import Unavailable
 from tests.api.house import Customer, House, error_of, eventually
 
@@ -30,13 +32,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_holder_has_its_share_and_no_more() -> None:
     """To the byte; what it gives back it may have again."""
-    held = Bodies()
+    held, last = Bodies(), Body(ACME)
 
-    held.take(ACME, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(Body(ACME), 300 * KIBIBYTE - 1, limit_bytes=KIBIBYTE)
+    held.take(last, 1, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
-        held.take(ACME, 1, limit_bytes=KIBIBYTE)
-    held.give_back(ACME, 1)
-    held.take(ACME, 1, limit_bytes=KIBIBYTE)
+        held.take(Body(ACME), 1, limit_bytes=KIBIBYTE)
+    held.give_back(last)
+    held.give_back(last)
+    held.take(Body(ACME), 1, limit_bytes=KIBIBYTE)
 
     assert held.held_bytes["organizations"] == 300 * KIBIBYTE
 
@@ -44,13 +48,13 @@ def test_a_holder_has_its_share_and_no_more() -> None:
 @pytest.mark.usefixtures("small")
 def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
     """So a third organization sends large bodies beside two that hold all they may; and anybody always a small one."""
-    held, last = Bodies(), BodyHolder("organizations", "last")
+    held, last = Bodies(), Body(BodyHolder("organizations", "last"))
     for holder, most in ((ACME, 300), (UMBRELLA, 150), (STARK, 75)):
-        held.take(holder, most * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(Body(holder), most * KIBIBYTE, limit_bytes=KIBIBYTE)
         with pytest.raises(Unavailable):
-            held.take(holder, KIBIBYTE, limit_bytes=KIBIBYTE)
+            held.take(Body(holder), KIBIBYTE, limit_bytes=KIBIBYTE)
     for name in ("a", "b", "c"):
-        held.take(BodyHolder("organizations", name), 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(Body(BodyHolder("organizations", name)), 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     held.take(last, 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
@@ -61,17 +65,82 @@ def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
 def test_customers_take_nothing_from_workers_operators_or_strangers() -> None:
     """Each kind has a pool of its own."""
     held = Bodies()
-    held.take(ACME, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
-    held.take(UMBRELLA, 150 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(Body(ACME), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(Body(UMBRELLA), 150 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     for holder in (WORKERS, OPERATORS, STRANGERS):
-        held.take(holder, 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(Body(holder), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
 
 @pytest.mark.usefixtures("small")
 def test_one_body_of_the_largest_size_always_fits() -> None:
     """Limits that the operator has raised are not undone here."""
-    Bodies().take(ACME, 900 * KIBIBYTE, limit_bytes=900 * KIBIBYTE)
+    Bodies().take(Body(ACME), 900 * KIBIBYTE, limit_bytes=900 * KIBIBYTE)
+
+
+class Seconds:
+    """A steady clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def withholding(held: Bodies, ended: list[Body], *parts: tuple[BodyHolder, int]) -> list[Body]:
+    """Bodies of these holders and sizes, of which the rest is awaited."""
+    made = []
+    for holder, count in parts:
+        body = Body(holder)
+        held.take(body, count * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.expect(body, partial(ended.append, body))
+        made.append(body)
+    return made
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("seconds", "room"), [(2, True), (1.9, False)])
+def test_a_stalled_body_is_ended_if_another_needs_its_room(seconds: float, room: bool) -> None:
+    """The largest first, and none that still arrives or that needs not go; without need all of them may stay."""
+    clock, ended = Seconds(), list[Body]()
+    held = Bodies(clock=clock)
+    first, second, third = withholding(held, ended, (ACME, 300), (UMBRELLA, 150), (STARK, 75))
+    clock.at += seconds
+    honest = Body(BodyHolder("organizations", "honest"))
+
+    if not room:
+        with pytest.raises(Unavailable):
+            held.take(honest, 40 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        assert ended == []
+        return
+    held.take(honest, 40 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    assert ended == [first]
+    assert held.held_bytes["organizations"] == (150 + 75 + 40) * KIBIBYTE
+    with pytest.raises(Unavailable):
+        held.take(first, 1, limit_bytes=KIBIBYTE)
+    held.arrived(first)
+    held.give_back(first)
+    held.take(second, bodies.MOVING_BYTES, limit_bytes=KIBIBYTE)  # It moves on.
+    held.take(honest, 130 * KIBIBYTE, limit_bytes=KIBIBYTE)
+
+    assert ended == [first, third]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_holder_that_has_used_up_its_share_ends_its_own_stalled_bodies() -> None:
+    """Not those of others; what was received as a whole is not ended."""
+    clock, ended = Seconds(), list[Body]()
+    held = Bodies(clock=clock)
+    _, own, whole = withholding(held, ended, (UMBRELLA, 200), (ACME, 150), (ACME, 40))
+    held.arrived(whole)
+    clock.at += 2
+
+    held.take(Body(ACME), 120 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    with pytest.raises(Unavailable):
+        held.take(Body(ACME), 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+
+    assert ended == [own]
 
 
 def connected(house: House) -> socket.socket:
@@ -121,6 +190,33 @@ def test_withheld_bodies_cost_their_organization_alone(one_house: House) -> None
     eventually(lambda: held_bytes(one_house) == 0)
     assert greedy.submit(payload={"a": "x" * (100 * KIBIBYTE)}).status_code == 200
     assert held_bytes(one_house) == 0
+
+
+def test_honest_bodies_go_on_beside_organizations_that_withhold(
+    one_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large body is accepted; the request that had to go for it is answered 503, and its connection is closed."""
+    honest = one_house.customer()
+    large = {"a": "x" * (100 * KIBIBYTE)}
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for count in (3, 1, 1):
+            greedy = one_house.customer()
+            connections += [
+                stack.enter_context(withheld(greedy, "/v1/async/task/batch", 99 * KIBIBYTE)) for _ in range(count)
+            ]
+        eventually(lambda: held_bytes(one_house) >= 5 * 98 * KIBIBYTE)
+
+        refused = honest.submit(payload=large)
+        monkeypatch.setattr(bodies, "STALLED_SECONDS", 0)
+        accepted = honest.submit(payload=large)
+
+        assert (refused.status_code, accepted.status_code) == (503, 200)
+        eventually(lambda: held_bytes(one_house) <= 4 * 99 * KIBIBYTE)
+        answered, _, _ = select.select(connections, [], [], 10)
+        answers = [connection.recv(65_536) for connection in answered]
+    assert {answer.split(b" ")[1] for answer in answers} == {b"503"}
+    assert all(b"connection: close" in answer for answer in answers)
 
 
 def test_a_request_that_waits_holds_nothing(one_house: House) -> None:

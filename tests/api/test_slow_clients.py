@@ -199,12 +199,12 @@ async def test_a_crowd_of_slow_clients_delays_nobody_else(
     kinds, gather, turn, bodies = [slow_body] if one_at_a_time else BORNE, http.Request._gather, asyncio.Lock(), 0
     ended = 0
 
-    async def counted(request: http.Request, limit_bytes: int) -> bytes | None:
+    async def counted(request: http.Request, *arguments: Any) -> bytes | None:
         nonlocal bodies, ended
         bodies += 1
         try:
             async with turn if one_at_a_time else contextlib.nullcontext():
-                return await gather(request, limit_bytes)
+                return await gather(request, *arguments)
         finally:
             ended += 1
 

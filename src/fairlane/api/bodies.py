@@ -4,6 +4,7 @@ Created once per server by the wiring; each request carries it. ``Request.body``
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +23,9 @@ SHARE_BYTES = 66 * MEBIBYTE
 FREE_BYTES = 256 * 1024
 """Bytes that each holder may use even if others use all the rest. Beyond these a holder has no more than is left in its
 pool: a few that withhold their bodies leave room for large ones of the next."""
+STALLED_SECONDS = 2.0
+MOVING_BYTES = 64 * 1024
+"""A body is stalled if fewer bytes of it arrive within STALLED_SECONDS. It is ended if another body needs its room."""
 INLINE_BYTES = 16 * 1024
 """Larger bodies are read on a thread, because reading them would block the event loop for too long."""
 LARGE_BYTES = 2 * MEBIBYTE
@@ -46,39 +50,112 @@ WORKERS = BodyHolder("workers")
 OPERATORS = BodyHolder("operators")
 
 
-class Bodies:
-    """A budget of bytes, and the order of reading."""
+class Body:
+    """One request's body, as far as it is held."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_end", "_moved_bytes", "count", "ended", "holder", "moved_at")
+
+    def __init__(self, holder: BodyHolder) -> None:
+        self.holder = holder
+        self.count = 0
+        """The bytes that count."""
+        self.ended = False
+        """Whether it was ended, because others needed its room."""
+        self.moved_at = 0.0
+        self._moved_bytes = 0
+        self._end: Callable[[], None] = lambda: None
+
+    def move(self, count: int, now: float) -> None:
+        """Note that this many bytes arrived."""
+        self._moved_bytes += count
+        if self._moved_bytes >= MOVING_BYTES:
+            self.moved_at, self._moved_bytes = now, 0
+
+    def wait(self, end: Callable[[], None], now: float) -> None:
+        """Note that more bytes are awaited; ``end`` ends the wait."""
+        self.moved_at, self._end = now, end
+
+    def stop(self) -> None:
+        """End the wait."""
+        self.ended = True
+        self._end()
+
+
+class Bodies:
+    """A budget of bytes, and the order of reading. ``clock`` is steady, in seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._arriving: dict[BodyHolder, set[Body]] = {}
+        """Bodies of which a part has arrived, and more is awaited."""
         self.held_bytes = dict.fromkeys(POOLS, 0)
         self._held: dict[BodyHolder, int] = {}
         self._turns: dict[BodyHolder, _Turn] = {}
         self._readers = asyncio.Semaphore(READERS)
         self._large = asyncio.Lock()
 
-    def take(self, holder: BodyHolder, count: int, *, limit_bytes: int) -> None:
-        """Count this many more bytes as held. A pool has room for at least one body of ``limit_bytes``.
+    def take(self, body: Body, count: int, *, limit_bytes: int) -> None:
+        """Count this many more bytes of a body. A pool has room for at least one body of ``limit_bytes``.
+
+        If there is no room, stalled bodies are ended, the largest first: those of the same holder if its share is used
+        up, else those of the pool. So bodies whose ends are withheld do not keep others out.
 
         Raises:
-            Unavailable: this holder, or all of its kind, would exceed their limit. Nothing was counted.
+            Unavailable: this holder, or all of its kind, would exceed their limit, or this body was ended. Nothing was
+                counted.
         """
-        pool = max(POOLS[holder.pool], 2 * limit_bytes)
-        share = max(SHARE_BYTES, limit_bytes)
-        held = self._held.get(holder, 0) + count
-        left = pool - self.held_bytes[holder.pool] - count
-        if held > share or held > max(FREE_BYTES, left):
+        if body.ended:
             raise Unavailable()
-        self._held[holder] = held
-        self.held_bytes[holder.pool] += count
+        body.move(count, self.clock())
+        while not self._has_room(body.holder, count, limit_bytes):
+            stalled = self._largest_stalled(body, own=self._held.get(body.holder, 0) + count > _share(limit_bytes))
+            if stalled is None:
+                raise Unavailable()
+            stalled.stop()
+            self.give_back(stalled)
+        body.count += count
+        self._held[body.holder] = self._held.get(body.holder, 0) + count
+        self.held_bytes[body.holder.pool] += count
 
-    def give_back(self, holder: BodyHolder, count: int) -> None:
-        """Count this many fewer bytes."""
-        left = self._held[holder] - count
-        self.held_bytes[holder.pool] -= count
+    def expect(self, body: Body, end: Callable[[], None]) -> None:
+        """Note that more of this body will arrive. ``end`` is called if it stalls while others need its room."""
+        body.wait(end, self.clock())
+        self._arriving.setdefault(body.holder, set()).add(body)
+
+    def arrived(self, body: Body) -> None:
+        """Note that nothing more of this body is awaited."""
+        beside = self._arriving.get(body.holder, set())
+        beside.discard(body)
+        if not beside:
+            self._arriving.pop(body.holder, None)
+
+    def give_back(self, body: Body) -> None:
+        """Stop counting a body; a second time does nothing."""
+        if not body.count:
+            return
+        left = self._held[body.holder] - body.count
+        self.held_bytes[body.holder.pool] -= body.count
+        body.count = 0
         if left:
-            self._held[holder] = left
+            self._held[body.holder] = left
         else:
-            del self._held[holder]
+            del self._held[body.holder]
+
+    def _has_room(self, holder: BodyHolder, count: int, limit_bytes: int) -> bool:
+        held = self._held.get(holder, 0) + count
+        left = max(POOLS[holder.pool], 2 * limit_bytes) - self.held_bytes[holder.pool] - count
+        return held <= _share(limit_bytes) and held <= max(FREE_BYTES, left)
+
+    def _largest_stalled(self, asking: Body, *, own: bool) -> Body | None:
+        moved_before = self.clock() - STALLED_SECONDS
+        holders = [asking.holder] if own else [holder for holder in self._arriving if holder.pool == asking.holder.pool]
+        stalled = (
+            body
+            for holder in holders
+            for body in self._arriving.get(holder, ())
+            if body is not asking and body.count and body.moved_at <= moved_before
+        )
+        return max(stalled, key=lambda body: body.count, default=None)
 
     async def read(self, holder: BodyHolder, size: int, work: Callable[..., Result], *arguments: Any) -> Result:
         """Return ``work(*arguments)`` for a body of this size; a large one is read on a thread.
@@ -103,6 +180,10 @@ class Bodies:
     async def _read(self, work: Callable[..., Result], *arguments: Any) -> Result:
         async with self._readers:
             return await asyncio.to_thread(work, *arguments)
+
+
+def _share(limit_bytes: int) -> int:
+    return max(SHARE_BYTES, limit_bytes)
 
 
 class _Turn:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, unquote_plus, unquote_to_bytes
 
 from msgspec import Struct
 
-from fairlane.api.bodies import STRANGERS, Bodies, BodyHolder
-from fairlane.errors import BodyTooLarge, EncodingRefused, ValidationRefused
+from fairlane.api.bodies import STRANGERS, Bodies, Body
+from fairlane.errors import BodyTooLarge, EncodingRefused, Unavailable, ValidationRefused
 
 BODY_SECONDS = 30.0
 """How long one request's body may take to arrive."""
@@ -60,13 +60,13 @@ class Request:
     to it, including refusals. ``holder``, set by the guard, is the caller for which the body counts.
     """
 
-    __slots__ = ("_bodies", "_held", "_receive", "_scope", "holder", "id", "marks", "parameters")
+    __slots__ = ("_bodies", "_body", "_receive", "_scope", "holder", "id", "marks", "parameters")
 
     def __init__(self, scope: Scope, receive: Receive, *, id: str, parameters: tuple[str, ...] = ()) -> None:
         self._scope = scope
         self._receive = receive
         self._bodies: Bodies = scope.get("bodies") or Bodies()
-        self._held: tuple[BodyHolder, int] = (STRANGERS, 0)
+        self._body: Body | None = None
         self.holder = STRANGERS
         self.id = id
         self.parameters = parameters
@@ -143,10 +143,13 @@ class Request:
             if declared <= limit_bytes + DISCARD_BYTES_MOST:
                 await self._discard(declared)
             raise refusal
+        self._body = body = Body(self.holder)
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                whole = await self._gather(limit_bytes)
+            async with asyncio.timeout(BODY_SECONDS) as deadline:
+                whole = await self._gather(body, deadline, limit_bytes)
         except TimeoutError as error:
+            if body.ended:
+                raise Unavailable() from error
             raise ValidationRefused.at("body", f"did not arrive within {BODY_SECONDS:.0f} seconds") from error
         if whole is None:
             raise refusal
@@ -158,10 +161,8 @@ class Request:
 
     def release(self) -> None:
         """Release the body, which is no longer needed. A request does this before it waits for something else."""
-        holder, count = self._held
-        if count:
-            self._held = (holder, 0)
-            self._bodies.give_back(holder, count)
+        if self._body is not None:
+            self._bodies.give_back(self._body)
 
     async def gone(self) -> None:
         """Return once the caller has closed the connection. Only after the body was read."""
@@ -176,25 +177,27 @@ class Request:
             raise ValidationRefused.at("body", "has no sensible Content-Length")
         return int(value)
 
-    async def _gather(self, limit_bytes: int) -> bytes | None:
+    async def _gather(self, body: Body, deadline: asyncio.Timeout, limit_bytes: int) -> bytes | None:
         """Return the whole body, or None if it is larger than the limit."""
         whole = bytearray()
-        while True:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ConnectionResetError("the caller closed the connection while it was sending")
-            part = message.get("body", b"")
-            if len(whole) + len(part) > limit_bytes:
-                if message.get("more_body", False):
-                    await self._discard(DISCARD_BYTES_MOST)
-                return None
-            self._bodies.take(self.holder, len(part), limit_bytes=limit_bytes)
-            self._held = (self.holder, self._held[1] + len(part))
-            if not whole and not message.get("more_body", False):
-                return bytes(part)
-            whole += part
-            if not message.get("more_body", False):
-                return bytes(whole)
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    raise ConnectionResetError("the caller closed the connection while it was sending")
+                part, more = message.get("body", b""), message.get("more_body", False)
+                if len(whole) + len(part) > limit_bytes:
+                    if more:
+                        await self._discard(DISCARD_BYTES_MOST)
+                    return None
+                self._bodies.take(body, len(part), limit_bytes=limit_bytes)
+                if not more:
+                    return bytes(whole + part) if whole else bytes(part)
+                if not whole:
+                    self._bodies.expect(body, lambda: _expire(deadline))
+                whole += part
+        finally:
+            self._bodies.arrived(body)
 
     async def _discard(self, most: int) -> None:
         """Read what still arrives, within limits. A caller that waits for "100 Continue" gets its answer instead."""
@@ -210,6 +213,12 @@ class Request:
                     size += len(message.get("body", b""))
         except TimeoutError:
             return
+
+
+def _expire(deadline: asyncio.Timeout) -> None:
+    """End a wait now, unless it just ends by itself."""
+    if not deadline.expired():
+        deadline.reschedule(0)
 
 
 def raw_path(scope: Scope) -> bytes:
