@@ -1,11 +1,14 @@
 """The worker protocol over its socket: sessions, reports, and refusals."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from fairlane.protocol import PLACES_MOST
+from fairlane.api.worker import PIECE_BYTES, in_pieces, lease_body
+from fairlane.model.leases import Lease
+from fairlane.protocol import PLACES_MOST, ExchangeAnswer, encode
 from tests.api.house import House, error_of, eventually, fields_of
 
 
@@ -35,6 +38,53 @@ def test_a_lease_has_all_a_worker_needs(house: House) -> None:
         "payload": {"url": "a"},
         "call": False,
     }
+
+
+def a_lease(number: int, size: int) -> Lease:
+    """A lease with a payload of this size."""
+    return Lease(
+        id=f"lease-{number}", task_id=f"task-{number}", organization_id=1, organization="acme", task_type="ANY",
+        payload='{"a":"' + "x" * (size - 8) + '"}', attempt=1, attempts=3, timeout_ms=1_000, started_at=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [[], [10], [1_000_000], [1_000] * 400, [700_000, 10, 700_000, 10, 10, 300_000]])
+async def test_a_large_answer_is_written_in_pieces_between_which_others_have_their_turn(sizes: list[int]) -> None:
+    """It is the same text; no piece has more than one payload beyond its size."""
+    turns = 0
+
+    async def neighbour() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    answer = ExchangeAnswer(verdicts=["accepted", "gone"], cancel=["lease-9"], kept=2, kept_by="4")
+    leases = [a_lease(number, size) for number, size in enumerate(sizes)]
+    beside = asyncio.create_task(neighbour())
+    pieces, seen = [], []
+    async for piece in in_pieces(answer, leases):
+        pieces.append(piece)
+        seen.append(turns)
+    beside.cancel()
+
+    answer.leases = [lease_body(lease) for lease in leases]
+    assert b"".join(pieces) == encode(answer)
+    assert max(map(len, pieces)) <= PIECE_BYTES + max(sizes, default=0) + 1_000
+    assert sorted(set(seen)) == seen, "no turn between two pieces"
+
+
+def test_a_large_answer_arrives_whole(house: House) -> None:
+    """With every payload as it was sent."""
+    customer, session = house.customer(slots=3), house.session("ANY", places=5)
+    payloads = [{"a": letter * 300_000} for letter in "abc"]
+    for payload in payloads:
+        customer.accepted("ANY", payload)
+
+    answer = session.exchange(5)
+
+    assert [lease["payload"] for lease in answer.json()["leases"]] == payloads
+    assert answer.headers["content-type"] == "application/json"
 
 
 def report(lease: dict[str, Any], **ending: Any) -> dict[str, Any]:

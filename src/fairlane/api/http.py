@@ -23,7 +23,6 @@ DISCARD_SECONDS = 2.0
 PARAMETERS_MOST = 100
 """The most parameters of a query. No endpoint knows more than a few, and reading 5,000 takes a tenth of a second."""
 
-EVENTS = (b"content-type", b"text/event-stream")
 CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 
@@ -47,10 +46,11 @@ class Answer(Struct, frozen=True):
 
 
 class Stream(Struct, frozen=True):
-    """An answer that is sent in pieces: server-sent events."""
+    """An answer that is sent in pieces, by default server-sent events."""
 
-    events: AsyncGenerator[bytes, None]
+    pieces: AsyncGenerator[bytes, None]
     headers: tuple[Header, ...] = ()
+    content_type: bytes = b"text/event-stream"
 
 
 class Request:
@@ -235,13 +235,13 @@ def decoded(segments: Sequence[bytes]) -> tuple[str, ...] | None:
 
 
 async def send_stream(send: Send, stream: Stream, *headers: Header, head_only: bool = False) -> None:
-    """Send events as they come, until there are no more; to a HEAD request, none."""
-    start = {"type": "http.response.start", "status": 200, "headers": [EVENTS, *stream.headers, *headers]}
-    async with aclosing(stream.events) as events:
-        await send(start)
+    """Send pieces as they come, until there are no more; to a HEAD request, none."""
+    told = [(b"content-type", stream.content_type), *stream.headers, *headers]
+    async with aclosing(stream.pieces) as pieces:
+        await send({"type": "http.response.start", "status": 200, "headers": told})
         if not head_only:
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -1,5 +1,7 @@
 """``/worker/v1``: sessions and exchanges. Converts ``protocol`` to the store's records; ``parking`` waits."""
 
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import ClassVar, TypeVar
 
 from msgspec import UNSET, Raw
@@ -7,7 +9,7 @@ from msgspec.json import Decoder
 
 from fairlane import protocol
 from fairlane.api.bodies import WORKERS
-from fairlane.api.http import Answer, Request
+from fairlane.api.http import Answer, Request, Stream
 from fairlane.api.keys import HolderGuard
 from fairlane.api.messages import check_between, read_workers_message
 from fairlane.api.parking import Parking
@@ -36,6 +38,9 @@ EXCHANGE_BYTES_MOST = 24 * 1024 * 1024
 """Most bytes of an exchange's body in addition to one result of the largest size. Workers stop at 16 MiB of results."""
 CUT_BYTES = 64 * 1024
 """A larger report is read separately from its exchange, because nothing else runs while one text is read."""
+
+PIECE_BYTES = 256 * 1024
+"""Larger answers are written in pieces of about this size."""
 
 _register = Decoder(protocol.Register)
 _exchange = Decoder(protocol.ExchangeRequest)
@@ -121,7 +126,7 @@ class Workers:
             )
         )
 
-    async def exchange(self, request: Request, key_id: WorkerKey) -> Answer:
+    async def exchange(self, request: Request, key_id: WorkerKey) -> Answer | Stream:
         """Settle the reports, and grant leases or wait for some."""
         body = await request.body(self._exchange_most)
         asked, exchange = await request.read(
@@ -134,12 +139,14 @@ class Workers:
         leases = settled.reply.leases
         answer = protocol.ExchangeAnswer(
             verdicts=list(settled.reply.verdicts),
-            leases=[_lease_body(lease) for lease in leases],
             cancel=list(settled.cancel),
             kept=settled.kept,
             kept_by=settled.kept_by,
             draining=settled.draining,
         )
+        if sum(len(lease.payload) for lease in leases) > PIECE_BYTES:
+            return Stream(in_pieces(answer, leases), content_type=b"application/json")
+        answer.leases = [lease_body(lease) for lease in leases]
         return _answer(answer)
 
     async def renew(self, request: Request, key_id: WorkerKey) -> Answer:
@@ -183,6 +190,22 @@ class Workers:
 
 
 # Reading and writing the protocol ------------------------------------------------------------------------------------
+
+
+async def in_pieces(answer: protocol.ExchangeAnswer, leases: Sequence[Lease]) -> AsyncGenerator[bytes, None]:
+    """Yield the text of an answer with these leases. Other requests have their turn between two pieces.
+
+    A worker with hundreds of places may get hundreds of payloads of the largest size.
+    """
+    head, tail = protocol.encode(answer).split(b'"leases":[]', 1)
+    piece = bytearray(head + b'"leases":[')
+    for number, lease in enumerate(leases):
+        if len(piece) > PIECE_BYTES:
+            yield bytes(piece)
+            await asyncio.sleep(0)
+            piece.clear()
+        piece += b"," * bool(number) + protocol.encode(lease_body(lease))
+    yield bytes(piece + b"]" + tail)
 
 
 def _answer(message: object) -> Answer:
@@ -303,7 +326,8 @@ def _check_ids(field: str, ids: list[str]) -> None:
         _check_name(field, one, protocol.ID_LENGTH_MOST)
 
 
-def _lease_body(lease: Lease) -> protocol.LeaseBody:
+def lease_body(lease: Lease) -> protocol.LeaseBody:
+    """Return a lease as the protocol writes it."""
     return protocol.LeaseBody(
         lease=lease.id,
         task=lease.task_id,
