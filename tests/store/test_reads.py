@@ -12,7 +12,7 @@ import pytest
 
 from fairlane.errors import StoreFault, StoreUnreachable
 from fairlane.store import Store, sqlite
-from fairlane.store.places import Places
+from fairlane.store.read_limits import ReadLimits
 from fairlane.store.statements import Operation, rows
 from tests.builders import a_task, an_organization, submitted
 from tests.store.databases import Clock, Database, SqliteFile
@@ -264,7 +264,7 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
 
 async def test_shares_that_wait_take_turns() -> None:
     """However many reads of one share came first, each other share has its turn after one of them."""
-    places = Places(2, each=1, wait_seconds=10)
+    places = ReadLimits(2, each=1, wait_seconds=10)
     order: list[str] = []
 
     async def read(share: str) -> None:
@@ -281,7 +281,7 @@ async def test_shares_that_wait_take_turns() -> None:
 
 async def test_a_share_holds_no_more_than_its_part() -> None:
     """Its further reads wait although places are free, and are refused once they waited too long."""
-    places = Places(3, each=2, wait_seconds=0.01)
+    places = ReadLimits(3, each=2, wait_seconds=0.01)
     await places.take("a")
     await places.take("a")
 
@@ -298,7 +298,7 @@ async def test_a_share_holds_no_more_than_its_part() -> None:
 @pytest.mark.parametrize("late", [False, True])
 async def test_a_read_that_waits_no_more_holds_no_place(late: bool) -> None:
     """Whether its place came before or after its caller went away."""
-    places = Places(1, each=1, wait_seconds=10)
+    places = ReadLimits(1, each=1, wait_seconds=10)
     await places.take("a")
     waiting = asyncio.ensure_future(places.take("b"))
     await asyncio.sleep(0)

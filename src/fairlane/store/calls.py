@@ -19,7 +19,7 @@ from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath
 from fairlane.rules.fairness import service
 from fairlane.store.database import Database
-from fairlane.store.held import HeldLease, correct, lease_id
+from fairlane.store.lease_rows import HeldLease, correct, lease_id
 from fairlane.store.locked import (
     Locked,
     LockedOrganization,

@@ -10,7 +10,7 @@ from fairlane.model.leases import Failed
 from fairlane.model.organizations import Erased, Organization
 from fairlane.store.database import Database
 from fairlane.store.deliveries import delete_deliveries, delete_deliveries_of
-from fairlane.store.held import CALL
+from fairlane.store.lease_rows import CALL
 from fairlane.store.leases import RELEASED, return_leases
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory

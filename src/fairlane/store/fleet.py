@@ -4,10 +4,10 @@ import msgspec
 
 from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
 from fairlane.rules.history import BUCKETS, bucket_bound_ms
-from fairlane.store.held import CALL
+from fairlane.store.attempt_counts import Histogram, TypeCounts
+from fairlane.store.lease_rows import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.seen import Histogram, TypeSeen
 from fairlane.store.statements import Operation, clock, rows
 
 
@@ -68,7 +68,7 @@ def find_fleet(memory: Memory) -> Operation[Fleet]:
     )
 
 
-def _tally(seen: TypeSeen) -> TypeTally:
+def _tally(seen: TypeCounts) -> TypeTally:
     return TypeTally(
         completed=seen.completed, failed=seen.failed, waits=_durations(seen.waits), runs=_durations(seen.runs)
     )

@@ -4,11 +4,11 @@ from typing import Any
 
 from fairlane.errors import NameTaken, NotFound
 from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
+from fairlane.store.cache import Cache
 from fairlane.store.database import Database
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.recent import Recent
 from fairlane.store.statements import Operation, clock, rows
 from fairlane.store.trail import write_trail
 
@@ -25,9 +25,9 @@ class KeyStore(Noun):
 
     def __init__(self, database: Database, memory: Memory) -> None:
         super().__init__(database, memory)
-        self._callers: Recent[Caller] = Recent(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+        self._callers: Cache[Caller] = Cache(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
         """Organizations' working keys by digest."""
-        self._holders: Recent[Holder] = Recent(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+        self._holders: Cache[Holder] = Cache(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
         """Working keys of workers and operators by digest."""
 
     async def caller(self, digest: str) -> Caller | None:

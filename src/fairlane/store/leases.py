@@ -25,7 +25,7 @@ from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
 from fairlane.rules.fairness import service, share
 from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.database import Database
-from fairlane.store.held import (
+from fairlane.store.lease_rows import (
     CALL,
     HeldLease,
     Place,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fairlane.model.tasks import Catalogue, TaskRule
 from fairlane.rules.fairness import FIRST_ESTIMATE_MS, next_estimate
-from fairlane.store.seen import Seen
+from fairlane.store.attempt_counts import AttemptCounts
 
 RECENT_MOST = 256
 
@@ -51,7 +51,7 @@ class Memory:
     estimates: dict[str, float] = field(default_factory=dict)
     recent: dict[str, Durations] = field(default_factory=dict)
     """Durations of each type, for estimates that people see."""
-    seen: Seen = field(default_factory=Seen)
+    seen: AttemptCounts = field(default_factory=AttemptCounts)
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""
     startable: set[str] = field(default_factory=set)

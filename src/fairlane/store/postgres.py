@@ -29,7 +29,7 @@ from fairlane.outages import Outage
 from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
-from fairlane.store.places import Places
+from fairlane.store.read_limits import ReadLimits
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -194,8 +194,8 @@ class PostgresDatabase:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Connection | None = None
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._snapshots = Places(SNAPSHOTS_MOST, each=SNAPSHOTS_MOST // 2, wait_seconds=TRY_SECONDS)
-        self._walks = Places(WALKS_MOST, each=1, wait_seconds=WALK_WAIT_SECONDS)
+        self._snapshots = ReadLimits(SNAPSHOTS_MOST, each=SNAPSHOTS_MOST // 2, wait_seconds=TRY_SECONDS)
+        self._walks = ReadLimits(WALKS_MOST, each=1, wait_seconds=WALK_WAIT_SECONDS)
         self.on_broken: Callable[[], None] = lambda: None
         self._asking_loop: asyncio.AbstractEventLoop | None = None
         """The loop of the callers; ``_loop`` is the store thread's own."""
@@ -500,7 +500,7 @@ class PostgresDatabase:
         """Run a long operation on one snapshot, on a connection that short operations do not use."""
         return await self._placed(self._walks, operation, share)
 
-    async def _placed(self, places: Places, operation: Operation[Result], share: Hashable) -> Result:
+    async def _placed(self, places: ReadLimits, operation: Operation[Result], share: Hashable) -> Result:
         await places.take(share)
         try:
             return await self._read(operation, begin=BEGIN_SNAPSHOT)

@@ -8,7 +8,7 @@ from fairlane.errors import KeyRefused
 from fairlane.model.insight import Slot, Slots
 from fairlane.model.leases import Exchange, Progress
 from fairlane.rules.fairness import priority_of
-from fairlane.store.held import CALL, lease_place
+from fairlane.store.lease_rows import CALL, lease_place
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Query, query_if, rows
 from fairlane.store.tasks import status

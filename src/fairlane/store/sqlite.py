@@ -25,7 +25,7 @@ from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
-from fairlane.store.places import Places
+from fairlane.store.read_limits import ReadLimits
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -120,11 +120,11 @@ class SqliteDatabase:
         self.on_broken: Callable[[], None] = lambda: None
         self._full = Outage(_log, "disk.filled", "disk.recovered", quiet_seconds=FULL_SECONDS)
         self._short = ThreadPoolExecutor(READERS, thread_name_prefix="fairlane-read")
-        self._short_places = Places(READERS, each=READERS // 2, wait_seconds=READ_WAIT_SECONDS)
+        self._short_places = ReadLimits(READERS, each=READERS // 2, wait_seconds=READ_WAIT_SECONDS)
         self._readers: SimpleQueue[apsw.Connection] = SimpleQueue()
         """Connections for short reads; a thread takes one and puts it back."""
         self._long = ThreadPoolExecutor(1, thread_name_prefix="fairlane-long-read")
-        self._long_places = Places(LONG_READS, each=1, wait_seconds=LONG_READ_WAIT_SECONDS)
+        self._long_places = ReadLimits(LONG_READS, each=1, wait_seconds=LONG_READ_WAIT_SECONDS)
         self._long_readers: SimpleQueue[apsw.Connection] = SimpleQueue()
         self._opened: list[apsw.Connection] = []
         """Connections that only read."""

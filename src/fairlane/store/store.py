@@ -15,7 +15,7 @@ from fairlane.errors import DatabaseError
 from fairlane.model.diagnosis import Content, Engine
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings, database_path, is_postgres
-from fairlane.store import looking, moving
+from fairlane.store import inspection, moving
 from fairlane.store.alerts import AlertStore
 from fairlane.store.backups import BackupStore
 from fairlane.store.calls import CallStore
@@ -179,7 +179,7 @@ class Store:
             SetupError: the key for secrets cannot be used.
         """
         store = cls(settings, {})
-        return await store._database.look(looking.look(store._seal.open))
+        return await store._database.look(inspection.look(store._seal.open))
 
     async def move(self, target: Settings, *, progress: Progress) -> Moved:
         """Copy everything into an empty PostgreSQL database, in one transaction: all or nothing.

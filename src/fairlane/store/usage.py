@@ -11,12 +11,12 @@ from fairlane.model.simulation import Ran, Record
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules.history import Integrals, usage_points
+from fairlane.store.attempt_counts import OrganizationCounts
 from fairlane.store.database import Database
 from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.seen import OrganizationSeen
 from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
 
 MINUTE_MS = 60_000
@@ -84,7 +84,7 @@ def find_due(since: int, after: int) -> Operation[list[int]]:
     return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
 
 
-def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationSeen]]:
+def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationCounts]]:
     """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
@@ -94,7 +94,7 @@ def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, Organizat
     locked = yield from lock_some_organizations(ids)
     now = yield from clock()
     last = {row[0]: _totals(row[1:]) for row in (yield from rows("find_last_usage", ids=list(locked)))}
-    taken: dict[int, OrganizationSeen] = {}
+    taken: dict[int, OrganizationCounts] = {}
     written = []
     for one in locked.values():
         seen = memory.seen.organizations.get(one.id)
@@ -108,10 +108,10 @@ def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, Organizat
     return taken
 
 
-def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationSeen | None, now: int) -> Totals:
+def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationCounts | None, now: int) -> Totals:
     sums = one.integrals
     sums.advance(now, *one.held_before)
-    seen = seen or OrganizationSeen()
+    seen = seen or OrganizationCounts()
     waits = dict(before.waits) if before else {}
     for bucket, count in seen.waits.items():
         if count:

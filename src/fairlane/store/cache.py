@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
+class Cache(Generic[Value]):
     """At most ``most`` values by name, each for at most ``lasts_ms``."""
 
     def __init__(self, now: Callable[[], int], *, lasts_ms: int, most: int) -> None:

@@ -1,4 +1,4 @@
-"""Places for reads: how many run at once, and which share is next when all are taken.
+"""Limits of reads: how many run at once, and which share is next when all places are taken.
 
 A read names its share: the organization that asks, or None for the server's own reads. No share holds all places, and
 waiting shares take turns. Used by the database adapters, on the event loop alone.
@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from fairlane.errors import StoreUnreachable
 
 
-class Places:
+class ReadLimits:
     """A number of places, of which one share may hold a part."""
 
     def __init__(self, most: int, *, each: int, wait_seconds: float) -> None:

@@ -23,18 +23,18 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class OrganizationSeen:
+class OrganizationCounts:
     """Attempts of one organization since its last sample."""
 
     started: int = 0
     run_ms: int = 0
     waits: dict[int, int] = field(default_factory=dict)
 
-    def copy(self) -> "OrganizationSeen":
+    def copy(self) -> "OrganizationCounts":
         """Return a copy."""
-        return OrganizationSeen(self.started, self.run_ms, dict(self.waits))
+        return OrganizationCounts(self.started, self.run_ms, dict(self.waits))
 
-    def forget(self, sampled: "OrganizationSeen") -> None:
+    def forget(self, sampled: "OrganizationCounts") -> None:
         """Subtract a sample that is now durable."""
         self.started -= sampled.started
         self.run_ms -= sampled.run_ms
@@ -43,7 +43,7 @@ class OrganizationSeen:
 
 
 @dataclass(slots=True)
-class TypeSeen:
+class TypeCounts:
     """Attempts of one type since this server started."""
 
     waits: Histogram = field(default_factory=Histogram)
@@ -53,21 +53,21 @@ class TypeSeen:
 
 
 @dataclass(slots=True)
-class Seen:
+class AttemptCounts:
     """All counts of this server."""
 
-    organizations: dict[int, OrganizationSeen] = field(default_factory=dict)
-    types: dict[str, TypeSeen] = field(default_factory=dict)
+    organizations: dict[int, OrganizationCounts] = field(default_factory=dict)
+    types: dict[str, TypeCounts] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     """Webhook tries by outcome, since this server started."""
-    sampled: list[dict[int, OrganizationSeen]] = field(default_factory=list)
+    sampled: list[dict[int, OrganizationCounts]] = field(default_factory=list)
     """Amounts of committed samples, to be subtracted before the next one."""
 
     def start(self, organization_id: int, task_type: str, waited_ms: int | None) -> None:
         """Count the start of an attempt; ``waited_ms`` is None if it is not the first of its task."""
         one = self.organizations.get(organization_id)
         if one is None:
-            one = self.organizations[organization_id] = OrganizationSeen()
+            one = self.organizations[organization_id] = OrganizationCounts()
         one.started += 1
         if waited_ms is not None:
             bucket = bucket_of(waited_ms)
@@ -78,7 +78,7 @@ class Seen:
         """Count the end of an attempt, which may end its task."""
         one = self.organizations.get(organization_id)
         if one is None:
-            one = self.organizations[organization_id] = OrganizationSeen()
+            one = self.organizations[organization_id] = OrganizationCounts()
         one.run_ms += ran_ms
         kind = self._type(task_type)
         kind.runs.add(ran_ms)
@@ -99,8 +99,8 @@ class Seen:
                     if not one.started and not one.run_ms:
                         del self.organizations[organization_id]
 
-    def _type(self, task_type: str) -> TypeSeen:
+    def _type(self, task_type: str) -> TypeCounts:
         kind = self.types.get(task_type)
         if kind is None:
-            kind = self.types[task_type] = TypeSeen()
+            kind = self.types[task_type] = TypeCounts()
         return kind
