@@ -39,7 +39,7 @@ from fairlane.webhooks.guard import Reach, check_url, read_ports
 from fairlane.webhooks.poster import Poster
 from fairlane.webhooks.sender import Sender
 from fairlane.webhooks.signing import is_secret, new_secret
-from fairlane.worker.supervisor import Drained, Supervisor
+from fairlane.worker.supervisor import Drained, Supervisor, options_of
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
@@ -379,18 +379,15 @@ async def serve(
     ending = asyncio.Event()
     server = Server(settings, application, on_broken=ending.set)
     await server.start()
-    supervisor = Supervisor(
+    options = options_of(
+        settings,
         app_reference=app_reference,
-        servers=[f"unix:{server.worker_socket}"],
+        servers=(f"unix:{server.worker_socket}",),
+        inherit_fds=tuple(server.store.inherited_fds),
+    )
+    supervisor = Supervisor(
+        options,
         count=settings.workers,
-        places=settings.places,
-        kill_grace_seconds=settings.kill_grace_seconds,
-        result_limit_bytes=settings.result_limit_bytes,
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-        log_error_text=settings.log_error_text,
-        traces=settings.traces,
-        inherit_fds=server.store.inherited_fds,
         on_broken=lambda message: ending.set(),
         on_trouble=on_trouble,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlane.worker.options import Options
 from fairlane.worker.supervisor import Supervisor
 from tests.worker.fake_server import FakeServer, Listener
 
@@ -25,16 +26,17 @@ async def eventually(promise: Callable[[], object], *, seconds: float = 10.0) ->
 
 def a_supervisor(server: FakeServer, **changes: object) -> Supervisor:
     """A supervisor of the test application with short times."""
+    own = {name: changes.pop(name) for name in ("order", "on_broken", "on_trouble") if name in changes}
+    count = changes.pop("count", 1)
     options = {
         "app_reference": f"{APPS / 'plain.py'}:app",
-        "servers": [f"unix:{server.socket_path}"],
-        "count": 1,
+        "servers": (f"unix:{server.socket_path}",),
         "places": 4,
         "kill_grace_seconds": 0.4,
         "wait_seconds": 5.0,
         "result_limit_bytes": 4000,
     }
-    return Supervisor(**(options | changes))  # type: ignore[arg-type]
+    return Supervisor(Options(**(options | changes)), count=count, **own)  # type: ignore[arg-type]
 
 
 @asynccontextmanager

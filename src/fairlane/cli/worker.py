@@ -15,7 +15,7 @@ from fairlane.cli.output import complain
 from fairlane.errors import SetupError
 from fairlane.settings import read_settings
 from fairlane.worker.remote import run
-from fairlane.worker.supervisor import Drained, Supervisor
+from fairlane.worker.supervisor import Drained, Supervisor, options_of
 
 commands = typer.Typer()
 
@@ -88,21 +88,8 @@ def worker(
     logs.configure(format=settings.log_format, level=settings.log_level)
 
     def make_supervisor(on_broken: Callable[[str], None]) -> Supervisor:
-        return Supervisor(
-            app_reference=app,
-            servers=servers,
-            key=secret,
-            count=settings.workers,
-            places=settings.places,
-            kill_grace_seconds=settings.kill_grace_seconds,
-            result_limit_bytes=settings.result_limit_bytes,
-            log_level=settings.log_level,
-            log_format=settings.log_format,
-            log_error_text=settings.log_error_text,
-            traces=settings.traces,
-            on_broken=on_broken,
-            on_trouble=tell,
-        )
+        options = options_of(settings, app_reference=app, servers=tuple(servers), key=secret)
+        return Supervisor(options, count=settings.workers, on_broken=on_broken, on_trouble=tell)
 
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")

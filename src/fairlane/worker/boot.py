@@ -1,9 +1,8 @@
-"""Start and end of a child process: options, signals, loading the application, hooks, exit.
+"""Start and end of a child process: signals, loading the application, hooks, exit.
 
 Shared by worker processes and isolated ones. Imports no HTTP client, so that an isolated process starts fast.
 """
 
-import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -16,7 +15,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlane import logs
@@ -25,87 +23,17 @@ from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import hidden_task, new_event_loop
 from fairlane.surroundings import Surroundings
 from fairlane.worker.channel import Broken, ChildEnd, Starting, Unstarted
-from fairlane.worker.watcher import marked, start_watcher
+from fairlane.worker.options import Options, read_options
+from fairlane.worker.watcher import start_watcher
 
 if TYPE_CHECKING:
     from fairlane.tracing import Tracing
 
 PR_SET_PDEATHSIG = 1
-KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
 UNSTARTED = 77
 """Exit status of a child after a start hook failed."""
 
 logger = logging.getLogger("fairlane.worker")
-
-
-class Options(Struct, frozen=True, kw_only=True):
-    """The options of a child. A supervisor writes them as arguments, and the child reads them back."""
-
-    app_reference: str
-    servers: tuple[str, ...] = ()
-    """Addresses as ``worker/server.py`` takes them; empty for an isolated process, which speaks to no server."""
-    key: str | None = None
-    """The worker key, or None if the socket needs none. Passed in the environment: all users can see arguments."""
-    places: int = 1
-    wait_seconds: float = 20.0
-    kill_grace_seconds: float = 5.0
-    result_limit_bytes: int = 8_388_608
-    log_level: str = "INFO"
-    log_format: str = "text"
-    log_error_text: bool = False
-    traces: bool = False
-    inherit_fds: tuple[int, ...] = ()
-    channel: int = -1
-    folder: str = ""
-    """Folder in which isolated processes start: the application's reference may be relative to it. Not an argument."""
-
-    @property
-    def local(self) -> bool:
-        """Return whether this is a child of the server itself, connected to it by a unix socket."""
-        return all(server.startswith("unix:") for server in self.servers)
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment for a child with these options."""
-        environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
-        return marked(environment if self.key is None else environment | {KEY_VARIABLE: self.key})
-
-    def arguments(self) -> list[str]:
-        """Return these options as command line arguments, without the channel and the key."""
-        return [
-            self.app_reference,
-            *(f"--server={server}" for server in self.servers),
-            f"--places={self.places}",
-            f"--wait={self.wait_seconds}",
-            f"--kill-grace={self.kill_grace_seconds}",
-            f"--result-limit={self.result_limit_bytes}",
-            f"--log-level={self.log_level}",
-            f"--log-format={self.log_format}",
-            f"--inherit={','.join(map(str, self.inherit_fds))}",
-            *(["--traces"] if self.traces else []),
-            *(["--log-error-text"] if self.log_error_text else []),
-        ]
-
-
-def read_options(arguments: Sequence[str]) -> Options:
-    """Read the options from a child's arguments."""
-    parser = argparse.ArgumentParser(description="Started by fairlane; not meant to be run by hand.")
-    parser.add_argument("app_reference")
-    parser.add_argument("--server", dest="servers", action="append", default=[])
-    parser.add_argument("--places", type=int, default=1)
-    parser.add_argument("--wait", dest="wait_seconds", type=float, default=20.0)
-    parser.add_argument("--kill-grace", dest="kill_grace_seconds", type=float, default=5.0)
-    parser.add_argument("--result-limit", dest="result_limit_bytes", type=int, default=8_388_608)
-    parser.add_argument("--log-level", default="INFO")
-    parser.add_argument("--log-format", default="text")
-    parser.add_argument("--inherit", default="")
-    parser.add_argument("--traces", action="store_true")
-    parser.add_argument("--log-error-text", action="store_true")
-    parser.add_argument("--channel", type=int, required=True)
-    given = vars(parser.parse_args(arguments))
-    given["inherit_fds"] = tuple(int(fd) for fd in given.pop("inherit").split(",") if fd)
-    given["servers"] = tuple(given["servers"])
-    # Removed from the environment: programs that handlers start must not see it.
-    return Options(**given, key=os.environ.pop(KEY_VARIABLE, None))
 
 
 def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
@@ -119,7 +47,7 @@ def tracing_of(options: Options, *, adopts: bool = False) -> "Tracing | None":
 
 def run_child(run: Callable[[Fairlane, Options, ChildEnd], Any]) -> NoReturn:
     """Run a child: set up, load the application, ``await run(…)``, exit with the status it returns."""
-    options = read_options(sys.argv[1:])
+    options = read_options(sys.argv)
     start_watcher(keep_open=options.channel)
     _die_with_parent()
     _leave_signals_to_the_supervisor()

@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from fairlane.errors import SessionGone
 from fairlane.protocol import EndSession, Register, Registered, Renew
-from fairlane.worker.boot import Options
 from fairlane.worker.channel import (
     Broken,
     Closed,
@@ -34,6 +33,7 @@ from fairlane.worker.channel import (
     Stopped,
     Unstarted,
 )
+from fairlane.worker.options import Options
 from fairlane.worker.server import Server, ServerRefused, ServerSilent, pauses
 
 SILENCE_SHARE = 5 / 6
@@ -135,7 +135,7 @@ class Child:
         hanging = self._loop.call_later(START_SECONDS, self._changed)
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "fairlane.worker", *self._options.arguments(), "--channel", str(fd),
+                sys.executable, "-m", "fairlane.worker", self._options.argument(channel=fd, inherit_fds=inherited),
                 pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL, env=self._options.environment(),
                 start_new_session=True,
             )  # fmt: skip

@@ -9,9 +9,10 @@ from msgspec import UNSET, Raw
 
 from fairlane.handlers import Fairlane
 from fairlane.protocol import LeaseBody, ReportBody
-from fairlane.worker.boot import Options, run_child, run_hooks, tracing_of
+from fairlane.worker.boot import run_child, run_hooks, tracing_of
 from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, Run, ToChild
 from fairlane.worker.executors import Executors
+from fairlane.worker.options import Options
 from fairlane.worker.results import bare
 
 PROGRESS_SECONDS = 0.5

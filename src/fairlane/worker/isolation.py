@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 import msgspec
@@ -14,6 +14,7 @@ from fairlane.errors import FairlaneError
 from fairlane.loops import hidden_task
 from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
 from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run, Starting, Unstarted
+from fairlane.worker.options import Options
 from fairlane.worker.watcher import marked
 
 LEAVE_SECONDS = 1.0
@@ -28,20 +29,10 @@ class IsolatedDied(FairlaneError):
 class IsolatedProcesses:
     """A stack of idle isolated processes; grows to the number of attempts that ran at once."""
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        grace_seconds: float,
-        result_limit_bytes: int,
-        inherit_fds: Sequence[int],
-        folder: str = "",
-    ) -> None:
-        self._folder = folder or None
-        self._command = (sys.executable, "-m", "fairlane.worker.isolated", *arguments)
-        self._grace_seconds = grace_seconds
-        self._line_limit_bytes = 2 * result_limit_bytes + 2**20
-        self._inherit_fds = tuple(inherit_fds)
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._grace_seconds = options.kill_grace_seconds / 2
+        self._line_limit_bytes = 2 * options.result_limit_bytes + 2**20
         self._idle: list[_Isolated] = []
 
     async def run(self, lease: LeaseBody, deadline: float, *, said: Callable[[ProgressBody], None]) -> ReportBody:
@@ -70,7 +61,7 @@ class IsolatedProcesses:
         try:
             if isolated is None or not isolated.alive():
                 isolated = _Isolated(self._line_limit_bytes)
-                await isolated.start(self._command, self._inherit_fds, self._folder)
+                await isolated.start(self._options)
             report = await self._answer(isolated, lease, deadline, said)
         except IsolatedDied as death:
             return _failed(lease, f"lost: {death}")
@@ -119,15 +110,15 @@ class _Isolated:
         self._child: asyncio.subprocess.Process | None = None
         self.asked_to_end = False
 
-    async def start(self, command: Sequence[str], inherit_fds: Sequence[int], folder: str | None) -> None:
+    async def start(self, options: Options) -> None:
         fd = self.parent_end.theirs.fileno()
         # Copies: a process that this one forks closes what it inherited (boot.py), and uvloop forks to start this one.
-        kept = [os.dup(inherited) for inherited in inherit_fds]
+        kept = [os.dup(inherited) for inherited in options.inherit_fds]
         try:
             self._child = await asyncio.create_subprocess_exec(
-                *command, f"--inherit={','.join(map(str, kept))}", "--channel", str(fd),
+                sys.executable, "-m", "fairlane.worker.isolated", options.argument(channel=fd, inherit_fds=kept),
                 pass_fds=(fd, *kept), stdin=asyncio.subprocess.DEVNULL, env=marked(os.environ), start_new_session=True,
-                cwd=folder,
+                cwd=options.folder or None,
             )  # fmt: skip
         finally:
             for copy in kept:

@@ -13,11 +13,12 @@ from fairlane.errors import SessionGone
 from fairlane.handlers import Fairlane
 from fairlane.loops import hidden_task
 from fairlane.protocol import ReportBody
-from fairlane.worker.boot import Options, run_hooks, tracing_of
+from fairlane.worker.boot import run_hooks, tracing_of
 from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
 from fairlane.worker.exchange import ExchangeLoop
 from fairlane.worker.executors import Attempt, Executors
 from fairlane.worker.isolation import IsolatedProcesses
+from fairlane.worker.options import Options
 from fairlane.worker.server import Server
 from fairlane.worker.stalls import look_at
 
@@ -48,13 +49,7 @@ class WorkerProcess:
         self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Resolves to the exit status."""
         self._server = Server(options.servers, key=options.key)
-        self._isolated = IsolatedProcesses(
-            options.arguments(),
-            grace_seconds=options.kill_grace_seconds / 2,
-            result_limit_bytes=options.result_limit_bytes,
-            inherit_fds=options.inherit_fds,
-            folder=options.folder,
-        )
+        self._isolated = IsolatedProcesses(options)
         self._tracing = tracing_of(options)
         self._executors = Executors(
             app.task_types,

@@ -9,12 +9,14 @@ import logging
 import os
 import random
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from fairlane.worker.boot import Options
+from fairlane.settings import Settings
 from fairlane.worker.child import Child
+from fairlane.worker.options import Options
 from fairlane.worker.server import Server
 
 RESTART_SECONDS = (0.1, 30.0)
@@ -29,6 +31,12 @@ def any_order(servers: Sequence[str]) -> Sequence[str]:
 
 
 logger = logging.getLogger("fairlane.worker")
+
+
+def options_of(settings: Settings, **others: Any) -> Options:
+    """Return options of workers: from the settings what is a setting, and the others as given."""
+    names = set(Options.__struct_fields__) & set(Settings.__struct_fields__)
+    return Options(**{name: getattr(settings, name) for name in names} | others)
 
 
 def bury_orphans(*, spared: Collection[int | None]) -> None:
@@ -57,15 +65,8 @@ class Supervisor:
     """Starts ``count`` worker processes and restarts each when it ends, until told to drain or stop.
 
     Args:
-        app_reference: The application, as :func:`fairlane.handlers.load_app` takes it.
-        servers: Addresses of servers on one database: ``unix:PATH``, or URLs. Any one that answers is enough.
+        options: The options of each process.
         count: Number of worker processes.
-        places: Attempts that one process runs at once.
-        kill_grace_seconds: How long an attempt past its deadline may take to end before its process is killed.
-        result_limit_bytes: Largest result of one task.
-        wait_seconds: How long an exchange without news waits at the server.
-        inherit_fds: Descriptors that every child holds open as long as it lives, such as the lock of the database.
-        key: The worker key, or None over a unix socket, which needs none.
         order: The order in which a process tries the servers; called for each process.
         on_broken: Called once, on the loop, if the first child cannot load the application or no server accepts this
             worker; no child is started again after that.
@@ -74,38 +75,14 @@ class Supervisor:
 
     def __init__(
         self,
+        options: Options,
         *,
-        app_reference: str,
-        servers: Sequence[str],
-        key: str | None = None,
         count: int,
-        places: int,
-        kill_grace_seconds: float = 5.0,
-        result_limit_bytes: int = 8_388_608,
-        wait_seconds: float = 20.0,
-        log_level: str = "INFO",
-        log_format: str = "text",
-        log_error_text: bool = False,
-        traces: bool = False,
-        inherit_fds: Sequence[int] = (),
         order: Order = any_order,
         on_broken: Callable[[str], None] | None = None,
         on_trouble: Callable[[str | None], None] = lambda cause: None,
     ) -> None:
-        self._options = Options(
-            app_reference=app_reference,
-            servers=tuple(servers),
-            key=key,
-            places=places,
-            wait_seconds=wait_seconds,
-            kill_grace_seconds=kill_grace_seconds,
-            result_limit_bytes=result_limit_bytes,
-            log_level=log_level,
-            log_format=log_format,
-            log_error_text=log_error_text,
-            traces=traces,
-            inherit_fds=tuple(inherit_fds),
-        )
+        self._options = options
         self._count = count
         self._on_broken = on_broken
         self._on_trouble = on_trouble
@@ -115,7 +92,7 @@ class Supervisor:
         self._told: str | None = None
         """The trouble that was reported last, or None for no trouble."""
         self._order = order
-        self._server = Server(order(servers), key=key)
+        self._server = Server(order(options.servers), key=options.key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
         self._leaving = asyncio.Event()
