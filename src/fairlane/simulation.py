@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fairlane.model.simulation import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
 from fairlane.rules.capacity import enough, replay_fits
-from fairlane.rules.fairness import FIRST_ESTIMATE_MS, Candidate, next_estimate, rank_of, service, share
+from fairlane.rules.fairness import Candidate, charged, entered, expected_ms, next_estimate, rank_of, share
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -45,13 +45,15 @@ class _State:
         """
         startable = min(self.party.slots - self.used, len(self.queue))
         if startable > 0 and not self.startable:
-            self.virtual_time = max(self.virtual_time, virtual_time)
+            self.virtual_time = entered(self.virtual_time, virtual_time)
         self.startable = startable > 0
-        return Candidate(self.number, self.virtual_time, self.party.weight, max(0, startable), self.expected_ms())
+        return Candidate(
+            self.number, self.virtual_time, self.party.weight, max(0, startable), expected_ms(self.estimate_ms)
+        )
 
-    def expected_ms(self) -> int:
-        """Return how long the next task is expected to run."""
-        return max(1, int(FIRST_ESTIMATE_MS if self.estimate_ms is None else self.estimate_ms))
+    def charge(self, milliseconds: int) -> None:
+        """Add service to the virtual time."""
+        self.virtual_time = charged(self.virtual_time, milliseconds, self.party.weight)
 
 
 def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, places: int | None) -> dict[str, list[int]]:
@@ -103,15 +105,15 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
 def _start(state: _State) -> tuple[int, int]:
     """Start the next task, and return its position and what was charged for it."""
     _, position = heapq.heappop(state.queue)
-    charged_ms = state.expected_ms()
+    charged_ms = expected_ms(state.estimate_ms)
     state.used += 1
-    state.virtual_time += service(charged_ms, state.party.weight)
+    state.charge(charged_ms)
     return position, charged_ms
 
 
 def _end(state: _State, duration_ms: int, charged_ms: int) -> None:
     state.used -= 1
-    state.virtual_time = max(0, state.virtual_time + service(duration_ms - charged_ms, state.party.weight))
+    state.charge(duration_ms - charged_ms)
     state.estimate_ms = next_estimate(state.estimate_ms, duration_ms)
 
 

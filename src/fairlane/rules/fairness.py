@@ -69,6 +69,21 @@ def service(milliseconds: int, weight: int) -> int:
     return milliseconds * VIRTUAL_UNITS_PER_MS // weight
 
 
+def entered(own: int, present: int) -> int:
+    """Return the virtual time of an organization that could start nothing until now: idle time earns no credit."""
+    return max(own, present)
+
+
+def charged(own: int, milliseconds: int, weight: int) -> int:
+    """Return an organization's virtual time after this much service; negative if it was charged too much before."""
+    return max(0, own + service(milliseconds, weight))
+
+
+def expected_ms(estimate_ms: float | None) -> int:
+    """Return how long an attempt of a type with this estimate is expected to last."""
+    return max(1, int(FIRST_ESTIMATE_MS if estimate_ms is None else estimate_ms))
+
+
 def next_estimate(estimate_ms: float | None, observed_ms: int) -> float:
     """Return a moving average of how long an attempt of one type lasts; the first observation replaces the guess."""
     return observed_ms if estimate_ms is None else estimate_ms + (observed_ms - estimate_ms) * 0.2

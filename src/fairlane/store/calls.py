@@ -17,7 +17,6 @@ from fairlane.model.leases import Ending, Exchange, Lease
 from fairlane.model.organizations import Credits
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath
-from fairlane.rules.fairness import service
 from fairlane.store.database import Database
 from fairlane.store.lease_rows import HeldLease, correct, lease_id
 from fairlane.store.locked import (
@@ -216,7 +215,7 @@ def _start(chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memor
         organization_id, call_id, task_type, payload, give_up_at, attempts_made, attempts = row
         organization = locked[organization_id]
         estimate_ms = memory.estimate_ms(task_type)
-        organization.charge(service(estimate_ms, organization.weight))
+        organization.charge(estimate_ms)
         timeout_ms = min(memory.rule(task_type).timeout_ms, give_up_at - now)
         identity = lease_id(organization_id, call_id, fence)
         started.append((organization_id, call_id, identity, attempts_made + 1, estimate_ms, now + timeout_ms))

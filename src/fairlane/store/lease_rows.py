@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from fairlane.model.leases import Ending, Lost, Released
-from fairlane.rules.fairness import service
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, query_if, together
@@ -84,4 +83,4 @@ def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, 
     took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
     if not isinstance(ending, Released) and lease.canceled_at is None:
         memory.observe(lease.task_type, took_ms)
-    organization.charge(service(took_ms - lease.estimate_ms, organization.weight))
+    organization.charge(took_ms - lease.estimate_ms)

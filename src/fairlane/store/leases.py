@@ -22,7 +22,7 @@ from fairlane.model.leases import (
 )
 from fairlane.model.tasks import TaskStatus
 from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
-from fairlane.rules.fairness import service, share
+from fairlane.rules.fairness import share
 from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.database import Database
 from fairlane.store.lease_rows import (
@@ -501,7 +501,7 @@ def _lease(
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(cost)
-        organization.charge(service(estimate_ms, organization.weight))
+        organization.charge(estimate_ms)
         first = pick.first_started_at is None
         memory.seen.start(pick.organization_id, pick.task_type, max(0, now - ready_at) if first else None)
         attempt = pick.attempt + 1

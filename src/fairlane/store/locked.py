@@ -8,7 +8,7 @@ each with one statement over the whole set. No other code writes these columns.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fairlane.rules.fairness import Candidate
+from fairlane.rules.fairness import Candidate, charged, entered
 from fairlane.rules.history import Integrals
 from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, Rows, query_if, rows_if, together
@@ -161,9 +161,9 @@ class LockedOrganization:
         self.calls = self._less(self.calls)
         self.release(cost)
 
-    def charge(self, units: int) -> None:
-        """Add to the virtual time; negative if an attempt was shorter than charged."""
-        self.virtual_time = max(0, self.virtual_time + units)
+    def charge(self, milliseconds: int) -> None:
+        """Add service to the virtual time; negative if an attempt was shorter than charged."""
+        self.virtual_time = charged(self.virtual_time, milliseconds, self.weight)
 
     def stopped(self) -> bool:
         """Return whether nothing of this organization may start, regardless of its slots."""
@@ -225,7 +225,7 @@ class LockedOrganization:
     def enter(self, virtual_time: int) -> None:
         """Raise the virtual time of an organization that had no turn to the present: idle time earns no credit."""
         if not self.turns_before:
-            self.virtual_time = max(self.virtual_time, virtual_time)
+            self.virtual_time = entered(self.virtual_time, virtual_time)
 
     def calls_of(self, types: Iterable[str]) -> int:
         """Return how many calls of these types wait for a free place."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fairlane.model.tasks import Catalogue, TaskRule
-from fairlane.rules.fairness import FIRST_ESTIMATE_MS, next_estimate
+from fairlane.rules.fairness import expected_ms, next_estimate
 from fairlane.store.attempt_counts import AttemptCounts
 
 RECENT_MOST = 256
@@ -84,7 +84,7 @@ class Memory:
 
     def estimate_ms(self, task_type: str) -> int:
         """Return how long an attempt of this type is expected to last."""
-        return max(1, int(self.estimates.get(task_type, FIRST_ESTIMATE_MS)))
+        return expected_ms(self.estimates.get(task_type))
 
     def observe(self, task_type: str, milliseconds: int) -> None:
         """Add one finished attempt to the estimate."""
