@@ -15,10 +15,9 @@ from urllib.parse import urldefrag, urljoin
 import httpcore2
 from msgspec import Struct
 
-from fairlane import __version__
 from fairlane.errors import FetchFailed, FetchRefused, ValidationRefused
 from fairlane.webhooks.guard import Reach, Target, check_url
-from fairlane.webhooks.network import CheckedNetwork, Lookup, SystemLookup, resolve_public
+from fairlane.webhooks.network import CheckedNetwork, Lookup, SystemLookup, headers_to, network_to
 
 __all__ = ["FetchFailed", "FetchRefused", "Fetched", "Fetcher"]
 
@@ -106,17 +105,16 @@ class Fetcher:
             target = check_url(url, self._reach, field="url")
         except ValidationRefused as refused:
             raise FetchRefused(refused.details[0]["message"]) from None
-        addresses = await resolve_public(target, self._reach, self._lookup)
-        if not addresses:
-            # Unknown and forbidden names look the same, so that callers cannot find out what our network knows.
-            raise FetchRefused("its host has no public address")
-        network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)
-        try:
-            return await self._converse(url, target, network)
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, ssl.SSLError) as broken:
-            raise FetchFailed(f"no usable answer from {target.host}: {type(broken).__name__}") from broken
-        finally:
-            await network.aclose()
+        async with network_to(target, self._reach, self._lookup, connect_seconds=self._timeout_seconds) as network:
+            if network is None:
+                # Unknown and forbidden names look the same, so that callers cannot find out what our network knows.
+                raise FetchRefused("its host has no public address")
+            try:
+                return await self._converse(url, target, network)
+            except (
+                httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, ssl.SSLError,
+            ) as broken:  # fmt: skip
+                raise FetchFailed(f"no usable answer from {target.host}: {type(broken).__name__}") from broken
 
     async def _converse(self, url: str, target: Target, network: CheckedNetwork) -> Fetched:
         request = _request(target)
@@ -136,17 +134,10 @@ class Fetcher:
 
 
 def _request(target: Target) -> httpcore2.Request:
-    headers = {
-        "Host": target.authority,
-        "User-Agent": f"fairlane/{__version__}",
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
     return httpcore2.Request(
         "GET",
         httpcore2.URL(
             scheme="https" if target.secure else "http", host=target.host, port=target.port, target=target.path
         ),
-        headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()],
+        headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers_to(target).items()],
     )

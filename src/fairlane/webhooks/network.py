@@ -1,7 +1,7 @@
 """Outgoing connections: names are looked up once per try, and only the addresses checked in that try are connected to.
 
-Used only by the poster. Nothing here may look up a name a second time, reuse a connection, or read an answer without a
-limit.
+Used by the poster and for fetching. Nothing here may look up a name a second time, reuse a connection, or read an
+answer without a limit.
 """
 
 import asyncio
@@ -9,14 +9,15 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
 from typing import Literal
 
 import httpcore2
 
+from fairlane import __version__
 from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach, Target, are_allowed
 
@@ -118,6 +119,35 @@ def is_this_machine(address: Address) -> bool:
             return bool(ip_address(probe.getsockname()[0]) == address)
     except OSError:  # this address family does not exist here, or there is no route
         return False
+
+
+@asynccontextmanager
+async def network_to(
+    target: Target, reach: Reach, lookup: Lookup, *, connect_seconds: float
+) -> AsyncIterator["CheckedNetwork | None"]:
+    """Look up the target's host; yield a network that reaches it alone, or None if it may not be reached."""
+    addresses = await resolve_public(target, reach, lookup)
+    if not addresses:
+        yield None
+        return
+    network = CheckedNetwork(addresses, connect_seconds=connect_seconds)
+    try:
+        yield network
+    finally:
+        await network.aclose()
+
+
+def headers_to(target: Target, body: bytes | None = None) -> dict[str, str]:
+    """Return the headers of every request that leaves for a checked target, with a JSON text or without a body."""
+    content = {} if body is None else {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    return {
+        "Host": target.authority,
+        "User-Agent": f"fairlane/{__version__}",
+        **content,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
 
 
 class CheckedNetwork(httpcore2.AsyncNetworkBackend):

@@ -14,11 +14,10 @@ from typing import Literal
 import httpcore2
 from msgspec import Struct
 
-from fairlane import __version__
 from fairlane.errors import ValidationRefused
 from fairlane.webhooks.answers import AnswerReader, NotHttp
 from fairlane.webhooks.guard import Reach, Target, check_url
-from fairlane.webhooks.network import READ_BYTES_MAX, CheckedNetwork, Lookup, SystemLookup, resolve_public
+from fairlane.webhooks.network import READ_BYTES_MAX, CheckedNetwork, Lookup, SystemLookup, headers_to, network_to
 
 TryError = Literal["refused_by_policy", "timeout", "connection", "tls", "bad_answer", "status"]
 """Why a try did not deliver.
@@ -143,17 +142,14 @@ class Poster:
     async def _exchange(self, organization_id: int, request: "_Request", answer: "_Answer") -> TryError | None:
         """Send and read. The status is in ``answer`` as soon as it is known, however this ends."""
         lookup = self._lookup.of(organization_id) if isinstance(self._lookup, SystemLookup) else self._lookup
-        addresses = await resolve_public(request.target, self._reach, lookup)
-        if not addresses:
-            return "refused_by_policy"
-        network = CheckedNetwork(addresses, connect_seconds=self._timeout_seconds)
-        try:
-            await self._converse(network, request, answer)
-        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, NotHttp, ssl.SSLError) as broken:
-            answer.cause = repr(broken)[:200]
-            return _error_of(broken, network)
-        finally:
-            await network.aclose()
+        async with network_to(request.target, self._reach, lookup, connect_seconds=self._timeout_seconds) as network:
+            if network is None:
+                return "refused_by_policy"
+            try:
+                await self._converse(network, request, answer)
+            except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, NotHttp, ssl.SSLError) as broken:
+                answer.cause = repr(broken)[:200]
+                return _error_of(broken, network)
         return None
 
     async def _converse(self, network: CheckedNetwork, request: "_Request", answer: "_Answer") -> None:
@@ -223,15 +219,7 @@ async def _write(stream: httpcore2.AsyncNetworkStream, head: bytes, body: Outgoi
 
 
 def _head(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
-    ours = {
-        "Host": target.authority,
-        "User-Agent": f"fairlane/{__version__}",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
+    ours = headers_to(target, body)
     assert not {name.lower() for name in signed} & {name.lower() for name in ours}, sorted(signed)
     lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | dict(signed)).items())]
     assert not any("\r" in line or "\n" in line for line in lines), "a header must be one line"
