@@ -17,6 +17,7 @@ from fairlane.cli.outbox import Outbox
 from fairlane.cli.output import note, print_json_line
 from fairlane.client import AsyncClient, Status
 from fairlane.errors import CommandFailed, ValidationRefused
+from fairlane.rules.alerts import judge
 from fairlane.webhooks.signing import is_secret
 
 commands = typer.Typer()
@@ -55,24 +56,22 @@ class Thresholds(Struct, frozen=True, kw_only=True):
 
 
 class Watch:
-    """Turns checks into at most one alert and one recovery per incident: a state must last before it is reported."""
+    """Turns checks into at most one alert and one recovery per incident, by the rule of the server's alerts."""
 
     def __init__(self, lasting_seconds: float) -> None:
-        self._lasting_seconds = lasting_seconds
-        self._since: float | None = None
-        """Since when every check differs from the last reported state, or None if the last check did not."""
-        self.alerted = False
+        self._needed_ms = round(lasting_seconds * 1_000)
+        self._since: int | None = None
+        self._firing = False
 
-    def look(self, exceeded: bool, now: float) -> Literal["alert", "recovered"] | None:
-        """Return the change that one check causes."""
-        if exceeded is self.alerted:
-            self._since = None
+    def look(self, exceeded: bool | None, now: float) -> Literal["alert", "recovered"] | None:
+        """Return the change that one check causes; ``exceeded`` is None if that is unknown."""
+        before, now_ms = self._firing, round(now * 1_000)
+        self._firing, self._since = judge(
+            exceeded, firing=before, since=self._since, needed_ms=self._needed_ms, now=now_ms
+        )
+        if self._firing == before:
             return None
-        self._since = now if self._since is None else self._since
-        if now - self._since < self._lasting_seconds:
-            return None
-        self._since, self.alerted = None, exceeded
-        return "alert" if exceeded else "recovered"
+        return "alert" if self._firing else "recovered"
 
 
 class _Message(Struct, rename="camel"):
@@ -135,7 +134,7 @@ def monitor(
         while True:
             now = await client.status()
             reasons = thresholds.exceeded(now)
-            event = None if reasons is None else watch.look(bool(reasons), time.monotonic())
+            event = watch.look(None if reasons is None else bool(reasons), time.monotonic())
             if event is not None:
                 _tell(_message(event, reasons or [], now), outbox, as_json=as_json)
                 if event == "alert" and outbox is None:
