@@ -59,7 +59,7 @@ def _section(path: str, command: Any) -> str:
     lines += [f"| `{_in_cell(_spelled(name))}` | {_in_cell(meaning)} |" for _, name, meaning in records]
     word, _, examples = (command.epilog or "").partition(": ")
     if examples:
-        lines += ["", f"{word}:", "", "```", *examples.split("; "), "```"]
+        lines += ["", f"{word}:", "", "```sh", *examples.split("; "), "```"]
     return "\n".join([*lines, ""])
 
 

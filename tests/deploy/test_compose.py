@@ -28,7 +28,7 @@ TEXT = (DEPLOY / "compose.yaml").read_text("utf-8")
 SERVERS = ("server-1", "server-2")
 PAGE = (ROOT / "docs" / "operators" / "deployment.md").read_text("utf-8")
 SECTION = PAGE.partition("\n## Containers\n")[2].partition("\n## ")[0]
-STEPS = re.findall(r"^```\ncd deploy\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)[0].splitlines()
+STEPS = re.findall(r"^```sh\ncd deploy\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)[0].splitlines()
 SECRETS = {"POSTGRES_PASSWORD": "0123abcd", "WORKER_KEY": "wk_live_" + "0" * 32}
 
 

@@ -103,7 +103,7 @@ def test_no_server_behind_it_is_a_503_with_retry_after(tmp_path: Path) -> None:
 def test_the_dashboard_can_be_shown_with_the_lines_of_the_page(house: House, tmp_path: Path) -> None:
     """It is not, without them; with them organizations log in, with a cookie for HTTPS alone."""
     page = (CONFIGURATION.parents[1] / "docs" / "operators" / "deployment.md").read_text("utf-8")
-    lines = re.findall(r"^```\n(location /dashboard .*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^```nginx\n(location /dashboard .*?)^```", page, re.DOTALL | re.MULTILINE)
     key = house.customer().key["value"]
     upstream = house.server.address.removeprefix("http://")
     folders = [tmp_path / "without", tmp_path / "with"]

@@ -48,12 +48,12 @@ def test_every_page_can_be_found(page: Path) -> None:
     assert page.name == "README.md" or f"({page.name})" in (PAGES / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "status.md", "tasks.md"])
+@pytest.mark.parametrize("page", ["../../README.md", "README.md", "status.md", "tasks.md"])
 def test_the_curl_lines_run_as_they_stand(page: str, customer: Customer) -> None:
     """One after the other, each answered with 200 and JSON; only the address is changed."""
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    lines = blocks(page, "sh")
+    lines = [block for block in blocks(page, "sh") if page != "../../README.md" or block.startswith("curl")]
     assert lines
 
     for line in lines:

@@ -54,11 +54,6 @@ def test_everything_public_is_described() -> None:
     assert [name for name in sdk.__all__ if name != "Reference" and not inspect.getdoc(getattr(sdk, name))] == []
 
 
-def test_the_first_program_compiles() -> None:
-    """It needs a server at the usual place to run; its pieces are run by tests/client."""
-    compile(blocks()[0], "client.md", "exec")
-
-
 def test_the_receiver_shown_takes_what_is_ours_and_nothing_else() -> None:
     """With what fairlane really signs, now."""
     receive, secret = named(2)["receive"], new_secret()

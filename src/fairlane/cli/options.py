@@ -14,7 +14,7 @@ Database = Annotated[
     typer.Option(
         "--database",
         "--server",
-        help="A database, sqlite:///PATH, or a remote server, https://HOST:PORT. The server asks"
+        help="A database, sqlite:///PATH, or a remote server, https://HOST:PORT. The server asks "
         "for the admin key in FAIRLANE_ADMIN_KEY or in the file FAIRLANE_ADMIN_KEY_FILE. Default: a file in your data "
         "directory.",
         envvar=["FAIRLANE_SERVER", "FAIRLANE_DATABASE"],
