@@ -46,8 +46,8 @@ def engine() -> Iterator[Engine]:
         yield made
 
 
-def test_nothing_happens_between_calls_and_a_cancelled_attempt_holds_its_slot(engine: Engine) -> None:
-    """What may start does when the clock moves, if only by nothing; and what was cancelled ends at its moment."""
+def test_nothing_happens_between_calls_and_a_canceled_attempt_holds_its_slot(engine: Engine) -> None:
+    """What may start does when the clock moves, if only by nothing; and what was canceled ends at its moment."""
     acme = engine.organization("acme", slots=1)
     first, second = acme.submit("PAGE", {}), acme.submit("PAGE", {})
     assert acme.task(first).status == "QUEUED"

@@ -82,7 +82,7 @@ class Context:
         """Whether a caller waits for the answer on an open connection, instead of requesting it later."""
         self.traceparent = traceparent
         """The attempt's span, to be sent with requests as the header of that name, or None if it is not traced."""
-        self._cancelled = False
+        self._canceled = False
         self._said: Said | None = None
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
@@ -113,17 +113,17 @@ class Context:
         return said
 
     @property
-    def cancelled(self) -> bool:
+    def canceled(self) -> bool:
         """True once the attempt is past its deadline or canceled; a ``def`` handler checks it now and then."""
-        return self._cancelled
+        return self._canceled
 
     def seconds_left(self) -> float:
         """Return the seconds until the deadline, 0 once it has passed."""
         return max(0.0, self.deadline - time.monotonic())
 
     def cancel(self) -> None:
-        """Set :attr:`cancelled`. For the code that runs the handler."""
-        self._cancelled = True
+        """Set :attr:`canceled`. For the code that runs the handler."""
+        self._canceled = True
 
 
 def _progress_number(value: object, name: str) -> float:

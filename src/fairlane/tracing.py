@@ -141,7 +141,7 @@ class Run:
             self._span.set_status(StatusCode.ERROR)
             if report.failure is not None:
                 self._span.set_attribute("error.type", report.failure.code)
-            elif report.cause in ("timeout", "cancelled"):
+            elif report.cause in ("timeout", "canceled"):
                 self._span.set_attribute("error.type", report.cause)
         self._span.end()
 

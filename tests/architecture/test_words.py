@@ -4,8 +4,9 @@ in what our Python defines and in our SQL, never in prose."""
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from tests.architecture.sources import PACKAGE, Module, functions, modules
+from tests.architecture.sources import PACKAGE, REPOSITORY, Module, functions, modules
 
 NOT_OUR_WORDS = {
     "account": "organization",
@@ -27,6 +28,7 @@ NOT_OUR_WORDS = {
     "tenant": "organization",
     "tier": "plan",
 }
+TEXT_SUFFIXES = {".py", ".sql", ".md", ".html", ".js", ".css", ".json", ".toml", ".yaml", ".yml", ".conf", ".service"}
 EMPTY_PREFIXES = ("get_", "do_", "handle_", "process_", "perform_")
 EMPTY_WORDS = {"manager", "service", "helper", "base", "impl"}
 
@@ -97,3 +99,22 @@ def words(name: str) -> set[str]:
 
 def _without_prose(sql: str) -> str:
     return re.sub(r"--.*|'[^'\n]*'", "", sql)
+
+
+ASYNCIOS_OWN = re.compile(r"CancelledError|\.cancelled\(\)|\bcancelling\(\)")
+OTHER_SPELLING = re.compile(r"cancell(?:ed|ing)", re.IGNORECASE)
+
+
+def test_canceled_has_one_spelling() -> None:
+    """In names and texts, of source, tests and documents; asyncio's own names are spelled as asyncio does."""
+    folders = ("src", "tests", "docs", "examples", "benchmarks", "deploy", "changelog.d")
+    paths = [path for folder in folders for path in (REPOSITORY / folder).rglob("*") if path.suffix in TEXT_SUFFIXES]
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{number} {line.strip()}"
+        for path in [*paths, *REPOSITORY.glob("*.md")]
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if OTHER_SPELLING.search(ASYNCIOS_OWN.sub("", line))
+    ]
+
+    assert not wrong, wrong

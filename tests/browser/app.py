@@ -18,7 +18,7 @@ async def quick(payload: dict[str, Any]) -> dict[str, Any]:
 
 @app.task("SLOW", timeout=120)
 async def slow(payload: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Lasts as long as it is told to, or until it is cancelled."""
+    """Lasts as long as it is told to, or until it is canceled."""
     context.progress(3, 12, "pages read")
     await asyncio.sleep(payload.get("seconds", 60))
     return {"slept": True}

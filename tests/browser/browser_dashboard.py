@@ -70,7 +70,7 @@ def test_numbers_move_while_tasks_run(enter: Enter, site: Site, picture: Picture
     expect(card(page, "Queued")).to_have_text("0")
 
 
-def test_a_task_is_cancelled_by_hand(enter: Enter, site: Site, picture: Picture) -> None:
+def test_a_task_is_canceled_by_hand(enter: Enter, site: Site, picture: Picture) -> None:
     """The page of a task shows its payload and why it is where it is; a click cancels it."""
     task_id = site.submit("SLOW", payload={"seconds": 60, "mark": "find-me"})
     eventually(lambda: site.status_of(task_id) == "PROCESSING")

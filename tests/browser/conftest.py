@@ -143,7 +143,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def submit(site: Site) -> Iterator[Callable[..., str]]:
-    """Submit a task that is cancelled afterwards, however the test ends: the next one finds free slots."""
+    """Submit a task that is canceled afterwards, however the test ends: the next one finds free slots."""
     submitted: list[str] = []
 
     def keep(task_type: str, **options: Any) -> str:

@@ -83,7 +83,7 @@ def on_thread(page: Page, context: Context) -> Any:
         httpx2.get(page.way)
     shop.info("on a thread", extra={"attempt": "mine"})
     if page.way == "late":
-        while not context.cancelled:
+        while not context.canceled:
             threading.Event().wait(0.01)
     return _fail(page)
 

@@ -130,7 +130,7 @@ def test_wait_ends_with_the_tasks_and_says_how(fairlane: Command, acme: Client) 
 
 
 def test_cancel_takes_ids_and_keys(fairlane: Command, acme: Client) -> None:
-    """What cannot be cancelled says why."""
+    """What cannot be canceled says why."""
     [first] = submitted(acme, 1, idempotency_key="mine")
 
     ran, unknown = fairlane("cancel", "mine", "--json"), fairlane("cancel", "nobody")

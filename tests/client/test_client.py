@@ -232,8 +232,8 @@ def test_the_async_client_does_the_same(customer: Customer, working: Working) ->
     assert asyncio.run(walk()) == [{"n": 1}, True, {"n": 2}, 0, True]
 
 
-def test_cancelling_the_caller_cancels_the_wait(customer: Customer) -> None:
-    """An async wait holds nothing when its task is cancelled."""
+def test_canceling_the_caller_cancels_the_wait(customer: Customer) -> None:
+    """An async wait holds nothing when its task is canceled."""
 
     async def walk() -> str:
         async with AsyncClient(customer.house.server.address, customer.key["value"]) as client:
@@ -294,16 +294,16 @@ def sdk_window() -> int:
     return WINDOW_TASKS
 
 
-def test_a_queued_task_is_cancelled_and_an_ended_one_is_not(client: Client, working: Working) -> None:
+def test_a_queued_task_is_canceled_and_an_ended_one_is_not(client: Client, working: Working) -> None:
     """The answer is the task as it stands then."""
     waiting = client.submit("OTHER", {})
 
-    cancelled = client.cancel(waiting)
+    canceled = client.cancel(waiting)
     again = client.cancel(waiting.id)
 
-    assert (cancelled.id, cancelled.status, again.status) == (waiting.id, "FAILED", "FAILED")
-    assert cancelled.error is not None
-    assert cancelled.error.code == "TASK_CANCELED"
+    assert (canceled.id, canceled.status, again.status) == (waiting.id, "FAILED", "FAILED")
+    assert canceled.error is not None
+    assert canceled.error.code == "TASK_CANCELED"
     working()
     ended = client.submit("ANY", {})
     client.wait(ended, timeout_seconds=10)

@@ -39,7 +39,7 @@ async def gate(payload: dict, context: Context) -> dict:
 def looks(payload: dict, context: Context) -> dict:
     """Goes on until it is no longer wanted, and then claims to have done it."""
     _note(context)
-    while not context.cancelled:
+    while not context.canceled:
         time.sleep(0.01)
     return {"attempt": context.attempt}
 

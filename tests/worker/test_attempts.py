@@ -140,7 +140,7 @@ async def test_half_a_surrogate_pair_is_an_escape(server: FakeServer, supervisor
 
 
 async def test_handler_past_its_deadline_is_ended(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
-    """An async handler is cancelled; a def handler sees the flag. Both count and may be tried again."""
+    """An async handler is canceled; a def handler sees the flag. Both count and may be tried again."""
     for task_type in ("WAIT", "WAIT_THREAD"):
         track = tmp_path / task_type
         report = await report_of(
@@ -148,10 +148,10 @@ async def test_handler_past_its_deadline_is_ended(server: FakeServer, supervisor
         )
 
         assert (report.outcome, report.cause, report.retry) == ("failed", "timeout", True)
-        assert track.read_text().split() == ["began", "cancelled"]
+        assert track.read_text().split() == ["began", "canceled"]
 
 
-async def test_cancelled_attempt_ends_for_good(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
+async def test_canceled_attempt_ends_for_good(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
     """A cancellation arrives although no place has to be free for it."""
     track = tmp_path / "track"
     payload = {"track": str(track), "until": str(tmp_path / "never")}
@@ -164,7 +164,7 @@ async def test_cancelled_attempt_ends_for_good(server: FakeServer, supervisor: S
     await eventually(lambda: leases[2] in server.reports)
 
     report = server.reports[leases[2]]
-    assert (report.outcome, report.cause, report.retry) == ("failed", "cancelled", False)
+    assert (report.outcome, report.cause, report.retry) == ("failed", "canceled", False)
     assert set(server.leases) == set(leases) - {leases[2]}
     (tmp_path / "never").touch()
     await eventually(lambda: not server.leases)

@@ -122,7 +122,7 @@ async def test_canceled_thread_that_does_not_end_takes_its_process(
 
 
 async def test_canceled_thread_that_looks_ends_by_itself(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
-    """``context.cancelled`` tells it; nobody is killed for it."""
+    """``context.canceled`` tells it; nobody is killed for it."""
     track = tmp_path / "track"
     lease = server.put("WAIT_THREAD", {"track": str(track), "until": str(tmp_path / "never")}, timeout=60)
     await server.changed()
@@ -132,7 +132,7 @@ async def test_canceled_thread_that_looks_ends_by_itself(server: FakeServer, sup
     await server.changed()
     await eventually(lambda: lease in server.reports)
 
-    assert track.read_text().split() == ["began", "cancelled"]
+    assert track.read_text().split() == ["began", "canceled"]
     assert (server.reports[lease].outcome, server.reports[lease].retry) == ("failed", False)
     assert not server.ended
 

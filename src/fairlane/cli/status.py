@@ -168,11 +168,11 @@ def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_j
     async def all_of_them(client: AsyncClient) -> list[Task]:
         return [await client.cancel(reference) for reference in tasks]
 
-    cancelled = with_client(url, key_file, all_of_them)
+    canceled = with_client(url, key_file, all_of_them)
     if as_json:
-        print_json([plain(task) for task in cancelled])
+        print_json([plain(task) for task in canceled])
     else:
-        _show_tasks(cancelled)
+        _show_tasks(canceled)
 
 
 def mine(

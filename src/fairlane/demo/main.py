@@ -51,7 +51,7 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
 def run_demo(options: DemoOptions) -> int:
     """Run the demonstration. Return the exit code: 0 only if every promise held."""
     try:
-        return asyncio.run(_cancelled_by_signals(options))
+        return asyncio.run(_canceled_by_signals(options))
     except asyncio.CancelledError:
         print("fairlane: demo interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -70,7 +70,7 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(found) if isinstance(found, ExceptionGroup) else found
 
 
-async def _cancelled_by_signals(options: DemoOptions) -> int:
+async def _canceled_by_signals(options: DemoOptions) -> int:
     demo = asyncio.current_task()
     assert demo is not None
     loop = asyncio.get_running_loop()

@@ -80,6 +80,9 @@ def wait_estimate(
     attempts run in parallel. A running attempt is expected to end like attempts of its type that ran at least as long,
     and each ending lets the next task in. The gate that opens last decides.
 
+    Mean duration times turns divided by slots would be shorter, but it names a moment before which nothing can start
+    if durations vary little and attempts began together, as after a burst.
+
     The estimate ignores later tasks with a higher priority, rivals that run out of work, and the order of types ahead.
     It assumes that tasks of rivals last as long as those that are ready here.
     """

@@ -82,7 +82,7 @@ class Attempt:
     def begin(self) -> None:
         """Mark the start, first in the loop's task: a task canceled before this would end without a report."""
         self.begun = True
-        if self.context.cancelled:
+        if self.context.canceled:
             raise asyncio.CancelledError
 
     def arguments(self) -> tuple[Any, ...]:
@@ -168,7 +168,7 @@ class Executors:
     def cancel(self, lease_id: str) -> None:
         """End this attempt as FAILED, because the server canceled it."""
         if attempt := self.running.get(lease_id):
-            self._give_up(attempt, _failed(attempt.lease, "cancelled", retry=False))
+            self._give_up(attempt, _failed(attempt.lease, "canceled", retry=False))
 
     def said(self) -> list[ProgressBody]:
         """Return the progress that attempts reported since the last call."""
@@ -318,8 +318,8 @@ def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
         return _payload_refused(lease, error)
     if attempt.late():
         return _failed(lease, "timeout")
-    if isinstance(error, asyncio.CancelledError) and attempt.context.cancelled:
-        return _failed(lease, "cancelled")
+    if isinstance(error, asyncio.CancelledError) and attempt.context.canceled:
+        return _failed(lease, "canceled")
     if isinstance(error, Retry):
         return _failed(lease, _text(error), pause_seconds=_pause(error))
     if isinstance(error, Fail):

@@ -95,7 +95,7 @@ async def wait(payload: Track):
         while not Path(payload.until).exists():
             await asyncio.sleep(0.005)
     except asyncio.CancelledError:
-        mark(payload.track, "cancelled")
+        mark(payload.track, "canceled")
         raise
     mark(payload.track, "ended")
 
@@ -103,9 +103,9 @@ async def wait(payload: Track):
 @app.task("WAIT_THREAD")
 def wait_thread(payload: Track, context: Context):
     mark(payload.track, "began")
-    while not Path(payload.until).exists() and not context.cancelled:
+    while not Path(payload.until).exists() and not context.canceled:
         time.sleep(0.005)
-    mark(payload.track, "cancelled" if context.cancelled else "ended")
+    mark(payload.track, "canceled" if context.canceled else "ended")
 
 
 @app.task("CANCEL_ALL")
