@@ -6,7 +6,7 @@ import pytest
 
 from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import OrganizationChange
-from fairlane.store import Store
+from fairlane.store import Store, leases
 from fairlane.store.store import CLAIM_BYTES
 from tests.builders import (
     ACTOR,
@@ -168,6 +168,20 @@ async def test_never_more_payloads_than_an_answer_may_hold(database: Database) -
     taken = [len((await worker.exchange(places=9)).leases) for _ in range(4)]
 
     assert taken == [2, 2, 1, 0]
+
+
+async def test_large_payloads_go_with_several_exchanges(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has at least one lease, in order; what is left keeps its place, its slot and its credits."""
+    monkeypatch.setattr(leases, "PAYLOADS_MOST", 100)
+    organization, worker = await an_organization(store, slots=9), await a_worker(store)
+    sizes = [40, 60, 10, 200, 30, 30, 30, 30]
+    tasks = await submitted(
+        store, organization, *[a_task(payload='{"a":"' + "x" * (size - 8) + '"}') for size in sizes]
+    )
+
+    taken = [ids((await worker.exchange(places=9)).leases) for _ in range(5)]
+
+    assert taken == [tasks[:2], tasks[2:3], tasks[3:4], tasks[4:7], tasks[7:]]
 
 
 async def test_a_lowered_limit_starts_nothing_until_used_is_below_it(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -54,6 +55,10 @@ from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
 """How many times a claim looks again for tasks after it found fewer than it has places."""
+PAYLOADS_MOST = 32 * 2**20
+"""About how many bytes of payloads one claim hands out. A worker reads an answer at once: with many times this its loop
+would stall for so long that it has to hand all of the answer back.
+"""
 UNPAID_MOST = 100
 """Most tasks that one round ends because their organization cannot pay them."""
 
@@ -347,7 +352,10 @@ def claim(
             memory.picked(shares.virtual_time)
             leases += taken.leases
         if picks:
-            leases += yield from _lease(picks, one, limits, locked, memory, now)
+            started = yield from _lease(picks, one, limits, locked, memory, now)
+            leases += started
+            if len(started) < len(picks):
+                break  # their payloads are large; the rest goes with the next exchanges
     return leases
 
 
@@ -491,9 +499,11 @@ def _end_unpaid(
 def _lease(
     picks: Sequence[Pick], one: Exchange, limits: dict[str, int], locked: Locked, memory: Memory, now: int
 ) -> Operation[list[Lease]]:
-    """Move these entries from the queue to leases."""
+    """Move these entries from the queue to leases: all of them, or the first ones whose payloads are not too large."""
     found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
     tasks = {row[0]: row[1:] for row in found}
+    sizes = accumulate(len(tasks[pick.task_id][1]) for pick in picks)
+    picks = [pick for pick, size in zip(picks, sizes, strict=True) if pick is picks[0] or size <= PAYLOADS_MOST]
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
