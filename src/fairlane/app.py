@@ -90,7 +90,7 @@ class Server:
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
-        self._callers: Callers | None = None
+        self.callers: Callers | None = None
         self.address = ""
         self.admin_address: str | None = None
         """None if the operator's routes have no TCP listener of their own."""
@@ -126,7 +126,7 @@ class Server:
         settings = self._settings
         bound = bind_tcp(settings.host, settings.port) if settings.fd is None else take_socket(settings.fd)
         self.address = address_of(bound)
-        self._serving = Serving(
+        self.serving = Serving(
             store=self.store,
             settings=self._settings,
             task_types=self._application.task_types,
@@ -135,9 +135,9 @@ class Server:
             tracing=_tracing(self._settings),
             worker_trouble=self.worker_trouble,
         )
-        self._parking = Parking(self.store)
-        self._hub = Hub(self.store)
-        self._callers = callers = Callers(self.store, self._settings)
+        self.parking = Parking(self.store)
+        self.hub = Hub(self.store)
+        self.callers = callers = Callers(self.store, self._settings)
         await callers.open()
         self._listeners = self._made_listeners(bound, callers)
         for listener in self._listeners:
@@ -149,11 +149,11 @@ class Server:
         self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)
         loops = {
             "sweeper": sweeper.run(),
-            "parking": self._parking.poll(),
-            "waiting": self._serving.waiting.poll(),
+            "parking": self.parking.poll(),
+            "waiting": self.serving.waiting.poll(),
             "calls": callers.run(),
             "sender": self._sender.run(),
-            "hub": self._hub.run(),
+            "hub": self.hub.run(),
         }
         self._upkeep = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         for task in self._upkeep:
@@ -164,18 +164,18 @@ class Server:
     def _made_listeners(self, bound: socket.socket, callers: Callers) -> list[Listener]:
         """Return the listeners. The listener's own application decides what a connection may do, never the address."""
         settings, clock = self._settings, self.store.now
-        workers = worker_part(self._serving, self._parking, guard=WorkerKeyGuard(self.store))
+        workers = worker_part(self.serving, self.parking, guard=WorkerKeyGuard(self.store))
         operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
         public: list[Part[Any]] = [workers] if settings.public_workers else []
         public += [operators] if settings.public_admin else []
-        customers = customer_part(self._serving, callers)
+        customers = customer_part(self.serving, callers)
         open_to_all: list[Resource[None]] = []
         if settings.dashboard:
             people, open_to_all = self._dashboard(customers, operators if settings.public_admin else None)
             public.append(people)
         self.surfaces = {
-            "customers": customer_surface(self._serving, customers, *public, unguarded=open_to_all),
-            "worker socket": worker_surface(self._serving, self._parking),
+            "customers": customer_surface(self.serving, customers, *public, unguarded=open_to_all),
+            "worker socket": worker_surface(self.serving, self.parking),
             "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES),
         }
         listeners = [
@@ -187,7 +187,7 @@ class Server:
             private = bind_tcp(settings.admin_host, settings.admin_port)
             self.admin_address = address_of(private)
             parts: list[Part[Any]] = [operators, workers]
-            unguarded = health_resources(self._serving)
+            unguarded = health_resources(self.serving)
             if settings.dashboard:
                 people, open_to_all = self._dashboard(None, operators)
                 parts.append(people)
@@ -204,7 +204,7 @@ class Server:
     ) -> tuple[Part[Any], list[Resource[None]]]:
         return dashboard_part(
             self.store,
-            self._hub,
+            self.hub,
             version=__version__,
             proxies=self._settings.proxies(),
             rate_limit=self._settings.rate_limit,
@@ -225,24 +225,24 @@ class Server:
             admin_address=self.admin_address,
             database=self._settings.database,
             pid=os.getpid(),
-            draining=self._serving.draining,
+            draining=self.serving.draining,
             worker_trouble=self.worker_trouble(),
             task_types=tuple(self._application.catalogue),
         )
 
     def drain(self) -> None:
         """Accept and hand out no new work from now on. Existing tasks can still be read and settled."""
-        self._serving.drain()
-        self._parking.drain()
-        self._hub.close()
-        if self._callers is not None:
-            self._callers.drain()
+        self.serving.drain()
+        self.parking.drain()
+        self.hub.close()
+        if self.callers is not None:
+            self.callers.drain()
         if self._sender is not None:
             self._sender.drain()
 
     def _upkeep_ended(self, task: asyncio.Task[None]) -> None:
         """Stop the server when one of its upkeep loops ends: otherwise it would answer, but no longer sweep or send."""
-        if task.cancelled() or (self._serving.draining and task.exception() is None):
+        if task.cancelled() or (self.serving.draining and task.exception() is None):
             return
         logger.critical("upkeep.ended", exc_info=task.exception(), extra={"upkeep": task.get_name()})
         self.broken = True
@@ -276,8 +276,8 @@ class Server:
         for task in self._upkeep:
             task.cancel()
         await asyncio.gather(*self._upkeep, return_exceptions=True)
-        if self._callers is not None:
-            await self._callers.close()
+        if self.callers is not None:
+            await self.callers.close()
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         with contextlib.suppress(OSError):
             self.worker_socket.parent.rmdir()

@@ -101,9 +101,9 @@ class Sweeper:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
             await self._attempt("sample", self._store.usage.sample)
             await self._attempt("keep type limits", self._store.type_limits.keep)
-            await self._attempt("look for unserved types", self._warn_of_unserved)
+            await self._attempt("look for unserved types", self.warn_of_unserved)
 
-    async def _warn_of_unserved(self) -> None:
+    async def warn_of_unserved(self) -> None:
         """Log once a minute each task type with ready tasks that no worker serves."""
         for name, load in (await self._store.fleet.find()).loads.items():
             if load.ready and not load.served:

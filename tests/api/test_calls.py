@@ -93,7 +93,7 @@ def _grant(customer: Customer, amount: int) -> None:
 
 
 def _callers(house: House) -> Callers:
-    found = house.server._callers
+    found = house.server.callers
     assert found is not None
     return found
 

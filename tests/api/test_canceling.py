@@ -26,7 +26,7 @@ def cancel(customer: Customer, reference: str) -> httpx2.Response:
 
 def is_parked(session: Session) -> bool:
     """Whether an exchange of this session waits."""
-    return session.id in session.house.server._parking._parked
+    return session.id in session.house.server.parking.parked()
 
 
 def running(house: House) -> tuple[Customer, Session, str, str]:
@@ -129,7 +129,7 @@ def test_a_wish_that_nobody_hinted_at_is_found(
     house: House, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when another server was told of it."""
-    monkeypatch.setattr(house.server._parking, "hint_cancels", lambda sessions: None)
+    monkeypatch.setattr(house.server.parking, "hint_cancels", lambda sessions: None)
     house.store.listeners._cancels.clear()
     customer, session, task_id, lease = running(house)
     waiting = threads.submit(session.exchange, 0, wait_seconds=20)

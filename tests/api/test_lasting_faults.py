@@ -71,7 +71,7 @@ async def answered_calls(store: Store, settings: Settings) -> None:
 async def viewers(store: Store, settings: Settings) -> None:
     """Read what one viewer of the dashboard sees."""
     hub = Hub(store)
-    hub._viewers.add(Viewer(None, "nothing"))
+    hub.viewers.add(Viewer(None, "nothing"))
     await hub.run()
 
 

@@ -90,11 +90,11 @@ def test_a_type_that_nobody_serves_is_warned_of(house: House, caplog: pytest.Log
     fresh(house, "fairlane_tasks_unserved", "OTHER", value=1)
     fresh(house, "fairlane_tasks_unserved", "ANY", value=0)
 
-    house.call(sweeper._warn_of_unserved())
+    house.call(sweeper.warn_of_unserved())
     session.end("drained")
-    house.call(sweeper._warn_of_unserved())
+    house.call(sweeper.warn_of_unserved())
     house.session("ANY", "OTHER")
-    house.call(sweeper._warn_of_unserved())
+    house.call(sweeper.warn_of_unserved())
 
     warned = [record.__dict__ for record in caplog.records if record.getMessage() == "type.unserved"]
     said = [(one["levelname"], one["task_type"], one["ready"]) for one in warned]

@@ -22,7 +22,7 @@ def threads(house: House) -> Iterator[ThreadPoolExecutor]:
 
 def parked(house: House) -> dict[str, int]:
     """Places that wait, by session."""
-    return {name: one.places for name, one in house.server._parking._parked.items()}
+    return house.server.parking.parked()
 
 
 def wait(
@@ -79,7 +79,7 @@ class house_paused:  # noqa: N801 - reads as a statement
     """Lets several submits become startable in one moment: nobody is woken inside the block."""
 
     def __init__(self, house: House) -> None:
-        self._parking = house.server._parking
+        self._parking = house.server.parking
         self._house = house
 
     def __enter__(self) -> None:
@@ -192,7 +192,7 @@ def test_work_that_comes_while_an_exchange_is_about_to_wait_is_not_overlooked(
         reply = await exchange(one)
         if not seen:
             seen.append("found nothing")
-            house.server._parking.hint(frozenset({"ANY"}))
+            house.server.parking.hint(frozenset({"ANY"}))
         elif len(seen) == 1:
             seen.append("tried again")
         return reply

@@ -233,11 +233,11 @@ async def test_a_type_that_nobody_serves_is_warned_of(
 ) -> None:
     """While tasks of it are ready; not once a worker serves it."""
     organization = await an_organization(store)
-    await sweeper._warn_of_unserved()
+    await sweeper.warn_of_unserved()
     await submitted(store, organization)
-    await sweeper._warn_of_unserved()
+    await sweeper.warn_of_unserved()
     await a_worker(store)
-    await sweeper._warn_of_unserved()
+    await sweeper.warn_of_unserved()
 
     warned = [record for record in caplog.records if record.getMessage() == "type.unserved"]
     assert [(record.__dict__["task_type"], record.__dict__["ready"]) for record in warned] == [(PAGE, 1)]

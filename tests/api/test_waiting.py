@@ -25,7 +25,7 @@ def threads(house: House) -> Iterator[ThreadPoolExecutor]:
 
 def waits(house: House) -> int:
     """How many requests wait now."""
-    return sum(len(hints) for _, hints in house.server._serving.waiting._waiting.values())
+    return sum(house.server.serving.waiting.waits().values())
 
 
 def complete(house: House, customer: Customer) -> None:

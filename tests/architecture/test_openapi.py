@@ -25,7 +25,7 @@ DOCUMENT = closed(document(tuple(DESCRIBED.values()), an_application().task_type
 def test_every_route_of_customers_is_served_and_described(tmp_path: Path) -> None:
     """Each class of endpoints is both served and described; none of its routes lacks a description."""
     with House(tmp_path) as house:
-        serving, callers = house.server._serving, house.server._callers
+        serving, callers = house.server.serving, house.server.callers
         assert callers is not None
         surface = customer_surface(serving, customer_part(serving, callers))
     served = {f"{method} {resource.path}" for resource in surface.resources for method in resource.methods}

@@ -118,7 +118,7 @@ def test_many_viewers_cost_one_read(house: House, monkeypatch: pytest.MonkeyPatc
 
         assert len(reads) - looked <= len(viewers[-1].seen) - shown + 1
         assert all(len(set(ids)) == len(ids) == 3 for ids in reads[looked:])
-    eventually(lambda: not house.server._hub._viewers)
+    eventually(lambda: not house.server.hub.viewers)
 
 
 def test_a_revoked_key_ends_the_stream(house: House) -> None:
@@ -182,7 +182,7 @@ async def test_streams_of_organizations_leave_room_for_others(monkeypatch: pytes
     assert [stream is not None for stream in rest] == [reserve > 0] * 2 + [False] * 2 + [reserve > 0] * 2 + [False]
     for stream in filter(None, streams + rest):
         await stream.aclose()
-    assert not hub._viewers
+    assert not hub.viewers
     assert not hub._by_organization
 
 

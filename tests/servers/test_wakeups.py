@@ -34,7 +34,7 @@ def completed(lease: dict[str, Any]) -> dict[str, Any]:
 def parked(session: Session, pool: ThreadPoolExecutor) -> "Future[httpx2.Response]":
     """An exchange that waits with two free places."""
     waits = pool.submit(session.exchange, 2, wait_seconds=20.0)
-    eventually(lambda: session.id in session.house.server._parking._parked)
+    eventually(lambda: session.id in session.house.server.parking.parked())
     return waits
 
 
@@ -70,7 +70,7 @@ def a_caller_waits(pair: Pair, pool: ThreadPoolExecutor) -> float:
     task_id = customer.accepted()
     [lease] = session.claim(1)
     waits = pool.submit(customer.client.get, f"/v1/async/task/{task_id}", headers={"Prefer": "wait=20"})
-    eventually(lambda: task_id in pair.a.server._serving.waiting._waiting)
+    eventually(lambda: task_id in pair.a.server.serving.waiting.waits())
 
     session.claim(0, completed(lease))
     began = time.monotonic()
@@ -85,7 +85,7 @@ def a_submitter_waits(pair: Pair, pool: ThreadPoolExecutor) -> float:
     body = {"taskType": "ANY", "payload": {}}
     waits = pool.submit(customer.client.post, "/v1/async/task", json=body, headers={"Prefer": "wait=20"})
     [lease] = eventually(lambda: session.claim(1))
-    eventually(lambda: lease["task"] in pair.a.server._serving.waiting._waiting)
+    eventually(lambda: lease["task"] in pair.a.server.serving.waiting.waits())
 
     session.claim(0, completed(lease))
     began = time.monotonic()

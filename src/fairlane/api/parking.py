@@ -91,6 +91,10 @@ class Parking:
         store.listeners.subscribe(self.hint)
         store.listeners.subscribe_cancels(self.hint_cancels)
 
+    def parked(self) -> dict[str, int]:
+        """Return the places that each session with a waiting exchange has free."""
+        return {session_id: parked.places for session_id, parked in self._parked.items()}
+
     def know(self, session_id: str, types: Iterable[str], key_id: str | None) -> None:
         """Remember what a new session serves, and which key opened it."""
         self._types[session_id] = frozenset(types)

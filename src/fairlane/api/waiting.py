@@ -71,6 +71,10 @@ class Waiting:
         self._unreadable = Outage(logger, "waiting.unreadable", "waiting.resumed", traced=True)
         store.listeners.subscribe_ends(self._hint)
 
+    def waits(self) -> dict[str, int]:
+        """Return how many requests wait for the end of each task."""
+        return {task_id: len(hints) for task_id, (_, hints) in self._waiting.items()}
+
     def has_room(self, organization_id: int) -> bool:
         """Return whether one more request of this organization may wait."""
         own, all_of_them = self._by_organization[organization_id], self._by_organization.total()

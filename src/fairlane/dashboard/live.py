@@ -52,7 +52,7 @@ class Hub:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._viewers: set[Viewer] = set()
+        self.viewers: set[Viewer] = set()
         self._by_organization: Counter[int] = Counter()
         self._arrived = asyncio.Event()
         self._closed = False
@@ -61,7 +61,7 @@ class Hub:
     async def run(self) -> None:
         """Read once a second while there are viewers, until the server ends."""
         while not self._closed:
-            if not self._viewers:
+            if not self.viewers:
                 self._arrived.clear()
                 await self._arrived.wait()
             try:
@@ -76,20 +76,20 @@ class Hub:
         """End every stream because the server stops."""
         self._closed = True
         self._arrived.set()
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             viewer.show(None)
 
     async def _show(self) -> None:
-        watched = sorted({one.organization_id for one in self._viewers if one.organization_id is not None})
-        everything = any(one.organization_id is None for one in self._viewers)
-        sessions = sorted({one.session_id for one in self._viewers})
+        watched = sorted({one.organization_id for one in self.viewers if one.organization_id is not None})
+        everything = any(one.organization_id is None for one in self.viewers)
+        sessions = sorted({one.session_id for one in self.viewers})
         live = await self._store.dashboard.live(watched, everything=everything, session_ids=sessions)
         at = self._store.now()
         events = {
             organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()
         }
         everybody = _event(wire.everything_body(live.busiest, live.total, at=at)) if live.total is not None else None
-        for viewer in self._viewers:
+        for viewer in self.viewers:
             event = everybody if viewer.organization_id is None else events.get(viewer.organization_id)
             if viewer.session_id in live.ended:
                 viewer.show(None)
@@ -131,7 +131,7 @@ class Hub:
 
     def has_room(self, organization_id: int | None) -> bool:
         """Return whether this organization, or with None an operator, may open one more stream."""
-        if self._closed or len(self._viewers) >= VIEWERS_MOST:
+        if self._closed or len(self.viewers) >= VIEWERS_MOST:
             return False
         if organization_id is None:
             return True
@@ -139,13 +139,13 @@ class Hub:
         return own < ORGANIZATION_MOST and all_of_them < (FURTHER_MOST if own else CUSTOMERS_MOST)
 
     def _enter(self, viewer: Viewer) -> None:
-        self._viewers.add(viewer)
+        self.viewers.add(viewer)
         if viewer.organization_id is not None:
             self._by_organization[viewer.organization_id] += 1
         self._arrived.set()
 
     def _leave(self, viewer: Viewer) -> None:
-        self._viewers.discard(viewer)
+        self.viewers.discard(viewer)
         if viewer.organization_id is not None:
             self._by_organization[viewer.organization_id] -= 1
             if not self._by_organization[viewer.organization_id]:

@@ -1,0 +1,55 @@
+"""Tests use what is public: how often a test reads or replaces a private attribute of something, folder by folder.
+
+What a test needs to know gets a public reading, or is tested through what follows from it. Ceilings may only be
+lowered.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.architecture.sources import REPOSITORY
+
+CEILINGS = {
+    ".": 2,
+    "api": 51,
+    "client": 1,
+    "dashboard": 6,
+    "served": 1,
+    "servers": 24,
+    "store": 123,
+    "webhooks": 5,
+    "worker": 9,
+}
+"""By folder of ``tests``; a folder that is not named has none."""
+
+PYTHONS_OWN = {"_asdict", "_replace", "_current_frames", "_exit"}
+
+
+def test_a_folder_stays_below_its_ceiling() -> None:
+    """No folder of tests reaches into more private attributes than its ceiling allows."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        folder = path.relative_to(REPOSITORY / "tests").parts[:-1]
+        found.setdefault(folder[0] if folder else ".", []).extend(reaches(path))
+    above = {folder: places for folder, places in found.items() if len(places) > CEILINGS.get(folder, 0)}
+
+    assert not above, above
+
+
+def test_a_reach_is_found(tmp_path: Path) -> None:
+    """An attribute of anything but ``self``; neither dunder names nor Python's own."""
+    path = tmp_path / "test_it.py"
+    path.write_text("a._b\nself._b\na.__class__\na.b._c = 1\nrow._asdict()\n")
+
+    assert [place.rpartition(":")[2] for place in reaches(path)] == ["1 _b", "4 _c"]
+
+
+def reaches(path: Path) -> Iterator[str]:
+    """Each private attribute that a file reads or sets on something other than ``self`` and ``cls``."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
+            continue
+        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        if not own and node.attr not in PYTHONS_OWN:
+            yield f"{path.name}:{node.lineno} {node.attr}"
