@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlane import Fairlane
-from fairlane.model.simulation import Party, Ran, Record, Traced, Waits, WhatIf
+from fairlane.model.simulation import Ran, SimulatedOrganization, Traced, Waits, WhatIf, WorkRecord
 from fairlane.model.usage import UsagePoint
 from fairlane.simulation import Arrival, advise, quantile, simulate, what_if
 from fairlane.testing import Engine
@@ -29,15 +29,21 @@ def test_one_slot_falls_behind_and_two_keep_up() -> None:
     """A task every 10 s that runs 20 s: the wait grows by 10 s each, or is none."""
     arrivals = every(10, 5, runs=20)
 
-    assert simulate({"a": Party(slots=1)}, arrivals, places=None)["a"] == [0, 10_000, 20_000, 30_000, 40_000]
-    assert simulate({"a": Party(slots=2)}, arrivals, places=None)["a"] == [0] * 5
+    assert simulate({"a": SimulatedOrganization(slots=1)}, arrivals, places=None)["a"] == [
+        0,
+        10_000,
+        20_000,
+        30_000,
+        40_000,
+    ]
+    assert simulate({"a": SimulatedOrganization(slots=2)}, arrivals, places=None)["a"] == [0] * 5
 
 
 def test_workers_are_a_limit_like_slots() -> None:
     """Ten slots and one place are one."""
     arrivals = every(10, 3, runs=20)
 
-    assert simulate({"a": Party(slots=10)}, arrivals, places=1)["a"] == [0, 10_000, 20_000]
+    assert simulate({"a": SimulatedOrganization(slots=10)}, arrivals, places=1)["a"] == [0, 10_000, 20_000]
 
 
 def test_higher_priorities_pass() -> None:
@@ -45,7 +51,7 @@ def test_higher_priorities_pass() -> None:
     low = [Arrival(party="a", at=at, duration_ms=10_000, rank=9) for at in (0, 1_000)]
     high = Arrival(party="a", at=2_000, duration_ms=10_000, rank=0)
 
-    assert simulate({"a": Party(slots=1)}, [*low, high], places=None)["a"] == [0, 8_000, 19_000]
+    assert simulate({"a": SimulatedOrganization(slots=1)}, [*low, high], places=None)["a"] == [0, 8_000, 19_000]
 
 
 @pytest.mark.parametrize(("weight", "least", "most"), [(1, 0.45, 0.55), (3, 0.70, 0.80)])
@@ -53,7 +59,11 @@ def test_places_are_shared_by_weight(weight: int, least: float, most: float) -> 
     """Two that always have work: the part of the starts in the first half is the part of the weights."""
     arrivals = [Arrival(party=name, at=0, duration_ms=SECOND) for name in ("a", "b") for _ in range(400)]
 
-    waits = simulate({"a": Party(slots=400, weight=weight), "b": Party(slots=400)}, arrivals, places=4)
+    waits = simulate(
+        {"a": SimulatedOrganization(slots=400, weight=weight), "b": SimulatedOrganization(slots=400)},
+        arrivals,
+        places=4,
+    )
 
     early = {name: sum(wait < 100 * SECOND for wait in found) for name, found in waits.items()}
     assert least <= early["a"] / (early["a"] + early["b"]) <= most
@@ -69,10 +79,10 @@ def test_every_task_starts_once_and_more_slots_never_make_it_worse_alone(
 ) -> None:
     """Whatever the work is, nothing is lost; with slots for all and places for all nobody waits."""
     arrivals = [Arrival(party=name, at=at, duration_ms=runs, rank=rank) for name, at, runs, rank in found]
-    parties = {"a": Party(slots=slots), "b": Party(slots=slots)}
+    parties = {"a": SimulatedOrganization(slots=slots), "b": SimulatedOrganization(slots=slots)}
 
     waits = simulate(parties, arrivals, places=places)
-    free = simulate({name: Party(slots=100) for name in parties}, arrivals, places=None)
+    free = simulate({name: SimulatedOrganization(slots=100) for name in parties}, arrivals, places=None)
 
     assert {name: len(one) for name, one in waits.items()} == {
         name: sum(arrival.party == name for arrival in arrivals) for name in parties
@@ -86,7 +96,7 @@ def test_who_was_idle_banks_no_credit() -> None:
     arrivals = [Arrival(party="a", at=0, duration_ms=SECOND) for _ in range(100)]
     arrivals += [Arrival(party="b", at=50 * SECOND, duration_ms=SECOND) for _ in range(50)]
 
-    waits = simulate({"a": Party(slots=100), "b": Party(slots=100)}, arrivals, places=1)
+    waits = simulate({"a": SimulatedOrganization(slots=100), "b": SimulatedOrganization(slots=100)}, arrivals, places=1)
 
     assert waits["b"][-1] > 90 * SECOND
 
@@ -96,7 +106,7 @@ def test_what_really_ran_replaces_what_was_charged_for_it() -> None:
     arrivals = [Arrival(party="a", at=0, duration_ms=100 * SECOND), Arrival(party="a", at=0, duration_ms=SECOND)]
     arrivals += [Arrival(party="b", at=0, duration_ms=SECOND) for _ in range(200)]
 
-    waits = simulate({"a": Party(slots=2), "b": Party(slots=200)}, arrivals, places=1)
+    waits = simulate({"a": SimulatedOrganization(slots=2), "b": SimulatedOrganization(slots=200)}, arrivals, places=1)
 
     first, second = waits["a"]
     assert first == 0
@@ -120,7 +130,7 @@ def test_a_recorded_day_gives_the_known_answer() -> None:
         wait_p99_ms=None, run_ms=0, slot_ms=day * 60_000, plan_limited_ms=day * 60_000, worker_limited_ms=0,
     )  # fmt: skip
 
-    advice = advise(Record(total=total, slots_max=1, ran=ran, places=6))
+    advice = advise(WorkRecord(total=total, slots_max=1, ran=ran, places=6))
 
     now = advice.projections[0]
     assert advice.measured == Waits(p50_ms=now.wait_p50_ms, p90_ms=now.wait_p90_ms, p99_ms=now.wait_p99_ms)
@@ -142,8 +152,14 @@ def test_a_replay_that_misses_what_was_measured_is_not_trusted() -> None:
         for one in paused
     ]
 
-    advice = advise(Record(total=total, slots_max=1, ran=paused, places=6))
-    [told] = what_if(traced, {"a": Party(slots=1)}, {"a": Party(slots=2)}, places_now=None, places_then=None)
+    advice = advise(WorkRecord(total=total, slots_max=1, ran=paused, places=6))
+    [told] = what_if(
+        traced,
+        {"a": SimulatedOrganization(slots=1)},
+        {"a": SimulatedOrganization(slots=2)},
+        places_now=None,
+        places_then=None,
+    )
 
     assert (advice.measured, advice.projections[0].wait_p90_ms) == (waits, 80_000)
     assert (advice.trusted, advice.enough) == (False, False)
@@ -180,7 +196,11 @@ def recorded(engine: Engine) -> list[Traced]:
 
 
 def replayed(
-    trace: list[Traced], now: Mapping[str, Party], *, places: tuple[int, int], **then: Party
+    trace: list[Traced],
+    now: Mapping[str, SimulatedOrganization],
+    *,
+    places: tuple[int, int],
+    **then: SimulatedOrganization,
 ) -> dict[str, WhatIf]:
     """By organization."""
     found = what_if(trace, now, {**now, **then}, places_now=places[0], places_then=places[1])
@@ -202,7 +222,9 @@ def test_a_day_of_the_real_store_replayed_is_that_day_and_with_more_slots_the_kn
         engine.run()
         trace = recorded(engine)
 
-    one = replayed(trace, {"acme": Party(slots=1)}, places=(10, 10), acme=Party(slots=2))["acme"]
+    one = replayed(
+        trace, {"acme": SimulatedOrganization(slots=1)}, places=(10, 10), acme=SimulatedOrganization(slots=2)
+    )["acme"]
 
     assert one.tasks == 90
     assert one.waits_measured == waits(5 * 44, 5 * 80, 5 * 89)
@@ -221,9 +243,9 @@ def test_a_shared_place_of_the_real_store_is_replayed_with_weights_and_with_more
             bolt.submit("PAGE", {"n": number})
         engine.run()
         trace = recorded(engine)
-    now = {"acme": Party(slots=24), "bolt": Party(slots=24)}
+    now = {"acme": SimulatedOrganization(slots=24), "bolt": SimulatedOrganization(slots=24)}
 
-    other = replayed(trace, now, places=(1, 1), acme=Party(slots=24, weight=weight))
+    other = replayed(trace, now, places=(1, 1), acme=SimulatedOrganization(slots=24, weight=weight))
     free = replayed(trace, now, places=(1, 48))
 
     assert {name: one.waits_now for name, one in other.items()} == {
@@ -243,7 +265,13 @@ def test_who_waits_for_a_moment_waits_for_no_slot() -> None:
         Traced(organization="a", accepted_at=4_000, started_at=10_000, finished_at=11_000),
     ]
 
-    [one] = what_if(trace, {"a": Party(slots=1)}, {"a": Party(slots=1)}, places_now=None, places_then=None)
+    [one] = what_if(
+        trace,
+        {"a": SimulatedOrganization(slots=1)},
+        {"a": SimulatedOrganization(slots=1)},
+        places_now=None,
+        places_then=None,
+    )
 
     assert one.waits_measured == Waits(p50_ms=4_000, p90_ms=6_000, p99_ms=6_000)
     assert one.waits_now == one.waits_then == one.waits_measured
@@ -257,7 +285,7 @@ def test_a_trace_may_come_in_any_order() -> None:
         Traced(organization="a", accepted_at=2_000, started_at=11_000, finished_at=31_000),
         Traced(organization="a", accepted_at=3_000, started_at=31_000, finished_at=32_000),
     ]
-    now = {"a": Party(slots=1)}
+    now = {"a": SimulatedOrganization(slots=1)}
 
     in_order, reversed_ = [what_if(one, now, now, places_now=None, places_then=None) for one in (trace, trace[::-1])]
 

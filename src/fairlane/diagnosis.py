@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from fairlane.model.diagnosis import Content, Engine
+from fairlane.model.diagnosis import Content, DatabaseFacts
 
 SKEW_MS_MOST = 1_000
 TRANSACTION_SECONDS_MOST = 60
@@ -16,7 +16,7 @@ OPEN_FILES_LEAST = 4_096
 NAMES_SHOWN = 5
 
 
-class State(StrEnum):
+class Grade(StrEnum):
     """The result of one check."""
 
     OK = "ok"
@@ -28,7 +28,7 @@ class Finding(Struct, frozen=True):
     """One check."""
 
     check: str
-    state: State
+    state: Grade
     message: str
     advice: str = ""
     """What to do; empty if the check is OK."""
@@ -63,7 +63,7 @@ class Process(Struct, frozen=True, kw_only=True):
 
 
 def diagnose(
-    engine: Engine, content: Content | None, process: Process, *, floor_bytes: int, prepares: bool
+    engine: DatabaseFacts, content: Content | None, process: Process, *, floor_bytes: int, prepares: bool
 ) -> list[Finding]:
     """Return every check, in the order in which to fix things. ``content`` is None if the schema is not ours."""
     findings = [
@@ -83,90 +83,93 @@ def diagnose(
 def unreachable(message: str) -> Finding:
     """Return the only finding if the database cannot be opened."""
     return Finding(
-        "database", State.PROBLEM, message, "check the address, that the database runs, and that it lets you in"
+        "database", Grade.PROBLEM, message, "check the address, that the database runs, and that it lets you in"
     )
 
 
 # The database --------------------------------------------------------------------------------------------------------
 
 
-def _database(engine: Engine) -> Finding:
+def _database(engine: DatabaseFacts) -> Finding:
     if engine.schema_version or engine.schema_unknown:
-        return Finding("database", State.OK, f"{engine.name} {engine.version} answers")
+        return Finding("database", Grade.OK, f"{engine.name} {engine.version} answers")
     return Finding(
-        "database", State.PROBLEM, f"there is no fairlane database at {engine.address}",
+        "database", Grade.PROBLEM, f"there is no fairlane database at {engine.address}",
         "check --database and FAIRLANE_DATABASE; if they are right, start a server, or 'fairlane migrate'",
     )  # fmt: skip
 
 
-def _schema(engine: Engine) -> Iterable[Finding]:
+def _schema(engine: DatabaseFacts) -> Iterable[Finding]:
     if engine.schema_unknown:
         yield Finding(
-            "schema", State.PROBLEM,
+            "schema", Grade.PROBLEM,
             f"version {engine.schema_version} is newer than {engine.schema_known}, which this fairlane knows",
             "use the newer release",
         )  # fmt: skip
     elif engine.schema_pending and engine.schema_version:
         yield Finding(
-            "schema", State.WARNING,
+            "schema", Grade.WARNING,
             f"version {engine.schema_version}, pending: {', '.join(engine.schema_pending)}",
             "run 'fairlane migrate', or start a server of this release",
         )  # fmt: skip
     elif engine.schema_version:
-        yield Finding("schema", State.OK, f"version {engine.schema_version}, up to date")
+        yield Finding("schema", Grade.OK, f"version {engine.schema_version}, up to date")
 
 
-def _encoding(engine: Engine) -> Iterable[Finding]:
+def _encoding(engine: DatabaseFacts) -> Iterable[Finding]:
     if engine.encoding is not None:
         yield Finding(
-            "encoding", State.PROBLEM, f"the database keeps texts as {engine.encoding}, UTF8 is needed",
+            "encoding", Grade.PROBLEM, f"the database keeps texts as {engine.encoding}, UTF8 is needed",
             "create another one: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
         )  # fmt: skip
 
 
-def _durability(engine: Engine) -> Iterable[Finding]:
+def _durability(engine: DatabaseFacts) -> Iterable[Finding]:
     if engine.unsafe:
         yield Finding(
-            "durability", State.PROBLEM, f"{', '.join(engine.unsafe)} off: what was acknowledged may be lost",
+            "durability", Grade.PROBLEM, f"{', '.join(engine.unsafe)} off: what was acknowledged may be lost",
             "switch it on; no server starts until then",
         )  # fmt: skip
     elif engine.read_only:
-        yield Finding("durability", State.PROBLEM, "it is read-only", "give the address of the primary")
+        yield Finding("durability", Grade.PROBLEM, "it is read-only", "give the address of the primary")
     else:
-        yield Finding("durability", State.OK, "commits are synced to disk")
+        yield Finding("durability", Grade.OK, "commits are synced to disk")
 
 
-def _clock(engine: Engine) -> Iterable[Finding]:
+def _clock(engine: DatabaseFacts) -> Iterable[Finding]:
     if engine.skew_ms is None:
         return
     message = f"the database's clock is {abs(engine.skew_ms)} ms {'ahead of' if engine.skew_ms >= 0 else 'behind'} ours"
     if abs(engine.skew_ms) > SKEW_MS_MOST:
         yield Finding(
-            "clock", State.WARNING, message, "synchronize both clocks: times in logs do not fit together otherwise"
+            "clock",
+            Grade.WARNING,
+            message,
+            "synchronize both clocks: times in logs do not fit together otherwise",
         )
     else:
-        yield Finding("clock", State.OK, message)
+        yield Finding("clock", Grade.OK, message)
 
 
-def _disk(engine: Engine, floor_bytes: int) -> Iterable[Finding]:
+def _disk(engine: DatabaseFacts, floor_bytes: int) -> Iterable[Finding]:
     if engine.file_system_unsafe:
         yield Finding(
-            "file system", State.PROBLEM, f"{engine.file_system} is a network file system", "use a local disk"
+            "file system", Grade.PROBLEM, f"{engine.file_system} is a network file system", "use a local disk"
         )
     elif engine.file_system is not None:
-        yield Finding("file system", State.OK, engine.file_system)
+        yield Finding("file system", Grade.OK, engine.file_system)
     if engine.free_bytes is None:
         return
     message = f"{engine.free_bytes // 2**20} MiB free, submits are refused below {floor_bytes // 2**20} MiB"
     if engine.free_bytes < floor_bytes:
-        yield Finding("disk", State.PROBLEM, message, "make room: every submit is answered 503")
+        yield Finding("disk", Grade.PROBLEM, message, "make room: every submit is answered 503")
     elif engine.free_bytes < 2 * floor_bytes:
-        yield Finding("disk", State.WARNING, message, "make room soon")
+        yield Finding("disk", Grade.WARNING, message, "make room soon")
     else:
-        yield Finding("disk", State.OK, message)
+        yield Finding("disk", Grade.OK, message)
 
 
-def _cleaning(engine: Engine) -> Iterable[Finding]:
+def _cleaning(engine: DatabaseFacts) -> Iterable[Finding]:
     if engine.autovacuum is None:
         return
     switched_off = [one.table for one in engine.dead_rows if not one.vacuumed]
@@ -174,37 +177,40 @@ def _cleaning(engine: Engine) -> Iterable[Finding]:
     if not engine.autovacuum or switched_off:
         of = f" of {_names(switched_off)}" if engine.autovacuum else ""
         yield Finding(
-            "autovacuum", State.PROBLEM, f"autovacuum{of} is off: queues will become slower and slower", "switch it on"
+            "autovacuum",
+            Grade.PROBLEM,
+            f"autovacuum{of} is off: queues will become slower and slower",
+            "switch it on",
         )
     elif bloated:
         named = [f"{one.table} ({one.dead} dead rows, {one.live} live)" for one in bloated]
         yield Finding(
-            "autovacuum", State.WARNING, f"does not keep up: {_names(named)}",
+            "autovacuum", Grade.WARNING, f"does not keep up: {_names(named)}",
             "end old transactions; give autovacuum more workers",
         )  # fmt: skip
     else:
         dead = sum(one.dead for one in engine.dead_rows)
-        yield Finding("autovacuum", State.OK, f"on; {dead} dead rows")
+        yield Finding("autovacuum", Grade.OK, f"on; {dead} dead rows")
     if engine.oldest_transaction is not None and engine.oldest_transaction[0] > TRANSACTION_SECONDS_MOST:
         seconds, who = engine.oldest_transaction
         yield Finding(
-            "oldest transaction", State.WARNING, f"open for {seconds} s: {who}",
+            "oldest transaction", Grade.WARNING, f"open for {seconds} s: {who}",
             "end it: while it is open nothing is cleaned up, and claims slow down",
         )  # fmt: skip
     else:
-        yield Finding("oldest transaction", State.OK, "none is old")
+        yield Finding("oldest transaction", Grade.OK, "none is old")
 
 
-def _pooler(engine: Engine, *, prepares: bool) -> Iterable[Finding]:
+def _pooler(engine: DatabaseFacts, *, prepares: bool) -> Iterable[Finding]:
     if engine.autovacuum is None:
         return
     if engine.pooled and prepares:
         yield Finding(
-            "pooler", State.WARNING, "something other than the database answers, perhaps a pooler",
+            "pooler", Grade.WARNING, "something other than the database answers, perhaps a pooler",
             "if it pools transactions and does not support prepared statements, set FAIRLANE_PG_PREPARE=off",
         )  # fmt: skip
     else:
-        yield Finding("pooler", State.OK, "a pooler, and nothing is prepared" if engine.pooled else "none")
+        yield Finding("pooler", Grade.OK, "a pooler, and nothing is prepared" if engine.pooled else "none")
 
 
 # Processes -----------------------------------------------------------------------------------------------------------
@@ -213,21 +219,21 @@ def _pooler(engine: Engine, *, prepares: bool) -> Iterable[Finding]:
 def _process(process: Process) -> Iterable[Finding]:
     if process.owned:
         yield Finding(
-            "server", State.WARNING, "a process owns the file and does not answer",
+            "server", Grade.WARNING, "a process owns the file and does not answer",
             "it may be starting, ending or hanging: look at its log",
         )  # fmt: skip
     elif process.version is None:
-        yield Finding("server", State.OK, "none was looked for, or none runs on this machine")
+        yield Finding("server", Grade.OK, "none was looked for, or none runs on this machine")
     elif process.version != process.own_version:
         yield Finding(
-            "server", State.WARNING, f"{process.address} runs {process.version}, this is {process.own_version}",
+            "server", Grade.WARNING, f"{process.address} runs {process.version}, this is {process.own_version}",
             "restart it with this release, or use that one's command",
         )  # fmt: skip
     else:
-        yield Finding("server", State.OK, f"{process.address} runs {process.version}")
+        yield Finding("server", Grade.OK, f"{process.address} runs {process.version}")
     if process.worker_trouble is not None:
         yield Finding(
-            "local workers", State.PROBLEM, f"no worker of {process.address} can start: {process.worker_trouble}",
+            "local workers", Grade.PROBLEM, f"no worker of {process.address} can start: {process.worker_trouble}",
             "fix the application; the server tries again by itself, and its log has the traceback",
         )  # fmt: skip
     for one in process.elsewhere:
@@ -236,25 +242,25 @@ def _process(process: Process) -> Iterable[Finding]:
         return
     if process.open_files < OPEN_FILES_LEAST:
         yield Finding(
-            "open files", State.WARNING, f"at most {process.open_files}: each connection is one",
+            "open files", Grade.WARNING, f"at most {process.open_files}: each connection is one",
             "raise the limit (LimitNOFILE=65536 in a systemd unit)",
         )  # fmt: skip
     else:
-        yield Finding("open files", State.OK, f"at most {process.open_files}")
+        yield Finding("open files", Grade.OK, f"at most {process.open_files}")
 
 
 def _elsewhere(one: Elsewhere, own_version: str) -> Finding:
     check = f"server {one.address}"
     if one.ready is None:
-        return Finding(check, State.PROBLEM, "does not answer", "check the address, any proxy before it, and its log")
+        return Finding(check, Grade.PROBLEM, "does not answer", "check the address, any proxy before it, and its log")
     if not one.ready:
         return Finding(
-            check, State.WARNING, f"answers but is not ready: {one.reason or 'it gives no reason'}",
+            check, Grade.WARNING, f"answers but is not ready: {one.reason or 'it gives no reason'}",
             "it drains, its database is unreachable, its disk is full, or no worker can start: look at its log",
         )  # fmt: skip
     if one.version not in (None, own_version):
-        return Finding(check, State.WARNING, f"runs {one.version}, this is {own_version}", "finish the upgrade")
-    return Finding(check, State.OK, "ready" if one.version is None else f"ready, runs {one.version}")
+        return Finding(check, Grade.WARNING, f"runs {one.version}, this is {own_version}", "finish the upgrade")
+    return Finding(check, Grade.OK, "ready" if one.version is None else f"ready, runs {one.version}")
 
 
 # Content -------------------------------------------------------------------------------------------------------------
@@ -285,7 +291,7 @@ def _content(content: Content) -> Iterable[Finding]:
         f"counts differ from their rows: {_drifting(content)}" if content.drift or content.drifted
         else f"{content.recounted} of {content.organizations} organizations recounted, all exact",
         "a server repairs what its self-audit finds; keep its log and report it, because this must never happen",
-        worst=State.PROBLEM,
+        worst=Grade.PROBLEM,
     )  # fmt: skip
     apart = [f"{name} (paused)" for name in content.paused] + [f"{name} (disabled)" for name in content.disabled]
     yield _unless(
@@ -302,7 +308,7 @@ def _content(content: Content) -> Iterable[Finding]:
         "webhook secrets", not content.secrets_closed,
         f"{content.secrets_closed} of {content.secrets} cannot be decrypted with the key here" if content.secrets_closed
         else f"{content.secrets}, all can be decrypted with the key here",
-        "set FAIRLANE_SECRET_KEY to the key that encrypted them; separate several with commas", worst=State.PROBLEM,
+        "set FAIRLANE_SECRET_KEY to the key that encrypted them; separate several with commas", worst=Grade.PROBLEM,
     )  # fmt: skip
 
 
@@ -311,8 +317,8 @@ def _drifting(content: Content) -> str:
     return _names(now or content.drifted)
 
 
-def _unless(check: str, well: bool, message: str, advice: str, *, worst: State = State.WARNING) -> Finding:
-    return Finding(check, State.OK, message) if well else Finding(check, worst, message, advice)
+def _unless(check: str, well: bool, message: str, advice: str, *, worst: Grade = Grade.WARNING) -> Finding:
+    return Finding(check, Grade.OK, message) if well else Finding(check, worst, message, advice)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ import httpcore2
 from msgspec import Struct
 
 from fairlane.errors import FetchFailed, FetchRefused, ValidationRefused
-from fairlane.webhooks.guard import Reach, Target, check_url
+from fairlane.webhooks.guard import Reach, WebhookTarget, check_url
 from fairlane.webhooks.network import CheckedNetwork, Lookup, SystemLookup, headers_to, network_to
 
 __all__ = ["FetchFailed", "FetchRefused", "Fetched", "Fetcher"]
@@ -116,7 +116,7 @@ class Fetcher:
             ) as broken:  # fmt: skip
                 raise FetchFailed(f"no usable answer from {target.host}: {type(broken).__name__}") from broken
 
-    async def _converse(self, url: str, target: Target, network: CheckedNetwork) -> Fetched:
+    async def _converse(self, url: str, target: WebhookTarget, network: CheckedNetwork) -> Fetched:
         request = _request(target)
         connection = httpcore2.AsyncHTTPConnection(
             request.url.origin, ssl_context=self._tls, network_backend=network, http1=True, http2=False, retries=0
@@ -133,7 +133,7 @@ class Fetcher:
         return Fetched(url=url, status=response.status, headers=headers, body=bytes(body))
 
 
-def _request(target: Target) -> httpcore2.Request:
+def _request(target: WebhookTarget) -> httpcore2.Request:
     return httpcore2.Request(
         "GET",
         httpcore2.URL(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.model.simulation import Capacity, Party, Projection, Record, Traced, Waits, WhatIf
+from fairlane.model.simulation import Capacity, Projection, SimulatedOrganization, Traced, Waits, WhatIf, WorkRecord
 from fairlane.rules.capacity import enough, replay_fits
 from fairlane.rules.fairness import Candidate, charged, entered, expected_ms, next_estimate, rank_of, share
 
@@ -26,10 +26,10 @@ class Arrival(Struct, frozen=True, kw_only=True):
     rank: int = 0
 
 
-class _State:
+class _SimulatedState:
     """One party during the replay."""
 
-    def __init__(self, number: int, party: Party) -> None:
+    def __init__(self, number: int, party: SimulatedOrganization) -> None:
         self.number = number
         self.party = party
         self.queue: list[tuple[int, int]] = []
@@ -56,18 +56,20 @@ class _State:
         self.virtual_time = charged(self.virtual_time, milliseconds, self.party.weight)
 
 
-def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, places: int | None) -> dict[str, list[int]]:
+def simulate(
+    parties: Mapping[str, SimulatedOrganization], arrivals: Sequence[Arrival], *, places: int | None
+) -> dict[str, list[int]]:
     """Return how long each task would have waited, in milliseconds, by party in the order in which they start.
 
     Arrivals are in the order of acceptance, which decides between tasks of one priority even if one may start later.
     ``places`` are those of all workers together, or None for no limit.
     """
-    states = {name: _State(number, party) for number, (name, party) in enumerate(sorted(parties.items()))}
+    states = {name: _SimulatedState(number, party) for number, (name, party) in enumerate(sorted(parties.items()))}
     by_number = {state.number: name for name, state in states.items()}
     order = sorted(range(len(arrivals)), key=lambda position: arrivals[position].at)
     ends: list[tuple[int, int, str, int]] = []
     waits: dict[str, list[int]] = {name: [] for name in parties}
-    queued: dict[str, _State] = {}
+    queued: dict[str, _SimulatedState] = {}
     """Parties with work that may start: of many organizations, only these are examined."""
     virtual_time, running, next_arrival = 0, 0, 0
     while next_arrival < len(order) or ends:
@@ -102,7 +104,7 @@ def simulate(parties: Mapping[str, Party], arrivals: Sequence[Arrival], *, place
     return waits
 
 
-def _start(state: _State) -> tuple[int, int]:
+def _start(state: _SimulatedState) -> tuple[int, int]:
     """Start the next task, and return its position and what was charged for it."""
     _, position = heapq.heappop(state.queue)
     charged_ms = expected_ms(state.estimate_ms)
@@ -111,7 +113,7 @@ def _start(state: _State) -> tuple[int, int]:
     return position, charged_ms
 
 
-def _end(state: _State, duration_ms: int, charged_ms: int) -> None:
+def _end(state: _SimulatedState, duration_ms: int, charged_ms: int) -> None:
     state.used -= 1
     state.charge(duration_ms - charged_ms)
     state.estimate_ms = next_estimate(state.estimate_ms, duration_ms)
@@ -130,8 +132,8 @@ def quantile(waits: Sequence[int], part: float) -> int | None:
 
 def what_if(
     trace: Sequence[Traced],
-    now: Mapping[str, Party],
-    then: Mapping[str, Party],
+    now: Mapping[str, SimulatedOrganization],
+    then: Mapping[str, SimulatedOrganization],
     *,
     places_now: int | None,
     places_then: int | None,
@@ -183,7 +185,7 @@ FACTORS = (1.0, 1.25, 1.5, 2.0, 4.0)
 """Factors by which the current number of slots is multiplied."""
 
 
-def advise(record: Record) -> Capacity:
+def advise(record: WorkRecord) -> Capacity:
     """Return what the waits would have been with more slots and enough workers."""
     arrivals = [
         Arrival(party="", at=one.ready_at, duration_ms=one.finished_at - one.started_at, rank=rank_of(one.priority))
@@ -191,7 +193,9 @@ def advise(record: Record) -> Capacity:
     ]
     tried = sorted({math.ceil(record.slots_max * factor) for factor in FACTORS}) if record.slots_max else []
     projections = [
-        _projection(slots, simulate({"": Party(slots=slots)}, arrivals, places=None)[""]) for slots in tried if arrivals
+        _projection(slots, simulate({"": SimulatedOrganization(slots=slots)}, arrivals, places=None)[""])
+        for slots in tried
+        if arrivals
     ]
     measured = _waits([max(0, one.started_at - one.ready_at) for one in record.ran])
     total = record.total

@@ -56,7 +56,7 @@ class Tracing:
         self._adopts = adopts
 
     @contextmanager
-    def submit(self, headers: Sequence[str], tasks: Sequence[NewTask]) -> Iterator["Submit"]:
+    def submit(self, headers: Sequence[str], tasks: Sequence[NewTask]) -> Iterator["SubmitSpan"]:
         """Return the span of one request for these tasks.
 
         ``headers`` are the values of its ``traceparent``. A wrong or repeated header is ignored: a caller is never
@@ -70,7 +70,7 @@ class Tracing:
             attributes={"fairlane.tasks": len(tasks)},
         )
         try:
-            yield Submit(span)
+            yield SubmitSpan(span)
         except BaseException as error:
             span.set_attribute("error.type", error.code if isinstance(error, Refusal) else type(error).__name__)
             span.set_status(StatusCode.ERROR)
@@ -78,7 +78,7 @@ class Tracing:
         finally:
             span.end()
 
-    def attempt(self, lease: LeaseBody, variables: Variables) -> "Run":
+    def attempt(self, lease: LeaseBody, variables: Variables) -> "AttemptSpan":
         """Return the span of an attempt that begins now. The handler's own spans are below it: it runs in
         ``variables``.
         """
@@ -99,7 +99,7 @@ class Tracing:
                 },
             )
         variables.run(lambda: context.attach(trace.set_span_in_context(span)))
-        return Run(span)
+        return AttemptSpan(span)
 
     def flush(self) -> None:
         """Let the SDK send its remaining spans, because the process ends without exit hooks. Blocks for a moment."""
@@ -108,7 +108,7 @@ class Tracing:
             flush(FLUSH_MS)
 
 
-class Submit:
+class SubmitSpan:
     """The span of a request for new tasks."""
 
     def __init__(self, span: Span) -> None:
@@ -126,7 +126,7 @@ class Submit:
             self._span.set_attribute("fairlane.task", tasks[0].id)
 
 
-class Run:
+class AttemptSpan:
     """The span of an attempt."""
 
     def __init__(self, span: Span) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fairlane import loops
 from fairlane.api import listener
-from fairlane.api.http import Application, Receive, Scope, Send
+from fairlane.api.http import AsgiApplication, Receive, Scope, Send
 from fairlane.api.listener import Listener, Protocol, bind_tcp
 from tests.api.house import Customer, House
 from tests.api.test_listener import connected, said
@@ -316,7 +316,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def listening(app: Application) -> AsyncIterator[tuple[Listener, Streams]]:
+async def listening(app: AsgiApplication) -> AsyncIterator[tuple[Listener, Streams]]:
     """A listener, and a connection to it."""
     bound = bind_tcp("127.0.0.1", 0)
     port = bound.getsockname()[1]
@@ -484,7 +484,7 @@ async def asked(one: Listener, writer: asyncio.StreamWriter) -> Protocol:
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loops.new_event_loop], ids=["asyncio", "ours"])
 @pytest.mark.parametrize("app", [endless, large, small])
 def test_a_peer_that_reads_nothing_is_cut(
-    app: Application, new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+    app: AsgiApplication, new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the second check without progress, also if the answer is complete; after the first the answer is kept."""
     monkeypatch.setattr(listener, "WRITE_SECONDS", 600.0)
@@ -508,7 +508,7 @@ def test_a_peer_that_reads_nothing_is_cut(
 
 
 @pytest.mark.parametrize("app", [endless, large])
-async def test_a_peer_that_reads_slowly_gets_its_answer(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_reads_slowly_gets_its_answer(app: AsgiApplication, monkeypatch: pytest.MonkeyPatch) -> None:
     """A little between two looks is enough, also if as much is written anew; without it the third look ends it."""
     monkeypatch.setattr(listener, "WRITE_SECONDS", 600.0)
     async with listening(app) as (one, (reader, writer)):

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from fairlane.errors import DatabaseError
-from fairlane.model.diagnosis import Content, Engine
+from fairlane.model.diagnosis import Content, DatabaseFacts
 from fairlane.model.organizations import OrganizationChange
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres
@@ -25,7 +25,7 @@ from tests.store.databases import Clock, Database, PostgresServer
 KEY = "k" * 32
 
 
-async def look(database: Database, **settings: Any) -> tuple[Engine, Content]:
+async def look(database: Database, **settings: Any) -> tuple[DatabaseFacts, Content]:
     """What is seen now."""
     engine, content = await Store.look(Settings(database=database.address, **settings))
     assert content is not None

@@ -12,7 +12,7 @@ from fairlane.webhooks.guard import (
     BAD_SHAPE,
     DEFAULT_PORTS,
     Reach,
-    Target,
+    WebhookTarget,
     check_url,
     read_ports,
 )
@@ -67,10 +67,10 @@ def test_a_good_url_is_accepted(url: str) -> None:
 
 def test_a_url_is_taken_apart_once_and_exactly() -> None:
     """What is connected to and asked for is what was checked."""
-    assert check_url("HTTPS://Ok.Example:8443?x=A&y=%2f", PUBLIC) == Target(
+    assert check_url("HTTPS://Ok.Example:8443?x=A&y=%2f", PUBLIC) == WebhookTarget(
         secure=True, host="ok.example", address=None, port=8443, authority="ok.example:8443", path="/?x=A&y=%2f"
     )
-    assert check_url("http://[2606:4700::1]/Hook", PUBLIC) == Target(
+    assert check_url("http://[2606:4700::1]/Hook", PUBLIC) == WebhookTarget(
         secure=False,
         host="2606:4700::1",
         address=ip_address("2606:4700::1"),

@@ -9,7 +9,7 @@ from msgspec import Raw
 from fairlane.protocol import ExchangeRequest, ReportBody
 from fairlane.worker import exchange as exchange_module
 from fairlane.worker.exchange import ExchangeLoop
-from fairlane.worker.server import Server
+from fairlane.worker.server import ServerClient
 from tests.worker.conftest import a_server, eventually
 from tests.worker.fake_server import FakeServer
 
@@ -35,7 +35,7 @@ class Worker:
     def __init__(self, server: FakeServer) -> None:
         self.started: list[str] = []
         self.failures: list[BaseException] = []
-        self.connection = Server([f"unix:{server.socket_path}"])
+        self.connection = ServerClient([f"unix:{server.socket_path}"])
         self.loop = ExchangeLoop(
             self.connection,
             session="s",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fairlane.protocol import ExchangeRequest, Renew
-from fairlane.worker.server import Server, ServerSilent
+from fairlane.worker.server import ServerClient, ServerSilent
 from tests.worker.fake_server import FakeServer, Listener
 
 KEY = "wk_live_0123456789abcdef0123456789abcdef"
@@ -35,7 +35,7 @@ async def a_listener(stack: AsyncExitStack, fake: FakeServer, *, tcp: bool) -> t
     return f"http://127.0.0.1:{listener.port}" if tcp else f"unix:{fake.socket_path}", listener
 
 
-async def ask(server: Server, *, exchanges: bool) -> bool:
+async def ask(server: ServerClient, *, exchanges: bool) -> bool:
     """Whether a renewal or an exchange is answered."""
     try:
         if exchanges:
@@ -60,7 +60,7 @@ async def test_a_silent_server_is_logged_once_and_counted(
     """Of a local worker and of a remote one, for exchanges and renewals; the next silence is logged again."""
     fake.key = KEY if tcp else None
     address, _ = await a_listener(stack, fake, tcp=tcp)
-    server = Server([address], key=fake.key)
+    server = ServerClient([address], key=fake.key)
     stack.push_async_callback(server.close)
 
     assert await ask(server, exchanges=exchanges)
@@ -84,7 +84,7 @@ async def test_servers_that_are_all_silent_are_each_left_once(
 ) -> None:
     """However often a worker turns from one to the other; one that answers and falls silent again is left again."""
     (first, one), (second, _) = [await a_listener(stack, fake, tcp=True) for _ in range(2)]
-    server = Server([first, second])
+    server = ServerClient([first, second])
     stack.push_async_callback(server.close)
 
     await one.stop()
@@ -106,7 +106,7 @@ async def test_servers_that_all_drain_are_each_left_once(
 ) -> None:
     """Also beside one that is silent: the answer of a draining server is no end of its silence."""
     (first, one), (second, two), (third, three) = [await a_listener(stack, fake, tcp=True) for _ in range(3)]
-    server = Server([first, second, third])
+    server = ServerClient([first, second, third])
     stack.push_async_callback(server.close)
     fake.draining = {one.port, two.port}
     await three.stop()

@@ -18,7 +18,7 @@ BODY_BYTES_MOST = 16 * 1024
 SEGMENTS = ("The alert's id.",)
 
 
-class Alerts:
+class AlertEndpoints:
     """The endpoints of alerts."""
 
     def __init__(self, serving: Serving) -> None:

@@ -90,7 +90,7 @@ class Bodies:
         """Bodies of which a part has arrived, and more is awaited."""
         self.held_bytes = dict.fromkeys(POOLS, 0)
         self._held: dict[BodyHolder, int] = {}
-        self._turns: dict[BodyHolder, _Turn] = {}
+        self._turns: dict[BodyHolder, _ReadTurn] = {}
         self._readers = asyncio.Semaphore(READERS)
         self._large = asyncio.Lock()
 
@@ -164,7 +164,7 @@ class Bodies:
         """
         if size <= INLINE_BYTES:
             return work(*arguments)
-        turn = self._turns.setdefault(holder, _Turn())
+        turn = self._turns.setdefault(holder, _ReadTurn())
         turn.requests += 1
         try:
             async with turn.lock:
@@ -186,7 +186,7 @@ def _share(limit_bytes: int) -> int:
     return max(SHARE_BYTES, limit_bytes)
 
 
-class _Turn:
+class _ReadTurn:
     """The turns of one holder, and how many of its requests read or wait."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ ENDED_BYTES_MOST = 64 * 1024 * 1024
 """Most ended calls, and most bytes of results of the largest size, that are read at once."""
 
 
-class _Waiting:
+class _WaitingCaller:
     """One request that waits for its call."""
 
     def __init__(self, new: NewCall, answer: "asyncio.Future[EndedCall]") -> None:
@@ -47,7 +47,7 @@ class Callers:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, _WaitingCaller] = {}
         self._ended = asyncio.Event()
         self._forgetting: set[str] = set()
         """Answered calls; their rows are being removed."""
@@ -87,7 +87,7 @@ class Callers:
             RequestCanceled: the caller is gone.
         """
         # Registered before it is admitted, because its end may be announced before this coroutine continues.
-        waiting = self._waiting[new.id] = _Waiting(new, asyncio.get_running_loop().create_future())
+        waiting = self._waiting[new.id] = _WaitingCaller(new, asyncio.get_running_loop().create_future())
         try:
             admission = await self._store.calls.begin(new)
             del new  # The row has the payload from now on.
@@ -99,7 +99,7 @@ class Callers:
         finally:
             del self._waiting[waiting.id]
 
-    async def _end_of(self, waiting: _Waiting, give_up_at: int, gone: Callable[[], Awaitable[None]]) -> EndedCall:
+    async def _end_of(self, waiting: _WaitingCaller, give_up_at: int, gone: Callable[[], Awaitable[None]]) -> EndedCall:
         departure = asyncio.ensure_future(gone())
         try:
             left_seconds = max(0.0, (give_up_at - self._store.now()) / 1000)
@@ -228,7 +228,7 @@ class Callers:
                 _refuse(one)
 
 
-def _refuse(waiting: _Waiting) -> None:
+def _refuse(waiting: _WaitingCaller) -> None:
     if not waiting.answer.done():
         waiting.answer.set_exception(Unavailable())
         waiting.answer.exception()  # The waiting request reads it; without one, nothing must be logged.

@@ -35,7 +35,7 @@ def call_routes(task_types: Mapping[str, TaskType]) -> Routes:
         Route(
             "POST",
             task_type.path,
-            partial(Calls.run, task_type=task_type),
+            partial(CallEndpoints.run, task_type=task_type),
             id=f"call_{name.lower()}",
             tag="calls",
             summary=f"Run one {name} now and wait for its result",
@@ -53,7 +53,7 @@ def call_routes(task_types: Mapping[str, TaskType]) -> Routes:
     )
 
 
-class Calls:
+class CallEndpoints:
     """The endpoints that run payloads while their callers wait."""
 
     def __init__(self, serving: Serving, callers: Callers) -> None:

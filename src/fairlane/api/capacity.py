@@ -23,7 +23,7 @@ PAUSE_SECONDS = 1.0
 ORGANIZATIONS_MOST = 10_000
 
 
-class Capacities:
+class CapacityEndpoints:
     """The endpoint of capacity advice."""
 
     def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 
-class Balance:
+class CreditEndpoints:
     """The endpoint of the organization's balance."""
 
     def __init__(self, store: Store) -> None:

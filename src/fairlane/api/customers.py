@@ -4,28 +4,41 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fairlane.api.alerts import Alerts
+from fairlane.api.alerts import AlertEndpoints
 from fairlane.api.callers import Callers
-from fairlane.api.calls import Calls, call_routes
-from fairlane.api.capacity import Capacities
-from fairlane.api.credits import Balance
-from fairlane.api.deliveries import Deliveries
-from fairlane.api.health import Health, health_resources
+from fairlane.api.calls import CallEndpoints, call_routes
+from fairlane.api.capacity import CapacityEndpoints
+from fairlane.api.credits import CreditEndpoints
+from fairlane.api.deliveries import DeliveryEndpoints
+from fairlane.api.health import HealthEndpoints, health_resources
 from fairlane.api.keys import KeyGuard
-from fairlane.api.lists import Lists
-from fairlane.api.openapi import Description
+from fairlane.api.lists import ListEndpoints
+from fairlane.api.openapi import DescriptionEndpoint
 from fairlane.api.rates import RateGuard
 from fairlane.api.routes import Endpoints, Part, Resource, Routes, Surface, anybody, resources
 from fairlane.api.serving import Serving
-from fairlane.api.slots import Slots
-from fairlane.api.status import Status
-from fairlane.api.tasks import Tasks
-from fairlane.api.usage import Usages
-from fairlane.api.waits import Waits
+from fairlane.api.slots import SlotEndpoints
+from fairlane.api.status import StatusEndpoints
+from fairlane.api.tasks import TaskEndpoints
+from fairlane.api.usage import UsageEndpoints
+from fairlane.api.waits import WaitEndpoints
 from fairlane.handlers import TaskType
 from fairlane.model.keys import Caller
 
-LISTED = (Status, Tasks, Waits, Slots, Usages, Capacities, Alerts, Deliveries, Balance, Lists, Health, Description)
+LISTED = (
+    StatusEndpoints,
+    TaskEndpoints,
+    WaitEndpoints,
+    SlotEndpoints,
+    UsageEndpoints,
+    CapacityEndpoints,
+    AlertEndpoints,
+    DeliveryEndpoints,
+    CreditEndpoints,
+    ListEndpoints,
+    HealthEndpoints,
+    DescriptionEndpoint,
+)
 """The classes of endpoints in the order of their descriptions; the application's calls follow."""
 
 
@@ -39,17 +52,17 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
     store = serving.store
     guard = partial(RateGuard, KeyGuard(store), limit=serving.settings.rate_limit)
     served: list[Endpoints] = [
-        Status(store),
-        Tasks(serving),
-        Waits(store),
-        Slots(store),
-        Usages(store),
-        Capacities(store),
-        Alerts(serving),
-        Deliveries(serving),
-        Balance(store),
-        Lists(serving.lists),
-        Calls(serving, callers),
+        StatusEndpoints(store),
+        TaskEndpoints(serving),
+        WaitEndpoints(store),
+        SlotEndpoints(store),
+        UsageEndpoints(store),
+        CapacityEndpoints(store),
+        AlertEndpoints(serving),
+        DeliveryEndpoints(serving),
+        CreditEndpoints(store),
+        ListEndpoints(serving.lists),
+        CallEndpoints(serving, callers),
     ]
     return Part("/v1", guard(), resources(served, guard))
 
@@ -58,6 +71,6 @@ def customer_surface(
     serving: Serving, customers: Part[Caller], *further: Part[Any], unguarded: Sequence[Resource[None]] = ()
 ) -> Surface:
     """Return the application behind the customers' listener, with further parts that the operator serves there."""
-    description = Description(customer_routes(serving.task_types), serving.task_types)
+    description = DescriptionEndpoint(customer_routes(serving.task_types), serving.task_types)
     unguarded = [*unguarded, *resources([description], lambda: anybody), *health_resources(serving)]
     return Surface([customers, *further], unguarded, clock=serving.store.now)

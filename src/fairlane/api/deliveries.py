@@ -19,7 +19,7 @@ PAGE_MOST = 100
 PAGE_DEFAULT = 50
 
 
-class Deliveries:
+class DeliveryEndpoints:
     """The endpoints of deliveries."""
 
     def __init__(self, serving: Serving) -> None:

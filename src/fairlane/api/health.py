@@ -16,10 +16,10 @@ def health_resources(serving: Serving) -> list[Resource[None]]:
     """Return the health routes. They need no key; they answer yes or no, and which part of the application keeps its
     workers from starting.
     """
-    return resources([Health(serving)], lambda: anybody)
+    return resources([HealthEndpoints(serving)], lambda: anybody)
 
 
-class Health:
+class HealthEndpoints:
     """Alive means that the event loop runs; ready, that a submit would be accepted and local workers can start."""
 
     def __init__(self, serving: Serving) -> None:

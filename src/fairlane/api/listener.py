@@ -22,7 +22,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from fairlane import wire
-from fairlane.api.http import CLOSE, Application, Message, Receive, Scope, Send
+from fairlane.api.http import CLOSE, AsgiApplication, AsgiMessage, Receive, Scope, Send
 from fairlane.errors import Refusal, SetupError, TransferCodingRefused, ValidationRefused
 
 KEEP_ALIVE_SECONDS = 75
@@ -51,7 +51,7 @@ START_SECONDS = 10.0
 TICK_SECONDS = 0.01
 
 MALFORMED = ValidationRefused.at("request", "is not a well-formed HTTP request")
-DISCONNECT: Message = {"type": "http.disconnect"}
+DISCONNECT: AsgiMessage = {"type": "http.disconnect"}
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 """RFC 9112, section 3.2: a host and an optional port. It may be empty."""
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^?#]*)?(\?[^#]*)?")
@@ -330,13 +330,13 @@ class Protocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._read_on()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:  # type: ignore[override]
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: AsgiApplication) -> None:  # type: ignore[override]
         async def parting(scope: Scope, receive: Receive, send: Send) -> None:
-            async def hear() -> Message:
+            async def hear() -> AsgiMessage:
                 message = await receive()
                 return DISCONNECT if self._broken is cycle else message
 
-            async def say(message: Message) -> None:
+            async def say(message: AsgiMessage) -> None:
                 early = message["type"] == "http.response.start" and cycle.more_body
                 if early and CLOSE not in message["headers"]:
                     message["headers"] = [*message["headers"], CLOSE]
@@ -433,7 +433,7 @@ class Protocol(HttpToolsProtocol):
             self._headers_timer = None
 
 
-class _Server(Server):
+class _ListenerServer(Server):
     """A uvicorn server that leaves signals to its caller, which runs several of them."""
 
     @contextlib.contextmanager
@@ -444,11 +444,11 @@ class _Server(Server):
 class Listener:
     """One address and the application behind it."""
 
-    def __init__(self, app: Application, *, bound: socket.socket | None = None, path: Path | None = None) -> None:
+    def __init__(self, app: AsgiApplication, *, bound: socket.socket | None = None, path: Path | None = None) -> None:
         assert (bound is None) != (path is None), "a listener has a bound socket or the path of a unix socket"
         self._bound = bound
         self._path = path
-        self._server = _Server(_config(app, path))
+        self._server = _ListenerServer(_config(app, path))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, *, on_ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
@@ -537,7 +537,7 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(app: Application, path: Path | None) -> Config:
+def _config(app: AsgiApplication, path: Path | None) -> Config:
     options: dict[str, Any] = {
         "app": app,
         "http": Protocol,

@@ -18,7 +18,7 @@ from fairlane.errors import SetupError
 from fairlane.model.keys import Caller
 
 
-class State(Struct, frozen=True, forbid_unknown_fields=True):
+class CountryState(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a country."""
 
     code: str
@@ -29,7 +29,7 @@ class ReferenceLists(Struct, frozen=True, forbid_unknown_fields=True):
     """The content of the operator's file."""
 
     countries: Sequence[str] = ()
-    states: Mapping[str, Sequence[State]] = {}
+    states: Mapping[str, Sequence[CountryState]] = {}
     """The states of each country."""
 
 
@@ -47,7 +47,7 @@ def read_lists(path: str | None) -> ReferenceLists:
         raise SetupError(f"FAIRLANE_REFERENCE_LISTS names {path}, which cannot be used: {error}") from error
 
 
-class Lists:
+class ListEndpoints:
     """The endpoints of the lists that were read at the start."""
 
     def __init__(self, lists: ReferenceLists) -> None:
@@ -93,5 +93,5 @@ class Lists:
     )
 
 
-def _answer(states: Sequence[State]) -> Answer:
+def _answer(states: Sequence[CountryState]) -> Answer:
     return Answer(wire.states_body([(state.code, state.name) for state in states]))

@@ -38,7 +38,7 @@ from fairlane.errors import (
 )
 from fairlane.handlers import TaskType
 from fairlane.payloads import schema_of
-from fairlane.wire.schemas import REFERENCE, SUBMISSION_OPTIONS, TEXT, WHOLE, Schema, fields, reference
+from fairlane.wire.schemas import REFERENCE, SUBMISSION_OPTIONS, TEXT, WHOLE, JsonSchema, fields, reference
 
 EXAMPLES_PATH = Path(__file__).with_name("examples.json")
 """Copies of golden files; ``make format`` writes it."""
@@ -48,7 +48,7 @@ ANYBODYS_REFUSALS = (ValidationRefused, Unavailable)
 CALLERS_REFUSALS = (KeyMissing, KeyMalformed, KeyRefused, RateLimited)
 """Refusals that every request with a key may get."""
 
-HEADERS: dict[str, Schema] = {
+HEADERS: dict[str, JsonSchema] = {
     "X-Request-ID": {"description": "Names this request in the server's log.", "schema": {**TEXT, "format": "uuid"}},
     "X-Latency-Ms": {"description": "Milliseconds from arrival to the start of the answer.", "schema": WHOLE},
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer", "minimum": 1}},
@@ -73,7 +73,7 @@ EVERY_ANSWERS_HEADERS = ("X-Request-ID", "X-Latency-Ms")
 CALLERS_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining")
 """Headers of every answer to a request with a valid key."""
 
-DETAILS: dict[type[Refusal], Schema] = {
+DETAILS: dict[type[Refusal], JsonSchema] = {
     ValidationRefused: {"type": "array", "items": fields({"field": TEXT, "message": TEXT})},
     NotFound: fields({"id": TEXT}),
     TaskExists: fields({"field": {"const": "idempotencyKey"}, "value": TEXT}),
@@ -86,7 +86,9 @@ DETAILS: dict[type[Refusal], Schema] = {
 }
 """The shape of ``error.details``, for refusals that have any."""
 
-FAILURE: Schema = fields({"code": TEXT, "message": TEXT, "timestamp": {**TEXT, "format": "date-time"}}, {"details": {}})
+FAILURE: JsonSchema = fields(
+    {"code": TEXT, "message": TEXT, "timestamp": {**TEXT, "format": "date-time"}}, {"details": {}}
+)
 CALL_FAILURE_EXAMPLES = ("error_call_exhausted", "error_call_timeout", "error_call_failed", "error_call_external")
 WEBHOOK_HEADERS = {
     "X-Cloro-Timestamp": "The moment of this try, Unix time in whole seconds.",
@@ -98,7 +100,7 @@ WEBHOOK_HEADERS = {
 }
 
 
-class Description:
+class DescriptionEndpoint:
     """The document of one application, ready to send."""
 
     def __init__(self, routes: Routes, task_types: Mapping[str, TaskType]) -> None:
@@ -127,7 +129,7 @@ class Description:
     )
 
 
-def document(routes: Routes, task_types: Mapping[str, TaskType]) -> Schema:
+def document(routes: Routes, task_types: Mapping[str, TaskType]) -> JsonSchema:
     """Return everything that customers can rely on, as an OpenAPI document."""
     bodies, components = _bodies(routes)
     refusals = {kind for route in routes for kind in _refusals(route)}
@@ -165,15 +167,15 @@ def document(routes: Routes, task_types: Mapping[str, TaskType]) -> Schema:
 # Operations ----------------------------------------------------------------------------------------------------------
 
 
-def _paths(routes: Routes, bodies: Mapping[Any, Schema]) -> Schema:
-    paths: Schema = {}
+def _paths(routes: Routes, bodies: Mapping[Any, JsonSchema]) -> JsonSchema:
+    paths: JsonSchema = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bodies[route.answer])
     return paths
 
 
-def _operation(route: Route, body: Schema) -> Schema:
-    described: Schema = {"operationId": route.id, "tags": [route.tag], "summary": route.summary}
+def _operation(route: Route, body: JsonSchema) -> JsonSchema:
+    described: JsonSchema = {"operationId": route.id, "tags": [route.tag], "summary": route.summary}
     if route.description:
         described["description"] = route.description
     if route.open:
@@ -193,7 +195,7 @@ def _operation(route: Route, body: Schema) -> Schema:
     return described
 
 
-def _failures() -> Schema:
+def _failures() -> JsonSchema:
     """Return the failures of a call: those that the handler declares, and those of a call without a result."""
     failure = reference("CallFailure")
     names = (*EVERY_ANSWERS_HEADERS, *CALLERS_HEADERS, *CONCURRENCY_HEADERS)
@@ -209,7 +211,7 @@ def _failures() -> Schema:
     }  # fmt: skip
 
 
-def _parameters(route: Route) -> Iterator[Schema]:
+def _parameters(route: Route) -> Iterator[JsonSchema]:
     schema = {**TEXT, "minLength": 1}
     for name, text in zip(re.findall(r"\{(\w+)\}", route.path), route.segments, strict=True):
         yield {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
@@ -221,12 +223,12 @@ def _parameters(route: Route) -> Iterator[Schema]:
         yield {"name": "If-None-Match", "in": "header", "schema": TEXT}
 
 
-def _response(description: str, schema: Schema, headers: Iterable[str], examples: Iterable[str]) -> Schema:
+def _response(description: str, schema: JsonSchema, headers: Iterable[str], examples: Iterable[str]) -> JsonSchema:
     referred = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
     return {"description": description, "headers": referred, "content": _content(schema, examples)}
 
 
-def _content(schema: Schema, examples: Iterable[str]) -> Schema:
+def _content(schema: JsonSchema, examples: Iterable[str]) -> JsonSchema:
     shown = {name: {"$ref": f"#/components/examples/{name}"} for name in examples}
     return {"application/json": {"schema": schema} | ({"examples": shown} if shown else {})}
 
@@ -234,20 +236,28 @@ def _content(schema: Schema, examples: Iterable[str]) -> Schema:
 # Bodies --------------------------------------------------------------------------------------------------------------
 
 
-def _bodies(routes: Routes) -> tuple[dict[Any, Schema], dict[str, Schema]]:
+def _bodies(routes: Routes) -> tuple[dict[Any, JsonSchema], dict[str, JsonSchema]]:
     """Return a schema for each type of an answer or a message, and the components that they consist of."""
     types = [*dict.fromkeys((*(route.answer for route in routes), *(told.body for told in WEBHOOKS.values())))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    # The wire's records have private names; readers of the document need not see that.
     text = json.dumps(_constant([schemas, components]))
-    found = json.loads(text.replace('"#/components/schemas/_', '"#/components/schemas/'))
-    named = {name.lstrip("_"): {**schema, "title": name.lstrip("_")} for name, schema in found[1].items()}
+    found = json.loads(re.sub(r'"#/components/schemas/(\w+)"', lambda name: json.dumps(_referred(name[1])), text))
+    named = {_public(name): {**schema, "title": _public(name)} for name, schema in found[1].items()}
     return dict(zip(types, found[0], strict=True)), named
 
 
-def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
+def _public(name: str) -> str:
+    """Return the name of a component: that of the wire's record, without what is only ours."""
+    return name.removeprefix("_").removesuffix("Fields")
+
+
+def _referred(name: str) -> str:
+    return REFERENCE.format(name=_public(name))
+
+
+def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, JsonSchema]:
     """Return one schema per task type, and the one that distinguishes them."""
-    schemas: dict[str, Schema] = {}
+    schemas: dict[str, JsonSchema] = {}
     for name, task_type in task_types.items():
         schemas |= _payload(name, task_type)
         required = {"taskType": {"type": "string", "const": name}, "payload": reference(f"Payload.{name}")}
@@ -260,7 +270,7 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, Schema]:
     return schemas
 
 
-def _payload(name: str, task_type: TaskType) -> dict[str, Schema]:
+def _payload(name: str, task_type: TaskType) -> dict[str, JsonSchema]:
     """Return the components of one task type's payload: ``Payload.NAME``, and the ones that it refers to.
 
     Generators of clients name a class by the title of its schema: each has a title of its own, and no schema is only
@@ -315,13 +325,13 @@ def _refusals(route: Route) -> tuple[type[Refusal], ...]:
     return (*everybodys, *readers, *(kind for kind in route.refusals if kind not in everybodys))
 
 
-def _refused(route: Route) -> Schema:
+def _refused(route: Route) -> JsonSchema:
     """Return references to the unsuccessful answers of a route, by status."""
     groups = {str(kinds[0].status): _response_name(kinds) for kinds in _by_status(route)} | {"500": "500"}
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in sorted(groups.items())}
 
 
-def _refusal_responses(routes: Routes) -> Schema:
+def _refusal_responses(routes: Routes) -> JsonSchema:
     """Return every unsuccessful answer; many routes share most of them."""
     groups = {_response_name(kinds): kinds for route in routes for kinds in _by_status(route)}
     internal = reference("InternalServerError")
@@ -342,7 +352,7 @@ def _response_name(kinds: list[type[Refusal]]) -> str:
     return ".".join([str(kinds[0].status), *(kind.__name__ for kind in kinds)])
 
 
-def _refusal_response(kinds: list[type[Refusal]]) -> Schema:
+def _refusal_response(kinds: list[type[Refusal]]) -> JsonSchema:
     schemas = [reference(_error_name(kind)) for kind in kinds]
     callers = () if kinds[0].status == KeyMissing.status else CALLERS_HEADERS
     waits = any(kind.retry_after_seconds is not None for kind in kinds)
@@ -358,7 +368,7 @@ def _error_name(kind: type[Refusal]) -> str:
     return f"Error.{kind.__name__}"
 
 
-def _error(code: str, details: Schema | None) -> Schema:
+def _error(code: str, details: JsonSchema | None) -> JsonSchema:
     timestamp = {"type": "string", "format": "date-time"}
     error = fields(
         {"code": {"const": code}, "message": TEXT, "timestamp": timestamp},
@@ -370,7 +380,7 @@ def _error(code: str, details: Schema | None) -> Schema:
 # Webhooks ------------------------------------------------------------------------------------------------------------
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class WebhookMessage(Struct, frozen=True, kw_only=True):
     """One kind of message to webhooks."""
 
     summary: str
@@ -381,14 +391,14 @@ class Told(Struct, frozen=True, kw_only=True):
 
 
 WEBHOOKS = {
-    "finished": Told(
+    "finished": WebhookMessage(
         summary="A task that was submitted with a webhook has ended",
         description="The answer of GET for the final state, without its `webhook` block; the same bytes at every try. "
         "Headers are sent to organizations that have a webhook secret.",
         body=wire.WebhookBody,
         examples=("webhook_completed", "webhook_failed", "webhook_test"),
     ),
-    "alert": Told(
+    "alert": WebhookMessage(
         summary="An alert began to fire, or recovered",
         description="The same bytes at every try. Headers are sent to organizations that have a webhook secret.",
         body=wire.AlertMessageBody,
@@ -397,7 +407,7 @@ WEBHOOKS = {
 }
 
 
-def _webhook(name: str, told: Told, bodies: Mapping[Any, Schema]) -> Schema:
+def _webhook(name: str, told: WebhookMessage, bodies: Mapping[Any, JsonSchema]) -> JsonSchema:
     parameters = [
         {"name": header, "in": "header", "description": text, "schema": TEXT}
         for header, text in WEBHOOK_HEADERS.items()

@@ -45,13 +45,13 @@ class Settled(Struct, frozen=True, kw_only=True):
     """Leases that must end."""
 
 
-Answer = asyncio.Future[Settled]
+SettledFuture = asyncio.Future[Settled]
 
 
 class _Parked:
     """One waiting exchange. ``types`` is None for a session of another server, which may serve any type."""
 
-    def __init__(self, exchange: Exchange, types: Types | None, answer: Answer) -> None:
+    def __init__(self, exchange: Exchange, types: Types | None, answer: SettledFuture) -> None:
         self.session_id = exchange.session_id
         self.key_id = exchange.key_id
         self.id = exchange.id
@@ -226,7 +226,7 @@ class Parking:
         self, exchange: Exchange, hints: int, wait_seconds: float, gone: Callable[[], Awaitable[None]]
     ) -> Settled:
         loop = asyncio.get_running_loop()
-        answer: Answer = loop.create_future()
+        answer: SettledFuture = loop.create_future()
         parked = self._parked.get(exchange.session_id)
         if parked is None:
             parked = _Parked(exchange, self._types.get(exchange.session_id), answer)
@@ -256,7 +256,7 @@ class Parking:
         if late:
             self._try(parked, late)
 
-    def _expire(self, parked: _Parked, answer: Answer) -> None:
+    def _expire(self, parked: _Parked, answer: SettledFuture) -> None:
         """End the wait because its time is over or its caller is gone, unless another request has replaced it."""
         if parked.answer is answer:
             self._dismiss(parked)
@@ -326,7 +326,7 @@ class Parking:
         )
 
 
-def _resolve(answer: Answer, outcome: Settled | Exception) -> None:
+def _resolve(answer: SettledFuture, outcome: Settled | Exception) -> None:
     if answer.done():
         return
     if isinstance(outcome, Exception):

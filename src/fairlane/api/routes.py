@@ -32,7 +32,7 @@ from fairlane.api.http import (
 )
 from fairlane.api.refusals import Clock, answer_exception
 from fairlane.errors import NotFound, Refusal
-from fairlane.wire.schemas import Schema
+from fairlane.wire.schemas import JsonSchema
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ class Route:
     """The type of the answer's body, from ``wire``; ``Any`` is a JSON value without a fixed shape."""
     examples: tuple[str, ...] = ()
     """Golden files that show the answer."""
-    body: Schema | None = None
+    body: JsonSchema | None = None
     """The request body, or None if there is none."""
-    query: Mapping[str, Schema] = field(default_factory=dict)
-    request_headers: Mapping[str, Schema] = field(default_factory=dict)
+    query: Mapping[str, JsonSchema] = field(default_factory=dict)
+    request_headers: Mapping[str, JsonSchema] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
     """Descriptions of the open segments of the path, in order."""
     refusals: tuple[type[Refusal], ...] = ()

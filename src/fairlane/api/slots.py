@@ -15,7 +15,7 @@ PAGE_MOST = 1_000
 PAGE_DEFAULT = 100
 
 
-class Slots:
+class SlotEndpoints:
     """The endpoint of slots."""
 
     def __init__(self, store: Store) -> None:

@@ -18,7 +18,7 @@ VERIFY_SHARE = 0.01
 VERIFIERS_MOST = 10_000
 
 
-class Status:
+class StatusEndpoints:
     """The endpoint of the queue's state. Never cached, because callers use it to decide whether to submit."""
 
     def __init__(self, store: Store, *, steady_clock: Callable[[], float] = time.monotonic) -> None:

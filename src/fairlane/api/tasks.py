@@ -50,7 +50,7 @@ TRACE = {
 REFERENCE = "The task's id, or its idempotency key, percent-encoded."
 
 
-class Tasks:
+class TaskEndpoints:
     """The endpoints of tasks."""
 
     def __init__(self, serving: Serving) -> None:

@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 SPAN_MS_MOST = 400 * 86_400_000
 
 
-class Usages:
+class UsageEndpoints:
     """The endpoint of the history."""
 
     def __init__(self, store: Store) -> None:

@@ -10,7 +10,7 @@ from fairlane.model.keys import Caller
 from fairlane.store import Store
 
 
-class Waits:
+class WaitEndpoints:
     """The endpoint of reasons to wait."""
 
     def __init__(self, store: Store) -> None:

@@ -64,7 +64,7 @@ WorkerKey = str | None
 
 def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) -> Part[WorkerKey]:
     """Return the workers' routes behind this guard; the wiring decides where they are served."""
-    return Part("/worker/v1", guard, resources([Workers(serving, parking)], lambda: guard))
+    return Part("/worker/v1", guard, resources([WorkerEndpoints(serving, parking)], lambda: guard))
 
 
 def worker_surface(serving: Serving, parking: Parking) -> Surface:
@@ -89,7 +89,7 @@ class WorkerKeyGuard:
         return (await self._guard(request)).key_id
 
 
-class Workers:
+class WorkerEndpoints:
     """The endpoints of the worker protocol. ``key_id`` is the worker key, if one was needed."""
 
     def __init__(self, serving: Serving, parking: Parking) -> None:

@@ -12,7 +12,7 @@ from fairlane.admin.connection import find_elsewhere, find_server
 from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
-from fairlane.diagnosis import Elsewhere, Finding, Process, State, diagnose, unreachable
+from fairlane.diagnosis import Elsewhere, Finding, Grade, Process, diagnose, unreachable
 from fairlane.errors import DatabaseError, SetupError
 from fairlane.settings import Settings, read_settings
 from fairlane.store import Store
@@ -42,7 +42,7 @@ def doctor(
     is 0. Run it with the environment variables of the servers.
     """
     findings = asyncio.run(_findings(database_in_force(database), servers or []))
-    problems = [finding for finding in findings if finding.state is State.PROBLEM]
+    problems = [finding for finding in findings if finding.state is Grade.PROBLEM]
     if as_json:
         shown = [
             {"check": one.check, "state": str(one.state), "message": one.message, "advice": one.advice}
@@ -65,7 +65,7 @@ async def _findings(database: str, servers: list[str]) -> list[Finding]:
     except DatabaseError as error:
         return [unreachable(str(error))]
     except SetupError as error:
-        return [Finding("settings", State.PROBLEM, str(error), "fix this setting; no server starts with it")]
+        return [Finding("settings", Grade.PROBLEM, str(error), "fix this setting; no server starts with it")]
     return diagnose(
         engine,
         content,

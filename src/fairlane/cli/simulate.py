@@ -14,7 +14,7 @@ from fairlane.cli.options import AsJson, Database, database_in_force
 from fairlane.cli.output import note, print_json
 from fairlane.cli.tables import print_table
 from fairlane.errors import CommandFailed
-from fairlane.model.simulation import Party, Traced, Waits, WhatIf
+from fairlane.model.simulation import SimulatedOrganization, Traced, Waits, WhatIf
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from fairlane.simulation import what_if
 
@@ -33,7 +33,7 @@ PLACES_MOST = 1_000_000
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     """The limits of all organizations: the first line of a trace file."""
 
-    organizations: dict[str, Party | None]
+    organizations: dict[str, SimulatedOrganization | None]
     """None if an organization's limit is not known."""
     places: int | None = None
     """Places of all workers together, or None if there are none: then there are always enough."""
@@ -152,7 +152,7 @@ def _changes(given: Sequence[str] | None, *, option: str, most: int) -> dict[str
 
 def _parties(
     limits: Limits, tasks: Sequence[Traced], slots: Mapping[str, int], weights: Mapping[str, int]
-) -> tuple[dict[str, Party], dict[str, Party]]:
+) -> tuple[dict[str, SimulatedOrganization], dict[str, SimulatedOrganization]]:
     """Return every organization with tasks, with its present and its changed limits."""
     names = sorted({one.organization for one in tasks})
     unknown = sorted({*slots, *weights} - {*names, *limits.organizations})
@@ -163,8 +163,10 @@ def _parties(
         known = limits.organizations.get(name)
         if known is None and name not in slots:
             raise CommandFailed(f"the limit of {name} is not known: give --slots {name}=N")
-        now[name] = known or Party(slots=slots[name])
-        then[name] = Party(slots=slots.get(name, now[name].slots), weight=weights.get(name, now[name].weight))
+        now[name] = known or SimulatedOrganization(slots=slots[name])
+        then[name] = SimulatedOrganization(
+            slots=slots.get(name, now[name].slots), weight=weights.get(name, now[name].weight)
+        )
     return now, then
 
 
@@ -185,7 +187,9 @@ def _recorded(database: str, begins_at: str | None, ends_at: str | None) -> tupl
                 if len(tasks) > TASKS_MOST:
                     break
         organizations = {
-            one["name"]: None if one["slots_max"] is None else Party(slots=one["slots_max"], weight=one["weight"])
+            one["name"]: None
+            if one["slots_max"] is None
+            else SimulatedOrganization(slots=one["slots_max"], weight=one["weight"])
             for one in found
         }
         places = round(scaling["workers"] * scaling["places_per_worker"])

@@ -5,8 +5,8 @@ These are the operator's endpoints, with the organization from the session inste
 
 from collections.abc import Awaitable, Callable
 
-from fairlane.api.admin.keys import Keys
-from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
+from fairlane.api.admin.keys import KeyEndpoints
+from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecretEndpoints
 from fairlane.api.http import Answer, Request
 from fairlane.api.routes import Endpoint, Resource
 from fairlane.dashboard.sessions import PATH, CustomerGuard
@@ -19,7 +19,7 @@ OperatorsEndpoint = Callable[[Request, str], Awaitable[Answer]]
 
 def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRules) -> list[Resource[Caller]]:
     """Return the routes."""
-    keys, secrets = Keys(store), WebhookSecrets(store, secret_rules)
+    keys, secrets = KeyEndpoints(store), WebhookSecretEndpoints(store, secret_rules)
 
     def own(endpoint: OperatorsEndpoint) -> Endpoint[Caller]:
         """Return the endpoint for the session's organization."""

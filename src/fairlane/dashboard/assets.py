@@ -37,7 +37,7 @@ class _File(Struct, frozen=True):
     tag: bytes
 
 
-class Assets:
+class AssetEndpoints:
     """Every file of ``assets/``, in memory."""
 
     def __init__(self) -> None:

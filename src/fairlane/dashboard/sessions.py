@@ -25,7 +25,7 @@ TOKEN_HEADER = b"x-fairlane-token"
 SAFE_METHODS = ("GET", "HEAD")
 
 
-class Session(Struct, frozen=True):
+class DashboardSession(Struct, frozen=True):
     """A person's session: the key that opened it, and the token that proves that a request comes from our own pages."""
 
     id: str
@@ -35,14 +35,14 @@ class Session(Struct, frozen=True):
     expires_at: int
 
 
-class Sessions:
+class DashboardSessions:
     """Opens, reads and checks sessions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._secret: bytes | None = None
 
-    async def open(self, kind: KeyKind, digest: str) -> tuple[Session, str]:
+    async def open(self, kind: KeyKind, digest: str) -> tuple[DashboardSession, str]:
         """Open a session for the holder of this key, and return it with the value of its cookie."""
         expires_at = self._store.now() + LIFE_SECONDS * 1_000
         # Two logins in one millisecond are two sessions: ending one must not end the other.
@@ -51,7 +51,7 @@ class Sessions:
         value = f"{text}.{await self._sign('session', text)}"
         return await self._session(identity, kind, digest, value, expires_at), value
 
-    async def read(self, request: Request) -> Session:
+    async def read(self, request: Request) -> DashboardSession:
         """Return the session of the request's cookie.
 
         Raises:
@@ -68,11 +68,11 @@ class Sessions:
             raise KeyMissing
         return await self._session(identity, KeyKind(kind), digest, value, int(expires_at))
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: DashboardSession) -> None:
         """End a session at every server, and its event streams at their next check."""
         await self._store.logouts.add(session.id, expires_at=session.expires_at)
 
-    async def check(self, request: Request) -> Session:
+    async def check(self, request: Request) -> DashboardSession:
         """Do the same as :meth:`read`, for a request that may change something.
 
         Raises:
@@ -84,8 +84,10 @@ class Sessions:
             raise CrossSiteRefused
         return session
 
-    async def _session(self, identity: str, kind: KeyKind, digest: str, value: str, expires_at: int) -> Session:
-        return Session(identity, kind, digest, await self._sign("token", value), expires_at)
+    async def _session(
+        self, identity: str, kind: KeyKind, digest: str, value: str, expires_at: int
+    ) -> DashboardSession:
+        return DashboardSession(identity, kind, digest, await self._sign("token", value), expires_at)
 
     async def _sign(self, purpose: str, text: str) -> str:
         if self._secret is None:
@@ -96,7 +98,7 @@ class Sessions:
 class CustomerGuard:
     """The guard of the customers' routes for people; :class:`fairlane.api.keys.KeyGuard` is the one for programs."""
 
-    def __init__(self, store: Store, sessions: Sessions) -> None:
+    def __init__(self, store: Store, sessions: DashboardSessions) -> None:
         self._store = store
         self._sessions = sessions
 
@@ -113,7 +115,7 @@ class CustomerGuard:
 class OperatorGuard:
     """The guard of the operator's routes for people."""
 
-    def __init__(self, store: Store, sessions: Sessions) -> None:
+    def __init__(self, store: Store, sessions: DashboardSessions) -> None:
         self._store = store
         self._sessions = sessions
 

@@ -18,9 +18,16 @@ from fairlane.api.messages import read_message
 from fairlane.api.rates import RateGuard
 from fairlane.api.routes import Part, Resource, Route, Routes, anybody, resources
 from fairlane.dashboard.access import access_resources
-from fairlane.dashboard.assets import SAFETY, Assets
+from fairlane.dashboard.assets import SAFETY, AssetEndpoints
 from fairlane.dashboard.live import Hub
-from fairlane.dashboard.sessions import PATH, CustomerGuard, OperatorGuard, Session, Sessions, set_cookie
+from fairlane.dashboard.sessions import (
+    PATH,
+    CustomerGuard,
+    DashboardSession,
+    DashboardSessions,
+    OperatorGuard,
+    set_cookie,
+)
 from fairlane.dashboard.tries import Tries, caller_address
 from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
 from fairlane.model.keys import KeyKind
@@ -35,7 +42,7 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     key: str
 
 
-class Opened(Struct, frozen=True, kw_only=True):
+class OpenedSession(Struct, frozen=True, kw_only=True):
     """An open session, and the token that must be sent with every change."""
 
     kind: str
@@ -46,7 +53,7 @@ class Opened(Struct, frozen=True, kw_only=True):
     """The kinds of keys that open a session here, by the name of their holders."""
 
 
-class NotOpened(Struct, frozen=True, kw_only=True):
+class ClosedSession(Struct, frozen=True, kw_only=True):
     """What a login page needs to know: the kinds of keys that open a session here."""
 
     kind: None = None
@@ -76,9 +83,9 @@ def dashboard_part(
     ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. If one is None,
     its people cannot log in here.
     """
-    sessions = Sessions(store)
+    sessions = DashboardSessions(store)
     kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)
-    pages = Pages(store, hub, sessions, Tries(), proxies=proxies, version=version, kinds=kinds)
+    pages = PageEndpoints(store, hub, sessions, Tries(), proxies=proxies, version=version, kinds=kinds)
     twins: list[Resource[Any]] = []
     if customers is not None:
         guard = CustomerGuard(store, sessions)
@@ -87,17 +94,17 @@ def dashboard_part(
     if operators is not None:
         twins += [one.twin(PATH, OperatorGuard(store, sessions)) for one in operators.resources]
     events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
-    return Part(PATH, sessions.check, [events, *twins]), resources([Assets(), pages], lambda: anybody)
+    return Part(PATH, sessions.check, [events, *twins]), resources([AssetEndpoints(), pages], lambda: anybody)
 
 
-class Pages:
+class PageEndpoints:
     """Login, logout and live events. ``kinds`` are the keys that open a session here."""
 
     def __init__(
         self,
         store: Store,
         hub: Hub,
-        sessions: Sessions,
+        sessions: DashboardSessions,
         tries: Tries,
         *,
         proxies: Sequence[IPv4Network | IPv6Network],
@@ -137,14 +144,14 @@ class Pages:
             session = await self._sessions.read(request)
             return self._opened(session, await self._name(session))
         except (KeyMissing, KeyRefused):
-            return Answer(encode(NotOpened(accepts=self._accepts)), headers=(*SAFETY, NO_STORE))
+            return Answer(encode(ClosedSession(accepts=self._accepts)), headers=(*SAFETY, NO_STORE))
 
     async def leave(self, request: Request, who: None) -> Answer:
         """End the session, here and at every other server; copies of its cookie become worthless."""
         await self._sessions.end(await self._sessions.check(request))
         return Answer(b"{}", headers=(*SAFETY, NO_STORE, set_cookie("", secure=False, seconds=0)))
 
-    async def events(self, request: Request, session: Session) -> Stream:
+    async def events(self, request: Request, session: DashboardSession) -> Stream:
         """Stream live data once a second, for as long as the key is valid and the session lasts."""
         organization_id = await self._organization_id(session)
         if not self._hub.has_room(organization_id):
@@ -161,7 +168,7 @@ class Pages:
         events = self._hub.watch(organization_id, session_id=session.id, allowed=allowed, gone=request.gone)
         return Stream(events, headers=(NO_STORE,))
 
-    async def _organization_id(self, session: Session) -> int | None:
+    async def _organization_id(self, session: DashboardSession) -> int | None:
         """Return the organization of the session's key, or None for the operator. Raises KeyRefused."""
         if session.kind is KeyKind.ADMIN:
             if await self._store.keys.holder(session.digest) is None:
@@ -172,15 +179,15 @@ class Pages:
             raise KeyRefused
         return caller.organization_id
 
-    async def _name(self, session: Session) -> str:
+    async def _name(self, session: DashboardSession) -> str:
         organization_id = await self._organization_id(session)
         if organization_id is not None:
             return await self._store.organizations.name(organization_id)
         holder = await self._store.keys.holder(session.digest)
         return "" if holder is None else holder.name
 
-    def _opened(self, session: Session, name: str, *headers: tuple[bytes, bytes]) -> Answer:
-        opened = Opened(
+    def _opened(self, session: DashboardSession, name: str, *headers: tuple[bytes, bytes]) -> Answer:
+        opened = OpenedSession(
             kind=PEOPLE[session.kind], name=name, token=session.token, version=self._version, accepts=self._accepts
         )
         return Answer(encode(opened), headers=(*SAFETY, NO_STORE, *headers))

@@ -21,7 +21,7 @@ class DeadRows(Struct, frozen=True, kw_only=True):
     """Whether autovacuum may process it."""
 
 
-class Engine(Struct, frozen=True, kw_only=True):
+class DatabaseFacts(Struct, frozen=True, kw_only=True):
     """The database itself, as one connection sees it."""
 
     name: str

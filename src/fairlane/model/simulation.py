@@ -48,7 +48,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     priority: int
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class WorkRecord(Struct, frozen=True, kw_only=True):
     """What an organization's limits did in a span, and its finished tasks from that span that are still kept."""
 
     total: UsagePoint
@@ -97,7 +97,7 @@ class Capacity(Struct, frozen=True, kw_only=True):
     """Places of all live workers now."""
 
 
-class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SimulatedOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One organization's limits, as a replay uses them."""
 
     slots: int
@@ -109,8 +109,8 @@ class WhatIf(Struct, frozen=True, kw_only=True):
 
     organization: str
     tasks: int
-    now: Party
-    then: Party
+    now: SimulatedOrganization
+    then: SimulatedOrganization
     waits_measured: Waits
     waits_now: Waits
     waits_then: Waits

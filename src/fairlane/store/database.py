@@ -7,7 +7,7 @@ organization or a task.
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol
 
-from fairlane.model.diagnosis import Engine
+from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.store.batching import Answer, Member, PluralOperation
 from fairlane.store.schema import Schema
 from fairlane.store.statements import Operation, Result
@@ -43,7 +43,7 @@ class Database(Protocol):
     def describe(self, text: str) -> None:
         """Write how to reach the owner, if there is one."""
 
-    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
+    async def look(self, operation: Operation[Result]) -> tuple[DatabaseFacts, Result | None]:
         """Return the engine and, if its tables match, the operation's result; it need not be open. Raises
         DatabaseError."""
 

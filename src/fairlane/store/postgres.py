@@ -24,7 +24,7 @@ from msgspec import json as msgspec_json
 from fairlane.connecting import reason_of
 from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable
 from fairlane.loops import new_event_loop
-from fairlane.model.diagnosis import DeadRows, Engine
+from fairlane.model.diagnosis import DatabaseFacts, DeadRows
 from fairlane.outages import Outage
 from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
@@ -316,7 +316,7 @@ class PostgresDatabase:
         except _UNUSABLE as error:
             raise self._unusable(error) from error
 
-    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
+    async def look(self, operation: Operation[Result]) -> tuple[DatabaseFacts, Result | None]:
         """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
 
         Changes nothing.
@@ -342,7 +342,7 @@ class PostgresDatabase:
         except _UNUSABLE as error:
             raise self._unusable(error) from error
 
-    async def _engine(self, connection: Connection) -> Engine:
+    async def _engine(self, connection: Connection) -> DatabaseFacts:
         schema = compare(await self._applied(connection), load_migrations("postgres"))
         settings = dict(await self._ask(connection, "find_safety"))
         process = connection.get_server_pid()
@@ -350,7 +350,7 @@ class PostgresDatabase:
         before = wall_clock()
         at: int = (await self._ask(connection, "read_clock"))[0][0]
         oldest = await self._ask(connection, "find_oldest_transaction", process=process)
-        return Engine(
+        return DatabaseFacts(
             name="PostgreSQL",
             address=without_password(self.address),
             version=version,

@@ -20,7 +20,7 @@ import apsw
 import msgspec
 
 from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreBroken, StoreFault, StoreUnreachable
-from fairlane.model.diagnosis import Engine
+from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
@@ -306,7 +306,7 @@ class SqliteDatabase:
             raise DatabaseError(f"cannot read {self.path}: {error}") from error
         return compare(applied, load_migrations("sqlite"))
 
-    async def look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
+    async def look(self, operation: Operation[Result]) -> tuple[DatabaseFacts, Result | None]:
         """Return the engine and, if its tables are those of this release, the operation's result on one snapshot.
 
         Changes nothing, and works while another process owns the file.
@@ -316,11 +316,11 @@ class SqliteDatabase:
         """
         return await asyncio.to_thread(self._look, operation)
 
-    def _look(self, operation: Operation[Result]) -> tuple[Engine, Result | None]:
+    def _look(self, operation: Operation[Result]) -> tuple[DatabaseFacts, Result | None]:
         schema = self._inspect()
         folder = next(parent for parent in self.path.parents if parent.exists())
         kind = file_system_of(folder)
-        engine = Engine(
+        engine = DatabaseFacts(
             name="SQLite",
             address=str(self.path),
             version=apsw.sqlite_lib_version(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uuid_utils
 
 from fairlane.errors import DatabaseError
-from fairlane.model.diagnosis import Content, Engine
+from fairlane.model.diagnosis import Content, DatabaseFacts
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import inspection, moving
@@ -169,7 +169,7 @@ class Store:
         return before
 
     @classmethod
-    async def look(cls, settings: Settings) -> tuple[Engine, Content | None]:
+    async def look(cls, settings: Settings) -> tuple[DatabaseFacts, Content | None]:
         """Return facts about the database, and its content if its tables are those of this release.
 
         Changes nothing, and works while another server owns the database.

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fairlane.errors import KeyRefused
-from fairlane.model.simulation import Ran, Record
+from fairlane.model.simulation import Ran, WorkRecord
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules.history import Integrals, usage_points
@@ -44,14 +44,14 @@ class UsageStore(Noun):
         """
         return await self._database.snapshot(find_usage(organization_id, start, end, step_ms), share=organization_id)
 
-    async def record(self, organization_id: int, *, start: int, most: int) -> Record:
+    async def record(self, organization_id: int, *, start: int, most: int) -> WorkRecord:
         """Return the effect of an organization's limits since ``start``, and ``most`` of its newest finished tasks.
 
         Starts no earlier than the organization's creation: earlier time must not count as unlimited. Raises KeyRefused.
         """
         return await self._database.snapshot(find_record(organization_id, start, most), share=organization_id)
 
-    async def record_of(self, organization: str, *, start: int, most: int) -> Record:
+    async def record_of(self, organization: str, *, start: int, most: int) -> WorkRecord:
         """Return :meth:`record` by the organization's name. Raises NotFound."""
         return await self._database.snapshot(_find_record_of(organization, start, most))
 
@@ -157,7 +157,7 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
     return usage_points(samples, start=start, end=until, step_ms=step_ms)
 
 
-def find_record(organization_id: int, start: int, most: int) -> Operation[Record]:
+def find_record(organization_id: int, start: int, most: int) -> Operation[WorkRecord]:
     """Read the record. Needs one snapshot."""
     created_at, _ = yield from _live(organization_id, (yield from clock()))
     start = max(start, created_at)
@@ -171,7 +171,7 @@ def find_record(organization_id: int, start: int, most: int) -> Operation[Record
     newest = sorted(found, key=itemgetter(4))[-most:]
     ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in newest]
     serving = yield from rows("find_serving", now=(yield from clock()))
-    return Record(
+    return WorkRecord(
         total=usage.total,
         slots_max=slots_max,
         ran=tuple(ran),
@@ -179,7 +179,7 @@ def find_record(organization_id: int, start: int, most: int) -> Operation[Record
     )
 
 
-def _find_record_of(organization: str, start: int, most: int) -> Operation[Record]:
+def _find_record_of(organization: str, start: int, most: int) -> Operation[WorkRecord]:
     organization_id = yield from find_organization_id(organization)
     return (yield from find_record(organization_id, start, most))
 

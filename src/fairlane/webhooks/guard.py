@@ -1,8 +1,8 @@
 """Where webhooks may go, as far as the URL alone shows. Pure: called when a task is submitted and again at each try.
 
-One strict pattern reads a URL, and the connection goes to what it read (`Target`): no second parser sees the URL. Where
-a name points to is decided at the try (network.py), never here: a lookup at submission would prove nothing about later,
-and would let callers query our DNS.
+One strict pattern reads a URL, and the connection goes to what it read (`WebhookTarget`): no second parser sees the
+URL. Where a name points to is decided at the try (network.py), never here: a lookup at submission would prove nothing
+about later, and would let callers query our DNS.
 """
 
 import re
@@ -35,7 +35,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     """Names of fairlane itself, in lower case; refused like private ones."""
 
 
-class Target(Struct, frozen=True, kw_only=True):
+class WebhookTarget(Struct, frozen=True, kw_only=True):
     """The parts of a URL, parsed once."""
 
     secure: bool
@@ -69,7 +69,7 @@ _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".localdomain", ".internal", ".home.arpa", ".intranet", ".lan", ".corp")
 
 
-def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> Target:
+def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> WebhookTarget:
     """Split a webhook's URL into its parts, or refuse it.
 
     Raises:
@@ -86,7 +86,7 @@ def check_url(url: str, reach: Reach, *, field: str = "webhook.url") -> Target:
     if not (_is_allowed_address(address, reach) if address else _is_allowed_name(host, reach)):
         raise ValidationRefused.at(field, BAD_HOST)
     path = match["path"] or "/"
-    return Target(
+    return WebhookTarget(
         secure=secure,
         host=host,
         address=address,

@@ -19,7 +19,7 @@ import httpcore2
 
 from fairlane import __version__
 from fairlane.webhooks.addresses import Address
-from fairlane.webhooks.guard import Reach, Target, are_allowed
+from fairlane.webhooks.guard import Reach, WebhookTarget, are_allowed
 
 Lookup = Callable[[str], Awaitable[Sequence[Address]]]
 """Returns every address of a name, or none if it cannot be found."""
@@ -95,7 +95,7 @@ class SystemLookup:
         ended.set()
 
 
-async def resolve_public(target: Target, reach: Reach, lookup: Lookup) -> Sequence[Address]:
+async def resolve_public(target: WebhookTarget, reach: Reach, lookup: Lookup) -> Sequence[Address]:
     """Return the addresses that this try may connect to; empty if the name is unknown or one of its addresses is
     forbidden.
 
@@ -123,7 +123,7 @@ def is_this_machine(address: Address) -> bool:
 
 @asynccontextmanager
 async def network_to(
-    target: Target, reach: Reach, lookup: Lookup, *, connect_seconds: float
+    target: WebhookTarget, reach: Reach, lookup: Lookup, *, connect_seconds: float
 ) -> AsyncIterator["CheckedNetwork | None"]:
     """Look up the target's host; yield a network that reaches it alone, or None if it may not be reached."""
     addresses = await resolve_public(target, reach, lookup)
@@ -137,7 +137,7 @@ async def network_to(
         await network.aclose()
 
 
-def headers_to(target: Target, body: bytes | None = None) -> dict[str, str]:
+def headers_to(target: WebhookTarget, body: bytes | None = None) -> dict[str, str]:
     """Return the headers of every request that leaves for a checked target, with a JSON text or without a body."""
     content = {} if body is None else {"Content-Type": "application/json", "Content-Length": str(len(body))}
     return {

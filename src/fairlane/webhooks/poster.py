@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from fairlane.errors import ValidationRefused
 from fairlane.webhooks.answers import AnswerReader, NotHttp
-from fairlane.webhooks.guard import Reach, Target, check_url
+from fairlane.webhooks.guard import Reach, WebhookTarget, check_url
 from fairlane.webhooks.network import READ_BYTES_MAX, CheckedNetwork, Lookup, SystemLookup, headers_to, network_to
 
 TryError = Literal["refused_by_policy", "timeout", "connection", "tls", "bad_answer", "status"]
@@ -114,11 +114,11 @@ class Poster:
             target = check_url(url, self._reach)
         except ValidationRefused:
             return TryResult(delivered=False, http_status=None, error="refused_by_policy", took_ms=0)
-        return await self._try(organization_id, _Request(target, body, headers))
+        return await self._try(organization_id, _Post(target, body, headers))
 
-    async def _try(self, organization_id: int, request: "_Request") -> TryResult:
+    async def _try(self, organization_id: int, request: "_Post") -> TryResult:
         started_at = self._clock()
-        answer = _Answer()
+        answer = _ReceivedAnswer()
         error: TryError | None
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -139,7 +139,7 @@ class Poster:
             cause=answer.cause if error else None,
         )
 
-    async def _exchange(self, organization_id: int, request: "_Request", answer: "_Answer") -> TryError | None:
+    async def _exchange(self, organization_id: int, request: "_Post", answer: "_ReceivedAnswer") -> TryError | None:
         """Send and read. The status is in ``answer`` as soon as it is known, however this ends."""
         lookup = self._lookup.of(organization_id) if isinstance(self._lookup, SystemLookup) else self._lookup
         async with network_to(request.target, self._reach, lookup, connect_seconds=self._timeout_seconds) as network:
@@ -152,7 +152,7 @@ class Poster:
                 return _error_of(broken, network)
         return None
 
-    async def _converse(self, network: CheckedNetwork, request: "_Request", answer: "_Answer") -> None:
+    async def _converse(self, network: CheckedNetwork, request: "_Post", answer: "_ReceivedAnswer") -> None:
         target = request.target
         # A separate connection: there is no pool, and no proxy, redirect, cookie or HTTP/2.
         stream = await network.connect_tcp(target.host, target.port)
@@ -176,7 +176,7 @@ class Poster:
             await asyncio.gather(sending, return_exceptions=True)
 
 
-class _Answer:
+class _ReceivedAnswer:
     """What is known of the answer so far."""
 
     def __init__(self) -> None:
@@ -202,10 +202,10 @@ async def _throw_away(stream: httpcore2.AsyncNetworkStream, reader: AnswerReader
         parts += 1
 
 
-class _Request(Struct, frozen=True):
+class _Post(Struct, frozen=True):
     """What goes out in one try, and where."""
 
-    target: Target
+    target: WebhookTarget
     body: Outgoing
     headers: Callable[[], Mapping[str, str]]
 
@@ -218,7 +218,7 @@ async def _write(stream: httpcore2.AsyncNetworkStream, head: bytes, body: Outgoi
     body.drop()
 
 
-def _head(target: Target, body: bytes, signed: Mapping[str, str]) -> bytes:
+def _head(target: WebhookTarget, body: bytes, signed: Mapping[str, str]) -> bytes:
     ours = headers_to(target, body)
     assert not {name.lower() for name in signed} & {name.lower() for name in ours}, sorted(signed)
     lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in (ours | dict(signed)).items())]

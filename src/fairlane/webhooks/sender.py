@@ -17,7 +17,7 @@ from fairlane.rules.deliveries import DeliveryLimits, asked_wait_ms
 from fairlane.store import Store
 from fairlane.webhooks.poster import Outgoing, TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
-from fairlane.webhooks.turns import Place, Turns
+from fairlane.webhooks.turns import TryPlace, TryTurns
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Sender:
         """``timeout_seconds`` is the poster's: a claim must outlast a try."""
         self._store = store
         self._poster = poster
-        self._turns = Turns(limits)
+        self._turns = TryTurns(limits)
         self._claim_ms = round(max(CLAIM_SECONDS, timeout_seconds + CLAIM_SECONDS / 2) * 1_000)
         self._under_way: dict[asyncio.Task[None], DueDelivery] = {}
         self._wake = asyncio.Event()
@@ -131,7 +131,7 @@ class Sender:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("delivery.broken", extra={"cause": str(error)}, exc_info=error)
 
-    async def _send(self, one: DueDelivery, place: Place) -> None:
+    async def _send(self, one: DueDelivery, place: TryPlace) -> None:
         """Make one try of one delivery, from the stored rows to the record."""
         took_ms = 0
         try:
@@ -161,7 +161,7 @@ class Sender:
             logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)))
         self._unrecorded += 1
 
-    async def _try(self, one: DueDelivery, place: Place) -> Tried | None:
+    async def _try(self, one: DueDelivery, place: TryPlace) -> Tried | None:
         """Return the result of the post, or None if the task and its delivery are gone or the store cannot be read."""
         at = self._store.now()
         try:
@@ -194,7 +194,7 @@ class Sender:
             cause=result.cause,
         )
 
-    async def _body(self, one: DueDelivery, place: Place) -> Outgoing | None:
+    async def _body(self, one: DueDelivery, place: TryPlace) -> Outgoing | None:
         def dropped() -> None:
             place.size = 0
             self._wake.set()  # There may be room now for one that was passed over.

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
-class Place:
+class TryPlace:
     """The place of one running try."""
 
     organization_id: int
@@ -32,7 +32,7 @@ class Place:
     """How many bytes of its body are in memory, until it is written."""
 
 
-class Turns:
+class TryTurns:
     """Virtual times of organizations, and the places that are taken."""
 
     def __init__(self, limits: DeliveryLimits) -> None:
@@ -40,7 +40,7 @@ class Turns:
         self._virtual_time = 0
         self._tags: dict[int, int] = {}
         self._estimates_ms: dict[int, float] = {}
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, TryPlace] = {}
         self._hanging: dict[Addressed, None] = {}
         self._organizations_after = 0
         self._hosts_after: dict[int, str] = {}
@@ -72,18 +72,18 @@ class Turns:
             else:
                 self._hosts_after.pop(organization_id, None)
 
-    def begin(self, organization_id: int, host: str, size: int = 0) -> Place:
+    def begin(self, organization_id: int, host: str, size: int = 0) -> TryPlace:
         """Take a place for a try that begins now."""
         tag = max(self._virtual_time, self._tags.get(organization_id, 0))
         charged = service(round(self._estimates_ms.get(organization_id, FIRST_ESTIMATE_MS)), 1)
         unreserved = sum(not one.reserved for one in self._places.values())
-        place = Place(organization_id, host, unreserved >= self._limits.total, charged, size)
+        place = TryPlace(organization_id, host, unreserved >= self._limits.total, charged, size)
         self._virtual_time = tag
         _remember(self._tags, organization_id, tag + charged)
         self._places[id(place)] = place
         return place
 
-    def end(self, place: Place, took_ms: int) -> None:
+    def end(self, place: TryPlace, took_ms: int) -> None:
         """Free the place. The organization pays for the actual duration of the try instead of the estimate."""
         del self._places[id(place)]
         organization_id = place.organization_id

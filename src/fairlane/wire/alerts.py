@@ -57,35 +57,35 @@ def read_alert(document: Any) -> AskedAlert:
     )
 
 
-class _AlertAddress(Struct):
+class _AlertAddressFields(Struct):
     url: str
 
 
-class _Alert(Struct, rename="camel"):
+class _AlertFields(Struct, rename="camel"):
     id: Uuid
     kind: Annotated[str, Meta(extra_json_schema={"enum": [*AlertKind]})]
     threshold: float
     for_seconds: Count
-    webhook: _AlertAddress
+    webhook: _AlertAddressFields
     firing: bool
     changed_at: Moment | None
     created_at: Moment
 
 
 class AlertsBody(Struct):
-    alerts: list[_Alert]
+    alerts: list[_AlertFields]
 
 
 class AlertBody(Struct):
     success: Yes
-    alert: _Alert
+    alert: _AlertFields
 
 
 class AlertMessageBody(Struct):
     type: Literal["alert.fired", "alert.recovered"]
     at: Moment
     value: float | None
-    alert: _Alert
+    alert: _AlertFields
 
 
 def alert_body(alert: Alert) -> bytes:
@@ -106,14 +106,14 @@ def alert_message_body(change: AlertChange) -> bytes:
     return encode(AlertMessageBody(kind, timestamp(change.at), change.value, alert))
 
 
-def _alert(alert: Alert) -> _Alert:
+def _alert(alert: Alert) -> _AlertFields:
     rule = alert.rule
-    return _Alert(
+    return _AlertFields(
         alert.id,
         rule.kind,
         rule.threshold,
         rule.for_ms // 1000,
-        _AlertAddress(rule.webhook.url),
+        _AlertAddressFields(rule.webhook.url),
         alert.firing,
         moment(alert.changed_at),
         timestamp(alert.created_at),

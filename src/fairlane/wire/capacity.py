@@ -10,23 +10,23 @@ from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.wire.values import Moment, Yes, encode, timestamp
 
 
-class _Projection(Struct, rename="camel"):
+class _ProjectionFields(Struct, rename="camel"):
     max: int
     wait_p50_seconds: float
     wait_p90_seconds: float
     wait_p99_seconds: float
 
 
-class _Measured(Struct, rename="camel"):
+class _MeasuredFields(Struct, rename="camel"):
     wait_p50_seconds: float
     wait_p90_seconds: float
     wait_p99_seconds: float
 
 
-class _Replayed(Struct, rename="camel"):
+class _ReplayedFields(Struct, rename="camel"):
     tasks: int
     estimate: Yes
-    measured: _Measured | None
+    measured: _MeasuredFields | None
     trusted: bool | None
 
 
@@ -51,8 +51,8 @@ class CapacityBody(
     plan_limited_seconds: float
     worker_limited_seconds: float
     slots_used_average: float
-    replayed: _Replayed
-    projections: list[_Projection]
+    replayed: _ReplayedFields
+    projections: list[_ProjectionFields]
 
 
 def capacity_body(capacity: Capacity) -> bytes:
@@ -70,20 +70,20 @@ def capacity_body(capacity: Capacity) -> bytes:
             total.plan_limited_ms / 1000,
             total.worker_limited_ms / 1000,
             round(total.slot_ms / span_ms, 3),
-            _Replayed(capacity.tasks, True, _measured(capacity.measured), capacity.trusted),
+            _ReplayedFields(capacity.tasks, True, _measured(capacity.measured), capacity.trusted),
             [_projection(one) for one in capacity.projections],
         )
     )
 
 
-def _measured(waits: Waits) -> _Measured | None:
+def _measured(waits: Waits) -> _MeasuredFields | None:
     if waits.p50_ms is None or waits.p90_ms is None or waits.p99_ms is None:
         return None
-    return _Measured(waits.p50_ms / 1000, waits.p90_ms / 1000, waits.p99_ms / 1000)
+    return _MeasuredFields(waits.p50_ms / 1000, waits.p90_ms / 1000, waits.p99_ms / 1000)
 
 
-def _projection(one: Projection) -> _Projection:
-    return _Projection(one.slots, one.wait_p50_ms / 1000, one.wait_p90_ms / 1000, one.wait_p99_ms / 1000)
+def _projection(one: Projection) -> _ProjectionFields:
+    return _ProjectionFields(one.slots, one.wait_p50_ms / 1000, one.wait_p90_ms / 1000, one.wait_p99_ms / 1000)
 
 
 def _advice(capacity: Capacity) -> str:

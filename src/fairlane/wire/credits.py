@@ -20,13 +20,13 @@ class CreditsBody(Struct, rename="camel"):
     cycle_resets_at: str | None
 
 
-class _State(Struct):
+class _StateFields(Struct):
     code: str
     name: str
 
 
 CountriesBody = list[str]
-StatesBody = list[_State]
+StatesBody = list[_StateFields]
 
 
 def credits_body(credits: Credits) -> bytes:
@@ -46,4 +46,4 @@ def countries_body(countries: Sequence[str]) -> bytes:
 
 def states_body(states: Sequence[tuple[str, str]]) -> bytes:
     """Return the answer of ``GET /v1/states``, from codes and names."""
-    return encode([_State(code, name) for code, name in states])
+    return encode([_StateFields(code, name) for code, name in states])

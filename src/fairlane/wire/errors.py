@@ -17,35 +17,35 @@ FIELD_ERRORS_MOST = 20
 
 
 # Not a docstring, because readers of /openapi.json would see it.
-class Error(Struct):
+class ErrorFields(Struct):
     code: str
     message: str
     details: Any = UNSET
     timestamp: str | UnsetType = UNSET
 
 
-class _Refused(Struct):
+class _RefusedBody(Struct):
     success: bool
-    error: Error
+    error: ErrorFields
 
 
 def error_body(refusal: Refusal, *, at: int) -> bytes:
     """Return the envelope of an unsuccessful answer; ``at`` is the moment of the answer."""
-    return encode(_Refused(False, refused(refusal, at)))
+    return encode(_RefusedBody(False, refused(refusal, at)))
 
 
 def envelope(code: str, message: str, *, at: int, details: Any = UNSET) -> bytes:
     """Return the envelope made from its parts, for errors that are not refusals."""
-    return encode(_Refused(False, Error(code, message, details, timestamp(at))))
+    return encode(_RefusedBody(False, ErrorFields(code, message, details, timestamp(at))))
 
 
-def refused(refusal: Refusal, at: int) -> Error:
+def refused(refusal: Refusal, at: int) -> ErrorFields:
     """Return the error of a refusal, with the moment of the answer."""
     details = UNSET if refusal.details is None else refusal.details
-    return Error(refusal.code, str(refusal), details, timestamp(at))
+    return ErrorFields(refusal.code, str(refusal), details, timestamp(at))
 
 
-def failed(failure: Failure) -> Error:
+def failed(failure: Failure) -> ErrorFields:
     """Return the error of a failed task as its organization sees it."""
     details = UNSET if failure.details is None else failure.details
-    return Error(failure.code, failure.message, details)
+    return ErrorFields(failure.code, failure.message, details)

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from fairlane.model import insight as model
 from fairlane.model.leases import Progress
-from fairlane.wire.status import Concurrency, concurrency
+from fairlane.wire.status import ConcurrencyFields, concurrency
 from fairlane.wire.values import Count, Moment, Priority, State, Uuid, encode, moment, timestamp
 
 _EXPLANATIONS = {
@@ -30,12 +30,12 @@ _EXPLANATIONS = {
 }
 
 
-class _Estimate(Struct, rename="camel"):
+class _EstimateFields(Struct, rename="camel"):
     p50_seconds: float
     p90_seconds: float
 
 
-class _Progress(Struct, rename="camel"):
+class _ProgressFields(Struct, rename="camel"):
     fraction: float | None
     done: float | None
     total: float | None
@@ -52,8 +52,8 @@ class WaitBody(Struct, rename="camel"):
     until: Moment | None
     tasks_ahead: Count | None
     tasks_ahead_bounded: bool
-    estimate: _Estimate | None
-    progress: _Progress | None
+    estimate: _EstimateFields | None
+    progress: _ProgressFields | None
 
 
 def wait_body(wait: model.Wait) -> bytes:
@@ -69,14 +69,14 @@ def wait_body(wait: model.Wait) -> bytes:
             moment(wait.until),
             wait.ahead,
             wait.ahead_bounded,
-            None if estimate is None else _Estimate(estimate.p50_ms / 1000, estimate.p90_ms / 1000),
+            None if estimate is None else _EstimateFields(estimate.p50_ms / 1000, estimate.p90_ms / 1000),
             _progress(wait.progress),
         )
     )
 
 
 # Not a docstring, because readers of /openapi.json would see it.
-class Slot(Struct, rename="camel"):
+class SlotFields(Struct, rename="camel"):
     kind: Annotated[str, Meta(extra_json_schema={"enum": ["task", "call"]})]
     id: Uuid
     task_id: Uuid | None
@@ -86,12 +86,12 @@ class Slot(Struct, rename="camel"):
     attempts: Count
     started_at: Moment
     deadline_at: Moment
-    progress: _Progress | None
+    progress: _ProgressFields | None
 
 
 class SlotsBody(Struct, rename="camel"):
-    concurrency: Concurrency | None
-    slots: list[Slot]
+    concurrency: ConcurrencyFields | None
+    slots: list[SlotFields]
     next_cursor: str | None
 
 
@@ -100,9 +100,9 @@ def slots_body(slots: model.Slots, next_cursor: str | None) -> bytes:
     return encode(SlotsBody(concurrency(slots.concurrency), [holder(one) for one in slots.slots], next_cursor))
 
 
-def holder(one: model.Slot) -> Slot:
+def holder(one: model.Slot) -> SlotFields:
     """Return the task or call that holds a slot."""
-    return Slot(
+    return SlotFields(
         "call" if one.call else "task",
         one.id,
         None if one.call else one.id,
@@ -116,10 +116,10 @@ def holder(one: model.Slot) -> Slot:
     )
 
 
-def _progress(progress: Progress | None) -> _Progress | None:
+def _progress(progress: Progress | None) -> _ProgressFields | None:
     if progress is None:
         return None
     done, total = progress.done, progress.total
     fraction = done if total is None else done / total if total else None
     shown = None if total is None else done
-    return _Progress(fraction, shown, total, progress.note, timestamp(progress.at))
+    return _ProgressFields(fraction, shown, total, progress.note, timestamp(progress.at))

@@ -8,26 +8,26 @@ from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 """JSON Schema, as in OpenAPI 3.1."""
 
 REFERENCE = "#/components/schemas/{name}"
-WHOLE: Schema = {"type": "integer", "minimum": 0}
-TEXT: Schema = {"type": "string"}
+WHOLE: JsonSchema = {"type": "integer", "minimum": 0}
+TEXT: JsonSchema = {"type": "string"}
 
 
-def fields(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Schema:
+def fields(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> JsonSchema:
     """Return the schema of an object with these fields, and perhaps more."""
     return {"type": "object", "required": [*required], "properties": {**required, **(optional or {})}}
 
 
-def reference(name: str) -> Schema:
+def reference(name: str) -> JsonSchema:
     """Return a reference to a component of the document."""
     return {"$ref": REFERENCE.format(name=name)}
 
 
-ADDRESS: Schema = reference("WebhookAddress")
-SUBMISSION_OPTIONS: dict[str, Schema] = {
+ADDRESS: JsonSchema = reference("WebhookAddress")
+SUBMISSION_OPTIONS: dict[str, JsonSchema] = {
     "priority": {
         "description": "Higher runs first, within the organization.",
         "type": "integer",
@@ -55,9 +55,9 @@ SUBMISSION_OPTIONS: dict[str, Schema] = {
     },
 }
 """The optional fields of a task, in addition to its type and payload."""
-SUBMISSION: Schema = reference("Submission")
-BATCH: Schema = {"type": "array", "items": SUBMISSION, "minItems": 1, "maxItems": BATCH_MOST}
-ALERT: Schema = fields(
+SUBMISSION: JsonSchema = reference("Submission")
+BATCH: JsonSchema = {"type": "array", "items": SUBMISSION, "minItems": 1, "maxItems": BATCH_MOST}
+ALERT: JsonSchema = fields(
     {
         "kind": {"type": "string", "enum": [*AlertKind]},
         "threshold": {"type": "number", "minimum": 0, "maximum": ALERT_THRESHOLD_MOST},

@@ -13,34 +13,34 @@ from fairlane.wire.values import Count, Moment, Priority, encode, timestamp
 
 
 # Not a docstring, because readers of /openapi.json would see it.
-class Concurrency(Struct):
+class ConcurrencyFields(Struct):
     used: Count
     max: Annotated[int, Meta(ge=1)]
 
 
-class _PriorityCount(Struct):
+class _PriorityCountFields(Struct):
     priority: Priority
     count: Annotated[int, Meta(ge=1)]
 
 
-class _Difference(Struct, rename="camel"):
+class _DifferenceFields(Struct, rename="camel"):
     name: str
     kept: int
     counted: int
 
 
-class _Verification(Struct, rename="camel"):
+class _VerificationFields(Struct, rename="camel"):
     checked_at: Moment
     drift: Count
-    differences: list[_Difference]
+    differences: list[_DifferenceFields]
 
 
 class StatusBody(Struct, rename="camel"):
     queued_tasks: Count
     processing_tasks: Count
-    concurrency: Concurrency | None
-    priority_breakdown: list[_PriorityCount]
-    verification: _Verification | UnsetType = UNSET
+    concurrency: ConcurrencyFields | None
+    priority_breakdown: list[_PriorityCountFields]
+    verification: _VerificationFields | UnsetType = UNSET
 
 
 def status_body(status: model.QueueStatus) -> bytes:
@@ -52,9 +52,9 @@ def verified_body(verified: model.Verified, *, at: int) -> bytes:
     """Return the answer of ``GET /v1/async/status?verify=true``: the plain status and the differences that the recount
     found.
     """
-    differences = [_Difference(one.name, one.kept, one.counted) for one in verified.drift]
+    differences = [_DifferenceFields(one.name, one.kept, one.counted) for one in verified.drift]
     body = _status(verified.status)
-    body.verification = _Verification(timestamp(at), len(differences), differences[:FIELD_ERRORS_MOST])
+    body.verification = _VerificationFields(timestamp(at), len(differences), differences[:FIELD_ERRORS_MOST])
     return encode(body)
 
 
@@ -63,10 +63,10 @@ def _status(status: model.QueueStatus) -> StatusBody:
         status.queued,
         status.processing,
         concurrency(status.concurrency),
-        [_PriorityCount(priority, count) for priority, count in status.priorities],
+        [_PriorityCountFields(priority, count) for priority, count in status.priorities],
     )
 
 
-def concurrency(slots: model.Concurrency | None) -> Concurrency | None:
+def concurrency(slots: model.Concurrency | None) -> ConcurrencyFields | None:
     """Return slots in use and the limit, or None, which becomes null."""
-    return None if slots is None else Concurrency(slots.used, slots.max)
+    return None if slots is None else ConcurrencyFields(slots.used, slots.max)

@@ -33,7 +33,7 @@ NAME_LENGTH_MOST = 64
 """Longer task types are not compared with the known ones."""
 
 
-class Submission(Struct, frozen=True, kw_only=True):
+class AskedTask(Struct, frozen=True, kw_only=True):
     """A checked request to create a task; the payload must still be checked against its type."""
 
     task_type: str
@@ -47,16 +47,16 @@ class Submission(Struct, frozen=True, kw_only=True):
     delay_ms: int
 
 
-class _Envelope(Struct):
+class _TaskEnvelope(Struct):
     payload: Raw
 
 
-_envelope_decoder = Decoder(_Envelope)
+_envelope_decoder = Decoder(_TaskEnvelope)
 
 
 def read_submission(
     body: bytes, document: Any, task_types: Collection[str], *, now: int, suggests: bool = True
-) -> Submission:
+) -> AskedTask:
     """Check one task as a customer sends it. ``document`` is ``body`` as the strict reader read it.
 
     ``now`` limits the moment at which the task is to start. ``suggests`` says whether the refusal of an unknown type
@@ -75,7 +75,7 @@ def read_submission(
         payload = bytes(_envelope_decoder.decode(body).payload)
     except DecodeError as error:  # Both readers must agree; if they do not, a refusal is safe.
         raise _no_json() from error
-    return Submission(
+    return AskedTask(
         task_type=document["taskType"],
         priority=document.get("priority", PRIORITY_LOWEST),
         idempotency_key=document.get("idempotencyKey"),

@@ -10,11 +10,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from fairlane.errors import Refusal, ValidationRefused
 from fairlane.model.tasks import PRIORITY_LOWEST, Accepted, NewTask, TaskList, TaskStatus, TaskView
-from fairlane.wire.errors import Error, failed, refused
+from fairlane.wire.errors import ErrorFields, failed, refused
 from fairlane.wire.values import Count, Moment, Object, Priority, State, Uuid, Yes, encode, moment, timestamp
 
 
-class _Task(Struct, rename="camel"):
+class _TaskFields(Struct, rename="camel"):
     id: Uuid
     task_type: str
     status: State
@@ -26,37 +26,37 @@ class _Task(Struct, rename="camel"):
     retry_of: Uuid | UnsetType = UNSET
 
 
-class _Credits(Struct, rename="camel"):
+class _CreditsFields(Struct, rename="camel"):
     credits_to_charge: Count
     credits_charged: Count | None
 
 
-class _Created(Struct):
+class _CreatedBody(Struct):
     success: Yes
-    task: _Task
-    credits: _Credits
+    task: _TaskFields
+    credits: _CreditsFields
 
 
-class _Summary(Struct):
+class _SummaryFields(Struct):
     total: Count
     succeeded: Count
     failed: Count
 
 
-class _Item(Struct):
+class _ItemFields(Struct):
     """Either ``task`` and ``credits``, or ``error``."""
 
     success: bool
     index: Count
-    task: "_Task | UnsetType" = UNSET
-    credits: "_Credits | UnsetType" = UNSET
-    error: Error | UnsetType = UNSET
+    task: "_TaskFields | UnsetType" = UNSET
+    credits: "_CreditsFields | UnsetType" = UNSET
+    error: ErrorFields | UnsetType = UNSET
 
 
 class BatchBody(Struct):
     success: Yes
-    summary: _Summary
-    results: list[_Item]
+    summary: _SummaryFields
+    results: list[_ItemFields]
 
 
 class ClearedBody(Struct):
@@ -64,30 +64,30 @@ class ClearedBody(Struct):
     cleared: Count
 
 
-class _FailedResponse(Struct):
-    error: Error
+class _FailedResponseFields(Struct):
+    error: ErrorFields
 
 
-class _Webhook(Struct, rename="camel"):
+class _WebhookFields(Struct, rename="camel"):
     url: str
     delivered_at: Moment | None
     delivered: bool
 
 
 class TaskBody(Struct):
-    task: _Task
-    credits: _Credits
-    webhook: _Webhook | UnsetType = UNSET
-    response: Object | _FailedResponse | UnsetType = UNSET
+    task: _TaskFields
+    credits: _CreditsFields
+    webhook: _WebhookFields | UnsetType = UNSET
+    response: Object | _FailedResponseFields | UnsetType = UNSET
 
 
-class _Listed(Struct):
-    task: _Task
-    credits: _Credits
+class _ListedFields(Struct):
+    task: _TaskFields
+    credits: _CreditsFields
 
 
 class TasksBody(Struct, rename="camel"):
-    tasks: list[_Listed]
+    tasks: list[_ListedFields]
     next_cursor: str | None
 
 
@@ -95,29 +95,29 @@ class ChangedTaskBody(Struct):
     """A task as it is now, after a request that changed it or waited for it."""
 
     success: Yes
-    task: _Task
-    credits: _Credits
-    webhook: _Webhook | UnsetType = UNSET
-    response: Object | _FailedResponse | UnsetType = UNSET
+    task: _TaskFields
+    credits: _CreditsFields
+    webhook: _WebhookFields | UnsetType = UNSET
+    response: Object | _FailedResponseFields | UnsetType = UNSET
 
 
 class WebhookBody(Struct):
     """The message to a webhook: a final task as GET answers it, without the webhook block."""
 
-    task: _Task
-    credits: _Credits
-    response: Object | _FailedResponse
+    task: _TaskFields
+    credits: _CreditsFields
+    response: Object | _FailedResponseFields
 
 
 def created_body(task: NewTask, accepted: Accepted) -> bytes:
     """Return the answer to an accepted task: always QUEUED, even if a worker takes it at the same moment."""
-    return encode(_Created(True, *_created(task, accepted)))
+    return encode(_CreatedBody(True, *_created(task, accepted)))
 
 
-def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
+def _created(task: NewTask, accepted: Accepted) -> tuple[_TaskFields, _CreditsFields]:
     created_at = timestamp(accepted.created_at)
     return (
-        _Task(
+        _TaskFields(
             task.id,
             task.task_type,
             TaskStatus.QUEUED,
@@ -128,7 +128,7 @@ def _created(task: NewTask, accepted: Accepted) -> tuple[_Task, _Credits]:
             UNSET if accepted.run_at is None else timestamp(accepted.run_at),
             task.retry_of or UNSET,
         ),
-        _Credits(task.cost, None),
+        _CreditsFields(task.cost, None),
     )
 
 
@@ -136,17 +136,17 @@ def batch_body(items: Sequence[tuple[NewTask, Accepted] | Refusal], *, at: int) 
     """Return the answer to a batch: the outcome of each item, in the order of the request."""
     results = [_item(index, item, at) for index, item in enumerate(items)]
     succeeded = sum(result.success for result in results)
-    return encode(BatchBody(True, _Summary(len(items), succeeded, len(items) - succeeded), results))
+    return encode(BatchBody(True, _SummaryFields(len(items), succeeded, len(items) - succeeded), results))
 
 
-def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _Item:
+def _item(index: int, item: tuple[NewTask, Accepted] | Refusal, at: int) -> _ItemFields:
     if not isinstance(item, Refusal):
-        return _Item(True, index, *_created(*item))
+        return _ItemFields(True, index, *_created(*item))
     if isinstance(item, ValidationRefused):
         # In a batch item the details are an object, in a single refusal an array (contract, 4).
         message, details = f"Invalid task at index {index}", {"errors": item.details}
-        return _Item(False, index, error=Error(item.code, message, details, timestamp(at)))
-    return _Item(False, index, error=refused(item, at))
+        return _ItemFields(False, index, error=ErrorFields(item.code, message, details, timestamp(at)))
+    return _ItemFields(False, index, error=refused(item, at))
 
 
 def cleared_body(cleared: int) -> bytes:
@@ -156,7 +156,7 @@ def cleared_body(cleared: int) -> bytes:
 
 def tasks_body(page: TaskList) -> bytes:
     """Return one page of an organization's tasks, each as GET answers it but without webhook and response."""
-    listed = [_Listed(found.task, found.credits) for found in map(_found, page.tasks)]
+    listed = [_ListedFields(found.task, found.credits) for found in map(_found, page.tasks)]
     return encode(TasksBody(listed, page.next_cursor))
 
 
@@ -175,7 +175,7 @@ def _found_and_told(task: TaskView) -> TaskBody:
     found = _found(task)
     if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
         delivered_at = task.webhook.delivered_at
-        found.webhook = _Webhook(task.webhook.url, moment(delivered_at), delivered_at is not None)
+        found.webhook = _WebhookFields(task.webhook.url, moment(delivered_at), delivered_at is not None)
     return found
 
 
@@ -188,13 +188,13 @@ def webhook_body(task: TaskView) -> bytes:
 
 def test_event_body(delivery_id: str, *, at: int) -> bytes:
     """Return the message of a webhook test: it has the shape of a task that does not exist."""
-    task = _Task(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
-    return encode(TaskBody(task, _Credits(0, 0), response=Raw(b'{"test":true}')))
+    task = _TaskFields(delivery_id, "WEBHOOK_TEST", TaskStatus.COMPLETED, PRIORITY_LOWEST, timestamp(at), 0, None)
+    return encode(TaskBody(task, _CreditsFields(0, 0), response=Raw(b'{"test":true}')))
 
 
 def _found(task: TaskView) -> TaskBody:
     found = TaskBody(
-        _Task(
+        _TaskFields(
             task.id,
             task.task_type,
             task.status,
@@ -205,10 +205,10 @@ def _found(task: TaskView) -> TaskBody:
             UNSET if task.run_at is None else timestamp(task.run_at),
             task.retry_of or UNSET,
         ),
-        _Credits(task.cost, task.charged),
+        _CreditsFields(task.cost, task.charged),
     )
     if task.result is not None:
         found.response = Raw(task.result)
     elif task.failure is not None:
-        found.response = _FailedResponse(failed(task.failure))
+        found.response = _FailedResponseFields(failed(task.failure))
     return found

@@ -9,7 +9,7 @@ from fairlane.model.usage import Usage, UsagePoint
 from fairlane.wire.values import Moment, encode, timestamp
 
 
-class _UsagePoint(Struct, rename="camel"):
+class _UsagePointFields(Struct, rename="camel"):
     at: Moment
     submitted: int
     started: int
@@ -27,8 +27,8 @@ class UsageBody(Struct, rename={"start": "from", "end": "to", "step_seconds": "s
     start: Moment
     end: Moment
     step_seconds: int
-    total: _UsagePoint
-    usage: list[_UsagePoint]
+    total: _UsagePointFields
+    usage: list[_UsagePointFields]
 
 
 def usage_body(usage: Usage, *, step_ms: int) -> bytes:
@@ -38,8 +38,8 @@ def usage_body(usage: Usage, *, step_ms: int) -> bytes:
     return encode(UsageBody(timestamp(total.start), timestamp(total.end), step_ms // 1000, _usage_point(total), points))
 
 
-def _usage_point(point: UsagePoint) -> _UsagePoint:
-    return _UsagePoint(
+def _usage_point(point: UsagePoint) -> _UsagePointFields:
+    return _UsagePointFields(
         timestamp(point.start),
         point.submitted,
         point.started,

@@ -41,14 +41,14 @@ def wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
     return wrong[:FIELD_ERRORS_MOST]
 
 
-class _Try(Struct, rename="camel"):
+class _TryFields(Struct, rename="camel"):
     number: Annotated[int, Meta(ge=1)]
     at: Moment
     outcome: Annotated[str, Meta(extra_json_schema={"enum": ["delivered", "timeout", "refused_by_policy", "failed"]})]
     status: Annotated[str, Meta(pattern="^[1-9]xx$")] | None
 
 
-class _Delivery(Struct, rename="camel"):
+class _DeliveryFields(Struct, rename="camel"):
     id: Uuid
     task_id: Uuid | None
     alert_id: Uuid | None
@@ -58,17 +58,17 @@ class _Delivery(Struct, rename="camel"):
     delivered: bool
     delivered_at: Moment | None
     next_try_at: Moment | None
-    tries: list[_Try]
+    tries: list[_TryFields]
 
 
 class DeliveriesBody(Struct, rename="camel"):
-    deliveries: list[_Delivery]
+    deliveries: list[_DeliveryFields]
     next_cursor: str | None
 
 
 class DeliveryBody(Struct):
     success: Yes
-    delivery: _Delivery
+    delivery: _DeliveryFields
 
 
 def deliveries_body(deliveries: Sequence[Delivery], next_cursor: str | None) -> bytes:
@@ -81,8 +81,8 @@ def delivery_body(delivery: Delivery) -> bytes:
     return encode(DeliveryBody(True, _delivery(delivery)))
 
 
-def _delivery(one: Delivery) -> _Delivery:
-    return _Delivery(
+def _delivery(one: Delivery) -> _DeliveryFields:
+    return _DeliveryFields(
         one.id,
         one.task_id,
         one.alert_id,
@@ -92,7 +92,7 @@ def _delivery(one: Delivery) -> _Delivery:
         one.delivered_at is not None,
         moment(one.delivered_at),
         moment(one.due_at),
-        [_Try(tried.number, timestamp(tried.at), _outcome(tried), _status_class(tried)) for tried in one.tries],
+        [_TryFields(tried.number, timestamp(tried.at), _outcome(tried), _status_class(tried)) for tried in one.tries],
     )
 
 

@@ -21,7 +21,7 @@ ORPHANED = 75
 """Exit status of a child that lost its parent."""
 
 
-class HeldLease(Struct):
+class ChildLease(Struct):
     """A lease that the child now runs; the supervisor enforces its deadline."""
 
     id: str
@@ -57,7 +57,7 @@ class Unstarted(Struct, tag="unstarted"):
     cause: str
 
 
-class Opened(Struct, tag="opened"):
+class SessionOpened(Struct, tag="opened"):
     """An exchange is about to be sent for the first time; the attempts of ``ended`` are over."""
 
     exchange: str
@@ -68,8 +68,8 @@ class Pulse(Struct, tag="pulse"):
     """The event loop runs. Sent several times a second; silence means that a handler blocks it, or the interpreter."""
 
 
-class Seen(Struct, tag="seen"):
-    """What the event loop's thread is doing at this moment: the answer to ``Look``."""
+class LeasesSeen(Struct, tag="seen"):
+    """What the event loop's thread is doing at this moment: the answer to ``LookNow``."""
 
     place: str
     """The innermost line of the application's own code, or of any code if there is none."""
@@ -90,7 +90,7 @@ class Closed(Struct, tag="closed"):
     """An exchange was answered: leases received, leases with a verdict, and leases to end."""
 
     exchange: str
-    leases: list[HeldLease]
+    leases: list[ChildLease]
     settled: list[str]
     canceled: list[str] = []
     finished: int = 0
@@ -115,7 +115,7 @@ class Progressed(Struct, tag="progressed"):
 # Parent to child -----------------------------------------------------------------------------------------------------
 
 
-class Session(Struct, tag="session"):
+class OpenSession(Struct, tag="session"):
     """The supervisor registered the child; the child may start to work."""
 
     id: str
@@ -127,11 +127,11 @@ class Drain(Struct, tag="drain"):
     seconds: float
 
 
-class Look(Struct, tag="look"):
+class LookNow(Struct, tag="look"):
     """Say what the blocked event loop is doing. Answered by a thread of its own that reads the channel."""
 
 
-class Run(Struct, tag="run"):
+class RunLease(Struct, tag="run"):
     """Run one attempt in an isolated process; ``seconds`` are left until its deadline."""
 
     lease: str
@@ -155,8 +155,10 @@ class Leave(Struct, tag="leave"):
     """Run the stop hooks and exit."""
 
 
-FromChild = Ready | Broken | Starting | Unstarted | Opened | Pulse | Seen | Stopped | Closed | Done | Progressed
-ToChild = Session | Drain | Look | Run | Cancel | Leave
+FromChild = (
+    Ready | Broken | Starting | Unstarted | SessionOpened | Pulse | LeasesSeen | Stopped | Closed | Done | Progressed
+)
+ToChild = OpenSession | Drain | LookNow | RunLease | Cancel | Leave
 
 _from_child = msgspec.json.Decoder(FromChild)
 _to_child = msgspec.json.Decoder(ToChild)
@@ -191,7 +193,7 @@ class ChildEnd:
         loop: asyncio.AbstractEventLoop,
         heard: Callable[[ToChild], None],
         *,
-        look: Callable[[], Seen] = lambda: Seen(place=""),
+        look: Callable[[], LeasesSeen] = lambda: LeasesSeen(place=""),
     ) -> None:
         """Call ``heard`` on the loop for each note, from a thread that a blocked loop does not stop.
 
@@ -203,7 +205,7 @@ class ChildEnd:
                 with self._socket.makefile("rb") as lines:
                     for line in lines:
                         note = _to_child.decode(line)
-                        if isinstance(note, Look):
+                        if isinstance(note, LookNow):
                             self.send(look())
                         else:
                             loop.call_soon_threadsafe(heard, note)

@@ -22,19 +22,19 @@ from fairlane.worker.channel import (
     Closed,
     Drain,
     FromChild,
-    Look,
-    Opened,
+    LeasesSeen,
+    LookNow,
+    OpenSession,
     ParentEnd,
     Pulse,
     Ready,
-    Seen,
-    Session,
+    SessionOpened,
     Starting,
     Stopped,
     Unstarted,
 )
 from fairlane.worker.options import Options
-from fairlane.worker.server import Server, ServerRefused, ServerSilent, pauses
+from fairlane.worker.server import ServerClient, ServerRefused, ServerSilent, pauses
 
 SILENCE_SHARE = 5 / 6
 """Share of the lease time after which a child is killed if its session could not be renewed."""
@@ -72,7 +72,7 @@ class Child:
     ``changed`` is called on the loop when the child has started, and when its start takes too long.
     """
 
-    def __init__(self, options: Options, server: Server, *, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, options: Options, server: ServerClient, *, changed: Callable[[], None] = lambda: None) -> None:
         self._options = options
         self._changed = changed
         self._server = server
@@ -215,7 +215,7 @@ class Child:
         match note:
             case Pulse():
                 self._pulse_at = self._loop.time()
-            case Opened(exchange=exchange, ended=ended):
+            case SessionOpened(exchange=exchange, ended=ended):
                 self._unanswered.add(exchange)
                 self._attempts_ended(ended)
             case Stopped(ended=ended):
@@ -230,7 +230,7 @@ class Child:
                 for lease in leases:
                     self._hold(lease.id, grace + lease.timeout_seconds)
                 self._cancel(canceled)
-            case Seen() if note.place:
+            case LeasesSeen() if note.place:
                 self._name_holder(note)
             case Starting(step=step):
                 self._step = step
@@ -263,7 +263,7 @@ class Child:
         """Register, then renew for as long as the child lives; kill the child when its session cannot be renewed."""
         try:
             session = await self._register(types)
-            self._line.send(Session(id=session.session))
+            self._line.send(OpenSession(id=session.session))
             self.ready.set()
             logger.info("worker.ready", extra={"pid": self.pid, "session": session.session})
             confirmed_at = self._loop.time()
@@ -356,7 +356,7 @@ class Child:
             if silent_looks == 2:
                 extra = {"pid": self.pid, "exchanges": len(self._unanswered), "leases": ",".join(self._held)}
                 logger.warning("worker.silent", extra=extra)
-                self._line.send(Look())
+                self._line.send(LookNow())
             unexplained = math.isinf(min(self._held.values(), default=math.inf))
             if unexplained and silent > self._session.lease_seconds * SILENCE_SHARE:
                 logger.warning("worker.frozen", extra={"pid": self.pid})
@@ -364,7 +364,7 @@ class Child:
                 return
             await self._withdraw(self._session)
 
-    def _name_holder(self, seen: Seen) -> None:
+    def _name_holder(self, seen: LeasesSeen) -> None:
         """Log which handler blocks the child's loop, unless the loop runs again by now."""
         seconds = self._loop.time() - (self._pulse_at or self._loop.time())
         if seconds > LOOK_SECONDS:

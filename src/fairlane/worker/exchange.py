@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from fairlane.loops import hidden_task
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody, encode
-from fairlane.worker.channel import Closed, FromChild, HeldLease, Opened, Pulse, Stopped
+from fairlane.worker.channel import ChildLease, Closed, FromChild, Pulse, SessionOpened, Stopped
 from fairlane.worker.results import bare
-from fairlane.worker.server import ContentRefused, Server, ServerSilent, pauses
+from fairlane.worker.server import ContentRefused, ServerClient, ServerSilent, pauses
 
 MOST_UNANSWERED = 4
 LEAST_REPORTS = 10
@@ -49,7 +49,7 @@ class ExchangeLoop:
 
     def __init__(
         self,
-        server: Server,
+        server: ServerClient,
         *,
         session: str,
         places: int,
@@ -175,7 +175,7 @@ class ExchangeLoop:
             wait_seconds=self._wait_seconds,
         )
         self._offered[exchange.id] = exchange.places
-        self._tell(Opened(exchange=exchange.id, ended=self._untold))
+        self._tell(SessionOpened(exchange=exchange.id, ended=self._untold))
         self._untold = []
         delivery = hidden_task(self._loop, self._deliver(exchange))
         self._deliveries.add(delivery)
@@ -248,7 +248,7 @@ class ExchangeLoop:
         wanted = exchange.id not in self._stale and not self._leaving
         self._stale.discard(exchange.id)
         self._settle_places(exchange.id, answer)
-        held = [HeldLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
+        held = [ChildLease(lease.lease, lease.timeout_seconds) for lease in answer.leases]
         settled = [report.lease for report in exchange.reports]
         self._bare.difference_update(settled)
         finished, returned = _accepted(exchange, answer)

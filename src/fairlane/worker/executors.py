@@ -25,7 +25,7 @@ from fairlane.worker.results import encode_details, encode_result
 from fairlane.worker.threads import Threads
 
 if TYPE_CHECKING:
-    from fairlane.tracing import Run, Tracing
+    from fairlane.tracing import AttemptSpan, Tracing
 
 CAUSE_LIMIT = 500
 MESSAGE_LIMIT = 10_000
@@ -73,7 +73,7 @@ class Attempt:
         self.expiry: asyncio.TimerHandle | None = None
         self.unwanted: ReportBody | None = None
         """The report of an attempt that was canceled or handed back, or None if it goes on."""
-        self.span: Run | None = None
+        self.span: AttemptSpan | None = None
         """None if traces are off."""
         self.begun = False
         self.expired = False
@@ -290,7 +290,7 @@ class Executors:
             self._logging_changed = True
             logger.warning("application.changed", extra={"changed": "; ".join(changed)})
 
-    def _end_span(self, attempt: Attempt, span: "Run", report: ReportBody) -> None:
+    def _end_span(self, attempt: Attempt, span: "AttemptSpan", report: ReportBody) -> None:
         try:
             span.ended(report)
         except Exception as error:  # noqa: BLE001 - the application's span processors may raise anything

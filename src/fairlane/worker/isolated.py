@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw
 from fairlane.handlers import Fairlane
 from fairlane.protocol import LeaseBody, ReportBody
 from fairlane.worker.boot import run_child, run_hooks, tracing_of
-from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, Run, ToChild
+from fairlane.worker.channel import Cancel, ChildEnd, Done, Leave, Progressed, Ready, RunLease, ToChild
 from fairlane.worker.executors import Executors
 from fairlane.worker.options import Options
 from fairlane.worker.results import bare
@@ -43,7 +43,7 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
 
     def heard(note: ToChild) -> None:
         match note:
-            case Run():
+            case RunLease():
                 executors.start(_lease(note))
             case Cancel():
                 executors.interrupt_all()
@@ -66,7 +66,7 @@ async def attend(app: Fairlane, options: Options, channel: ChildEnd) -> int:
     return 0
 
 
-def _lease(run: Run) -> LeaseBody:
+def _lease(run: RunLease) -> LeaseBody:
     return LeaseBody(
         lease=run.lease,
         task=run.task,

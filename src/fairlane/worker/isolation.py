@@ -13,7 +13,18 @@ import msgspec
 from fairlane.errors import FairlaneError
 from fairlane.loops import hidden_task
 from fairlane.protocol import LeaseBody, ProgressBody, ReportBody
-from fairlane.worker.channel import Broken, Cancel, Done, Leave, ParentEnd, Progressed, Ready, Run, Starting, Unstarted
+from fairlane.worker.channel import (
+    Broken,
+    Cancel,
+    Done,
+    Leave,
+    ParentEnd,
+    Progressed,
+    Ready,
+    RunLease,
+    Starting,
+    Unstarted,
+)
 from fairlane.worker.options import Options
 from fairlane.worker.watcher import marked
 
@@ -81,7 +92,7 @@ class IsolatedProcesses:
         self, isolated: "_Isolated", lease: LeaseBody, deadline: float, said: Callable[[ProgressBody], None]
     ) -> ReportBody:
         isolated.parent_end.send(
-            Run(
+            RunLease(
                 lease=lease.lease,
                 task=lease.task,
                 organization=lease.organization,

@@ -14,12 +14,12 @@ from fairlane.handlers import Fairlane
 from fairlane.loops import hidden_task
 from fairlane.protocol import ReportBody
 from fairlane.worker.boot import run_hooks, tracing_of
-from fairlane.worker.channel import ChildEnd, Drain, Ready, Session, ToChild
+from fairlane.worker.channel import ChildEnd, Drain, OpenSession, Ready, ToChild
 from fairlane.worker.exchange import ExchangeLoop
 from fairlane.worker.executors import Attempt, Executors
 from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.options import Options
-from fairlane.worker.server import Server
+from fairlane.worker.server import ServerClient
 from fairlane.worker.stalls import look_at
 
 RELEASE_SECONDS = 0.5
@@ -48,7 +48,7 @@ class WorkerProcess:
         self._channel = channel
         self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Resolves to the exit status."""
-        self._server = Server(options.servers, key=options.key)
+        self._server = ServerClient(options.servers, key=options.key)
         self._isolated = IsolatedProcesses(options)
         self._tracing = tracing_of(options)
         self._executors = Executors(
@@ -70,7 +70,7 @@ class WorkerProcess:
     def heard(self, note: ToChild) -> None:
         """Act on a note of the supervisor."""
         match note:
-            case Session(id=session):
+            case OpenSession(id=session):
                 self._begin(session)
             case Drain(seconds=seconds) if self._draining is None:
                 self._draining = hidden_task(asyncio.get_running_loop(), self._drain(seconds))

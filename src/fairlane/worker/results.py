@@ -124,15 +124,15 @@ def _is_doubtful(value: object, text: bytes) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Place:
+class _ValuePlace:
     """The place of a value, such as ``result["pages"][3]``. Written out only when needed."""
 
     step: str
-    parent: "_Place | None" = None
+    parent: "_ValuePlace | None" = None
     depth: int = 0
 
-    def below(self, step: str) -> "_Place":
-        return _Place(step, self, self.depth + 1)
+    def below(self, step: str) -> "_ValuePlace":
+        return _ValuePlace(step, self, self.depth + 1)
 
     def __str__(self) -> str:
         steps, place = [], self
@@ -144,13 +144,13 @@ class _Place:
 
 def _faults(root: object, name: str) -> Iterator[str]:
     """Yield values that JSON cannot hold or would change, with place and type. Iterative: values may be deep."""
-    ahead: list[tuple[_Place, object]] = [(_Place(name), root)]
+    ahead: list[tuple[_ValuePlace, object]] = [(_ValuePlace(name), root)]
     while ahead:
         place, value = ahead.pop()
         if place.depth > _DEPTH_MOST:
             yield _TOO_DEEP
             return
-        inner: list[tuple[_Place, object]] = []
+        inner: list[tuple[_ValuePlace, object]] = []
         match value:
             case dict():
                 for key, member in dict.items(value):
@@ -180,7 +180,7 @@ def _faults(root: object, name: str) -> Iterator[str]:
         ahead.extend(reversed(inner))
 
 
-def _leaf_faults(value: object, place: _Place, inner: list[tuple[_Place, object]]) -> Iterator[str]:
+def _leaf_faults(value: object, place: _ValuePlace, inner: list[tuple[_ValuePlace, object]]) -> Iterator[str]:
     """Yield what is wrong with a value that is not a container or a number; add its plain form to ``inner`` if it has
     one.
     """

@@ -98,7 +98,7 @@ class _Link:
         """Whether the log has it that this server was left, since its last answer."""
 
 
-class Server:
+class ServerClient:
     """Speaks to one server at a time. One per process; connections are kept and reused.
 
     If a server does not answer, cannot serve now, or is draining, all further requests go to the next server in the
@@ -190,14 +190,14 @@ def _written(body: msgspec.Struct, asked: str) -> bytes:
         raise ContentRefused(f"{asked}: cannot be written as JSON: {type(error).__name__}") from error
 
 
-class _ErrorBody(Struct):
+class _Refusal(Struct):
     code: str
     message: str
     details: Any = None
 
 
-class _Envelope(Struct):
-    error: _ErrorBody
+class _RefusalEnvelope(Struct):
+    error: _Refusal
 
 
 def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
@@ -217,7 +217,7 @@ def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
 def _reason(status: int, text: bytes) -> str:
     """Return what a refusal says, for people, and what to do about the ones that are known."""
     try:
-        error = msgspec.json.decode(text, type=_Envelope).error
+        error = msgspec.json.decode(text, type=_RefusalEnvelope).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f"status {status}, and not from a fairlane server; check the address of --server"
     details = "" if error.details is None else f" {msgspec.json.encode(error.details).decode()}"

@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from fairlane.worker.channel import Seen
+from fairlane.worker.channel import LeasesSeen
 from fairlane.worker.executors import Attempt
 
 _OWN_FOLDER = str(Path(__file__).parents[1])
 _LIBRARIES = (_OWN_FOLDER, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")))
 
 
-def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Attempt]) -> Seen:
+def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Attempt]) -> LeasesSeen:
     """Return what the loop's thread is doing, and for which of these attempts."""
     frame = sys._current_frames().get(thread)
     attempt = _attempt_of(asyncio.current_task(loop), list(attempts))
     place = "" if frame is None else _place(frame)
     if attempt is None:
-        return Seen(place=place)
+        return LeasesSeen(place=place)
     lease = attempt.lease
-    return Seen(place=place, lease=lease.lease, task=lease.task, task_type=lease.task_type, attempt=lease.attempt)
+    return LeasesSeen(place=place, lease=lease.lease, task=lease.task, task_type=lease.task_type, attempt=lease.attempt)
 
 
 def _attempt_of(task: asyncio.Task[object] | None, attempts: list[Attempt]) -> Attempt | None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from fairlane.settings import Settings
 from fairlane.worker.child import Child
 from fairlane.worker.options import Options
-from fairlane.worker.server import Server
+from fairlane.worker.server import ServerClient
 
 RESTART_SECONDS = (0.1, 30.0)
 """First and longest pause before a child is started again that ended during its start."""
@@ -92,7 +92,7 @@ class Supervisor:
         self._told: str | None = None
         """The trouble that was reported last, or None for no trouble."""
         self._order = order
-        self._server = Server(order(options.servers), key=options.key)
+        self._server = ServerClient(order(options.servers), key=options.key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
         self._leaving = asyncio.Event()

@@ -38,7 +38,7 @@ class BackupState(Struct, kw_only=True):
 _new_backup = Decoder(NewBackup)
 
 
-class Backups:
+class BackupEndpoints:
     """The operator's endpoints. One backup runs at a time."""
 
     def __init__(self, store: Store) -> None:

@@ -11,7 +11,7 @@ from fairlane.simulation import advise
 from fairlane.store import Store
 
 
-class Capacities:
+class AdminCapacityEndpoints:
     """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:

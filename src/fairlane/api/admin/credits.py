@@ -40,7 +40,7 @@ class Held(Struct, frozen=True, kw_only=True):
 _new_grant = Decoder(NewGrant)
 
 
-class Grants:
+class GrantEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:

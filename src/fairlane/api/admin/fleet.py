@@ -19,7 +19,7 @@ FRESH_SECONDS = 2.0
 """How long one read of the store is shared by all requests, in seconds."""
 
 
-class Fleets:
+class FleetEndpoints:
     """One read for all requests within two seconds."""
 
     def __init__(

@@ -41,7 +41,7 @@ class ServerFacts(Struct, frozen=True, kw_only=True):
 _maintenance = Decoder(Maintenance)
 
 
-class Installation:
+class InstallationEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store, facts: Callable[[], ServerFacts]) -> None:

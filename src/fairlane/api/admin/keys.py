@@ -48,7 +48,7 @@ _new_key = Decoder(NewKey)
 _new_installation_key = Decoder(NewInstallationKey)
 
 
-class Keys:
+class KeyEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:

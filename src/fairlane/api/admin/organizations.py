@@ -38,7 +38,7 @@ _new_organization = Decoder(NewOrganization)
 _organization_change = Decoder(OrganizationChange)
 
 
-class Organizations:
+class OrganizationEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:

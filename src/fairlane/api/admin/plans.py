@@ -26,7 +26,7 @@ _new_plan = Decoder(NewPlan)
 _plan_change = Decoder(PlanChange)
 
 
-class Plans:
+class PlanEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store) -> None:

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 
-from fairlane.api.admin.backups import Backups
-from fairlane.api.admin.capacity import Capacities
-from fairlane.api.admin.credits import Grants
-from fairlane.api.admin.fleet import Fleets
-from fairlane.api.admin.installation import Installation, ServerFacts
-from fairlane.api.admin.keys import Keys
-from fairlane.api.admin.organizations import Organizations
-from fairlane.api.admin.plans import Plans
-from fairlane.api.admin.tasks import EveryTask
-from fairlane.api.admin.trace import Traces
-from fairlane.api.admin.usage import Usage
-from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecrets
+from fairlane.api.admin.backups import BackupEndpoints
+from fairlane.api.admin.capacity import AdminCapacityEndpoints
+from fairlane.api.admin.credits import GrantEndpoints
+from fairlane.api.admin.fleet import FleetEndpoints
+from fairlane.api.admin.installation import InstallationEndpoints, ServerFacts
+from fairlane.api.admin.keys import KeyEndpoints
+from fairlane.api.admin.organizations import OrganizationEndpoints
+from fairlane.api.admin.plans import PlanEndpoints
+from fairlane.api.admin.tasks import AdminTaskEndpoints
+from fairlane.api.admin.trace import TraceEndpoints
+from fairlane.api.admin.usage import AdminUsageEndpoints
+from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecretEndpoints
 from fairlane.api.bodies import OPERATORS
 from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
@@ -29,17 +29,17 @@ def admin_part(
 ) -> Part[str]:
     """Return the operator's routes behind this guard; the wiring decides where they are served."""
     served: list[Endpoints] = [
-        Organizations(store),
-        Keys(store),
-        WebhookSecrets(store, secret_rules),
-        Grants(store),
-        Capacities(store),
-        Plans(store),
-        EveryTask(store),
-        Installation(store, facts),
-        Usage(store),
-        Fleets(store, facts),
-        Traces(store),
+        OrganizationEndpoints(store),
+        KeyEndpoints(store),
+        WebhookSecretEndpoints(store, secret_rules),
+        GrantEndpoints(store),
+        AdminCapacityEndpoints(store),
+        PlanEndpoints(store),
+        AdminTaskEndpoints(store),
+        InstallationEndpoints(store, facts),
+        AdminUsageEndpoints(store),
+        FleetEndpoints(store, facts),
+        TraceEndpoints(store),
     ]
     return Part(PREFIX, guard, resources(served, lambda: guard))
 
@@ -47,7 +47,7 @@ def admin_part(
 def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> Surface:
     """Return the application behind the admin socket; also called in process when no server runs."""
     part = admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)
-    local = Part(PREFIX, operator, resources([Backups(store)], lambda: operator))
+    local = Part(PREFIX, operator, resources([BackupEndpoints(store)], lambda: operator))
     return Surface([part, local], clock=store.now)
 
 

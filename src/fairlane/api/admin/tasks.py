@@ -14,7 +14,7 @@ PAGE = 100
 PAGE_MOST = 1_000
 
 
-class EveryTask:
+class AdminTaskEndpoints:
     """The operator's endpoints."""
 
     def __init__(self, store: Store) -> None:

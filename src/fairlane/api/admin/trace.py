@@ -15,7 +15,7 @@ PAGE_MOST = 5_000
 DAY_MS = 86_400_000
 
 
-class Traces:
+class TraceEndpoints:
     """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:

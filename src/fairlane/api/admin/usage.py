@@ -19,7 +19,7 @@ CSV = b"text/csv; charset=utf-8"
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
-class Usage:
+class AdminUsageEndpoints:
     """The operator's endpoint."""
 
     def __init__(self, store: Store) -> None:

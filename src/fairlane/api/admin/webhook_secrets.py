@@ -41,7 +41,7 @@ class ShownSecret(WebhookSecret, frozen=True, kw_only=True):
 _new_secret = Decoder(NewSecret)
 
 
-class WebhookSecrets:
+class WebhookSecretEndpoints:
     """The operator's endpoints. ``actor`` is written to the audit."""
 
     def __init__(self, store: Store, rules: SecretRules) -> None:
