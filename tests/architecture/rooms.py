@@ -11,48 +11,50 @@ _WORKER = _GROUND | {"loops", "connecting", "surroundings", "scanning", "protoco
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
 
 MAY_KNOW: dict[str, set[str]] = {
-    # What everybody may know, and what knows nobody.
+    # Ground: what every room may know.
     "model": set(),
     "errors": set(),
-    "scanning": set(),
-    "protocol": {"scanning"},
+    "settings": {"errors"},
     "logs": set(),
     "outages": set(),
-    "loops": set(),
     "surroundings": {"logs"},
+    "loops": set(),
     "connecting": set(),
     "terminal": set(),
-    "settings": {"errors"},
+    # Texts: what is written to the outside and read from there.
+    "scanning": set(),
+    "protocol": {"scanning"},
     "wire": _NOUNS | {"scanning"},
     "metrics": {"model"},
-    "tracing": _NOUNS | {"protocol", "fairlane"},
-    # Decisions, and the application's own declarations.
+    # Decisions: pure.
     "rules": _NOUNS,
-    "diagnosis": _NOUNS,
     "simulation": _NOUNS | {"rules"},
+    "diagnosis": _NOUNS,
+    # Application: what the authors of handlers import; "fairlane" is the package itself.
     "payloads": _NOUNS,
     "handlers": _NOUNS | {"payloads"},
-    # The package itself: what an application imports.
     "fairlane": {"errors", "handlers"},
-    # What customers import. It speaks HTTP, and knows neither the store nor the API.
-    "client": {"errors", "connecting", "fairlane"},
-    # The three big rooms. None of them knows another, except that HTTP calls the store.
+    "tracing": _NOUNS | {"protocol", "fairlane"},
+    # Memory: the only room with a database.
     "store": _GROUND | {"connecting", "rules", "loops", "scanning"},
+    # Speech: rooms that speak HTTP. Clients and workers know neither the store nor the API.
+    "client": {"errors", "connecting", "fairlane"},
     "worker": _WORKER,
-    "api": _API,
     "webhooks": _STORE | {"wire", "fairlane"},
-    # What an application may use of them.
     "fetching": {"errors", "webhooks", "fairlane"},
-    # Wiring, and what people type.
-    "sweeper": _STORE | {"wire", "fairlane"},
+    "api": _API,
     "dashboard": _API | {"api"},
+    # Wiring: what puts rooms together.
+    "sweeper": _STORE | {"wire", "fairlane"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "admin": {"errors", "settings", "connecting", "store", "webhooks", "api", "fairlane"},
-    "demo": {"errors", "settings", "terminal", "client", "admin", "fairlane"},
+    # Use: what people type and what their tests import.
     "testing": _API | {"api", "worker", "webhooks", "app", "client"},
+    "demo": {"errors", "settings", "terminal", "client", "admin", "fairlane"},
     "cli": _API | {"api", "worker", "webhooks", "app", "client", "admin", "demo", "diagnosis", "terminal"},
     "__main__": {"cli"},
 }
+"""In the order of ARCHITECTURE.md: a room knows only rooms before it."""
 
 PACKAGES: dict[str, set[str]] = {
     "apsw": {"store/sqlite.py"},

@@ -13,7 +13,7 @@ from tests.architecture.rooms import (
     PACKAGES,
     SLOW_MODULES,
 )
-from tests.architecture.sources import Import, Module, modules
+from tests.architecture.sources import REPOSITORY, Import, Module, modules
 
 MODULES = {module.name: module for module in modules()}
 
@@ -61,9 +61,32 @@ def test_imports_stand_at_the_top() -> None:
     assert not wrong, wrong
 
 
-def test_rooms_form_no_circle() -> None:
-    """The table itself has an order."""
-    TopologicalSorter(MAY_KNOW).prepare()
+def drawn() -> dict[str, list[str]]:
+    """The drawing of the rooms in ARCHITECTURE.md: the name of each line, and its rooms."""
+    page = (REPOSITORY / "ARCHITECTURE.md").read_text("utf-8")
+    drawing = page.partition("\n## The rooms\n")[2].partition("```text\n")[2].partition("```")[0]
+    return {name: rooms for name, *rooms in map(str.split, drawing.splitlines())}
+
+
+def test_the_drawing_has_the_rooms_in_the_order_of_the_table() -> None:
+    """Line by line, and from left to right."""
+    assert [room for rooms in drawn().values() for room in rooms] == list(MAY_KNOW)
+
+
+def test_a_room_knows_only_rooms_that_are_drawn_before_it() -> None:
+    """So there is no circle, and the drawing can be read from its top."""
+    order = list(MAY_KNOW)
+
+    assert [
+        (room, known) for room in order for known in MAY_KNOW[room] if known not in order[: order.index(room)]
+    ] == []
+
+
+def test_contributors_are_told_the_same_order() -> None:
+    """Once more in words, by the names of the lines."""
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+
+    assert f"`{' ← '.join(drawn())}`" in page
 
 
 def test_modules_form_no_circle() -> None:
