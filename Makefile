@@ -22,7 +22,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser chaos fuzz check format bench bench-idle-snapshot lock clean
+.PHONY: help setup demo test test-browser chaos proof fuzz check format bench bench-idle-snapshot lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -48,6 +48,9 @@ test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromiu
 
 chaos: .venv/.ready  ## Kill servers, workers and the database under load, then count; ARGS='--database sqlite'
 	@$(BIN)/python -m tests.chaos.run --seconds $(SECONDS) $(ARGS)
+
+proof: .venv/.ready  ## The promises under crashes and power cuts, for hours, into docs/proof.md; QUICK=1 for minutes
+	@$(BIN)/python -m tests.proof.run $(if $(QUICK),--quick) $(ARGS)
 
 check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .

@@ -33,6 +33,7 @@ LONG = (
     "cli/test_submit.py",
     "docs/test_tutorial.py",
     "fuzz/",
+    "proof/",
     "served/",
     "servers/",
     "store/test_machine.py",

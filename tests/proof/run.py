@@ -1,0 +1,160 @@
+"""``make proof``: the long proofs one after the other, and a page that says what was run and what came of it.
+
+Each part is a program of its own with a control inside or beside it. ``QUICK=1`` runs a short form of each that ends in
+a few minutes and writes no page.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "proof.md"
+START, END = "<!-- figures: written by make proof -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One proof."""
+
+    name: str
+    promise: str
+    command: tuple[str, ...]
+    """Arguments of Python; they also replay it."""
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What came of one part."""
+
+    part: Part
+    held: bool
+    seconds: float
+    lines: list[str]
+
+
+def parts(*, quick: bool, seed: int) -> list[list[Part]]:
+    """Return the parts in groups; those of one group run at the same time."""
+    seconds, slack = ("60", "5") if quick else ("1800", "1")
+
+    def chaos(database: str) -> Part:
+        return Part(
+            f"kills and stops on {database}",
+            "nothing acknowledged is lost, nothing ends twice, no limit is exceeded, no count drifts",
+            (
+                "-m",
+                "tests.chaos.run",
+                "--seconds",
+                seconds,
+                "--slack",
+                slack,
+                "--seed",
+                str(seed),
+                "--database",
+                database,
+            ),
+        )
+
+    def walks(database: str) -> Part:
+        test = f"tests/store/test_machine.py::test_no_walk_differs_from_the_reference[{database}]"
+        return Part(
+            f"random walks on {database}",
+            "each step has the result that a reference in plain Python gives",
+            ("-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", test),
+            {"FAIRLANE_TEST_WALKS": "5000"},
+        )
+
+    power = Part(
+        "power cuts on SQLite",
+        "no image that a power cut can leave lacks something acknowledged, is damaged, or has a count that drifted",
+        ("-m", "tests.proof.power_cuts", "1500" if quick else "20000", "--seed", str(seed)),
+    )
+    strangers = Part(
+        "requests made up from the API's description",
+        "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
+        ("-m", "tests.fuzz.strangers", "50000"),
+    )
+    if quick:
+        return [[chaos("postgres"), chaos("sqlite"), power]]
+    return [[power], [chaos("postgres")], [chaos("sqlite")], [walks("sqlite")], [walks("postgres")], [strangers]]
+
+
+def run(group: Sequence[Part]) -> list[Outcome]:
+    """Run the parts of one group at the same time; print each when it has ended."""
+    began = time.monotonic()
+    started = [
+        subprocess.Popen(
+            [sys.executable, *part.command],
+            cwd=REPOSITORY,
+            env=os.environ | part.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for part in group
+    ]
+    outcomes = []
+    for part, process in zip(group, started, strict=True):
+        text, _ = process.communicate()
+        outcome = Outcome(part, process.returncode == 0, time.monotonic() - began, text.rstrip().splitlines())
+        print(f"\nproof: {part.name}: {'held' if outcome.held else 'BROKEN'} after {outcome.seconds:.0f} s")
+        print(*outcome.lines, sep="\n", flush=True)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def table(outcomes: Sequence[Outcome], seed: int) -> str:
+    """Return the part of the page that a run writes."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    versions = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}"
+    facts = [
+        f"Run on {datetime.now(UTC):%Y-%m-%d} with seed {seed}: {machine}, {versions}.",
+        "",
+        "| proof | promise | held | seconds |",
+        "|---|---|---|---|",
+        *(f"| {one.part.name} | {one.part.promise} | {_word(one.held)} | {one.seconds:.0f} |" for one in outcomes),
+    ]
+    for one in outcomes:
+        variables = "".join(f"{name}={value} " for name, value in one.part.environment.items())
+        facts += ["", f"### {one.part.name[0].upper()}{one.part.name[1:]}", ""]
+        facts += ["```text", f"$ {variables}python {' '.join(one.part.command)}", *one.lines, "```"]
+    return "\n".join(facts)
+
+
+def _word(held: bool) -> str:
+    return "yes" if held else "**no**"
+
+
+def main() -> int:
+    """Run everything; return 0 if every part held."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a short form of each part, and no page")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="parts whose name has one of these words")
+    chosen = parser.parse_args()
+    began = time.monotonic()
+    groups = [
+        [part for part in group if chosen.only is None or any(word in part.name for word in chosen.only)]
+        for group in parts(quick=chosen.quick, seed=chosen.seed)
+    ]
+    outcomes = [one for group in groups for one in run(group)]
+    broken = [one.part.name for one in outcomes if not one.held]
+    print(f"\nproof: {len(outcomes) - len(broken)} of {len(outcomes)} held, {time.monotonic() - began:.0f} s", *broken)
+    if not chosen.quick:
+        before, _, rest = PAGE.read_text("utf-8").partition(START)
+        PAGE.write_text(f"{before}{START}\n\n{table(outcomes, chosen.seed)}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    return bool(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
