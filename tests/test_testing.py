@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from fairlane import Context, Fail, Fairlane, Retry
-from fairlane.client import QueueFull, TaskFailed, ValidationRefused, verify
+from fairlane.client import QueueLimitExceeded, TaskFailed, ValidationFailed, verify
 from fairlane.settings import Settings
 from fairlane.testing import Engine, EngineError, Sent
 
@@ -189,9 +189,9 @@ def test_what_the_api_refuses_is_refused(engine: Engine) -> None:
     acme = engine.organization("acme", queue_limit=1)
     acme.submit("PAGE", {})
 
-    with pytest.raises(QueueFull):
+    with pytest.raises(QueueLimitExceeded):
         acme.submit("PAGE", {})
-    with pytest.raises(ValidationRefused):
+    with pytest.raises(ValidationFailed):
         acme.submit("NOWHERE", {})
     with pytest.raises(EngineError, match="already exists"):
         engine.organization("acme")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fairlane.api import bodies, tasks
-from fairlane.api.bodies import OPERATORS, STRANGERS, WORKERS, Bodies, Body, BodyHolder
+from fairlane.api.bodies import OPERATORS, STRANGERS, WORKERS, Bodies, BodyHolder, HeldBody
 from fairlane.errors import Unavailable
 from tests.api.house import Customer, House, error_of, eventually
 
@@ -32,15 +32,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_holder_has_its_share_and_no_more() -> None:
     """To the byte; what it gives back it may have again."""
-    held, last = Bodies(), Body(ACME)
+    held, last = Bodies(), HeldBody(ACME)
 
-    held.take(Body(ACME), 300 * KIBIBYTE - 1, limit_bytes=KIBIBYTE)
+    held.take(HeldBody(ACME), 300 * KIBIBYTE - 1, limit_bytes=KIBIBYTE)
     held.take(last, 1, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
-        held.take(Body(ACME), 1, limit_bytes=KIBIBYTE)
+        held.take(HeldBody(ACME), 1, limit_bytes=KIBIBYTE)
     held.give_back(last)
     held.give_back(last)
-    held.take(Body(ACME), 1, limit_bytes=KIBIBYTE)
+    held.take(HeldBody(ACME), 1, limit_bytes=KIBIBYTE)
 
     assert held.held_bytes["organizations"] == 300 * KIBIBYTE
 
@@ -48,13 +48,13 @@ def test_a_holder_has_its_share_and_no_more() -> None:
 @pytest.mark.usefixtures("small")
 def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
     """So a third organization sends large bodies beside two that hold all they may; and anybody always a small one."""
-    held, last = Bodies(), Body(BodyHolder("organizations", "last"))
+    held, last = Bodies(), HeldBody(BodyHolder("organizations", "last"))
     for holder, most in ((ACME, 300), (UMBRELLA, 150), (STARK, 75)):
-        held.take(Body(holder), most * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(HeldBody(holder), most * KIBIBYTE, limit_bytes=KIBIBYTE)
         with pytest.raises(Unavailable):
-            held.take(Body(holder), KIBIBYTE, limit_bytes=KIBIBYTE)
+            held.take(HeldBody(holder), KIBIBYTE, limit_bytes=KIBIBYTE)
     for name in ("a", "b", "c"):
-        held.take(Body(BodyHolder("organizations", name)), 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(HeldBody(BodyHolder("organizations", name)), 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     held.take(last, 20 * KIBIBYTE, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
@@ -65,17 +65,17 @@ def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
 def test_customers_take_nothing_from_workers_operators_or_strangers() -> None:
     """Each kind has a pool of its own."""
     held = Bodies()
-    held.take(Body(ACME), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
-    held.take(Body(UMBRELLA), 150 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(HeldBody(ACME), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(HeldBody(UMBRELLA), 150 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     for holder in (WORKERS, OPERATORS, STRANGERS):
-        held.take(Body(holder), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(HeldBody(holder), 300 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
 
 @pytest.mark.usefixtures("small")
 def test_one_body_of_the_largest_size_always_fits() -> None:
     """Limits that the operator has raised are not undone here."""
-    Bodies().take(Body(ACME), 900 * KIBIBYTE, limit_bytes=900 * KIBIBYTE)
+    Bodies().take(HeldBody(ACME), 900 * KIBIBYTE, limit_bytes=900 * KIBIBYTE)
 
 
 class Seconds:
@@ -88,11 +88,11 @@ class Seconds:
         return self.at
 
 
-def withholding(held: Bodies, ended: list[Body], *parts: tuple[BodyHolder, int]) -> list[Body]:
+def withholding(held: Bodies, ended: list[HeldBody], *parts: tuple[BodyHolder, int]) -> list[HeldBody]:
     """Bodies of these holders and sizes, of which the rest is awaited."""
     made = []
     for holder, count in parts:
-        body = Body(holder)
+        body = HeldBody(holder)
         held.take(body, count * KIBIBYTE, limit_bytes=KIBIBYTE)
         held.expect(body, partial(ended.append, body))
         made.append(body)
@@ -103,11 +103,11 @@ def withholding(held: Bodies, ended: list[Body], *parts: tuple[BodyHolder, int])
 @pytest.mark.parametrize(("seconds", "room"), [(2, True), (1.9, False)])
 def test_a_stalled_body_is_ended_if_another_needs_its_room(seconds: float, room: bool) -> None:
     """The largest first, and none that still arrives or that needs not go; without need all of them may stay."""
-    clock, ended = Seconds(), list[Body]()
+    clock, ended = Seconds(), list[HeldBody]()
     held = Bodies(clock=clock)
     first, second, third = withholding(held, ended, (ACME, 300), (UMBRELLA, 150), (STARK, 75))
     clock.at += seconds
-    honest = Body(BodyHolder("organizations", "honest"))
+    honest = HeldBody(BodyHolder("organizations", "honest"))
 
     if not room:
         with pytest.raises(Unavailable):
@@ -130,15 +130,15 @@ def test_a_stalled_body_is_ended_if_another_needs_its_room(seconds: float, room:
 @pytest.mark.usefixtures("small")
 def test_a_holder_that_has_used_up_its_share_ends_its_own_stalled_bodies() -> None:
     """Not those of others; what was received as a whole is not ended."""
-    clock, ended = Seconds(), list[Body]()
+    clock, ended = Seconds(), list[HeldBody]()
     held = Bodies(clock=clock)
     _, own, whole = withholding(held, ended, (UMBRELLA, 200), (ACME, 150), (ACME, 40))
     held.arrived(whole)
     clock.at += 2
 
-    held.take(Body(ACME), 120 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    held.take(HeldBody(ACME), 120 * KIBIBYTE, limit_bytes=KIBIBYTE)
     with pytest.raises(Unavailable):
-        held.take(Body(ACME), 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+        held.take(HeldBody(ACME), 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
 
     assert ended == [own]
 

@@ -17,27 +17,27 @@ from typing import Any
 import pytest
 
 from fairlane import Fail
-from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Source, highlight_source, outline_source
+from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Rendering, highlight_source, outline_source
 from fairlane.demo.main import DemoOptions, run_demo
-from fairlane.demo.view import Progress, Row, line_of, view_on
+from fairlane.demo.view import DemoProgress, PartyRow, line_of, view_on
 from tests import postgres
 from tests.cli.harness import ROOT
 
 
-def a_progress(seconds: float) -> Progress:
+def a_progress(seconds: float) -> DemoProgress:
     """Two organizations at work."""
     rows = [
-        Row(name="acme", weight=1, queued=90, processing=2, used=2, limit=4, done=8, total=100, rate=3.5),
-        Row(name="globex", weight=3, queued=70, processing=4, used=4, limit=8, done=26, total=100, rate=10.5),
+        PartyRow(name="acme", weight=1, queued=90, processing=2, used=2, limit=4, done=8, total=100, rate=3.5),
+        PartyRow(name="globex", weight=3, queued=70, processing=4, used=4, limit=8, done=26, total=100, rate=10.5),
     ]
-    return Progress(seconds=seconds, rows=rows, recounts=7, drifts=0)
+    return DemoProgress(seconds=seconds, rows=rows, recounts=7, drifts=0)
 
 
 def test_a_source_file_becomes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the output folder, at the place the result names."""
     monkeypatch.setenv(OUTPUT_VARIABLE, str(tmp_path))
 
-    result = highlight_source(Source("json/__init__.py"))
+    result = highlight_source(Rendering("json/__init__.py"))
 
     page = (tmp_path / result["page"]).read_text()
     assert "<title>json/__init__.py</title>" in page
@@ -47,7 +47,7 @@ def test_a_source_file_becomes_a_page(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_outline_has_names_and_lines_in_order() -> None:
     """Methods carry their class's name."""
-    outline = outline_source(Source("json/decoder.py"))["outline"]
+    outline = outline_source(Rendering("json/decoder.py"))["outline"]
 
     assert [entry["line"] for entry in outline] == sorted(entry["line"] for entry in outline)
     assert {"JSONDecoder", "JSONDecoder.decode"} <= {entry["name"] for entry in outline}
@@ -73,7 +73,7 @@ def test_a_path_out_of_the_library_fails(path: str, tmp_path: Path, monkeypatch:
 
     for handler in (highlight_source, outline_source):
         with pytest.raises(Fail, match="SOURCE_"):
-            handler(Source(path))
+            handler(Rendering(path))
 
     assert not list(tmp_path.iterdir())
 
@@ -86,7 +86,7 @@ def test_a_link_out_of_the_library_fails(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("fairlane.demo.app.LIBRARY", tmp_path / "library")
 
     with pytest.raises(Fail, match="SOURCE_REFUSED"):
-        outline_source(Source("link.py"))
+        outline_source(Rendering("link.py"))
 
 
 def test_away_from_a_terminal_a_plain_line_comes_now_and_then() -> None:

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fairlane.cli.progress import Progress, Totals
-from fairlane.cli.top import Row, picture
+from fairlane.cli.progress import ProgressBar, SubmitTotals
+from fairlane.cli.top import TopRow, picture
 from fairlane.demo.view import TableView, view_on
 from fairlane.terminal import redraws
 
@@ -14,7 +14,7 @@ from fairlane.terminal import redraws
 @pytest.mark.parametrize("width", [80, 110, 200])
 def test_a_long_name_cuts_no_number(width: int) -> None:
     """Only the name gives way where a terminal is narrow."""
-    row = Row(
+    row = TopRow(
         name="a-very-long-name-" + "x" * 47, state="active", queued=12_345, oldest_seconds=7_300.0,
         processing=16, used=17, slots_max=50, completed=678_901, failed=2_345,
         completed_per_second=123.4, failed_per_second=0.5,
@@ -47,9 +47,9 @@ def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr", written)
     monkeypatch.setenv("TERM", "xterm")
-    totals = Totals()
+    totals = SubmitTotals()
 
-    with Progress(1_000, fetching=False) as shown:
+    with ProgressBar(1_000, fetching=False) as shown:
         for number in range(1, 500):
             totals.submitted = number
             shown.show(number, totals)

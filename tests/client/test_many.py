@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.client import AsyncClient, Client, KeyRefused, NewTask, QueueFull, Verdict
+from fairlane.client import AsyncClient, Client, NewTask, QueueLimitExceeded, Unauthorized, Verdict
 from fairlane.client.bulk import BATCH_BYTES
 from tests.client.scripted import Asked, Reply, ScriptedServer, a_task, refused
 
@@ -117,7 +117,7 @@ def test_room_that_does_not_come_is_given_up_on() -> None:
     queue = Queue(queued=500)
     with ScriptedServer(queue) as server:
         client = Client(server.address, KEY, sleep=lambda _: None, clock=lambda: float(next(times)))
-        with client, pytest.raises(QueueFull, match="are queued after"):
+        with client, pytest.raises(QueueLimitExceeded, match="are queued after"):
             list(client.submit_many(tasks(10), timeout_seconds=5))
 
     assert queue.batches == []
@@ -220,7 +220,7 @@ def test_a_refusal_of_everything_is_raised() -> None:
     """A revoked key is no matter of single tasks."""
     with ScriptedServer([Reply(401, refused("INVALID_OR_EXPIRED_API_KEY"))]) as server, client_of(server) as client:
         verdicts = client.submit_many(tasks(3))
-        with pytest.raises(KeyRefused):
+        with pytest.raises(Unauthorized):
             next(verdicts)
 
 

@@ -12,7 +12,7 @@ import pydantic
 import pytest
 
 from fairlane import Fairlane
-from fairlane.client import AsyncClient, Client, NewTask, ValidationRefused
+from fairlane.client import AsyncClient, Client, NewTask, ValidationFailed
 from fairlane.testing import Engine
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -117,12 +117,12 @@ def test_the_async_client_sends_the_same(payload: Any) -> None:
 
     async def asynchronous(name: str) -> None:
         async with AsyncClient("http://x", KEY, transport=httpx2.MockTransport(answer)) as client:
-            with pytest.raises(ValidationRefused):
+            with pytest.raises(ValidationFailed):
                 await getattr(client, name)("X", payload, **({} if name == "call" else {"idempotency_key": "k"}))
 
     with Client("http://x", KEY, transport=httpx2.MockTransport(answer)) as client:
         for name in ("submit", "run", "call"):
-            with pytest.raises(ValidationRefused):
+            with pytest.raises(ValidationFailed):
                 getattr(client, name)("X", payload, **({} if name == "call" else {"idempotency_key": "k"}))
             asyncio.run(asynchronous(name))
             assert sent[-1] == sent[-2]
@@ -134,7 +134,7 @@ def test_a_number_that_json_has_not_is_named_inside_of_a_model(kind: Any) -> Non
     """Nothing is sent."""
     with Client("http://x", KEY, transport=httpx2.MockTransport(lambda request: pytest.fail("sent"))) as client:
         for payload in (kind(1, math.nan), {"page": kind(1, math.inf)}, OfPydantic(pageNumber=1, ratio=math.nan)):
-            with pytest.raises(ValidationRefused, match=r"payload.*ratio must be a finite number"):
+            with pytest.raises(ValidationFailed, match=r"payload.*ratio must be a finite number"):
                 client.submit("X", payload)
-        with pytest.raises(ValidationRefused, match=r"payload.page cannot be written as JSON: .*object"):
+        with pytest.raises(ValidationFailed, match=r"payload.page cannot be written as JSON: .*object"):
             client.submit("X", {"page": object()})

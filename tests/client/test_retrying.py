@@ -10,12 +10,12 @@ from fairlane.client import (
     Client,
     ConcurrencyExceeded,
     NoAnswer,
-    RateLimited,
+    RateLimitExceeded,
     ServerFailed,
-    Unavailable,
-    ValidationRefused,
+    ServerUnavailable,
+    ValidationFailed,
 )
-from fairlane.client.effects import Answer
+from fairlane.client.effects import Response
 from fairlane.client.retrying import api_error, pause_seconds
 from tests.client.scripted import STATUS, Asked, Reply, ScriptedServer, a_task, refused
 
@@ -68,8 +68,8 @@ def test_a_retry_after_with_a_date_counts_from_the_answers_own() -> None:
     """So that a clock that is wrong on either side does no harm."""
     headers = {"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}
 
-    assert api_error(Answer(503, headers, b"")).retry_after_seconds == 30
-    assert api_error(Answer(503, {**headers, "date": "soon"}, b"")).retry_after_seconds is None
+    assert api_error(Response(503, headers, b"")).retry_after_seconds == 30
+    assert api_error(Response(503, {**headers, "date": "soon"}, b"")).retry_after_seconds is None
 
 
 def test_a_refused_field_is_named_in_the_text() -> None:
@@ -77,10 +77,10 @@ def test_a_refused_field_is_named_in_the_text() -> None:
     places = [{"field": "payload.text", "message": "must be a string"}, {"field": "x", "message": "is unknown"}]
     body = json.dumps(refused("VALIDATION_ERROR", "Request validation failed", places)).encode()
 
-    said = str(api_error(Answer(400, {}, body)))
+    said = str(api_error(Response(400, {}, body)))
 
     assert said == "VALIDATION_ERROR: Request validation failed: payload.text must be a string (and 1 more)"
-    assert str(api_error(Answer(404, {}, json.dumps(refused("NO", "no")).encode()))) == "NO: no"
+    assert str(api_error(Response(404, {}, json.dumps(refused("NO", "no")).encode()))) == "NO: no"
 
 
 def test_pauses_double_up_to_a_bound() -> None:
@@ -96,7 +96,7 @@ def test_after_its_retries_the_client_raises_what_came_last() -> None:
     for retries in (0, 2):
         noted: list[float] = []
         server, client = asked_of([BUSY], noted, retries=retries)
-        with server, client, pytest.raises(Unavailable) as raised:
+        with server, client, pytest.raises(ServerUnavailable) as raised:
             client.status()
         assert (len(server.asked), len(noted)) == (retries + 1, retries)
         assert raised.value.retry_after_seconds == 2
@@ -183,10 +183,10 @@ def test_an_error_without_an_envelope_is_told_as_it_came() -> None:
             client.status()
         with pytest.raises(ApiError, match="HTTP_429: slow down") as limited:
             client.status()
-        with pytest.raises(ValidationRefused, match="no explanation"):
+        with pytest.raises(ValidationFailed, match="no explanation"):
             client.status()
 
-    assert not isinstance(limited.value, RateLimited | ConcurrencyExceeded)
+    assert not isinstance(limited.value, RateLimitExceeded | ConcurrencyExceeded)
 
 
 def test_fields_that_a_newer_server_adds_are_ignored() -> None:

@@ -50,7 +50,7 @@ WORKERS = BodyHolder("workers")
 OPERATORS = BodyHolder("operators")
 
 
-class Body:
+class HeldBody:
     """One request's body, as far as it is held."""
 
     __slots__ = ("_end", "_moved_bytes", "count", "ended", "holder", "moved_at")
@@ -86,7 +86,7 @@ class Bodies:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._arriving: dict[BodyHolder, set[Body]] = {}
+        self._arriving: dict[BodyHolder, set[HeldBody]] = {}
         """Bodies of which a part has arrived, and more is awaited."""
         self.held_bytes = dict.fromkeys(POOLS, 0)
         self._held: dict[BodyHolder, int] = {}
@@ -94,7 +94,7 @@ class Bodies:
         self._readers = asyncio.Semaphore(READERS)
         self._large = asyncio.Lock()
 
-    def take(self, body: Body, count: int, *, limit_bytes: int) -> None:
+    def take(self, body: HeldBody, count: int, *, limit_bytes: int) -> None:
         """Count this many more bytes of a body. A pool has room for at least one body of ``limit_bytes``.
 
         If there is no room, stalled bodies are ended, the largest first: those of the same holder if its share is used
@@ -117,19 +117,19 @@ class Bodies:
         self._held[body.holder] = self._held.get(body.holder, 0) + count
         self.held_bytes[body.holder.pool] += count
 
-    def expect(self, body: Body, end: Callable[[], None]) -> None:
+    def expect(self, body: HeldBody, end: Callable[[], None]) -> None:
         """Note that more of this body will arrive. ``end`` is called if it stalls while others need its room."""
         body.wait(end, self.clock())
         self._arriving.setdefault(body.holder, set()).add(body)
 
-    def arrived(self, body: Body) -> None:
+    def arrived(self, body: HeldBody) -> None:
         """Note that nothing more of this body is awaited."""
         beside = self._arriving.get(body.holder, set())
         beside.discard(body)
         if not beside:
             self._arriving.pop(body.holder, None)
 
-    def give_back(self, body: Body) -> None:
+    def give_back(self, body: HeldBody) -> None:
         """Stop counting a body; a second time does nothing."""
         if not body.count:
             return
@@ -146,7 +146,7 @@ class Bodies:
         left = max(POOLS[holder.pool], 2 * limit_bytes) - self.held_bytes[holder.pool] - count
         return held <= _share(limit_bytes) and held <= max(FREE_BYTES, left)
 
-    def _largest_stalled(self, asking: Body, *, own: bool) -> Body | None:
+    def _largest_stalled(self, asking: HeldBody, *, own: bool) -> HeldBody | None:
         moved_before = self.clock() - STALLED_SECONDS
         holders = [asking.holder] if own else [holder for holder in self._arriving if holder.pool == asking.holder.pool]
         stalled = (

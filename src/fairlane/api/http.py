@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote_plus, unquote_to_bytes
 
 from msgspec import Struct
 
-from fairlane.api.bodies import STRANGERS, Bodies, Body
+from fairlane.api.bodies import STRANGERS, Bodies, HeldBody
 from fairlane.errors import BodyTooLarge, EncodingRefused, Unavailable, ValidationRefused
 
 BODY_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Request:
         self._scope = scope
         self._receive = receive
         self._bodies: Bodies = scope.get("bodies") or Bodies()
-        self._body: Body | None = None
+        self._body: HeldBody | None = None
         self.holder = STRANGERS
         self.id = id
         self.parameters = parameters
@@ -143,7 +143,7 @@ class Request:
             if declared <= limit_bytes + DISCARD_BYTES_MOST:
                 await self._discard(declared)
             raise refusal
-        self._body = body = Body(self.holder)
+        self._body = body = HeldBody(self.holder)
         try:
             async with asyncio.timeout(BODY_SECONDS) as deadline:
                 whole = await self._gather(body, deadline, limit_bytes)
@@ -177,7 +177,7 @@ class Request:
             raise ValidationRefused.at("body", "has no sensible Content-Length")
         return int(value)
 
-    async def _gather(self, body: Body, deadline: asyncio.Timeout, limit_bytes: int) -> bytes | None:
+    async def _gather(self, body: HeldBody, deadline: asyncio.Timeout, limit_bytes: int) -> bytes | None:
         """Return the whole body, or None if it is larger than the limit."""
         whole = bytearray()
         try:

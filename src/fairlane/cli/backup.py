@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from fairlane.admin.connection import connect
-from fairlane.cli.options import AsJson, Database, OwnDatabase, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, OwnDatabase, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields
 from fairlane.errors import CommandFailed
@@ -29,7 +29,7 @@ TELL_SECONDS = 2.0
 def backup(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write; it must not exist yet.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the database as it is at one moment, while the server works.

@@ -8,7 +8,7 @@ import typer
 
 from fairlane.admin.connection import ask
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
 from fairlane.client import Capacity, Measured, Projection
@@ -28,7 +28,7 @@ def capacity(
     days: Annotated[int, typer.Option(min=1, max=90, metavar="N", help="How far to look back.")] = 7,
     url: Url = None,
     key_file: KeyFile = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how long the plan and the workers were the limit, and what more slots would have changed.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_table
 
@@ -28,7 +28,7 @@ def drift(
         str | None, typer.Argument(metavar="[ORGANIZATION]", help="Only this one.", show_default=False)
     ] = None,
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Recount every stored count from its rows.
@@ -62,7 +62,7 @@ def audit(
     actor: Annotated[
         str | None, typer.Option(metavar="WHO", help="Only changes by this operator.", show_default=False)
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the changes that operators made, newest first."""
@@ -83,7 +83,7 @@ def audit(
 def maintenance(
     state: Annotated[MaintenanceState, typer.Argument(help="on, off or show.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Mark the slots as unreliable during maintenance.

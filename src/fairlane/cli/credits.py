@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
@@ -31,7 +31,7 @@ def grant(
             show_default=False,
         ),
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Grant an organization credits, or take some back. Running tasks continue."""
@@ -44,7 +44,7 @@ def grant(
 
 
 @commands.command(epilog="Example: fairlane credits show acme")
-def show(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def show(organization: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Show an organization's balance and its parts."""
     found = ask(database_in_force(database), "GET", "organizations", organization, "credits")
     if as_json:
@@ -68,7 +68,7 @@ def history(
     organization: OrganizationName,
     *,
     limit: Annotated[int, typer.Option(metavar="N", help="Most to show, newest first.")] = 100,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List an organization's grants. Charges are shown with its tasks."""

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from fairlane.cli.output import note
-from fairlane.client import ApiError, AsyncClient, ClientError, KeyRefused, NoAnswer, NotInTime, SetupMissing
+from fairlane.client import ApiError, AsyncClient, ClientError, NoAnswer, NotInTime, SetupMissing, Unauthorized
 from fairlane.errors import CommandFailed
 
 Result = TypeVar("Result")
@@ -76,7 +76,7 @@ def with_client(url: str | None, key_file: Path | None, work: Callable[[AsyncCli
         raise NotAnswered(f"{error}; {cure}--url or FAIRLANE_URL") from error
     except NotInTime as error:
         raise StillRunning(str(error)) from error
-    except KeyRefused as error:
+    except Unauthorized as error:
         raise CommandFailed(f"{error.code}: {error.message}{_about_the_key(key, key_file)}") from error
     except ApiError as error:
         elsewhere = "; this is not an answer of fairlane's API: check the address (--url or FAIRLANE_URL)"

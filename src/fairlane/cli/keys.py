@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields, print_table
 
@@ -15,7 +15,7 @@ commands = typer.Typer(
 )
 
 
-Owner = Annotated[
+OwnerArgument = Annotated[
     str | None, typer.Argument(metavar="[ORGANIZATION]", help="The organization's name.", show_default=False)
 ]
 
@@ -25,7 +25,7 @@ Owner = Annotated[
     "fairlane keys create --worker gpu-box; fairlane keys create --admin billing"
 )
 def create(
-    organization: Owner = None,
+    organization: OwnerArgument = None,
     *,
     worker: Annotated[
         str | None,
@@ -44,7 +44,7 @@ def create(
             show_default=False,
         ),
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key for an organization, for workers or for operators, or import one. It is shown once."""
@@ -73,11 +73,11 @@ def create(
     "list", epilog="Examples: fairlane keys list acme; fairlane keys list --worker; fairlane keys list --admin"
 )
 def list_keys(
-    organization: Owner = None,
+    organization: OwnerArgument = None,
     *,
     worker: Annotated[bool, typer.Option("--worker", help="List the workers' keys instead.")] = False,
     admin: Annotated[bool, typer.Option("--admin", help="List the operators' keys instead.")] = False,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys, without the secrets."""
@@ -101,7 +101,7 @@ def list_keys(
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that 'keys list' shows.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key of any kind. The server refuses it from then on; other servers follow within 5 s.

@@ -30,7 +30,7 @@ class Line(Struct, frozen=True):
     """Number of bytes of the input before the next line."""
 
 
-class Keys:
+class LineKeys:
     """The keys of one file's lines for one task type."""
 
     def __init__(self, task_type: str, run: str) -> None:

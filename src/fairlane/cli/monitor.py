@@ -74,7 +74,7 @@ class Watch:
         return "alert" if self._firing else "recovered"
 
 
-class _Message(Struct, rename="camel"):
+class _MonitorMessage(Struct, rename="camel"):
     event: str
     reasons: list[str]
     queued_tasks: int
@@ -153,7 +153,7 @@ def monitor(
         raise typer.Exit(0) from None
 
 
-def _tell(message: _Message, outbox: Outbox | None, *, as_json: bool) -> None:
+def _tell(message: _MonitorMessage, outbox: Outbox | None, *, as_json: bool) -> None:
     if as_json:
         print_json_line(to_builtins(message))
     elif outbox is not None:
@@ -179,9 +179,9 @@ def _secret(file: Path | None) -> str | None:
     return secret
 
 
-def _message(event: str, reasons: list[str], now: Status) -> _Message:
+def _message(event: str, reasons: list[str], now: Status) -> _MonitorMessage:
     slots = now.concurrency
-    return _Message(
+    return _MonitorMessage(
         event,
         reasons,
         now.queued_tasks,

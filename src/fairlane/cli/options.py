@@ -9,7 +9,7 @@ from fairlane.settings import default_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
-Database = Annotated[
+DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--database",

@@ -7,7 +7,7 @@ import typer
 from msgspec import UNSET
 
 from fairlane.admin.connection import ask, ask_all, erase_all
-from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force, number_or
+from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, number_or
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.switch import Switch
 from fairlane.cli.tables import print_fields, print_table
@@ -16,7 +16,7 @@ commands = typer.Typer(
     name="organizations", help="The organizations that use the API, and their limits.", no_args_is_help=True
 )
 
-PlanName = Annotated[
+PlanOption = Annotated[
     str | None, typer.Option("--plan", metavar="PLAN", help="The organization's plan.", show_default=False)
 ]
 CreditsSwitch = Annotated[
@@ -29,7 +29,7 @@ OWN = "Default: the plan's."
 def create(
     name: OrganizationName,
     *,
-    plan: PlanName = None,
+    plan: PlanOption = None,
     slots: Annotated[int | None, typer.Option(metavar="N", help=f"Slots of its own. {OWN}", show_default=False)] = None,
     queue_limit: Annotated[
         int | None, typer.Option(metavar="N", help=f"Queue limit of its own. {OWN}", show_default=False)
@@ -38,7 +38,7 @@ def create(
         int | None, typer.Option(metavar="W", help=f"Weight of its own. {OWN}", show_default=False)
     ] = None,
     credits: CreditsSwitch = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an organization. It needs a key before it can call the API: see 'fairlane keys create'."""
@@ -51,7 +51,7 @@ def create(
 def change(
     name: OrganizationName,
     *,
-    plan: PlanName = None,
+    plan: PlanOption = None,
     slots: Annotated[
         str | None, typer.Option(metavar="N|plan", help="Slots of its own, or the plan's again.", show_default=False)
     ] = None,
@@ -62,7 +62,7 @@ def change(
         str | None, typer.Option(metavar="W|plan", help="Weight of its own, or the plan's.", show_default=False)
     ] = None,
     credits: CreditsSwitch = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Change an organization's plan or its own limits. Running tasks continue."""
@@ -81,25 +81,25 @@ def change(
 
 
 @commands.command(epilog="Example: fairlane organizations pause acme")
-def pause(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def pause(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Start no more tasks of an organization. It may still submit; running tasks continue."""
     _change(name, {"paused": True}, database=database, as_json=as_json)
 
 
 @commands.command(epilog="Example: fairlane organizations resume acme")
-def resume(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def resume(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Start tasks of a paused organization again."""
     _change(name, {"paused": False}, database=database, as_json=as_json)
 
 
 @commands.command(epilog="Example: fairlane organizations disable acme")
-def disable(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def disable(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Refuse all keys of an organization. Its submitted tasks still run."""
     _change(name, {"disabled": True}, database=database, as_json=as_json)
 
 
 @commands.command(epilog="Example: fairlane organizations enable acme")
-def enable(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def enable(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Accept the keys of a disabled organization again."""
     _change(name, {"disabled": False}, database=database, as_json=as_json)
 
@@ -109,7 +109,7 @@ def erase(
     name: OrganizationName,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Erase an organization with everything it owns: tasks, results, keys, secrets, credits, usage. This cannot be
@@ -135,7 +135,7 @@ def maintenance(
     name: OrganizationName,
     state: Annotated[Switch, typer.Argument(help="on or off.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Mark an organization's slots as unreliable: its concurrency reads null while this is on."""
@@ -143,7 +143,7 @@ def maintenance(
 
 
 @commands.command(epilog="Example: fairlane organizations repair acme")
-def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def repair(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Recount an organization with drifted counts, and correct them."""
     answer = ask(database_in_force(database), "POST", "organizations", name, "repair")
     if as_json:
@@ -154,7 +154,7 @@ def repair(name: OrganizationName, *, database: Database = None, as_json: AsJson
 
 
 @commands.command("list", epilog="Example: fairlane organizations list")
-def list_organizations(*, database: Database = None, as_json: AsJson = False) -> None:
+def list_organizations(*, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """List the organizations with their limits and their queued and running tasks."""
     found = ask_all(database_in_force(database), "organizations", "organizations")
     if as_json:
@@ -167,7 +167,7 @@ def list_organizations(*, database: Database = None, as_json: AsJson = False) ->
 
 
 @commands.command(epilog="Example: fairlane organizations show acme --json")
-def show(name: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def show(name: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Show one organization."""
     _show(ask(database_in_force(database), "GET", "organizations", name), as_json=as_json)
 

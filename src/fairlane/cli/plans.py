@@ -6,14 +6,14 @@ import typer
 from msgspec import UNSET
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force, number_or
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, number_or
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
 commands = typer.Typer(name="plans", help="Named limits that organizations share.", no_args_is_help=True)
 
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
-Slots = Annotated[
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
+SlotsOption = Annotated[
     str | None,
     typer.Option(
         metavar="N|none",
@@ -30,12 +30,12 @@ Weight = Annotated[
 
 @commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
 def create(
-    name: PlanName,
+    name: PlanArgument,
     *,
     slots: Annotated[str, typer.Option(metavar="N|none", help="Most tasks that run at once.")],
     queue_limit: Annotated[int, typer.Option(metavar="N", help="Most tasks that may wait.")] = 100_000,
     weight: Annotated[int, typer.Option(metavar="W", help="Share of the workers.")] = 1,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a plan."""
@@ -50,12 +50,12 @@ def create(
 
 @commands.command(epilog="Example: fairlane plans change pro --slots 30")
 def change(
-    name: PlanName,
+    name: PlanArgument,
     *,
-    slots: Slots = None,
+    slots: SlotsOption = None,
     queue_limit: QueueLimit = None,
     weight: Weight = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a plan. Its organizations follow, except for limits of their own."""
@@ -72,13 +72,13 @@ def change(
 
 
 @commands.command(epilog="Example: fairlane plans delete pro")
-def delete(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
+def delete(name: PlanArgument, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Delete a plan that no organization uses."""
     _show(ask(database_in_force(database), "DELETE", "plans", name), as_json=as_json)
 
 
 @commands.command("list", epilog="Example: fairlane plans list")
-def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
+def list_plans(*, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """List the plans."""
     answer = ask(database_in_force(database), "GET", "plans")
     if as_json:
@@ -89,7 +89,7 @@ def list_plans(*, database: Database = None, as_json: AsJson = False) -> None:
 
 
 @commands.command(epilog="Example: fairlane plans show pro --json")
-def show(name: PlanName, *, database: Database = None, as_json: AsJson = False) -> None:
+def show(name: PlanArgument, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """Show one plan."""
     _show(ask(database_in_force(database), "GET", "plans", name), as_json=as_json)
 
@@ -101,7 +101,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
     print_fields(
         [
             ("Plan", plan["name"]),
-            ("Slots", plan["slots"]),
+            ("SlotsOption", plan["slots"]),
             ("Queue limit", plan["queue_limit"]),
             ("Weight", plan["weight"]),
             ("Created", moment(plan["created_at"])),

@@ -18,7 +18,7 @@ LINE_SECONDS = 5.0
 """Least time between two lines."""
 
 
-class Totals(Struct, kw_only=True):
+class SubmitTotals(Struct, kw_only=True):
     """Numbers of lines and tasks so far."""
 
     lines: int = 0
@@ -50,7 +50,7 @@ class _Words(ProgressColumn):
         return Text(self._look())
 
 
-class Progress:
+class ProgressBar:
     """Shows how many bytes of the input are done, how many tasks, and how many per second."""
 
     def __init__(self, size: int | None, *, fetching: bool) -> None:
@@ -59,7 +59,7 @@ class Progress:
         self._fetching = fetching
         self._began = self._shown_at = time.monotonic()
         self._done = 0
-        self._totals = Totals()
+        self._totals = SubmitTotals()
         self._task: TaskID | None = None
         self._bar: Bar | None = None
         if redraws(sys.stderr):
@@ -82,7 +82,7 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, done: int | None, totals: Totals) -> None:
+    def show(self, done: int | None, totals: SubmitTotals) -> None:
         """Show that ``done`` bytes of the input are done; None keeps the last number.
 
         A bar redraws itself, so it shows the last totals even when nothing changes. Lines are printed only on changes.
@@ -108,7 +108,7 @@ class Progress:
         else:
             note(message)
 
-    def _words(self, totals: Totals, seconds: float) -> str:
+    def _words(self, totals: SubmitTotals, seconds: float) -> str:
         accepted = totals.submitted + totals.existed
         words = f"{accepted:,} accepted, {accepted / max(seconds, 0.001):,.0f}/s"
         if totals.refused:

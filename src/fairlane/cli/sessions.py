@@ -3,7 +3,7 @@
 import typer
 
 from fairlane.admin.connection import ask_all
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_table
 
@@ -11,7 +11,7 @@ commands = typer.Typer(name="sessions", help="The workers that run now.", no_arg
 
 
 @commands.command("list", epilog="Example: fairlane sessions list")
-def list_sessions(*, database: Database = None, as_json: AsJson = False) -> None:
+def list_sessions(*, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """List the live worker processes and their attempts."""
     found = ask_all(database_in_force(database), "sessions", "sessions")
     if as_json:

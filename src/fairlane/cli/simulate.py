@@ -10,7 +10,7 @@ import typer
 from msgspec import Struct
 
 from fairlane.admin.connection import Admin, connect
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import note, print_json
 from fairlane.cli.tables import print_table
 from fairlane.errors import CommandFailed
@@ -76,7 +76,7 @@ def simulate(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the replayed tasks to a file.", show_default=False)
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay finished tasks under other limits, by the server's own rules.

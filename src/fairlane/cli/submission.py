@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from msgspec import Raw, Struct
 
-from fairlane.cli.lines import Keys, Line, Results, fault_of, read_lines
+from fairlane.cli.lines import Line, LineKeys, Results, fault_of, read_lines
 from fairlane.cli.output import note
-from fairlane.cli.progress import Progress, Totals
+from fairlane.cli.progress import ProgressBar, SubmitTotals
 from fairlane.client import AsyncClient, NewTask, NotFound, Verdict
 
 FETCHERS = 8
@@ -36,21 +36,21 @@ class Wish(Struct, frozen=True, kw_only=True):
     keep_queued_below: int | None
 
 
-class Submission:
+class FileSubmission:
     """One run over one file."""
 
-    def __init__(self, client: AsyncClient, wish: Wish, results: Results | None, progress: Progress) -> None:
+    def __init__(self, client: AsyncClient, wish: Wish, results: Results | None, progress: ProgressBar) -> None:
         self._client = client
         self._wish = wish
         self._results = results
         self._progress = progress
-        self._keys = Keys(wish.task_type, wish.run)
+        self._keys = LineKeys(wish.task_type, wish.run)
         self._sent: deque[Line] = deque()
         """Lines that wait for their verdict: at most a batch and one."""
         self._accepted: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue(FETCHED_BEHIND)
-        self.totals = Totals()
+        self.totals = SubmitTotals()
 
-    async def run(self, file: BinaryIO, name: str) -> Totals:
+    async def run(self, file: BinaryIO, name: str) -> SubmitTotals:
         """Submit every line, and fetch every result if there is a file for them."""
         began = time.monotonic()
         try:
@@ -128,14 +128,14 @@ class Submission:
 
 async def submit_file(
     client: AsyncClient, wish: Wish, file: BinaryIO, name: str, *, size: int | None, results: Path | None
-) -> Totals:
+) -> SubmitTotals:
     """Submit the lines of an open file; ``size`` is None if it is unknown."""
     with ExitStack() as stack:
         kept = None if results is None else stack.enter_context(Results(results))
         if kept is not None and kept.found:
             note(f"{results} has {kept.found} results of an earlier run; they are kept")
-        progress = stack.enter_context(Progress(size, fetching=kept is not None))
-        return await Submission(client, wish, kept, progress).run(file, name)
+        progress = stack.enter_context(ProgressBar(size, fetching=kept is not None))
+        return await FileSubmission(client, wish, kept, progress).run(file, name)
 
 
 def _reason(verdict: Verdict) -> str:

@@ -12,7 +12,7 @@ from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.lines import Line, fault_of
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
-from fairlane.cli.progress import Totals
+from fairlane.cli.progress import SubmitTotals
 from fairlane.cli.submission import Wish, submit_file
 from fairlane.errors import CommandFailed
 
@@ -92,7 +92,7 @@ def submit(
         keep_queued_below=keep_queued_below or None,
     )
 
-    async def all_of_them(client: Any) -> Totals:
+    async def all_of_them(client: Any) -> SubmitTotals:
         if str(file) == "-":
             return await submit_file(client, wish, sys.stdin.buffer, "standard input", size=None, results=results)
         with _opened(file) as opened:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.status import mine
 from fairlane.cli.tables import print_fields, print_table
@@ -30,7 +30,7 @@ def list_tasks(
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue where an earlier list ended.", show_default=False)
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """List tasks: newest organization first, newest task first."""
@@ -58,7 +58,7 @@ commands.command("mine", epilog="Example: fairlane tasks mine --status FAILED")(
 def show(
     task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one task, with the true cause of its failure."""
@@ -69,7 +69,7 @@ def show(
 def cancel(
     task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
     *,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""

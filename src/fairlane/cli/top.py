@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.status import slot_bar
 from fairlane.cli.tables import print_table
@@ -29,7 +29,7 @@ BAR_FROM_CELLS = 100
 COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "OLDEST", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class TopRow(Struct, frozen=True, kw_only=True):
     """One organization at one moment."""
 
     name: str
@@ -53,7 +53,7 @@ def top(
     *,
     every: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="How often to refresh.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Measure one interval, show it, and end.")] = False,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every organization live, the busiest first, until Ctrl-C.
@@ -86,7 +86,7 @@ class Look:
         self._before: dict[str, tuple[int, int]] = {}
         self._at = 0.0
 
-    def take(self) -> list[Row]:
+    def take(self) -> list[TopRow]:
         """Return every organization now, the busiest first."""
         found, now = _organizations(self._database), time.monotonic()
         seconds = now - self._at if self._before else None
@@ -95,12 +95,12 @@ class Look:
         self._at = now
         return sorted(rows, key=lambda row: (-row.used, -row.queued, row.name))
 
-    def _row(self, one: Mapping[str, Any], seconds: float | None) -> Row:
+    def _row(self, one: Mapping[str, Any], seconds: float | None) -> TopRow:
         before, oldest = self._before.get(one["name"]), one["oldest_ready_at"]
         rates: tuple[float | None, float | None] = (None, None)
         if before is not None and seconds:
             rates = ((one["completed"] - before[0]) / seconds, (one["failed"] - before[1]) / seconds)
-        return Row(
+        return TopRow(
             name=one["name"],
             state=state_of(one),
             queued=one["queued"],
@@ -140,7 +140,7 @@ def _live(look: Look, every: float) -> None:
             time.sleep(every)
 
 
-def picture(rows: Sequence[Row], width: int, height: int) -> Any:
+def picture(rows: Sequence[TopRow], width: int, height: int) -> Any:
     """Return the organizations as a table for a terminal of this size."""
     shown = rows[: max(1, min(ROWS_MOST, height - 6))]
     queued, running = sum(row.queued for row in rows), sum(row.processing for row in rows)
@@ -173,7 +173,7 @@ def _columns(bar: int) -> list[str]:
     return [column for column in COLUMNS if bar or column != "RUNNING"]
 
 
-def _cells(row: Row, *, bar: int | None = None) -> list[Any]:
+def _cells(row: TopRow, *, bar: int | None = None) -> list[Any]:
     slots: Any = f"{row.used}/{row.slots_max}" if row.slots_max is not None else f"{row.used}/?"
     if bar and row.slots_max is not None:
         slots = slot_bar(row.used, row.slots_max, bar).append(f" {slots}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 
 commands = typer.Typer(name="usage", help="The usage of organizations, month by month.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def export(
         str | None, typer.Option(metavar="NAME", help="Only this organization.", show_default=False)
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="CSV with a header line, or JSON.")] = Form.CSV,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Print tasks submitted, completed and failed, credits charged and slot-seconds, a row for each organization.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, Database, OrganizationName, database_in_force
+from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields, print_table
 
@@ -41,7 +41,7 @@ def create(
             "X-Cloro-Signature uses only the newest from now on.",
         ),
     ] = 24,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign webhooks, or rotate the secret that signs them. It is shown once."""
@@ -61,7 +61,7 @@ def create(
 
 
 @secrets.command("list", epilog="Example: fairlane webhooks secrets list acme")
-def list_secrets(organization: OrganizationName, *, database: Database = None, as_json: AsJson = False) -> None:
+def list_secrets(organization: OrganizationName, *, database: DatabaseOption = None, as_json: AsJson = False) -> None:
     """List the secrets that sign an organization's webhooks now, newest first, without their values."""
     answer = ask(database_in_force(database), "GET", "organizations", organization, ROUTE)
     if as_json:
@@ -81,7 +81,7 @@ def revoke(
         str | None,
         typer.Option("--id", metavar="SECRET_ID", help="Only this secret. Default: all of them.", show_default=False),
     ] = None,
-    database: Database = None,
+    database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke signing secrets at once. With --id of the newest, the secret before it is the newest again."""

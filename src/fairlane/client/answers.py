@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from fairlane.client.errors import NoAnswer, ValidationRefused
+from fairlane.client.errors import NoAnswer, ValidationFailed
 from fairlane.client.records import (
     Alert,
     Capacity,
@@ -38,7 +38,7 @@ here."""
 # In ------------------------------------------------------------------------------------------------------------------
 
 
-class _Task(Struct, rename="camel"):
+class _TaskAnswer(Struct, rename="camel"):
     id: str
     task_type: str
     status: str
@@ -50,20 +50,20 @@ class _Task(Struct, rename="camel"):
     retry_of: str | None = None
 
 
-class _Credits(Struct, rename="camel"):
+class _CreditsAnswer(Struct, rename="camel"):
     credits_to_charge: int
     credits_charged: int | None = None
 
 
-class _Found(Struct):
-    task: _Task
-    credits: _Credits
+class _FoundAnswer(Struct):
+    task: _TaskAnswer
+    credits: _CreditsAnswer
     webhook: WebhookState | None = None
     response: dict[str, Any] | None = None
 
 
 class _Page(Struct, rename="camel"):
-    tasks: list[_Found]
+    tasks: list[_FoundAnswer]
     next_cursor: str | None = None
 
 
@@ -71,7 +71,7 @@ class _Refused(Struct):
     error: ErrorBody
 
 
-class _Ran(Struct):
+class _RanAnswer(Struct):
     result: dict[str, Any]
 
 
@@ -97,14 +97,14 @@ class _OneAlert(Struct):
     alert: Alert
 
 
-class _Cleared(Struct):
+class _ClearedAnswer(Struct):
     cleared: int
 
 
 class _BatchResult(Struct):
     success: bool
     index: int
-    task: _Task | None = None
+    task: _TaskAnswer | None = None
     error: ErrorBody | None = None
 
 
@@ -119,7 +119,7 @@ def read_status(body: bytes) -> Status:
 
 def read_task(body: bytes) -> Task:
     """Read the answer about one task."""
-    return _task(_read(body, _Found))
+    return _task(_read(body, _FoundAnswer))
 
 
 def read_page(body: bytes) -> tuple[list[Task], str | None]:
@@ -172,7 +172,7 @@ def read_usage(body: bytes) -> Usage:
 
 def read_cleared(body: bytes) -> int:
     """Read the number of tasks that were taken out of the queue."""
-    return _read(body, _Cleared).cleared
+    return _read(body, _ClearedAnswer).cleared
 
 
 def read_capacity(body: bytes) -> Capacity:
@@ -182,7 +182,7 @@ def read_capacity(body: bytes) -> Capacity:
 
 def read_result(body: bytes) -> dict[str, Any]:
     """Read the result in the answer to a call."""
-    return _read(body, _Ran).result
+    return _read(body, _RanAnswer).result
 
 
 def read_verdicts(body: bytes, keys: Sequence[str], first: int) -> list[Verdict]:
@@ -227,7 +227,7 @@ def _verdict(result: _BatchResult, key: str, first: int) -> Verdict:
     )
 
 
-def _task(found: _Found) -> Task:
+def _task(found: _FoundAnswer) -> Task:
     task, credits = found.task, found.credits
     return Task(
         id=task.id,
@@ -259,35 +259,35 @@ def _read(body: bytes, kind: type[Read]) -> Read:
 # Out -----------------------------------------------------------------------------------------------------------------
 
 
-class _Webhook(Struct):
+class _WebhookAnswer(Struct):
     url: str
 
 
-class _Submission(Struct, rename="camel", omit_defaults=True):
+class _SubmissionAnswer(Struct, rename="camel", omit_defaults=True):
     task_type: str
     payload: Any
     idempotency_key: str
     priority: int | UnsetType = UNSET
-    webhook: _Webhook | UnsetType = UNSET
+    webhook: _WebhookAnswer | UnsetType = UNSET
     delay_seconds: int | UnsetType = UNSET
     run_at: datetime | UnsetType = UNSET
 
 
-class _AlertRule(Struct, rename="camel"):
+class _AlertRuleAnswer(Struct, rename="camel"):
     kind: str
     threshold: float
     for_seconds: int
-    webhook: _Webhook
+    webhook: _WebhookAnswer
 
 
 def submission_text(task: NewTask, key: str) -> bytes:
-    """Write the JSON text that submits a task under this key. Raises ValidationRefused if a value cannot be written."""
-    submission = _Submission(
+    """Write the JSON text that submits a task under this key. Raises ValidationFailed if a value cannot be written."""
+    submission = _SubmissionAnswer(
         task.task_type,
         task.payload,
         key,
         UNSET if task.priority is None else task.priority,
-        UNSET if task.webhook_url is None else _Webhook(task.webhook_url),
+        UNSET if task.webhook_url is None else _WebhookAnswer(task.webhook_url),
         UNSET if task.delay_seconds is None else task.delay_seconds,
         UNSET if task.run_at is None else task.run_at,
     )
@@ -295,21 +295,21 @@ def submission_text(task: NewTask, key: str) -> bytes:
 
 
 def payload_text(payload: object) -> bytes:
-    """Write the JSON text of a payload alone. Raises ValidationRefused if a value cannot be written."""
+    """Write the JSON text of a payload alone. Raises ValidationFailed if a value cannot be written."""
     return _written(payload, lambda: _fault(payload, "payload"))
 
 
 def alert_text(kind: str, threshold: float, for_seconds: int, webhook_url: str) -> bytes:
-    """Write the JSON text that creates an alert. Raises ValidationRefused if a value cannot be written."""
-    rule = _AlertRule(kind, threshold, for_seconds, _Webhook(webhook_url))
+    """Write the JSON text that creates an alert. Raises ValidationFailed if a value cannot be written."""
+    rule = _AlertRuleAnswer(kind, threshold, for_seconds, _WebhookAnswer(webhook_url))
     return _written(rule, lambda: _faults(rule))
 
 
-_Fault = tuple[str, str]
+_FaultAnswer = tuple[str, str]
 """A path such as ``payload.pages.3``, and what is wrong there."""
 
 
-def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
+def _written(document: Any, find_fault: Callable[[], _FaultAnswer | None]) -> bytes:
     unwritable = None
     try:
         text = msgspec.json.encode(document, enc_hook=_as_builtin)
@@ -321,7 +321,7 @@ def _written(document: Any, find_fault: Callable[[], _Fault | None]) -> bytes:
         fault = ("body", f"cannot be written as JSON: {unwritable}")
     if fault is not None:
         details = [{"field": fault[0], "message": fault[1]}]
-        raise ValidationRefused(
+        raise ValidationFailed(
             "Request validation failed", code="VALIDATION_ERROR", status=400, details=details
         ) from unwritable
     return text
@@ -336,13 +336,13 @@ def _as_builtin(value: Any) -> Any:
     raise TypeError(f"objects of type {type(value).__name__} are unsupported")
 
 
-def _faults(document: Struct) -> _Fault | None:
+def _faults(document: Struct) -> _FaultAnswer | None:
     fields = zip(document.__struct_encode_fields__, document.__struct_fields__, strict=True)
     found = (_fault(value, name) for name, field in fields if (value := getattr(document, field)) is not UNSET)
     return next((fault for fault in found if fault is not None), None)
 
 
-def _fault(value: Any, path: str, depth: int = 0) -> _Fault | None:
+def _fault(value: Any, path: str, depth: int = 0) -> _FaultAnswer | None:
     """Return the first place in a value that cannot be written, or that would change when written, or None."""
     if isinstance(value, float):
         return None if math.isfinite(value) else (path, "must be a finite number")

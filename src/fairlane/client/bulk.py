@@ -11,8 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from fairlane.client.answers import read_room, read_verdicts, submission_text
-from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take, clock
-from fairlane.client.errors import NotFound, NotInTime, QueueFull, TooLarge, ValidationRefused
+from fairlane.client.effects import Ask, Flow, Give, Pause, ReadClock, Response, Steps, Take, clock
+from fairlane.client.errors import NotFound, NotInTime, QueueLimitExceeded, TooLarge, ValidationFailed
 from fairlane.client.operations import (
     LONG_POLL_SECONDS,
     PAGE_TASKS,
@@ -46,7 +46,7 @@ class _Entry(Struct, frozen=True):
     """Why it cannot be sent, or None if it can."""
 
 
-class _Source:
+class _TaskSource:
     """The tasks that the caller gave, read one task ahead."""
 
     def __init__(self) -> None:
@@ -77,13 +77,13 @@ class _Source:
         return taken
 
 
-def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_seconds: float | None) -> Stream:
+def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_seconds: float | None) -> Flow:
     """Submit the caller's tasks in batches, with a verdict for each, without filling the queue beyond a mark.
 
     Raises:
-        QueueFull: there was no room for ``timeout_seconds`` seconds.
+        QueueLimitExceeded: there was no room for ``timeout_seconds`` seconds.
     """
-    source = _Source()
+    source = _TaskSource()
     while (entry := (yield from source.peek())) is not None:
         if entry.error is not None:
             yield from source.take(1)
@@ -96,7 +96,7 @@ def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_second
         yield from _submit(policy, batch, timeout_seconds)
 
 
-def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None) -> Operation[int]:
+def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None) -> Steps[int]:
     """Wait until a request is worthwhile and return how many tasks may be queued; one free slot alone is not enough."""
     worth = max(1, min(keep_queued_below, BATCH_TASKS) // 2)
     began = yield from clock()
@@ -108,7 +108,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
             return room
         now = yield from clock()
         if timeout_seconds is not None and now - began >= timeout_seconds:
-            raise QueueFull(
+            raise QueueLimitExceeded(
                 f"{now_queued} tasks are queued after {timeout_seconds:g} s; keep_queued_below is {keep_queued_below}",
                 code="QUEUE_LIMIT_EXCEEDED",
                 status=429,
@@ -117,7 +117,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
         pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS)
 
 
-def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Stream:
+def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Flow:
     """Send one batch, in halves if it is refused as a whole, and repeatedly while the queue is full."""
     ahead = [batch]
     full_since: float | None = None
@@ -126,20 +126,20 @@ def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) 
         part = ahead.pop()
         try:
             verdicts = yield from _send(policy, part)
-        except (TooLarge, ValidationRefused) as error:
+        except (TooLarge, ValidationFailed) as error:
             # One wrong task causes the refusal of the whole request; halving finds it.
             if len(part) == 1:
                 yield Give(_refused(part[0], ErrorBody(error.code, error.message, error.details)))
             else:
                 ahead += [part[len(part) // 2 :], part[: len(part) // 2]]
             continue
-        except QueueFull as error:
+        except QueueLimitExceeded as error:
             # The server takes all or nothing, so the tasks that fit are sent first.
             fitting = min(read_room(error.details), len(part) - 1)
             if 0 < fitting < len(part):
                 ahead += [part[fitting:], part[:fitting]]
                 continue
-            now: float = yield Clock()
+            now: float = yield ReadClock()
             full_since = now if full_since is None else full_since
             if timeout_seconds is not None and now - full_since >= timeout_seconds:
                 raise
@@ -152,9 +152,9 @@ def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) 
             yield Give(verdict)
 
 
-def _send(policy: Policy, batch: list[_Entry]) -> Operation[list[Verdict]]:
+def _send(policy: Policy, batch: list[_Entry]) -> Steps[list[Verdict]]:
     content = b"[" + b",".join([entry.text for entry in batch]) + b"]"
-    answer: Answer = yield from exchange(Ask(method="POST", path="v1/async/task/batch", content=content), policy)
+    answer: Response = yield from exchange(Ask(method="POST", path="v1/async/task/batch", content=content), policy)
     return read_verdicts(answer.body, [entry.key for entry in batch], batch[0].index)
 
 
@@ -165,14 +165,14 @@ def _refused(entry: _Entry, error: ErrorBody) -> Verdict:
 def _entry(index: int, key: str, task: NewTask) -> _Entry:
     try:
         return _Entry(index, key, submission_text(task, key))
-    except ValidationRefused as error:  # Reported as the API would report it in a batch.
+    except ValidationFailed as error:  # Reported as the API would report it in a batch.
         return _Entry(index, key, b"", ErrorBody(error.code, error.message, {"errors": error.details}))
 
 
 # Outcomes ------------------------------------------------------------------------------------------------------------
 
 
-def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Stream:
+def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Flow:
     """Yield each of the caller's tasks as soon as it has ended.
 
     Raises:
@@ -234,7 +234,7 @@ class _Window:
                 self.pending.append(reference_of(given))
         return len(self.pending) > before
 
-    def look(self, wait_seconds: int) -> Stream:
+    def look(self, wait_seconds: int) -> Flow:
         """Check each task and yield those that have ended; the check of the oldest waits for this long.
 
         Tasks that were submitted together are neighbors in the list of all tasks, so a page of the list covers many of

@@ -17,7 +17,7 @@ import httpx2
 
 from fairlane import __version__
 from fairlane.client import bulk, operations
-from fairlane.client.effects import Answer, Ask, Clock, Give, Operation, Pause, Stream, Take
+from fairlane.client.effects import Ask, Flow, Give, Pause, ReadClock, Response, Steps, Take
 from fairlane.client.errors import ApiError, NoAnswer, SetupMissing
 from fairlane.client.records import (
     Alert,
@@ -137,7 +137,7 @@ class Client:
             run_at: Start no sooner than this moment, which must have a time zone.
 
         Raises:
-            ValidationRefused: a field is wrong, or a value is not valid JSON, such as NaN: then nothing is sent.
+            ValidationFailed: a field is wrong, or a value is not valid JSON, such as NaN: then nothing is sent.
         """
         task = NewTask(
             task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key,
@@ -169,7 +169,7 @@ class Client:
             timeout_seconds: Give up if there was no room for this long. If None, never.
 
         Raises:
-            QueueFull: there was no room in time.
+            QueueLimitExceeded: there was no room in time.
             ApiError: the server refused more than single tasks, for example the key.
         """
         stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
@@ -228,7 +228,7 @@ class Client:
         Safe to repeat: a task that was already canceled is returned.
 
         Raises:
-            TaskEnded: it ended in another way.
+            AlreadyEnded: it ended in another way.
         """
         return self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
 
@@ -338,7 +338,7 @@ class Client:
 
     # Driving ---------------------------------------------------------------------------------------------------------
 
-    def _run(self, operation: Operation[Result]) -> Result:
+    def _run(self, operation: Steps[Result]) -> Result:
         """Drive an operation to its result."""
         came: Any = None
         try:
@@ -347,7 +347,7 @@ class Client:
         except StopIteration as ended:
             return cast(Result, ended.value)
 
-    def _flow(self, stream: Stream, source: Iterator[Any]) -> Iterator[Any]:
+    def _flow(self, stream: Flow, source: Iterator[Any]) -> Iterator[Any]:
         """Drive a stream and yield what it gives."""
         came: Any = None
         with suppress(StopIteration):
@@ -362,16 +362,16 @@ class Client:
                     case _:
                         came = self._perform(effect)
 
-    def _perform(self, effect: Ask | Pause | Clock) -> Any:
+    def _perform(self, effect: Ask | Pause | ReadClock) -> Any:
         match effect:
             case Ask():
                 return self._send(effect)
             case Pause(seconds):
                 return self._sleep(seconds)
-            case Clock():
+            case ReadClock():
                 return self._clock()
 
-    def _send(self, ask: Ask) -> Answer | NoAnswer:
+    def _send(self, ask: Ask) -> Response | NoAnswer:
         try:
             return _answer(self._http.request(**_request(ask, self._timeout_seconds)))
         except httpx2.TransportError as error:
@@ -553,7 +553,7 @@ class AsyncClient:
 
     # Driving ---------------------------------------------------------------------------------------------------------
 
-    async def _run(self, operation: Operation[Result]) -> Result:
+    async def _run(self, operation: Steps[Result]) -> Result:
         """Drive an operation to its result."""
         came: Any = None
         try:
@@ -562,7 +562,7 @@ class AsyncClient:
         except StopIteration as ended:
             return cast(Result, ended.value)
 
-    async def _flow(self, stream: Stream, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async def _flow(self, stream: Flow, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
         """Drive a stream and yield what it gives."""
         take = _taker(source)
         came: Any = None
@@ -578,16 +578,16 @@ class AsyncClient:
                     case _:
                         came = await self._perform(effect)
 
-    async def _perform(self, effect: Ask | Pause | Clock) -> Any:
+    async def _perform(self, effect: Ask | Pause | ReadClock) -> Any:
         match effect:
             case Ask():
                 return await self._send(effect)
             case Pause(seconds):
                 return await self._sleep(seconds)
-            case Clock():
+            case ReadClock():
                 return self._clock()
 
-    async def _send(self, ask: Ask) -> Answer | NoAnswer:
+    async def _send(self, ask: Ask) -> Response | NoAnswer:
         try:
             return _answer(await self._http.request(**_request(ask, self._timeout_seconds)))
         except httpx2.TransportError as error:
@@ -642,8 +642,8 @@ def _request(ask: Ask, timeout_seconds: float) -> dict[str, Any]:
     }
 
 
-def _answer(response: httpx2.Response) -> Answer:
-    return Answer(
+def _answer(response: httpx2.Response) -> Response:
+    return Response(
         response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
     )
 

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """Send one request; the operation receives an :class:`Answer`, or NoAnswer as a value."""
+    """Send one request; the operation receives an :class:`Response`, or NoAnswer as a value."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     """Whether sending it twice does no harm."""
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     """The answer to a request. Names of headers are in lower case."""
 
     status: int
@@ -43,7 +43,7 @@ class Pause(Struct, frozen=True):
     seconds: float
 
 
-class Clock(Struct, frozen=True):
+class ReadClock(Struct, frozen=True):
     """Read the time: the operation receives seconds on a clock that only goes forward."""
 
 
@@ -57,17 +57,17 @@ class Give(Struct, frozen=True):
     value: Any
 
 
-Operation = Generator[Ask | Pause | Clock, Any, Result]
-Stream = Generator[Ask | Pause | Clock | Take | Give, Any, None]
+Steps = Generator[Ask | Pause | ReadClock, Any, Result]
+Flow = Generator[Ask | Pause | ReadClock | Take | Give, Any, None]
 
 
-def clock() -> Generator[Clock, Any, float]:
+def clock() -> Generator[ReadClock, Any, float]:
     """Return the time now."""
-    now: float = yield Clock()
+    now: float = yield ReadClock()
     return now
 
 
-def send(ask: Ask) -> Generator[Ask, Any, Answer | NoAnswer]:
+def send(ask: Ask) -> Generator[Ask, Any, Response | NoAnswer]:
     """Send one request once."""
-    answer: Answer | NoAnswer = yield ask
+    answer: Response | NoAnswer = yield ask
     return answer

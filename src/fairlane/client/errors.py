@@ -4,21 +4,21 @@ ClientError
 ├── SetupMissing                 no address or no key was given
 ├── NoAnswer                     no answer came, or one that cannot be read
 ├── ApiError                     the API refused; has ``code``, ``status``, ``details``, ``request_id``
-│   ├── ValidationRefused        400
-│   ├── KeyRefused               401
+│   ├── ValidationFailed         400
+│   ├── Unauthorized             401
 │   ├── CreditsInsufficient      403
 │   ├── NotFound                 404
 │   ├── Conflict                 409
 │   │   ├── AlreadyExists        RESOURCE_ALREADY_EXISTS
-│   │   ├── TaskEnded            TASK_ENDED
-│   │   └── TaskNotFailed        TASK_NOT_FAILED
+│   │   ├── AlreadyEnded         TASK_ENDED
+│   │   └── NotFailed            TASK_NOT_FAILED
 │   ├── TooLarge                 413
 │   ├── LimitExceeded            429
-│   │   ├── RateLimited          RATE_LIMIT_EXCEEDED
+│   │   ├── RateLimitExceeded    RATE_LIMIT_EXCEEDED
 │   │   ├── ConcurrencyExceeded  CONCURRENCY_LIMIT_EXCEEDED
-│   │   └── QueueFull            QUEUE_LIMIT_EXCEEDED
+│   │   └── QueueLimitExceeded   QUEUE_LIMIT_EXCEEDED
 │   └── ServerFailed             500 and above
-│       └── Unavailable          503
+│       └── ServerUnavailable    503
 ├── TaskFailed                   the task ended FAILED; has ``task``
 ├── NotInTime                    the task had not ended when the timeout passed; has ``task``
 └── WebhookInvalid               a webhook that was not signed with the secret, or not recently
@@ -83,11 +83,11 @@ def _first_place(details: Any) -> str:
     return ""
 
 
-class ValidationRefused(ApiError):
+class ValidationFailed(ApiError):
     """The API does not accept the request or one of its fields; ``details`` lists ``{field, message}``."""
 
 
-class KeyRefused(ApiError):
+class Unauthorized(ApiError):
     """The key is missing, malformed, unknown or revoked."""
 
 
@@ -107,11 +107,11 @@ class AlreadyExists(Conflict):
     """The idempotency key already names a task."""
 
 
-class TaskEnded(Conflict):
+class AlreadyEnded(Conflict):
     """The task has ended, so it can no longer be canceled."""
 
 
-class TaskNotFailed(Conflict):
+class NotFailed(Conflict):
     """The task has not failed. Only failed tasks can be run again."""
 
 
@@ -123,7 +123,7 @@ class LimitExceeded(ApiError):
     """A limit of the organization or of the key was reached."""
 
 
-class RateLimited(LimitExceeded):
+class RateLimitExceeded(LimitExceeded):
     """Too many requests per second, even after the client waited and tried again."""
 
 
@@ -131,7 +131,7 @@ class ConcurrencyExceeded(LimitExceeded):
     """Every slot is taken. Only calls, which run at once, get this."""
 
 
-class QueueFull(LimitExceeded):
+class QueueLimitExceeded(LimitExceeded):
     """The queue has no room for these tasks."""
 
 
@@ -139,7 +139,7 @@ class ServerFailed(ApiError):
     """The server failed, or something between the client and the server did."""
 
 
-class Unavailable(ServerFailed):
+class ServerUnavailable(ServerFailed):
     """The server is starting or stopping, or its database is unreachable."""
 
 
@@ -166,22 +166,22 @@ class WebhookInvalid(ClientError):
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
-    400: ValidationRefused,
-    401: KeyRefused,
+    400: ValidationFailed,
+    401: Unauthorized,
     403: CreditsInsufficient,
     404: NotFound,
     409: Conflict,
     413: TooLarge,
     429: LimitExceeded,
-    503: Unavailable,
+    503: ServerUnavailable,
 }
 _BY_CODE: dict[str, type[ApiError]] = {
     "RESOURCE_ALREADY_EXISTS": AlreadyExists,
-    "TASK_ENDED": TaskEnded,
-    "TASK_NOT_FAILED": TaskNotFailed,
-    "RATE_LIMIT_EXCEEDED": RateLimited,
+    "TASK_ENDED": AlreadyEnded,
+    "TASK_NOT_FAILED": NotFailed,
+    "RATE_LIMIT_EXCEEDED": RateLimitExceeded,
     "CONCURRENCY_LIMIT_EXCEEDED": ConcurrencyExceeded,
-    "QUEUE_LIMIT_EXCEEDED": QueueFull,
+    "QUEUE_LIMIT_EXCEEDED": QueueLimitExceeded,
 }
 
 

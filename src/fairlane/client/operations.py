@@ -30,7 +30,7 @@ from fairlane.client.answers import (
     read_why,
     submission_text,
 )
-from fairlane.client.effects import Answer, Ask, Give, Operation, Pause, Stream, clock
+from fairlane.client.effects import Ask, Flow, Give, Pause, Response, Steps, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
 from fairlane.client.records import Alert, CallResult, Capacity, Credits, Delivery, NewTask, Status, Task, Usage, Why
 from fairlane.client.retrying import Policy, exchange
@@ -46,14 +46,14 @@ PAGE_TASKS = 100
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 
 
-def status(policy: Policy, *, verify: bool = False) -> Operation[Status]:
+def status(policy: Policy, *, verify: bool = False) -> Steps[Status]:
     """Return the queue and the slots now; with ``verify`` also a recount of the rows."""
     query = {"verify": "true"} if verify else {}
     answer = yield from exchange(Ask(method="GET", path="v1/async/status", query=query), policy)
     return read_status(answer.body)
 
 
-def submit(policy: Policy, task: NewTask) -> Operation[Task]:
+def submit(policy: Policy, task: NewTask) -> Steps[Task]:
     """Submit one task under its key. If the key already names a task, return that task as it is now."""
     key = new_key() if task.idempotency_key is None else task.idempotency_key
     ask = Ask(method="POST", path="v1/async/task", content=submission_text(task, key))
@@ -64,7 +64,7 @@ def submit(policy: Policy, task: NewTask) -> Operation[Task]:
     return read_task(answer.body)
 
 
-def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Operation[Task]:
+def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Steps[Task]:
     """Return one task by its id or its key; with ``wait_seconds`` the server may wait that long for it to end."""
     answer = yield from exchange(
         Ask(
@@ -78,7 +78,7 @@ def find(policy: Policy, reference: str, *, wait_seconds: int = 0) -> Operation[
     return read_task(answer.body)
 
 
-def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Operation[Task]:
+def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Steps[Task]:
     """Wait until a task has ended and return it. Raises NotInTime."""
     began = yield from clock()
     give_up_at = math.inf if timeout_seconds is None else began + timeout_seconds
@@ -96,7 +96,7 @@ def wait(policy: Policy, reference: str, *, timeout_seconds: float | None) -> Op
             pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS)
 
 
-def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Operation[dict[str, Any]]:
+def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Steps[dict[str, Any]]:
     """Submit, wait, and return the result. Raises TaskFailed or NotInTime."""
     submitted = yield from submit(policy, task)
     ended = submitted if submitted.done else (yield from wait(policy, submitted.id, timeout_seconds=timeout_seconds))
@@ -105,32 +105,32 @@ def run(policy: Policy, task: NewTask, *, timeout_seconds: float | None) -> Oper
     return ended.response or {}
 
 
-def why(policy: Policy, reference: str) -> Operation[Why]:
+def why(policy: Policy, reference: str) -> Steps[Why]:
     """Return why a task is where it is."""
     answer = yield from exchange(Ask(method="GET", path=f"{task_path(reference)}/wait"), policy)
     return read_why(answer.body)
 
 
-def cancel(policy: Policy, reference: str) -> Operation[Task]:
+def cancel(policy: Policy, reference: str) -> Steps[Task]:
     """Cancel one task and return it as it is then."""
     answer = yield from exchange(Ask(method="DELETE", path=task_path(reference)), policy)
     return read_task(answer.body)
 
 
-def retry(policy: Policy, reference: str) -> Operation[Task]:
+def retry(policy: Policy, reference: str) -> Steps[Task]:
     """Run a failed task again as a new one, and return the new task."""
     ask = Ask(method="POST", path=f"{task_path(reference)}/retry", repeatable=False)
     answer = yield from exchange(ask, policy)
     return read_task(answer.body)
 
 
-def clear(policy: Policy) -> Operation[int]:
+def clear(policy: Policy) -> Steps[int]:
     """Drop every queued task and return how many there were."""
     answer = yield from exchange(Ask(method="DELETE", path="v1/async/queue"), policy)
     return read_cleared(answer.body)
 
 
-def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
+def tasks(policy: Policy, *, status: str | None, most: int | None) -> Flow:
     """Yield the tasks, page by page, newest first."""
     left, cursor = math.inf if most is None else most, None
     while left > 0:
@@ -142,36 +142,34 @@ def tasks(policy: Policy, *, status: str | None, most: int | None) -> Stream:
             return
 
 
-def page(
-    policy: Policy, *, status: str | None, cursor: str | None, most: int
-) -> Operation[tuple[list[Task], str | None]]:
+def page(policy: Policy, *, status: str | None, cursor: str | None, most: int) -> Steps[tuple[list[Task], str | None]]:
     """Return some tasks, newest first, and where the next page begins, or None on the last page."""
     query = {"limit": str(most)}
     if status is not None:
         query["status"] = status
     if cursor is not None:
         query["cursor"] = cursor
-    answer: Answer = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
+    answer: Response = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
     return read_page(answer.body)
 
 
-def slots(policy: Policy) -> Stream:
+def slots(policy: Policy) -> Flow:
     """Yield the slots in use, page by page, the oldest first."""
     yield from _pages(policy, "v1/async/slots", read_slots)
 
 
-def deliveries(policy: Policy, *, most: int | None) -> Stream:
+def deliveries(policy: Policy, *, most: int | None) -> Flow:
     """Yield the deliveries, page by page, newest first."""
     yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most)
 
 
 def _pages(
     policy: Policy, path: str, read: Callable[[bytes], tuple[list[Any], str | None]], most: int | None = None
-) -> Stream:
+) -> Flow:
     left, query = math.inf if most is None else most, {}
     while left > 0:
         query["limit"] = str(int(min(PAGE_TASKS, left)))
-        answer: Answer = yield from exchange(Ask(method="GET", path=path, query=query), policy)
+        answer: Response = yield from exchange(Ask(method="GET", path=path, query=query), policy)
         found, cursor = read(answer.body)
         for one in found:
             yield Give(one)
@@ -181,22 +179,20 @@ def _pages(
         query = {"cursor": cursor}
 
 
-def redeliver(policy: Policy, delivery: str) -> Operation[Delivery]:
+def redeliver(policy: Policy, delivery: str) -> Steps[Delivery]:
     """Try a delivery once more. The request is repeated only if the server certainly did not process it."""
     path = f"v1/webhooks/deliveries/{_segment(delivery)}/redeliver"
     answer = yield from exchange(Ask(method="POST", path=path, repeatable=False), policy)
     return read_delivery(answer.body)
 
 
-def alerts(policy: Policy) -> Operation[list[Alert]]:
+def alerts(policy: Policy) -> Steps[list[Alert]]:
     """Return all alerts; there are few."""
     answer = yield from exchange(Ask(method="GET", path="v1/alerts"), policy)
     return read_alerts(answer.body)
 
 
-def create_alert(
-    policy: Policy, kind: str, threshold: float, *, for_seconds: int, webhook_url: str
-) -> Operation[Alert]:
+def create_alert(policy: Policy, kind: str, threshold: float, *, for_seconds: int, webhook_url: str) -> Steps[Alert]:
     """Create an alert. The request is repeated only if the server certainly did not process it."""
     content = alert_text(kind, threshold, for_seconds, webhook_url)
     ask = Ask(method="POST", path="v1/alerts", content=content, repeatable=False)
@@ -204,13 +200,13 @@ def create_alert(
     return read_alert(answer.body)
 
 
-def delete_alert(policy: Policy, alert: str) -> Operation[Alert]:
+def delete_alert(policy: Policy, alert: str) -> Steps[Alert]:
     """Delete an alert and return it."""
     answer = yield from exchange(Ask(method="DELETE", path=f"v1/alerts/{_segment(alert)}", repeatable=False), policy)
     return read_alert(answer.body)
 
 
-def credits(policy: Policy) -> Operation[Credits]:
+def credits(policy: Policy) -> Steps[Credits]:
     """Return the balance."""
     answer = yield from exchange(Ask(method="GET", path="v1/credits"), policy)
     return read_credits(answer.body)
@@ -218,7 +214,7 @@ def credits(policy: Policy) -> Operation[Credits]:
 
 def usage(
     policy: Policy, *, begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None
-) -> Operation[Usage]:
+) -> Steps[Usage]:
     """Return what happened in a span of time."""
     asked = {
         "from": _moment(begins_at),
@@ -230,14 +226,14 @@ def usage(
     return read_usage(answer.body)
 
 
-def capacity(policy: Policy, *, days: int | None) -> Operation[Capacity]:
+def capacity(policy: Policy, *, days: int | None) -> Steps[Capacity]:
     """Return what delayed work in the last days, and what more slots would have done."""
     query = {} if days is None else {"days": str(days)}
     answer = yield from exchange(Ask(method="GET", path="v1/async/capacity", query=query), policy)
     return read_capacity(answer.body)
 
 
-def call(policy: Policy, name: str, payload: object) -> Operation[CallResult]:
+def call(policy: Policy, name: str, payload: object) -> Steps[CallResult]:
     """Run one task type now over the open connection. Repeated only if the server certainly did not run it."""
     answer = yield from exchange(
         Ask(

@@ -8,7 +8,7 @@ from random import Random
 from msgspec import Struct
 
 from fairlane.client.answers import read_error
-from fairlane.client.effects import Answer, Ask, Operation, Pause, send
+from fairlane.client.effects import Ask, Pause, Response, Steps, send
 from fairlane.client.errors import ApiError, NoAnswer, error_class
 
 FIRST_PAUSE_SECONDS = 0.25
@@ -27,7 +27,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     chance: Callable[[], float] = Random().random  # noqa: S311 - spreads load, guards nothing
 
 
-def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
+def exchange(ask: Ask, policy: Policy) -> Steps[Response]:
     """Send a request, and repeat it where that does no harm and may help, until it succeeds.
 
     Raises:
@@ -37,7 +37,7 @@ def exchange(ask: Ask, policy: Policy) -> Operation[Answer]:
     number = 0
     while True:
         answer = yield from send(ask)
-        if isinstance(answer, Answer) and 200 <= answer.status < 300:
+        if isinstance(answer, Response) and 200 <= answer.status < 300:
             return answer
         error = answer if isinstance(answer, NoAnswer) else api_error(answer)
         number += 1
@@ -67,7 +67,7 @@ def pause_seconds(error: NoAnswer | ApiError, number: int, chance: float) -> flo
     return full * (0.5 + chance / 2)
 
 
-def api_error(answer: Answer) -> ApiError:
+def api_error(answer: Response) -> ApiError:
     """Return an unsuccessful answer as an exception."""
     error = read_error(answer.body)
     code = f"HTTP_{answer.status}" if error is None else error.code
@@ -85,7 +85,7 @@ def api_error(answer: Answer) -> ApiError:
     )
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: Response) -> float | None:
     """Return how long to wait: a number of seconds, or the time from the answer's own date to a later one."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:

@@ -25,7 +25,7 @@ LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 app = Fairlane()
 
 
-class Source(Struct, forbid_unknown_fields=True):
+class Rendering(Struct, forbid_unknown_fields=True):
     """One file of the standard library, such as ``asyncio/base_events.py``, and a Pygments style to render it in."""
 
     path: str
@@ -33,7 +33,7 @@ class Source(Struct, forbid_unknown_fields=True):
 
 
 @app.task("HIGHLIGHT", timeout=60)
-def highlight_source(source: Source) -> dict[str, Any]:
+def highlight_source(source: Rendering) -> dict[str, Any]:
     """Render a source file as an HTML page; the result names the page."""
     started_at = _now()
     text = read_source(source.path)
@@ -45,7 +45,7 @@ def highlight_source(source: Source) -> dict[str, Any]:
 
 
 @app.task("OUTLINE", timeout=60)
-def outline_source(source: Source) -> dict[str, Any]:
+def outline_source(source: Rendering) -> dict[str, Any]:
     """List the classes and functions of a source file with their line numbers."""
     started_at = _now()
     outline = outline_of(read_source(source.path))

@@ -16,7 +16,7 @@ from fairlane.terminal import redraws
 LINE_SECONDS = 2.0
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class PartyRow(Struct, frozen=True, kw_only=True):
     """The numbers shown for one organization."""
 
     name: str
@@ -35,11 +35,11 @@ class Row(Struct, frozen=True, kw_only=True):
         return "null" if self.used is None else f"{self.used}/{self.limit}"
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class DemoProgress(Struct, frozen=True, kw_only=True):
     """The numbers shown at one moment."""
 
     seconds: float
-    rows: Sequence[Row]
+    rows: Sequence[PartyRow]
     recounts: int
     drifts: int
 
@@ -53,7 +53,7 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None:
         """Stop showing progress."""
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         """Show this progress now; called several times a second."""
 
 
@@ -75,7 +75,7 @@ class TableView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         """Draw the table."""
         self._live.update(table_of(progress), refresh=True)
 
@@ -93,7 +93,7 @@ class LineView:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: DemoProgress) -> None:
         """Print a line if the last one is old enough."""
         if progress.seconds < self._due_at:
             return
@@ -101,7 +101,7 @@ class LineView:
         print(line_of(progress), file=self._stream, flush=True)
 
 
-def table_of(progress: Progress) -> Table:
+def table_of(progress: DemoProgress) -> Table:
     """Return progress as a table."""
     caption = f"{progress.seconds:4.1f} s   {recounts_of(progress)}"
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, caption=caption, caption_justify="left")
@@ -115,7 +115,7 @@ def table_of(progress: Progress) -> Table:
     return table
 
 
-def line_of(progress: Progress) -> str:
+def line_of(progress: DemoProgress) -> str:
     """Return progress as one line of plain text."""
     parts = [
         f"{row.name}: queued {row.queued}, processing {row.processing}, used {row.slots}, done {row.done}/{row.total}, "
@@ -125,12 +125,12 @@ def line_of(progress: Progress) -> str:
     return " | ".join([f"{progress.seconds:5.1f} s", *parts, recounts_of(progress)])
 
 
-def recounts_of(progress: Progress) -> str:
+def recounts_of(progress: DemoProgress) -> str:
     """Return the results of the recounts in words."""
     return f"recounts {progress.recounts}, drift {progress.drifts}"
 
 
-def slot_bar(row: Row) -> Text:
+def slot_bar(row: PartyRow) -> Text:
     """Return the slots as blocks: taken, then free."""
     taken, limit = row.used or 0, row.limit or 0
     return Text.assemble(("■" * taken, "green"), ("□" * max(0, limit - taken), "dim"))

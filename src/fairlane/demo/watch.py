@@ -8,7 +8,7 @@ from fairlane.admin.connection import Admin
 from fairlane.client import AsyncClient, Status
 from fairlane.demo.measures import Sample, rate
 from fairlane.demo.parties import PARTIES
-from fairlane.demo.view import Progress, Row, View
+from fairlane.demo.view import DemoProgress, PartyRow, View
 
 STATUS_SECONDS = 0.1
 RECOUNT_SECONDS = 0.5
@@ -78,13 +78,13 @@ class Watcher:
             return False
         return self.samples[-1].done == self._totals
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> DemoProgress:
         latest = self.samples[-1]
         rows = [self._row(party.name, party.weight, latest.statuses[party.name]) for party in PARTIES]
-        return Progress(seconds=self.seconds, rows=rows, recounts=self.recounts, drifts=len(self.drifts))
+        return DemoProgress(seconds=self.seconds, rows=rows, recounts=self.recounts, drifts=len(self.drifts))
 
-    def _row(self, name: str, weight: int, status: Status) -> Row:
-        return Row(
+    def _row(self, name: str, weight: int, status: Status) -> PartyRow:
+        return PartyRow(
             name=name,
             weight=weight,
             queued=status.queued_tasks,

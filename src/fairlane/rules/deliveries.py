@@ -63,7 +63,7 @@ HANGING_MS = 1_000
 
 Addressed = tuple[int, str]
 """(organization id, host and port) of a delivery."""
-Message = tuple[int, str, int]
+SizedDelivery = tuple[int, str, int]
 """(organization id, host and port, bytes of the body) of a delivery."""
 
 
@@ -119,7 +119,7 @@ class DeliveryChoice:
         may_begin = (one for one in organizations if self._organizations[one] < self._state.limits.organization)
         return sorted(may_begin, key=lambda one: (self._tag(one), one))
 
-    def choose(self, due: Sequence[Message]) -> list[int]:
+    def choose(self, due: Sequence[SizedDelivery]) -> list[int]:
         """Return the positions in ``due`` of the tries that begin now, in the order in which they begin.
 
         ``due`` is in the order of each organization. A try that cannot begin does not block the ones behind it.

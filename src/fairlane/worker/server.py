@@ -190,14 +190,14 @@ def _written(body: msgspec.Struct, asked: str) -> bytes:
         raise ContentRefused(f"{asked}: cannot be written as JSON: {type(error).__name__}") from error
 
 
-class _Refusal(Struct):
+class _RefusalAnswer(Struct):
     code: str
     message: str
     details: Any = None
 
 
 class _RefusalEnvelope(Struct):
-    error: _Refusal
+    error: _RefusalAnswer
 
 
 def _read(status: int, text: bytes, answer: type[Answer], asked: str) -> Answer:
