@@ -16,7 +16,7 @@ from fairlane.model.leases import (
     NewSession,
     Released,
     Report,
-    Verdict,
+    ReportVerdict,
 )
 from fairlane.model.organizations import DEFAULT_PLAN, Organization, Overrides
 from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
@@ -167,7 +167,7 @@ class Worker:
         (lease,) = await self.take(1)
         return lease
 
-    async def settle(self, lease: Lease, ending: Ending = DONE) -> Verdict:
+    async def settle(self, lease: Lease, ending: Ending = DONE) -> ReportVerdict:
         """Report one lease; the verdict."""
         (verdict,) = (await self.exchange(Report(lease.id, ending))).verdicts
         return verdict

@@ -10,7 +10,7 @@ from fairlane import sweeper as sweeper_module
 from fairlane.errors import SessionGone, StoreFault
 from fairlane.model.leases import Failed, Lease, Report
 from fairlane.model.organizations import Organization
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.sweeper import Sweeper
@@ -224,7 +224,7 @@ async def test_what_drifted_is_found_on_one_pass_and_mended_on_a_later_one(
     clocks.pass_(1)
     await sweeper.sweep_once()
 
-    assert (await store.tasks.status(organization.id)).concurrency == Concurrency(0, 10)
+    assert (await store.tasks.status(organization.id)).concurrency == SlotUse(0, 10)
     assert (await store.trail.page(1))[0].action == "organization.repaired"
 
 

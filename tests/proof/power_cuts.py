@@ -20,7 +20,7 @@ from unittest import mock
 
 import apsw
 
-from fairlane.model.leases import Completed, Ending, Exchange, Failed, Report, Verdict
+from fairlane.model.leases import Completed, Ending, Exchange, Failed, Report, ReportVerdict
 from fairlane.model.organizations import OrganizationChange, Overrides
 from fairlane.model.status import Drift
 from fairlane.model.tasks import Accepted, TaskStatus
@@ -153,7 +153,7 @@ async def _work(folder: Path, journal: Journal, chance: random.Random) -> None:
             reply = await store.leases.exchange(one)
             for lease, verdict in zip(held, reply.verdicts, strict=True):
                 status = TaskStatus.COMPLETED if isinstance(ending, Completed) else TaskStatus.FAILED
-                if verdict is Verdict.ACCEPTED and tasks[lease] not in canceled:
+                if verdict is ReportVerdict.ACCEPTED and tasks[lease] not in canceled:
                     journal.acknowledge(status.value, tasks[lease])
             held[:] = [lease.id for lease in reply.leases]
             leased.update({lease.id: lease.task_id for lease in reply.leases})

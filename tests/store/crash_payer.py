@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import Any
 
-from fairlane.model.leases import Completed, Failed, Report, Verdict
+from fairlane.model.leases import Completed, Failed, Report, ReportVerdict
 from fairlane.model.organizations import Overrides
 from fairlane.settings import Settings
 from fairlane.store import Store
@@ -32,7 +32,7 @@ async def work(store: Store, organization_id: int) -> None:
         reports = [Report(lease.id, ending) for lease, ending in zip(leases, endings, strict=True)]
         reply = await worker.exchange(*reports, *reports)
         for lease, ending, verdict in zip(leases, endings, reply.verdicts, strict=False):
-            if isinstance(ending, Completed) and verdict is Verdict.ACCEPTED:
+            if isinstance(ending, Completed) and verdict is ReportVerdict.ACCEPTED:
                 print(lease.task_id, flush=True)
 
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from fairlane.errors import SessionGone
 from fairlane.model.leases import Completed, Ending, Exchange, ExchangeReply, Failed, LossReason, Released, Report
 from fairlane.model.organizations import OrganizationChange, Overrides, PlanChange
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
@@ -442,7 +442,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (status.queued, status.processing) == (len(queued), processing)
             assert status.priorities == tuple((priority_of(rank), ranks.count(rank)) for rank in dict.fromkeys(ranks))
             assert await self.store.credits.find(organization.id) == self.model.credits(organization)
-            assert status.concurrency == (Concurrency(used, organization.slots) if organization.slots else None)
+            assert status.concurrency == (SlotUse(used, organization.slots) if organization.slots else None)
 
     async def _tasks(self) -> None:
         for task in self.model.tasks.values():

@@ -25,9 +25,9 @@ from fairlane.model.leases import (
     NewSession,
     Released,
     Report,
-    Verdict,
+    ReportVerdict,
 )
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.model.tasks import Accepted, Catalogue, NewTask, TaskStatus, TaskView
 from fairlane.rules.attempts import CALL_MS, Final, Paused, aftermath, call_aftermath
 from fairlane.rules.fairness import rank_of
@@ -156,9 +156,9 @@ class Reference:
         """Those with a lease, of one organization or of all."""
         return [task for task in self.tasks.values() if task.lease and organization in (None, task.organization)]
 
-    def credits(self, organization: Organization) -> Credits:
+    def credits(self, organization: Organization) -> CreditTotals:
         """An organization's credits."""
-        return Credits(
+        return CreditTotals(
             on=organization.credits_on,
             granted=organization.granted,
             charged=organization.charged,
@@ -288,7 +288,7 @@ class Reference:
 
     # Exchanging ------------------------------------------------------------------------------------------------------
 
-    def settle(self, reports: Iterable[Report], session_id: str, now: int) -> list[Verdict]:
+    def settle(self, reports: Iterable[Report], session_id: str, now: int) -> list[ReportVerdict]:
         """The verdicts on these reports, which end their leases."""
         reports = list(reports)
         ended = {task.ended_by for task in self.tasks.values()}
@@ -298,7 +298,7 @@ class Reference:
             if one is not None:
                 self.end(one, report.ending, now)
                 ended.add(report.lease_id)
-        return [Verdict.ACCEPTED if report.lease_id in ended else Verdict.GONE for report in reports]
+        return [ReportVerdict.ACCEPTED if report.lease_id in ended else ReportVerdict.GONE for report in reports]
 
     def leased(self) -> list["Task | Call"]:
         """Whatever a worker has."""

@@ -7,9 +7,9 @@ import pytest
 
 from fairlane.errors import ConcurrencyFull, KeyRefused, Unavailable
 from fairlane.model.calls import Abandoned, Admitted, EndedCall
-from fairlane.model.leases import Completed, Failed, LossReason, Report, Verdict
+from fairlane.model.leases import Completed, Failed, LossReason, Report, ReportVerdict
 from fairlane.model.organizations import OrganizationChange, PlanChange
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Failure, TaskRule, TaskStatus
 from fairlane.rules.attempts import CALL_MS, EXHAUSTED, TIMED_OUT
 from fairlane.store import Store
@@ -65,7 +65,7 @@ async def test_a_call_takes_a_slot_and_is_no_task(store: Store, clock: Clock) ->
     assert first == Admitted(slots_used=1, slots_max=3, give_up_at=clock.at + CALL_MS)
     assert second.slots_used == 2
     status = await store.tasks.status(organization.id)
-    assert (status.queued, status.processing, status.concurrency) == (0, 0, Concurrency(2, 3))
+    assert (status.queued, status.processing, status.concurrency) == (0, 0, SlotUse(2, 3))
     assert status.priorities == ()
 
 
@@ -247,7 +247,7 @@ async def test_a_result_is_there_for_the_server_that_waits(store: Store) -> None
     lease = await worker.take_one()
     assert not told
 
-    assert await worker.settle(lease, Completed('{"n":1.50}')) is Verdict.ACCEPTED
+    assert await worker.settle(lease, Completed('{"n":1.50}')) is ReportVerdict.ACCEPTED
 
     assert told
     assert await _slots(store, organization) == (0, 0, 0)
@@ -280,7 +280,7 @@ async def test_any_server_may_settle_a_call(database: Database) -> None:
     store = await database.crash()
     worker.store = store
 
-    assert await worker.settle(lease) is Verdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
 
     assert (await _ended(store, server)).result == '{"done":true}'
 
@@ -308,7 +308,7 @@ async def test_a_second_report_changes_nothing(store: Store, late: bool) -> None
     if late:
         await store.calls.forget([(organization.id, call.id)])
 
-    assert await worker.settle(lease, Completed('{"second":2}')) is Verdict.GONE
+    assert await worker.settle(lease, Completed('{"second":2}')) is ReportVerdict.GONE
 
     assert [ended.result for ended in await store.calls.ended(server)] == ([] if late else ['{"first":1}'])
 
@@ -320,9 +320,9 @@ async def test_a_stranger_settles_nothing(store: Store) -> None:
     await store.calls.begin(a_call(organization, server))
     lease = await worker.take_one()
 
-    assert await other.settle(lease) is Verdict.GONE
-    assert await worker.settle(lease, AGAIN) is Verdict.ACCEPTED
-    assert await worker.settle(lease) is Verdict.GONE
+    assert await other.settle(lease) is ReportVerdict.GONE
+    assert await worker.settle(lease, AGAIN) is ReportVerdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.GONE
 
     assert await store.calls.ended(server) == []
     assert (await other.take_one()).attempt == 2
@@ -511,7 +511,7 @@ async def test_a_call_that_runs_holds_its_slot_to_the_end_of_the_attempt(store: 
 
     with pytest.raises(ConcurrencyFull):
         await store.calls.begin(a_call(organization, server))
-    assert await worker.settle(lease, ending) is Verdict.ACCEPTED
+    assert await worker.settle(lease, ending) is ReportVerdict.ACCEPTED
     assert await store.calls.ended(server) == []
     assert await store.calls.of_server(server) == set()
     assert await worker.take(5) == []
@@ -608,7 +608,7 @@ async def test_a_dead_servers_calls_are_swept_with_its_session(store: Store, clo
 
     assert await store.calls.of_server(server) == {running.task_id}
     assert await _slots(store, organization) == (0, 0, 1)
-    assert await worker.settle(running) is Verdict.ACCEPTED
+    assert await worker.settle(running) is ReportVerdict.ACCEPTED
     assert await _slots(store, organization) == (0, 0, 0)
     assert await store.calls.of_server(server) == set()
 

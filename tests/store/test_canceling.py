@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fairlane.errors import NotFound, TaskEnded, TaskExists
-from fairlane.model.leases import Ending, Failed, LossReason, Released, Report, Verdict
+from fairlane.model.leases import Ending, Failed, LossReason, Released, Report, ReportVerdict
 from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.rules.attempts import CANCELED
 from fairlane.store import Store
@@ -62,8 +62,8 @@ async def test_a_running_task_ends_canceled_however_its_handler_ends(store: Stor
     assert view.status is TaskStatus.PROCESSING
     assert await store.leases.canceled([worker.id]) == {worker.id: [lease.id]}
     assert await worker.take(1) == []
-    assert await worker.settle(lease, ending) is Verdict.ACCEPTED
-    assert await worker.settle(lease, ending) is Verdict.ACCEPTED
+    assert await worker.settle(lease, ending) is ReportVerdict.ACCEPTED
+    assert await worker.settle(lease, ending) is ReportVerdict.ACCEPTED
     assert is_canceled(await store.tasks.find(organization.id, task))
     assert await store.leases.canceled([worker.id]) == {}
     assert len(await worker.take(9)) == 1
@@ -98,7 +98,7 @@ async def test_a_worker_that_never_answers_holds_the_slot_for_a_bounded_time(sto
 
     assert (early, late) == (0, 1)
     assert is_canceled(await store.tasks.find(organization.id, task))
-    assert await worker.settle(lease) is Verdict.GONE
+    assert await worker.settle(lease) is ReportVerdict.GONE
 
 
 async def test_a_cancel_never_gives_more_time(store: Store, clock: Clock) -> None:
@@ -222,7 +222,7 @@ async def test_the_order_of_commits_decides(store: Store, clock: Clock) -> None:
     )  # fmt: skip
 
     assert await state(store, organization, first) is TaskStatus.COMPLETED
-    assert verdicts.verdicts == (Verdict.ACCEPTED,)
+    assert verdicts.verdicts == (ReportVerdict.ACCEPTED,)
     assert is_canceled(await store.tasks.find(organization.id, second))
 
 

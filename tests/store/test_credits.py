@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fairlane.errors import CreditsShort, KeyRefused, NameTaken, NotFound, QueueFull, TaskExists, ValidationRefused
-from fairlane.model.leases import Failed, LossReason, Report, Verdict
-from fairlane.model.organizations import Credits, Organization, OrganizationChange, Overrides
+from fairlane.model.leases import Failed, LossReason, Report, ReportVerdict
+from fairlane.model.organizations import CreditTotals, Organization, OrganizationChange, Overrides
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskStatus
 from fairlane.store import Store, new_id
 from tests.builders import (
@@ -77,7 +77,7 @@ async def test_a_new_organization_is_not_limited_by_credits(store: Store) -> Non
 
     await worker.settle(await worker.take_one())
 
-    assert organization.credits == Credits(on=False, granted=0, charged=0, held=0)
+    assert organization.credits == CreditTotals(on=False, granted=0, charged=0, held=0)
     assert await totals(store, organization) == (0, 0, 0)
     assert await charged(store, organization, task_id) == 7
 
@@ -104,7 +104,7 @@ async def test_an_organization_may_start_with_credits_on(store: Store) -> None:
     """And then it has none until it is granted some."""
     made = await store.organizations.create("acme", plan="default", overrides=Overrides(), credits=True, actor=ACTOR)
 
-    assert made.credits == Credits(on=True, granted=0, charged=0, held=0)
+    assert made.credits == CreditTotals(on=True, granted=0, charged=0, held=0)
     assert isinstance((await store.tasks.submit(made.id, [a_task()]))[0], CreditsShort)
 
 
@@ -189,7 +189,7 @@ async def test_a_completed_task_is_charged_once(store: Store) -> None:
     verdicts = [await worker.settle(lease) for _ in range(3)]
     verdicts += (await worker.exchange(Report(lease.id, DONE), Report(lease.id, DONE))).verdicts
 
-    assert set(verdicts) == {Verdict.ACCEPTED}
+    assert set(verdicts) == {ReportVerdict.ACCEPTED}
     assert running == (10, 0, 4)
     assert await totals(store, organization) == (10, 4, 0)
     assert await charged(store, organization, task_id) == 4
@@ -231,7 +231,7 @@ async def test_a_lost_workers_late_report_charges_nothing(store: Store) -> None:
     await other.settle(lease)
     too_late = await other.exchange(Report(lost.id, DONE))
 
-    assert (late.verdicts, too_late.verdicts) == ((Verdict.GONE,), (Verdict.GONE,))
+    assert (late.verdicts, too_late.verdicts) == ((ReportVerdict.GONE,), (ReportVerdict.GONE,))
     assert await totals(store, organization) == (9, 4, 0)
 
 
@@ -582,7 +582,7 @@ async def test_more_released_than_held_marks_the_organization(database: Database
     database.rows("UPDATE organization SET credits_held = 1 WHERE id = :id", id=organization.id)
     store = worker.store = await database.open()
 
-    assert await worker.settle(lease) is Verdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
     assert await store.recount.drifted() == [organization.name]
     await store.recount.repair(organization.name, actor=ACTOR)
     assert await totals(store, organization) == (9, 4, 0)

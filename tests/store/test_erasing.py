@@ -8,7 +8,7 @@ import pytest
 import fairlane.store
 from fairlane.errors import InUse, KeyRefused, NameTaken, NotFound
 from fairlane.model.alerts import AlertKind, AlertRule
-from fairlane.model.leases import Failed, Report, Verdict
+from fairlane.model.leases import Failed, Report, ReportVerdict
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.store import CHUNK, Store, erasing, new_id
 from tests.builders import (
@@ -119,7 +119,7 @@ async def test_what_ran_is_ended_first_and_its_reports_are_gone(store: Store, cl
     await erase_all(store, organization.name)
 
     verdicts = (await worker.exchange(Report(first.id, DONE), Report(second.id, AGAIN), places=5)).verdicts
-    assert verdicts == (Verdict.GONE, Verdict.GONE)
+    assert verdicts == (ReportVerdict.GONE, ReportVerdict.GONE)
 
 
 async def test_from_the_first_step_on_nothing_is_accepted_or_changed(store: Store) -> None:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from fairlane.errors import SessionGone
-from fairlane.model.leases import LossReason, Report, Verdict
+from fairlane.model.leases import LossReason, Report, ReportVerdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 from tests.builders import AGAIN, DONE, RETURNED, a_task, a_worker, an_organization, ids, state, submitted
@@ -92,7 +92,7 @@ async def test_a_late_copy_does_not_yield_what_ends_in_the_same_commit(store: St
         store, clock, lambda: worker.exchange(places=2, exchange="e"), lambda: worker.exchange(Report(one.id, DONE))
     )
 
-    assert report.verdicts == (Verdict.ACCEPTED,)
+    assert report.verdicts == (ReportVerdict.ACCEPTED,)
     assert [lease.id for lease in copy.leases] == [other.id]
     assert (await store.tasks.status(organization.id)).processing == 1
 
@@ -162,8 +162,8 @@ async def test_a_dead_session_does_not_fail_its_neighbours(store: Store, clock: 
     )  # fmt: skip
 
     assert isinstance(refused, SessionGone)
-    assert (first.verdicts, len(first.leases)) == ((Verdict.ACCEPTED, Verdict.GONE), 1)
-    assert (second.verdicts, len(second.leases)) == ((Verdict.GONE, Verdict.ACCEPTED), 1)
+    assert (first.verdicts, len(first.leases)) == ((ReportVerdict.ACCEPTED, ReportVerdict.GONE), 1)
+    assert (second.verdicts, len(second.leases)) == ((ReportVerdict.GONE, ReportVerdict.ACCEPTED), 1)
 
 
 async def test_a_session_nobody_opened_is_gone(store: Store) -> None:

@@ -21,7 +21,7 @@ from fairlane.errors import (
     ValidationRefused,
 )
 from fairlane.model.alerts import AlertKind, AlertRule
-from fairlane.model.leases import Failed, LossReason, Report, Verdict
+from fairlane.model.leases import Failed, LossReason, Report, ReportVerdict
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Accepted, TaskRule
 from fairlane.settings import Settings
@@ -583,7 +583,7 @@ async def test_limits_hold_across_servers(others: list[Store]) -> None:
     async def run(number: int, worker: Worker) -> None:
         while sum(done) < 180:
             for lease in await worker.take(4):
-                done[number] += await worker.settle(lease) is Verdict.ACCEPTED
+                done[number] += await worker.settle(lease) is ReportVerdict.ACCEPTED
 
     async def watch() -> None:
         while True:
@@ -806,7 +806,7 @@ async def test_local_workers_of_other_servers_are_left_alone(others: list[Store]
     lease = await worker.take_one()
 
     assert await others[1].sessions.return_local_leases() == 0
-    assert await worker.settle(lease) is Verdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
 
 
 async def test_the_same_exchange_through_two_servers_has_one_answer(others: list[Store]) -> None:

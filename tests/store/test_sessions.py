@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fairlane.errors import SessionGone
-from fairlane.model.leases import Exchange, ExchangeReply, LossReason, Report, Verdict
+from fairlane.model.leases import Exchange, ExchangeReply, LossReason, Report, ReportVerdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 from tests.builders import DONE, FRAGILE, a_session, a_task, a_worker, an_organization, ids, state, submitted
@@ -67,7 +67,7 @@ async def test_an_expired_session_may_renew_until_a_sweep_has_seen_it(store: Sto
     returned = await sweep(store)
 
     assert returned == 0
-    assert await worker.settle(lease) is Verdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
     assert await state(store, organization, task) is TaskStatus.COMPLETED
 
 
@@ -99,7 +99,7 @@ async def test_a_jump_of_the_clock_kills_nobody(store: Store, clock: Clock) -> N
 
     assert await sweep(store) == 0
     await alive.renew(leases=[lease.id])
-    assert await alive.settle(lease) is Verdict.ACCEPTED
+    assert await alive.settle(lease) is ReportVerdict.ACCEPTED
     with pytest.raises(SessionGone):
         await dead.renew()
 
@@ -279,7 +279,7 @@ async def test_renewing_touches_no_other_session(store: Store, clock: Clock) -> 
     await worker.renew()
 
     assert (await store.tasks.status(organization.id)).processing == 1
-    assert await other.settle(theirs) is Verdict.ACCEPTED
+    assert await other.settle(theirs) is ReportVerdict.ACCEPTED
 
 
 async def test_attempts_long_past_their_deadline_are_taken_back(store: Store, clock: Clock) -> None:
@@ -295,7 +295,7 @@ async def test_attempts_long_past_their_deadline_are_taken_back(store: Store, cl
 
     assert (early, returned) == (0, 1)
     assert await state(store, organization, task) is TaskStatus.QUEUED
-    assert (await worker.exchange(Report(lease.id, DONE))).verdicts == (Verdict.GONE,)
+    assert (await worker.exchange(Report(lease.id, DONE))).verdicts == (ReportVerdict.GONE,)
 
 
 async def test_a_result_that_comes_after_the_attempt_was_given_up_is_gone(store: Store, clock: Clock) -> None:
@@ -309,7 +309,7 @@ async def test_a_result_that_comes_after_the_attempt_was_given_up_is_gone(store:
 
     verdicts = [await worker.settle(lease), await worker.settle(lease)]
 
-    assert verdicts == [Verdict.GONE, Verdict.GONE]
+    assert verdicts == [ReportVerdict.GONE, ReportVerdict.GONE]
     assert await state(store, organization, task) is TaskStatus.FAILED
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlane.errors import SessionGone
-from fairlane.model.leases import Completed, Ending, Failed, LossReason, Report, Verdict
+from fairlane.model.leases import Completed, Ending, Failed, LossReason, Report, ReportVerdict
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import EXHAUSTED
 from fairlane.store import Store
@@ -30,7 +30,7 @@ async def test_a_report_sent_twice_is_accepted_twice_and_counts_once(store: Stor
 
     verdicts = [await worker.settle(lease, Completed('{"n":1}')), await worker.settle(lease, Completed('{"n":2}'))]
 
-    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert verdicts == [ReportVerdict.ACCEPTED, ReportVerdict.ACCEPTED]
     assert (await store.tasks.find(organization.id, task)).result == '{"n":1}'  # type: ignore[union-attr]
     assert (await store.organizations.find(organization.name)).completed == 1
 
@@ -43,7 +43,7 @@ async def test_a_report_twice_in_one_exchange_counts_once(store: Store) -> None:
 
     reply = await worker.exchange(Report(lease.id, DONE), Report(other.id, RETURNED), Report(lease.id, AGAIN))
 
-    assert reply.verdicts == (Verdict.ACCEPTED,) * 3
+    assert reply.verdicts == (ReportVerdict.ACCEPTED,) * 3
     assert await state(store, organization, task) is TaskStatus.COMPLETED
     assert (await store.tasks.status(organization.id)).processing == 0
 
@@ -57,7 +57,7 @@ async def test_a_report_twice_in_one_commit_counts_once(store: Store, clock: Clo
     verdicts = await in_one_commit(store, clock, lambda: worker.settle(lease), lambda: worker.settle(lease))
 
     after = await store.organizations.find(organization.name)
-    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert verdicts == [ReportVerdict.ACCEPTED, ReportVerdict.ACCEPTED]
     assert (after.completed, after.processing) == (1, 1)
 
 
@@ -69,9 +69,9 @@ async def test_a_report_from_another_session_is_gone(store: Store) -> None:
 
     stolen = await other.settle(lease, Completed('{"stolen":1}'))
 
-    assert stolen is Verdict.GONE
+    assert stolen is ReportVerdict.GONE
     assert await state(store, organization, task) is TaskStatus.PROCESSING
-    assert await worker.settle(lease) is Verdict.ACCEPTED
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
 
 
 @pytest.mark.parametrize("lease", ["", "x", "1.2", "1..2", "-1.a.b", "9" * 30 + ".a.b", "١.a.b", "1.a.b"])
@@ -79,7 +79,7 @@ async def test_a_report_about_nothing_is_gone(store: Store, lease: str) -> None:
     """A lease id that was never given out changes nothing and fails nothing."""
     worker = await a_worker(store)
 
-    assert (await worker.exchange(Report(lease, DONE))).verdicts == (Verdict.GONE,)
+    assert (await worker.exchange(Report(lease, DONE))).verdicts == (ReportVerdict.GONE,)
 
 
 async def test_a_made_up_fence_is_gone(store: Store) -> None:
@@ -90,7 +90,7 @@ async def test_a_made_up_fence_is_gone(store: Store) -> None:
 
     reply = await worker.exchange(Report(f"{organization.id}.{task}.0000000000000000", DONE))
 
-    assert reply.verdicts == (Verdict.GONE,)
+    assert reply.verdicts == (ReportVerdict.GONE,)
     assert await state(store, organization, task) is TaskStatus.PROCESSING
 
 
@@ -110,9 +110,9 @@ async def test_a_report_after_the_sweep_is_gone_and_changes_nothing(store: Store
     late = await successor.settle(lease)
 
     assert second.task_id == task
-    assert late is Verdict.GONE
+    assert late is ReportVerdict.GONE
     assert await state(store, organization, task) is TaskStatus.PROCESSING
-    assert await successor.settle(second, Completed('{"n":2}')) is Verdict.ACCEPTED
+    assert await successor.settle(second, Completed('{"n":2}')) is ReportVerdict.ACCEPTED
     assert (await store.tasks.find(organization.id, task)).result == '{"n":2}'  # type: ignore[union-attr]
 
 
@@ -126,7 +126,7 @@ async def test_a_report_sent_again_after_a_restart_is_accepted_again(database: D
 
     worker.store = store = await getattr(database, how)()
 
-    assert await worker.settle(lease, Completed('{"n":2}')) is Verdict.ACCEPTED
+    assert await worker.settle(lease, Completed('{"n":2}')) is ReportVerdict.ACCEPTED
     assert (await store.tasks.find(organization.id, task)).result == '{"n":1}'
     assert (await store.organizations.find(organization.name)).completed == 1
 
@@ -139,9 +139,9 @@ async def test_a_report_after_a_retry_does_not_end_the_next_attempt(store: Store
     await worker.settle(first, AGAIN)
     second = await worker.take_one()
 
-    assert await worker.settle(first, DONE) is Verdict.GONE
+    assert await worker.settle(first, DONE) is ReportVerdict.GONE
     assert await state(store, organization, task) is TaskStatus.PROCESSING
-    assert await worker.settle(second, DONE) is Verdict.ACCEPTED
+    assert await worker.settle(second, DONE) is ReportVerdict.ACCEPTED
 
 
 # Retries -------------------------------------------------------------------------------------------------------------
@@ -294,7 +294,10 @@ async def test_a_mix_of_endings_is_settled_in_one_exchange(store: Store) -> None
 
     reply = await worker.exchange(*reports[:2], Report("1.x.y", DONE), *reports[2:])
 
-    assert reply.verdicts == (Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.GONE) + (Verdict.ACCEPTED,) * 3
+    assert (
+        reply.verdicts
+        == (ReportVerdict.ACCEPTED, ReportVerdict.ACCEPTED, ReportVerdict.GONE) + (ReportVerdict.ACCEPTED,) * 3
+    )
     assert [str(await state(store, organization, task)) for task in ids(leases)] == [
         "COMPLETED", "FAILED", "QUEUED", "QUEUED", "QUEUED",
     ]  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from fairlane.errors import KeyRefused
 from fairlane.model.leases import Exchange, Failed, Progress
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, AGAIN, IMAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database
@@ -24,7 +24,7 @@ async def test_holders_are_those_who_run(store: Store, clock: Clock) -> None:
 
     found = await store.slots.find(organization.id, after="", most=10)
 
-    assert found.concurrency == Concurrency(2, 2)
+    assert found.concurrency == SlotUse(2, 2)
     held = {one.id: one for one in found.slots}
     assert [one.id for one in found.slots] == sorted(held)
     again = held[first]
@@ -44,7 +44,7 @@ async def test_calls_hold_slots_beside_tasks(store: Store) -> None:
 
     found = await store.slots.find(organization.id, after="", most=10)
 
-    assert found.concurrency == Concurrency(2, 2)
+    assert found.concurrency == SlotUse(2, 2)
     assert {one.id: one.call for one in found.slots} == {task: False, call.id: True}
     await store.calls.abandon(organization.id, call.id)
 

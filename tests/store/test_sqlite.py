@@ -13,8 +13,8 @@ import apsw
 import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned, SessionGone, SetupError, StoreBroken
-from fairlane.model.leases import Verdict
-from fairlane.model.status import Concurrency
+from fairlane.model.leases import ReportVerdict
+from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
 from fairlane.store import Store, sqlite
@@ -311,7 +311,7 @@ async def test_local_workers_of_an_earlier_server_are_gone_at_once(file: SqliteF
     assert returned == [1, 0]
     assert await state(store, organization, mine) is TaskStatus.QUEUED
     assert await state(store, organization, theirs) is TaskStatus.PROCESSING
-    assert await remote.settle(lease) is Verdict.ACCEPTED
+    assert await remote.settle(lease) is ReportVerdict.ACCEPTED
     with pytest.raises(SessionGone):
         await local.renew()
     await file.close()
@@ -347,11 +347,11 @@ async def test_a_restart_ends_the_calls_of_before_at_once(file: SqliteFile, cras
     await store.sessions.return_local_leases()
 
     status = await store.tasks.status(organization.id)
-    assert status.concurrency == Concurrency(1, 5)
+    assert status.concurrency == SlotUse(1, 5)
     remote.store = store
     await remote.settle(away)
     status = await store.tasks.status(organization.id)
-    assert status.concurrency == Concurrency(0, 5)
+    assert status.concurrency == SlotUse(0, 5)
     assert await store.calls.of_server(server) == set()
     await file.close()
 

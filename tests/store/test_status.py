@@ -5,7 +5,7 @@ import pytest
 from fairlane.errors import KeyRefused, NotFound
 from fairlane.model.leases import Failed
 from fairlane.model.organizations import OrganizationChange, PlanChange
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.store import Store
 from tests.builders import (
@@ -32,7 +32,7 @@ async def test_a_new_organization_reads_zero(store: Store) -> None:
     status = await store.tasks.status(organization.id)
 
     assert (status.queued, status.processing, status.priorities) == (0, 0, ())
-    assert status.concurrency == Concurrency(used=0, max=3)
+    assert status.concurrency == SlotUse(used=0, max=3)
 
 
 async def test_status_counts_what_is_there(store: Store) -> None:
@@ -47,7 +47,7 @@ async def test_status_counts_what_is_there(store: Store) -> None:
     status = await store.tasks.status(organization.id)
 
     assert (status.queued, status.processing) == (5, 1)
-    assert status.concurrency == Concurrency(used=1, max=4)
+    assert status.concurrency == SlotUse(used=1, max=4)
     assert sum(count for _, count in status.priorities) == 5
 
 
@@ -127,7 +127,7 @@ async def test_used_above_max_is_shown_as_it_is(store: Store) -> None:
 
     status = await store.tasks.status(organization.id)
 
-    assert status.concurrency == Concurrency(used=3, max=1)
+    assert status.concurrency == SlotUse(used=3, max=1)
     assert status.processing == 3
 
 
@@ -158,7 +158,7 @@ async def test_concurrency_is_null_under_the_organizations_maintenance(store: St
 
     assert (during.queued, during.processing, during.concurrency) == (2, 1, None)
     assert beside.concurrency is not None
-    assert after.concurrency == Concurrency(used=1, max=2)
+    assert after.concurrency == SlotUse(used=1, max=2)
 
 
 async def test_concurrency_is_null_under_maintenance_of_all(store: Store) -> None:
@@ -176,7 +176,7 @@ async def test_concurrency_is_null_under_maintenance_of_all(store: Store) -> Non
 
     assert on is True
     assert (during.queued, during.processing, during.concurrency, beside.concurrency) == (2, 1, None, None)
-    assert after.concurrency == Concurrency(used=1, max=2)
+    assert after.concurrency == SlotUse(used=1, max=2)
 
 
 async def test_concurrency_is_null_without_a_readable_limit(store: Store) -> None:
@@ -193,7 +193,7 @@ async def test_concurrency_is_null_without_a_readable_limit(store: Store) -> Non
     assert nothing == []
     assert (before.queued, before.processing, before.concurrency) == (2, 0, None)
     assert len(something) == 1
-    assert after.concurrency == Concurrency(used=1, max=1)
+    assert after.concurrency == SlotUse(used=1, max=1)
 
 
 async def test_concurrency_is_null_from_the_audit_that_finds_drift_until_the_repair(database: Database) -> None:
@@ -219,7 +219,7 @@ async def test_concurrency_is_null_from_the_audit_that_finds_drift_until_the_rep
     assert beside.concurrency is not None
     assert still.concurrency is None
     assert mended == found
-    assert after.concurrency == Concurrency(used=1, max=2)
+    assert after.concurrency == SlotUse(used=1, max=2)
     assert after.queued == 2
 
 

@@ -11,9 +11,9 @@ from fairlane import errors, wire
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
 from fairlane.model.leases import Progress
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.model.simulation import Capacity, Projection, Waits
-from fairlane.model.status import Concurrency, Drift, QueueStatus, Verified
+from fairlane.model.status import Drift, QueueStatus, SlotUse, Verified
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.model.usage import Usage, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
@@ -92,7 +92,7 @@ SHOWN_TRIES = tuple(
 """Every way a try ends."""
 
 
-def a_status(queued: int, processing: int, concurrency: Concurrency | None, *levels: tuple[int, int]) -> bytes:
+def a_status(queued: int, processing: int, concurrency: SlotUse | None, *levels: tuple[int, int]) -> bytes:
     """The status body."""
     return wire.status_body(
         QueueStatus(queued=queued, processing=processing, concurrency=concurrency, priorities=levels)
@@ -183,7 +183,7 @@ WAITS: dict[WaitReason, bytes] = {
     WaitReason.FINISHED: a_wait(WaitReason.FINISHED, TaskStatus.COMPLETED),
 }
 
-VERIFIED = QueueStatus(queued=3, processing=2, concurrency=Concurrency(2, 5), priorities=((5, 2), (1, 1)))
+VERIFIED = QueueStatus(queued=3, processing=2, concurrency=SlotUse(2, 5), priorities=((5, 2), (1, 1)))
 
 A_CAPACITY = Capacity(
     total=a_point(AT, AT + 120_000),
@@ -200,10 +200,10 @@ A_CAPACITY = Capacity(
 )
 
 BODIES: dict[str, bytes] = {
-    "status": a_status(3, 2, Concurrency(2, 5), (5, 2), (1, 1)),
-    "status_idle": a_status(0, 0, Concurrency(0, 10)),
+    "status": a_status(3, 2, SlotUse(2, 5), (5, 2), (1, 1)),
+    "status_idle": a_status(0, 0, SlotUse(0, 10)),
     "status_null": a_status(3, 2, None, (1, 3)),
-    "status_over_limit": a_status(1, 3, Concurrency(3, 1), (1, 1)),
+    "status_over_limit": a_status(1, 3, SlotUse(3, 1), (1, 1)),
     "created": wire.created_body(
         NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, idempotency_key="job-123", cost=5), Accepted(AT)
     ),
@@ -305,7 +305,7 @@ BODIES: dict[str, bytes] = {
     ),
     "slots": wire.slots_body(
         Slots(
-            concurrency=Concurrency(1, 5),
+            concurrency=SlotUse(1, 5),
             slots=(
                 Slot(
                     id=ID,
@@ -322,9 +322,9 @@ BODIES: dict[str, bytes] = {
         ID,
     ),
     "slots_none": wire.slots_body(Slots(concurrency=None, slots=()), None),
-    "credits": wire.credits_body(Credits(on=True, granted=50_000, charged=1_790, held=5)),
-    "credits_uncounted": wire.credits_body(Credits(on=False, granted=5, charged=0, held=0)),
-    "credits_owed": wire.credits_body(Credits(on=True, granted=-5, charged=10, held=0)),
+    "credits": wire.credits_body(CreditTotals(on=True, granted=50_000, charged=1_790, held=5)),
+    "credits_uncounted": wire.credits_body(CreditTotals(on=False, granted=5, charged=0, held=0)),
+    "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0)),
     "countries": wire.countries_body(["DE", "US"]),
     "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
     "alert": wire.alert_body(AN_ALERT),

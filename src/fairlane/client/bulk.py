@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from fairlane.client.answers import read_room, read_verdicts, submission_text
-from fairlane.client.effects import Ask, Flow, Give, Pause, ReadClock, Response, Steps, Take, clock
+from fairlane.client.effects import Ask, Feed, Give, Pause, ReadClock, Response, Steps, Take, clock
 from fairlane.client.errors import NotFound, NotInTime, QueueLimitExceeded, TooLarge, ValidationFailed
 from fairlane.client.operations import (
     LONG_POLL_SECONDS,
@@ -77,7 +77,7 @@ class _TaskSource:
         return taken
 
 
-def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_seconds: float | None) -> Flow:
+def submit_many(policy: Policy, *, keep_queued_below: int | None, timeout_seconds: float | None) -> Feed:
     """Submit the caller's tasks in batches, with a verdict for each, without filling the queue beyond a mark.
 
     Raises:
@@ -117,7 +117,7 @@ def _room(policy: Policy, keep_queued_below: int, timeout_seconds: float | None)
         pause_seconds = min(pause_seconds * 1.5, POLL_MOST_SECONDS)
 
 
-def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Flow:
+def _submit(policy: Policy, batch: list[_Entry], timeout_seconds: float | None) -> Feed:
     """Send one batch, in halves if it is refused as a whole, and repeatedly while the queue is full."""
     ahead = [batch]
     full_since: float | None = None
@@ -172,7 +172,7 @@ def _entry(index: int, key: str, task: NewTask) -> _Entry:
 # Outcomes ------------------------------------------------------------------------------------------------------------
 
 
-def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Flow:
+def as_completed(policy: Policy, *, timeout_seconds: float | None) -> Feed:
     """Yield each of the caller's tasks as soon as it has ended.
 
     Raises:
@@ -234,7 +234,7 @@ class _Window:
                 self.pending.append(reference_of(given))
         return len(self.pending) > before
 
-    def look(self, wait_seconds: int) -> Flow:
+    def look(self, wait_seconds: int) -> Feed:
         """Check each task and yield those that have ended; the check of the oldest waits for this long.
 
         Tasks that were submitted together are neighbors in the list of all tasks, so a page of the list covers many of

@@ -17,7 +17,7 @@ import httpx2
 
 from fairlane import __version__
 from fairlane.client import bulk, operations
-from fairlane.client.effects import Ask, Flow, Give, Pause, ReadClock, Response, Steps, Take
+from fairlane.client.effects import Ask, Feed, Give, Pause, ReadClock, Response, Steps, Take
 from fairlane.client.errors import ApiError, NoAnswer, SetupMissing
 from fairlane.client.records import (
     Alert,
@@ -347,7 +347,7 @@ class Client:
         except StopIteration as ended:
             return cast(Result, ended.value)
 
-    def _flow(self, stream: Flow, source: Iterator[Any]) -> Iterator[Any]:
+    def _flow(self, stream: Feed, source: Iterator[Any]) -> Iterator[Any]:
         """Drive a stream and yield what it gives."""
         came: Any = None
         with suppress(StopIteration):
@@ -562,7 +562,7 @@ class AsyncClient:
         except StopIteration as ended:
             return cast(Result, ended.value)
 
-    async def _flow(self, stream: Flow, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async def _flow(self, stream: Feed, source: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
         """Drive a stream and yield what it gives."""
         take = _taker(source)
         came: Any = None

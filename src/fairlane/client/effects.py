@@ -58,7 +58,7 @@ class Give(Struct, frozen=True):
 
 
 Steps = Generator[Ask | Pause | ReadClock, Any, Result]
-Flow = Generator[Ask | Pause | ReadClock | Take | Give, Any, None]
+Feed = Generator[Ask | Pause | ReadClock | Take | Give, Any, None]
 
 
 def clock() -> Generator[ReadClock, Any, float]:

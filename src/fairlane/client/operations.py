@@ -30,7 +30,7 @@ from fairlane.client.answers import (
     read_why,
     submission_text,
 )
-from fairlane.client.effects import Ask, Flow, Give, Pause, Response, Steps, clock
+from fairlane.client.effects import Ask, Feed, Give, Pause, Response, Steps, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
 from fairlane.client.records import Alert, CallResult, Capacity, Credits, Delivery, NewTask, Status, Task, Usage, Why
 from fairlane.client.retrying import Policy, exchange
@@ -130,7 +130,7 @@ def clear(policy: Policy) -> Steps[int]:
     return read_cleared(answer.body)
 
 
-def tasks(policy: Policy, *, status: str | None, most: int | None) -> Flow:
+def tasks(policy: Policy, *, status: str | None, most: int | None) -> Feed:
     """Yield the tasks, page by page, newest first."""
     left, cursor = math.inf if most is None else most, None
     while left > 0:
@@ -153,19 +153,19 @@ def page(policy: Policy, *, status: str | None, cursor: str | None, most: int) -
     return read_page(answer.body)
 
 
-def slots(policy: Policy) -> Flow:
+def slots(policy: Policy) -> Feed:
     """Yield the slots in use, page by page, the oldest first."""
     yield from _pages(policy, "v1/async/slots", read_slots)
 
 
-def deliveries(policy: Policy, *, most: int | None) -> Flow:
+def deliveries(policy: Policy, *, most: int | None) -> Feed:
     """Yield the deliveries, page by page, newest first."""
     yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most)
 
 
 def _pages(
     policy: Policy, path: str, read: Callable[[bytes], tuple[list[Any], str | None]], most: int | None = None
-) -> Flow:
+) -> Feed:
     left, query = math.inf if most is None else most, {}
     while left > 0:
         query["limit"] = str(int(min(PAGE_TASKS, left)))

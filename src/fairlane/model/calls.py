@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.model.tasks import Failure
 
 
@@ -42,7 +42,7 @@ class EndedCall(Struct, frozen=True, kw_only=True):
     result: str | None
     failure: Failure | None
     charged: int
-    credits: Credits | None
+    credits: CreditTotals | None
     """The organization's credits after the charge, or None if the wait had timed out, so they were not read."""
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from fairlane.model.leases import Progress
-from fairlane.model.status import Concurrency
+from fairlane.model.status import SlotUse
 from fairlane.model.tasks import TaskStatus
 
 
@@ -88,6 +88,6 @@ class Slot(Struct, frozen=True, kw_only=True):
 class Slots(Struct, frozen=True, kw_only=True):
     """One organization's slots and some of the tasks and calls that hold them, in one snapshot."""
 
-    concurrency: Concurrency | None
+    concurrency: SlotUse | None
     """As in the status."""
     slots: tuple[Slot, ...]

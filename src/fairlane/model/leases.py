@@ -109,7 +109,7 @@ class Report(Struct, frozen=True):
     ending: Ending
 
 
-class Verdict(StrEnum):
+class ReportVerdict(StrEnum):
     """The answer to a report; both are final for the worker."""
 
     ACCEPTED = "accepted"
@@ -144,5 +144,5 @@ class Exchange(Struct, frozen=True, kw_only=True):
 class ExchangeReply(Struct, frozen=True, kw_only=True):
     """The store's answer to an :class:`Exchange`. ``verdicts`` are in the order of the reports."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ReportVerdict, ...]
     leases: tuple[Lease, ...]

@@ -54,7 +54,7 @@ class Organization(Struct, frozen=True, kw_only=True):
     completed: int
     failed: int
     created_at: int
-    credits: "Credits"
+    credits: "CreditTotals"
     erasing: bool
     """Whether it is being deleted with everything it owns; then it can no longer be changed."""
 
@@ -80,7 +80,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     weight: int | None = None
 
 
-class Credits(Struct, frozen=True, kw_only=True):
+class CreditTotals(Struct, frozen=True, kw_only=True):
     """What an organization may spend."""
 
     on: bool

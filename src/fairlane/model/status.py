@@ -7,7 +7,7 @@ happened over time is in ``usage.py``; what viewers of the dashboard watch is in
 from msgspec import Struct
 
 
-class Concurrency(Struct, frozen=True):
+class SlotUse(Struct, frozen=True):
     """Slots in use and the limit on them."""
 
     used: int
@@ -19,7 +19,7 @@ class QueueStatus(Struct, frozen=True, kw_only=True):
 
     queued: int
     processing: int
-    concurrency: Concurrency | None
+    concurrency: SlotUse | None
     """None exactly while fairlane cannot vouch for it (design, section 9); the counts are then recounted."""
     priorities: tuple[tuple[int, int], ...]
     """(priority, queued), highest priority first, only levels with at least one task."""

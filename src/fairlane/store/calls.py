@@ -14,7 +14,7 @@ from msgspec import Struct
 from fairlane.errors import ConcurrencyFull, CreditsShort, KeyRefused, Refusal, Unavailable
 from fairlane.model.calls import Abandoned, Admitted, EndedCall, NewCall
 from fairlane.model.leases import Ending, Exchange, Lease
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath
 from fairlane.store.database import Database
@@ -380,7 +380,7 @@ def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Operation[li
             result=result,
             failure=None if failure is None else msgspec.json.decode(failure, type=Failure),
             charged=charged,
-            credits=Credits(on=bool(on), granted=granted, charged=spent, held=held),
+            credits=CreditTotals(on=bool(on), granted=granted, charged=spent, held=held),
         )
         for organization_id, call_id, result, failure, charged, on, granted, spent, held in found
     ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
-from fairlane.model.organizations import Credits, Grant
+from fairlane.model.organizations import CreditTotals, Grant
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
@@ -18,7 +18,7 @@ BALANCE_MOST = 10**15
 class CreditStore(Noun):
     """Organizations' credits."""
 
-    async def find(self, organization_id: int) -> Credits:
+    async def find(self, organization_id: int) -> CreditTotals:
         """Return an organization's credits, exact. Raises KeyRefused if it does not exist."""
         return await self._database.read(find_credits(organization_id))
 
@@ -39,13 +39,13 @@ class CreditStore(Noun):
         return await self._database.snapshot(_find_grants(organization, most))
 
 
-def find_credits(organization_id: int) -> Operation[Credits]:
+def find_credits(organization_id: int) -> Operation[CreditTotals]:
     """Read the credits in one statement."""
     found = yield from rows("find_credits", organization_id=organization_id)
     if not found:
         raise KeyRefused
     on, granted, charged, held = found[0]
-    return Credits(on=bool(on), granted=granted, charged=charged, held=held)
+    return CreditTotals(on=bool(on), granted=granted, charged=charged, held=held)
 
 
 def _find_grants(name: str, most: int) -> Operation[list[Grant]]:

@@ -19,7 +19,7 @@ from fairlane.model.leases import (
     Lost,
     Released,
     Report,
-    Verdict,
+    ReportVerdict,
 )
 from fairlane.model.tasks import TaskStatus
 from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
@@ -116,7 +116,9 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[Ex
     limits = memory.know_limits(wanted, limited)
     verdicts = yield from settle(reports, places, read_leases(holding), locked, memory, now)
     settled = {
-        report.lease_id for (report, _), verdict in zip(reports, verdicts, strict=True) if verdict is Verdict.ACCEPTED
+        report.lease_id
+        for (report, _), verdict in zip(reports, verdicts, strict=True)
+        if verdict is ReportVerdict.ACCEPTED
     }
     again = [place for place in yielded if place[2] not in settled]
     answered = _answered((yield from rows_if("find_yielded", again, leases=again)))
@@ -171,7 +173,7 @@ def settle(
     locked: Locked,
     memory: Memory,
     now: int,
-) -> Operation[list[Verdict]]:
+) -> Operation[list[ReportVerdict]]:
     """End the leases that these (report, session id) name, each exactly once; return verdicts in the same order.
 
     ``places`` are those of the leases, with their organizations locked; ``held`` are the leases that still exist. A
@@ -187,7 +189,7 @@ def settle(
     missing = [place[:2] for report_id, place in places.items() if report_id not in endings]
     ended = {row[1] for row in (yield from rows_if("find_ended", missing, tasks=missing))}
     return [
-        Verdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else Verdict.GONE
+        ReportVerdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else ReportVerdict.GONE
         for report, _ in reports
     ]
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from fairlane.errors import InUse, NameTaken, NotFound
-from fairlane.model.organizations import Credits, Organization, OrganizationChange, Overrides
+from fairlane.model.organizations import CreditTotals, Organization, OrganizationChange, Overrides
 from fairlane.rules.history import month_of
 from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations, write_organizations
@@ -156,7 +156,7 @@ def _organization(row: Any) -> Organization:
         completed=row[13],
         failed=row[14],
         created_at=row[15],
-        credits=Credits(on=bool(row[19]), granted=row[20], charged=row[21], held=row[22]),
+        credits=CreditTotals(on=bool(row[19]), granted=row[20], charged=row[21], held=row[22]),
         erasing=bool(row[23]),
     )
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
-from fairlane.model.status import Concurrency, QueueStatus
+from fairlane.model.status import QueueStatus, SlotUse
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
@@ -232,7 +232,7 @@ def status(organization_id: int) -> Operation[QueueStatus | None]:
     return QueueStatus(
         queued=queued,
         processing=processing,
-        concurrency=None if doubted or slots_max is None else Concurrency(processing + calls, slots_max),
+        concurrency=None if doubted or slots_max is None else SlotUse(processing + calls, slots_max),
         priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.wire.values import encode
 
 CREDITS_UNCOUNTED = 1_000_000_000
@@ -29,12 +29,12 @@ CountriesBody = list[str]
 StatesBody = list[_StateFields]
 
 
-def credits_body(credits: Credits) -> bytes:
+def credits_body(credits: CreditTotals) -> bytes:
     """Return the answer of ``GET /v1/credits``; there are no subscriptions. A debt reads as 0."""
     return encode(CreditsBody(credits_remaining(credits), None, None))
 
 
-def credits_remaining(credits: Credits) -> int:
+def credits_remaining(credits: CreditTotals) -> int:
     """Return what an organization may still spend, as it is told: never below 0."""
     return max(0, credits.balance()) if credits.on else CREDITS_UNCOUNTED
 

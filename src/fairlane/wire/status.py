@@ -67,6 +67,6 @@ def _status(status: model.QueueStatus) -> StatusBody:
     )
 
 
-def concurrency(slots: model.Concurrency | None) -> ConcurrencyFields | None:
+def concurrency(slots: model.SlotUse | None) -> ConcurrencyFields | None:
     """Return slots in use and the limit, or None, which becomes null."""
     return None if slots is None else ConcurrencyFields(slots.used, slots.max)

@@ -11,7 +11,7 @@ from fairlane.api.messages import check_between, read_message
 from fairlane.api.pages import read_number
 from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
-from fairlane.model.organizations import Credits
+from fairlane.model.organizations import CreditTotals
 from fairlane.store import Store, new_id
 
 AMOUNT_MOST = 10**12
@@ -32,7 +32,7 @@ class Held(Struct, frozen=True, kw_only=True):
     """An organization's credits, and the balance computed from them."""
 
     organization: str
-    credits: Credits
+    credits: CreditTotals
     balance: int
     """What is left; below 0 only after a correction."""
 
