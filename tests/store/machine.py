@@ -105,7 +105,9 @@ class StoreMachine(RuleBasedStateMachine):
         for number in range(len(self.model.organizations)):
             first = [a_task(name, priority=rank, cost=self.cost) for name in TYPES for rank in (10, 5)]
             first.append(a_task(key="k", cost=self.cost))
-            self.submit(number, first, room=None)
+            # One request may not cost more than the balance; several together may.
+            for tasks in [[one] for one in first] if self.cost > 1 else [first]:
+                self.submit(number, tasks, room=None)
 
     def _opened(self) -> None:
         self.store._memory.chance = lambda: CHANCE
