@@ -46,6 +46,8 @@ class FakeServer:
         self.cancel_on_renewal: list[str] = []
         self.gone: set[str] = set()
         self.lose_answers = 0
+        self.lost: list[ExchangeRequest] = []
+        """Exchanges with a lost answer."""
         self.silent = False
         self.draining: set[int] = set()
         """Ports that are going away."""
@@ -83,6 +85,10 @@ class FakeServer:
         """Say that the queue or a knob changed."""
         async with self._changed:
             self._changed.notify_all()
+
+    def sent(self, exchange_id: str) -> list[ExchangeRequest]:
+        """Return every time that this exchange was sent."""
+        return [exchange for exchange in self.exchanges if exchange.id == exchange_id]
 
     # ASGI ------------------------------------------------------------------------------------------------------------
 
@@ -132,6 +138,7 @@ class FakeServer:
             return 410, None
         if self.lose_answers:
             self.lose_answers -= 1
+            self.lost.append(exchange)
             return 503, None
         answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel, draining=port in self.draining)
         self._keep(exchange, answer)
