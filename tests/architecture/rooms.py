@@ -5,7 +5,7 @@ A new room is one line in ``MAY_KNOW``; a new dependency is a decision page and 
 """
 
 _NOUNS = {"model", "errors"}
-_GROUND = _NOUNS | {"settings", "logs", "outages"}
+_GROUND = _NOUNS | {"settings", "logs", "outages", "bounded"}
 _STORE = _GROUND | {"rules", "store"}
 _WORKER = _GROUND | {"loops", "connecting", "surroundings", "scanning", "protocol", "payloads", "handlers", "tracing"}
 _API = _STORE | _WORKER | {"scanning", "wire", "metrics", "simulation", "fairlane"}
@@ -16,7 +16,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
     "logs": set(),
-    "outages": set(),
+    "bounded": set(),
+    "outages": {"errors"},
     "surroundings": {"logs"},
     "loops": set(),
     "connecting": set(),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from fairlane.api.http import Request
+from fairlane.bounded import Bounded
 from fairlane.errors import LoginLimited
 
 BURST = 20
@@ -28,16 +29,14 @@ class Meter:
     """Counts by name: ``BURST`` at once, then one every ``REFILL_SECONDS``."""
 
     def __init__(self) -> None:
-        self._paid_until: dict[str, float] = {}
+        self._paid_until: Bounded[str, float] = Bounded(NAMES_MOST)
         """When the count of a name will be back at 0, the least recently used first."""
 
     def take(self, name: str, now: float) -> bool:
         """Count one more, or return False and count nothing if none is left."""
-        paid_until = max(now, self._paid_until.pop(name, now))
+        paid_until = max(now, self._paid_until.get(name, now))
         free = paid_until + REFILL_SECONDS <= now + BURST * REFILL_SECONDS
         self._paid_until[name] = paid_until + REFILL_SECONDS if free else paid_until
-        if len(self._paid_until) > NAMES_MOST:
-            del self._paid_until[next(iter(self._paid_until))]
         return free
 
     def give_back(self, name: str) -> None:
@@ -53,7 +52,7 @@ class Tries:
         self.clock = clock
         self._failed = Meter()
         self._opened = Meter()
-        self._trusted: dict[tuple[str, str], None] = {}
+        self._trusted: Bounded[tuple[str, str], None] = Bounded(NAMES_MOST)
         """Addresses with the digest of a key that was accepted from there, the least recently used first."""
 
     def begin(self, address: str, digest: str) -> None:
@@ -78,10 +77,7 @@ class Tries:
         """
         if (address, digest) not in self._trusted:
             self._failed.give_back(address)
-        self._trusted.pop((address, digest), None)
         self._trusted[address, digest] = None
-        if len(self._trusted) > NAMES_MOST:
-            del self._trusted[next(iter(self._trusted))]
         if not self._opened.take(digest, self.clock()):
             raise LoginLimited
 

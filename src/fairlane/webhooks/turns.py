@@ -5,17 +5,14 @@ does no I/O. Losing it changes only the order of tries.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
 
+from fairlane.bounded import Bounded
 from fairlane.model.webhooks import Claimed
 from fairlane.rules.deliveries import HANGING_MS, Addressed, DeliveryLimits, SenderState
 from fairlane.rules.fairness import FIRST_ESTIMATE_MS, next_estimate, service
 
 REMEMBERED_MOST = 10_000
 """Most organizations, and most hanging hosts, that are remembered; the oldest are forgotten."""
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
@@ -38,12 +35,12 @@ class TryTurns:
     def __init__(self, limits: DeliveryLimits) -> None:
         self._limits = limits
         self._virtual_time = 0
-        self._tags: dict[int, int] = {}
-        self._estimates_ms: dict[int, float] = {}
+        self._tags: Bounded[int, int] = Bounded(REMEMBERED_MOST)
+        self._estimates_ms: Bounded[int, float] = Bounded(REMEMBERED_MOST)
         self._places: dict[int, TryPlace] = {}
-        self._hanging: dict[Addressed, None] = {}
+        self._hanging: Bounded[Addressed, None] = Bounded(REMEMBERED_MOST)
         self._organizations_after = 0
-        self._hosts_after: dict[int, str] = {}
+        self._hosts_after: Bounded[int, str] = Bounded(REMEMBERED_MOST)
 
     @property
     def full(self) -> bool:
@@ -68,7 +65,7 @@ class TryTurns:
         self._organizations_after = claimed.organizations_after
         for organization_id, host in claimed.hosts_after.items():
             if host:
-                _remember(self._hosts_after, organization_id, host)
+                self._hosts_after[organization_id] = host
             else:
                 self._hosts_after.pop(organization_id, None)
 
@@ -79,7 +76,7 @@ class TryTurns:
         unreserved = sum(not one.reserved for one in self._places.values())
         place = TryPlace(organization_id, host, unreserved >= self._limits.total, charged, size)
         self._virtual_time = tag
-        _remember(self._tags, organization_id, tag + charged)
+        self._tags[organization_id] = tag + charged
         self._places[id(place)] = place
         return place
 
@@ -88,18 +85,9 @@ class TryTurns:
         del self._places[id(place)]
         organization_id = place.organization_id
         paid = self._tags.get(organization_id, self._virtual_time)
-        _remember(self._tags, organization_id, paid + service(took_ms, 1) - place.charged)
-        estimate_ms = next_estimate(self._estimates_ms.get(organization_id), took_ms)
-        _remember(self._estimates_ms, organization_id, estimate_ms)
+        self._tags[organization_id] = paid + service(took_ms, 1) - place.charged
+        self._estimates_ms[organization_id] = next_estimate(self._estimates_ms.get(organization_id), took_ms)
         if took_ms >= HANGING_MS:
-            _remember(self._hanging, (organization_id, place.host), None)
+            self._hanging[organization_id, place.host] = None
         else:
             self._hanging.pop((organization_id, place.host), None)
-
-
-def _remember(memory: dict[Key, Value], key: Key, value: Value) -> None:
-    """Set a remembered value as the newest; beyond ``REMEMBERED_MOST`` the oldest is forgotten."""
-    memory.pop(key, None)
-    memory[key] = value
-    if len(memory) > REMEMBERED_MOST:
-        del memory[next(iter(memory))]
