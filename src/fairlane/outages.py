@@ -1,12 +1,14 @@
 """An outage in the log: one line when it begins and one when it ends, however many failures are between.
 
-For everything that is tried again: requests to a database or a server, and the rounds of upkeep. Safe to call from
-several threads: a count may be off by a few.
+For everything that is tried again: requests to a database or a server, webhooks, and the rounds of upkeep. Safe to
+call from several threads: a count may be off by a few.
 """
 
 import logging
 import time
 from collections.abc import Callable
+
+from fairlane.errors import Fault
 
 
 class Outage:
@@ -24,8 +26,8 @@ class Outage:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``begins`` and ``ends`` are the names of its two events; ``level`` is that of the first, which has the
-        traceback if ``traced``. It ends no sooner than ``quiet_seconds`` after its last failure: on a full disk a small
-        write may succeed between large ones that do not."""
+        traceback if ``traced`` and the error is not a Fault. It ends no sooner than ``quiet_seconds`` after its last
+        failure: on a full disk a small write may succeed between large ones that do not."""
         self._log = log
         self._begins = begins
         self._ends = ends
@@ -44,8 +46,9 @@ class Outage:
         self._failed_at = self._clock()
         if not self.going_on:
             self.going_on, self._began_at, self._failures, self._names = True, self._failed_at, 0, names
+            trace = error if self._traced and not isinstance(error, Fault) else None
             told = {"error": type(error).__name__, "cause": str(error)}
-            self._log.log(self._level, self._begins, extra=names | told, exc_info=error if self._traced else None)
+            self._log.log(self._level, self._begins, extra=names | told, exc_info=trace)
         self._failures += count
 
     def succeed(self) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 from fairlane import wire
 from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model.webhooks import DueDelivery, Tried
+from fairlane.outages import Outage
 from fairlane.rules.deliveries import DeliveryLimits, asked_wait_ms
 from fairlane.store import Store
 from fairlane.webhooks.poster import Outgoing, TryResult
@@ -50,10 +51,8 @@ class Sender:
         self._wake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._draining = False
-        self._unread = 0
-        """How often the store failed to hand out due deliveries since it last succeeded."""
-        self._unrecorded = 0
-        """Tries that the store failed to record since it last recorded one."""
+        self._unread = Outage(logger, "deliveries.failed", "deliveries.resumed", traced=True)
+        self._unrecorded = Outage(logger, "delivery.unrecorded", "delivery.recorded")
         self._broken: str | None = None
         """The last error of our own code that was logged with its traceback."""
         store.listeners.subscribe_deliveries(self._wake.set)
@@ -66,19 +65,13 @@ class Sender:
             try:
                 async with self._claiming:
                     next_at = await self._start_due()
-                if self._unread:
-                    logger.warning("deliveries.resumed", extra={"count": self._unread})
-                    self._unread = 0
+                self._unread.succeed()
                 if next_at is not None:
                     seconds = min(POLL_SECONDS, max(0, next_at - self._store.now()) / 1_000)
-            except Exception as error:  # There is no caller to report to, and the loop must continue.
-                # One line for an outage: the store itself logs when it is unreachable.
-                if not self._unread and not isinstance(error, StoreUnreachable):
-                    trace = None if isinstance(error, Fault) else error
-                    logger.error("deliveries.failed", extra={"cause": str(error)}, exc_info=trace)
-                    self._unread += 1
-                elif self._unread:
-                    self._unread += 1
+            except StoreUnreachable:  # The store has already logged it once.
+                await asyncio.sleep(POLL_SECONDS)
+            except Exception as error:  # noqa: BLE001 - there is no caller to report to, and the loop must continue
+                self._unread.fail(error)
                 await asyncio.sleep(POLL_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -146,20 +139,10 @@ class Sender:
             # The store finishes this write even if this task is canceled, so that a sent message is recorded.
             await self._store.deliveries.record(tried)
         except Fault as error:
-            self._lose(one, error)
+            # It is sent again once its claim expires. Receivers recognize a task by its id.
+            self._unrecorded.fail(error)
         else:
-            if self._unrecorded:
-                logger.warning("delivery.recorded", extra={"count": self._unrecorded})
-                self._unrecorded = 0
-
-    def _lose(self, one: DueDelivery, error: Fault) -> None:
-        """Leave a delivery to its claim: it is sent again once the claim expires. Receivers recognize a task by its id.
-
-        Logs one line for an outage, at its first try.
-        """
-        if not self._unrecorded:
-            logger.error("delivery.unrecorded", extra=_names(one, cause=str(error)))
-        self._unrecorded += 1
+            self._unrecorded.succeed()
 
     async def _try(self, one: DueDelivery, place: TryPlace) -> Tried | None:
         """Return the result of the post, or None if the task and its delivery are gone or the store cannot be read."""
@@ -176,7 +159,7 @@ class Sender:
                 organization_id=one.organization_id,
             )
         except Fault as error:
-            self._lose(one, error)
+            self._unrecorded.fail(error)
             return None
         except Exception as error:  # An error of our own code; the delivery still follows the schedule.
             trace = None if repr(error) == self._broken else error
