@@ -22,15 +22,16 @@ WHERE id = :id;
 -- started: the first row of each lane, from the lane's bound. Sorts all organizations.
 SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o.paused, o.disabled, o.maintenance,
        o.drifted, o.submitted, o.completed, o.failed,
-       (SELECT min(CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END)
+       (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
+                    FROM task AS t
+                    WHERE t.organization_id = l.organization_id
+                      AND t.id = (SELECT q.task_id
+                                  FROM queue_entry AS q
+                                  WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+                                    AND q.seq >= l.head_seq
+                                  ORDER BY q.seq
+                                  LIMIT 1)))
         FROM lane AS l
-        JOIN queue_entry AS q
-          ON q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
-         AND q.seq = (SELECT min(h.seq)
-                      FROM queue_entry AS h
-                      WHERE h.organization_id = l.organization_id AND h.task_type = l.task_type AND h.rank = l.rank
-                        AND h.seq >= l.head_seq)
-        JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
         WHERE l.organization_id = o.id
           AND l.ready > 0)
 FROM (SELECT id

@@ -126,8 +126,7 @@ SELECT json_group_array(json_array(w.organization_id, w.host, w.place, json((
                   l.id, l.tries, l.due_at,
                   coalesce(l.body_size, (SELECT octet_length(o.result)
                                          FROM outcome AS o
-                                         WHERE o.organization_id = w.organization_id
-                                           AND o.task_id = l.task_id), 0)))
+                                         WHERE o.task_id = l.task_id), 0)))
          FROM (SELECT d.id, d.tries, d.due_at, d.task_id, octet_length(d.body) AS body_size
                FROM delivery AS d
                WHERE d.due_at <= :now
@@ -162,8 +161,7 @@ CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(
                              l.id, l.tries, l.due_at,
                              coalesce(l.body_size, (SELECT octet_length(o.result)
                                                     FROM outcome AS o
-                                                    WHERE o.organization_id = w.organization_id
-                                                      AND o.task_id = l.task_id), 0))), '[]') AS due
+                                                    WHERE o.task_id = l.task_id), 0))), '[]') AS due
                     FROM (SELECT d.id, d.tries, d.due_at, d.task_id, octet_length(d.body) AS body_size
                           FROM delivery AS d
                           WHERE d.due_at <= :now

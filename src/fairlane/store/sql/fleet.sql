@@ -34,12 +34,14 @@ GROUP BY task_type, kind;
 -- bound. Not a join: the database could begin it with the queue, and read all of it.
 SELECT l.task_type,
        min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
-            FROM queue_entry AS q
-            JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
-            WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
-              AND q.seq >= l.head_seq
-            ORDER BY q.seq
-            LIMIT 1))
+            FROM task AS t
+            WHERE t.organization_id = l.organization_id
+              AND t.id = (SELECT q.task_id
+                          FROM queue_entry AS q
+                          WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
+                            AND q.seq >= l.head_seq
+                          ORDER BY q.seq
+                          LIMIT 1)))
 FROM lane AS l
 WHERE l.ready > 0
 GROUP BY l.task_type;

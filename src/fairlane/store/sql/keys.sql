@@ -18,18 +18,16 @@ RETURNING id;
 
 -- name: find_keys
 -- Find the keys of one organization, oldest first, by api_key_organization.
-SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
+SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id), name, last4, created_at, revoked_at
 FROM api_key AS k
-JOIN organization AS o ON o.id = k.organization_id
-WHERE k.organization_id = :organization_id
-ORDER BY k.created_at, k.id;
+WHERE organization_id = :organization_id
+ORDER BY created_at, id;
 
 -- name: find_key
 -- Find one key of an organization.
-SELECT k.id, o.name, k.name, k.last4, k.created_at, k.revoked_at
+SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id), name, last4, created_at, revoked_at
 FROM api_key AS k
-JOIN organization AS o ON o.id = k.organization_id
-WHERE k.id = :id;
+WHERE id = :id;
 
 -- name: revoke_key
 -- Revoke an organization's key; a second time changes nothing.

@@ -26,14 +26,13 @@ JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_
 SELECT json_group_array(json_array(o.task_id, o.lease_id))
 FROM json_each(:tasks) AS e
 CROSS JOIN outcome AS o
-WHERE o.organization_id = e.value ->> 0
-  AND o.task_id = e.value ->> 1;
+WHERE o.task_id = e.value ->> 1;
 
 -- name: find_ended [postgres]
 -- The same; the set is passed as arrays.
 SELECT o.task_id, o.lease_id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
-JOIN outcome AS o ON o.organization_id = e.organization_id AND o.task_id = e.task_id;
+JOIN outcome AS o ON o.task_id = e.task_id;
 
 -- name: cancel_lease
 -- Store the cancel request, and move the deadline up, so that the attempt cannot run much longer.

@@ -1,6 +1,6 @@
 -- Tasks and sessions of all organizations, for operators.
 
--- name: find_tasks_from
+-- name: find_tasks_from [sqlite]
 -- Find tasks with their state, newest organization first, newest task first, from this one on.
 SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
@@ -12,12 +12,40 @@ FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_k
       ORDER BY organization_id DESC, id DESC
       LIMIT :most) AS t
 JOIN organization AS o ON o.id = t.organization_id
-LEFT JOIN outcome AS f ON f.organization_id = t.organization_id AND f.task_id = t.id
+LEFT JOIN outcome AS f ON f.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
 LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
 ORDER BY t.organization_id DESC, t.id DESC;
 
--- name: find_trace
+-- name: find_tasks_from [postgres]
+-- The same. LATERAL with a limit looks up each row by key, whatever PostgreSQL knows of its tables.
+SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
+       f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
+       l.attempt, l.first_started_at, l.session_id, l.deadline_at, w.due_at
+FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
+      FROM task
+      WHERE organization_id >= :least
+        AND (organization_id, id) <= (:organization_id, :id)
+      ORDER BY organization_id DESC, id DESC
+      LIMIT :most) AS t
+CROSS JOIN LATERAL (SELECT name FROM organization WHERE id = t.organization_id LIMIT 1) AS o
+LEFT JOIN LATERAL (SELECT status, failure, cause, charged, attempt, first_started_at, finished_at
+                   FROM outcome
+                   WHERE task_id = t.id
+                   LIMIT 1) AS f ON true
+LEFT JOIN LATERAL (SELECT attempt, first_started_at, session_id, deadline_at
+                   FROM lease
+                   WHERE organization_id = t.organization_id
+                     AND task_id = t.id
+                   LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (SELECT due_at
+                   FROM waiting
+                   WHERE organization_id = t.organization_id
+                     AND task_id = t.id
+                   LIMIT 1) AS w ON true
+ORDER BY t.organization_id DESC, t.id DESC;
+
+-- name: find_trace [sqlite]
 -- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished; first_started_at
 -- is null if the task never started.
 SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
@@ -30,6 +58,24 @@ FROM (SELECT organization_id, task_id, first_started_at, finished_at
       LIMIT :most) AS f
 JOIN organization AS o ON o.id = f.organization_id
 JOIN task AS t ON t.organization_id = f.organization_id AND t.id = f.task_id
+ORDER BY f.finished_at, f.task_id;
+
+-- name: find_trace [postgres]
+-- The same, with LATERAL for the reason given at find_tasks_from.
+SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
+FROM (SELECT organization_id, task_id, first_started_at, finished_at
+      FROM outcome
+      WHERE finished_at >= :start
+        AND finished_at < :before
+        AND (finished_at > :start OR task_id > :id)
+      ORDER BY finished_at, task_id
+      LIMIT :most) AS f
+CROSS JOIN LATERAL (SELECT name FROM organization WHERE id = f.organization_id LIMIT 1) AS o
+CROSS JOIN LATERAL (SELECT task_type, priority, created_at, run_at
+                    FROM task
+                    WHERE organization_id = f.organization_id
+                      AND id = f.task_id
+                    LIMIT 1) AS t
 ORDER BY f.finished_at, f.task_id;
 
 -- name: find_task_owner [sqlite]

@@ -173,8 +173,7 @@ FROM (SELECT (SELECT count(*) FROM queue_entry AS q
                 AND q.rank = 10 - t.priority AND q.seq = t.seq)
            + (SELECT count(*) FROM waiting AS w WHERE w.organization_id = t.organization_id AND w.task_id = t.id)
            + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
-           + (SELECT count(*) FROM outcome AS o
-              WHERE o.organization_id = t.organization_id AND o.task_id = t.id) AS states
+           + (SELECT count(*) FROM outcome AS o WHERE o.task_id = t.id) AS states
       FROM (SELECT organization_id, id, task_type, priority, seq
             FROM task
             WHERE (organization_id, id) > (:organization_id, :id)

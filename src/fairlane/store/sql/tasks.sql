@@ -154,25 +154,23 @@ RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w
 
 -- name: find_ready_before
 -- Find an organization's ready tasks that were accepted before :before, with their keys.
-SELECT q.task_id, q.task_type, q.rank, q.seq, t.idempotency_key
-FROM (SELECT task_id, task_type, rank, seq
-      FROM queue_entry
-      WHERE organization_id = :organization_id
-        AND seq < :before
-      ORDER BY task_type, rank, seq
-      LIMIT :most) AS q
-JOIN task AS t ON t.organization_id = :organization_id AND t.id = q.task_id;
+SELECT task_id, task_type, rank, seq,
+       (SELECT idempotency_key FROM task AS t WHERE t.organization_id = q.organization_id AND t.id = q.task_id)
+FROM queue_entry AS q
+WHERE organization_id = :organization_id
+  AND seq < :before
+ORDER BY task_type, rank, seq
+LIMIT :most;
 
 -- name: find_waiting_before
 -- Find an organization's waiting tasks that were accepted before :before, with their keys, by waiting_seq.
-SELECT w.task_id, w.task_type, w.rank, w.seq, t.idempotency_key
-FROM (SELECT task_id, task_type, rank, seq
-      FROM waiting
-      WHERE organization_id = :organization_id
-        AND seq < :before
-      ORDER BY seq
-      LIMIT :most) AS w
-JOIN task AS t ON t.organization_id = :organization_id AND t.id = w.task_id;
+SELECT task_id, task_type, rank, seq,
+       (SELECT idempotency_key FROM task AS t WHERE t.organization_id = w.organization_id AND t.id = w.task_id)
+FROM waiting AS w
+WHERE organization_id = :organization_id
+  AND seq < :before
+ORDER BY seq
+LIMIT :most;
 
 -- name: find_next_due
 -- Find the earliest time of a waiting task or paused call, by waiting_due and call_due.
@@ -188,13 +186,15 @@ SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        l.id IS NOT NULL, t.webhook_url,
        CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END,
        t.run_at, t.retry_of
-FROM task AS t
-LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
-LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-WHERE t.organization_id = :organization_id
-  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
-                      (SELECT task_id FROM idempotency
-                       WHERE organization_id = :organization_id AND key = :reference));
+FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost, webhook_url, run_at, retry_of
+      FROM task
+      WHERE organization_id = :organization_id
+        AND id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                          (SELECT task_id FROM idempotency
+                           WHERE organization_id = :organization_id AND key = :reference))
+      LIMIT 1) AS t
+LEFT JOIN outcome AS o ON o.task_id = t.id
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
 -- name: find_payload
 -- Find the payload of one task by id, or else by idempotency key.
@@ -212,7 +212,7 @@ SELECT json_group_array(json_array(
          max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
-LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
+LEFT JOIN outcome AS o ON o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
 -- name: find_listed [postgres]
@@ -223,7 +223,7 @@ SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o
        l.id IS NOT NULL, NULL::text, NULL::bigint, t.run_at, t.retry_of
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id
-LEFT JOIN outcome AS o ON o.task_id = t.id AND o.organization_id = t.organization_id
+LEFT JOIN outcome AS o ON o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id;
 
 -- name: find_newest_tasks
@@ -236,13 +236,13 @@ ORDER BY id DESC
 LIMIT :most;
 
 -- name: find_newest_leased
--- Find an organization's newest tasks that hold a lease, below :before. The join leaves out the leases of calls.
-SELECT l.task_id
-FROM lease AS l
-JOIN task AS t ON t.organization_id = l.organization_id AND t.id = l.task_id
-WHERE l.organization_id = :organization_id
-  AND l.task_id < :before
-ORDER BY l.task_id DESC
+-- Find an organization's newest tasks that hold a lease, below :before.
+SELECT task_id
+FROM lease
+WHERE organization_id = :organization_id
+  AND kind = 0
+  AND task_id < :before
+ORDER BY task_id DESC
 LIMIT :most;
 
 -- name: find_newest_ended [sqlite]
@@ -271,14 +271,14 @@ FROM json_each(:tasks) AS e
 CROSS JOIN task AS t
 WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1
-  AND NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
+  AND (SELECT o.status FROM outcome AS o WHERE o.task_id = t.id) IS NULL;
 
 -- name: find_going_on [postgres]
 -- The same; the set is passed as arrays.
 SELECT t.id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
-WHERE NOT EXISTS (SELECT 1 FROM outcome AS o WHERE o.organization_id = t.organization_id AND o.task_id = t.id);
+WHERE (SELECT o.status FROM outcome AS o WHERE o.task_id = t.id) IS NULL;
 
 -- name: find_newest_ready [sqlite] packed
 -- Find the newest :most tasks of each lane of an organization that were accepted before :before.
@@ -326,7 +326,13 @@ LIMIT :most;
 SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END,
        q.attempt, w.attempt, l.session_id, coalesce(q.first_started_at, w.first_started_at, l.first_started_at),
        l.deadline_at, l.canceled_at, o.status, o.failure
-FROM task AS t
+FROM (SELECT organization_id, id, task_type, priority, seq, webhook_url
+      FROM task
+      WHERE organization_id = :organization_id
+        AND id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                          (SELECT task_id FROM idempotency
+                           WHERE organization_id = :organization_id AND key = :reference))
+      LIMIT 1) AS t
 LEFT JOIN queue_entry AS q
        ON q.organization_id = t.organization_id
       AND q.task_type = t.task_type
@@ -334,11 +340,7 @@ LEFT JOIN queue_entry AS q
       AND q.seq = t.seq
 LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
-WHERE t.organization_id = :organization_id
-  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
-                      (SELECT task_id FROM idempotency
-                       WHERE organization_id = :organization_id AND key = :reference));
+LEFT JOIN outcome AS o ON o.task_id = t.id;
 
 -- name: find_status [sqlite]
 -- Find an organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count":
@@ -377,7 +379,7 @@ SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_k
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
       WHERE finished_at <= :before
-        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.task_id = f.task_id AND d.due_at IS NOT NULL)
+        AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
       ORDER BY finished_at
       LIMIT :most) AS o
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
@@ -388,7 +390,7 @@ SELECT o.organization_id, o.task_id, t.idempotency_key
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
       WHERE finished_at <= :before
-        AND NOT EXISTS (SELECT 1 FROM delivery AS d WHERE d.task_id = f.task_id AND d.due_at IS NOT NULL)
+        AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
       ORDER BY finished_at
       LIMIT :most
       FOR UPDATE SKIP LOCKED) AS o
@@ -409,14 +411,13 @@ WHERE t.organization_id = e.organization_id
 -- name: delete_outcomes [sqlite]
 -- Delete the outcomes of these tasks.
 DELETE FROM outcome
-WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:tasks));
+WHERE task_id IN (SELECT value ->> 1 FROM json_each(:tasks));
 
 -- name: delete_outcomes [postgres]
 -- The same; the set is passed as arrays.
 DELETE FROM outcome AS o
 USING unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
-WHERE o.organization_id = e.organization_id
-  AND o.task_id = e.task_id;
+WHERE o.task_id = e.task_id;
 
 -- name: delete_idempotency [sqlite]
 -- Delete these idempotency keys.

@@ -140,13 +140,13 @@ WHERE id = :organization_id;
 -- accepted since :since, newest first, with the moment since when each could have started.
 SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
        t.priority, t.id
-FROM (SELECT task_id, first_started_at, finished_at
+FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
       WHERE organization_id = :organization_id
         AND status = :status
       ORDER BY task_id DESC
       LIMIT :most) AS o
-JOIN task AS t ON t.organization_id = :organization_id AND t.id = o.task_id
+JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id
 WHERE t.created_at >= :since
   AND o.first_started_at IS NOT NULL
 ORDER BY o.task_id DESC;
@@ -155,13 +155,17 @@ ORDER BY o.task_id DESC;
 -- The same; span and order as at find_deliveries. All ids are below 'g', because they begin with a hexadecimal digit.
 SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
        t.priority, t.id
-FROM (SELECT task_id, first_started_at, finished_at
+FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
       WHERE (organization_id, status, task_id) >= (:organization_id, :status, '')
         AND (organization_id, status, task_id) < (:organization_id, :status, 'g')
       ORDER BY organization_id DESC, status DESC, task_id DESC
       LIMIT :most) AS o
-JOIN task AS t ON t.organization_id = :organization_id AND t.id = o.task_id
+CROSS JOIN LATERAL (SELECT id, priority, created_at, run_at
+                    FROM task
+                    WHERE organization_id = o.organization_id
+                      AND id = o.task_id
+                    LIMIT 1) AS t
 WHERE t.created_at >= :since
   AND o.first_started_at IS NOT NULL
 ORDER BY o.task_id DESC;

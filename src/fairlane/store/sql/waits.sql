@@ -3,14 +3,16 @@
 -- name: find_wait
 -- Find one task by id, or else by idempotency key, and in which of its four places it is.
 SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at, l.progress
-FROM task AS t
-LEFT JOIN outcome AS o ON o.organization_id = t.organization_id AND o.task_id = t.id
+FROM (SELECT organization_id, id, task_type, priority, seq
+      FROM task
+      WHERE organization_id = :organization_id
+        AND id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
+                          (SELECT task_id FROM idempotency
+                           WHERE organization_id = :organization_id AND key = :reference))
+      LIMIT 1) AS t
+LEFT JOIN outcome AS o ON o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
-WHERE t.organization_id = :organization_id
-  AND t.id = coalesce((SELECT id FROM task WHERE id = :reference AND organization_id = :organization_id),
-                      (SELECT task_id FROM idempotency
-                       WHERE organization_id = :organization_id AND key = :reference));
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id;
 
 -- name: find_standing
 -- Find an organization's flags, slots, weight and virtual time, and whether its next task waits for credits.
