@@ -323,7 +323,7 @@ async def listening(app: AsgiApplication) -> AsyncIterator[tuple[Listener, Strea
     one = Listener(app, bound=bound)
     await one.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await eventually(lambda: one._server.server_state.connections)
+    await eventually(lambda: one.server.server_state.connections)
     try:
         yield one, (reader, writer)
     finally:
@@ -333,7 +333,7 @@ async def listening(app: AsgiApplication) -> AsyncIterator[tuple[Listener, Strea
 
 def protocol_of(one: Listener) -> Protocol:
     """The server's end of the only connection."""
-    [found] = one._server.server_state.connections
+    [found] = one.server.server_state.connections
     assert isinstance(found, Protocol)
     return found
 
@@ -403,7 +403,7 @@ async def test_requests_behind_one_that_waits_are_read_no_further() -> None:
                 assert statuses(head) == [200]
                 assert await reader.readexactly(7) == b"/%06d" % number
             held.flow.resume_reading()  # As a request does that waits for its body, or for the end of the connection.
-            most = [max(most[0], len(held.pipeline)), max(most[1], len(held._unread))]
+            most = [max(most[0], len(held.pipeline)), max(most[1], len(held.unread))]
 
     assert 0 < most[0] <= listener.PIECE_BYTES // 20
     assert 0 < most[1] <= 512 * 1024
@@ -414,8 +414,8 @@ async def test_headers_that_the_server_does_not_read_are_not_late() -> None:
     until = asyncio.Event()
     async with listening(parked(until)) as (one, (reader, writer)):
         writer.write(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET /1 HTTP/1.1\r\nHo")
-        await eventually(lambda: protocol_of(one)._in_headers)
-        protocol_of(one)._headers_late()
+        await eventually(lambda: protocol_of(one).in_headers)
+        protocol_of(one).headers_late()
         writer.write(b"st: x\r\nConnection: close\r\n\r\n")
         until.set()
 
@@ -429,8 +429,8 @@ async def test_half_a_request_does_not_take_the_place_of_an_answer() -> None:
     until = asyncio.Event()
     async with listening(parked(until)) as (one, (reader, writer)):
         writer.write(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHo")
-        await eventually(lambda: protocol_of(one)._in_headers)
-        protocol_of(one)._headers_late()
+        await eventually(lambda: protocol_of(one).in_headers)
+        protocol_of(one).headers_late()
         until.set()
 
         assert statuses(await reader.read(-1)) == [200, 400]
@@ -474,8 +474,8 @@ async def asked(one: Listener, writer: asyncio.StreamWriter) -> Protocol:
 
     def stands() -> bool:
         nonlocal seen
-        before, seen = seen, held._outbound.taken
-        return held._outbound.waiting > 0 and before == seen
+        before, seen = seen, held.outbound.taken
+        return held.outbound.waiting > 0 and before == seen
 
     await eventually(stands)
     return held
@@ -492,16 +492,16 @@ def test_a_peer_that_reads_nothing_is_cut(
     async def ask() -> None:
         async with listening(app) as (one, (_, writer)):
             held = await asked(one, writer)
-            assert held._write_timer is not None
-            held._taken = -1
-            held._look_at_written()
-            assert held._write_timer is not None
+            assert held.write_timer is not None
+            held.taken_before = -1
+            held.look_at_written()
+            assert held.write_timer is not None
             assert not held.transport.is_closing()
 
-            held._look_at_written()
+            held.look_at_written()
 
-            await eventually(lambda: not one._server.server_state.connections)
-            await eventually(lambda: not one._server.server_state.tasks)
+            await eventually(lambda: not one.server.server_state.connections)
+            await eventually(lambda: not one.server.server_state.tasks)
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(ask())
@@ -514,19 +514,19 @@ async def test_a_peer_that_reads_slowly_gets_its_answer(app: AsgiApplication, mo
     async with listening(app) as (one, (reader, writer)):
         held = await asked(one, writer)
         for _ in range(3):
-            before = held._outbound.taken
+            before = held.outbound.taken
             reading(writer).resume_reading()
-            while held._outbound.taken == before:
+            while held.outbound.taken == before:
                 await reader.read(65_536)
             reading(writer).pause_reading()
-            held._look_at_written()
-            assert one._server.server_state.connections == {held}
-            assert held._write_timer is not None
-        held._taken = held._outbound.taken
+            held.look_at_written()
+            assert one.server.server_state.connections == {held}
+            assert held.write_timer is not None
+        held.taken_before = held.outbound.taken
 
-        held._look_at_written()
+        held.look_at_written()
 
-        await eventually(lambda: not one._server.server_state.connections)
+        await eventually(lambda: not one.server.server_state.connections)
 
 
 async def test_chunks_of_a_byte_leave_turns_to_others_and_are_held_back() -> None:
@@ -547,7 +547,7 @@ async def test_chunks_of_a_byte_leave_turns_to_others_and_are_held_back() -> Non
     async with listening(app) as (one, (reader, writer)):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * count)
         writer.write(b"0\r\n\r\n")
-        await eventually(lambda: protocol_of(one).flow.read_paused and not protocol_of(one)._unread)
+        await eventually(lambda: protocol_of(one).flow.read_paused and not protocol_of(one).unread)
         before = len(protocol_of(one).cycle.body)
         until.set()
         async with asyncio.timeout(20):

@@ -238,7 +238,7 @@ def test_a_strangers_request_leaves_no_line_in_the_log(shared: House, caplog: py
 
 def test_idle_connections_are_kept_for_75_seconds(shared: House) -> None:
     """Longer than clients pause that poll every half minute or minute."""
-    config = listener._config(None, None)  # type: ignore[arg-type]
+    config = listener.configuration(None, None)  # type: ignore[arg-type]
 
     assert config.timeout_keep_alive == 75
     assert config.access_log is False

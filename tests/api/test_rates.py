@@ -178,11 +178,11 @@ def test_many_keys_are_counted_and_forgotten() -> None:
 
     guard = RateGuard(next_caller, limit=1, clock=clock)
     asyncio.run(_ask(guard, 100_000))
-    during = len(guard._made)
+    during = len(guard.made)
     clock.at += 1
     asyncio.run(_ask(guard, 1))
 
-    assert (during, len(guard._made)) == (100_000, 1)
+    assert (during, len(guard.made)) == (100_000, 1)
 
 
 def test_a_clock_that_rests_refuses_for_ever() -> None:

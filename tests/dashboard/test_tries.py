@@ -110,7 +110,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         door.open(f"address {number}", f"key {number}")
         assert allowed(door, "busy") == 0
 
-    assert [len(door._failed._paid_until), len(door._opened._paid_until), len(door._trusted)] == [100] * 3
+    assert [len(door.failed.paid_until), len(door.opened.paid_until), len(door.trusted)] == [100] * 3
 
 
 # From where it comes -------------------------------------------------------------------------------------------------

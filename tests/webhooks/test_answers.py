@@ -66,10 +66,10 @@ def test_what_follows_the_status_is_not_kept() -> None:
     reader.receive(b"HTTP/1.1 100 Continue\r\n")
     for _ in range(100):
         reader.receive(b"X-Filler: x\r\n" * 100)
-    interim = len(reader._kept)
+    interim = len(reader.kept)
     reader.receive(b"\r\nHTTP/1.1 200 OK\r\n\r\n")
     for _ in range(100):
         reader.receive(b"x" * 1_000)
 
     assert interim < 10
-    assert len(reader._kept) < 10
+    assert len(reader.kept) < 10

@@ -274,7 +274,7 @@ async def test_leases_that_came_over_a_stall_are_handed_back(
 
     clock.now += STALL_SECONDS + (0.01 if stood_still else -0.01)
     if noticed == "with a pulse before the answer":
-        exchange_loop._pulse()
+        exchange_loop.pulse()
     counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
     await counter.asks(2)
 
@@ -292,7 +292,7 @@ async def test_leases_of_an_exchange_that_was_sent_after_the_stall_are_started(m
     exchange_loop.begin()
     await counter.asks(1)
     clock.now += STALL_SECONDS + 0.01
-    exchange_loop._pulse()
+    exchange_loop.pulse()
     counter.answers[0].set_result(ExchangeAnswer(leases=[a_lease()]))
     await counter.asks(2)
     counter.answers[1].set_result(ExchangeAnswer(verdicts=["accepted"]))

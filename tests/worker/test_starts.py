@@ -93,7 +93,7 @@ async def test_starts_are_tried_after_pauses_that_grow(
     supervisor = supervise()
 
     async def fail(child: Child) -> None:
-        child._line.close()
+        child.line.close()
         child._cause = "it cannot"
 
     async def note(seconds: float) -> None:

@@ -403,7 +403,7 @@ async def test_child_leaves_when_its_supervisor_hangs_up(server: FakeServer, sup
     """The end of the channel ends the child, also where the kernel does not see to it."""
     pid = pid_of(supervisor)
 
-    supervisor.children[0]._line.close()
+    supervisor.children[0].line.close()
 
     await eventually(lambda: not is_alive(pid), seconds=2.0)
 

@@ -121,16 +121,16 @@ class Protocol(HttpToolsProtocol):
 
     _headers_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
-    _write_timer: asyncio.TimerHandle | None = None
-    _taken = 0
-    """The value of ``_outbound.taken`` at the last check."""
-    _in_headers = False
+    write_timer: asyncio.TimerHandle | None = None
+    taken_before = 0
+    """The value of ``outbound.taken`` at the last check."""
+    in_headers = False
     _in_body = False
     _trailers = 0
     _bare_bytes = 0
     """Bytes since the last progress: the begin or end of a request, the end of its headers, or a byte of its body."""
     _steps = 0
-    _unread = b""
+    unread = b""
     """Bytes that are not parsed yet, because a request waits for an earlier answer, or other connections have their
     turn."""
     _turn: asyncio.Handle | None = None
@@ -151,14 +151,14 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
-        self._outbound = _Outbound(transport, self._await_taken)
+        self.outbound = _Outbound(transport, self._await_taken)
         uid = _peer_uid(transport)
         if uid is not None:
             self.client = (f"uid={uid}", 0)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._deaf, self._unread = True, b""
+        self._deaf, self.unread = True, b""
         self._end_headers()
         self._end_linger()
         self._end_writing()
@@ -167,7 +167,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        waits, self._unread = bool(self._unread), self._unread + data
+        waits, self.unread = bool(self.unread), self.unread + data
         if not waits:
             self._unset_keepalive_if_required()
             self._read_on()
@@ -178,22 +178,22 @@ class Protocol(HttpToolsProtocol):
         Bytes after such a request stay unparsed: parsed requests take a hundred times the memory of their bytes.
         """
         self._turn = None
-        data, self._unread, start = self._unread, b"", 0
+        data, self.unread, start = self.unread, b"", 0
         turn_ends = self._steps + STEPS_MOST
         while start < len(data) and not self.pipeline and not self._deaf and self._steps < turn_ends:
             self._parse(data[start : start + PIECE_BYTES])
             start += PIECE_BYTES
         if self._deaf:
             return
-        self._unread = data[start:]
-        if self._unread or self.pipeline:
+        self.unread = data[start:]
+        if self.unread or self.pipeline:
             self.flow.hold()
         else:
             self.flow.release()
-        if self._unread and not self.pipeline:
+        if self.unread and not self.pipeline:
             self._turn = self.loop.call_soon(self._read_on)
         idle = not self._in_body and (self.cycle is None or self.cycle.response_complete)
-        if (self._in_headers or idle) and self._headers_timer is None:
+        if (self.in_headers or idle) and self._headers_timer is None:
             self._await_headers()
 
     def _parse(self, piece: bytes) -> None:
@@ -233,7 +233,7 @@ class Protocol(HttpToolsProtocol):
             self._deaf = True
             raise ValueError("a request after the last one")
         self._end_headers()
-        self._in_headers = True
+        self.in_headers = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -251,7 +251,7 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # Its body is found later; see _head_without_offer.
         self._end_headers()
-        self._in_headers = False
+        self.in_headers = False
         # Headers that came in few pieces were not counted on arrival. Each name and value has four more bytes around
         # it.
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADERS_BYTES_MOST:
@@ -351,7 +351,7 @@ class Protocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 self._answer_refusal()
 
-        cycle.transport = self._outbound  # type: ignore[assignment]
+        cycle.transport = self.outbound  # type: ignore[assignment]
         super()._start_asgi_task(cycle, parting)  # type: ignore[arg-type]
 
     def _refuse(self) -> None:
@@ -360,7 +360,7 @@ class Protocol(HttpToolsProtocol):
         Earlier requests are answered first: a 400 in the place of their answers would mean that they had no effect. If
         the current request is the malformed one, it sees that its body does not arrive.
         """
-        self._deaf, self._unread = True, b""
+        self._deaf, self.unread = True, b""
         self._end_headers()
         if self._in_body:
             self._in_body = False
@@ -386,41 +386,41 @@ class Protocol(HttpToolsProtocol):
         lines = [STATUS_LINE[self._refusal.status]]
         for name, value in [*self.server_state.default_headers, *headers, (b"connection", b"close")]:
             lines += [name, b": ", value, b"\r\n"]
-        self._outbound.write(b"".join([*lines, b"\r\n", body]))
+        self.outbound.write(b"".join([*lines, b"\r\n", body]))
         self.transport.close()
 
     # Deadlines -------------------------------------------------------------------------------------------------------
 
     def _await_headers(self) -> None:
-        self._headers_timer = self.loop.call_later(HEADERS_SECONDS, self._headers_late)
+        self._headers_timer = self.loop.call_later(HEADERS_SECONDS, self.headers_late)
 
-    def _headers_late(self) -> None:
+    def headers_late(self) -> None:
         self._headers_timer = None
-        if self.pipeline or self._unread:  # They may have arrived: it is this server that does not read.
+        if self.pipeline or self.unread:  # They may have arrived: it is this server that does not read.
             self._await_headers()
-        elif self._in_headers:
+        elif self.in_headers:
             self._refuse()
         else:  # There was no request, so there is no answer.
             self.transport.close()
 
     def _await_taken(self) -> None:
         """Check later whether the peer reads what was written. One check is scheduled at a time."""
-        if self._write_timer is None and self._outbound.waiting:
-            self._taken = self._outbound.taken
-            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._look_at_written)
+        if self.write_timer is None and self.outbound.waiting:
+            self.taken_before = self.outbound.taken
+            self.write_timer = self.loop.call_later(WRITE_SECONDS, self.look_at_written)
 
-    def _look_at_written(self) -> None:
+    def look_at_written(self) -> None:
         """Abort the connection if the peer took nothing since the last check: its answer would stay in memory."""
-        self._write_timer = None
-        if self._outbound.waiting and self._outbound.taken == self._taken:
+        self.write_timer = None
+        if self.outbound.waiting and self.outbound.taken == self.taken_before:
             self.transport.abort()
         else:
             self._await_taken()
 
     def _end_writing(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+            self.write_timer = None
 
     def _end_linger(self) -> None:
         if self._linger_timer is not None:
@@ -448,7 +448,7 @@ class Listener:
         assert (bound is None) != (path is None), "a listener has a bound socket or the path of a unix socket"
         self._bound = bound
         self._path = path
-        self._server = _ListenerServer(_config(app, path))
+        self.server = _ListenerServer(configuration(app, path))
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, *, on_ended: Callable[[BaseException | None], None] = lambda error: None) -> None:
@@ -458,9 +458,9 @@ class Listener:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         sockets = None if self._bound is None else [self._bound]
-        self._task = asyncio.create_task(self._server.serve(sockets))
+        self._task = asyncio.create_task(self.server.serve(sockets))
         async with asyncio.timeout(START_SECONDS):
-            while not self._server.started:
+            while not self.server.started:
                 if self._task.done():
                     raise SetupError(f"cannot listen on {self._path or self._bound}") from self._task.exception()
                 await asyncio.sleep(TICK_SECONDS)
@@ -468,14 +468,14 @@ class Listener:
             self._path.chmod(0o600)
 
         def ended(task: asyncio.Task[None]) -> None:
-            if not self._server.should_exit and not task.cancelled():
+            if not self.server.should_exit and not task.cancelled():
                 on_ended(task.exception())
 
         self._task.add_done_callback(ended)
 
     async def stop(self) -> None:
         """Stop listening; running answers get a moment to finish."""
-        self._server.should_exit = True
+        self.server.should_exit = True
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._bound is not None:
@@ -537,7 +537,7 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(app: AsgiApplication, path: Path | None) -> Config:
+def configuration(app: AsgiApplication, path: Path | None) -> Config:
     options: dict[str, Any] = {
         "app": app,
         "http": Protocol,

@@ -35,7 +35,7 @@ class RateGuard:
         self._limit_header: Header = (b"x-ratelimit-limit", b"%d" % limit)
         self._until = 0.0
         """The end of the current second."""
-        self._made: dict[str, int] = {}
+        self.made: dict[str, int] = {}
         """Requests in the current second, by key."""
         self._made_together: dict[int, int] = {}
         """Requests in the current second, by organization."""
@@ -49,8 +49,8 @@ class RateGuard:
         caller = await self._guard(request)
         now = self.clock()
         if now >= self._until:
-            self._until, self._made, self._made_together = math.floor(now) + 1, {}, {}
-        made = self._made[caller.key_id] = self._made.get(caller.key_id, 0) + 1
+            self._until, self.made, self._made_together = math.floor(now) + 1, {}, {}
+        made = self.made[caller.key_id] = self.made.get(caller.key_id, 0) + 1
         together = self._made_together.get(caller.organization_id, 0) + 1
         self._made_together[caller.organization_id] = together
         left = min(self._limit - made, KEYS_AT_FULL_RATE * self._limit - together)

@@ -29,20 +29,20 @@ class Meter:
     """Counts by name: ``BURST`` at once, then one every ``REFILL_SECONDS``."""
 
     def __init__(self) -> None:
-        self._paid_until: Bounded[str, float] = Bounded(NAMES_MOST)
+        self.paid_until: Bounded[str, float] = Bounded(NAMES_MOST)
         """When the count of a name will be back at 0, the least recently used first."""
 
     def take(self, name: str, now: float) -> bool:
         """Count one more, or return False and count nothing if none is left."""
-        paid_until = max(now, self._paid_until.get(name, now))
+        paid_until = max(now, self.paid_until.get(name, now))
         free = paid_until + REFILL_SECONDS <= now + BURST * REFILL_SECONDS
-        self._paid_until[name] = paid_until + REFILL_SECONDS if free else paid_until
+        self.paid_until[name] = paid_until + REFILL_SECONDS if free else paid_until
         return free
 
     def give_back(self, name: str) -> None:
         """Count one less."""
-        if name in self._paid_until:
-            self._paid_until[name] -= REFILL_SECONDS
+        if name in self.paid_until:
+            self.paid_until[name] -= REFILL_SECONDS
 
 
 class Tries:
@@ -50,9 +50,9 @@ class Tries:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._failed = Meter()
-        self._opened = Meter()
-        self._trusted: Bounded[tuple[str, str], None] = Bounded(NAMES_MOST)
+        self.failed = Meter()
+        self.opened = Meter()
+        self.trusted: Bounded[tuple[str, str], None] = Bounded(NAMES_MOST)
         """Addresses with the digest of a key that was accepted from there, the least recently used first."""
 
     def begin(self, address: str, digest: str) -> None:
@@ -62,12 +62,12 @@ class Tries:
             LoginLimited: too many tries from this address failed recently, and this key was not accepted from there
                 recently.
         """
-        if (address, digest) not in self._trusted and not self._failed.take(address, self.clock()):
+        if (address, digest) not in self.trusted and not self.failed.take(address, self.clock()):
             raise LoginLimited
 
     def fail(self, address: str, digest: str) -> None:
         """Record that the key was not accepted, so that the next try with it also counts."""
-        self._trusted.pop((address, digest), None)
+        self.trusted.pop((address, digest), None)
 
     def open(self, address: str, digest: str) -> None:
         """Record that the key was accepted, so that this try does not count as failed.
@@ -75,10 +75,10 @@ class Tries:
         Raises:
             LoginLimited: too many sessions were opened with this key recently.
         """
-        if (address, digest) not in self._trusted:
-            self._failed.give_back(address)
-        self._trusted[address, digest] = None
-        if not self._opened.take(digest, self.clock()):
+        if (address, digest) not in self.trusted:
+            self.failed.give_back(address)
+        self.trusted[address, digest] = None
+        if not self.opened.take(digest, self.clock()):
             raise LoginLimited
 
 

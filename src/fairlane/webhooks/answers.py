@@ -31,7 +31,8 @@ class AnswerReader:
         """The value of ``Retry-After`` in the final answer, if its headers were read completely."""
         self.over = False
         """Whether the answer is complete according to its headers."""
-        self._kept = b""
+        self.kept = b""
+        """The received bytes that are still needed."""
         self._interim = False
         self._head = True
         self._length: int | None = None
@@ -47,7 +48,7 @@ class AnswerReader:
         if not self._head:
             self._read_body(data)
             return
-        self._kept += data
+        self.kept += data
         while self.status is None:
             if self._interim and not self._skip_head():
                 return
@@ -57,15 +58,15 @@ class AnswerReader:
 
     def _read_status(self) -> bool:
         """Read a status line, and return False if more bytes are needed."""
-        match = _STATUS.match(self._kept)
+        match = _STATUS.match(self.kept)
         if match is None:
-            if len(self._kept) > STATUS_LINE_BYTES_MAX or b"\n" in self._kept.lstrip(b"\r\n"):
-                raise NotHttp(repr(self._kept[:STATUS_LINE_BYTES_MAX]))
+            if len(self.kept) > STATUS_LINE_BYTES_MAX or b"\n" in self.kept.lstrip(b"\r\n"):
+                raise NotHttp(repr(self.kept[:STATUS_LINE_BYTES_MAX]))
             return False
         status = int(match[1])
         if status == _SWITCHING:
             raise NotHttp("switches to another protocol")
-        self._kept = self._kept[match.end() :]
+        self.kept = self.kept[match.end() :]
         self._interim = status < 200
         if not self._interim:
             self.status = status
@@ -73,20 +74,20 @@ class AnswerReader:
 
     def _skip_head(self) -> bool:
         """Drop the headers of an interim answer, and return False if their end has not arrived yet."""
-        match = _END_OF_HEAD.search(self._kept)
+        match = _END_OF_HEAD.search(self.kept)
         if match is None:
-            self._kept = self._kept[-3:]
+            self.kept = self.kept[-3:]
             return False
-        self._kept = self._kept[match.end() :]
+        self.kept = self.kept[match.end() :]
         self._interim = False
         return True
 
     def _read_head(self) -> None:
-        match = _END_OF_HEAD.search(self._kept)
+        match = _END_OF_HEAD.search(self.kept)
         if match is None:
             return
         self._head = False
-        fields = _fields(self._kept[: match.start()])
+        fields = _fields(self.kept[: match.start()])
         if asked := fields.get(b"retry-after"):
             self.retry_after = asked[0][:RETRY_AFTER_BYTES_MAX].decode("latin-1")
         lengths = set(fields.get(b"content-length", []))
@@ -95,15 +96,15 @@ class AnswerReader:
         self._chunked = b"chunked" in b",".join(fields.get(b"transfer-encoding", [])).lower()
         if self.status in (204, 304):
             self._length = 0
-        body = self._kept[match.end() :]
-        self._kept = b""
+        body = self.kept[match.end() :]
+        self.kept = b""
         self._read_body(body)
 
     def _read_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
-        self._kept = (self._kept + data)[-len(_LAST_CHUNK) :]
+        self.kept = (self.kept + data)[-len(_LAST_CHUNK) :]
         if self._chunked:
-            self.over = self._kept == _LAST_CHUNK
+            self.over = self.kept == _LAST_CHUNK
         elif self._length is not None:
             self.over = self._body_bytes >= self._length
 

@@ -77,7 +77,7 @@ class Child:
         self._changed = changed
         self._server = server
         self._loop = asyncio.get_running_loop()
-        self._line = ParentEnd()
+        self.line = ParentEnd()
         self._process: asyncio.subprocess.Process | None = None
         self._session: Registered | None = None
         self._held: dict[str, float] = {}
@@ -130,7 +130,7 @@ class Child:
 
     async def run(self) -> None:
         """Start the child, watch it until it ends, end its session."""
-        fd = self._line.theirs.fileno()
+        fd = self.line.theirs.fileno()
         inherited = self._options.inherit_fds
         hanging = self._loop.call_later(START_SECONDS, self._changed)
         try:
@@ -139,7 +139,7 @@ class Child:
                 pass_fds=(fd, *inherited), stdin=asyncio.subprocess.DEVNULL, env=self._options.environment(),
                 start_new_session=True,
             )  # fmt: skip
-            await self._line.open()
+            await self.line.open()
             if self._unwanted:
                 self._kill()
             await self._watch(self._process)
@@ -148,7 +148,7 @@ class Child:
             if self._process is not None and self._process.returncode is None:
                 self._kill()
                 await self._process.wait()
-            self._line.close()
+            self.line.close()
             await self._end_session()
 
     async def drain(self, seconds: float) -> None:
@@ -162,7 +162,7 @@ class Child:
             return
         if self._session is None:
             self._kill()
-        self._line.send(Drain(seconds=seconds))
+        self.line.send(Drain(seconds=seconds))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), seconds + DRAIN_EXTRA_SECONDS)
         self._kill()
@@ -197,7 +197,7 @@ class Child:
     async def _listen(self) -> None:
         renewing: asyncio.Task[None] | None = None
         try:
-            while (note := await self._line.receive()) is not None:
+            while (note := await self.line.receive()) is not None:
                 if isinstance(note, Ready):
                     self.started = True
                     self._changed()
@@ -263,7 +263,7 @@ class Child:
         """Register, then renew for as long as the child lives; kill the child when its session cannot be renewed."""
         try:
             session = await self._register(types)
-            self._line.send(OpenSession(id=session.session))
+            self.line.send(OpenSession(id=session.session))
             self.ready.set()
             logger.info("worker.ready", extra={"pid": self.pid, "session": session.session})
             confirmed_at = self._loop.time()
@@ -356,7 +356,7 @@ class Child:
             if silent_looks == 2:
                 extra = {"pid": self.pid, "exchanges": len(self._unanswered), "leases": ",".join(self._held)}
                 logger.warning("worker.silent", extra=extra)
-                self._line.send(LookNow())
+                self.line.send(LookNow())
             unexplained = math.isinf(min(self._held.values(), default=math.inf))
             if unexplained and silent > self._session.lease_seconds * SILENCE_SHARE:
                 logger.warning("worker.frozen", extra={"pid": self.pid})

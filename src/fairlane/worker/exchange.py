@@ -95,15 +95,15 @@ class ExchangeLoop:
 
     def begin(self) -> None:
         """Send the first exchange."""
-        self._pulse()
+        self.pulse()
         self._wake()
 
-    def _pulse(self) -> None:
+    def pulse(self) -> None:
         """Tell the supervisor that this loop runs."""
         self._notice_stall()
         self._tell(Pulse())
         self._gather_progress()
-        self._loop.call_later(PULSE_SECONDS, self._pulse)
+        self._loop.call_later(PULSE_SECONDS, self.pulse)
 
     def _gather_progress(self) -> None:
         """Send new progress in an exchange of its own, at most once a second."""
