@@ -11,6 +11,7 @@ SQL = re.compile(
 )
 CONNECTION_SQL = re.compile(r"^\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|VACUUM)\b")
 ADAPTERS = ("store/sqlite.py", "store/postgres.py")
+READ_BARE_ROWS = (*ADAPTERS, "store/records.py", "store/statements.py")
 CAMEL_CASE = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")
 
 SPEAKS_AS_A_CUSTOMER = {"demo"}
@@ -82,6 +83,34 @@ def test_every_noun_of_the_store_stands_in_the_file_of_its_name() -> None:
 
     assert "TaskStore" in nouns
     assert held == nouns
+
+
+def test_rows_are_read_by_name_outside_the_adapters() -> None:
+    """A row is a record: no operation takes a column by its number, or spreads a row over arguments."""
+    wrong = [
+        f"{module.place}:{node.lineno}"
+        for module in modules()
+        if module.room == "store" and module.place not in READ_BARE_ROWS
+        for node in ast.walk(module.tree)
+        if (
+            isinstance(node, ast.Subscript | ast.Starred)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "row"
+        )
+        or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "Query"
+            and not _named(node)
+        )
+    ]
+
+    assert not wrong, wrong
+
+
+def _named(query: ast.Call) -> bool:
+    """Whether a query names the record of its rows."""
+    return len(query.args) > 2 or any(keyword.arg == "into" for keyword in query.keywords)
 
 
 def test_every_module_opens_with_what_it_is_for() -> None:

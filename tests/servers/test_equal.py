@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+from msgspec.structs import replace
 
 from fairlane.store import deliveries
 from fairlane.store.statements import Operation
@@ -405,7 +406,7 @@ def test_a_claim_that_is_not_looked_at_again_would_be_noticed(
         if name != "lock_deliveries":
             return (yield from honest_rows_if(name, members, **parameters))
         found = yield from honest_rows_if(name, members, **(parameters | {"now": 2**62}))
-        return [(*row[:6], AsFound(row[6]), *row[7:]) for row in found]
+        return [replace(row, tries=AsFound(row.tries)) for row in found]
 
     monkeypatch.setattr(deliveries, "rows_if", rows_if)
     pair = houses(webhook_allow_private=True)

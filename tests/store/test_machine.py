@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from fairlane.errors import StoreFault
-from fairlane.store import calls, leases, locked, tasks
+from fairlane.store import calls, leases, locked, tasks, upkeep
 from tests.store.databases import DATABASES
 from tests.store.machine import StoreMachine
 from tests.store.reference import COST_MOST
@@ -55,10 +55,10 @@ FAULTS: dict[str, Fault] = {
         leases, "settle", " and lease.session_id == session_id", "", "exchange",
     ),
     "promotes and goes on counting it as waiting": Fault(
-        tasks, "promote", "organization.stop_waiting(task_type, rank)", "pass", "submit promote",
+        upkeep, "_promote", "organization.stop_waiting(row.task_type, row.rank)", "pass", "submit promote",
     ),
     "clears and keeps the keys": Fault(
-        tasks, "clear", 'yield from rows_if("delete_idempotency", keys, keys=keys)', "", "submit clear",
+        tasks, "clear", 'yield from run_if("delete_idempotency", keys, keys=keys)', "", "submit clear",
     ),
     "forgets that it was canceled": Fault(
         leases, "end_leases", "lease.canceled_at is not None", "False", "exchange settle_all cancel",
@@ -81,7 +81,7 @@ FAULTS: dict[str, Fault] = {
         "submit exchange settle_all",
     ),
     "charges at the claim": Fault(
-        leases, "_lease", "organization.hold(cost)", "organization.spend(cost)", "submit exchange",
+        leases, "_lease", "organization.hold(task.cost)", "organization.spend(task.cost)", "submit exchange",
     ),
     "forgets to release what was held": Fault(
         leases, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",

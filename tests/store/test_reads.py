@@ -13,7 +13,7 @@ import pytest
 from fairlane.errors import StoreFault, StoreUnreachable
 from fairlane.store import Store, sqlite
 from fairlane.store.read_limits import ReadLimits
-from fairlane.store.statements import Operation, rows
+from fairlane.store.statements import Operation, run
 from tests.builders import a_task, an_organization, submitted
 from tests.store.databases import Clock, Database, SqliteFile
 
@@ -27,7 +27,7 @@ class Endless:
 
     def operation(self) -> Operation:
         while not self.over:
-            yield from rows("count_organizations")
+            yield from run("count_organizations")
             self.steps += 1
             time.sleep(0.002)  # the machine has other things to do
         return self.steps
@@ -238,7 +238,7 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
 
     def read(begun: threading.Event, following: threading.Event) -> Operation:
         """Lasts until the next one has begun, or a moment longer than the begin of a checkpoint."""
-        yield from rows("count_organizations")
+        yield from run("count_organizations")
         begun.set()
         while not following.wait(0.002):
             if checkpointing.is_set():

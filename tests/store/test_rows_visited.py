@@ -47,7 +47,7 @@ from fairlane.store import (
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
-from fairlane.store.statements import Operation, Query, rows
+from fairlane.store.statements import Operation, Query, run
 from tests.builders import an_organization
 from tests.store.databases import DATABASES, Clock
 
@@ -191,17 +191,17 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(credits.find_credits, one)
         yield partial(deliveries.find_deliveries, one, None, 50)
         yield partial(deliveries.find_delivery, one, "nothing")
-        yield partial(rows, "count_open_tests", organization_id=one)
+        yield partial(run, "count_open_tests", organization_id=one)
         yield partial(alerts.find_alerts, one)
         yield partial(alerts.find_alert, one, "nothing")
-        yield partial(rows, "count_alerts", organization_id=one)
-        yield partial(rows, "find_oldest_of_organization", organization_id=one)
-        yield partial(rows, "find_failed_before", organization_id=one, minute=30_000_000)
+        yield partial(run, "count_alerts", organization_id=one)
+        yield partial(run, "find_oldest_of_organization", organization_id=one)
+        yield partial(run, "find_failed_before", organization_id=one, minute=30_000_000)
         yield partial(organizations.find_organization_name, one)
         yield partial(webhook_secrets.signing_secrets, one)
         yield partial(overview.find_tasks, one, TaskStatus.FAILED, None, None, 50)
-        yield partial(rows, "find_ready_before", organization_id=one, before=2**62, most=500)
-        yield partial(rows, "find_waiting_before", organization_id=one, before=2**62, most=500)
+        yield partial(run, "find_ready_before", organization_id=one, before=2**62, most=500)
+        yield partial(run, "find_waiting_before", organization_id=one, before=2**62, most=500)
     for chosen in (
         {},
         {"subject": "nothing"},
@@ -229,31 +229,31 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(organizations.find_organization_id, "nothing")
     yield organizations.find_virtual_time
     yield webhook_secrets.all_secrets
-    yield partial(rows, "find_webhook_secrets", now=now, organization_id=ids[0], id=None)
+    yield partial(run, "find_webhook_secrets", now=now, organization_id=ids[0], id=None)
     yield partial(keys.find_caller, "nothing")
     yield partial(keys.find_holder, "nothing")
     yield partial(keys.find_installation_keys, None)
-    yield partial(rows, "find_keys", organization_id=ids[1])
-    yield partial(rows, "find_key", id="k1")
-    yield partial(rows, "find_grants", organization_id=ids[0], most=50)
+    yield partial(run, "find_keys", organization_id=ids[1])
+    yield partial(run, "find_key", id="k1")
+    yield partial(run, "find_grants", organization_id=ids[0], most=50)
     yield partial(tasks.ended_tasks, [(ids[0], "nothing")])
     yield partial(leases.canceled_leases, ["nothing"])
     yield partial(calls.ended_calls, "nothing", (), 100)
     yield partial(calls.server_calls, "nothing")
-    yield partial(rows, "find_due_calls", now=now, most=500)
+    yield partial(run, "find_due_calls", now=now, most=500)
     # Upkeep, which looks all the time.
     yield upkeep.next_due
-    yield partial(rows, "find_due", now=now, most=500)
-    yield partial(rows, "find_expired", before=now, most=500)
-    yield partial(rows, "find_expired", before=now + 10 * ROWS, most=500)
+    yield partial(run, "find_due", now=now, most=500)
+    yield partial(run, "find_expired", before=now, most=500)
+    yield partial(run, "find_expired", before=now + 10 * ROWS, most=500)
     yield partial(deliveries.next_delivery, 0)
-    yield partial(rows, "find_due_organizations", after=0, most=500)
-    yield partial(rows, "find_due_deliveries", organizations=[(one, "") for one in ids], now=now, hosts=10, most=10)
-    yield partial(rows, "find_old_tests", before=now - 1, most=500)
+    yield partial(run, "find_due_organizations", after=0, most=500)
+    yield partial(run, "find_due_deliveries", organizations=[(one, "") for one in ids], now=now, hosts=10, most=10)
+    yield partial(run, "find_old_tests", before=now - 1, most=500)
     yield usage.last_sampled
     yield partial(usage.find_due, now, 0)
-    yield partial(rows, "find_old_usage", before=30_000_000, most=500)
-    yield partial(rows, "find_fine_usage", after=29_000_000, before=29_001_440, most=500)
+    yield partial(run, "find_old_usage", before=30_000_000, most=500)
+    yield partial(run, "find_fine_usage", after=29_000_000, before=29_001_440, most=500)
     yield partial(alerts.judge, "")
 
 
@@ -273,7 +273,7 @@ async def _run(operation: Operation, visits: Visits, seen: dict[str, int]) -> No
                 operation.close()
                 return
             if query.name == statements.CLOCK:
-                found = [(1_800_000_000_000,)]
+                found = [1_800_000_000_000]
                 continue
             found, visited = await visits(query)
             seen[query.name] = max(visited, seen.get(query.name, 0))

@@ -1,6 +1,6 @@
 """Alerts: stored for organizations, judged by upkeep from current values, one message for each change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from fairlane.errors import NotFound, ValidationRefused
@@ -10,7 +10,7 @@ from fairlane.rules.alerts import judge_alert
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, clock, rows
+from fairlane.store.statements import CHUNK, Moment, Operation, Row, clock, first, only, rows, run
 
 ALERTS_MOST = 20
 """Most alerts of one organization."""
@@ -19,6 +19,44 @@ MINUTE_MS = 60_000
 
 Body = Callable[[AlertChange], str]
 """Makes a webhook's message of a change."""
+
+
+class AlertRow(Row, frozen=True):
+    """An alert."""
+
+    id: str
+    kind: str
+    threshold: float
+    for_ms: int
+    url: str
+    host: str
+    firing: int
+    since: int | None
+    changed_at: int | None
+    created_at: int
+
+    def alert(self) -> Alert:
+        """Return the alert."""
+        webhook = Webhook(self.url, self.host)
+        return Alert(
+            id=self.id,
+            rule=AlertRule(kind=AlertKind(self.kind), threshold=self.threshold, for_ms=self.for_ms, webhook=webhook),
+            firing=bool(self.firing),
+            since=self.since,
+            changed_at=self.changed_at,
+            created_at=self.created_at,
+        )
+
+
+class WatchedRow(AlertRow, frozen=True):
+    """An alert, and the counts of its organization."""
+
+    organization_id: int
+    organization: str
+    queued: int
+    used: int
+    slots_max: int | None
+    failed: int
 
 
 class AlertStore(Noun):
@@ -64,38 +102,39 @@ class AlertStore(Noun):
 
 def _create(organization_id: int, rule: AlertRule, memory: Memory) -> Operation[Alert]:
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
-    [(count,)] = yield from rows("count_alerts", organization_id=organization_id)
+    count = yield from only("count_alerts", into=int, organization_id=organization_id)
     if count >= ALERTS_MOST:
         raise ValidationRefused.at("body", f"an organization may have {ALERTS_MOST} alerts")
     identity = memory.new_id()
-    yield from rows(
+    yield from run(
         "insert_alert", id=identity, organization_id=organization_id, now=(yield from clock()), **_columns(rule)
     )
     return (yield from find_alert(organization_id, identity))
 
 
 def _change(organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
-    yield from rows("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
+    yield from run("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
     return (yield from find_alert(organization_id, identity))
 
 
 def _delete(organization_id: int, identity: str) -> Operation[Alert]:
     alert = yield from find_alert(organization_id, identity)
-    yield from rows("delete_alert", organization_id=organization_id, id=identity)
+    yield from run("delete_alert", organization_id=organization_id, id=identity)
     return alert
 
 
 def find_alert(organization_id: int, identity: str) -> Operation[Alert]:
     """Read one alert, or refuse with NotFound."""
-    found = yield from rows("find_alert", organization_id=organization_id, id=identity)
-    if not found:
+    found = yield from first("find_alert", into=AlertRow, organization_id=organization_id, id=identity)
+    if found is None:
         raise NotFound.named("alert", identity)
-    return _alert(found[0])
+    return found.alert()
 
 
 def find_alerts(organization_id: int) -> Operation[list[Alert]]:
     """Read an organization's alerts."""
-    return [_alert(row) for row in (yield from rows("find_alerts", organization_id=organization_id))]
+    found = yield from rows("find_alerts", into=AlertRow, organization_id=organization_id)
+    return [row.alert() for row in found]
 
 
 # Judging -------------------------------------------------------------------------------------------------------------
@@ -105,36 +144,37 @@ def judge(after: str) -> Operation[tuple[list[tuple[Alert, AlertChange]], str | 
     """Return the changes for a chunk of all alerts beyond this id, and where the next chunk begins, or None at the
     end."""
     now = yield from clock()
-    found = yield from rows("find_alerts_to_evaluate", after=after, most=CHUNK)
+    found = yield from rows("find_alerts_to_evaluate", into=WatchedRow, after=after, most=CHUNK)
     changes = []
     for row in found:
-        alert = _alert(row)
-        value = yield from _value(alert, row, now)
+        alert = row.alert()
+        value = yield from _value(alert.rule.kind, row, now)
         state = judge_alert(alert, value, now)
         if state != (alert.firing, alert.since):
             firing, since = state
             changes.append(
-                (alert, AlertChange(alert=alert, organization_id=row[10], organization=row[11], value=value,
-                                    firing=firing, since=since, at=now))
+                (alert, AlertChange(alert=alert, organization_id=row.organization_id, organization=row.organization,
+                                    value=value, firing=firing, since=since, at=now))
             )  # fmt: skip
-    return changes, found[-1][0] if len(found) == CHUNK else None
+    return changes, found[-1].id if len(found) == CHUNK else None
 
 
-def _value(alert: Alert, row: Sequence[Any], now: int) -> Operation[float | None]:
+def _value(kind: AlertKind, row: WatchedRow, now: int) -> Operation[float | None]:
     """Return the value to compare with the threshold, or None if it is unknown now and nothing changes."""
-    organization_id, queued, used, slots_max, failed = row[10], *row[12:16]
-    match alert.rule.kind:
+    match kind:
         case AlertKind.QUEUED_ABOVE:
-            return float(queued)
+            return float(row.queued)
         case AlertKind.UTILIZATION_ABOVE:
-            return None if slots_max is None else used / slots_max
+            return None if row.slots_max is None else row.used / row.slots_max
         case AlertKind.OLDEST_WAITING_ABOVE:
-            [(ready_at,)] = yield from rows("find_oldest_of_organization", organization_id=organization_id)
-            return 0.0 if ready_at is None else max(0, now - ready_at) / 1000
+            ready_at = yield from only("find_oldest_of_organization", into=Moment, organization_id=row.organization_id)
+            return 0.0 if ready_at.at is None else max(0, now - ready_at.at) / 1000
         case AlertKind.FAILURES_ABOVE:
             minute = now // MINUTE_MS - FAILURES_MINUTES
-            before = yield from rows("find_failed_before", organization_id=organization_id, minute=minute)
-            return float(failed - (before[0][0] if before else 0))
+            before = yield from first(
+                "find_failed_before", into=int, organization_id=row.organization_id, minute=minute
+            )
+            return float(row.failed - (before or 0))
 
 
 def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[bool]:
@@ -143,6 +183,7 @@ def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[b
     tells = change.firing != alert.firing
     moved = yield from rows(
         "move_alert",
+        into=str,
         id=alert.id,
         firing=int(change.firing),
         since=change.since,
@@ -155,7 +196,7 @@ def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[b
     if not moved or not tells:
         return bool(moved)
     webhook = alert.rule.webhook
-    yield from rows(
+    yield from run(
         "insert_alert_delivery", id=memory.new_id(), organization_id=change.organization_id, alert_id=alert.id,
         url=webhook.url, host=webhook.host, body=body(change), now=now,
     )  # fmt: skip
@@ -171,14 +212,3 @@ def _columns(rule: AlertRule) -> dict[str, Any]:
         "url": rule.webhook.url,
         "host": rule.webhook.host,
     }
-
-
-def _alert(row: Sequence[Any]) -> Alert:
-    return Alert(
-        id=row[0],
-        rule=AlertRule(kind=AlertKind(row[1]), threshold=float(row[2]), for_ms=row[3], webhook=Webhook(row[4], row[5])),
-        firing=bool(row[6]),
-        since=row[7],
-        changed_at=row[8],
-        created_at=row[9],
-    )

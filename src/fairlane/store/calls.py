@@ -29,7 +29,7 @@ from fairlane.store.locked import (
 )
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun, weight
-from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Row, change, clock, clock_query, rows, rows_if, run_if
 from fairlane.store.type_limits import lock_types, rooms_left
 
 Named = tuple[int, str]
@@ -79,7 +79,7 @@ class CallStore(Noun):
         await self._database.write(_forget, answered, weight=max(1, len(answered)))
 
 
-class Standing(Struct, frozen=True):
+class CallRow(Row, frozen=True):
     """A call's row, as needed to change it."""
 
     organization_id: int
@@ -94,6 +94,57 @@ class Standing(Struct, frozen=True):
     """Whether the caller still waits: the call is not canceled, and its server is alive."""
 
 
+class ReadyCallRow(Row, frozen=True):
+    """A call that waits for a free place."""
+
+    organization_id: int
+    id: str
+    task_type: str
+    give_up_at: int
+    cost: int
+
+
+class ClaimedCallRow(Row, frozen=True):
+    """A call that a claim takes."""
+
+    organization_id: int
+    id: str
+    task_type: str
+    payload: str
+    give_up_at: int
+    attempt: int
+    """Attempts made so far."""
+    attempts: int
+
+
+class NamedRow(Row, frozen=True):
+    """The key of a call."""
+
+    organization_id: int
+    id: str
+
+
+class EndedCallRow(Row, frozen=True):
+    """A call that ended, and its organization's credits."""
+
+    organization_id: int
+    id: str
+    result: str | None
+    failure: str | None
+    charged: int
+    credits_on: int
+    credits_granted: int
+    credits_charged: int
+    credits_held: int
+
+
+class PromotedCallRow(Row, frozen=True):
+    """A call whose pause is over."""
+
+    organization_id: int
+    task_type: str
+
+
 # Admission -----------------------------------------------------------------------------------------------------------
 
 
@@ -105,11 +156,10 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitt
     the next free place.
     """
     types = {one.task_type for one in new}
-    locked, (clocked, limited) = yield from lock_and_read(
-        (one.organization_id for one in new), CLOCK_QUERY, lock_types(types)
-    )
-    now: int = clocked[0][0]
-    limits = memory.know_limits(types, limited)
+    clocked, limited = clock_query(), lock_types(types)
+    locked = yield from lock_and_read((one.organization_id for one in new), clocked, limited)
+    [now] = clocked.rows
+    limits = memory.know_limits(types, {row.task_type: row.most for row in limited.rows})
     room = yield from rooms_left(limits)
     answers: list[Admitted | Refusal] = []
     calls, leases = [], []
@@ -132,8 +182,8 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitt
         )
     yield from write_organizations(
         locked, memory, now,
-        query_if("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS),
-        query_if("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS),
+        change("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS),
+        change("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS),
     )  # fmt: skip
     return answers
 
@@ -183,23 +233,25 @@ def take_calls(
     calling = {
         organization_id: count for organization_id in places if (count := locked[organization_id].calls_of(types))
     }
-    ready = yield from rows_if("find_ready_calls", list(calling), ids=list(calling), types=list(types))
+    ready = yield from rows_if(
+        "find_ready_calls", list(calling), into=ReadyCallRow, ids=list(calling), types=list(types)
+    )
     chosen: list[Named] = []
     late: list[tuple[int, str, Final]] = []
     ended: list[str] = []
-    for organization_id, call_id, task_type, give_up_at, cost in ready:
-        organization = locked[organization_id]
-        calling[organization_id] -= 1
-        if give_up_at <= now:
-            organization.start_call(task_type)
-            organization.end_call(cost)
-            late.append((organization_id, call_id, NEVER_STARTED))
-            ended.append(task_type)
-            memory.freed(task_type)
-        elif left[organization_id] > 0:
-            left[organization_id] -= 1
-            organization.start_call(task_type)
-            chosen.append((organization_id, call_id))
+    for call in ready:
+        organization = locked[call.organization_id]
+        calling[call.organization_id] -= 1
+        if call.give_up_at <= now:
+            organization.start_call(call.task_type)
+            organization.end_call(call.cost)
+            late.append((call.organization_id, call.id, NEVER_STARTED))
+            ended.append(call.task_type)
+            memory.freed(call.task_type)
+        elif left[call.organization_id] > 0:
+            left[call.organization_id] -= 1
+            organization.start_call(call.task_type)
+            chosen.append((call.organization_id, call.id))
     for organization_id, missing in calling.items():
         if missing:
             locked[organization_id].doubted = True  # it counts calls that do not exist
@@ -209,36 +261,36 @@ def take_calls(
 
 
 def _start(chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memory, now: int) -> Operation[list[Lease]]:
-    found = yield from rows_if("find_claimed_calls", chosen, calls=chosen)
+    found = yield from rows_if("find_claimed_calls", chosen, into=ClaimedCallRow, calls=chosen)
     started, leases = [], []
-    for row, fence in zip(found, memory.new_fences(len(found)), strict=True):
-        organization_id, call_id, task_type, payload, give_up_at, attempts_made, attempts = row
-        organization = locked[organization_id]
-        estimate_ms = memory.estimate_ms(task_type)
+    for call, fence in zip(found, memory.new_fences(len(found)), strict=True):
+        organization = locked[call.organization_id]
+        estimate_ms = memory.estimate_ms(call.task_type)
         organization.charge(estimate_ms)
-        timeout_ms = min(memory.rule(task_type).timeout_ms, give_up_at - now)
-        identity = lease_id(organization_id, call_id, fence)
-        started.append((organization_id, call_id, identity, attempts_made + 1, estimate_ms, now + timeout_ms))
+        timeout_ms = min(memory.rule(call.task_type).timeout_ms, call.give_up_at - now)
+        identity = lease_id(call.organization_id, call.id, fence)
+        attempt = call.attempt + 1
+        started.append((call.organization_id, call.id, identity, attempt, estimate_ms, now + timeout_ms))
         leases.append(
             Lease(
                 id=identity,
-                task_id=call_id,
-                organization_id=organization_id,
+                task_id=call.id,
+                organization_id=call.organization_id,
                 organization=organization.name,
-                task_type=task_type,
-                payload=payload,
-                attempt=attempts_made + 1,
-                attempts=attempts,
+                task_type=call.task_type,
+                payload=call.payload,
+                attempt=attempt,
+                attempts=call.attempts,
                 timeout_ms=timeout_ms,
                 started_at=now,
                 call=True,
             )
         )
-    yield from rows_if(
+    yield from run_if(
         "start_call_leases", started, leases=started, now=now, session_id=one.session_id, exchange_id=one.id
     )
-    begun = [(row[0], row[1], 0, None) for row in started]
-    yield from rows_if("update_calls_ready", begun, calls=begun)
+    begun = [(call.organization_id, call.id, 0, None) for call in found]
+    yield from run_if("update_calls_ready", begun, calls=begun)
     return leases
 
 
@@ -255,7 +307,7 @@ def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memor
     standing = yield from find_calls([(lease.organization_id, lease.task_id) for lease, _ in endings])
     over: list[tuple[int, str, Final]] = []
     removed: list[Named] = []
-    again, costs = [], {}
+    again, readiness, costs = [], [], {}
     for lease, ending in endings:
         organization, call = locked[lease.organization_id], standing.get(lease.task_id)
         waits = call is not None and lease.session_id == call.server_id
@@ -291,10 +343,11 @@ def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memor
             organization.ready_call(lease.task_type)
         else:
             memory.paused_until = min(due_at, memory.paused_until or due_at)
+        readiness.append((lease.organization_id, lease.task_id, int(due_at is None), due_at))
         again.append((lease.organization_id, lease.task_id, int(due_at is None), due_at,
                       after.attempt, call.give_up_at, call.server_id))  # fmt: skip
-    yield from rows_if("return_call_leases", again, calls=again)
-    yield from rows_if("update_calls_ready", again, calls=[row[:4] for row in again])
+    yield from run_if("return_call_leases", again, calls=again)
+    yield from run_if("update_calls_ready", readiness, calls=readiness)
     yield from _finish(over, costs, memory)
     yield from _remove(removed)
 
@@ -309,19 +362,21 @@ def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], me
         )
         for organization_id, call_id, after in over
     ]  # fmt: skip
-    yield from rows_if("end_calls", ended, calls=ended)
-    yield from rows_if("delete_leases", ended, leases=[row[:2] for row in ended])
+    yield from run_if("end_calls", ended, calls=ended)
+    yield from run_if(
+        "delete_leases", over, leases=[(organization_id, call_id) for organization_id, call_id, _ in over]
+    )
     memory.calls_ended = memory.calls_ended or bool(ended)
 
 
 def _remove(calls: Sequence[Named]) -> Operation[None]:
-    yield from rows_if("delete_leases", calls, leases=calls)
-    yield from rows_if("delete_calls", calls, calls=calls)
+    yield from run_if("delete_leases", calls, leases=calls)
+    yield from run_if("delete_calls", calls, calls=calls)
 
 
-def find_calls(calls: Sequence[Named]) -> Operation[dict[str, Standing]]:
+def find_calls(calls: Sequence[Named]) -> Operation[dict[str, CallRow]]:
     """Return the calls that exist, by id."""
-    return {row[1]: Standing(*row) for row in (yield from rows_if("find_calls", calls, calls=calls))}
+    return {call.id: call for call in (yield from rows_if("find_calls", calls, into=CallRow, calls=calls))}
 
 
 class Abandonment(Struct, frozen=True):
@@ -336,7 +391,7 @@ def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list
     named = [(one.organization_id, one.call_id) for one in abandoned]
     locked = yield from lock_organizations(organization_id for organization_id, _ in named)
     standing = yield from find_calls(named)
-    waiting = {row[1] for row in (yield from rows_if("find_waiting_calls", named, calls=named))}
+    waiting = {row.id for row in (yield from rows_if("find_waiting_calls", named, into=NamedRow, calls=named))}
     removed: dict[str, Named] = {}
     canceled: list[Named] = []
     answers = []
@@ -355,12 +410,12 @@ def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list
             if one.running:
                 canceled.append((call.organization_id, call.id))
     yield from _remove(list(removed.values()))
-    yield from rows_if("cancel_calls", canceled, calls=canceled)
+    yield from run_if("cancel_calls", canceled, calls=canceled)
     yield from write_organizations(locked, memory, (yield from clock()))
     return answers
 
 
-def _release(organization: LockedOrganization, call: Standing, memory: Memory) -> None:
+def _release(organization: LockedOrganization, call: CallRow, memory: Memory) -> None:
     if call.ready:
         organization.start_call(call.task_type)
     organization.end_call(call.cost)
@@ -372,28 +427,33 @@ def _release(organization: LockedOrganization, call: Standing, memory: Memory) -
 
 def ended_calls(server_id: str, taken: Iterable[str], most: int) -> Operation[list[EndedCall]]:
     """Read the ended calls of a server."""
-    found = yield from rows("find_ended_calls", server_id=server_id, taken=list(taken), most=most)
+    found = yield from rows("find_ended_calls", into=EndedCallRow, server_id=server_id, taken=list(taken), most=most)
     return [
         EndedCall(
-            organization_id=organization_id,
-            id=call_id,
-            result=result,
-            failure=None if failure is None else msgspec.json.decode(failure, type=Failure),
-            charged=charged,
-            credits=CreditTotals(on=bool(on), granted=granted, charged=spent, held=held),
+            organization_id=row.organization_id,
+            id=row.id,
+            result=row.result,
+            failure=None if row.failure is None else msgspec.json.decode(row.failure, type=Failure),
+            charged=row.charged,
+            credits=CreditTotals(
+                on=bool(row.credits_on),
+                granted=row.credits_granted,
+                charged=row.credits_charged,
+                held=row.credits_held,
+            ),
         )
-        for organization_id, call_id, result, failure, charged, on, granted, spent, held in found
+        for row in found
     ]
 
 
 def server_calls(server_id: str) -> Operation[set[str]]:
     """Read the calls of a server."""
-    return {row[0] for row in (yield from rows("find_server_calls", server_id=server_id))}
+    return set((yield from rows("find_server_calls", into=str, server_id=server_id)))
 
 
 def _forget(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
     ended = [named for one in calls for named in one]
-    yield from rows_if("delete_calls", ended, calls=ended)
+    yield from run_if("delete_calls", ended, calls=ended)
     return [None for _ in calls]
 
 
@@ -403,10 +463,10 @@ def _forget(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
 def promote_calls(memory: Memory) -> Operation[int]:
     """Make calls ready at the end of their pause. Changes at most CHUNK; returns how many."""
     now = yield from clock()
-    due = yield from rows("find_due_calls", now=now, most=CHUNK)
-    locked = yield from lock_some_organizations(row[0] for row in due)
-    due = [row for row in due if row[0] in locked]
-    for organization_id, task_type in (yield from rows_if("ready_due_calls", due, calls=due, now=now)):
-        locked[organization_id].ready_call(task_type)
+    found = yield from rows("find_due_calls", into=NamedRow, now=now, most=CHUNK)
+    locked = yield from lock_some_organizations(row.organization_id for row in found)
+    due = [(row.organization_id, row.id) for row in found if row.organization_id in locked]
+    for call in (yield from rows_if("ready_due_calls", due, into=PromotedCallRow, calls=due, now=now)):
+        locked[call.organization_id].ready_call(call.task_type)
     yield from write_organizations(locked, memory, now)
     return len(due)

@@ -4,10 +4,32 @@ A queue may have millions of entries. Each step ends after ``STEP`` of them, so 
 reads in between, or break off. Called by ``audit.py`` and ``tasks.py``. Needs one snapshot; changes nothing.
 """
 
-from fairlane.store.statements import Operation, rows
+from fairlane.store.statements import Operation, Row, rows
 
 STEP = 5_000
 """Most rows that one statement counts: a few milliseconds."""
+
+
+class EntriesRow(Row, frozen=True):
+    """Ready entries of one lane, as far as one statement counted them."""
+
+    organization_id: int
+    task_type: str
+    rank: int
+    count: int
+    head: int
+    newest: int
+
+
+class WaitingRow(Row, frozen=True):
+    """Waiting tasks of one lane, as far as one statement counted them."""
+
+    organization_id: int
+    task_type: str
+    rank: int
+    count: int
+    last: str
+
 
 LaneKey = tuple[int, str, int]
 """Organization, task type, rank."""
@@ -31,22 +53,24 @@ def count_queues(first: int, last: int) -> Operation[dict[LaneKey, CountedLane]]
     place: tuple[int, str, int, int] = (first, "", -1, -1)
     counted = STEP
     while counted == STEP:
-        found = yield from rows(
-            "count_queue_entries", last=last, organization_id=place[0], task_type=place[1], rank=place[2],
-            seq=place[3], most=STEP,
+        entries = yield from rows(
+            "count_queue_entries", into=EntriesRow, last=last, organization_id=place[0], task_type=place[1],
+            rank=place[2], seq=place[3], most=STEP,
         )  # fmt: skip
-        counted = sum(row[3] for row in found)
-        for organization_id, task_type, rank, count, head, newest in found:
-            lane = lanes.setdefault((organization_id, task_type, rank), CountedLane())
-            lane.ready += count
-            lane.head = head if lane.head is None else lane.head
-            place = (organization_id, task_type, rank, newest)
+        counted = sum(row.count for row in entries)
+        for row in entries:
+            lane = lanes.setdefault((row.organization_id, row.task_type, row.rank), CountedLane())
+            lane.ready += row.count
+            lane.head = row.head if lane.head is None else lane.head
+            place = (row.organization_id, row.task_type, row.rank, row.newest)
     organization_id, task_id = first, ""
     counted = STEP
     while counted == STEP:
-        found = yield from rows("count_waiting", last=last, organization_id=organization_id, task_id=task_id, most=STEP)
-        counted = sum(row[3] for row in found)
-        for row in found:
-            lanes.setdefault((row[0], row[1], row[2]), CountedLane()).waiting += row[3]
-        organization_id, task_id = max(((row[0], row[4]) for row in found), default=(last, ""))
+        waiting = yield from rows(
+            "count_waiting", into=WaitingRow, last=last, organization_id=organization_id, task_id=task_id, most=STEP
+        )
+        counted = sum(one.count for one in waiting)
+        for one in waiting:
+            lanes.setdefault((one.organization_id, one.task_type, one.rank), CountedLane()).waiting += one.count
+        organization_id, task_id = max(((one.organization_id, one.last) for one in waiting), default=(last, ""))
     return lanes

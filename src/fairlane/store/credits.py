@@ -1,18 +1,35 @@
 """Credits: operators' grants, and an organization's balance. Charging is part of settling, in ``leases.py``."""
 
-from typing import Any
-
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
 from fairlane.model.organizations import CreditTotals, Grant
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, first, rows, run
 from fairlane.store.trail import write_trail
 
 BALANCE_MOST = 10**15
 """Largest total of grants, in either direction. Clients read it as a number of 53 bits."""
+
+
+class CreditsRow(Row, frozen=True):
+    """An organization's credits."""
+
+    credits_on: int
+    credits_granted: int
+    credits_charged: int
+    credits_held: int
+
+
+class GrantRow(Row, frozen=True):
+    """One grant."""
+
+    id: str
+    amount: int
+    reason: str
+    actor: str
+    created_at: int
 
 
 class CreditStore(Noun):
@@ -41,32 +58,33 @@ class CreditStore(Noun):
 
 def find_credits(organization_id: int) -> Operation[CreditTotals]:
     """Read the credits in one statement."""
-    found = yield from rows("find_credits", organization_id=organization_id)
-    if not found:
+    row = yield from first("find_credits", into=CreditsRow, organization_id=organization_id)
+    if row is None:
         raise KeyRefused
-    on, granted, charged, held = found[0]
-    return CreditTotals(on=bool(on), granted=granted, charged=charged, held=held)
+    return CreditTotals(
+        on=bool(row.credits_on), granted=row.credits_granted, charged=row.credits_charged, held=row.credits_held
+    )
 
 
 def _find_grants(name: str, most: int) -> Operation[list[Grant]]:
     organization_id = yield from find_organization_id(name)
-    return [_read_grant(row) for row in (yield from rows("find_grants", organization_id=organization_id, most=most))]
+    found = yield from rows("find_grants", into=GrantRow, organization_id=organization_id, most=most)
+    return [row.to(Grant) for row in found]
 
 
 def _grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory) -> Operation[Grant]:
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
     one = locked[organization_id]
-    found = yield from rows("find_grant", organization_id=organization_id, id=grant_id)
-    if found:
-        before = _read_grant(found[0])
+    before = yield from first("find_grant", into=GrantRow, organization_id=organization_id, id=grant_id)
+    if before is not None:
         if (before.amount, before.reason) != (amount, reason):
             raise NameTaken("grant", grant_id, field="id")
-        return before
+        return before.to(Grant)
     if abs(one.credits_granted + amount) > BALANCE_MOST:
         raise ValidationRefused.at("amount", f"would bring the total of all grants beyond {BALANCE_MOST}")
     now = yield from clock()
-    yield from rows(
+    yield from run(
         "insert_grant", organization_id=organization_id, id=grant_id, amount=amount, reason=reason, actor=actor, now=now
     )
     one.credits_granted += amount
@@ -74,7 +92,3 @@ def _grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memor
     details = {"id": grant_id, "amount": amount, "reason": reason}
     yield from write_trail(actor, "credits.granted", name, details, memory)
     return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=now)
-
-
-def _read_grant(row: Any) -> Grant:
-    return Grant(id=row[0], amount=row[1], reason=row[2], actor=row[3], created_at=row[4])

@@ -9,12 +9,45 @@ from fairlane.model.live import Busy, Live, LiveOrganization, Total
 from fairlane.store.logouts import find_logouts
 from fairlane.store.noun import Noun
 from fairlane.store.slots import find_holders
-from fairlane.store.statements import Operation, rows
+from fairlane.store.statements import Operation, Row, only, rows, run
 from fairlane.store.tasks import counted_status, status
 
 BUSIEST_MOST = 200
 HOLDERS_MOST = 50
 """Most holders of an organization's slots that are shown."""
+
+
+class TotalsRow(Row, frozen=True):
+    """Running totals of one organization."""
+
+    submitted: int
+    completed: int
+    failed: int
+
+
+class BusyRow(Row, frozen=True):
+    """One of the busiest organizations."""
+
+    name: str
+    plan: str
+    queued: int
+    ready: int
+    used: int
+    slots_max: int | None
+    paused: int
+    disabled: int
+    maintenance: int
+    drifted: int
+    submitted: int
+    completed: int
+    failed: int
+    oldest_ready_at: int | None
+
+
+class SecretRow(Row, frozen=True):
+    """The secret that signs the dashboard's sessions, or None."""
+
+    dashboard_secret: str | None
 
 
 class DashboardStore(Noun):
@@ -49,28 +82,32 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
         one = yield from status(organization_id)
         if one is None:
             continue
-        [totals] = yield from rows("find_totals", id=organization_id)
+        totals = yield from only("find_totals", into=TotalsRow, id=organization_id)
         # One more than is shown tells whether there are more.
         held = yield from find_holders(organization_id, "", HOLDERS_MOST + 1)
-        watched[organization_id] = LiveOrganization(one, held[:HOLDERS_MOST], len(held) > HOLDERS_MOST, *totals)
+        watched[organization_id] = LiveOrganization(
+            status=one,
+            slots=held[:HOLDERS_MOST],
+            slots_bounded=len(held) > HOLDERS_MOST,
+            submitted=totals.submitted,
+            completed=totals.completed,
+            failed=totals.failed,
+        )
     if not everything:
         return Live(watched, ended)
-    busiest = [
-        Busy(*row[:6], *map(bool, row[6:10]), *row[10:]) for row in (yield from rows("find_busiest", most=BUSIEST_MOST))
-    ]
-    [sums] = yield from rows("sum_organizations")
-    return Live(watched, ended, tuple(busiest), Total(*map(int, sums)))
+    busiest = yield from rows("find_busiest", into=BusyRow, most=BUSIEST_MOST)
+    total = yield from only("sum_organizations", into=Total)
+    return Live(watched, ended, tuple([row.to(Busy) for row in busiest]), total)
 
 
 def find_secret() -> Operation[str | None]:
     """Read the secret, or None if no server has made it yet."""
-    [(secret,)] = yield from rows("find_dashboard_secret")
-    return None if secret is None else str(secret)
+    return (yield from only("find_dashboard_secret", into=SecretRow)).dashboard_secret
 
 
 def _make_secret(secret: str) -> Operation[str]:
     """Store this secret, unless another server has stored one before; return the stored secret."""
-    yield from rows("set_dashboard_secret", secret=secret)
+    yield from run("set_dashboard_secret", secret=secret)
     stored = yield from find_secret()
     assert stored is not None
     return stored

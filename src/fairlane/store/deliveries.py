@@ -5,9 +5,10 @@ sent again: at least once.
 """
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
@@ -16,7 +17,18 @@ from fairlane.store.database import Database
 from fairlane.store.locked import lock_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import AFTER_ALL_IDS, Operation, Rows, clock, rows, rows_if
+from fairlane.store.statements import (
+    AFTER_ALL_IDS,
+    Moment,
+    Operation,
+    Row,
+    clock,
+    only,
+    rows,
+    rows_if,
+    run,
+    run_if,
+)
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
@@ -26,6 +38,81 @@ ORGANIZATIONS_ASKED = 64
 """Organizations that one statement looks up hosts for."""
 HOSTS_WALKED = 100
 """Most hosts of one organization that one claim looks at; the next claim continues from there."""
+
+
+class DeliveryRow(Row, frozen=True):
+    """A delivery, as its organization sees it."""
+
+    id: str
+    task_id: str | None
+    url: str
+    tries: int
+    due_at: int | None
+    claimed_until: int | None
+    delivered_at: int | None
+    created_at: int
+    alert_id: str | None
+
+
+class TryRow(Row, frozen=True):
+    """A try of a delivery."""
+
+    delivery_id: str
+    number: int
+    at: int
+    http_status: int | None
+    error: str | None
+
+
+class DueOrganizationRow(Row, frozen=True):
+    """An organization with open deliveries, and the earliest moment at which one is due."""
+
+    organization_id: int
+    due_at: int
+
+
+class DueRow(Row, frozen=True):
+    """A due delivery of one host."""
+
+    id: str
+    tries: int
+    due_at: int
+    size: int
+
+
+class HostRow(Row, frozen=True):
+    """A host of an organization with open deliveries, and the first that are due."""
+
+    organization_id: int
+    host: str
+    place: int
+    """The number of the host in the walk over this organization's hosts, from 1."""
+    due: list[DueRow]
+
+
+class LockedDeliveryRow(Row, frozen=True):
+    """A delivery that is about to be tried."""
+
+    id: str
+    organization_id: int
+    task_id: str | None
+    url: str
+    host: str
+    body: str | None
+    tries: int
+    claimed_until: int | None
+
+
+class OpenDelivery(Struct, array_like=True):
+    """A delivery, as recording a try changes it."""
+
+    id: str
+    task_id: str | None
+    alert_id: str | None
+    tries: int
+    due_at: int | None
+    claimed_until: int | None
+    delivered_at: int | None
 
 
 class DeliveryStore(Noun):
@@ -78,7 +165,7 @@ def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -
     Call it in the transaction that writes the outcome.
     """
     owed = [(memory.new_id(), organization_id, task_id) for organization_id, task_id in tasks]
-    yield from rows_if("insert_deliveries", owed, tasks=owed, now=now)
+    yield from run_if("insert_deliveries", owed, tasks=owed, now=now)
     memory.owed = memory.owed or bool(owed)
 
 
@@ -86,10 +173,10 @@ def _create_test(
     organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory
 ) -> Operation[Delivery]:
     yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
-    [(waiting,)] = yield from rows("count_open_tests", organization_id=organization_id)
+    waiting = yield from only("count_open_tests", into=int, organization_id=organization_id)
     if waiting >= OPEN_TESTS_MOST:
         raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
-    yield from rows(
+    yield from run(
         "insert_test_delivery", id=identity, organization_id=organization_id, url=webhook.url, host=webhook.host,
         body=body, now=(yield from clock()),
     )  # fmt: skip
@@ -99,7 +186,7 @@ def _create_test(
 
 def _redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[Delivery]:
     now = yield from clock()
-    yield from rows("redeliver", id=identity, organization_id=organization_id, now=now)
+    yield from run("redeliver", id=identity, organization_id=organization_id, now=now)
     memory.owed = True
     return (yield from find_delivery(organization_id, identity))
 
@@ -109,7 +196,7 @@ def _redeliver(organization_id: int, identity: str, memory: Memory) -> Operation
 
 def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
     """Read one delivery, or refuse with NotFound."""
-    found = yield from rows("find_delivery", organization_id=organization_id, id=identity)
+    found = yield from rows("find_delivery", into=DeliveryRow, organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("delivery", identity)
     return (yield from _with_tries(found))[0]
@@ -118,26 +205,26 @@ def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
 def find_deliveries(organization_id: int, before: str | None, most: int) -> Operation[list[Delivery]]:
     """Read a page of deliveries with their tries."""
     found = yield from rows(
-        "find_deliveries", organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
+        "find_deliveries", into=DeliveryRow, organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
     )
     return (yield from _with_tries(found))
 
 
-def _with_tries(found: Rows) -> Operation[list[Delivery]]:
-    tries: dict[str, list[DeliveryTry]] = {row[0]: [] for row in found}
-    for delivery_id, number, at, http_status, error in (yield from rows_if("find_tries", found, ids=list(tries))):
-        tries[delivery_id].append(DeliveryTry(number=number, at=at, http_status=http_status, error=error))
+def _with_tries(found: Sequence[DeliveryRow]) -> Operation[list[Delivery]]:
+    tries: dict[str, list[DeliveryTry]] = {row.id: [] for row in found}
+    for row in (yield from rows_if("find_tries", found, into=TryRow, ids=list(tries))):
+        tries[row.delivery_id].append(row.to(DeliveryTry))
     return [
         Delivery(
-            id=row[0],
-            task_id=row[1],
-            url=row[2],
-            due_at=None if row[5] is not None else row[4],
-            trying=row[5] is not None,
-            delivered_at=row[6],
-            created_at=row[7],
-            alert_id=row[8],
-            tries=tuple(tries[row[0]]),
+            id=row.id,
+            task_id=row.task_id,
+            alert_id=row.alert_id,
+            url=row.url,
+            due_at=None if row.claimed_until is not None else row.due_at,
+            trying=row.claimed_until is not None,
+            delivered_at=row.delivered_at,
+            created_at=row.created_at,
+            tries=tuple(tries[row.id]),
         )
         for row in found
     ]
@@ -145,8 +232,7 @@ def _with_tries(found: Rows) -> Operation[list[Delivery]]:
 
 def next_delivery(after: int) -> Operation[int | None]:
     """Read the moment of :meth:`DeliveryStore.next_due_at`."""
-    [(due_at,)] = yield from rows("find_next_delivery", after=after)
-    return None if due_at is None else int(due_at)
+    return (yield from only("find_next_delivery", into=Moment, after=after)).at
 
 
 # Trying --------------------------------------------------------------------------------------------------------------
@@ -159,9 +245,11 @@ def _claim(state: SenderState, claim_ms: int) -> Operation[Claimed]:
     one for each host of the organizations that may begin a try.
     """
     now = yield from clock()
-    walked = yield from rows("find_due_organizations", after=state.organizations_after, most=ORGANIZATIONS_WALKED)
+    walked = yield from rows(
+        "find_due_organizations", into=DueOrganizationRow, after=state.organizations_after, most=ORGANIZATIONS_WALKED
+    )
     choice = DeliveryChoice(state)
-    in_turn = choice.in_turn(row[0] for row in walked if row[1] <= now)
+    in_turn = choice.in_turn(row.organization_id for row in walked if row.due_at <= now)
     wanted: dict[str, int] = {}
     sizes: dict[str, int] = {}
     hosts_after: dict[int, str] = {}
@@ -169,54 +257,45 @@ def _claim(state: SenderState, claim_ms: int) -> Operation[Claimed]:
         asked, in_turn = in_turn[:ORGANIZATIONS_ASKED], in_turn[ORGANIZATIONS_ASKED:]
         hosts_after |= dict.fromkeys(asked, "")
         found = yield from rows(
-            "find_due_deliveries", organizations=[(one, state.hosts_after.get(one, "")) for one in asked], now=now,
-            hosts=HOSTS_WALKED, most=state.limits.host,
+            "find_due_deliveries", into=HostRow,
+            organizations=[(one, state.hosts_after.get(one, "")) for one in asked], now=now, hosts=HOSTS_WALKED,
+            most=state.limits.host,
         )  # fmt: skip
-        due = []
-        for organization_id, host, place, first in found:
-            due += [(due_at, id, tries, organization_id, host, size) for id, tries, due_at, size in first]
-            if place == HOSTS_WALKED:
-                hosts_after[organization_id] = host
-        due.sort()
-        chosen = [due[position] for position in choice.choose([one[3:] for one in due])]
-        wanted |= {one[1]: one[2] for one in chosen}
-        sizes |= {one[1]: one[5] for one in chosen}
-    locked = yield from rows_if("lock_deliveries", list(wanted), ids=list(wanted), now=now)
-    taken = {row[0]: row for row in locked if row[6] == wanted[row[0]]}
-    lost = [(row[0], row[6], row[7] - claim_ms, None, INTERRUPTED, 0, None) for row in taken.values() if row[7]]
-    yield from rows_if("upsert_tries", lost, tries=lost)
-    yield from rows_if("claim_deliveries", list(taken), ids=list(taken), until=now + claim_ms)
+        for host in found:
+            if host.place == HOSTS_WALKED:
+                hosts_after[host.organization_id] = host.host
+        due = sorted(((host, one) for host in found for one in host.due), key=lambda pair: (pair[1].due_at, pair[1].id))
+        places = choice.choose([(host.organization_id, host.host, one.size) for host, one in due])
+        chosen = [due[place][1] for place in places]
+        wanted |= {one.id: one.tries for one in chosen}
+        sizes |= {one.id: one.size for one in chosen}
+    locked = yield from rows_if("lock_deliveries", list(wanted), into=LockedDeliveryRow, ids=list(wanted), now=now)
+    taken = {row.id: row for row in locked if row.tries == wanted[row.id]}
+    lost = [
+        (row.id, row.tries, row.claimed_until - claim_ms, None, INTERRUPTED, 0, None)
+        for row in taken.values()
+        if row.claimed_until
+    ]
+    yield from run_if("upsert_tries", lost, tries=lost)
+    yield from run_if("claim_deliveries", list(taken), ids=list(taken), until=now + claim_ms)
     return Claimed(
         deliveries=[
             DueDelivery(
-                id=row[0], organization_id=row[1], task_id=row[2], url=row[3], host=row[4], body=row[5],
-                number=row[6] + 1, size=sizes[row[0]],
+                id=row.id, organization_id=row.organization_id, task_id=row.task_id, url=row.url, host=row.host,
+                body=row.body, number=row.tries + 1, size=sizes[row.id],
             )
             for row in (taken[one] for one in wanted if one in taken)
         ],
-        organizations_after=walked[-1][0] if len(walked) == ORGANIZATIONS_WALKED else 0,
+        organizations_after=walked[-1].organization_id if len(walked) == ORGANIZATIONS_WALKED else 0,
         hosts_after=hosts_after,
         missed=len(wanted) - len(taken),
     )  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Open:
-    """A delivery row, as recording needs it."""
-
-    id: str
-    task_id: str | None
-    alert_id: str | None
-    tries: int
-    due_at: int | None
-    claimed_until: int | None
-    delivered_at: int | None
-
-
 def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]) -> Operation[list[None]]:
     now = yield from clock()
-    found = yield from rows("find_deliveries_to_record", ids=[one.delivery_id for one in tried])
-    deliveries = {row[0]: _Open(*row) for row in found}
+    found = yield from rows("find_deliveries_to_record", into=OpenDelivery, ids=[one.delivery_id for one in tried])
+    deliveries = {one.id: one for one in found}
     tries: list[tuple[Any, ...]] = []
     for one in tried:
         delivery = deliveries.get(one.delivery_id)
@@ -226,12 +305,12 @@ def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[in
         memory.seen.try_ended("delivered" if one.error is None else "failed")
         tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
     changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
-    yield from rows_if("upsert_tries", tries, tries=tries)
-    yield from rows_if("update_deliveries", changed, deliveries=changed)
+    yield from run_if("upsert_tries", tries, tries=tries)
+    yield from run_if("update_deliveries", changed, deliveries=changed)
     return [None] * len(tried)
 
 
-def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory: Memory) -> None:
+def _end(delivery: OpenDelivery, one: Tried, now: int, pauses_ms: Sequence[int], memory: Memory) -> None:
     if one.error is None:
         delivery.due_at = delivery.claimed_until = None
         delivery.delivered_at = delivery.delivered_at or now
@@ -249,18 +328,17 @@ def _end(delivery: _Open, one: Tried, now: int, pauses_ms: Sequence[int], memory
 
 def delete_deliveries_of(tasks: Sequence[tuple[int, str]]) -> Operation[None]:
     """Delete the deliveries and tries of these (organization, task)."""
-    found = yield from rows_if("find_deliveries_of", tasks, tasks=tasks)
-    yield from delete_deliveries([row[0] for row in found])
+    yield from delete_deliveries((yield from rows_if("find_deliveries_of", tasks, into=str, tasks=tasks)))
 
 
 def purge_tests(before: int, most: int) -> Operation[int]:
     """Delete test events that are over and older than this; return how many."""
-    found = yield from rows("find_old_tests", before=before, most=most)
-    yield from delete_deliveries([row[0] for row in found])
+    found = yield from rows("find_old_tests", into=str, before=before, most=most)
+    yield from delete_deliveries(found)
     return len(found)
 
 
 def delete_deliveries(ids: Sequence[str]) -> Operation[None]:
     """Delete these deliveries and their tries."""
-    yield from rows_if("delete_tries", ids, ids=ids)
-    yield from rows_if("delete_deliveries", ids, ids=ids)
+    yield from run_if("delete_tries", ids, ids=ids)
+    yield from run_if("delete_deliveries", ids, ids=ids)

@@ -4,7 +4,7 @@ Each step is one transaction over at most CHUNK rows. The flag is in the organiz
 request continues, or upkeep after a crash.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fairlane.model.leases import Failed
 from fairlane.model.organizations import Erased, Organization
@@ -16,7 +16,7 @@ from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization, find_organization_id
-from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Row, clock, rows, run, run_if
 from fairlane.store.tasks import clear
 from fairlane.store.trail import write_trail
 
@@ -25,6 +25,20 @@ OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_mont
 ENDED = Failed(cause="the organization is being erased", retry=False)
 """How its calls end. Its tasks return to the queue, and are deleted there."""
 ERASING_MOST = 100
+
+
+class OwnedLeaseRow(Row, frozen=True):
+    """A lease of the organization."""
+
+    id: str
+    kind: int
+
+
+class OwnedTaskRow(Row, frozen=True):
+    """A task of the organization that has ended."""
+
+    id: str
+    idempotency_key: str | None
 
 
 STEPS_MOST = 20
@@ -75,7 +89,7 @@ def _begin(name: str, actor: str, memory: Memory) -> Operation[Organization]:
     before = yield from find_organization(name)
     if before.erasing:
         return before
-    yield from rows("update_erasing", id=organization_id)
+    yield from run("update_erasing", id=organization_id)
     locked[organization_id].disabled = 1
     yield from write_organizations(locked, memory, (yield from clock()))
     totals = {"submitted": before.submitted, "completed": before.completed, "failed": before.failed,
@@ -86,52 +100,54 @@ def _begin(name: str, actor: str, memory: Memory) -> Operation[Organization]:
 
 def find_erasing() -> Operation[list[int]]:
     """Read the organizations that are being erased."""
-    return [row[0] for row in (yield from rows("find_erasing", most=ERASING_MOST))]
+    return (yield from rows("find_erasing", into=int, most=ERASING_MOST))
 
 
 def _step(organization_id: int, memory: Memory) -> Operation[int]:
     locked = yield from lock_organizations([organization_id])
     if organization_id not in locked:
         return 0
-    leases = yield from rows("find_organization_leases", organization_id=organization_id, most=CHUNK)
+    leases = yield from rows(
+        "find_organization_leases", into=OwnedLeaseRow, organization_id=organization_id, most=CHUNK
+    )
     if leases:
-        return (yield from return_leases([(row[0], ENDED if row[1] == CALL else RELEASED) for row in leases], memory))
+        return (yield from return_leases([(row.id, ENDED if row.kind == CALL else RELEASED) for row in leases], memory))
     cleared = yield from clear(organization_id, None, memory)
     if cleared.count:
         return int(cleared.count)
-    tasks = yield from rows("find_organization_tasks", organization_id=organization_id, most=CHUNK)
+    tasks = yield from rows("find_organization_tasks", into=OwnedTaskRow, organization_id=organization_id, most=CHUNK)
     if tasks:
         return (yield from _erase_ended(organization_id, tasks))
-    messages = yield from rows("find_organization_deliveries", organization_id=organization_id, most=CHUNK)
+    messages = yield from rows("find_organization_deliveries", into=str, organization_id=organization_id, most=CHUNK)
     if messages:
-        yield from delete_deliveries([row[0] for row in messages])
+        yield from delete_deliveries(messages)
         return len(messages)
     for statement in OWNED:
-        erased = yield from rows(statement, organization_id=organization_id, most=CHUNK)
+        erased = yield from rows(statement, into=str, organization_id=organization_id, most=CHUNK)
         if erased:
             return len(erased)
-    grants = yield from rows("erase_credit_grants", organization_id=organization_id, most=CHUNK)
+    grants = yield from rows("erase_credit_grants", into=int, organization_id=organization_id, most=CHUNK)
     if grants:
-        locked[organization_id].credits_granted -= sum(row[0] for row in grants)
+        locked[organization_id].credits_granted -= sum(grants)
         yield from write_organizations(locked, memory, (yield from clock()))
         return len(grants)
     yield from _erase_row(organization_id, locked[organization_id].name, memory)
     return 0
 
 
-def _erase_ended(organization_id: int, found: Rows) -> Operation[int]:
+def _erase_ended(organization_id: int, found: Sequence[OwnedTaskRow]) -> Operation[int]:
     """Delete ended tasks. Nothing runs and nothing waits any more, so all remaining tasks have ended."""
-    tasks = [(organization_id, row[0]) for row in found]
-    keys = [(organization_id, row[1]) for row in found if row[1] is not None]
-    yield from rows_if("delete_idempotency", keys, keys=keys)
+    tasks = [(organization_id, row.id) for row in found]
+    keys = [(organization_id, row.idempotency_key) for row in found if row.idempotency_key is not None]
+    yield from run_if("delete_idempotency", keys, keys=keys)
     yield from delete_deliveries_of(tasks)
-    yield from rows("delete_outcomes", tasks=tasks)
-    yield from rows("delete_tasks", tasks=tasks)
+    yield from run("delete_outcomes", tasks=tasks)
+    yield from run("delete_tasks", tasks=tasks)
     return len(tasks)
 
 
 def _erase_row(organization_id: int, name: str, memory: Memory) -> Operation[None]:
-    yield from rows("delete_lanes", ids=[organization_id])
-    yield from rows("delete_all_turns", ids=[organization_id])
-    yield from rows("erase_organization", id=organization_id)
+    yield from run("delete_lanes", ids=[organization_id])
+    yield from run("delete_all_turns", ids=[organization_id])
+    yield from run("erase_organization", id=organization_id)
     yield from write_trail("fairlane", "organization.erased", name, {}, memory)

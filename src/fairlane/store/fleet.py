@@ -8,7 +8,50 @@ from fairlane.store.attempt_counts import Histogram, TypeCounts
 from fairlane.store.lease_rows import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, only, rows
+
+
+class FleetRow(Row, frozen=True):
+    """Sums over all organizations."""
+
+    organizations: int
+    slots_used: int
+    slots_max: int
+    calls_ready: int
+    runnable: int
+    organizations_drifted: int
+
+
+class LaneSumsRow(Row, frozen=True):
+    """Queued tasks of one type."""
+
+    task_type: str
+    ready: int
+    waiting: int
+
+
+class RunningRow(Row, frozen=True):
+    """Running tasks or calls of one type."""
+
+    task_type: str
+    kind: int
+    count: int
+
+
+class OldestRow(Row, frozen=True):
+    """Since when the oldest ready task of one type could have started."""
+
+    task_type: str
+    ready_at: int | None
+
+
+class ServingRow(Row, frozen=True):
+    """A live session: its types as JSON, its places, and how many of them are taken."""
+
+    types: str
+    places: int
+    taken: int
+    id: str
 
 
 class FleetStore(Noun):
@@ -22,43 +65,44 @@ class FleetStore(Noun):
 def find_fleet(memory: Memory) -> Operation[Fleet]:
     """Read the sums. Needs one snapshot."""
     now = yield from clock()
-    [(organizations, slots_used, slots_max, calls_ready, runnable, drifted)] = yield from rows("sum_fleet")
-    queued = {row[0]: (row[1], row[2]) for row in (yield from rows("sum_lanes"))}
-    running: dict[str, list[int]] = {}
-    for task_type, kind, count in (yield from rows("count_running")):
-        running.setdefault(task_type, [0, 0])[1 if kind == CALL else 0] = count
-    oldest = dict((yield from rows("find_oldest_ready")))
+    sums = yield from only("sum_fleet", into=FleetRow)
+    queued = {row.task_type: row for row in (yield from rows("sum_lanes", into=LaneSumsRow))}
+    processing: dict[str, int] = {}
+    calls: dict[str, int] = {}
+    for row in (yield from rows("count_running", into=RunningRow)):
+        (calls if row.kind == CALL else processing)[row.task_type] = row.count
+    oldest = {row.task_type: row.ready_at for row in (yield from rows("find_oldest_ready", into=OldestRow))}
     workers = places = taken = 0
     served: set[str] = set()
-    for types, session_places, session_taken, _ in (yield from rows("find_serving", now=now)):
-        names = msgspec.json.decode(types)
+    for session in (yield from rows("find_serving", into=ServingRow, now=now)):
+        names = msgspec.json.decode(session.types)
         if not names:
             continue  # a server's own session: it runs nothing
         workers += 1
-        places += session_places
-        taken += min(session_places, session_taken)
+        places += session.places
+        taken += min(session.places, session.taken)
         served.update(names)
-    names = sorted({*memory.catalogue, *queued, *running})
-    [(deliveries_open,)] = yield from rows("count_open_deliveries")
+    names = sorted({*memory.catalogue, *queued, *processing, *calls})
+    deliveries_open = yield from only("count_open_deliveries", into=int)
     return Fleet(
         at=now,
-        organizations=organizations,
-        organizations_drifted=drifted,
-        slots_used=slots_used,
-        slots_max=slots_max,
-        runnable=runnable,
-        calls_ready=calls_ready,
+        organizations=sums.organizations,
+        organizations_drifted=sums.organizations_drifted,
+        slots_used=sums.slots_used,
+        slots_max=sums.slots_max,
+        runnable=sums.runnable,
+        calls_ready=sums.calls_ready,
         workers=workers,
         places=places,
         places_used=taken,
         deliveries_open=deliveries_open,
         loads={
             name: TypeLoad(
-                ready=queued.get(name, (0, 0))[0],
-                waiting=queued.get(name, (0, 0))[1],
-                processing=running.get(name, [0, 0])[0],
-                calls=running.get(name, [0, 0])[1],
-                oldest_ready_ms=max(0, now - oldest[name]) if name in oldest else None,
+                ready=queued[name].ready if name in queued else 0,
+                waiting=queued[name].waiting if name in queued else 0,
+                processing=processing.get(name, 0),
+                calls=calls.get(name, 0),
+                oldest_ready_ms=None if (since := oldest.get(name)) is None else max(0, now - since),
                 served=name in served,
             )
             for name in names

@@ -9,14 +9,38 @@ import msgspec
 
 from fairlane.errors import SetupError
 from fairlane.model.diagnosis import Content
+from fairlane.store.fleet import LaneSumsRow
 from fairlane.store.maintenance import find_maintenance
 from fairlane.store.recount import recount
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, only, rows
 from fairlane.store.webhook_secrets import all_secrets
 
 RECOUNT_MOST = 20
 """Organizations that one look recounts: those with the oldest last recount."""
 NAMED_MOST = 1_000
+
+
+class NamedRow(Row, frozen=True):
+    """A plan or an organization."""
+
+    noun: str
+    name: str
+
+
+class FlaggedRow(Row, frozen=True):
+    """An organization that is drifted, paused or disabled."""
+
+    name: str
+    drifted: int
+    paused: int
+    disabled: int
+
+
+class LivingRow(Row, frozen=True):
+    """A live session, and its types as JSON."""
+
+    name: str
+    types: str
 
 
 def look(open_secret: Callable[[str], str]) -> Operation[Content]:
@@ -26,28 +50,28 @@ def look(open_secret: Callable[[str], str]) -> Operation[Content]:
     """
     now = yield from clock()
     without: dict[str, list[str]] = {"plan": [], "organization": []}
-    for noun, name in (yield from rows("find_planned_without_slots")):
-        without[noun].append(name)
-    flagged = yield from rows("find_flagged", most=NAMED_MOST)
-    chosen = [row[0] for row in (yield from rows("find_least_audited", most=RECOUNT_MOST))]
+    for planned in (yield from rows("find_planned_without_slots", into=NamedRow)):
+        without[planned.noun].append(planned.name)
+    flagged = yield from rows("find_flagged", into=FlaggedRow, most=NAMED_MOST)
+    chosen = yield from rows("find_least_audited", into=int, most=RECOUNT_MOST)
     drift = yield from recount(chosen)
     served: dict[str, int] = {}
     servers: list[str] = []
-    for name, types in (yield from rows("find_living", now=now)):
-        found: list[str] = msgspec.json.decode(types)
-        if not found:
-            servers.append(name)
-        for task_type in found:
+    for session in (yield from rows("find_living", into=LivingRow, now=now)):
+        types = msgspec.json.decode(session.types, type=list[str])
+        if not types:
+            servers.append(session.name)
+        for task_type in types:
             served[task_type] = served.get(task_type, 0) + 1
-    queued = {task_type: ready for task_type, ready, _ in (yield from rows("sum_lanes")) if ready}
+    queued = {lane.task_type: lane.ready for lane in (yield from rows("sum_lanes", into=LaneSumsRow)) if lane.ready}
     secrets = yield from all_secrets()
     return Content(
         plans_without_slots=tuple(without["plan"]),
-        organizations=(yield from rows("count_organizations"))[0][0],
+        organizations=(yield from only("count_organizations", into=int)),
         organizations_without_slots=tuple(without["organization"]),
-        drifted=tuple(name for name, drifted, _, _ in flagged if drifted),
-        paused=tuple(name for name, _, paused, _ in flagged if paused),
-        disabled=tuple(name for name, _, _, disabled in flagged if disabled),
+        drifted=tuple(row.name for row in flagged if row.drifted),
+        paused=tuple(row.name for row in flagged if row.paused),
+        disabled=tuple(row.name for row in flagged if row.disabled),
         maintenance=(yield from find_maintenance()),
         recounted=len(chosen),
         drift=tuple(drift),

@@ -12,7 +12,7 @@ from fairlane.rules.clocks import jump_of
 from fairlane.store.database import Database
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, only, run
 
 
 class Reading(Struct, frozen=True):
@@ -24,6 +24,13 @@ class Reading(Struct, frozen=True):
     """This process's steady clock before the question and after the answer."""
     jumps: int
     """How many jumps had been applied in all."""
+
+
+class InstallationRow(Row, frozen=True):
+    """The installation's row: how many jumps were applied, and when the clock was last known to be even."""
+
+    clock_jumps: int
+    clock_even_until: int
 
 
 class JumpStore(Noun):
@@ -56,7 +63,8 @@ def _follow(last: Reading | None, steady_clock: Callable[[], float]) -> Operatio
 
     All organizations are locked meanwhile: a claim commits before that, or reads the clock after it.
     """
-    [(jumps, even_until)] = yield from rows("lock_installation")
+    installation = yield from only("lock_installation", into=InstallationRow)
+    jumps = installation.clock_jumps
     before = round(steady_clock() * 1_000)
     now = yield from clock()
     after = round(steady_clock() * 1_000)
@@ -64,14 +72,14 @@ def _follow(last: Reading | None, steady_clock: Callable[[], float]) -> Operatio
     if last is None or last.jumps != jumps:
         return reading, 0
     passed_ms = before - last.steady_ms[1], after - last.steady_ms[0]
-    jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - even_until)
+    jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - installation.clock_even_until)
     if jumped:
         reading = replace(reading, jumps=jumps + 1)
         # Sessions come before organizations, as in an exchange.
-        yield from rows("extend_sessions", now=now)
-        yield from rows("lock_every_organization")
-        yield from rows("move_leases", moved_ms=jumped)
-        yield from rows("move_pauses", moved_ms=jumped)
-        yield from rows("move_calls", moved_ms=jumped)
-    yield from rows("update_clock", jumps=reading.jumps, now=now)
+        yield from run("extend_sessions", now=now)
+        yield from run("lock_every_organization")
+        yield from run("move_leases", moved_ms=jumped)
+        yield from run("move_pauses", moved_ms=jumped)
+        yield from run("move_calls", moved_ms=jumped)
+    yield from run("update_clock", jumps=reading.jumps, now=now)
     return reading, jumped

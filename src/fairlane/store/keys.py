@@ -1,7 +1,5 @@
 """Keys of organizations, workers and operators: create, find by digest, revoke."""
 
-from typing import Any
-
 from fairlane.errors import NameTaken, NotFound
 from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.cache import Cache
@@ -9,12 +7,42 @@ from fairlane.store.database import Database
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, first, only, rows, run
 from fairlane.store.trail import write_trail
 
 KEPT_MOST = 10_000
 KEPT_MS = 4_000
 """How long a key is remembered: a key revoked at another server must be refused here within five seconds."""
+
+
+class KeyRow(Row, frozen=True):
+    """A key of an organization."""
+
+    id: str
+    organization: str
+    name: str | None
+    last4: str
+    created_at: int
+    revoked_at: int | None
+
+
+class InstallationKeyRow(Row, frozen=True):
+    """A worker or admin key."""
+
+    id: str
+    kind: str
+    name: str
+    last4: str
+    created_at: int
+    revoked_at: int | None
+
+
+class HolderRow(Row, frozen=True):
+    """The holder of a worker or admin key."""
+
+    key_id: str
+    kind: str
+    name: str
 
 
 class KeyStore(Noun):
@@ -97,38 +125,37 @@ class KeyStore(Noun):
 
 def find_caller(digest: str) -> Operation[Caller | None]:
     """Read the owner of an organization's key."""
-    found = yield from rows("find_caller", digest=digest)
-    return Caller(*found[0]) if found else None
+    return (yield from first("find_caller", into=Caller, digest=digest))
 
 
 def _create(organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory) -> Operation[Key]:
     organization_id = yield from find_organization_id(organization)
     identity = memory.new_id()
     made = yield from rows(
-        "insert_key", id=identity, organization_id=organization_id, name=name, digest=digest, last4=last4,
+        "insert_key", into=str, id=identity, organization_id=organization_id, name=name, digest=digest, last4=last4,
         now=(yield from clock()),
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
     yield from write_trail(actor, "key.created", organization, {"key": identity, "name": name}, memory)
-    return _key((yield from rows("find_key", id=identity))[0])
+    return (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
 
 
 def _find_keys(organization: str) -> Operation[list[Key]]:
     organization_id = yield from find_organization_id(organization)
-    return [_key(row) for row in (yield from rows("find_keys", organization_id=organization_id))]
+    return [row.to(Key) for row in (yield from rows("find_keys", into=KeyRow, organization_id=organization_id))]
 
 
 def _revoke(identity: str, actor: str, memory: Memory) -> Operation[Key | InstallationKey]:
     now = yield from clock()
-    if (yield from rows("revoke_key", id=identity, now=now)):
-        key = _key((yield from rows("find_key", id=identity))[0])
+    if (yield from rows("revoke_key", into=str, id=identity, now=now)):
+        key = (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
         yield from write_trail(actor, "key.revoked", key.organization, {"key": identity}, memory)
         return key
-    if not (yield from rows("revoke_installation_key", id=identity, now=now)):
+    if not (yield from rows("revoke_installation_key", into=str, id=identity, now=now)):
         raise NotFound.named("key", identity)
-    yield from rows("end_key_sessions", key_id=identity)
-    other = _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
+    yield from run("end_key_sessions", key_id=identity)
+    other = yield from _find_installation_key(identity)
     yield from write_trail(actor, f"{other.kind}_key.revoked", other.name, {"key": identity}, memory)
     return other
 
@@ -138,8 +165,8 @@ def _revoke(identity: str, actor: str, memory: Memory) -> Operation[Key | Instal
 
 def find_holder(digest: str) -> Operation[Holder | None]:
     """Read the holder of a worker or admin key."""
-    found = yield from rows("find_holder", digest=digest)
-    return Holder(found[0][0], KeyKind(found[0][1]), found[0][2]) if found else None
+    found = yield from first("find_holder", into=HolderRow, digest=digest)
+    return None if found is None else found.to(Holder)
 
 
 def _create_for_installation(
@@ -147,26 +174,23 @@ def _create_for_installation(
 ) -> Operation[InstallationKey]:
     identity = memory.new_id()
     made = yield from rows(
-        "insert_installation_key", id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
+        "insert_installation_key", into=str, id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
         now=(yield from clock()),
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
     yield from write_trail(actor, f"{kind}_key.created", name, {"key": identity}, memory)
-    return _installation_key((yield from rows("find_installation_keys", kind=None, id=identity))[0])
+    return (yield from _find_installation_key(identity))
 
 
 def find_installation_keys(kind: KeyKind | None) -> Operation[list[InstallationKey]]:
     """Read worker and admin keys."""
-    found = yield from rows("find_installation_keys", kind=None if kind is None else str(kind), id=None)
-    return [_installation_key(row) for row in found]
-
-
-def _installation_key(row: Any) -> InstallationKey:
-    return InstallationKey(
-        id=row[0], kind=KeyKind(row[1]), name=row[2], last4=row[3], created_at=row[4], revoked_at=row[5]
+    found = yield from rows(
+        "find_installation_keys", into=InstallationKeyRow, kind=None if kind is None else str(kind), id=None
     )
+    return [row.to(InstallationKey) for row in found]
 
 
-def _key(row: Any) -> Key:
-    return Key(id=row[0], organization=row[1], name=row[2], last4=row[3], created_at=row[4], revoked_at=row[5])
+def _find_installation_key(identity: str) -> Operation[InstallationKey]:
+    row = yield from only("find_installation_keys", into=InstallationKeyRow, kind=None, id=identity)
+    return row.to(InstallationKey)

@@ -5,12 +5,10 @@ Used by ``leases.py`` and ``calls.py``.
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from fairlane.model.leases import Ending, Lost, Released
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, query_if, together
+from fairlane.store.statements import Query, Row, query
 
 Place = tuple[int, str, str]
 """Where a lease's row is, and its expected id: (organization id, task or call id, lease id)."""
@@ -19,7 +17,7 @@ CALL = 1
 """The kind of a lease that a call holds; a task's is 0."""
 
 
-class HeldLease(Struct, frozen=True):
+class HeldLease(Row, frozen=True):
     """A lease row, as settling needs it."""
 
     organization_id: int
@@ -58,19 +56,9 @@ def lease_place(lease: str) -> Place | None:
     return int(organization_id), task_id, lease
 
 
-def held_leases(places: Sequence[Place]) -> Operation[dict[str, HeldLease]]:
-    """Return those of these leases that still hold their slot, by id."""
-    return read_leases((yield from together(query_leases(places)))[0])
-
-
-def query_leases(places: Sequence[Place]) -> Query | None:
-    """Return the query for :func:`read_leases`."""
-    return query_if("find_leases", places, leases=places)
-
-
-def read_leases(found: Rows) -> dict[str, HeldLease]:
-    """Return the leases that :func:`query_leases` found, by id."""
-    return {row[2]: HeldLease(*row) for row in found}
+def query_leases(places: Sequence[Place]) -> Query[HeldLease]:
+    """Return the query for those of these leases that still hold their slot."""
+    return query("find_leases", places, into=HeldLease, leases=places)
 
 
 def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:

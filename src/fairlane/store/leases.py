@@ -31,11 +31,9 @@ from fairlane.store.lease_rows import (
     HeldLease,
     Place,
     correct,
-    held_leases,
     lease_id,
     lease_place,
     query_leases,
-    read_leases,
 )
 from fairlane.store.locked import (
     CALL_TURN,
@@ -50,7 +48,7 @@ from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import query_progress
-from fairlane.store.statements import CLOCK_QUERY, Operation, Rows, clock, query_if, rows, rows_if, together
+from fairlane.store.statements import Operation, Row, change, clock, clock_query, query, rows, rows_if, together
 from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
@@ -87,14 +85,88 @@ class LeaseStore(Noun):
         return await self._database.read(canceled_leases(sessions))
 
 
+class LiveSessionRow(Row, frozen=True):
+    """A live session, and its types as JSON."""
+
+    id: str
+    types: str
+    key_id: str | None
+
+
+class PlaceRow(Row, frozen=True):
+    """Where a lease's row is, and its id."""
+
+    organization_id: int
+    task_id: str
+    id: str
+
+
+class YieldedRow(Row, frozen=True):
+    """A lease that was handed out before, with everything that an answer says of it."""
+
+    exchange_id: str
+    id: str
+    task_id: str
+    organization_id: int
+    organization: str
+    task_type: str
+    attempt: int
+    attempts: int
+    timeout_ms: int
+    started_at: int
+    payload: str
+    session_id: str
+    kind: int
+    traceparent: str | None
+
+
+class EndedRow(Row, frozen=True):
+    """Which lease wrote the outcome of a task, or None if none did."""
+
+    task_id: str
+    lease_id: str | None
+
+
+class CanceledRow(Row, frozen=True):
+    """A lease with a cancel request."""
+
+    session_id: str
+    id: str
+
+
+class TurnsRow(Row, frozen=True):
+    """The organizations next in turn for one type."""
+
+    organizations: list[int]
+
+
+class CostRow(Row, frozen=True):
+    """The cost of a task, and whether its end owes a webhook message."""
+
+    task_id: str
+    cost: int
+    webhook: int
+
+
+class ClaimedRow(Row, frozen=True):
+    """A task that a claim takes. It could have started at ``ready_at``."""
+
+    task_id: str
+    cost: int
+    payload: str
+    webhook: int
+    ready_at: int
+    traceparent: str | None
+
+
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
 def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[ExchangeReply | Refusal]]:
     """Settle and claim for all these exchanges; an exchange of a dead session is refused, and changes nothing."""
     ids = [one.session_id for one in exchanges]
-    found = yield from rows("find_live_sessions", ids=ids)
-    live = {(row[0], row[2]): msgspec.json.decode(row[1]) for row in found}
+    found = yield from rows("find_live_sessions", into=LiveSessionRow, ids=ids)
+    live = {(row.id, row.key_id): msgspec.json.decode(row.types) for row in found}
     served = [one for one in exchanges if (one.session_id, one.key_id) in live]
     reports = [(report, one.session_id) for one in served for report in one.reports]
     places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
@@ -104,24 +176,23 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[Ex
     }
     # The organizations of the reports, or else those next in turn, may be waited for: no lock is held yet.
     turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
-    locked, (clocked, holding, yielded, limited) = yield from lock_and_read(
-        [*(place[0] for place in places.values()), *turns.organizations],
-        CLOCK_QUERY,
-        query_leases(list(places.values())),
-        query_if("find_exchanged", asked, exchanges=asked),
-        lock_types(wanted),
-        all_of_them=bool(places),
-    )
-    now: int = clocked[0][0]
-    limits = memory.know_limits(wanted, limited)
-    verdicts = yield from settle(reports, places, read_leases(holding), locked, memory, now)
+    clocked, holding, limited = clock_query(), query_leases(list(places.values())), lock_types(wanted)
+    yielded = query("find_exchanged", asked, into=PlaceRow, exchanges=asked)
+    locked = yield from lock_and_read(
+        [*(organization_id for organization_id, _, _ in places.values()), *turns.organizations],
+        clocked, holding, yielded, limited, all_of_them=bool(places),
+    )  # fmt: skip
+    [now] = clocked.rows
+    limits = memory.know_limits(wanted, {row.task_type: row.most for row in limited.rows})
+    held = {lease.id: lease for lease in holding.rows}
+    verdicts = yield from settle(reports, places, held, locked, memory, now)
     settled = {
         report.lease_id
         for (report, _), verdict in zip(reports, verdicts, strict=True)
         if verdict is ReportVerdict.ACCEPTED
     }
-    again = [place for place in yielded if place[2] not in settled]
-    answered = _answered((yield from rows_if("find_yielded", again, leases=again)))
+    again = [(row.organization_id, row.task_id, row.id) for row in yielded.rows if row.id not in settled]
+    answered = _answered((yield from rows_if("find_yielded", again, into=YieldedRow, leases=again)))
     replies: list[ExchangeReply | Refusal] = []
     position = 0
     for one in exchanges:
@@ -140,24 +211,24 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[Ex
     return replies
 
 
-def _answered(yielded: Rows) -> dict[tuple[str, str], list[Lease]]:
+def _answered(yielded: Sequence[YieldedRow]) -> dict[tuple[str, str], list[Lease]]:
     """Return the leases that were handed out before, by session and exchange."""
     answered: dict[tuple[str, str], list[Lease]] = {}
     for row in yielded:
-        answered.setdefault((row[11], row[0]), []).append(
+        answered.setdefault((row.session_id, row.exchange_id), []).append(
             Lease(
-                id=row[1],
-                task_id=row[2],
-                organization_id=row[3],
-                organization=row[4],
-                task_type=row[5],
-                attempt=row[6],
-                attempts=row[7],
-                timeout_ms=row[8],
-                started_at=row[9],
-                payload=row[10],
-                call=row[12] == CALL,
-                traceparent=row[13],
+                id=row.id,
+                task_id=row.task_id,
+                organization_id=row.organization_id,
+                organization=row.organization,
+                task_type=row.task_type,
+                attempt=row.attempt,
+                attempts=row.attempts,
+                timeout_ms=row.timeout_ms,
+                started_at=row.started_at,
+                payload=row.payload,
+                call=row.kind == CALL,
+                traceparent=row.traceparent,
             )
         )
     return answered
@@ -186,8 +257,10 @@ def settle(
         if lease is not None and lease.session_id == session_id:
             endings.setdefault(report.lease_id, (lease, report.ending))
     yield from end_leases(endings.values(), locked, memory, now, reported=True)
-    missing = [place[:2] for report_id, place in places.items() if report_id not in endings]
-    ended = {row[1] for row in (yield from rows_if("find_ended", missing, tasks=missing))}
+    missing = [
+        (organization_id, task_id) for lease, (organization_id, task_id, _) in places.items() if lease not in endings
+    ]
+    ended = {row.lease_id for row in (yield from rows_if("find_ended", missing, into=EndedRow, tasks=missing))}
     return [
         ReportVerdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else ReportVerdict.GONE
         for report, _ in reports
@@ -244,9 +317,9 @@ def end_leases(
                             after.attempt, lease.first_started_at))  # fmt: skip
     yield from write_outcomes(
         outcomes, told, memory, now,
-        query_if("delete_leases", leases, leases=leases),
-        query_if("insert_queue_entries", entries, entries=entries),
-        query_if("insert_waiting", pauses, entries=pauses),
+        change("delete_leases", leases, leases=leases),
+        change("insert_queue_entries", entries, entries=entries),
+        change("insert_waiting", pauses, entries=pauses),
     )  # fmt: skip
     yield from end_calls(calls, locked, memory, now)
 
@@ -272,15 +345,15 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
 def canceled_leases(sessions: Sequence[str]) -> Operation[dict[str, list[str]]]:
     """Read the leases with a cancel request."""
     found: dict[str, list[str]] = {}
-    for session_id, identity in (yield from rows("find_canceled", sessions=list(sessions))):
-        found.setdefault(session_id, []).append(identity)
+    for row in (yield from rows("find_canceled", into=CanceledRow, sessions=list(sessions))):
+        found.setdefault(row.session_id, []).append(row.id)
     return found
 
 
 # Claiming ------------------------------------------------------------------------------------------------------------
 
 
-class Pick(Struct, frozen=True):
+class Pick(Row, frozen=True):
     """A queue entry that is about to take a slot."""
 
     organization_id: int
@@ -374,8 +447,9 @@ def _find_turns(types: Collection[str], startable: Collection[str], most: int) -
     ``startable`` contains no types that are full.
     """
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in startable)]
-    found = yield from rows_if("find_turns", kinds, kinds=kinds, most=most)
-    return Turns(frozenset([one for ids in found for one in ids]), sum(len(ids) for ids in found) >= most)
+    found = yield from rows_if("find_turns", kinds, into=TurnsRow, kinds=kinds, most=most)
+    ids = [one for row in found for one in row.organizations]
+    return Turns(frozenset(ids), len(ids) >= most)
 
 
 def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
@@ -386,10 +460,10 @@ def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganiza
 def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Operation[list[Pick]]:
     """Return the first ready entries of each organization, within its number of places and the room of each type."""
     lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
-    heads = yield from rows_if("find_heads", lanes, lanes=lanes, most=max(places.values(), default=0))
+    heads = yield from rows_if("find_heads", lanes, into=Pick, lanes=lanes, most=max(places.values(), default=0))
     queues: dict[int, list[Pick]] = {}
-    for row in heads:
-        queues.setdefault(row[0], []).append(Pick(*row))
+    for head in heads:
+        queues.setdefault(head.organization_id, []).append(head)
     picks = []
     for organization_id, count in places.items():
         entries = queues.get(organization_id)
@@ -435,13 +509,13 @@ def _paid(
     counted = [(pick.organization_id, pick.task_id) for pick in picks if locked[pick.organization_id].credits_on]
     if not counted:
         return picks
-    costs = {row[0]: row[1:] for row in (yield from rows("find_costs", tasks=counted))}
+    costs = {row.task_id: row for row in (yield from rows("find_costs", into=CostRow, tasks=counted))}
     paid: list[Pick] = []
     unpaid: dict[int, list[Pick]] = {}
     holds: dict[int, int] = {}
     for pick in picks:
         organization = locked[pick.organization_id]
-        cost = costs[pick.task_id][0] if organization.credits_on else 0
+        cost = costs[pick.task_id].cost if organization.credits_on else 0
         if pick.organization_id not in holds:
             holds[pick.organization_id] = 0
             organization.want_credits(0)
@@ -465,24 +539,24 @@ def _paid(
 
 
 def _unpaid_heads(
-    organization: LockedOrganization, room: dict[str, int], costs: dict[str, Sequence[int]]
+    organization: LockedOrganization, room: dict[str, int], costs: dict[str, CostRow]
 ) -> Operation[list[Pick]]:
     """Return the next tasks in order, up to the first that the balance covers. Their costs are added to ``costs``."""
     lanes = _lanes(organization, UNPAID_MOST, room)
-    heads = [Pick(*row) for row in (yield from rows_if("find_heads", lanes, lanes=lanes, most=UNPAID_MOST))]
+    heads = yield from rows_if("find_heads", lanes, into=Pick, lanes=lanes, most=UNPAID_MOST)
     heads = sorted(heads, key=lambda head: (head.rank, head.seq))[:UNPAID_MOST]
     asked = [(organization.id, head.task_id) for head in heads]
-    costs.update({row[0]: row[1:] for row in (yield from rows_if("find_costs", asked, tasks=asked))})
+    costs.update({row.task_id: row for row in (yield from rows_if("find_costs", asked, into=CostRow, tasks=asked))})
     unpaid = []
     for head in heads:
-        if organization.can_pay(costs[head.task_id][0]):
+        if organization.can_pay(costs[head.task_id].cost):
             break
         unpaid.append(head)
     return unpaid
 
 
 def _end_unpaid(
-    organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, Sequence[int]], memory: Memory, now: int
+    organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, CostRow], memory: Memory, now: int
 ) -> Operation[None]:
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
@@ -493,35 +567,35 @@ def _end_unpaid(
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
                          pick.attempt, pick.first_started_at, None))  # fmt: skip
-        if costs[pick.task_id][1]:
+        if costs[pick.task_id].webhook:
             told.append((organization.id, pick.task_id))
-    yield from write_outcomes(outcomes, told, memory, now, query_if("delete_queue_entries", entries, entries=entries))
+    yield from write_outcomes(outcomes, told, memory, now, change("delete_queue_entries", entries, entries=entries))
 
 
 def _lease(
     picks: Sequence[Pick], one: Exchange, limits: dict[str, int], locked: Locked, memory: Memory, now: int
 ) -> Operation[list[Lease]]:
     """Move these entries from the queue to leases: all of them, or the first ones whose payloads are not too large."""
-    found = yield from rows("find_claimed", tasks=[(pick.organization_id, pick.task_id) for pick in picks])
-    tasks = {row[0]: row[1:] for row in found}
-    sizes = accumulate(len(tasks[pick.task_id][1]) for pick in picks)
+    asked = [(pick.organization_id, pick.task_id) for pick in picks]
+    tasks = {task.task_id: task for task in (yield from rows("find_claimed", into=ClaimedRow, tasks=asked))}
+    sizes = accumulate(len(tasks[pick.task_id].payload) for pick in picks)
     picks = [pick for pick, size in zip(picks, sizes, strict=True) if pick is picks[0] or size <= PAYLOADS_MOST]
     inserts, leases = [], []
     for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
-        cost, payload, webhook, ready_at, traceparent = tasks[pick.task_id]
+        task = tasks[pick.task_id]
         estimate_ms = memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
-        organization.hold(cost)
+        organization.hold(task.cost)
         organization.charge(estimate_ms)
         first = pick.first_started_at is None
-        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - ready_at) if first else None)
+        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - task.ready_at) if first else None)
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
-            pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, cost, attempt,
+            pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, task.cost, attempt,
             rule.attempts, int(pick.task_type in limits), estimate_ms,
-            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, webhook,
+            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, task.webhook,
         ))  # fmt: skip
         leases.append(
             Lease(
@@ -530,18 +604,18 @@ def _lease(
                 organization_id=pick.organization_id,
                 organization=organization.name,
                 task_type=pick.task_type,
-                payload=payload,
+                payload=task.payload,
                 attempt=attempt,
                 attempts=rule.attempts,
                 timeout_ms=rule.timeout_ms,
                 started_at=now,
-                traceparent=traceparent,
+                traceparent=task.traceparent,
             )
         )
     entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]
     yield from together(
-        query_if("delete_queue_entries", entries, entries=entries),
-        query_if("insert_leases", inserts, leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now),
+        change("delete_queue_entries", entries, entries=entries),
+        change("insert_leases", inserts, leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now),
     )
     return leases
 
@@ -560,11 +634,10 @@ def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_
     """
     endings = dict(returns)
     places = [place for identity in endings if (place := lease_place(identity))]
-    locked, _ = yield from lock_and_read((place[0] for place in places), all_of_them=all_of_them)
+    locked = yield from lock_and_read((organization_id for organization_id, _, _ in places), all_of_them=all_of_them)
     now = yield from clock()
-    held = yield from held_leases([place for place in places if place[0] in locked])
-    yield from end_leases(
-        ((lease, endings[identity]) for identity, lease in held.items()), locked, memory, now, reported=False
-    )
+    held = query_leases([place for place in places if place[0] in locked])
+    yield from together(held)
+    yield from end_leases([(lease, endings[lease.id]) for lease in held.rows], locked, memory, now, reported=False)
     yield from write_organizations(locked, memory, now)
-    return len(held)
+    return len(held.rows)

@@ -6,12 +6,15 @@ each with one statement over the whole set. No other code writes these columns.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct
 
 from fairlane.rules.fairness import Candidate, charged, entered
 from fairlane.rules.history import Integrals
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Rows, query_if, rows_if, together
+from fairlane.store.statements import Operation, Query, Row, change, query, rows_if, run_if, together
 
 QUEUE_TURN = 0
 """A turn to start tasks of a type."""
@@ -20,6 +23,25 @@ CALL_TURN = 1
 
 Turn = tuple[str, int, int, int]
 """(task type, QUEUE_TURN or CALL_TURN, virtual time, organization id)."""
+
+
+class LaneRow(Row, frozen=True):
+    """A lane, as kept."""
+
+    organization_id: int
+    task_type: str
+    rank: int
+    ready: int
+    waiting: int
+    head_seq: int
+
+
+class ReadyCallsRow(Row, frozen=True):
+    """How many calls of one type wait for a free place."""
+
+    organization_id: int
+    task_type: str
+    count: int
 
 
 @dataclass(slots=True)
@@ -31,9 +53,11 @@ class Lane:
     head_seq: int
 
 
-@dataclass(slots=True)
-class LockedOrganization:
-    """The working copy of one organization's row and lanes."""
+class LockedOrganization(Struct, array_like=True):
+    """The working copy of one organization's row and lanes.
+
+    The fields without a default are the columns of ``lock_organizations``.
+    """
 
     id: int
     name: str
@@ -54,7 +78,10 @@ class LockedOrganization:
     submitted: int
     completed: int
     failed: int
-    integrals: Integrals
+    slot_ms: int
+    plan_limited_ms: int
+    worker_limited_ms: int
+    integrals_at: int
     credits_on: int
     credits_granted: int
     credits_charged: int
@@ -62,15 +89,21 @@ class LockedOrganization:
     """The costs of its leases, whether credits are on or not."""
     credits_wanted: int
     """The cost of the next task if it waits for credits that running work holds; 0 if no task waits for credits."""
-    lanes: dict[tuple[str, int], Lane] = field(default_factory=dict)
-    calling: dict[str, int] = field(default_factory=dict)
+    lanes: dict[tuple[str, int], Lane] = {}
+    calling: dict[str, int] = {}
     """Calls that wait for a free place, by type."""
-    touched: set[tuple[str, int]] = field(default_factory=set)
+    touched: set[tuple[str, int]] = set()
     turns_before: frozenset[Turn] = frozenset()
     doubted: bool = False
     """Its counts do not match its rows: it is marked as drifted, and starts nothing in this transaction."""
     held_before: tuple[int, int, int | None, bool] = (0, 0, None, False)
     """(ready, in use, slots_max, kept from starting) since the row was last written; the integrals sum these up."""
+
+    def advanced(self, now: int) -> Integrals:
+        """Return the integrals up to this moment."""
+        sums = Integrals(self.slot_ms, self.plan_limited_ms, self.worker_limited_ms, self.integrals_at)
+        sums.advance(now, *self.held_before)
+        return sums
 
     def slots_free(self) -> int:
         """Return how many more tasks may start now.
@@ -287,12 +320,10 @@ def lock_organizations(ids: Iterable[int]) -> Operation[Locked]:
 
     Call it before any other lock, and only once: a transaction that waits while it holds locks can deadlock.
     """
-    return (yield from lock_and_read(ids))[0]
+    return (yield from lock_and_read(ids))
 
 
-def lock_and_read(
-    ids: Iterable[int], *reads: Query | None, all_of_them: bool = True
-) -> Operation[tuple[Locked, list[Rows]]]:
+def lock_and_read(ids: Iterable[int], *reads: Query[Any], all_of_them: bool = True) -> Operation[Locked]:
     """Lock as :func:`lock_organizations`, and run these queries together with the read of the lanes.
 
     Without ``all_of_them``: lock as :func:`lock_some_organizations`.
@@ -302,39 +333,39 @@ def lock_and_read(
 
 def lock_some_organizations(ids: Iterable[int]) -> Operation[Locked]:
     """Lock these organizations; if the transaction must not wait, leave out those that are locked."""
-    return (yield from lock_and_read(ids, all_of_them=False))[0]
+    return (yield from lock_and_read(ids, all_of_them=False))
 
 
 def lock_further_organizations(ids: Iterable[int]) -> Operation[Locked]:
     """Lock more organizations in a transaction that already holds some; leave out those that another server holds."""
-    return (yield from _lock(_LOCK_FREE, ids))[0]
+    return (yield from _lock(_LOCK_FREE, ids))
 
 
 _LOCK, _LOCK_FREE = "lock_organizations", "lock_further_organizations"
 
 
-def _lock(
-    statement: str, ids: Iterable[int], *reads: Query | None, hurried: str | None = None
-) -> Operation[tuple[Locked, list[Rows]]]:
+def _lock(statement: str, ids: Iterable[int], *reads: Query[Any], hurried: str | None = None) -> Operation[Locked]:
     wanted = sorted(set(ids))
+    found: list[LockedOrganization] = []
+    if wanted:
+        found = yield Query(statement, {"ids": wanted}, LockedOrganization, hurried)
     locked: Locked = {}
-    rows_found: Rows = (yield Query(statement, {"ids": wanted}, hurried)) if wanted else []
-    for row in rows_found:
-        one = LockedOrganization(*[*row[:17], Integrals(*row[17:21]), *row[21:]])
+    for one in found:
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
         locked[one.id] = one
-    lanes, *found = yield from together(query_if("find_lanes", list(locked), ids=list(locked)), *reads)
-    for organization_id, task_type, rank, ready, waiting, head_seq in lanes:
-        locked[organization_id].lanes[task_type, rank] = Lane(ready, waiting, head_seq)
+    lanes = query("find_lanes", locked, into=LaneRow, ids=list(locked))
+    yield from together(lanes, *reads)
+    for lane in lanes.rows:
+        locked[lane.organization_id].lanes[lane.task_type, lane.rank] = Lane(lane.ready, lane.waiting, lane.head_seq)
     with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
-    for organization_id, task_type, count in (yield from rows_if("count_ready_calls", with_calls, ids=with_calls)):
-        locked[organization_id].calling[task_type] = count
+    for calls in (yield from rows_if("count_ready_calls", with_calls, into=ReadyCallsRow, ids=with_calls)):
+        locked[calls.organization_id].calling[calls.task_type] = calls.count
     for one in locked.values():
         one.turns_before = one.turns()
-    return locked, found
+    return locked
 
 
-def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query | None) -> Operation[None]:
+def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query[None]) -> Operation[None]:
     """Write counts, lanes and turns back, each with one statement over all organizations.
 
     ``beside`` are other changes, to other tables.
@@ -347,8 +378,7 @@ def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query
         if startable:
             one.enter(memory.virtual_time)
             memory.startable |= startable
-        sums = one.integrals
-        sums.advance(now, *one.held_before)
+        sums = one.advanced(now)
         counts.append(
             (one.id, one.next_seq, one.queued, one.ready, one.processing, one.calls, one.calls_ready, one.virtual_time,
              one.submitted, one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms,
@@ -362,10 +392,10 @@ def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query
         fresh.extend(after - one.turns_before)
     yield from together(
         *beside,
-        query_if("update_organizations", counts, organizations=counts),
-        query_if("upsert_lanes", lanes, lanes=lanes),
-        query_if("delete_turns", stale, turns=stale),
-        query_if("insert_turns", fresh, turns=fresh),
+        change("update_organizations", counts, organizations=counts),
+        change("upsert_lanes", lanes, lanes=lanes),
+        change("delete_turns", stale, turns=stale),
+        change("insert_turns", fresh, turns=fresh),
     )
     doubted = [one.id for one in locked.values() if one.doubted]
-    yield from rows_if("update_drifted", doubted, ids=doubted, drifted=1)
+    yield from run_if("update_drifted", doubted, ids=doubted, drifted=1)

@@ -7,7 +7,7 @@ database nothing.
 from collections.abc import Sequence
 
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, rows, rows_if
+from fairlane.store.statements import Operation, rows, rows_if, run
 
 KEPT_MS = 24 * 3_600_000
 """How long a row stays after its cookie expired, in milliseconds: setting the clock back must revive no session."""
@@ -27,15 +27,14 @@ class LogoutStore(Noun):
 
 
 def _add(session_id: str, expires_at: int) -> Operation[None]:
-    yield from rows("insert_logout", id=session_id, expires_at=expires_at)
+    yield from run("insert_logout", id=session_id, expires_at=expires_at)
 
 
 def find_logouts(session_ids: Sequence[str]) -> Operation[frozenset[str]]:
     """Return those of these sessions that were ended."""
-    found = yield from rows_if("find_logouts", session_ids, ids=session_ids)
-    return frozenset(row[0] for row in found)
+    return frozenset((yield from rows_if("find_logouts", session_ids, into=str, ids=session_ids)))
 
 
 def purge_logouts(now: int, most: int) -> Operation[int]:
     """Delete the rows of cookies that expired long ago. At most ``most``; returns how many."""
-    return len((yield from rows("purge_logouts", before=now - KEPT_MS, most=most)))
+    return len((yield from rows("purge_logouts", into=str, before=now - KEPT_MS, most=most)))

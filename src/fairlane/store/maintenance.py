@@ -2,7 +2,7 @@
 
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, rows
+from fairlane.store.statements import Operation, only, run
 from fairlane.store.trail import write_trail
 
 
@@ -20,9 +20,9 @@ class MaintenanceStore(Noun):
 
 def find_maintenance() -> Operation[bool]:
     """Read whether maintenance is on."""
-    return bool((yield from rows("find_maintenance"))[0][0])
+    return bool((yield from only("find_maintenance", into=int)))
 
 
 def _set(on: bool, actor: str, memory: Memory) -> Operation[None]:
-    yield from rows("update_maintenance", maintenance=int(on))
+    yield from run("update_maintenance", maintenance=int(on))
     yield from write_trail(actor, "maintenance.changed", "installation", {"on": on}, memory)

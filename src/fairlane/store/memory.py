@@ -76,9 +76,8 @@ class Memory:
         if task_type in self.limited or self.rule(task_type).limit is not None:
             self.startable.add(task_type)
 
-    def know_limits(self, task_types: Iterable[str], found: Iterable[tuple[str, int]]) -> dict[str, int]:
-        """Record which of these types have a limit; return how many of each may run at once."""
-        limits = dict(found)
+    def know_limits(self, task_types: Iterable[str], limits: dict[str, int]) -> dict[str, int]:
+        """Record which of these types have a limit; return the limits."""
         self.limited = self.limited.difference(task_types) | limits.keys()
         return limits
 

@@ -9,7 +9,26 @@ from fairlane.model.usage import UsedInMonth
 from fairlane.rules.history import month_of
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import CHUNK, Operation, clock, rows
+from fairlane.store.statements import CHUNK, Operation, Row, clock, rows
+
+
+class MonthRow(Row, frozen=True):
+    """An organization's sums at the start of a month, and at the start of the next, or now if that was not opened."""
+
+    id: int
+    name: str
+    opened_at: int
+    submitted: int
+    completed: int
+    failed: int
+    charged: int
+    slot_ms: int
+    closed_at: int | None
+    end_submitted: int
+    end_completed: int
+    end_failed: int
+    end_charged: int
+    end_slot_ms: int
 
 
 class MonthStore(Noun):
@@ -30,7 +49,7 @@ class MonthStore(Noun):
 
 def _open() -> Operation[int]:
     now = yield from clock()
-    return len((yield from rows("open_months", month=month_of(now), now=now, most=CHUNK)))
+    return len((yield from rows("open_months", into=int, month=month_of(now), now=now, most=CHUNK)))
 
 
 def find_months(month: str, organization: str | None) -> Operation[list[UsedInMonth]]:
@@ -40,26 +59,23 @@ def find_months(month: str, organization: str | None) -> Operation[list[UsedInMo
     after = 0
     while True:
         now = yield from clock()
-        found = yield from rows("find_months", month=month, organization_id=chosen, after=after, now=now, most=CHUNK)
+        found = yield from rows(
+            "find_months", into=MonthRow, month=month, organization_id=chosen, after=after, now=now, most=CHUNK
+        )
         for row in found:
-            after, name, from_at, *start = row[:8]
-            until_at, *end = row[8:14]
-            closed = until_at is not None
-            submitted, completed, failed, charged, slot_ms = [
-                last - first for first, last in zip(start, end if closed else row[14:], strict=True)
-            ]
+            after = row.id
             used.append(
                 UsedInMonth(
-                    organization=name,
+                    organization=row.name,
                     month=month,
-                    from_at=from_at,
-                    until_at=until_at if closed else now,
-                    closed=closed,
-                    submitted=submitted,
-                    completed=completed,
-                    failed=failed,
-                    credits_charged=charged,
-                    slot_seconds=slot_ms / 1000,
+                    from_at=row.opened_at,
+                    until_at=now if row.closed_at is None else row.closed_at,
+                    closed=row.closed_at is not None,
+                    submitted=row.end_submitted - row.submitted,
+                    completed=row.end_completed - row.completed,
+                    failed=row.end_failed - row.failed,
+                    credits_charged=row.end_charged - row.charged,
+                    slot_seconds=(row.end_slot_ms - row.slot_ms) / 1000,
                 )
             )
         if len(found) < CHUNK:

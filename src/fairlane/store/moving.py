@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from fairlane.errors import DatabaseError
 from fairlane.store.recount import count_states, recount
-from fairlane.store.statements import Operation, Result, Rows, rows
+from fairlane.store.statements import Operation, Result, Row, rows
 
 NOT_CARRIED = frozenset({"schema_version"})
 """Tables that are not copied: each database has its own."""
@@ -30,6 +30,20 @@ class Table(Struct, frozen=True):
 
     name: str
     columns: tuple[str, ...]
+
+
+class ColumnRow(Row, frozen=True):
+    """One column of one table."""
+
+    table_name: str
+    column_name: str
+
+
+class ReferenceRow(Row, frozen=True):
+    """A table, and one that it refers to."""
+
+    table_name: str
+    referred: str
 
 
 class Moved(Struct, frozen=True):
@@ -112,13 +126,13 @@ async def carry(source: Source, target: Target, *, returned: int, progress: Prog
 
 def _tables() -> Operation[list[Table]]:
     columns: dict[str, list[str]] = {}
-    for table, column in (yield from rows("find_columns")):
-        columns.setdefault(table, []).append(column)
+    for row in (yield from rows("find_columns", into=ColumnRow)):
+        columns.setdefault(row.table_name, []).append(row.column_name)
     return [Table(name, tuple(found)) for name, found in columns.items() if name not in NOT_CARRIED]
 
 
-def _references() -> Operation[Rows]:
-    return (yield from rows("find_references"))
+def _references() -> Operation[list[ReferenceRow]]:
+    return (yield from rows("find_references", into=ReferenceRow))
 
 
 def _same(left: Sequence[Table], right: Sequence[Table]) -> Sequence[Table]:
@@ -130,12 +144,12 @@ def _same(left: Sequence[Table], right: Sequence[Table]) -> Sequence[Table]:
     return left
 
 
-def _in_order(tables: Sequence[Table], references: Rows) -> list[Table]:
+def _in_order(tables: Sequence[Table], references: Sequence[ReferenceRow]) -> list[Table]:
     """Return the tables so that a referenced table comes before those that refer to it."""
     named = {table.name: table for table in tables}
     order = TopologicalSorter[str](dict.fromkeys(sorted(named), ()))
-    for table, referred in references:
-        order.add(table, referred)
+    for row in references:
+        order.add(row.table_name, row.referred)
     return [named[name] for name in order.static_order()]
 
 

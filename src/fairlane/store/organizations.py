@@ -1,7 +1,6 @@
 """Organizations as operators see and change them. Every change leaves an audit row."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -14,11 +13,42 @@ from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.plans import keep_plan
-from fairlane.store.statements import Operation, clock, rows
+from fairlane.store.statements import Operation, Row, clock, first, only, rows, run
 from fairlane.store.trail import write_trail
 
 ALL = 2**31 - 1
 """More than the number of organizations."""
+
+
+class OrganizationRow(Row, frozen=True):
+    """An organization, as operators see it."""
+
+    id: int
+    name: str
+    plan: str
+    slots_max: int | None
+    queue_limit: int
+    weight: int
+    paused: int
+    disabled: int
+    maintenance: int
+    drifted: int
+    queued: int
+    processing: int
+    submitted: int
+    completed: int
+    failed: int
+    created_at: int
+    slots_override: int | None
+    queue_limit_override: int | None
+    weight_override: int | None
+    credits_on: int
+    credits_granted: int
+    credits_charged: int
+    credits_held: int
+    erasing: int
+    calls: int
+    oldest_ready_at: int | None
 
 
 class OrganizationStore(Noun):
@@ -81,14 +111,14 @@ class OrganizationStore(Noun):
 def _create(
     name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
 ) -> Operation[Organization]:
-    yield from rows("lock_installation")  # if two servers create the same name at once, the second gets NameTaken
+    yield from run("lock_installation")  # if two servers create the same name at once, the second gets NameTaken
     yield from keep_plan(plan)
-    if (yield from rows("find_organization_id", name=name)):
+    if (yield from first("find_organization_id", into=int, name=name)) is not None:
         raise NameTaken("organization", name)
     limits = msgspec.structs.asdict(overrides)
-    now, identity = (yield from clock()), (yield from rows("take_organization_id"))[0][0]
-    yield from rows("insert_organization", id=identity, name=name, plan=plan, **limits, credits=int(credits), now=now)
-    yield from rows("insert_month", organization_id=identity, month=month_of(now), now=now)
+    now, identity = (yield from clock()), (yield from only("take_organization_id", into=int))
+    yield from run("insert_organization", id=identity, name=name, plan=plan, **limits, credits=int(credits), now=now)
+    yield from run("insert_month", organization_id=identity, month=month_of(now), now=now)
     details = {"plan": plan, **limits, "credits": credits}
     yield from write_trail(actor, "organization.created", name, details, memory)
     return (yield from find_organization(name))
@@ -96,87 +126,103 @@ def _create(
 
 def find_organization(name: str) -> Operation[Organization]:
     """Read one organization, or refuse with NotFound."""
-    found = yield from rows("find_organizations", name=name, after="", most=1)
-    if not found:
-        raise NotFound.named("organization", name)
-    return _organization(found[0])
+    return _organization((yield from _find(name)))
 
 
 def find_organizations(after: str = "", most: int = ALL) -> Operation[list[Organization]]:
     """Read organizations by name."""
-    found = yield from rows("find_organizations", name=None, after=after, most=most)
+    found = yield from rows("find_organizations", into=OrganizationRow, name=None, after=after, most=most)
     return [_organization(row) for row in found]
 
 
 def find_virtual_time() -> Operation[int]:
     """Read the virtual time of the installation."""
-    return int((yield from rows("find_virtual_time"))[0][0])
+    return (yield from only("find_virtual_time", into=int))
 
 
 def _share_virtual_time(memory: Memory) -> Operation[None]:
-    [(shared,)] = yield from rows("find_shared_virtual_time")
+    shared = yield from only("find_shared_virtual_time", into=int)
     if shared < memory.virtual_time:
-        yield from rows("share_virtual_time", virtual_time=memory.virtual_time)
+        yield from run("share_virtual_time", virtual_time=memory.virtual_time)
     memory.picked(shared)
 
 
 def find_organization_id(name: str) -> Operation[int]:
     """Return the id of an organization. Raises NotFound."""
-    found = yield from rows("find_organization_id", name=name)
-    if not found:
+    found = yield from first("find_organization_id", into=int, name=name)
+    if found is None:
         raise NotFound.named("organization", name)
-    return int(found[0][0])
+    return found
 
 
 def find_organization_name(organization_id: int) -> Operation[str]:
     """Read the name of an organization, or refuse with NotFound."""
-    found = yield from rows("find_organization_name", id=organization_id)
-    if not found:
+    found = yield from first("find_organization_name", into=str, id=organization_id)
+    if found is None:
         raise NotFound.named("organization", str(organization_id))
-    return str(found[0][0])
+    return found
 
 
-def _organization(row: Any) -> Organization:
+def _find(name: str) -> Operation[OrganizationRow]:
+    found = yield from first("find_organizations", into=OrganizationRow, name=name, after="", most=1)
+    if found is None:
+        raise NotFound.named("organization", name)
+    return found
+
+
+def _organization(row: OrganizationRow) -> Organization:
     return Organization(
-        id=row[0],
-        name=row[1],
-        plan=row[2],
-        slots_max=row[3],
-        queue_limit=row[4],
-        weight=row[5],
-        paused=bool(row[6]),
-        disabled=bool(row[7]),
-        maintenance=bool(row[8]),
-        drifted=bool(row[9]),
-        queued=row[10],
-        processing=row[11],
-        used=row[11] + row[24],
-        oldest_ready_at=row[25],
-        submitted=row[12],
-        completed=row[13],
-        failed=row[14],
-        created_at=row[15],
-        credits=CreditTotals(on=bool(row[19]), granted=row[20], charged=row[21], held=row[22]),
-        erasing=bool(row[23]),
+        id=row.id,
+        name=row.name,
+        plan=row.plan,
+        slots_max=row.slots_max,
+        queue_limit=row.queue_limit,
+        weight=row.weight,
+        paused=bool(row.paused),
+        disabled=bool(row.disabled),
+        maintenance=bool(row.maintenance),
+        drifted=bool(row.drifted),
+        queued=row.queued,
+        processing=row.processing,
+        used=row.processing + row.calls,
+        oldest_ready_at=row.oldest_ready_at,
+        submitted=row.submitted,
+        completed=row.completed,
+        failed=row.failed,
+        created_at=row.created_at,
+        credits=CreditTotals(
+            on=bool(row.credits_on), granted=row.credits_granted, charged=row.credits_charged, held=row.credits_held
+        ),
+        erasing=bool(row.erasing),
     )
 
 
 def _change(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation[Organization]:
     organization_id = yield from find_organization_id(name)
     locked = yield from lock_organizations([organization_id])
-    if (yield from find_organization(name)).erasing:
+    before = yield from _find(name)
+    if before.erasing:
         raise InUse("organization", name)
-    found = (yield from rows("find_organizations", name=name, after="", most=1))[0]
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     if given.keys() & {"plan", "slots", "queue_limit", "weight"}:
-        overrides = {"plan": found[2], "slots": found[16], "queue_limit": found[17], "weight": found[18]}
+        overrides = {
+            "plan": before.plan,
+            "slots": before.slots_override,
+            "queue_limit": before.queue_limit_override,
+            "weight": before.weight_override,
+        }
         overrides |= {key: value for key, value in given.items() if key in overrides}
-        yield from keep_plan(overrides["plan"])
-        yield from rows("update_limits", id=organization_id, **overrides)
+        yield from keep_plan(given.get("plan", before.plan))
+        yield from run("update_limits", id=organization_id, **overrides)
     if given.keys() & {"paused", "disabled", "maintenance", "credits"}:
-        flags = {"paused": found[6], "disabled": found[7], "maintenance": found[8], "credits": found[19]}
+        flags = {
+            "paused": before.paused,
+            "disabled": before.disabled,
+            "maintenance": before.maintenance,
+            "credits": before.credits_on,
+        }
         flags |= {key: int(value) for key, value in given.items() if key in flags}
-        yield from rows("update_flags", id=organization_id, **flags)
+        yield from run("update_flags", id=organization_id, **flags)
     after = yield from find_organization(name)
     one = locked[organization_id]
     one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight

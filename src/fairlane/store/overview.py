@@ -1,7 +1,5 @@
 """Tasks of all organizations for operators: in bounded pages, with the true causes."""
 
-from typing import Any
-
 import msgspec
 
 from fairlane.errors import NotFound
@@ -10,7 +8,7 @@ from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, rows
+from fairlane.store.statements import Operation, Row, first, only, rows
 from fairlane.store.tasks import cancel
 from fairlane.store.trail import write_trail
 
@@ -19,6 +17,44 @@ SCAN_MOST = 1_000
 OWNERS_MOST = 1_000
 LAST = 2**62
 """Larger than every organization's id."""
+
+
+class TaskFactsRow(Row, frozen=True):
+    """A task of any organization; what it ended with or runs with is None in its other states."""
+
+    organization_id: int
+    organization: str
+    id: str
+    task_type: str
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    status: str | None
+    failure: str | None
+    cause: str | None
+    charged: int | None
+    attempt: int | None
+    first_started_at: int | None
+    finished_at: int | None
+    running_attempt: int | None
+    running_since: int | None
+    session_id: str | None
+    deadline_at: int | None
+    due_at: int | None
+
+
+class TracedRow(Row, frozen=True):
+    """A task that ended."""
+
+    finished_at: int
+    id: str
+    organization: str
+    task_type: str
+    priority: int
+    accepted_at: int
+    run_at: int | None
+    started_at: int | None
 
 
 class OverviewStore(Noun):
@@ -79,73 +115,65 @@ def find_tasks(
     most: int,
 ) -> Operation[TaskPage]:
     """Read a page of tasks, by the id of the organization."""
-    first = start or (LAST if organization_id is None else organization_id + 1, "")
+    first_id, first_task = start or (LAST if organization_id is None else organization_id + 1, "")
     found = yield from rows(
-        "find_tasks_from", least=organization_id or 0, organization_id=first[0], id=first[1], most=SCAN_MOST + 1
+        "find_tasks_from",
+        into=TaskFactsRow,
+        least=organization_id or 0,
+        organization_id=first_id,
+        id=first_task,
+        most=SCAN_MOST + 1,
     )
     page: list[TaskFacts] = []
     for row in found[:SCAN_MOST]:
         if len(page) == most:
-            return TaskPage(tuple(page), (row[0], row[2]))
+            return TaskPage(tuple(page), (row.organization_id, row.id))
         facts = _facts(row)
         if status in (None, facts.status) and task_type in (None, facts.task_type):
             page.append(facts)
     after = found[SCAN_MOST] if len(found) > SCAN_MOST else None
-    return TaskPage(tuple(page), None if after is None else (after[0], after[2]))
+    return TaskPage(tuple(page), None if after is None else (after.organization_id, after.id))
 
 
 def find_task_facts(task_id: str) -> Operation[TaskFacts]:
     """Read one task of any organization, or refuse with NotFound."""
-    ids = [row[0] for row in (yield from rows("find_organization_ids"))]
+    ids = yield from rows("find_organization_ids", into=int)
     for start in range(0, len(ids), OWNERS_MOST):
-        owners = yield from rows("find_task_owner", id=task_id, ids=ids[start : start + OWNERS_MOST])
-        if owners:
-            owner = owners[0][0]
-            found = yield from rows("find_tasks_from", least=owner, organization_id=owner, id=task_id, most=1)
-            return _facts(found[0])
+        owner = yield from first("find_task_owner", into=int, id=task_id, ids=ids[start : start + OWNERS_MOST])
+        if owner is not None:
+            row = yield from only(
+                "find_tasks_from", into=TaskFactsRow, least=owner, organization_id=owner, id=task_id, most=1
+            )
+            return _facts(row)
     raise NotFound.task(task_id)
 
 
 def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Operation[TracePage]:
     """Read a page of ended tasks."""
-    first = max((start, ""), after)
-    found = yield from rows("find_trace", start=first[0], id=first[1], before=before, most=most)
-    tasks = tuple(
-        Traced(
-            organization=organization,
-            task_type=task_type,
-            priority=priority,
-            accepted_at=accepted_at,
-            run_at=run_at,
-            started_at=started_at,
-            finished_at=finished_at,
-        )
-        for finished_at, _, organization, task_type, priority, accepted_at, run_at, started_at in found
-        if started_at is not None
-    )
-    return TracePage(tasks, (found[-1][0], found[-1][1]) if len(found) == most else None)
+    at, task_id = max((start, ""), after)
+    found = yield from rows("find_trace", into=TracedRow, start=at, id=task_id, before=before, most=most)
+    tasks = tuple(row.to(Traced) for row in found if row.started_at is not None)
+    return TracePage(tasks, (found[-1].finished_at, found[-1].id) if len(found) == most else None)
 
 
-def _facts(row: Any) -> TaskFacts:
-    organization, task_id, task_type, priority, created_at, key, cost, ended, failure, cause, charged = row[1:12]
-    attempt, first_started_at, finished_at, running, running_since, session_id, deadline_at, due_at = row[12:]
-    leased = session_id is not None
+def _facts(row: TaskFactsRow) -> TaskFacts:
+    leased = row.session_id is not None
     return TaskFacts(
-        id=task_id,
-        organization=organization,
-        task_type=task_type,
-        status=TaskStatus(ended) if ended else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED,
-        priority=priority,
-        created_at=created_at,
-        idempotency_key=key,
-        cost=cost,
-        charged=charged,
-        attempt=running if leased else attempt,
-        started_at=running_since if leased else first_started_at,
-        finished_at=finished_at,
-        due_at=due_at,
-        deadline_at=deadline_at,
-        session=session_id,
-        failure=msgspec.json.decode(failure, type=Failure) if failure else None,
-        cause=cause,
+        id=row.id,
+        organization=row.organization,
+        task_type=row.task_type,
+        status=TaskStatus(row.status) if row.status else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED,
+        priority=row.priority,
+        created_at=row.created_at,
+        idempotency_key=row.idempotency_key,
+        cost=row.cost,
+        charged=row.charged,
+        attempt=row.running_attempt if leased else row.attempt,
+        started_at=row.running_since if leased else row.first_started_at,
+        finished_at=row.finished_at,
+        due_at=row.due_at,
+        deadline_at=row.deadline_at,
+        session=row.session_id,
+        failure=msgspec.json.decode(row.failure, type=Failure) if row.failure else None,
+        cause=row.cause,
     )

@@ -10,12 +10,22 @@ from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.store.locked import lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, clock, rows
+from fairlane.store.statements import CHUNK, Operation, Row, clock, first, rows, run
 from fairlane.store.trail import write_trail
 
 DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
+
+
+class PlanRow(Row, frozen=True):
+    """A plan."""
+
+    name: str
+    slots: int | None
+    queue_limit: int
+    weight: int
+    created_at: int
 
 
 class PlanStore(Noun):
@@ -61,7 +71,7 @@ class PlanStore(Noun):
 
 def _create(name: str, slots: int | None, queue_limit: int, weight: int, actor: str, memory: Memory) -> Operation[Plan]:
     limits = {"slots": slots, "queue_limit": queue_limit, "weight": weight}
-    if not (yield from rows("insert_plan", name=name, **limits, now=(yield from clock()))):
+    if not (yield from rows("insert_plan", into=str, name=name, **limits, now=(yield from clock()))):
         raise NameTaken("plan", name)
     yield from write_trail(actor, "plan.created", name, limits, memory)
     return (yield from find_plan(name))
@@ -69,10 +79,10 @@ def _create(name: str, slots: int | None, queue_limit: int, weight: int, actor: 
 
 def find_plan(name: str) -> Operation[Plan]:
     """Read one plan, or refuse with NotFound."""
-    found = yield from rows("find_plans", name=name)
-    if not found:
+    found = yield from first("find_plans", into=PlanRow, name=name)
+    if found is None:
         raise NotFound.named("plan", name)
-    return _plan(*found[0])
+    return found.to(Plan)
 
 
 def keep_plan(name: str) -> Operation[None]:
@@ -81,48 +91,44 @@ def keep_plan(name: str) -> Operation[None]:
     Raises NotFound. In the order of locks plans come after organizations; :func:`_refresh` runs after the change,
     and takes no lock on the plan.
     """
-    if not (yield from rows("keep_plan", name=name)):
+    if not (yield from rows("keep_plan", into=str, name=name)):
         raise NotFound.named("plan", name)
 
 
 def find_plans() -> Operation[list[Plan]]:
     """Read all plans by name."""
-    return [_plan(*row) for row in (yield from rows("find_plans", name=None))]
-
-
-def _plan(name: str, slots: int | None, queue_limit: int, weight: int, created_at: int) -> Plan:
-    return Plan(name=name, slots=slots, queue_limit=queue_limit, weight=weight, created_at=created_at)
+    return [row.to(Plan) for row in (yield from rows("find_plans", into=PlanRow, name=None))]
 
 
 def _change(name: str, changes: PlanChange, actor: str, memory: Memory) -> Operation[Plan]:
-    yield from rows("lock_plan", name=name)
+    yield from run("lock_plan", name=name)
     before = yield from find_plan(name)
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     limits = {"slots": before.slots, "queue_limit": before.queue_limit, "weight": before.weight, **given}
-    yield from rows("update_plan", name=name, **limits)
+    yield from run("update_plan", name=name, **limits)
     yield from write_trail(actor, "plan.changed", name, given, memory)
     return (yield from find_plan(name))
 
 
 def _refresh(name: str, after: int, memory: Memory) -> Operation[int | None]:
     """Update the effective limits of the plan's next CHUNK organizations; return the id to continue after, or None."""
-    ids = [row[0] for row in (yield from rows("find_plan_organizations", plan=name, after=after, most=CHUNK))]
+    ids = yield from rows("find_plan_organizations", into=int, plan=name, after=after, most=CHUNK)
     if not ids:
         return None
     locked = yield from lock_organizations(ids)
-    yield from rows("refresh_limits", ids=ids)
+    yield from run("refresh_limits", ids=ids)
     fresh = yield from lock_organizations(ids)
     for organization_id, one in locked.items():
         new = fresh[organization_id]
         one.slots_max, one.queue_limit, one.weight = new.slots_max, new.queue_limit, new.weight
     yield from write_organizations(locked, memory, (yield from clock()))
-    return int(ids[-1])
+    return ids[-1]
 
 
 def _delete(name: str, actor: str, memory: Memory) -> Operation[Plan]:
-    yield from rows("lock_plan", name=name)
+    yield from run("lock_plan", name=name)
     plan = yield from find_plan(name)
-    if name == DEFAULT_PLAN or not (yield from rows("delete_plan", name=name)):
+    if name == DEFAULT_PLAN or not (yield from rows("delete_plan", into=str, name=name)):
         raise InUse("plan", name)
     yield from write_trail(actor, "plan.deleted", name, {}, memory)
     return plan

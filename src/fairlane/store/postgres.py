@@ -19,7 +19,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from msgspec import Struct
-from msgspec import json as msgspec_json
 
 from fairlane.connecting import reason_of
 from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachable
@@ -30,6 +29,7 @@ from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, Plural
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
 from fairlane.store.read_limits import ReadLimits
+from fairlane.store.records import packed_records, records
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -584,9 +584,9 @@ class PostgresDatabase:
             result: Result = stop.value
             return result
 
-    async def _rows(self, connection: Any, query: Query, attempt: _Attempt) -> Rows:
+    async def _rows(self, connection: Any, query: Query[Any], attempt: _Attempt) -> Rows:
         if query.name == CLOCK:
-            return [(await self._clock(connection, attempt),)]
+            return [await self._clock(connection, attempt)]
         if query.name == TOGETHER:
             return await self._together(connection, query.parameters["queries"], attempt)
         name = query.hurried if query.hurried is not None and attempt.hurried else query.name
@@ -594,12 +594,10 @@ class PostgresDatabase:
         self._pass_by(attempt.locking)
         attempt.asked_at = time.monotonic()
         statement = self._statements[name]
-        records = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
-        if statement.packed:
-            return msgspec_json.decode(records[0][0])  # type: ignore[no-any-return]
-        return [tuple(record) for record in records]
+        found = await connection.fetch(statement.sql, *statement.arguments(query.parameters))
+        return packed_records(found[0][0], query.into) if statement.packed else records(found, query.into)
 
-    async def _together(self, connection: Any, queries: Sequence[Query], attempt: _Attempt) -> Rows:
+    async def _together(self, connection: Any, queries: Sequence[Query[Any]], attempt: _Attempt) -> Rows:
         """Run these statements as one: changes become WITH clauses, reads become columns."""
         asked = [query for query in queries if query.name != CLOCK or self._moved_clock is None]
         names = tuple([READ_CLOCK if query.name == CLOCK else query.name for query in asked])
@@ -618,17 +616,17 @@ class PostgresDatabase:
         columns = iter(record)
         for query in queries:
             if query.name == CLOCK and self._moved_clock is not None:
-                found.append([(self._moved_clock(),)])
+                found.append([self._moved_clock()])
                 continue
             rows = next(columns)
             if query.name == CLOCK:
                 [(at, attempt.identity)] = rows
                 self._ahead_ms = at - (before + wall_clock()) // 2
-                found.append([(int(at),)])
+                found.append([int(at)])
             elif self._statements[query.name].packed:
-                found.append(msgspec_json.decode(rows[0][0]))
+                found.append(packed_records(rows[0][0], query.into))
             else:
-                found.append([] if rows is None else [tuple(row) for row in rows])
+                found.append([] if rows is None else records(rows, query.into))
         return found
 
     async def _ask(self, connection: Any, statement: str, **parameters: Any) -> Rows:

@@ -13,17 +13,60 @@ from fairlane.errors import KeyRefused
 from fairlane.model.status import Drift, Verified
 from fairlane.store.counting import STEP, CountedLane, LaneKey, count_queues
 from fairlane.store.database import Database
-from fairlane.store.locked import Lane, lock_organizations, write_organizations
+from fairlane.store.locked import Lane, LaneRow, ReadyCallsRow, lock_organizations, write_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id, find_organizations
-from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run, run_if
 from fairlane.store.tasks import counted_status, status
 from fairlane.store.trail import write_trail
 
 AUDIT_SHARE = 600
 """A rolling audit round covers this part of all organizations, so that each is audited once within the hour."""
 DRIFTED_MOST = 100
+
+
+class CountedRow(Row, frozen=True):
+    """The kept counts of an organization, each beside the count of its rows."""
+
+    id: int
+    name: str
+    ready: int
+    waiting: int
+    processing: int
+    leases: int
+    credits_held: int
+    lease_costs: int
+    credits_granted: int
+    grants: int
+    calls: int
+    call_leases: int
+    calls_ready: int
+    ready_calls: int
+    open_calls: int
+
+
+class TurnDriftRow(Row, frozen=True):
+    """A turn that exists and should not, or should and does not."""
+
+    organization_id: int
+    task_type: str
+    kept: int
+    due: int
+
+
+class StatesRow(Row, frozen=True):
+    """How many tasks, or calls, are in this number of states."""
+
+    states: int
+    count: int
+
+
+class TaskIdRow(Row, frozen=True):
+    """Where a walk over all tasks goes on."""
+
+    organization_id: int
+    id: str
 
 
 class RecountStore(Noun):
@@ -91,15 +134,14 @@ def _recount_next() -> Operation[tuple[list[int], list[Drift]]]:
 class Counted(Struct, frozen=True):
     """Kept counts of some organizations, and the counts of their rows."""
 
-    organizations: Rows
-    kept: dict[LaneKey, Sequence[int]]
-    """Ready, waiting and head of each lane, as kept."""
+    organizations: list[CountedRow]
+    kept: dict[LaneKey, LaneRow]
     lanes: dict[LaneKey, CountedLane]
-    turns: Rows
+    turns: list[TurnDriftRow]
 
     def queued(self) -> dict[int, tuple[int, int]]:
         """Return the counted ready entries and waiting tasks of each organization."""
-        sums = {row[0]: (0, 0) for row in self.organizations}
+        sums = {row.id: (0, 0) for row in self.organizations}
         for (organization_id, _, _), lane in self.lanes.items():
             ready, waiting = sums.get(organization_id, (0, 0))
             sums[organization_id] = (ready + lane.ready, waiting + lane.waiting)
@@ -110,7 +152,7 @@ def recount(ids: Sequence[int] | None) -> Operation[list[Drift]]:
     """Return every kept count of these organizations (None for all) that differs from its rows. Needs one snapshot."""
     every = ids is None
     if ids is None:
-        ids = [row[0] for row in (yield from rows("find_organization_ids"))]
+        ids = yield from rows("find_organization_ids", into=int)
     drift: list[Drift] = []
     for start in range(0, len(ids), CHUNK):
         chosen = ids[start : start + CHUNK]
@@ -132,47 +174,49 @@ def verified_status(organization_id: int) -> Operation[Verified]:
 
 def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Operation[Counted]:
     chosen = list(ids)
-    organizations = yield from rows("recount_organizations", ids=chosen)
-    kept = {(row[0], row[1], row[2]): row[3:6] for row in (yield from rows("find_lanes", ids=chosen))}
+    organizations = yield from rows("recount_organizations", into=CountedRow, ids=chosen)
+    found = yield from rows("find_lanes", into=LaneRow, ids=chosen)
+    kept = {(row.organization_id, row.task_type, row.rank): row for row in found}
     lanes: dict[LaneKey, CountedLane] = {}
-    for first, last in spans:
-        lanes |= yield from count_queues(first, last)
-    turns = yield from rows("recount_turns", ids=chosen)
+    for span in spans:
+        lanes |= yield from count_queues(*span)
+    turns = yield from rows("recount_turns", into=TurnDriftRow, ids=chosen)
     return Counted(organizations, kept, lanes, turns)
 
 
 def _drift(counted: Counted) -> list[Drift]:
-    drift, names = [], {row[0]: row[1] for row in counted.organizations}
+    drift, names = [], {row.id: row.name for row in counted.organizations}
     queued = counted.queued()
     for row in counted.organizations:
-        ready, waiting = queued[row[0]]
+        ready, waiting = queued[row.id]
         drift += _differences(
-            row[1],
+            row.name,
             {
-                "ready": (row[2], ready),
-                "waiting": (row[3], waiting),
-                "processing": row[4:6],
-                "credits held": row[6:8],
-                "credits granted": row[8:10],
-                "calls": row[10:12],
-                "calls ready": row[12:14],
-                "call leases": row[14:16],
+                "ready": (row.ready, ready),
+                "waiting": (row.waiting, waiting),
+                "processing": (row.processing, row.leases),
+                "credits held": (row.credits_held, row.lease_costs),
+                "credits granted": (row.credits_granted, row.grants),
+                "calls": (row.calls, row.call_leases),
+                "calls ready": (row.calls_ready, row.ready_calls),
+                "call leases": (row.call_leases, row.open_calls),
             },
         )
     for key in sorted({*counted.kept, *counted.lanes}):
         if key[0] not in names:
             continue
-        kept_ready, kept_waiting, kept_head = counted.kept.get(key, (0, 0, 0))
+        kept = counted.kept.get(key) or LaneRow(*key, 0, 0, 0)
         lane = counted.lanes.get(key) or CountedLane()
         title, name = f"lane {key[1]}/{key[2]}", names[key[0]]
         drift += _differences(
-            name, {f"{title} ready": (kept_ready, lane.ready), f"{title} waiting": (kept_waiting, lane.waiting)}
+            name, {f"{title} ready": (kept.ready, lane.ready), f"{title} waiting": (kept.waiting, lane.waiting)}
         )
         # The kept head is a bound: no ready entry may be below it.
-        if lane.head is not None and kept_head > lane.head:
-            drift.append(Drift(organization=name, name=f"{title} head", kept=kept_head, counted=lane.head))
-    for organization_id, task_type, is_kept, due in counted.turns:
-        drift.append(Drift(organization=names[organization_id], name=f"turn {task_type}", kept=is_kept, counted=due))
+        if lane.head is not None and kept.head_seq > lane.head:
+            drift.append(Drift(organization=name, name=f"{title} head", kept=kept.head_seq, counted=lane.head))
+    for turn in counted.turns:
+        name = f"turn {turn.task_type}"
+        drift.append(Drift(organization=names[turn.organization_id], name=name, kept=turn.kept, counted=turn.due))
     return drift
 
 
@@ -186,19 +230,19 @@ def _differences(organization: str, pairs: dict[str, Sequence[int]]) -> list[Dri
 
 def least_audited() -> Operation[list[int]]:
     """Return the organizations that are next in the rolling audit."""
-    total = (yield from rows("count_organizations"))[0][0]
-    return [row[0] for row in (yield from rows("find_least_audited", most=max(1, -(-total // AUDIT_SHARE))))]
+    total = yield from only("count_organizations", into=int)
+    return (yield from rows("find_least_audited", into=int, most=max(1, -(-total // AUDIT_SHARE))))
 
 
 def _mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
     yield from lock_organizations([*ids, *drifted])
-    yield from rows_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
-    yield from rows_if("update_drifted", drifted, ids=list(drifted), drifted=1)
+    yield from run_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
+    yield from run_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
 def find_drifted(most: int) -> Operation[list[str]]:
     """Read the organizations with counters in doubt."""
-    return [row[0] for row in (yield from rows("find_drifted", most=most))]
+    return (yield from rows("find_drifted", into=str, most=most))
 
 
 def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Drift]]:
@@ -207,19 +251,21 @@ def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Dri
     locked = yield from lock_organizations([organization_id])
     count = yield from _count([organization_id], [(organization_id, organization_id)])
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
-    yield from rows("delete_lanes", ids=[organization_id])
-    yield from rows("delete_all_turns", ids=[organization_id])
+    yield from run("delete_lanes", ids=[organization_id])
+    yield from run("delete_all_turns", ids=[organization_id])
     ready, waiting = count.queued()[organization_id]
-    one.ready, one.processing, one.calls, one.calls_ready = ready, counted[5], counted[11], counted[13]
-    one.calling = {row[1]: row[2] for row in (yield from rows("count_ready_calls", ids=[organization_id]))}
+    one.ready, one.processing = ready, counted.leases
+    one.calls, one.calls_ready = counted.call_leases, counted.ready_calls
+    calling = yield from rows("count_ready_calls", into=ReadyCallsRow, ids=[organization_id])
+    one.calling = {row.task_type: row.count for row in calling}
     one.queued = ready + waiting
-    one.credits_held, one.credits_granted = counted[7], counted[9]
+    one.credits_held, one.credits_granted = counted.lease_costs, counted.grants
     one.lanes = {key[1:]: Lane(0, 0, 0) for key in count.kept} | {
         key[1:]: Lane(lane.ready, lane.waiting, lane.head or 0) for key, lane in count.lanes.items()
     }
     one.touched, one.turns_before = set(one.lanes), frozenset()
     yield from write_organizations(locked, memory, (yield from clock()))
-    yield from rows("update_drifted", ids=[organization_id], drifted=0)
+    yield from run("update_drifted", ids=[organization_id], drifted=0)
     yield from write_trail(
         actor, "organization.repaired", one.name, [msgspec.structs.asdict(entry) for entry in drift], memory
     )
@@ -228,12 +274,12 @@ def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Dri
 
 def count_states() -> Operation[dict[int, int]]:
     """Count the states in bounded steps."""
-    states = Counter[int](dict((yield from rows("count_call_states"))))
-    place: tuple[int, str] | None = (0, "")
-    while place is not None:
-        organization_id, task_id = place
-        found = yield from rows("count_states", organization_id=organization_id, id=task_id, most=STEP)
-        states.update(dict(found))
-        ends = yield from rows("find_task_behind", organization_id=organization_id, id=task_id, skipped=STEP - 1)
-        place = (ends[0][0], ends[0][1]) if ends else None
+    counted = yield from rows("count_call_states", into=StatesRow)
+    states = Counter({row.states: row.count for row in counted})
+    start: TaskIdRow | None = TaskIdRow(0, "")
+    while start is not None:
+        place = {"organization_id": start.organization_id, "id": start.id}
+        for row in (yield from rows("count_states", into=StatesRow, **place, most=STEP)):
+            states[row.states] += row.count
+        start = yield from first("find_task_behind", into=TaskIdRow, **place, skipped=STEP - 1)
     return dict(states)

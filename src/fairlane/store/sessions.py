@@ -9,7 +9,44 @@ from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, clock, rows
+from fairlane.store.statements import CHUNK, Operation, Row, clock, first, rows, run
+
+
+class SessionLeaseRow(Row, frozen=True):
+    """A lease that a session holds."""
+
+    id: str
+    exchange_id: str
+    started_at: int
+    canceled_at: int | None
+
+
+class ExpiredRow(Row, frozen=True):
+    """A session that expired."""
+
+    id: str
+    name: str
+
+
+class OrphanRow(Row, frozen=True):
+    """A lease with a dead or missing session."""
+
+    id: str
+    session_id: str
+
+
+class SessionRow(Row, frozen=True):
+    """A live session."""
+
+    id: str
+    name: str
+    types: str
+    places: int
+    local: int
+    key: str | None
+    started_at: int
+    lease_until: int
+    leases: int
 
 
 class SessionStore(Noun):
@@ -91,7 +128,7 @@ class SessionStore(Noun):
 
 
 def _open(new: NewSession) -> Operation[None]:
-    yield from rows(
+    yield from run(
         "insert_session",
         id=new.id,
         name=new.name,
@@ -113,75 +150,74 @@ def _renew(
     memory: Memory,
 ) -> Operation[list[str]]:
     now = yield from clock()
-    renewed = yield from rows("renew_session", id=session_id, key_id=key_id, now=now)
-    if not renewed:
+    lease_ms = yield from first("renew_session", into=int, id=session_id, key_id=key_id, now=now)
+    if lease_ms is None:
         raise SessionGone
-    known, given_up, young = set(leases), set(withdrawn), now - renewed[0][0]
+    known, given_up, young = set(leases), set(withdrawn), now - lease_ms
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
     canceled: list[str] = []
-    for identity, exchange_id, started_at, canceled_at in (yield from rows("find_session_leases", id=session_id)):
-        lost = exchange_id not in open_exchanges and started_at < young
-        if identity not in known and (lost or exchange_id in given_up):
-            unknown.append((identity, RELEASED))
-        elif canceled_at is not None:
-            canceled.append(identity)
+    for lease in (yield from rows("find_session_leases", into=SessionLeaseRow, id=session_id)):
+        lost = lease.exchange_id not in open_exchanges and lease.started_at < young
+        if lease.id not in known and (lost or lease.exchange_id in given_up):
+            unknown.append((lease.id, RELEASED))
+        elif lease.canceled_at is not None:
+            canceled.append(lease.id)
     yield from return_leases(unknown, memory)
     return canceled
 
 
 def _renew_server(session_id: str) -> Operation[None]:
-    if not (yield from rows("renew_session", id=session_id, key_id=None, now=(yield from clock()))):
+    if not (yield from rows("renew_session", into=int, id=session_id, key_id=None, now=(yield from clock()))):
         raise SessionGone
 
 
 def _end(
     session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
 ) -> Operation[int]:
-    if not (yield from rows("end_session", id=session_id, key_id=key_id)):
+    if not (yield from rows("end_session", into=str, id=session_id, key_id=key_id)):
         return 0
     late = set(overdue)
     otherwise = LOST if reason is LossReason.LOST else RELEASED
-    held = yield from rows("find_session_leases", id=session_id)
-    returns = [(row[0], OVERDUE if row[0] in late else otherwise) for row in held]
+    held = yield from rows("find_session_leases", into=SessionLeaseRow, id=session_id)
+    returns = [(row.id, OVERDUE if row.id in late else otherwise) for row in held]
     return (yield from return_leases(returns, memory))
 
 
 def _end_local() -> Operation[None]:
-    yield from rows("end_local_sessions")
+    yield from run("end_local_sessions")
 
 
 def _end_expired() -> Operation[list[str]]:
     now = yield from clock()
-    return [row[1] for row in (yield from rows("end_expired_sessions", now=now))]
+    return [row.name for row in (yield from rows("end_expired_sessions", into=ExpiredRow, now=now))]
 
 
 def _return_orphans(memory: Memory) -> Operation[int]:
     now = yield from clock()
-    orphans = yield from rows("find_orphans", most=CHUNK)
-    late = yield from rows("find_overdue", before=now - 2 * memory.kill_grace_ms, most=CHUNK)
-    returns: dict[str, Ending] = {row[0]: OVERDUE for row in late}
-    returns |= {row[0]: LOST for row in orphans}
+    orphans = yield from rows("find_orphans", into=OrphanRow, most=CHUNK)
+    late = yield from rows("find_overdue", into=str, before=now - 2 * memory.kill_grace_ms, most=CHUNK)
+    returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
+    returns |= {row.id: LOST for row in orphans}
     returned = yield from return_leases(list(returns.items()), memory, all_of_them=False)
-    yield from rows("delete_orphaned_calls")
-    yield from rows("delete_dead_sessions")
+    yield from run("delete_orphaned_calls")
+    yield from run("delete_dead_sessions")
     return returned
 
 
 def find_sessions(after: str, most: int) -> Operation[list[SessionFacts]]:
     """Read live sessions."""
-    found = yield from rows("find_sessions", after=after, most=most)
     return [
         SessionFacts(
-            id=row[0],
-            name=row[1],
-            types=tuple(msgspec.json.decode(row[2])),
-            places=row[3],
-            local=bool(row[4]),
-            key=row[5],
-            started_at=row[6],
-            lease_until=row[7],
-            leases=row[8],
+            id=row.id,
+            name=row.name,
+            types=tuple(msgspec.json.decode(row.types)),
+            places=row.places,
+            local=bool(row.local),
+            key=row.key,
+            started_at=row.started_at,
+            lease_until=row.lease_until,
+            leases=row.leases,
         )
-        for row in found
+        for row in (yield from rows("find_sessions", into=SessionRow, after=after, most=most))
     ]

@@ -10,8 +10,22 @@ from fairlane.model.leases import Exchange, Progress
 from fairlane.rules.fairness import priority_of
 from fairlane.store.lease_rows import CALL, lease_place
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, Query, query_if, rows
+from fairlane.store.statements import Operation, Query, Row, change, rows
 from fairlane.store.tasks import status
+
+
+class SlotRow(Row, frozen=True):
+    """A lease, as the holder of a slot."""
+
+    id: str
+    task_type: str
+    rank: int
+    attempt: int
+    attempts: int
+    started_at: int
+    deadline_at: int
+    kind: int
+    progress: str | None
 
 
 class SlotStore(Noun):
@@ -25,8 +39,8 @@ class SlotStore(Noun):
         return await self._database.snapshot(find_slots(organization_id, after, most), share=organization_id)
 
 
-def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
-    """Return the query that writes workers' progress reports, or None if there are none; for :func:`together`.
+def query_progress(exchanges: Sequence[Exchange]) -> Query[None]:
+    """Return the query that writes workers' progress reports, for :func:`together`.
 
     Their organizations are not locked. So it comes last, and skips a lease that another transaction is changing.
     """
@@ -36,7 +50,7 @@ def query_progress(exchanges: Sequence[Exchange]) -> Query | None:
         for lease, progress in one.progress
         if (place := lease_place(lease))
     ]
-    return query_if("update_progress", said, progress=said)
+    return change("update_progress", said, progress=said)
 
 
 def read_progress(text: str | None) -> Progress | None:
@@ -57,16 +71,18 @@ def find_holders(organization_id: int, after: str, most: int) -> Operation[tuple
     return tuple(
         [
             Slot(
-                id=row[0],
-                call=row[7] == CALL,
-                task_type=row[1],
-                priority=priority_of(row[2]),
-                attempt=row[3],
-                attempts=row[4],
-                started_at=row[5],
-                deadline_at=row[6],
-                progress=read_progress(row[8]),
+                id=row.id,
+                call=row.kind == CALL,
+                task_type=row.task_type,
+                priority=priority_of(row.rank),
+                attempt=row.attempt,
+                attempts=row.attempts,
+                started_at=row.started_at,
+                deadline_at=row.deadline_at,
+                progress=read_progress(row.progress),
             )
-            for row in (yield from rows("find_slots", organization_id=organization_id, after=after, most=most))
+            for row in (
+                yield from rows("find_slots", into=SlotRow, organization_id=organization_id, after=after, most=most)
+            )
         ]
     )

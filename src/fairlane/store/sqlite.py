@@ -26,6 +26,7 @@ from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
 from fairlane.store.moving import Table
 from fairlane.store.read_limits import ReadLimits
+from fairlane.store.records import packed_record, packed_records, records
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import (
     CLOCK,
@@ -451,9 +452,9 @@ class SqliteDatabase:
             result: Result = stop.value
             return result
 
-    def _rows(self, connection: apsw.Connection, query: Query) -> Rows:
+    def _rows(self, connection: apsw.Connection, query: Query[Any]) -> Rows:
         if query.name == CLOCK:
-            return [(self.now(),)]
+            return [self.now()]
         if query.name == TOGETHER:
             return [self._rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
@@ -464,9 +465,7 @@ class SqliteDatabase:
             return []
         parameters = {name: _plain(value) for name, value in query.parameters.items()}
         found: Rows = connection.execute(statement.sql, parameters).fetchall()
-        if statement.packed:
-            found = _unpacked(found[0][0])
-        return found
+        return _unpacked(found[0][0], query.into) if statement.packed else records(found, query.into)
 
     # Backup ----------------------------------------------------------------------------------------------------------
 
@@ -700,12 +699,11 @@ def _parts(parameters: Mapping[str, Any], name: str, column: int) -> Iterator[di
     yield plain | {name: (b"[%b]" % b",".join(part)).decode()}
 
 
-def _unpacked(text: str) -> Rows:
+def _unpacked(text: str, into: type[Any] | None) -> Rows:
     if len(text) <= UNPACKED_BYTES:
-        rows: Rows = msgspec.json.decode(text)
-        return rows
+        return packed_records(text, into)
     whole = text.encode()
-    return [msgspec.json.decode(whole[start:end]) for start, end in items(whole, 1)]
+    return [packed_record(whole[start:end], into) for start, end in items(whole, 1)]
 
 
 def _long_row(row: tuple[Any, ...], long: int) -> bytes:

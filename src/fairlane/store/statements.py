@@ -6,28 +6,57 @@ is one transaction, does no I/O of its own and owns no clock. A database adapter
 
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 Rows = list[Any]
-"""Rows as sequences of column values, in the order of the statement's SELECT list."""
+"""What an adapter answers: the records that the query names, or bare rows if it names none."""
 
 
-class Query(Struct, frozen=True):
+Made = TypeVar("Made")
+
+
+class Row(Struct, frozen=True, array_like=True, gc=False):
+    """One row of an answer: a field for each column, in the order of the statement's SELECT list.
+
+    Each statement that returns rows has a record of its own, or one that it shares with others of the same columns.
+    """
+
+    def to(self, kind: type[Made]) -> Made:
+        """Return the record of this kind, made of the fields of the same names; flags become booleans."""
+        return convert(self, kind, from_attributes=True, strict=False)
+
+
+class Moment(Row, frozen=True):
+    """A moment, or None if there is none: the answer of a minimum."""
+
+    at: int | None
+
+
+Found = TypeVar("Found")
+
+
+class Query(Struct, Generic[Found]):
     """One statement to run now. List parameters are sets: the adapter passes each in one piece."""
 
     name: str
     parameters: dict[str, Any]
+    into: type[Found] | None = None
+    """The record of each row; for a statement with a single column, the type of its value."""
     hurried: str | None = None
     """The statement to run instead in a transaction that must not wait for locks."""
+    needed: bool = True
+    """False if its set is empty, so that it need not run."""
+    rows: list[Found] = []
+    """The answer, once :func:`together` has run it."""
 
 
 Result = TypeVar("Result")
 
-Operation = Generator[Query, Rows, Result]
+Operation = Generator[Query[Any], Rows, Result]
 """One transaction, or a part of one; its return value is the result."""
 
 
@@ -42,36 +71,62 @@ TOGETHER = "together"
 """A query for several statements that the adapter runs in one go; also not in ``sql/``."""
 
 
-def rows(name: str, /, **parameters: Any) -> Operation[Rows]:
-    """Run the statement of this name and receive its rows: ``found = yield from rows("find_lanes", ids=[1])``."""
-    return (yield Query(name, parameters))
+def rows(name: str, /, *, into: type[Found], **parameters: Any) -> Operation[list[Found]]:
+    """Return the rows of a statement: ``lanes = yield from rows("find_lanes", into=LaneRow, ids=[1])``."""
+    return (yield Query(name, parameters, into))
 
 
-def rows_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Operation[Rows]:
-    """Run :func:`rows`, or nothing if its set is empty."""
-    return (yield from rows(name, **parameters)) if members else []
+def first(name: str, /, *, into: type[Found], **parameters: Any) -> Operation[Found | None]:
+    """Return the first row of a statement, or None if there is none."""
+    found = yield from rows(name, into=into, **parameters)
+    return found[0] if found else None
 
 
-def query_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Query | None:
-    """Return a query for :func:`together`, or None if its set is empty."""
-    return Query(name, parameters) if members else None
+def only(name: str, /, *, into: type[Found], **parameters: Any) -> Operation[Found]:
+    """Return the only row of a statement that always has one."""
+    [found] = yield from rows(name, into=into, **parameters)
+    return found
 
 
-def together(*queries: Query | None) -> Operation[list[Rows]]:
-    """Run several statements in one go, which on PostgreSQL is one round trip; return the rows of each, none for a
-    None.
+def run(name: str, /, **parameters: Any) -> Operation[None]:
+    """Run a statement whose rows, if it has any, do not matter."""
+    yield Query(name, parameters)
+
+
+def rows_if(name: str, members: Sequence[Any], /, *, into: type[Found], **parameters: Any) -> Operation[list[Found]]:
+    """Return the rows of a statement, or none if its set is empty."""
+    return (yield from rows(name, into=into, **parameters)) if members else []
+
+
+def run_if(name: str, members: Sequence[Any], /, **parameters: Any) -> Operation[None]:
+    """Run a statement unless its set is empty."""
+    if members:
+        yield from run(name, **parameters)
+
+
+def query(name: str, members: Collection[Any], /, *, into: type[Found], **parameters: Any) -> Query[Found]:
+    """Return a read of a set, for :func:`together`."""
+    return Query(name, parameters, into, needed=bool(members))
+
+
+def change(name: str, members: Sequence[Any], /, **parameters: Any) -> Query[Any]:
+    """Return a change of a set, for :func:`together`."""
+    return Query(name, parameters, needed=bool(members))
+
+
+def together(*queries: Query[Any]) -> Operation[None]:
+    """Run several statements in one go, which on PostgreSQL is one round trip; ``rows`` of each is its answer.
 
     They run in any order and on one snapshot: none may read or write a row that another one writes. Rows of a RETURNING
     clause are not available. What a lock guards must be read by a later statement.
     """
-    asked = [query for query in queries if query is not None]
-    found: Rows = []
+    asked = [query for query in queries if query.needed]
     if len(asked) == 1:
-        found = [(yield asked[0])]
+        asked[0].rows = yield asked[0]
     elif asked:
         found = yield Query(TOGETHER, {"queries": asked})
-    answers = iter(found)
-    return [[] if query is None else next(answers) for query in queries]
+        for query, answer in zip(asked, found, strict=True):
+            query.rows = answer
 
 
 def wall_clock() -> int:
@@ -81,12 +136,13 @@ def wall_clock() -> int:
 
 def clock() -> Operation[int]:
     """Return the database's clock, integer milliseconds UTC. Ask after locking: waiting for a lock takes time."""
-    now: int = (yield CLOCK_QUERY)[0][0]
+    now: int = (yield Query(CLOCK, {}, int))[0]
     return now
 
 
-CLOCK_QUERY = Query(CLOCK, {})
-""":func:`clock` as a query for :func:`together`; its answer is one row."""
+def clock_query() -> Query[int]:
+    """Return :func:`clock` as a query for :func:`together`; its answer is one row."""
+    return Query(CLOCK, {}, int)
 
 
 class Statement(Struct, frozen=True):

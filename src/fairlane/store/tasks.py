@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +23,21 @@ from fairlane.store.locked import (
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun, weight
 from fairlane.store.outcomes import write_outcomes
-from fairlane.store.statements import CHUNK, CLOCK_QUERY, Operation, clock, query_if, rows, rows_if
+from fairlane.store.statements import (
+    CHUNK,
+    Operation,
+    Row,
+    change,
+    clock,
+    clock_query,
+    first,
+    only,
+    query,
+    rows,
+    rows_if,
+    run,
+    run_if,
+)
 
 
 class TaskStore(Noun):
@@ -117,6 +131,87 @@ class Submission(Struct, frozen=True):
     """Places that the queue must have free, or else nothing of it is accepted."""
 
 
+class UsedKeyRow(Row, frozen=True):
+    """An idempotency key that is in use."""
+
+    organization_id: int
+    key: str
+
+
+class StatusRow(Row, frozen=True):
+    """An organization's counts; the levels are a text of ``rank:count``, separated by commas."""
+
+    queued: int
+    processing: int
+    calls: int
+    slots_max: int | None
+    doubted: int
+    levels: str | None
+
+
+class ViewRow(Row, frozen=True):
+    """A task, as its organization sees it."""
+
+    id: str
+    task_type: str
+    priority: int
+    created_at: int
+    idempotency_key: str | None
+    cost: int
+    ended: str | None
+    result: str | None
+    failure: str | None
+    charged: int | None
+    latency_ms: int | None
+    leased: int
+    webhook_url: str | None
+    delivered_at: int | None
+    run_at: int | None
+    retry_of: str | None
+
+
+class NewestRow(Row, frozen=True):
+    """A queued task, and its place in the order of acceptance."""
+
+    seq: int
+    task_id: str
+
+
+class NewestReadyRow(Row, frozen=True):
+    """The newest ready tasks of one lane."""
+
+    entries: list[NewestRow]
+
+
+class QueuedRow(Row, frozen=True):
+    """A queued task that is about to be cleared."""
+
+    task_id: str
+    task_type: str
+    rank: int
+    seq: int
+    idempotency_key: str | None
+
+
+class CancelRow(Row, frozen=True):
+    """A task and its state, as canceling needs them."""
+
+    id: str
+    task_type: str
+    priority: int
+    seq: int
+    webhook: int
+    ready_attempt: int | None
+    """None if it is not ready. The next two work in the same way."""
+    waiting_attempt: int | None
+    session_id: str | None
+    first_started_at: int | None
+    deadline_at: int | None
+    canceled_at: int | None
+    ended: str | None
+    failure: str | None
+
+
 Verdicts = list[Accepted | Refusal]
 
 
@@ -131,11 +226,11 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[
         for task in one.tasks
         if task.idempotency_key is not None
     ]
-    locked, (clocked, bound) = yield from lock_and_read(
-        (one.organization_id for one in submissions), CLOCK_QUERY, query_if("find_used_keys", asked, keys=asked)
-    )
-    now: int = clocked[0][0]
-    used = {(row[0], row[1]) for row in bound}
+    clocked = clock_query()
+    bound = query("find_used_keys", asked, into=UsedKeyRow, keys=asked)
+    locked = yield from lock_and_read((one.organization_id for one in submissions), clocked, bound)
+    [now] = clocked.rows
+    used = {(row.organization_id, row.key) for row in bound.rows}
     answers: list[Verdicts | Refusal] = []
     tasks, entries, later, keys = [], [], [], []
     for submission in submissions:
@@ -173,10 +268,10 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[
         answers.append(verdicts)
     yield from write_organizations(
         locked, memory, now,
-        query_if("insert_tasks", tasks, tasks=tasks, now=now),
-        query_if("insert_queue_entries", entries, entries=entries),
-        query_if("insert_waiting", later, entries=later),
-        query_if("insert_idempotency", keys, keys=keys),
+        change("insert_tasks", tasks, tasks=tasks, now=now),
+        change("insert_queue_entries", entries, entries=entries),
+        change("insert_waiting", later, entries=later),
+        change("insert_idempotency", keys, keys=keys),
     )  # fmt: skip
     return answers
 
@@ -221,18 +316,19 @@ def status(organization_id: int) -> Operation[QueueStatus | None]:
 
     ``concurrency`` is None when the limit cannot be read or the counters are in doubt: then use :func:`counted_status`.
     """
-    found = yield from rows("find_status", organization_id=organization_id)
-    if not found:
+    row = yield from first("find_status", into=StatusRow, organization_id=organization_id)
+    if row is None:
         return None
-    queued, processing, calls, slots_max, doubted, levels = found[0]
     ranks: dict[int, int] = {}
-    for lane in levels.split(",") if levels else ():
+    for lane in row.levels.split(",") if row.levels else ():
         rank, _, count = lane.partition(":")
         ranks[int(rank)] = ranks.get(int(rank), 0) + int(count)
     return QueueStatus(
-        queued=queued,
-        processing=processing,
-        concurrency=None if doubted or slots_max is None else SlotUse(processing + calls, slots_max),
+        queued=row.queued,
+        processing=row.processing,
+        concurrency=None
+        if row.doubted or row.slots_max is None
+        else SlotUse(row.processing + row.calls, row.slots_max),
         priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
     )
 
@@ -240,13 +336,13 @@ def status(organization_id: int) -> Operation[QueueStatus | None]:
 def counted_status(organization_id: int) -> Operation[QueueStatus]:
     """Count the tasks from their rows, in one snapshot, without concurrency."""
     lanes = yield from count_queues(organization_id, organization_id)
-    leases = yield from rows("count_leases", organization_id=organization_id)
+    leases = yield from only("count_leases", into=int, organization_id=organization_id)
     ranks: dict[int, int] = {}
     for (_, _, rank), lane in lanes.items():
         ranks[rank] = ranks.get(rank, 0) + lane.ready + lane.waiting
     return QueueStatus(
         queued=sum(ranks.values()),
-        processing=leases[0][0],
+        processing=leases,
         concurrency=None,
         priorities=tuple((priority_of(rank), ranks[rank]) for rank in sorted(ranks)),
     )
@@ -254,42 +350,38 @@ def counted_status(organization_id: int) -> Operation[QueueStatus]:
 
 def find_task(organization_id: int, reference: str) -> Operation[TaskView | None]:
     """Read one task by id, or else by key."""
-    found = yield from rows("find_task", organization_id=organization_id, reference=reference)
-    return _view(found[0]) if found else None
+    found = yield from first("find_task", into=ViewRow, organization_id=organization_id, reference=reference)
+    return None if found is None else _view(found)
 
 
 def find_payload(organization_id: int, reference: str) -> Operation[str | None]:
     """Read one payload."""
-    found = yield from rows("find_payload", organization_id=organization_id, reference=reference)
-    return str(found[0][0]) if found else None
+    return (yield from first("find_payload", into=str, organization_id=organization_id, reference=reference))
 
 
-def _view(row: Any) -> TaskView:
-    task_id, task_type, priority, created_at, key, cost, ended, result, failure, charged, latency_ms, leased = row[:12]
-    webhook_url, delivered_at, run_at, retry_of = row[12:]
-    status = TaskStatus(ended) if ended else TaskStatus.PROCESSING if leased else TaskStatus.QUEUED
+def _view(row: ViewRow) -> TaskView:
     return TaskView(
-        id=task_id,
-        task_type=task_type,
-        status=status,
-        priority=priority,
-        created_at=created_at,
-        idempotency_key=key,
-        cost=cost,
-        charged=charged,
-        latency_ms=latency_ms,
-        result=result,
-        failure=msgspec.json.decode(failure, type=Failure) if failure else None,
-        webhook=None if webhook_url is None else Told(webhook_url, delivered_at),
-        run_at=run_at,
-        retry_of=retry_of,
+        id=row.id,
+        task_type=row.task_type,
+        status=TaskStatus(row.ended) if row.ended else TaskStatus.PROCESSING if row.leased else TaskStatus.QUEUED,
+        priority=row.priority,
+        created_at=row.created_at,
+        idempotency_key=row.idempotency_key,
+        cost=row.cost,
+        charged=row.charged,
+        latency_ms=row.latency_ms,
+        result=row.result,
+        failure=msgspec.json.decode(row.failure, type=Failure) if row.failure else None,
+        webhook=None if row.webhook_url is None else Told(row.webhook_url, row.delivered_at),
+        run_at=row.run_at,
+        retry_of=row.retry_of,
     )
 
 
 def ended_tasks(asked: Sequence[tuple[int, str]]) -> Operation[set[str]]:
     """Read which tasks have ended."""
-    going_on = {row[0] for row in (yield from rows_if("find_going_on", asked, tasks=asked))}
-    return {task_id for _, task_id in asked} - going_on
+    going_on = yield from rows_if("find_going_on", asked, into=str, tasks=asked)
+    return {task_id for _, task_id in asked}.difference(going_on)
 
 
 def _find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskView, str]]:
@@ -298,7 +390,7 @@ def _find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskVi
         raise NotFound.task(reference)
     if view.status is not TaskStatus.FAILED:
         raise TaskNotFailed(view.id, view.status)
-    [(payload,)] = yield from rows("find_payload", organization_id=organization_id, reference=view.id)
+    payload = yield from only("find_payload", into=str, organization_id=organization_id, reference=view.id)
     return view, payload
 
 
@@ -324,26 +416,27 @@ def list_tasks(organization_id: int, status: TaskStatus | None, cursor: str | No
         case None:
             ids, following = yield from _newest("find_newest_tasks", organization_id, cursor, most)
     asked = [(organization_id, task_id) for task_id in ids]
-    found = {row[0]: _view(row) for row in (yield from rows_if("find_listed", asked, tasks=asked))}
+    found = {row.id: _view(row) for row in (yield from rows_if("find_listed", asked, into=ViewRow, tasks=asked))}
     return TaskList(tuple([found[task_id] for task_id in ids]), following)
 
 
 def _newest(statement: str, organization_id: int, cursor: str | None, most: int, **parameters: str) -> Operation[Found]:
-    found = yield from rows(
-        statement, organization_id=organization_id, before=cursor or NEWEST, most=most + 1, **parameters
+    ids = yield from rows(
+        statement, into=str, organization_id=organization_id, before=cursor or NEWEST, most=most + 1, **parameters
     )
-    ids = [row[0] for row in found]
     return ids[:most], ids[most - 1] if len(ids) > most else None
 
 
 def _newest_queued(organization_id: int, before: int, most: int) -> Operation[Found]:
     """Return the newest queued tasks, merged from the newest of each lane and of waiting tasks, in few reads at any
     depth."""
-    lanes = yield from rows("find_newest_ready", organization_id=organization_id, before=before, most=most + 1)
-    waiting = yield from rows("find_newest_waiting", organization_id=organization_id, before=before, most=most + 1)
-    merged = sorted([*(tuple(row) for lane in lanes for row in lane), *map(tuple, waiting)], reverse=True)
-    page = merged[:most]
-    return [task_id for _, task_id in page], str(page[-1][0]) if len(merged) > most else None
+    asked = {"organization_id": organization_id, "before": before, "most": most + 1}
+    lanes = yield from rows("find_newest_ready", into=NewestReadyRow, **asked)
+    waiting = yield from rows("find_newest_waiting", into=NewestRow, **asked)
+    queued = [*(entry for lane in lanes for entry in lane.entries), *waiting]
+    queued.sort(key=attrgetter("seq"), reverse=True)
+    page = queued[:most]
+    return [entry.task_id for entry in page], str(page[-1].seq) if len(queued) > most else None
 
 
 class Cleared(Struct, frozen=True):
@@ -365,87 +458,67 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Operation
     if organization is None:
         raise KeyRefused
     bound = organization.next_seq if before is None else before
-    ready = yield from rows("find_ready_before", organization_id=organization_id, before=bound, most=CHUNK)
-    most = CHUNK - len(ready)
-    waiting = yield from rows("find_waiting_before", organization_id=organization_id, before=bound, most=most)
-    for _, task_type, rank, _, _ in ready:
-        organization.leave(task_type, rank)
-    for _, task_type, rank, _, _ in waiting:
-        organization.stop_waiting(task_type, rank)
+    asked = {"organization_id": organization_id, "before": bound}
+    ready = yield from rows("find_ready_before", into=QueuedRow, **asked, most=CHUNK)
+    waiting = yield from rows("find_waiting_before", into=QueuedRow, **asked, most=CHUNK - len(ready))
+    for row in ready:
+        organization.leave(row.task_type, row.rank)
+    for row in waiting:
+        organization.stop_waiting(row.task_type, row.rank)
     organization.want_credits(0)  # the task that waited for credits may be gone
-    entries = [(organization_id, task_type, rank, seq) for _, task_type, rank, seq, _ in ready]
-    yield from rows_if("delete_queue_entries", entries, entries=entries)
-    pauses = [(organization_id, row[0]) for row in waiting]
-    yield from rows_if("take_waiting", pauses, entries=pauses)
+    entries = [(organization_id, row.task_type, row.rank, row.seq) for row in ready]
+    yield from run_if("delete_queue_entries", entries, entries=entries)
+    pauses = [(organization_id, row.task_id) for row in waiting]
+    yield from run_if("take_waiting", pauses, entries=pauses)
     cleared = [*ready, *waiting]
-    keys = [(organization_id, row[4]) for row in cleared if row[4] is not None]
-    yield from rows_if("delete_idempotency", keys, keys=keys)
-    tasks = [(organization_id, row[0]) for row in cleared]
-    yield from rows_if("delete_tasks", tasks, tasks=tasks)
+    keys = [(organization_id, row.idempotency_key) for row in cleared if row.idempotency_key is not None]
+    yield from run_if("delete_idempotency", keys, keys=keys)
+    tasks = [(organization_id, row.task_id) for row in cleared]
+    yield from run_if("delete_tasks", tasks, tasks=tasks)
     memory.ended.update(task_id for _, task_id in tasks)
     yield from write_organizations(locked, memory, (yield from clock()))
     return Cleared(len(cleared), bound, len(cleared) == CHUNK)
 
 
-class _Place(Struct, frozen=True):
-    """Where a task is, as canceling needs it."""
-
-    id: str
-    task_type: str
-    priority: int
-    seq: int
-    webhook: int
-    ready_attempt: int | None
-    """None if it is not ready. The next two work in the same way."""
-    waiting_attempt: int | None
-    session_id: str | None
-    first_started_at: int | None
-    deadline_at: int | None
-    canceled_at: int | None
-    ended: str | None
-    failure: str | None
-
-
 def cancel(organization_id: int, reference: str, memory: Memory) -> Operation[TaskView]:
     """Cancel one task, under its organization's lock."""
     locked = yield from lock_organizations([organization_id])
-    found = yield from rows("find_place", organization_id=organization_id, reference=reference)
+    task = yield from first("find_place", into=CancelRow, organization_id=organization_id, reference=reference)
     organization = locked.get(organization_id)
-    if not found or organization is None:
+    if task is None or organization is None:
         raise NotFound.task(reference)
-    place = _Place(*found[0])
     now = yield from clock()
-    if place.ended is not None:
-        if place.failure is None or msgspec.json.decode(place.failure, type=Failure).code != CANCELED.code:
-            raise TaskEnded(place.id, place.ended)
-    elif place.session_id is None:
-        yield from _cancel_queued(organization, place, memory, now)
-    elif place.canceled_at is None:
+    if task.ended is not None:
+        if task.failure is None or msgspec.json.decode(task.failure, type=Failure).code != CANCELED.code:
+            raise TaskEnded(task.id, task.ended)
+    elif task.session_id is None:
+        yield from _cancel_queued(organization, task, memory, now)
+    elif task.canceled_at is None:
         # The supervisor gets it with its next renewal at the latest, and kills the process after the grace period.
-        deadline_at = min(place.deadline_at or now, now + memory.renew_ms)
-        yield from rows(
-            "cancel_lease", organization_id=organization_id, task_id=place.id, deadline_at=deadline_at, now=now
+        deadline_at = min(task.deadline_at or now, now + memory.renew_ms)
+        yield from run(
+            "cancel_lease", organization_id=organization_id, task_id=task.id, deadline_at=deadline_at, now=now
         )
-        memory.canceled.add(place.session_id)
+        memory.canceled.add(task.session_id)
     yield from write_organizations(locked, memory, now)
-    view = yield from find_task(organization_id, place.id)
+    view = yield from find_task(organization_id, task.id)
     assert view is not None
     return view
 
 
-def _cancel_queued(organization: LockedOrganization, place: _Place, memory: Memory, now: int) -> Operation[None]:
-    rank = rank_of(place.priority)
-    if place.ready_attempt is not None:
-        organization.leave(place.task_type, rank)
-        entries = [(organization.id, place.task_type, rank, place.seq)]
-        yield from rows("delete_queue_entries", entries=entries)
+def _cancel_queued(organization: LockedOrganization, task: CancelRow, memory: Memory, now: int) -> Operation[None]:
+    rank = rank_of(task.priority)
+    if task.ready_attempt is not None:
+        organization.leave(task.task_type, rank)
+        entries = [(organization.id, task.task_type, rank, task.seq)]
+        yield from run("delete_queue_entries", entries=entries)
     else:
-        organization.stop_waiting(place.task_type, rank)
-        yield from rows("take_waiting", entries=[(organization.id, place.id)])
+        organization.stop_waiting(task.task_type, rank)
+        yield from run("take_waiting", entries=[(organization.id, task.id)])
     organization.want_credits(0)  # the task that waited for credits may be this one
     organization.failed += 1
-    attempt = place.waiting_attempt if place.ready_attempt is None else place.ready_attempt
+    attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
     failure = msgspec.json.encode(CANCELED).decode()
-    outcome = (place.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
-               place.first_started_at, None)  # fmt: skip
-    yield from write_outcomes([outcome], [(organization.id, place.id)] if place.webhook else [], memory, now)
+    outcome = (task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
+               task.first_started_at, None)  # fmt: skip
+    yield from write_outcomes([outcome], [(organization.id, task.id)] if task.webhook else [], memory, now)

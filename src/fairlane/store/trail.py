@@ -8,7 +8,7 @@ from msgspec import Struct
 from fairlane.model.organizations import AuditRow
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import AFTER_ALL_IDS, Operation, Rows, clock, rows
+from fairlane.store.statements import AFTER_ALL_IDS, Operation, Row, clock, first, rows, run
 
 STEP = 5_000
 """Most rows that one statement looks at: a few milliseconds."""
@@ -20,6 +20,17 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
     subject: str | None = None
     action: str | None = None
     actor: str | None = None
+
+
+class TrailRow(Row, frozen=True):
+    """One change."""
+
+    id: str
+    at: int
+    actor: str
+    action: str
+    subject: str
+    details: str
 
 
 class TrailStore(Noun):
@@ -43,7 +54,7 @@ def write_trail(actor: str, action: str, subject: str, details: Any, memory: Mem
 
 def write_trail_at(row_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation[None]:
     """Write one change with the moment at which it was made."""
-    yield from rows(
+    yield from run(
         "insert_audit", id=row_id, now=at, actor=actor, action=action, subject=subject,
         details=msgspec.json.encode(details).decode(),
     )  # fmt: skip
@@ -52,13 +63,21 @@ def write_trail_at(row_id: str, actor: str, action: str, subject: str, details: 
 def find_trail(limit: int, before: str | None = None, chosen: AuditFilter | None = None) -> Operation[list[AuditRow]]:
     """Read changes. Each step looks at a bounded number of rows."""
     wanted = msgspec.structs.asdict(chosen or AuditFilter())
-    found: Rows = []
+    found: list[TrailRow] = []
     start: str | None = before or AFTER_ALL_IDS
     while start is not None and len(found) < limit:
-        found += yield from rows("find_audit", before=start, looked=STEP, most=limit - len(found), **wanted)
-        ends = yield from rows("find_audit_behind", before=start, skipped=STEP - 1)
-        start = ends[0][0] if ends else None
+        found += yield from rows(
+            "find_audit", into=TrailRow, before=start, looked=STEP, most=limit - len(found), **wanted
+        )
+        start = yield from first("find_audit_behind", into=str, before=start, skipped=STEP - 1)
     return [
-        AuditRow(id=id, at=at, actor=actor, action=action, subject=subject, details=msgspec.json.decode(details))
-        for id, at, actor, action, subject, details in found
+        AuditRow(
+            id=row.id,
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            subject=row.subject,
+            details=msgspec.json.decode(row.details),
+        )
+        for row in found
     ]

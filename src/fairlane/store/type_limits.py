@@ -6,7 +6,21 @@ from collections.abc import Iterable
 from fairlane.model.tasks import Catalogue
 from fairlane.store.locked import lock_organizations
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, Query, query_if, rows, rows_if
+from fairlane.store.statements import Operation, Query, Row, query, rows_if, run, run_if
+
+
+class TypeLimitRow(Row, frozen=True):
+    """How many of one type may run at once."""
+
+    task_type: str
+    most: int
+
+
+class UsedRow(Row, frozen=True):
+    """How many of one type run now."""
+
+    task_type: str
+    used: int
 
 
 class TypeLimitStore(Noun):
@@ -40,26 +54,27 @@ def _keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
 def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation[None]:
     limits = {name: limit for name in sorted(catalogue) if (limit := catalogue[name].limit) is not None}
     others = [name for name in catalogue if name not in limits]
-    found = yield from rows_if("find_unlimited", list(limits), types=list(limits))
-    locked = yield from lock_organizations(row[0] for row in found)
+    found = yield from rows_if("find_unlimited", list(limits), into=int, types=list(limits))
+    locked = yield from lock_organizations(found)
     for name, most in limits.items():
-        yield from rows(statement, task_type=name, most=most)
-    yield from rows_if("delete_type_limits", others, types=others, servers=servers)
-    yield from rows_if("limit_leases", list(locked), types=list(limits), ids=list(locked))
+        yield from run(statement, task_type=name, most=most)
+    yield from run_if("delete_type_limits", others, types=others, servers=servers)
+    yield from run_if("limit_leases", list(locked), types=list(limits), ids=list(locked))
 
 
-def lock_types(types: Iterable[str]) -> Query | None:
+def lock_types(types: Iterable[str]) -> Query[TypeLimitRow]:
     """Lock the limits of these types until the end of the transaction, as a query for :func:`lock_and_read`.
 
-    Returns (type, how many may run at once) for each type with a limit. The database's limits count, not those declared
+    Its rows are those types that have a limit. The database's limits count, not those declared
     by this server's application. Use it once in a transaction, after locking organizations and before any change or
     count: only a transaction with the lock may start more of a limited type, so a later count cannot grow.
     """
     names = sorted(set(types))
-    return query_if("lock_type_limits", names, types=names)
+    return query("lock_type_limits", names, into=TypeLimitRow, types=names)
 
 
 def rooms_left(limits: dict[str, int]) -> Operation[dict[str, int]]:
     """Return how many more of each of these locked types may start; tasks and calls share the room. Never below 0."""
-    used = dict((yield from rows_if("count_limited", list(limits), types=list(limits))))
+    found = yield from rows_if("count_limited", list(limits), into=UsedRow, types=list(limits))
+    used = {row.task_type: row.used for row in found}
     return {name: max(0, most - used.get(name, 0)) for name, most in limits.items()}

@@ -14,9 +14,36 @@ from fairlane.store.locked import lock_some_organizations, write_organizations
 from fairlane.store.logouts import purge_logouts
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Moment, Operation, Row, clock, only, rows, rows_if, run, run_if
 
 PROBE_BYTES = 2**16
+
+
+class DueTaskRow(Row, frozen=True):
+    """A task whose time has come."""
+
+    organization_id: int
+    task_id: str
+
+
+class PromotedRow(Row, frozen=True):
+    """A task that stopped waiting."""
+
+    organization_id: int
+    task_id: str
+    task_type: str
+    rank: int
+    seq: int
+    attempt: int
+    first_started_at: int | None
+
+
+class ExpiredTaskRow(Row, frozen=True):
+    """A task past its retention."""
+
+    organization_id: int
+    task_id: str
+    idempotency_key: str | None
 
 
 class UpkeepStore(Noun):
@@ -64,43 +91,42 @@ def _nothing() -> Operation[None]:
 
 def _fill_probe() -> Operation[None]:
     """Write about as much as a larger task needs, each time again, so that a disk without room for it is noticed."""
-    yield from rows("empty_probe")
-    yield from rows("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
+    yield from run("empty_probe")
+    yield from run("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
 
 
 def _promote(memory: Memory) -> Operation[int]:
     now = yield from clock()
-    found = yield from rows("find_due", now=now, most=CHUNK)
-    locked = yield from lock_some_organizations(row[0] for row in found)
-    found = [row for row in found if row[0] in locked]
-    due = yield from rows_if("take_waiting", found, entries=[(row[0], row[1]) for row in found])
+    found = yield from rows("find_due", into=DueTaskRow, now=now, most=CHUNK)
+    locked = yield from lock_some_organizations(row.organization_id for row in found)
+    free = [(row.organization_id, row.task_id) for row in found if row.organization_id in locked]
     entries = []
-    for organization_id, task_id, task_type, rank, seq, attempt, first_started_at in due:
-        organization = locked[organization_id]
-        organization.stop_waiting(task_type, rank)
-        organization.enqueue(task_type, rank, seq)
-        entries.append((organization_id, task_type, rank, seq, task_id, attempt, first_started_at))
-    yield from rows_if("insert_queue_entries", entries, entries=entries)
+    for row in (yield from rows_if("take_waiting", free, into=PromotedRow, entries=free)):
+        organization = locked[row.organization_id]
+        organization.stop_waiting(row.task_type, row.rank)
+        organization.enqueue(row.task_type, row.rank, row.seq)
+        entries.append((row.organization_id, row.task_type, row.rank, row.seq, row.task_id, row.attempt,
+                        row.first_started_at))  # fmt: skip
+    yield from run_if("insert_queue_entries", entries, entries=entries)
     yield from write_organizations(locked, memory, now)
-    return len(found)
+    return len(free)
 
 
 def _purge(retention_ms: int) -> Operation[int]:
     now = yield from clock()
-    expired = yield from rows("find_expired", before=now - retention_ms, most=CHUNK)
-    ended = [(row[0], row[1]) for row in expired]
-    keys = [(row[0], row[2]) for row in expired if row[2] is not None]
-    yield from rows_if("delete_idempotency", keys, keys=keys)
+    expired = yield from rows("find_expired", into=ExpiredTaskRow, before=now - retention_ms, most=CHUNK)
+    ended = [(row.organization_id, row.task_id) for row in expired]
+    keys = [(row.organization_id, row.idempotency_key) for row in expired if row.idempotency_key is not None]
+    yield from run_if("delete_idempotency", keys, keys=keys)
     yield from delete_deliveries_of(ended)
-    yield from rows_if("delete_outcomes", ended, tasks=ended)
-    yield from rows_if("delete_tasks", ended, tasks=ended)
+    yield from run_if("delete_outcomes", ended, tasks=ended)
+    yield from run_if("delete_tasks", ended, tasks=ended)
     tests = yield from purge_tests(now - retention_ms, CHUNK)
-    yield from rows("delete_expired_webhook_secrets", now=now)
+    yield from run("delete_expired_webhook_secrets", now=now)
     logouts = yield from purge_logouts(now, CHUNK)
     return max(len(ended), tests, logouts)
 
 
 def next_due() -> Operation[int | None]:
     """Read the moment of :meth:`UpkeepStore.next_due_at`."""
-    [(due_at,)] = yield from rows("find_next_due")
-    return None if due_at is None else int(due_at)
+    return (yield from only("find_next_due", into=Moment)).at

@@ -1,7 +1,7 @@
 """History: samples of running totals, and the usage between them."""
 
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -13,11 +13,12 @@ from fairlane.model.usage import Totals, Usage
 from fairlane.rules.history import Integrals, usage_points
 from fairlane.store.attempt_counts import OrganizationCounts
 from fairlane.store.database import Database
+from fairlane.store.fleet import ServingRow
 from fairlane.store.locked import LockedOrganization, lock_some_organizations
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import CHUNK, Operation, Rows, clock, rows, rows_if
+from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run_if
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -25,6 +26,77 @@ FINE_MINUTES = 2 * 24 * 60
 """How long every minute is kept; after that, only the last one of each hour."""
 THINNED_MINUTES = 24 * 60
 """How far before that minutes are thinned out: a server that was down for longer leaves older ones as they are."""
+
+
+class TotalsRow(Row, frozen=True):
+    """A sample of running totals; the waits are JSON."""
+
+    at: int
+    submitted: int
+    started: int
+    completed: int
+    failed: int
+    run_ms: int
+    slot_ms: int
+    plan_limited_ms: int
+    worker_limited_ms: int
+    waits: str
+
+
+class LastTotalsRow(Row, frozen=True):
+    """The newest sample of an organization."""
+
+    organization_id: int
+    at: int
+    submitted: int
+    started: int
+    completed: int
+    failed: int
+    run_ms: int
+    slot_ms: int
+    plan_limited_ms: int
+    worker_limited_ms: int
+    waits: str
+
+
+class RunningTotalsRow(Row, frozen=True):
+    """An organization's totals now, and what has held since its integrals were last written."""
+
+    created_at: int
+    submitted: int
+    completed: int
+    failed: int
+    slot_ms: int
+    plan_limited_ms: int
+    worker_limited_ms: int
+    integrals_at: int
+    ready: int
+    used: int
+    slots_max: int | None
+    stopped: int
+
+
+class SlotsMaxRow(Row, frozen=True):
+    """An organization's slots, or None if its plan has none."""
+
+    slots_max: int | None
+
+
+class RanRow(Row, frozen=True):
+    """A finished task."""
+
+    ready_at: int
+    started_at: int
+    finished_at: int
+    priority: int
+    id: str
+
+
+class MinuteRow(Row, frozen=True):
+    """The key of a sample."""
+
+    organization_id: int
+    minute: int
 
 
 class UsageStore(Noun):
@@ -76,12 +148,12 @@ class UsageStore(Noun):
 
 def last_sampled() -> Operation[int]:
     """Return the start of the last minute that any server sampled, or 0 if there is none."""
-    return int((yield from rows("find_last_sampled"))[0][0]) * MINUTE_MS
+    return (yield from only("find_last_sampled", into=int)) * MINUTE_MS
 
 
 def find_due(since: int, after: int) -> Operation[list[int]]:
     """Return a chunk of organizations with totals that may have changed since this moment."""
-    return [row[0] for row in (yield from rows("find_usage_due", since=since, after=after, most=CHUNK))]
+    return (yield from rows("find_usage_due", into=int, since=since, after=after, most=CHUNK))
 
 
 def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationCounts]]:
@@ -93,7 +165,8 @@ def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, Organizat
     memory.seen.settle_samples()
     locked = yield from lock_some_organizations(ids)
     now = yield from clock()
-    last = {row[0]: _totals(row[1:]) for row in (yield from rows("find_last_usage", ids=list(locked)))}
+    found = yield from rows("find_last_usage", into=LastTotalsRow, ids=list(locked))
+    last = {row.organization_id: _totals(row) for row in found}
     taken: dict[int, OrganizationCounts] = {}
     written = []
     for one in locked.values():
@@ -104,13 +177,12 @@ def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, Organizat
         totals = _grown(one, before, seen, now)
         if before is None or msgspec.structs.replace(totals, at=before.at) != before:
             written.append((one.id, now // MINUTE_MS, *_row(totals)))
-    yield from rows_if("upsert_usage", written, usage=written)
+    yield from run_if("upsert_usage", written, usage=written)
     return taken
 
 
 def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationCounts | None, now: int) -> Totals:
-    sums = one.integrals
-    sums.advance(now, *one.held_before)
+    sums = one.advanced(now)
     seen = seen or OrganizationCounts()
     waits = dict(before.waits) if before else {}
     for bucket, count in seen.waits.items():
@@ -137,6 +209,7 @@ def find_usage(organization_id: int, start: int, end: int | None, step_ms: int) 
     live = yield from _live(organization_id, now)
     found = yield from rows(
         "find_usage",
+        into=TotalsRow,
         organization_id=organization_id,
         first=start // MINUTE_MS,
         last=-(-until // MINUTE_MS),
@@ -162,20 +235,18 @@ def find_record(organization_id: int, start: int, most: int) -> Operation[WorkRe
     created_at, _ = yield from _live(organization_id, (yield from clock()))
     start = max(start, created_at)
     usage = yield from find_usage(organization_id, start, None, DAY_MS)
-    [(slots_max,)] = yield from rows("find_slots_max", organization_id=organization_id)
-    found: Rows = []
+    found: list[RanRow] = []
     for status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
         found += yield from rows(
-            "find_ran", organization_id=organization_id, status=status.value, since=start, most=most
+            "find_ran", into=RanRow, organization_id=organization_id, status=status.value, since=start, most=most
         )
-    newest = sorted(found, key=itemgetter(4))[-most:]
-    ran = [Ran(ready_at=row[0], started_at=row[1], finished_at=row[2], priority=row[3]) for row in newest]
-    serving = yield from rows("find_serving", now=(yield from clock()))
+    newest = sorted(found, key=attrgetter("id"))[-most:]
+    serving = yield from rows("find_serving", into=ServingRow, now=(yield from clock()))
     return WorkRecord(
         total=usage.total,
-        slots_max=slots_max,
-        ran=tuple(ran),
-        places=sum(session_places for _, session_places, *_ in serving),
+        slots_max=(yield from only("find_slots_max", into=SlotsMaxRow, organization_id=organization_id)).slots_max,
+        ran=tuple([row.to(Ran) for row in newest]),
+        places=sum(session.places for session in serving),
     )
 
 
@@ -189,19 +260,16 @@ def _empty_from(samples: Sequence[Totals], start: int) -> Totals:
 
 
 def _live(organization_id: int, now: int) -> Operation[tuple[int, Totals]]:
-    found = yield from rows("find_running_totals", organization_id=organization_id)
-    if not found:
+    row = yield from first("find_running_totals", into=RunningTotalsRow, organization_id=organization_id)
+    if row is None:
         raise KeyRefused
-    created_at, submitted, completed, failed, slot_ms, plan_ms, worker_ms, at, ready, used, slots_max, stopped = found[
-        0
-    ]
-    sums = Integrals(slot_ms, plan_ms, worker_ms, at)
-    sums.advance(now, ready, used, slots_max, bool(stopped))
-    return created_at, Totals(
+    sums = Integrals(row.slot_ms, row.plan_limited_ms, row.worker_limited_ms, row.integrals_at)
+    sums.advance(now, row.ready, row.used, row.slots_max, bool(row.stopped))
+    return row.created_at, Totals(
         at=now,
-        submitted=submitted,
-        completed=completed,
-        failed=failed,
+        submitted=row.submitted,
+        completed=row.completed,
+        failed=row.failed,
         slot_ms=sums.slot_ms,
         plan_limited_ms=sums.plan_limited_ms,
         worker_limited_ms=sums.worker_limited_ms,
@@ -210,26 +278,28 @@ def _live(organization_id: int, now: int) -> Operation[tuple[int, Totals]]:
 
 def _purge(retention_ms: int) -> Operation[int]:
     today = (yield from clock()) // MINUTE_MS
-    old = yield from rows("find_old_usage", before=today - retention_ms // MINUTE_MS, most=CHUNK)
+    old = yield from rows("find_old_usage", into=MinuteRow, before=today - retention_ms // MINUTE_MS, most=CHUNK)
     fine_until = (today - FINE_MINUTES) // 60 * 60
-    fine = yield from rows("find_fine_usage", after=fine_until - THINNED_MINUTES, before=fine_until, most=CHUNK)
-    gone = [tuple(row) for row in (*old, *fine)]
-    yield from rows_if("delete_usage", gone, rows=gone)
+    fine = yield from rows(
+        "find_fine_usage", into=MinuteRow, after=fine_until - THINNED_MINUTES, before=fine_until, most=CHUNK
+    )
+    gone = [(row.organization_id, row.minute) for row in (*old, *fine)]
+    yield from run_if("delete_usage", gone, rows=gone)
     return max(len(old), len(fine))
 
 
-def _totals(row: Sequence[Any]) -> Totals:
+def _totals(row: TotalsRow | LastTotalsRow) -> Totals:
     return Totals(
-        at=row[0],
-        submitted=row[1],
-        started=row[2],
-        completed=row[3],
-        failed=row[4],
-        run_ms=row[5],
-        slot_ms=row[6],
-        plan_limited_ms=row[7],
-        worker_limited_ms=row[8],
-        waits=dict(msgspec.json.decode(row[9])),
+        at=row.at,
+        submitted=row.submitted,
+        started=row.started,
+        completed=row.completed,
+        failed=row.failed,
+        run_ms=row.run_ms,
+        slot_ms=row.slot_ms,
+        plan_limited_ms=row.plan_limited_ms,
+        worker_limited_ms=row.worker_limited_ms,
+        waits=dict(msgspec.json.decode(row.waits)),
     )
 
 

@@ -1,6 +1,7 @@
 """Why one task waits: read in one snapshot, judged by ``rules``."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -8,16 +9,72 @@ from fairlane.model.insight import Wait, WaitReason
 from fairlane.model.tasks import TaskStatus
 from fairlane.rules.fairness import rank_of
 from fairlane.rules.waiting import Running, Standing, wait_estimate, wait_reason
+from fairlane.store.fleet import ServingRow
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.slots import read_progress
-from fairlane.store.statements import Operation, Rows, clock, rows, rows_if
+from fairlane.store.statements import Operation, Row, clock, first, only, rows, rows_if
 
 AHEAD_MOST = 10_000
 """Most ready tasks that are counted in its own lane: takes half a millisecond."""
 RIVALS_MOST = 1_000
 RUNNING_MOST = 500
 """Most running tasks that are read; more would not change the estimate much."""
+
+
+class WaitRow(Row, frozen=True):
+    """A task, and what is known of its state."""
+
+    task_id: str
+    task_type: str
+    priority: int
+    seq: int
+    ended: str | None
+    started_at: int | None
+    attempt: int | None
+    due_at: int | None
+    progress: str | None
+
+
+class AheadRow(Row, frozen=True):
+    """Ready tasks of one lane that come first."""
+
+    task_type: str
+    count: int
+    own_rank: int
+
+
+class StandingRow(Row, frozen=True):
+    """What an organization's row says about its next start."""
+
+    paused: int
+    disabled: int
+    slots_max: int | None
+    used: int
+    weight: int
+    virtual_time: int
+    waits_for_credits: int
+
+
+class TypeUseRow(Row, frozen=True):
+    """A type's limit, and how many run."""
+
+    most: int
+    used: int
+
+
+class RunningRow(Row, frozen=True):
+    """A running attempt."""
+
+    task_type: str
+    started_at: int
+
+
+class RivalsRow(Row, frozen=True):
+    """Organizations with a turn for the same type."""
+
+    before: int
+    weights: int
 
 
 class WaitStore(Noun):
@@ -33,24 +90,24 @@ class WaitStore(Noun):
 
 def find_wait(organization_id: int, reference: str, memory: Memory) -> Operation[Wait | None]:
     """Read why a task is in its state. Needs one snapshot."""
-    found = yield from rows("find_wait", organization_id=organization_id, reference=reference)
-    if not found:
+    row = yield from first("find_wait", into=WaitRow, organization_id=organization_id, reference=reference)
+    if row is None:
         return None
-    task_id, task_type, priority, seq, ended, started_at, attempt, due_at, progress = found[0]
-    if ended is not None:
-        return Wait(task_id=task_id, task_type=task_type, status=TaskStatus(ended), reason=WaitReason.FINISHED)
-    if started_at is not None:
+    task_id, task_type = row.task_id, row.task_type
+    if row.ended is not None:
+        return Wait(task_id=task_id, task_type=task_type, status=TaskStatus(row.ended), reason=WaitReason.FINISHED)
+    if row.started_at is not None:
         return Wait(
             task_id=task_id,
             task_type=task_type,
             status=TaskStatus.PROCESSING,
             reason=WaitReason.RUNNING,
-            progress=read_progress(progress),
+            progress=read_progress(row.progress),
         )
-    if due_at is not None:
-        reason = WaitReason.RETRY_PAUSE if attempt else WaitReason.DELAYED
-        return Wait(task_id=task_id, task_type=task_type, status=TaskStatus.QUEUED, reason=reason, until=due_at)
-    ahead, bounded = yield from _ahead(organization_id, rank_of(priority), seq)
+    if row.due_at is not None:
+        reason = WaitReason.RETRY_PAUSE if row.attempt else WaitReason.DELAYED
+        return Wait(task_id=task_id, task_type=task_type, status=TaskStatus.QUEUED, reason=reason, until=row.due_at)
+    ahead, bounded = yield from _ahead(organization_id, rank_of(row.priority), row.seq)
     standing = yield from _standing(organization_id, task_type, memory)
     running = {one.task_type for one in (*standing.in_slots, *standing.in_places, *standing.in_type)}
     observed = memory.observed({*ahead, *running, task_type})
@@ -70,55 +127,57 @@ def _ahead(organization_id: int, rank: int, seq: int) -> Operation[tuple[Counter
     ahead: Counter[str] = Counter()
     bounded = False
     # One more than the maximum, to know whether there are more.
-    for task_type, count, own_rank in (
-        yield from rows("count_ahead", organization_id=organization_id, rank=rank, seq=seq, most=AHEAD_MOST + 1)
-    ):
-        bounded = bounded or bool(own_rank and count > AHEAD_MOST)
-        ahead[task_type] += min(count, AHEAD_MOST) if own_rank else count
+    lanes = yield from rows(
+        "count_ahead", into=AheadRow, organization_id=organization_id, rank=rank, seq=seq, most=AHEAD_MOST + 1
+    )
+    for lane in lanes:
+        bounded = bounded or bool(lane.own_rank and lane.count > AHEAD_MOST)
+        ahead[lane.task_type] += min(lane.count, AHEAD_MOST) if lane.own_rank else lane.count
     return ahead, bounded
 
 
 def _standing(organization_id: int, task_type: str, memory: Memory) -> Operation[Standing]:
-    [own] = yield from rows("find_standing", organization_id=organization_id)
-    paused, disabled, slots_max, used, weight, virtual_time, credits_held = own
+    own = yield from only("find_standing", into=StandingRow, organization_id=organization_id)
     now = yield from clock()
-    limited = yield from rows("find_type_limit", task_type=task_type)
-    type_limit, type_used = limited[0] if limited else (None, 0)
+    limited = yield from first("find_type_limit", into=TypeUseRow, task_type=task_type)
     places = taken = 0
     serving = []
-    for types, session_places, session_taken, session_id in (yield from rows("find_serving", now=now)):
-        if task_type in msgspec.json.decode(types):
-            places += session_places
-            taken += min(session_places, session_taken)
-            serving.append(session_id)
-    in_slots = yield from rows("find_running_of_organization", organization_id=organization_id, most=RUNNING_MOST)
-    in_places = yield from rows_if("find_running_of_sessions", serving, ids=serving, most=RUNNING_MOST)
-    in_type = (
-        [] if type_limit is None else (yield from rows("find_running_of_type", task_type=task_type, most=RUNNING_MOST))
+    for session in (yield from rows("find_serving", into=ServingRow, now=now)):
+        if task_type in msgspec.json.decode(session.types):
+            places += session.places
+            taken += min(session.places, session.taken)
+            serving.append(session.id)
+    in_slots = yield from rows(
+        "find_running_of_organization", into=RunningRow, organization_id=organization_id, most=RUNNING_MOST
     )
-    [(before, weights)] = yield from rows(
+    in_places = yield from rows_if("find_running_of_sessions", serving, into=RunningRow, ids=serving, most=RUNNING_MOST)
+    in_type: list[RunningRow] = []
+    if limited is not None:
+        in_type = yield from rows("find_running_of_type", into=RunningRow, task_type=task_type, most=RUNNING_MOST)
+    rivals = yield from only(
         "find_rivals",
+        into=RivalsRow,
         organization_id=organization_id,
         task_type=task_type,
-        virtual_time=max(virtual_time, memory.virtual_time),
+        virtual_time=max(own.virtual_time, memory.virtual_time),
         most=RIVALS_MOST,
     )
     return Standing(
-        stopped=bool(paused or disabled),
-        used=used,
-        slots_max=slots_max,
-        credits_held=bool(credits_held),
-        type_used=type_used,
-        type_limit=type_limit,
+        stopped=bool(own.paused or own.disabled),
+        used=own.used,
+        slots_max=own.slots_max,
+        credits_held=bool(own.waits_for_credits),
+        type_used=0 if limited is None else limited.used,
+        type_limit=None if limited is None else limited.most,
         places=places,
         places_free=places - taken,
-        rivals_before=before,
-        share=weight / (weight + weights),
+        rivals_before=rivals.before,
+        share=own.weight / (own.weight + rivals.weights),
         in_slots=_running(in_slots, now),
         in_places=_running(in_places, now),
         in_type=_running(in_type, now),
     )
 
 
-def _running(found: Rows, now: int) -> tuple[Running, ...]:
-    return tuple([Running(task_type, max(0, now - started_at)) for task_type, started_at in found])
+def _running(found: Sequence[RunningRow], now: int) -> tuple[Running, ...]:
+    return tuple([Running(row.task_type, max(0, now - row.started_at)) for row in found])

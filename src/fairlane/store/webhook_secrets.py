@@ -3,9 +3,6 @@
 The stored texts may be sealed (``sealing.py``): ``WebhookSecretStore`` seals and opens them, its operations do neither.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 from fairlane.errors import NotFound
 from fairlane.model.webhooks import WebhookSecret
 from fairlane.store.database import Database
@@ -14,10 +11,20 @@ from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.sealing import Seal
-from fairlane.store.statements import Operation, clock, rows, rows_if
+from fairlane.store.statements import Operation, Row, clock, rows, run, run_if
 from fairlane.store.trail import write_trail
 
 SECRETS_MOST = 2
+
+
+class WebhookSecretRow(Row, frozen=True):
+    """A webhook secret, without its text."""
+
+    id: str
+    organization: str
+    last4: str
+    created_at: int
+    expires_at: int | None
 
 
 class WebhookSecretStore(Noun):
@@ -66,11 +73,11 @@ def _create(
     yield from lock_organizations([organization_id])
     now = yield from clock()
     before = yield from _find(now, organization_id=organization_id)
-    yield from rows("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
+    yield from run("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
     old = [secret.id for secret in before[SECRETS_MOST - 1 :]] if overlap_ms else [secret.id for secret in before]
-    yield from rows_if("delete_webhook_secrets", old, ids=old)
+    yield from run_if("delete_webhook_secrets", old, ids=old)
     identity = memory.new_id()
-    yield from rows(
+    yield from run(
         "insert_webhook_secret", id=identity, organization_id=organization_id, secret=sealed, last4=last4, now=now
     )
     yield from write_trail(
@@ -93,9 +100,9 @@ def _revoke(organization: str, identity: str | None, actor: str, memory: Memory)
     if identity is not None and not revoked:
         raise NotFound.named("webhook secret", identity)
     ids = [secret.id for secret in revoked]
-    yield from rows_if("delete_webhook_secrets", ids, ids=ids)
+    yield from run_if("delete_webhook_secrets", ids, ids=ids)
     if any(secret.expires_at is None for secret in revoked):
-        yield from rows("keep_newest_webhook_secret", organization_id=organization_id, now=now)
+        yield from run("keep_newest_webhook_secret", organization_id=organization_id, now=now)
     if ids:
         yield from write_trail(actor, "webhook_secret.revoked", organization, {"secrets": ids}, memory)
     return revoked
@@ -104,21 +111,18 @@ def _revoke(organization: str, identity: str | None, actor: str, memory: Memory)
 def signing_secrets(organization_id: int) -> Operation[list[str]]:
     """Return the stored texts of the secrets that sign now, newest first."""
     now = yield from clock()
-    return [row[0] for row in (yield from rows("find_signing_secrets", organization_id=organization_id, now=now))]
+    return (yield from rows("find_signing_secrets", into=str, organization_id=organization_id, now=now))
 
 
 def all_secrets() -> Operation[list[str]]:
     """Return the stored text of every valid secret."""
-    return [row[0] for row in (yield from rows("find_sealed_secrets", now=(yield from clock())))]
+    return (yield from rows("find_sealed_secrets", into=str, now=(yield from clock())))
 
 
 def _find(
     now: int, *, organization_id: int | None = None, identity: str | None = None
 ) -> Operation[list[WebhookSecret]]:
-    found: Sequence[Any] = yield from rows(
-        "find_webhook_secrets", organization_id=organization_id, id=identity, now=now
+    found = yield from rows(
+        "find_webhook_secrets", into=WebhookSecretRow, organization_id=organization_id, id=identity, now=now
     )
-    return [
-        WebhookSecret(id=row[0], organization=row[1], last4=row[2], created_at=row[3], expires_at=row[4])
-        for row in found
-    ]
+    return [row.to(WebhookSecret) for row in found]

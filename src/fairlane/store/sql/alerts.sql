@@ -50,7 +50,7 @@ RETURNING id;
 -- name: find_alerts_to_evaluate
 -- Find the next :most alerts after an id, each with the numbers of its organization.
 SELECT a.id, a.kind, a.threshold, a.for_ms, a.url, a.host, a.firing, a.since, a.changed_at, a.created_at,
-       a.organization_id, o.name, o.queued, o.processing + o.calls, o.slots_max, o.failed
+       a.organization_id, o.name AS organization, o.queued, o.processing + o.calls AS used, o.slots_max, o.failed
 FROM alert AS a
 JOIN organization AS o ON o.id = a.organization_id
 WHERE a.id > :after
@@ -68,7 +68,7 @@ SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.create
                           WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
                             AND q.seq >= l.head_seq
                           ORDER BY q.seq
-                          LIMIT 1)))
+                          LIMIT 1))) AS at
 FROM lane AS l
 WHERE l.organization_id = :organization_id
   AND l.ready > 0;

@@ -177,8 +177,8 @@ WHERE c.organization_id = e.value ->> 0
 
 -- name: find_calls [postgres]
 -- The same; the set is passed as arrays.
-SELECT c.organization_id, c.id, c.task_type, c.server_id, c.ready, c.give_up_at, c.status IS NOT NULL, c.cost,
-       c.canceled = 0 AND EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0)
+SELECT c.organization_id, c.id, c.task_type, c.server_id, c.ready, c.give_up_at, c.status IS NOT NULL AS ended, c.cost,
+       c.canceled = 0 AND EXISTS (SELECT 1 FROM session AS s WHERE s.id = c.server_id AND s.dead = 0) AS wanted
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
 JOIN call AS c ON c.organization_id = e.organization_id AND c.id = e.id;
 
@@ -197,7 +197,7 @@ WHERE l.organization_id = e.value ->> 0
 
 -- name: find_waiting_calls [postgres]
 -- The same; the set is passed as arrays.
-SELECT l.organization_id, l.task_id
+SELECT l.organization_id, l.task_id AS id
 FROM unnest(:calls[bigint, text]) AS e (organization_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.id AND l.kind = 1
 JOIN call AS c ON c.organization_id = l.organization_id AND c.id = l.task_id AND l.session_id = c.server_id;

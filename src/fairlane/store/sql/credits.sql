@@ -36,6 +36,6 @@ WHERE t.organization_id = e.value ->> 0
 
 -- name: find_costs [postgres]
 -- The same; the set is passed as arrays.
-SELECT t.id, t.cost, (t.webhook_url IS NOT NULL)::int
+SELECT t.id AS task_id, t.cost, (t.webhook_url IS NOT NULL)::int AS webhook
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;

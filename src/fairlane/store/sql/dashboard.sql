@@ -20,7 +20,8 @@ WHERE id = :id;
 -- name: find_busiest
 -- Find the organizations with most tasks queued and processing, and since when the oldest ready task of each could have
 -- started: the first row of each lane, from the lane's bound. Sorts all organizations.
-SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o.paused, o.disabled, o.maintenance,
+SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls AS used, o.slots_max, o.paused, o.disabled,
+       o.maintenance,
        o.drifted, o.submitted, o.completed, o.failed,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
                     FROM task AS t
@@ -33,7 +34,7 @@ SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls, o.slots_max, o
                                   LIMIT 1)))
         FROM lane AS l
         WHERE l.organization_id = o.id
-          AND l.ready > 0)
+          AND l.ready > 0) AS oldest_ready_at
 FROM (SELECT id
       FROM organization
       ORDER BY queued + processing DESC, name
@@ -43,7 +44,9 @@ ORDER BY o.queued + o.processing DESC, o.name;
 
 -- name: sum_organizations
 -- Sum the counts of all organizations.
-SELECT count(*), CAST(coalesce(sum(queued), 0) AS BIGINT), CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
-       CAST(coalesce(sum(submitted), 0) AS BIGINT), CAST(coalesce(sum(completed), 0) AS BIGINT),
-       CAST(coalesce(sum(failed), 0) AS BIGINT), CAST(coalesce(sum(drifted), 0) AS BIGINT)
+SELECT count(*) AS organizations, CAST(coalesce(sum(queued), 0) AS BIGINT) AS queued,
+       CAST(coalesce(sum(processing + calls), 0) AS BIGINT) AS used,
+       CAST(coalesce(sum(submitted), 0) AS BIGINT) AS submitted,
+       CAST(coalesce(sum(completed), 0) AS BIGINT) AS completed,
+       CAST(coalesce(sum(failed), 0) AS BIGINT) AS failed, CAST(coalesce(sum(drifted), 0) AS BIGINT) AS drifted
 FROM organization;

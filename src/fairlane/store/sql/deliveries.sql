@@ -44,7 +44,7 @@ WHERE organization_id = :organization_id
 
 -- name: find_next_delivery
 -- Find the first due moment after :after, by delivery_due.
-SELECT min(due_at)
+SELECT min(due_at) AS at
 FROM delivery
 WHERE due_at > :after;
 

@@ -3,29 +3,29 @@
 -- name: sum_fleet
 -- Sum the counts of all organizations; runnable (the fifth) is the number that could start if there were enough
 -- workers.
-SELECT count(*),
-       CAST(coalesce(sum(processing + calls), 0) AS BIGINT),
-       CAST(coalesce(sum(coalesce(slots_max, 0)), 0) AS BIGINT),
-       CAST(coalesce(sum(calls_ready), 0) AS BIGINT),
+SELECT count(*) AS organizations,
+       CAST(coalesce(sum(processing + calls), 0) AS BIGINT) AS slots_used,
+       CAST(coalesce(sum(coalesce(slots_max, 0)), 0) AS BIGINT) AS slots_max,
+       CAST(coalesce(sum(calls_ready), 0) AS BIGINT) AS calls_ready,
        CAST(coalesce(sum(CASE WHEN paused = 1 OR disabled = 1 OR slots_max IS NULL OR processing + calls >= slots_max
                                 THEN 0
                               WHEN ready < slots_max - processing - calls
                                 THEN ready
                               ELSE slots_max - processing - calls
-                         END), 0) AS BIGINT),
-       CAST(coalesce(sum(drifted), 0) AS BIGINT)
+                         END), 0) AS BIGINT) AS runnable,
+       CAST(coalesce(sum(drifted), 0) AS BIGINT) AS organizations_drifted
 FROM organization;
 
 -- name: sum_lanes
 -- Sum ready and waiting tasks by type, over all lanes.
-SELECT task_type, CAST(sum(ready) AS BIGINT), CAST(sum(waiting) AS BIGINT)
+SELECT task_type, CAST(sum(ready) AS BIGINT) AS ready, CAST(sum(waiting) AS BIGINT) AS waiting
 FROM lane
 WHERE ready + waiting > 0
 GROUP BY task_type;
 
 -- name: count_running
 -- Count all leases by type and kind.
-SELECT task_type, kind, count(*)
+SELECT task_type, kind, count(*) AS count
 FROM lease
 GROUP BY task_type, kind;
 
@@ -41,7 +41,7 @@ SELECT l.task_type,
                           WHERE q.organization_id = l.organization_id AND q.task_type = l.task_type AND q.rank = l.rank
                             AND q.seq >= l.head_seq
                           ORDER BY q.seq
-                          LIMIT 1)))
+                          LIMIT 1))) AS ready_at
 FROM lane AS l
 WHERE l.ready > 0
 GROUP BY l.task_type;

@@ -2,7 +2,7 @@
 
 -- name: find_planned_without_slots
 -- Find plans and organizations without slots, in which nothing can start.
-SELECT 'plan', name
+SELECT 'plan' AS noun, name
 FROM plan
 WHERE slots IS NULL
 UNION ALL

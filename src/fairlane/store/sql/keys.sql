@@ -2,7 +2,7 @@
 
 -- name: find_caller
 -- Find the organization of a working key, by the unique index of digests.
-SELECT k.id, k.organization_id
+SELECT k.id AS key_id, k.organization_id
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
 WHERE k.digest = :digest
@@ -18,14 +18,16 @@ RETURNING id;
 
 -- name: find_keys
 -- Find the keys of one organization, oldest first, by api_key_organization.
-SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id), name, last4, created_at, revoked_at
+SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id) AS organization, name, last4, created_at,
+       revoked_at
 FROM api_key AS k
 WHERE organization_id = :organization_id
 ORDER BY created_at, id;
 
 -- name: find_key
 -- Find one key of an organization.
-SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id), name, last4, created_at, revoked_at
+SELECT id, (SELECT name FROM organization AS o WHERE o.id = k.organization_id) AS organization, name, last4, created_at,
+       revoked_at
 FROM api_key AS k
 WHERE id = :id;
 
@@ -45,7 +47,7 @@ RETURNING id;
 
 -- name: find_holder
 -- Find the holder of a working worker or admin key, by the unique index of digests.
-SELECT id, kind, name
+SELECT id AS key_id, kind, name
 FROM installation_key
 WHERE digest = :digest
   AND revoked_at IS NULL;

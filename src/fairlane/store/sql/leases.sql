@@ -103,7 +103,8 @@ WHERE t.organization_id = e.value ->> 0
 
 -- name: find_claimed [postgres]
 -- The same; the set is passed as arrays.
-SELECT t.id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int, greatest(t.created_at, t.run_at), t.traceparent
+SELECT t.id AS task_id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int AS webhook,
+       greatest(t.created_at, t.run_at) AS ready_at, t.traceparent
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
@@ -144,8 +145,9 @@ WHERE l.organization_id = e.value ->> 0
 
 -- name: find_yielded [postgres]
 -- The same; the set is passed as arrays.
-SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name, l.task_type, l.attempt, l.attempts,
-       l.deadline_at - l.started_at, l.started_at, coalesce(t.payload, c.payload), l.session_id, l.kind,
+SELECT l.exchange_id, l.id, l.task_id, l.organization_id, o.name AS organization, l.task_type, l.attempt, l.attempts,
+       l.deadline_at - l.started_at AS timeout_ms, l.started_at, coalesce(t.payload, c.payload) AS payload,
+       l.session_id, l.kind,
        t.traceparent
 FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id

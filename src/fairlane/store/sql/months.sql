@@ -17,12 +17,14 @@ LIMIT :most
 RETURNING organization_id;
 
 -- name: find_months
--- Find the sums at the start of this month, those at the start of the next known month (or null), and those now.
+-- Find the sums at the start of this month, and at the start of the next known month, or else now.
 SELECT o.id, o.name,
        a.opened_at, a.submitted, a.completed, a.failed, a.charged, a.slot_ms,
-       b.opened_at, b.submitted, b.completed, b.failed, b.charged, b.slot_ms,
-       o.submitted, o.completed, o.failed, o.credits_charged,
-       o.slot_ms + (o.processing + o.calls) * CASE WHEN o.integrals_at < :now THEN :now - o.integrals_at ELSE 0 END
+       b.opened_at AS closed_at, coalesce(b.submitted, o.submitted) AS end_submitted,
+       coalesce(b.completed, o.completed) AS end_completed, coalesce(b.failed, o.failed) AS end_failed,
+       coalesce(b.charged, o.credits_charged) AS end_charged,
+       coalesce(b.slot_ms, o.slot_ms + (o.processing + o.calls)
+                           * CASE WHEN o.integrals_at < :now THEN :now - o.integrals_at ELSE 0 END) AS end_slot_ms
 FROM organization AS o
 JOIN usage_month AS a ON a.organization_id = o.id AND a.month = :month
 LEFT JOIN usage_month AS b

@@ -156,14 +156,14 @@ FROM unnest(:turns[text, bigint, bigint, bigint]) AS e (task_type, kind, virtual
 -- name: find_turns [sqlite] packed
 -- For each of these (type, kind) find the ids of the organizations next in turn, at most :most. A full type has no
 -- turns for tasks (kind 0); its leases are counted by lease_limited.
-SELECT json_group_array(json((
+SELECT json_group_array(json_array(json((
          SELECT json_group_array(organization_id)
          FROM (SELECT organization_id
                FROM turn
                WHERE task_type = t.value ->> 0
                  AND kind = t.value ->> 1
                ORDER BY virtual_time, organization_id
-               LIMIT :most))))
+               LIMIT :most)))))
 FROM json_each(:kinds) AS t
 WHERE t.value ->> 1 = 1
    OR NOT EXISTS (SELECT 1
@@ -173,14 +173,13 @@ WHERE t.value ->> 1 = 1
 
 -- name: find_turns [postgres]
 -- The same; the set is passed as arrays.
-SELECT t.organization_id
+SELECT ARRAY(SELECT organization_id
+             FROM turn
+             WHERE task_type = e.task_type
+               AND kind = e.kind
+             ORDER BY virtual_time, organization_id
+             LIMIT :most) AS organizations
 FROM unnest(:kinds[text, bigint]) AS e (task_type, kind)
-CROSS JOIN LATERAL (SELECT organization_id
-                    FROM turn
-                    WHERE task_type = e.task_type
-                      AND kind = e.kind
-                    ORDER BY virtual_time, organization_id
-                    LIMIT :most) AS t
 WHERE e.kind = 1
    OR NOT EXISTS (SELECT 1
                   FROM type_limit AS m
@@ -242,7 +241,7 @@ SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.d
                                   LIMIT 1)))
         FROM lane AS l
         WHERE l.organization_id = o.id
-          AND l.ready > 0)
+          AND l.ready > 0) AS oldest_ready_at
 FROM organization AS o
 WHERE (CAST(:name AS TEXT) IS NULL OR o.name = :name)
   AND o.name > :after

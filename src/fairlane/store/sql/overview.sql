@@ -2,9 +2,10 @@
 
 -- name: find_tasks_from [sqlite]
 -- Find tasks with their state, newest organization first, newest task first, from this one on.
-SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
+SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
+       t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
-       l.attempt, l.first_started_at, l.session_id, l.deadline_at, w.due_at
+       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
 FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
       FROM task
       WHERE organization_id >= :least
@@ -19,9 +20,10 @@ ORDER BY t.organization_id DESC, t.id DESC;
 
 -- name: find_tasks_from [postgres]
 -- The same. LATERAL with a limit looks up each row by key, whatever PostgreSQL knows of its tables.
-SELECT t.organization_id, o.name, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
+SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
+       t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
-       l.attempt, l.first_started_at, l.session_id, l.deadline_at, w.due_at
+       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
 FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
       FROM task
       WHERE organization_id >= :least
@@ -48,7 +50,8 @@ ORDER BY t.organization_id DESC, t.id DESC;
 -- name: find_trace [sqlite]
 -- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished; first_started_at
 -- is null if the task never started.
-SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
+SELECT f.finished_at, f.task_id AS id, o.name AS organization, t.task_type, t.priority, t.created_at AS accepted_at,
+       t.run_at, f.first_started_at AS started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
       WHERE finished_at >= :start
@@ -62,7 +65,8 @@ ORDER BY f.finished_at, f.task_id;
 
 -- name: find_trace [postgres]
 -- The same, with LATERAL for the reason given at find_tasks_from.
-SELECT f.finished_at, f.task_id, o.name, t.task_type, t.priority, t.created_at, t.run_at, f.first_started_at
+SELECT f.finished_at, f.task_id AS id, o.name AS organization, t.task_type, t.priority, t.created_at AS accepted_at,
+       t.run_at, f.first_started_at AS started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
       WHERE finished_at >= :start

@@ -30,35 +30,36 @@ WHERE id = ANY (:ids[bigint]);
 -- name: recount_organizations [sqlite]
 -- Return the counts in these organizations' rows, each followed by the count of its rows. Queues are counted in steps.
 -- Credit grants by credit_grant_created, calls by call_ready and their key.
-SELECT o.id, o.name, o.ready, o.queued - o.ready,
-       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
-       o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id),
-       o.credits_granted, (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id),
-       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
-       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1),
-       (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
-       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL)
+SELECT o.id, o.name, o.ready, o.queued - o.ready AS waiting,
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0) AS leases,
+       o.credits_held, (SELECT coalesce(sum(l.cost), 0) FROM lease AS l WHERE l.organization_id = o.id) AS lease_costs,
+       o.credits_granted,
+       (SELECT coalesce(sum(g.amount), 0) FROM credit_grant AS g WHERE g.organization_id = o.id) AS grants,
+       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1) AS call_leases,
+       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1) AS ready_calls,
+       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL) AS open_calls
 FROM organization AS o
 WHERE o.id IN (SELECT value FROM json_each(:ids))
 ORDER BY o.id;
 
 -- name: recount_organizations [postgres]
 -- The same; the set is passed as arrays.
-SELECT o.id, o.name, o.ready, o.queued - o.ready,
-       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0),
-       o.credits_held, (SELECT coalesce(sum(l.cost), 0)::bigint FROM lease AS l WHERE l.organization_id = o.id),
-       o.credits_granted, (SELECT coalesce(sum(g.amount), 0)::bigint FROM credit_grant AS g WHERE g.organization_id = o.id),
-       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
-       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1),
-       (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1),
-       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL)
+SELECT o.id, o.name, o.ready, o.queued - o.ready AS waiting,
+       o.processing, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 0) AS leases,
+       o.credits_held,
+       (SELECT coalesce(sum(l.cost), 0)::bigint FROM lease AS l WHERE l.organization_id = o.id) AS lease_costs,
+       o.credits_granted,
+       (SELECT coalesce(sum(g.amount), 0)::bigint FROM credit_grant AS g WHERE g.organization_id = o.id) AS grants,
+       o.calls, (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id AND l.kind = 1) AS call_leases,
+       o.calls_ready, (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.ready = 1) AS ready_calls,
+       (SELECT count(*) FROM call AS c WHERE c.organization_id = o.id AND c.status IS NULL) AS open_calls
 FROM organization AS o
 WHERE o.id = ANY (:ids[bigint])
 ORDER BY o.id;
 
 -- name: count_queue_entries [sqlite]
 -- Count the next :most queue entries behind this place, up to the organization :last, by lane: number, first, last.
-SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
+SELECT organization_id, task_type, rank, count(*) AS count, min(seq) AS head, max(seq) AS newest
 FROM (SELECT organization_id, task_type, rank, seq
       FROM queue_entry
       WHERE organization_id <= :last
@@ -70,7 +71,7 @@ ORDER BY organization_id, task_type, rank;
 
 -- name: count_queue_entries [postgres]
 -- The same. The first condition follows from the third: without it PostgreSQL takes another index and sorts its rows.
-SELECT organization_id, task_type, rank, count(*), min(seq), max(seq)
+SELECT organization_id, task_type, rank, count(*), min(seq) AS head, max(seq) AS newest
 FROM (SELECT organization_id, task_type, rank, seq
       FROM queue_entry
       WHERE organization_id >= :organization_id
@@ -83,7 +84,7 @@ ORDER BY organization_id, task_type, rank;
 
 -- name: count_waiting [sqlite]
 -- Count the next :most waiting tasks behind this one, up to the organization :last, by lane: number and last.
-SELECT organization_id, task_type, rank, count(*), max(task_id)
+SELECT organization_id, task_type, rank, count(*) AS count, max(task_id) AS last
 FROM (SELECT organization_id, task_id, task_type, rank
       FROM waiting
       WHERE organization_id <= :last
@@ -94,7 +95,7 @@ GROUP BY organization_id, task_type, rank;
 
 -- name: count_waiting [postgres]
 -- The same; the first condition is there for the reason given at count_queue_entries.
-SELECT organization_id, task_type, rank, count(*), max(task_id)
+SELECT organization_id, task_type, rank, count(*), max(task_id) AS last
 FROM (SELECT organization_id, task_id, task_type, rank
       FROM waiting
       WHERE organization_id >= :organization_id
@@ -126,8 +127,9 @@ kept AS (
   FROM turn
   WHERE organization_id IN (SELECT value FROM json_each(:ids))
 )
-SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.task_type),
-       k.organization_id IS NOT NULL, d.organization_id IS NOT NULL
+SELECT coalesce(k.organization_id, d.organization_id) AS organization_id,
+       coalesce(k.task_type, d.task_type) AS task_type,
+       k.organization_id IS NOT NULL AS kept, d.organization_id IS NOT NULL AS due
 FROM kept AS k
 FULL JOIN due AS d
   ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.kind = k.kind
@@ -156,8 +158,9 @@ kept AS (
   FROM turn
   WHERE organization_id = ANY (:ids[bigint])
 )
-SELECT coalesce(k.organization_id, d.organization_id), coalesce(k.task_type, d.task_type),
-       (k.organization_id IS NOT NULL)::int, (d.organization_id IS NOT NULL)::int
+SELECT coalesce(k.organization_id, d.organization_id) AS organization_id,
+       coalesce(k.task_type, d.task_type) AS task_type,
+       (k.organization_id IS NOT NULL)::int AS kept, (d.organization_id IS NOT NULL)::int AS due
 FROM kept AS k
 FULL JOIN due AS d
   ON d.organization_id = k.organization_id AND d.task_type = k.task_type AND d.kind = k.kind
@@ -167,7 +170,7 @@ ORDER BY 1, 2, 3;
 
 -- name: count_states
 -- Count the next :most tasks behind this one by how many of the four states they are in.
-SELECT states, count(*)
+SELECT states, count(*) AS count
 FROM (SELECT (SELECT count(*) FROM queue_entry AS q
               WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
                 AND q.rank = 10 - t.priority AND q.seq = t.seq)
@@ -191,7 +194,7 @@ LIMIT 1 OFFSET :skipped;
 
 -- name: count_call_states
 -- Count all calls by how many of lease and end they have.
-SELECT states, count(*)
+SELECT states, count(*) AS count
 FROM (SELECT (SELECT count(*) FROM lease AS l
               WHERE l.organization_id = c.organization_id AND l.task_id = c.id AND l.kind = 1)
            + CASE WHEN c.status IS NULL THEN 0 ELSE 1 END AS states

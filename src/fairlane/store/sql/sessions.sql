@@ -53,8 +53,8 @@ RETURNING id;
 -- name: find_sessions
 -- Find live workers by id, each with its number of leases, by lease_session. Servers, which have sessions for their
 -- calls, serve no types.
-SELECT s.id, s.name, s.types, s.places, s.local, s.key_id, s.started_at, s.lease_until,
-       (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id)
+SELECT s.id, s.name, s.types, s.places, s.local, s.key_id AS key, s.started_at, s.lease_until,
+       (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id) AS leases
 FROM session AS s
 WHERE s.dead = 0
   AND s.types <> '[]'

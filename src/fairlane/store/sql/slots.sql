@@ -2,7 +2,7 @@
 
 -- name: find_slots
 -- Find holders after :after, in the order of the ids of tasks and calls, which is that of acceptance.
-SELECT task_id, task_type, rank, attempt, attempts, started_at, deadline_at, kind, progress
+SELECT task_id AS id, task_type, rank, attempt, attempts, started_at, deadline_at, kind, progress
 FROM lease
 WHERE organization_id = :organization_id
   AND task_id > :after

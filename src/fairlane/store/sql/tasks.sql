@@ -156,6 +156,7 @@ RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w
 -- Find an organization's ready tasks that were accepted before :before, with their keys.
 SELECT task_id, task_type, rank, seq,
        (SELECT idempotency_key FROM task AS t WHERE t.organization_id = q.organization_id AND t.id = q.task_id)
+       AS idempotency_key
 FROM queue_entry AS q
 WHERE organization_id = :organization_id
   AND seq < :before
@@ -166,6 +167,7 @@ LIMIT :most;
 -- Find an organization's waiting tasks that were accepted before :before, with their keys, by waiting_seq.
 SELECT task_id, task_type, rank, seq,
        (SELECT idempotency_key FROM task AS t WHERE t.organization_id = w.organization_id AND t.id = w.task_id)
+       AS idempotency_key
 FROM waiting AS w
 WHERE organization_id = :organization_id
   AND seq < :before
@@ -174,7 +176,7 @@ LIMIT :most;
 
 -- name: find_next_due
 -- Find the earliest time of a waiting task or paused call, by waiting_due and call_due.
-SELECT min(due_at)
+SELECT min(due_at) AS at
 FROM (SELECT min(due_at) AS due_at FROM waiting
       UNION ALL
       SELECT min(due_at) FROM call WHERE due_at IS NOT NULL) AS due;
@@ -182,9 +184,12 @@ FROM (SELECT min(due_at) AS due_at FROM waiting
 -- name: find_task
 -- Find one task by id, or else by idempotency key, with its state, result and delivery (by delivery_task).
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
-       o.status, o.result, o.failure, o.charged, CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
-       l.id IS NOT NULL, t.webhook_url,
-       CASE WHEN t.webhook_url IS NOT NULL THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id) END,
+       o.status AS ended, o.result, o.failure, o.charged,
+       CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END AS latency_ms,
+       l.id IS NOT NULL AS leased, t.webhook_url,
+       CASE WHEN t.webhook_url IS NOT NULL
+            THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id)
+       END AS delivered_at,
        t.run_at, t.retry_of
 FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost, webhook_url, run_at, retry_of
       FROM task
@@ -217,10 +222,11 @@ LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.
 
 -- name: find_listed [postgres]
 -- The same; the set is passed as arrays.
-SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL::text, NULL::text,
+SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status AS ended, NULL::text AS result,
+       NULL::text AS failure,
        o.charged,
-       CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END,
-       l.id IS NOT NULL, NULL::text, NULL::bigint, t.run_at, t.retry_of
+       CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END AS latency_ms,
+       l.id IS NOT NULL AS leased, NULL::text AS webhook_url, NULL::bigint AS delivered_at, t.run_at, t.retry_of
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id
 LEFT JOIN outcome AS o ON o.task_id = t.id
@@ -282,7 +288,7 @@ WHERE (SELECT o.status FROM outcome AS o WHERE o.task_id = t.id) IS NULL;
 
 -- name: find_newest_ready [sqlite] packed
 -- Find the newest :most tasks of each lane of an organization that were accepted before :before.
-SELECT json_group_array(json((
+SELECT json_group_array(json_array(json((
          SELECT json_group_array(json_array(seq, task_id))
          FROM (SELECT seq, task_id
                FROM queue_entry
@@ -291,14 +297,14 @@ SELECT json_group_array(json((
                  AND rank = l.rank
                  AND seq < :before
                ORDER BY seq DESC
-               LIMIT :most))))
+               LIMIT :most)))))
 FROM lane AS l
 WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_newest_ready [postgres] packed
 -- The same, with LATERAL.
-SELECT coalesce(json_agg(q.newest), '[]')
+SELECT coalesce(json_agg(json_build_array(q.newest)), '[]')
 FROM lane AS l
 CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(seq, task_id)), '[]') AS newest
                     FROM (SELECT seq, task_id
@@ -323,9 +329,10 @@ LIMIT :most;
 
 -- name: find_place
 -- Find one task by id, or else by idempotency key, with the state in its queue entry, pause, lease or outcome.
-SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END,
-       q.attempt, w.attempt, l.session_id, coalesce(q.first_started_at, w.first_started_at, l.first_started_at),
-       l.deadline_at, l.canceled_at, o.status, o.failure
+SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END AS webhook,
+       q.attempt AS ready_attempt, w.attempt AS waiting_attempt, l.session_id,
+       coalesce(q.first_started_at, w.first_started_at, l.first_started_at) AS first_started_at,
+       l.deadline_at, l.canceled_at, o.status AS ended, o.failure
 FROM (SELECT organization_id, id, task_type, priority, seq, webhook_url
       FROM task
       WHERE organization_id = :organization_id
@@ -346,22 +353,22 @@ LEFT JOIN outcome AS o ON o.task_id = t.id;
 -- Find an organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count":
 -- joining them as rows, or as JSON, takes four times as long.
 SELECT o.queued, o.processing, o.calls, o.slots_max,
-       o.maintenance OR o.drifted OR (SELECT maintenance FROM installation WHERE id = 1),
+       o.maintenance OR o.drifted OR (SELECT maintenance FROM installation WHERE id = 1) AS doubted,
        (SELECT group_concat(rank || ':' || (ready + waiting))
         FROM lane
         WHERE organization_id = o.id
-          AND ready + waiting > 0)
+          AND ready + waiting > 0) AS levels
 FROM organization AS o
 WHERE o.id = :organization_id;
 
 -- name: find_status [postgres]
 -- The same, with string_agg.
 SELECT o.queued, o.processing, o.calls, o.slots_max,
-       o.maintenance + o.drifted + (SELECT maintenance FROM installation WHERE id = 1) > 0,
+       o.maintenance + o.drifted + (SELECT maintenance FROM installation WHERE id = 1) > 0 AS doubted,
        (SELECT string_agg(rank || ':' || (ready + waiting), ',')
         FROM lane
         WHERE organization_id = o.id
-          AND ready + waiting > 0)
+          AND ready + waiting > 0) AS levels
 FROM organization AS o
 WHERE o.id = :organization_id;
 

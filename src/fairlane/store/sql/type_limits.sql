@@ -28,7 +28,7 @@ FROM (SELECT task_type, count(*) AS used
 
 -- name: count_limited [postgres]
 -- The same; the set is passed as arrays.
-SELECT task_type, count(*)
+SELECT task_type, count(*) AS used
 FROM lease
 WHERE limited = 1
   AND task_type = ANY (:types[text])

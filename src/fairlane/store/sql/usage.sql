@@ -78,13 +78,13 @@ ORDER BY minute;
 -- name: find_running_totals
 -- Find the running totals of an organization, and what is needed to advance them to now.
 SELECT created_at, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
-       ready, processing + calls, slots_max,
+       ready, processing + calls AS used, slots_max,
        CASE WHEN paused = 1 OR disabled = 1
               OR (credits_on = 1
                   AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
                   AND credits_wanted > credits_granted - credits_charged - credits_held)
             THEN 1 ELSE 0
-       END
+       END AS stopped
 FROM organization
 WHERE id = :organization_id;
 
@@ -138,7 +138,8 @@ WHERE id = :organization_id;
 -- name: find_ran [sqlite]
 -- Of an organization's newest :most tasks with this outcome, by outcome_listed, find those that started and were
 -- accepted since :since, newest first, with the moment since when each could have started.
-SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
+SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END AS ready_at,
+       o.first_started_at AS started_at, o.finished_at,
        t.priority, t.id
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome
@@ -153,7 +154,8 @@ ORDER BY o.task_id DESC;
 
 -- name: find_ran [postgres]
 -- The same; span and order as at find_deliveries. All ids are below 'g', because they begin with a hexadecimal digit.
-SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END, o.first_started_at, o.finished_at,
+SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END AS ready_at,
+       o.first_started_at AS started_at, o.finished_at,
        t.priority, t.id
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
       FROM outcome

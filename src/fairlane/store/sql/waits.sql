@@ -2,7 +2,7 @@
 
 -- name: find_wait
 -- Find one task by id, or else by idempotency key, and in which of its four places it is.
-SELECT t.id, t.task_type, t.priority, t.seq, o.status, l.started_at, w.attempt, w.due_at, l.progress
+SELECT t.id AS task_id, t.task_type, t.priority, t.seq, o.status AS ended, l.started_at, w.attempt, w.due_at, l.progress
 FROM (SELECT organization_id, id, task_type, priority, seq
       FROM task
       WHERE organization_id = :organization_id
@@ -16,12 +16,12 @@ LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = 
 
 -- name: find_standing
 -- Find an organization's flags, slots, weight and virtual time, and whether its next task waits for credits.
-SELECT paused, disabled, slots_max, processing + calls, weight, virtual_time,
+SELECT paused, disabled, slots_max, processing + calls AS used, weight, virtual_time,
        CASE WHEN credits_on = 1
               AND credits_wanted BETWEEN 1 AND credits_granted - credits_charged
               AND credits_wanted > credits_granted - credits_charged - credits_held
             THEN 1 ELSE 0
-       END
+       END AS waits_for_credits
 FROM organization
 WHERE id = :organization_id;
 
@@ -39,8 +39,8 @@ SELECT l.task_type,
                           AND q.seq >= l.head_seq
                           AND q.seq < :seq
                         LIMIT :most) AS earlier)
-       END,
-       CASE WHEN l.rank < :rank THEN 0 ELSE 1 END
+       END AS count,
+       CASE WHEN l.rank < :rank THEN 0 ELSE 1 END AS own_rank
 FROM lane AS l
 WHERE l.organization_id = :organization_id
   AND l.rank <= :rank
@@ -48,13 +48,13 @@ WHERE l.organization_id = :organization_id
 
 -- name: find_type_limit
 -- Find how many of this type may run at once, and how many do, by lease_limited.
-SELECT m.most, (SELECT count(*) FROM lease AS l WHERE l.limited = 1 AND l.task_type = m.task_type)
+SELECT m.most, (SELECT count(*) FROM lease AS l WHERE l.limited = 1 AND l.task_type = m.task_type) AS used
 FROM type_limit AS m
 WHERE m.task_type = :task_type;
 
 -- name: find_serving
 -- Find every live worker: its types, its places, and how many of them are taken, by lease_session.
-SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id), s.id
+SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id) AS taken, s.id
 FROM session AS s
 WHERE s.dead = 0
   AND s.lease_until >= :now;
@@ -94,8 +94,8 @@ LIMIT :most;
 -- once.
 SELECT CAST(coalesce(sum(CASE WHEN t.virtual_time < :virtual_time
                                 OR (t.virtual_time = :virtual_time AND t.organization_id < :organization_id)
-                              THEN 1 ELSE 0 END), 0) AS BIGINT),
-       CAST(coalesce(sum(o.weight), 0) AS BIGINT)
+                              THEN 1 ELSE 0 END), 0) AS BIGINT) AS before,
+       CAST(coalesce(sum(o.weight), 0) AS BIGINT) AS weights
 FROM (SELECT virtual_time, organization_id
       FROM (SELECT virtual_time, organization_id
             FROM turn

@@ -15,7 +15,7 @@ ORDER BY id DESC;
 
 -- name: find_webhook_secrets
 -- Find valid secrets with their organization, newest first: those of an organization, or one by id.
-SELECT s.id, o.name, s.last4, s.created_at, s.expires_at
+SELECT s.id, o.name AS organization, s.last4, s.created_at, s.expires_at
 FROM webhook_secret AS s
 JOIN organization AS o ON o.id = s.organization_id
 WHERE (CAST(:organization_id AS BIGINT) IS NULL OR s.organization_id = :organization_id)
