@@ -98,7 +98,8 @@ class Bodies:
         """Count this many more bytes of a body. A pool has room for at least one body of ``limit_bytes``.
 
         If there is no room, stalled bodies are ended, the largest first: those of the same holder if its share is used
-        up, else those of the pool. So bodies whose ends are withheld do not keep others out.
+        up, else those of the pool. If none is stalled, a holder below an equal share of the pool ends bodies that still
+        arrive, of a holder that has more. So bodies that come slowly or never do not keep others out.
 
         Raises:
             Unavailable: this holder, or all of its kind, would exceed their limit, or this body was ended. Nothing was
@@ -108,17 +109,19 @@ class Bodies:
             raise Unavailable()
         body.move(count, self.clock())
         while not self._has_room(body.holder, count, limit_bytes):
-            stalled = self._largest_stalled(body, own=self._held.get(body.holder, 0) + count > _share(limit_bytes))
-            if stalled is None:
+            wanted = self._held.get(body.holder, 0) + count
+            own = wanted > _share(limit_bytes)
+            ending = self._largest_stalled(body, own=own) or (None if own else self._largest_of_fuller(body, wanted))
+            if ending is None:
                 raise Unavailable()
-            stalled.stop()
-            self.give_back(stalled)
+            ending.stop()
+            self.give_back(ending)
         body.count += count
         self._held[body.holder] = self._held.get(body.holder, 0) + count
         self.held_bytes[body.holder.pool] += count
 
     def expect(self, body: HeldBody, end: Callable[[], None]) -> None:
-        """Note that more of this body will arrive. ``end`` is called if it stalls while others need its room."""
+        """Note that more of this body will arrive. ``end`` is called if others need its room."""
         body.wait(end, self.clock())
         self._arriving.setdefault(body.holder, set()).add(body)
 
@@ -156,6 +159,22 @@ class Bodies:
             if body is not asking and body.count and body.moved_at <= moved_before
         )
         return max(stalled, key=lambda body: body.count, default=None)
+
+    def _largest_of_fuller(self, asking: HeldBody, wanted: int) -> HeldBody | None:
+        """Return the largest body that still arrives of the fullest holder, if that has more than ``wanted`` bytes, and
+        an equal share of the pool is not less.
+        """
+        pool = asking.holder.pool
+        holders = {holder for holder in self._held if holder.pool == pool} | {asking.holder}
+        if wanted > POOLS[pool] // len(holders):
+            return None
+        fuller = (
+            (self._held[body.holder], body.count, body)
+            for holder in holders & self._arriving.keys() - {asking.holder}
+            for body in self._arriving[holder]
+            if body.count and self._held[body.holder] > wanted
+        )
+        return max(fuller, key=lambda one: one[:2], default=(0, 0, None))[2]
 
     async def read(self, holder: BodyHolder, size: int, work: Callable[..., Result], *arguments: Any) -> Result:
         """Return ``work(*arguments)`` for a body of this size; a large one is read on a thread.
