@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from fairlane.cli.monitor import Thresholds, Watch
+from fairlane.cli.monitor import Thresholds, ThresholdWatch
 from fairlane.cli.status import _progress
 from fairlane.client import Client, Concurrency, Progress, Status
 from fairlane.webhooks import signing
@@ -305,7 +305,7 @@ def test_monitor_that_looks_once_says_that_nobody_took_it(fairlane: Command, acm
 )
 def test_a_state_is_believed_once_it_has_lasted(looks: list[tuple[float, bool]], events: list[str]) -> None:
     """One alert and one recovery for an incident; what flickers says nothing."""
-    watch = Watch(300)
+    watch = ThresholdWatch(300)
 
     told = [watch.look(exceeded, at) for at, exceeded in looks]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.cli.lines import Line, LineKeys, Results, fault_of, read_lines
+from fairlane.cli.lines import InputLine, LineKeys, Results, fault_of, read_lines
 from tests.cli.conftest import running
 from tests.cli.harness import ROOT, Command, Ran, RunningServer, eventually
 
@@ -115,7 +115,7 @@ def test_wrong_lines_are_named_and_the_rest_is_submitted(
 def test_a_refusal_is_recorded_once_however_often_the_file_is_run(tmp_path: Path) -> None:
     """A result comes after it if the line is accepted later; then the line is done."""
     path, keys = tmp_path / "results.jsonl", LineKeys("ANY", "1")
-    lines = [Line(number, b"{}", 2) for number in (1, 2, 3)]
+    lines = [InputLine(number, b"{}", 2) for number in (1, 2, 3)]
 
     for run in range(3):
         with Results(path) as results:
@@ -252,7 +252,7 @@ def test_the_input_is_not_taken_for_the_results(fairlane: Command, tmp_path: Pat
 
 def test_of_earlier_results_only_what_a_kill_tore_is_cut_off(tmp_path: Path) -> None:
     """A record that only lacks its line end is whole; one that stops anywhere else is fetched again."""
-    path, key = tmp_path / "results.jsonl", LineKeys("ANY", "1").key(Line(1, b"{}", 2))
+    path, key = tmp_path / "results.jsonl", LineKeys("ANY", "1").key(InputLine(1, b"{}", 2))
     with Results(path) as results:
         results.ended(1, key, "t1", "COMPLETED", {"words": 1})
     record = path.read_bytes()
@@ -260,7 +260,7 @@ def test_of_earlier_results_only_what_a_kill_tore_is_cut_off(tmp_path: Path) -> 
     for length in range(len(record)):
         path.write_bytes(record + record[:length])
         with Results(path) as results:
-            assert results.has(Line(1, b"{}", 2), key)
+            assert results.has(InputLine(1, b"{}", 2), key)
         assert path.read_bytes() == (record * 2 if length == len(record) - 1 else record)
 
 

@@ -11,11 +11,13 @@ logger = logging.getLogger(__name__)
 
 IDENTITY = (b"accept-encoding", b"identity")
 """The encodings that a body may have: none."""
-Clock = Callable[[], int]
+WallClock = Callable[[], int]
 """Milliseconds since the Unix epoch."""
 
 
-def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers: tuple[Header, ...] = ()) -> Answer:
+def answer_exception(
+    error: Exception, *, request_id: str, clock: WallClock, headers: tuple[Header, ...] = ()
+) -> Answer:
     """Return the envelope for a refusal, a fault, or an error of our own code.
 
     Refusals are not logged. Everything else is logged once, with the id that the caller sees in ``X-Request-ID``.
@@ -32,7 +34,7 @@ def answer_exception(error: Exception, *, request_id: str, clock: Clock, headers
     return Answer(wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=clock()), 500, headers)
 
 
-def _refused(refusal: Refusal, clock: Clock, headers: tuple[Header, ...]) -> Answer:
+def _refused(refusal: Refusal, clock: WallClock, headers: tuple[Header, ...]) -> Answer:
     if refusal.retry_after_seconds is not None:
         headers += ((b"retry-after", str(refusal.retry_after_seconds).encode()),)
     if isinstance(refusal, EncodingRefused):

@@ -30,7 +30,7 @@ from fairlane.api.http import (
     send_answer,
     send_stream,
 )
-from fairlane.api.refusals import Clock, answer_exception
+from fairlane.api.refusals import WallClock, answer_exception
 from fairlane.errors import NotFound, Refusal
 from fairlane.wire.schemas import JsonSchema
 
@@ -162,7 +162,9 @@ class Surface:
     ``bodies`` if several surfaces form one server.
     """
 
-    def __init__(self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: Clock) -> None:
+    def __init__(
+        self, parts: Sequence[Part[Any]], unguarded: Sequence[Resource[None]] = (), *, clock: WallClock
+    ) -> None:
         self.bodies = Bodies()
         self.resources: list[Resource[Any]] = [*(one for part in parts for one in part.resources), *unguarded]
         self._exact = {one.path.encode(): one for one in self.resources if one.exact}

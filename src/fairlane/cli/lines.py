@@ -20,7 +20,7 @@ LINE_BYTES_MOST = 64 * 2**20
 KEY_DIGITS = 32
 
 
-class Line(Struct, frozen=True):
+class InputLine(Struct, frozen=True):
     """One payload of the input."""
 
     number: int
@@ -36,14 +36,14 @@ class LineKeys:
     def __init__(self, task_type: str, run: str) -> None:
         self._start = hashlib.sha256(f"{task_type}\0{run}\0".encode())
 
-    def key(self, line: Line) -> str:
+    def key(self, line: InputLine) -> str:
         """Return the line's key: the same for the same text at the same place."""
         digest = self._start.copy()
         digest.update(b"%d\0%b" % (line.number, line.text))
         return f"line-{digest.hexdigest()[:KEY_DIGITS]}"
 
 
-def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
+def read_lines(file: BinaryIO, name: str) -> Iterator[InputLine]:
     """Yield the non-empty lines, in order.
 
     Raises:
@@ -61,10 +61,10 @@ def read_lines(file: BinaryIO, name: str) -> Iterator[Line]:
             )
         text = text.strip()
         if text:
-            yield Line(number, text, end)
+            yield InputLine(number, text, end)
 
 
-def fault_of(line: Line) -> str | None:
+def fault_of(line: InputLine) -> str | None:
     """Return why a line is not a payload, or None if it is one."""
     try:
         document = msgspec.json.decode(line.text)
@@ -129,7 +129,7 @@ class Results:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def has(self, line: Line, key: str) -> bool:
+    def has(self, line: InputLine, key: str) -> bool:
         """Return whether this line's result is already recorded."""
         return self._mark_of(line.number) == _mark(key, refused=False)
 

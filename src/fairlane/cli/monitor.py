@@ -55,7 +55,7 @@ class Thresholds(Struct, frozen=True, kw_only=True):
         return reasons
 
 
-class Watch:
+class ThresholdWatch:
     """Turns checks into at most one alert and one recovery per incident, by the rule of the server's alerts."""
 
     def __init__(self, lasting_seconds: float) -> None:
@@ -130,7 +130,7 @@ def monitor(
     outbox = None if webhook is None else _outbox(webhook, secret_file)
 
     async def watch_it(client: AsyncClient) -> None:
-        watch = Watch(lasting_seconds)
+        watch = ThresholdWatch(lasting_seconds)
         while True:
             now = await client.status()
             reasons = thresholds.exceeded(now)

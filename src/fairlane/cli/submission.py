@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from msgspec import Raw, Struct
 
-from fairlane.cli.lines import Line, LineKeys, Results, fault_of, read_lines
+from fairlane.cli.lines import InputLine, LineKeys, Results, fault_of, read_lines
 from fairlane.cli.output import note
 from fairlane.cli.progress import ProgressBar, SubmitTotals
 from fairlane.client import AsyncClient, NewTask, NotFound, Verdict
@@ -45,7 +45,7 @@ class FileSubmission:
         self._results = results
         self._progress = progress
         self._keys = LineKeys(wish.task_type, wish.run)
-        self._sent: deque[Line] = deque()
+        self._sent: deque[InputLine] = deque()
         """Lines that wait for their verdict: at most a batch and one."""
         self._accepted: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue(FETCHED_BEHIND)
         self.totals = SubmitTotals()
@@ -99,7 +99,7 @@ class FileSubmission:
                 webhook_url=self._wish.webhook_url,
             )
 
-    def _refuse(self, line: Line, key: str, code: str, reason: str, details: object) -> None:
+    def _refuse(self, line: InputLine, key: str, code: str, reason: str, details: object) -> None:
         self.totals.refused += 1
         if self.totals.refused <= REFUSALS_SHOWN:
             self._progress.note(f"line {line.number} {reason}")

@@ -9,7 +9,7 @@ import typer
 from msgspec import Raw
 
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
-from fairlane.cli.lines import Line, fault_of
+from fairlane.cli.lines import InputLine, fault_of
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
 from fairlane.cli.progress import SubmitTotals
@@ -125,7 +125,7 @@ def _submit_one(
     as_json: bool,
 ) -> None:
     text = sys.stdin.buffer.read() if payload == "-" else payload.encode(errors="surrogateescape")
-    fault = fault_of(Line(1, text, len(text)))
+    fault = fault_of(InputLine(1, text, len(text)))
     if fault is not None:
         raise CommandFailed(f"the payload {fault}")
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from fairlane.errors import ValidationRefused
 from fairlane.model.alerts import Alert, AlertChange, AlertKind
 from fairlane.wire.errors import FIELD_ERRORS_MOST
-from fairlane.wire.values import Count, Moment, Uuid, Yes, encode, moment, timestamp
+from fairlane.wire.values import Count, MomentText, Uuid, Yes, encode, moment, timestamp
 from fairlane.wire.webhooks import wrong_address
 
 ALERT_FIELDS = ("kind", "threshold", "forSeconds", "webhook")
@@ -68,8 +68,8 @@ class _AlertFields(Struct, rename="camel"):
     for_seconds: Count
     webhook: _AlertAddressFields
     firing: bool
-    changed_at: Moment | None
-    created_at: Moment
+    changed_at: MomentText | None
+    created_at: MomentText
 
 
 class AlertsBody(Struct):
@@ -83,7 +83,7 @@ class AlertBody(Struct):
 
 class AlertMessageBody(Struct):
     type: Literal["alert.fired", "alert.recovered"]
-    at: Moment
+    at: MomentText
     value: float | None
     alert: _AlertFields
 

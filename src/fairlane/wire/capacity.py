@@ -7,7 +7,7 @@ estimate.
 from msgspec import Struct
 
 from fairlane.model.simulation import Capacity, Projection, Waits
-from fairlane.wire.values import Moment, Yes, encode, timestamp
+from fairlane.wire.values import MomentText, Yes, encode, timestamp
 
 
 class _ProjectionFields(Struct, rename="camel"):
@@ -43,8 +43,8 @@ class CapacityBody(
     },
 ):
     advice: str
-    start: Moment
-    end: Moment
+    start: MomentText
+    end: MomentText
     max: int | None
     plan_limited_share: float
     worker_limited_share: float

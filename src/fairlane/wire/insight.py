@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from fairlane.model import insight as model
 from fairlane.model.leases import Progress
 from fairlane.wire.status import ConcurrencyFields, concurrency
-from fairlane.wire.values import Count, Moment, Priority, State, Uuid, encode, moment, timestamp
+from fairlane.wire.values import Count, MomentText, Priority, State, Uuid, encode, moment, timestamp
 
 _EXPLANATIONS = {
     model.WaitReason.ORGANIZATION_AT_LIMIT: "every slot of the organization is in use",
@@ -40,7 +40,7 @@ class _ProgressFields(Struct, rename="camel"):
     done: float | None
     total: float | None
     note: str | None
-    at: Moment
+    at: MomentText
 
 
 class WaitBody(Struct, rename="camel"):
@@ -49,7 +49,7 @@ class WaitBody(Struct, rename="camel"):
     status: State
     reason: Annotated[str, Meta(extra_json_schema={"enum": [*model.WaitReason]})]
     explanation: str
-    until: Moment | None
+    until: MomentText | None
     tasks_ahead: Count | None
     tasks_ahead_bounded: bool
     estimate: _EstimateFields | None
@@ -84,8 +84,8 @@ class SlotFields(Struct, rename="camel"):
     priority: Priority
     attempt: Count
     attempts: Count
-    started_at: Moment
-    deadline_at: Moment
+    started_at: MomentText
+    deadline_at: MomentText
     progress: _ProgressFields | None
 
 

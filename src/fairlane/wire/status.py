@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fairlane.model import status as model
 from fairlane.wire.errors import FIELD_ERRORS_MOST
-from fairlane.wire.values import Count, Moment, Priority, encode, timestamp
+from fairlane.wire.values import Count, MomentText, Priority, encode, timestamp
 
 
 # Not a docstring, because readers of /openapi.json would see it.
@@ -30,7 +30,7 @@ class _DifferenceFields(Struct, rename="camel"):
 
 
 class _VerificationFields(Struct, rename="camel"):
-    checked_at: Moment
+    checked_at: MomentText
     drift: Count
     differences: list[_DifferenceFields]
 

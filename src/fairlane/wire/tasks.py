@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from fairlane.errors import Refusal, ValidationRefused
 from fairlane.model.tasks import PRIORITY_LOWEST, Accepted, NewTask, TaskList, TaskStatus, TaskView
 from fairlane.wire.errors import ErrorFields, failed, refused
-from fairlane.wire.values import Count, Moment, Object, Priority, State, Uuid, Yes, encode, moment, timestamp
+from fairlane.wire.values import Count, MomentText, Object, Priority, State, Uuid, Yes, encode, moment, timestamp
 
 
 class _TaskFields(Struct, rename="camel"):
@@ -19,10 +19,10 @@ class _TaskFields(Struct, rename="camel"):
     task_type: str
     status: State
     priority: Priority
-    created_at: Moment
+    created_at: MomentText
     latency_ms: Count | None
     idempotency_key: str | None
-    run_at: Moment | UnsetType = UNSET
+    run_at: MomentText | UnsetType = UNSET
     retry_of: Uuid | UnsetType = UNSET
 
 
@@ -70,7 +70,7 @@ class _FailedResponseFields(Struct):
 
 class _WebhookFields(Struct, rename="camel"):
     url: str
-    delivered_at: Moment | None
+    delivered_at: MomentText | None
     delivered: bool
 
 

@@ -6,11 +6,11 @@ Called by the API's endpoint. It only writes differences that the store has comp
 from msgspec import Struct
 
 from fairlane.model.usage import Usage, UsagePoint
-from fairlane.wire.values import Moment, encode, timestamp
+from fairlane.wire.values import MomentText, encode, timestamp
 
 
 class _UsagePointFields(Struct, rename="camel"):
-    at: Moment
+    at: MomentText
     submitted: int
     started: int
     completed: int
@@ -24,8 +24,8 @@ class _UsagePointFields(Struct, rename="camel"):
 
 
 class UsageBody(Struct, rename={"start": "from", "end": "to", "step_seconds": "stepSeconds"}):
-    start: Moment
-    end: Moment
+    start: MomentText
+    end: MomentText
     step_seconds: int
     total: _UsagePointFields
     usage: list[_UsagePointFields]

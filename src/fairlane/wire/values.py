@@ -19,7 +19,7 @@ encode = Encoder().encode
 """Encode a body as bytes."""
 
 # Types that tell /openapi.json more than Python's own; they check nothing when a body is written.
-Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+MomentText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Count = Annotated[int, Meta(ge=0)]
 Priority = Annotated[int, Meta(ge=PRIORITY_LOWEST, le=PRIORITY_HIGHEST)]

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from fairlane.errors import ValidationRefused
 from fairlane.model.webhooks import Delivery, DeliveryTry
 from fairlane.wire.errors import FIELD_ERRORS_MOST
-from fairlane.wire.values import Moment, Uuid, Yes, encode, moment, timestamp
+from fairlane.wire.values import MomentText, Uuid, Yes, encode, moment, timestamp
 
 
 def read_address(document: Any) -> str:
@@ -43,7 +43,7 @@ def wrong_address(document: Any, path: str) -> list[tuple[str, str]]:
 
 class _TryFields(Struct, rename="camel"):
     number: Annotated[int, Meta(ge=1)]
-    at: Moment
+    at: MomentText
     outcome: Annotated[str, Meta(extra_json_schema={"enum": ["delivered", "timeout", "refused_by_policy", "failed"]})]
     status: Annotated[str, Meta(pattern="^[1-9]xx$")] | None
 
@@ -53,11 +53,11 @@ class _DeliveryFields(Struct, rename="camel"):
     task_id: Uuid | None
     alert_id: Uuid | None
     url: str
-    created_at: Moment
+    created_at: MomentText
     status: Annotated[str, Meta(extra_json_schema={"enum": ["due", "trying", "delivered", "given_up"]})]
     delivered: bool
-    delivered_at: Moment | None
-    next_try_at: Moment | None
+    delivered_at: MomentText | None
+    next_try_at: MomentText | None
     tries: list[_TryFields]
 
 

@@ -37,7 +37,7 @@ DETAILS_LIMIT_BYTES = 65_536
 logger = logging.getLogger("fairlane.worker")
 
 
-class Attempt:
+class RunningAttempt:
     """One lease that runs in this process."""
 
     __slots__ = (
@@ -126,7 +126,7 @@ class Executors:
         # Each attempt starts with the context variables that the start hooks set, and never sees those of another
         # attempt.
         self._variables = contextvars.copy_context()
-        self.running: dict[str, Attempt] = {}
+        self.running: dict[str, RunningAttempt] = {}
 
     def start(self, lease: LeaseBody) -> None:
         """Run one attempt now."""
@@ -134,7 +134,7 @@ class Executors:
         if task_type is None:
             self._ended(_failed(lease, f"this worker has no task type {lease.task_type}"))
             return
-        attempt = Attempt(lease, task_type, error_text=self._error_text)
+        attempt = RunningAttempt(lease, task_type, error_text=self._error_text)
         self.running[lease.lease] = attempt
         attempt.expiry = self._loop.call_later(lease.timeout_seconds, self._expire, attempt)
         try:
@@ -142,7 +142,7 @@ class Executors:
         except Exception as error:  # noqa: BLE001 - for example no thread is available: this attempt fails, the process goes on
             self._end(attempt, _raised(attempt, error))
 
-    def _begin(self, attempt: Attempt) -> None:
+    def _begin(self, attempt: RunningAttempt) -> None:
         variables = self._variables.copy()
         variables.run(logs.about.set, _about(attempt.lease))
         if self._tracing is not None:
@@ -155,7 +155,7 @@ class Executors:
         else:
             self._threads.run(lambda: variables.run(self._run_on_thread, attempt))
 
-    def _begin_span(self, attempt: Attempt, tracing: "Tracing", variables: contextvars.Context) -> None:
+    def _begin_span(self, attempt: RunningAttempt, tracing: "Tracing", variables: contextvars.Context) -> None:
         """Begin the attempt's span. The tracing SDK runs code of the application; an error in it must not fail the
         attempt.
         """
@@ -198,22 +198,22 @@ class Executors:
         """Let the threads of ended attempts end. Nothing may be started after this."""
         self._threads.close()
 
-    def _give_up(self, attempt: Attempt, report: ReportBody) -> None:
+    def _give_up(self, attempt: RunningAttempt, report: ReportBody) -> None:
         if attempt.unwanted is None:
             attempt.unwanted = report
             self._interrupt(attempt)
 
-    def _expire(self, attempt: Attempt) -> None:
+    def _expire(self, attempt: RunningAttempt) -> None:
         attempt.expired = True
         self._interrupt(attempt)
 
-    def _interrupt(self, attempt: Attempt) -> None:
+    def _interrupt(self, attempt: RunningAttempt) -> None:
         """Ask the handler to end. If it does not, its process is killed."""
         attempt.context.cancel()
         if attempt.task is not None and attempt.begun and not attempt.over:
             attempt.task.cancel()
 
-    async def _run_async(self, attempt: Attempt) -> None:
+    async def _run_async(self, attempt: RunningAttempt) -> None:
         try:
             attempt.begin()
             arguments = attempt.arguments()
@@ -225,7 +225,7 @@ class Executors:
             report = _raised(attempt, error)
         self._end(attempt, report)
 
-    def _run_on_thread(self, attempt: Attempt) -> None:
+    def _run_on_thread(self, attempt: RunningAttempt) -> None:
         try:
             arguments = attempt.arguments()
             result = attempt.task_type.function(*arguments)
@@ -237,7 +237,7 @@ class Executors:
         self._end_copy(report)
         self._loop.call_soon_threadsafe(self._end, attempt, report)
 
-    async def _run_isolated(self, attempt: Attempt, isolated: IsolatedProcesses) -> None:
+    async def _run_isolated(self, attempt: RunningAttempt, isolated: IsolatedProcesses) -> None:
         """Run the attempt in an isolated process. Canceling this task asks the process to end it, then kills the
         process.
         """
@@ -255,7 +255,7 @@ class Executors:
             report = _failed(attempt.lease, _text(error))
         self._end(attempt, report)
 
-    def _completed(self, attempt: Attempt, result: object) -> ReportBody:
+    def _completed(self, attempt: RunningAttempt, result: object) -> ReportBody:
         if attempt.late():
             return _failed(attempt.lease, "timeout")
         text = encode_result(result, limit_bytes=self._result_limit_bytes)
@@ -265,7 +265,7 @@ class Executors:
             return _failed(attempt.lease, f"{text.code}: {text.message}", failure=failure, retry=False)
         return ReportBody(lease=attempt.lease.lease, outcome="completed", result=carried(text))
 
-    def _end(self, attempt: Attempt, report: ReportBody) -> None:
+    def _end(self, attempt: RunningAttempt, report: ReportBody) -> None:
         self._end_copy(report)
         attempt.over = True
         if attempt.expiry is not None:
@@ -290,7 +290,7 @@ class Executors:
             self._logging_changed = True
             logger.warning("application.changed", extra={"changed": "; ".join(changed)})
 
-    def _end_span(self, attempt: Attempt, span: "AttemptSpan", report: ReportBody) -> None:
+    def _end_span(self, attempt: RunningAttempt, span: "AttemptSpan", report: ReportBody) -> None:
         try:
             span.ended(report)
         except Exception as error:  # noqa: BLE001 - the application's span processors may raise anything
@@ -302,7 +302,7 @@ def _unwanted(unwanted: ReportBody, report: ReportBody) -> ReportBody:
     return report if unwanted.outcome == "released" and report.outcome == "completed" else unwanted
 
 
-def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
+def _raised(attempt: RunningAttempt, error: BaseException) -> ReportBody:
     """Return the report after an exception of the handler. Never raises: the place would stay taken."""
     try:
         return _report_of(attempt, error)
@@ -312,7 +312,7 @@ def _raised(attempt: Attempt, error: BaseException) -> ReportBody:
         return _failed(attempt.lease, f"{type(error).__name__}, and reporting it raised {type(second).__name__}")
 
 
-def _report_of(attempt: Attempt, error: BaseException) -> ReportBody:
+def _report_of(attempt: RunningAttempt, error: BaseException) -> ReportBody:
     lease = attempt.lease
     if isinstance(error, ValidationRefused):
         return _payload_refused(lease, error)
@@ -392,7 +392,7 @@ def _code(text: object) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in code) or "FAILED"
 
 
-def _told(attempt: Attempt, error: BaseException) -> dict[str, Any]:
+def _told(attempt: RunningAttempt, error: BaseException) -> dict[str, Any]:
     """Return what to log about an exception, as arguments of a logger's method."""
     extra = _identity(attempt.lease) | logs.raised(error)
     return {"extra": extra, "exc_info": error if attempt.error_text else None}

@@ -16,7 +16,7 @@ from fairlane.protocol import ReportBody
 from fairlane.worker.boot import run_hooks, tracing_of
 from fairlane.worker.channel import ChildEnd, Drain, OpenSession, Ready, ToChild
 from fairlane.worker.exchange import ExchangeLoop
-from fairlane.worker.executors import Attempt, Executors
+from fairlane.worker.executors import Executors, RunningAttempt
 from fairlane.worker.isolation import IsolatedProcesses
 from fairlane.worker.options import Options
 from fairlane.worker.server import ServerClient
@@ -63,7 +63,7 @@ class WorkerProcess:
         self._draining: asyncio.Task[None] | None = None
         self._emptied = asyncio.Event()
 
-    def attempts(self) -> list[Attempt]:
+    def attempts(self) -> list[RunningAttempt]:
         """Return the running attempts; may be called from any thread."""
         return list(self._executors.running.values())
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import FrameType
 
 from fairlane.worker.channel import LeasesSeen
-from fairlane.worker.executors import Attempt
+from fairlane.worker.executors import RunningAttempt
 
 _OWN_FOLDER = str(Path(__file__).parents[1])
 _LIBRARIES = (_OWN_FOLDER, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")))
 
 
-def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Attempt]) -> LeasesSeen:
+def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[RunningAttempt]) -> LeasesSeen:
     """Return what the loop's thread is doing, and for which of these attempts."""
     frame = sys._current_frames().get(thread)
     attempt = _attempt_of(asyncio.current_task(loop), list(attempts))
@@ -28,7 +28,7 @@ def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[Att
     return LeasesSeen(place=place, lease=lease.lease, task=lease.task, task_type=lease.task_type, attempt=lease.attempt)
 
 
-def _attempt_of(task: asyncio.Task[object] | None, attempts: list[Attempt]) -> Attempt | None:
+def _attempt_of(task: asyncio.Task[object] | None, attempts: list[RunningAttempt]) -> RunningAttempt | None:
     """Return the attempt that runs in this task. A task that a handler created is matched only if one attempt runs."""
     on_loop = [attempt for attempt in attempts if attempt.task is not None]
     exact = [attempt for attempt in on_loop if attempt.task is task]
