@@ -12,7 +12,7 @@ import pytest
 from fairlane import Context, Fail, Fairlane, Retry
 from fairlane.client import QueueLimitExceeded, TaskFailed, ValidationFailed, verify
 from fairlane.settings import Settings
-from fairlane.testing import Engine, EngineError, Sent
+from fairlane.testing import Engine, EngineError, SentWebhook
 
 HOOK = "https://app.example/hook?token=1"
 
@@ -288,7 +288,7 @@ def test_a_test_of_fifty_tasks_waits_for_no_timer(monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_sent_can_be_looked_at() -> None:
     """A receiver sees the try before it answers."""
-    seen: list[Sent] = []
+    seen: list[SentWebhook] = []
     with Engine(an_app()) as engine:
         engine.receive_webhooks(lambda sent: seen.append(sent) or 200)  # type: ignore[func-returns-value]
         acme = engine.organization("acme")

@@ -67,7 +67,7 @@ class Started(Struct, frozen=True, kw_only=True):
     payload: dict[str, Any]
 
 
-class Sent(Struct, frozen=True, kw_only=True):
+class SentWebhook(Struct, frozen=True, kw_only=True):
     """One try of a webhook."""
 
     at: int
@@ -125,10 +125,10 @@ class Engine:
         """(end, number, report) of the running attempts, the first to end first."""
         self._numbers = itertools.count(1)
         self._clients: list[Client] = []
-        self._receiver: Callable[[Sent], int | None] = lambda sent: 200
+        self._receiver: Callable[[SentWebhook], int | None] = lambda sent: 200
         self.started: list[Started] = []
         """Every attempt so far, in the order in which they were started."""
-        self.sent: list[Sent] = []
+        self.sent: list[SentWebhook] = []
         """Every try of a webhook so far."""
 
     def __enter__(self) -> Self:
@@ -265,7 +265,7 @@ class Engine:
         found: dict[str, Any] = answer.json()
         return found
 
-    def receive_webhooks(self, receiver: Callable[[Sent], int | None]) -> None:
+    def receive_webhooks(self, receiver: Callable[[SentWebhook], int | None]) -> None:
         """Answer webhooks with what ``receiver`` returns: a status, or None for no answer. The default is 200."""
         self._receiver = receiver
 
@@ -381,7 +381,7 @@ class Engine:
         heapq.heappush(self._running, (self._now + round(seconds * 1_000), next(self._numbers), report))
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> TryResult:
-        made = Sent(at=self._now, url=url, headers=dict(headers), body=body, status=None)
+        made = SentWebhook(at=self._now, url=url, headers=dict(headers), body=body, status=None)
         status = self._receiver(made)
         self.sent.append(msgspec.structs.replace(made, status=status))
         delivered = status is not None and 200 <= status < 300

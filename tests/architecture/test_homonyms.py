@@ -27,7 +27,7 @@ KEPT_MOST = 10
 
 TO_RENAME = {
     "Answer", "Attempt", "Connection", "Counted", "Durations", "Listener", "Loading", "Moment", "NamedRow", "Progress",
-    "Reading", "Request", "RunningRow", "Sent", "TotalsRow", "Turn",
+    "Reading", "Request", "RunningRow", "TotalsRow", "Turn",
 }  # fmt: skip
 """Names that the store, which is being rebuilt, shares with other modules. The set may only shrink."""
 
