@@ -2,8 +2,9 @@
 
     python migrator.py DATABASE [apart | dies-at VERSION]
 
-``apart`` is the control: this one does not wait for others that migrate. ``dies-at``: SIGKILL after the script of that
-migration ran and before its number is written. Reads one line first, so that several may be started at one moment.
+It knows the migrations of this release and those of ``made_up.py``. ``apart`` is the control: this one does not wait
+for others that migrate. ``dies-at``: SIGKILL after the script of that migration ran and before its number is written.
+Reads one line first, so that several may be started at one moment.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any
 
 from fairlane.settings import Settings
 from fairlane.store import Store, postgres, sqlite
+from tests.store.made_up import with_later
 
 WAITS = "lock_schema_version"
 WRITES_NUMBER = "insert_schema_version"
@@ -51,6 +53,7 @@ def dies_at(version: int) -> None:
     sqlite.SqliteDatabase._rows = rows  # type: ignore[method-assign]
 
 
+postgres.load_migrations = sqlite.load_migrations = with_later  # type: ignore[attr-defined]
 match sys.argv[2:]:
     case ["apart"]:
         apart()

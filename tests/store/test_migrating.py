@@ -14,16 +14,19 @@ import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres
-from fairlane.store.schema import compare
+from fairlane.store import Store, postgres, sqlite
+from fairlane.store.schema import FIRST, compare
 from fairlane.store.statements import load_migrations
 from tests.builders import Worker, a_task, a_worker, an_organization, submitted
 from tests.store.databases import DATABASES, Clock, Database, PostgresServer
+from tests.store.made_up import LATER, with_later
 from tests.store.test_moving import made_by_migrations, populate
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = [version for version, _, _ in load_migrations("postgres")]
 NAMES = tuple(name for _, name, _ in load_migrations("postgres"))
+LATER_VERSIONS = [version for version, _, _ in LATER]
+LATER_NAMES = tuple(name for _, name, _ in LATER)
 
 
 @pytest.fixture(params=sorted(DATABASES))
@@ -49,6 +52,17 @@ async def old(server: PostgresServer) -> AsyncIterator[Store]:
     """A server that runs on it since before."""
     yield await server.open()
     await server.close()
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the release is a later one, with more migrations."""
+    _become_later(monkeypatch)
+
+
+def _become_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (postgres, sqlite):
+        monkeypatch.setattr(module, "load_migrations", with_later)
 
 
 def _empty(database: Database) -> None:
@@ -137,21 +151,63 @@ async def test_a_newer_schema_is_told_and_refused(closed: Database) -> None:
     assert _versions(closed) == [*VERSIONS, 9999]
 
 
-async def test_a_migration_that_came_late_is_applied_too(closed: Database) -> None:
+async def test_a_database_of_an_earlier_release_gets_what_it_lacks(
+    closed: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each migration once, in order; a new database has all of them from its start, and none is run."""
+    settings = Settings(database=closed.address)
+    await Store.migrate(settings)
+    _become_later(monkeypatch)
+
+    assert (await Store.schema(settings)).pending == LATER_NAMES
+    assert [(await Store.migrate(settings)).pending for _ in range(2)] == [LATER_NAMES, ()]
+
+    assert _versions(closed) == [*VERSIONS, *LATER_VERSIONS]
+    assert closed.rows("SELECT one, two FROM organization") == closed.rows("SELECT three FROM lane") == []
+
+
+@pytest.mark.usefixtures("later")
+async def test_a_new_database_is_made_from_the_tables_of_today(closed: Database) -> None:
+    """All migrations count as applied, and none of them is run: its tables contain what the others change."""
+    await Store.migrate(Settings(database=closed.address))
+
+    assert _versions(closed) == [*VERSIONS, *LATER_VERSIONS]
+    with pytest.raises(Exception, match="one"):
+        closed.rows("SELECT one FROM organization")
+
+
+async def test_a_migration_that_came_late_is_applied_too(closed: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is which are there, not how large the largest number is."""
     settings = Settings(database=closed.address)
     await Store.migrate(settings)
-    closed.rows("DELETE FROM schema_version WHERE version = 9")
+    _become_later(monkeypatch)
+    closed.rows(f"INSERT INTO schema_version (version, applied_at) VALUES ({LATER_VERSIONS[1]}, 0)")
 
-    assert (await Store.schema(settings)).pending == tuple(name for name in NAMES if name.startswith("0009"))
+    assert (await Store.schema(settings)).pending == (LATER_NAMES[0], LATER_NAMES[2])
 
 
-async def test_a_file_that_is_owned_is_migrated_by_its_owner_alone(tmp_path: Path, clock: Clock) -> None:
-    """Something pending, and somebody else holds the lock."""
+async def test_a_database_of_a_development_version_is_refused(closed: Database) -> None:
+    """By everything that opens it, with a message that says what it is; nothing is changed."""
+    settings = Settings(database=closed.address)
+    await Store.migrate(settings)
+    closed.rows("DELETE FROM schema_version WHERE version > 0")
+    closed.rows("INSERT INTO schema_version (version, applied_at) VALUES (1, 0), (16, 0)")
+
+    for opening in (Store.schema(settings), Store.migrate(settings), closed.open()):
+        with pytest.raises(DatabaseError, match=r"development version before 0\.1\.0"):
+            await opening
+
+    assert _versions(closed) == [1, 16]
+
+
+async def test_a_file_that_is_owned_is_migrated_by_its_owner_alone(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something is pending, and another process holds the lock."""
     file = DATABASES["sqlite"](tmp_path, clock)
     await file.open()
     try:
-        file.rows("DELETE FROM schema_version WHERE version = 9")
+        _become_later(monkeypatch)
         with pytest.raises(DatabaseOwned):
             await Store.migrate(Settings(database=file.address))
     finally:
@@ -164,7 +220,7 @@ async def test_a_file_that_is_owned_is_migrated_by_its_owner_alone(tmp_path: Pat
 def test_processes_that_start_at_once_migrate_once(server: PostgresServer) -> None:
     """Four at the same moment on an empty database: all succeed, each migration is there once."""
     assert _at_once(server.address, 4) == [0, 0, 0, 0]
-    assert _versions(server) == VERSIONS
+    assert _versions(server) == [*VERSIONS, *LATER_VERSIONS]
 
 
 def test_processes_that_do_not_wait_for_each_other_fail(server: PostgresServer) -> None:
@@ -179,21 +235,25 @@ def test_processes_on_one_file_migrate_once(tmp_path: Path, clock: Clock) -> Non
     file = DATABASES["sqlite"](tmp_path, clock)
 
     assert _at_once(file.address, 3) == [0, 0, 0]
-    assert _versions(file) == VERSIONS
+    assert _versions(file) == [*VERSIONS, *LATER_VERSIONS]
 
 
 # Interrupted ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[len(VERSIONS) // 2], VERSIONS[-1]])
-def test_a_kill_in_the_middle_leaves_the_rest_to_the_next(closed: Database, version: int) -> None:
-    """Killed with a migration half done: the next start finishes, and its database works."""
+@pytest.mark.parametrize(("new", "version"), [(True, FIRST), (True, 9102), (False, 9101), (False, 9103)])
+def test_a_kill_in_the_middle_leaves_all_to_the_next(closed: Database, new: bool, version: int) -> None:
+    """Killed with a migration half done: the next start does all of them, and its database works."""
+    if not new:
+        asyncio.run(Store.migrate(Settings(database=closed.address)))
     with _start(closed.address, "dies-at", str(version)) as killed:
         killed.communicate("go\n", timeout=60)
     assert killed.returncode == -9
 
     assert _at_once(closed.address, 1) == [0]
-    assert _versions(closed) == VERSIONS
+    assert _versions(closed) == [*VERSIONS, *LATER_VERSIONS]
+    if not new:
+        assert closed.rows("SELECT one, two FROM organization") == []
 
 
 async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +261,7 @@ async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, m
     the table is free it is done."""
     settings = Settings(database=server.address)
     await Store.migrate(settings)
-    later = [*load_migrations("postgres"), (9998, "9998_later", "ALTER TABLE organization ADD COLUMN later BIGINT")]
-    monkeypatch.setattr(postgres, "load_migrations", lambda dialect: later)
+    _become_later(monkeypatch)
     monkeypatch.setattr(postgres, "MIGRATION_TRIES", 2)
     connection = await asyncpg.connect(server.address)
     transaction = connection.transaction()
@@ -219,7 +278,7 @@ async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, m
     await connection.close()
     await waiting
 
-    assert _versions(server) == [*VERSIONS, 9998]
+    assert _versions(server) == [*VERSIONS, *LATER_VERSIONS]
 
 
 # Side by side --------------------------------------------------------------------------------------------------------
@@ -274,8 +333,6 @@ CONTRACTS = re.compile(
     r"\bDROP\s+(TABLE|COLUMN)\b|\bRENAME\b|\bALTER\s+COLUMN\b|\bADD\s+COLUMN\s+\w+[^;]*\bNOT\s+NULL\b(?![^;]*\bDEFAULT\b)",
     re.IGNORECASE,
 )
-BEFORE_THE_FIRST_RELEASE = 9
-"""Up to here nobody's servers had to run beside one another."""
 SIGN = re.compile(r"^-- contract: .+", re.MULTILINE)
 
 
@@ -285,7 +342,7 @@ def test_migrations_only_add(dialect: str) -> None:
     wrong = [
         name
         for version, name, script in load_migrations(dialect)
-        if version > BEFORE_THE_FIRST_RELEASE and CONTRACTS.search(script) and not SIGN.search(script)
+        if version > FIRST and CONTRACTS.search(script) and not SIGN.search(script)
     ]
 
     assert not wrong, wrong

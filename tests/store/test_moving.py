@@ -39,6 +39,7 @@ from tests.builders import (
     submitted,
 )
 from tests.store.databases import Clock, Database, PostgresServer, SqliteFile
+from tests.store.made_up import with_later
 
 ROOT = Path(__file__).parents[2]
 UNICODE = '{"text":"日本語 🙂 \u2028 Привет \\u0000 \\ud83d","n":1e400}'
@@ -223,22 +224,19 @@ async def test_a_target_with_rows_is_refused(file: SqliteFile, server: PostgresS
     assert server.rows("SELECT id FROM task ORDER BY id") == before
 
 
-async def test_a_target_with_an_older_schema_is_refused(file: SqliteFile, server: PostgresServer, clock: Clock) -> None:
+async def test_a_target_with_an_older_schema_is_refused(
+    file: SqliteFile, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An installation that serves may be behind the address; it is not migrated by mistake."""
     await file.open()
     await file.close()
     await server.open()
     await server.close()
     newest = server.rows("SELECT max(version) FROM schema_version")
-    server.rows(
-        "UPDATE schema_version SET version = -version WHERE version = (SELECT max(version) FROM schema_version)"
-    )
+    monkeypatch.setattr(postgres, "load_migrations", with_later)
 
-    try:
-        with pytest.raises(DatabaseError, match="run 'fairlane migrate'"):
-            await moved(file, server)
-    finally:
-        server.rows("UPDATE schema_version SET version = -version WHERE version < 0")
+    with pytest.raises(DatabaseError, match="run 'fairlane migrate'"):
+        await moved(file, server)
 
     assert server.rows("SELECT max(version) FROM schema_version") == newest
 

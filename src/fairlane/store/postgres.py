@@ -441,7 +441,8 @@ class PostgresDatabase:
         # While a migration waits for a table lock, all queries on that table queue behind it. So the timeout is short.
         await connection.execute(_TAKE_TABLES)
         for version, name, script in pending:
-            await connection.execute(script)
+            if script:
+                await connection.execute(script)
             await self._ask(connection, "insert_schema_version", version=version, now=wall_clock())
             _log.info("schema.migrated version=%d name=%s", version, name)
 

@@ -1,6 +1,8 @@
 """The migrations that a database has, compared with those of this release. Pure; the adapters ask it what to apply.
 
-Migrations only ever add to what the release before reads and writes, so that servers of both may run at the same time.
+The first migration is ``sql/schema.sql``, the tables of today: a new database is made from it alone. The others change
+a database of an earlier release, and only ever add to what that release reads and writes, so that servers of both may
+run at the same time.
 """
 
 from collections.abc import Collection, Sequence
@@ -8,6 +10,10 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from fairlane.errors import DatabaseError
+from fairlane.store.statements import FIRST_SCHEMA
+
+FIRST = int(FIRST_SCHEMA[:4])
+"""The version of the tables of release 0.1.0."""
 
 Migration = tuple[int, str, str]
 """Version, name, script."""
@@ -27,8 +33,17 @@ class Schema(Struct, frozen=True, kw_only=True):
 
 
 def compare(applied: Collection[int], migrations: Sequence[Migration]) -> Schema:
-    """Compare applied migrations with those of this release."""
+    """Compare applied migrations with those of this release.
+
+    Raises:
+        DatabaseError: a development version made these tables.
+    """
     known = {version for version, _, _ in migrations}
+    if min(applied, default=FIRST) < FIRST:
+        raise DatabaseError(
+            f"this database was made by a development version before 0.1.0 (its schema version is {max(applied)}) and "
+            "cannot be upgraded: start with a new database, or use the version that made it"
+        )
     return Schema(
         version=max(applied, default=0),
         known=max(known),
@@ -38,13 +53,18 @@ def compare(applied: Collection[int], migrations: Sequence[Migration]) -> Schema
 
 
 def missing(applied: Collection[int], migrations: Sequence[Migration], *, database: str) -> list[Migration]:
-    """Return the migrations to apply, in order.
+    """Return the migrations to apply, in order, all in one transaction.
+
+    In a new database only the first has a script: the tables of today contain what the others change.
 
     Raises:
-        DatabaseError: a newer release was here.
+        DatabaseError: a newer release was here, or a development version.
     """
     schema = compare(applied, migrations)
     refuse_newer(schema, database=database)
+    if not applied:
+        first, *others = migrations
+        return [first, *((version, name, "") for version, name, _ in others)]
     return [migration for migration in migrations if migration[0] not in applied]
 
 

@@ -27,7 +27,7 @@ from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Re
 from fairlane.store.moving import Table
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.records import packed_record, packed_records, records
-from fairlane.store.schema import Schema, compare, missing, refuse_older
+from fairlane.store.schema import Schema, compare, missing, refuse_newer, refuse_older
 from fairlane.store.statements import (
     CLOCK,
     TOGETHER,
@@ -277,13 +277,12 @@ class SqliteDatabase:
 
         run("create_schema_version")
         applied = {row[0] for row in run("find_schema_versions")}
-        for version, name, script in missing(applied, load_migrations("sqlite"), database=str(self.path)):
-            # Each migration is applied together with its number, so that a start after a kill continues with the next
-            # one.
-            with connection:
+        pending = missing(applied, load_migrations("sqlite"), database=str(self.path))
+        with connection:  # One transaction: a kill leaves all of them to the next start.
+            for version, name, script in pending:
                 connection.execute(script)
                 run("insert_schema_version", version=version, now=self.now())
-            _log.info("schema.migrated version=%d name=%s", version, name)
+                _log.info("schema.migrated version=%d name=%s", version, name)
 
     async def inspect(self) -> Schema:
         """Return the version of its schema. Changes nothing, and works while another process owns the file.
@@ -503,9 +502,7 @@ class SqliteDatabase:
             if not self._rows(source, Query("has_schema_version", {}))[0][0]:
                 raise DatabaseError(f"{backup} is no database of fairlane")
             applied: list[int] = [row[0] for row in self._rows(source, Query("find_schema_versions", {}))]
-            newest = load_migrations("sqlite")[-1][0]
-            if max(applied, default=0) > newest:
-                raise DatabaseError(f"{backup} has schema version {max(applied)}, this fairlane knows {newest}")
+            refuse_newer(compare(applied, load_migrations("sqlite")), database=str(backup))
             _copy(source, staged, progress, lambda copy: self._rows(copy, Query("end_all_sessions", {})))
         finally:
             source.close()

@@ -201,8 +201,28 @@ def load_patterns() -> dict[str, str]:
 
 
 def load_migrations(dialect: str) -> list[tuple[int, str, str]]:
-    """Return (version, name, SQL script) of each migration of this dialect, oldest first."""
-    folder = files("fairlane.store").joinpath("sql", "migrations")
-    suffix = f".{dialect}.sql"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(suffix))
-    return [(int(name[:4]), name.removesuffix(suffix), folder.joinpath(name).read_text("utf-8")) for name in names]
+    """Return (version, name, SQL script) of ``sql/schema.sql`` and of each migration for this dialect, oldest first."""
+    folder = files("fairlane.store").joinpath("sql")
+    scripts = {FIRST_SCHEMA: folder.joinpath("schema.sql")}
+    scripts |= {file.name[:-4]: file for file in folder.joinpath("migrations").iterdir() if file.name.endswith(".sql")}
+    return [
+        (int(name[:4]), name, dialect_of(file.read_text("utf-8"), dialect)) for name, file in sorted(scripts.items())
+    ]
+
+
+FIRST_SCHEMA = "0100_schema"
+"""Version and name of ``schema.sql``. Smaller versions belong to development versions before 0.1.0."""
+
+_POSTGRES_TYPES = {"INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION", "TEXT": 'TEXT COLLATE "C"'}
+_TYPE = re.compile(r"(?<!\bAS )\b(INTEGER|REAL|TEXT)\b")
+
+
+def dialect_of(script: str, dialect: str) -> str:
+    """Return a script of the schema as this dialect reads it, by the rules at the top of ``schema.sql``."""
+    paragraphs = script.split("\n\n")
+    if dialect == "sqlite":
+        return "\n\n".join(one for one in paragraphs if not one.startswith("-- [postgres]"))
+    lines = "\n\n".join(one for one in paragraphs if not one.startswith("-- [sqlite]")).splitlines()
+    statements = [line for line in lines if not line.lstrip().startswith("--")]
+    translated = (_TYPE.sub(lambda found: _POSTGRES_TYPES[found[1]], line) for line in statements)
+    return "\n".join(translated).replace(") WITHOUT ROWID;", ");")

@@ -1,2 +1,0 @@
--- How far service has come at any server: each writes down its own virtual time and takes up what others wrote.
-ALTER TABLE installation ADD COLUMN virtual_time INTEGER NOT NULL DEFAULT 0;
