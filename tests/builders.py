@@ -3,7 +3,9 @@
 import hashlib
 import itertools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+from msgspec.structs import asdict, replace
 
 from fairlane.model.calls import NewCall
 from fairlane.model.leases import (
@@ -22,7 +24,7 @@ from fairlane.model.organizations import DEFAULT_PLAN, Organization, Overrides
 from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
 from fairlane.model.webhooks import DueDelivery, Webhook
 from fairlane.rules.deliveries import SenderState
-from fairlane.store import Store, new_id
+from fairlane.store import Effects, Store, new_id
 
 PAGE = "PAGE"
 IMAGE = "IMAGE"
@@ -227,3 +229,26 @@ async def claimed_deliveries(
 ) -> list[DueDelivery]:
     """What a sender that has nothing under way, or this ``state``, may try now."""
     return (await store.deliveries.claim(state or SenderState(), claim_ms=claim_ms)).deliveries
+
+
+def hears(store: Store, name: str) -> list[Any]:
+    """What listeners of the store are told of this effect from now on."""
+    heard: list[Any] = []
+
+    def hear(effects: Effects) -> None:
+        value = getattr(effects, name)
+        if value:
+            heard.append(value)
+
+    store.hints.subscribe(hear)
+    return heard
+
+
+def lose_hints(store: Store, *names: str) -> None:
+    """No listener of the store is told of these effects any more, as if the hints were lost on their way."""
+    tell, nothing = store.hints.tell, asdict(Effects())
+
+    def told(effects: Effects) -> None:
+        tell(replace(effects, **{name: nothing[name] for name in names}))
+
+    store.hints.tell = told  # type: ignore[method-assign]

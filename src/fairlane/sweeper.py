@@ -16,7 +16,7 @@ from fairlane.model.status import Drift
 from fairlane.outages import Outage
 from fairlane.rules.history import month_of
 from fairlane.settings import Settings
-from fairlane.store import CHUNK, Store
+from fairlane.store import CHUNK, Effects, Store
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,11 @@ class Sweeper:
         self._failed: dict[str, Outage] = {}
         """By name of a piece of upkeep."""
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
-        store.listeners.subscribe_pauses(lambda due_at: self._due.set())
+        store.hints.subscribe(self._hear)
+
+    def _hear(self, effects: Effects) -> None:
+        if effects.paused_until is not None:
+            self._due.set()
 
     async def run(self) -> None:
         """Run all loops."""

@@ -19,6 +19,7 @@ from fairlane.errors import StoreFault
 from fairlane.handlers import Fairlane
 from fairlane.store import calls as store_calls
 from tests.api.house import Customer, House, Session, error_of, eventually, fields_of
+from tests.builders import lose_hints
 
 ANY = "/v1/monitor/any"
 PAGE = "/v1/monitor/pages/read"
@@ -411,7 +412,7 @@ def test_five_minutes_are_the_limit(home: House, calling: Calling, monkeypatch: 
 def test_a_lost_hint_costs_a_second_at_most(a_house: Callable[..., House], calling: Calling) -> None:
     """The rows are enough."""
     house = a_house()
-    house.soon(house.store.listeners._calls.clear)
+    lose_hints(house.store, "calls_ended")
     customer, session = house.customer(), house.session("ANY")
     answer = calling(customer)
 
@@ -427,7 +428,7 @@ def test_a_result_that_is_there_when_the_time_is_over_is_answered(
     """It was charged: whoever gives the call up learns that it has ended, and hands it over."""
     monkeypatch.setattr(store_calls, "CALL_MS", 1_500)
     house = a_house()
-    house.soon(house.store.listeners._calls.clear)
+    lose_hints(house.store, "calls_ended")
     customer, session = house.customer(), house.session("ANY")
     answer = calling(customer)
 

@@ -9,6 +9,7 @@ import pytest
 
 from fairlane.api import parking
 from tests.api.house import Customer, House, Session, error_of, eventually
+from tests.builders import lose_hints
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_a_wish_that_nobody_hinted_at_is_found(
 ) -> None:
     """As when another server was told of it."""
     monkeypatch.setattr(house.server.parking, "hint_cancels", lambda sessions: None)
-    house.store.listeners._cancels.clear()
+    lose_hints(house.store, "canceled")
     customer, session, task_id, lease = running(house)
     waiting = threads.submit(session.exchange, 0, wait_seconds=20)
     eventually(lambda: is_parked(session))

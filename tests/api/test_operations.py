@@ -111,7 +111,7 @@ def test_upkeep_finishes_an_erasing_that_was_broken_off(a_house: Callable[..., H
     house = a_house(sweep_seconds=0.05)
     customer = house.customer()
     customer.accepted()
-    house.call(house.store.erasing._write(erasing._begin, customer.name, "a test", house.store._memory))
+    house.call(house.store.erasing._write(erasing._begin, customer.name, "a test"))
 
     eventually(lambda: house.admin.get(f"/admin/v1/organizations/{customer.name}").status_code == 404)
 

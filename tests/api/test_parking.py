@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.api.house import House, Session, error_of, eventually
+from tests.builders import lose_hints
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_a_worker_that_hangs_up_no_longer_waits(house: House) -> None:
 def test_a_lost_hint_costs_a_second_at_most(house: House, threads: ThreadPoolExecutor) -> None:
     """Polling alone finds the work."""
     customer, session = house.customer(), house.session("ANY")
-    house.soon(house.store.listeners._startable.clear)
+    lose_hints(house.store, "startable")
     waiting = wait(threads, session, 1)
 
     customer.accepted()

@@ -11,6 +11,7 @@ import pytest
 
 from fairlane.api import waiting
 from tests.api.house import Customer, House, error_of, eventually, fields_of
+from tests.builders import lose_hints
 
 WAIT = {"prefer": "wait=30"}
 
@@ -63,7 +64,7 @@ def test_who_waits_is_answered_when_the_task_has_ended(house: House, threads: Th
 
 def test_an_end_that_nobody_hinted_at_is_found(house: House, threads: ThreadPoolExecutor) -> None:
     """As when another server ended it."""
-    house.store.listeners._ends.clear()
+    lose_hints(house.store, "ended")
     customer = house.customer()
     with customer.client:
         task_id = customer.accepted()
@@ -79,7 +80,7 @@ def test_an_end_that_nobody_hinted_at_is_found(house: House, threads: ThreadPool
 def test_who_waits_for_what_is_cleared_is_answered(house: House, threads: ThreadPoolExecutor, hinted: bool) -> None:
     """At once; and within a poll if nobody hinted at it."""
     if not hinted:
-        house.store.listeners._ends.clear()
+        lose_hints(house.store, "ended")
     customer = house.customer()
     with customer.client:
         asked = threads.submit(find, customer, customer.accepted(), **WAIT)
@@ -107,7 +108,7 @@ def test_every_end_that_nobody_hinted_at_is_found(
 ) -> None:
     """However many wait for others in front of it, and however few are looked at in one read."""
     monkeypatch.setattr(waiting, "LOOK_MOST", 2)
-    house.store.listeners._ends.clear()
+    lose_hints(house.store, "ended")
     customer, session = house.customer(slots=5), house.session("ANY", places=5)
     with customer.client:
         for number in range(5):

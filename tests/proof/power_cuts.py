@@ -231,7 +231,7 @@ async def _trouble(folder: Path, told: set[tuple[str, str]], *, restarts: bool) 
     if restarts:
         store = await Store.open(Settings(database=f"sqlite:///{path}"), a_catalogue(), now=Clock())
         await store.close()
-    _, counted = await SqliteDatabase(path, now=Clock(), harvest=lambda: None, announce=lambda _: None).look(_count())
+    _, counted = await SqliteDatabase(path, now=Clock()).look(_count())
     if counted is None:
         return f"no tables, and {len(told)} facts were told" if told else ""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from fairlane.api import callers, parking, waiting
-from fairlane.store.hints import PAYLOADS_MOST, Hints, payloads, read_payload
+from fairlane.store.effects import PAYLOADS_MOST, Effects, payloads, read_payload
 from tests import postgres
 from tests.api.house import Customer, House, Session, eventually
 from tests.servers.conftest import Houses, Pair
@@ -216,10 +216,10 @@ def test_a_server_is_not_woken_by_itself(houses: Houses) -> None:
     heard: dict[str, int] = {"a": 0, "b": 0}
     for name, house in pair._asdict().items():
 
-        def count(types: frozenset[str], name: str = name) -> None:
-            heard[name] += 1
+        def count(effects: Effects, name: str = name) -> None:
+            heard[name] += bool(effects.startable)
 
-        house.soon(lambda house=house, count=count: house.store.listeners.subscribe(count))
+        house.soon(lambda house=house, count=count: house.store.hints.subscribe(count))
 
     pair.a.customer().accepted()
     eventually(lambda: heard["b"])
@@ -232,36 +232,36 @@ def test_a_server_is_not_woken_by_itself(houses: Houses) -> None:
 
 def test_hints_are_read_as_they_were_said() -> None:
     """What concerns other servers arrives; what does not is not sent."""
-    hints = Hints(
-        startable=frozenset({"PAGE", 'Ü"'}), calls_ended=True, ended=frozenset({"t1"}), canceled=frozenset({"s1"}),
+    hints = Effects(
+        startable=({"PAGE", 'Ü"'}), calls_ended=True, ended=({"t1"}), canceled=({"s1"}),
         owed=True, paused_until=5,
     )  # fmt: skip
 
     [text] = payloads(hints)
 
-    assert read_payload(text) == Hints(
+    assert read_payload(text) == Effects(
         startable=hints.startable, calls_ended=True, ended=hints.ended, canceled=hints.canceled
     )
-    assert payloads(Hints(owed=True, paused_until=5)) == []
-    assert not Hints(owed=True, paused_until=5).for_others()
+    assert payloads(Effects(owed=True, paused_until=5)) == []
+    assert not Effects(owed=True, paused_until=5).for_others()
 
 
 def test_payloads_are_short_and_few() -> None:
     """PostgreSQL takes less than 8,000 bytes; beyond a bound the rest is left to those who look."""
-    ended = frozenset(f"{number:036}" for number in range(20_000))
+    ended = {f"{number:036}" for number in range(20_000)}
 
-    made = payloads(Hints(startable=frozenset({"PAGE"}), ended=ended))
+    made = payloads(Effects(startable=({"PAGE"}), ended=ended))
 
     assert len(made) == PAYLOADS_MOST
     assert all(len(text.encode()) < 8_000 for text in made)
     said = [read_payload(text) for text in made]
     assert said[0].startable == {"PAGE"}
     assert len(frozenset().union(*(one.ended for one in said))) > 2_000
-    few = payloads(Hints(ended=frozenset(f"{number:036}" for number in range(500))))
+    few = payloads(Effects(ended={f"{number:036}" for number in range(500)}))
     assert len(frozenset().union(*(read_payload(text).ended for text in few))) == 500
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[["later", "x"]]', "nothing", '[["startable"]]'])
 def test_what_another_release_says_is_no_trouble(text: str) -> None:
     """It is not understood, and that is all."""
-    assert read_payload(text) == Hints()
+    assert read_payload(text) == Effects()

@@ -15,6 +15,7 @@ from fairlane.model.organizations import Overrides
 from fairlane.model.tasks import Accepted
 from fairlane.settings import Settings
 from fairlane.store import Store
+from fairlane.store.effects import Effects
 from fairlane.store.sqlite import SqliteDatabase
 from tests.builders import a_catalogue, a_task
 
@@ -33,9 +34,11 @@ async def send(store: Store, organization_id: int) -> None:
 def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any]) -> NoReturn:
     """What the store would do if it answered while its transaction is still open; and it never gets further."""
     database._writer.execute("BEGIN IMMEDIATE")
-    answers = [database._run(database._writer, request.operation([request.member]))[0] for request in requests]
+    answers = [
+        database._run(database._writer, request.operation(Effects(), [request.member]))[0] for request in requests
+    ]
     batches = database._batches
-    batches._loop.call_soon_threadsafe(batches._deliver, list(zip(requests, answers, strict=True)), [])
+    batches._loop.call_soon_threadsafe(batches._deliver, list(zip(requests, answers, strict=True)), None)
     threading.Event().wait()
     raise AssertionError
 

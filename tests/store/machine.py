@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import force_setattr
 
 from fairlane.errors import SessionGone
 from fairlane.model.leases import Completed, Ending, Exchange, ExchangeReply, Failed, LossReason, Released, Report
@@ -110,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.submit(number, tasks, room=None)
 
     def _opened(self) -> None:
-        self.store._memory.chance = lambda: CHANCE
+        force_setattr(self.store.upkeep._config, "chance", lambda: CHANCE)
 
     def _organization(self, number: int) -> Organization:
         organizations = list(self.model.organizations.values())

@@ -141,7 +141,7 @@ async def test_a_judgement_of_an_older_state_is_void(store: Store, clock: Clock)
     )
     await store.alerts.change(organization.id, alert.id, a_rule(threshold=99))
 
-    assert await store.alerts._write(apply_change, change, body, store._memory) is False
+    assert await store.alerts._write(apply_change, change, body) is False
     assert await owed(store) == []
 
 
@@ -160,7 +160,7 @@ async def test_a_judgement_of_an_older_rule_is_void(store: Store, clock: Clock, 
     )
     await store.alerts.change(organization.id, alert.id, replace(rule, **changes))
 
-    assert await store.alerts._write(apply_change, change, body, store._memory) is False
+    assert await store.alerts._write(apply_change, change, body) is False
     assert await owed(store) == []
 
 
@@ -177,7 +177,7 @@ async def test_a_judgement_from_before_it_fired_and_recovered_is_void(store: Sto
     assert await told(store) == []
     assert await after(store, clock, 30) == ["recovered at 0.0"]
 
-    assert await store.alerts._write(apply_change, change, body, store._memory) is False
+    assert await store.alerts._write(apply_change, change, body) is False
     assert await owed(store) == ["fired at 3.0", "recovered at 0.0"]
 
 

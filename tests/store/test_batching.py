@@ -9,10 +9,11 @@ import pytest
 from fairlane.errors import LocksHeld
 from fairlane.store import batching
 from fairlane.store.batching import Batches, Request
+from fairlane.store.effects import Effects
 from fairlane.store.statements import Operation
 
 
-def _nothing(_: Any) -> Operation:
+def _nothing(_: Effects, __: Any) -> Operation:
     raise AssertionError("transactions of these tests run no operation")
 
 
@@ -23,7 +24,7 @@ async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeyp
     tried: list[str] = []
     came: list[tuple[int, asyncio.Future[Any]]] = []
 
-    def transact(requests: list[Request]) -> list[Any]:
+    def transact(requests: list[Request]) -> tuple[list[Any], Effects]:
         [request] = requests
         again = set(held) <= set(tried)
         tried.append(request.member)
@@ -31,14 +32,13 @@ async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeyp
             came.append((len(tried), batches.put(_nothing, "new", weight=1, alone=False)))
         if request.member in held and "new" not in tried:
             raise LocksHeld("somebody holds it")
-        return [request.member]
+        return [request.member], Effects()
 
     batches = Batches(
         transact=transact,
         split=lambda requests: [[one] for one in requests],
         translate=lambda error: error,
-        harvest=lambda: None,
-        announce=lambda _: None,
+        tell=lambda _: None,
         broken=lambda _: None,
     )
     batches.start()
@@ -58,19 +58,18 @@ async def test_a_transaction_takes_no_more_once_it_is_heavy(weight: int, sizes: 
     went = threading.Event()
     taken: list[int] = []
 
-    def transact(requests: list[Request]) -> list[Any]:
+    def transact(requests: list[Request]) -> tuple[list[Any], Effects]:
         if requests[0].member == "first":
             went.wait(10)  # all others arrive meanwhile
         else:
             taken.append(len(requests))
-        return [request.member for request in requests]
+        return [request.member for request in requests], Effects()
 
     batches = Batches(
         transact=transact,
         split=lambda requests: [requests],
         translate=lambda error: error,
-        harvest=lambda: None,
-        announce=lambda _: None,
+        tell=lambda _: None,
         broken=lambda _: None,
     )
     batches.start()

@@ -28,6 +28,7 @@ from tests.builders import (
     a_task,
     a_worker,
     an_organization,
+    hears,
     ids,
     state,
     submitted,
@@ -225,8 +226,7 @@ async def test_a_lease_of_a_call_says_what_to_run(store: Store, clock: Clock) ->
 
 async def test_work_is_announced_for_a_call(store: Store) -> None:
     """Waiting workers need not poll."""
-    heard: list[frozenset[str]] = []
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
     organization, server = await an_organization(store), await a_server(store)
 
     await store.calls.begin(a_call(organization, server, IMAGE))
@@ -241,7 +241,7 @@ async def test_a_result_is_there_for_the_server_that_waits(store: Store) -> None
     """Only for it, until it is forgotten; the slot is free at once, and the end is announced."""
     organization, server, worker = await an_organization(store), await a_server(store), await a_worker(store)
     other, told = await a_server(store), []
-    store.listeners.subscribe_calls(lambda: told.append(True))
+    told = hears(store, "calls_ended")
     call = a_call(organization, server, cost=7)
     await store.calls.begin(call)
     lease = await worker.take_one()
@@ -738,7 +738,7 @@ async def test_room_that_a_call_gives_back_is_announced(store: Store) -> None:
     await store.calls.begin(first)
     lease = await worker.take_one()
     await store.calls.begin(second)
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
 
     await worker.settle(lease)
     assert heard.pop() == {LIMITED}
@@ -774,7 +774,7 @@ async def test_room_of_a_call_whose_time_is_over_is_announced(store: Store, cloc
     await submitted(store, caller, a_task(PAGE))
     await submitted(store, waiting, a_task(LIMITED))
     clock.at += CALL_MS
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
 
     leases = await worker.take(1)
 

@@ -9,7 +9,19 @@ from fairlane.model.leases import Ending, Failed, LossReason, Released, Report, 
 from fairlane.model.tasks import TaskStatus, TaskView
 from fairlane.rules.attempts import CANCELED
 from fairlane.store import Store
-from tests.builders import AGAIN, DONE, FRAGILE, LIMITED, a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import (
+    AGAIN,
+    DONE,
+    FRAGILE,
+    LIMITED,
+    a_task,
+    a_worker,
+    an_organization,
+    hears,
+    ids,
+    state,
+    submitted,
+)
 from tests.store.databases import Clock, Database, in_one_commit
 
 
@@ -256,10 +268,8 @@ async def test_a_canceled_task_that_waited_for_room_of_its_type_leaves_it_to_oth
 
 async def test_a_cancel_tells_who_listens(store: Store) -> None:
     """The session of a running task, and the end of one that was queued; nobody when it changed nothing."""
-    canceled: list[frozenset[str]] = []
-    ended: list[frozenset[str]] = []
-    store.listeners.subscribe_cancels(canceled.append)
-    store.listeners.subscribe_ends(ended.append)
+    canceled = hears(store, "canceled")
+    ended = hears(store, "ended")
     organization, worker = await an_organization(store), await a_worker(store)
     running, queued = await submitted(store, organization, a_task(FRAGILE), a_task(FRAGILE))
     lease = await worker.take_one()

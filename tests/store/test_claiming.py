@@ -19,6 +19,7 @@ from tests.builders import (
     a_task,
     a_worker,
     an_organization,
+    hears,
     ids,
     submitted,
 )
@@ -288,7 +289,7 @@ async def test_room_of_a_type_is_given_to_another_organization(store: Store) -> 
     (waiting,) = await submitted(store, other, a_task(LIMITED))
     heard: list[frozenset[str]] = []
     nothing = await worker.take(5)
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
 
     await worker.settle(leases[0])
     something = await worker.take(5)

@@ -159,5 +159,5 @@ async def test_a_clear_shares_a_commit_with_whatever_comes(store: Store, clock: 
 
 async def chunk_of(store: Store, organization_id: int, before: int | None) -> Cleared:
     """One chunk alone, as a server does that is gone before the next."""
-    chunk: Cleared = await store.tasks._write(operations.clear, organization_id, before, store._memory)
+    chunk: Cleared = await store.tasks._write(operations.clear, organization_id, before)
     return chunk

@@ -20,6 +20,7 @@ from tests.builders import (
     a_task,
     a_worker,
     an_organization,
+    hears,
     ids,
     state,
     submitted,
@@ -329,8 +330,7 @@ async def test_while_it_waits_nothing_is_announced(store: Store) -> None:
     organization, worker = await a_payer(store, 4, slots=5), await a_worker(store)
     await each(store, organization, a_task(cost=4), a_task(cost=4))
     await worker.take(5)
-    told: list[frozenset[str]] = []
-    store.listeners.subscribe(told.append)
+    told = hears(store, "startable")
 
     await each(store, organization, a_task(cost=4))
     found = await worker.take(5)

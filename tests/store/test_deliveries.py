@@ -21,6 +21,7 @@ from tests.builders import (
     a_worker,
     an_organization,
     claimed_deliveries,
+    hears,
     ids,
     submitted,
 )
@@ -69,8 +70,7 @@ def failed(one: DueDelivery, clock: Clock) -> Tried:
 @pytest.mark.parametrize("ending", [DONE, Failed(cause="x", retry=False)])
 async def test_a_delivery_is_owed_with_the_outcome(store: Store, clock: Clock, ending: Ending) -> None:
     """Completed or failed, in the same transaction, due at once; and whoever sends is told."""
-    heard: list[None] = []
-    store.listeners.subscribe_deliveries(lambda: heard.append(None))
+    heard = hears(store, "owed")
     organization, worker = await an_organization(store), await a_worker(store)
     (task,) = await submitted(store, organization, a_task(webhook="a.example"))
     lease = await worker.take_one()

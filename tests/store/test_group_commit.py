@@ -10,14 +10,13 @@ from fairlane.model.leases import Exchange, Report
 from fairlane.model.organizations import OrganizationChange
 from fairlane.model.tasks import Accepted
 from fairlane.store import Store
-from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, ids, submitted
+from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, hears, ids, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
 
 async def test_what_waits_together_is_committed_together(store: Store, clock: Clock) -> None:
     """Requests that arrive while a transaction runs are members of the next one: one announcement for all."""
-    heard: list[frozenset[str]] = []
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
     one, other = await an_organization(store), await an_organization(store)
 
     await in_one_commit(
@@ -69,8 +68,7 @@ async def test_a_refusal_does_not_undo_its_neighbours(store: Store, clock: Clock
 async def test_a_refusal_costs_its_neighbours_no_transaction_of_their_own(store: Store, clock: Clock) -> None:
     """It is an answer like any other: one announcement for all who shared the commit."""
     organization = await an_organization(store)
-    heard: list[frozenset[str]] = []
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
 
     *_, refused = await in_one_commit(
         store, clock,

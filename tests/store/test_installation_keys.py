@@ -20,7 +20,7 @@ async def a_key(store: Store, kind: KeyKind, value: str = "k" * 20, name: str = 
 
 async def revoke_elsewhere(store: Store, key_id: str) -> None:
     """As another server on the same database does it: this one's memory is not told."""
-    await store.keys._write(keys._revoke, key_id, ACTOR, store._memory)
+    await store.keys._write(keys._revoke, key_id, ACTOR)
 
 
 @pytest.mark.parametrize("kind", [KeyKind.WORKER, KeyKind.ADMIN])

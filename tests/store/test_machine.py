@@ -95,7 +95,8 @@ FAULTS: dict[str, Fault] = {
         "submit exchange", COST_MOST,
     ),
     "runs tasks in the places that calls took": Fault(
-        leases, "claim", "_pick(taken.places_left", "_pick(shares.places", "submit begin_calls exchange",
+        leases, "claim", "_pick(transaction, taken.places_left", "_pick(transaction, shares.places",
+        "submit begin_calls exchange",
     ),
     "lets an abandoned call go on": Fault(
         leases, "end_calls", "if call is None or not call.wanted", "if call is None",

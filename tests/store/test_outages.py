@@ -10,6 +10,7 @@ from fairlane.errors import StoreBroken, StoreUnreachable
 from fairlane.outages import Outage
 from fairlane.store import sqlite
 from fairlane.store.batching import Batches, Request
+from fairlane.store.effects import Effects
 from tests.builders import ACTOR
 from tests.store.databases import DATABASES, Database
 
@@ -94,11 +95,10 @@ async def test_no_write_waits_for_a_store_thread_that_ended(error: BaseException
         raise error
 
     batches = Batches(
-        transact=lambda requests: [None] * len(requests),
+        transact=lambda requests: ([None] * len(requests), Effects()),
         split=split,
         translate=lambda error: error,
-        harvest=lambda: None,
-        announce=lambda _: None,
+        tell=lambda _: None,
         broken=told.append,
     )
     batches.start()
@@ -115,7 +115,7 @@ async def test_no_write_waits_for_a_store_thread_that_ended(error: BaseException
     assert told == [error]
 
 
-def _nothing(members: Any) -> Any:
+def _nothing(effects: Effects, members: Any) -> Any:
     yield from ()
     return [None for _ in members]
 

@@ -174,7 +174,7 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
 
 def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]:
     """Every operation that reads, asked by each organization about itself, and by operators."""
-    memory, now = store._memory, 1_800_000_000_000
+    config, memory, now = store.fleet._config, store.fleet._memory, 1_800_000_000_000
     for one in ids:
         for status in [None, *TaskStatus]:
             yield partial(tasks.list_tasks, one, status, None, 50)
@@ -216,7 +216,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(sessions.find_sessions, "", 50)
     yield partial(dashboard.live, ids, True, ["nothing"])
     yield dashboard.find_secret
-    yield partial(fleet.find_fleet, memory)
+    yield partial(fleet.find_fleet, config, memory)
     yield partial(months.find_months, "2027-01", None)
     yield plans.find_plans
     yield maintenance.find_maintenance

@@ -5,7 +5,7 @@ import pytest
 from fairlane.errors import QueueFull
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import Store
-from tests.builders import a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import a_task, a_worker, an_organization, hears, ids, state, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -66,8 +66,7 @@ async def test_delayed_tasks_need_room_in_the_queue(store: Store) -> None:
 
 async def test_a_submission_tells_when_the_first_of_it_is_due(store: Store, clock: Clock) -> None:
     """So that the promotion can be set to that moment."""
-    heard: list[int] = []
-    store.listeners.subscribe_pauses(heard.append)
+    heard = hears(store, "paused_until")
     organization = await an_organization(store)
 
     await submitted(store, organization, a_task(), *[a_task(delay_seconds=seconds) for seconds in (9, 4, 7)])

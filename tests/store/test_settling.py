@@ -15,6 +15,7 @@ from tests.builders import (
     a_task,
     a_worker,
     an_organization,
+    hears,
     ids,
     state,
     submitted,
@@ -199,8 +200,7 @@ async def test_a_pause_survives_a_restart(database: Database) -> None:
 
 async def test_a_pause_is_announced(store: Store, clock: Clock) -> None:
     """Who promotes is told when the next task is due."""
-    heard: list[int] = []
-    store.listeners.subscribe_pauses(heard.append)
+    heard = hears(store, "paused_until")
     organization, worker = await an_organization(store, slots=3), await a_worker(store)
     await submitted(store, organization, a_task(), a_task(), a_task())
     leases = await worker.take(3)

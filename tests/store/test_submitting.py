@@ -8,16 +8,7 @@ from fairlane.errors import KeyRefused, QueueFull, TaskExists
 from fairlane.model.organizations import OrganizationChange
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import Store, sqlite
-from tests.builders import (
-    ACTOR,
-    DONE,
-    a_task,
-    a_worker,
-    an_organization,
-    ids,
-    state,
-    submitted,
-)
+from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, hears, ids, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
 
@@ -358,8 +349,7 @@ async def test_a_paused_organization_still_submits(store: Store) -> None:
 
 async def test_a_submission_tells_who_waits_what_can_start(store: Store) -> None:
     """After the commit listeners hear the types that can start, and not those that cannot."""
-    heard: list[frozenset[str]] = []
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
     organization, full = await an_organization(store), await an_organization(store, slots=1)
     worker = await a_worker(store, ["IMAGE"])
     await submitted(store, full, a_task("IMAGE"))

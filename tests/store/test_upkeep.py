@@ -4,7 +4,7 @@ from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import OrganizationChange
 from fairlane.model.tasks import Accepted
 from fairlane.store import Store
-from tests.builders import ACTOR, FRAGILE, a_task, a_worker, an_organization, submitted
+from tests.builders import ACTOR, FRAGILE, a_task, a_worker, an_organization, hears, submitted
 from tests.store.databases import Clock, Database
 
 DAY = 86_400
@@ -28,8 +28,7 @@ async def test_promotion_wakes_who_waits_for_the_type(store: Store, clock: Clock
     organization, worker = await an_organization(store), await a_worker(store)
     await submitted(store, organization)
     await worker.settle(await worker.take_one(), Failed(cause="x", pause_ms=1_000))
-    heard: list[frozenset[str]] = []
-    store.listeners.subscribe(heard.append)
+    heard = hears(store, "startable")
     clock.advance(1)
 
     await store.upkeep.promote()

@@ -17,7 +17,7 @@ from fairlane.model.leases import LossReason, NewSession
 from fairlane.outages import Outage
 from fairlane.rules.attempts import TIMED_OUT
 from fairlane.settings import Settings
-from fairlane.store import Store, new_id
+from fairlane.store import Effects, Store, new_id
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,11 @@ class Callers:
         self._failed_rounds = Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True)
         self._failed_removals = Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True)
         self.server_id = ""
-        store.listeners.subscribe_calls(self._ended.set)
+        store.hints.subscribe(self._hear)
+
+    def _hear(self, effects: Effects) -> None:
+        if effects.calls_ended:
+            self._ended.set()
 
     async def open(self) -> None:
         """Register this server, so that calls can be admitted in its name."""

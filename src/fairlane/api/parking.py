@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fairlane.errors import SessionGone, StoreUnreachable
 from fairlane.model.leases import Exchange, ExchangeReply
 from fairlane.outages import Outage
-from fairlane.store import Store
+from fairlane.store import Effects, Store
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ class Parking:
         self._seen: set[str] = set()
         """Sessions that sent a request since the last check for cancel requests."""
         self._unreadable = Outage(logger, "cancels.unreadable", "cancels.resumed", traced=True)
-        store.listeners.subscribe(self.hint)
-        store.listeners.subscribe_cancels(self.hint_cancels)
+        store.hints.subscribe(self._hear)
 
     def parked(self) -> dict[str, int]:
         """Return the places that each session with a waiting exchange has free."""
@@ -155,6 +154,12 @@ class Parking:
                 self._dismiss(parked)
             return Settled(reply=reply, draining=self._draining)
         return await self._park(exchange, hints, min(wait_seconds, WAIT_SECONDS_MOST), gone)
+
+    def _hear(self, effects: Effects) -> None:
+        if effects.startable:
+            self.hint(frozenset(effects.startable))
+        if effects.canceled:
+            self.hint_cancels(effects.canceled)
 
     def hint(self, types: Types) -> None:
         """Try the longest-waiting exchange that serves these types, because their work can start."""

@@ -14,7 +14,7 @@ from fairlane.api.http import Header, Request
 from fairlane.errors import StoreUnreachable
 from fairlane.model.tasks import TaskView
 from fairlane.outages import Outage
-from fairlane.store import Store
+from fairlane.store import Effects, Store
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Waiting:
         self._by_organization: Counter[int] = Counter()
         self._draining = False
         self._unreadable = Outage(logger, "waiting.unreadable", "waiting.resumed", traced=True)
-        store.listeners.subscribe_ends(self._hint)
+        store.hints.subscribe(self._hear)
 
     def waits(self) -> dict[str, int]:
         """Return how many requests wait for the end of each task."""
@@ -136,10 +136,14 @@ class Waiting:
         except Exception as error:  # noqa: BLE001 - the next check sees it again; waiting requests go on
             self._unreadable.fail(error)
             return False
-        self._hint(frozenset(ended))
+        self._wake(ended)
         return True
 
-    def _hint(self, ended: frozenset[str]) -> None:
+    def _hear(self, effects: Effects) -> None:
+        if effects.ended:
+            self._wake(effects.ended)
+
+    def _wake(self, ended: set[str]) -> None:
         for task_id in self._waiting.keys() & ended:
             _wake(self._waiting[task_id][1])
 

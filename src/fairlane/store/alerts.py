@@ -7,10 +7,9 @@ from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.webhooks import Webhook
 from fairlane.rules.alerts import judge_alert
-from fairlane.store.locked import lock_organizations
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.statements import CHUNK, Moment, Operation, Row, clock, first, only, rows, run
+from fairlane.store.transaction import Transaction
 
 ALERTS_MOST = 20
 """Most alerts of one organization."""
@@ -64,7 +63,7 @@ class AlertStore(Noun):
 
     async def create(self, organization_id: int, rule: AlertRule) -> Alert:
         """Create an alert. Raises ValidationRefused if there are twenty already."""
-        return await self._write(_create, organization_id, rule, self._memory)
+        return await self._write(_create, organization_id, rule)
 
     async def change(self, organization_id: int, alert_id: str, rule: AlertRule) -> Alert:
         """Replace an alert's rule; its state is judged again. Raises NotFound."""
@@ -94,30 +93,34 @@ class AlertStore(Noun):
         while after is not None:
             changes, after = await self._database.snapshot(judge(after))
             for alert, change in changes:
-                moved = await self._write(apply_change, change, body, self._memory)
+                moved = await self._write(apply_change, change, body)
                 if moved and change.firing != alert.firing:
                     told.append(change)
         return told
 
 
-def _create(organization_id: int, rule: AlertRule, memory: Memory) -> Operation[Alert]:
-    yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
+def _create(transaction: Transaction, organization_id: int, rule: AlertRule) -> Operation[Alert]:
+    yield from transaction.lock([organization_id])  # two requests at once are counted one after the other
     count = yield from only("count_alerts", into=int, organization_id=organization_id)
     if count >= ALERTS_MOST:
         raise ValidationRefused.at("body", f"an organization may have {ALERTS_MOST} alerts")
-    identity = memory.new_id()
+    identity = transaction.config.new_id()
     yield from run(
-        "insert_alert", id=identity, organization_id=organization_id, now=(yield from clock()), **_columns(rule)
+        "insert_alert",
+        id=identity,
+        organization_id=organization_id,
+        now=(yield from transaction.read_clock()),
+        **_columns(rule),
     )
     return (yield from find_alert(organization_id, identity))
 
 
-def _change(organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
+def _change(transaction: Transaction, organization_id: int, identity: str, rule: AlertRule) -> Operation[Alert]:
     yield from run("update_alert", organization_id=organization_id, id=identity, **_columns(rule))
     return (yield from find_alert(organization_id, identity))
 
 
-def _delete(organization_id: int, identity: str) -> Operation[Alert]:
+def _delete(transaction: Transaction, organization_id: int, identity: str) -> Operation[Alert]:
     alert = yield from find_alert(organization_id, identity)
     yield from run("delete_alert", organization_id=organization_id, id=identity)
     return alert
@@ -177,7 +180,7 @@ def _value(kind: AlertKind, row: WatchedRow, now: int) -> Operation[float | None
             return float(row.failed - (before or 0))
 
 
-def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[bool]:
+def apply_change(transaction: Transaction, change: AlertChange, body: Body) -> Operation[bool]:
     """Write a change and the message it owes, unless another server has already done so."""
     alert, now = change.alert, change.at
     tells = change.firing != alert.firing
@@ -197,10 +200,10 @@ def apply_change(change: AlertChange, body: Body, memory: Memory) -> Operation[b
         return bool(moved)
     webhook = alert.rule.webhook
     yield from run(
-        "insert_alert_delivery", id=memory.new_id(), organization_id=change.organization_id, alert_id=alert.id,
-        url=webhook.url, host=webhook.host, body=body(change), now=now,
+        "insert_alert_delivery", id=transaction.config.new_id(), organization_id=change.organization_id,
+        alert_id=alert.id, url=webhook.url, host=webhook.host, body=body(change), now=now,
     )  # fmt: skip
-    memory.owed = True
+    transaction.effects.owed = True
     return True
 
 

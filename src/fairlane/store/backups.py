@@ -7,7 +7,9 @@ from pathlib import Path
 from fairlane.errors import ValidationRefused
 from fairlane.store.noun import Noun
 from fairlane.store.sqlite import SqliteDatabase
+from fairlane.store.statements import Operation
 from fairlane.store.trail import write_trail_at
+from fairlane.store.transaction import Transaction
 
 
 class BackupStore(Noun):
@@ -21,6 +23,10 @@ class BackupStore(Noun):
         """
         if not isinstance(self._database, SqliteDatabase):
             raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
-        made = partial(write_trail_at, self._memory.new_id(), actor, "backup.made", path.name, {"path": str(path)})
+        made = partial(write_trail_at, self._config.new_id(), actor, "backup.made", path.name, {"path": str(path)})
         at = await self._database.backup(path, made, progress)
-        await self._write(made, at)
+        await self._write(_record, made, at)
+
+
+def _record(_: Transaction, made: Callable[[int], Operation[None]], at: int) -> Operation[None]:
+    yield from made(at)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fairlane.errors import LocksHeld, Refusal, StoreBroken, StoreFault, StoreUnreachable
+from fairlane.store.effects import Effects
 from fairlane.store.statements import Operation
 
 TRANSACTION_WEIGHT = 1_000
@@ -29,8 +30,9 @@ HELD_PAUSE_SECONDS = 0.05
 Member = TypeVar("Member")
 Answer = TypeVar("Answer")
 
-PluralOperation = Callable[[Sequence[Member]], Operation[Sequence[Answer | Refusal]]]
-"""Takes the members of many requests, returns one answer for each: a result, or a Refusal."""
+PluralOperation = Callable[[Effects, Sequence[Member]], Operation[Sequence[Answer | Refusal]]]
+"""Takes the effects of its transaction and the members of many requests; returns an answer for each: a result, or a
+Refusal."""
 
 
 @dataclass(slots=True)
@@ -56,27 +58,25 @@ class Batches:
     def __init__(
         self,
         *,
-        transact: Callable[[list[Request]], Sequence[Any]],
+        transact: Callable[[list[Request]], tuple[Sequence[Any], Effects]],
         split: Callable[[list[Request]], list[list[Request]]],
         translate: Callable[[Exception], Exception],
-        harvest: Callable[[], Any],
-        announce: Callable[[Any], None],
+        tell: Callable[[Effects], None],
         broken: Callable[[BaseException], None],
         end: Callable[[], None] = lambda: None,
     ) -> None:
         """``split`` divides the waiting requests into transactions.
 
-        ``transact`` runs one of them on the store thread and returns an answer for each request, or raises LocksHeld if
-        a lock timeout let it change nothing. ``translate`` returns the error that a caller sees for a failed one.
-        ``harvest`` runs on the store thread after each transaction, whatever its result; its hints go to ``announce``
-        on the event loop if the transaction was committed. ``broken`` is called on the store thread if a bug ends it;
-        the waiting requests are refused. ``end`` runs last on the thread.
+        ``transact`` runs one of them on the store thread and returns an answer for each request and the effects of
+        all, or raises LocksHeld if a lock timeout let it change nothing. ``translate`` returns the error that a caller
+        sees for a failed one. ``tell`` is called on the event loop with the effects of each committed transaction.
+        ``broken`` is called on the store thread if a bug ends it; the waiting requests are refused. ``end`` runs last
+        on the thread.
         """
         self._transact = transact
         self._split = split
         self._translate = translate
-        self._harvest = harvest
-        self._announce = announce
+        self._tell = tell
         self._broken = broken
         self._end = end
         self._ended_by: BaseException | None = None
@@ -163,9 +163,8 @@ class Batches:
         After a lock timeout, run it by halves, until only the requests that need those locks wait.
         """
         try:
-            answers = self._transact(requests)
+            answers, effects = self._transact(requests)
         except LocksHeld as error:
-            self._harvest()
             if len(requests) == 1:
                 self._wait(requests[0], error)
             else:
@@ -173,7 +172,6 @@ class Batches:
                 self._commit(requests[:middle])
                 self._commit(requests[middle:])
         except Exception as error:  # noqa: BLE001 - every error is handed to the callers of these requests
-            self._harvest()
             if len(requests) == 1 or isinstance(error, StoreUnreachable):
                 translated = self._translate(error)
                 self._answer([(request, translated) for request in requests])
@@ -181,7 +179,7 @@ class Batches:
                 for request in requests:
                     self._commit([request])
         else:
-            self._answer(list(zip(requests, answers, strict=True)), self._harvest())
+            self._answer(list(zip(requests, answers, strict=True)), effects)
 
     def _wait(self, request: Request, error: LocksHeld) -> None:
         """Keep a blocked request to be tried again by itself until its time is over."""
@@ -209,10 +207,10 @@ class Batches:
             else:
                 self._held_up.append(request)
 
-    def _answer(self, answered: list[tuple[Request, Any]], *harvests: Any) -> None:
-        self._loop.call_soon_threadsafe(self._deliver, answered, harvests)
+    def _answer(self, answered: list[tuple[Request, Any]], effects: Effects | None = None) -> None:
+        self._loop.call_soon_threadsafe(self._deliver, answered, effects)
 
-    def _deliver(self, answered: list[tuple[Request, Any]], harvests: Iterable[Any]) -> None:
+    def _deliver(self, answered: list[tuple[Request, Any]], effects: Effects | None) -> None:
         for request, answer in answered:
             if request.answer.done():
                 continue  # the caller is gone; the commit stays
@@ -220,8 +218,8 @@ class Batches:
                 request.answer.set_exception(answer)
             else:
                 request.answer.set_result(answer)
-        for harvest in harvests:
-            self._announce(harvest)
+        if effects is not None:
+            self._tell(effects)
 
 
 def by_operation(requests: Iterable[Request]) -> list[tuple[PluralOperation[Any, Any], list[Request]]]:

@@ -6,7 +6,6 @@ result, so that any server may hand it out and settle it, and the caller's serve
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 import msgspec
 from msgspec import Struct
@@ -17,19 +16,11 @@ from fairlane.model.leases import Ending, Exchange, Lease
 from fairlane.model.organizations import CreditTotals
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_aftermath
-from fairlane.store.database import Database
 from fairlane.store.lease_rows import HeldLease, correct, lease_id
-from fairlane.store.locked import (
-    Locked,
-    LockedOrganization,
-    lock_and_read,
-    lock_organizations,
-    lock_some_organizations,
-    write_organizations,
-)
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun, weight
-from fairlane.store.statements import CHUNK, Operation, Row, change, clock, clock_query, rows, rows_if, run_if
+from fairlane.store.locked import LockedOrganization
+from fairlane.store.noun import Noun, Shared, weight
+from fairlane.store.statements import CHUNK, Operation, Row, change, rows, rows_if, run_if
+from fairlane.store.transaction import Transaction
 from fairlane.store.type_limits import lock_types, rooms_left
 
 Named = tuple[int, str]
@@ -42,10 +33,11 @@ NEVER_STARTED = Final(TaskStatus.FAILED, failure=TIMED_OUT, cause="no free place
 class CallStore(Noun):
     """Calls with waiting callers: a slot at once, the result, the end."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
-        self._begin = partial(begin_calls, memory=memory)
-        self._abandon = partial(_abandon, memory=memory)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._begin = self._plural(begin_calls)
+        self._abandon = self._plural(_abandon)
+        self._forget = self._plural(_forget)
 
     async def begin(self, new: NewCall) -> Admitted:
         """Give a call its slot at once. A refusal leaves nothing behind.
@@ -76,7 +68,7 @@ class CallStore(Noun):
 
     async def forget(self, answered: Sequence[Named]) -> None:
         """Remove ended calls after their callers were answered."""
-        await self._database.write(_forget, answered, weight=max(1, len(answered)))
+        await self._database.write(self._forget, answered, weight=max(1, len(answered)))
 
 
 class CallRow(Row, frozen=True):
@@ -117,7 +109,7 @@ class ClaimedCallRow(Row, frozen=True):
     attempts: int
 
 
-class NamedRow(Row, frozen=True):
+class CallIdRow(Row, frozen=True):
     """The key of a call."""
 
     organization_id: int
@@ -148,7 +140,7 @@ class PromotedCallRow(Row, frozen=True):
 # Admission -----------------------------------------------------------------------------------------------------------
 
 
-def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitted | Refusal]]:
+def begin_calls(transaction: Transaction, new: Sequence[NewCall]) -> Operation[list[Admitted | Refusal]]:
     """Give each call a slot at once, or refuse it, in order.
 
     Atomic over all calls. Never admits more than an organization's free slots, than the room of a type, which tasks and
@@ -156,14 +148,14 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitt
     the next free place.
     """
     types = {one.task_type for one in new}
-    clocked, limited = clock_query(), lock_types(types)
-    locked = yield from lock_and_read((one.organization_id for one in new), clocked, limited)
-    [now] = clocked.rows
-    limits = memory.know_limits(types, {row.task_type: row.most for row in limited.rows})
+    limited = lock_types(types)
+    locked = yield from transaction.lock((one.organization_id for one in new), limited, with_clock=True)
+    now = transaction.now
+    limits = transaction.memory.know_limits(types, {row.task_type: row.most for row in limited.rows})
     room = yield from rooms_left(limits)
     answers: list[Admitted | Refusal] = []
     calls, leases = [], []
-    fences = memory.new_fences(len(new))
+    fences = transaction.config.new_fences(len(new))
     for one, fence in zip(new, fences, strict=True):
         organization = locked.get(one.organization_id)
         refusal = _refusal(organization, one, limits, room)
@@ -173,16 +165,14 @@ def begin_calls(new: Sequence[NewCall], memory: Memory) -> Operation[list[Admitt
         organization.begin_call(one.task_type, one.cost)
         if one.task_type in room:
             room[one.task_type] -= 1
-        rule, seq = memory.rule(one.task_type), organization.take_seq()
+        rule, seq = transaction.config.rule(one.task_type), organization.take_seq()
         calls.append((organization.id, one.id, seq, one.task_type, one.payload, one.cost, one.server_id))
         leases.append((organization.id, one.id, lease_id(organization.id, one.id, fence), one.task_type, seq, one.cost,
                        rule.attempts, int(one.task_type in limits), one.server_id))  # fmt: skip
         answers.append(
             Admitted(slots_used=organization.used(), slots_max=organization.slots_max, give_up_at=now + CALL_MS)
         )
-    yield from write_organizations(
-        locked, memory, now,
-        change("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS),
+    yield from transaction.save(change("insert_calls", calls, calls=calls, now=now, give_up_at=now + CALL_MS),
         change("insert_call_leases", leases, leases=leases, now=now, give_up_at=now + CALL_MS),
     )  # fmt: skip
     return answers
@@ -226,9 +216,10 @@ class Taken(Struct, frozen=True):
 
 
 def take_calls(
-    places: Mapping[int, int], types: Sequence[str], one: Exchange, locked: Locked, memory: Memory, now: int
+    transaction: Transaction, places: Mapping[int, int], types: Sequence[str], one: Exchange
 ) -> Operation[Taken]:
     """Give the oldest waiting calls of these types to the places of their organizations."""
+    locked, now = transaction.locked, transaction.now
     left = dict(places)
     calling = {
         organization_id: count for organization_id in places if (count := locked[organization_id].calls_of(types))
@@ -247,7 +238,7 @@ def take_calls(
             organization.end_call(call.cost)
             late.append((call.organization_id, call.id, NEVER_STARTED))
             ended.append(call.task_type)
-            memory.freed(call.task_type)
+            transaction.freed(call.task_type)
         elif left[call.organization_id] > 0:
             left[call.organization_id] -= 1
             organization.start_call(call.task_type)
@@ -255,19 +246,20 @@ def take_calls(
     for organization_id, missing in calling.items():
         if missing:
             locked[organization_id].doubted = True  # it counts calls that do not exist
-    yield from _finish(late, {}, memory)
-    leases = yield from _start(chosen, one, locked, memory, now)
+    yield from _finish(transaction, late, {})
+    leases = yield from _start(transaction, chosen, one)
     return Taken(leases, {organization_id: count for organization_id, count in left.items() if count > 0}, ended)
 
 
-def _start(chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memory, now: int) -> Operation[list[Lease]]:
+def _start(transaction: Transaction, chosen: Sequence[Named], one: Exchange) -> Operation[list[Lease]]:
+    now = transaction.now
     found = yield from rows_if("find_claimed_calls", chosen, into=ClaimedCallRow, calls=chosen)
     started, leases = [], []
-    for call, fence in zip(found, memory.new_fences(len(found)), strict=True):
-        organization = locked[call.organization_id]
-        estimate_ms = memory.estimate_ms(call.task_type)
+    for call, fence in zip(found, transaction.config.new_fences(len(found)), strict=True):
+        organization = transaction.locked[call.organization_id]
+        estimate_ms = transaction.memory.estimate_ms(call.task_type)
         organization.charge(estimate_ms)
-        timeout_ms = min(memory.rule(call.task_type).timeout_ms, call.give_up_at - now)
+        timeout_ms = min(transaction.config.rule(call.task_type).timeout_ms, call.give_up_at - now)
         identity = lease_id(call.organization_id, call.id, fence)
         attempt = call.attempt + 1
         started.append((call.organization_id, call.id, identity, attempt, estimate_ms, now + timeout_ms))
@@ -297,13 +289,14 @@ def _start(chosen: Sequence[Named], one: Exchange, locked: Locked, memory: Memor
 # Ending --------------------------------------------------------------------------------------------------------------
 
 
-def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int) -> Operation[None]:
+def end_calls(transaction: Transaction, endings: Sequence[tuple[HeldLease, Ending]]) -> Operation[None]:
     """Settle the leases of calls: the call is over and its slot free, or it keeps the slot for another attempt.
 
     A call without a waiting caller is over, whatever the result of its attempt.
     """
     if not endings:
         return
+    locked, now = transaction.locked, transaction.now
     standing = yield from find_calls([(lease.organization_id, lease.task_id) for lease, _ in endings])
     over: list[tuple[int, str, Final]] = []
     removed: list[Named] = []
@@ -312,7 +305,7 @@ def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memor
         organization, call = locked[lease.organization_id], standing.get(lease.task_id)
         waits = call is not None and lease.session_id == call.server_id
         if not waits:
-            correct(organization, lease, ending, memory, now)
+            correct(transaction, organization, lease, ending)
         if call is not None and call.ready:
             organization.start_call(lease.task_type)
         if call is None or not call.wanted:
@@ -327,8 +320,8 @@ def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memor
                 attempt=lease.attempt,
                 attempts=lease.attempts,
                 left_ms=call.give_up_at - now,
-                pause_base_ms=memory.retry_pause_ms,
-                chance=memory.chance(),
+                pause_base_ms=transaction.config.retry_pause_ms,
+                chance=transaction.config.chance(),
             )
         )
         if isinstance(after, Final):
@@ -342,17 +335,19 @@ def end_calls(endings: Sequence[tuple[HeldLease, Ending]], locked: Locked, memor
         if due_at is None:
             organization.ready_call(lease.task_type)
         else:
-            memory.paused_until = min(due_at, memory.paused_until or due_at)
+            transaction.effects.pause_until(due_at)
         readiness.append((lease.organization_id, lease.task_id, int(due_at is None), due_at))
         again.append((lease.organization_id, lease.task_id, int(due_at is None), due_at,
                       after.attempt, call.give_up_at, call.server_id))  # fmt: skip
     yield from run_if("return_call_leases", again, calls=again)
     yield from run_if("update_calls_ready", readiness, calls=readiness)
-    yield from _finish(over, costs, memory)
+    yield from _finish(transaction, over, costs)
     yield from _remove(removed)
 
 
-def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], memory: Memory) -> Operation[None]:
+def _finish(
+    transaction: Transaction, over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int]
+) -> Operation[None]:
     """Write how these calls ended and free their slots. Only a result is charged."""
     ended = [
         (
@@ -366,7 +361,7 @@ def _finish(over: Sequence[tuple[int, str, Final]], costs: Mapping[str, int], me
     yield from run_if(
         "delete_leases", over, leases=[(organization_id, call_id) for organization_id, call_id, _ in over]
     )
-    memory.calls_ended = memory.calls_ended or bool(ended)
+    transaction.effects.calls_ended = transaction.effects.calls_ended or bool(ended)
 
 
 def _remove(calls: Sequence[Named]) -> Operation[None]:
@@ -387,11 +382,11 @@ class Abandonment(Struct, frozen=True):
     running: bool = True
 
 
-def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list[Abandoned]]:
+def _abandon(transaction: Transaction, abandoned: Sequence[Abandonment]) -> Operation[list[Abandoned]]:
     named = [(one.organization_id, one.call_id) for one in abandoned]
-    locked = yield from lock_organizations(organization_id for organization_id, _ in named)
+    locked = yield from transaction.lock(organization_id for organization_id, _ in named)
     standing = yield from find_calls(named)
-    waiting = {row.id for row in (yield from rows_if("find_waiting_calls", named, into=NamedRow, calls=named))}
+    waiting = {row.id for row in (yield from rows_if("find_waiting_calls", named, into=CallIdRow, calls=named))}
     removed: dict[str, Named] = {}
     canceled: list[Named] = []
     answers = []
@@ -403,7 +398,7 @@ def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list
         elif call.id in waiting:
             answers.append(Abandoned.REMOVED)
             if call.id not in removed:
-                _release(locked[call.organization_id], call, memory)
+                _release(transaction, locked[call.organization_id], call)
                 removed[call.id] = (call.organization_id, call.id)
         else:
             answers.append(Abandoned.RUNNING)
@@ -411,15 +406,15 @@ def _abandon(abandoned: Sequence[Abandonment], memory: Memory) -> Operation[list
                 canceled.append((call.organization_id, call.id))
     yield from _remove(list(removed.values()))
     yield from run_if("cancel_calls", canceled, calls=canceled)
-    yield from write_organizations(locked, memory, (yield from clock()))
+    yield from transaction.save()
     return answers
 
 
-def _release(organization: LockedOrganization, call: CallRow, memory: Memory) -> None:
+def _release(transaction: Transaction, organization: LockedOrganization, call: CallRow) -> None:
     if call.ready:
         organization.start_call(call.task_type)
     organization.end_call(call.cost)
-    memory.freed(call.task_type)
+    transaction.freed(call.task_type)
 
 
 # A server's own calls -------------------------------------------------------------------------------------------------
@@ -451,7 +446,7 @@ def server_calls(server_id: str) -> Operation[set[str]]:
     return set((yield from rows("find_server_calls", into=str, server_id=server_id)))
 
 
-def _forget(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
+def _forget(transaction: Transaction, calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
     ended = [named for one in calls for named in one]
     yield from run_if("delete_calls", ended, calls=ended)
     return [None for _ in calls]
@@ -460,13 +455,13 @@ def _forget(calls: Sequence[Sequence[Named]]) -> Operation[list[None]]:
 # Upkeep --------------------------------------------------------------------------------------------------------------
 
 
-def promote_calls(memory: Memory) -> Operation[int]:
+def promote_calls(transaction: Transaction) -> Operation[int]:
     """Make calls ready at the end of their pause. Changes at most CHUNK; returns how many."""
-    now = yield from clock()
-    found = yield from rows("find_due_calls", into=NamedRow, now=now, most=CHUNK)
-    locked = yield from lock_some_organizations(row.organization_id for row in found)
+    now = yield from transaction.read_clock()
+    found = yield from rows("find_due_calls", into=CallIdRow, now=now, most=CHUNK)
+    locked = yield from transaction.lock_some(row.organization_id for row in found)
     due = [(row.organization_id, row.id) for row in found if row.organization_id in locked]
     for call in (yield from rows_if("ready_due_calls", due, into=PromotedCallRow, calls=due, now=now)):
         locked[call.organization_id].ready_call(call.task_type)
-    yield from write_organizations(locked, memory, now)
+    yield from transaction.save()
     return len(due)

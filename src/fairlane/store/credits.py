@@ -2,12 +2,11 @@
 
 from fairlane.errors import KeyRefused, NameTaken, ValidationRefused
 from fairlane.model.organizations import CreditTotals, Grant
-from fairlane.store.locked import lock_organizations, write_organizations
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Row, clock, first, rows, run
+from fairlane.store.statements import Operation, Row, first, rows, run
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 BALANCE_MOST = 10**15
 """Largest total of grants, in either direction. Clients read it as a number of 53 bits."""
@@ -49,7 +48,7 @@ class CreditStore(Noun):
             NameTaken: the id names another grant of this organization.
             ValidationRefused: the total would be out of range.
         """
-        return await self._write(_grant, organization, grant_id, amount, reason, actor, self._memory)
+        return await self._write(_grant, organization, grant_id, amount, reason, actor)
 
     async def grants(self, organization: str, *, most: int) -> list[Grant]:
         """Return an organization's grants, newest first. Raises NotFound."""
@@ -72,9 +71,11 @@ def _find_grants(name: str, most: int) -> Operation[list[Grant]]:
     return [row.to(Grant) for row in found]
 
 
-def _grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memory: Memory) -> Operation[Grant]:
+def _grant(
+    transaction: Transaction, name: str, grant_id: str, amount: int, reason: str, actor: str
+) -> Operation[Grant]:
     organization_id = yield from find_organization_id(name)
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     one = locked[organization_id]
     before = yield from first("find_grant", into=GrantRow, organization_id=organization_id, id=grant_id)
     if before is not None:
@@ -83,12 +84,12 @@ def _grant(name: str, grant_id: str, amount: int, reason: str, actor: str, memor
         return before.to(Grant)
     if abs(one.credits_granted + amount) > BALANCE_MOST:
         raise ValidationRefused.at("amount", f"would bring the total of all grants beyond {BALANCE_MOST}")
-    now = yield from clock()
+    now = yield from transaction.read_clock()
     yield from run(
         "insert_grant", organization_id=organization_id, id=grant_id, amount=amount, reason=reason, actor=actor, now=now
     )
     one.credits_granted += amount
-    yield from write_organizations(locked, memory, now)
+    yield from transaction.save()
     details = {"id": grant_id, "amount": amount, "reason": reason}
-    yield from write_trail(actor, "credits.granted", name, details, memory)
+    yield from write_trail(transaction, actor, "credits.granted", name, details)
     return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=now)

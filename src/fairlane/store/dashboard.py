@@ -11,13 +11,14 @@ from fairlane.store.noun import Noun
 from fairlane.store.slots import find_holders
 from fairlane.store.statements import Operation, Row, only, rows, run
 from fairlane.store.tasks import counted_status, status
+from fairlane.store.transaction import Transaction
 
 BUSIEST_MOST = 200
 HOLDERS_MOST = 50
 """Most holders of an organization's slots that are shown."""
 
 
-class TotalsRow(Row, frozen=True):
+class EndTotalsRow(Row, frozen=True):
     """Running totals of one organization."""
 
     submitted: int
@@ -82,7 +83,7 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
         one = yield from status(organization_id)
         if one is None:
             continue
-        totals = yield from only("find_totals", into=TotalsRow, id=organization_id)
+        totals = yield from only("find_totals", into=EndTotalsRow, id=organization_id)
         # One more than is shown tells whether there are more.
         held = yield from find_holders(organization_id, "", HOLDERS_MOST + 1)
         watched[organization_id] = LiveOrganization(
@@ -105,7 +106,7 @@ def find_secret() -> Operation[str | None]:
     return (yield from only("find_dashboard_secret", into=SecretRow)).dashboard_secret
 
 
-def _make_secret(secret: str) -> Operation[str]:
+def _make_secret(transaction: Transaction, secret: str) -> Operation[str]:
     """Store this secret, unless another server has stored one before; return the stored secret."""
     yield from run("set_dashboard_secret", secret=secret)
     stored = yield from find_secret()

@@ -13,22 +13,19 @@ from msgspec import Struct
 from fairlane.errors import NotFound, ValidationRefused
 from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
 from fairlane.rules.deliveries import DeliveryChoice, SenderState, delivery_pause_ms
-from fairlane.store.database import Database
-from fairlane.store.locked import lock_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.statements import (
     AFTER_ALL_IDS,
     Moment,
     Operation,
     Row,
-    clock,
     only,
     rows,
     rows_if,
     run,
     run_if,
 )
+from fairlane.store.transaction import Transaction
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
@@ -118,10 +115,10 @@ class OpenDelivery(Struct, array_like=True):
 class DeliveryStore(Noun):
     """Messages owed to webhooks, and their tries."""
 
-    def __init__(self, database: Database, memory: Memory, *, pauses_ms: Sequence[int]) -> None:
+    def __init__(self, shared: Shared, *, pauses_ms: Sequence[int]) -> None:
         """``pauses_ms`` are the pauses between the tries of one delivery."""
-        super().__init__(database, memory)
-        self._record_tries = partial(_record_tries, memory=memory, pauses_ms=pauses_ms)
+        super().__init__(shared)
+        self._record_tries = self._plural(partial(_record_tries, pauses_ms=pauses_ms))
 
     async def page(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
         """Return an organization's deliveries, newest first, below the id ``before`` if given."""
@@ -132,12 +129,12 @@ class DeliveryStore(Noun):
 
         A running try gets no second one next to it.
         """
-        return await self._write(_redeliver, organization_id, delivery_id, self._memory)
+        return await self._write(_redeliver, organization_id, delivery_id)
 
     async def create_test(self, organization_id: int, webhook: Webhook, *, delivery_id: str, body: str) -> Delivery:
         """Create a delivery without a task: one try of ``body``. Raises ValidationRefused while ten of the organization
         wait."""
-        return await self._write(_create_test, organization_id, webhook, delivery_id, body, self._memory)
+        return await self._write(_create_test, organization_id, webhook, delivery_id, body)
 
     async def next_due_at(self, *, after: int = -1) -> int | None:
         """Return the first moment after this one at which a delivery is due or a claim expires, or None."""
@@ -159,35 +156,35 @@ class DeliveryStore(Noun):
         return self._database.write(self._record_tries, tried)
 
 
-def owe_deliveries(tasks: Sequence[tuple[int, str]], memory: Memory, now: int) -> Operation[None]:
+def owe_deliveries(transaction: Transaction, tasks: Sequence[tuple[int, str]]) -> Operation[None]:
     """Create one delivery for each of these (organization, task) with a webhook, due at once, in this order.
 
     Call it in the transaction that writes the outcome.
     """
-    owed = [(memory.new_id(), organization_id, task_id) for organization_id, task_id in tasks]
-    yield from run_if("insert_deliveries", owed, tasks=owed, now=now)
-    memory.owed = memory.owed or bool(owed)
+    owed = [(transaction.config.new_id(), organization_id, task_id) for organization_id, task_id in tasks]
+    yield from run_if("insert_deliveries", owed, tasks=owed, now=transaction.now)
+    transaction.effects.owed = transaction.effects.owed or bool(owed)
 
 
 def _create_test(
-    organization_id: int, webhook: Webhook, identity: str, body: str, memory: Memory
+    transaction: Transaction, organization_id: int, webhook: Webhook, identity: str, body: str
 ) -> Operation[Delivery]:
-    yield from lock_organizations([organization_id])  # two requests at once are counted one after the other
+    yield from transaction.lock([organization_id])  # two requests at once are counted one after the other
     waiting = yield from only("count_open_tests", into=int, organization_id=organization_id)
     if waiting >= OPEN_TESTS_MOST:
         raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
     yield from run(
         "insert_test_delivery", id=identity, organization_id=organization_id, url=webhook.url, host=webhook.host,
-        body=body, now=(yield from clock()),
+        body=body, now=(yield from transaction.read_clock()),
     )  # fmt: skip
-    memory.owed = True
+    transaction.effects.owed = True
     return (yield from find_delivery(organization_id, identity))
 
 
-def _redeliver(organization_id: int, identity: str, memory: Memory) -> Operation[Delivery]:
-    now = yield from clock()
+def _redeliver(transaction: Transaction, organization_id: int, identity: str) -> Operation[Delivery]:
+    now = yield from transaction.read_clock()
     yield from run("redeliver", id=identity, organization_id=organization_id, now=now)
-    memory.owed = True
+    transaction.effects.owed = True
     return (yield from find_delivery(organization_id, identity))
 
 
@@ -238,13 +235,13 @@ def next_delivery(after: int) -> Operation[int | None]:
 # Trying --------------------------------------------------------------------------------------------------------------
 
 
-def _claim(state: SenderState, claim_ms: int) -> Operation[Claimed]:
+def _claim(transaction: Transaction, state: SenderState, claim_ms: int) -> Operation[Claimed]:
     """Count one more try for each delivery. A try without a result when its claim expires is recorded as interrupted.
 
     The cost does not depend on how many deliveries are owed: one step for each organization with open deliveries, and
     one for each host of the organizations that may begin a try.
     """
-    now = yield from clock()
+    now = yield from transaction.read_clock()
     walked = yield from rows(
         "find_due_organizations", into=DueOrganizationRow, after=state.organizations_after, most=ORGANIZATIONS_WALKED
     )
@@ -292,8 +289,8 @@ def _claim(state: SenderState, claim_ms: int) -> Operation[Claimed]:
     )  # fmt: skip
 
 
-def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[int]) -> Operation[list[None]]:
-    now = yield from clock()
+def _record_tries(transaction: Transaction, tried: Sequence[Tried], pauses_ms: Sequence[int]) -> Operation[list[None]]:
+    yield from transaction.read_clock()
     found = yield from rows("find_deliveries_to_record", into=OpenDelivery, ids=[one.delivery_id for one in tried])
     deliveries = {one.id: one for one in found}
     tries: list[tuple[Any, ...]] = []
@@ -301,8 +298,8 @@ def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[in
         delivery = deliveries.get(one.delivery_id)
         if delivery is None:
             continue
-        _end(delivery, one, now, pauses_ms, memory)
-        memory.seen.try_ended("delivered" if one.error is None else "failed")
+        _end(transaction, delivery, one, pauses_ms)
+        transaction.memory.seen.try_ended("delivered" if one.error is None else "failed")
         tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
     changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
     yield from run_if("upsert_tries", tries, tries=tries)
@@ -310,7 +307,8 @@ def _record_tries(tried: Sequence[Tried], memory: Memory, pauses_ms: Sequence[in
     return [None] * len(tried)
 
 
-def _end(delivery: OpenDelivery, one: Tried, now: int, pauses_ms: Sequence[int], memory: Memory) -> None:
+def _end(transaction: Transaction, delivery: OpenDelivery, one: Tried, pauses_ms: Sequence[int]) -> None:
+    now = transaction.now
     if one.error is None:
         delivery.due_at = delivery.claimed_until = None
         delivery.delivered_at = delivery.delivered_at or now
@@ -318,7 +316,7 @@ def _end(delivery: OpenDelivery, one: Tried, now: int, pauses_ms: Sequence[int],
         # A test event is tried once, and so is a delivered message that is sent again by request.
         test = delivery.task_id is None and delivery.alert_id is None
         once = test or delivery.delivered_at is not None
-        pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, memory.chance())
+        pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, transaction.config.chance())
         delivery.due_at = None if pause_ms is None else now + max(pause_ms, one.wait_ms)
         delivery.claimed_until = None
 

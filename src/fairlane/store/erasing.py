@@ -8,17 +8,15 @@ from collections.abc import Callable, Sequence
 
 from fairlane.model.leases import Failed
 from fairlane.model.organizations import Erased, Organization
-from fairlane.store.database import Database
 from fairlane.store.deliveries import delete_deliveries, delete_deliveries_of
 from fairlane.store.lease_rows import CALL
 from fairlane.store.leases import RELEASED, return_leases
-from fairlane.store.locked import lock_organizations, write_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization, find_organization_id
-from fairlane.store.statements import CHUNK, Operation, Row, clock, rows, run, run_if
+from fairlane.store.statements import CHUNK, Operation, Row, rows, run, run_if
 from fairlane.store.tasks import clear
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
 """Statements for ended calls, for the organization's keys, secrets and alerts, and for its usage."""
@@ -48,9 +46,9 @@ STEPS_MOST = 20
 class ErasingStore(Noun):
     """Organizations that are being erased."""
 
-    def __init__(self, database: Database, memory: Memory, *, forget_keys: Callable[[], None]) -> None:
+    def __init__(self, shared: Shared, *, forget_keys: Callable[[], None]) -> None:
         """``forget_keys`` is called after an organization was disabled."""
-        super().__init__(database, memory)
+        super().__init__(shared)
         self._forget_keys = forget_keys
 
     async def erase(self, name: str, *, actor: str) -> Erased:
@@ -60,7 +58,7 @@ class ErasingStore(Noun):
         continues in any case. Raises NotFound, also once it is gone.
         """
         try:
-            erased = await self._write(_begin, name, actor, self._memory)
+            erased = await self._write(_begin, name, actor)
         finally:
             self._forget_keys()
         total = 0
@@ -76,25 +74,25 @@ class ErasingStore(Noun):
 
         Later reports of its workers are answered *gone*. Its webhooks get no messages.
         """
-        return await self._write(_step, organization_id, self._memory)
+        return await self._write(_step, organization_id)
 
     async def all(self) -> list[int]:
         """Return organizations that are being erased; at most a hundred."""
         return await self._database.read(find_erasing())
 
 
-def _begin(name: str, actor: str, memory: Memory) -> Operation[Organization]:
+def _begin(transaction: Transaction, name: str, actor: str) -> Operation[Organization]:
     organization_id = yield from find_organization_id(name)
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     before = yield from find_organization(name)
     if before.erasing:
         return before
     yield from run("update_erasing", id=organization_id)
     locked[organization_id].disabled = 1
-    yield from write_organizations(locked, memory, (yield from clock()))
+    yield from transaction.save()
     totals = {"submitted": before.submitted, "completed": before.completed, "failed": before.failed,
               "queued": before.queued, "processing": before.processing}  # fmt: skip
-    yield from write_trail(actor, "organization.erasing", name, totals, memory)
+    yield from write_trail(transaction, actor, "organization.erasing", name, totals)
     return (yield from find_organization(name))
 
 
@@ -103,16 +101,18 @@ def find_erasing() -> Operation[list[int]]:
     return (yield from rows("find_erasing", into=int, most=ERASING_MOST))
 
 
-def _step(organization_id: int, memory: Memory) -> Operation[int]:
-    locked = yield from lock_organizations([organization_id])
+def _step(transaction: Transaction, organization_id: int) -> Operation[int]:
+    locked = yield from transaction.lock([organization_id])
     if organization_id not in locked:
         return 0
     leases = yield from rows(
         "find_organization_leases", into=OwnedLeaseRow, organization_id=organization_id, most=CHUNK
     )
     if leases:
-        return (yield from return_leases([(row.id, ENDED if row.kind == CALL else RELEASED) for row in leases], memory))
-    cleared = yield from clear(organization_id, None, memory)
+        return (
+            yield from return_leases(transaction, [(row.id, ENDED if row.kind == CALL else RELEASED) for row in leases])
+        )
+    cleared = yield from clear(transaction, organization_id, None)
     if cleared.count:
         return int(cleared.count)
     tasks = yield from rows("find_organization_tasks", into=OwnedTaskRow, organization_id=organization_id, most=CHUNK)
@@ -128,10 +128,10 @@ def _step(organization_id: int, memory: Memory) -> Operation[int]:
             return len(erased)
     grants = yield from rows("erase_credit_grants", into=int, organization_id=organization_id, most=CHUNK)
     if grants:
-        locked[organization_id].credits_granted -= sum(grants)
-        yield from write_organizations(locked, memory, (yield from clock()))
+        transaction.locked[organization_id].credits_granted -= sum(grants)
+        yield from transaction.save()
         return len(grants)
-    yield from _erase_row(organization_id, locked[organization_id].name, memory)
+    yield from _erase_row(transaction, organization_id, locked[organization_id].name)
     return 0
 
 
@@ -146,8 +146,8 @@ def _erase_ended(organization_id: int, found: Sequence[OwnedTaskRow]) -> Operati
     return len(tasks)
 
 
-def _erase_row(organization_id: int, name: str, memory: Memory) -> Operation[None]:
+def _erase_row(transaction: Transaction, organization_id: int, name: str) -> Operation[None]:
     yield from run("delete_lanes", ids=[organization_id])
     yield from run("delete_all_turns", ids=[organization_id])
     yield from run("erase_organization", id=organization_id)
-    yield from write_trail("fairlane", "organization.erased", name, {}, memory)
+    yield from write_trail(transaction, "fairlane", "organization.erased", name, {})

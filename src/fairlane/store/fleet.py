@@ -5,6 +5,7 @@ import msgspec
 from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
 from fairlane.rules.history import BUCKETS, bucket_bound_ms
 from fairlane.store.attempt_counts import Histogram, TypeCounts
+from fairlane.store.config import Config
 from fairlane.store.lease_rows import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
@@ -30,7 +31,7 @@ class LaneSumsRow(Row, frozen=True):
     waiting: int
 
 
-class RunningRow(Row, frozen=True):
+class RunningCountRow(Row, frozen=True):
     """Running tasks or calls of one type."""
 
     task_type: str
@@ -59,17 +60,17 @@ class FleetStore(Noun):
 
     async def find(self) -> Fleet:
         """Return sums over all organizations, by task type where possible, and this server's own counts."""
-        return await self._database.snapshot(find_fleet(self._memory))
+        return await self._database.snapshot(find_fleet(self._config, self._memory))
 
 
-def find_fleet(memory: Memory) -> Operation[Fleet]:
+def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
     """Read the sums. Needs one snapshot."""
     now = yield from clock()
     sums = yield from only("sum_fleet", into=FleetRow)
     queued = {row.task_type: row for row in (yield from rows("sum_lanes", into=LaneSumsRow))}
     processing: dict[str, int] = {}
     calls: dict[str, int] = {}
-    for row in (yield from rows("count_running", into=RunningRow)):
+    for row in (yield from rows("count_running", into=RunningCountRow)):
         (calls if row.kind == CALL else processing)[row.task_type] = row.count
     oldest = {row.task_type: row.ready_at for row in (yield from rows("find_oldest_ready", into=OldestRow))}
     workers = places = taken = 0
@@ -82,7 +83,7 @@ def find_fleet(memory: Memory) -> Operation[Fleet]:
         places += session.places
         taken += min(session.places, session.taken)
         served.update(names)
-    names = sorted({*memory.catalogue, *queued, *processing, *calls})
+    names = sorted({*config.catalogue, *queued, *processing, *calls})
     deliveries_open = yield from only("count_open_deliveries", into=int)
     return Fleet(
         at=now,

@@ -9,10 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlane.rules.clocks import jump_of
-from fairlane.store.database import Database
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, Row, clock, only, run
+from fairlane.store.noun import Noun, Shared
+from fairlane.store.statements import Operation, Row, only, run
+from fairlane.store.transaction import Transaction
 
 
 class Reading(Struct, frozen=True):
@@ -36,8 +35,8 @@ class InstallationRow(Row, frozen=True):
 class JumpStore(Noun):
     """Changes of the database's clock."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self._last: Reading | None = None
         """The reading of the last pass of this server that reached the database."""
 
@@ -51,7 +50,9 @@ class JumpStore(Noun):
         return jumped_ms
 
 
-def _follow(last: Reading | None, steady_clock: Callable[[], float]) -> Operation[tuple[Reading, int]]:
+def _follow(
+    transaction: Transaction, last: Reading | None, steady_clock: Callable[[], float]
+) -> Operation[tuple[Reading, int]]:
     """Read the clock, and apply a jump. Return the reading, which is the next call's ``last``, and the jump, or 0.
 
     The clock is the one that the database answers with in this transaction, so a change of a server's own clock has no
@@ -66,7 +67,7 @@ def _follow(last: Reading | None, steady_clock: Callable[[], float]) -> Operatio
     installation = yield from only("lock_installation", into=InstallationRow)
     jumps = installation.clock_jumps
     before = round(steady_clock() * 1_000)
-    now = yield from clock()
+    now = yield from transaction.read_clock()
     after = round(steady_clock() * 1_000)
     reading = Reading(now, (before, after), jumps)
     if last is None or last.jumps != jumps:

@@ -3,12 +3,11 @@
 from fairlane.errors import NameTaken, NotFound
 from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.cache import Cache
-from fairlane.store.database import Database
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Row, clock, first, only, rows, run
+from fairlane.store.statements import Operation, Row, first, only, rows, run
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 KEPT_MOST = 10_000
 KEPT_MS = 4_000
@@ -51,11 +50,11 @@ class KeyStore(Noun):
     Never sees a key, only its SHA-256 digest (hex) and its last four characters.
     """
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
-        self._callers: Cache[Caller] = Cache(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._callers: Cache[Caller] = Cache(shared.database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
         """Organizations' working keys by digest."""
-        self._holders: Cache[Holder] = Cache(database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
+        self._holders: Cache[Holder] = Cache(shared.database.now, lasts_ms=KEPT_MS, most=KEPT_MOST)
         """Working keys of workers and operators by digest."""
 
     async def caller(self, digest: str) -> Caller | None:
@@ -94,7 +93,7 @@ class KeyStore(Noun):
             NotFound: no such organization.
             NameTaken: this very key exists already.
         """
-        return await self._write(_create, organization, name, digest, last4, actor, self._memory)
+        return await self._write(_create, organization, name, digest, last4, actor)
 
     async def all(self, organization: str) -> list[Key]:
         """Return the keys of one organization, oldest first. Raises NotFound."""
@@ -107,7 +106,7 @@ class KeyStore(Noun):
         NotFound.
         """
         try:
-            return await self._write(_revoke, key_id, actor, self._memory)
+            return await self._write(_revoke, key_id, actor)
         finally:
             self._callers.clear()
             self._holders.clear()
@@ -116,7 +115,7 @@ class KeyStore(Noun):
         self, kind: KeyKind, *, name: str, digest: str, last4: str, actor: str
     ) -> InstallationKey:
         """Create a worker or admin key. Raises NameTaken if this very key exists already."""
-        return await self._write(_create_for_installation, kind, name, digest, last4, actor, self._memory)
+        return await self._write(_create_for_installation, kind, name, digest, last4, actor)
 
     async def of_installation(self, kind: KeyKind | None = None) -> list[InstallationKey]:
         """Return worker and admin keys, oldest first; of one kind if given."""
@@ -128,16 +127,18 @@ def find_caller(digest: str) -> Operation[Caller | None]:
     return (yield from first("find_caller", into=Caller, digest=digest))
 
 
-def _create(organization: str, name: str | None, digest: str, last4: str, actor: str, memory: Memory) -> Operation[Key]:
+def _create(
+    transaction: Transaction, organization: str, name: str | None, digest: str, last4: str, actor: str
+) -> Operation[Key]:
     organization_id = yield from find_organization_id(organization)
-    identity = memory.new_id()
+    identity = transaction.config.new_id()
     made = yield from rows(
         "insert_key", into=str, id=identity, organization_id=organization_id, name=name, digest=digest, last4=last4,
-        now=(yield from clock()),
+        now=(yield from transaction.read_clock()),
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
-    yield from write_trail(actor, "key.created", organization, {"key": identity, "name": name}, memory)
+    yield from write_trail(transaction, actor, "key.created", organization, {"key": identity, "name": name})
     return (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
 
 
@@ -146,17 +147,17 @@ def _find_keys(organization: str) -> Operation[list[Key]]:
     return [row.to(Key) for row in (yield from rows("find_keys", into=KeyRow, organization_id=organization_id))]
 
 
-def _revoke(identity: str, actor: str, memory: Memory) -> Operation[Key | InstallationKey]:
-    now = yield from clock()
+def _revoke(transaction: Transaction, identity: str, actor: str) -> Operation[Key | InstallationKey]:
+    now = yield from transaction.read_clock()
     if (yield from rows("revoke_key", into=str, id=identity, now=now)):
         key = (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
-        yield from write_trail(actor, "key.revoked", key.organization, {"key": identity}, memory)
+        yield from write_trail(transaction, actor, "key.revoked", key.organization, {"key": identity})
         return key
     if not (yield from rows("revoke_installation_key", into=str, id=identity, now=now)):
         raise NotFound.named("key", identity)
     yield from run("end_key_sessions", key_id=identity)
     other = yield from _find_installation_key(identity)
-    yield from write_trail(actor, f"{other.kind}_key.revoked", other.name, {"key": identity}, memory)
+    yield from write_trail(transaction, actor, f"{other.kind}_key.revoked", other.name, {"key": identity})
     return other
 
 
@@ -170,16 +171,16 @@ def find_holder(digest: str) -> Operation[Holder | None]:
 
 
 def _create_for_installation(
-    kind: KeyKind, name: str, digest: str, last4: str, actor: str, memory: Memory
+    transaction: Transaction, kind: KeyKind, name: str, digest: str, last4: str, actor: str
 ) -> Operation[InstallationKey]:
-    identity = memory.new_id()
+    identity = transaction.config.new_id()
     made = yield from rows(
         "insert_installation_key", into=str, id=identity, kind=str(kind), name=name, digest=digest, last4=last4,
-        now=(yield from clock()),
+        now=(yield from transaction.read_clock()),
     )  # fmt: skip
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
-    yield from write_trail(actor, f"{kind}_key.created", name, {"key": identity}, memory)
+    yield from write_trail(transaction, actor, f"{kind}_key.created", name, {"key": identity})
     return (yield from _find_installation_key(identity))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from fairlane.model.leases import Ending, Lost, Released
 from fairlane.store.locked import LockedOrganization
-from fairlane.store.memory import Memory
 from fairlane.store.statements import Query, Row, query
+from fairlane.store.transaction import Transaction
 
 Place = tuple[int, str, str]
 """Where a lease's row is, and its expected id: (organization id, task or call id, lease id)."""
@@ -61,14 +61,14 @@ def query_leases(places: Sequence[Place]) -> Query[HeldLease]:
     return query("find_leases", places, into=HeldLease, leases=places)
 
 
-def correct(organization: LockedOrganization, lease: HeldLease, ending: Ending, memory: Memory, now: int) -> None:
+def correct(transaction: Transaction, organization: LockedOrganization, lease: HeldLease, ending: Ending) -> None:
     """Replace the estimate that was charged at the pick by the real duration of the attempt.
 
     The duration of a lost attempt is unknown, so its estimate stays. Time after its deadline does not count.
     """
     if isinstance(ending, Lost):
         return
-    took_ms = max(0, min(now, lease.deadline_at) - lease.started_at)
+    took_ms = max(0, min(transaction.now, lease.deadline_at) - lease.started_at)
     if not isinstance(ending, Released) and lease.canceled_at is None:
-        memory.observe(lease.task_type, took_ms)
+        transaction.memory.observe(lease.task_type, took_ms)
     organization.charge(took_ms - lease.estimate_ms)

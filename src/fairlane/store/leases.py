@@ -1,7 +1,6 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -25,7 +24,6 @@ from fairlane.model.tasks import TaskStatus
 from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
 from fairlane.rules.fairness import share
 from fairlane.store.calls import end_calls, take_calls
-from fairlane.store.database import Database
 from fairlane.store.lease_rows import (
     CALL,
     HeldLease,
@@ -35,20 +33,12 @@ from fairlane.store.lease_rows import (
     lease_place,
     query_leases,
 )
-from fairlane.store.locked import (
-    CALL_TURN,
-    QUEUE_TURN,
-    Locked,
-    LockedOrganization,
-    lock_and_read,
-    lock_further_organizations,
-    write_organizations,
-)
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun, weight
+from fairlane.store.locked import CALL_TURN, QUEUE_TURN, LockedOrganization
+from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import query_progress
-from fairlane.store.statements import Operation, Row, change, clock, clock_query, query, rows, rows_if, together
+from fairlane.store.statements import Operation, Row, change, query, rows, rows_if, together
+from fairlane.store.transaction import Transaction
 from fairlane.store.type_limits import lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
@@ -64,9 +54,9 @@ UNPAID_MOST = 100
 class LeaseStore(Noun):
     """Running work: leases that workers take and report on."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
-        self._exchange = partial(exchange, memory=memory)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._exchange = self._plural(exchange)
 
     async def exchange(self, one: Exchange) -> ExchangeReply:
         """Settle reports and fill free places in one transaction, so that a freed slot is refilled before the answer is
@@ -162,7 +152,7 @@ class ClaimedRow(Row, frozen=True):
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
-def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[ExchangeReply | Refusal]]:
+def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operation[list[ExchangeReply | Refusal]]:
     """Settle and claim for all these exchanges; an exchange of a dead session is refused, and changes nothing."""
     ids = [one.session_id for one in exchanges]
     found = yield from rows("find_live_sessions", into=LiveSessionRow, ids=ids)
@@ -172,20 +162,23 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[Ex
     places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
     asked = list(dict.fromkeys((one.session_id, one.id) for one in served))
     wanted = {
-        name for one in served if one.places for name in live[one.session_id, one.key_id] if name in memory.catalogue
+        name
+        for one in served
+        if one.places
+        for name in live[one.session_id, one.key_id]
+        if name in transaction.config.catalogue
     }
     # The organizations of the reports, or else those next in turn, may be waited for: no lock is held yet.
     turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
-    clocked, holding, limited = clock_query(), query_leases(list(places.values())), lock_types(wanted)
+    holding, limited = query_leases(list(places.values())), lock_types(wanted)
     yielded = query("find_exchanged", asked, into=PlaceRow, exchanges=asked)
-    locked = yield from lock_and_read(
+    yield from transaction.lock(
         [*(organization_id for organization_id, _, _ in places.values()), *turns.organizations],
-        clocked, holding, yielded, limited, all_of_them=bool(places),
+        holding, yielded, limited, all_of_them=bool(places), with_clock=True,
     )  # fmt: skip
-    [now] = clocked.rows
-    limits = memory.know_limits(wanted, {row.task_type: row.most for row in limited.rows})
+    limits = transaction.memory.know_limits(wanted, {row.task_type: row.most for row in limited.rows})
     held = {lease.id: lease for lease in holding.rows}
-    verdicts = yield from settle(reports, places, held, locked, memory, now)
+    verdicts = yield from settle(transaction, reports, places, held)
     settled = {
         report.lease_id
         for (report, _), verdict in zip(reports, verdicts, strict=True)
@@ -201,13 +194,13 @@ def exchange(exchanges: Sequence[Exchange], memory: Memory) -> Operation[list[Ex
             continue
         leases = answered.get((one.session_id, one.id))
         if leases is None:
-            leases = yield from claim(one, live[one.session_id, one.key_id], limits, turns, locked, memory, now)
+            leases = yield from claim(transaction, one, live[one.session_id, one.key_id], limits, turns)
             answered[one.session_id, one.id] = leases
         replies.append(
             ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))
         )
         position += len(one.reports)
-    yield from write_organizations(locked, memory, now, query_progress(served))
+    yield from transaction.save(query_progress(served))
     return replies
 
 
@@ -238,12 +231,10 @@ def _answered(yielded: Sequence[YieldedRow]) -> dict[tuple[str, str], list[Lease
 
 
 def settle(
+    transaction: Transaction,
     reports: Sequence[tuple[Report, str]],
     places: Mapping[str, Place],
     held: Mapping[str, HeldLease],
-    locked: Locked,
-    memory: Memory,
-    now: int,
 ) -> Operation[list[ReportVerdict]]:
     """End the leases that these (report, session id) name, each exactly once; return verdicts in the same order.
 
@@ -256,7 +247,7 @@ def settle(
         lease = held.get(report.lease_id)
         if lease is not None and lease.session_id == session_id:
             endings.setdefault(report.lease_id, (lease, report.ending))
-    yield from end_leases(endings.values(), locked, memory, now, reported=True)
+    yield from end_leases(transaction, endings.values(), reported=True)
     missing = [
         (organization_id, task_id) for lease, (organization_id, task_id, _) in places.items() if lease not in endings
     ]
@@ -268,7 +259,7 @@ def settle(
 
 
 def end_leases(
-    endings: Iterable[tuple[HeldLease, Ending]], locked: Locked, memory: Memory, now: int, *, reported: bool
+    transaction: Transaction, endings: Iterable[tuple[HeldLease, Ending]], *, reported: bool
 ) -> Operation[None]:
     """Delete these leases and write the next state of their tasks: an outcome, a place in the queue, or a pause.
 
@@ -276,9 +267,10 @@ def end_leases(
     is accepted again, and one that arrives after the lease was returned is not. With an outcome goes the delivery owed
     to its webhook. Calls are ended by :func:`end_calls`.
     """
+    locked, now = transaction.locked, transaction.now
     leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
     for lease, ending in endings:
-        memory.freed(lease.task_type)
+        transaction.freed(lease.task_type)
         if lease.kind == CALL:
             calls.append((lease, ending))
             continue
@@ -286,17 +278,17 @@ def end_leases(
         leases.append((lease.organization_id, lease.task_id))
         organization.end()
         organization.release(lease.cost)
-        correct(organization, lease, ending, memory, now)
+        correct(transaction, organization, lease, ending)
         after = aftermath(
             ending,
             attempt=lease.attempt,
             attempts=lease.attempts,
-            pause_base_ms=memory.retry_pause_ms,
-            chance=memory.chance(),
+            pause_base_ms=transaction.config.retry_pause_ms,
+            chance=transaction.config.chance(),
             canceled=lease.canceled_at is not None,
         )
         done = after.status if isinstance(after, Final) else None
-        memory.seen.end(
+        transaction.memory.seen.end(
             lease.organization_id, lease.task_type, max(0, now - lease.started_at),
             completed=done is TaskStatus.COMPLETED, failed=done is TaskStatus.FAILED,
         )  # fmt: skip
@@ -308,20 +300,19 @@ def end_leases(
         if isinstance(after, Paused):
             organization.wait(lease.task_type, lease.rank)
             due_at = now + after.pause_ms
-            memory.paused_until = min(due_at, memory.paused_until or due_at)
+            transaction.effects.pause_until(due_at)
             pauses.append((lease.organization_id, lease.task_id, lease.task_type, lease.rank, lease.seq,
                            after.attempt, lease.first_started_at, due_at))  # fmt: skip
         else:
             organization.enqueue(lease.task_type, lease.rank, lease.seq)
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
                             after.attempt, lease.first_started_at))  # fmt: skip
-    yield from write_outcomes(
-        outcomes, told, memory, now,
+    yield from write_outcomes(transaction, outcomes, told,
         change("delete_leases", leases, leases=leases),
         change("insert_queue_entries", entries, entries=entries),
         change("insert_waiting", pauses, entries=pauses),
     )  # fmt: skip
-    yield from end_calls(calls, locked, memory, now)
+    yield from end_calls(transaction, calls)
 
 
 def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool) -> tuple[Any, ...]:
@@ -374,23 +365,18 @@ class Turns(Struct, frozen=True):
 
 
 def claim(
-    one: Exchange,
-    served: Sequence[str],
-    limits: dict[str, int],
-    turns: Turns,
-    locked: Locked,
-    memory: Memory,
-    now: int,
+    transaction: Transaction, one: Exchange, served: Sequence[str], limits: dict[str, int], turns: Turns
 ) -> Operation[list[Lease]]:
     """Fill the free places of one exchange in fair order.
 
     Within an organization calls come first, oldest first; then tasks, highest priority and oldest first. Never starts
     more tasks than an organization's free slots, a type's own limit, or its credits allow; calls have all that already.
-    ``limits`` are those of the locked types; ``turns`` were found before. Further organizations are added to
-    ``locked``; the caller writes them back.
+    ``limits`` are those of the locked types; ``turns`` were found before. The claim locks further organizations; the
+    caller saves them.
     """
-    places = min(one.places, memory.claim_most)
-    types = [name for name in served if name in memory.catalogue]
+    locked = transaction.locked
+    places = min(one.places, transaction.config.claim_most)
+    types = [name for name in served if name in transaction.config.catalogue]
     if not places or not types:
         return []
     room = yield from _room(types, limits, places)
@@ -404,10 +390,10 @@ def claim(
         missed_before = len(missed)
         if more:
             turns = yield from _find_turns(types, room, places - len(leases) + len(locked) + len(missed))
-            locked.update((yield from lock_further_organizations(turns.organizations - locked.keys())))
+            yield from transaction.lock_further(turns.organizations - locked.keys())
             missed, more = missed | turns.organizations - locked.keys(), turns.more
         candidates = [
-            _present(organization, memory).candidate(room, types, memory)
+            organization.candidate(room, types, transaction.memory)
             for organization in locked.values()
             if organization.id not in passed
         ]
@@ -416,18 +402,18 @@ def claim(
             if len(missed) > missed_before:
                 continue  # other transactions hold those next in turn; there may be more behind them
             break
-        taken = yield from take_calls(shares.places, types, one, locked, memory, now)
+        taken = yield from take_calls(transaction, shares.places, types, one)
         for task_type in taken.ended:
             if task_type in limits:
                 room[task_type] = room.get(task_type, 0) + 1
                 more = True
-        picks = yield from _pick(taken.places_left, locked, room)
-        picks = yield from _paid(picks, locked, room, passed, memory, now)
+        picks = yield from _pick(transaction, taken.places_left, room)
+        picks = yield from _paid(transaction, picks, room, passed)
         if taken.leases or picks:
-            memory.picked(shares.virtual_time)
+            transaction.memory.picked(shares.virtual_time)
             leases += taken.leases
         if picks:
-            started = yield from _lease(picks, one, limits, locked, memory, now)
+            started = yield from _lease(transaction, picks, one, limits)
             leases += started
             if len(started) < len(picks):
                 break  # their payloads are large; the rest goes with the next exchanges
@@ -452,13 +438,9 @@ def _find_turns(types: Collection[str], startable: Collection[str], most: int) -
     return Turns(frozenset(ids), len(ids) >= most)
 
 
-def _present(organization: LockedOrganization, memory: Memory) -> LockedOrganization:
-    organization.enter(memory.virtual_time)
-    return organization
-
-
-def _pick(places: dict[int, int], locked: Locked, room: dict[str, int]) -> Operation[list[Pick]]:
+def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]) -> Operation[list[Pick]]:
     """Return the first ready entries of each organization, within its number of places and the room of each type."""
+    locked = transaction.locked
     lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
     heads = yield from rows_if("find_heads", lanes, into=Pick, lanes=lanes, most=max(places.values(), default=0))
     queues: dict[int, list[Pick]] = {}
@@ -497,15 +479,14 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
     return chosen
 
 
-def _paid(
-    picks: list[Pick], locked: Locked, room: dict[str, int], passed: set[int], memory: Memory, now: int
-) -> Operation[list[Pick]]:
+def _paid(transaction: Transaction, picks: list[Pick], room: dict[str, int], passed: set[int]) -> Operation[list[Pick]]:
     """Return the picks with a cost that their organizations can hold.
 
     If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
     organization waits, together with its further picks. Organizations that may have more tasks to end are added to
     ``passed``: they must not use up the rounds of others.
     """
+    locked = transaction.locked
     counted = [(pick.organization_id, pick.task_id) for pick in picks if locked[pick.organization_id].credits_on]
     if not counted:
         return picks
@@ -530,9 +511,9 @@ def _paid(
         room[pick.task_type] += 1
     for organization_id, ended in unpaid.items():
         organization = locked[organization_id]
-        yield from _end_unpaid(organization, ended, costs, memory, now)
+        yield from _end_unpaid(transaction, organization, ended, costs)
         further = yield from _unpaid_heads(organization, room, costs)
-        yield from _end_unpaid(organization, further, costs, memory, now)
+        yield from _end_unpaid(transaction, organization, further, costs)
         if len(further) == UNPAID_MOST:
             passed.add(organization_id)
     return paid
@@ -556,7 +537,7 @@ def _unpaid_heads(
 
 
 def _end_unpaid(
-    organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, CostRow], memory: Memory, now: int
+    transaction: Transaction, organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, CostRow]
 ) -> Operation[None]:
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
@@ -569,27 +550,30 @@ def _end_unpaid(
                          pick.attempt, pick.first_started_at, None))  # fmt: skip
         if costs[pick.task_id].webhook:
             told.append((organization.id, pick.task_id))
-    yield from write_outcomes(outcomes, told, memory, now, change("delete_queue_entries", entries, entries=entries))
+    yield from write_outcomes(transaction, outcomes, told, change("delete_queue_entries", entries, entries=entries))
 
 
 def _lease(
-    picks: Sequence[Pick], one: Exchange, limits: dict[str, int], locked: Locked, memory: Memory, now: int
+    transaction: Transaction, picks: Sequence[Pick], one: Exchange, limits: dict[str, int]
 ) -> Operation[list[Lease]]:
     """Move these entries from the queue to leases: all of them, or the first ones whose payloads are not too large."""
+    locked, now = transaction.locked, transaction.now
     asked = [(pick.organization_id, pick.task_id) for pick in picks]
     tasks = {task.task_id: task for task in (yield from rows("find_claimed", into=ClaimedRow, tasks=asked))}
     sizes = accumulate(len(tasks[pick.task_id].payload) for pick in picks)
     picks = [pick for pick, size in zip(picks, sizes, strict=True) if pick is picks[0] or size <= PAYLOADS_MOST]
     inserts, leases = [], []
-    for pick, fence in zip(picks, memory.new_fences(len(picks)), strict=True):
-        organization, rule = locked[pick.organization_id], memory.rule(pick.task_type)
+    for pick, fence in zip(picks, transaction.config.new_fences(len(picks)), strict=True):
+        organization, rule = locked[pick.organization_id], transaction.config.rule(pick.task_type)
         task = tasks[pick.task_id]
-        estimate_ms = memory.estimate_ms(pick.task_type)
+        estimate_ms = transaction.memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(task.cost)
         organization.charge(estimate_ms)
         first = pick.first_started_at is None
-        memory.seen.start(pick.organization_id, pick.task_type, max(0, now - task.ready_at) if first else None)
+        transaction.memory.seen.start(
+            pick.organization_id, pick.task_type, max(0, now - task.ready_at) if first else None
+        )
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
@@ -627,17 +611,19 @@ OVERDUE = Failed(cause="past its deadline")
 RELEASED = Released()
 
 
-def return_leases(returns: Sequence[tuple[str, Ending]], memory: Memory, *, all_of_them: bool = True) -> Operation[int]:
+def return_leases(
+    transaction: Transaction, returns: Sequence[tuple[str, Ending]], *, all_of_them: bool = True
+) -> Operation[int]:
     """End these leases with the given endings, whichever session holds them; return how many existed.
 
     Without ``all_of_them``: leases of organizations that are locked for long may stay.
     """
     endings = dict(returns)
     places = [place for identity in endings if (place := lease_place(identity))]
-    locked = yield from lock_and_read((organization_id for organization_id, _, _ in places), all_of_them=all_of_them)
-    now = yield from clock()
+    locked = yield from transaction.lock((organization_id for organization_id, _, _ in places), all_of_them=all_of_them)
+    yield from transaction.read_clock()
     held = query_leases([place for place in places if place[0] in locked])
     yield from together(held)
-    yield from end_leases([(lease, endings[lease.id]) for lease in held.rows], locked, memory, now, reported=False)
-    yield from write_organizations(locked, memory, now)
+    yield from end_leases(transaction, [(lease, endings[lease.id]) for lease in held.rows], reported=False)
+    yield from transaction.save()
     return len(held.rows)

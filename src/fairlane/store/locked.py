@@ -1,20 +1,17 @@
-"""Organizations locked for the length of one transaction.
+"""Working copies of organizations that are locked for the length of one transaction.
 
-Every operation that moves a task first locks the organizations it touches, changes their counts, lanes and turns in
-memory with the methods here, and writes them back once. So a counter and the rows it counts change in one transaction,
-each with one statement over the whole set. No other code writes these columns.
+Their methods change counts, lanes and turns in memory; ``transaction.py`` locks the rows and writes them back.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from msgspec import Struct
 
 from fairlane.rules.fairness import Candidate, charged, entered
 from fairlane.rules.history import Integrals
 from fairlane.store.memory import Memory
-from fairlane.store.statements import Operation, Query, Row, change, query, rows_if, run_if, together
+from fairlane.store.statements import Row
 
 QUEUE_TURN = 0
 """A turn to start tasks of a type."""
@@ -267,11 +264,12 @@ class LockedOrganization(Struct, array_like=True):
         return sum(self.calling.get(name, 0) for name in types)
 
     def candidate(self, room: dict[str, int], types: Iterable[str], memory: Memory) -> Candidate:
-        """Return what this organization could start now.
+        """Return what this organization could start now, after it entered the fair order.
 
         These are calls of ``types``, which already have their slots, and tasks of the types in ``room``, at most that
         many of each.
         """
+        self.enter(memory.virtual_time)
         ready: dict[str, int] = {}
         first = (11, "")
         for (task_type, rank), lane in self.lanes.items():
@@ -310,92 +308,3 @@ class LockedOrganization(Struct, array_like=True):
         if lane is None:
             lane = self.lanes[key] = Lane(0, 0, 0)
         return lane
-
-
-Locked = dict[int, LockedOrganization]
-
-
-def lock_organizations(ids: Iterable[int]) -> Operation[Locked]:
-    """Lock these organizations in id order and read their lanes. Ids that do not exist are left out.
-
-    Call it before any other lock, and only once: a transaction that waits while it holds locks can deadlock.
-    """
-    return (yield from lock_and_read(ids))
-
-
-def lock_and_read(ids: Iterable[int], *reads: Query[Any], all_of_them: bool = True) -> Operation[Locked]:
-    """Lock as :func:`lock_organizations`, and run these queries together with the read of the lanes.
-
-    Without ``all_of_them``: lock as :func:`lock_some_organizations`.
-    """
-    return (yield from _lock(_LOCK, ids, *reads, hurried=None if all_of_them else _LOCK_FREE))
-
-
-def lock_some_organizations(ids: Iterable[int]) -> Operation[Locked]:
-    """Lock these organizations; if the transaction must not wait, leave out those that are locked."""
-    return (yield from lock_and_read(ids, all_of_them=False))
-
-
-def lock_further_organizations(ids: Iterable[int]) -> Operation[Locked]:
-    """Lock more organizations in a transaction that already holds some; leave out those that another server holds."""
-    return (yield from _lock(_LOCK_FREE, ids))
-
-
-_LOCK, _LOCK_FREE = "lock_organizations", "lock_further_organizations"
-
-
-def _lock(statement: str, ids: Iterable[int], *reads: Query[Any], hurried: str | None = None) -> Operation[Locked]:
-    wanted = sorted(set(ids))
-    found: list[LockedOrganization] = []
-    if wanted:
-        found = yield Query(statement, {"ids": wanted}, LockedOrganization, hurried)
-    locked: Locked = {}
-    for one in found:
-        one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
-        locked[one.id] = one
-    lanes = query("find_lanes", locked, into=LaneRow, ids=list(locked))
-    yield from together(lanes, *reads)
-    for lane in lanes.rows:
-        locked[lane.organization_id].lanes[lane.task_type, lane.rank] = Lane(lane.ready, lane.waiting, lane.head_seq)
-    with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
-    for calls in (yield from rows_if("count_ready_calls", with_calls, into=ReadyCallsRow, ids=with_calls)):
-        locked[calls.organization_id].calling[calls.task_type] = calls.count
-    for one in locked.values():
-        one.turns_before = one.turns()
-    return locked
-
-
-def write_organizations(locked: Locked, memory: Memory, now: int, *beside: Query[None]) -> Operation[None]:
-    """Write counts, lanes and turns back, each with one statement over all organizations.
-
-    ``beside`` are other changes, to other tables.
-    """
-    counts, lanes = [], []
-    stale: list[Turn] = []
-    fresh: list[Turn] = []
-    for one in locked.values():
-        startable = one.startable_types() | one.calling.keys()
-        if startable:
-            one.enter(memory.virtual_time)
-            memory.startable |= startable
-        sums = one.advanced(now)
-        counts.append(
-            (one.id, one.next_seq, one.queued, one.ready, one.processing, one.calls, one.calls_ready, one.virtual_time,
-             one.submitted, one.completed, one.failed, sums.slot_ms, sums.plan_limited_ms, sums.worker_limited_ms,
-             sums.at, one.credits_granted, one.credits_charged, one.credits_held, one.credits_wanted)
-        )  # fmt: skip
-        for task_type, rank in one.touched:
-            lane = one.lanes[task_type, rank]
-            lanes.append((one.id, task_type, rank, lane.ready, lane.waiting, lane.head_seq))
-        after = one.turns()
-        stale.extend(one.turns_before - after)
-        fresh.extend(after - one.turns_before)
-    yield from together(
-        *beside,
-        change("update_organizations", counts, organizations=counts),
-        change("upsert_lanes", lanes, lanes=lanes),
-        change("delete_turns", stale, turns=stale),
-        change("insert_turns", fresh, turns=fresh),
-    )
-    doubted = [one.id for one in locked.values() if one.doubted]
-    yield from run_if("update_drifted", doubted, ids=doubted, drifted=1)

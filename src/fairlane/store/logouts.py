@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, rows, rows_if, run
+from fairlane.store.transaction import Transaction
 
 KEPT_MS = 24 * 3_600_000
 """How long a row stays after its cookie expired, in milliseconds: setting the clock back must revive no session."""
@@ -26,7 +27,7 @@ class LogoutStore(Noun):
         return bool(await self._database.read(find_logouts([session_id])))
 
 
-def _add(session_id: str, expires_at: int) -> Operation[None]:
+def _add(transaction: Transaction, session_id: str, expires_at: int) -> Operation[None]:
     yield from run("insert_logout", id=session_id, expires_at=expires_at)
 
 

@@ -1,9 +1,9 @@
 """Maintenance of the whole installation: while it is on, no organization's concurrency is shown."""
 
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, only, run
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 
 class MaintenanceStore(Noun):
@@ -15,7 +15,7 @@ class MaintenanceStore(Noun):
 
     async def set(self, on: bool, *, actor: str) -> None:
         """Start or end maintenance."""
-        await self._write(_set, on, actor, self._memory)
+        await self._write(_set, on, actor)
 
 
 def find_maintenance() -> Operation[bool]:
@@ -23,6 +23,6 @@ def find_maintenance() -> Operation[bool]:
     return bool((yield from only("find_maintenance", into=int)))
 
 
-def _set(on: bool, actor: str, memory: Memory) -> Operation[None]:
+def _set(transaction: Transaction, on: bool, actor: str) -> Operation[None]:
     yield from run("update_maintenance", maintenance=int(on))
-    yield from write_trail(actor, "maintenance.changed", "installation", {"on": on}, memory)
+    yield from write_trail(transaction, actor, "maintenance.changed", "installation", {"on": on})

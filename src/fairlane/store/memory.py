@@ -1,14 +1,11 @@
 """One server's memory between transactions: hints only. Losing all of it breaks no promise.
 
-Filled by store operations on the store thread, read by the next ones. Virtual time and estimates steer the fair order;
-the sets name what a commit made startable, so that waiting workers are woken instead of polling.
+Filled by store operations on the store thread, read by the next ones. Virtual time and estimates steer the fair order.
 """
 
-import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fairlane.model.tasks import Catalogue, TaskRule
 from fairlane.rules.fairness import expected_ms, next_estimate
 from fairlane.store.attempt_counts import AttemptCounts
 
@@ -33,19 +30,8 @@ class Durations:
 
 @dataclass(slots=True)
 class Memory:
-    """One server's hints, and its sources of ids and chance."""
+    """What one server remembers of its transactions."""
 
-    catalogue: Catalogue
-    new_id: Callable[[], str]
-    """Makes ids that increase with time."""
-    new_fences: Callable[[int], list[str]]
-    """Makes this many fences: the parts of lease ids that cannot be guessed."""
-    retry_pause_ms: int = 1_000
-    kill_grace_ms: int = 5_000
-    renew_ms: int = 10_000
-    claim_most: int = 1_000
-    """Most places one claim fills; the worker asks again for the rest."""
-    chance: Callable[[], float] = field(default_factory=lambda: random.Random().random)  # noqa: S311
     virtual_time: int = 0
     """The virtual time of the last pick. It never decreases."""
     estimates: dict[str, float] = field(default_factory=dict)
@@ -54,27 +40,6 @@ class Memory:
     seen: AttemptCounts = field(default_factory=AttemptCounts)
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""
-    startable: set[str] = field(default_factory=set)
-    """Task types of which the running transaction made tasks or calls startable."""
-    owed: bool = False
-    """Whether the running transaction made a delivery due."""
-    calls_ended: bool = False
-    """Whether the running transaction ended a call with a waiting caller."""
-    ended: set[str] = field(default_factory=set)
-    """Tasks that the running transaction ended or cleared; requests that wait for them look again."""
-    canceled: set[str] = field(default_factory=set)
-    """Sessions that hold a lease with a cancel request of the running transaction."""
-    paused_until: int | None = None
-    """When the first task or call that the running transaction paused becomes ready."""
-
-    def rule(self, task_type: str) -> TaskRule:
-        """Return what the application declared of this type, or defaults if it no longer declares it."""
-        return self.catalogue.get(task_type) or TaskRule(name=task_type)
-
-    def freed(self, task_type: str) -> None:
-        """Note that work of this type ended: other organizations may have waited for the type's limit."""
-        if task_type in self.limited or self.rule(task_type).limit is not None:
-            self.startable.add(task_type)
 
     def know_limits(self, task_types: Iterable[str], limits: dict[str, int]) -> dict[str, int]:
         """Record which of these types have a limit; return the limits."""

@@ -10,6 +10,7 @@ from fairlane.rules.history import month_of
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Row, clock, rows
+from fairlane.store.transaction import Transaction
 
 
 class MonthRow(Row, frozen=True):
@@ -47,8 +48,8 @@ class MonthStore(Noun):
         return await self._write(_open)
 
 
-def _open() -> Operation[int]:
-    now = yield from clock()
+def _open(transaction: Transaction) -> Operation[int]:
+    now = yield from transaction.read_clock()
     return len((yield from rows("open_months", into=int, month=month_of(now), now=now, most=CHUNK)))
 
 

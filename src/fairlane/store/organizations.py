@@ -8,13 +8,11 @@ from msgspec import UNSET
 from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model.organizations import CreditTotals, Organization, OrganizationChange, Overrides
 from fairlane.rules.history import month_of
-from fairlane.store.database import Database
-from fairlane.store.locked import lock_organizations, write_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.plans import keep_plan
-from fairlane.store.statements import Operation, Row, clock, first, only, rows, run
+from fairlane.store.statements import Operation, Row, first, only, rows, run
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 ALL = 2**31 - 1
 """More than the number of organizations."""
@@ -54,9 +52,9 @@ class OrganizationRow(Row, frozen=True):
 class OrganizationStore(Noun):
     """Organizations, their limits and flags."""
 
-    def __init__(self, database: Database, memory: Memory, *, forget_keys: Callable[[], None]) -> None:
+    def __init__(self, shared: Shared, *, forget_keys: Callable[[], None]) -> None:
         """``forget_keys`` is called after each change that may end an organization's keys."""
-        super().__init__(database, memory)
+        super().__init__(shared)
         self._forget_keys = forget_keys
 
     async def create(
@@ -68,7 +66,7 @@ class OrganizationStore(Noun):
             NotFound: no such plan.
             NameTaken: the name is in use.
         """
-        return await self._write(_create, name, plan, overrides, credits, actor, self._memory)
+        return await self._write(_create, name, plan, overrides, credits, actor)
 
     async def change(self, name: str, *, changes: OrganizationChange, actor: str) -> Organization:
         """Change limits and flags. They apply from the next claim; nothing that runs is ended.
@@ -78,7 +76,7 @@ class OrganizationStore(Noun):
             InUse: it is being erased.
         """
         try:
-            return await self._write(_change, name, changes, actor, self._memory)
+            return await self._write(_change, name, changes, actor)
         finally:
             self._forget_keys()
 
@@ -101,7 +99,7 @@ class OrganizationStore(Noun):
         be served before the others.
         """
         if not self._database.exclusive:
-            await self._write(_share_virtual_time, self._memory)
+            await self._write(_share_virtual_time)
 
     async def recall_virtual_time(self) -> None:
         """Continue the fair order at the start of a server: time spent idle before it must not count as credit."""
@@ -109,18 +107,18 @@ class OrganizationStore(Noun):
 
 
 def _create(
-    name: str, plan: str, overrides: Overrides, credits: bool, actor: str, memory: Memory
+    transaction: Transaction, name: str, plan: str, overrides: Overrides, credits: bool, actor: str
 ) -> Operation[Organization]:
     yield from run("lock_installation")  # if two servers create the same name at once, the second gets NameTaken
     yield from keep_plan(plan)
     if (yield from first("find_organization_id", into=int, name=name)) is not None:
         raise NameTaken("organization", name)
     limits = msgspec.structs.asdict(overrides)
-    now, identity = (yield from clock()), (yield from only("take_organization_id", into=int))
+    now, identity = (yield from transaction.read_clock()), (yield from only("take_organization_id", into=int))
     yield from run("insert_organization", id=identity, name=name, plan=plan, **limits, credits=int(credits), now=now)
     yield from run("insert_month", organization_id=identity, month=month_of(now), now=now)
     details = {"plan": plan, **limits, "credits": credits}
-    yield from write_trail(actor, "organization.created", name, details, memory)
+    yield from write_trail(transaction, actor, "organization.created", name, details)
     return (yield from find_organization(name))
 
 
@@ -140,11 +138,11 @@ def find_virtual_time() -> Operation[int]:
     return (yield from only("find_virtual_time", into=int))
 
 
-def _share_virtual_time(memory: Memory) -> Operation[None]:
+def _share_virtual_time(transaction: Transaction) -> Operation[None]:
     shared = yield from only("find_shared_virtual_time", into=int)
-    if shared < memory.virtual_time:
-        yield from run("share_virtual_time", virtual_time=memory.virtual_time)
-    memory.picked(shared)
+    if shared < transaction.memory.virtual_time:
+        yield from run("share_virtual_time", virtual_time=transaction.memory.virtual_time)
+    transaction.memory.picked(shared)
 
 
 def find_organization_id(name: str) -> Operation[int]:
@@ -197,9 +195,9 @@ def _organization(row: OrganizationRow) -> Organization:
     )
 
 
-def _change(name: str, changes: OrganizationChange, actor: str, memory: Memory) -> Operation[Organization]:
+def _change(transaction: Transaction, name: str, changes: OrganizationChange, actor: str) -> Operation[Organization]:
     organization_id = yield from find_organization_id(name)
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     before = yield from _find(name)
     if before.erasing:
         raise InUse("organization", name)
@@ -227,6 +225,6 @@ def _change(name: str, changes: OrganizationChange, actor: str, memory: Memory) 
     one = locked[organization_id]
     one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight
     one.paused, one.disabled, one.credits_on = int(after.paused), int(after.disabled), int(after.credits.on)
-    yield from write_organizations(locked, memory, (yield from clock()))
-    yield from write_trail(actor, "organization.changed", name, given, memory)
+    yield from transaction.save()
+    yield from write_trail(transaction, actor, "organization.changed", name, given)
     return after

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fairlane.store.deliveries import owe_deliveries
-from fairlane.store.memory import Memory
 from fairlane.store.statements import Operation, Query, change, together
+from fairlane.store.transaction import Transaction
 
 Outcome = tuple[Any, ...]
 """(task id, organization id, status, result, failure, cause, charged, attempt, first started at, lease id): a row
@@ -13,12 +13,12 @@ without its moment. The lease id is None if no worker reported the end."""
 
 
 def write_outcomes(
-    outcomes: Sequence[Outcome], told: Sequence[tuple[int, str]], memory: Memory, now: int, *beside: Query[None]
+    transaction: Transaction, outcomes: Sequence[Outcome], told: Sequence[tuple[int, str]], *beside: Query[None]
 ) -> Operation[None]:
     """Write how these tasks ended; those of ``told`` (organization, task) owe a webhook. Requests that wait are woken.
 
     ``beside`` are other changes, to other tables.
     """
-    yield from together(*beside, change("insert_outcomes", outcomes, outcomes=outcomes, now=now))
-    yield from owe_deliveries(told, memory, now)
-    memory.ended.update([outcome[0] for outcome in outcomes])
+    yield from together(*beside, change("insert_outcomes", outcomes, outcomes=outcomes, now=transaction.now))
+    yield from owe_deliveries(transaction, told)
+    transaction.effects.ended.update([outcome[0] for outcome in outcomes])

@@ -5,12 +5,12 @@ import msgspec
 from fairlane.errors import NotFound
 from fairlane.model.simulation import Traced, TracePage
 from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import Operation, Row, first, only, rows
 from fairlane.store.tasks import cancel
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 SCAN_MOST = 1_000
 """Most tasks that one page looks at, including those it does not show."""
@@ -83,7 +83,7 @@ class OverviewStore(Noun):
     async def cancel(self, task_id: str, *, actor: str) -> TaskFacts:
         """End a task of any organization, as the organization itself could. Raises NotFound, or TaskEnded."""
         facts = await self.task(task_id)
-        await self._write(_cancel, facts.organization, task_id, actor, self._memory)
+        await self._write(_cancel, facts.organization, task_id, actor)
         return await self.task(task_id)
 
     async def trace(self, *, start: int, before: int, after: tuple[int, str] = (0, ""), most: int) -> TracePage:
@@ -101,10 +101,10 @@ def _find_tasks(
     return (yield from find_tasks(chosen, status, task_type, start, most))
 
 
-def _cancel(organization: str, task_id: str, actor: str, memory: Memory) -> Operation[None]:
+def _cancel(transaction: Transaction, organization: str, task_id: str, actor: str) -> Operation[None]:
     found = yield from find_organization_id(organization)
-    yield from cancel(found, task_id, memory)
-    yield from write_trail(actor, "task.canceled", organization, {"task": task_id}, memory)
+    yield from cancel(transaction, found, task_id)
+    yield from write_trail(transaction, actor, "task.canceled", organization, {"task": task_id})
 
 
 def find_tasks(

@@ -26,6 +26,7 @@ from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DatabaseFacts, DeadRows
 from fairlane.outages import Outage
 from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PluralOperation, Request, by_operation
+from fairlane.store.effects import Effects
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
 from fairlane.store.read_limits import ReadLimits
@@ -158,14 +159,13 @@ class PostgresDatabase:
         address: str,
         *,
         now: Callable[[], int] | None,
-        harvest: Callable[[], Any],
-        announce: Callable[[Any], None],
+        tell: Callable[[Effects], None],
         prepare: bool = True,
     ) -> None:
         """Take ``now`` as the clock in tests; with None use the database's own clock.
 
         ``prepare``: prepare statements once for each connection, which a pooler in transaction mode may not allow. For
-        ``harvest`` and ``announce`` see :class:`Batches`.
+        ``tell`` see :class:`Batches`.
         """
         self.address = address
         self._moved_clock = now
@@ -186,8 +186,7 @@ class PostgresDatabase:
             transact=self._transact,
             split=_split,
             translate=self._translated,
-            harvest=harvest,
-            announce=announce,
+            tell=tell,
             broken=self._break,
             end=self._end,
         )
@@ -643,7 +642,7 @@ class PostgresDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _transact(self, requests: list[Request]) -> Sequence[Any]:
+    def _transact(self, requests: list[Request]) -> tuple[Sequence[Any], Effects]:
         if self._loop is None:
             self._loop = new_event_loop()
         return self._loop.run_until_complete(self._transaction(requests))
@@ -654,7 +653,7 @@ class PostgresDatabase:
                 self._loop.run_until_complete(_close(self._writer))
             self._loop.close()
 
-    async def _transaction(self, requests: list[Request]) -> Sequence[Any]:
+    async def _transaction(self, requests: list[Request]) -> tuple[Sequence[Any], Effects]:
         """Run the operation until it is committed, or time is up. Run again only after a try that certainly changed
         nothing.
 
@@ -688,13 +687,14 @@ class PostgresDatabase:
 
     async def _try(
         self, operation: PluralOperation[Any, Any], members: Sequence[Any], give_up_at: float
-    ) -> Sequence[Any]:
+    ) -> tuple[Sequence[Any], Effects]:
         connection = await self._connected(give_up_at)
+        effects = Effects()
         attempt = self._current = _Attempt(asked_at=time.monotonic(), connection=connection)
         try:
             attempt.hurried = time.monotonic() < self._hurry_until
             await self._begin(connection, BEGIN_HURRIED if attempt.hurried else BEGIN)
-            answers = await self._run(connection, operation(members), attempt)
+            answers = await self._run(connection, operation(effects, members), attempt)
             if attempt.identity is None:
                 attempt.identity = (await self._ask(connection, "find_transaction"))[0][0]
         except Exception as error:
@@ -716,7 +716,7 @@ class PostgresDatabase:
         attempt.connection = None
         if attempt.identity is not None:
             self._full.succeed()
-        return answers
+        return answers, effects
 
     async def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
         """Note which of these organizations other transactions hold."""

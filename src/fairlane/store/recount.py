@@ -12,14 +12,13 @@ from msgspec import Struct
 from fairlane.errors import KeyRefused
 from fairlane.model.status import Drift, Verified
 from fairlane.store.counting import STEP, CountedLane, LaneKey, count_queues
-from fairlane.store.database import Database
-from fairlane.store.locked import Lane, LaneRow, ReadyCallsRow, lock_organizations, write_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.locked import Lane, LaneRow, ReadyCallsRow
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id, find_organizations
-from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run, run_if
+from fairlane.store.statements import CHUNK, Operation, Row, first, only, rows, run, run_if
 from fairlane.store.tasks import counted_status, status
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 AUDIT_SHARE = 600
 """A rolling audit round covers this part of all organizations, so that each is audited once within the hour."""
@@ -72,8 +71,8 @@ class TaskIdRow(Row, frozen=True):
 class RecountStore(Noun):
     """The kept counts, and the counts of their rows."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self.audited = 0
         """Organizations that the self-audit recounted since this server started."""
         self.differences = 0
@@ -99,7 +98,7 @@ class RecountStore(Noun):
 
     async def repair(self, organization: str, *, actor: str) -> list[Drift]:
         """Set one organization's counters to the counts of its rows; return the differences. Raises NotFound."""
-        return await self._write(_repair, organization, actor, self._memory)
+        return await self._write(_repair, organization, actor)
 
     async def audit_next(self) -> list[Drift]:
         """Recount the next part of the rolling self-audit.
@@ -234,9 +233,9 @@ def least_audited() -> Operation[list[int]]:
     return (yield from rows("find_least_audited", into=int, most=max(1, -(-total // AUDIT_SHARE))))
 
 
-def _mark_audited(ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
-    yield from lock_organizations([*ids, *drifted])
-    yield from run_if("update_audited", ids, ids=list(ids), now=(yield from clock()))
+def _mark_audited(transaction: Transaction, ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
+    yield from transaction.lock([*ids, *drifted])
+    yield from run_if("update_audited", ids, ids=list(ids), now=(yield from transaction.read_clock()))
     yield from run_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 
@@ -245,10 +244,10 @@ def find_drifted(most: int) -> Operation[list[str]]:
     return (yield from rows("find_drifted", into=str, most=most))
 
 
-def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Drift]]:
+def _repair(transaction: Transaction, organization: str, actor: str) -> Operation[list[Drift]]:
     """Recount under the organization's lock."""
     organization_id = yield from find_organization_id(organization)
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     count = yield from _count([organization_id], [(organization_id, organization_id)])
     drift, one, counted = _drift(count), locked[organization_id], count.organizations[0]
     yield from run("delete_lanes", ids=[organization_id])
@@ -264,10 +263,10 @@ def _repair(organization: str, actor: str, memory: Memory) -> Operation[list[Dri
         key[1:]: Lane(lane.ready, lane.waiting, lane.head or 0) for key, lane in count.lanes.items()
     }
     one.touched, one.turns_before = set(one.lanes), frozenset()
-    yield from write_organizations(locked, memory, (yield from clock()))
+    yield from transaction.save()
     yield from run("update_drifted", ids=[organization_id], drifted=0)
     yield from write_trail(
-        actor, "organization.repaired", one.name, [msgspec.structs.asdict(entry) for entry in drift], memory
+        transaction, actor, "organization.repaired", one.name, [msgspec.structs.asdict(entry) for entry in drift]
     )
     return drift
 

@@ -7,9 +7,9 @@ import msgspec
 from fairlane.errors import SessionGone
 from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, Row, clock, first, rows, run
+from fairlane.store.statements import CHUNK, Operation, Row, first, rows, run
+from fairlane.store.transaction import Transaction
 
 
 class SessionLeaseRow(Row, frozen=True):
@@ -78,7 +78,7 @@ class SessionStore(Noun):
 
         Returns the leases with a cancel request: the supervisor kills a worker that cannot react. Raises SessionGone.
         """
-        return await self._write(_renew, session_id, key_id, leases, exchanges, withdrawn, self._memory)
+        return await self._write(_renew, session_id, key_id, leases, exchanges, withdrawn)
 
     async def renew_server(self, server_id: str) -> None:
         """Keep a server's session alive; the server itself handles its calls.
@@ -94,7 +94,7 @@ class SessionStore(Noun):
 
         A session that another key opened is treated as missing.
         """
-        return await self._write(_end, session_id, key_id, reason, overdue, self._memory)
+        return await self._write(_end, session_id, key_id, reason, overdue)
 
     async def all(self, *, after: str = "", most: int) -> list[SessionFacts]:
         """Return live sessions by id."""
@@ -110,7 +110,7 @@ class SessionStore(Noun):
         The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of
         each; returns how many.
         """
-        return await self._write(_return_orphans, self._memory)
+        return await self._write(_return_orphans)
 
     async def return_local_leases(self) -> int:
         """Return the leases of an earlier server's local workers, if this server is the only one on the database.
@@ -127,7 +127,7 @@ class SessionStore(Noun):
         return total
 
 
-def _open(new: NewSession) -> Operation[None]:
+def _open(transaction: Transaction, new: NewSession) -> Operation[None]:
     yield from run(
         "insert_session",
         id=new.id,
@@ -137,19 +137,19 @@ def _open(new: NewSession) -> Operation[None]:
         local=int(new.local),
         key_id=new.key_id,
         lease_ms=new.lease_ms,
-        now=(yield from clock()),
+        now=(yield from transaction.read_clock()),
     )
 
 
 def _renew(
+    transaction: Transaction,
     session_id: str,
     key_id: str | None,
     leases: Sequence[str],
     exchanges: Sequence[str],
     withdrawn: Sequence[str],
-    memory: Memory,
 ) -> Operation[list[str]]:
-    now = yield from clock()
+    now = yield from transaction.read_clock()
     lease_ms = yield from first("renew_session", into=int, id=session_id, key_id=key_id, now=now)
     if lease_ms is None:
         raise SessionGone
@@ -163,17 +163,21 @@ def _renew(
             unknown.append((lease.id, RELEASED))
         elif lease.canceled_at is not None:
             canceled.append(lease.id)
-    yield from return_leases(unknown, memory)
+    yield from return_leases(transaction, unknown)
     return canceled
 
 
-def _renew_server(session_id: str) -> Operation[None]:
-    if not (yield from rows("renew_session", into=int, id=session_id, key_id=None, now=(yield from clock()))):
+def _renew_server(transaction: Transaction, session_id: str) -> Operation[None]:
+    if not (
+        yield from rows(
+            "renew_session", into=int, id=session_id, key_id=None, now=(yield from transaction.read_clock())
+        )
+    ):
         raise SessionGone
 
 
 def _end(
-    session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str], memory: Memory
+    transaction: Transaction, session_id: str, key_id: str | None, reason: LossReason, overdue: Sequence[str]
 ) -> Operation[int]:
     if not (yield from rows("end_session", into=str, id=session_id, key_id=key_id)):
         return 0
@@ -181,25 +185,25 @@ def _end(
     otherwise = LOST if reason is LossReason.LOST else RELEASED
     held = yield from rows("find_session_leases", into=SessionLeaseRow, id=session_id)
     returns = [(row.id, OVERDUE if row.id in late else otherwise) for row in held]
-    return (yield from return_leases(returns, memory))
+    return (yield from return_leases(transaction, returns))
 
 
-def _end_local() -> Operation[None]:
+def _end_local(transaction: Transaction) -> Operation[None]:
     yield from run("end_local_sessions")
 
 
-def _end_expired() -> Operation[list[str]]:
-    now = yield from clock()
+def _end_expired(transaction: Transaction) -> Operation[list[str]]:
+    now = yield from transaction.read_clock()
     return [row.name for row in (yield from rows("end_expired_sessions", into=ExpiredRow, now=now))]
 
 
-def _return_orphans(memory: Memory) -> Operation[int]:
-    now = yield from clock()
+def _return_orphans(transaction: Transaction) -> Operation[int]:
+    now = yield from transaction.read_clock()
     orphans = yield from rows("find_orphans", into=OrphanRow, most=CHUNK)
-    late = yield from rows("find_overdue", into=str, before=now - 2 * memory.kill_grace_ms, most=CHUNK)
+    late = yield from rows("find_overdue", into=str, before=now - 2 * transaction.config.kill_grace_ms, most=CHUNK)
     returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
     returns |= {row.id: LOST for row in orphans}
-    returned = yield from return_leases(list(returns.items()), memory, all_of_them=False)
+    returned = yield from return_leases(transaction, list(returns.items()), all_of_them=False)
     yield from run("delete_orphaned_calls")
     yield from run("delete_dead_sessions")
     return returned

@@ -24,6 +24,7 @@ from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
+from fairlane.store.effects import Effects
 from fairlane.store.moving import Table
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.records import packed_record, packed_records, records
@@ -97,11 +98,10 @@ class SqliteDatabase:
         path: Path,
         *,
         now: Callable[[], int],
-        harvest: Callable[[], Any],
-        announce: Callable[[Any], None],
+        tell: Callable[[Effects], None] = lambda _: None,
         lock_wait_seconds: float = 2.0,
     ) -> None:
-        """For ``harvest`` and ``announce`` see :class:`Batches`."""
+        """For ``tell`` see :class:`Batches`."""
         self.path = path
         self.lock_fd = -1
         self.now = now
@@ -112,8 +112,7 @@ class SqliteDatabase:
             # There is one writer, so operations of all kinds may share a transaction.
             split=lambda requests: [requests],
             translate=self._translated,
-            harvest=harvest,
-            announce=announce,
+            tell=tell,
             broken=self._break,
         )
         self._broken: BaseException | None = None
@@ -509,14 +508,15 @@ class SqliteDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _transaction(self, requests: list[Request]) -> list[Any]:
+    def _transaction(self, requests: list[Request]) -> tuple[list[Any], Effects]:
         if self._broken is not None:
             raise StoreBroken("the database failed before; the server has to start again") from self._broken
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             answers: dict[int, Any] = {}
+            effects = Effects()
             for operation, members in by_operation(requests):
-                results = self._run(self._writer, operation([request.member for request in members]))
+                results = self._run(self._writer, operation(effects, [request.member for request in members]))
                 answers |= {id(request): result for request, result in zip(members, results, strict=True)}
             self._writer.execute("COMMIT")
         except BaseException as error:
@@ -529,7 +529,7 @@ class SqliteDatabase:
         if self._log_pages:
             self._full.succeed()
         self._checkpoint()
-        return [answers[id(request)] for request in requests]
+        return [answers[id(request)] for request in requests], effects
 
     def _break(self, error: BaseException) -> None:
         """Refuse every write from now on; the process has to end."""
@@ -596,7 +596,7 @@ def restore_file(source: Path, target: Path, *, replace: bool, progress: Progres
         DatabaseOwned: a server has the database open.
         DatabaseError: the backup cannot be used, or a database exists and ``replace`` is false. Nothing was changed.
     """
-    database = SqliteDatabase(target, now=lambda: 0, harvest=lambda: None, announce=lambda _: None)
+    database = SqliteDatabase(target, now=lambda: 0)
     try:
         _make_folder(target.parent)
         database._take_lock()

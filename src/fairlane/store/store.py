@@ -19,22 +19,24 @@ from fairlane.store import inspection, moving
 from fairlane.store.alerts import AlertStore
 from fairlane.store.backups import BackupStore
 from fairlane.store.calls import CallStore
+from fairlane.store.config import Config
 from fairlane.store.credits import CreditStore
 from fairlane.store.dashboard import DashboardStore
 from fairlane.store.database import Database
 from fairlane.store.deliveries import DeliveryStore
+from fairlane.store.effects import Effects
 from fairlane.store.erasing import ErasingStore
 from fairlane.store.fleet import FleetStore
 from fairlane.store.hints import Hints
 from fairlane.store.jumps import JumpStore
 from fairlane.store.keys import KeyStore
 from fairlane.store.leases import LeaseStore
-from fairlane.store.listeners import Listeners
 from fairlane.store.logouts import LogoutStore
 from fairlane.store.maintenance import MaintenanceStore
 from fairlane.store.memory import Memory
 from fairlane.store.months import MonthStore
 from fairlane.store.moving import Moved, Progress
+from fairlane.store.noun import Shared
 from fairlane.store.organizations import OrganizationStore
 from fairlane.store.overview import OverviewStore
 from fairlane.store.plans import PlanStore
@@ -77,8 +79,8 @@ class Store:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, *, now: Callable[[], int] | None = None) -> None:
         """Take ``now`` as the clock in tests; with None use the database's clock."""
-        memory = Memory(
-            catalogue,
+        config = Config(
+            catalogue=catalogue,
             new_id=new_id,
             new_fences=new_fences,
             retry_pause_ms=int(settings.retry_pause_seconds * 1_000),
@@ -86,41 +88,42 @@ class Store:
             renew_ms=int(settings.renew_seconds * 1_000),
             claim_most=min(max(CLAIM_BYTES // settings.payload_limit_bytes, 1), CLAIM_MOST),
         )
-        self.listeners = Listeners(memory)
-        """Local subscribers for commit hints."""
+        self.hints = Hints()
+        """Local listeners to the effects of commits."""
         database = self._adapter(settings, now)
         self._wakeups = self._wakeups_of(settings)
-        self._database, self._memory = database, memory
+        shared = Shared(database, config, Memory())
+        self._database = database
         self._seal = seal_of(settings.secret_key)
         self.now: Callable[[], int] = database.now
         """The database's clock, estimated."""
-        self.keys = KeyStore(database, memory)
-        self.alerts = AlertStore(database, memory)
-        self.backups = BackupStore(database, memory)
-        self.calls = CallStore(database, memory)
-        self.credits = CreditStore(database, memory)
-        self.dashboard = DashboardStore(database, memory)
-        self.deliveries = DeliveryStore(database, memory, pauses_ms=settings.webhook_pauses_ms())
-        self.erasing = ErasingStore(database, memory, forget_keys=self.keys.forget_callers)
-        self.fleet = FleetStore(database, memory)
-        self.jumps = JumpStore(database, memory)
-        self.leases = LeaseStore(database, memory)
-        self.logouts = LogoutStore(database, memory)
-        self.maintenance = MaintenanceStore(database, memory)
-        self.months = MonthStore(database, memory)
-        self.organizations = OrganizationStore(database, memory, forget_keys=self.keys.forget_callers)
-        self.overview = OverviewStore(database, memory)
-        self.plans = PlanStore(database, memory)
-        self.recount = RecountStore(database, memory)
-        self.sessions = SessionStore(database, memory)
-        self.slots = SlotStore(database, memory)
-        self.tasks = TaskStore(database, memory)
-        self.trail = TrailStore(database, memory)
-        self.type_limits = TypeLimitStore(database, memory)
-        self.upkeep = UpkeepStore(database, memory, retention_ms=int(settings.retention_seconds * 1_000))
-        self.usage = UsageStore(database, memory, retention_ms=int(settings.usage_retention_seconds * 1_000))
-        self.waits = WaitStore(database, memory)
-        self.webhook_secrets = WebhookSecretStore(database, memory, seal=self._seal)
+        self.keys = KeyStore(shared)
+        self.alerts = AlertStore(shared)
+        self.backups = BackupStore(shared)
+        self.calls = CallStore(shared)
+        self.credits = CreditStore(shared)
+        self.dashboard = DashboardStore(shared)
+        self.deliveries = DeliveryStore(shared, pauses_ms=settings.webhook_pauses_ms())
+        self.erasing = ErasingStore(shared, forget_keys=self.keys.forget_callers)
+        self.fleet = FleetStore(shared)
+        self.jumps = JumpStore(shared)
+        self.leases = LeaseStore(shared)
+        self.logouts = LogoutStore(shared)
+        self.maintenance = MaintenanceStore(shared)
+        self.months = MonthStore(shared)
+        self.organizations = OrganizationStore(shared, forget_keys=self.keys.forget_callers)
+        self.overview = OverviewStore(shared)
+        self.plans = PlanStore(shared)
+        self.recount = RecountStore(shared)
+        self.sessions = SessionStore(shared)
+        self.slots = SlotStore(shared)
+        self.tasks = TaskStore(shared)
+        self.trail = TrailStore(shared)
+        self.type_limits = TypeLimitStore(shared)
+        self.upkeep = UpkeepStore(shared, retention_ms=int(settings.retention_seconds * 1_000))
+        self.usage = UsageStore(shared, retention_ms=int(settings.usage_retention_seconds * 1_000))
+        self.waits = WaitStore(shared)
+        self.webhook_secrets = WebhookSecretStore(shared, seal=self._seal)
 
     @classmethod
     async def open(
@@ -236,15 +239,12 @@ class Store:
     def _adapter(self, settings: Settings, now: Callable[[], int] | None) -> Database:
         if not is_postgres(settings.database):
             path = database_path(settings.database)
-            return SqliteDatabase(path, now=now or wall_clock, harvest=self.listeners.harvest, announce=self._announce)
+            return SqliteDatabase(path, now=now or wall_clock, tell=self._tell)
         try:
             from fairlane.store.postgres import PostgresDatabase
         except ImportError as error:
             raise DatabaseError("the database is PostgreSQL: install fairlane[postgres]") from error
-        return PostgresDatabase(
-            settings.database, now=now, prepare=settings.pg_prepare != "off",
-            harvest=self.listeners.harvest, announce=self._announce,
-        )  # fmt: skip
+        return PostgresDatabase(settings.database, now=now, prepare=settings.pg_prepare != "off", tell=self._tell)
 
     def _wakeups_of(self, settings: Settings) -> "WakeUps | None":
         if not is_postgres(settings.database) or settings.pg_notify == "off":
@@ -252,12 +252,12 @@ class Store:
         from fairlane.store.wakeups import WakeUps
 
         address = settings.database if settings.pg_notify == "on" else settings.pg_notify
-        return WakeUps(address, tell=self.listeners.tell)
+        return WakeUps(address, tell=self.hints.tell)
 
-    def _announce(self, hints: Hints) -> None:
-        self.listeners.tell(hints)
+    def _tell(self, effects: Effects) -> None:
+        self.hints.tell(effects)
         if self._wakeups is not None:
-            self._wakeups.send(hints)
+            self._wakeups.send(effects)
 
 
 __all__ = ["Store", "new_id"]

@@ -1,7 +1,6 @@
 """Accept tasks, read them, cancel and clear them."""
 
 from collections.abc import Awaitable, Sequence
-from functools import partial
 from operator import attrgetter
 
 import msgspec
@@ -13,23 +12,14 @@ from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatu
 from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store.counting import count_queues
-from fairlane.store.database import Database
-from fairlane.store.locked import (
-    LockedOrganization,
-    lock_and_read,
-    lock_organizations,
-    write_organizations,
-)
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun, weight
+from fairlane.store.locked import LockedOrganization
+from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import (
     CHUNK,
     Operation,
     Row,
     change,
-    clock,
-    clock_query,
     first,
     only,
     query,
@@ -38,14 +28,15 @@ from fairlane.store.statements import (
     run,
     run_if,
 )
+from fairlane.store.transaction import Transaction
 
 
 class TaskStore(Noun):
     """One organization's tasks. Accepted means durable."""
 
-    def __init__(self, database: Database, memory: Memory) -> None:
-        super().__init__(database, memory)
-        self._submit = partial(submit, memory=memory)
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._submit = self._plural(submit)
 
     def submit(
         self, organization_id: int, new: Sequence[NewTask], *, room: int = 0
@@ -106,7 +97,7 @@ class TaskStore(Noun):
             NotFound: it does not exist.
             TaskEnded: it ended before, and not by a cancel.
         """
-        return await self._write(cancel, organization_id, reference, self._memory)
+        return await self._write(cancel, organization_id, reference)
 
     async def clear(self, organization_id: int) -> int:
         """Delete every task that is queued now, in chunks that let other requests in between; return their number.
@@ -114,10 +105,10 @@ class TaskStore(Noun):
         Keys are deleted with their tasks; nothing is charged, no webhook is sent. A crash between two chunks leaves the
         rest queued; clearing again continues.
         """
-        chunk = await self._write(clear, organization_id, None, self._memory)
+        chunk = await self._write(clear, organization_id, None)
         total = chunk.count
         while chunk.more:
-            chunk = await self._write(clear, organization_id, chunk.before, self._memory)
+            chunk = await self._write(clear, organization_id, chunk.before)
             total += chunk.count
         return total
 
@@ -215,7 +206,7 @@ class CancelRow(Row, frozen=True):
 Verdicts = list[Accepted | Refusal]
 
 
-def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[Verdicts | Refusal]]:
+def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Operation[list[Verdicts | Refusal]]:
     """Accept or refuse each task of each submission, in order; one Refusal for a submission refuses all its tasks.
 
     Atomic over all submissions.
@@ -226,10 +217,9 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[
         for task in one.tasks
         if task.idempotency_key is not None
     ]
-    clocked = clock_query()
     bound = query("find_used_keys", asked, into=UsedKeyRow, keys=asked)
-    locked = yield from lock_and_read((one.organization_id for one in submissions), clocked, bound)
-    [now] = clocked.rows
+    locked = yield from transaction.lock((one.organization_id for one in submissions), bound, with_clock=True)
+    now = transaction.now
     used = {(row.organization_id, row.key) for row in bound.rows}
     answers: list[Verdicts | Refusal] = []
     tasks, entries, later, keys = [], [], [], []
@@ -263,12 +253,10 @@ def submit(submissions: Sequence[Submission], memory: Memory) -> Operation[list[
                 entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
             else:
                 organization.wait(task.task_type, rank)
-                memory.paused_until = min(due_at, memory.paused_until or due_at)
+                transaction.effects.pause_until(due_at)
                 later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at))
         answers.append(verdicts)
-    yield from write_organizations(
-        locked, memory, now,
-        change("insert_tasks", tasks, tasks=tasks, now=now),
+    yield from transaction.save(change("insert_tasks", tasks, tasks=tasks, now=now),
         change("insert_queue_entries", entries, entries=entries),
         change("insert_waiting", later, entries=later),
         change("insert_idempotency", keys, keys=keys),
@@ -448,12 +436,12 @@ class Cleared(Struct, frozen=True):
     more: bool
 
 
-def clear(organization_id: int, before: int | None, memory: Memory) -> Operation[Cleared]:
+def clear(transaction: Transaction, organization_id: int, before: int | None) -> Operation[Cleared]:
     """Delete at most CHUNK queued tasks, ready and waiting.
 
     With ``before`` None this is the first chunk, and covers all tasks queued now.
     """
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     organization = locked.get(organization_id)
     if organization is None:
         raise KeyRefused
@@ -475,38 +463,38 @@ def clear(organization_id: int, before: int | None, memory: Memory) -> Operation
     yield from run_if("delete_idempotency", keys, keys=keys)
     tasks = [(organization_id, row.task_id) for row in cleared]
     yield from run_if("delete_tasks", tasks, tasks=tasks)
-    memory.ended.update(task_id for _, task_id in tasks)
-    yield from write_organizations(locked, memory, (yield from clock()))
+    transaction.effects.ended.update(task_id for _, task_id in tasks)
+    yield from transaction.save()
     return Cleared(len(cleared), bound, len(cleared) == CHUNK)
 
 
-def cancel(organization_id: int, reference: str, memory: Memory) -> Operation[TaskView]:
+def cancel(transaction: Transaction, organization_id: int, reference: str) -> Operation[TaskView]:
     """Cancel one task, under its organization's lock."""
-    locked = yield from lock_organizations([organization_id])
+    locked = yield from transaction.lock([organization_id])
     task = yield from first("find_place", into=CancelRow, organization_id=organization_id, reference=reference)
     organization = locked.get(organization_id)
     if task is None or organization is None:
         raise NotFound.task(reference)
-    now = yield from clock()
+    now = yield from transaction.read_clock()
     if task.ended is not None:
         if task.failure is None or msgspec.json.decode(task.failure, type=Failure).code != CANCELED.code:
             raise TaskEnded(task.id, task.ended)
     elif task.session_id is None:
-        yield from _cancel_queued(organization, task, memory, now)
+        yield from _cancel_queued(transaction, organization, task)
     elif task.canceled_at is None:
         # The supervisor gets it with its next renewal at the latest, and kills the process after the grace period.
-        deadline_at = min(task.deadline_at or now, now + memory.renew_ms)
+        deadline_at = min(task.deadline_at or now, now + transaction.config.renew_ms)
         yield from run(
             "cancel_lease", organization_id=organization_id, task_id=task.id, deadline_at=deadline_at, now=now
         )
-        memory.canceled.add(task.session_id)
-    yield from write_organizations(locked, memory, now)
+        transaction.effects.canceled.add(task.session_id)
+    yield from transaction.save()
     view = yield from find_task(organization_id, task.id)
     assert view is not None
     return view
 
 
-def _cancel_queued(organization: LockedOrganization, task: CancelRow, memory: Memory, now: int) -> Operation[None]:
+def _cancel_queued(transaction: Transaction, organization: LockedOrganization, task: CancelRow) -> Operation[None]:
     rank = rank_of(task.priority)
     if task.ready_attempt is not None:
         organization.leave(task.task_type, rank)
@@ -521,4 +509,4 @@ def _cancel_queued(organization: LockedOrganization, task: CancelRow, memory: Me
     failure = msgspec.json.encode(CANCELED).decode()
     outcome = (task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
                task.first_started_at, None)  # fmt: skip
-    yield from write_outcomes([outcome], [(organization.id, task.id)] if task.webhook else [], memory, now)
+    yield from write_outcomes(transaction, [outcome], [(organization.id, task.id)] if task.webhook else [])

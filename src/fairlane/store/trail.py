@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.model.organizations import AuditRow
-from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
-from fairlane.store.statements import AFTER_ALL_IDS, Operation, Row, clock, first, rows, run
+from fairlane.store.statements import AFTER_ALL_IDS, Operation, Row, first, rows, run
+from fairlane.store.transaction import Transaction
 
 STEP = 5_000
 """Most rows that one statement looks at: a few milliseconds."""
@@ -44,12 +44,13 @@ class TrailStore(Noun):
 
     async def write(self, actor: str, action: str, subject: str, details: object) -> None:
         """Write a row for a change that is not an operation of the store."""
-        await self._write(write_trail, actor, action, subject, details, self._memory)
+        await self._write(write_trail, actor, action, subject, details)
 
 
-def write_trail(actor: str, action: str, subject: str, details: Any, memory: Memory) -> Operation[None]:
+def write_trail(transaction: Transaction, actor: str, action: str, subject: str, details: Any) -> Operation[None]:
     """Write one change by an operator, in the transaction of the change itself."""
-    yield from write_trail_at(memory.new_id(), actor, action, subject, details, (yield from clock()))
+    now = yield from transaction.read_clock()
+    yield from write_trail_at(transaction.config.new_id(), actor, action, subject, details, now)
 
 
 def write_trail_at(row_id: str, actor: str, action: str, subject: str, details: Any, at: int) -> Operation[None]:

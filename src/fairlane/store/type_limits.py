@@ -4,9 +4,9 @@ locks."""
 from collections.abc import Iterable
 
 from fairlane.model.tasks import Catalogue
-from fairlane.store.locked import lock_organizations
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Query, Row, query, rows_if, run, run_if
+from fairlane.store.transaction import Transaction
 
 
 class TypeLimitRow(Row, frozen=True):
@@ -32,30 +32,30 @@ class TypeLimitStore(Noun):
         A type without a limit in the application loses its limit, unless another server is live: its application may
         declare it.
         """
-        await self._write(declare_limits, self._memory.catalogue, alone=self._database.exclusive)
+        await self._write(declare_limits, self._config.catalogue, alone=self._database.exclusive)
 
     async def keep(self) -> None:
         """Create missing type limits of this application; remove limits that no live server declares.
 
         A server that did not declare a limit may have removed it; leases taken meanwhile are then counted.
         """
-        await self._write(_keep_limits, self._memory.catalogue, alone=self._database.exclusive)
+        await self._write(_keep_limits, self._config.catalogue, alone=self._database.exclusive)
 
 
-def declare_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
+def declare_limits(transaction: Transaction, catalogue: Catalogue, *, alone: bool) -> Operation[None]:
     """Apply the limits of this catalogue. ``alone``: no other server is possible."""
-    yield from _hold("upsert_type_limit", catalogue, servers=None if alone else 0)
+    yield from _hold(transaction, "upsert_type_limit", catalogue, servers=None if alone else 0)
 
 
-def _keep_limits(catalogue: Catalogue, *, alone: bool) -> Operation[None]:
-    yield from _hold("insert_type_limit", catalogue, servers=None if alone else 1)
+def _keep_limits(transaction: Transaction, catalogue: Catalogue, *, alone: bool) -> Operation[None]:
+    yield from _hold(transaction, "insert_type_limit", catalogue, servers=None if alone else 1)
 
 
-def _hold(statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation[None]:
+def _hold(transaction: Transaction, statement: str, catalogue: Catalogue, *, servers: int | None) -> Operation[None]:
     limits = {name: limit for name in sorted(catalogue) if (limit := catalogue[name].limit) is not None}
     others = [name for name in catalogue if name not in limits]
     found = yield from rows_if("find_unlimited", list(limits), into=int, types=list(limits))
-    locked = yield from lock_organizations(found)
+    locked = yield from transaction.lock(found)
     for name, most in limits.items():
         yield from run(statement, task_type=name, most=most)
     yield from run_if("delete_type_limits", others, types=others, servers=servers)

@@ -8,13 +8,11 @@ import secrets
 
 from fairlane.errors import StoreUnreachable
 from fairlane.store.calls import promote_calls
-from fairlane.store.database import Database
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
-from fairlane.store.locked import lock_some_organizations, write_organizations
 from fairlane.store.logouts import purge_logouts
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Moment, Operation, Row, clock, only, rows, rows_if, run, run_if
+from fairlane.store.noun import Noun, Shared
+from fairlane.store.statements import CHUNK, Moment, Operation, Row, only, rows, rows_if, run, run_if
+from fairlane.store.transaction import Transaction
 
 PROBE_BYTES = 2**16
 
@@ -49,9 +47,9 @@ class ExpiredTaskRow(Row, frozen=True):
 class UpkeepStore(Noun):
     """What runs by itself."""
 
-    def __init__(self, database: Database, memory: Memory, *, retention_ms: int) -> None:
+    def __init__(self, shared: Shared, *, retention_ms: int) -> None:
         """Tasks that ended longer ago than ``retention_ms`` are purged."""
-        super().__init__(database, memory)
+        super().__init__(shared)
         self._retention_ms = retention_ms
 
     async def ping(self) -> None:
@@ -68,8 +66,8 @@ class UpkeepStore(Noun):
 
         Changes at most CHUNK of each; returns how many.
         """
-        moved = await self._write(_promote, self._memory)
-        return moved + await self._write(promote_calls, self._memory)
+        moved = await self._write(_promote)
+        return moved + await self._write(promote_calls)
 
     async def next_due_at(self) -> int | None:
         """Return the earliest moment at which a waiting task or call becomes ready, or None if none waits."""
@@ -84,21 +82,21 @@ class UpkeepStore(Noun):
         return await self._write(_purge, self._retention_ms)
 
 
-def _nothing() -> Operation[None]:
+def _nothing(transaction: Transaction) -> Operation[None]:
     return None
     yield
 
 
-def _fill_probe() -> Operation[None]:
+def _fill_probe(transaction: Transaction) -> Operation[None]:
     """Write about as much as a larger task needs, each time again, so that a disk without room for it is noticed."""
     yield from run("empty_probe")
     yield from run("fill_probe", filler=secrets.token_hex(PROBE_BYTES // 2))
 
 
-def _promote(memory: Memory) -> Operation[int]:
-    now = yield from clock()
+def _promote(transaction: Transaction) -> Operation[int]:
+    now = yield from transaction.read_clock()
     found = yield from rows("find_due", into=DueTaskRow, now=now, most=CHUNK)
-    locked = yield from lock_some_organizations(row.organization_id for row in found)
+    locked = yield from transaction.lock_some(row.organization_id for row in found)
     free = [(row.organization_id, row.task_id) for row in found if row.organization_id in locked]
     entries = []
     for row in (yield from rows_if("take_waiting", free, into=PromotedRow, entries=free)):
@@ -108,12 +106,12 @@ def _promote(memory: Memory) -> Operation[int]:
         entries.append((row.organization_id, row.task_type, row.rank, row.seq, row.task_id, row.attempt,
                         row.first_started_at))  # fmt: skip
     yield from run_if("insert_queue_entries", entries, entries=entries)
-    yield from write_organizations(locked, memory, now)
+    yield from transaction.save()
     return len(free)
 
 
-def _purge(retention_ms: int) -> Operation[int]:
-    now = yield from clock()
+def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
+    now = yield from transaction.read_clock()
     expired = yield from rows("find_expired", into=ExpiredTaskRow, before=now - retention_ms, most=CHUNK)
     ended = [(row.organization_id, row.task_id) for row in expired]
     keys = [(row.organization_id, row.idempotency_key) for row in expired if row.idempotency_key is not None]

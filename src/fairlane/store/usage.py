@@ -12,13 +12,12 @@ from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules.history import Integrals, usage_points
 from fairlane.store.attempt_counts import OrganizationCounts
-from fairlane.store.database import Database
 from fairlane.store.fleet import ServingRow
-from fairlane.store.locked import LockedOrganization, lock_some_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.locked import LockedOrganization
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run_if
+from fairlane.store.transaction import Transaction
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -102,9 +101,9 @@ class MinuteRow(Row, frozen=True):
 class UsageStore(Noun):
     """Organizations' usage over time."""
 
-    def __init__(self, database: Database, memory: Memory, *, retention_ms: int) -> None:
+    def __init__(self, shared: Shared, *, retention_ms: int) -> None:
         """Samples older than ``retention_ms`` are purged."""
-        super().__init__(database, memory)
+        super().__init__(shared)
         self._retention_ms = retention_ms
         self._sampled_at: int | None = None
         """When the last sample of this server was started, or None if it has taken none."""
@@ -135,7 +134,7 @@ class UsageStore(Noun):
             since = await self._database.read(last_sampled())
         after = looked = 0
         while ids := await self._database.snapshot(find_due(since, after)):
-            taken = await self._write(_sample, ids, self._memory)
+            taken = await self._write(_sample, ids)
             self._memory.seen.sampled.append(taken)
             after, looked = ids[-1], looked + len(ids)
         self._sampled_at = began
@@ -156,21 +155,21 @@ def find_due(since: int, after: int) -> Operation[list[int]]:
     return (yield from rows("find_usage_due", into=int, since=since, after=after, most=CHUNK))
 
 
-def _sample(ids: Sequence[int], memory: Memory) -> Operation[dict[int, OrganizationCounts]]:
+def _sample(transaction: Transaction, ids: Sequence[int]) -> Operation[dict[int, OrganizationCounts]]:
     """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
     locks make it safe for several servers: each adds what it saw itself.
     """
-    memory.seen.settle_samples()
-    locked = yield from lock_some_organizations(ids)
-    now = yield from clock()
+    transaction.memory.seen.settle_samples()
+    locked = yield from transaction.lock_some(ids)
+    now = yield from transaction.read_clock()
     found = yield from rows("find_last_usage", into=LastTotalsRow, ids=list(locked))
     last = {row.organization_id: _totals(row) for row in found}
     taken: dict[int, OrganizationCounts] = {}
     written = []
     for one in locked.values():
-        seen = memory.seen.organizations.get(one.id)
+        seen = transaction.memory.seen.organizations.get(one.id)
         if seen is not None:
             taken[one.id] = seen = seen.copy()
         before = last.get(one.id)
@@ -276,8 +275,8 @@ def _live(organization_id: int, now: int) -> Operation[tuple[int, Totals]]:
     )
 
 
-def _purge(retention_ms: int) -> Operation[int]:
-    today = (yield from clock()) // MINUTE_MS
+def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
+    today = (yield from transaction.read_clock()) // MINUTE_MS
     old = yield from rows("find_old_usage", into=MinuteRow, before=today - retention_ms // MINUTE_MS, most=CHUNK)
     fine_until = (today - FINE_MINUTES) // 60 * 60
     fine = yield from rows(

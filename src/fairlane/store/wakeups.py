@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from fairlane.store.hints import Hints, payloads, read_payload
+from fairlane.store.effects import Effects, payloads, read_payload
 from fairlane.store.numbering import numbered
 from fairlane.store.statements import load_statements
 
@@ -36,15 +36,15 @@ Connection = Any
 class WakeUps:
     """One server's connection for sending and receiving hints."""
 
-    def __init__(self, address: str, *, tell: Callable[[Hints], None]) -> None:
+    def __init__(self, address: str, *, tell: Callable[[Effects], None]) -> None:
         """``address`` must lead to the database itself: a pooler in transaction mode does not pass notifications on.
 
-        ``tell`` is called on the event loop with the hints of other servers.
+        ``tell`` is called on the event loop with the effects at other servers.
         """
         self._address = address
         self._tell = tell
         self._statement = numbered(load_statements("postgres")["notify"])
-        self._said = Hints()
+        self._said = Effects()
         self._something = asyncio.Event()
         self._listening = False
         self._connected_before = True
@@ -66,10 +66,10 @@ class WakeUps:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def send(self, hints: Hints) -> None:
-        """Send hints to the other servers, soon; drop them while the connection is lost."""
-        if self._listening and hints.for_others():
-            self._said = self._said.joined(hints)
+    def send(self, effects: Effects) -> None:
+        """Send effects to the other servers, soon; drop them while the connection is lost."""
+        if self._listening and effects.for_others():
+            self._said.add(effects)
             self._something.set()
 
     async def _run(self) -> None:
@@ -103,12 +103,12 @@ class WakeUps:
             self._connected_before = True
             while True:
                 await self._wait()
-                said, self._said = self._said, Hints()
+                said, self._said = self._said, Effects()
                 await connection.fetch(self._statement.sql, CHANNEL, payloads(said))
                 await asyncio.sleep(TOGETHER_SECONDS)
         finally:
             self._listening = False
-            self._said = Hints()
+            self._said = Effects()
             connection.terminate()
 
     async def _wait(self) -> None:

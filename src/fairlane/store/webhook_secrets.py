@@ -5,14 +5,12 @@ The stored texts may be sealed (``sealing.py``): ``WebhookSecretStore`` seals an
 
 from fairlane.errors import NotFound
 from fairlane.model.webhooks import WebhookSecret
-from fairlane.store.database import Database
-from fairlane.store.locked import lock_organizations
-from fairlane.store.memory import Memory
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.sealing import Seal
 from fairlane.store.statements import Operation, Row, clock, rows, run, run_if
 from fairlane.store.trail import write_trail
+from fairlane.store.transaction import Transaction
 
 SECRETS_MOST = 2
 
@@ -30,16 +28,16 @@ class WebhookSecretRow(Row, frozen=True):
 class WebhookSecretStore(Noun):
     """The secrets that sign webhooks. Seals every secret if there is a key; only the sender gets a whole secret."""
 
-    def __init__(self, database: Database, memory: Memory, *, seal: Seal) -> None:
+    def __init__(self, shared: Shared, *, seal: Seal) -> None:
         """``seal`` has the operator's key, if there is one."""
-        super().__init__(database, memory)
+        super().__init__(shared)
         self._seal = seal
 
     async def create(self, organization: str, *, secret: str, overlap_seconds: float, actor: str) -> WebhookSecret:
         """Create a secret, which is the newest from now on. The one before it stays valid for ``overlap_seconds``,
         older ones end. Raises NotFound."""
         sealed, overlap_ms = self._seal.close(secret), round(overlap_seconds * 1_000)
-        return await self._write(_create, organization, sealed, secret[-4:], overlap_ms, actor, self._memory)
+        return await self._write(_create, organization, sealed, secret[-4:], overlap_ms, actor)
 
     async def all(self, organization: str) -> list[WebhookSecret]:
         """Return an organization's valid secrets, newest first. Raises NotFound."""
@@ -50,7 +48,7 @@ class WebhookSecretStore(Noun):
 
         If it was the newest, the one before it is the newest again. Without any, webhooks are sent unsigned.
         """
-        return await self._write(_revoke, organization, secret_id, actor, self._memory)
+        return await self._write(_revoke, organization, secret_id, actor)
 
     async def signing(self, organization_id: int) -> list[str]:
         """Return the secrets that sign an organization's webhooks now, newest first; without any they are not signed.
@@ -67,21 +65,21 @@ class WebhookSecretStore(Noun):
 
 
 def _create(
-    organization: str, sealed: str, last4: str, overlap_ms: int, actor: str, memory: Memory
+    transaction: Transaction, organization: str, sealed: str, last4: str, overlap_ms: int, actor: str
 ) -> Operation[WebhookSecret]:
     organization_id = yield from find_organization_id(organization)
-    yield from lock_organizations([organization_id])
-    now = yield from clock()
+    yield from transaction.lock([organization_id])
+    now = yield from transaction.read_clock()
     before = yield from _find(now, organization_id=organization_id)
     yield from run("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
     old = [secret.id for secret in before[SECRETS_MOST - 1 :]] if overlap_ms else [secret.id for secret in before]
     yield from run_if("delete_webhook_secrets", old, ids=old)
-    identity = memory.new_id()
+    identity = transaction.config.new_id()
     yield from run(
         "insert_webhook_secret", id=identity, organization_id=organization_id, secret=sealed, last4=last4, now=now
     )
     yield from write_trail(
-        actor, "webhook_secret.created", organization, {"secret": identity, "overlap_ms": overlap_ms}, memory
+        transaction, actor, "webhook_secret.created", organization, {"secret": identity, "overlap_ms": overlap_ms}
     )
     return (yield from _find(now, identity=identity))[0]
 
@@ -91,10 +89,12 @@ def _find_secrets(organization: str) -> Operation[list[WebhookSecret]]:
     return (yield from _find((yield from clock()), organization_id=organization_id))
 
 
-def _revoke(organization: str, identity: str | None, actor: str, memory: Memory) -> Operation[list[WebhookSecret]]:
+def _revoke(
+    transaction: Transaction, organization: str, identity: str | None, actor: str
+) -> Operation[list[WebhookSecret]]:
     organization_id = yield from find_organization_id(organization)
-    yield from lock_organizations([organization_id])
-    now = yield from clock()
+    yield from transaction.lock([organization_id])
+    now = yield from transaction.read_clock()
     found = yield from _find(now, organization_id=organization_id)
     revoked = [secret for secret in found if identity in (None, secret.id)]
     if identity is not None and not revoked:
@@ -104,7 +104,7 @@ def _revoke(organization: str, identity: str | None, actor: str, memory: Memory)
     if any(secret.expires_at is None for secret in revoked):
         yield from run("keep_newest_webhook_secret", organization_id=organization_id, now=now)
     if ids:
-        yield from write_trail(actor, "webhook_secret.revoked", organization, {"secrets": ids}, memory)
+        yield from write_trail(transaction, actor, "webhook_secret.revoked", organization, {"secrets": ids})
     return revoked
 
 

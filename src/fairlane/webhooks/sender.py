@@ -15,7 +15,7 @@ from fairlane.errors import Fault, StoreUnreachable
 from fairlane.model.webhooks import DueDelivery, Tried
 from fairlane.outages import Outage
 from fairlane.rules.deliveries import DeliveryLimits, asked_wait_ms
-from fairlane.store import Store
+from fairlane.store import Effects, Store
 from fairlane.webhooks.poster import Outgoing, TryResult
 from fairlane.webhooks.signing import SECRETS_MAX, signatures
 from fairlane.webhooks.turns import TryPlace, TryTurns
@@ -55,7 +55,11 @@ class Sender:
         self._unrecorded = Outage(logger, "delivery.unrecorded", "delivery.recorded")
         self._broken: str | None = None
         """The last error of our own code that was logged with its traceback."""
-        store.listeners.subscribe_deliveries(self._wake.set)
+        store.hints.subscribe(self._hear)
+
+    def _hear(self, effects: Effects) -> None:
+        if effects.owed:
+            self._wake.set()
 
     async def run(self) -> None:
         """Claim and send until drained. Running tries then continue by themselves: see :meth:`finish`."""
