@@ -25,10 +25,7 @@ KEPT = {
 """Names that stand in two modules, with the reason."""
 KEPT_MOST = 10
 
-TO_RENAME = {
-    "Answer", "Attempt", "Connection", "Counted", "Durations", "Listener", "Loading", "Moment", "NamedRow", "Progress",
-    "Reading", "Request", "RunningRow", "TotalsRow", "Turn",
-}  # fmt: skip
+TO_RENAME = {"Loading"}
 """Names that the store, which is being rebuilt, shares with other modules. The set may only shrink."""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fairlane.errors import LocksHeld
 from fairlane.store import batching
-from fairlane.store.batching import Batches, Request
+from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.effects import Effects
 from fairlane.store.statements import Operation
 
@@ -24,7 +24,7 @@ async def test_a_new_request_waits_for_one_try_of_those_that_are_held_up(monkeyp
     tried: list[str] = []
     came: list[tuple[int, asyncio.Future[Any]]] = []
 
-    def transact(requests: list[Request]) -> tuple[list[Any], Effects]:
+    def transact(requests: list[PendingWrite]) -> tuple[list[Any], Effects]:
         [request] = requests
         again = set(held) <= set(tried)
         tried.append(request.member)
@@ -58,7 +58,7 @@ async def test_a_transaction_takes_no_more_once_it_is_heavy(weight: int, sizes: 
     went = threading.Event()
     taken: list[int] = []
 
-    def transact(requests: list[Request]) -> tuple[list[Any], Effects]:
+    def transact(requests: list[PendingWrite]) -> tuple[list[Any], Effects]:
         if requests[0].member == "first":
             went.wait(10)  # all others arrive meanwhile
         else:

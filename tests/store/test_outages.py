@@ -9,7 +9,7 @@ import pytest
 from fairlane.errors import StoreBroken, StoreUnreachable
 from fairlane.outages import Outage
 from fairlane.store import sqlite
-from fairlane.store.batching import Batches, Request
+from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.effects import Effects
 from tests.builders import ACTOR
 from tests.store.databases import DATABASES, Database
@@ -89,7 +89,7 @@ async def test_no_write_waits_for_a_store_thread_that_ended(error: BaseException
     entered, go = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def split(requests: list[Request]) -> list[list[Request]]:
+    def split(requests: list[PendingWrite]) -> list[list[PendingWrite]]:
         loop.call_soon_threadsafe(entered.set)
         asyncio.run_coroutine_threadsafe(go.wait(), loop).result(10)
         raise error

@@ -36,7 +36,7 @@ Refusal."""
 
 
 @dataclass(slots=True)
-class Request:
+class PendingWrite:
     """One member of a plural operation, and the future of its answer."""
 
     operation: PluralOperation[Any, Any]
@@ -58,8 +58,8 @@ class Batches:
     def __init__(
         self,
         *,
-        transact: Callable[[list[Request]], tuple[Sequence[Any], Effects]],
-        split: Callable[[list[Request]], list[list[Request]]],
+        transact: Callable[[list[PendingWrite]], tuple[Sequence[Any], Effects]],
+        split: Callable[[list[PendingWrite]], list[list[PendingWrite]]],
         translate: Callable[[Exception], Exception],
         tell: Callable[[Effects], None],
         broken: Callable[[BaseException], None],
@@ -81,10 +81,10 @@ class Batches:
         self._end = end
         self._ended_by: BaseException | None = None
         """The mistake that ended the store thread."""
-        self._taken: list[Request] = []
+        self._taken: list[PendingWrite] = []
         """What the store thread works on."""
-        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._held_up: deque[Request] = deque()
+        self._requests: queue.SimpleQueue[PendingWrite | None] = queue.SimpleQueue()
+        self._held_up: deque[PendingWrite] = deque()
         self._thread = threading.Thread(target=self._serve, name="fairlane-store", daemon=True)
         self._closing = False
 
@@ -107,7 +107,7 @@ class Batches:
         if self._closing:
             raise StoreFault("the store is closed")
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._requests.put(Request(operation, member, weight, alone, time.monotonic(), answer))
+        self._requests.put(PendingWrite(operation, member, weight, alone, time.monotonic(), answer))
         if self._ended_by is not None:
             self._refuse_all()
         return answer
@@ -135,12 +135,12 @@ class Batches:
                 refused += [] if request is None else [request]
         self._answer([(request, StoreBroken("the store thread has ended")) for request in refused])
 
-    def _gather(self, ended: bool) -> tuple[list[Request], bool]:
+    def _gather(self, ended: bool) -> tuple[list[PendingWrite], bool]:
         """Return the waiting requests, up to the weight of one transaction, and whether the end has come.
 
         Waits for the first request, but no longer than until a blocked one is due.
         """
-        requests: list[Request] = []
+        requests: list[PendingWrite] = []
         weight = 0
         pause = max(0.0, min(one.again_at for one in self._held_up) - time.monotonic()) if self._held_up else None
         if ended:
@@ -157,7 +157,7 @@ class Batches:
             weight += request.weight
         return requests, False
 
-    def _commit(self, requests: list[Request]) -> None:
+    def _commit(self, requests: list[PendingWrite]) -> None:
         """Run requests in one transaction. If it fails, run each alone, so that no request fails another.
 
         After a lock timeout, run it by halves, until only the requests that need those locks wait.
@@ -181,7 +181,7 @@ class Batches:
         else:
             self._answer(list(zip(requests, answers, strict=True)), effects)
 
-    def _wait(self, request: Request, error: LocksHeld) -> None:
+    def _wait(self, request: PendingWrite, error: LocksHeld) -> None:
         """Keep a blocked request to be tried again by itself until its time is over."""
         pause = random.uniform(HELD_PAUSE_SECONDS / 2, HELD_PAUSE_SECONDS)  # noqa: S311 - spreads load, guards nothing
         request.held_by, request.again_at = error, time.monotonic() + pause
@@ -207,10 +207,10 @@ class Batches:
             else:
                 self._held_up.append(request)
 
-    def _answer(self, answered: list[tuple[Request, Any]], effects: Effects | None = None) -> None:
+    def _answer(self, answered: list[tuple[PendingWrite, Any]], effects: Effects | None = None) -> None:
         self._loop.call_soon_threadsafe(self._deliver, answered, effects)
 
-    def _deliver(self, answered: list[tuple[Request, Any]], effects: Effects | None) -> None:
+    def _deliver(self, answered: list[tuple[PendingWrite, Any]], effects: Effects | None) -> None:
         for request, answer in answered:
             if request.answer.done():
                 continue  # the caller is gone; the commit stays
@@ -222,9 +222,9 @@ class Batches:
             self._tell(effects)
 
 
-def by_operation(requests: Iterable[Request]) -> list[tuple[PluralOperation[Any, Any], list[Request]]]:
+def by_operation(requests: Iterable[PendingWrite]) -> list[tuple[PluralOperation[Any, Any], list[PendingWrite]]]:
     """Group requests by operation, in the order of each operation's first request."""
-    groups: dict[PluralOperation[Any, Any], list[Request]] = {}
+    groups: dict[PluralOperation[Any, Any], list[PendingWrite]] = {}
     for request in requests:
         groups.setdefault(request.operation, []).append(request)
     return list(groups.items())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from fairlane.store.effects import Effects
 
-Listener = Callable[[Effects], None]
+HintListener = Callable[[Effects], None]
 """Called on the event loop. Many effects do not concern it."""
 
 
@@ -16,9 +16,9 @@ class Hints:
     """The listeners of one server."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: list[HintListener] = []
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HintListener) -> None:
         """Let ``listener`` be told the effects of each commit from now on."""
         self._listeners.append(listener)
 

@@ -13,8 +13,8 @@ RECENT_MOST = 256
 
 
 @dataclass(slots=True)
-class Durations:
-    """Durations of the last attempts of one type. Written on the store thread; other threads take copies."""
+class RecentDurations:
+    """RecentDurations of the last attempts of one type. Written on the store thread; other threads take copies."""
 
     values: list[int] = field(default_factory=list)
     next: int = 0
@@ -35,8 +35,8 @@ class Memory:
     virtual_time: int = 0
     """The virtual time of the last pick. It never decreases."""
     estimates: dict[str, float] = field(default_factory=dict)
-    recent: dict[str, Durations] = field(default_factory=dict)
-    """Durations of each type, for estimates that people see."""
+    recent: dict[str, RecentDurations] = field(default_factory=dict)
+    """RecentDurations of each type, for estimates that people see."""
     seen: AttemptCounts = field(default_factory=AttemptCounts)
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""
@@ -55,7 +55,7 @@ class Memory:
         self.estimates[task_type] = next_estimate(self.estimates.get(task_type), milliseconds)
         recent = self.recent.get(task_type)
         if recent is None:
-            recent = self.recent[task_type] = Durations()
+            recent = self.recent[task_type] = RecentDurations()
         recent.add(milliseconds)
 
     def observed(self, task_types: Iterable[str]) -> dict[str, list[int]]:

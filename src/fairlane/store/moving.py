@@ -21,7 +21,7 @@ MADE_BY_MIGRATIONS = frozenset({"installation"})
 """Tables that have a row from the beginning; the source's row replaces it."""
 PROGRESS_ROWS = 10_000
 
-Progress = Callable[[str, int, bool], None]
+MoveProgress = Callable[[str, int, bool], None]
 """Called with the name of a table, how many of its rows were copied, and whether these are all."""
 
 
@@ -92,7 +92,7 @@ class Target(Protocol):
         raised."""
 
 
-async def carry(source: Source, target: Target, *, returned: int, progress: Progress) -> Moved:
+async def carry(source: Source, target: Target, *, returned: int, progress: MoveProgress) -> Moved:
     """Fill the target with every row of the source, and check that they arrived.
 
     Raises:
@@ -171,7 +171,7 @@ async def _prove(loading: Loading) -> None:
 class _Counted(Iterator[Sequence[Any]]):
     """Rows on their way, counted."""
 
-    def __init__(self, found: Iterator[Sequence[Any]], table: str, progress: Progress) -> None:
+    def __init__(self, found: Iterator[Sequence[Any]], table: str, progress: MoveProgress) -> None:
         self._found = found
         self._table = table
         self._progress = progress

@@ -25,7 +25,7 @@ from fairlane.errors import DatabaseError, LocksHeld, StoreFault, StoreUnreachab
 from fairlane.loops import new_event_loop
 from fairlane.model.diagnosis import DatabaseFacts, DeadRows
 from fairlane.outages import Outage
-from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PluralOperation, Request, by_operation
+from fairlane.store.batching import TRY_SECONDS, Answer, Batches, Member, PendingWrite, PluralOperation, by_operation
 from fairlane.store.effects import Effects
 from fairlane.store.moving import Table
 from fairlane.store.numbering import join_statements, numbered, storable
@@ -642,7 +642,7 @@ class PostgresDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _transact(self, requests: list[Request]) -> tuple[Sequence[Any], Effects]:
+    def _transact(self, requests: list[PendingWrite]) -> tuple[Sequence[Any], Effects]:
         if self._loop is None:
             self._loop = new_event_loop()
         return self._loop.run_until_complete(self._transaction(requests))
@@ -653,7 +653,7 @@ class PostgresDatabase:
                 self._loop.run_until_complete(_close(self._writer))
             self._loop.close()
 
-    async def _transaction(self, requests: list[Request]) -> tuple[Sequence[Any], Effects]:
+    async def _transaction(self, requests: list[PendingWrite]) -> tuple[Sequence[Any], Effects]:
         """Run the operation until it is committed, or time is up. Run again only after a try that certainly changed
         nothing.
 
@@ -934,9 +934,9 @@ def without_password(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))
 
 
-def _split(requests: list[Request]) -> list[list[Request]]:
+def _split(requests: list[PendingWrite]) -> list[list[PendingWrite]]:
     """Group requests by operation, one transaction each: together they would lock in no common order."""
-    parts: dict[Any, list[Request]] = {}
+    parts: dict[Any, list[PendingWrite]] = {}
     for request in requests:
         parts.setdefault(id(request) if request.alone else request.operation, []).append(request)
     return list(parts.values())

@@ -130,7 +130,7 @@ def _recount_next() -> Operation[tuple[list[int], list[Drift]]]:
     return ids, (yield from recount(ids))
 
 
-class Counted(Struct, frozen=True):
+class CountComparison(Struct, frozen=True):
     """Kept counts of some organizations, and the counts of their rows."""
 
     organizations: list[CountedRow]
@@ -171,7 +171,7 @@ def verified_status(organization_id: int) -> Operation[Verified]:
     return Verified(status=found, drift=tuple((yield from recount([organization_id]))))
 
 
-def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Operation[Counted]:
+def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Operation[CountComparison]:
     chosen = list(ids)
     organizations = yield from rows("recount_organizations", into=CountedRow, ids=chosen)
     found = yield from rows("find_lanes", into=LaneRow, ids=chosen)
@@ -180,10 +180,10 @@ def _count(ids: Sequence[int], spans: Sequence[tuple[int, int]]) -> Operation[Co
     for span in spans:
         lanes |= yield from count_queues(*span)
     turns = yield from rows("recount_turns", into=TurnDriftRow, ids=chosen)
-    return Counted(organizations, kept, lanes, turns)
+    return CountComparison(organizations, kept, lanes, turns)
 
 
-def _drift(counted: Counted) -> list[Drift]:
+def _drift(counted: CountComparison) -> list[Drift]:
     drift, names = [], {row.id: row.name for row in counted.organizations}
     queued = counted.queued()
     for row in counted.organizations:

@@ -23,7 +23,7 @@ from fairlane.errors import DatabaseError, DatabaseOwned, Refusal, StoreBroken, 
 from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
-from fairlane.store.batching import Answer, Batches, Member, PluralOperation, Request, by_operation
+from fairlane.store.batching import Answer, Batches, Member, PendingWrite, PluralOperation, by_operation
 from fairlane.store.effects import Effects
 from fairlane.store.moving import Table
 from fairlane.store.read_limits import ReadLimits
@@ -84,7 +84,7 @@ LOG_BYTES_KEPT = 2**28
 """The log's file is truncated to this size once the log restarts."""
 COPY_PAGES = 1_000
 """How many pages a backup copies at once; a page has 4 KiB."""
-Progress = Callable[[int, int], None]
+CopyProgress = Callable[[int, int], None]
 """Called with the number of copied pages and the number of all pages."""
 
 
@@ -467,7 +467,7 @@ class SqliteDatabase:
 
     # Backup ----------------------------------------------------------------------------------------------------------
 
-    async def backup(self, target: Path, made: Callable[[int], Operation[None]], progress: Progress) -> int:
+    async def backup(self, target: Path, made: Callable[[int], Operation[None]], progress: CopyProgress) -> int:
         """Copy the committed state of one moment into a new file, without stopping other work; return the moment.
 
         The rows that ``made`` writes for that moment are in the copy alone. Raises DatabaseError.
@@ -478,7 +478,7 @@ class SqliteDatabase:
         finally:
             self._backups -= 1
 
-    def _backup(self, target: Path, made: Callable[[int], Operation[None]], progress: Progress) -> int:
+    def _backup(self, target: Path, made: Callable[[int], Operation[None]], progress: CopyProgress) -> int:
         source = None
         try:
             source = self._open_reader()
@@ -494,7 +494,7 @@ class SqliteDatabase:
             if source is not None:
                 source.close()
 
-    def _stage(self, backup: Path, staged: Path, progress: Progress) -> None:
+    def _stage(self, backup: Path, staged: Path, progress: CopyProgress) -> None:
         """Make a checked copy of a backup, with all sessions ended."""
         source = apsw.Connection(str(backup), flags=apsw.SQLITE_OPEN_READONLY)
         try:
@@ -508,7 +508,7 @@ class SqliteDatabase:
 
     # The store thread ------------------------------------------------------------------------------------------------
 
-    def _transaction(self, requests: list[Request]) -> tuple[list[Any], Effects]:
+    def _transaction(self, requests: list[PendingWrite]) -> tuple[list[Any], Effects]:
         if self._broken is not None:
             raise StoreBroken("the database failed before; the server has to start again") from self._broken
         self._writer.execute("BEGIN IMMEDIATE")
@@ -585,7 +585,7 @@ class SqliteDatabase:
 # Backup and restore --------------------------------------------------------------------------------------------------
 
 
-def restore_file(source: Path, target: Path, *, replace: bool, progress: Progress) -> Path | None:
+def restore_file(source: Path, target: Path, *, replace: bool, progress: CopyProgress) -> Path | None:
     """Put a copy of a backup in the place of a database that no server has open.
 
     The copy is checked before anything is moved, and every session in it is ended, because none of its workers is
@@ -631,7 +631,7 @@ def _take_place(staged: Path, target: Path) -> Path | None:
 
 
 def _copy(
-    source: apsw.Connection, target: Path, progress: Progress, complete: Callable[[apsw.Connection], object]
+    source: apsw.Connection, target: Path, progress: CopyProgress, complete: Callable[[apsw.Connection], object]
 ) -> None:
     """Make a copy that gets its name only once it is complete, changed by ``complete``, checked, and on disk."""
     if target.exists():

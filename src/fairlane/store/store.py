@@ -35,7 +35,7 @@ from fairlane.store.logouts import LogoutStore
 from fairlane.store.maintenance import MaintenanceStore
 from fairlane.store.memory import Memory
 from fairlane.store.months import MonthStore
-from fairlane.store.moving import Moved, Progress
+from fairlane.store.moving import Moved, MoveProgress
 from fairlane.store.noun import Shared
 from fairlane.store.organizations import OrganizationStore
 from fairlane.store.overview import OverviewStore
@@ -184,7 +184,7 @@ class Store:
         store = cls(settings, {})
         return await store._database.look(inspection.look(store._seal.open))
 
-    async def move(self, target: Settings, *, progress: Progress) -> Moved:
+    async def move(self, target: Settings, *, progress: MoveProgress) -> Moved:
         """Copy everything into an empty PostgreSQL database, in one transaction: all or nothing.
 
         Before that, leases of the stopped installation return to their queues, as at a restart. A kill leaves the

@@ -30,7 +30,7 @@ CHECK_SECONDS = 20.0
 AGAIN_SECONDS = 1.0
 """Pause before a lost connection is opened again, plus or minus a half."""
 
-Connection = Any
+NotifyConnection = Any
 
 
 class WakeUps:
@@ -86,7 +86,7 @@ class WakeUps:
 
     async def _converse(self) -> None:
         """Send and receive hints until the connection is lost, which raises."""
-        connection: Connection = await asyncpg.connect(
+        connection: NotifyConnection = await asyncpg.connect(
             self._address,
             timeout=CONNECT_SECONDS,
             command_timeout=ANSWER_SECONDS,
@@ -117,6 +117,6 @@ class WakeUps:
                 await self._something.wait()
         self._something.clear()
 
-    def _heard(self, connection: Connection, sender: int, channel: str, payload: object) -> None:
+    def _heard(self, connection: NotifyConnection, sender: int, channel: str, payload: object) -> None:
         if sender != connection.get_server_pid():
             self._tell(read_payload(str(payload)))
