@@ -12,14 +12,14 @@ from tests.architecture.sources import REPOSITORY
 
 CEILINGS = {
     ".": 2,
-    "api": 21,
+    "api": 13,
     "client": 1,
     "dashboard": 1,
     "served": 1,
     "servers": 24,
-    "store": 123,
-    "webhooks": 3,
-    "worker": 5,
+    "store": 117,
+    "webhooks": 1,
+    "worker": 1,
 }
 """By folder of ``tests``; a folder that is not named has none."""
 
@@ -38,18 +38,19 @@ def test_a_folder_stays_below_its_ceiling() -> None:
 
 
 def test_a_reach_is_found(tmp_path: Path) -> None:
-    """An attribute of anything but ``self``; neither dunder names nor Python's own."""
+    """An attribute of anything but the object itself; neither dunder names nor Python's own."""
     path = tmp_path / "test_it.py"
-    path.write_text("a._b\nself._b\na.__class__\na.b._c = 1\nrow._asdict()\n")
+    path.write_text("a._b\nself._b\na.__class__\na.b._c = 1\nrow._asdict()\nsuper()._d\n")
 
     assert [place.rpartition(":")[2] for place in reaches(path)] == ["1 _b", "4 _c"]
 
 
 def reaches(path: Path) -> Iterator[str]:
-    """Each private attribute that a file reads or sets on something other than ``self`` and ``cls``."""
+    """Each private attribute that a file reads or sets on something other than ``self``, ``cls`` and ``super()``."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
-        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+        own = isinstance(owner, ast.Name) and owner.id in ("self", "cls", "super")
         if not own and node.attr not in PYTHONS_OWN:
             yield f"{path.name}:{node.lineno} {node.attr}"

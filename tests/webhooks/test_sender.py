@@ -536,7 +536,7 @@ async def test_large_messages_that_hang_leave_room_for_others(
     await office.owe(other, alive.port)
     await office.settled(other, tries=1)
 
-    bodies = [place.size for place in sender._turns._places.values()]
+    bodies = [place.size for place in sender.turns.places.values()]
     assert not [one for each in unlucky for one in await office.deliveries(each) if one.tries]
     assert all(10_000 <= size < 11_000 for size in bodies)
     assert len(bodies) == (6 if limits is ROOM else 24)

@@ -220,15 +220,15 @@ class Listener:
             **options,
         )
         self._server = uvicorn.Server(config)
-        self._socket = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
-        self._socket.bind(("127.0.0.1", 0) if tcp else str(app.socket_path))
-        self.port: int = self._socket.getsockname()[1] if tcp else 0
+        self.socket = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
+        self.socket.bind(("127.0.0.1", 0) if tcp else str(app.socket_path))
+        self.port: int = self.socket.getsockname()[1] if tcp else 0
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._server.config.load()
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
-        await self._server.startup(sockets=[self._socket])
+        await self._server.startup(sockets=[self.socket])
         self._serving = asyncio.create_task(self._server.main_loop())
 
     async def stop(self) -> None:
@@ -236,4 +236,4 @@ class Listener:
         assert self._serving is not None
         await self._serving
         self._server.force_exit = True
-        await self._server.shutdown(sockets=[self._socket])
+        await self._server.shutdown(sockets=[self.socket])

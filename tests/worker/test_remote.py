@@ -173,7 +173,7 @@ async def test_worker_begins_at_whoever_is_there(fake: FakeServer) -> None:
         nobody, somebody = (f"http://127.0.0.1:{one.port}" for one in (unused, listener))
         async with joined(fake, nobody, somebody) as supervisor:
             await asyncio.wait_for(supervisor.ready(), 20)
-    unused._socket.close()
+    unused.socket.close()
 
     assert supervisor.broken is None
     assert len(fake.registered) == 1

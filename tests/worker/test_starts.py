@@ -94,12 +94,12 @@ async def test_starts_are_tried_after_pauses_that_grow(
 
     async def fail(child: Child) -> None:
         child.line.close()
-        child._cause = "it cannot"
+        child.cause = "it cannot"
 
     async def note(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 12:
-            supervisor._leaving.set()
+            supervisor.leaving.set()
 
     monkeypatch.setattr(Child, "run", fail)
     monkeypatch.setattr(supervisor, "_pause", note)

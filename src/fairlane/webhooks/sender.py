@@ -45,7 +45,7 @@ class Sender:
         """``timeout_seconds`` is the poster's: a claim must outlast a try."""
         self._store = store
         self._poster = poster
-        self._turns = TryTurns(limits)
+        self.turns = TryTurns(limits)
         self._claim_ms = round(max(CLAIM_SECONDS, timeout_seconds + CLAIM_SECONDS / 2) * 1_000)
         self._under_way: dict[asyncio.Task[None], DueDelivery] = {}
         self._wake = asyncio.Event()
@@ -110,12 +110,12 @@ class Sender:
         now = self._store.now()
         if due_at is None or due_at > now:
             return due_at
-        if self._turns.full:
+        if self.turns.full:
             return await self._store.deliveries.next_due_at(after=now)
-        claimed = await self._store.deliveries.claim(self._turns.state(), claim_ms=self._claim_ms)
-        self._turns.claimed(claimed)
+        claimed = await self._store.deliveries.claim(self.turns.state(), claim_ms=self._claim_ms)
+        self.turns.claimed(claimed)
         for one in claimed.deliveries:
-            task = asyncio.create_task(self._send(one, self._turns.begin(one.organization_id, one.host, one.size)))
+            task = asyncio.create_task(self._send(one, self.turns.begin(one.organization_id, one.host, one.size)))
             self._under_way[task] = one
             task.add_done_callback(self._ended)
         if claimed.organizations_after or claimed.missed:
@@ -135,7 +135,7 @@ class Sender:
             tried = await self._try(one, place)
             took_ms = 0 if tried is None else tried.took_ms
         finally:
-            self._turns.end(place, took_ms)
+            self.turns.end(place, took_ms)
         if tried is None:
             return
         _log(one, tried)

@@ -37,7 +37,8 @@ class TryTurns:
         self._virtual_time = 0
         self._tags: Bounded[int, int] = Bounded(REMEMBERED_MOST)
         self._estimates_ms: Bounded[int, float] = Bounded(REMEMBERED_MOST)
-        self._places: dict[int, TryPlace] = {}
+        self.places: dict[int, TryPlace] = {}
+        """Of the running tries."""
         self._hanging: Bounded[Addressed, None] = Bounded(REMEMBERED_MOST)
         self._organizations_after = 0
         self._hosts_after: Bounded[int, str] = Bounded(REMEMBERED_MOST)
@@ -45,13 +46,13 @@ class TryTurns:
     @property
     def full(self) -> bool:
         """Return whether every place is taken."""
-        return len(self._places) >= self._limits.total + self._limits.reserve
+        return len(self.places) >= self._limits.total + self._limits.reserve
 
     def state(self) -> SenderState:
         """Return what a claim needs to know now."""
         return SenderState(
             limits=self._limits,
-            under_way=[(one.organization_id, one.host, one.reserved, one.size) for one in self._places.values()],
+            under_way=[(one.organization_id, one.host, one.reserved, one.size) for one in self.places.values()],
             virtual_time=self._virtual_time,
             tags=self._tags.copy(),
             estimates_ms=self._estimates_ms.copy(),
@@ -73,16 +74,16 @@ class TryTurns:
         """Take a place for a try that begins now."""
         tag = max(self._virtual_time, self._tags.get(organization_id, 0))
         charged = service(round(self._estimates_ms.get(organization_id, FIRST_ESTIMATE_MS)), 1)
-        unreserved = sum(not one.reserved for one in self._places.values())
+        unreserved = sum(not one.reserved for one in self.places.values())
         place = TryPlace(organization_id, host, unreserved >= self._limits.total, charged, size)
         self._virtual_time = tag
         self._tags[organization_id] = tag + charged
-        self._places[id(place)] = place
+        self.places[id(place)] = place
         return place
 
     def end(self, place: TryPlace, took_ms: int) -> None:
         """Free the place. The organization pays for the actual duration of the try instead of the estimate."""
-        del self._places[id(place)]
+        del self.places[id(place)]
         organization_id = place.organization_id
         paid = self._tags.get(organization_id, self._virtual_time)
         self._tags[organization_id] = paid + service(took_ms, 1) - place.charged

@@ -100,7 +100,8 @@ class Child:
         """Why the application cannot be loaded, with the text of the exception, or None if no failure is known."""
         self.tally = Tally()
         self._step = "its own start"
-        self._cause: str | None = None
+        self.cause: str | None = None
+        """Why the start failed, as the child told it, without the text of an exception."""
         self._began_at = self._loop.time()
 
     @property
@@ -120,8 +121,8 @@ class Child:
         """
         if self.started:
             return None
-        if self._cause is not None:
-            return self._cause
+        if self.cause is not None:
+            return self.cause
         if self._process is not None and self._process.returncode is not None:
             return f"a worker process ended in {self._step} with status {self._process.returncode}"
         if self._loop.time() - self._began_at >= START_SECONDS:
@@ -235,9 +236,9 @@ class Child:
             case Starting(step=step):
                 self._step = step
             case Unstarted(cause=cause):
-                self._cause = cause
+                self.cause = cause
             case Broken(message=message, cause=cause):
-                self.broken, self._cause = message, cause
+                self.broken, self.cause = message, cause
 
     def _hold(self, lease_id: str, overdue_at: float) -> None:
         self._held[lease_id] = overdue_at

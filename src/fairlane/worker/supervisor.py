@@ -95,7 +95,8 @@ class Supervisor:
         self._server = ServerClient(order(options.servers), key=options.key)
         self._keepers: list[asyncio.Task[None]] = []
         self._children: set[Child] = set()
-        self._leaving = asyncio.Event()
+        self.leaving = asyncio.Event()
+        """Set once no child is started again."""
         self.broken: str | None = None
         """Why the supervisor cannot go on, or None if no such reason is known."""
 
@@ -117,7 +118,7 @@ class Supervisor:
 
     async def ready(self) -> None:
         """Wait until every current worker process has its session, or the supervisor gave up."""
-        while not self._leaving.is_set():
+        while not self.leaving.is_set():
             if len(self._children) == self._count and all(child.ready.is_set() for child in self._children):
                 return
             await asyncio.sleep(0.01)
@@ -125,7 +126,7 @@ class Supervisor:
     async def drain(self, seconds: float) -> Drained:
         """Take no new work, let running attempts end, hand back the others. Returns within ``seconds`` + 2 s."""
         began_at = asyncio.get_running_loop().time()
-        self._leaving.set()
+        self.leaving.set()
         children = self.children
         await asyncio.gather(*(child.drain(seconds) for child in children))
         await self._finish()
@@ -140,7 +141,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Kill every worker process now; its attempts count as lost. Has no effect after a drain."""
-        self._leaving.set()
+        self.leaving.set()
         for child in self._children:
             child.stop()
         await self._finish()
@@ -153,9 +154,9 @@ class Supervisor:
         """Keep one worker process alive."""
         first, longest = RESTART_SECONDS
         deaths = 0
-        while not self._leaving.is_set():
+        while not self.leaving.is_set():
             child = await self._run_child()
-            if self._leaving.is_set():
+            if self.leaving.is_set():
                 return
             # An application that loaded before has since been changed, and may be fixed.
             if hopeless := child.refused or (None if self._ever_started else child.broken):
@@ -198,11 +199,11 @@ class Supervisor:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
+            await asyncio.wait_for(self.leaving.wait(), seconds)
 
     def _give_up(self, message: str) -> None:
         """Stop restarting: another start would fail the same way."""
-        self._leaving.set()
+        self.leaving.set()
         if self.broken is None:
             self.broken = message
             logger.error("worker.broken", extra={"cause": message})
