@@ -21,16 +21,6 @@ class CreditsRow(Row, frozen=True):
     credits_held: int
 
 
-class GrantRow(Row, frozen=True):
-    """One grant."""
-
-    id: str
-    amount: int
-    reason: str
-    actor: str
-    created_at: int
-
-
 class CreditStore(Noun):
     """Organizations' credits."""
 
@@ -67,8 +57,8 @@ def find_credits(organization_id: int) -> Operation[CreditTotals]:
 
 def _find_grants(name: str, most: int) -> Operation[list[Grant]]:
     organization_id = yield from find_organization_id(name)
-    found = yield from rows("find_grants", into=GrantRow, organization_id=organization_id, most=most)
-    return [row.to(Grant) for row in found]
+    found = yield from rows("find_grants", into=Grant, organization_id=organization_id, most=most)
+    return found
 
 
 def _grant(
@@ -77,11 +67,11 @@ def _grant(
     organization_id = yield from find_organization_id(name)
     locked = yield from transaction.lock([organization_id])
     one = locked[organization_id]
-    before = yield from first("find_grant", into=GrantRow, organization_id=organization_id, id=grant_id)
+    before = yield from first("find_grant", into=Grant, organization_id=organization_id, id=grant_id)
     if before is not None:
         if (before.amount, before.reason) != (amount, reason):
             raise NameTaken("grant", grant_id, field="id")
-        return before.to(Grant)
+        return before
     if abs(one.credits_granted + amount) > BALANCE_MOST:
         raise ValidationRefused.at("amount", f"would bring the total of all grants beyond {BALANCE_MOST}")
     now = yield from transaction.read_clock()

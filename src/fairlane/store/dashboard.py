@@ -26,25 +26,6 @@ class EndTotalsRow(Row, frozen=True):
     failed: int
 
 
-class BusyRow(Row, frozen=True):
-    """One of the busiest organizations."""
-
-    name: str
-    plan: str
-    queued: int
-    ready: int
-    used: int
-    slots_max: int | None
-    paused: int
-    disabled: int
-    maintenance: int
-    drifted: int
-    submitted: int
-    completed: int
-    failed: int
-    oldest_ready_at: int | None
-
-
 class SecretRow(Row, frozen=True):
     """The secret that signs the dashboard's sessions, or None."""
 
@@ -96,9 +77,9 @@ def live(organization_ids: Sequence[int], everything: bool, session_ids: Sequenc
         )
     if not everything:
         return Live(watched, ended)
-    busiest = yield from rows("find_busiest", into=BusyRow, most=BUSIEST_MOST)
+    busiest = yield from rows("find_busiest", into=Busy, most=BUSIEST_MOST)
     total = yield from only("sum_organizations", into=Total)
-    return Live(watched, ended, tuple([row.to(Busy) for row in busiest]), total)
+    return Live(watched, ended, tuple(busiest), total)
 
 
 def find_secret() -> Operation[str | None]:

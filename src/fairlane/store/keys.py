@@ -5,43 +5,13 @@ from fairlane.model.keys import Caller, Holder, InstallationKey, Key, KeyKind
 from fairlane.store.cache import Cache
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Row, first, only, rows, run
+from fairlane.store.statements import Operation, first, only, rows, run
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
 KEPT_MOST = 10_000
 KEPT_MS = 4_000
 """How long a key is remembered: a key revoked at another server must be refused here within five seconds."""
-
-
-class KeyRow(Row, frozen=True):
-    """A key of an organization."""
-
-    id: str
-    organization: str
-    name: str | None
-    last4: str
-    created_at: int
-    revoked_at: int | None
-
-
-class InstallationKeyRow(Row, frozen=True):
-    """A worker or admin key."""
-
-    id: str
-    kind: str
-    name: str
-    last4: str
-    created_at: int
-    revoked_at: int | None
-
-
-class HolderRow(Row, frozen=True):
-    """The holder of a worker or admin key."""
-
-    key_id: str
-    kind: str
-    name: str
 
 
 class KeyStore(Noun):
@@ -139,18 +109,18 @@ def _create(
     if not made:
         raise NameTaken("key", f"…{last4}", field="value")
     yield from write_trail(transaction, actor, "key.created", organization, {"key": identity, "name": name})
-    return (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
+    return (yield from only("find_key", into=Key, id=identity))
 
 
 def _find_keys(organization: str) -> Operation[list[Key]]:
     organization_id = yield from find_organization_id(organization)
-    return [row.to(Key) for row in (yield from rows("find_keys", into=KeyRow, organization_id=organization_id))]
+    return (yield from rows("find_keys", into=Key, organization_id=organization_id))
 
 
 def _revoke(transaction: Transaction, identity: str, actor: str) -> Operation[Key | InstallationKey]:
     now = yield from transaction.read_clock()
     if (yield from rows("revoke_key", into=str, id=identity, now=now)):
-        key = (yield from only("find_key", into=KeyRow, id=identity)).to(Key)
+        key = yield from only("find_key", into=Key, id=identity)
         yield from write_trail(transaction, actor, "key.revoked", key.organization, {"key": identity})
         return key
     if not (yield from rows("revoke_installation_key", into=str, id=identity, now=now)):
@@ -166,8 +136,8 @@ def _revoke(transaction: Transaction, identity: str, actor: str) -> Operation[Ke
 
 def find_holder(digest: str) -> Operation[Holder | None]:
     """Read the holder of a worker or admin key."""
-    found = yield from first("find_holder", into=HolderRow, digest=digest)
-    return None if found is None else found.to(Holder)
+    found = yield from first("find_holder", into=Holder, digest=digest)
+    return found
 
 
 def _create_for_installation(
@@ -187,11 +157,11 @@ def _create_for_installation(
 def find_installation_keys(kind: KeyKind | None) -> Operation[list[InstallationKey]]:
     """Read worker and admin keys."""
     found = yield from rows(
-        "find_installation_keys", into=InstallationKeyRow, kind=None if kind is None else str(kind), id=None
+        "find_installation_keys", into=InstallationKey, kind=None if kind is None else str(kind), id=None
     )
-    return [row.to(InstallationKey) for row in found]
+    return found
 
 
 def _find_installation_key(identity: str) -> Operation[InstallationKey]:
-    row = yield from only("find_installation_keys", into=InstallationKeyRow, kind=None, id=identity)
-    return row.to(InstallationKey)
+    row = yield from only("find_installation_keys", into=InstallationKey, kind=None, id=identity)
+    return row

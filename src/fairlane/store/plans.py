@@ -8,23 +8,13 @@ from msgspec import UNSET
 from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, Row, first, rows, run
+from fairlane.store.statements import CHUNK, Operation, first, rows, run
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction, read_locked
 
 DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
-
-
-class PlanRow(Row, frozen=True):
-    """A plan."""
-
-    name: str
-    slots: int | None
-    queue_limit: int
-    weight: int
-    created_at: int
 
 
 class PlanStore(Noun):
@@ -80,10 +70,10 @@ def _create(
 
 def find_plan(name: str) -> Operation[Plan]:
     """Read one plan, or refuse with NotFound."""
-    found = yield from first("find_plans", into=PlanRow, name=name)
+    found = yield from first("find_plans", into=Plan, name=name)
     if found is None:
         raise NotFound.named("plan", name)
-    return found.to(Plan)
+    return found
 
 
 def keep_plan(name: str) -> Operation[None]:
@@ -98,7 +88,7 @@ def keep_plan(name: str) -> Operation[None]:
 
 def find_plans() -> Operation[list[Plan]]:
     """Read all plans by name."""
-    return [row.to(Plan) for row in (yield from rows("find_plans", into=PlanRow, name=None))]
+    return (yield from rows("find_plans", into=Plan, name=None))
 
 
 def _change(transaction: Transaction, name: str, changes: PlanChange, actor: str) -> Operation[Plan]:

@@ -11,12 +11,18 @@ from fairlane.store.statements import Rows
 
 
 def records(found: Iterable[Sequence[Any]], into: type[Any] | None) -> Rows:
-    """Return bare rows as records; as values if ``into`` is no record; as they are if it is None."""
+    """Return bare rows as records; as values if ``into`` is no record; as they are if it is None.
+
+    A record that is not array-like, such as one of the model, gets each column by name, and its flags are booleans.
+    """
     if into is None:
         return list(found)
-    if issubclass(into, Struct):
+    if not issubclass(into, Struct):
+        return [row[0] for row in found]
+    if into.__struct_config__.array_like:
         return [into(*row) for row in found]
-    return [row[0] for row in found]
+    names = into.__struct_fields__
+    return [msgspec.convert(dict(zip(names, row, strict=True)), into, strict=False) for row in found]
 
 
 def packed_records(text: str | bytes, into: type[Any] | None) -> Rows:

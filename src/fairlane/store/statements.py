@@ -45,7 +45,7 @@ class Query(Struct, Generic[Found]):
     name: str
     parameters: dict[str, Any]
     into: type[Found] | None = None
-    """The record of each row; for a statement with a single column, the type of its value."""
+    """The record of each row, a :class:`Row` or one of the model; for a single column, the type of its value."""
     hurried: str | None = None
     """The statement to run instead in a transaction that must not wait for locks."""
     needed: bool = True

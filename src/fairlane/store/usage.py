@@ -42,20 +42,10 @@ class TotalsRow(Row, frozen=True):
     waits: str
 
 
-class LastTotalsRow(Row, frozen=True):
+class LastTotalsRow(TotalsRow, frozen=True):
     """The newest sample of an organization."""
 
     organization_id: int
-    at: int
-    submitted: int
-    started: int
-    completed: int
-    failed: int
-    run_ms: int
-    slot_ms: int
-    plan_limited_ms: int
-    worker_limited_ms: int
-    waits: str
 
 
 class RunningTotalsRow(Row, frozen=True):
@@ -287,7 +277,7 @@ def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
     return max(len(old), len(fine))
 
 
-def _totals(row: TotalsRow | LastTotalsRow) -> Totals:
+def _totals(row: TotalsRow) -> Totals:
     return Totals(
         at=row.at,
         submitted=row.submitted,

@@ -8,21 +8,11 @@ from fairlane.model.webhooks import WebhookSecret
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.sealing import Seal
-from fairlane.store.statements import Operation, Row, clock, rows, run, run_if
+from fairlane.store.statements import Operation, clock, rows, run, run_if
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
 SECRETS_MOST = 2
-
-
-class WebhookSecretRow(Row, frozen=True):
-    """A webhook secret, without its text."""
-
-    id: str
-    organization: str
-    last4: str
-    created_at: int
-    expires_at: int | None
 
 
 class WebhookSecretStore(Noun):
@@ -123,6 +113,6 @@ def _find(
     now: int, *, organization_id: int | None = None, identity: str | None = None
 ) -> Operation[list[WebhookSecret]]:
     found = yield from rows(
-        "find_webhook_secrets", into=WebhookSecretRow, organization_id=organization_id, id=identity, now=now
+        "find_webhook_secrets", into=WebhookSecret, organization_id=organization_id, id=identity, now=now
     )
-    return [row.to(WebhookSecret) for row in found]
+    return found

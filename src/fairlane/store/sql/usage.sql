@@ -17,8 +17,8 @@ FROM usage;
 -- name: find_last_usage [sqlite] packed
 -- Find the newest row of each of these organizations.
 SELECT json_group_array(json_array(
-         u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
-         u.worker_limited_ms, u.waits))
+         u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms, u.worker_limited_ms,
+         u.waits, u.organization_id))
 FROM json_each(:ids) AS e
 CROSS JOIN usage AS u
 WHERE u.organization_id = e.value
@@ -26,8 +26,8 @@ WHERE u.organization_id = e.value
 
 -- name: find_last_usage [postgres]
 -- The same; the set is passed as arrays.
-SELECT u.organization_id, u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms,
-       u.worker_limited_ms, u.waits
+SELECT u.at, u.submitted, u.started, u.completed, u.failed, u.run_ms, u.slot_ms, u.plan_limited_ms, u.worker_limited_ms,
+       u.waits, u.organization_id
 FROM unnest(:ids[bigint]) AS e (organization_id)
 CROSS JOIN LATERAL (SELECT organization_id, at, submitted, started, completed, failed, run_ms, slot_ms,
                            plan_limited_ms, worker_limited_ms, waits
