@@ -32,9 +32,12 @@ def test_every_file_and_folder_that_is_named_is_there() -> None:
     assert missing == []
 
 
-def test_every_room_is_described_once() -> None:
-    """And no other."""
-    assert sorted(name.rstrip("/").removesuffix(".py") for name in first_cells("room")) == sorted(MAY_KNOW)
+def test_every_room_is_described() -> None:
+    """And no other; a large folder in a room may have a row of its own."""
+    named = {name.rstrip("/").removesuffix(".py") for name in first_cells("room")}
+
+    assert {name for name in named if "/" not in name} == set(MAY_KNOW)
+    assert {name.partition("/")[0] for name in named} == set(MAY_KNOW)
 
 
 def test_every_table_is_described() -> None:
