@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 import apsw
-import asyncpg
 import msgspec
+from psycopg import AsyncConnection, AsyncRawCursor
 
 from benchmarks.filling import CHUNK, Party, fill, new_task
 from benchmarks.homes import Database, Home
@@ -19,7 +19,7 @@ from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 from fairlane.model.tasks import NewTask
 from fairlane.settings import database_path, is_postgres
-from fairlane.store.numbering import numbered
+from fairlane.store.postgres.numbering import numbered
 from fairlane.store.statements import load_statements, wall_clock
 
 CONNECTIONS = 2
@@ -77,16 +77,15 @@ def _row(seq: int, task: NewTask) -> tuple[object, ...]:
 
 async def _insert_postgres(database: Database, first: int, seconds: float) -> float:
     statement = numbered(load_statements("postgres")[STATEMENT])
-    connection = await asyncpg.connect(database.address)
     inserted, spent = 0, 0.0
-    while spent < seconds:
-        parameters = {"tasks": _rows(first + inserted), "now": wall_clock()}
-        began_at = time.perf_counter()
-        async with connection.transaction():
-            await connection.execute(statement.sql, *statement.arguments(parameters))
-        spent += time.perf_counter() - began_at
-        inserted += CHUNK
-    await connection.close()
+    async with await AsyncConnection.connect(database.address, cursor_factory=AsyncRawCursor) as connection:
+        while spent < seconds:
+            parameters = {"tasks": _rows(first + inserted), "now": wall_clock()}
+            began_at = time.perf_counter()
+            await connection.execute(statement.sql.encode(), statement.arguments(parameters), prepare=True)
+            await connection.commit()
+            spent += time.perf_counter() - began_at
+            inserted += CHUNK
     return inserted / spent
 
 

@@ -59,7 +59,6 @@ MAY_KNOW: dict[str, set[str]] = {
 
 PACKAGES: dict[str, set[str]] = {
     "apsw": {"store/sqlite.py"},
-    "asyncpg": {"store/postgres.py", "store/wakeups.py"},
     "attrs": {"payloads"},
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker", "fetching"},
@@ -69,6 +68,7 @@ PACKAGES: dict[str, set[str]] = {
     "opentelemetry": {"tracing"},
     "platformdirs": {"settings"},
     "prometheus_client": {"metrics"},
+    "psycopg": {"store/postgres"},
     "pydantic": {"payloads"},
     "pygments": {"demo"},
     "rich": {"cli", "demo"},
@@ -81,10 +81,10 @@ PACKAGES: dict[str, set[str]] = {
     "uvloop": {"loops"},
 }
 
-OPTIONAL_PACKAGES = {"attrs", "asyncpg", "cryptography", "opentelemetry", "pydantic", "typing_extensions", "uvloop"}
+OPTIONAL_PACKAGES = {"attrs", "cryptography", "opentelemetry", "psycopg", "pydantic", "typing_extensions", "uvloop"}
 """May be missing at run time, so they may be imported where they are needed."""
 
-OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.wakeups", "fairlane.tracing"}
+OPTIONAL_MODULES = {"fairlane.store.postgres", "fairlane.store.postgres.wakeups", "fairlane.tracing"}
 """Import an optional package at their top, so they are themselves imported where they are needed."""
 
 SLOW_MODULES = {"fairlane.admin.alone"}

@@ -135,4 +135,4 @@ def _is_in_place(module: Module, found: Import) -> bool:
     if package == "fairlane" or package in sys.stdlib_module_names:
         return True
     places = PACKAGES.get(package, set())
-    return module.room in places or module.place in places
+    return module.room in places or module.place in places or module.place.rpartition("/")[0] in places

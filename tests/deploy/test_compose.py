@@ -58,7 +58,7 @@ def test_every_name_in_it_leads_somewhere() -> None:
     assert set(document["services"]) == {"postgres", *SERVERS, "worker", "nginx"}
     for name, service in document["services"].items():
         assert "image" in service or (ROOT / service["build"]["dockerfile"]).is_file(), name
-        assert "secrets" not in service, "a file that uid 10001 may read, others may read, too; asyncpg refuses it"
+        assert "secrets" not in service, "a file that uid 10001 may read, others may read, too; libpq refuses it"
         for dependency, wanted in service.get("depends_on", {}).items():
             assert wanted == {"condition": "service_healthy"}
             assert "healthcheck" in document["services"][dependency] or dependency in SERVERS

@@ -14,12 +14,17 @@ from typing import Any
 
 import asyncpg
 import httpx2
+import psycopg
 import pytest
 
 from fairlane.errors import StoreUnreachable
 from fairlane.settings import Settings
 from fairlane.store import Store
-from fairlane.store import postgres as adapter
+from fairlane.store.postgres import database as adapter
+from fairlane.store.postgres import outage, writing
+from fairlane.store.postgres.numbering import NumberedStatement
+from fairlane.store.postgres.reading import Reading
+from fairlane.store.postgres.writing import Writer
 from tests import postgres
 from tests.api.house import Customer, House, Session, error_of, eventually
 from tests.builders import an_organization
@@ -153,37 +158,30 @@ def test_a_server_ends_in_order_while_the_database_is_away(tmp_path: Path, line:
     assert took < END_SECONDS
 
 
-async def test_who_gives_a_read_up_waits_for_nobody(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection is left to whoever takes care of it, however long the database says nothing."""
+async def test_who_gives_a_read_up_waits_for_nobody(line: Line) -> None:
+    """However long the database says nothing; the next reads find connections that work."""
     store = await Store.open(Settings(database=line.address), {})
     organization = await an_organization(store)
-    given_back = asyncio.Event()
-    release = asyncpg.Pool.release
-
-    async def silent(self: Any, connection: Any, **given: Any) -> None:
-        await given_back.wait()
-        await release(self, connection, **given)
 
     def both() -> list[asyncio.Future[Any]]:
         """A statement, and a snapshot of several."""
         return [asyncio.ensure_future(one) for one in (store.tasks.status(organization.id), store.recount.states())]
 
     await asyncio.gather(*both())
-    monkeypatch.setattr(asyncpg.Pool, "release", silent)
     line.state = SILENT
-    reads, pool = both(), store._database._pool  # type: ignore[attr-defined]
-    while pool.get_idle_size():
+    reads, reading = both(), store._database.reading  # type: ignore[attr-defined]
+    while sum(one.pending for one in (*reading.shared, *reading.own)) < len(reads):
         await asyncio.sleep(0)
     for read in reads:
         read.cancel()
 
     ended, waiting = await asyncio.wait(reads, timeout=END_SECONDS)
     line.state = OPEN
-    given_back.set()
 
     assert not waiting
     assert all(read.cancelled() for read in ended)
     assert (await store.tasks.status(organization.id)).queued == 0
+    assert await store.recount.states() == {}
     await store.close()
 
 
@@ -299,10 +297,9 @@ def test_a_database_that_is_away_is_not_stormed(a_far_house: Callable[..., House
 @pytest.mark.parametrize(
     "error",
     [
-        asyncpg.InterfaceError("cannot perform operation: another operation is in progress"),
-        asyncpg.InternalClientError("got result for unknown protocol state 3"),
-        asyncpg.ProtocolError("unexpected message"),
-        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        psycopg.InterfaceError("the connection is closed"),
+        psycopg.errors.ProtocolViolation("unexpected message"),
+        psycopg.errors.AdminShutdown("terminating connection due to administrator command"),
         ConnectionResetError("reset"),
     ],
     ids=lambda error: type(error).__name__,
@@ -313,26 +310,30 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
     """In a write and in a read: the write is run again on a new connection, the read is answered 503 at worst."""
     house = houses().a
     customer = house.customer()
-    honest, together, left = adapter.PostgresDatabase._rows, adapter.PostgresDatabase._together, [1]
+    writes, reads, left = Writer.rows, Reading.rows, [1]
+    database = house.store._database
 
-    def lose(self: Any, *names: str) -> None:
-        if self is house.store._database and {"insert_tasks", "find_status"} & set(names) and left[0]:
+    def lose(query: Any) -> None:
+        names = {query.name, *(one.name for one in query.parameters.get("queries", ()))}
+        if {"insert_tasks", "find_status"} & names and left[0]:
             left[0] -= 1
             raise error
 
-    async def rows(self: Any, connection: Any, query: Any, attempt: Any) -> Any:
-        lose(self, query.name)
-        return await honest(self, connection, query, attempt)
+    def written(self: Any, connection: Any, query: Any, attempt: Any) -> Any:
+        if self is database.writer:
+            lose(query)
+        return writes(self, connection, query, attempt)
 
-    async def joined(self: Any, connection: Any, queries: Any, attempt: Any) -> Any:
-        lose(self, *(query.name for query in queries))
-        return await together(self, connection, queries, attempt)
+    async def read(self: Any, line: Any, query: Any) -> Any:
+        if self is database.reading:
+            lose(query)
+        return await reads(self, line, query)
 
-    monkeypatch.setattr(adapter.PostgresDatabase, "_rows", rows)
-    monkeypatch.setattr(adapter.PostgresDatabase, "_together", joined)
-    writer = house.store._database._writer
+    monkeypatch.setattr(Writer, "rows", written)
+    monkeypatch.setattr(Reading, "rows", read)
+    connection = database.writer.connection
     assert customer.submit().status_code == 200
-    assert house.store._database._writer is not writer
+    assert database.writer.connection is not connection
     left[0] = 1
     assert customer.client.get("/v1/async/status").status_code == 503
     assert customer.status()["queuedTasks"] == 1
@@ -347,24 +348,24 @@ def test_a_connection_that_leads_nowhere_is_replaced(
     house = a_far_house(pg_notify="off")
     customer = house.customer()
     customer.accepted()
-    database, left = house.store._database, [1]
-    ask, finish = database._rows, database._finish
+    writer, left = house.store._database.writer, [1]
+    ask, finish = writer.rows, writer.finish
 
     def lose(name: str) -> None:
         if name == statement and left[0]:
             left[0] -= 1
             line.lose()
 
-    async def rows(connection: Any, query: Any, attempt: Any) -> Any:
+    def rows(connection: Any, query: Any, attempt: Any) -> Any:
         lose(query.name)
-        return await ask(connection, query, attempt)
+        return ask(connection, query, attempt)
 
-    async def commit(connection: Any) -> None:
+    def commit(connection: Any, attempt: Any) -> None:
         lose("COMMIT")
-        await finish(connection)
+        finish(connection, attempt)
 
-    monkeypatch.setattr(database, "_rows", rows)
-    monkeypatch.setattr(database, "_finish", commit)
+    monkeypatch.setattr(writer, "rows", rows)
+    monkeypatch.setattr(writer, "finish", commit)
     lost_at = time.monotonic()
     customer.submit()
     eventually(lambda: customer.submit().status_code == 200)
@@ -381,21 +382,23 @@ def test_a_statement_that_is_only_slow_is_left_alone(
     house = a_far_house(pg_notify="off")
     customer = house.customer()
     customer.accepted()
-    database, ask, left = house.store._database, house.store._database._rows, [1]
-    writer = database._writer
+    writer, left = house.store._database.writer, [1]
+    ask, connection = writer.rows, writer.connection
+    seconds = outage.SILENT_SECONDS + 2 * outage.PROBE_SECONDS
+    sleep = NumberedStatement("sleep", f"SELECT CAST(pg_sleep({seconds}) AS TEXT)")
 
-    async def rows(connection: Any, query: Any, attempt: Any) -> Any:
+    def rows(connection: Any, query: Any, attempt: Any) -> Any:
         if query.name == "lock_organizations" and left[0]:
             left[0] -= 1
             attempt.asked_at = time.monotonic()
-            await connection.execute(f"SELECT pg_sleep({adapter.SILENT_SECONDS + 2 * adapter.PROBE_SECONDS})")
-        return await ask(connection, query, attempt)
+            connection.ask(sleep, [], writing.STATEMENT_SECONDS)
+        return ask(connection, query, attempt)
 
-    monkeypatch.setattr(database, "_rows", rows)
+    monkeypatch.setattr(writer, "rows", rows)
     customer.submit()
     eventually(lambda: customer.status()["queuedTasks"] == 2)
 
-    assert database._writer is writer
+    assert writer.connection is connection
     assert "connection.cut" not in caplog.text
 
 
@@ -409,8 +412,10 @@ def test_a_lock_that_a_stopped_server_holds_is_cut(houses: Callable[..., Any]) -
 
     async def stop_inside() -> asyncpg.Connection:
         connection = await asyncpg.connect(house.settings.database)
-        await connection.execute(adapter.BEGIN)
-        await connection.fetch(house.store._database._statements["lock_organizations"].sql, [organization_id])
+        statements = house.store._database.asking.statements
+        await connection.execute(writing.BEGIN.sql)
+        await connection.fetch(statements["limit_transaction"].sql, writing.LOCK_TIMEOUT, *writing.LIMITS.values())
+        await connection.fetch(statements["lock_organizations"].sql, [organization_id])
         return connection
 
     with asyncio.Runner() as runner:

@@ -1,6 +1,7 @@
 """The databases that the conformance tests run on, and the clock that they read."""
 
 import asyncio
+import re
 import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,8 +16,7 @@ from fairlane.errors import Refusal
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings
 from fairlane.store import Store
-from fairlane.store.numbering import numbered
-from fairlane.store.statements import Query, Statement
+from fairlane.store.statements import Query
 from tests import postgres
 from tests.builders import a_catalogue
 
@@ -191,7 +191,7 @@ class SqliteFile:
             connection.close()
 
 
-NOWHERE = {"dsn": "postgresql://nobody@/nowhere?host=/nowhere"}
+NOWHERE = "postgresql://nobody@/nowhere?host=/nowhere"
 
 
 class PostgresServer:
@@ -235,7 +235,7 @@ class PostgresServer:
         """The old server's connections are cut where they are, as if it had been killed; a new one takes over."""
         for abandoned in self._open:
             database: Any = abandoned._database
-            database._options |= NOWHERE
+            database.connector.address = NOWHERE
         await postgres.disconnect(self.address)
         return await self.open(**self._settings)
 
@@ -243,22 +243,23 @@ class PostgresServer:
     def failing_commit(self) -> Iterator[None]:
         """The second commit from now loses its connection before the server hears of it, and no new one is had."""
         database: Any = self.store._database
-        commit, options = database._finish, database._options
+        writer, connector = database.writer, database.connector
+        commit = writer.finish
         left = 2
 
-        async def cut(connection: Any) -> None:
+        def cut(connection: Any, attempt: Any) -> None:
             nonlocal left
             left -= 1
             if left == 0:
-                database._options = options | NOWHERE
-                await postgres.disconnect(self.address)
-            await commit(connection)
+                connector.address = NOWHERE
+                postgres.at_once(lambda: postgres.disconnect(self.address))
+            commit(connection, attempt)
 
-        database._finish = cut
+        writer.finish = cut
         try:
             yield
         finally:
-            database._finish, database._options = commit, options
+            writer.finish, connector.address = commit, self.address
         assert left <= 0, "the commit that was to fail never came"
 
     @contextmanager
@@ -280,10 +281,11 @@ class PostgresServer:
         return postgres.at_once(lambda: self._rows(sql, parameters))
 
     async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        statement = numbered(Statement("rows", sql, packed=False))
+        for place, name in enumerate(parameters, start=1):
+            sql = re.sub(rf"(?<!:):{name}\b", f"${place}", sql)
         connection = await asyncpg.connect(self.address)
         try:
-            return [tuple(row) for row in await connection.fetch(statement.sql, *statement.arguments(parameters))]
+            return [tuple(row) for row in await connection.fetch(sql, *parameters.values())]
         finally:
             await connection.close()
 
@@ -315,23 +317,24 @@ async def standing_before(store: Store, statement: str) -> AsyncIterator[None]:
     """The next transaction of this server on PostgreSQL that comes to this statement stands there until the end of this
     block, which begins once it does. Start it before, without waiting for it."""
     database: Any = store._database
-    run, loop = database._rows, asyncio.get_running_loop()
+    writer, loop = database.writer, asyncio.get_running_loop()
+    run = writer.rows
     reached, go = asyncio.Event(), threading.Event()
 
-    async def stopping(connection: Any, query: Query, attempt: Any) -> Any:
+    def stopping(connection: Any, query: Query, attempt: Any) -> Any:
         names = {query.name, *(one.name for one in query.parameters.get("queries", ()))}
         if statement in names and not reached.is_set():
             loop.call_soon_threadsafe(reached.set)
-            await asyncio.to_thread(go.wait, 10)
-        return await run(connection, query, attempt)
+            go.wait(10)
+        return run(connection, query, attempt)
 
-    database._rows = stopping
+    writer.rows = stopping
     try:
         async with asyncio.timeout(10):
             await reached.wait()
         yield
     finally:
-        database._rows = run
+        writer.rows = run
         go.set()
 
 

@@ -14,7 +14,9 @@ import sys
 from typing import Any
 
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres, sqlite
+from fairlane.store import Store, sqlite
+from fairlane.store.postgres import opening
+from fairlane.store.postgres.opening import Opening
 from tests.store.made_up import with_later
 
 WAITS = "lock_schema_version"
@@ -23,19 +25,19 @@ WRITES_NUMBER = "insert_schema_version"
 
 def apart() -> None:
     """Whoever migrates is not waited for."""
-    asked = postgres.PostgresDatabase._ask
+    asked = Opening.ask
 
     async def ask(self: Any, connection: Any, statement: str, **parameters: Any) -> Any:
         return [(0,)] if statement == WAITS else await asked(self, connection, statement, **parameters)
 
-    postgres.PostgresDatabase._ask = ask  # type: ignore[method-assign]
+    Opening.ask = ask  # type: ignore[method-assign]
     # Whoever meets another's half-made table stays until it is whole, and does not come back later to find all done.
-    postgres._TAKE_TABLES = "SET LOCAL lock_timeout = '30s'"
+    opening.TAKE_TABLES = "SET LOCAL lock_timeout = '30s'"
 
 
 def dies_at(version: int) -> None:
     """Killed there, on whichever database."""
-    asked, ran = postgres.PostgresDatabase._ask, sqlite.SqliteDatabase._rows
+    asked, ran = Opening.ask, sqlite.SqliteDatabase._rows
 
     def reached(statement: str, parameters: Any) -> None:
         if statement == WRITES_NUMBER and parameters["version"] == version:
@@ -49,11 +51,11 @@ def dies_at(version: int) -> None:
         reached(query.name, query.parameters)
         return ran(self, connection, query)
 
-    postgres.PostgresDatabase._ask = ask  # type: ignore[method-assign]
+    Opening.ask = ask  # type: ignore[method-assign]
     sqlite.SqliteDatabase._rows = rows  # type: ignore[method-assign]
 
 
-postgres.load_migrations = sqlite.load_migrations = with_later  # type: ignore[attr-defined]
+opening.load_migrations = sqlite.load_migrations = with_later  # type: ignore[attr-defined]
 match sys.argv[2:]:
     case ["apart"]:
         apart()

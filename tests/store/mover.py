@@ -10,9 +10,10 @@ import sys
 from typing import Any
 
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres
+from fairlane.store import Store
+from fairlane.store.postgres.filling import Loading
 
-copy = postgres._Loading.copy
+copy = Loading.copy
 
 
 async def copy_and_die(self: Any, table: Any, records: Any) -> None:
@@ -28,5 +29,5 @@ async def main() -> None:
     await store.move(Settings(database=sys.argv[2]), progress=lambda table, count, complete: None)
 
 
-postgres._Loading.copy = copy_and_die  # type: ignore[method-assign]
+Loading.copy = copy_and_die  # type: ignore[method-assign]
 asyncio.run(main())

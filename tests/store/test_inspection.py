@@ -17,7 +17,8 @@ from fairlane.errors import DatabaseError
 from fairlane.model.diagnosis import Content, DatabaseFacts
 from fairlane.model.organizations import OrganizationChange
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres
+from fairlane.store import Store
+from fairlane.store.postgres import opening
 from fairlane.store.statements import load_migrations, wall_clock
 from tests.builders import ACTOR, IMAGE, PAGE, a_server, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database, PostgresServer
@@ -178,7 +179,7 @@ async def test_a_clock_that_differs_is_seen(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch, ahead_ms: int
 ) -> None:
     """Here this machine's is moved."""
-    monkeypatch.setattr(postgres, "wall_clock", lambda: wall_clock() - ahead_ms)
+    monkeypatch.setattr(opening, "wall_clock", lambda: wall_clock() - ahead_ms)
 
     engine, _ = await look(server)
 

@@ -15,7 +15,9 @@ import pytest
 
 from fairlane.model.leases import Exchange, LossReason, Progress, Report
 from fairlane.settings import Settings
-from fairlane.store import Store, new_id, postgres
+from fairlane.store import Store, new_id
+from fairlane.store.postgres import writing
+from fairlane.store.postgres.locks import LOCK, LOCK_FREE
 from fairlane.store.statements import TOGETHER, Query
 from fairlane.store.type_limits import declare_limits
 from tests.builders import (
@@ -44,23 +46,24 @@ class Gate:
         self.undone: list[Exception] = []
         self._statement = statement
         database: Any = store._database
-        self._rows, self._rolled_back = database._rows, database._rolled_back
-        database._rows, database._rolled_back = self._stand, self._note
+        writer = database.writer
+        self._rows, self._rolled_back = writer.rows, writer.rolled_back
+        writer.rows, writer.rolled_back = self._stand, self._note
 
     def open(self) -> None:
         """Let it go on."""
         self._opened.set()
 
-    async def _stand(self, connection: Any, query: Query, attempt: Any) -> Any:
+    def _stand(self, connection: Any, query: Query, attempt: Any) -> Any:
         names = [one.name for one in query.parameters["queries"]] if query.name == TOGETHER else [query.name]
         if self._statement in names and not self.reached.is_set():
             self.reached.set()
-            await asyncio.to_thread(self._opened.wait, SECONDS)
-        return await self._rows(connection, query, attempt)
+            self._opened.wait(SECONDS)
+        return self._rows(connection, query, attempt)
 
-    async def _note(self, connection: Any, error: Exception) -> bool:
+    def _note(self, connection: Any, error: Exception) -> bool:
         self.undone.append(error)
-        return bool(await self._rolled_back(connection, error))
+        return bool(self._rolled_back(connection, error))
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ async def pair(
     server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Store, Store]]:
     """Two servers that wait for locks until PostgreSQL finds a deadlock, which takes it a second."""
-    monkeypatch.setattr(postgres, "BEGIN", f"{postgres.BEGIN}; SET LOCAL lock_timeout = '10s'")
+    monkeypatch.setattr(writing, "LOCK_TIMEOUT", "10s")
     first, second = [await Store.open(Settings(database=server.address), a_catalogue(), now=clock) for _ in range(2)]
     yield first, second
     assert await first.recount.find() == []
@@ -255,16 +258,16 @@ async def test_organizations_are_locked_in_the_order_of_their_ids(server: Postgr
     """However they are named: a transaction that waits for one holds all before it, and none after it."""
     store = await server.open()
     ids = sorted([(await an_organization(store)).id for _ in range(9)])
-    adapter: Any = store._database
+    statements = {name: store._database.asking.statements[name].sql for name in (LOCK, LOCK_FREE)}  # type: ignore[attr-defined]
     holder, locker, looker = [await asyncpg.connect(server.address) for _ in range(3)]
     try:
         await holder.execute("BEGIN")
-        await adapter._ask(holder, postgres.LOCK, ids=[ids[4]])
+        await holder.fetch(statements[LOCK], [ids[4]])
         await locker.execute("BEGIN")
-        locking = asyncio.ensure_future(adapter._ask(locker, postgres.LOCK, ids=[*reversed(ids)]))
+        locking = asyncio.ensure_future(locker.fetch(statements[LOCK], [*reversed(ids)]))
         await until_somebody_waits(server)
 
-        free = {row[0] for row in await adapter._ask(looker, postgres.LOCK_FREE, ids=ids)}
+        free = {row[0] for row in await looker.fetch(statements[LOCK_FREE], ids)}
 
         await holder.execute("COMMIT")
         await locking
@@ -280,13 +283,13 @@ async def test_what_locks_in_an_order_of_its_own_has_a_transaction_to_itself(
     """Operations that are no kind are never members of one transaction, in which they would lock in no common order."""
     store = await server.open()
     adapter: Any = store._database
-    began, begin = [0], adapter._begin
+    began, begin = [0], adapter.writer.begin
 
-    async def counted(connection: Any, how: str) -> None:
+    def counted(connection: Any, attempt: Any) -> None:
         began[0] += 1
-        await begin(connection, how)
+        begin(connection, attempt)
 
-    monkeypatch.setattr(adapter, "_begin", counted)
+    monkeypatch.setattr(adapter.writer, "begin", counted)
     plans = [partial(store.plans.create, name, slots=1, queue_limit=1, weight=1, actor="a test") for name in "abc"]
 
     answers = await in_one_commit(store, clock, *plans)

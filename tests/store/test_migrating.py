@@ -14,7 +14,8 @@ import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres, sqlite
+from fairlane.store import Store, sqlite
+from fairlane.store.postgres import opening
 from fairlane.store.schema import FIRST, compare
 from fairlane.store.statements import load_migrations
 from tests.builders import Worker, a_task, a_worker, an_organization, submitted
@@ -61,7 +62,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _become_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (postgres, sqlite):
+    for module in (opening, sqlite):
         monkeypatch.setattr(module, "load_migrations", with_later)
 
 
@@ -262,7 +263,7 @@ async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, m
     settings = Settings(database=server.address)
     await Store.migrate(settings)
     _become_later(monkeypatch)
-    monkeypatch.setattr(postgres, "MIGRATION_TRIES", 2)
+    monkeypatch.setattr(opening, "MIGRATION_TRIES", 2)
     connection = await asyncpg.connect(server.address)
     transaction = connection.transaction()
     await transaction.start()
@@ -270,7 +271,7 @@ async def test_a_migration_gives_way_to_those_who_work(server: PostgresServer, m
 
     with pytest.raises(DatabaseError, match="in use"):
         await Store.migrate(settings)
-    monkeypatch.setattr(postgres, "MIGRATION_TRIES", 30)
+    monkeypatch.setattr(opening, "MIGRATION_TRIES", 30)
     waiting = asyncio.create_task(Store.migrate(settings))
     await asyncio.wait({waiting}, timeout=0.5)
     assert not waiting.done()
@@ -296,7 +297,7 @@ async def test_a_server_works_on_beside_a_newer_one(
     began, everything ends, and all counts are exact."""
     await populate(old, clock)
     later = [*load_migrations("postgres"), (9998, "9998_later", EXPANSION)]
-    monkeypatch.setattr(postgres, "load_migrations", lambda dialect: later)
+    monkeypatch.setattr(opening, "load_migrations", lambda dialect: later)
     new = await server.open()
     acme = await old.organizations.find("acme")
     before = await a_worker(old)

@@ -18,8 +18,10 @@ from fairlane.model.leases import Failed
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.webhooks import Tried
 from fairlane.settings import Settings
-from fairlane.store import Moved, Store, postgres
+from fairlane.store import Moved, Store
 from fairlane.store.moving import NOT_CARRIED, Table, _tables
+from fairlane.store.postgres import opening
+from fairlane.store.postgres.filling import Loading
 from fairlane.store.statements import load_migrations
 from tests.builders import (
     ACTOR,
@@ -249,7 +251,7 @@ async def test_what_does_not_arrive_whole_does_not_arrive(
     first."""
     await populate(await file.open(), clock)
     await file.close()
-    copy = postgres._Loading.copy
+    copy = Loading.copy
 
     async def changing(self: Any, table: Table, records: Iterable[Sequence[Any]]) -> None:
         there = list(records)
@@ -258,13 +260,13 @@ async def test_what_does_not_arrive_whole_does_not_arrive(
             there = there[1:] if change < 0 else [*there, tuple(another.values())]
         await copy(self, table, there)
 
-    monkeypatch.setattr(postgres._Loading, "copy", changing)
+    monkeypatch.setattr(Loading, "copy", changing)
     keys = file.rows("SELECT count(*) FROM idempotency")[0][0]
     with pytest.raises(DatabaseError, match=f"idempotency: of {keys} rows {keys + change} arrived"):
         await moved(file, server)
     assert server.rows("SELECT count(*) FROM organization") == [(0,)]
 
-    monkeypatch.setattr(postgres._Loading, "copy", copy)
+    monkeypatch.setattr(Loading, "copy", copy)
     await moved(file, server)
 
 
@@ -320,7 +322,7 @@ async def test_a_server_that_starts_meanwhile_waits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It says so, then serves what was moved, not a part of it and not an empty database."""
-    monkeypatch.setattr(postgres, "_WAIT_FOR_OTHERS", "SET LOCAL lock_timeout = '10ms'")
+    monkeypatch.setattr(opening, "WAIT_FOR_OTHERS", "SET LOCAL lock_timeout = '10ms'")
     await populate(await file.open(), clock)
     await file.close()
     await server.reopen()  # the schema is there

@@ -22,8 +22,8 @@ SOME = 12
 def no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage ends with the first write that succeeds."""
     monkeypatch.setattr(sqlite, "FULL_SECONDS", 0.0)
-    postgres = pytest.importorskip("fairlane.store.postgres")
-    monkeypatch.setattr(postgres, "FULL_SECONDS", 0.0)
+    outage = pytest.importorskip("fairlane.store.postgres.outage")
+    monkeypatch.setattr(outage, "FULL_SECONDS", 0.0)
 
 
 async def test_a_full_disk_is_one_outage(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -25,11 +26,25 @@ from fairlane.model.leases import Failed, LossReason, Report, ReportVerdict
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Accepted, TaskRule
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres
+from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST
-from fairlane.store.numbering import join_statements, numbered
-from fairlane.store.postgres import PostgresDatabase
-from fairlane.store.statements import Query, load_migrations, load_statements, wall_clock
+from fairlane.store.effects import Effects
+from fairlane.store.postgres import asking, reading, writing
+from fairlane.store.postgres.connection import Connection
+from fairlane.store.postgres.lines import Line
+from fairlane.store.postgres.locks import HeldRows
+from fairlane.store.postgres.numbering import NumberedStatement, numbered
+from fairlane.store.postgres.opening import Opening
+from fairlane.store.postgres.reading import Reading
+from fairlane.store.statements import (
+    Operation,
+    Query,
+    clock_query,
+    load_migrations,
+    load_statements,
+    together,
+    wall_clock,
+)
 from tests import cluster as demo
 from tests.builders import (
     DONE,
@@ -50,7 +65,7 @@ from tests.cluster import join
 from tests.postgres import NO_TABLES, disconnect, execute
 from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
 
-PLAIN = {"int8", "int4", "float8", "text", "bool", "json"}
+PLAIN = {"int8", "int4", "float8", "text", "bool", "json", "int8[]"}
 """Types whose values are the same on every database; a sum of bigints, for one, is none."""
 
 
@@ -80,7 +95,8 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
     assert sqlite - postgres == set()
     assert postgres - sqlite == {
         "analyze", "find_dead_rows", "find_fate", "find_identity", "find_oldest_transaction", "find_references",
-        "find_safety", "find_transaction", "find_working", "lock_schema_version", "notify", "read_clock",
+        "find_safety", "find_transaction", "find_working", "limit_transaction", "lock_schema_version", "notify",
+        "read_clock", "steady_plans",
     }  # fmt: skip
     assert [one[:2] for one in load_migrations("sqlite")] == [one[:2] for one in load_migrations("postgres")]
 
@@ -88,29 +104,41 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
 # Opening -------------------------------------------------------------------------------------------------------------
 
 
-async def test_statements_that_run_together_answer_what_each_would(server: PostgresServer) -> None:
+async def test_what_is_asked_together_is_answered_in_its_order(server: PostgresServer) -> None:
     """Reads and changes, with parameters of their own, sets among them; the clock beside."""
-    await server.open()
-    now = server.clock()
-    statements = {name: numbered(one) for name, one in load_statements("postgres").items()}
-    names = ["find_plan_organizations", "insert_plan", "find_session_leases", "find_turns"]
-    asked: list[dict[str, Any]] = [
-        {"plan": "default", "after": 0, "most": 5},
-        {"name": "more", "slots": 3, "queue_limit": 5, "weight": 1, "now": now},
-        {"id": "nobody"},
-        {"kinds": [("A", 0), ("B", 1)], "most": 2},
+    store = await server.open()
+    queries: list[Query[Any]] = [
+        Query("find_plan_organizations", {"plan": "default", "after": 0, "most": 5}),
+        Query("insert_plan", {"name": "more", "slots": 3, "queue_limit": 5, "weight": 1, "now": server.clock()}),
+        Query("find_session_leases", {"id": "nobody"}),
+        clock_query(),
+        Query("find_turns", {"kinds": [("A", 0), ("B", 1)], "most": 2}),
     ]
-    connection = await asyncpg.connect(server.address)
-    await connection.execute("INSERT INTO turn (task_type, kind, virtual_time, organization_id) VALUES ('B', 1, 0, 7)")
+    server.rows("INSERT INTO turn (task_type, kind, virtual_time, organization_id) VALUES ('B', 1, 0, 7)")
 
-    joined = join_statements([statements[name] for name in names])
-    arguments = [one for name, given in zip(names, asked, strict=True) for one in statements[name].arguments(given)]
-    row = await connection.fetchrow(joined, *arguments)
-    changed = await connection.fetchval("SELECT slots FROM plan WHERE name = 'more'")
-    await connection.close()
+    def ask(effects: Effects, members: Any) -> Operation[Any]:
+        yield from together(*queries)
+        return [None for _ in members]
 
-    assert [None if column is None else [tuple(one) for one in column] for column in row] == [[], None, [], [(7,)]]
-    assert changed == 3
+    await store._database.write(ask, None)
+
+    assert [one.rows for one in queries] == [[], [("more",)], [], [server.clock()], [([],), ([7],)]]
+    assert server.rows("SELECT slots FROM plan WHERE name = 'more'") == [(3,)]
+
+
+async def test_a_text_arrives_as_it_was_written(server: PostgresServer) -> None:
+    """Quotes, backslashes, commas, braces and the word NULL, alone and in a set; a NUL is replaced."""
+    store = await server.open()
+    organization = await an_organization(store, queue_limit=100)
+    written = ['"', "\\", '\\"', ",", "{}", "NULL", "null", "", " ", "ä\U0001f600", "\n\t\r", "a\0b", "'"]
+    tasks = [a_task(key=f"k{place}{text}", payload=json.dumps(text)) for place, text in enumerate(written)]
+
+    await submitted(store, organization, *tasks)
+
+    found = dict(server.rows("SELECT id, payload FROM task"))
+    keys = dict(server.rows("SELECT task_id, key FROM idempotency"))
+    assert [found[task.id] for task in tasks] == [task.payload for task in tasks]
+    assert [keys[task.id] for task in tasks] == [(task.idempotency_key or "").replace("\0", "\ufffd") for task in tasks]
 
 
 OWED = """
@@ -123,7 +151,7 @@ FROM generate_series($1::bigint, $2::bigint) AS n
 
 async def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe(server: PostgresServer) -> None:
     """It steps from organization to organization and from host to host, and reads no long row of messages."""
-    await server.open()
+    store = await server.open()
     connection = await asyncpg.connect(server.address)
     given = {
         "after": 0, "most": 4, "now": 80_000, "organizations": [(one, "") for one in range(1, 11)], "hosts": 100,
@@ -136,15 +164,20 @@ async def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe(server: 
         visited[owed] = 0
         for name in ("find_next_delivery", "find_due_organizations", "find_due_deliveries"):
             statement = numbered(load_statements("postgres")[name])
-            explained = await connection.fetchval(
-                f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}",
-                *statement.arguments({one: given[one] for one, _ in statement.parameters}),
-            )
+            [(explained,)] = await _explained(store, statement, given)
             visited[owed] += _rows_visited(json.loads(explained)[0]["Plan"])
         before = owed
     await connection.close()
 
     assert visited[30_000] < visited[3_000] * 1.3, visited
+
+
+async def _explained(store: Store, statement: NumberedStatement, given: dict[str, Any]) -> Any:
+    database: Any = store._database
+    arguments = statement.arguments({one: given[one] for one, _ in statement.parameters})
+    async with database.opening.connected() as connection:
+        explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
+        return await (await connection.execute(explained.encode(), arguments)).fetchall()
 
 
 def _rows_visited(plan: dict[str, Any]) -> int:
@@ -154,32 +187,37 @@ def _rows_visited(plan: dict[str, Any]) -> int:
 
 
 async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settling and claiming take as many for fifty tasks of five organizations as for one: nine, beside BEGIN and
-    COMMIT. A submit takes three."""
+    """Settling and claiming take as many for fifty tasks of five organizations as for one: seven, with BEGIN and
+    COMMIT. A submit takes three, a status one."""
     store = await server.open()
     organizations = [await an_organization(store, slots=10) for _ in range(5)]
     worker = await a_worker(store, [PAGE])
     for organization in organizations:
         await submitted(store, organization, *[a_task() for _ in range(20)])
     leases = await worker.take(50)
-    asked: list[str] = []
-    run = PostgresDatabase._rows
+    database: Any = store._database
+    monkeypatch.setattr(database.asking.clock, "moved", None)  # the real clock tells the transaction's identity
+    trips = [0]
+    answers, ask = Connection.answers, Line.ask
 
-    async def counted(self: PostgresDatabase, connection: Any, query: Query, attempt: Any) -> Any:
-        # Other stores of this process ask what they ask; and the real clock, which this one has not, tells who we are.
-        if self is store._database and query.name != "find_transaction":
-            asked.append(query.name)
-        return await run(self, connection, query, attempt)
+    def counted(self: Connection, seconds: float) -> Any:
+        trips[0] += self is database.writer.connection
+        return answers(self, seconds)
 
-    monkeypatch.setattr(PostgresDatabase, "_rows", counted)
+    def asked(self: Line, sent: Any) -> Any:
+        trips[0] += 1
+        return ask(self, sent)
+
+    monkeypatch.setattr(Connection, "answers", counted)
+    monkeypatch.setattr(Line, "ask", asked)
 
     await worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=50)
-    exchanged = list(asked)
-    asked.clear()
+    exchanged = trips[0]
     await submitted(store, organizations[0], *[a_task() for _ in range(20)])
+    submits = trips[0] - exchanged
+    await store.tasks.status(organizations[0].id)
 
-    assert len(exchanged) == 9, exchanged
-    assert len(asked) == 3, asked
+    assert (exchanged, submits, trips[0] - exchanged - submits) == (7, 3, 1)
 
 
 async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:
@@ -212,14 +250,14 @@ async def test_a_database_that_may_lose_what_it_acknowledged_is_refused(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each of these settings by itself; the message names it or says what to do."""
-    asked = PostgresDatabase._ask
+    asked = Opening.ask
     unsafe = "on" if name == "transaction_read_only" else "off"
 
     async def ask(self: Any, connection: Any, statement: str, **parameters: Any) -> Any:
         rows = await asked(self, connection, statement, **parameters)
         return [(one, unsafe if one == name else value) for one, value in rows] if statement == "find_safety" else rows
 
-    monkeypatch.setattr(PostgresDatabase, "_ask", ask)
+    monkeypatch.setattr(Opening, "ask", ask)
 
     with pytest.raises(DatabaseError, match=f"{name}|read-only"):
         await server.open()
@@ -278,17 +316,17 @@ async def test_a_commit_without_an_answer_is_looked_up(server: PostgresServer, c
     """Whether the server got it or not: the task is accepted, and there once."""
     store = await server.open()
     organization, task = await an_organization(store), a_task(key="k")
-    database: Any = store._database
-    commit = database._finish
+    writer: Any = store._database.writer  # type: ignore[attr-defined]
+    commit = writer.finish
 
-    async def cut(connection: Any) -> None:
-        database._finish = commit
+    def cut(connection: Any, attempt: Any) -> None:
+        writer.finish = commit
         if reached:
-            await commit(connection)
-        connection.terminate()
+            commit(connection, attempt)
+        connection.cut()
         raise ConnectionResetError("cut by the test")
 
-    database._finish = cut
+    writer.finish = cut
     (answer,) = await store.tasks.submit(organization.id, [task])
 
     assert isinstance(answer, Accepted)
@@ -300,22 +338,23 @@ async def test_a_commit_whose_fate_nobody_knows_is_not_acknowledged(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was committed, but the database does not say so in time: 503, and the key finds the task later (I9)."""
-    monkeypatch.setattr(postgres, "RESOLVE_SECONDS", 0.1)
+    monkeypatch.setattr(writing, "RESOLVE_SECONDS", 0.1)
     store = await server.open()
     organization, task = await an_organization(store), a_task(key="k")
     database: Any = store._database
-    commit, options = database._finish, database._options
+    writer, connector = database.writer, database.connector
+    commit = writer.finish
 
-    async def cut(connection: Any) -> None:
-        await commit(connection)
-        database._options = options | NOWHERE
-        connection.terminate()
+    def cut(connection: Any, attempt: Any) -> None:
+        commit(connection, attempt)
+        connector.address = NOWHERE
+        connection.cut()
         raise ConnectionResetError("cut by the test")
 
-    database._finish = cut
+    writer.finish = cut
     with pytest.raises(StoreUnreachable):
         await store.tasks.submit(organization.id, [task])
-    database._finish, database._options = commit, options
+    writer.finish, connector.address = commit, server.address
 
     (again,) = await store.tasks.submit(organization.id, [a_task(key="k")])
     assert isinstance(again, TaskExists)
@@ -339,8 +378,7 @@ async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresSe
     store = await server.open()
     organization = await an_organization(store)
     database: Any = store._database
-    options = database._options
-    database._options = options | NOWHERE
+    database.connector.address = NOWHERE
     await disconnect(server.address)
     began = time.monotonic()
 
@@ -352,7 +390,7 @@ async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresSe
 
     assert [type(answer) for answer in answers] == [StoreUnreachable] * 6
     assert time.monotonic() - began < 4
-    database._options = options
+    database.connector.address = server.address
     assert isinstance((await store.tasks.submit(organization.id, [a_task()]))[0], Accepted)
 
 
@@ -424,13 +462,13 @@ async def test_however_many_are_held_up_the_row_is_tried_now_and_then(
     """What one of them met, the others know; and the log has one line."""
     store = await server.open()
     held = await an_organization(store)
-    waits, see = [0], PostgresDatabase._see_held
+    waits, see = [0], HeldRows.see
 
-    async def counted(self: PostgresDatabase, connection: Any, ids: Any) -> None:
+    def counted(self: HeldRows, ids: Any, free: Any) -> None:
         waits[0] += 1
-        await see(self, connection, ids)
+        see(self, ids, free)
 
-    monkeypatch.setattr(PostgresDatabase, "_see_held", counted)
+    monkeypatch.setattr(HeldRows, "see", counted)
     async with holding(server, held):
         asked = [store.tasks.submit(held.id, [a_task()]) for _ in range(200)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -494,18 +532,18 @@ async def test_slow_reads_leave_connections_to_quick_ones(
 ) -> None:
     """Many at once that take long: a status and a list are read meanwhile, and a read that waited in vain for them is
     answered 503 without a word of an outage. (I24)"""
-    monkeypatch.setattr(postgres, "WALK_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "WALK_WAIT_SECONDS", 0.2)
     store = await server.open()
     organizations = [await an_organization(store) for _ in range(4)]
-    reading, go, run = [0], asyncio.Event(), PostgresDatabase._run
+    under_way, go, run = [0], asyncio.Event(), Reading.run
 
-    async def slow(self: PostgresDatabase, connection: Any, operation: Any, attempt: Any) -> Any:
+    async def slow(self: Reading, line: Any, operation: Any, *, seconds: float) -> Any:
         if operation.__name__ == "verified_status":
-            reading[0] += 1
+            under_way[0] += 1
             await go.wait()
-        return await run(self, connection, operation, attempt)
+        return await run(self, line, operation, seconds=seconds)
 
-    monkeypatch.setattr(PostgresDatabase, "_run", slow)
+    monkeypatch.setattr(Reading, "run", slow)
     verifying = [asyncio.ensure_future(store.recount.verify(one.id)) for one in organizations for _ in range(3)]
     late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
     status = await store.tasks.status(organizations[0].id)
@@ -514,30 +552,51 @@ async def test_slow_reads_leave_connections_to_quick_ones(
     await asyncio.wait(verifying)
 
     assert (status.queued, listed.tasks) == (0, ())
-    assert reading[0] == postgres.WALKS_MOST
-    assert [type(one.exception()) for one in verifying].count(StoreUnreachable) == 12 - postgres.WALKS_MOST
+    assert under_way[0] == reading.WALKS_MOST
+    assert [type(one.exception()) for one in verifying].count(StoreUnreachable) == 12 - reading.WALKS_MOST
     assert waiting
     assert {type(one.exception()) for one in late} == {StoreUnreachable}
     assert "store.unreachable" not in caplog.text
 
 
-async def test_who_waited_for_others_reads_says_nothing_of_an_outage(
+async def test_a_read_that_waited_for_others_says_nothing_of_an_outage(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every connection of the pool is in use: 503, and the database is not taken for away."""
-    monkeypatch.setattr(postgres, "TRY_SECONDS", 0.2)
+    """Every place is taken: 503, and the database is not taken for away."""
+    monkeypatch.setattr(reading, "TRY_SECONDS", 0.2)
     store = await server.open()
     organization = await an_organization(store)
-    pool: Any = store._database._pool  # type: ignore[attr-defined]
-    taken = [await pool.acquire() for _ in range(postgres.READERS_MOST)]
+    limits = store._database.reading.limits  # type: ignore[attr-defined]
+    for _ in range(reading.READS_MOST):
+        await limits.take(None)
 
     with pytest.raises(StoreUnreachable):
         await store.tasks.status(organization.id)
-    for one in taken:
-        await pool.release(one)
+    for _ in range(reading.READS_MOST):
+        limits.give(None)
 
     assert "store.unreachable" not in caplog.text
     assert (await store.tasks.status(organization.id)).queued == 0
+
+
+async def test_a_read_that_is_given_up_leaves_its_connection_to_others(server: PostgresServer) -> None:
+    """Its answer is passed by; those asked behind it get theirs, on the same connection."""
+    store = await server.open()
+    organization = await an_organization(store)
+    await store.tasks.status(organization.id)
+    lines = store._database.reading.shared  # type: ignore[attr-defined]
+    before = list(lines)
+
+    reads = [asyncio.ensure_future(store.tasks.status(organization.id)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for read in reads[::2]:
+        read.cancel()
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+
+    assert {type(one) for one in answers[::2]} == {asyncio.CancelledError}
+    assert [one.queued for one in answers[1::2] if not isinstance(one, BaseException)] == [0] * 10
+    assert before[0] in lines
+    assert lines[0].pending == 0
 
 
 # Several servers -----------------------------------------------------------------------------------------------------
@@ -659,7 +718,7 @@ async def test_a_clock_that_only_the_server_has_moves_nothing(
     jumped = [await store.jumps.follow(time.monotonic)]
 
     with monkeypatch.context() as patch:
-        patch.setattr(postgres, "wall_clock", lambda: wall_clock() + 3_600_000)
+        patch.setattr(asking, "wall_clock", lambda: wall_clock() + 3_600_000)
         jumped += [await store.jumps.follow(time.monotonic) for _ in range(2)]
     jumped += [await store.jumps.follow(time.monotonic) for _ in range(2)]
     await store.close()
@@ -877,7 +936,7 @@ async def test_a_standby_is_a_database_that_is_away(
     cluster = await asyncio.to_thread(join, f"standby-{os.getpid()}")
     store = await Store.open(Settings(database=cluster.address), a_catalogue(), now=clock)
     database: Any = store._database
-    options = database._options
+    connector = database.connector
     try:
         organization = await an_organization(store)
         await asyncio.to_thread(cluster.kill)
@@ -890,9 +949,9 @@ async def test_a_standby_is_a_database_that_is_away(
             await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)
         ]
         answers += [await asyncio.gather(store.tasks.status(organization.id), return_exceptions=True)]
-        database._options = options | {"target_session_attrs": "any"}
-        answers += [await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)]
-        database._options = options
+        with monkeypatch.context() as patch:
+            patch.setattr(connector, "connect", partial(connector.connect, primary=False))
+            answers += [await asyncio.gather(store.tasks.submit(organization.id, [a_task()]), return_exceptions=True)]
         with pytest.raises(DatabaseError, match="read-only"):
             await Store.open(Settings(database=cluster.address), {})
         connection = await asyncpg.connect(cluster.address)

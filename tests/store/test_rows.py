@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from fairlane.store import locked
-from fairlane.store.numbering import numbered
+from fairlane.store.postgres.numbering import numbered
 from fairlane.store.statements import Statement, load_migrations, load_statements
 from tests.architecture.sources import PACKAGE
 from tests.store.databases import PostgresServer

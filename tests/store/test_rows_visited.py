@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import asyncpg
 import pytest
 
 from fairlane.errors import NotFound, TaskNotFailed
@@ -34,7 +33,6 @@ from fairlane.store import (
     organizations,
     overview,
     plans,
-    postgres,
     recount,
     sessions,
     slots,
@@ -47,6 +45,7 @@ from fairlane.store import (
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
+from fairlane.store.postgres.opening import BEGIN_SNAPSHOT, Plain
 from fairlane.store.statements import Operation, Query, run
 from tests.builders import an_organization
 from tests.store.databases import DATABASES, Clock
@@ -101,6 +100,7 @@ NOT_HERE = {
     # PostgreSQL's own.
     "find_references", "find_safety", "find_fate", "find_dead_rows", "find_transaction", "read_clock",
     "find_identity", "find_oldest_transaction", "find_working", "notify", "lock_schema_version", "analyze",
+    "limit_transaction", "steady_plans",
 }  # fmt: skip
 """Statements that read and are no list, filter or report."""
 
@@ -295,15 +295,14 @@ def _sqlite_visits(store: Store) -> Visits:
     return visits
 
 
-def _postgres_visits(store: Store, connection: "asyncpg.Connection[Any]") -> Visits:
+def _postgres_visits(store: Store, connection: Plain) -> Visits:
     adapter: Any = store._database
 
     async def visits(query: Query) -> tuple[Any, int]:
-        statement = adapter._statements[query.name]
-        arguments = statement.arguments(query.parameters)
-        [[plan]] = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}", *arguments)
-        found = await adapter._rows(connection, query, postgres._Attempt())
-        return found, round(_visited(json.loads(plan)[0]["Plan"]))
+        [(statement, arguments)] = adapter.asking.sent(query)
+        explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
+        [(plan,)] = await (await connection.execute(explained.encode(), arguments)).fetchall()
+        return await adapter.opening.rows(connection, query), round(_visited(json.loads(plan)[0]["Plan"]))
 
     return visits
 
@@ -351,15 +350,16 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
             for operation in _read(store, ids):
                 await _run(operation(), _sqlite_visits(store), seen)
         else:
-            connection = await asyncpg.connect(database.address)
-            for _ in range(2):
-                # As for a snapshot; but what upkeep reads for a change may lock.
-                await connection.execute(postgres.BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
-                for operation in _read(store, ids):
-                    await _run(operation(), _postgres_visits(store, connection), seen)
-                await connection.execute("ROLLBACK")
-                await connection.execute("ANALYZE")
-            await connection.close()
+            adapter: Any = store._database
+            async with adapter.opening.connected() as connection:
+                for _ in range(2):
+                    # As for a snapshot; but what upkeep reads for a change may lock.
+                    await connection.execute(BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
+                    await adapter.opening.ask(connection, "steady_plans")
+                    for operation in _read(store, ids):
+                        await _run(operation(), _postgres_visits(store, connection), seen)
+                    await connection.execute("ROLLBACK")
+                    await connection.execute("ANALYZE")
     finally:
         await database.close()
         database.forget()

@@ -117,8 +117,8 @@ def change(name: str, members: Sequence[Any], /, **parameters: Any) -> Query[Any
 def together(*queries: Query[Any]) -> Operation[None]:
     """Run several statements in one go, which on PostgreSQL is one round trip; ``rows`` of each is its answer.
 
-    They run in any order and on one snapshot: none may read or write a row that another one writes. Rows of a RETURNING
-    clause are not available. What a lock guards must be read by a later statement.
+    They run in this order, and each sees what those before it changed. None of them may depend on another's answer.
+    A change without RETURNING is sent and not waited for: if it fails, a later query or the commit raises its error.
     """
     asked = [query for query in queries if query.needed]
     if len(asked) == 1:

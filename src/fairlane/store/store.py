@@ -56,7 +56,7 @@ from fairlane.store.waits import WaitStore
 from fairlane.store.webhook_secrets import WebhookSecretStore
 
 if TYPE_CHECKING:
-    from fairlane.store.wakeups import WakeUps
+    from fairlane.store.postgres.wakeups import WakeUps
 
 CLAIM_MOST = 1_000
 CLAIM_BYTES = 2**28
@@ -249,7 +249,7 @@ class Store:
     def _wakeups_of(self, settings: Settings) -> "WakeUps | None":
         if not is_postgres(settings.database) or settings.pg_notify == "off":
             return None
-        from fairlane.store.wakeups import WakeUps
+        from fairlane.store.postgres.wakeups import WakeUps
 
         address = settings.database if settings.pg_notify == "on" else settings.pg_notify
         return WakeUps(address, tell=self.hints.tell)

@@ -10,12 +10,11 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
-
-import asyncpg
 
 from fairlane.store.effects import Effects, payloads, read_payload
-from fairlane.store.numbering import numbered
+from fairlane.store.postgres.connector import CONNECT_SECONDS, Connector
+from fairlane.store.postgres.lines import Line
+from fairlane.store.postgres.numbering import numbered, plain
 from fairlane.store.statements import load_statements
 
 _log = logging.getLogger("fairlane.store")
@@ -23,14 +22,14 @@ _log = logging.getLogger("fairlane.store")
 CHANNEL = "fairlane"
 TOGETHER_SECONDS = 0.02
 """How long hints are collected after a notification before the next one is sent."""
-CONNECT_SECONDS = 5.0
+LISTEN = plain("listen", f"LISTEN {CHANNEL}")
+FORGET = plain("forget", "SET synchronous_commit = off")
+"""It writes nothing that could be lost."""
 ANSWER_SECONDS = 5.0
 CHECK_SECONDS = 20.0
 """A connection without messages for this long is tested."""
 AGAIN_SECONDS = 1.0
 """Pause before a lost connection is opened again, plus or minus a half."""
-
-NotifyConnection = Any
 
 
 class WakeUps:
@@ -41,7 +40,7 @@ class WakeUps:
 
         ``tell`` is called on the event loop with the effects at other servers.
         """
-        self._address = address
+        self._connector = Connector(address, prepare=False)
         self._tell = tell
         self._statement = numbered(load_statements("postgres")["notify"])
         self._said = Effects()
@@ -86,17 +85,12 @@ class WakeUps:
 
     async def _converse(self) -> None:
         """Send and receive hints until the connection is lost, which raises."""
-        connection: NotifyConnection = await asyncpg.connect(
-            self._address,
-            timeout=CONNECT_SECONDS,
-            command_timeout=ANSWER_SECONDS,
-            statement_cache_size=0,
-            # It writes nothing that could be lost.
-            server_settings={"synchronous_commit": "off"},
-        )
+        connection = await self._connector.connect_aside(seconds=CONNECT_SECONDS, primary=False)
+        line = Line(connection, ended=self._something.set)
         try:
-            connection.add_termination_listener(lambda _: self._something.set())
-            await connection.add_listener(CHANNEL, self._heard)
+            line.received = lambda: self._hear(line)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await line.ask([(FORGET, []), (LISTEN, [])])
             self._listening = True
             if not self._connected_before:
                 _log.info("wakeups.listening")
@@ -104,12 +98,14 @@ class WakeUps:
             while True:
                 await self._wait()
                 said, self._said = self._said, Effects()
-                await connection.fetch(self._statement.sql, CHANNEL, payloads(said))
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    arguments = self._statement.arguments({"channel": CHANNEL, "payloads": payloads(said)})
+                    await line.ask([(self._statement, arguments)])
                 await asyncio.sleep(TOGETHER_SECONDS)
         finally:
             self._listening = False
             self._said = Effects()
-            connection.terminate()
+            line.close()
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -117,6 +113,7 @@ class WakeUps:
                 await self._something.wait()
         self._something.clear()
 
-    def _heard(self, connection: NotifyConnection, sender: int, channel: str, payload: object) -> None:
-        if sender != connection.get_server_pid():
-            self._tell(read_payload(str(payload)))
+    def _hear(self, line: Line) -> None:
+        for sender, payload in line.notifications():
+            if sender != line.process:
+                self._tell(read_payload(payload))

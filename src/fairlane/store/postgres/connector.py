@@ -1,0 +1,84 @@
+"""Connections to one address, and what is wrong with an address that gives none.
+
+Called by the rest of this room.
+"""
+
+import asyncio
+import threading
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from fairlane.errors import DatabaseError
+from fairlane.store.postgres.connection import LOST, Connection, connected
+
+CONNECT_SECONDS = 5.0
+UNUSABLE = (*LOST, ValueError, psycopg.Error)
+"""Errors that mean that the database cannot be opened."""
+
+
+class Connector:
+    """Connects to one address."""
+
+    def __init__(self, address: str, *, prepare: bool) -> None:
+        """``prepare``: let the server keep statements from their first use on, for each connection."""
+        self.address = address
+        self._prepare = prepare
+
+    @property
+    def name(self) -> str:
+        """Return the address without its password."""
+        return without_password(self.address)
+
+    def connect(self, *, seconds: float, primary: bool = True) -> Connection:
+        """Connect, in the calling thread. ``primary``: only to a server that accepts changes.
+
+        After a failover an address may lead to a standby for a while.
+
+        Raises:
+            TimeoutError, ConnectionRefusedError: it did not work.
+        """
+        return connected(self.address, seconds=seconds, prepare=self._prepare, primary=primary)
+
+    async def connect_aside(self, *, seconds: float, primary: bool = True) -> Connection:
+        """Connect in another thread, so that the event loop goes on."""
+        made: list[Connection] = []
+        given_up = threading.Event()
+
+        def connect() -> Connection:
+            made.append(self.connect(seconds=seconds, primary=primary))
+            if given_up.is_set():
+                made[0].close()
+            return made[0]
+
+        try:
+            return await asyncio.to_thread(connect)
+        except asyncio.CancelledError:
+            given_up.set()
+            for connection in made:
+                connection.close()
+            raise
+
+    def unusable(self, error: BaseException) -> DatabaseError:
+        """Return the error for a database that cannot be opened because of this one."""
+        said = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ValueError | psycopg.ProgrammingError) and getattr(error, "sqlstate", None) is None:
+            return DatabaseError(
+                f"the address {self.name} cannot be read ({said}): give postgresql://USER:PASSWORD@HOST:PORT/NAME"
+            )
+        return DatabaseError(f"cannot open {self.name}: {said}")
+
+    def read_only(self) -> DatabaseError:
+        """Return the error for a standby."""
+        return DatabaseError(f"{self.name} is read-only: give the address of the primary")
+
+
+def without_password(address: str) -> str:
+    """Return a database's address without its password, for logs."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "postgresql://…"
+    if parts.password is None:
+        return address
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))
