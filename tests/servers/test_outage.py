@@ -23,7 +23,7 @@ from fairlane.store import Store
 from fairlane.store.postgres import database as adapter
 from fairlane.store.postgres import outage, writing
 from fairlane.store.postgres.numbering import NumberedStatement
-from fairlane.store.postgres.reading import Reading
+from fairlane.store.postgres.reading import Readers
 from fairlane.store.postgres.writing import Writer
 from tests import postgres
 from tests.api.house import Customer, House, Session, error_of, eventually
@@ -310,7 +310,7 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
     """In a write and in a read: the write is run again on a new connection, the read is answered 503 at worst."""
     house = houses().a
     customer = house.customer()
-    writes, reads, left = Writer.rows, Reading.rows, [1]
+    writes, reads, left = Writer.rows, Readers.rows, [1]
     database = house.store._database
 
     def lose(query: Any) -> None:
@@ -330,7 +330,7 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
         return await reads(self, line, query)
 
     monkeypatch.setattr(Writer, "rows", written)
-    monkeypatch.setattr(Reading, "rows", read)
+    monkeypatch.setattr(Readers, "rows", read)
     connection = database.writer.connection
     assert customer.submit().status_code == 200
     assert database.writer.connection is not connection

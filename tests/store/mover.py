@@ -11,9 +11,9 @@ from typing import Any
 
 from fairlane.settings import Settings
 from fairlane.store import Store
-from fairlane.store.postgres.filling import Loading
+from fairlane.store.postgres.filling import PostgresLoading
 
-copy = Loading.copy
+copy = PostgresLoading.copy
 
 
 async def copy_and_die(self: Any, table: Any, records: Any) -> None:
@@ -29,5 +29,5 @@ async def main() -> None:
     await store.move(Settings(database=sys.argv[2]), progress=lambda table, count, complete: None)
 
 
-Loading.copy = copy_and_die  # type: ignore[method-assign]
+PostgresLoading.copy = copy_and_die  # type: ignore[method-assign]
 asyncio.run(main())

@@ -194,9 +194,9 @@ async def test_a_database_of_a_development_version_is_refused(closed: Database) 
     closed.rows("DELETE FROM schema_version WHERE version > 0")
     closed.rows("INSERT INTO schema_version (version, applied_at) VALUES (1, 0), (16, 0)")
 
-    for opening in (Store.schema(settings), Store.migrate(settings), closed.open()):
+    for asked in (Store.schema(settings), Store.migrate(settings), closed.open()):
         with pytest.raises(DatabaseError, match=r"development version before 0\.1\.0"):
-            await opening
+            await asked
 
     assert _versions(closed) == [1, 16]
 

@@ -19,9 +19,10 @@ from fairlane.model.tasks import TaskStatus
 from fairlane.model.webhooks import Tried
 from fairlane.settings import Settings
 from fairlane.store import Moved, Store
-from fairlane.store.moving import NOT_CARRIED, Table, _tables
+from fairlane.store.database import Table
+from fairlane.store.moving import NOT_CARRIED, _tables
 from fairlane.store.postgres import opening
-from fairlane.store.postgres.filling import Loading
+from fairlane.store.postgres.filling import PostgresLoading
 from fairlane.store.statements import load_migrations
 from tests.builders import (
     ACTOR,
@@ -235,7 +236,7 @@ async def test_a_target_with_an_older_schema_is_refused(
     await server.open()
     await server.close()
     newest = server.rows("SELECT max(version) FROM schema_version")
-    monkeypatch.setattr(postgres, "load_migrations", with_later)
+    monkeypatch.setattr(opening, "load_migrations", with_later)
 
     with pytest.raises(DatabaseError, match="run 'fairlane migrate'"):
         await moved(file, server)
@@ -251,7 +252,7 @@ async def test_what_does_not_arrive_whole_does_not_arrive(
     first."""
     await populate(await file.open(), clock)
     await file.close()
-    copy = Loading.copy
+    copy = PostgresLoading.copy
 
     async def changing(self: Any, table: Table, records: Iterable[Sequence[Any]]) -> None:
         there = list(records)
@@ -260,13 +261,13 @@ async def test_what_does_not_arrive_whole_does_not_arrive(
             there = there[1:] if change < 0 else [*there, tuple(another.values())]
         await copy(self, table, there)
 
-    monkeypatch.setattr(Loading, "copy", changing)
+    monkeypatch.setattr(PostgresLoading, "copy", changing)
     keys = file.rows("SELECT count(*) FROM idempotency")[0][0]
     with pytest.raises(DatabaseError, match=f"idempotency: of {keys} rows {keys + change} arrived"):
         await moved(file, server)
     assert server.rows("SELECT count(*) FROM organization") == [(0,)]
 
-    monkeypatch.setattr(Loading, "copy", copy)
+    monkeypatch.setattr(PostgresLoading, "copy", copy)
     await moved(file, server)
 
 

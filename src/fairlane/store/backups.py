@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fairlane.errors import ValidationRefused
 from fairlane.store.noun import Noun
-from fairlane.store.sqlite import SqliteDatabase
 from fairlane.store.statements import Operation
 from fairlane.store.trail import write_trail_at
 from fairlane.store.transaction import Transaction
@@ -21,10 +20,11 @@ class BackupStore(Noun):
         The last row of the copy's audit trail records the backup and its moment; it is written into the database, too,
         once the copy is complete. Raises DatabaseError, or ValidationRefused.
         """
-        if not isinstance(self._database, SqliteDatabase):
+        file = self._database.file
+        if file is None:
             raise ValidationRefused.at("path", "PostgreSQL has tools of its own for this, such as pg_dump")
         made = partial(write_trail_at, self._config.new_id(), actor, "backup.made", path.name, {"path": str(path)})
-        at = await self._database.backup(path, made, progress)
+        at = await file.backup(path, made, progress)
         await self._write(_record, made, at)
 
 

@@ -1,11 +1,15 @@
 """The thin adapter beneath the store, as the store sees it: what SQLite and PostgreSQL have in common.
 
-Called by the nouns of the store (``noun.py``); ``sqlite.py`` and ``postgres.py`` are the adapters. Never knows an
+Called by the nouns of the store (``noun.py``); ``sqlite.py`` and ``postgres/`` are the adapters. Never knows an
 organization or a task.
 """
 
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.store.batching import Answer, Member, PluralOperation
@@ -17,9 +21,17 @@ class Database(Protocol):
     """What the store needs from an adapter."""
 
     exclusive: bool
-    lock_fd: int
+    """Whether one server owns the database."""
     on_broken: Callable[[], None]
     """Called on the event loop when this process has to end: see StoreBroken."""
+
+    @property
+    def file(self) -> "OwnedFile | None":
+        """Return what a file offers, or None if the database is not a file."""
+
+    @property
+    def target(self) -> "Target | None":
+        """Return what a move fills, or None if a move cannot fill the database."""
 
     @property
     def refusing(self) -> bool:
@@ -39,9 +51,6 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Finish the accepted requests and close the database."""
-
-    def describe(self, text: str) -> None:
-        """Write how to reach the owner, if there is one."""
 
     async def look(self, operation: Operation[Result]) -> tuple[DatabaseFacts, Result | None]:
         """Return the engine and, if its tables match, the operation's result; it need not be open. Raises
@@ -66,4 +75,67 @@ class Database(Protocol):
         """Run an operation on one snapshot that may read very many rows, separately from short ones.
 
         Each of its statements is short; other operations take turns in between.
+        """
+
+
+class Table(Struct, frozen=True):
+    """One table of the schema."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+class Source(Protocol):
+    """The database that is copied."""
+
+    async def read(self, operation: Operation[Result]) -> Result:
+        """Run an operation of one statement."""
+
+    def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
+        """Yield every row of a table, in the order of its columns, with only some of them in memory at a time."""
+
+
+class Loading(Protocol):
+    """The target while it is filled, in one transaction."""
+
+    async def run(self, operation: Operation[Result]) -> Result:
+        """Run an operation in it."""
+
+    async def count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+
+    async def empty(self, table: Table) -> None:
+        """Delete all rows of a table."""
+
+    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
+        """Append these rows to a table."""
+
+    async def learn(self) -> None:
+        """Update the planner's statistics."""
+
+
+class Target(Protocol):
+    """The database that is filled."""
+
+    def loading(self) -> AbstractAsyncContextManager[Loading]:
+        """Open the target: migrated, closed to starting servers, and committed at the end unless an exception is
+        raised."""
+
+
+class OwnedFile(Source, Protocol):
+    """What a database offers that is a file which one server owns."""
+
+    @property
+    def lock_fd(self) -> int:
+        """Return the descriptor of the lock; a worker process that inherits it keeps the lock until it has ended."""
+
+    def describe(self, text: str) -> None:
+        """Write into the lock file how to reach the owner."""
+
+    async def backup(
+        self, target: Path, made: Callable[[int], Operation[None]], progress: Callable[[int, int], None]
+    ) -> int:
+        """Copy the committed state of one moment into a new file, and return the moment. Raises DatabaseError.
+
+        The rows that ``made`` writes for that moment are in the copy alone.
         """

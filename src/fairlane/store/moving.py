@@ -4,16 +4,16 @@ Tables and columns are read from the schema, so that those of a later migration 
 appear all together or not at all; a server that starts on it meanwhile waits for the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
 from fairlane.errors import DatabaseError
+from fairlane.store.database import Loading, Source, Table, Target
 from fairlane.store.recount import count_states, recount
-from fairlane.store.statements import Operation, Result, Row, rows
+from fairlane.store.statements import Operation, Row, rows
 
 NOT_CARRIED = frozenset({"schema_version"})
 """Tables that are not copied: each database has its own."""
@@ -23,13 +23,6 @@ PROGRESS_ROWS = 10_000
 
 MoveProgress = Callable[[str, int, bool], None]
 """Called with the name of a table, how many of its rows were copied, and whether these are all."""
-
-
-class Table(Struct, frozen=True):
-    """One table of the schema."""
-
-    name: str
-    columns: tuple[str, ...]
 
 
 class ColumnRow(Row, frozen=True):
@@ -53,43 +46,6 @@ class Moved(Struct, frozen=True):
     """Rows copied, by table."""
     returned: int
     """Leases of the stopped installation that were first returned to their queues."""
-
-
-class Source(Protocol):
-    """The database that is copied."""
-
-    async def read(self, operation: Operation[Result]) -> Result:
-        """Run an operation of one statement."""
-
-    def table_rows(self, table: Table) -> Iterator[Sequence[Any]]:
-        """Yield every row of a table, in the order of its columns, with only some of them in memory at a time."""
-
-
-class Loading(Protocol):
-    """The target while it is filled, in one transaction."""
-
-    async def run(self, operation: Operation[Result]) -> Result:
-        """Run an operation in it."""
-
-    async def count(self, table: Table) -> int:
-        """Return how many rows a table has."""
-
-    async def empty(self, table: Table) -> None:
-        """Delete all rows of a table."""
-
-    async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
-        """Append these rows to a table."""
-
-    async def learn(self) -> None:
-        """Update the planner's statistics."""
-
-
-class Target(Protocol):
-    """The database that is filled."""
-
-    def loading(self) -> AbstractAsyncContextManager[Loading]:
-        """Open the target: migrated, closed to starting servers, and committed at the end unless an exception is
-        raised."""
 
 
 async def carry(source: Source, target: Target, *, returned: int, progress: MoveProgress) -> Moved:

@@ -24,8 +24,8 @@ from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.outages import Outage
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.batching import Answer, Batches, Member, PendingWrite, PluralOperation, by_operation
+from fairlane.store.database import Table
 from fairlane.store.effects import Effects
-from fairlane.store.moving import Table
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.records import packed_record, packed_records, records
 from fairlane.store.schema import Schema, compare, missing, refuse_newer, refuse_older
@@ -92,6 +92,7 @@ class SqliteDatabase:
     """One open SQLite file."""
 
     exclusive = True
+    target = None
 
     def __init__(
         self,
@@ -187,6 +188,11 @@ class SqliteDatabase:
             self._writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._writer.close()
         self._release_lock()
+
+    @property
+    def file(self) -> "SqliteDatabase":
+        """Return itself: the database is a file."""
+        return self
 
     @property
     def refusing(self) -> bool:

@@ -7,7 +7,7 @@ When a method returns, the change is committed and synced; a refusal changed not
 
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uuid_utils
 
@@ -193,10 +193,11 @@ class Store:
         Raises:
             DatabaseError: the target cannot be used, is not empty, or its rows differ from the source.
         """
-        assert isinstance(self._database, SqliteDatabase)
+        source, filled = self._database.file, Store(target, {})._database.target
+        assert source is not None
+        assert filled is not None
         returned = await self.sessions.return_local_leases()
-        other: Any = Store(target, {})._database
-        return await moving.carry(self._database, other, returned=returned, progress=progress)
+        return await moving.carry(source, filled, returned=returned, progress=progress)
 
     async def close(self) -> None:
         """Finish the accepted requests and close the database."""
@@ -225,11 +226,13 @@ class Store:
     @property
     def inherited_fds(self) -> tuple[int, ...]:
         """Return descriptors for local workers to inherit: the ownership lock, if there is one."""
-        return (self._database.lock_fd,) if self.exclusive else ()
+        file = self._database.file
+        return () if file is None else (file.lock_fd,)
 
     def describe(self, text: str) -> None:
-        """Write a line to the lock file that says how to reach this server."""
-        self._database.describe(text)
+        """Write a line to the lock file that says how to reach this server, if there is one."""
+        if self._database.file is not None:
+            self._database.file.describe(text)
 
     async def _prepare(self) -> None:
         await self.organizations.recall_virtual_time()

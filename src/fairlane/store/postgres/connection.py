@@ -1,7 +1,7 @@
 """One connection to PostgreSQL that sends statements without waiting for the answers of those before.
 
-Uses libpq's pipeline mode through ``psycopg.pq``. A *turn* is what is sent between two syncs: one round trip, and one
-answer for each of its statements. The store thread waits for turns here; ``lines.py`` waits on an event loop. Knows no
+Uses libpq's pipeline mode through ``psycopg.pq``. A *trip* is what is sent between two syncs: one round trip, and one
+answer for each of its statements. The store thread waits for trips here; ``lines.py`` waits on an event loop. Knows no
 transaction.
 """
 
@@ -43,8 +43,8 @@ _LOADERS: dict[int, Callable[[bytes], Any]] = {
 }
 """By the ids of PostgreSQL's types: the integers, boolean, double precision, arrays of bigint. Others are texts."""
 
-Answer = list[Rows] | psycopg.Error
-"""The rows of each statement of a turn, or the first error in it."""
+TripAnswer = list[Rows] | psycopg.Error
+"""The rows of each statement of a trip, or the first error in it."""
 
 
 class Connection:
@@ -55,10 +55,10 @@ class Connection:
         self._link = link
         self._prepare = prepare
         self._prepared: set[str] = set()
-        self._turn = _Turn()
+        self._trip = _Trip()
         """What was sent since the last sync."""
-        self._turns: deque[_Turn] = deque()
-        """Turns that have no answer yet."""
+        self._trips: deque[_Trip] = deque()
+        """Trips that have no answer yet."""
         link.nonblocking = 1
         link.enter_pipeline_mode()
         self.process = link.backend_pid
@@ -73,7 +73,7 @@ class Connection:
         return self._link.status != pq.ConnStatus.OK
 
     def send(self, statement: NumberedStatement, arguments: Arguments) -> None:
-        """Send a statement; its rows are part of the next turn's answer."""
+        """Send a statement; its rows are part of the next trip's answer."""
         link, name = self._link, statement.name.encode()
         encoded = [None if one is None else one.encode() for one in arguments]
         with _translated():
@@ -83,52 +83,52 @@ class Connection:
                 if statement.name not in self._prepared:
                     link.send_prepare(name, statement.sql.encode())
                     self._prepared.add(statement.name)
-                    self._turn.expected.append(statement.name)
+                    self._trip.expected.append(statement.name)
                 link.send_query_prepared(name, encoded)
-        self._turn.expected.append(statement)
+        self._trip.expected.append(statement)
 
     def flush(self) -> bool:
         """Pass to the system what it takes now; return whether something is left."""
         with _translated():
             return bool(self._link.flush())
 
-    def end_turn(self) -> None:
-        """End a turn: :meth:`taken` will return its answer."""
+    def end_trip(self) -> None:
+        """End a trip: :meth:`taken` will return its answer."""
         with _translated():
             self._link.pipeline_sync()
-        self._turns.append(self._turn)
-        self._turn = _Turn()
+        self._trips.append(self._trip)
+        self._trip = _Trip()
 
     def read(self) -> None:
         """Take what the system has received."""
         with _translated():
             self._link.consume_input()
 
-    def taken(self) -> Answer | None:
-        """Return the answer of the oldest turn, or None if it is not complete yet.
+    def taken(self) -> TripAnswer | None:
+        """Return the answer of the oldest trip, or None if it is not complete yet.
 
         Raises:
             ConnectionResetError: the connection is lost.
         """
         link, nothing = self._link, 0
         with _translated():
-            while self._turns and not link.is_busy():
-                result, turn = link.get_result(), self._turns[0]
+            while self._trips and not link.is_busy():
+                result, trip = link.get_result(), self._trips[0]
                 if result is None:
                     nothing += 1
                     if nothing > 1:
-                        raise turn.error or ConnectionResetError(_words(link.get_error_message()))
+                        raise trip.error or ConnectionResetError(_words(link.get_error_message()))
                     continue
                 nothing = 0
                 if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    self._turns.popleft()
-                    self._prepared.difference_update(turn.unprepared)
-                    return turn.rows if turn.error is None else turn.error
-                turn.add(result)
+                    self._trips.popleft()
+                    self._prepared.difference_update(trip.unprepared)
+                    return trip.rows if trip.error is None else trip.error
+                trip.add(result)
         return None
 
     def answers(self, seconds: float) -> list[Rows]:
-        """Wait for the answer of the oldest turn; return the rows of its statements.
+        """Wait for the answer of the oldest trip; return the rows of its statements.
 
         Raises:
             psycopg.Error: one of the statements failed.
@@ -149,7 +149,7 @@ class Connection:
     def ask(self, statement: NumberedStatement, arguments: Arguments, seconds: float) -> Rows:
         """Run a statement, with what was sent before it, and return its rows."""
         self.send(statement, arguments)
-        self.end_turn()
+        self.end_trip()
         return self.answers(seconds)[-1]
 
     def end_with(self, statement: NumberedStatement, seconds: float) -> None:
@@ -158,10 +158,10 @@ class Connection:
         Raises:
             TimeoutError, ConnectionResetError: there is no answer.
         """
-        self.end_turn()
+        self.end_trip()
         self.send(statement, [])
-        self.end_turn()
-        while self._turns:
+        self.end_trip()
+        while self._trips:
             with suppress(psycopg.Error):
                 self.answers(seconds)
 
@@ -183,7 +183,7 @@ class Connection:
         self._socket.close()
 
 
-class _Turn:
+class _Trip:
     """The statements between two syncs, and what the server said of them until now."""
 
     __slots__ = ("error", "expected", "rows", "unprepared")

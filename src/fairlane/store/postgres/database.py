@@ -7,18 +7,18 @@ loop never holds an organization's lock; reads run on the loop of the caller.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.store.batching import Answer, Batches, Member, PendingWrite, PluralOperation
+from fairlane.store.database import Target
 from fairlane.store.effects import Effects
 from fairlane.store.postgres.asking import Asking, Clock
 from fairlane.store.postgres.connector import Connector
-from fairlane.store.postgres.filling import Loading, loading
+from fairlane.store.postgres.filling import Filling
 from fairlane.store.postgres.opening import Opening
 from fairlane.store.postgres.outage import Health, Watch
-from fairlane.store.postgres.reading import Reading
+from fairlane.store.postgres.reading import Readers
 from fairlane.store.postgres.writing import Writer
 from fairlane.store.schema import Schema
 from fairlane.store.statements import Operation, Result
@@ -33,7 +33,7 @@ class PostgresDatabase:
     """One PostgreSQL database, as one of its servers sees it."""
 
     exclusive = False
-    lock_fd = -1
+    file = None
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class PostgresDatabase:
         self.asking = Asking(Clock(now))
         self.health = Health()
         self.opening = Opening(self.connector, self.asking)
-        self.reading = Reading(self.connector, self.asking, self.health)
+        self.reading = Readers(self.connector, self.asking, self.health)
         self.writer = Writer(self.connector, self.asking, self.health)
         self._watch = Watch(self.health, self.connector, self.asking, self.writer)
         self._batches = Batches(
@@ -98,9 +98,6 @@ class PostgresDatabase:
         """Return whether writes are refused because the database's disk is full."""
         return self.health.full.going_on
 
-    def describe(self, text: str) -> None:
-        """Do nothing: several servers share the database."""
-
     async def inspect(self) -> Schema:
         """Return the version of its schema. Changes nothing. Raises DatabaseError."""
         return await self.opening.inspect()
@@ -112,9 +109,10 @@ class PostgresDatabase:
         """
         return await self.opening.look(operation)
 
-    def loading(self) -> AbstractAsyncContextManager[Loading]:
-        """Open one transaction that fills an empty database."""
-        return loading(self.opening)
+    @property
+    def target(self) -> Target:
+        """Return what a move fills."""
+        return Filling(self.opening)
 
     def write(
         self, operation: PluralOperation[Member, Answer], member: Member, *, weight: int = 1, alone: bool = False

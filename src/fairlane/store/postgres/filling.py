@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import sql
 
-from fairlane.store.moving import Table
+from fairlane.store.database import Table
 from fairlane.store.postgres.numbering import storable
 from fairlane.store.postgres.opening import Opening, Plain
 from fairlane.store.statements import Operation, Result, load_patterns
@@ -16,7 +16,7 @@ UNHURRIED = (
 )
 
 
-class Loading:
+class PostgresLoading:
     """An empty database while it is filled."""
 
     def __init__(self, opening: Opening, connection: Plain) -> None:
@@ -52,20 +52,27 @@ class Loading:
         await self._opening.ask(self._connection, "analyze")
 
 
-@asynccontextmanager
-async def loading(opening: Opening) -> AsyncIterator[Loading]:
-    """Open one transaction that fills an empty database. Servers that start meanwhile wait for its end.
+class Filling:
+    """A database that a move fills."""
 
-    Raises:
-        DatabaseError: it cannot be used, as for a server; or the connection was lost. Then the database is empty,
-            unless the connection was lost during the commit.
-    """
-    async with opening.connected() as connection:
-        await opening.check(connection)
-        if await opening.applied(connection):
-            await opening.refuse_older(connection)
-        await opening.migrate(connection)
-        async with connection.transaction():
-            await connection.execute(UNHURRIED)
-            await opening.ask(connection, "lock_schema_version")
-            yield Loading(opening, connection)
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+
+    @asynccontextmanager
+    async def loading(self) -> AsyncIterator[PostgresLoading]:
+        """Open one transaction that fills an empty database. Servers that start meanwhile wait for its end.
+
+        Raises:
+            DatabaseError: it cannot be used, as for a server; or the connection was lost. Then the database is empty,
+                unless the connection was lost during the commit.
+        """
+        opening = self._opening
+        async with opening.connected() as connection:
+            await opening.check(connection)
+            if await opening.applied(connection):
+                await opening.refuse_older(connection)
+            await opening.migrate(connection)
+            async with connection.transaction():
+                await connection.execute(UNHURRIED)
+                await opening.ask(connection, "lock_schema_version")
+                yield PostgresLoading(opening, connection)

@@ -36,7 +36,7 @@ class Line:
         return len(self._waiting)
 
     def ask(self, sent: Sequence[Sent]) -> "asyncio.Future[list[Rows]]":
-        """Send these statements in one turn; return the future of the rows of each.
+        """Send these statements in one trip; return the future of the rows of each.
 
         The answer to a future that is done by then, because its read was given up, is dropped.
         """
@@ -48,7 +48,7 @@ class Line:
         try:
             for statement, arguments in sent:
                 self._connection.send(statement, arguments)
-            self._connection.end_turn()
+            self._connection.end_trip()
             self._flush()
         except OSError as error:
             self.close(error)

@@ -137,8 +137,8 @@ class Watch:
             async with asyncio.timeout(PROBE_SECONDS):
                 line = Line(await self._connector.connect_aside(seconds=PROBE_SECONDS))
                 try:
-                    query = Query("find_working", {"process": silent.process})
-                    [working] = await line.ask(self._asking.sent(query))
+                    asked: Query[Any] = Query("find_working", {"process": silent.process})
+                    [working] = await line.ask(self._asking.sent(asked))
                 finally:
                     line.close()
             # The attempt may have gone on meanwhile. If it does so now, it loses a connection that works: it finds out

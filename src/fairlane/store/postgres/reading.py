@@ -39,7 +39,7 @@ BEGIN_SNAPSHOT = plain("begin_snapshot", "BEGIN ISOLATION LEVEL REPEATABLE READ 
 ROLLBACK = plain("rollback", "ROLLBACK")
 
 
-class Reading:
+class Readers:
     """The connections for reads, on one event loop."""
 
     def __init__(self, connector: Connector, asking: Asking, health: Health) -> None:

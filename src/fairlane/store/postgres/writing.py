@@ -153,7 +153,7 @@ class Writer:
         return answers, effects
 
     def begin(self, connection: Connection, attempt: Attempt) -> None:
-        """Send BEGIN, in the turn of the first query."""
+        """Send BEGIN, in the trip of the first query."""
         limits = LIMITS | {"lock": LOCK_TIMEOUT_HURRIED if attempt.hurried else LOCK_TIMEOUT}
         connection.send(BEGIN, [])
         for statement, arguments in self._asking.sent(Query("limit_transaction", limits)):
@@ -189,7 +189,7 @@ class Writer:
         asked_at, answers = wall_clock(), []
         if sent:
             attempt.asked_at = time.monotonic()
-            connection.end_turn()
+            connection.end_trip()
             answers = connection.answers(STATEMENT_SECONDS)[-len(sent) :]
         return self._asking.found(query, answers, asked_at=asked_at, attempt=attempt)
 
