@@ -16,8 +16,8 @@ CEILINGS = {
     "client": 1,
     "dashboard": 1,
     "served": 1,
-    "servers": 24,
-    "store": 117,
+    "servers": 9,
+    "store": 70,
     "webhooks": 1,
     "worker": 1,
 }
