@@ -69,7 +69,9 @@ async def test_the_text_shows_what_a_new_database_has(kind: str, tmp_path: Path)
     there = await made(kind, tmp_path / "new", load_migrations)
 
     assert {(row[0], row[1], row[2], bool(row[3])) for row in there["columns"] if row[0] != "schema_version"} == shown
-    assert {name for name, _ in there["indexes"]} == set(re.findall(r"^CREATE INDEX (\w+)", BODY, re.MULTILINE))
+    assert {name for name, _ in there["indexes"]} == set(
+        re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+)", BODY, re.MULTILINE)
+    )
 
 
 def test_the_map_names_every_table() -> None:

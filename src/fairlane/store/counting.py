@@ -28,7 +28,7 @@ class WaitingRow(Row, frozen=True):
     task_type: str
     rank: int
     count: int
-    last: str
+    last: int
 
 
 LaneKey = tuple[int, str, int]
@@ -63,14 +63,14 @@ def count_queues(first: int, last: int) -> Operation[dict[LaneKey, CountedLane]]
             lane.ready += row.count
             lane.head = row.head if lane.head is None else lane.head
             place = (row.organization_id, row.task_type, row.rank, row.newest)
-    organization_id, task_id = first, ""
+    organization_id, seq = first, -1
     counted = STEP
     while counted == STEP:
         waiting = yield from rows(
-            "count_waiting", into=WaitingRow, last=last, organization_id=organization_id, task_id=task_id, most=STEP
+            "count_waiting", into=WaitingRow, last=last, organization_id=organization_id, seq=seq, most=STEP
         )
         counted = sum(one.count for one in waiting)
         for one in waiting:
             lanes.setdefault((one.organization_id, one.task_type, one.rank), CountedLane()).waiting += one.count
-        organization_id, task_id = max(((one.organization_id, one.last) for one in waiting), default=(last, ""))
+        organization_id, seq = max(((one.organization_id, one.last) for one in waiting), default=(last, -1))
     return lanes

@@ -456,7 +456,7 @@ def clear(transaction: Transaction, organization_id: int, before: int | None) ->
     organization.want_credits(0)  # the task that waited for credits may be gone
     entries = [(organization_id, row.task_type, row.rank, row.seq) for row in ready]
     yield from run_if("delete_queue_entries", entries, entries=entries)
-    pauses = [(organization_id, row.task_id) for row in waiting]
+    pauses = [(organization_id, row.seq) for row in waiting]
     yield from run_if("take_waiting", pauses, entries=pauses)
     cleared = [*ready, *waiting]
     keys = [(organization_id, row.idempotency_key) for row in cleared if row.idempotency_key is not None]
@@ -502,7 +502,7 @@ def _cancel_queued(transaction: Transaction, organization: LockedOrganization, t
         yield from run("delete_queue_entries", entries=entries)
     else:
         organization.stop_waiting(task.task_type, rank)
-        yield from run("take_waiting", entries=[(organization.id, task.id)])
+        yield from run("take_waiting", entries=[(organization.id, task.seq)])
     organization.want_credits(0)  # the task that waited for credits may be this one
     organization.failed += 1
     attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt

@@ -21,7 +21,7 @@ class DueTaskRow(Row, frozen=True):
     """A task whose time has come."""
 
     organization_id: int
-    task_id: str
+    seq: int
 
 
 class PromotedRow(Row, frozen=True):
@@ -97,7 +97,7 @@ def _promote(transaction: Transaction) -> Operation[int]:
     now = yield from transaction.read_clock()
     found = yield from rows("find_due", into=DueTaskRow, now=now, most=CHUNK)
     locked = yield from transaction.lock_some(row.organization_id for row in found)
-    free = [(row.organization_id, row.task_id) for row in found if row.organization_id in locked]
+    free = [(row.organization_id, row.seq) for row in found if row.organization_id in locked]
     entries = []
     for row in (yield from rows_if("take_waiting", free, into=PromotedRow, entries=free)):
         organization = locked[row.organization_id]

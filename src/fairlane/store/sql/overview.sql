@@ -6,7 +6,7 @@ SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
        l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
-FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
+FROM (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
       FROM task
       WHERE organization_id >= :least
         AND (organization_id, id) <= (:organization_id, :id)
@@ -15,7 +15,7 @@ FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_k
 JOIN organization AS o ON o.id = t.organization_id
 LEFT JOIN outcome AS f ON f.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq
 ORDER BY t.organization_id DESC, t.id DESC;
 
 -- name: find_tasks_from [postgres]
@@ -24,7 +24,7 @@ SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
        l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
-FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost
+FROM (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
       FROM task
       WHERE organization_id >= :least
         AND (organization_id, id) <= (:organization_id, :id)
@@ -43,7 +43,7 @@ LEFT JOIN LATERAL (SELECT attempt, first_started_at, session_id, deadline_at
 LEFT JOIN LATERAL (SELECT due_at
                    FROM waiting
                    WHERE organization_id = t.organization_id
-                     AND task_id = t.id
+                     AND seq = t.seq
                    LIMIT 1) AS w ON true
 ORDER BY t.organization_id DESC, t.id DESC;
 

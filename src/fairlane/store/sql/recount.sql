@@ -84,24 +84,24 @@ ORDER BY organization_id, task_type, rank;
 
 -- name: count_waiting [sqlite]
 -- Count the next :most waiting tasks behind this one, up to the organization :last, by lane: number and last.
-SELECT organization_id, task_type, rank, count(*) AS count, max(task_id) AS last
-FROM (SELECT organization_id, task_id, task_type, rank
+SELECT organization_id, task_type, rank, count(*) AS count, max(seq) AS last
+FROM (SELECT organization_id, seq, task_type, rank
       FROM waiting
       WHERE organization_id <= :last
-        AND (organization_id, task_id) > (:organization_id, :task_id)
-      ORDER BY organization_id, task_id
+        AND (organization_id, seq) > (:organization_id, :seq)
+      ORDER BY organization_id, seq
       LIMIT :most) AS entries
 GROUP BY organization_id, task_type, rank;
 
 -- name: count_waiting [postgres]
 -- The same; the first condition is there for the reason given at count_queue_entries.
-SELECT organization_id, task_type, rank, count(*), max(task_id) AS last
-FROM (SELECT organization_id, task_id, task_type, rank
+SELECT organization_id, task_type, rank, count(*), max(seq) AS last
+FROM (SELECT organization_id, seq, task_type, rank
       FROM waiting
       WHERE organization_id >= :organization_id
         AND organization_id <= :last
-        AND (organization_id, task_id) > (:organization_id, :task_id)
-      ORDER BY organization_id, task_id
+        AND (organization_id, seq) > (:organization_id, :seq)
+      ORDER BY organization_id, seq
       LIMIT :most) AS entries
 GROUP BY organization_id, task_type, rank;
 
@@ -174,7 +174,7 @@ SELECT states, count(*) AS count
 FROM (SELECT (SELECT count(*) FROM queue_entry AS q
               WHERE q.organization_id = t.organization_id AND q.task_type = t.task_type
                 AND q.rank = 10 - t.priority AND q.seq = t.seq)
-           + (SELECT count(*) FROM waiting AS w WHERE w.organization_id = t.organization_id AND w.task_id = t.id)
+           + (SELECT count(*) FROM waiting AS w WHERE w.organization_id = t.organization_id AND w.seq = t.seq)
            + (SELECT count(*) FROM lease AS l WHERE l.organization_id = t.organization_id AND l.task_id = t.id)
            + (SELECT count(*) FROM outcome AS o WHERE o.task_id = t.id) AS states
       FROM (SELECT organization_id, id, task_type, priority, seq

@@ -200,7 +200,9 @@ CREATE TABLE queue_entry (
   PRIMARY KEY (organization_id, task_type, rank, seq)
 ) WITHOUT ROWID;
 
--- Starts later: a pause between two attempts, or a task with a moment before which it must not start.
+-- Starts later: a pause between two attempts, or a task with a moment before which it must not start. Its key is the
+-- order of lists. It has no second index that begins with the organization: with old statistics PostgreSQL could take
+-- the wrong one of two, and read all waiting tasks of the organization for each that it looks up.
 CREATE TABLE waiting (
   organization_id  INTEGER NOT NULL,
   task_id          TEXT NOT NULL,
@@ -210,10 +212,9 @@ CREATE TABLE waiting (
   attempt          INTEGER NOT NULL,
   first_started_at INTEGER,
   due_at           INTEGER NOT NULL,
-  PRIMARY KEY (organization_id, task_id)
-);
+  PRIMARY KEY (organization_id, seq)
+) WITHOUT ROWID;
 CREATE INDEX waiting_due ON waiting (due_at);
-CREATE INDEX waiting_seq ON waiting (organization_id, seq);
 
 -- One slot in use. kind 0: by an attempt of a task. kind 1: by a call, from its admission to its end; until a worker
 -- takes the call, and between two attempts, its session is that of the server whose caller waits. The id is the fence:
@@ -356,7 +357,7 @@ CREATE TABLE delivery (
   created_at      INTEGER NOT NULL,
   alert_id        TEXT
 );
-CREATE INDEX delivery_task ON delivery (task_id) WHERE task_id IS NOT NULL;
+CREATE UNIQUE INDEX delivery_task ON delivery (task_id) WHERE task_id IS NOT NULL;
 CREATE INDEX delivery_test ON delivery (created_at) WHERE task_id IS NULL;
 CREATE INDEX delivery_organization ON delivery (organization_id, id);
 -- These have only open deliveries: to find the next due one, to step from host to host, to find each organization's

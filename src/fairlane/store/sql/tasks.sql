@@ -123,8 +123,8 @@ FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint]
 
 -- name: find_due [sqlite] packed
 -- Find due waiting tasks, by waiting_due.
-SELECT json_group_array(json_array(organization_id, task_id))
-FROM (SELECT organization_id, task_id
+SELECT json_group_array(json_array(organization_id, seq))
+FROM (SELECT organization_id, seq
       FROM waiting
       WHERE due_at <= :now
       ORDER BY due_at
@@ -132,24 +132,24 @@ FROM (SELECT organization_id, task_id
 
 -- name: find_due [postgres]
 -- The same, not packed.
-SELECT organization_id, task_id
+SELECT organization_id, seq
 FROM waiting
 WHERE due_at <= :now
 ORDER BY due_at
 LIMIT :most;
 
 -- name: take_waiting [sqlite]
--- Delete those of these (organization, task) that still wait; return them.
+-- Delete those of these (organization, seq) that still wait; return them.
 DELETE FROM waiting
-WHERE (organization_id, task_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
+WHERE (organization_id, seq) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
 RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at;
 
 -- name: take_waiting [postgres]
 -- The same; the set is passed as arrays.
 DELETE FROM waiting AS w
-USING unnest(:entries[bigint, text]) AS e (organization_id, task_id)
+USING unnest(:entries[bigint, bigint]) AS e (organization_id, seq)
 WHERE w.organization_id = e.organization_id
-  AND w.task_id = e.task_id
+  AND w.seq = e.seq
 RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at;
 
 -- name: find_ready_before
@@ -164,7 +164,7 @@ ORDER BY task_type, rank, seq
 LIMIT :most;
 
 -- name: find_waiting_before
--- Find an organization's waiting tasks that were accepted before :before, with their keys, by waiting_seq.
+-- Find an organization's waiting tasks that were accepted before :before, with their keys.
 SELECT task_id, task_type, rank, seq,
        (SELECT idempotency_key FROM task AS t WHERE t.organization_id = w.organization_id AND t.id = w.task_id)
        AS idempotency_key
@@ -319,7 +319,7 @@ WHERE l.organization_id = :organization_id
   AND l.ready > 0;
 
 -- name: find_newest_waiting
--- Find an organization's newest waiting tasks that were accepted before :before, by waiting_seq.
+-- Find an organization's newest waiting tasks that were accepted before :before.
 SELECT seq, task_id
 FROM waiting
 WHERE organization_id = :organization_id
@@ -345,7 +345,7 @@ LEFT JOIN queue_entry AS q
       AND q.task_type = t.task_type
       AND q.rank = 10 - t.priority
       AND q.seq = t.seq
-LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
 LEFT JOIN outcome AS o ON o.task_id = t.id;
 

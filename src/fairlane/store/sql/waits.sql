@@ -12,7 +12,7 @@ FROM (SELECT organization_id, id, task_type, priority, seq
       LIMIT 1) AS t
 LEFT JOIN outcome AS o ON o.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.task_id = t.id;
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq;
 
 -- name: find_standing
 -- Find an organization's flags, slots, weight and virtual time, and whether its next task waits for credits.
