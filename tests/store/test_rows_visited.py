@@ -5,7 +5,9 @@ and the rows that it visits are counted: by EXPLAIN (ANALYZE) on PostgreSQL, by 
 """
 
 import json
+import random
 import re
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -45,10 +47,11 @@ from fairlane.store import (
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
+from fairlane.store.postgres.numbering import numbered
 from fairlane.store.postgres.opening import BEGIN_SNAPSHOT, Plain
 from fairlane.store.statements import Operation, Query, run
 from tests.builders import an_organization
-from tests.store.databases import DATABASES, Clock
+from tests.store.databases import DATABASES, Clock, PostgresServer
 
 ROWS = 200_000
 """Queued tasks of one organization."""
@@ -299,12 +302,18 @@ def _postgres_visits(store: Store, connection: Plain) -> Visits:
     adapter: Any = store._database
 
     async def visits(query: Query) -> tuple[Any, int]:
-        [(statement, arguments)] = adapter.asking.sent(query)
-        explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
-        [(plan,)] = await (await connection.execute(explained.encode(), arguments)).fetchall()
-        return await adapter.opening.rows(connection, query), round(_visited(json.loads(plan)[0]["Plan"]))
+        visited = await _visits(store, connection, query)
+        return await adapter.opening.rows(connection, query), visited
 
     return visits
+
+
+async def _visits(store: Store, connection: Plain, query: Query) -> int:
+    adapter: Any = store._database
+    [(statement, arguments)] = adapter.asking.sent(query)
+    explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
+    [(plan,)] = await (await connection.execute(explained.encode(), arguments)).fetchall()
+    return round(_visited(json.loads(plan)[0]["Plan"]))
 
 
 def _visited(plan: dict[str, Any]) -> float:
@@ -369,6 +378,104 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
     reads = {name for name, one in statements.load_statements(kind).items() if _only_reads(one.sql)}
     assert reads - seen.keys() - NOT_HERE == set(), "statements without a case here"
     assert seen.keys() & NOT_HERE - {"find_type_limit", "find_listed", "find_tries"} == set()
+
+
+ROUNDS = 12
+"""Each table without statistics, with old ones, or with new ones, in so many arrangements."""
+TIMES, MORE = 4, 2_000
+"""With any statistics a statement may visit this many times the rows that it visits with the best, and this many more:
+PostgreSQL may read a table that is as small as here once rather than look up some rows of it."""
+
+EVERY_ROW_FOR_EACH = statements.Statement(
+    "every_row_for_each",
+    "SELECT count(*) FROM (SELECT task_id FROM outcome WHERE organization_id = :one ORDER BY task_id LIMIT 5000) AS o"
+    " JOIN task AS t ON t.organization_id = :one AND t.id = o.task_id",
+    packed=False,
+)
+"""The control: a join on the parameter."""
+
+
+def _named(ids: Sequence[int]) -> Iterator[Query]:
+    """Statements on rows that are named one by one, and so cannot be expected to visit more than these."""
+    _, completed, _, waiting = ids
+    ended = [(completed, f"01900000-0000-7000-8000-{100_000_000_000 + ROWS + n}") for n in range(1, 51)]
+    for one in ids:
+        for first in (0, ROWS, 2 * ROWS, 3 * ROWS):
+            reference = f"01900000-0000-7000-8000-{100_000_000_001 + first}"
+            yield Query("find_place", {"organization_id": one, "reference": reference})
+    for name in ("find_listed", "find_going_on", "find_ended", "delete_outcomes", "delete_tasks"):
+        yield Query(name, {"tasks": ended})
+    yield Query("take_waiting", {"entries": [(waiting, n) for n in range(1, 51)]})
+    yield Query("every_row_for_each", {"one": completed})
+
+
+@pytest.mark.timeout(300)
+async def test_no_statement_depends_on_what_postgres_knows_of_its_tables(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some tables were analyzed before most of their rows came, some after, some never: each statement visits about as
+    many rows as with the best statistics."""
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", 1_500)
+    monkeypatch.setattr(sys.modules[__name__], "FEW", 500)
+    database = PostgresServer(tmp_path, clock)
+    store = await database.open()
+    ids = [(await an_organization(store)).id for _ in range(4)]
+    adapter: Any = store._database
+    database.rows(WITHOUT_AUTOVACUUM)
+    asked: dict[str, Query] = {repr((query.name, query.parameters)): query for query in _named(ids)}
+    adapter.asking.statements["every_row_for_each"] = numbered(EVERY_ROW_FOR_EACH)
+    seen: dict[str, list[int]] = {}
+    try:
+        async with adapter.opening.connected() as connection:
+            visits = _postgres_visits(store, connection)
+
+            async def asks(query: Query) -> tuple[Any, int]:
+                asked[repr((query.name, query.parameters))] = query
+                return await visits(query)
+
+            for number in range(ROUNDS):
+                arrangement = random.Random(number)
+                # Statistics that know nothing of an organization are the most misleading ones.
+                before, after = _without(ids, ids[number % 4])
+                kinds = ["none", "old", "old", "new"] if number >= 4 else ["old"]
+                knowledge = {table: arrangement.choice(kinds) for table in _filled(ids)}
+                await connection.execute(BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
+                await adapter.opening.ask(connection, "steady_plans")
+                await connection.execute(f"TRUNCATE {', '.join(knowledge)}".encode())
+                for planted, known in ((before, "old"), (after, "new")):
+                    for statement in [
+                        *planted,
+                        *(f"ANALYZE {table}" for table in knowledge if knowledge[table] == known),
+                    ]:
+                        await connection.execute(statement.encode())
+                if not number:
+                    for operation in _read(store, ids):
+                        await _run(operation(), asks, {})
+                for key, query in asked.items():
+                    await connection.execute("SAVEPOINT before")
+                    seen.setdefault(key, []).append(await _visits(store, connection, query))
+                    await connection.execute("ROLLBACK TO before")
+                await connection.execute("ROLLBACK")
+    finally:
+        await database.close()
+        database.forget()
+
+    many = {key: max(visits) for key, visits in seen.items() if max(visits) > TIMES * min(visits) + MORE}
+    control = repr(("every_row_for_each", {"one": ids[1]}))
+    assert many.pop(control, None), f"the control is not found: {seen[control]}"
+    assert not many, many
+
+
+def _without(ids: Sequence[int], late: int) -> tuple[list[str], list[str]]:
+    """The statements that plant the rows of all organizations but one, and those that plant its rows."""
+    others = _planted(*(0 if one == late else one for one in ids))
+    both = list(zip(_planted(*ids), others, strict=True))
+    return [one for one, other in both if one == other], [one for one, other in both if one != other]
+
+
+def _filled(ids: Sequence[int]) -> list[str]:
+    """The tables that get planted rows, but for those of the organizations themselves."""
+    return sorted({match[1] for one in _planted(*ids) if (match := re.match(r"INSERT INTO (\w+)", one))})
 
 
 def _only_reads(sql: str) -> bool:
