@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fairlane.settings import Settings
-from fairlane.store import Store, postgres, sqlite
+from fairlane.store import Store, sqlite
+from fairlane.store.postgres import opening
 from fairlane.store.schema import FIRST
 from fairlane.store.statements import dialect_of, load_migrations
 from tests.architecture.sources import REPOSITORY
@@ -49,7 +50,7 @@ async def made(kind: str, folder: Path, *releases: Callable[[str], Any]) -> dict
     try:
         for release in releases:
             with pytest.MonkeyPatch.context() as patch:
-                for module in (postgres, sqlite):
+                for module in (opening, sqlite):
                     patch.setattr(module, "load_migrations", release)
                 await Store.migrate(Settings(database=database.address))
         return {"columns": set(database.rows(COLUMNS[kind])), "indexes": set(database.rows(INDEXES[kind]))}
