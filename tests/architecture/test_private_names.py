@@ -17,7 +17,7 @@ CEILINGS = {
     "dashboard": 1,
     "served": 1,
     "servers": 9,
-    "store": 70,
+    "store": 40,
     "webhooks": 1,
     "worker": 1,
 }

@@ -22,7 +22,7 @@ def test_a_description_that_is_wrong_is_found_out(tmp_path: Path) -> None:
     """A field that is not sent, and a status that is not described: both are reported."""
 
     def wrong(document: Any) -> Any:
-        status = document["components"]["schemas"]["Status"]
+        status = document["components"]["schemas"]["StatusBody"]
         status["required"].append("more")
         del document["paths"]["/v1/async/task/{taskId}"]["get"]["responses"]["404"]
         kept = ("/v1/async/status", "/v1/async/task/{taskId}")

@@ -18,6 +18,7 @@ from fairlane.store import Store
 from fairlane.store.effects import Effects
 from fairlane.store.sqlite import SqliteDatabase
 from tests.builders import a_catalogue, a_task
+from tests.store.databases import adapter_of
 
 SENDERS = 8
 
@@ -50,7 +51,7 @@ async def main() -> None:
         "acme", plan="default", overrides=Overrides(queue_limit=10**9), actor="a test"
     )
     if sys.argv[2:] == ["early"]:
-        database: Any = store._database
+        database = adapter_of(store)
         database._batches._transact = partial(acknowledge_before_the_commit, database)
     await asyncio.gather(*(send(store, organization.id) for _ in range(SENDERS)))
 

@@ -92,6 +92,11 @@ class Database(Protocol):
         """Nobody needs it any more."""
 
 
+def adapter_of(store: Store) -> Any:
+    """Return what a store runs its operations on, for tests of one database or of a bare operation."""
+    return store._database
+
+
 class _FailingDisk:
     """A connection whose commit of that number fails as a sync would."""
 
@@ -160,7 +165,7 @@ class SqliteFile:
     @contextmanager
     def failing_commit(self) -> Iterator[None]:
         """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
-        database: Any = self.store._database
+        database = adapter_of(self.store)
         sound = database._writer
         failing = database._writer = _FailingDisk(sound, fails_at=2)
         try:
@@ -172,7 +177,7 @@ class SqliteFile:
     @contextmanager
     def full_disk(self) -> Iterator[None]:
         """The file may not grow."""
-        database: Any = self.store._database
+        database = adapter_of(self.store)
         database._writer.pragma("max_page_count", database._writer.pragma("page_count"))
         try:
             yield
@@ -234,7 +239,7 @@ class PostgresServer:
     async def crash(self) -> Store:
         """The old server's connections are cut where they are, as if it had been killed; a new one takes over."""
         for abandoned in self._open:
-            database: Any = abandoned._database
+            database = adapter_of(abandoned)
             database.connector.address = NOWHERE
         await postgres.disconnect(self.address)
         return await self.open(**self._settings)
@@ -242,7 +247,7 @@ class PostgresServer:
     @contextmanager
     def failing_commit(self) -> Iterator[None]:
         """The second commit from now loses its connection before the server hears of it, and no new one is had."""
-        database: Any = self.store._database
+        database = adapter_of(self.store)
         writer, connector = database.writer, database.connector
         commit = writer.finish
         left = 2
@@ -316,7 +321,7 @@ async def in_one_commit(store: Store, clock: Clock, *calls: Callable[[], Awaitab
 async def standing_before(store: Store, statement: str) -> AsyncIterator[None]:
     """The next transaction of this server on PostgreSQL that comes to this statement stands there until the end of this
     block, which begins once it does. Start it before, without waiting for it."""
-    database: Any = store._database
+    database = adapter_of(store)
     writer, loop = database.writer, asyncio.get_running_loop()
     run = writer.rows
     reached, go = asyncio.Event(), threading.Event()

@@ -32,7 +32,7 @@ from tests.builders import (
     an_organization,
     submitted,
 )
-from tests.store.databases import Clock, PostgresServer, in_one_commit, until_somebody_waits
+from tests.store.databases import Clock, PostgresServer, adapter_of, in_one_commit, until_somebody_waits
 
 SECONDS = 20
 
@@ -45,7 +45,7 @@ class Gate:
         self._opened = threading.Event()
         self.undone: list[Exception] = []
         self._statement = statement
-        database: Any = store._database
+        database = adapter_of(store)
         writer = database.writer
         self._rows, self._rolled_back = writer.rows, writer.rolled_back
         writer.rows, writer.rolled_back = self._stand, self._note
@@ -258,7 +258,7 @@ async def test_organizations_are_locked_in_the_order_of_their_ids(server: Postgr
     """However they are named: a transaction that waits for one holds all before it, and none after it."""
     store = await server.open()
     ids = sorted([(await an_organization(store)).id for _ in range(9)])
-    statements = {name: store._database.asking.statements[name].sql for name in (LOCK, LOCK_FREE)}  # type: ignore[attr-defined]
+    statements = {name: adapter_of(store).asking.statements[name].sql for name in (LOCK, LOCK_FREE)}
     holder, locker, looker = [await asyncpg.connect(server.address) for _ in range(3)]
     try:
         await holder.execute("BEGIN")
@@ -282,7 +282,7 @@ async def test_what_locks_in_an_order_of_its_own_has_a_transaction_to_itself(
 ) -> None:
     """Operations that are no kind are never members of one transaction, in which they would lock in no common order."""
     store = await server.open()
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     began, begin = [0], adapter.writer.begin
 
     def counted(connection: Any, attempt: Any) -> None:

@@ -41,7 +41,7 @@ from tests.builders import (
     state,
     submitted,
 )
-from tests.store.databases import Clock, Database, PostgresServer, SqliteFile
+from tests.store.databases import Clock, Database, PostgresServer, SqliteFile, adapter_of
 from tests.store.made_up import with_later
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def made_by_migrations(dialect: str) -> set[str]:
 
 async def tables_of(store: Store) -> list[Table]:
     """What the schema has."""
-    tables: list[Table] = await store._database.read(_tables())
+    tables: list[Table] = await adapter_of(store).read(_tables())
     return tables
 
 

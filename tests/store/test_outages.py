@@ -12,7 +12,7 @@ from fairlane.store import sqlite
 from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.effects import Effects
 from tests.builders import ACTOR
-from tests.store.databases import DATABASES, Database
+from tests.store.databases import DATABASES, Database, adapter_of
 
 SOME = 12
 """Refusals of one outage."""
@@ -127,7 +127,7 @@ async def test_a_server_is_told_that_its_store_thread_ended(kind: str, tmp_path:
     store = await database.open()
     told = asyncio.Event()
     store.when_broken(told.set)
-    adapter: Any = store._database
+    adapter = adapter_of(store)
 
     def mistaken(requests: Any) -> Any:
         raise RuntimeError("a mistake")

@@ -63,7 +63,7 @@ from tests.builders import (
 )
 from tests.cluster import join
 from tests.postgres import NO_TABLES, disconnect, execute
-from tests.store.databases import NOWHERE, Clock, PostgresServer, standing_before, until_somebody_waits
+from tests.store.databases import NOWHERE, Clock, PostgresServer, adapter_of, standing_before, until_somebody_waits
 
 PLAIN = {"int8", "int4", "float8", "text", "bool", "json", "int8[]"}
 """Types whose values are the same on every database; a sum of bigints, for one, is none."""
@@ -122,7 +122,7 @@ async def test_what_is_asked_together_is_answered_in_its_order(server: PostgresS
         yield from together(*queries)
         return [None for _ in members]
 
-    await store._database.write(ask, None)
+    await adapter_of(store).write(ask, None)
 
     assert [one.rows for one in queries] == [[], [("more",)], [], [server.clock()], [([],), ([7],)]]
     assert server.rows("SELECT slots FROM plan WHERE name = 'more'") == [(3,)]
@@ -175,7 +175,7 @@ async def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe(server: 
 
 
 async def _explained(store: Store, statement: NumberedStatement, given: dict[str, Any]) -> Any:
-    database: Any = store._database
+    database = adapter_of(store)
     arguments = statement.arguments({one: given[one] for one, _ in statement.parameters})
     async with database.opening.connected() as connection:
         explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
@@ -197,7 +197,7 @@ async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatc
     for organization in organizations:
         await submitted(store, organization, *[a_task() for _ in range(20)])
     leases = await worker.take(50)
-    database: Any = store._database
+    database = adapter_of(store)
     monkeypatch.setattr(database.asking.clock, "moved", None)  # the real clock tells the transaction's identity
     trips = [0]
     answers, ask = Connection.answers, Line.ask
@@ -318,7 +318,7 @@ async def test_a_commit_without_an_answer_is_looked_up(server: PostgresServer, c
     """Whether the server got it or not: the task is accepted, and there once."""
     store = await server.open()
     organization, task = await an_organization(store), a_task(key="k")
-    writer: Any = store._database.writer  # type: ignore[attr-defined]
+    writer: Any = adapter_of(store).writer
     commit = writer.finish
 
     def cut(connection: Any, attempt: Any) -> None:
@@ -343,7 +343,7 @@ async def test_a_commit_whose_fate_nobody_knows_is_not_acknowledged(
     monkeypatch.setattr(writing, "RESOLVE_SECONDS", 0.1)
     store = await server.open()
     organization, task = await an_organization(store), a_task(key="k")
-    database: Any = store._database
+    database = adapter_of(store)
     writer, connector = database.writer, database.connector
     commit = writer.finish
 
@@ -379,7 +379,7 @@ async def test_an_outage_is_answered_in_time_and_over_at_once(server: PostgresSe
     """Nobody waits longer than two seconds for a database that is away; when it is back the next request works."""
     store = await server.open()
     organization = await an_organization(store)
-    database: Any = store._database
+    database = adapter_of(store)
     database.connector.address = NOWHERE
     await disconnect(server.address)
     began = time.monotonic()
@@ -568,7 +568,7 @@ async def test_a_read_that_waited_for_others_says_nothing_of_an_outage(
     monkeypatch.setattr(reading, "TRY_SECONDS", 0.2)
     store = await server.open()
     organization = await an_organization(store)
-    limits = store._database.reading.limits  # type: ignore[attr-defined]
+    limits = adapter_of(store).reading.limits
     for _ in range(reading.READS_MOST):
         await limits.take(None)
 
@@ -586,7 +586,7 @@ async def test_a_read_that_is_given_up_leaves_its_connection_to_others(server: P
     store = await server.open()
     organization = await an_organization(store)
     await store.tasks.status(organization.id)
-    lines = store._database.reading.shared  # type: ignore[attr-defined]
+    lines = adapter_of(store).reading.shared
     before = list(lines)
 
     reads = [asyncio.ensure_future(store.tasks.status(organization.id)) for _ in range(20)]
@@ -937,7 +937,7 @@ async def test_a_standby_is_a_database_that_is_away(
     monkeypatch.setattr(demo, "SETTINGS", demo.SETTINGS | {"wal_level": "replica", "max_wal_senders": "1"})
     cluster = await asyncio.to_thread(join, f"standby-{os.getpid()}")
     store = await Store.open(Settings(database=cluster.address), a_catalogue(), now=clock)
-    database: Any = store._database
+    database = adapter_of(store)
     connector = database.connector
     try:
         organization = await an_organization(store)

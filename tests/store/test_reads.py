@@ -15,7 +15,7 @@ from fairlane.store import Store, sqlite
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.statements import Operation, run
 from tests.builders import a_task, an_organization, submitted
-from tests.store.databases import Clock, Database, SqliteFile
+from tests.store.databases import Clock, Database, SqliteFile, adapter_of
 
 
 class Endless:
@@ -59,7 +59,7 @@ async def reached(one: Endless, steps: int = 1) -> None:
 
 async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
     """While an organization's recount goes on, others list, and recount, theirs; the self-audit goes on, too."""
-    database: Any = store._database
+    database = adapter_of(store)
     busy, other = await an_organization(store), await an_organization(store)
     task_id = (await submitted(store, other))[0]
 
@@ -79,7 +79,7 @@ async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
 
 async def test_however_many_recount_lists_go_on(store: Store) -> None:
     """Long reads of many organizations at once take nothing that short ones need."""
-    database: Any = store._database
+    database = adapter_of(store)
     other = await an_organization(store)
 
     with endless() as recounts:
@@ -94,7 +94,7 @@ async def test_however_many_recount_lists_go_on(store: Store) -> None:
 
 async def test_an_organization_recounts_once_at_a_time(store: Store) -> None:
     """Its second recount waits for its first; so a loop of them leaves places to others."""
-    database: Any = store._database
+    database = adapter_of(store)
     busy = await an_organization(store)
 
     with endless() as recount:
@@ -111,7 +111,7 @@ async def test_an_organization_recounts_once_at_a_time(store: Store) -> None:
 
 async def test_an_organizations_short_reads_leave_places_to_others(store: Store) -> None:
     """However many reads one organization has under way, another one's are answered."""
-    database: Any = store._database
+    database = adapter_of(store)
     busy, other = await an_organization(store), await an_organization(store)
 
     with endless() as reads:
@@ -145,7 +145,7 @@ async def test_a_store_closes_although_a_long_read_is_under_way(database: Databa
 
 async def test_who_goes_away_during_a_long_read_leaves_its_place(store: Store) -> None:
     """A caller that hangs up ends its read, so that the organization's next one is not kept waiting."""
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     busy = await an_organization(store)
     with endless() as recount:
         long = asyncio.ensure_future(adapter.walk(recount.operation(), share=busy.id))
@@ -196,7 +196,7 @@ async def test_a_long_read_does_not_let_the_log_grow_for_ever(
         monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
     store = await file.open()
     organization = await an_organization(store)
-    adapter: Any = store._database
+    adapter = adapter_of(store)
 
     with endless() as recount:
         long = asyncio.ensure_future(adapter.walk(recount.operation()))
@@ -223,7 +223,7 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
         monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
     store = await file.open()
     organization = await an_organization(store)
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     reads: list[asyncio.Future[Any]] = []
     last = threading.Event()
 

@@ -51,7 +51,7 @@ from fairlane.store.postgres.numbering import numbered
 from fairlane.store.postgres.opening import BEGIN_SNAPSHOT, Plain
 from fairlane.store.statements import Operation, Query, run
 from tests.builders import an_organization
-from tests.store.databases import DATABASES, Clock, PostgresServer
+from tests.store.databases import DATABASES, Clock, PostgresServer, adapter_of
 
 ROWS = 200_000
 """Queued tasks of one organization."""
@@ -283,7 +283,7 @@ async def _run(operation: Operation, visits: Visits, seen: dict[str, int]) -> No
 
 
 def _sqlite_visits(store: Store) -> Visits:
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     connection = adapter._reader
     steps = [0]
     connection.trace_v2(
@@ -299,7 +299,7 @@ def _sqlite_visits(store: Store) -> Visits:
 
 
 def _postgres_visits(store: Store, connection: Plain) -> Visits:
-    adapter: Any = store._database
+    adapter = adapter_of(store)
 
     async def visits(query: Query) -> tuple[Any, int]:
         visited = await _visits(store, connection, query)
@@ -309,7 +309,7 @@ def _postgres_visits(store: Store, connection: Plain) -> Visits:
 
 
 async def _visits(store: Store, connection: Plain, query: Query) -> int:
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     [(statement, arguments)] = adapter.asking.sent(query)
     explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.sql}"
     [(plan,)] = await (await connection.execute(explained.encode(), arguments)).fetchall()
@@ -359,7 +359,7 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
             for operation in _read(store, ids):
                 await _run(operation(), _sqlite_visits(store), seen)
         else:
-            adapter: Any = store._database
+            adapter = adapter_of(store)
             async with adapter.opening.connected() as connection:
                 for _ in range(2):
                     # As for a snapshot; but what upkeep reads for a change may lock.
@@ -420,7 +420,7 @@ async def test_no_statement_depends_on_what_postgres_knows_of_its_tables(
     database = PostgresServer(tmp_path, clock)
     store = await database.open()
     ids = [(await an_organization(store)).id for _ in range(4)]
-    adapter: Any = store._database
+    adapter = adapter_of(store)
     database.rows(WITHOUT_AUTOVACUUM)
     asked: dict[str, Query] = {repr((query.name, query.parameters)): query for query in _named(ids)}
     adapter.asking.statements["every_row_for_each"] = numbered(EVERY_ROW_FOR_EACH)

@@ -21,12 +21,12 @@ from fairlane.store import Store, sqlite
 from fairlane.store.sqlite import SqliteDatabase, lock_path
 from fairlane.store.statements import Statement, load_migrations, load_statements
 from tests.builders import a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
-from tests.store.databases import Clock, SqliteFile, in_one_commit
+from tests.store.databases import Clock, SqliteFile, adapter_of, in_one_commit
 
 
 def database_of(store: Store) -> Any:
     """The adapter inside."""
-    return store._database
+    return adapter_of(store)
 
 
 @pytest.fixture
