@@ -7,8 +7,11 @@ import apsw
 import pytest
 
 from fairlane.cli import program
+from fairlane.store import sqlite
+from fairlane.store.postgres import opening
 from tests import postgres
 from tests.cli.harness import Command, RunningServer, start_server
+from tests.store.made_up import with_later
 
 
 @pytest.mark.nothing_yet
@@ -17,7 +20,7 @@ def test_a_check_changes_nothing_and_says_what_is_pending(fairlane: Command, tmp
     before = fairlane("migrate", "--check", "--json")
     assert before.code == 1
     assert before.document["version"] == 0
-    assert before.document["pending"][0] == "0001_initial"
+    assert before.document["pending"] == ["0100_schema"]
     assert not (tmp_path / "fairlane.db").exists()
 
     applied = fairlane("migrate", "--json")
@@ -59,25 +62,13 @@ def nothing_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def older(request: pytest.FixtureRequest, fairlane: Command) -> Iterator[None]:
-    """A database that lacks the newest migration, as far as it knows itself."""
+def older(request: pytest.FixtureRequest, fairlane: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of this release, and from then on a release with later migrations."""
     if request.param == "postgres":
-        address = request.getfixturevalue("nothing_yet")
-        assert fairlane("migrate").code == 0
-        newest = "(SELECT max(version) FROM schema_version)"
-        postgres.at_once(
-            lambda: postgres.execute(address, f"UPDATE schema_version SET version = -version WHERE version = {newest}")
-        )
-        yield
-        postgres.at_once(
-            lambda: postgres.execute(address, "UPDATE schema_version SET version = -version WHERE version < 0")
-        )
-        return
+        request.getfixturevalue("nothing_yet")
     assert fairlane("migrate").code == 0
-    connection = apsw.Connection(str(request.getfixturevalue("tmp_path") / "fairlane.db"))
-    connection.execute("DELETE FROM schema_version WHERE version = (SELECT max(version) FROM schema_version)")
-    connection.close()
-    yield
+    for module in (opening, sqlite):
+        monkeypatch.setattr(module, "load_migrations", with_later)
 
 
 @pytest.mark.usefixtures("older")
