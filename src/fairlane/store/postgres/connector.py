@@ -61,12 +61,15 @@ class Connector:
 
     def unusable(self, error: BaseException) -> DatabaseError:
         """Return the error for a database that cannot be opened because of this one."""
-        said = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ValueError | psycopg.ProgrammingError) and getattr(error, "sqlstate", None) is None:
+        said = " ".join(str(error).split()).replace(self.address, self.name) or type(error).__name__
+        unread = isinstance(error, ValueError | psycopg.ProgrammingError) and getattr(error, "sqlstate", None) is None
+        if unread or not _readable(self.address):
+            # The driver's own words would show the password of an address that has no parts.
+            why = said if _readable(self.address) else "its host or port is not written as in a URL"
             return DatabaseError(
-                f"the address {self.name} cannot be read ({said}): give postgresql://USER:PASSWORD@HOST:PORT/NAME"
+                f"the address {self.name} cannot be read ({why}): give postgresql://USER:PASSWORD@HOST:PORT/NAME"
             )
-        return DatabaseError(f"cannot open {self.name}: {said}")
+        return DatabaseError(f"cannot open {self.name}: {_plainer(said)}")
 
     def read_only(self) -> DatabaseError:
         """Return the error for a standby."""
@@ -82,3 +85,21 @@ def without_password(address: str) -> str:
     if parts.password is None:
         return address
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))
+
+
+def _readable(address: str) -> bool:
+    """Return whether the address has the parts of a URL. An address of several hosts has none that can be read here."""
+    try:
+        parts = urlsplit(address)
+        return "," in parts.netloc or parts.port is None or parts.port > 0
+    except ValueError:
+        return "," in address.partition("://")[2].partition("/")[0]
+
+
+def _plainer(said: str) -> str:
+    """Return what the driver said of a connection, in words for the person at the terminal."""
+    if "Connection refused" in said:
+        return "the connection was refused, so nothing listens there"
+    if "failed to resolve host" in said or "could not translate host name" in said:
+        return "the name of its host is not known"
+    return said
