@@ -118,7 +118,7 @@ def _address(name: str) -> str:
 
 
 async def _empty(address: str) -> bool:
-    """Delete every row. False: its tables were not this release's, and are gone."""
+    """Delete every row. False: its tables were not this release's, or a test set them up for itself, and are gone."""
     connection = await asyncpg.connect(address)
     try:
         found = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
@@ -128,7 +128,10 @@ async def _empty(address: str) -> bool:
             if tables
             else []
         )
-        if [row[0] for row in applied] != VERSIONS:
+        switched_off = await connection.fetch(
+            "SELECT 1 FROM pg_class WHERE 'autovacuum_enabled=false' = ANY (reloptions)"
+        )
+        if [row[0] for row in applied] != VERSIONS or switched_off:
             await connection.execute(NO_TABLES)
             return False
         # What refers to others goes before them.
