@@ -231,7 +231,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         ("submits given up without an answer", f"{ledger.unanswered}"),
         ("most attempts of a task", f"{attempts}"),
         ("handlers that ran", f"{len(seen.runs)}"),
-        ("handlers whose process stood still", f"{seen.stood_still} (their overlap cannot be prevented)"),
+        ("handlers in a process that stood still", f"{seen.stood_still} (their overlap cannot be prevented)"),
         ("looks the database did not answer", f"{witness.blind}"),
         (
             "slots free after a killed child, p50 / max",
@@ -271,8 +271,8 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         ("calls answered with a result", len(ledger.called), 1),
         ("cancels acknowledged", len(ledger.canceled), 1),
         ("messages received", len(receiver.received), 1),
-        ("killed children whose slots were timed", len(kills.child_seconds), 1 if whole else 0),
-        ("lost hosts whose slots were timed", len(kills.host_seconds), 1 if whole else 0),
+        ("killed children with timed slots", len(kills.child_seconds), 1 if whole else 0),
+        ("lost hosts with timed slots", len(kills.host_seconds), 1 if whole else 0),
     ]
     within = [
         ("slots free after a killed child, median", kills.child_seconds, 0.5, CHILD_FREE_SECONDS * slack),
