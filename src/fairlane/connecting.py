@@ -8,6 +8,8 @@ import socket
 import ssl
 
 DEPTH_MOST = 20
+REFUSED = "the connection was refused, so nothing listens there"
+UNKNOWN_HOST = "the name of its host is not known"
 
 
 def reason_of(error: BaseException) -> str:
@@ -15,9 +17,9 @@ def reason_of(error: BaseException) -> str:
     for cause in _causes(error):
         match cause:
             case ConnectionRefusedError():
-                return "the connection was refused, so nothing listens there"
+                return REFUSED
             case socket.gaierror():
-                return "the name of its host is not known"
+                return UNKNOWN_HOST
             case ssl.SSLCertVerificationError(verify_message=message):
                 return f"its certificate is not trusted: {message}"
             case ssl.SSLError():

@@ -43,7 +43,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (["serve", APP, "--database", "mysql://x"], {}, "give sqlite:///PATH"),
         (["plans", "list", "--database", "postgresql://u:hush@[bad/x"], {}, "cannot be read|give postgresql://USER"),
         (["plans", "list", "--database", "postgresql://u:hush@h:x/x"], {}, "cannot be read|give postgresql://USER"),
+        (["plans", "list", "--database", "postgresql://u:hush%zz@127.0.0.1:9/x"], {}, "cannot be read|postgresql://USER"),
         (["plans", "list", "--database", "postgresql://127.0.0.1:9/x"], {}, "127.0.0.1:9/x|nothing listens there"),
+        (["plans", "list", "--database", "postgresql://127.0.0.1:9/x?password=hush"], {}, "nothing listens there"),
         (["plans", "list", "--server", NOWHERE], {}, "an admin key is needed|FAIRLANE_ADMIN_KEY"),
         (
             ["plans", "list", "--server", NOWHERE], {"FAIRLANE_ADMIN_KEY": "ak_live_x"},

@@ -4,15 +4,18 @@ Called by the rest of this room.
 """
 
 import asyncio
+import re
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+from fairlane.connecting import REFUSED, UNKNOWN_HOST
 from fairlane.errors import DatabaseError
 from fairlane.store.postgres.connection import LOST, Connection, connected
 
 CONNECT_SECONDS = 5.0
+_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#]*")
 UNUSABLE = (*LOST, ValueError, psycopg.Error)
 """Errors that mean that the database cannot be opened."""
 
@@ -61,13 +64,13 @@ class Connector:
 
     def unusable(self, error: BaseException) -> DatabaseError:
         """Return the error for a database that cannot be opened because of this one."""
-        said = " ".join(str(error).split()).replace(self.address, self.name) or type(error).__name__
+        said = " ".join(str(error).split()) or type(error).__name__
         unread = isinstance(error, ValueError | psycopg.ProgrammingError) and getattr(error, "sqlstate", None) is None
         if unread or not _readable(self.address):
-            # The driver's own words would show the password of an address that has no parts.
-            why = said if _readable(self.address) else "its host or port is not written as in a URL"
+            # The driver quotes what it cannot read, which may be the password.
+            why = f" ({said})" if self.name == self.address else ""
             return DatabaseError(
-                f"the address {self.name} cannot be read ({why}): give postgresql://USER:PASSWORD@HOST:PORT/NAME"
+                f"the address {self.name} cannot be read{why}: give postgresql://USER:PASSWORD@HOST:PORT/NAME"
             )
         return DatabaseError(f"cannot open {self.name}: {_plainer(said)}")
 
@@ -78,6 +81,7 @@ class Connector:
 
 def without_password(address: str) -> str:
     """Return a database's address without its password, for logs."""
+    address = _PASSWORD_OPTION.sub("…", address)
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -99,7 +103,7 @@ def _readable(address: str) -> bool:
 def _plainer(said: str) -> str:
     """Return what the driver said of a connection, in words for the person at the terminal."""
     if "Connection refused" in said:
-        return "the connection was refused, so nothing listens there"
+        return REFUSED
     if "failed to resolve host" in said or "could not translate host name" in said:
-        return "the name of its host is not known"
+        return UNKNOWN_HOST
     return said
