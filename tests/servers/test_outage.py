@@ -22,6 +22,7 @@ from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.postgres import database as adapter
 from fairlane.store.postgres import outage, writing
+from fairlane.store.postgres.asking import STATEMENT_SECONDS
 from fairlane.store.postgres.numbering import NumberedStatement
 from fairlane.store.postgres.reading import Readers
 from fairlane.store.postgres.writing import Writer
@@ -391,7 +392,7 @@ def test_a_statement_that_is_only_slow_is_left_alone(
         if query.name == "lock_organizations" and left[0]:
             left[0] -= 1
             attempt.asked_at = time.monotonic()
-            connection.ask(sleep, [], writing.STATEMENT_SECONDS)
+            connection.ask(sleep, [], STATEMENT_SECONDS)
         return ask(connection, query, attempt)
 
     monkeypatch.setattr(writer, "rows", rows)

@@ -30,12 +30,12 @@ from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.effects import Effects
 from fairlane.store.postgres import asking, reading, writing
+from fairlane.store.postgres.asking import run_within
 from fairlane.store.postgres.connection import Connection
 from fairlane.store.postgres.lines import Line
 from fairlane.store.postgres.locks import HeldRows
 from fairlane.store.postgres.numbering import NumberedStatement, numbered
 from fairlane.store.postgres.opening import Opening
-from fairlane.store.postgres.reading import Readers
 from fairlane.store.statements import (
     Operation,
     Query,
@@ -537,15 +537,15 @@ async def test_slow_reads_leave_connections_to_quick_ones(
     monkeypatch.setattr(reading, "WALK_WAIT_SECONDS", 0.2)
     store = await server.open()
     organizations = [await an_organization(store) for _ in range(4)]
-    under_way, go, run = [0], asyncio.Event(), Readers.run
+    under_way, go, run = [0], asyncio.Event(), run_within
 
-    async def slow(self: Readers, line: Any, operation: Any, *, seconds: float) -> Any:
+    async def slow(seconds: float, operation: Any, rows: Any) -> Any:
         if operation.__name__ == "verified_status":
             under_way[0] += 1
             await go.wait()
-        return await run(self, line, operation, seconds=seconds)
+        return await run(seconds, operation, rows)
 
-    monkeypatch.setattr(Readers, "run", slow)
+    monkeypatch.setattr(reading, "run_within", slow)
     verifying = [asyncio.ensure_future(store.recount.verify(one.id)) for one in organizations for _ in range(3)]
     late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
     status = await store.tasks.status(organizations[0].id)

@@ -47,8 +47,9 @@ from fairlane.store import (
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
+from fairlane.store.postgres.asking import BEGIN_SNAPSHOT
 from fairlane.store.postgres.numbering import numbered
-from fairlane.store.postgres.opening import BEGIN_SNAPSHOT, Plain
+from fairlane.store.postgres.opening import Plain
 from fairlane.store.statements import Operation, Query, run
 from tests.builders import an_organization
 from tests.store.databases import DATABASES, Clock, PostgresServer, adapter_of
@@ -363,7 +364,7 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
             async with adapter.opening.connected() as connection:
                 for _ in range(2):
                     # As for a snapshot; but what upkeep reads for a change may lock.
-                    await connection.execute(BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
+                    await connection.execute(BEGIN_SNAPSHOT.sql.replace("READ ONLY", "READ WRITE"))
                     await adapter.opening.ask(connection, "steady_plans")
                     for operation in _read(store, ids):
                         await _run(operation(), _postgres_visits(store, connection), seen)
@@ -439,7 +440,7 @@ async def test_no_statement_depends_on_what_postgres_knows_of_its_tables(
                 before, after = _without(ids, ids[number % 4])
                 kinds = ["none", "old", "old", "new"] if number >= 4 else ["old"]
                 knowledge = {table: arrangement.choice(kinds) for table in _filled(ids)}
-                await connection.execute(BEGIN_SNAPSHOT.replace("READ ONLY", "READ WRITE"))
+                await connection.execute(BEGIN_SNAPSHOT.sql.replace("READ ONLY", "READ WRITE"))
                 await adapter.opening.ask(connection, "steady_plans")
                 await connection.execute(f"TRUNCATE {', '.join(knowledge)}".encode())
                 for planted, known in ((before, "old"), (after, "new")):

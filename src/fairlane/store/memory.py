@@ -14,7 +14,7 @@ RECENT_MOST = 256
 
 @dataclass(slots=True)
 class RecentDurations:
-    """RecentDurations of the last attempts of one type. Written on the store thread; other threads take copies."""
+    """Durations of the last attempts of one type. Written on the store thread; other threads take copies."""
 
     values: list[int] = field(default_factory=list)
     next: int = 0
@@ -36,7 +36,7 @@ class Memory:
     """The virtual time of the last pick. It never decreases."""
     estimates: dict[str, float] = field(default_factory=dict)
     recent: dict[str, RecentDurations] = field(default_factory=dict)
-    """RecentDurations of each type, for estimates that people see."""
+    """Durations of each type, for estimates that people see."""
     seen: AttemptCounts = field(default_factory=AttemptCounts)
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""

@@ -39,6 +39,7 @@ from fairlane.store.statements import (
     load_migrations,
     load_patterns,
     load_statements,
+    run_to_end,
 )
 
 _log = logging.getLogger("fairlane.store")
@@ -447,14 +448,7 @@ class SqliteDatabase:
         self._long_readers.put(connection)
 
     def _run(self, connection: apsw.Connection, operation: Operation[Result]) -> Result:
-        found: Rows | None = None
-        try:
-            while True:
-                query = next(operation) if found is None else operation.send(found)
-                found = self._rows(connection, query)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
+        return run_to_end(operation, partial(self._rows, connection))
 
     def _rows(self, connection: apsw.Connection, query: Query[Any]) -> Rows:
         if query.name == CLOCK:

@@ -6,7 +6,7 @@ is one transaction, does no I/O of its own and owns no clock. A database adapter
 
 import re
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
@@ -58,6 +58,17 @@ Result = TypeVar("Result")
 
 Operation = Generator[Query[Any], Rows, Result]
 """One transaction, or a part of one; its return value is the result."""
+
+
+def run_to_end(operation: Operation[Result], rows: Callable[[Query[Any]], Rows]) -> Result:
+    """Run an operation to its end; ``rows`` runs one of its queries."""
+    found: Any = None
+    try:
+        while True:
+            found = rows(operation.send(found))
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
 
 
 AFTER_ALL_IDS = "g"

@@ -1,19 +1,23 @@
 """From the queries of operations to statements of PostgreSQL, and from its answers to rows; and the database's clock.
 
-Called by ``reading.py``, ``writing.py`` and ``opening.py``. Pure: it sends nothing.
+Called by ``reading.py``, ``writing.py`` and ``opening.py``. Sends nothing itself.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from fairlane.store.postgres.connection import Connection
-from fairlane.store.postgres.numbering import Arguments, NumberedStatement, numbered
+from fairlane.store.postgres.numbering import Arguments, NumberedStatement, numbered, plain
 from fairlane.store.records import packed_records, records
-from fairlane.store.statements import CLOCK, TOGETHER, Query, Rows, load_statements, wall_clock
+from fairlane.store.statements import CLOCK, TOGETHER, Operation, Query, Result, Rows, load_statements, wall_clock
 
 READ_CLOCK = "read_clock"
+BEGIN_SNAPSHOT = plain("begin_snapshot", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+STATEMENT_SECONDS = 10.0
+"""How long one statement may take."""
 
 Sent = tuple[NumberedStatement, Arguments]
 
@@ -87,6 +91,21 @@ class Asking:
                 if attempt is not None:
                     attempt.identity = identity
         return found if query.name == TOGETHER else found[0]
+
+
+async def run_within(
+    seconds: float, operation: Operation[Result], rows: Callable[[Query[Any]], Awaitable[Rows]]
+) -> Result:
+    """Run an operation to its end; ``rows`` runs one of its queries, each within this time."""
+    found: Any = None
+    try:
+        while True:
+            query = operation.send(found)
+            async with asyncio.timeout(seconds):
+                found = await rows(query)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
 
 
 def parts(query: Query[Any]) -> Sequence[Query[Any]]:

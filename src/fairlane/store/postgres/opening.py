@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,7 +17,7 @@ from psycopg.types.string import TextLoader
 
 from fairlane.errors import DatabaseError
 from fairlane.model.diagnosis import DatabaseFacts, DeadRows
-from fairlane.store.postgres.asking import Asking
+from fairlane.store.postgres.asking import BEGIN_SNAPSHOT, STATEMENT_SECONDS, Asking, run_within
 from fairlane.store.postgres.connector import CONNECT_SECONDS, UNUSABLE, Connector
 from fairlane.store.schema import Schema, compare, missing, refuse_older
 from fairlane.store.statements import Operation, Query, Result, Rows, load_migrations, wall_clock
@@ -28,7 +29,6 @@ ENCODING = "UTF8"
 """Other encodings cannot store every text that a customer may send."""
 SAFETY = ("fsync", "full_page_writes", "synchronous_commit")
 """Settings that must be on, because an acknowledged write could be lost otherwise."""
-STATEMENT_SECONDS = 10.0
 LOOK_SECONDS = 60.0
 """How long one statement of a look may take. It delays no other request."""
 MIGRATION_TRIES = 60
@@ -37,7 +37,6 @@ PAUSE_SECONDS_MOST = 0.2
 
 WAIT_FOR_OTHERS = "SET LOCAL lock_timeout = '5s'"
 TAKE_TABLES = "SET LOCAL lock_timeout = '200ms'"
-BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 Plain = AsyncConnection[tuple[Any, ...]]
 """A connection that runs one statement after the other."""
@@ -83,7 +82,7 @@ class Opening:
             engine = await self._engine(connection)
             if engine.schema_pending or engine.schema_unknown:
                 return engine, None
-            await connection.execute(BEGIN_SNAPSHOT)
+            await connection.execute(BEGIN_SNAPSHOT.sql.encode())
             await self.ask(connection, "steady_plans")
             found = await self.run(connection, operation)
             await connection.execute("ROLLBACK")
@@ -128,15 +127,7 @@ class Opening:
 
     async def run(self, connection: Plain, operation: Operation[Result]) -> Result:
         """Run an operation in the running transaction."""
-        found: Rows | None = None
-        try:
-            while True:
-                query = next(operation) if found is None else operation.send(found)
-                async with asyncio.timeout(LOOK_SECONDS):
-                    found = await self.rows(connection, query)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
+        return await run_within(LOOK_SECONDS, operation, partial(self.rows, connection))
 
     async def rows(self, connection: Plain, query: Query[Any]) -> Rows:
         """Run one query."""

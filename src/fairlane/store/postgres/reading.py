@@ -8,13 +8,14 @@ an outage.
 import asyncio
 from collections.abc import Hashable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg
 
 from fairlane.errors import StoreFault, StoreUnreachable
 from fairlane.store.batching import TRY_SECONDS
-from fairlane.store.postgres.asking import Asking
+from fairlane.store.postgres.asking import BEGIN_SNAPSHOT, STATEMENT_SECONDS, Asking, run_within
 from fairlane.store.postgres.connection import LOST
 from fairlane.store.postgres.connector import CONNECT_SECONDS, Connector
 from fairlane.store.postgres.lines import Line
@@ -33,9 +34,7 @@ WALKS_MOST = 2
 """Most connections for long reads."""
 WALK_WAIT_SECONDS = 10.0
 """How long a long read waits for one of these connections before it is answered 503."""
-STATEMENT_SECONDS = 10.0
 
-BEGIN_SNAPSHOT = plain("begin_snapshot", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 ROLLBACK = plain("rollback", "ROLLBACK")
 
 
@@ -66,7 +65,7 @@ class Readers:
         line = None
         try:
             line = await self._shared_line()
-            answer = await self.run(line, operation, seconds=ANSWER_SECONDS)
+            answer = await run_within(ANSWER_SECONDS, operation, partial(self.rows, line))
         except LOST as error:
             if isinstance(error, TimeoutError) and line is not None:
                 self._leave(line)
@@ -94,18 +93,6 @@ class Readers:
             await asyncio.wait([self._opening])
         for line in [*self.shared, *self._left, *self.own]:
             line.close()
-
-    async def run(self, line: Line, operation: Operation[Result], *, seconds: float) -> Result:
-        """Run an operation on this connection, each of its statements within this time."""
-        found: Rows | None = None
-        try:
-            while True:
-                query = next(operation) if found is None else operation.send(found)
-                async with asyncio.timeout(seconds):
-                    found = await self.rows(line, query)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
     async def rows(self, line: Line, query: Query[Any]) -> Rows:
         """Run one query on this connection."""
@@ -173,14 +160,14 @@ class Readers:
         except LOST as error:
             self._dismiss(line)
             raise self._unreachable(error) from error
-        except psycopg.Error as error:
-            self._idle.append(line) if line is not None else None
-            raise _failed(error) from error
         except asyncio.CancelledError:
             self._dismiss(line)  # its statement may go on for long
             raise
-        except BaseException:
-            self._idle.append(line) if line is not None else None
+        except BaseException as error:
+            if line is not None:
+                self._idle.append(line)
+            if isinstance(error, psycopg.Error):
+                raise _failed(error) from error
             raise
         self._idle.append(line)
         self._health.heard()
@@ -191,7 +178,7 @@ class Readers:
         try:
             async with asyncio.timeout(SILENT_SECONDS):
                 await begun
-            return await self.run(line, operation, seconds=STATEMENT_SECONDS)
+            return await run_within(STATEMENT_SECONDS, operation, partial(self.rows, line))
         finally:
             line.tell([(ROLLBACK, [])])  # the next statement on this connection comes after it
 

@@ -18,18 +18,17 @@ from psycopg import errors
 from fairlane.errors import LocksHeld, StoreFault, StoreUnreachable
 from fairlane.store.batching import TRY_SECONDS, PendingWrite, PluralOperation, by_operation
 from fairlane.store.effects import Effects
-from fairlane.store.postgres.asking import Asking, Attempt, parts
+from fairlane.store.postgres.asking import STATEMENT_SECONDS, Asking, Attempt, parts
 from fairlane.store.postgres.connection import LOST, Connection
 from fairlane.store.postgres.connector import Connector
 from fairlane.store.postgres.locks import LOCK, LOCK_FREE, HeldRows
 from fairlane.store.postgres.numbering import plain
 from fairlane.store.postgres.outage import Health
-from fairlane.store.statements import TOGETHER, Operation, Query, Result, Rows, wall_clock
+from fairlane.store.statements import TOGETHER, Query, Rows, run_to_end, wall_clock
 
 _log = logging.getLogger("fairlane.store")
 
 TRY_SECONDS_LEAST = 0.3
-STATEMENT_SECONDS = 10.0
 RESOLVE_SECONDS = 1.8
 """How long the writer asks for the outcome of a commit."""
 PAUSE_SECONDS = 0.01
@@ -128,7 +127,7 @@ class Writer:
         try:
             attempt.hurried = self.locks.hurried()
             self.begin(connection, attempt)
-            answers = self._run(connection, operation(effects, members), attempt)
+            answers = run_to_end(operation(effects, members), lambda query: self.rows(connection, query, attempt))
             if attempt.identity is None:
                 attempt.identity = self._ask(connection, "find_transaction", attempt)[0][0]
         except Exception as error:
@@ -162,16 +161,6 @@ class Writer:
     def finish(self, connection: Connection, attempt: Attempt) -> None:
         """Commit, together with the changes that were sent last."""
         connection.ask(COMMIT, [], STATEMENT_SECONDS)
-
-    def _run(self, connection: Connection, operation: Operation[Result], attempt: Attempt) -> Result:
-        found: Rows | None = None
-        try:
-            while True:
-                query = next(operation) if found is None else operation.send(found)
-                found = self.rows(connection, query, attempt)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
     def rows(self, connection: Connection, query: Query[Any], attempt: Attempt) -> Rows:
         """Run one query. Changes are only sent: if one of them fails, the next query or the commit raises its error."""
