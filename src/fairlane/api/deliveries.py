@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
+from fairlane.api.pages import ID_LENGTH, page_query, read_cursor, read_number
 from fairlane.api.reader import read_json
 from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
@@ -65,10 +65,7 @@ class DeliveryEndpoints:
             id="list_deliveries",
             tag="webhooks",
             summary="The messages to the organization's webhooks, newest first",
-            query={
-                "cursor": {"type": "string", "format": "uuid"},
-                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
-            },
+            query=page_query(usual=PAGE_DEFAULT, most=PAGE_MOST),
             answer=wire.DeliveriesBody,
             examples=("deliveries", "deliveries_none"),
         ),

@@ -1,9 +1,16 @@
-"""Reads queries for lists: how many items, and where a page begins."""
+"""The query of a list: how many items, and where a page begins."""
 
 from fairlane.errors import ValidationRefused
+from fairlane.wire.schemas import TEXT, JsonSchema
 
 ID_LENGTH = 36
 """Length of every id, also as a cursor."""
+ID: JsonSchema = {**TEXT, "format": "uuid"}
+
+
+def page_query(*, usual: int, most: int, cursor: JsonSchema = ID) -> dict[str, JsonSchema]:
+    """Return the description of the query of a list with pages of up to ``most`` items."""
+    return {"cursor": cursor, "limit": {"type": "integer", "minimum": 1, "maximum": most, "default": usual}}
 
 
 def read_number(field: str, text: str | None, *, usual: int, most: int) -> int:

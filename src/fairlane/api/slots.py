@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
+from fairlane.api.pages import ID_LENGTH, page_query, read_cursor, read_number
 from fairlane.api.routes import Route, Routes
 from fairlane.model.keys import Caller
 from fairlane.store import Store
@@ -40,10 +40,7 @@ class SlotEndpoints:
             id="list_slots",
             tag="status",
             summary="The tasks and calls that hold the organization's slots, the oldest first",
-            query={
-                "cursor": {"type": "string", "format": "uuid"},
-                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
-            },
+            query=page_query(usual=PAGE_DEFAULT, most=PAGE_MOST),
             answer=wire.SlotsBody,
             examples=("slots", "slots_none"),
         ),

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
-from fairlane.api.pages import ID_LENGTH, read_cursor, read_number
+from fairlane.api.pages import ID_LENGTH, page_query, read_cursor, read_number
 from fairlane.api.reader import BYTE_ORDER_MARK, read_json
 from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
@@ -303,8 +303,7 @@ class TaskEndpoints:
             description="Every page costs the same. Continue with `nextCursor` until it is null.",
             query={
                 "status": {"type": "string", "enum": [*TaskStatus]},
-                "cursor": {"type": "string"},
-                "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE_DEFAULT},
+                **page_query(usual=PAGE_DEFAULT, most=PAGE_MOST, cursor=schemas.TEXT),
             },
             answer=wire.TasksBody,
             examples=("tasks", "tasks_none"),
