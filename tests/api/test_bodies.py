@@ -46,6 +46,19 @@ def test_a_holder_has_its_share_and_no_more() -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_a_share_is_kept_however_much_of_the_pool_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone in its pool a holder has no more than its share, though it would leave as much again."""
+    monkeypatch.setattr(bodies, "SHARE_BYTES", 200 * KIBIBYTE)
+    held = Bodies()
+
+    held.take(HeldBody(ACME), 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+    with pytest.raises(Unavailable):
+        held.take(HeldBody(ACME), 1, limit_bytes=KIBIBYTE)
+
+    held.take(HeldBody(UMBRELLA), 200 * KIBIBYTE, limit_bytes=KIBIBYTE)
+
+
+@pytest.mark.usefixtures("small")
 def test_each_holder_leaves_as_much_as_it_has_to_the_others() -> None:
     """So a third organization sends large bodies beside two that hold all they may; and anybody always a small one."""
     held, last = Bodies(), HeldBody(BodyHolder("organizations", "last"))
