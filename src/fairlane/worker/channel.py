@@ -57,7 +57,7 @@ class Unstarted(Struct, tag="unstarted"):
     cause: str
 
 
-class SessionOpened(Struct, tag="opened"):
+class ExchangeOpened(Struct, tag="opened"):
     """An exchange is about to be sent for the first time; the attempts of ``ended`` are over."""
 
     exchange: str
@@ -68,7 +68,7 @@ class Pulse(Struct, tag="pulse"):
     """The event loop runs. Sent several times a second; silence means that a handler blocks it, or the interpreter."""
 
 
-class LeasesSeen(Struct, tag="seen"):
+class LoopSeen(Struct, tag="seen"):
     """What the event loop's thread is doing at this moment: the answer to ``LookNow``."""
 
     place: str
@@ -156,7 +156,7 @@ class Leave(Struct, tag="leave"):
 
 
 FromChild = (
-    Ready | Broken | Starting | Unstarted | SessionOpened | Pulse | LeasesSeen | Stopped | Closed | Done | Progressed
+    Ready | Broken | Starting | Unstarted | ExchangeOpened | Pulse | LoopSeen | Stopped | Closed | Done | Progressed
 )
 ToChild = OpenSession | Drain | LookNow | RunLease | Cancel | Leave
 
@@ -193,7 +193,7 @@ class ChildEnd:
         loop: asyncio.AbstractEventLoop,
         heard: Callable[[ToChild], None],
         *,
-        look: Callable[[], LeasesSeen] = lambda: LeasesSeen(place=""),
+        look: Callable[[], LoopSeen] = lambda: LoopSeen(place=""),
     ) -> None:
         """Call ``heard`` on the loop for each note, from a thread that a blocked loop does not stop.
 

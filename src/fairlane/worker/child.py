@@ -21,14 +21,14 @@ from fairlane.worker.channel import (
     Broken,
     Closed,
     Drain,
+    ExchangeOpened,
     FromChild,
-    LeasesSeen,
     LookNow,
+    LoopSeen,
     OpenSession,
     ParentEnd,
     Pulse,
     Ready,
-    SessionOpened,
     Starting,
     Stopped,
     Unstarted,
@@ -216,7 +216,7 @@ class Child:
         match note:
             case Pulse():
                 self._pulse_at = self._loop.time()
-            case SessionOpened(exchange=exchange, ended=ended):
+            case ExchangeOpened(exchange=exchange, ended=ended):
                 self._unanswered.add(exchange)
                 self._attempts_ended(ended)
             case Stopped(ended=ended):
@@ -231,7 +231,7 @@ class Child:
                 for lease in leases:
                     self._hold(lease.id, grace + lease.timeout_seconds)
                 self._cancel(canceled)
-            case LeasesSeen() if note.place:
+            case LoopSeen() if note.place:
                 self._name_holder(note)
             case Starting(step=step):
                 self._step = step
@@ -365,7 +365,7 @@ class Child:
                 return
             await self._withdraw(self._session)
 
-    def _name_holder(self, seen: LeasesSeen) -> None:
+    def _name_holder(self, seen: LoopSeen) -> None:
         """Log which handler blocks the child's loop, unless the loop runs again by now."""
         seconds = self._loop.time() - (self._pulse_at or self._loop.time())
         if seconds > LOOK_SECONDS:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from fairlane.loops import hidden_task
 from fairlane.protocol import ExchangeAnswer, ExchangeRequest, LeaseBody, ProgressBody, ReportBody, encode
-from fairlane.worker.channel import ChildLease, Closed, FromChild, Pulse, SessionOpened, Stopped
+from fairlane.worker.channel import ChildLease, Closed, ExchangeOpened, FromChild, Pulse, Stopped
 from fairlane.worker.results import bare
 from fairlane.worker.server import ContentRefused, ServerClient, ServerSilent, pauses
 
@@ -175,7 +175,7 @@ class ExchangeLoop:
             wait_seconds=self._wait_seconds,
         )
         self._offered[exchange.id] = exchange.places
-        self._tell(SessionOpened(exchange=exchange.id, ended=self._untold))
+        self._tell(ExchangeOpened(exchange=exchange.id, ended=self._untold))
         self._untold = []
         delivery = hidden_task(self._loop, self._deliver(exchange))
         self._deliveries.add(delivery)

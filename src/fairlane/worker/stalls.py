@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from fairlane.worker.channel import LeasesSeen
+from fairlane.worker.channel import LoopSeen
 from fairlane.worker.executors import RunningAttempt
 
 _OWN_FOLDER = str(Path(__file__).parents[1])
 _LIBRARIES = (_OWN_FOLDER, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")))
 
 
-def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[RunningAttempt]) -> LeasesSeen:
+def look_at(loop: asyncio.AbstractEventLoop, thread: int, attempts: Iterable[RunningAttempt]) -> LoopSeen:
     """Return what the loop's thread is doing, and for which of these attempts."""
     frame = sys._current_frames().get(thread)
     attempt = _attempt_of(asyncio.current_task(loop), list(attempts))
     place = "" if frame is None else _place(frame)
     if attempt is None:
-        return LeasesSeen(place=place)
+        return LoopSeen(place=place)
     lease = attempt.lease
-    return LeasesSeen(place=place, lease=lease.lease, task=lease.task, task_type=lease.task_type, attempt=lease.attempt)
+    return LoopSeen(place=place, lease=lease.lease, task=lease.task, task_type=lease.task_type, attempt=lease.attempt)
 
 
 def _attempt_of(task: asyncio.Task[object] | None, attempts: list[RunningAttempt]) -> RunningAttempt | None:
