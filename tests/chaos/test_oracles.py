@@ -68,24 +68,32 @@ def test_a_handler_whose_process_stood_still_counts_until_the_pause():
 
 def test_samples_follow_a_limit_that_changes():
     """More leases than the limit are found, except those that a lowered limit left."""
-    limits = Limits()
+    limits = Limits(lambda *_: [])
 
-    assert not limits.exceeded("acme", 2, 2)
-    assert limits.exceeded("acme", 2, 3)
-    assert not limits.exceeded("acme", 2, 3)  # the same excess, told once
-    assert not limits.exceeded("acme", 4, 4)
-    assert not limits.exceeded("acme", 1, 4)  # lowered: all four may finish
-    assert not limits.exceeded("acme", 1, 3)
-    assert limits.exceeded("acme", 1, 4)  # but none may be added
+    assert not limits.exceeded("acme", 2, 0, 2)
+    assert limits.exceeded("acme", 2, 0, 3)
+    assert not limits.exceeded("acme", 2, 0, 3)  # the same excess, told once
+    assert not limits.exceeded("acme", 4, 1, 4)
+    assert not limits.exceeded("acme", 1, 2, 4)  # lowered: all four may finish
+    assert not limits.exceeded("acme", 1, 2, 3)
+    assert limits.exceeded("acme", 1, 2, 4)  # but none may be added
 
 
-def test_after_missed_samples_only_the_largest_limit_counts():
-    """Between two samples far apart a limit may have been anything it ever was."""
-    limits = Limits()
-    limits.exceeded("acme", 4, 1)
-    limits.exceeded("acme", 1, 1)
+def test_a_lowered_limit_that_is_raised_again_leaves_what_ran():
+    """Three leases from the time of a higher limit outlast two changes of it, and none may be added."""
+    limits = Limits(lambda *_: [])
+    limits.exceeded("acme", 4, 0, 3)
+    limits.exceeded("acme", 1, 1, 3)
 
-    limits.forget()
+    assert not limits.exceeded("acme", 2, 2, 3)
+    assert limits.exceeded("acme", 2, 2, 4)
 
-    assert not limits.exceeded("acme", 1, 4)
-    assert limits.exceeded("acme", 1, 5)
+
+def test_limits_between_two_samples_come_from_the_trail():
+    """What a limit was for a moment between two samples counts; what it was before them does not."""
+    changes = [4, 4, 1, 3, 1]
+    limits = Limits(lambda _, first, last: changes[first:last])
+    limits.exceeded("acme", 1, 3, 1)
+
+    assert not limits.exceeded("acme", 1, 5, 3)
+    assert limits.exceeded("acme", 1, 5, 4)

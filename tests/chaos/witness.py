@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import sqlite3
 import threading
@@ -16,11 +17,12 @@ LIMITED_MOST = 3
 BLIND_SECONDS = 0.1
 
 SLOTS = """
-SELECT o.name, o.slots_max, o.processing + o.calls,
+SELECT o.name, o.slots_max, (SELECT count(*) FROM audit AS a WHERE a.subject = o.name), o.processing + o.calls,
        (SELECT count(*) FROM lease AS l WHERE l.organization_id = o.id),
        (SELECT count(*) FROM lease AS l WHERE l.task_type = 'LIMITED')
 FROM organization AS o
 """
+CHANGES = "SELECT details FROM audit WHERE subject = '{name}' ORDER BY id LIMIT {count} OFFSET {before}"
 LEFT = """
 SELECT (SELECT count(*) FROM queue_entry), (SELECT count(*) FROM waiting), (SELECT count(*) FROM lease)
 """
@@ -45,27 +47,27 @@ class Unreachable(Exception):
 class Limits:
     """What a sample may show, although limits change between samples.
 
-    A limit that was lowered leaves more leases than it allows, and their number may then only fall. So while a limit
-    is the same in two samples, the number of leases is at most the limit, or did not grow. When the limit changed
-    between them, the number is at most the larger of both.
+    A limit that was lowered leaves more leases than it allows, and their number may then only fall. So a sample shows
+    at most as many leases as the sample before it, or as the largest limit that was in force since then. Which limits
+    those were is told by the trail of changes: each change has a row that was committed with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed_to: Callable[[str, int, int], list[int]]) -> None:
         self.largest: dict[str, int] = {}
         """The largest limit seen for each organization."""
-        self._before: dict[str, tuple[int, int]] = {}
+        self._changed_to = changed_to
+        """The limits that the changes of an organization from the first to the second number set."""
+        self._before: dict[str, tuple[int, int, int]] = {}
 
-    def exceeded(self, organization: str, slots_max: int, held: int) -> bool:
+    def exceeded(self, organization: str, slots_max: int, changes: int, held: int) -> bool:
         """Whether this sample exceeds what the one before it allows. Remember it."""
-        largest = self.largest[organization] = max(slots_max, self.largest.get(organization, 0))
-        max_before, held_before = self._before.get(organization, (largest, 0))
-        self._before[organization] = (slots_max, held)
-        allowed = max(slots_max, held_before) if slots_max == max_before else max(slots_max, max_before)
-        return held > allowed
-
-    def forget(self) -> None:
-        """Samples were missed: the next one is compared with the largest limit alone."""
-        self._before = {name: (largest, largest) for name, largest in self.largest.items()}
+        max_before, changes_before, held_before = self._before.get(organization, (slots_max, 0, 0))
+        in_force = [slots_max, max_before]
+        if changes - changes_before > 1:
+            in_force += self._changed_to(organization, changes_before, changes)
+        self._before[organization] = (slots_max, changes, held)
+        self.largest[organization] = max(*in_force, self.largest.get(organization, 0))
+        return held > max(held_before, *in_force)
 
 
 class Postgres:
@@ -121,7 +123,7 @@ class Witness:
         self.ask: Callable[[str], list[tuple[Any, ...]]] = (
             Sqlite(path).ask if scheme == "sqlite" else Postgres(database).ask
         )
-        self.limits = Limits()
+        self.limits = Limits(self._changed_to)
         self.samples = 0
         """Looks at all organizations, each in one snapshot."""
         self.over_limit: list[tuple[Any, ...]] = []
@@ -148,20 +150,24 @@ class Witness:
                 self._look(self.ask(SLOTS))
             except Unreachable:
                 self.blind += 1
-                self.limits.forget()
                 time.sleep(BLIND_SECONDS)
             time.sleep(SAMPLE_SECONDS)
 
     def _look(self, rows: list[tuple[Any, ...]]) -> None:
         self.samples += 1
-        for name, slots_max, counted, held, limited in rows:
+        for name, slots_max, changes, counted, held, limited in rows:
             self.most_used = max(self.most_used, held)
-            if self.limits.exceeded(name, slots_max, held):
+            if self.limits.exceeded(name, slots_max, changes, held):
                 self.over_limit.append((name, slots_max, held))
             if counted != held:
                 self.miscounted.append((name, counted, held))
             if limited > LIMITED_MOST:
                 self.type_over_limit += 1
+
+    def _changed_to(self, name: str, first: int, last: int) -> list[int]:
+        found = self.ask(CHANGES.format(name=name, before=first, count=last - first))
+        changes = [json.loads(details) for (details,) in found]
+        return [change["slots"] for change in changes if change.get("slots")]
 
     def seconds_until_free(self, pid: int, began: float, *, most: float) -> float | None:
         """Return the seconds from ``began`` until no lease names the worker process with this id, at most ``most``.
