@@ -12,6 +12,7 @@ SQL = re.compile(
 CONNECTION_SQL = re.compile(r"^\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|VACUUM)\b")
 ADAPTERS = ("store/sqlite.py", "store/postgres/")
 READ_BARE_ROWS = (*ADAPTERS, "store/records.py", "store/statements.py")
+COMPOUND = re.compile(r"\b[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]+)+\b")
 CAMEL_CASE = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")
 
 SPEAKS_AS_A_CUSTOMER = {"demo"}
@@ -58,6 +59,28 @@ def test_the_customers_spelling_stands_in_wire_alone() -> None:
         if module.place not in WIRE_PLACES and module.room not in SPELLS_FOR_CUSTOMERS | SPEAKS_AS_A_CUSTOMER
         for line, text in texts(module)
         if CAMEL_CASE.fullmatch(text) and text not in PYTHONS_OWN
+    ]
+
+    assert not wrong, wrong
+
+
+def test_what_commands_print_names_no_class_of_ours() -> None:
+    """A label or a message has words: a class that is renamed must not take a label along."""
+    classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
+    aliases = {
+        target.id
+        for module in modules()
+        for node in module.tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    wrong = [
+        f"{module.place}:{line} {text!r}"
+        for module in modules()
+        if module.room in ("cli", "demo", "admin")
+        for line, text in texts(module)
+        if set(COMPOUND.findall(text)) & (classes | aliases)
     ]
 
     assert not wrong, wrong

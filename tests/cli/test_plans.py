@@ -18,6 +18,15 @@ def test_create_show_and_list_agree(fairlane: Command) -> None:
     assert [shown[field] for field in ("name", "slots", "queue_limit", "weight")] == ["pro", 20, 50, 2]
 
 
+def test_people_read_words(fairlane: Command) -> None:
+    """Without ``--json`` each field has a label of plain words."""
+    fairlane("plans", "create", "pro", "--slots", "20")
+
+    lines = fairlane("plans", "show", "pro").out.splitlines()
+
+    assert [line.split("  ")[0].strip() for line in lines] == ["Plan", "Slots", "Queue limit", "Weight", "Created"]
+
+
 def test_change_leaves_what_was_not_named(fairlane: Command) -> None:
     """Only the named limit changes."""
     fairlane("plans", "create", "pro", "--slots", "20", "--queue-limit", "50", "--weight", "2")

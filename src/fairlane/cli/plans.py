@@ -101,7 +101,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
     print_fields(
         [
             ("Plan", plan["name"]),
-            ("SlotsOption", plan["slots"]),
+            ("Slots", plan["slots"]),
             ("Queue limit", plan["queue_limit"]),
             ("Weight", plan["weight"]),
             ("Created", moment(plan["created_at"])),
