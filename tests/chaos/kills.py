@@ -15,7 +15,7 @@ from tests.chaos.witness import Witness
 
 STOPPED_SECONDS = 4.5
 """Longer than a lease."""
-BUSY_SECONDS = 2.0
+BUSY_SECONDS = 8.0
 """How long an act looks for a worker that holds slots."""
 
 
@@ -58,29 +58,28 @@ class Kills:
 
     def worker_child(self) -> bool:
         """Kill a process that runs handlers; its supervisor lives."""
-        _, pid = self._busy()
-        held = self._holding([pid] if pid else [])
+        _, caught, holding = self._catch([*self._installation.workers, *self._installation.servers], most=1)
         began = time.monotonic()
-        killed = bool(pid) and _signal(pid, signal.SIGKILL)
-        self._time(self.child_seconds, held, began, most=10)
-        return killed
+        killed = [_signal(pid, signal.SIGKILL) for pid in caught]
+        self._time(self.child_seconds, holding, began, most=10)
+        return any(killed)
 
     def worker_host(self) -> bool:
         """Kill a supervisor and its children at once: a machine that is gone. Another one starts afterwards."""
-        party, _ = self._busy(of=self._installation.workers)
-        children = party.children()
-        held = self._holding(children)
+        party, caught, holding = self._catch(self._installation.workers)
         began = time.monotonic()
         party.kill()
-        killed = [_signal(pid, signal.SIGKILL) for pid in children]
-        self._time(self.host_seconds, held, began, most=20)
+        killed = [_signal(pid, signal.SIGKILL) for pid in caught]
+        self._time(self.host_seconds, holding, began, most=20)
         party.start()
         return any(killed)
 
     def supervisor(self) -> bool:
         """Kill a supervisor alone: its children have to end by themselves."""
-        party, _ = self._busy(of=self._installation.workers)
+        party, caught, _ = self._catch(self._installation.workers)
         party.kill()
+        for pid in caught:
+            _signal(pid, signal.SIGCONT)
         party.start()
         return True
 
@@ -94,8 +93,8 @@ class Kills:
 
     def stop_child(self) -> bool:
         """Stop a process that runs handlers for longer than a lease, then let it go on."""
-        _, pid = self._busy()
-        return bool(pid) and self._stop(pid)
+        _, caught, _ = self._catch([*self._installation.workers, *self._installation.servers], most=1)
+        return any(self._stop(pid) for pid in caught)
 
     def stop_server(self) -> bool:
         """Stop a server for longer than a lease, whatever it holds, then let it go on."""
@@ -119,23 +118,27 @@ class Kills:
         _signal(pid, signal.SIGCONT)
         return stopped
 
-    def _busy(self, of: list[Party] | None = None) -> tuple[Party, int]:
-        """Find a program and one of its worker processes that holds slots, or after a while any; 0 if there is none."""
-        parties = of or [*self._installation.workers, *self._installation.servers]
+    def _catch(self, parties: list[Party], most: int = 100) -> tuple[Party, list[int], list[int]]:
+        """Stop worker processes of one program, at most so many, at a moment when they hold slots.
+
+        Returns the program, the stopped processes, and those of them that hold slots: stopped, they cannot end what
+        they run before the act. After a while processes without slots are taken; then the last list is empty.
+        """
         give_up_at = time.monotonic() + BUSY_SECONDS
         while True:
-            found = [(party, pid) for party in parties if party.running for pid in party.children()]
-            self._chance.shuffle(found)
-            for party, pid in found:
-                if self._witness.held_by(pid):
-                    return party, pid
-            if time.monotonic() > give_up_at:
-                return found[0] if found else (self._chance.choice(parties), 0)
+            late = time.monotonic() > give_up_at
+            for party in self._chance.sample(parties, len(parties)):
+                children = party.children() if party.running else []
+                pids = self._chance.sample(children, min(most, len(children)))
+                caught = [pid for pid in pids if _signal(pid, signal.SIGSTOP)]
+                holding = [pid for pid in caught if self._witness.held_by(pid)]
+                if holding or (late and caught):
+                    return party, caught, holding
+                for pid in caught:
+                    _signal(pid, signal.SIGCONT)
+            if late:
+                return self._chance.choice(parties), [], []
             time.sleep(0.05)
-
-    def _holding(self, pids: list[int]) -> list[int]:
-        """Return those that hold slots: only their slots can be seen to become free."""
-        return [pid for pid in pids if self._witness.held_by(pid)]
 
     def _time(self, seconds: list[float], pids: list[int], began: float, *, most: float) -> None:
         took = [self._witness.seconds_until_free(pid, began, most=most) for pid in pids]
