@@ -54,7 +54,7 @@ def rows(scale: Scale) -> list[tuple[str, list[Row]]]:
             f"PostgreSQL: {title}",
             [replace(_aimed(row, POSTGRES_AIMS), name=POSTGRES + row.name) for row in group],
         )
-        for title, group in [*_on_both(scale, PGQUEUER), _sharing()]
+        for title, group in [*_on_both(scale, PGQUEUER), _sharing(), _distance()]
     ]
     return sqlite + postgres
 
@@ -69,6 +69,9 @@ POSTGRES_AIMS: dict[str, tuple[float | None, float | None]] = {
     "drain.alone_to_peer": (0.6, None),
     "batches.to_bare": (0.4, None),
     "claims.many_to_few": (None, 3.0),
+    "distance.answered_trips": (None, 4.0),
+    "distance.started_trips": (None, 10.0),
+    "distance.2.busy": (0.85, None),
 }
 
 
@@ -87,6 +90,23 @@ def _sharing() -> tuple[str, list[Row]]:
             Row(f"sharing.{count}.started_p50_ms", "  idle, through the last one: to start, p50", "ms", digits=2),
         ]
     return "servers on one database, 150 submits/s in total, one worker; all on the same cores", lines
+
+
+def _distance() -> tuple[str, list[Row]]:
+    lines = []
+    for milliseconds in (0, 1, 2):
+        name = f"distance.{milliseconds}"
+        lines += [
+            Row(f"{name}.select_p50_ms", f"{milliseconds} ms: a bare SELECT 1, p50", "ms", digits=2),
+            Row(f"{name}.answered_p50_ms", "  submit sent to durable answer, p50", "ms", digits=2),
+            Row(f"{name}.started_p50_ms", "  submit sent to handler started, p50", "ms", digits=2),
+            Row(f"{name}.busy", "  busy slot time", digits=3),
+        ]
+    lines += [
+        Row("distance.answered_trips", "round trips in an answer, from 0 and 2 ms", digits=1),
+        Row("distance.started_trips", "round trips in a start, from 0 and 2 ms", digits=1),
+    ]
+    return "database behind a delaying proxy; 20 organizations of 5 slots, 50 ms tasks, 100 places", lines
 
 
 def _on_both(scale: Scale, peer: str) -> list[tuple[str, list[Row]]]:

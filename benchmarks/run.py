@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.batches import Batches
 from benchmarks.claims import Claims
 from benchmarks.dispatch import Dispatch
+from benchmarks.distance import Distance
 from benchmarks.drain import Drain
 from benchmarks.homes import Home, PostgresHome, SqliteHome
 from benchmarks.machine import facts
@@ -33,7 +34,9 @@ ON_BOTH: dict[str, type[Scenario]] = {
     "claims": Claims,
 }
 SCENARIOS: dict[str, type[Scenario]] = (
-    ON_BOTH | {POSTGRES + name: scenario for name, scenario in ON_BOTH.items()} | {POSTGRES + "sharing": Sharing}
+    ON_BOTH
+    | {POSTGRES + name: scenario for name, scenario in ON_BOTH.items()}
+    | {POSTGRES + "sharing": Sharing, POSTGRES + "distance": Distance}
 )
 """Those on PostgreSQL have its prefix, and so have their figures."""
 HOME = Path(".bench")
