@@ -58,7 +58,7 @@ MAY_KNOW: dict[str, set[str]] = {
 """In the order of ARCHITECTURE.md: a room knows only rooms before it."""
 
 PACKAGES: dict[str, set[str]] = {
-    "apsw": {"store/sqlite.py"},
+    "apsw": {"store/sqlite"},
     "attrs": {"payloads"},
     "cryptography": {"store"},
     "httpcore2": {"webhooks", "worker", "fetching"},

@@ -35,7 +35,7 @@ class Module:
 
     @property
     def place(self) -> str:
-        """The path below the package, such as ``store/sqlite.py``."""
+        """The path below the package, such as ``store/tasks.py``."""
         return self.path.relative_to(PACKAGE).as_posix()
 
     @property

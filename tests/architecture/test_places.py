@@ -10,7 +10,7 @@ SQL = re.compile(
     r"|(CREATE|DROP|ALTER)\s+(TABLE|INDEX|UNIQUE|VIEW|TRIGGER)\s|WITH\s+\w+(\s*\([^)]*\))?\s+AS\s|VALUES\s*\()"
 )
 CONNECTION_SQL = re.compile(r"^\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|VACUUM)\b")
-ADAPTERS = ("store/sqlite.py", "store/postgres/")
+ADAPTERS = ("store/sqlite/", "store/postgres/")
 READ_BARE_ROWS = (*ADAPTERS, "store/records.py", "store/statements.py")
 COMPOUND = re.compile(r"\b[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]+)+\b")
 CAMEL_CASE = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+")

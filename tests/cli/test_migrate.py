@@ -7,8 +7,8 @@ import apsw
 import pytest
 
 from fairlane.cli import program
-from fairlane.store import sqlite
 from fairlane.store.postgres import opening
+from fairlane.store.sqlite import opening as sqlite_opening
 from tests import postgres
 from tests.cli.harness import Command, RunningServer, start_server
 from tests.store.made_up import with_later
@@ -67,7 +67,7 @@ def older(request: pytest.FixtureRequest, fairlane: Command, monkeypatch: pytest
     if request.param == "postgres":
         request.getfixturevalue("nothing_yet")
     assert fairlane("migrate").code == 0
-    for module in (opening, sqlite):
+    for module in (opening, sqlite_opening):
         monkeypatch.setattr(module, "load_migrations", with_later)
 
 

@@ -25,9 +25,9 @@ from fairlane.model.organizations import OrganizationChange, Overrides
 from fairlane.model.status import Drift
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
-from fairlane.store import Store, new_id, sqlite
+from fairlane.store import Store, new_id
 from fairlane.store.recount import count_states, recount
-from fairlane.store.sqlite import SqliteDatabase
+from fairlane.store.sqlite import SqliteDatabase, writing
 from fairlane.store.statements import Operation
 from tests.builders import ACTOR, PAGE, a_catalogue, a_session, a_task
 from tests.proof.disk import Cut, Disk, Event, Journal, Kind, RecordingDisk
@@ -85,7 +85,7 @@ def record(seed: int, *, synchronous: str | None = None) -> list[Event]:
         disk = RecordingDisk(folder, journal)
         stack.callback(disk.remove)
         if seed % 2:
-            stack.enter_context(mock.patch.object(sqlite, "CHECKPOINT_PAGES", SHORT_LOG_PAGES))
+            stack.enter_context(mock.patch.object(writing, "CHECKPOINT_PAGES", SHORT_LOG_PAGES))
         stack.enter_context(_folder_syncs(folder, journal))
         if synchronous is not None:
             stack.enter_context(_synchronous(synchronous))

@@ -34,9 +34,10 @@ async def send(store: Store, organization_id: int) -> None:
 
 def acknowledge_before_the_commit(database: SqliteDatabase, requests: list[Any]) -> NoReturn:
     """What the store would do if it answered while its transaction is still open; and it never gets further."""
-    database._writer.execute("BEGIN IMMEDIATE")
+    database.writer.connection.execute("BEGIN IMMEDIATE")
     answers = [
-        database._run(database._writer, request.operation(Effects(), [request.member]))[0] for request in requests
+        database.statements.run(database.writer.connection, request.operation(Effects(), [request.member]))[0]
+        for request in requests
     ]
     batches = database._batches
     batches._loop.call_soon_threadsafe(batches._deliver, list(zip(requests, answers, strict=True)), None)

@@ -166,23 +166,23 @@ class SqliteFile:
     def failing_commit(self) -> Iterator[None]:
         """The second commit from now meets a disk that fails. (The first is that of ``in_one_commit`` itself.)"""
         database = adapter_of(self.store)
-        sound = database._writer
-        failing = database._writer = _FailingDisk(sound, fails_at=2)
+        sound = database.writer.connection
+        failing = database.writer.connection = _FailingDisk(sound, fails_at=2)
         try:
             yield
         finally:
-            database._writer = sound
+            database.writer.connection = sound
         assert failing.left <= 0, "the commit that was to fail never came"
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
         """The file may not grow."""
         database = adapter_of(self.store)
-        database._writer.pragma("max_page_count", database._writer.pragma("page_count"))
+        database.writer.connection.pragma("max_page_count", database.writer.connection.pragma("page_count"))
         try:
             yield
         finally:
-            database._writer.pragma("max_page_count", 2**30)
+            database.writer.connection.pragma("max_page_count", 2**30)
 
     def forget(self) -> None:
         """Its folder is its test's."""

@@ -14,9 +14,11 @@ import sys
 from typing import Any
 
 from fairlane.settings import Settings
-from fairlane.store import Store, sqlite
+from fairlane.store import Store
 from fairlane.store.postgres import opening
 from fairlane.store.postgres.opening import Opening
+from fairlane.store.sqlite import opening as sqlite_opening
+from fairlane.store.sqlite.asking import FileStatements
 from tests.store.made_up import with_later
 
 WAITS = "lock_schema_version"
@@ -37,7 +39,7 @@ def apart() -> None:
 
 def dies_at(version: int) -> None:
     """Killed there, on whichever database."""
-    asked, ran = Opening.ask, sqlite.SqliteDatabase._rows
+    asked, ran = Opening.ask, FileStatements.rows
 
     def reached(statement: str, parameters: Any) -> None:
         if statement == WRITES_NUMBER and parameters["version"] == version:
@@ -52,10 +54,10 @@ def dies_at(version: int) -> None:
         return ran(self, connection, query)
 
     Opening.ask = ask  # type: ignore[method-assign]
-    sqlite.SqliteDatabase._rows = rows  # type: ignore[method-assign]
+    FileStatements.rows = rows  # type: ignore[method-assign]
 
 
-opening.load_migrations = sqlite.load_migrations = with_later  # type: ignore[attr-defined]
+opening.load_migrations = sqlite_opening.load_migrations = with_later  # type: ignore[attr-defined]
 match sys.argv[2:]:
     case ["apart"]:
         apart()

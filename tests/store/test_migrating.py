@@ -14,9 +14,10 @@ import pytest
 
 from fairlane.errors import DatabaseError, DatabaseOwned
 from fairlane.settings import Settings
-from fairlane.store import Store, sqlite
+from fairlane.store import Store
 from fairlane.store.postgres import opening
 from fairlane.store.schema import FIRST, compare
+from fairlane.store.sqlite import opening as sqlite_opening
 from fairlane.store.statements import load_migrations
 from tests.builders import Worker, a_task, a_worker, an_organization, submitted
 from tests.store.databases import DATABASES, Clock, Database, PostgresServer
@@ -62,7 +63,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _become_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (opening, sqlite):
+    for module in (opening, sqlite_opening):
         monkeypatch.setattr(module, "load_migrations", with_later)
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from fairlane.errors import StoreBroken, StoreUnreachable
 from fairlane.outages import Outage
-from fairlane.store import sqlite
 from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.effects import Effects
+from fairlane.store.sqlite import writing
 from tests.builders import ACTOR
 from tests.store.databases import DATABASES, Database, adapter_of
 
@@ -21,7 +21,7 @@ SOME = 12
 @pytest.fixture(autouse=True)
 def no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage ends with the first write that succeeds."""
-    monkeypatch.setattr(sqlite, "FULL_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "FULL_SECONDS", 0.0)
     outage = pytest.importorskip("fairlane.store.postgres.outage")
     monkeypatch.setattr(outage, "FULL_SECONDS", 0.0)
 

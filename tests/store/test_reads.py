@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from fairlane.errors import StoreFault, StoreUnreachable
-from fairlane.store import Store, sqlite
+from fairlane.store import Store
 from fairlane.store.read_limits import ReadLimits
+from fairlane.store.sqlite import reading, writing
 from fairlane.store.statements import Operation, run
 from tests.builders import a_task, an_organization, submitted
 from tests.store.databases import Clock, Database, SqliteFile, adapter_of
@@ -152,7 +153,7 @@ async def test_who_goes_away_during_a_long_read_leaves_its_place(store: Store) -
         await reached(recount)
         long.cancel()
 
-        for _ in range(2 * sqlite.LONG_READS):
+        for _ in range(2 * reading.LONG_READS):
             assert (await within(store.recount.verify(busy.id))).drift == ()
 
 
@@ -164,8 +165,8 @@ LOG_PAGES = 50
 @pytest.fixture
 def short_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log of this many pages is too long already."""
-    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", LOG_PAGES // 4)
-    monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", LOG_PAGES)
+    monkeypatch.setattr(writing, "CHECKPOINT_PAGES", LOG_PAGES // 4)
+    monkeypatch.setattr(writing, "LOG_PAGES_MOST", LOG_PAGES)
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ async def test_a_long_read_does_not_let_the_log_grow_for_ever(
 ) -> None:
     """It is broken off, and says so as an outage does; every write goes on. (Not bounded: the log grows with it.)"""
     if not bounded:
-        monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
+        monkeypatch.setattr(writing, "LOG_PAGES_MOST", 1_000_000)
     store = await file.open()
     organization = await an_organization(store)
     adapter = adapter_of(store)
@@ -220,21 +221,21 @@ async def test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever(
     """Short reads overlap without a gap, so that some reader always needs the log: a commit waits for those that are
     there, not for later ones. (Not bounded: the log grows.)"""
     if not bounded:
-        monkeypatch.setattr(sqlite, "LOG_PAGES_MOST", 1_000_000)
+        monkeypatch.setattr(writing, "LOG_PAGES_MOST", 1_000_000)
     store = await file.open()
     organization = await an_organization(store)
     adapter = adapter_of(store)
     reads: list[asyncio.Future[Any]] = []
     last = threading.Event()
 
-    checkpoint, checkpointing = adapter._checkpoint, threading.Event()
+    checkpoint, checkpointing = adapter.writer._checkpoint, threading.Event()
 
     def watched() -> None:
         checkpointing.set()
         checkpoint()
         checkpointing.clear()
 
-    monkeypatch.setattr(adapter, "_checkpoint", watched)
+    monkeypatch.setattr(adapter.writer, "_checkpoint", watched)
 
     def read(begun: threading.Event, following: threading.Event) -> Operation:
         """Lasts until the next one has begun, or a moment longer than the begin of a checkpoint."""

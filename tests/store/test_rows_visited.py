@@ -285,7 +285,7 @@ async def _run(operation: Operation, visits: Visits, seen: dict[str, int]) -> No
 
 def _sqlite_visits(store: Store) -> Visits:
     adapter = adapter_of(store)
-    connection = adapter._reader
+    connection = adapter.reading._reader
     steps = [0]
     connection.trace_v2(
         apsw.SQLITE_TRACE_PROFILE,
@@ -294,7 +294,7 @@ def _sqlite_visits(store: Store) -> Visits:
 
     async def visits(query: Query) -> tuple[Any, int]:
         steps[0] = 0
-        return adapter._rows(connection, query), steps[0] // STEPS
+        return adapter.statements.rows(connection, query), steps[0] // STEPS
 
     return visits
 

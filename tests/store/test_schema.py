@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fairlane.settings import Settings
-from fairlane.store import Store, sqlite
+from fairlane.store import Store
 from fairlane.store.postgres import opening
 from fairlane.store.schema import FIRST
+from fairlane.store.sqlite import opening as sqlite_opening
 from fairlane.store.statements import dialect_of, load_migrations
 from tests.architecture.sources import REPOSITORY
 from tests.store.databases import DATABASES, Clock, PostgresServer
@@ -50,7 +51,7 @@ async def made(kind: str, folder: Path, *releases: Callable[[str], Any]) -> dict
     try:
         for release in releases:
             with pytest.MonkeyPatch.context() as patch:
-                for module in (opening, sqlite):
+                for module in (opening, sqlite_opening):
                     patch.setattr(module, "load_migrations", release)
                 await Store.migrate(Settings(database=database.address))
         return {"columns": set(database.rows(COLUMNS[kind])), "indexes": set(database.rows(INDEXES[kind]))}

@@ -17,8 +17,8 @@ from fairlane.model.leases import ReportVerdict
 from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
-from fairlane.store import Store, sqlite
-from fairlane.store.sqlite import SqliteDatabase, lock_path
+from fairlane.store import Store
+from fairlane.store.sqlite import SqliteDatabase, disk, lock_path, opening, reading, restore_file
 from fairlane.store.statements import Statement, load_migrations, load_statements
 from tests.builders import a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
 from tests.store.databases import Clock, SqliteFile, adapter_of, in_one_commit
@@ -89,7 +89,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(file: SqliteFile, impati
 
 async def test_an_old_sqlite_is_refused(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library with the known fault in WAL mode does not get near the file."""
-    monkeypatch.setattr(sqlite, "OLDEST_SQLITE", apsw.SQLITE_VERSION_NUMBER + 1)
+    monkeypatch.setattr(opening, "OLDEST_SQLITE", apsw.SQLITE_VERSION_NUMBER + 1)
 
     with pytest.raises(DatabaseError, match="too old"):
         await file.open()
@@ -131,7 +131,7 @@ async def test_a_network_file_system_is_refused(file: SqliteFile, monkeypatch: p
     kinds = {
         line.partition(" - ")[2].split(" ")[0] for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
     }
-    monkeypatch.setattr(sqlite, "NETWORK_FILE_SYSTEMS", kinds)
+    monkeypatch.setattr(disk, "NETWORK_FILE_SYSTEMS", kinds)
 
     with pytest.raises(DatabaseError, match="network"):
         await file.open()
@@ -233,7 +233,7 @@ async def test_what_is_restored_is_on_disk_under_its_name(
     file.path.rename(tmp_path / "gone.db")
     synced.clear()
 
-    sqlite.restore_file(copy, file.path, replace=False, progress=lambda done, total: None)
+    restore_file(copy, file.path, replace=False, progress=lambda done, total: None)
 
     assert backed_up == [f"{copy}.partial", str(copy.parent)]
     assert next(path for path, _ in synced).endswith(".restoring.partial")
@@ -281,14 +281,14 @@ async def test_reads_come_from_connections_that_cannot_write(file: SqliteFile) -
     """Only the writer writes and checkpoints."""
     store = await file.open()
     try:
-        readers = database_of(store)._opened
-        assert len(readers) == 1 + sqlite.READERS + sqlite.LONG_READS
+        readers = database_of(store).reading.opened
+        assert len(readers) == 1 + reading.READERS + reading.LONG_READS
         for reader in readers:
             with pytest.raises(apsw.ReadOnlyError):
                 reader.execute("DELETE FROM plan")
             assert reader.pragma("wal_autocheckpoint") == 0
-        assert database_of(store)._writer.pragma("synchronous") == 2
-        assert database_of(store)._writer.pragma("journal_mode") == "wal"
+        assert database_of(store).writer.connection.pragma("synchronous") == 2
+        assert database_of(store).writer.connection.pragma("journal_mode") == "wal"
     finally:
         await file.close()
 

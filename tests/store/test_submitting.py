@@ -7,7 +7,8 @@ import pytest
 from fairlane.errors import KeyRefused, QueueFull, TaskExists
 from fairlane.model.organizations import OrganizationChange
 from fairlane.model.tasks import Accepted, TaskStatus
-from fairlane.store import Store, sqlite
+from fairlane.store import Store
+from fairlane.store.sqlite import asking
 from tests.builders import ACTOR, DONE, a_task, a_worker, an_organization, hears, ids, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
@@ -387,8 +388,8 @@ async def test_a_key_that_is_an_id_of_another_task_names_its_own(store: Store) -
 
 async def test_long_payloads_are_kept_to_the_letter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever piece or part of a statement each falls into, short ones among them."""
-    monkeypatch.setattr(sqlite, "PIECE_BYTES", 10)
-    monkeypatch.setattr(sqlite, "PART_BYTES", 100)
+    monkeypatch.setattr(asking, "PIECE_BYTES", 10)
+    monkeypatch.setattr(asking, "PART_BYTES", 100)
     organization = await an_organization(store)
     new = [a_task(payload='{"a": "' + 'é\\"\\n😀\n' * count + '"}') for count in (0, 1, 5, 40, 3, 200)]
 

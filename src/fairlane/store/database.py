@@ -1,6 +1,6 @@
 """The thin adapter beneath the store, as the store sees it: what SQLite and PostgreSQL have in common.
 
-Called by the nouns of the store (``noun.py``); ``sqlite.py`` and ``postgres/`` are the adapters. Never knows an
+Called by the nouns of the store (``noun.py``); ``sqlite/`` and ``postgres/`` are the adapters. Never knows an
 organization or a task.
 """
 

@@ -1,7 +1,7 @@
 """Named SQL statements, and how an operation runs them.
 
 SQL is in ``sql/*.sql`` and nowhere else. An *operation* is a generator that yields :class:`Query` and receives rows; it
-is one transaction, does no I/O of its own and owns no clock. A database adapter (``sqlite.py``) runs it.
+is one transaction, does no I/O of its own and owns no clock. A database adapter (``sqlite/``, ``postgres/``) runs it.
 """
 
 import re
