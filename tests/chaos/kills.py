@@ -101,14 +101,18 @@ class Kills:
         return self._stop(self._chance.choice(self._installation.servers).pid)
 
     def database(self) -> bool:
-        """Kill the postmaster and all its processes; it is started again half a second later."""
+        """Kill the postmaster and all its processes; it is started again half a second later.
+
+        Only servers that were ready before are timed: a server that was just starting has its own start to finish.
+        """
         assert self._installation.cluster is not None
+        served = self._installation.ready()
         self._installation.cluster.kill()
         time.sleep(0.5)
         self._installation.cluster.restart()
-        began = time.monotonic()
+        if served:
+            self.outage_seconds.append(self._installation.seconds_until_ready(served))
         self._installation.await_ready()
-        self.outage_seconds.append(time.monotonic() - began)
         return True
 
     def _stop(self, pid: int) -> bool:

@@ -145,8 +145,21 @@ class Installation:
         for party in (*self.servers, *self.workers):
             party.start()
 
-    def await_ready(self) -> float:
-        """Wait until every server would take a submit, and return the seconds it took.
+    def ready(self) -> list[str]:
+        """Return the addresses of the servers that would take a submit now."""
+        return [address for address in self.addresses if _ready(address)]
+
+    def seconds_until_ready(self, addresses: list[str]) -> float:
+        """Wait until the servers at these addresses would take a submit, and return the seconds it took."""
+        began = time.monotonic()
+        while not all(map(_ready, addresses)):
+            if time.monotonic() > began + READY_SECONDS:
+                raise RuntimeError(f"{addresses} did not become ready; their logs are in {self.folder}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def await_ready(self) -> None:
+        """Wait until every server would take a submit.
 
         A server that ended by itself is started again, as a service manager would: a server that starts while the
         database is unreachable says so and ends.
@@ -159,7 +172,6 @@ class Installation:
                 for server in self.servers:
                     server.start()
                 time.sleep(0.05)
-        return time.monotonic() - began
 
     def end(self) -> list[str]:
         """End all programs in order; return the names of those that had to be killed or ended with an error."""

@@ -38,6 +38,8 @@ SAMPLES_LEAST = 1_000
 CHILD_FREE_SECONDS = 1.0
 HOST_FREE_SECONDS = 3.0 + 1.0 + 1.0
 """Lease, sweep, and a second: the published bound with this run's times."""
+BACK_SECONDS = 3.0
+"""How soon after the return of the database a running server would take a submit."""
 TRIES_MOST = 5
 
 
@@ -241,7 +243,10 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
             "slots free after a lost host, p50 / max",
             f"{percentile(kills.host_seconds, 0.5)} / {percentile(kills.host_seconds, 1)}",
         ),
-        ("ready after the database is back, max", percentile(kills.outage_seconds, 1)),
+        (
+            "ready after the database is back, p50 / max",
+            f"{percentile(kills.outage_seconds, 0.5)} / {percentile(kills.outage_seconds, 1)}",
+        ),
         ("drain, then the last message", f"{drained:.1f} s, {sent:.1f} s"),
     ]
     promises = [
@@ -277,6 +282,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
     within = [
         ("slots free after a killed child, median", kills.child_seconds, 0.5, CHILD_FREE_SECONDS * slack),
         ("slots free after a lost host, maximum", kills.host_seconds, 1.0, HOST_FREE_SECONDS * slack),
+        ("ready after the database is back, maximum", kills.outage_seconds, 1.0, BACK_SECONDS * slack),
     ]
     print()
     for name, value in facts:
