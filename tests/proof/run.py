@@ -79,14 +79,27 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "no image that a power cut can leave lacks something acknowledged, is damaged, or has a count that drifted",
         ("-m", "tests.proof.power_cuts", "1500" if quick else "20000", "--seed", str(seed)),
     )
+    network = Part(
+        "network faults at each message",
+        "whatever message is cut, doubled, late or lost in silence, the caller is answered in time and told the truth",
+        ("-m", "tests.proof.network", *(["--quick"] if quick else []), "--seed", str(seed)),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
         ("-m", "tests.fuzz.strangers", "50000"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power]]
-    return [[power], [chaos("postgres")], [chaos("sqlite")], [walks("sqlite")], [walks("postgres")], [strangers]]
+        return [[chaos("postgres"), chaos("sqlite"), power, network]]
+    return [
+        [power],
+        [network],
+        [chaos("postgres")],
+        [chaos("sqlite")],
+        [walks("sqlite")],
+        [walks("postgres")],
+        [strangers],
+    ]
 
 
 def run(group: Sequence[Part]) -> list[Outcome]:
