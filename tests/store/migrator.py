@@ -57,7 +57,7 @@ def dies_at(version: int) -> None:
     FileStatements.rows = rows  # type: ignore[method-assign]
 
 
-opening.load_migrations = sqlite_opening.load_migrations = with_later  # type: ignore[attr-defined]
+opening.load_migrations = sqlite_opening.load_migrations = with_later  # type: ignore[assignment, attr-defined]
 match sys.argv[2:]:
     case ["apart"]:
         apart()

@@ -6,8 +6,10 @@ is one transaction, does no I/O of its own and owns no clock. A database adapter
 
 import re
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, convert
@@ -168,15 +170,16 @@ class Statement(Struct, frozen=True):
 _HEADER = re.compile(r"^-- name: (?P<name>\w+)(?: \[(?P<dialect>\w+)\])?(?P<packed> packed)?$")
 
 
-def load_statements(dialect: str) -> dict[str, Statement]:
-    """Load every statement of ``sql/*.sql`` that is for all dialects or for this one."""
+@cache
+def load_statements(dialect: str) -> Mapping[str, Statement]:
+    """Load every statement of ``sql/*.sql`` that is for all dialects or for this one; read once by a process."""
     statements: dict[str, Statement] = {}
     for file in sorted(files("fairlane.store").joinpath("sql").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".sql"):
             for statement in _parse(file.read_text("utf-8"), dialect):
                 assert statement.name not in statements, f"statement {statement.name} exists twice ({file.name})"
                 statements[statement.name] = statement
-    return statements
+    return MappingProxyType(statements)
 
 
 def _parse(text: str, dialect: str) -> list[Statement]:
@@ -198,7 +201,8 @@ def _parse(text: str, dialect: str) -> list[Statement]:
 _PATTERN = re.compile(r"^-- pattern: (?P<name>\w+)$")
 
 
-def load_patterns() -> dict[str, str]:
+@cache
+def load_patterns() -> Mapping[str, str]:
     """Load ``sql/patterns.sql``: statements on a table chosen at run time, with braces for its names."""
     patterns: dict[str, list[str]] = {}
     body: list[str] = []
@@ -208,17 +212,18 @@ def load_patterns() -> dict[str, str]:
             body = patterns.setdefault(match["name"], [])
         elif not line.startswith("--"):
             body.append(line)
-    return {name: "\n".join(lines).strip().rstrip(";") for name, lines in patterns.items()}
+    return MappingProxyType({name: "\n".join(lines).strip().rstrip(";") for name, lines in patterns.items()})
 
 
-def load_migrations(dialect: str) -> list[tuple[int, str, str]]:
+@cache
+def load_migrations(dialect: str) -> Sequence[tuple[int, str, str]]:
     """Return (version, name, SQL script) of ``sql/schema.sql`` and of each migration for this dialect, oldest first."""
     folder = files("fairlane.store").joinpath("sql")
     scripts = {FIRST_SCHEMA: folder.joinpath("schema.sql")}
     scripts |= {file.name[:-4]: file for file in folder.joinpath("migrations").iterdir() if file.name.endswith(".sql")}
-    return [
+    return tuple(
         (int(name[:4]), name, dialect_of(file.read_text("utf-8"), dialect)) for name, file in sorted(scripts.items())
-    ]
+    )
 
 
 FIRST_SCHEMA = "0100_schema"

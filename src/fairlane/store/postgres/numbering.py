@@ -5,6 +5,7 @@ Called by the rest of this room. Pure: it has no connection, and never writes a 
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from msgspec import Struct
@@ -43,6 +44,7 @@ class NumberedStatement(Struct, frozen=True):
         return found
 
 
+@cache
 def numbered(statement: Statement) -> NumberedStatement:
     """Replace named parameters by numbered ones. ``:name[bigint, text]`` is a set: one array for each of its
     columns."""
