@@ -20,6 +20,8 @@ TESTS := $(BIN)/pytest -n $(JOBS) --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE ?= copy
+# Without compiled files each process of a run would compile this program and its tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser chaos proof fuzz check format bench bench-idle-snapshot lock clean

@@ -2,12 +2,35 @@
 
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory."""
+MEMORY_BYTES = 4 << 30
+"""Free memory that a run may need for its files at the same time, several times over."""
+
+
+def _in_memory() -> bool:
+    """Return whether temporary files can lie in memory: programs can run from there, and there is room."""
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return False
+    return not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize >= MEMORY_BYTES
+
+
+# On a disk each commit of each test waits for it. Files in memory survive a killed process as files on a disk do, and
+# tests/proof/power_cuts.py has files of its own that lose what was not synced. Set before the first temporary folder is
+# made; the processes of a run inherit it.
+if "TMPDIR" not in os.environ and _in_memory():
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None
 
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True, database=None)
 hypothesis.settings.load_profile("house")

