@@ -1,7 +1,7 @@
 """``make proof``: the long proofs one after the other, and a page that says what was run and what came of it.
 
 Each part is a program of its own with a control inside or beside it. ``QUICK=1`` runs a short form of each that ends in
-a few minutes and writes no page.
+a few minutes and writes no page; nor do chosen parts.
 """
 
 import argparse
@@ -89,6 +89,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
         ("-m", "tests.fuzz.strangers", "50000"),
     )
+    clients = Part(
+        "clients generated from the API's description",
+        "two generators take all of it, and their clients submit, wait, call and read the status",
+        ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
+    )
     if quick:
         return [[chaos("postgres"), chaos("sqlite"), power, network]]
     return [
@@ -99,6 +104,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [walks("sqlite")],
         [walks("postgres")],
         [strangers],
+        [clients],
     ]
 
 
@@ -163,7 +169,7 @@ def main() -> int:
     outcomes = [one for group in groups for one in run(group)]
     broken = [one.part.name for one in outcomes if not one.held]
     print(f"\nproof: {len(outcomes) - len(broken)} of {len(outcomes)} held, {time.monotonic() - began:.0f} s", *broken)
-    if not chosen.quick:
+    if not chosen.quick and chosen.only is None:
         before, _, rest = PAGE.read_text("utf-8").partition(START)
         PAGE.write_text(f"{before}{START}\n\n{table(outcomes, chosen.seed)}\n\n{END}{rest.partition(END)[2]}", "utf-8")
     return bool(broken)

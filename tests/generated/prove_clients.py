@@ -1,5 +1,7 @@
 """Clients generated from ``/openapi.json`` submit, wait, call and read the status, in Python and in TypeScript.
 
+``make proof`` runs what is here, and notes in ``proved.txt`` for which description it held; ``test_description.py``
+compares. Files are named ``prove_*.py`` so that `make test` does not install the generators.
 The generators are installed once into ``.cache``, by hashes and a lock file of this repository; without pip's or npm's
 registry the tests are skipped. The Python one needs older packages than fairlane does, so it has a folder of its own.
 """
@@ -18,6 +20,7 @@ import pytest
 
 from fairlane.admin.connection import ask
 from tests.cli.harness import ROOT, RunningServer, start_server
+from tests.generated.description import DESCRIPTION, PROVED, digest
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".cache" / "generators"
@@ -25,14 +28,15 @@ KEY = "sk_live_1234567890abcdef1234567890abcdef"
 EXPECTED = {"status": "COMPLETED", "words": 6, "success": True, "called": 3, "max": 2, "queued": 0}
 INSTALL_SECONDS = 200
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("generated")]
+pytestmark = pytest.mark.timeout(300)
 
 
 class Served(NamedTuple):
-    """A server, and its description in a file."""
+    """A server, its description in a file, and the languages whose clients worked."""
 
     address: str
     description: Path
+    worked: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +56,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 ask(database, "POST", "organizations", body={"name": "acme", "slots": 2})
                 ask(database, "POST", "organizations", "acme", "keys", body={"value": KEY})
                 description = folder / "openapi.json"
-                shutil.copy(ROOT / "docs" / "api" / "openapi.json", description)
-                yield Served(server.address, description)
+                shutil.copy(DESCRIPTION, description)
+                made = Served(server.address, description, [])
+                yield made
+                if sorted(made.worked) == ["python", "typescript"]:
+                    PROVED.write_text(f"{digest(description.read_bytes())}\n", "utf-8")
             finally:
                 process.terminate()
                 process.wait(20)
@@ -120,6 +127,7 @@ def test_a_python_client_is_generated_whole_and_works(served: Served, tmp_path: 
     said = ran(sys.executable, HERE / "program.py", served.address, KEY, folder=tmp_path, PYTHONPATH=paths)
 
     assert json.loads(said) == EXPECTED
+    served.worked.append("python")
 
 
 def test_a_typescript_client_is_generated_and_works(served: Served, tmp_path: Path) -> None:
@@ -148,3 +156,4 @@ def test_a_typescript_client_is_generated_and_works(served: Served, tmp_path: Pa
     said = ran("node", "program.js", served.address, KEY, folder=tmp_path)
 
     assert json.loads(said) == EXPECTED
+    served.worked.append("typescript")
