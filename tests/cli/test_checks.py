@@ -77,4 +77,5 @@ def test_maintenance_of_everything_goes_on_and_off(fairlane: Command) -> None:
 def test_version_is_the_packages(fairlane: Command) -> None:
     """The same for people and programs."""
     assert fairlane("version").out == f"{package.__version__}\n"
+    assert fairlane("--version").out == f"fairlane {package.__version__}\n"
     assert fairlane("version", "--json").document == {"version": package.__version__}

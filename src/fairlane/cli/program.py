@@ -7,11 +7,12 @@ database, 6 the API gave no answer, 7 not in time, 8 an alert.
 import logging
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from fairlane import __version__
 from fairlane.cli.output import complain
 from fairlane.errors import CommandFailed, SetupError
 
@@ -90,8 +91,19 @@ program = _new(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"fairlane {__version__}")
+        raise typer.Exit
+
+
 @program.callback()
-def _program() -> None: ...
+def _program(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
 
 
 def load(name: str) -> Any:
