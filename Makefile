@@ -24,7 +24,7 @@ export UV_LINK_MODE ?= copy
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser chaos proof fuzz check format bench bench-idle-snapshot lock clean
+.PHONY: help setup demo test test-browser chaos proof fuzz check format bench bench-idle-snapshot release lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -74,12 +74,22 @@ bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only pg-drain --json
 bench-idle-snapshot: .venv/.bench  ## Claims on PostgreSQL under a forgotten snapshot; MINUTES=10
 	@$(BIN)/python -m benchmarks.idle_snapshot --minutes $(MINUTES)
 
+release: .venv/.release  ## Build the packages into dist/, check them, install and use them; publishes nothing
+	@$(BIN)/python -m tests.release.run
+
 lock: .tools/.ready  ## Choose the newest allowed versions and write their hashes
 	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
+	@$(LOCK) --upgrade requirements/release.in -c requirements/dev.txt -o requirements/release.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
 	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
+
+.venv/.release: requirements/release.txt .venv/.ready
+	@echo "setup: installing the tools of requirements/release.txt"
+	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/release.txt; } || \
+	  $(PIP_INSTALL) --require-hashes -r requirements/release.txt
+	@touch $@
 
 clean:  ## Remove everything that make fetched or made
 	@rm -rf .venv .tools .cache .bench .hypothesis dist

@@ -31,6 +31,8 @@ INSTALL, ORDINARY, WITH_POSTGRES = 0, range(1, 9), range(10, 11)
 NOT_OF_A_READER = ("FAIRLANE_", "PYTEST_", "PYTHON", "VIRTUAL_ENV")
 """Variables of the tests that a reader does not have, by their first letters."""
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
+PACKAGE = os.environ.get("FAIRLANE_TEST_PACKAGE", ".")
+"""What the first section installs: the clone, or a wheel."""
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -155,7 +157,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     (state / "exports").touch()
     (state / "folder").write_text(str(clone))
     runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
-    Shell(state, runtime).follow(SECTIONS[INSTALL][1])
+    Shell(state, runtime).follow(SECTIONS[INSTALL][1].replace("pip install . ", f"pip install {PACKAGE} "))
     yield state, runtime
     shutil.rmtree(runtime)
 
