@@ -28,7 +28,7 @@ from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.worker import WorkerKeyGuard, worker_part, worker_surface
 from fairlane.dashboard import Hub, dashboard_part
-from fairlane.errors import AppError, SetupError, StoreFault
+from fairlane.errors import AppError, DatabaseError, SetupError, StoreFault
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
 from fairlane.settings import Settings, runtime_directory
@@ -111,6 +111,9 @@ class Server:
         self.store.when_broken(self._store_ended)
         try:
             await self._start(lists)
+        except StoreFault as error:
+            await self._close()
+            raise DatabaseError.of(error) from error
         except BaseException:
             await self._close()
             raise

@@ -325,9 +325,14 @@ class AppError(SetupError):
 
 
 class DatabaseError(SetupError):
-    """The database cannot be opened: wrong address, unsafe setting, newer schema, or a damaged file."""
+    """The database cannot be opened: wrong address, unsafe setting, newer schema, a damaged file, or a full disk."""
 
     exit_code = 4
+
+    @classmethod
+    def of(cls, fault: StoreFault) -> "DatabaseError":
+        """Return the error of a start that met this fault."""
+        return cls(f"the database cannot be used: {fault}")
 
 
 class DatabaseOwned(DatabaseError):

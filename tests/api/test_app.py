@@ -12,9 +12,10 @@ import httpx2
 import pytest
 
 from fairlane.app import prepare_directory
-from fairlane.errors import DatabaseOwned, SetupError
+from fairlane.errors import DatabaseError, DatabaseOwned, SetupError
 from fairlane.settings import runtime_directory
 from tests.api.house import House, eventually
+from tests.store.databases import DATABASES, Clock
 
 PROGRAM = """
 import sys
@@ -44,6 +45,24 @@ def test_a_second_server_on_the_same_file_is_refused(a_file_house: Callable[...,
         pass
 
     assert house.admin.get("/admin/v1/server").status_code == 200
+
+
+@pytest.mark.parametrize("kind", sorted(DATABASES))
+@pytest.mark.parametrize("table", ["type_limit", "webhook_secret"])
+async def test_a_database_that_fails_at_the_start_is_said_in_one_line(kind: str, table: str, tmp_path: Path) -> None:
+    """As a database that cannot be opened, whether the store or the server meets it; nothing stays open."""
+    database = DATABASES[kind](tmp_path, Clock())
+    await database.open()
+    await database.close()
+    database.rows(f"ALTER TABLE {table} RENAME TO elsewhere")
+
+    with pytest.raises(DatabaseError, match="the database cannot be used"), House(tmp_path, database=database.address):
+        pass
+
+    database.rows(f"ALTER TABLE elsewhere RENAME TO {table}")
+    with House(tmp_path, database=database.address):
+        pass
+    database.forget()
 
 
 def test_a_port_in_use_leaves_nothing_behind(a_house: Callable[..., House], tmp_path: Path) -> None:

@@ -57,6 +57,21 @@ async def test_a_file_has_one_owner(file: SqliteFile, impatient: None) -> None:
     await file.close()
 
 
+async def test_an_owner_that_cannot_write_its_lock_file_lets_go(file: SqliteFile) -> None:
+    """A disk that turned read-only: the end is in order, and the next server may own the file."""
+    await file.open()
+    lock_fd = adapter_of(file.store).lock_fd
+    read_only = os.open(lock_path(file.path), os.O_RDONLY)
+    os.dup2(read_only, lock_fd)
+    os.close(read_only)
+
+    with pytest.raises(DatabaseError, match="cannot write .*lock"):
+        adapter_of(file.store).describe("here")
+    await file.close()
+
+    await file.open()
+
+
 async def test_a_lock_inherited_by_a_child_keeps_the_file_owned(file: SqliteFile, impatient: None) -> None:
     """As long as a worker of the former owner lives, nobody else gets the file."""
     store = await file.open()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import uuid_utils
 
-from fairlane.errors import DatabaseError
+from fairlane.errors import DatabaseError, StoreFault
 from fairlane.model.diagnosis import Content, DatabaseFacts
 from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings, database_path, is_postgres
@@ -142,6 +142,9 @@ class Store:
         await store._database.open(migrates=migrates)
         try:
             await store._prepare()
+        except StoreFault as fault:
+            await store.close()
+            raise DatabaseError.of(fault) from fault
         except BaseException:
             await store.close()
             raise
@@ -196,7 +199,10 @@ class Store:
         source, filled = self._database.file, Store(target, {})._database.target
         assert source is not None
         assert filled is not None
-        returned = await self.sessions.return_local_leases()
+        try:
+            returned = await self.sessions.return_local_leases()
+        except StoreFault as fault:
+            raise DatabaseError.of(fault) from fault
         return await moving.carry(source, filled, returned=returned, progress=progress)
 
     async def close(self) -> None:

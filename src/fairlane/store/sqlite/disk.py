@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fairlane.errors import DatabaseError, DatabaseOwned
@@ -59,13 +60,21 @@ class FileLock:
                 time.sleep(0.02)
 
     def describe(self, text: str) -> None:
-        """Write into the lock file how to reach the owner."""
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, text.encode(), 0)
+        """Write into the lock file how to reach the owner.
+
+        Raises:
+            DatabaseError: the disk is full, or read-only.
+        """
+        try:
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, text.encode(), 0)
+        except OSError as error:
+            raise DatabaseError(f"cannot write {lock_path(self._database)}: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let another process own the database."""
-        self.describe("")
+        """Let another process own the database. What the file says of the owner may stay: only the lock counts."""
+        with suppress(DatabaseError):
+            self.describe("")
         os.close(self.fd)
 
 
