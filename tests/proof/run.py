@@ -84,6 +84,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "whatever message is cut, doubled, late or lost in silence, the caller is answered in time and told the truth",
         ("-m", "tests.proof.network", *(["--quick"] if quick else []), "--seed", str(seed)),
     )
+    disk = Part(
+        "full, slow and read-only disks",
+        "nothing acknowledged is lost, what does not fit is answered 503, and a second after there is room all is well",
+        ("-m", "tests.proof.disk_faults", "--rounds", "1" if quick else "20"),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -95,7 +100,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power, network]]
+        return [[chaos("postgres"), chaos("sqlite"), power, network, disk]]
     return [
         [power],
         [network],

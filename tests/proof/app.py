@@ -1,0 +1,73 @@
+"""The application of servers in the proofs.
+
+With ``SYNC_SECONDS`` each sync of SQLite takes that long. With ``PLANT=careless`` the server takes a commit that failed
+for done.
+"""
+
+import os
+import time
+from typing import Any
+
+import apsw
+
+from fairlane import Fairlane
+from fairlane.store.sqlite.writing import FileWriter
+
+SYNC_SECONDS = float(os.environ.get("SYNC_SECONDS", "0"))
+app = Fairlane()
+
+
+class SlowDisk(apsw.VFS):
+    """The system's own file access, with slow syncs."""
+
+    def __init__(self) -> None:
+        self.base = apsw.vfs_names()[0]
+        super().__init__("fairlane-slow", self.base, makedefault=True)
+
+    def xOpen(self, name: Any, flags: list[int]) -> "SlowFile":
+        return SlowFile(self.base, name, flags)
+
+
+class SlowFile(apsw.VFSFile):
+    """One of its files."""
+
+    def xSync(self, flags: int) -> None:
+        time.sleep(SYNC_SECONDS)
+        super().xSync(flags)
+
+
+class Careless:
+    """A connection of the writer that hides what a commit met."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *arguments: Any) -> Any:
+        """Run a statement; undo a transaction that cannot be committed, without a word."""
+        try:
+            return self._connection.execute(sql, *arguments)
+        except apsw.Error:
+            if sql != "COMMIT":
+                raise
+            return self._connection.execute("ROLLBACK") if self._connection.in_transaction else None
+
+
+slow = SlowDisk() if SYNC_SECONDS else None
+if os.environ.get("PLANT") == "careless":
+    open_soundly = FileWriter.open
+
+    def open_carelessly(self: FileWriter, connection: apsw.Connection) -> None:
+        """Open the writer with such a connection."""
+        open_soundly(self, connection)
+        self.connection = Careless(connection)  # type: ignore[assignment]
+
+    FileWriter.open = open_carelessly  # type: ignore[method-assign]
+
+
+@app.task("WORK", attempts=5)
+async def work(payload: dict[str, Any]) -> dict[str, Any]:
+    """Do nothing."""
+    return {}
