@@ -65,7 +65,7 @@ async def test_an_owner_that_cannot_write_its_lock_file_lets_go(file: SqliteFile
     os.dup2(read_only, lock_fd)
     os.close(read_only)
 
-    with pytest.raises(DatabaseError, match="cannot write .*lock"):
+    with pytest.raises(DatabaseError, match=r"cannot write .*lock"):
         adapter_of(file.store).describe("here")
     await file.close()
 
