@@ -44,7 +44,7 @@ fuzz: .venv/.ready  ## Requests made up from /openapi.json against a real server
 test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromium); ARGS='-k keyboard' picks
 	@command -v chromium >/dev/null || test -z "$(CI)" || { echo "test-browser: installing chromium" && \
 	    apt-get update -qq && apt-get install -qq -y chromium >/dev/null; }
-	@$(BIN)/pytest -n 0 -o 'python_files=browser_*.py' tests/browser $(ARGS) || { \
+	@$(BIN)/pytest -n 2 --dist worksteal -o 'python_files=browser_*.py' tests/browser $(ARGS) || { \
 	    echo "test-browser: what failed, once more" && \
 	    $(BIN)/pytest -n 0 -o 'python_files=browser_*.py' tests/browser --last-failed --last-failed-no-failures none; }
 

@@ -1,7 +1,6 @@
-// Watches what the pages read of the server's answers. A field that an answer does not have is noted in `unsent`, with
-// the address of the answer and its place in it: a page that reads it shows nothing, and says nothing.
+// Watches what the pages read of the server's answers. A field that an answer does not have is told to the test by
+// `readsUnsent`, with the address of the answer and its place in it: a page that reads it shows nothing, and says nothing.
 (() => {
-  const unsent = (window.unsent = []);
   const watched = new WeakMap();
   const ours = (name) => typeof name === "symbol" || ["then", "toJSON"].includes(name);
 
@@ -11,7 +10,7 @@
       watched.set(value, new Proxy(value, {
         get(target, name) {
           const step = Array.isArray(target) ? "[]" : `.${String(name)}`;
-          if (!ours(name) && !(name in target)) unsent.push(place + step);
+          if (!ours(name) && !(name in target)) window.readsUnsent(place + step);
           // What belongs to arrays and objects themselves is no part of the answer.
           return Object.hasOwn(target, name) ? watch(target[name], place + step) : target[name];
         },

@@ -39,9 +39,13 @@ function enter(opened) {
   session = opened;
   keep(opened);
   fill(document.getElementById("who"), h("span", { class: "long" }, opened.name), button("Log out", async () => {
-    await ask("DELETE", "/session");
+    // From here on no refusal may show the login on this page: the next page shows it.
+    session = null;
+    try { await ask("DELETE", "/session"); }
+    catch (error) {
+      if (error.status !== 401) { session = opened; throw error; }
+    }
     location.assign("/dashboard");
-    location.reload();
   }));
   show();
 }
