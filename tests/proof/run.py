@@ -89,6 +89,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "nothing acknowledged is lost, what does not fit is answered 503, and a second after there is room all is well",
         ("-m", "tests.proof.disk_faults", "--rounds", "1" if quick else "20"),
     )
+    readers = Part(
+        "bytes of strangers",
+        "each reader understands a text as other readers do, or refuses it with an error of its own",
+        ("-m", "tests.proof.parsers", "5000" if quick else "300000", "--seed", str(seed)),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -100,7 +105,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power, network, disk]]
+        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers]]
     return [
         [power],
         [network],
@@ -110,6 +115,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [walks("postgres")],
         [strangers],
         [clients],
+        [readers],
     ]
 
 
