@@ -150,15 +150,12 @@ class Run:
 
     def _work(self, house: House) -> None:
         session, reports = house.session("ANY", places=4), list[dict[str, Any]]()
-        idle_since = time.monotonic()
-        while time.monotonic() < idle_since + 1.0 and not self.wrong:
+        while (reports or self.handed_out.total() < self.TASKS * len(self.SLOTS)) and not self.wrong:
             answer = session.exchange(4, *reports)
             if answer.status_code != 200:
                 self.wrong.append(answer.text)
                 return
             leases = answer.json()["leases"]
-            if leases or reports:
-                idle_since = time.monotonic()
             self.handed_out.update(lease["task"] for lease in leases)
             reports = [completed(lease) for lease in leases]
 

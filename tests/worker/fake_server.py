@@ -27,7 +27,7 @@ from fairlane.protocol import (
 class FakeServer:
     """Hands out what is put into ``queue``; keeps what it was told."""
 
-    def __init__(self, socket_path: Path, *, lease_seconds: float = 3.0, renew_seconds: float = 1.0) -> None:
+    def __init__(self, socket_path: Path, *, lease_seconds: float = 30.0, renew_seconds: float = 1.0) -> None:
         self.socket_path = socket_path
         self.lease_seconds = lease_seconds
         self.renew_seconds = renew_seconds
@@ -127,8 +127,9 @@ class FakeServer:
         self.registered[session] = registration
         return Registered(session=session, lease_seconds=self.lease_seconds, renew_seconds=self.renew_seconds)
 
-    async def _exchange(self, exchange: ExchangeRequest, port: int) -> tuple[int, Any]:
-        self.exchanges.append(exchange)
+    async def _exchange(self, sent: ExchangeRequest, port: int) -> tuple[int, Any]:
+        self.exchanges.append(sent)
+        exchange = msgspec.structs.replace(sent)  # Places of others may join it; what was sent stays as it was.
         verdicts = [self._settle(report) for report in exchange.reports]
         leases = self.given.get((exchange.session, exchange.id))
         if leases is None:
@@ -138,7 +139,7 @@ class FakeServer:
             return 410, None
         if self.lose_answers:
             self.lose_answers -= 1
-            self.lost.append(exchange)
+            self.lost.append(sent)
             return 503, None
         answer = ExchangeAnswer(verdicts=verdicts, leases=leases, cancel=cancel, draining=port in self.draining)
         self._keep(exchange, answer)
