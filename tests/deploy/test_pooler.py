@@ -1,17 +1,10 @@
 """Behind a pooler in transaction mode: every transaction may meet another connection, and nothing of ours minds."""
 
 import asyncio
-import os
-import pwd
 import re
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -20,8 +13,7 @@ from fairlane.settings import Settings
 from fairlane.store import Store
 from tests import postgres
 from tests.api.house import House
-
-BOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+from tests.deploy.pooler import BOUNCER, Pooler
 
 pytestmark = pytest.mark.skipif(
     BOUNCER is None, reason="pgbouncer is not installed (Debian: apt-get install pgbouncer)"
@@ -32,36 +24,13 @@ pytestmark = pytest.mark.skipif(
 def pooled(tmp_path: Path) -> Iterator[str]:
     """The address of an empty database behind pgbouncer, which has two connections for everybody."""
     address = postgres.lend(bare=True)
-    target = urlsplit(address)
-    name, host = target.path.lstrip("/"), parse_qs(target.query).get("host", [target.hostname])[0]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    configuration = tmp_path / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\n{name} = host={host} port={target.port or 5432} user={target.username}"
-        f"{f' password={target.password}' if target.password else ''}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\nignore_startup_parameters = jit\n"
-    )
-    # As root it would not start: it reads its file from a descriptor that is open already.
-    uid = pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else None
-    with (tmp_path / "log").open("wb") as log, configuration.open("rb") as file:
-        process = subprocess.Popen([str(BOUNCER), "/dev/fd/0"], stdin=file, stdout=log, stderr=log, user=uid)
+    pooler = Pooler(address, tmp_path)
+    pooler.start()
     try:
-        give_up_at = time.monotonic() + 10
-        while not _listens(port):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < give_up_at
-        yield f"postgresql://{target.username}@127.0.0.1:{port}/{name}"
+        yield pooler.address
     finally:
-        process.terminate()
-        process.wait(10)
+        pooler.stop()
         postgres.give_back(address)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_everything_works_behind_a_pooler_with_preparing_off(pooled: str, tmp_path: Path) -> None:
