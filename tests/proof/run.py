@@ -94,6 +94,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "each reader understands a text as other readers do, or refuses it with an error of its own",
         ("-m", "tests.proof.parsers", "5000" if quick else "300000", "--seed", str(seed)),
     )
+    operations = Part(
+        "PostgreSQL restarted, cut, locked and replaced",
+        "each answer comes in time, nothing acknowledged is lost, and three seconds after the return all goes on",
+        ("-m", "tests.proof.operations", *(["--quick"] if quick else ["--rounds", "5"])),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -105,10 +110,12 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers]]
+        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers, operations]]
     return [
         [power],
         [network],
+        [disk],
+        [operations],
         [chaos("postgres")],
         [chaos("sqlite")],
         [walks("sqlite")],
