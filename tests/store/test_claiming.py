@@ -351,3 +351,43 @@ async def test_many_places_are_filled_from_many_organizations(store: Store) -> N
     taken = await worker.take(100)
 
     assert len(taken) == 60
+
+
+# What PostgreSQL reads together with the lock ------------------------------------------------------------------------
+
+
+async def test_a_task_that_comes_back_starts_before_those_behind_it(store: Store) -> None:
+    """In the exchange that returns it, too, whose claim may have read the next tasks before."""
+    organization, worker = await an_organization(store, slots=2), await a_worker(store)
+    await submitted(store, organization, *[a_task() for _ in range(5)])
+    first, second = await worker.take(2)
+
+    reply = await worker.exchange(Report(second.id, DONE), Report(first.id, RETURNED), places=2)
+
+    assert ids(reply.leases)[0] == first.task_id
+    assert len(reply.leases) == 2
+
+
+async def test_one_organization_may_start_more_than_its_share_of_the_places(store: Store) -> None:
+    """A claim reads a share for each at first, and the rest when it turns out that others have less."""
+    small = [await an_organization(store, slots=10) for _ in range(4)]
+    large, worker = await an_organization(store, slots=10), await a_worker(store)
+    few = [(await submitted(store, organization))[0] for organization in small]
+    many = await submitted(store, large, *[a_task(priority=5 - number % 3) for number in range(9)])
+
+    taken = ids((await worker.exchange(places=10)).leases)
+
+    assert set(few) <= set(taken)
+    assert [one for one in taken if one in many] == sorted(many, key=lambda one: many.index(one) % 3)[:6]
+
+
+async def test_long_payloads_arrive_whole_and_in_order(store: Store) -> None:
+    """Just below, at and above the length up to which they are read with the queue, in bytes."""
+    organization, worker = await an_organization(store, slots=10), await a_worker(store)
+    most = leases.INLINE_BYTES - 2
+    payloads = [f'"{text}"' for text in ("a" * (most - 1), "b" * most, "c" * (most + 1), "é" * (most // 2 + 1), "")]
+    await submitted(store, organization, *[a_task(payload=payload) for payload in payloads])
+
+    taken = await worker.take(5)
+
+    assert [lease.payload for lease in taken] == payloads

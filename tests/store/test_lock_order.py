@@ -17,8 +17,9 @@ from fairlane.model.leases import Exchange, LossReason, Progress, Report
 from fairlane.settings import Settings
 from fairlane.store import Store, new_id
 from fairlane.store.postgres import writing
+from fairlane.store.postgres.asking import parts
 from fairlane.store.postgres.locks import LOCK, LOCK_FREE
-from fairlane.store.statements import TOGETHER, Query
+from fairlane.store.statements import Query
 from fairlane.store.type_limits import declare_limits
 from tests.builders import (
     DONE,
@@ -55,8 +56,7 @@ class Gate:
         self._opened.set()
 
     def _stand(self, connection: Any, query: Query, attempt: Any) -> Any:
-        names = [one.name for one in query.parameters["queries"]] if query.name == TOGETHER else [query.name]
-        if self._statement in names and not self.reached.is_set():
+        if self._statement in [one.name for one in parts(query)] and not self.reached.is_set():
             self.reached.set()
             self._opened.wait(SECONDS)
         return self._rows(connection, query, attempt)
@@ -205,6 +205,28 @@ async def test_a_server_that_declares_a_limit_and_an_exchange(
 
     assert len(reply.verdicts) == 1
     assert server.rows("SELECT task_type, most FROM type_limit") == [(LIMITED, 2)]
+
+
+async def test_an_exchange_reads_what_was_committed_while_it_waited(
+    server: PostgresServer, pair: tuple[Store, Store]
+) -> None:
+    """Its reads travel with its lock, and yet see the task that another server accepted under that lock."""
+    organization = await an_organization(pair[0], slots=1)
+    await submitted(pair[0], organization)
+    worker = await a_worker(pair[0], [PAGE])
+    lease = await worker.take_one()
+    later = a_task()
+
+    gates = Gate(pair[1], "insert_tasks"), Gate(pair[0], "nothing")
+    _, reply = await meet(
+        server,
+        pair[1].tasks.submit(organization.id, [later]),
+        gates[0],
+        worker.exchange(Report(lease.id, DONE), places=1),
+        gates[1],
+    )
+
+    assert [one.task_id for one in reply.leases] == [later.id]
 
 
 async def test_a_jump_of_the_clock_and_an_exchange(

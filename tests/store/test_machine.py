@@ -81,7 +81,7 @@ FAULTS: dict[str, Fault] = {
         "submit exchange settle_all",
     ),
     "charges at the claim": Fault(
-        leases, "_lease", "organization.hold(task.cost)", "organization.spend(task.cost)", "submit exchange",
+        leases, "_lease", "organization.hold(pick.cost)", "organization.spend(pick.cost)", "submit exchange",
     ),
     "forgets to release what was held": Fault(
         leases, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",
@@ -107,7 +107,7 @@ FAULTS: dict[str, Fault] = {
         "begin_calls exchange settle_all",
     ),
     "ignores the room of a type": Fault(
-        calls, "begin_calls", "room = yield from rooms_left(limits)", "room = {}", "begin_calls change_limits",
+        calls, "begin_calls", "room = yield from rooms_left(limits, counted)", "room = {}", "begin_calls change_limits",
     ),
     "counts what is handed back as an attempt": Fault(
         leases, "aftermath", "Requeued(attempt - 1)", "Requeued(attempt)", "exchange settle_all end_session",

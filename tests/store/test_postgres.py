@@ -31,8 +31,6 @@ from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.effects import Effects
 from fairlane.store.postgres import asking, reading, writing
 from fairlane.store.postgres.asking import run_within
-from fairlane.store.postgres.connection import Connection
-from fairlane.store.postgres.lines import Line
 from fairlane.store.postgres.locks import HeldRows
 from fairlane.store.postgres.numbering import NumberedStatement, numbered
 from fairlane.store.postgres.opening import Opening
@@ -49,7 +47,6 @@ from tests import cluster as demo
 from tests.builders import (
     DONE,
     LIMITED,
-    PAGE,
     Worker,
     a_call,
     a_catalogue,
@@ -96,9 +93,9 @@ def test_both_databases_have_the_same_statements_and_migrations() -> None:
 
     assert sqlite - postgres == set()
     assert postgres - sqlite == {
-        "analyze", "find_dead_rows", "find_fate", "find_identity", "find_oldest_transaction", "find_references",
-        "find_safety", "find_transaction", "find_working", "limit_transaction", "lock_schema_version", "notify",
-        "read_clock", "steady_plans",
+        "analyze", "find_dead_rows", "find_fate", "find_heads_ahead", "find_identity", "find_oldest_transaction",
+        "find_references", "find_safety", "find_transaction", "find_working", "limit_transaction",
+        "lock_schema_version", "notify", "read_clock", "steady_plans",
     }  # fmt: skip
     assert [one[:2] for one in load_migrations("sqlite")] == [one[:2] for one in load_migrations("postgres")]
 
@@ -186,40 +183,6 @@ def _rows_visited(plan: dict[str, Any]) -> int:
     """The rows that the nodes of a plan returned or threw away."""
     rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
     return int(rows * plan["Actual Loops"]) + sum(_rows_visited(one) for one in plan.get("Plans", []))
-
-
-async def test_an_exchange_is_few_round_trips(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settling and claiming take as many for fifty tasks of five organizations as for one: seven, with BEGIN and
-    COMMIT. A submit takes three, a status one."""
-    store = await server.open()
-    organizations = [await an_organization(store, slots=10) for _ in range(5)]
-    worker = await a_worker(store, [PAGE])
-    for organization in organizations:
-        await submitted(store, organization, *[a_task() for _ in range(20)])
-    leases = await worker.take(50)
-    database = adapter_of(store)
-    monkeypatch.setattr(database.asking.clock, "moved", None)  # the real clock tells the transaction's identity
-    trips = [0]
-    answers, ask = Connection.answers, Line.ask
-
-    def counted(self: Connection, seconds: float) -> Any:
-        trips[0] += self is database.writer.connection
-        return answers(self, seconds)
-
-    def asked(self: Line, sent: Any) -> Any:
-        trips[0] += 1
-        return ask(self, sent)
-
-    monkeypatch.setattr(Connection, "answers", counted)
-    monkeypatch.setattr(Line, "ask", asked)
-
-    await worker.exchange(*[Report(lease.id, DONE) for lease in leases], places=50)
-    exchanged = trips[0]
-    await submitted(store, organizations[0], *[a_task() for _ in range(20)])
-    submits = trips[0] - exchanged
-    await store.tasks.status(organizations[0].id)
-
-    assert (exchanged, submits, trips[0] - exchanged - submits) == (7, 3, 1)
 
 
 async def test_servers_that_start_at_once_agree_on_the_schema(server: PostgresServer) -> None:

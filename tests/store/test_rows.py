@@ -28,6 +28,7 @@ CHOSEN = {
     # Statements whose names stand in a variable.
     "lock_organizations": locked.LockedOrganization,
     "lock_further_organizations": locked.LockedOrganization,
+    "find_heads_ahead": locked.Head,
     "find_newest_ended": str,
     "find_newest_leased": str,
     "find_newest_tasks": str,

@@ -109,7 +109,7 @@ def _create(transaction: Transaction, organization_id: int, rule: AlertRule) -> 
         "insert_alert",
         id=identity,
         organization_id=organization_id,
-        now=(yield from transaction.read_clock()),
+        now=transaction.now,
         **_columns(rule),
     )
     return (yield from find_alert(organization_id, identity))

@@ -21,7 +21,7 @@ from fairlane.store.locked import LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.statements import CHUNK, Operation, Row, change, rows, rows_if, run_if
 from fairlane.store.transaction import Transaction
-from fairlane.store.type_limits import lock_types, rooms_left
+from fairlane.store.type_limits import count_types, lock_types, rooms_left
 
 Named = tuple[int, str]
 """(organization id, call id)."""
@@ -148,11 +148,11 @@ def begin_calls(transaction: Transaction, new: Sequence[NewCall]) -> Operation[l
     the next free place.
     """
     types = {one.task_type for one in new}
-    limited = lock_types(types)
-    locked = yield from transaction.lock((one.organization_id for one in new), limited, with_clock=True)
+    limited, counted = lock_types(types), count_types(types & transaction.memory.limited)
+    locked = yield from transaction.lock((one.organization_id for one in new), limited, counted)
     now = transaction.now
     limits = transaction.memory.know_limits(types, {row.task_type: row.most for row in limited.rows})
-    room = yield from rooms_left(limits)
+    room = yield from rooms_left(limits, counted)
     answers: list[Admitted | Refusal] = []
     calls, leases = [], []
     fences = transaction.config.new_fences(len(new))

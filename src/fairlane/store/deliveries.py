@@ -175,7 +175,7 @@ def _create_test(
         raise ValidationRefused.at("url", f"{OPEN_TESTS_MOST} test events are waiting to be sent already")
     yield from run(
         "insert_test_delivery", id=identity, organization_id=organization_id, url=webhook.url, host=webhook.host,
-        body=body, now=(yield from transaction.read_clock()),
+        body=body, now=transaction.now,
     )  # fmt: skip
     transaction.effects.owed = True
     return (yield from find_delivery(organization_id, identity))

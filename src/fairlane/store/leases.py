@@ -1,5 +1,6 @@
 """Claiming and settling: the only places where a slot is taken and given back."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -33,19 +34,22 @@ from fairlane.store.lease_rows import (
     lease_place,
     query_leases,
 )
-from fairlane.store.locked import CALL_TURN, QUEUE_TURN, LockedOrganization
+from fairlane.store.locked import CALL_TURN, QUEUE_TURN, Head, LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.outcomes import write_outcomes
 from fairlane.store.slots import query_progress
-from fairlane.store.statements import Operation, Row, change, query, rows, rows_if, together
+from fairlane.store.statements import Operation, Query, Row, change, query, rows, rows_if, together
 from fairlane.store.transaction import Transaction
-from fairlane.store.type_limits import lock_types, rooms_left
+from fairlane.store.type_limits import UsedRow, count_types, lock_types, rooms_left
 
 CLAIM_ROUNDS = 8
 """How many times a claim looks again for tasks after it found fewer than it has places."""
 PAYLOADS_MOST = 32 * 2**20
 """About how many bytes of payloads one claim hands out. A worker reads an answer at once: with many times this its loop
 would stall for so long that it has to hand all of the answer back.
+"""
+INLINE_BYTES = 8_192
+"""Payloads up to this length are read together with the queue; only the longer ones of tasks that start are read apart.
 """
 UNPAID_MOST = 100
 """Most tasks that one round ends because their organization cannot pay them."""
@@ -130,55 +134,67 @@ class TurnsRow(Row, frozen=True):
     organizations: list[int]
 
 
-class CostRow(Row, frozen=True):
-    """The cost of a task, and whether its end owes a webhook message."""
+class PayloadRow(Row, frozen=True):
+    """The payload of a task."""
 
     task_id: str
-    cost: int
-    webhook: int
-
-
-class ClaimedRow(Row, frozen=True):
-    """A task that a claim takes. It could have started at ``ready_at``."""
-
-    task_id: str
-    cost: int
     payload: str
-    webhook: int
-    ready_at: int
-    traceparent: str | None
 
 
 # Exchange: settle, then claim, in one transaction --------------------------------------------------------------------
 
 
 def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operation[list[ExchangeReply | Refusal]]:
-    """Settle and claim for all these exchanges; an exchange of a dead session is refused, and changes nothing."""
-    ids = [one.session_id for one in exchanges]
-    found = yield from rows("find_live_sessions", into=LiveSessionRow, ids=ids)
-    live = {(row.id, row.key_id): msgspec.json.decode(row.types) for row in found}
-    served = [one for one in exchanges if (one.session_id, one.key_id) in live]
-    reports = [(report, one.session_id) for one in served for report in one.reports]
-    places = {report.lease_id: place for report, _ in reports if (place := lease_place(report.lease_id))}
-    asked = list(dict.fromkeys((one.session_id, one.id) for one in served))
+    """Settle and claim for all these exchanges; an exchange of a dead session is refused, and changes nothing.
+
+    On PostgreSQL it usually takes two round trips: one locks and reads everything, one writes and commits. Without
+    reports another one comes first, to find the organizations to lock.
+    """
+    memory, ids = transaction.memory, [one.session_id for one in exchanges]
+    sessions = query("find_live_sessions", ids, into=LiveSessionRow, ids=ids)
+    before: list[Query[Any]] = [sessions]
+    if not memory.served.keys() >= set(ids):
+        yield from together(*before)
+        before = []
+        for row in sessions.rows:
+            memory.served[row.id] = tuple(msgspec.json.decode(row.types))
     wanted = {
         name
-        for one in served
+        for one in exchanges
         if one.places
-        for name in live[one.session_id, one.key_id]
+        for name in memory.served.get(one.session_id, ())
         if name in transaction.config.catalogue
     }
+    places = {
+        report.lease_id: place for one in exchanges for report in one.reports if (place := lease_place(report.lease_id))
+    }
+    ending = Counter(organization_id for organization_id, _, _ in places.values())
+    room = sum(one.places for one in exchanges)
+    turns = _query_turns(wanted, wanted, room + len(ending))
     # The organizations of the reports, or else those next in turn, may be waited for: no lock is held yet.
-    turns = Turns() if places else (yield from _find_turns(wanted, wanted, sum(one.places for one in served)))
-    holding, limited = query_leases(list(places.values())), lock_types(wanted)
+    before.append(turns)
+    if not places:
+        yield from together(*before)
+        before = []
+    locking = ending.keys() or _turns(turns).organizations
+    asked = list(dict.fromkeys((one.session_id, one.id) for one in exchanges))
     yielded = query("find_exchanged", asked, into=PlaceRow, exchanges=asked)
+    holding, limited = query_leases(list(places.values())), lock_types(wanted)
+    counted = count_types(wanted & memory.limited)
+    ahead = _query_ahead(locking, wanted, room, ending)
     yield from transaction.lock(
-        [*(organization_id for organization_id, _, _ in places.values()), *turns.organizations],
-        holding, yielded, limited, all_of_them=bool(places), with_clock=True,
+        locking, holding, yielded, limited, counted, ahead, before=before, all_of_them=bool(places)
     )  # fmt: skip
-    limits = transaction.memory.know_limits(wanted, {row.task_type: row.most for row in limited.rows})
-    held = {lease.id: lease for lease in holding.rows}
-    verdicts = yield from settle(transaction, reports, places, held)
+    live = {(row.id, row.key_id) for row in sessions.rows}
+    served = [one for one in exchanges if (one.session_id, one.key_id) in live]
+    if not served:
+        return [SessionGone() for _ in exchanges]
+    _keep_ahead(transaction, ahead)
+    limits = memory.know_limits(wanted, {row.task_type: row.most for row in limited.rows})
+    reports = [(report, one.session_id) for one in served for report in one.reports]
+    verdicts = yield from settle(transaction, reports, places, {lease.id: lease for lease in holding.rows})
+    if places:
+        yield from _lock_further(transaction, _turns(turns).organizations, wanted, room)
     settled = {
         report.lease_id
         for (report, _), verdict in zip(reports, verdicts, strict=True)
@@ -194,7 +210,8 @@ def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operati
             continue
         leases = answered.get((one.session_id, one.id))
         if leases is None:
-            leases = yield from claim(transaction, one, live[one.session_id, one.key_id], limits, turns)
+            unchanged = None if reports or answered else counted
+            leases = yield from claim(transaction, one, memory.served[one.session_id], limits, _turns(turns), unchanged)
             answered[one.session_id, one.id] = leases
         replies.append(
             ExchangeReply(verdicts=tuple(verdicts[position : position + len(one.reports)]), leases=tuple(leases))
@@ -248,9 +265,8 @@ def settle(
         if lease is not None and lease.session_id == session_id:
             endings.setdefault(report.lease_id, (lease, report.ending))
     yield from end_leases(transaction, endings.values(), reported=True)
-    missing = [
-        (organization_id, task_id) for lease, (organization_id, task_id, _) in places.items() if lease not in endings
-    ]
+    unheld = {report.lease_id for report, _ in reports} - endings.keys()
+    missing = [(organization_id, task_id) for organization_id, task_id, lease in places.values() if lease in unheld]
     ended = {row.lease_id for row in (yield from rows_if("find_ended", missing, into=EndedRow, tasks=missing))}
     return [
         ReportVerdict.ACCEPTED if report.lease_id in endings or report.lease_id in ended else ReportVerdict.GONE
@@ -344,54 +360,54 @@ def canceled_leases(sessions: Sequence[str]) -> Operation[dict[str, list[str]]]:
 # Claiming ------------------------------------------------------------------------------------------------------------
 
 
-class Pick(Row, frozen=True):
-    """A queue entry that is about to take a slot."""
-
-    organization_id: int
-    task_type: str
-    rank: int
-    seq: int
-    task_id: str
-    attempt: int
-    first_started_at: int | None
-
-
 class Turns(Struct, frozen=True):
     """The organizations next in turn."""
 
-    organizations: frozenset[int] = frozenset()
-    more: bool = True
+    organizations: frozenset[int]
+    more: bool
     """False if these are all: then another search finds the same ones."""
 
 
 def claim(
-    transaction: Transaction, one: Exchange, served: Sequence[str], limits: dict[str, int], turns: Turns
+    transaction: Transaction,
+    one: Exchange,
+    served: Sequence[str],
+    limits: dict[str, int],
+    turns: Turns,
+    counted: Query[UsedRow] | None = None,
 ) -> Operation[list[Lease]]:
     """Fill the free places of one exchange in fair order.
 
     Within an organization calls come first, oldest first; then tasks, highest priority and oldest first. Never starts
     more tasks than an organization's free slots, a type's own limit, or its credits allow; calls have all that already.
-    ``limits`` are those of the locked types; ``turns`` were found before. The claim locks further organizations; the
-    caller saves them.
+    ``limits`` are those of the locked types; ``turns`` were found before, and locked where possible; for ``counted``
+    see :func:`rooms_left`. The claim locks further organizations; the caller saves them.
     """
     locked = transaction.locked
     places = min(one.places, transaction.config.claim_most)
     types = [name for name in served if name in transaction.config.catalogue]
     if not places or not types:
         return []
-    room = yield from _room(types, limits, places)
+    limited = {name: limits[name] for name in types if name in limits}
+    left = yield from rooms_left(limited, counted)
+    room = {name: count for name in types if (count := min(places, left.get(name, places))) > 0}
     leases: list[Lease] = []
     passed: set[int] = set()
-    more = turns.more
-    missed = turns.organizations - locked.keys()
+    missed: frozenset[int] = frozenset()
+    # Of types that were full when the turns were found, there may be room now.
+    look = bool(limited) and counted is None
+    more = turns.more or look
     for _ in range(CLAIM_ROUNDS):
         if places <= len(leases):
             break
         missed_before = len(missed)
-        if more:
-            turns = yield from _find_turns(types, room, places - len(leases) + len(locked) + len(missed))
-            yield from transaction.lock_further(turns.organizations - locked.keys())
-            missed, more = missed | turns.organizations - locked.keys(), turns.more
+        if look and more:
+            asked = _query_turns(types, room, places - len(leases) + len(locked) + len(missed))
+            yield from together(asked)
+            turns = _turns(asked)
+            more = turns.more
+            yield from _lock_further(transaction, turns.organizations, types, places - len(leases))
+        missed, look = missed | turns.organizations - locked.keys(), True
         candidates = [
             organization.candidate(room, types, transaction.memory)
             for organization in locked.values()
@@ -420,31 +436,58 @@ def claim(
     return leases
 
 
-def _room(types: Sequence[str], limits: dict[str, int], places: int) -> Operation[dict[str, int]]:
-    """Return how many more tasks of each type may start across all organizations; types that are full are left out."""
-    left = yield from rooms_left({name: limits[name] for name in types if name in limits})
-    room = {name: min(places, left.get(name, places)) for name in types}
-    return {name: count for name, count in room.items() if count > 0}
+def _query_turns(types: Collection[str], startable: Collection[str], most: int) -> Query[TurnsRow]:
+    """Return the query for the organizations next in turn to start calls of ``types`` and tasks of ``startable``.
 
-
-def _find_turns(types: Collection[str], startable: Collection[str], most: int) -> Operation[Turns]:
-    """Return the organizations next in turn to start calls of ``types`` and tasks of ``startable``.
-
-    ``startable`` contains no types that are full.
+    ``startable`` contains no types that are known to be full.
     """
     kinds = [*((name, CALL_TURN) for name in types), *((name, QUEUE_TURN) for name in startable)]
-    found = yield from rows_if("find_turns", kinds, into=TurnsRow, kinds=kinds, most=most)
-    ids = [one for row in found for one in row.organizations]
-    return Turns(frozenset(ids), len(ids) >= most)
+    return query("find_turns", kinds, into=TurnsRow, kinds=kinds, most=most)
 
 
-def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]) -> Operation[list[Pick]]:
-    """Return the first ready entries of each organization, within its number of places and the room of each type."""
+def _turns(found: Query[TurnsRow]) -> Turns:
+    ids = [one for row in found.rows for one in row.organizations]
+    return Turns(frozenset(ids), len(ids) >= found.parameters["most"])
+
+
+def _lock_further(transaction: Transaction, ids: Iterable[int], types: Collection[str], places: int) -> Operation[None]:
+    """Lock those of these organizations that are not locked yet and that no other transaction holds."""
+    further = set(ids) - transaction.locked.keys()
+    ahead = _query_ahead(further, types, places, {})
+    yield from transaction.lock_further(further, ahead)
+    _keep_ahead(transaction, ahead)
+
+
+def _query_ahead(ids: Collection[int], types: Collection[str], places: int, ending: Mapping[int, int]) -> Query[Head]:
+    """Return the query for the next tasks of these organizations, before it is known which of them start.
+
+    It reads a share of the places for each, and as many as leases end: enough for most exchanges, and never many times
+    what one can start.
+    """
+    share_of_each = -(-places // max(1, len(ids)))
+    organizations = [(one, min(places, share_of_each + ending.get(one, 0)), ending.get(one, 0)) for one in sorted(ids)]
+    asked = {"organizations": organizations, "types": sorted(types), "inline": INLINE_BYTES}
+    return Query("find_heads_ahead", asked, Head, needed=bool(ids and types and places), ahead=True)
+
+
+def _keep_ahead(transaction: Transaction, found: Query[Head]) -> None:
+    for head in found.rows:
+        organization = transaction.locked.get(head.organization_id)
+        if organization is not None:
+            organization.ahead.append(head)
+
+
+def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]) -> Operation[list[Head]]:
+    """Return the next tasks of each organization, within its number of places and the room of each type."""
     locked = transaction.locked
-    lanes = [lane for organization_id, count in places.items() for lane in _lanes(locked[organization_id], count, room)]
-    heads = yield from rows_if("find_heads", lanes, into=Pick, lanes=lanes, most=max(places.values(), default=0))
-    queues: dict[int, list[Pick]] = {}
-    for head in heads:
+    queues = {one: locked[one].ahead for one, count in places.items() if _reach(locked[one].ahead, count, room)}
+    lanes = [
+        lane
+        for organization_id, count in places.items()
+        if organization_id not in queues
+        for lane in _lanes(locked[organization_id], count, room)
+    ]
+    for head in (yield from _find_heads(lanes, max(places.values(), default=0))):
         queues.setdefault(head.organization_id, []).append(head)
     picks = []
     for organization_id, count in places.items():
@@ -452,14 +495,29 @@ def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]
         if entries is None:
             locked[organization_id].doubted = True  # its lanes count entries that do not exist
             continue
-        entries.sort(key=lambda entry: (entry.rank, entry.seq))
         taken = 0
-        for entry in entries:
+        for entry in sorted(entries, key=_in_order):
             if taken < count and room.get(entry.task_type, 0) > 0:
                 taken += 1
                 room[entry.task_type] -= 1
                 picks.append(entry)
     return picks
+
+
+def _find_heads(lanes: Sequence[tuple[int, str, int, int]], most: int) -> Operation[list[Head]]:
+    return (yield from rows_if("find_heads", lanes, into=Head, lanes=lanes, most=most, inline=INLINE_BYTES))
+
+
+def _in_order(head: Head) -> tuple[int, int]:
+    return head.rank, head.seq
+
+
+def _reach(heads: Sequence[Head], count: int, room: Mapping[str, int]) -> bool:
+    """Return whether this many of these tasks can start, within the room of each type."""
+    if len(heads) < count:
+        return False
+    kinds = Counter([head.task_type for head in heads])
+    return sum(min(found, room.get(name, 0)) for name, found in kinds.items()) >= count
 
 
 def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -> list[tuple[int, str, int, int]]:
@@ -479,7 +537,7 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
     return chosen
 
 
-def _paid(transaction: Transaction, picks: list[Pick], room: dict[str, int], passed: set[int]) -> Operation[list[Pick]]:
+def _paid(transaction: Transaction, picks: list[Head], room: dict[str, int], passed: set[int]) -> Operation[list[Head]]:
     """Return the picks with a cost that their organizations can hold.
 
     If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
@@ -487,16 +545,14 @@ def _paid(transaction: Transaction, picks: list[Pick], room: dict[str, int], pas
     ``passed``: they must not use up the rounds of others.
     """
     locked = transaction.locked
-    counted = [(pick.organization_id, pick.task_id) for pick in picks if locked[pick.organization_id].credits_on]
-    if not counted:
+    if not any(locked[pick.organization_id].credits_on for pick in picks):
         return picks
-    costs = {row.task_id: row for row in (yield from rows("find_costs", into=CostRow, tasks=counted))}
-    paid: list[Pick] = []
-    unpaid: dict[int, list[Pick]] = {}
+    paid: list[Head] = []
+    unpaid: dict[int, list[Head]] = {}
     holds: dict[int, int] = {}
     for pick in picks:
         organization = locked[pick.organization_id]
-        cost = costs[pick.task_id].cost if organization.credits_on else 0
+        cost = pick.cost if organization.credits_on else 0
         if pick.organization_id not in holds:
             holds[pick.organization_id] = 0
             organization.want_credits(0)
@@ -511,34 +567,26 @@ def _paid(transaction: Transaction, picks: list[Pick], room: dict[str, int], pas
         room[pick.task_type] += 1
     for organization_id, ended in unpaid.items():
         organization = locked[organization_id]
-        yield from _end_unpaid(transaction, organization, ended, costs)
-        further = yield from _unpaid_heads(organization, room, costs)
-        yield from _end_unpaid(transaction, organization, further, costs)
+        yield from _end_unpaid(transaction, organization, ended)
+        further = yield from _unpaid_heads(organization, room)
+        yield from _end_unpaid(transaction, organization, further)
         if len(further) == UNPAID_MOST:
             passed.add(organization_id)
     return paid
 
 
-def _unpaid_heads(
-    organization: LockedOrganization, room: dict[str, int], costs: dict[str, CostRow]
-) -> Operation[list[Pick]]:
-    """Return the next tasks in order, up to the first that the balance covers. Their costs are added to ``costs``."""
-    lanes = _lanes(organization, UNPAID_MOST, room)
-    heads = yield from rows_if("find_heads", lanes, into=Pick, lanes=lanes, most=UNPAID_MOST)
-    heads = sorted(heads, key=lambda head: (head.rank, head.seq))[:UNPAID_MOST]
-    asked = [(organization.id, head.task_id) for head in heads]
-    costs.update({row.task_id: row for row in (yield from rows_if("find_costs", asked, into=CostRow, tasks=asked))})
+def _unpaid_heads(organization: LockedOrganization, room: dict[str, int]) -> Operation[list[Head]]:
+    """Return the next tasks in order, up to the first that the balance covers."""
+    heads = yield from _find_heads(_lanes(organization, UNPAID_MOST, room), UNPAID_MOST)
     unpaid = []
-    for head in heads:
-        if organization.can_pay(costs[head.task_id].cost):
+    for head in sorted(heads, key=_in_order)[:UNPAID_MOST]:
+        if organization.can_pay(head.cost):
             break
         unpaid.append(head)
     return unpaid
 
 
-def _end_unpaid(
-    transaction: Transaction, organization: LockedOrganization, picks: Sequence[Pick], costs: dict[str, CostRow]
-) -> Operation[None]:
+def _end_unpaid(transaction: Transaction, organization: LockedOrganization, picks: Sequence[Head]) -> Operation[None]:
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
     outcomes, entries, told = [], [], []
@@ -548,38 +596,38 @@ def _end_unpaid(
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
                          pick.attempt, pick.first_started_at, None))  # fmt: skip
-        if costs[pick.task_id].webhook:
+        if pick.webhook:
             told.append((organization.id, pick.task_id))
     yield from write_outcomes(transaction, outcomes, told, change("delete_queue_entries", entries, entries=entries))
 
 
 def _lease(
-    transaction: Transaction, picks: Sequence[Pick], one: Exchange, limits: dict[str, int]
+    transaction: Transaction, picks: Sequence[Head], one: Exchange, limits: dict[str, int]
 ) -> Operation[list[Lease]]:
     """Move these entries from the queue to leases: all of them, or the first ones whose payloads are not too large."""
     locked, now = transaction.locked, transaction.now
-    asked = [(pick.organization_id, pick.task_id) for pick in picks]
-    tasks = {task.task_id: task for task in (yield from rows("find_claimed", into=ClaimedRow, tasks=asked))}
-    sizes = accumulate(len(tasks[pick.task_id].payload) for pick in picks)
+    sizes = accumulate(pick.size for pick in picks)
     picks = [pick for pick, size in zip(picks, sizes, strict=True) if pick is picks[0] or size <= PAYLOADS_MOST]
+    apart = [(pick.organization_id, pick.task_id) for pick in picks if pick.payload is None]
+    found = yield from rows_if("find_payloads", apart, into=PayloadRow, tasks=apart)
+    payloads = {row.task_id: row.payload for row in found}
     inserts, leases = [], []
     for pick, fence in zip(picks, transaction.config.new_fences(len(picks)), strict=True):
         organization, rule = locked[pick.organization_id], transaction.config.rule(pick.task_type)
-        task = tasks[pick.task_id]
         estimate_ms = transaction.memory.estimate_ms(pick.task_type)
         organization.start(pick.task_type, pick.rank, pick.seq)
-        organization.hold(task.cost)
+        organization.hold(pick.cost)
         organization.charge(estimate_ms)
         first = pick.first_started_at is None
         transaction.memory.seen.start(
-            pick.organization_id, pick.task_type, max(0, now - task.ready_at) if first else None
+            pick.organization_id, pick.task_type, max(0, now - pick.ready_at) if first else None
         )
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
-            pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, task.cost, attempt,
+            pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
             rule.attempts, int(pick.task_type in limits), estimate_ms,
-            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, task.webhook,
+            now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
         ))  # fmt: skip
         leases.append(
             Lease(
@@ -588,12 +636,12 @@ def _lease(
                 organization_id=pick.organization_id,
                 organization=organization.name,
                 task_type=pick.task_type,
-                payload=task.payload,
+                payload=payloads[pick.task_id] if pick.payload is None else pick.payload,
                 attempt=attempt,
                 attempts=rule.attempts,
                 timeout_ms=rule.timeout_ms,
                 started_at=now,
-                traceparent=task.traceparent,
+                traceparent=pick.traceparent,
             )
         )
     entries = [(pick.organization_id, pick.task_type, pick.rank, pick.seq) for pick in picks]
@@ -620,10 +668,13 @@ def return_leases(
     """
     endings = dict(returns)
     places = [place for identity in endings if (place := lease_place(identity))]
-    locked = yield from transaction.lock((organization_id for organization_id, _, _ in places), all_of_them=all_of_them)
-    yield from transaction.read_clock()
-    held = query_leases([place for place in places if place[0] in locked])
-    yield from together(held)
-    yield from end_leases(transaction, [(lease, endings[lease.id]) for lease in held.rows], reported=False)
+    if not places:
+        return 0
+    held = query_leases(places)
+    locked = yield from transaction.lock(
+        (organization_id for organization_id, _, _ in places), held, all_of_them=all_of_them
+    )
+    found = [(lease, endings[lease.id]) for lease in held.rows if lease.organization_id in locked]
+    yield from end_leases(transaction, found, reported=False)
     yield from transaction.save()
-    return len(held.rows)
+    return len(found)

@@ -41,6 +41,28 @@ class ReadyCallsRow(Row, frozen=True):
     count: int
 
 
+class Head(Row, frozen=True):
+    """A ready task that is one of the next of its organization, with everything that its start or end needs."""
+
+    organization_id: int
+    task_type: str
+    rank: int
+    seq: int
+    task_id: str
+    attempt: int
+    first_started_at: int | None
+    cost: int
+    webhook: int
+    """Whether a webhook message is owed when it ends."""
+    ready_at: int
+    """When it could have started: at its acceptance or its ``runAt``, whichever is later."""
+    traceparent: str | None
+    size: int
+    """The length of its payload in bytes."""
+    payload: str | None
+    """None if it is long, and has to be read apart."""
+
+
 @dataclass(slots=True)
 class Lane:
     """One organization's count for one type and rank."""
@@ -90,6 +112,9 @@ class LockedOrganization(Struct, array_like=True):
     calling: dict[str, int] = {}
     """Calls that wait for a free place, by type."""
     touched: set[tuple[str, int]] = set()
+    ahead: list[Head] = []
+    """Its next ready tasks in the order of their start, if they were read together with its row: all, or the first
+    ones."""
     turns_before: frozenset[Turn] = frozenset()
     doubted: bool = False
     """Its counts do not match its rows: it is marked as drifted, and starts nothing in this transaction."""
@@ -127,6 +152,7 @@ class LockedOrganization(Struct, array_like=True):
 
     def enqueue(self, task_type: str, rank: int, seq: int) -> None:
         """Count a task that became ready in this lane."""
+        self.ahead.clear()  # it may come before those
         lane = self._lane(task_type, rank)
         lane.head_seq = min(lane.head_seq, seq) if lane.ready else seq
         lane.ready += 1
@@ -151,6 +177,10 @@ class LockedOrganization(Struct, array_like=True):
 
     def take(self, task_type: str, rank: int, seq: int) -> None:
         """Remove the oldest ready task of this lane."""
+        if self.ahead and self.ahead[0].seq == seq:
+            del self.ahead[0]
+        else:
+            self.ahead.clear()
         lane = self._lane(task_type, rank)
         lane.ready = self._less(lane.ready)
         lane.head_seq = max(lane.head_seq, seq + 1)

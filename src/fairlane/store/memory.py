@@ -6,10 +6,12 @@ Filled by store operations on the store thread, read by the next ones. Virtual t
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from fairlane.bounded import Bounded
 from fairlane.rules.fairness import expected_ms, next_estimate
 from fairlane.store.attempt_counts import AttemptCounts
 
 RECENT_MOST = 256
+SESSIONS_MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Memory:
     recent: dict[str, RecentDurations] = field(default_factory=dict)
     """Durations of each type, for estimates that people see."""
     seen: AttemptCounts = field(default_factory=AttemptCounts)
+    served: Bounded[str, tuple[str, ...]] = field(default_factory=lambda: Bounded(SESSIONS_MOST))
+    """The types of each session, which never change."""
     limited: set[str] = field(default_factory=set)
     """Types that had a limit when they were last locked."""
 

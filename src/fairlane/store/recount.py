@@ -235,7 +235,7 @@ def least_audited() -> Operation[list[int]]:
 
 def _mark_audited(transaction: Transaction, ids: Sequence[int], drifted: Sequence[int]) -> Operation[None]:
     yield from transaction.lock([*ids, *drifted])
-    yield from run_if("update_audited", ids, ids=list(ids), now=(yield from transaction.read_clock()))
+    yield from run_if("update_audited", ids, ids=list(ids), now=transaction.now)
     yield from run_if("update_drifted", drifted, ids=list(drifted), drifted=1)
 
 

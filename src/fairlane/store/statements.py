@@ -52,6 +52,8 @@ class Query(Struct, Generic[Found]):
     """The statement to run instead in a transaction that must not wait for locks."""
     needed: bool = True
     """False if its set is empty, so that it need not run."""
+    ahead: bool = False
+    """It is asked before anything needs its answer, to save a round trip. SQLite, which has none, leaves it out."""
     rows: list[Found] = []
     """The answer, once :func:`together` has run it."""
 
@@ -153,9 +155,9 @@ def clock() -> Operation[int]:
     return now
 
 
-def clock_query() -> Query[int]:
+def clock_query(*, needed: bool = True) -> Query[int]:
     """Return :func:`clock` as a query for :func:`together`; its answer is one row."""
-    return Query(CLOCK, {}, int)
+    return Query(CLOCK, {}, int, needed=needed)
 
 
 class Statement(Struct, frozen=True):

@@ -218,7 +218,7 @@ def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Opera
         if task.idempotency_key is not None
     ]
     bound = query("find_used_keys", asked, into=UsedKeyRow, keys=asked)
-    locked = yield from transaction.lock((one.organization_id for one in submissions), bound, with_clock=True)
+    locked = yield from transaction.lock((one.organization_id for one in submissions), bound)
     now = transaction.now
     used = {(row.organization_id, row.key) for row in bound.rows}
     answers: list[Verdicts | Refusal] = []
@@ -475,7 +475,7 @@ def cancel(transaction: Transaction, organization_id: int, reference: str) -> Op
     organization = locked.get(organization_id)
     if task is None or organization is None:
         raise NotFound.task(reference)
-    now = yield from transaction.read_clock()
+    now = transaction.now
     if task.ended is not None:
         if task.failure is None or msgspec.json.decode(task.failure, type=Failure).code != CANCELED.code:
             raise TaskEnded(task.id, task.ended)

@@ -5,7 +5,7 @@ Every operation that moves a task first locks the organizations it touches, chan
 statement over the whole set. No other code writes these columns.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fairlane.store.config import Config
@@ -49,37 +49,37 @@ class Transaction:
         return self.now
 
     def lock(
-        self, ids: Iterable[int], *reads: Query[Any], all_of_them: bool = True, with_clock: bool = False
+        self, ids: Iterable[int], *reads: Query[Any], before: Sequence[Query[Any]] = (), all_of_them: bool = True
     ) -> Operation[Locked]:
-        """Lock these organizations in id order and read their lanes. Ids that do not exist are left out.
+        """Lock these organizations in id order, then read their lanes and the clock. Ids that do not exist are left
+        out.
 
-        Call it before any other lock, and only once: a transaction that waits while it holds locks can deadlock. The
-        queries ``reads`` run together with the read of the lanes, and so does the read of the clock ``with_clock``.
+        Call it before any other lock of organizations or limits, and only once: a transaction that waits while it holds
+        locks can deadlock. The queries ``reads`` run after the lock, those of ``before`` ahead of it, all in one go.
         Without ``all_of_them``: lock as :meth:`lock_some`.
         """
+        wanted = set(ids)
         hurried = None if all_of_them else _LOCK_FREE
-        if with_clock:
-            clocked = clock_query()
-            self.locked = yield from read_locked(ids, *reads, clocked, hurried=hurried)
+        clocked = clock_query(needed=bool(wanted))
+        self.locked = yield from read_locked(wanted, *reads, clocked, before=before, hurried=hurried)
+        if clocked.rows:
             [self.now] = clocked.rows
-        else:
-            self.locked = yield from read_locked(ids, *reads, hurried=hurried)
         return self.locked
 
     def lock_some(self, ids: Iterable[int]) -> Operation[Locked]:
         """Lock these organizations; if the transaction must not wait, leave out those that are locked."""
         return (yield from self.lock(ids, all_of_them=False))
 
-    def lock_further(self, ids: Iterable[int]) -> Operation[None]:
+    def lock_further(self, ids: Iterable[int], *reads: Query[Any]) -> Operation[None]:
         """Lock more organizations, besides those that are locked; leave out those that another server holds."""
-        self.locked.update((yield from read_locked(ids, statement=_LOCK_FREE)))
+        self.locked.update((yield from read_locked(ids, *reads, statement=_LOCK_FREE)))
 
     def save(self, *beside: Query[None]) -> Operation[None]:
         """Write counts, lanes and turns back, each with one statement over all organizations.
 
         ``beside`` are other changes, to other tables.
         """
-        if not self.now:
+        if self.locked and not self.now:
             yield from self.read_clock()
         counts, lanes = [], []
         stale: list[Turn] = []
@@ -119,24 +119,34 @@ class Transaction:
 
 
 def read_locked(
-    ids: Iterable[int], *reads: Query[Any], statement: str = _LOCK, hurried: str | None = None
+    ids: Iterable[int],
+    *reads: Query[Any],
+    before: Sequence[Query[Any]] = (),
+    statement: str = _LOCK,
+    hurried: str | None = None,
 ) -> Operation[Locked]:
-    """Lock these organizations, unless they are locked already, and return working copies of their rows now."""
+    """Lock these organizations, unless they are locked already, and return working copies of their rows now.
+
+    All queries are one round trip on PostgreSQL. It runs them one after the other, each on a snapshot of its own
+    (READ COMMITTED) that is taken when the query begins. So a query after the lock sees what was committed while the
+    lock was waited for. Lanes of an organization that was not locked are dropped.
+    """
     wanted = sorted(set(ids))
-    found: list[LockedOrganization] = []
-    if wanted:
-        found = yield Query(statement, {"ids": wanted}, LockedOrganization, hurried)
-    locked: Locked = {}
-    for one in found:
+    lock = query(statement, wanted, into=LockedOrganization, ids=wanted)
+    lock.hurried = hurried
+    lanes = query("find_lanes", wanted, into=LaneRow, ids=wanted)
+    yield from together(*before, lock, lanes, *reads)
+    locked: Locked = {one.id: one for one in lock.rows}
+    for one in lock.rows:
         one.held_before = (one.ready, one.used(), one.slots_max, one.stopped() or one.waits_for_credits())
-        locked[one.id] = one
-    lanes = query("find_lanes", locked, into=LaneRow, ids=list(locked))
-    yield from together(lanes, *reads)
     for lane in lanes.rows:
-        locked[lane.organization_id].lanes[lane.task_type, lane.rank] = Lane(lane.ready, lane.waiting, lane.head_seq)
-    with_calls = [one.id for one in locked.values() if one.calls_ready > 0]
+        if lane.organization_id in locked:
+            locked[lane.organization_id].lanes[lane.task_type, lane.rank] = Lane(
+                lane.ready, lane.waiting, lane.head_seq
+            )
+    with_calls = [one.id for one in lock.rows if one.calls_ready > 0]
     for calls in (yield from rows_if("count_ready_calls", with_calls, into=ReadyCallsRow, ids=with_calls)):
         locked[calls.organization_id].calling[calls.task_type] = calls.count
-    for one in locked.values():
+    for one in lock.rows:
         one.turns_before = one.turns()
     return locked

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from fairlane.model.tasks import Catalogue
 from fairlane.store.noun import Noun
-from fairlane.store.statements import Operation, Query, Row, query, rows_if, run, run_if
+from fairlane.store.statements import Operation, Query, Row, query, rows_if, run, run_if, together
 from fairlane.store.transaction import Transaction
 
 
@@ -73,8 +73,19 @@ def lock_types(types: Iterable[str]) -> Query[TypeLimitRow]:
     return query("lock_type_limits", names, into=TypeLimitRow, types=names)
 
 
-def rooms_left(limits: dict[str, int]) -> Operation[dict[str, int]]:
-    """Return how many more of each of these locked types may start; tasks and calls share the room. Never below 0."""
-    found = yield from rows_if("count_limited", list(limits), into=UsedRow, types=list(limits))
-    used = {row.task_type: row.used for row in found}
+def count_types(types: Iterable[str]) -> Query[UsedRow]:
+    """Count the leases of these types that a limit counts, as a query for the go of :func:`lock_types`, after it."""
+    names = sorted(set(types))
+    return query("count_limited", names, into=UsedRow, types=names)
+
+
+def rooms_left(limits: dict[str, int], counted: Query[UsedRow] | None = None) -> Operation[dict[str, int]]:
+    """Return how many more of each of these locked types may start; tasks and calls share the room. Never below 0.
+
+    ``counted`` is a count since the lock, if no lease changed after it. It is made again if it lacks a type.
+    """
+    if counted is None or not limits.keys() <= set(counted.parameters["types"]):
+        counted = count_types(limits)
+        yield from together(counted)
+    used = {row.task_type: row.used for row in counted.rows}
     return {name: max(0, most - used.get(name, 0)) for name, most in limits.items()}

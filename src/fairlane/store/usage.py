@@ -153,7 +153,7 @@ def _sample(transaction: Transaction, ids: Sequence[int]) -> Operation[dict[int,
     """
     transaction.memory.seen.settle_samples()
     locked = yield from transaction.lock_some(ids)
-    now = yield from transaction.read_clock()
+    now = transaction.now
     found = yield from rows("find_last_usage", into=LastTotalsRow, ids=list(locked))
     last = {row.organization_id: _totals(row) for row in found}
     taken: dict[int, OrganizationCounts] = {}

@@ -59,7 +59,7 @@ def _create(
 ) -> Operation[WebhookSecret]:
     organization_id = yield from find_organization_id(organization)
     yield from transaction.lock([organization_id])
-    now = yield from transaction.read_clock()
+    now = transaction.now
     before = yield from _find(now, organization_id=organization_id)
     yield from run("expire_webhook_secrets", organization_id=organization_id, until=now + overlap_ms)
     old = [secret.id for secret in before[SECRETS_MOST - 1 :]] if overlap_ms else [secret.id for secret in before]
@@ -84,7 +84,7 @@ def _revoke(
 ) -> Operation[list[WebhookSecret]]:
     organization_id = yield from find_organization_id(organization)
     yield from transaction.lock([organization_id])
-    now = yield from transaction.read_clock()
+    now = transaction.now
     found = yield from _find(now, organization_id=organization_id)
     revoked = [secret for secret in found if identity in (None, secret.id)]
     if identity is not None and not revoked:

@@ -27,6 +27,8 @@ class Attempt(Struct):
 
     identity: str | None = None
     """The transaction's identity, once it is known."""
+    changed: bool = False
+    """A change was sent. Without one it does not matter whether it is committed."""
     asked_at: float = 0.0
     """When the statement was sent that is now awaited."""
     connection: Connection | None = None

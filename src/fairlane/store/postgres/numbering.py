@@ -29,6 +29,8 @@ class NumberedStatement(Struct, frozen=True):
     """(name, types of its columns, or none for one value) in the order of the statement."""
     answers: bool = True
     """Whether it returns rows. A change without RETURNING returns none, so nothing has to wait for it."""
+    changes: bool = False
+    """Whether it may change rows."""
 
     def arguments(self, given: dict[str, Any]) -> Arguments:
         """Return the arguments in order. A set of tuples becomes one array for each column."""
@@ -62,7 +64,8 @@ def numbered(statement: Statement) -> NumberedStatement:
 
     sql = _PARAMETER.sub(replaced, statement.sql)
     shapes = tuple((name, tuple(types)) for name, (_, types) in parameters.items())
-    return NumberedStatement(statement.name, sql, statement.packed, shapes, answers=_answers(sql))
+    changes = not sql.startswith("SELECT")
+    return NumberedStatement(statement.name, sql, statement.packed, shapes, answers=_answers(sql), changes=changes)
 
 
 def plain(name: str, sql: str) -> NumberedStatement:

@@ -128,7 +128,7 @@ class Writer:
             attempt.hurried = self.locks.hurried()
             self.begin(connection, attempt)
             answers = run_to_end(operation(effects, members), lambda query: self.rows(connection, query, attempt))
-            if attempt.identity is None:
+            if attempt.changed and attempt.identity is None:
                 attempt.identity = self._ask(connection, "find_transaction", attempt)[0][0]
         except Exception as error:
             attempt.connection = None
@@ -144,10 +144,10 @@ class Writer:
             attempt.connection = None
             if self.rolled_back(connection, error):
                 raise
-            if not self._committed(attempt.identity):
+            if attempt.changed and not self._committed(attempt.identity):
                 raise ConnectionResetError("the transaction was not committed") from error
         attempt.connection = None
-        if attempt.identity is not None:
+        if attempt.changed:
             self._health.full.succeed()
         return answers, effects
 
@@ -164,15 +164,15 @@ class Writer:
 
     def rows(self, connection: Connection, query: Query[Any], attempt: Attempt) -> Rows:
         """Run one query. Changes are only sent: if one of them fails, the next query or the commit raises its error."""
-        if query.name == LOCK:
-            hurried = query.hurried is not None and attempt.hurried
-            attempt.locking = () if hurried else query.parameters["ids"]
-            self.locks.pass_by(attempt.locking)
-        else:
-            attempt.locking = ()
+        attempt.locking = ()
+        for one in parts(query):
+            if one.name == LOCK and not (attempt.hurried and one.hurried):
+                attempt.locking = one.parameters["ids"]
+                self.locks.pass_by(attempt.locking)
         sent = self._asking.sent(query, hurried=attempt.hurried)
         for statement, arguments in sent:
             connection.send(statement, arguments)
+            attempt.changed = attempt.changed or statement.changes
         if sent and not any(statement.answers for statement, _ in sent):
             return [[] for _ in parts(query)] if query.name == TOGETHER else []
         asked_at, answers = wall_clock(), []

@@ -90,24 +90,6 @@ FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bi
      AS e (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
            first_started_at, deadline_at, webhook);
 
--- name: find_claimed [sqlite] packed
--- Find what a claim needs of the tasks it takes. A task could have started at its acceptance or its runAt, whichever is
--- later.
-SELECT json_group_array(json_array(t.id, t.cost, t.payload, t.webhook_url IS NOT NULL,
-                                   CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
-                                   t.traceparent))
-FROM json_each(:tasks) AS e
-CROSS JOIN task AS t
-WHERE t.organization_id = e.value ->> 0
-  AND t.id = e.value ->> 1;
-
--- name: find_claimed [postgres]
--- The same; the set is passed as arrays.
-SELECT t.id AS task_id, t.cost, t.payload, (t.webhook_url IS NOT NULL)::int AS webhook,
-       greatest(t.created_at, t.run_at) AS ready_at, t.traceparent
-FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
-JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
-
 -- name: find_exchanged [sqlite] packed
 -- Find leases that these exchanges handed out before, whose answers were lost on the way, by lease_session.
 SELECT json_group_array(json_array(l.organization_id, l.task_id, l.id))

@@ -60,12 +60,15 @@ FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint])
      AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at);
 
 -- name: find_heads [sqlite] packed
--- Find the oldest :most ready rows of each of these lanes. The range ends :most rows on, because SQLite has no limit
--- for each lane of a join.
+-- Find the oldest :most ready tasks of each of these lanes. The range ends :most rows on, because SQLite has no limit
+-- for each lane of a join. Payloads longer than :inline are left out.
 SELECT json_group_array(json_array(
-         q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at))
+         q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+         t.cost, t.webhook_url IS NOT NULL, CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
+         t.traceparent, octet_length(t.payload), CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END))
 FROM json_each(:lanes) AS e
 CROSS JOIN queue_entry AS q
+CROSS JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id
 WHERE q.organization_id = e.value ->> 0
   AND q.task_type = e.value ->> 1
   AND q.rank = e.value ->> 2
@@ -82,7 +85,10 @@ WHERE q.organization_id = e.value ->> 0
 
 -- name: find_heads [postgres]
 -- The same, with LATERAL and a limit for each lane.
-SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at
+SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+       t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
+       t.traceparent, octet_length(t.payload) AS size,
+       CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
 FROM unnest(:lanes[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, head_seq)
 CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
                     FROM queue_entry
@@ -91,7 +97,48 @@ CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attem
                       AND rank = e.rank
                       AND seq >= e.head_seq
                     ORDER BY seq
-                    LIMIT :most) AS q;
+                    LIMIT :most) AS q
+JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id;
+
+-- name: find_heads_ahead [postgres]
+-- Find the next ready tasks of these types of each of these organizations, in the order of their start: at most
+-- ``most`` for each, and no more than the slots that are free once ``ending`` of its leases have ended.
+SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+       t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
+       t.traceparent, octet_length(t.payload) AS size,
+       CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
+FROM unnest(:organizations[bigint, bigint, bigint]) AS e (organization_id, most, ending)
+JOIN organization AS o ON o.id = e.organization_id
+CROSS JOIN LATERAL (SELECT h.organization_id, h.task_type, h.rank, h.seq, h.task_id, h.attempt, h.first_started_at
+                    FROM lane AS l
+                    CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
+                                        FROM queue_entry
+                                        WHERE organization_id = l.organization_id
+                                          AND task_type = l.task_type
+                                          AND rank = l.rank
+                                          AND seq >= l.head_seq
+                                        ORDER BY seq
+                                        LIMIT e.most) AS h
+                    WHERE l.organization_id = e.organization_id
+                      AND l.task_type = ANY (:types[text])
+                      AND l.ready > 0
+                    ORDER BY h.rank, h.seq
+                    LIMIT least(e.most, greatest(0, o.slots_max - o.processing - o.calls) + e.ending)) AS q
+JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id;
+
+-- name: find_payloads [sqlite] packed
+-- Find the payloads of these tasks.
+SELECT json_group_array(json_array(t.id, t.payload))
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t
+WHERE t.organization_id = e.value ->> 0
+  AND t.id = e.value ->> 1;
+
+-- name: find_payloads [postgres]
+-- The same; the set is passed as arrays.
+SELECT t.id AS task_id, t.payload
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
+JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
 
 -- name: delete_queue_entries [sqlite]
 -- Delete these queue entries.

@@ -40,7 +40,7 @@ class FileStatements:
         if query.name == CLOCK:
             return [self.now()]
         if query.name == TOGETHER:
-            return [self.rows(connection, one) for one in query.parameters["queries"]]
+            return [[] if one.ahead else self.rows(connection, one) for one in query.parameters["queries"]]
         statement = self._statements[query.name]
         if query.name in LONG_TEXTS:
             # It changes rows and returns none, so it may run in parts within the transaction.

@@ -1,0 +1,120 @@
+"""How many times an operation waits for PostgreSQL: what a database that is a millisecond away costs.
+
+A round trip is what is sent before the server waits for an answer, however many statements it has. The counts do not
+depend on the machine.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from fairlane.model.leases import Report
+from fairlane.store import Store
+from fairlane.store.postgres.connection import Connection
+from fairlane.store.postgres.lines import Line
+from tests.builders import DONE, LIMITED, PAGE, Worker, a_task, a_worker, an_organization, submitted
+from tests.store.databases import PostgresServer, adapter_of
+
+ORGANIZATIONS, SLOTS = 5, 10
+PLACES = ORGANIZATIONS * SLOTS
+
+
+class Trips:
+    """The round trips of one server: its transactions, and its reads of one statement."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._writer = adapter_of(store).writer
+        self.count = 0
+        # The real clock is read from the database, with the transaction's identity.
+        monkeypatch.setattr(adapter_of(store).asking.clock, "moved", None)
+        answers, ask = Connection.answers, Line.ask
+
+        def waited(connection: Connection, seconds: float) -> Any:
+            self.count += connection is self._writer.connection
+            return answers(connection, seconds)
+
+        def asked(line: Line, sent: Any) -> Any:
+            self.count += 1
+            return ask(line, sent)
+
+        monkeypatch.setattr(Connection, "answers", waited)
+        monkeypatch.setattr(Line, "ask", asked)
+
+    @contextmanager
+    def of_this(self) -> Iterator[list[int]]:
+        """Count those of the block, in the first element of the list."""
+        before, found = self.count, [0]
+        yield found
+        found[0] = self.count - before
+
+
+@pytest.fixture
+async def trips(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Trips:
+    """The round trips of a server that nothing else uses."""
+    return Trips(await server.open(), monkeypatch)
+
+
+async def busy(store: Store, *, task_type: str = PAGE) -> Worker:
+    """A worker that holds all slots of these organizations, with more tasks behind."""
+    worker = await a_worker(store, [task_type])
+    for _ in range(ORGANIZATIONS):
+        organization = await an_organization(store, slots=SLOTS)
+        await submitted(store, organization, *[a_task(task_type) for _ in range(2 * SLOTS)])
+    return worker
+
+
+async def test_an_exchange(server: PostgresServer, trips: Trips) -> None:
+    """Settling and claiming take the same for fifty tasks of five organizations as for one."""
+    worker = await busy(server.store)
+    leases = await worker.take(PLACES)
+
+    with trips.of_this() as one:
+        reply = await worker.exchange(Report(leases[0].id, DONE), places=1)
+    with trips.of_this() as many:
+        refilled = await worker.exchange(*[Report(lease.id, DONE) for lease in leases[1:]], places=PLACES - 1)
+
+    assert (len(reply.leases), len(refilled.leases)) == (1, PLACES - 1)
+    assert (one, many) == ([2], [2])
+
+
+async def test_a_claim_of_a_worker_that_was_idle(server: PostgresServer, trips: Trips) -> None:
+    """From a submit to the lease: what a task waits for when nothing else goes on."""
+    organization, worker = await an_organization(server.store), await a_worker(server.store)
+    await worker.exchange(places=5)
+
+    with trips.of_this() as submit:
+        await submitted(server.store, organization)
+    with trips.of_this() as claim:
+        reply = await worker.exchange(places=5)
+    with trips.of_this() as nothing:
+        await worker.exchange(places=4)
+
+    assert len(reply.leases) == 1
+    assert (submit, claim, nothing) == ([2], [3], [3])
+
+
+async def test_a_claim_of_a_limited_type(server: PostgresServer, trips: Trips) -> None:
+    """Three more once the reports are settled: the leases of the type are counted, turns are looked for again, and
+    their organizations locked."""
+    worker = await busy(server.store, task_type=LIMITED)
+    leases = await worker.take(PLACES)
+
+    with trips.of_this() as found:
+        reply = await worker.exchange(Report(leases[0].id, DONE), places=1)
+
+    assert len(reply.leases) == 1
+    assert found == [5]
+
+
+async def test_a_batch_and_a_status(server: PostgresServer, trips: Trips) -> None:
+    """Of twenty tasks, some with keys, and of one organization."""
+    organization = await an_organization(server.store)
+
+    with trips.of_this() as batch:
+        await submitted(server.store, organization, *[a_task(key=str(one)) for one in range(10)], a_task())
+    with trips.of_this() as status:
+        await server.store.tasks.status(organization.id)
+
+    assert (batch, status) == ([2], [1])
