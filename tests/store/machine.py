@@ -19,8 +19,9 @@ from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task
+from tests.reference.invariants import History, read_snapshot
+from tests.reference.model import CHANCE, COST_MOST, Organization, Reference, Session, Task
 from tests.store.databases import DATABASES, Clock
-from tests.store.reference import CHANCE, COST_MOST, Organization, Reference, Session, Task
 
 RETENTION_SECONDS = 100
 TYPES = (PAGE, LIMITED, FRAGILE)
@@ -66,6 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.plan_slots: int | None = 1
         self.sent: list[Exchange] = []
         self.steps = 0
+        self.history = History(forgets=True, limited=frozenset([LIMITED]))
 
     def run(self, what: Coroutine[Any, Any, Answer]) -> Answer:
         """Let the store's loop run until this is done."""
@@ -239,6 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
         session = a_session(types, local=local)
         self.run(self.store.sessions.open(session))
         self.model.sessions[session.id] = Session(session, self.clock.at + session.lease_ms)
+        self.history.types[session.id] = frozenset(types)
 
     @rule(
         number=some, places=st.sampled_from([0, 1, 2, 4, 4]), held=st.lists(st.tuples(some, endings), max_size=3),
@@ -439,6 +442,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.steps += 1
         if self.steps % 4 == 0:
             self.run(self._tasks())
+
+    @invariant()
+    def rows_are_exact(self) -> None:
+        """I1 to I4, I7 to I12 and I17, in the rows themselves. A file of SQLite is read after each step."""
+        if self.kind == "sqlite":
+            self.history.show(read_snapshot(self.file.rows), self.clock.at)
 
     async def _statuses(self) -> None:
         for organization in self.model.organizations.values():

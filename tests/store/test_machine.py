@@ -1,6 +1,6 @@
 """Random walks over the store find no difference from the reference, and find the faults that we plant.
 
-FAIRLANE_TEST_WALKS is the number of walks (60); set it to some thousands for a long night.
+FAIRLANE_TEST_WALKS is the number of walks (30); ``make proof`` sets it to thousands.
 """
 
 import inspect
@@ -16,11 +16,11 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from fairlane.errors import StoreFault
 from fairlane.store import calls, leases, locked, tasks, upkeep
+from tests.reference.model import COST_MOST
 from tests.store.databases import DATABASES
 from tests.store.machine import StoreMachine
-from tests.store.reference import COST_MOST
 
-WALKS = int(os.environ.get("FAIRLANE_TEST_WALKS", "60"))
+WALKS = int(os.environ.get("FAIRLANE_TEST_WALKS", "30"))
 MOST = 60
 """The most short walks until a planted fault is found."""
 STEPS = 15
@@ -28,7 +28,7 @@ STEPS = 15
 
 walks = settings(
     max_examples=WALKS,
-    stateful_step_count=40,
+    stateful_step_count=80,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

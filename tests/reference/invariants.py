@@ -1,0 +1,433 @@
+"""The invariants of the store's rows: of one snapshot, and of each step from one snapshot to the next.
+
+A :class:`History` is shown snapshots, as often as its user can afford. It reads rows alone and trusts no count. The
+names I1 to I17 are those of the promises: I1 nothing is lost, I2 one outcome, I3 the limit of slots, I4 exact counts,
+I7 the order within an organization, I8 the order between organizations, I9 keys, I10 credits, I11 deliveries owed, I12
+the limit of the queue, I17 bounded attempts.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from fairlane.rules.fairness import VIRTUAL_UNITS_PER_MS
+
+Rows = Callable[[str], list[tuple[Any, ...]]]
+"""Runs one SELECT and returns its rows."""
+
+
+class OrganizationRow(NamedTuple):
+    """Limits and kept counts."""
+
+    id: int
+    slots: int | None
+    queue_limit: int
+    weight: int
+    queued: int
+    ready: int
+    processing: int
+    calls: int
+    virtual_time: int
+    credits_on: int
+    granted: int
+    charged: int
+    held: int
+
+
+class TaskRow(NamedTuple):
+    """An accepted request."""
+
+    id: str
+    organization_id: int
+    task_type: str
+    key: str | None
+    cost: int
+    webhook: str | None
+
+
+class QueuedRow(NamedTuple):
+    """A task that is ready, or waits until ``due_at``."""
+
+    task_id: str
+    organization_id: int
+    task_type: str
+    rank: int
+    seq: int
+    attempt: int
+    due_at: int | None
+
+
+class LeaseRow(NamedTuple):
+    """A slot in use."""
+
+    task_id: str
+    organization_id: int
+    id: str
+    task_type: str
+    rank: int
+    seq: int
+    cost: int
+    attempt: int
+    attempts: int
+    estimate_ms: int
+    started_at: int
+    deadline_at: int
+    session_id: str
+    kind: int
+    canceled_at: int | None
+
+
+class OutcomeRow(NamedTuple):
+    """How a task ended."""
+
+    task_id: str
+    organization_id: int
+    status: str
+    result: str | None
+    failure: str | None
+    charged: int
+    attempt: int
+    lease_id: str | None
+    cause: str | None
+
+
+class DeliveryRow(NamedTuple):
+    """A message owed."""
+
+    id: str
+    task_id: str
+    tries: int
+    due_at: int | None
+    delivered_at: int | None
+
+
+SELECTS: dict[str, tuple[type[Any], str]] = {
+    "organizations": (
+        OrganizationRow,
+        (
+            "SELECT id, slots_max, queue_limit, weight, queued, ready, processing, calls, virtual_time, credits_on,"
+            " credits_granted, credits_charged, credits_held FROM organization ORDER BY id"
+        ),
+    ),
+    "tasks": (
+        TaskRow,
+        "SELECT id, organization_id, task_type, idempotency_key, cost, webhook_url FROM task",
+    ),
+    "ready": (
+        QueuedRow,
+        "SELECT task_id, organization_id, task_type, rank, seq, attempt, NULL FROM queue_entry",
+    ),
+    "waiting": (
+        QueuedRow,
+        "SELECT task_id, organization_id, task_type, rank, seq, attempt, due_at FROM waiting",
+    ),
+    "leases": (
+        LeaseRow,
+        (
+            "SELECT task_id, organization_id, id, task_type, rank, seq, cost, attempt, attempts, estimate_ms,"
+            " started_at, deadline_at, session_id, kind, canceled_at FROM lease"
+        ),
+    ),
+    "outcomes": (
+        OutcomeRow,
+        "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause FROM outcome",
+    ),
+    "deliveries": (
+        DeliveryRow,
+        "SELECT id, task_id, tries, due_at, delivered_at FROM delivery WHERE task_id IS NOT NULL",
+    ),
+}
+KEYS = "SELECT organization_id, key, task_id FROM idempotency"
+TURNS = "SELECT organization_id, task_type FROM turn WHERE kind = 0"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The rows of one moment, by the id of their task."""
+
+    organizations: dict[int, OrganizationRow]
+    tasks: dict[str, TaskRow]
+    ready: dict[str, QueuedRow]
+    waiting: dict[str, QueuedRow]
+    leases: dict[str, LeaseRow]
+    outcomes: dict[str, OutcomeRow]
+    deliveries: dict[str, DeliveryRow]
+    keys: dict[tuple[int, str], str]
+    turns: frozenset[tuple[int, str]]
+    """(organization, type) of each organization that can start a task of the type."""
+    doubled: tuple[str, ...]
+    """Tasks with two rows in one table."""
+
+    def states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the four states of a task, and the rows of each."""
+        yield "queued", self.ready
+        yield "waiting", self.waiting
+        yield "leased", self.leases
+        yield "ended", self.outcomes
+
+
+def read_snapshot(rows: Rows) -> Snapshot:
+    """Read the rows. Nothing may be written between the statements."""
+    found: dict[str, dict[Any, Any]] = {}
+    doubled: list[str] = []
+    for name, (kind, select) in SELECTS.items():
+        made = [kind._make(row) for row in rows(select)]
+        found[name] = {getattr(one, "task_id", one[0]): one for one in made}
+        if len(found[name]) < len(made):
+            doubled.append(name)
+    keys = {(organization, key): task for organization, key, task in rows(KEYS)}
+    turns = frozenset((organization, task_type) for organization, task_type in rows(TURNS))
+    return Snapshot(**found, keys=keys, turns=turns, doubled=tuple(doubled))
+
+
+@dataclass
+class History:
+    """Everything seen so far. ``show`` raises AssertionError at the first promise that is broken."""
+
+    claimers: int = 1
+    """How many servers claim at the same time (the C of I8)."""
+    forgets: bool = False
+    """Whether tasks may be cleared or purged."""
+    types: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By session, the types that it serves; a session that is missing serves all."""
+    limited: frozenset[str] = frozenset()
+    """Types with a limit of their own: I7 and I8 leave them out."""
+    acknowledged: set[str] = field(default_factory=set)
+    """Tasks that a caller was told to be accepted."""
+    used_keys: set[tuple[int, str]] = field(default_factory=set)
+    """(organization, key) of which a caller was told that they name a task."""
+    last: Snapshot | None = None
+    shown: int = 0
+    compared: int = 0
+    """Comparisons of two organizations at a start (I8)."""
+    intervals: int = 0
+    """Comparisons of the service of two organizations over an interval (I8)."""
+    lag_ms: float = 0.0
+    """The largest lag of a backlogged organization, in milliseconds of service at weight 1."""
+    lag_share: float = 0.0
+    """The largest share of its bound that a lag reached."""
+    charged: dict[int, int] = field(default_factory=dict)
+    """Credits that outcomes charged, by organization."""
+    quantum_ms: float = 1_000.0
+    """The largest estimate that was charged for one start."""
+    _service: dict[int, int] = field(default_factory=dict)
+    """By organization, in milliseconds: the estimates of what runs, and the true durations of what ended."""
+    _errors: dict[int, float] = field(default_factory=dict)
+    """By organization, in milliseconds: how far the estimates of what ended were wrong, all together."""
+    _errors_before: dict[int, dict[int, float]] = field(default_factory=dict)
+    """By organization, these sums at its last start."""
+    _since: dict[tuple[int, int], tuple[int, int, float]] = field(default_factory=dict)
+    """By pair of organizations that can start work all the time: the service of both when that began, and how far their
+    virtual times were apart."""
+
+    def show(self, now: Snapshot, at: int) -> None:
+        """Compare a snapshot with the promises, and with the snapshot before. ``at`` is the database's clock."""
+        before, self.last = self.last, now
+        self.shown += 1
+        self._whole(now)
+        if before is not None:
+            self._kept(before, now)
+            self._started(before, now)
+            self._fair(before, now, at)
+
+    # One snapshot ----------------------------------------------------------------------------------------------------
+
+    def _whole(self, now: Snapshot) -> None:
+        assert not now.doubled, f"I4: a task has two rows in {now.doubled}"
+        places: dict[str, list[str]] = {task: [] for task in now.tasks}
+        for state, rows in now.states():
+            for task in rows:
+                if state == "leased" and rows[task].kind:
+                    continue
+                assert task in places, f"I1: {task} is {state}, and is no task"
+                places[task].append(state)
+        for task, states in places.items():
+            assert len(states) == 1, f"I1, I4: task {task} is in the states {states}"
+        for one in now.organizations.values():
+            ready = sum(row.organization_id == one.id for row in now.ready.values())
+            waiting = sum(row.organization_id == one.id for row in now.waiting.values())
+            leases = [row for row in now.leases.values() if row.organization_id == one.id]
+            counted = (ready + waiting, ready, sum(not row.kind for row in leases), sum(row.kind for row in leases))
+            kept = (one.queued, one.ready, one.processing, one.calls)
+            assert kept == counted, f"I3, I4: organization {one.id} keeps {kept}, its rows are {counted}"
+            held = sum(row.cost for row in leases)
+            assert one.held == held, f"I10: organization {one.id} holds {one.held} credits, its leases {held}"
+        lost = self.acknowledged - now.tasks.keys()
+        assert not lost, f"I1: acknowledged tasks are lost: {sorted(lost)}"
+        for lease in now.leases.values():
+            assert lease.attempt <= lease.attempts, f"I17: {lease.task_id} is in attempt {lease.attempt}"
+        for (_, key), task in now.keys.items():
+            assert task in now.tasks, f"I9: the key {key} names {task}, which is not there"
+        for task in now.outcomes:
+            owed = now.tasks[task].webhook is not None
+            assert not owed or task in now.deliveries, f"I11: {task} ended, and its webhook is owed nothing"
+
+    # What must not change --------------------------------------------------------------------------------------------
+
+    def _kept(self, before: Snapshot, now: Snapshot) -> None:
+        if not self.forgets:
+            lost = before.tasks.keys() - now.tasks.keys()
+            assert not lost, f"I1: tasks are lost: {sorted(lost)}"
+            unowed = before.deliveries.keys() - now.deliveries.keys()
+            assert not unowed, f"I11: deliveries are lost: {sorted(unowed)}"
+        for task, outcome in before.outcomes.items():
+            assert now.outcomes.get(task, None if self.forgets else "gone") in (outcome, None), (
+                f"I2: the outcome of {task} changed from {outcome} to {now.outcomes.get(task)}"
+            )
+        for key, task in before.keys.items():
+            kept = now.keys.get(key)
+            assert kept == task or task not in now.tasks, f"I9: the key {key} named {task}, and now {kept}"
+        for delivery in before.deliveries.values():
+            later = now.deliveries.get(delivery.task_id)
+            assert later is None or later.tries >= delivery.tries, f"I11: {delivery.id} has fewer tries than before"
+            assert later is None or later.delivered_at == delivery.delivered_at or delivery.delivered_at is None
+
+    # What a step may do ----------------------------------------------------------------------------------------------
+
+    def _started(self, before: Snapshot, now: Snapshot) -> None:
+        seen = {lease.id for lease in before.leases.values()}
+        # A call takes its slot when it is admitted, and keeps it while its lease goes from worker to worker.
+        held = {lease.task_id for lease in before.leases.values() if lease.kind}
+        fresh = [one for one in now.leases.values() if one.id not in seen and one.task_id not in held]
+        for lease in fresh:
+            one = now.organizations[lease.organization_id]
+            used = one.processing + one.calls
+            assert one.slots is not None, f"I3: organization {one.id} started {lease.task_id} without a limit"
+            assert used <= one.slots, f"I3: organization {one.id} uses {used} of {one.slots} slots"
+            queued = before.ready.get(lease.task_id) or before.waiting.get(lease.task_id)
+            if queued is not None and not lease.kind:
+                assert lease.attempt == queued.attempt + 1, (
+                    f"I17: {lease.task_id} had {queued.attempt} attempts and starts number {lease.attempt}"
+                )
+        for lease in fresh:
+            self._in_order(before, now, lease)
+        for organization in {task.organization_id for task in now.tasks.values() if task.id not in before.tasks}:
+            one, was = now.organizations[organization], before.organizations.get(organization)
+            returned = any(
+                lease.organization_id == organization and task not in now.leases
+                for task, lease in before.leases.items()
+            )
+            if was is not None and not returned:
+                assert one.queued <= one.queue_limit, f"I12: {one.queued} are queued, the limit is {one.queue_limit}"
+        for task, outcome in now.outcomes.items():
+            if task not in before.outcomes:
+                organization = outcome.organization_id
+                self.charged[organization] = self.charged.get(organization, 0) + outcome.charged
+                cost = now.tasks[task].cost
+                fits = outcome.charged in ((0, cost) if outcome.status == "COMPLETED" else (0,))
+                assert fits, f"I10: {task} with a cost of {cost} ended {outcome.status}, charged {outcome.charged}"
+
+    def _in_order(self, before: Snapshot, now: Snapshot, lease: LeaseRow) -> None:
+        """Check that no task of the same organization was passed over by this start."""
+        if lease.kind or lease.task_type in self.limited or lease.task_id not in before.ready:
+            return
+        served = self.types.get(lease.session_id)
+        for task, queued in now.ready.items():
+            if (
+                queued.organization_id == lease.organization_id
+                and task in before.ready
+                and queued.task_type not in self.limited
+                and (served is None or queued.task_type in served)
+            ):
+                assert (queued.rank, queued.seq) > (lease.rank, lease.seq), (
+                    f"I7: {lease.task_id} started before {task} of the same organization"
+                )
+
+    # Between organizations -------------------------------------------------------------------------------------------
+
+    def _fair(self, before: Snapshot, now: Snapshot, at: int) -> None:
+        """Check the bound of I8: at each start by virtual times, and over each interval by service.
+
+        A start goes to the smallest virtual time among the organizations that could start. So after it the starter is
+        ahead of another one by no more than its own quantum, plus one quantum for each other claimer.
+        """
+        seen = {lease.id for lease in before.leases.values()}
+        fresh = [lease for lease in now.leases.values() if lease.id not in seen and not lease.kind]
+        able = before.turns & now.turns
+        for lease in fresh:
+            self._at_start(now, lease, able)
+        self._served(before, now, fresh, at)
+        # Calls are service, too, and their rows say less.
+        calling = {one.id for at_once in (before, now) for one in at_once.organizations.values() if one.calls}
+        ids = sorted({one for one, task_type in able if task_type not in self.limited} - calling)
+        if not self.types:
+            for one, other in combinations(ids, 2):
+                self._over_interval(now, one, other)
+        self._since = {pair: start for pair, start in self._since.items() if pair[0] in ids and pair[1] in ids}
+
+    def _at_start(self, now: Snapshot, lease: LeaseRow, able: frozenset[tuple[int, str]]) -> None:
+        served = self.types.get(lease.session_id)
+        self.quantum_ms = max(self.quantum_ms, lease.estimate_ms)
+        first = now.organizations[lease.organization_id]
+        for other in sorted({
+            one for one, name in able if name not in self.limited and (served is None or name in served)
+        } - {first.id}):  # fmt: skip
+            second = now.organizations[other]
+            lag_ms = (first.virtual_time - second.virtual_time) / VIRTUAL_UNITS_PER_MS
+            bound_ms = self._bound_ms(first, second)
+            self.compared += 1
+            assert lag_ms <= bound_ms, (
+                f"I8: organization {first.id} started while {other} was {lag_ms:.0f} ms of service behind,"
+                f" the bound is {bound_ms:.0f} ms"
+            )
+
+    def _bound_ms(self, one: OrganizationRow, other: OrganizationRow) -> float:
+        return (1 + self.claimers) * self.quantum_ms / min(one.weight, other.weight)
+
+    def _served(self, before: Snapshot, now: Snapshot, fresh: list[LeaseRow], at: int) -> None:
+        """Count the service of each organization: the estimate of what runs, the true duration of what ended.
+
+        The estimate of an attempt whose worker was lost stays, and time after a deadline does not count.
+        """
+        for task, lease in before.leases.items():
+            later = now.leases.get(task)
+            if lease.kind or (later is not None and later.id == lease.id):
+                continue
+            one = lease.organization_id
+            if lease.canceled_at is not None:
+                # The rows do not tell whether its worker was lost.
+                self._since = {pair: start for pair, start in self._since.items() if one not in pair}
+            elif not _lost(lease, now):
+                error = max(0, min(at, lease.deadline_at) - lease.started_at) - lease.estimate_ms
+                self._service[one] = self._service.get(one, 0) + error
+                self._errors[one] = self._errors.get(one, 0.0) + abs(error)
+        for lease in fresh:
+            self._service[lease.organization_id] = self._service.get(lease.organization_id, 0) + lease.estimate_ms
+            self._errors_before[lease.organization_id] = dict(self._errors)
+
+    def _errors_since(self, starter: int, *organizations: OrganizationRow) -> float:
+        """Return how far estimates of these organizations were wrong since the last start of one of them."""
+        before = self._errors_before.get(starter, {})
+        return sum((self._errors.get(one.id, 0.0) - before.get(one.id, 0.0)) / one.weight for one in organizations)
+
+    def _over_interval(self, now: Snapshot, one: int, other: int) -> None:
+        """Compare what two organizations got since both could start work without a break."""
+        first, second = now.organizations[one], now.organizations[other]
+        got = (self._service.get(one, 0), self._service.get(other, 0))
+        start = self._since.get((one, other))
+        if start is None:
+            apart = abs(first.virtual_time - second.virtual_time) / VIRTUAL_UNITS_PER_MS
+            self._since[one, other] = (*got, apart)
+            return
+        lag_ms = abs((got[0] - start[0]) / first.weight - (got[1] - start[1]) / second.weight)
+        errors = max(self._errors_since(starter, first, second) for starter in (one, other))
+        bound_ms = self._bound_ms(first, second) + start[2] + errors
+        self.intervals += 1
+        self.lag_ms = max(self.lag_ms, lag_ms)
+        self.lag_share = max(self.lag_share, lag_ms / bound_ms)
+        assert lag_ms <= bound_ms, (
+            f"I8: organizations {one} and {other} got {lag_ms:.0f} ms of service more or less than their shares,"
+            f" the bound is {bound_ms:.0f} ms"
+        )
+
+
+def _lost(lease: LeaseRow, now: Snapshot) -> bool:
+    """Return whether the worker of a lease that ended was lost: nothing is known of what it took."""
+    outcome, later = now.outcomes.get(lease.task_id), now.leases.get(lease.task_id)
+    if outcome is not None:
+        return outcome.cause == "worker lost"
+    if later is not None:
+        return later.attempt == lease.attempt + 1
+    ready = now.ready.get(lease.task_id)
+    return ready is not None and ready.attempt == lease.attempt
