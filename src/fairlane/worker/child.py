@@ -392,13 +392,12 @@ class Child:
                 timeout = None if self._wake_at == math.inf else self._wake_at - self._loop.time()
                 await asyncio.wait_for(self._wake.wait(), timeout)
             now = self._loop.time()
-            self._kill_overdue([lease_id for lease_id, overdue_at in self._held.items() if overdue_at <= now])
-
-    def _kill_overdue(self, leases: list[str]) -> None:
-        if leases and not self._overdue:
-            logger.warning("worker.overdue", extra={"pid": self.pid, "leases": ",".join(leases)})
-            self._reason, self._overdue = "overdue", leases
-            self._kill()
+            overdue = [lease_id for lease_id, overdue_at in self._held.items() if overdue_at <= now]
+            if overdue:
+                logger.warning("worker.overdue", extra={"pid": self.pid, "leases": ",".join(overdue)})
+                self._reason, self._overdue = "overdue", overdue
+                self._kill()
+                return  # Its leases stay overdue until it is gone, and the loop must not spin until then.
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
