@@ -174,6 +174,28 @@ async def test_a_claim_lasts_until_it_runs_out(store: Store, clock: Clock) -> No
     assert [(one.number, one.error, one.at) for one in delivery.tries] == [(1, INTERRUPTED, clock() - CLAIM_MS)]
 
 
+async def test_a_clock_that_jumps_leaves_a_delivery_its_pause(store: Store, clock: Clock) -> None:
+    """After the clock was set back by an hour a message is not tried an hour later, and one that is owed since then is
+    due at once.
+
+    Found by the simulation.
+    """
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(webhook="hooks.example"), a_task(webhook="hooks.example"))
+    await worker.settle(await worker.take_one())
+    await claimed_deliveries(store, claim_ms=30_000)
+    await store.jumps.follow(lambda: 0)
+    clock.advance(-3_600 + 2)
+    await worker.settle(await worker.take_one())
+
+    await store.jumps.follow(lambda: 2)
+
+    (fresh,) = await claimed_deliveries(store, claim_ms=30_000)
+    clock.advance(30)
+    assert fresh.id not in [again.id for again in await claimed_deliveries(store, claim_ms=60_000) if again.number == 1]
+    assert await store.deliveries.next_due_at() == clock.at + 60_000
+
+
 async def test_a_crash_between_sending_and_recording_sends_again(database: Database, clock: Clock) -> None:
     """The new server cannot know; at least once."""
     organization = await an_organization(database.store)

@@ -104,6 +104,29 @@ async def test_a_jump_of_the_clock_kills_nobody(store: Store, clock: Clock) -> N
         await dead.renew()
 
 
+@pytest.mark.parametrize("seconds", [-3_600, 3_600])
+async def test_a_lease_taken_before_a_jump_is_noticed_keeps_its_deadline(
+    store: Store, clock: Clock, seconds: int
+) -> None:
+    """An attempt that began after the clock was set, and before a sweep saw that, is not moved: it would count as
+    overdue after a step back, and would be tried again while it runs.
+
+    Found by the simulation.
+    """
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization, a_task(), a_task())
+    before = await worker.take_one()
+    await store.jumps.follow(lambda: 0)
+    clock.advance(seconds + 2)
+    after = await worker.take_one()
+    clock.advance(1)
+
+    assert await store.jumps.follow(lambda: 3) == seconds * 1_000
+
+    assert await sweep(store) == 0
+    assert [await worker.settle(lease) for lease in (before, after)] == [ReportVerdict.ACCEPTED] * 2
+
+
 async def test_a_lease_sent_again_after_a_jump_has_its_own_timeout(store: Store, clock: Clock) -> None:
     """A jump of the clock gives the attempt back the time that it had, not the jump on top."""
     organization, worker = await an_organization(store), await a_worker(store)

@@ -43,8 +43,12 @@ class JumpStore(Noun):
     async def follow(self, steady_clock: Callable[[], float]) -> int:
         """Detect a change of the database's clock since the last pass, and apply it if no other server has.
 
-        Every live session then gets a full lease, every attempt and pause the time it had left. Returns the jump that
-        was applied in milliseconds, or 0. ``steady_clock`` returns seconds that pass regardless of any clock change.
+        Every live session then gets a full lease, every attempt, pause and open delivery the time it had left. What
+        began after the change and before it was noticed is left alone where the row tells: attempts, calls, and
+        deliveries that were not tried. A pause that began in between ends earlier or later by the jump.
+
+        Returns the jump that was applied in milliseconds, or 0. ``steady_clock`` returns seconds that pass regardless
+        of any clock change.
         """
         self._last, jumped_ms = await self._write(_follow, self._last, steady_clock)
         return jumped_ms
@@ -79,8 +83,11 @@ def _follow(
         # Sessions come before organizations, as in an exchange.
         yield from run("extend_sessions", now=now)
         yield from run("lock_every_organization")
-        yield from run("move_leases", moved_ms=jumped)
+        # The clock that was set shows no earlier moment than this.
+        since = max(last.now, installation.clock_even_until) + jumped
+        yield from run("move_leases", moved_ms=jumped, since=since, now=now)
         yield from run("move_pauses", moved_ms=jumped)
-        yield from run("move_calls", moved_ms=jumped)
+        yield from run("move_calls", moved_ms=jumped, since=since, now=now)
+        yield from run("move_deliveries", moved_ms=jumped, since=since, now=now)
     yield from run("update_clock", jumps=reading.jumps, now=now)
     return reading, jumped

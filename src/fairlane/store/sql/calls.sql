@@ -341,8 +341,10 @@ WHERE (organization_id, id) IN (SELECT c.organization_id, c.id
                                 FOR UPDATE OF c SKIP LOCKED);
 
 -- name: move_calls
--- Move the times of all running calls after a jump of the clock; reads the whole of call.
+-- Move the times of all running calls after a jump of the clock, but not of those that began after it; reads the whole
+-- of call.
 UPDATE call
 SET give_up_at = give_up_at + :moved_ms,
     due_at = due_at + :moved_ms
-WHERE status IS NULL;
+WHERE status IS NULL
+  AND NOT (created_at >= :since AND created_at <= :now);

@@ -340,3 +340,12 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 -- The same; the set is passed as arrays.
 DELETE FROM delivery
 WHERE id = ANY (:ids[text]);
+
+-- name: move_deliveries
+-- Move the times of all open deliveries after a jump of the clock, but not of those that were created after it and not
+-- tried; reads index delivery_due.
+UPDATE delivery
+SET due_at = due_at + :moved_ms,
+    claimed_until = claimed_until + :moved_ms
+WHERE due_at IS NOT NULL
+  AND NOT (tries = 0 AND created_at >= :since AND created_at <= :now);

@@ -108,11 +108,12 @@ SET lease_until = :now + lease_ms
 WHERE dead = 0;
 
 -- name: move_leases
--- Move the times of all leases after a jump of the clock.
+-- Move the times of all leases after a jump of the clock; those that began after the jump are right already.
 UPDATE lease
 SET first_started_at = first_started_at + :moved_ms,
     started_at = started_at + :moved_ms,
-    deadline_at = deadline_at + :moved_ms;
+    deadline_at = deadline_at + :moved_ms
+WHERE NOT (started_at >= :since AND started_at <= :now);
 
 -- name: move_pauses
 -- Move the times of all pauses after a jump of the clock, but not those of delayed tasks; reads the whole of waiting.
