@@ -172,7 +172,7 @@ def read_snapshot(rows: Rows) -> Snapshot:
     found: dict[str, dict[Any, Any]] = {}
     doubled: list[str] = []
     for name, (kind, select) in SELECTS.items():
-        made = [kind._make(row) for row in rows(select)]
+        made = [kind(*row) for row in rows(select)]
         found[name] = {getattr(one, "task_id", one[0]): one for one in made}
         if len(found[name]) < len(made):
             doubled.append(name)
@@ -187,6 +187,8 @@ class History:
 
     claimers: int = 1
     """How many servers claim at the same time (the C of I8)."""
+    charges: bool = False
+    """Whether credits are counted for the same organizations all the time, so that what was charged must add up."""
     forgets: bool = False
     """Whether tasks may be cleared or purged."""
     types: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -209,6 +211,8 @@ class History:
     """The largest share of its bound that a lag reached."""
     charged: dict[int, int] = field(default_factory=dict)
     """Credits that outcomes charged, by organization."""
+    called: set[int] = field(default_factory=set)
+    """Organizations that made a call: what it was charged is not in an outcome."""
     quantum_ms: float = 1_000.0
     """The largest estimate that was charged for one start."""
     _service: dict[int, int] = field(default_factory=dict)
@@ -317,6 +321,12 @@ class History:
                 cost = now.tasks[task].cost
                 fits = outcome.charged in ((0, cost) if outcome.status == "COMPLETED" else (0,))
                 assert fits, f"I10: {task} with a cost of {cost} ended {outcome.status}, charged {outcome.charged}"
+
+        self.called.update(lease.organization_id for lease in now.leases.values() if lease.kind)
+        for one in now.organizations.values():
+            paid = self.charged.get(one.id, 0)
+            if self.charges and one.credits_on and one.id not in self.called:
+                assert one.charged == paid, f"I10: organization {one.id} was charged {one.charged} for {paid}"
 
     def _in_order(self, before: Snapshot, now: Snapshot, lease: LeaseRow) -> None:
         """Check that no task of the same organization was passed over by this start."""

@@ -1,0 +1,54 @@
+"""Some seeds of the simulation, the same trace each time, and the faults that it must find."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import REPOSITORY
+from tests.simulation.__main__ import find, simulate
+from tests.simulation.planted import FAULTS
+from tests.simulation.world import EVENTS
+
+SEEDS_MOST = 60
+"""Within how many seeds every planted fault is found."""
+AT_ONCE = ("frees a slot and leaves its lease", "ignores priorities", "accepts a used key")
+"""Planted faults that the first seed finds."""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_promise_holds(seed: int) -> None:
+    """I1 to I4, I7 to I12 and I17, while servers, workers, the network, the database and the clock fail."""
+    figures = simulate((seed, 500, None))
+
+    assert figures.broken == ""
+    assert figures.tasks > 0
+
+
+def test_a_seed_has_one_trace() -> None:
+    """The order of sets and dictionaries, which differs from process to process, has no part in it."""
+    traces = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "7", "--events", "300", "--lines", "0"],
+            cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": hashes}, capture_output=True, text=True, check=True,
+        ).stdout
+        for hashes in ("1", "2")
+    ]  # fmt: skip
+
+    assert traces[0] == traces[1]
+    assert "every promise held" in traces[0]
+
+
+@pytest.mark.parametrize("fault", AT_ONCE)
+def test_a_planted_fault_is_found_at_once(fault: str) -> None:
+    """The first seed finds it."""
+    assert simulate((0, EVENTS, fault)).broken != ""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in AT_ONCE])
+def test_a_planted_fault_is_found(fault: str) -> None:
+    """One of the first seeds finds it."""
+    assert find(fault, EVENTS, SEEDS_MOST) is not None
