@@ -171,6 +171,27 @@ async def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe(server: 
     assert visited[30_000] < visited[3_000] * 1.3, visited
 
 
+async def test_what_is_read_ahead_costs_the_same_however_long_the_queue_is(server: PostgresServer) -> None:
+    """It stops at the last task that it returns, in each lane, with statistics of an empty table or new ones."""
+    store = await server.open()
+    organization = await an_organization(store, slots=50, queue_limit=10_000)
+    statement = numbered(load_statements("postgres")["find_heads_ahead"])
+    given = {"organizations": [(organization.id, 5, 2)], "types": ["IMAGE", "PAGE"], "inline": 100}
+    visited, found = {}, []
+    for queued in (100, 2_000):
+        for priority in (3, 5, 7):
+            await submitted(store, organization, *[a_task(priority=priority) for _ in range(queued // 4)])
+        [(explained,)] = await _explained(store, statement, given)
+        visited[queued] = _rows_visited(json.loads(explained)[0]["Plan"])
+        await execute(server.address, "ANALYZE")
+        [(explained,)] = await _explained(store, statement, given)
+        visited[queued] = max(visited[queued], _rows_visited(json.loads(explained)[0]["Plan"]))
+        found.append(json.loads(explained)[0]["Plan"]["Actual Rows"])
+
+    assert found == [5, 5]
+    assert visited[2_000] <= visited[100] * 1.3, visited
+
+
 async def _explained(store: Store, statement: NumberedStatement, given: dict[str, Any]) -> Any:
     database = adapter_of(store)
     arguments = statement.arguments({one: given[one] for one, _ in statement.parameters})

@@ -118,3 +118,16 @@ async def test_a_batch_and_a_status(server: PostgresServer, trips: Trips) -> Non
         await server.store.tasks.status(organization.id)
 
     assert (batch, status) == ([2], [1])
+
+
+async def test_a_cancel_and_a_renewal(server: PostgresServer, trips: Trips) -> None:
+    """A queued task ends at once; a worker's session is renewed every few seconds."""
+    organization, worker = await an_organization(server.store), await a_worker(server.store)
+    (task,) = await submitted(server.store, organization)
+
+    with trips.of_this() as renewal:
+        await server.store.sessions.renew(worker.id, leases=(), exchanges=())
+    with trips.of_this() as cancel:
+        await server.store.tasks.cancel(organization.id, task)
+
+    assert (renewal, cancel) == ([3], [3])

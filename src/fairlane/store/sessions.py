@@ -8,7 +8,7 @@ from fairlane.errors import SessionGone
 from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
 from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.noun import Noun
-from fairlane.store.statements import CHUNK, Operation, Row, first, rows, run
+from fairlane.store.statements import CHUNK, Operation, Row, query, rows, run, together
 from fairlane.store.transaction import Transaction
 
 
@@ -150,14 +150,17 @@ def _renew(
     withdrawn: Sequence[str],
 ) -> Operation[list[str]]:
     now = yield from transaction.read_clock()
-    lease_ms = yield from first("renew_session", into=int, id=session_id, key_id=key_id, now=now)
-    if lease_ms is None:
+    renewed = query("renew_session", [session_id], into=int, id=session_id, key_id=key_id, now=now)
+    held = query("find_session_leases", [session_id], into=SessionLeaseRow, id=session_id)
+    yield from together(renewed, held)
+    if not renewed.rows:
         raise SessionGone
+    [lease_ms] = renewed.rows
     known, given_up, young = set(leases), set(withdrawn), now - lease_ms
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
     canceled: list[str] = []
-    for lease in (yield from rows("find_session_leases", into=SessionLeaseRow, id=session_id)):
+    for lease in held.rows:
         lost = lease.exchange_id not in open_exchanges and lease.started_at < young
         if lease.id not in known and (lost or lease.exchange_id in given_up):
             unknown.append((lease.id, RELEASED))

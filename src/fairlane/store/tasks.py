@@ -470,11 +470,13 @@ def clear(transaction: Transaction, organization_id: int, before: int | None) ->
 
 def cancel(transaction: Transaction, organization_id: int, reference: str) -> Operation[TaskView]:
     """Cancel one task, under its organization's lock."""
-    locked = yield from transaction.lock([organization_id])
-    task = yield from first("find_place", into=CancelRow, organization_id=organization_id, reference=reference)
+    asked = {"organization_id": organization_id, "reference": reference}
+    found = query("find_place", asked, into=CancelRow, **asked)
+    locked = yield from transaction.lock([organization_id], found)
     organization = locked.get(organization_id)
-    if task is None or organization is None:
+    if not found.rows or organization is None:
         raise NotFound.task(reference)
+    [task] = found.rows
     now = transaction.now
     if task.ended is not None:
         if task.failure is None or msgspec.json.decode(task.failure, type=Failure).code != CANCELED.code:

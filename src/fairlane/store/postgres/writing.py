@@ -52,6 +52,7 @@ class Writer:
         self._connector = connector
         self._asking = asking
         self._health = health
+        self._identify = asking.statements["find_transaction"]
         self.connection: Connection | None = None
         self.current: Attempt | None = None
         self.locks = HeldRows()
@@ -129,7 +130,7 @@ class Writer:
             self.begin(connection, attempt)
             answers = run_to_end(operation(effects, members), lambda query: self.rows(connection, query, attempt))
             if attempt.changed and attempt.identity is None:
-                attempt.identity = self._ask(connection, "find_transaction", attempt)[0][0]
+                attempt.identity = connection.ask(self._identify, [], STATEMENT_SECONDS)[0][0]
         except Exception as error:
             attempt.connection = None
             if self.rolled_back(connection, error):
@@ -177,9 +178,15 @@ class Writer:
             return [[] for _ in parts(query)] if query.name == TOGETHER else []
         asked_at, answers = wall_clock(), []
         if sent:
+            unknown = attempt.changed and attempt.identity is None
+            if unknown:
+                connection.send(self._identify, [])
             attempt.asked_at = time.monotonic()
             connection.end_trip()
-            answers = connection.answers(STATEMENT_SECONDS)[-len(sent) :]
+            answers = connection.answers(STATEMENT_SECONDS)
+            if unknown:
+                attempt.identity = answers.pop()[0][0]
+            answers = answers[-len(sent) :]
         return self._asking.found(query, answers, asked_at=asked_at, attempt=attempt)
 
     def _ask(self, connection: Connection, statement: str, attempt: Attempt, **parameters: Any) -> Rows:
