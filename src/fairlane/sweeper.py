@@ -42,6 +42,8 @@ class Sweeper:
         self._due = asyncio.Event()
         self._contact_since: float | None = None
         """Since when every pass reached the store, or None if the last one did not."""
+        self._reached_at: float | None = None
+        """When a piece of upkeep last reached the store."""
         self._audit_at = 0.0
         self._month = ""
         """The last month that was opened for every organization."""
@@ -189,6 +191,7 @@ class Sweeper:
     async def _attempt(self, name: str, upkeep: Callable[[], Awaitable[object]]) -> bool:
         """Run one piece of upkeep. Return False if it failed, which is logged once, until it succeeds."""
         outage = self._failed.setdefault(name, Outage(logger, "upkeep.failed", "upkeep.resumed", traced=True))
+        self._notice_gap()
         try:
             await upkeep()
         except StoreUnreachable:  # The store has already logged it.
@@ -197,7 +200,14 @@ class Sweeper:
             outage.fail(error, upkeep=name)
             return False
         outage.succeed()
+        self._reached_at = self._steady_clock()
         return True
+
+    def _notice_gap(self) -> None:
+        """Begin a new contact if this process stood still for so long that workers may have renewed nowhere."""
+        longest = self._settings.lease_seconds - self._settings.renew_seconds
+        if self._reached_at is not None and self._steady_clock() - self._reached_at > longest:
+            self._contact_since = None
 
 
 def _seconds_to_sample(now: int) -> float:

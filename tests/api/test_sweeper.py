@@ -34,6 +34,13 @@ class Clocks:
         self.steady += seconds
 
 
+async def swept(sweeper: Sweeper, clocks: Clocks, seconds: float) -> None:
+    """Time goes by for a server that makes a pass now and then, the last one at its end."""
+    for _ in range(2):
+        clocks.pass_(seconds / 2)
+        await sweeper.sweep_once()
+
+
 @pytest.fixture
 def clocks(clock: Clock) -> Clocks:
     """Both, together."""
@@ -71,8 +78,7 @@ async def running(store: Store) -> Running:
 async def test_a_dead_workers_lease_comes_back(running: Running, sweeper: Sweeper, clocks: Clocks) -> None:
     """Not before its session's lease is over, but then."""
     await sweeper.sweep_once()
-    clocks.pass_(2.9)
-    await sweeper.sweep_once()
+    await swept(sweeper, clocks, 2.9)
     assert await running.count() == 1
 
     clocks.pass_(0.2)
@@ -87,8 +93,7 @@ async def test_nobody_is_judged_before_a_lease_of_contact(running: Running, swee
     """A server that just came up sees expired sessions of workers that could not reach it."""
     clocks.pass_(60)
     await sweeper.sweep_once()
-    clocks.pass_(2.9)
-    await sweeper.sweep_once()
+    await swept(sweeper, clocks, 2.9)
     assert await running.count() == 1
 
     await running.worker.renew(leases=[running.lease.id])
@@ -96,6 +101,24 @@ async def test_nobody_is_judged_before_a_lease_of_contact(running: Running, swee
     await sweeper.sweep_once()
 
     assert await running.count() == 1
+
+
+async def test_a_server_that_stood_still_gives_a_lease_of_contact(
+    running: Running, sweeper: Sweeper, clocks: Clocks
+) -> None:
+    """Its workers could not renew while it was suspended, so its first pass ends nothing; a dead one is found later."""
+    await swept(sweeper, clocks, 3)
+    await running.worker.renew(leases=[running.lease.id])
+    clocks.pass_(45)
+    await sweeper.sweep_once()
+    assert await running.count() == 1
+
+    await swept(sweeper, clocks, 2.9)
+    assert await running.count() == 1
+
+    clocks.pass_(0.2)
+    await sweeper.sweep_once()
+    assert await running.count() == 0
 
 
 async def test_an_outage_starts_the_lease_of_contact_anew(
@@ -114,8 +137,7 @@ async def test_an_outage_starts_the_lease_of_contact_anew(
         clocks.pass_(10)
         await sweeper.sweep_once()
     await sweeper.sweep_once()
-    clocks.pass_(2.9)
-    await sweeper.sweep_once()
+    await swept(sweeper, clocks, 2.9)
     assert await running.count() == 1
 
     clocks.pass_(0.2)
@@ -134,8 +156,7 @@ async def test_a_clock_that_was_set_kills_nobody(
 
     clocks.wall.at += jump_ms
     await sweeper.sweep_once()
-    clocks.pass_(2.9)
-    await sweeper.sweep_once()
+    await swept(sweeper, clocks, 2.9)
     assert await running.count() == 1
     assert "clock.jumped" in [record.getMessage() for record in caplog.records]
 
