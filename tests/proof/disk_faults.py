@@ -478,10 +478,10 @@ def main() -> int:
     """Run the scenes, print what came of each; return 0 if all held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--scene", choices=sorted(SCENES), help="only this one")
+    parser.add_argument("--scene", choices=sorted(SCENES), nargs="+", help="only these")
     chosen = parser.parse_args()
     broken = 0
-    for name in [chosen.scene] if chosen.scene else SCENES:
+    for name in chosen.scene or SCENES:
         folder = Path(tempfile.mkdtemp(prefix="fairlane-disk-", dir="/tmp"))
         began = time.monotonic()
         try:

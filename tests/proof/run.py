@@ -87,7 +87,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
     disk = Part(
         "full, slow and read-only disks",
         "nothing acknowledged is lost, what does not fit is answered 503, and a second after there is room all is well",
-        ("-m", "tests.proof.disk_faults", "--rounds", "1" if quick else "20"),
+        (
+            "-m",
+            "tests.proof.disk_faults",
+            *(["--scene", "full", "read-only", "control"] if quick else ["--rounds", "20"]),
+        ),
     )
     readers = Part(
         "bytes of strangers",
@@ -98,6 +102,16 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "PostgreSQL restarted, cut, locked and replaced",
         "each answer comes in time, nothing acknowledged is lost, and three seconds after the return all goes on",
         ("-m", "tests.proof.operations", *(["--quick"] if quick else ["--rounds", "5"])),
+    )
+    clocks = Part(
+        "clocks that jump, drift and stand still",
+        "a wrong clock delays or repeats an attempt; it breaks no count, loses nothing, and ends no worker that renews",
+        ("-m", "tests.proof.clocks", "2" if quick else "50", "--seed", str(seed)),
+    )
+    storm = Part(
+        "idempotency keys in a storm",
+        "a key that many clients send at once, while servers are killed, names one task, the one that they were told",
+        ("-m", "tests.proof.storm", *(["300", "--database", "postgres"] if quick else []), "--seed", str(seed)),
     )
     strangers = Part(
         "requests made up from the API's description",
@@ -110,12 +124,14 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers, operations]]
+        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers, operations, clocks, storm]]
     return [
         [power],
         [network],
         [disk],
         [operations],
+        [clocks],
+        [storm],
         [chaos("postgres")],
         [chaos("sqlite")],
         [walks("sqlite")],
