@@ -31,6 +31,8 @@ class Party:
     slots: int
     queued: int = 0
     paused: bool = False
+    weight: int | None = None
+    """None: that of the plan."""
 
     @property
     def key(self) -> str:
@@ -55,7 +57,7 @@ async def _fill(database: Database, parties: Sequence[Party], task_type: str) ->
 
 
 async def _add(store: Store, party: Party, task_type: str) -> None:
-    overrides = Overrides(slots=party.slots, queue_limit=QUEUE_LIMIT)
+    overrides = Overrides(slots=party.slots, queue_limit=QUEUE_LIMIT, weight=party.weight)
     organization = await store.organizations.create(party.name, plan="default", overrides=overrides, actor=ACTOR)
     digest = hashlib.sha256(party.key.encode()).hexdigest()
     await store.keys.create(party.name, name=None, digest=digest, last4=party.key[-4:], actor=ACTOR)

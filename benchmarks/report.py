@@ -197,6 +197,14 @@ def _on_both(scale: Scale, peer: str) -> list[tuple[str, list[Row]]]:
             ]
             + [Row("claims.many_to_few", "p99 with most / with fewest organizations", digits=2)],
         ),
+        (
+            "fairness: 4 organizations of weights 1, 1, 2 and 4 that always have work, 5 places",
+            [
+                Row("fairness.lag_ms", "largest lag, service at weight 1", "ms", digits=1),
+                Row("fairness.quantum_ms", "  expected duration of one attempt", "ms", digits=1),
+                Row("fairness.of_bound", "  largest share of the bound", digits=2, most=1.0),
+            ],
+        ),
     ]
 
 

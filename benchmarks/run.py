@@ -15,6 +15,7 @@ from benchmarks.claims import Claims
 from benchmarks.dispatch import Dispatch
 from benchmarks.distance import Distance
 from benchmarks.drain import Drain
+from benchmarks.fairness import Fairness
 from benchmarks.homes import Home, PostgresHome, SqliteHome
 from benchmarks.machine import facts
 from benchmarks.report import POSTGRES, print_report, write_json
@@ -32,6 +33,7 @@ ON_BOTH: dict[str, type[Scenario]] = {
     "dispatch": Dispatch,
     "utilisation": Utilisation,
     "claims": Claims,
+    "fairness": Fairness,
 }
 SCENARIOS: dict[str, type[Scenario]] = (
     ON_BOTH

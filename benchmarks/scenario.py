@@ -23,6 +23,7 @@ class Scale:
     organizations: tuple[int, ...] = (100, 10_000)
     claim_tasks: int = 40_000
     claims: int = 300
+    fair_claims: int = 200
 
 
 SMOKE = Scale(
@@ -35,6 +36,7 @@ SMOKE = Scale(
     organizations=(10, 100),
     claim_tasks=2_000,
     claims=30,
+    fair_claims=20,
 )
 """Enough to see that every scenario works; its figures mean nothing."""
 
