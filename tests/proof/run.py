@@ -71,7 +71,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
             f"random walks on {database}",
             "each step has the result that a reference in plain Python gives",
             ("-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", test),
-            {"FAIRLANE_TEST_WALKS": "5000"},
+            {"FAIRLANE_TEST_WALKS": "25" if quick else "5000"},
         )
 
     power = Part(
@@ -113,6 +113,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "a key that many clients send at once, while servers are killed, names one task, the one that they were told",
         ("-m", "tests.proof.storm", *(["300", "--database", "postgres"] if quick else []), "--seed", str(seed)),
     )
+    simulation = Part(
+        "simulation of servers, workers and faults",
+        "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
+        ("-m", "tests.simulation", *(("80", "--events", "600") if quick else ("20000", "--controls", "60"))),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -124,9 +129,14 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         ("-m", "pytest", "-q", "-n", "0", "-rs", "-o", "python_files=prove_*.py", "tests/generated"),
     )
     if quick:
-        return [[chaos("postgres"), chaos("sqlite"), power], [network, disk, readers, operations, clocks, storm]]
+        return [
+            [walks("sqlite"), walks("postgres"), simulation],
+            [chaos("postgres"), chaos("sqlite"), power],
+            [network, disk, readers, operations, clocks, storm],
+        ]
     return [
         [power],
+        [simulation],
         [network],
         [disk],
         [operations],

@@ -239,23 +239,29 @@ class History:
 
     def _whole(self, now: Snapshot) -> None:
         assert not now.doubled, f"I4: a task has two rows in {now.doubled}"
-        places: dict[str, list[str]] = {task: [] for task in now.tasks}
+        places: dict[str, str] = {}
         for state, rows in now.states():
-            for task in rows:
-                if state == "leased" and rows[task].kind:
+            for task, row in rows.items():
+                if state == "leased" and row.kind:
                     continue
-                assert task in places, f"I1: {task} is {state}, and is no task"
-                places[task].append(state)
-        for task, states in places.items():
-            assert len(states) == 1, f"I1, I4: task {task} is in the states {states}"
+                assert task in now.tasks, f"I1: {task} is {state}, and is no task"
+                assert task not in places, f"I1, I4: task {task} is {places[task]} and {state}"
+                places[task] = state
+        assert len(places) == len(now.tasks), f"I1, I4: no state: {sorted(now.tasks.keys() - places.keys())}"
+        counts = {one: [0, 0, 0, 0, 0] for one in now.organizations}
+        for place, rows in enumerate((now.ready, now.waiting)):
+            for row in rows.values():
+                counts[row.organization_id][place] += 1
+        for lease in now.leases.values():
+            counts[lease.organization_id][3 if lease.kind else 2] += 1
+            counts[lease.organization_id][4] += lease.cost
         for one in now.organizations.values():
-            ready = sum(row.organization_id == one.id for row in now.ready.values())
-            waiting = sum(row.organization_id == one.id for row in now.waiting.values())
-            leases = [row for row in now.leases.values() if row.organization_id == one.id]
-            counted = (ready + waiting, ready, sum(not row.kind for row in leases), sum(row.kind for row in leases))
-            kept = (one.queued, one.ready, one.processing, one.calls)
+            ready, waiting, processing, calls, held = counts[one.id]
+            counted, kept = (
+                (ready + waiting, ready, processing, calls),
+                (one.queued, one.ready, one.processing, one.calls),
+            )
             assert kept == counted, f"I3, I4: organization {one.id} keeps {kept}, its rows are {counted}"
-            held = sum(row.cost for row in leases)
             assert one.held == held, f"I10: organization {one.id} holds {one.held} credits, its leases {held}"
         lost = self.acknowledged - now.tasks.keys()
         assert not lost, f"I1: acknowledged tasks are lost: {sorted(lost)}"

@@ -13,8 +13,8 @@ from tests.simulation.world import EVENTS
 
 SEEDS_MOST = 60
 """Within how many seeds every planted fault is found."""
-AT_ONCE = ("frees a slot and leaves its lease", "ignores priorities", "accepts a used key")
-"""Planted faults that the first seed finds."""
+EARLY = ("frees a slot and leaves its lease", "owes deliveries in no transaction", "accepts a used key")
+"""Planted faults that the first two or three seeds find."""
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -40,15 +40,15 @@ def test_a_seed_has_one_trace() -> None:
     assert "every promise held" in traces[0]
 
 
-@pytest.mark.parametrize("fault", AT_ONCE)
-def test_a_planted_fault_is_found_at_once(fault: str) -> None:
-    """The first seed finds it."""
-    assert simulate((0, EVENTS, fault)).broken != ""
+@pytest.mark.parametrize("fault", EARLY)
+def test_a_planted_fault_is_found_early(fault: str) -> None:
+    """One of three seeds finds it."""
+    assert find(fault, EVENTS, 3) is not None
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in AT_ONCE])
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in EARLY])
 def test_a_planted_fault_is_found(fault: str) -> None:
     """One of the first seeds finds it."""
     assert find(fault, EVENTS, SEEDS_MOST) is not None

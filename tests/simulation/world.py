@@ -311,8 +311,8 @@ class World:
         self._over = asyncio.Event()
         self.kinds: dict[str, float] = {}
         self.running: dict[tuple[str, int], Running] = {}
-        self.failed_at: dict[str, tuple[int, float]] = {}
-        """By task, the attempt whose handler raised last, and when."""
+        self.failed_at: dict[str, tuple[int, float, Machine]] = {}
+        """By task, the attempt whose handler raised last, when, and where."""
         self.tried: dict[str, list[tuple[int, float]]] = {}
         """By task, the number and the moment of each message that was posted."""
         self.canceled: set[str] = set()
@@ -689,7 +689,7 @@ class World:
     def _jump(self) -> None:
         if self.loop.time() < self.jumped_at + UNSEEN_SECONDS:
             return  # Two jumps before the first is noticed look like one.
-        moved_ms = self._draw.choice((-3_600_000, 3_600_000, -5_000, 5_000))
+        moved_ms = self._draw.choice((-3_600_000, 3_600_000, -60_000, 60_000))
         self.offset_ms += moved_ms
         self.event("jumped", moved_ms)
         self.jumped_at = self.loop.time()
@@ -803,7 +803,7 @@ class World:
                 self.running.pop(key, None)
                 self.event("handler ended", context.task_id, context.attempt)
         if plan == "raise":
-            self.failed_at[context.task_id] = (context.attempt, self.loop.time())
+            self.failed_at[context.task_id] = (context.attempt, self.loop.time(), machine)
             raise RuntimeError("the script says so")
         if plan == "fail":
             raise ValueError("the script says so")
@@ -822,14 +822,11 @@ class World:
             self.broken(f"I3: {same + 1} handlers of {context.organization} run at the same time")
         if context.attempt > ATTEMPTS:
             self.broken(f"I17: attempt {context.attempt} of {context.task_id} began")
-        attempt, at = self.failed_at.get(context.task_id, (0, 0.0))
+        attempt, at, where = self.failed_at.get(context.task_id, (0, 0.0, machine))
+        # A process that dies before its report arrived is a lost worker, and its attempts are repeated at once.
+        reported = attempt > 0 and attempt == context.attempt - 1 and not where.dead
         least = RETRY_PAUSE_SECONDS * 2 ** (attempt - 1) / 2
-        if (
-            attempt == context.attempt - 1
-            and attempt
-            and now - at < least - 0.002
-            and self.jumped_at + UNSEEN_SECONDS < at
-        ):
+        if reported and now - at < least - 0.002 and self.jumped_at + UNSEEN_SECONDS < at:
             self.broken(f"attempt {context.attempt} of {context.task_id} began {now - at:.3f} s after a failure")
         self.running[key] = Running(context.task_id, context.organization, machine, now)
 
