@@ -144,11 +144,13 @@ class Sweeper:
         if jumped_ms:
             logger.warning("clock.jumped", extra={"seconds": jumped_ms / 1000})
             return
-        # After an outage leases look expired because renewals could not arrive, not because workers are dead.
-        if now - self._contact_since >= self._settings.lease_seconds:
+        # After an outage leases look expired because renewals could not arrive, not because workers are dead. And if
+        # the clock was set just before this server started, attempts look overdue until another server notices.
+        trusted = now - self._contact_since >= self._settings.lease_seconds
+        if trusted:
             for session in await self._store.sessions.end_expired():
                 logger.warning("session.expired", extra={"session": session})
-        returned = await _exhaust(self._store.sessions.return_orphans, chunk=1)
+        returned = await _exhaust(lambda: self._store.sessions.return_orphans(overdue=trusted), chunk=1)
         if returned:
             logger.warning("leases.returned", extra={"count": returned})
 

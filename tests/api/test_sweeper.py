@@ -165,6 +165,22 @@ async def test_a_clock_that_was_set_kills_nobody(
     assert await running.count() == 0
 
 
+async def test_a_server_that_starts_after_the_clock_was_set_takes_no_attempt_for_overdue(
+    database: Database, running: Running, clocks: Clocks
+) -> None:
+    """It has not seen the clock before: whether attempts are overdue is for servers that have, for a whole lease.
+
+    Found by the simulation.
+    """
+    clocks.wall.at += 3_600_000
+    store = await database.reopen()
+    settings = Settings(lease_seconds=3, renew_seconds=1)
+
+    await Sweeper(store, settings, steady_clock=lambda: clocks.steady).sweep_once()
+
+    assert (await store.tasks.status(running.organization.id)).processing == 1
+
+
 async def test_upkeep_outlives_its_faults(
     store: Store, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

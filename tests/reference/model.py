@@ -472,17 +472,18 @@ class Reference:
             session.dead = True
         return sorted(session.new.name for session in expired)
 
-    def return_orphans(self, now: int) -> int:
+    def return_orphans(self, now: int, *, overdue: bool = True) -> int:
         """How many leases go back because nobody alive works on them, or for too long."""
+        before = now - 2 * GRACE_MS if overdue else 0
         returned = 0
         waiting = [call for call in self.calling() if call.lease is None]
         for task in self.leased():
             dead = self.sessions[task.session_id].dead
-            if dead or self._deadline(task) < now - 2 * GRACE_MS:
+            if dead or self._deadline(task) < before:
                 self.end(task, Lost() if dead else Failed(cause="overdue"), now)
                 returned += 1
         for call in waiting:
-            if call.server.dead or call.begun_at + CALL_MS < now - 2 * GRACE_MS:
+            if call.server.dead or call.begun_at + CALL_MS < before:
                 self.end_call(call, Lost(), now)
                 returned += 1
         for call in [call for call in self.calls.values() if call.ended and call.server.dead]:

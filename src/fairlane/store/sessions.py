@@ -104,13 +104,14 @@ class SessionStore(Noun):
         """Mark expired sessions dead; return their names."""
         return await self._write(_end_expired)
 
-    async def return_orphans(self) -> int:
-        """Return leases with a dead or missing session, and those past their deadline by twice the grace.
+    async def return_orphans(self, *, overdue: bool = True) -> int:
+        """Return leases with a dead or missing session and, with ``overdue``, those past their deadline by twice the
+        grace.
 
         The supervisor ends an overdue attempt one grace after its deadline; this is the safety net. At most CHUNK of
         each; returns how many.
         """
-        return await self._write(_return_orphans)
+        return await self._write(_return_orphans, overdue)
 
     async def return_local_leases(self) -> int:
         """Return the leases of an earlier server's local workers, if this server is the only one on the database.
@@ -122,7 +123,7 @@ class SessionStore(Noun):
             return 0
         await self._write(_end_local)
         total = 0
-        while returned := await self.return_orphans():
+        while returned := await self.return_orphans(overdue=False):
             total += returned
         return total
 
@@ -200,11 +201,13 @@ def _end_expired(transaction: Transaction) -> Operation[list[str]]:
     return [row.name for row in (yield from rows("end_expired_sessions", into=ExpiredRow, now=now))]
 
 
-def _return_orphans(transaction: Transaction) -> Operation[int]:
+def _return_orphans(transaction: Transaction, overdue: bool) -> Operation[int]:
     now = yield from transaction.read_clock()
     orphans = yield from rows("find_orphans", into=OrphanRow, most=CHUNK)
-    late = yield from rows("find_overdue", into=str, before=now - 2 * transaction.config.kill_grace_ms, most=CHUNK)
-    returns: dict[str, Ending] = dict.fromkeys(late, OVERDUE)
+    returns: dict[str, Ending] = {}
+    if overdue:
+        before = now - 2 * transaction.config.kill_grace_ms
+        returns |= dict.fromkeys((yield from rows("find_overdue", into=str, before=before, most=CHUNK)), OVERDUE)
     returns |= {row.id: LOST for row in orphans}
     returned = yield from return_leases(transaction, list(returns.items()), all_of_them=False)
     yield from run("delete_orphaned_calls")
