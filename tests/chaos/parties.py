@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster import Cluster
@@ -95,8 +96,16 @@ class Party:
 class Installation:
     """Servers and remote workers on one database: two servers on PostgreSQL, on SQLite one, with a local worker."""
 
-    def __init__(self, folder: Path, cluster: Cluster | None, *, workers: int = 3, places: int = 8) -> None:
-        """``cluster`` is the PostgreSQL to stand on, or None for a SQLite file in ``folder``."""
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster | None,
+        *,
+        workers: int = 3,
+        places: int = 8,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        """``cluster`` is the PostgreSQL to stand on, or None for a SQLite file in ``folder``; ``more``: variables."""
         self.folder = folder
         self.cluster = cluster
         self.database = f"sqlite:///{folder}/chaos.db" if cluster is None else cluster.address
@@ -107,6 +116,7 @@ class Installation:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
             **TIMES,
+            **(more or {}),
             "FAIRLANE_DATABASE": self.database,
             "FAIRLANE_PUBLIC_ADMIN": "1",
             "FAIRLANE_PUBLIC_WORKERS": "1",

@@ -2,14 +2,16 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 HUGE_BYTES = 8 * 1024 * 1024
 RESET = struct.pack("ii", 1, 0)
@@ -41,11 +43,15 @@ class Try:
 class Receiver:
     """Takes messages on a loopback port until it is closed."""
 
-    def __init__(self, script: Callable[[str, int], Manner] = lambda task_id, number: Manner.TAKE) -> None:
+    def __init__(
+        self,
+        script: Callable[[str, int], Manner] = lambda task_id, number: Manner.TAKE,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """``script`` is given a task's id and the number of the try, from 1; it says how that try is answered."""
         self.tries: defaultdict[str, list[Try]] = defaultdict(list)
         self.over = threading.Event()
-        self.under_way: Counter[str] = Counter()
         self._script = script
         self._lock = threading.Lock()
         receiver = self
@@ -65,12 +71,19 @@ class Receiver:
             daemon_threads = True
             request_queue_size = 128
 
+            def finish_request(self, request: Any, client_address: Any) -> None:
+                """Take a request on the connection's own thread, which a handshake may hold up, too."""
+                if tls is not None:
+                    request.settimeout(5)
+                    request = tls.wrap_socket(request, server_side=True)
+                super().finish_request(request, client_address)
+
             def handle_error(self, request: object, client_address: object) -> None:
                 """Print nothing of a sender that was killed."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.address = ("127.0.0.1", self._server.server_port)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}/hook"
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
 
     def take(self, headers: dict[str, str], body: bytes) -> Manner:

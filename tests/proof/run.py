@@ -118,6 +118,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
         ("-m", "tests.simulation", *(("80", "--events", "600") if quick else ("20000", "--controls", "60"))),
     )
+    deliveries = Part(
+        "webhooks to receivers of every manner",
+        "each message is delivered or given up after five tries, signed each time, and delays no other organization's",
+        ("-m", "tests.proof.deliveries", "--seed", str(seed)),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -142,6 +147,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [operations],
         [clocks],
         [storm],
+        [deliveries],
         [chaos("postgres")],
         [chaos("sqlite")],
         [walks("sqlite")],
