@@ -344,7 +344,8 @@ END $$
 @pytest.mark.parametrize("kind", sorted(DATABASES))
 async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, clock: Clock) -> None:
     """Lists, filters and reports cost the same however many rows of another kind there are, before the database has
-    statistics of its tables and after; and no statement that reads is left out here."""
+    statistics of its tables, after, and with those of a time when they were empty; and no statement that reads is left
+    out here."""
     database = DATABASES[kind](tmp_path, clock)
     store = await database.open()
     ids = [(await an_organization(store)).id for _ in range(4)]
@@ -362,10 +363,16 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
         else:
             adapter = adapter_of(store)
             async with adapter.opening.connected() as connection:
-                for _ in range(2):
+                for known in ("nothing", "all", "an empty database"):
                     # As for a snapshot; but what upkeep reads for a change may lock.
                     await connection.execute(BEGIN_SNAPSHOT.sql.replace("READ ONLY", "READ WRITE"))
                     await adapter.opening.ask(connection, "steady_plans")
+                    if known == "an empty database":
+                        for table in _filled(ids):
+                            await connection.execute(f"DELETE FROM {table}".encode())
+                        await connection.execute("ANALYZE")
+                        for statement in _planted(*ids):
+                            await connection.execute(statement.encode())
                     for operation in _read(store, ids):
                         await _run(operation(), _postgres_visits(store, connection), seen)
                     await connection.execute("ROLLBACK")
@@ -465,6 +472,77 @@ async def test_no_statement_depends_on_what_postgres_knows_of_its_tables(
     control = repr(("every_row_for_each", {"one": ids[1]}))
     assert many.pop(control, None), f"the control is not found: {seen[control]}"
     assert not many, many
+
+
+OPEN = 20_000
+"""Open deliveries of each organization that has many."""
+
+
+def _open_deliveries(ids: Sequence[int]) -> dict[str, str]:
+    """Statements that plant deliveries which are due later, due to one host, due to many hosts, few, and final."""
+
+    def planted(number: int, host: str, due_at: str, count: int = OPEN) -> str:
+        return (
+            "INSERT INTO delivery (id, organization_id, url, host, tries, due_at, created_at)"
+            f" {NUMBERS.format(count=count)}"
+            f" SELECT {TASK_ID.format(first=number * ROWS)}, {ids[number % 4]}, 'u', {host}, 1, {due_at}, 1 FROM n"
+        )
+
+    due = "1700000000000 + i"
+    return {
+        "later": planted(0, "'h'", "1900000000000 + i"),
+        "due": planted(1, "'h'", due),
+        "hosts": planted(2, "'h' || (i % 500)", due),
+        "few": planted(3, "'z'", due, count=5),
+        "final": planted(4, "'h'", "NULL"),
+    }
+
+
+KNOWN = {
+    "nothing": ["later", "due", "hosts", "few"],
+    "one organization": ["later", "ANALYZE", "due", "hosts", "few"],
+    "rows that are gone": ["later", "due", "hosts", "few", "DELETE", "ANALYZE", "later", "due", "hosts", "few"],
+    "final ones": ["final", "ANALYZE", "later", "due", "hosts", "few"],
+}
+"""What PostgreSQL knows of the deliveries: the rows and statements that came before and after its statistics."""
+
+
+async def test_due_deliveries_are_found_by_their_index_whatever_postgres_knows(tmp_path: Path, clock: Clock) -> None:
+    """A claim visits the deliveries that it may take. The control: a transaction that may sort visits them all."""
+    database = PostgresServer(tmp_path, clock)
+    store = await database.open()
+    ids = [(await an_organization(store)).id for _ in range(4)]
+    adapter = adapter_of(store)
+    database.rows(WITHOUT_AUTOVACUUM)
+    steps = _open_deliveries(ids) | {"DELETE": "DELETE FROM delivery", "ANALYZE": "ANALYZE delivery"}
+    organizations = [(one, "") for one in ids]
+    asked: list[Query[Any]] = [
+        Query(
+            "find_due_deliveries", {"organizations": organizations, "now": 1_800_000_000_000, "hosts": 10, "most": 10}
+        ),
+        Query("find_due_organizations", {"after": 0, "most": 500}),
+        Query("find_next_delivery", {"after": 0}),
+    ]
+    visited: dict[str, list[int]] = {}
+    try:
+        async with adapter.opening.connected() as connection:
+            for known, names in KNOWN.items():
+                await connection.execute(BEGIN_SNAPSHOT.sql.replace("READ ONLY", "READ WRITE"))
+                await adapter.opening.ask(connection, "steady_plans")
+                await connection.execute("TRUNCATE delivery")
+                for name in names:
+                    await connection.execute(steps[name].encode())
+                visited[known] = [await _visits(store, connection, query) for query in asked]
+                for setting in ("enable_sort", "enable_incremental_sort"):
+                    await connection.execute(f"SET LOCAL {setting} = on".encode())
+                visited[f"{known}, sorted"] = [await _visits(store, connection, query) for query in asked]
+                await connection.execute("ROLLBACK")
+    finally:
+        await database.close()
+        database.forget()
+
+    assert max(max(visited[known]) for known in KNOWN) < 200, visited
+    assert max(max(visited[f"{known}, sorted"]) for known in KNOWN) > OPEN, visited
 
 
 def _without(ids: Sequence[int], late: int) -> tuple[list[str], list[str]]:

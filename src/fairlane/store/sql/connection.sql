@@ -7,14 +7,18 @@ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_i
 -- name: limit_transaction [postgres]
 -- Set how long the running transaction may wait and work, and its plans as in steady_plans.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),
        set_config('lock_timeout', CAST(:lock AS TEXT), true),
        set_config('statement_timeout', CAST(:statement AS TEXT), true),
        set_config('idle_in_transaction_session_timeout', CAST(:idle AS TEXT), true);
 
 -- name: steady_plans [postgres]
--- Let the running transaction read by indexes. Every statement has an index that gives its rows in order; otherwise a
--- plan made while a table was empty or without statistics would later read and sort all rows of an organization.
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
+-- Let the running transaction read by indexes, and in their order. Every statement has an index that gives its rows in
+-- order; otherwise a plan made while a table was empty, or with statistics of that time, would later read and sort all
+-- rows of an organization. The first or last row is asked for by ORDER BY and LIMIT 1: of an aggregate such as min, the
+-- planner may read all rows.
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true);
 
 -- name: find_transaction [postgres]
 -- Read the transaction's identity, or null if it has written and locked nothing.

@@ -44,9 +44,7 @@ WHERE organization_id = :organization_id
 
 -- name: find_next_delivery
 -- Find the first due moment after :after, by delivery_due.
-SELECT min(due_at) AS at
-FROM delivery
-WHERE due_at > :after;
+SELECT (SELECT due_at FROM delivery WHERE due_at > :after ORDER BY due_at LIMIT 1) AS at;
 
 -- name: find_due_organizations [sqlite] packed
 -- Find the first :most organizations after this one that have open deliveries, each with its earliest moment. Steps

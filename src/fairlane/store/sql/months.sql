@@ -29,7 +29,8 @@ FROM organization AS o
 JOIN usage_month AS a ON a.organization_id = o.id AND a.month = :month
 LEFT JOIN usage_month AS b
   ON b.organization_id = o.id
-  AND b.month = (SELECT min(n.month) FROM usage_month AS n WHERE n.organization_id = o.id AND n.month > :month)
+  AND b.month = (SELECT n.month FROM usage_month AS n WHERE n.organization_id = o.id AND n.month > :month
+                 ORDER BY n.month LIMIT 1)
 WHERE o.id > :after
   AND (CAST(:organization_id AS BIGINT) IS NULL OR o.id = :organization_id)
 ORDER BY o.id

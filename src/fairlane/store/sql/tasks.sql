@@ -222,11 +222,11 @@ ORDER BY seq
 LIMIT :most;
 
 -- name: find_next_due
--- Find the earliest time of a waiting task or paused call, by waiting_due and call_due.
+-- Find the earliest time of a waiting task or paused call, by waiting_due and call_due; every time is after 0.
 SELECT min(due_at) AS at
-FROM (SELECT min(due_at) AS due_at FROM waiting
+FROM (SELECT (SELECT due_at FROM waiting WHERE due_at > 0 ORDER BY due_at LIMIT 1) AS due_at
       UNION ALL
-      SELECT min(due_at) FROM call WHERE due_at IS NOT NULL) AS due;
+      SELECT (SELECT due_at FROM call WHERE due_at > 0 ORDER BY due_at LIMIT 1)) AS due;
 
 -- name: find_task
 -- Find one task by id, or else by idempotency key, with its state, result and delivery (by delivery_task).

@@ -11,8 +11,7 @@ LIMIT :most;
 
 -- name: find_last_sampled
 -- Find the last minute with a sample, by usage_minute; 0 if there is none.
-SELECT coalesce(max(minute), 0)
-FROM usage;
+SELECT coalesce((SELECT minute FROM usage ORDER BY minute DESC LIMIT 1), 0);
 
 -- name: find_last_usage [sqlite] packed
 -- Find the newest row of each of these organizations.
@@ -70,8 +69,10 @@ SET at = excluded.at, submitted = excluded.submitted, started = excluded.started
 SELECT at, submitted, started, completed, failed, run_ms, slot_ms, plan_limited_ms, worker_limited_ms, waits
 FROM usage
 WHERE organization_id = :organization_id
-  AND minute >= coalesce((SELECT max(minute) FROM usage
-                          WHERE organization_id = :organization_id AND minute < :first), :first)
+  AND minute >= coalesce((SELECT minute FROM usage
+                          WHERE organization_id = :organization_id AND minute < :first
+                          ORDER BY minute DESC
+                          LIMIT 1), :first)
   AND minute < :last
 ORDER BY minute;
 
