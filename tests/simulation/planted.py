@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from fairlane import sweeper
-from fairlane.rules import attempts
 from fairlane.store import deliveries, leases, locked, tasks
 from fairlane.store.sqlite import asking
 from fairlane.store.statements import Statement, load_statements
@@ -43,7 +42,7 @@ FAULTS: dict[str, Fault | StatementFault] = {
         "postgres", "lock_organizations", "FOR NO KEY UPDATE", ""
     ),
     "ignores priorities": Fault(
-        leases, "_pick", "key=lambda entry: (entry.rank, entry.seq)", "key=lambda entry: -entry.seq"
+        leases, "_pick", "sorted(entries, key=_in_order)", "sorted(entries, key=lambda entry: -entry.seq)"
     ),
     "tries again without a pause": Fault(leases, "end_leases", "due_at = now + after.pause_ms", "due_at = now"),
     "accepts a used key": Fault(
@@ -54,12 +53,11 @@ FAULTS: dict[str, Fault | StatementFault] = {
     ),
     "returns orphans in the first sweep only": Fault(
         sweeper.Sweeper, "_sweep",
-        "returned = await _exhaust(self._store.sessions.return_orphans, chunk=1)",
-        'returned = 0 if self.__dict__.setdefault("first", now) != now else '
-        "await _exhaust(self._store.sessions.return_orphans, chunk=1)",
+        "returned = await _exhaust(",
+        'returned = 0 if self.__dict__.setdefault("first", now) != now else await _exhaust(',
     ),
     "does not count the attempt of a lost worker": Fault(
-        attempts, "aftermath", 'ending = Failed(cause="worker lost", pause_ms=0)', "return Requeued(attempt - 1)"
+        leases, "aftermath", 'ending = Failed(cause="worker lost", pause_ms=0)', "return Requeued(attempt - 1)"
     ),
     "starts tasks in the slots of calls": Fault(
         locked.LockedOrganization, "slots_left", "self.slots_max - self.used()", "self.slots_max - self.processing"
@@ -105,18 +103,15 @@ def planted(name: str | None) -> Iterator[None]:
         return
     found = getattr(fault.place, fault.function)
     setattr(fault.place, fault.function, _mutant(found, fault.old, fault.new))
-    if fault.function == "aftermath":
-        leases.aftermath = attempts.aftermath
     try:
         yield
     finally:
         setattr(fault.place, fault.function, found)
-        leases.aftermath = attempts.aftermath
 
 
 def _mutant(function: Any, old: str, new: str) -> Any:
     source = textwrap.dedent(inspect.getsource(function))
     assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {function.__name__}"
-    names = dict(vars(inspect.getmodule(function)))  # type: ignore[arg-type]
+    names = dict(vars(inspect.getmodule(function)))
     exec(source.replace(old, new), names)
     return names[function.__name__]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.architecture.sources import REPOSITORY
 from tests.simulation.__main__ import find, simulate
-from tests.simulation.planted import FAULTS
+from tests.simulation.planted import FAULTS, planted
 from tests.simulation.world import EVENTS
 
 SEEDS_MOST = 60
@@ -38,6 +38,13 @@ def test_a_seed_has_one_trace() -> None:
 
     assert traces[0] == traces[1]
     assert "every promise held" in traces[0]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_can_be_planted(fault: str) -> None:
+    """The piece of source or of a statement that it replaces is there, once."""
+    with planted(fault):
+        pass
 
 
 @pytest.mark.parametrize("fault", EARLY)

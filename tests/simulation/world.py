@@ -701,7 +701,8 @@ class World:
         """Let everything go well from now on."""
         self.network.cut.clear()
         self.outage_until = float("-inf")
-        for one in (*self.servers.values(), *self.hosts):
+        every: list[Host | SimulatedServer] = [*self.servers.values(), *self.hosts]
+        for one in every:
             if one.machine.frozen:
                 one.machine.thaw(self.loop)
             for child in one.machine.children:
