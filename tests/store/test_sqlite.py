@@ -5,7 +5,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ def database_of(store: Store) -> Any:
 
 
 @pytest.fixture
-def file(tmp_path: Path, clock: Clock) -> SqliteFile:
-    """A file that is not there yet."""
-    return SqliteFile(tmp_path, clock)
+async def file(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteFile]:
+    """A file that is not there yet; it is closed at the end."""
+    file = SqliteFile(tmp_path, clock)
+    yield file
+    await file.close()
 
 
 @pytest.fixture
