@@ -48,11 +48,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 LONG = (
     "api/test_slow_clients.py",
+    "cli/test_customer_commands.py",
     "cli/test_demo.py",
     "cli/test_hostile.py",
     "cli/test_secrecy.py",
     "cli/test_move.py",
     "cli/test_reload.py",
+    "cli/test_serve.py",
     "cli/test_submit.py",
     "docs/test_tutorial.py",
     "fuzz/",
@@ -60,17 +62,22 @@ LONG = (
     "served/",
     "servers/",
     "store/test_machine.py",
+    "store/test_migrating.py",
+    "store/test_rows_visited.py",
+    "test_cluster.py",
     "whole/",
 )
 """What starts many processes, waits for real time to pass, or walks far."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``make test`` leaves out what takes long; ``make check`` runs everything."""
+    """``make test`` leaves out what takes long; ``make check`` runs it, and first: what runs last should be short, so
+    that no process works on alone."""
     here = Path(__file__).parent
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(LONG):
             item.add_marker(pytest.mark.long)
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

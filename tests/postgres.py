@@ -54,21 +54,19 @@ def lend(*, bare: bool = False) -> str:
 
 
 def give_back(address: str) -> None:
-    """Somebody else may have it. Whoever is still connected is not any more."""
-    at_once(lambda: disconnect(address))
+    """Let another test have it. Connections that are left end when it is lent again."""
     _free.append(address)
+
+
+DISCONNECT = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 async def disconnect(address: str) -> None:
     """End every connection to this database, at once."""
-    connection = await asyncpg.connect(address)
-    try:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-    finally:
-        await connection.close()
+    await execute(address, DISCONNECT)
 
 
 async def execute(address: str, sql: str) -> None:
@@ -118,9 +116,11 @@ def _address(name: str) -> str:
 
 
 async def _empty(address: str) -> bool:
-    """Delete every row. False: its tables were not this release's, or a test set them up for itself, and are gone."""
+    """Disconnect all, and delete every row. False: its tables were not this release's, or a test set them up for
+    itself, and are gone."""
     connection = await asyncpg.connect(address)
     try:
+        await connection.execute(DISCONNECT)
         found = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         tables = {row[0] for row in found} - {"schema_version"}
         applied = (
