@@ -256,6 +256,12 @@ def test_hooks_run_and_nothing_is_left_behind(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_an_application_without_tasks_is_refused_in_words() -> None:
+    """As ``fairlane serve`` does; the engine has nothing to run."""
+    with pytest.raises(EngineError, match=r"registers no task: use @app\.task"), Engine(Fairlane()):
+        pass
+
+
 async def test_in_an_async_test_it_says_what_to_do() -> None:
     """Instead of failing deep inside."""
     with pytest.raises(EngineError, match="plain def test"):

@@ -138,6 +138,8 @@ class Engine:
             pass
         else:
             raise EngineError("the engine has its own event loop: use it in a plain def test, not in an async one")
+        if not self._app.task_types:
+            raise EngineError("the application registers no task: use @app.task(NAME)")
         parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None  # Nothing has to outlast the test.
         self._folder = Path(tempfile.mkdtemp(prefix="fairlane-", dir=parent))
         self._runner = asyncio.Runner()
