@@ -7,12 +7,13 @@ import asyncio
 
 import pytest
 
-from fairlane.errors import InUse, NameTaken, NotFound, ValidationRefused
+from fairlane.errors import InUse, NameTaken, NotFound, Refusal, TaskExists, ValidationRefused
 from fairlane.model.organizations import Organization, OrganizationChange, Overrides, PlanChange
+from fairlane.model.tasks import Accepted
 from fairlane.model.webhooks import Delivery
 from fairlane.store import Store, new_id
 from fairlane.store.deliveries import OPEN_TESTS_MOST
-from tests.builders import a_webhook, an_organization
+from tests.builders import a_task, a_webhook, an_organization
 from tests.store.databases import PostgresServer, standing_before, until_somebody_waits
 
 
@@ -128,3 +129,21 @@ async def test_no_test_event_beyond_the_last_through_two_servers(server: Postgre
     assert (await first).task_id is None
     with pytest.raises(ValidationRefused):
         await second
+
+
+async def test_one_key_through_two_servers_at_once_makes_one_task(server: PostgresServer, others: list[Store]) -> None:
+    """The second waits for the first, and then finds that its key is used."""
+    organization = await an_organization(others[0])
+
+    def submitted(store: Store) -> "asyncio.Future[list[Accepted | Refusal]]":
+        return asyncio.ensure_future(store.tasks.submit(organization.id, [a_task(key="same")]))
+
+    first = submitted(others[0])
+    async with standing_before(others[0], "insert_tasks"):
+        second = submitted(others[1])
+        await until_somebody_waits(server)
+
+    [accepted], [refused] = await asyncio.gather(first, second)
+    assert isinstance(accepted, Accepted)
+    assert isinstance(refused, TaskExists)
+    assert (await others[2].tasks.status(organization.id)).queued == 1
