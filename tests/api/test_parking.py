@@ -311,9 +311,10 @@ def test_a_session_that_ends_is_told_so(house: House, threads: ThreadPoolExecuto
 
 def test_draining_answers_everybody_and_hands_out_nothing(house: House, threads: ThreadPoolExecutor) -> None:
     """Who waits is answered at once; reports are still settled; queued work stays queued."""
-    customer, session = house.customer(), house.session("ANY")
+    customer, session = house.customer(slots=1), house.session("ANY")
     customer.accepted()
     [lease] = session.claim(1)
+    queued = customer.accepted()
     waiting = wait(threads, session, 3)
 
     house.soon(house.server.drain)
@@ -326,3 +327,4 @@ def test_draining_answers_everybody_and_hands_out_nothing(house: House, threads:
     assert (settled["verdicts"], settled["leases"], settled["draining"]) == (["accepted"], [], True)
     assert customer_answer.status_code == 503
     assert customer.find(lease["task"]).json()["response"] == {"a": 1}
+    assert customer.find(queued).json()["task"]["status"] == "QUEUED"

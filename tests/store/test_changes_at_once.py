@@ -11,9 +11,10 @@ from fairlane.errors import InUse, NameTaken, NotFound, Refusal, TaskExists, Val
 from fairlane.model.organizations import Organization, OrganizationChange, Overrides, PlanChange
 from fairlane.model.tasks import Accepted
 from fairlane.model.webhooks import Delivery
+from fairlane.settings import Settings
 from fairlane.store import Store, new_id
 from fairlane.store.deliveries import OPEN_TESTS_MOST
-from tests.builders import a_task, a_webhook, an_organization
+from tests.builders import a_catalogue, a_task, a_webhook, an_organization
 from tests.store.databases import PostgresServer, standing_before, until_somebody_waits
 
 
@@ -147,3 +148,22 @@ async def test_one_key_through_two_servers_at_once_makes_one_task(server: Postgr
     assert isinstance(accepted, Accepted)
     assert isinstance(refused, TaskExists)
     assert (await others[2].tasks.status(organization.id)).queued == 1
+
+
+async def test_what_waited_for_a_lock_is_as_old_as_the_lock_let_it_become(server: PostgresServer) -> None:
+    """A transaction that waits reads the clock after the wait: moments of one organization follow its commits."""
+    stores = [await Store.open(Settings(database=server.address), a_catalogue()) for _ in range(2)]
+    organization = await an_organization(stores[0])
+
+    first = asyncio.ensure_future(stores[0].tasks.submit(organization.id, [a_task()]))
+    async with standing_before(stores[0], "insert_tasks"):
+        second = asyncio.ensure_future(stores[1].tasks.submit(organization.id, [a_task()]))
+        await until_somebody_waits(server)
+        [(waiting_at,)] = server.rows(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM pg_sleep(0.002)"
+        )
+    _, [accepted] = await asyncio.gather(first, second)
+    await asyncio.gather(*(store.close() for store in stores))
+
+    assert isinstance(accepted, Accepted)
+    assert accepted.created_at >= waiting_at
