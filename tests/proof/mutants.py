@@ -62,7 +62,7 @@ MUTANTS = (
            "return bool(self.paused or self.disabled)", "return bool(self.disabled)",
            "tests/store/test_claiming.py::test_nothing_starts_while_paused_or_disabled"),
     Mutant("leases are returned when they have lasted long", "store/sessions.py",
-           "before=now - 2 * transaction.config.kill_grace_ms", "before=now + 3_600_000",
+           "before = now - 2 * transaction.config.kill_grace_ms", "before = now + 3_600_000",
            "tests/store/test_sessions.py::test_an_expired_session_may_renew_until_a_sweep_has_seen_it "
            "tests/store/test_sessions.py::test_attempts_long_past_their_deadline_are_taken_back"),
     Mutant("a lease whose session row is gone stays for ever", "store/sql/sessions.sql",
@@ -123,11 +123,10 @@ MUTANTS = (
     # Submitting -------------------------------------------------------------------------------------------------------
     Mutant("keys are looked up before the lock", "store/tasks.py",
            '    bound = query("find_used_keys", asked, into=UsedKeyRow, keys=asked)\n'
-           "    locked = yield from transaction.lock((one.organization_id for one in submissions), bound,"
-           " with_clock=True)\n    now = transaction.now\n"
-           "    used = {(row.organization_id, row.key) for row in bound.rows}",
+           "    locked = yield from transaction.lock((one.organization_id for one in submissions), bound)\n"
+           "    now = transaction.now\n    used = {(row.organization_id, row.key) for row in bound.rows}",
            '    bound = yield from rows_if("find_used_keys", asked, into=UsedKeyRow, keys=asked)\n'
-           "    locked = yield from transaction.lock((one.organization_id for one in submissions), with_clock=True)\n"
+           "    locked = yield from transaction.lock(one.organization_id for one in submissions)\n"
            "    now = transaction.now\n    used = {(row.organization_id, row.key) for row in bound}",
            "tests/store/test_changes_at_once.py::test_one_key_through_two_servers_at_once_makes_one_task"),
     Mutant("a key may be used twice in one request", "store/tasks.py",
@@ -177,7 +176,7 @@ MUTANTS = (
            "tests/store/test_reads.py::test_a_long_read_does_not_let_the_log_grow_for_ever "
            "tests/store/test_reads.py::test_readers_one_after_the_other_do_not_let_the_log_grow_for_ever"),
     Mutant("a commit without an answer counts as done", "store/postgres/writing.py",
-           "            if not self._committed(attempt.identity):\n"
+           "            if attempt.changed and not self._committed(attempt.identity):\n"
            '                raise ConnectionResetError("the transaction was not committed") from error',
            "            pass",
            "tests/store/test_postgres.py::test_a_commit_without_an_answer_is_looked_up"),
@@ -190,7 +189,7 @@ MUTANTS = (
            "tests/store/test_group_commit.py::test_a_full_queue_refuses_the_right_members "
            "tests/store/test_group_commit.py::test_a_refusal_does_not_undo_its_neighbours"),
     Mutant("leases expire while the database is away", "sweeper.py",
-           'if now - self._contact_since >= self._settings.lease_seconds:', "if True:",
+           "trusted = now - self._contact_since >= self._settings.lease_seconds", "trusted = True",
            "tests/api/test_sweeper.py::test_nobody_is_judged_before_a_lease_of_contact "
            "tests/api/test_sweeper.py::test_an_outage_starts_the_lease_of_contact_anew"),
     Mutant("upkeep runs once", "sweeper.py",
@@ -301,12 +300,13 @@ MUTANTS = (
            "tests/worker/test_supervisor.py::test_child_whose_session_cannot_be_renewed_is_killed "
            "tests/worker/test_supervisor.py::test_session_that_is_gone_ends_its_child"),
     Mutant("an overdue attempt runs on", "worker/child.py",
-           "        if leases and not self._overdue:", "        if False:",
+           "            if overdue:\n                logger", "            if False:\n                logger",
            "tests/worker/test_supervisor.py::test_thread_that_overruns_takes_its_process_and_is_named_alone"),
     Mutant("a blocked worker keeps what it cannot start", "worker/child.py",
            "            await self._withdraw(self._session)", "            pass",
-           "tests/worker/test_supervisor.py::test_handler_holding_the_interpreter_does_not_stop_renewals "
-           "tests/whole"),
+           "tests/whole/test_failure.py::test_what_a_frozen_worker_cannot_read_runs_elsewhere "
+           "tests/whole/test_failure.py"
+           "::test_a_handler_that_holds_the_interpreter_stops_neither_the_api_nor_its_neighbours"),
     Mutant("what a drain hands back counts as an attempt", "worker/child.py",
            'self._reason = "drained"\n        self.tally', 'self._reason = "lost"\n        self.tally',
            "tests/worker/test_supervisor.py::test_drain_hands_back_what_does_not_end "

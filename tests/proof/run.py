@@ -123,6 +123,16 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "each message is delivered or given up after five tries, signed each time, and delays no other organization's",
         ("-m", "tests.proof.deliveries", "--seed", str(seed)),
     )
+    times = Part(
+        "what an answer's time tells",
+        "no caller can tell a revoked key from an unknown one, or a foreign task from none, by the time of the answer",
+        ("-m", "tests.proof.timing", "50000"),
+    )
+    mutants = Part(
+        "named mutants",
+        "the suite fails for each promise that is taken out of the product",
+        ("-m", "tests.proof.mutants"),
+    )
     strangers = Part(
         "requests made up from the API's description",
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
@@ -155,6 +165,8 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [strangers],
         [clients],
         [readers],
+        [times],
+        [mutants],
     ]
 
 
