@@ -1,6 +1,5 @@
 """Sums over time: months, durations in buckets, and the integrals of an organization."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ BUCKETS = 64
 
 def bucket_of(milliseconds: int) -> int:
     """Return the bucket of a duration: the first one with a bound that is not below it."""
-    return 0 if milliseconds <= 1 else min(BUCKETS - 1, math.ceil(2 * math.log2(milliseconds)))
+    # The logarithm of a square to the base of two, rounded up: without an error of floating point, and quicker.
+    return 0 if milliseconds <= 1 else min(BUCKETS - 1, (milliseconds * milliseconds - 1).bit_length())
 
 
 def bucket_bound_ms(bucket: int) -> float:

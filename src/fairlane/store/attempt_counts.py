@@ -16,9 +16,9 @@ class Histogram:
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     sum_ms: int = 0
 
-    def add(self, milliseconds: int) -> None:
-        """Add one duration."""
-        self.counts[bucket_of(milliseconds)] += 1
+    def add(self, milliseconds: int, bucket: int) -> None:
+        """Add one duration, in its bucket."""
+        self.counts[bucket] += 1
         self.sum_ms += milliseconds
 
 
@@ -72,7 +72,7 @@ class AttemptCounts:
         if waited_ms is not None:
             bucket = bucket_of(waited_ms)
             one.waits[bucket] = one.waits.get(bucket, 0) + 1
-            self._type(task_type).waits.add(waited_ms)
+            self._type(task_type).waits.add(waited_ms, bucket)
 
     def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
         """Count the end of an attempt, which may end its task."""
@@ -81,7 +81,7 @@ class AttemptCounts:
             one = self.organizations[organization_id] = OrganizationCounts()
         one.run_ms += ran_ms
         kind = self._type(task_type)
-        kind.runs.add(ran_ms)
+        kind.runs.add(ran_ms, bucket_of(ran_ms))
         kind.completed += completed
         kind.failed += failed
 

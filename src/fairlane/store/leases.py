@@ -285,8 +285,10 @@ def end_leases(
     """
     locked, now = transaction.locked, transaction.now
     leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
+    endings = list(endings)
+    for task_type in {lease.task_type for lease, _ in endings}:
+        transaction.freed(task_type)
     for lease, ending in endings:
-        transaction.freed(lease.task_type)
         if lease.kind == CALL:
             calls.append((lease, ending))
             continue
@@ -300,7 +302,7 @@ def end_leases(
             attempt=lease.attempt,
             attempts=lease.attempts,
             pause_base_ms=transaction.config.retry_pause_ms,
-            chance=transaction.config.chance(),
+            chance=0.0 if isinstance(ending, Completed) else transaction.config.chance(),
             canceled=lease.canceled_at is not None,
         )
         done = after.status if isinstance(after, Final) else None
@@ -612,9 +614,13 @@ def _lease(
     found = yield from rows_if("find_payloads", apart, into=PayloadRow, tasks=apart)
     payloads = {row.task_id: row.payload for row in found}
     inserts, leases = [], []
+    kinds = {
+        name: (transaction.config.rule(name), transaction.memory.estimate_ms(name), int(name in limits))
+        for name in {pick.task_type for pick in picks}
+    }
     for pick, fence in zip(picks, transaction.config.new_fences(len(picks)), strict=True):
-        organization, rule = locked[pick.organization_id], transaction.config.rule(pick.task_type)
-        estimate_ms = transaction.memory.estimate_ms(pick.task_type)
+        organization = locked[pick.organization_id]
+        rule, estimate_ms, limited = kinds[pick.task_type]
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(pick.cost)
         organization.charge(estimate_ms)
@@ -626,7 +632,7 @@ def _lease(
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
-            rule.attempts, int(pick.task_type in limits), estimate_ms,
+            rule.attempts, limited, estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
         ))  # fmt: skip
         leases.append(
