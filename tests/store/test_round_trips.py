@@ -6,6 +6,7 @@ depend on the machine.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from fairlane.model.leases import Report
 from fairlane.store import Store
 from fairlane.store.postgres.connection import Connection
 from fairlane.store.postgres.lines import Line
-from tests.builders import DONE, LIMITED, PAGE, Worker, a_task, a_worker, an_organization, submitted
-from tests.store.databases import PostgresServer, adapter_of
+from tests.builders import DONE, LIMITED, PAGE, Worker, a_task, a_worker, an_organization, ids, submitted
+from tests.store.databases import Clock, PostgresServer, adapter_of, in_one_commit
 
 ORGANIZATIONS, SLOTS = 5, 10
 PLACES = ORGANIZATIONS * SLOTS
@@ -131,3 +132,26 @@ async def test_a_cancel_and_a_renewal(server: PostgresServer, trips: Trips) -> N
         await server.store.tasks.cancel(organization.id, task)
 
     assert (renewal, cancel) == ([3], [3])
+
+
+async def test_claims_of_one_commit_share_what_was_read_ahead(
+    server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that the first one took is not given to the second: one transaction answers both."""
+    store = await server.open()
+    organization = await an_organization(store, slots=6)
+    tasks = await submitted(store, organization, *[a_task() for _ in range(6)])
+    workers = [await a_worker(store, [PAGE]) for _ in range(2)]
+    writer = adapter_of(store).writer
+    began, begin = [0], writer.begin
+
+    def counted(*arguments: Any) -> None:
+        began[0] += 1
+        begin(*arguments)
+
+    monkeypatch.setattr(writer, "begin", counted)
+
+    replies = await in_one_commit(store, clock, *[partial(worker.exchange, places=3) for worker in workers])
+
+    assert [ids(reply.leases) for reply in replies] == [tasks[:3], tasks[3:]]
+    assert began[0] == 2  # the first is that of ``in_one_commit`` itself
