@@ -124,7 +124,8 @@ class Scene:
         headers = {"authorization": f"Bearer {self.worker_key if worker else self.key}"}
         began = time.monotonic()
         status, answer = 0, None
-        client = httpx2.Client(base_url=base, headers=headers, timeout=self.patience, verify=NO_TLS)
+        patience = self.patience if far else 20.0
+        client = httpx2.Client(base_url=base, headers=headers, timeout=patience, verify=NO_TLS)
         with client, contextlib.suppress(httpx2.TransportError):
             answer = client.request(method, path, json=body)
             status = answer.status_code
