@@ -24,8 +24,9 @@ from fairlane.worker.channel import FromChild, LookNow, ToChild
 from fairlane.worker.options import read_options
 from tests.simulation.loop import MACHINE, Machine, SimulatedLoop
 
-CLAIM_SECONDS = 3.0
-"""How much longer a claim of a delivery lasts than a try: as much shorter than in earnest as the leases are."""
+CLAIM_SECONDS = 6.0
+"""How much longer a claim of a delivery lasts than a try. Shorter than in earnest, as the leases are, and still longer
+than the slowest transaction: a claim reads the clock before its locks."""
 
 Program = Callable[[list[str], "ChildPipe"], Any]
 """What a child process runs: a coroutine that returns its exit status."""

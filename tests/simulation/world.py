@@ -689,7 +689,7 @@ class World:
     def _jump(self) -> None:
         if self.loop.time() < self.jumped_at + UNSEEN_SECONDS:
             return  # Two jumps before the first is noticed look like one.
-        moved_ms = self._draw.choice((-3_600_000, 3_600_000, -60_000, 60_000))
+        moved_ms = self._draw.choice((-3_600_000, 3_600_000))
         self.offset_ms += moved_ms
         self.event("jumped", moved_ms)
         self.jumped_at = self.loop.time()
