@@ -123,7 +123,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
     simulation = Part(
         "simulation of servers, workers and faults",
         "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
-        ("-m", "tests.simulation", *(("80", "--events", "600") if quick else ("20000", "--controls", "60"))),
+        ("-m", "tests.simulation", *(("80", "--events", "600") if quick else ("5000", "--controls", "60"))),
     )
     deliveries = Part(
         "webhooks to receivers of every manner",
