@@ -31,6 +31,8 @@ class Attempt(Struct):
     """A change was sent. Without one it does not matter whether it is committed."""
     asked_at: float = 0.0
     """When the statement was sent that is now awaited."""
+    working_at: float = 0.0
+    """When the database was last seen to run it."""
     connection: Connection | None = None
     """The connection of that statement, or None if the try is over."""
     hurried: bool = False

@@ -31,6 +31,11 @@ ANSWER_SECONDS = 1.8
 """Longest wait for a database that does not answer."""
 SILENT_SECONDS = 1.2
 """A statement without an answer for this long means that the database does not answer."""
+LOOK_AFTER_SECONDS = 0.5
+"""A probe asks about a statement without an answer for this long, so that its answer is there in time."""
+WORKING_SECONDS = 5.0
+"""A statement that the database is seen to run may take this long, as its own limit allows: a batch of 32 MiB on a busy
+machine."""
 PROBE_SECONDS = 1.0
 """How long a probe may ask whether the database still runs that statement."""
 WATCH_SECONDS = 0.1
@@ -103,14 +108,18 @@ class Watch:
     def _look(self) -> None:
         """Fail writes that have had no answer for ANSWER_SECONDS. Whether they were committed is unknown.
 
-        Slowness alone is not a reason: an answer a moment ago lets all writes wait on.
+        Slowness alone is not a reason: an answer a moment ago lets all writes wait on, and so does a probe that saw the
+        database run the statement.
         """
         now = time.monotonic()
         attempt = self._writer.current
         silent = attempt is not None and now - attempt.asked_at > SILENT_SECONDS
-        if attempt is not None and silent and now > self._probe_at:
-            self._probe_at = now + SILENT_SECONDS
-            self._probe = asyncio.ensure_future(self._look_after(attempt))
+        if attempt is not None and now - attempt.asked_at > LOOK_AFTER_SECONDS and now > self._probe_at:
+            self._probe_at = now + LOOK_AFTER_SECONDS
+            if self._probe is None or self._probe.done():
+                self._probe = asyncio.ensure_future(self._look_after(attempt))
+        if attempt is not None and now - attempt.asked_at < WORKING_SECONDS:
+            silent = silent and now - attempt.working_at > SILENT_SECONDS
         while self._unanswered:
             came_at, answer = self._unanswered[0]
             if not answer.done():
@@ -125,10 +134,10 @@ class Watch:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
 
     async def _look_after(self, attempt: Attempt) -> None:
-        """Cut a connection that leads nowhere, for example because its host disappeared without closing it.
+        """Ask on a new connection whether the database runs a statement that has no answer yet.
 
-        A statement got no answer: if a new connection works, and the database does not run that statement, the old
-        connection is cut.
+        If it does not, the old connection leads nowhere, for example because its host disappeared without closing it:
+        it is cut once the statement has been without an answer for SILENT_SECONDS.
         """
         silent, asked_at = attempt.connection, attempt.asked_at
         if silent is None:
@@ -141,8 +150,13 @@ class Watch:
                     [working] = await line.ask(self._asking.sent(asked))
                 finally:
                     line.close()
-            # The attempt may have gone on meanwhile. If it does so now, it loses a connection that works: it finds out
-            # what became of its transaction, and begins again.
-            if not working and attempt.connection is silent and attempt.asked_at == asked_at:
-                _log.warning("connection.cut seconds=%.1f", time.monotonic() - asked_at)
+            if attempt.connection is not silent or attempt.asked_at != asked_at:
+                return
+            seconds = time.monotonic() - asked_at
+            if working:
+                attempt.working_at = time.monotonic()
+            elif seconds > SILENT_SECONDS:
+                # If the attempt goes on now, it loses a connection that works: it finds out what became of its
+                # transaction, and begins again.
+                _log.warning("connection.cut seconds=%.1f", seconds)
                 silent.cut()
