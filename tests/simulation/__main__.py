@@ -12,19 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.simulation.planted import FAULTS, planted
+from tests.simulation.seeds import find, simulate
 from tests.simulation.world import EVENTS, Figures, World
 
 CHUNK = 4
 """Seeds that a process takes at once."""
 WIDTH = 90
 """How much of a broken promise is printed for a planted fault."""
-
-
-def simulate(job: tuple[int, int, str | None]) -> Figures:
-    """Run one seed, with a planted fault if one is named."""
-    seed, events, fault = job
-    with planted(fault):
-        return World(seed, events=events).run()
 
 
 def replay(seed: int, events: int, fault: str | None, *, lines: int) -> int:
@@ -37,12 +31,6 @@ def replay(seed: int, events: int, fault: str | None, *, lines: int) -> int:
     print(f"seed {seed}: {figures.events} events, {figures.seconds:.1f} s, trace {figures.digest}")
     print(f"broken: {figures.broken}" if figures.broken else "every promise held")
     return bool(figures.broken)
-
-
-def find(fault: str, events: int, most: int) -> Figures | None:
-    """Return what the first seed from 0 on came to that finds a planted fault, or None if none of so many does."""
-    found = (simulate((seed, events, fault)) for seed in range(most))
-    return next((figures for figures in found if figures.broken), None)
 
 
 def run_all(seeds: range, events: int, processes: int) -> Iterator[Figures]:

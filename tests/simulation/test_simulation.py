@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.architecture.sources import REPOSITORY
-from tests.simulation.__main__ import find, simulate
 from tests.simulation.planted import FAULTS, planted
+from tests.simulation.seeds import find, simulate
 from tests.simulation.world import EVENTS
 
 SEEDS_MOST = 60
