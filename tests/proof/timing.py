@@ -9,18 +9,26 @@ single request is far below what a network adds.
 """
 
 import argparse
+import asyncio
 import random
 import sys
+import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from statistics import mean, median, stdev
 from typing import Any
 
 from fairlane import Fairlane
+from fairlane.api.callers import Callers
 from fairlane.api.customers import customer_part, customer_surface
-from fairlane.api.keys import new_key
+from fairlane.api.keys import key_digest, new_key
+from fairlane.api.lists import ReferenceLists
+from fairlane.api.serving import Serving
 from fairlane.model.keys import KeyKind
-from fairlane.store import new_id
-from fairlane.testing import Engine
+from fairlane.settings import Settings
+from fairlane.store import Store, new_id
+from tests.builders import ACTOR, an_organization, submitted
 
 T_MOST = 4.5
 SHARE_MOST = 0.1
@@ -37,23 +45,44 @@ class Pair:
         self.seconds: tuple[list[float], list[float]] = [], []
 
 
-def pairs(engine: Engine) -> list[Pair]:
+async def pairs(store: Store) -> list[Pair]:
     """Return the pairs, with what they need."""
-    ours, theirs = engine.organization("ours"), engine.organization("theirs")
-    revoked = engine.operate("POST", "organizations/ours/keys", {})
-    engine.operate("DELETE", f"keys/{revoked['id']}")
-    key = engine.operate("POST", "organizations/ours/keys", {})["value"]
-    foreign, mine = theirs.submit("ECHO", {}, idempotency_key="theirs-1").id, ours.submit("ECHO", {}).id
-    status = "/v1/async/status"
+    ours, theirs = await an_organization(store), await an_organization(store)
+    key, revoked, unknown = (new_key(KeyKind.ORGANIZATION) for _ in range(3))
+    for value in (key, revoked):
+        made = await store.keys.create(ours.name, name=None, digest=key_digest(value), last4=value[-4:], actor=ACTOR)
+    await store.keys.revoke(made.id, actor=ACTOR)
+    [mine] = await submitted(store, ours)
+    [foreign] = await submitted(store, theirs)
+    status, task = "/v1/async/status", "/v1/async/task"
     return [
-        Pair("an unknown key and a revoked one", (status, new_key(KeyKind.ORGANIZATION)), (status, revoked["value"])),
-        Pair("an unknown task and a foreign one", (f"/v1/async/task/{new_id()}", key),
-             (f"/v1/async/task/{foreign}", key)),
-        Pair("an unknown idempotency key and a foreign one", ("/v1/async/task/nobody-1", key),
-             ("/v1/async/task/theirs-1", key)),
-        Pair("the control: an unknown task and one of ours", (f"/v1/async/task/{new_id()}", key),
-             (f"/v1/async/task/{mine}", key)),
-    ]  # fmt: skip
+        Pair("an unknown key and a revoked one", (status, unknown), (status, revoked)),
+        Pair("an unknown task and a foreign one", (f"{task}/{new_id()}", key), (f"{task}/{foreign}", key)),
+        Pair("the control: an unknown task and one of ours", (f"{task}/{new_id()}", key), (f"{task}/{mine}", key)),
+    ]
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[Store, Any]]:
+    """A store in a file of its own, and the application that customers reach."""
+    app = Fairlane()
+
+    @app.task("PAGE")
+    def page(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(database=f"sqlite:///{folder}/fairlane.db", rate_limit=10**9)
+        store = await Store.open(settings, app.catalogue)
+        serving = Serving(
+            store=store,
+            settings=settings,
+            task_types=app.task_types,
+            webhook_host=lambda url, field: "",
+            lists=ReferenceLists(),
+        )
+        yield store, customer_surface(serving, customer_part(serving, Callers(store, settings)))
+        await store.close()
 
 
 async def measure(surface: Any, compared: list[Pair], samples: int) -> None:
@@ -93,22 +122,21 @@ def compare(pair: Pair) -> tuple[float, float, float]:
     return difference / variance**0.5, difference * 1e6, max(stdev(one), stdev(other)) * 1e6
 
 
+async def compare_all(samples: int) -> list[Pair]:
+    """Return the pairs with the times of this many requests of each side."""
+    async with served() as (store, surface):
+        compared = await pairs(store)
+        await measure(surface, compared, samples)
+    return compared
+
+
 def main() -> int:
     """Measure; return 0 if no pair can be told apart and the control can."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("samples", nargs="?", type=int, default=20_000)
     samples = parser.parse_args().samples
-    app = Fairlane()
-
-    @app.task("ECHO")
-    def echo(payload: dict[str, Any]) -> dict[str, Any]:
-        return payload
-
     held = True
-    with Engine(app) as engine:
-        compared = pairs(engine)
-        surface = customer_surface(engine._serving, customer_part(engine._serving, engine._callers))
-        engine._do(measure(surface, compared, samples))
+    compared = asyncio.run(compare_all(samples))
     print(f"{'':<48}{'median µs':>12}{'other':>10}{'t':>9}{'apart µs':>10}{'spread µs':>11}")
     for pair in compared:
         t, difference, spread = compare(pair)
