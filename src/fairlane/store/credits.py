@@ -74,12 +74,12 @@ def _grant(
         return before
     if abs(one.credits_granted + amount) > BALANCE_MOST:
         raise ValidationRefused.at("amount", f"would bring the total of all grants beyond {BALANCE_MOST}")
+    now = transaction.now
     yield from run(
-        "insert_grant", organization_id=organization_id, id=grant_id, amount=amount, reason=reason, actor=actor,
-        now=transaction.now,
-    )  # fmt: skip
+        "insert_grant", organization_id=organization_id, id=grant_id, amount=amount, reason=reason, actor=actor, now=now
+    )
     one.credits_granted += amount
     yield from transaction.save()
     details = {"id": grant_id, "amount": amount, "reason": reason}
     yield from write_trail(transaction, actor, "credits.granted", name, details)
-    return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=transaction.now)
+    return Grant(id=grant_id, amount=amount, reason=reason, actor=actor, created_at=now)
