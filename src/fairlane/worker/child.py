@@ -41,6 +41,7 @@ SILENCE_SHARE = 5 / 6
 DRAIN_EXTRA_SECONDS = 1.5
 """How long a child may take after its drain to hand back leases and run its stop hooks."""
 LAST_NOTES_SECONDS = 0.5
+"""How long a child may live without its channel, and its channel without the child."""
 LOOK_SECONDS = 0.25
 SILENT_SECONDS = 1.25
 """A child with a last pulse older than this is blocked. More than twice the child's own limit for a stall, so that
@@ -176,7 +177,7 @@ class Child:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Watch until the process is gone and its last notes are read."""
-        listening = self._loop.create_task(self._listen())
+        listening = self._loop.create_task(self._listen(process))
         watching = [
             listening,
             self._loop.create_task(self._end_overdue()),
@@ -195,7 +196,7 @@ class Child:
                 task.cancel()
             await asyncio.gather(*watching, return_exceptions=True)
 
-    async def _listen(self) -> None:
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
         renewing: asyncio.Task[None] | None = None
         try:
             while (note := await self.line.receive()) is not None:
@@ -205,7 +206,10 @@ class Child:
                     renewing = self._loop.create_task(self._keep_session(note.types))
                 else:
                     self._hear(note)
-            # Without its channel the child cannot be controlled.
+            # Without its channel the child cannot be controlled. It is about to end, most likely, and its own status
+            # tells how.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), LAST_NOTES_SECONDS)
             self._kill()
         finally:
             if renewing is not None:
