@@ -201,6 +201,9 @@ MUTANTS = (
            'yield from run("extend_sessions", now=now)', "pass",
            "tests/store/test_sessions.py::test_a_jump_of_the_clock_kills_nobody "
            "tests/api/test_sweeper.py::test_a_clock_that_was_set_kills_nobody"),
+    Mutant("what began after the clock was set is moved with it", "store/sql/sessions.sql",
+           "WHERE NOT (started_at >= :since AND started_at <= :now);", "WHERE :since <= :now + 10000000;",
+           "tests/store/test_sessions.py::test_a_lease_taken_before_a_jump_is_noticed_keeps_its_deadline"),
     Mutant("the moment of a lock wait is the transaction's begin", "store/sql/connection.sql",
            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current",
            "SELECT (extract(epoch FROM now()) * 1000)::bigint, pg_current",

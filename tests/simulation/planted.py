@@ -63,9 +63,6 @@ FAULTS: dict[str, Fault | StatementFault] = {
         locked.LockedOrganization, "slots_left", "self.slots_max - self.used()", "self.slots_max - self.processing"
     ),
     "spins until a killed child is gone": Fault(child.Child, "_end_overdue", "return  # Its", "continue  # Its"),
-    "moves what began after a jump of the clock": StatementFault(
-        "sqlite", "move_leases", "NOT (started_at >= :since AND started_at <= :now)", ":since <= :now + 10000000"
-    ),
     "charges twice": Fault(leases, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"),
     "ignores weights": Fault(
         locked.LockedOrganization, "charge", "charged(self.virtual_time, milliseconds, self.weight)",

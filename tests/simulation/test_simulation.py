@@ -11,8 +11,6 @@ from tests.simulation.planted import FAULTS, planted
 from tests.simulation.seeds import find, simulate
 from tests.simulation.world import EVENTS
 
-SEEDS_MOST = 60
-"""Within how many seeds every planted fault is found."""
 EARLY = ("frees a slot and leaves its lease", "owes deliveries in no transaction", "accepts a used key")
 """Planted faults that the first two or three seeds find."""
 
@@ -49,13 +47,5 @@ def test_a_fault_can_be_planted(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", EARLY)
 def test_a_planted_fault_is_found_early(fault: str) -> None:
-    """One of three seeds finds it."""
+    """One of three seeds finds it. The others are found by ``make proof``, within sixty."""
     assert find(fault, EVENTS, 3) is not None
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in EARLY])
-def test_a_planted_fault_is_found(fault: str) -> None:
-    """One of the first seeds finds it."""
-    assert find(fault, EVENTS, SEEDS_MOST) is not None
