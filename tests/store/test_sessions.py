@@ -127,6 +127,41 @@ async def test_a_lease_taken_before_a_jump_is_noticed_keeps_its_deadline(
     assert [await worker.settle(lease) for lease in (before, after)] == [ReportVerdict.ACCEPTED] * 2
 
 
+async def test_a_clock_that_went_back_while_no_server_ran_keeps_no_dead_worker(
+    database: Database, clock: Clock
+) -> None:
+    """Sessions and leases from before would last as long as the step; the first reading of the next server moves them.
+
+    Found by the simulation.
+    """
+    store = database.store
+    organization, worker = await an_organization(store), await a_worker(store)
+    await submitted(store, organization)
+    await worker.take_one()
+    for _ in range(2):
+        await store.jumps.follow(lambda: 0)
+    clock.advance(-3_600)
+
+    store = await database.reopen()
+    assert await store.jumps.follow(lambda: 0) == -3_600_000
+    assert await store.jumps.follow(lambda: 0) == 0
+
+    assert await sweep(store) == 0
+    clock.advance(LEASE_SECONDS + 1)
+    assert await sweep(store) == 1
+
+
+async def test_a_clock_that_went_on_while_no_server_ran_is_not_judged(database: Database, clock: Clock) -> None:
+    """Time that passed cannot be told from a step forward, nor a moment from a step back."""
+    await database.store.jumps.follow(lambda: 0)
+    await database.store.jumps.follow(lambda: 0)
+    for seconds in (3_600, -1):
+        clock.advance(seconds)
+        store = await database.reopen()
+
+        assert await store.jumps.follow(lambda: 0) == 0
+
+
 async def test_a_lease_sent_again_after_a_jump_has_its_own_timeout(store: Store, clock: Clock) -> None:
     """A jump of the clock gives the attempt back the time that it had, not the jump on top."""
     organization, worker = await an_organization(store), await a_worker(store)

@@ -4,6 +4,14 @@ JUMP_MS = 2_000
 """Tolerance: a clock was set if its time differs by more than this from the time that passed."""
 
 
+def step_back(now: int, even_until: int) -> int:
+    """Return how far a clock went back while no server ran, at least, or 0.
+
+    Until ``even_until`` a server saw it run; a step forward cannot be told from the time that passed.
+    """
+    return now - even_until if even_until - now > JUMP_MS else 0
+
+
 def jump_of(went_ms: int, *, passed_ms: tuple[int, int], since_even_ms: int) -> int:
     """Return how far a clock was set, or 0 if it was not.
 

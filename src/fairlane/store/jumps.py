@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlane.rules.clocks import jump_of
+from fairlane.rules.clocks import jump_of, step_back
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.statements import Operation, Row, only, run
 from fairlane.store.transaction import Transaction
@@ -63,7 +63,8 @@ def _follow(
     effect. A jump is the difference between the database's clock and this process's steady clock since the last
     reading, forward or backward. The first server that notices a jump applies it and increments the counter. Servers
     that find a higher counter do nothing, however late, and continue from this reading. An outage makes readings rare,
-    not wrong. If this server was suspended, the other servers' readings show that the clock did not jump
+    not wrong. A server's first reading shows a step back that no server saw, because the last one wrote how far the
+    clock had come. If this server was suspended, the other servers' readings show that the clock did not jump
     (:func:`jump_of`).
 
     All organizations are locked meanwhile: a claim commits before that, or reads the clock after it.
@@ -74,17 +75,23 @@ def _follow(
     now = yield from transaction.read_clock()
     after = round(steady_clock() * 1_000)
     reading = Reading(now, (before, after), jumps)
-    if last is None or last.jumps != jumps:
+    even_until = installation.clock_even_until
+    if last is None:
+        jumped = step_back(now, even_until)
+        if not jumped:
+            return reading, 0
+    elif last.jumps != jumps:
         return reading, 0
-    passed_ms = before - last.steady_ms[1], after - last.steady_ms[0]
-    jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - installation.clock_even_until)
+    else:
+        passed_ms = before - last.steady_ms[1], after - last.steady_ms[0]
+        jumped = jump_of(now - last.now, passed_ms=passed_ms, since_even_ms=now - even_until)
     if jumped:
         reading = replace(reading, jumps=jumps + 1)
         # Sessions come before organizations, as in an exchange.
         yield from run("extend_sessions", now=now)
         yield from run("lock_every_organization")
         # The clock that was set shows no earlier moment than this.
-        since = max(last.now, installation.clock_even_until) + jumped
+        since = max(last.now if last else 0, even_until) + jumped
         yield from run("move_leases", moved_ms=jumped, since=since, now=now)
         yield from run("move_pauses", moved_ms=jumped)
         yield from run("move_calls", moved_ms=jumped, since=since, now=now)
