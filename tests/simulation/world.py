@@ -651,8 +651,10 @@ class World:
         host = self._draw.choice(self.hosts)
         if host.machine.dead or host.supervisor is None:
             return
+        seconds = 3.0 + self.chance() * 4
+        # A drain lasts as long as no server takes the end of its sessions.
+        host.machine.on_death.append(lambda: self._later(seconds, lambda: self._revive(host)))
         host.machine.context.run(lambda: self.loop.create_task(host.drain()))
-        self._later(3.0 + self.chance() * 4, lambda: self._revive(host))
 
     def _revive(self, one: Host | SimulatedServer) -> None:
         if one.machine.dead:
