@@ -1,5 +1,6 @@
 """Some seeds of the simulation, the same trace each time, and the faults that it must find."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -36,6 +37,17 @@ def test_a_seed_has_one_trace() -> None:
 
     assert traces[0] == traces[1]
     assert "every promise held" in traces[0]
+
+
+def test_the_log_is_as_it_was_before() -> None:
+    """Loggers below keep what the one above said of the level."""
+    log = logging.getLogger("fairlane.anything")
+    before = log.isEnabledFor(logging.WARNING)
+
+    simulate((0, 20, None))
+
+    assert before
+    assert log.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -416,7 +416,8 @@ class World:
                 self._forget()
         finally:
             log.removeHandler(errors)
-            log.level, log.propagate = before
+            log.setLevel(before[0])  # forgets what the loggers below keep of the level
+            log.propagate = before[1]
             gc.enable()
         figures = self.figures
         figures.digest = self._digest.hexdigest()[:16]
