@@ -193,6 +193,8 @@ class History:
     """Whether tasks may be cleared or purged."""
     types: dict[str, frozenset[str]] = field(default_factory=dict)
     """By session, the types that it serves; a session that is missing serves all."""
+    fair: bool = True
+    """Whether I8 is checked."""
     limited: frozenset[str] = frozenset()
     """Types with a limit of their own: I7 and I8 leave them out."""
     acknowledged: set[str] = field(default_factory=set)
@@ -233,7 +235,8 @@ class History:
         if before is not None:
             self._kept(before, now)
             self._started(before, now)
-            self._fair(before, now, at)
+            if self.fair:
+                self._fair(before, now, at)
 
     # One snapshot ----------------------------------------------------------------------------------------------------
 
