@@ -206,7 +206,7 @@ class Sweeper:
         return True
 
     def _notice_gap(self) -> None:
-        """Begin a new contact if this process stood still for so long that workers may have renewed nowhere."""
+        """Begin a new contact if workers may have renewed nowhere while this process stood still."""
         longest = self._settings.lease_seconds - self._settings.renew_seconds
         if self._reached_at is not None and self._steady_clock() - self._reached_at > longest:
             self._contact_since = None

@@ -123,7 +123,7 @@ class Kills:
         return stopped
 
     def _catch(self, parties: list[Party], most: int = 100) -> tuple[Party, list[int], list[int]]:
-        """Stop worker processes of one program, at most so many, at a moment when they hold slots.
+        """Stop up to ``most`` worker processes of one program at a moment when they hold slots.
 
         Returns the program, the stopped processes, and those of them that hold slots: stopped, they cannot end what
         they run before the act. After a while processes without slots are taken; then the last list is empty.

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Served(NamedTuple):
-    """A server, its description in a file, and the languages whose clients worked."""
+    """A server, its description in a file, and the languages of the clients that worked."""
 
     address: str
     description: Path

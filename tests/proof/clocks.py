@@ -226,7 +226,7 @@ class Scenario:
     # The scenario ----------------------------------------------------------------------------------------------------
 
     async def run(self, database: Any, count: int) -> None:
-        """Run on this database with so many servers."""
+        """Run this number of servers on this database."""
         settings = {
             "lease_seconds": LEASE_SECONDS,
             "renew_seconds": RENEW_SECONDS,

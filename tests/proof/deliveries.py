@@ -102,7 +102,7 @@ class Run:
                 self.secrets[name] = client.post(f"{path}/webhook-secrets", json={}).json()["value"]
 
     def go(self, deliveries: int) -> None:
-        """Submit and cancel so many tasks while servers are killed; then let all messages be sent."""
+        """Submit and cancel this number of tasks while servers are killed; then let all messages be sent."""
         killer = threading.Thread(target=self._kill, name="killer", daemon=True)
         killer.start()
         names = [name for _ in range(deliveries // len(self.keys) + 1) for name in self.keys][:deliveries]
@@ -130,7 +130,7 @@ class Run:
             self.kills.append((began, time.time()))
 
     def _end_one(self, name: str) -> None:
-        """Submit a task whose outcome is told, and cancel it, each until it is answered."""
+        """Submit a task with a webhook, and cancel it, each until it is answered."""
         body = {
             "taskType": "LOOP",
             "payload": {"seconds": 60},
@@ -222,7 +222,7 @@ class Run:
                 say(f"{name}: {task_id} was tried again after {after.at - before.at:.2f} s")
 
     def control(self) -> int:
-        """Compare three made-up messages whose rows promise too much; return how many were found out."""
+        """Compare three made-up messages with rows that promise too much; return how many were found out."""
         kept, self.problems = self.problems, []
         receiver = self.receivers[GOOD]
         came = next(tries for tries in receiver.tries.values() if tries)[:1]

@@ -35,7 +35,7 @@ BUSY_SECONDS = 1.5
 ANSWER_SECONDS = 2.0
 SYNC_SECONDS = 0.2
 STORE_BROKEN = 9
-"""The exit code of a server whose disk failed."""
+"""The exit code of a server after its disk failed."""
 DATABASE_UNUSABLE = 4
 """The exit code of a server that cannot open its database."""
 REFUSALS = 3
@@ -185,11 +185,11 @@ class Place:
             return httpx2.get(f"{self.url}/readyz", timeout=5, verify=NO_TLS).status_code == 200
         return False
 
-    def ask(self, who: str, method: str, path: str, body: Any = None, *, known: tuple[int, ...] = ()) -> Any:
+    def ask(self, caller: str, method: str, path: str, body: Any = None, *, known: tuple[int, ...] = ()) -> Any:
         """Send a request; return its answer, or None if none came. Only 200, 503 and ``known`` are no problem."""
         began = time.monotonic()
         try:
-            answer = self._clients[who].request(method, path, json=body)
+            answer = self._clients[caller].request(method, path, json=body)
         except httpx2.TransportError:
             return None
         self.slowest = max(self.slowest, time.monotonic() - began)

@@ -4,7 +4,7 @@ Each is one replaced piece of text, applied to a copy of the repository, and the
 says which did. A piece that no longer stands in the source once fails ``test_mutants.py``, so the list stays true.
 
     python -m tests.proof.mutants                 all of them
-    python -m tests.proof.mutants --only fence    those whose name has the word
+    python -m tests.proof.mutants --only fence    those with the word in their names
     python -m tests.proof.mutants --share 3/10    every tenth, from the third on
 """
 
@@ -65,7 +65,7 @@ MUTANTS = (
            "before = now - 2 * transaction.config.kill_grace_ms", "before = now + 3_600_000",
            "tests/store/test_sessions.py::test_an_expired_session_may_renew_until_a_sweep_has_seen_it "
            "tests/store/test_sessions.py::test_attempts_long_past_their_deadline_are_taken_back"),
-    Mutant("a lease whose session row is gone stays for ever", "store/sql/sessions.sql",
+    Mutant("a lease without a session row stays for ever", "store/sql/sessions.sql",
            "      FROM lease AS l\n      WHERE NOT EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id"
            " AND s.dead = 0)",
            "      FROM lease AS l\n      WHERE EXISTS (SELECT 1 FROM session AS s WHERE s.id = l.session_id"
@@ -389,7 +389,7 @@ def copied(folder: Path) -> Path:
 def main() -> int:
     """Run the chosen mutants; return 0 if all of them were noticed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="WORD", help="mutants whose name has this text")
+    parser.add_argument("--only", metavar="WORD", help="mutants with this text in their names")
     parser.add_argument("--share", metavar="I/N", default="1/1", help="every Nth mutant, from the Ith on")
     chosen = parser.parse_args()
     first, every = map(int, chosen.share.split("/"))

@@ -484,7 +484,7 @@ class Verdict:
 
 
 class Bench:
-    """A server whose lines can fail, on one database."""
+    """A server on one database, with lines that can fail."""
 
     def __init__(self, house: House, receiver: Receiver, line: Proxy | None) -> None:
         self._house = house
@@ -567,7 +567,7 @@ def bench(folder: Path, database: str | None) -> Iterator[Bench]:
 def run(*, kinds: list[str], quick: bool, seed: int, one: str | None = None) -> list[Verdict]:
     """Run the matrix on these databases; ``one`` is the name of a single cell."""
     sweeper.POLL_SECONDS = 3_600.0
-    sender.CLAIM_SECONDS = 1.0  # a message whose record was lost is sent again after this
+    sender.CLAIM_SECONDS = 1.0  # after this, a message is sent again if its record was lost
     chance = random.Random(seed)
     verdicts: list[Verdict] = []
     for kind in kinds:

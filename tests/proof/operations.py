@@ -91,7 +91,7 @@ class Load:
             thread.join(60)
 
     def pass_by(self, seconds: float) -> None:
-        """Let the load go on for so long."""
+        """Let the load go on for this time."""
         threading.Event().wait(seconds)
 
     def _submit(self, customer: Customer, number: int) -> None:
@@ -314,7 +314,7 @@ def promote(scene: Scene, *, behind: bool) -> None:
             os.kill(pid, signal.SIGKILL)
         promoted = partial(execute, standby.address, "SELECT pg_promote()")
         give_up_at = time.monotonic() + 30
-        while True:  # a standby whose receiver was killed starts again
+        while True:  # the receiver of a standby starts again when it was killed
             try:
                 at_once(promoted)
                 break
@@ -382,7 +382,7 @@ def either(cluster: Cluster, folder: Path) -> str:
 
 
 def named(cluster: Cluster, folder: Path) -> str:
-    """Return an address whose connections have a name."""
+    """Return an address that gives its connections a name."""
     return f"{cluster.address}&application_name=fairlane-proof"
 
 
@@ -454,7 +454,7 @@ def pooled() -> Row:
 def main() -> int:
     """Run the scenes, print what came of each; return 0 if all held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="WORD", help="scenes whose name has this word")
+    parser.add_argument("--only", metavar="WORD", help="scenes with this word in their names")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="only an immediate stop, and a standby that is behind")
     chosen = parser.parse_args()

@@ -397,7 +397,7 @@ class History:
     def _served(self, before: Snapshot, now: Snapshot, fresh: list[LeaseRow], at: int) -> None:
         """Count the service of each organization: the estimate of what runs, the true duration of what ended.
 
-        The estimate of an attempt whose worker was lost stays, and time after a deadline does not count.
+        An attempt that ended with its worker keeps its estimate, and time after a deadline does not count.
         """
         for task, lease in before.leases.items():
             later = now.leases.get(task)

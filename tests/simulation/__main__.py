@@ -77,7 +77,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one, and print the end of its trace")
     parser.add_argument("--lines", type=int, default=60, help="how many lines of it")
     parser.add_argument("--plant", choices=sorted(FAULTS), help="plant this fault")
-    parser.add_argument("--controls", type=int, metavar="SEEDS", help="find every planted fault within so many seeds")
+    parser.add_argument(
+        "--controls", type=int, metavar="SEEDS", help="find every planted fault within this number of seeds"
+    )
     chosen = parser.parse_args()
     if chosen.seed is not None:
         return replay(chosen.seed, chosen.events, chosen.plant, lines=chosen.lines)

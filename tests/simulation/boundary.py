@@ -83,7 +83,7 @@ class Pipe:
 
 
 OPEN: dict[int, Pipe] = {}
-"""Pipes whose child was not started yet, by their number."""
+"""Pipes of children that were not started yet, by their number."""
 
 
 class ChildPipe:

@@ -1,6 +1,6 @@
-"""An event loop whose time passes only when nothing is left to do, and the machines whose code runs on it.
+"""An event loop with a time that passes only when nothing is left to do, and the machines that run on it.
 
-Every callback belongs to the machine in whose context it was scheduled. A machine that died runs nothing any more, as a
+Every callback belongs to the machine that scheduled it. A machine that died runs nothing any more, as a
 killed process does; one that is frozen runs everything late, as a process after SIGSTOP does.
 """
 

@@ -12,6 +12,6 @@ def simulate(job: tuple[int, int, str | None]) -> Figures:
 
 
 def find(fault: str, events: int, most: int) -> Figures | None:
-    """Return what the first seed from 0 on came to that finds a planted fault, or None if none of so many does."""
+    """Return what the first seed from 0 on came to that finds a planted fault, or None if the first ``most`` do not."""
     found = (simulate((seed, events, fault)) for seed in range(most))
     return next((figures for figures in found if figures.broken), None)

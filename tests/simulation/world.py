@@ -1,6 +1,6 @@
 """One simulated installation: servers on one database, hosts with workers, customers, receivers, and what goes wrong.
 
-A seed decides everything: which faults there are and how often, who submits what, and how long each thing takes. First
+A seed decides everything: which faults there are and how often, what is submitted, and how long each thing takes. First
 faults happen, for a number of events; then they stop, and all work has to end within a bound.
 """
 
@@ -312,11 +312,11 @@ class World:
         self.kinds: dict[str, float] = {}
         self.running: dict[tuple[str, int], Running] = {}
         self.failed_at: dict[str, tuple[int, float, Machine]] = {}
-        """By task, the attempt whose handler raised last, when, and where."""
+        """By task, the last attempt with a handler that raised, when, and where."""
         self.tried: dict[str, list[tuple[int, float]]] = {}
         """By task, the number and the moment of each message that was posted."""
         self.canceled: set[str] = set()
-        """Tasks whose cancellation was acknowledged."""
+        """Tasks with an acknowledged cancellation."""
         self.refused: set[str] = set()
         self.keys: dict[tuple[int, str], str] = {}
         self.organizations: list[int] = []
@@ -425,7 +425,7 @@ class World:
         return figures
 
     def _forget(self) -> None:
-        """Leave nothing behind. What was cut off in the middle ends here, and nobody hears of it."""
+        """Leave nothing behind. What was cut off in the middle ends here, unheard."""
         logging.disable(logging.CRITICAL)
         try:
             with warnings.catch_warnings():

@@ -357,7 +357,7 @@ async def test_many_places_are_filled_from_many_organizations(store: Store) -> N
 
 
 async def test_a_task_that_comes_back_starts_before_those_behind_it(store: Store) -> None:
-    """In the exchange that returns it, too, whose claim may have read the next tasks before."""
+    """In the exchange that returns it, too, although its claim may have read the next tasks before."""
     organization, worker = await an_organization(store, slots=2), await a_worker(store)
     await submitted(store, organization, *[a_task() for _ in range(5)])
     first, second = await worker.take(2)

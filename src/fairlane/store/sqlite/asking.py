@@ -60,7 +60,7 @@ def _plain(value: Any) -> Any:
 def _parts(parameters: Mapping[str, Any], name: str, column: int) -> Iterator[dict[str, Any]]:
     """Yield the parameters of a statement in as many parts as long texts in its rows need.
 
-    During one call of the encoder no other thread runs, so long texts are written in pieces.
+    Long texts are written in pieces, because no other thread runs during one call of the encoder.
     """
     rows = parameters[name]
     plain = {other: _plain(value) for other, value in parameters.items() if other != name}
