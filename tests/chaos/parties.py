@@ -1,17 +1,20 @@
 """The processes of a run: servers, remote workers, the database; how each is killed, stopped and started again."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, join
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -201,3 +204,21 @@ def _ready(address: str) -> bool:
             return int(answer.status) == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+@contextmanager
+def installed(name: str, database: str, *, more: Mapping[str, str] | None = None) -> Iterator[Installation]:
+    """An installation on a SQLite file or on a PostgreSQL of its own; its servers are ended and its files deleted."""
+    folder = Path(tempfile.mkdtemp(prefix=f"fairlane-{name}-", dir="/tmp"))
+    folder.chmod(0o755)
+    cluster = join(f"{name}-{os.getpid()}") if database == "postgres" else None
+    installation = Installation(folder, cluster, more=more)
+    try:
+        yield installation
+    finally:
+        for server in installation.servers:
+            if server.running:
+                server.end()
+        if cluster is not None:
+            cluster.leave()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -7,13 +7,10 @@ rows.
 
 import argparse
 import contextlib
-import os
 import random
 import secrets
-import shutil
 import ssl
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -21,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -29,9 +25,8 @@ import trustme
 
 from fairlane.client import WebhookInvalid, verify
 from tests.api.house import NO_TLS
-from tests.chaos.parties import Installation
+from tests.chaos.parties import Installation, installed
 from tests.chaos.witness import Witness
-from tests.cluster import join
 from tests.proof.receiver import Manner, Receiver
 
 PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
@@ -236,10 +231,7 @@ class Run:
         return any(start - 1 < back and gone < end + 1 for gone, back in self.kills)
 
     def close(self) -> None:
-        """End the servers and the receivers."""
-        for server in self._installation.servers:
-            if server.running:
-                server.end()
+        """End the receivers."""
         for receiver in self.receivers.values():
             receiver.close()
 
@@ -253,19 +245,11 @@ def _untrusted() -> ssl.SSLContext:
 def run(kind: str, deliveries: int, seed: int) -> bool:
     """Run on one database; print what came of it and return whether it held."""
     began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="fairlane-deliveries-", dir="/tmp"))
-    folder.chmod(0o755)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        cluster = join(f"deliveries-{os.getpid()}") if kind == "postgres" else None
-        if cluster is not None:
-            stack.callback(cluster.leave)
-        more = {
-            "FAIRLANE_WEBHOOK_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
-            "FAIRLANE_WEBHOOK_PAUSES_SECONDS": ",".join(map(str, PAUSES_SECONDS)),
-        }
-        made = Run(Installation(folder, cluster, more=more), seed)
-        stack.callback(made.close)
+    more = {
+        "FAIRLANE_WEBHOOK_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "FAIRLANE_WEBHOOK_PAUSES_SECONDS": ",".join(map(str, PAUSES_SECONDS)),
+    }
+    with installed("deliveries", kind, more=more) as installation, contextlib.closing(Run(installation, seed)) as made:
         made.prepare()
         made.go(deliveries)
         lines = made.judge()

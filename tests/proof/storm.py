@@ -5,27 +5,21 @@ answered. At the end each key names one task, and it is the task that every ackn
 """
 
 import argparse
-import contextlib
-import os
 import random
 import secrets
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from tests.api.house import NO_TLS
-from tests.chaos.parties import Installation
+from tests.chaos.parties import Installation, installed
 from tests.chaos.witness import Witness
-from tests.cluster import join
 
 CLIENTS = 24
 COPIES = 4
@@ -104,21 +98,7 @@ def send(addresses: list[str], headers: dict[str, str], key: str, ledger: Ledger
 def run(kind: str, keys: int, seed: int) -> bool:
     """Run on one database; print what came of it and return whether it held."""
     began = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="fairlane-storm-", dir="/tmp"))
-    folder.chmod(0o755)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        cluster = join(f"storm-{os.getpid()}") if kind == "postgres" else None
-        if cluster is not None:
-            stack.callback(cluster.leave)
-        installation = Installation(folder, cluster)
-
-        @stack.callback
-        def end() -> None:
-            for server in installation.servers:
-                if server.running:
-                    server.end()
-
+    with installed("storm", kind) as installation:
         headers = _prepared(installation)
         ledger, chance = Ledger(), random.Random(seed)
         killer = Killer(installation, random.Random(seed + 1))
