@@ -333,6 +333,26 @@ async def test_drain_hands_back_what_does_not_end(server: FakeServer, supervisor
     assert [(ending.reason, ending.overdue) for _, ending in server.ended] == [("drained", [])]
 
 
+async def test_attempt_of_a_child_that_dies_while_draining_is_lost_although_its_channel_ends_first(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """The supervisor waits a moment for how the process ended, before it kills what has no channel."""
+    supervisor = supervise(count=1, places=1)
+    await supervisor.start()
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    server.put("HANG_UP_AND_CRASH", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+
+    draining = asyncio.create_task(supervisor.drain(20))
+    await asyncio.sleep(0)
+    gate.touch()
+    drained = await draining
+
+    assert (drained.finished, drained.returned, drained.lost) == (0, 0, 1)
+    assert [ending.reason for _, ending in server.ended] == ["lost"]
+
+
 async def test_drain_tells_what_finished_and_what_was_lost(
     server: FakeServer, supervise: Callable[..., Supervisor], tmp_path, caplog: pytest.LogCaptureFixture
 ) -> None:

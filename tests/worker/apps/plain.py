@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import contextvars
+import json
 import math
 import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -188,6 +191,18 @@ async def stubborn(payload: Track):
 
 @app.task("CRASH")
 async def crash(payload):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("HANG_UP_AND_CRASH")
+async def hang_up_and_crash(payload: Track):
+    """The channel ends first, as seen by a parent that hears of the process late."""
+    mark(payload.track, "began")
+    while not Path(payload.until).exists():
+        await asyncio.sleep(0.005)
+    channel = json.loads(sys.argv[1])["channel"]
+    socket.socket(fileno=os.dup(channel)).shutdown(socket.SHUT_WR)
+    time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
