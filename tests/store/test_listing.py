@@ -5,7 +5,7 @@ import pytest
 from fairlane.errors import NotFound, TaskNotFailed
 from fairlane.model.leases import Failed
 from fairlane.model.organizations import Organization
-from fairlane.model.tasks import TaskStatus, TaskView
+from fairlane.model.tasks import TaskFilter, TaskStatus, TaskView
 from fairlane.store import Store
 from tests.builders import FRAGILE, IMAGE, PAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock
@@ -17,7 +17,7 @@ async def pages(store: Store, organization: Organization, status: TaskStatus | N
     """Every page of a list."""
     found, cursor = [], None
     while True:
-        page = await store.tasks.page(organization.id, status=status, cursor=cursor, most=most)
+        page = await store.tasks.page(organization.id, chosen=TaskFilter(status=status), cursor=cursor, most=most)
         found.append(list(page.tasks))
         cursor = page.next_cursor
         if cursor is None:
@@ -71,10 +71,12 @@ async def test_what_comes_meanwhile_disturbs_no_page(store: Store) -> None:
     organization = await an_organization(store)
     tasks = await submitted(store, organization, *[a_task(priority=priority) for priority in (1, 5, 9, 5)])
     for status in (None, TaskStatus.QUEUED):
-        first = await store.tasks.page(organization.id, status=status, cursor=None, most=2)
+        first = await store.tasks.page(organization.id, chosen=TaskFilter(status=status), cursor=None, most=2)
         await submitted(store, organization, a_task(), a_task())
 
-        second = await store.tasks.page(organization.id, status=status, cursor=first.next_cursor, most=9)
+        second = await store.tasks.page(
+            organization.id, chosen=TaskFilter(status=status), cursor=first.next_cursor, most=9
+        )
 
         if status is None:
             assert [view.id for view in (*first.tasks, *second.tasks)] == tasks[::-1]

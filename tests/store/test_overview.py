@@ -5,9 +5,9 @@ import pytest
 from fairlane.errors import InUse, NotFound
 from fairlane.model.leases import LossReason
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, PlanChange
-from fairlane.model.tasks import TaskFacts, TaskStatus
+from fairlane.model.tasks import TaskFacts, TaskFilter, TaskStatus
 from fairlane.store import AuditFilter, Store
-from fairlane.store.overview import SCAN_MOST
+from fairlane.store.filtering import LOOK_MOST
 from tests.builders import (
     ACTOR,
     AGAIN,
@@ -34,17 +34,16 @@ async def all_tasks(
 ) -> list[TaskFacts]:
     """Every page, put together."""
     found: list[TaskFacts] = []
-    start = None
+    after = None
+    chosen = TaskFilter(status=status, task_type=task_type)
     while True:
-        page = await store.overview.tasks(
-            organization=organization, status=status, task_type=task_type, start=start, most=most
-        )
+        page = await store.overview.tasks(organization=organization, chosen=chosen, after=after, most=most)
         assert len(page.tasks) <= most
         found += page.tasks
-        if page.start is None:
+        if page.after is None:
             return found
-        assert page.start != start
-        start = page.start
+        assert page.after != after
+        after = page.after
 
 
 async def test_tasks_of_all_organizations_are_listed_in_pages(store: Store) -> None:
@@ -109,16 +108,17 @@ async def test_a_page_looks_at_no_more_than_a_bounded_number_of_tasks(store: Sto
     """So a rare task far down costs several short pages, never one long one."""
     organization = await an_organization(store)
     [rare] = await submitted(store, organization, a_task(IMAGE))
-    for _ in range(SCAN_MOST // 500):
+    for _ in range(LOOK_MOST // 500):
         await submitted(store, organization, *[a_task(PAGE) for _ in range(500)])
+    chosen = TaskFilter(task_type=IMAGE)
 
-    first = await store.overview.tasks(organization=None, status=None, task_type=IMAGE, start=None, most=10)
+    first = await store.overview.tasks(organization=None, chosen=chosen, after=None, most=10)
 
     assert first.tasks == ()
-    assert first.start is not None
-    second = await store.overview.tasks(organization=None, status=None, task_type=IMAGE, start=first.start, most=10)
+    assert first.after is not None
+    second = await store.overview.tasks(organization=None, chosen=chosen, after=first.after, most=10)
     assert [one.id for one in second.tasks] == [rare]
-    assert second.start is None
+    assert second.after is None
 
 
 async def test_the_trace_has_what_ended_in_the_order_in_which_it_ended(store: Store, clock: Clock) -> None:

@@ -24,7 +24,7 @@ from fairlane.errors import (
 from fairlane.model.alerts import AlertKind, AlertRule
 from fairlane.model.leases import Failed, LossReason, Report, ReportVerdict
 from fairlane.model.organizations import Organization
-from fairlane.model.tasks import Accepted, TaskRule
+from fairlane.model.tasks import Accepted, TaskFilter, TaskRule
 from fairlane.settings import Settings
 from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST
@@ -533,7 +533,7 @@ async def test_slow_reads_leave_connections_to_quick_ones(
     verifying = [asyncio.ensure_future(store.recount.verify(one.id)) for one in organizations for _ in range(3)]
     late, waiting = await asyncio.wait(verifying, return_when=asyncio.FIRST_EXCEPTION)
     status = await store.tasks.status(organizations[0].id)
-    listed = await store.tasks.page(organizations[0].id, status=None, cursor=None, most=1)
+    listed = await store.tasks.page(organizations[0].id, chosen=TaskFilter(), cursor=None, most=1)
     go.set()
     await asyncio.wait(verifying)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fairlane.errors import StoreFault, StoreUnreachable
+from fairlane.model.tasks import TaskFilter
 from fairlane.store import Store
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.sqlite import reading, writing
@@ -67,10 +68,10 @@ async def test_a_long_read_delays_nobody_elses_reads(store: Store) -> None:
     with endless() as recount:
         long = asyncio.ensure_future(database.walk(recount.operation(), share=busy.id))
         await reached(recount)
-        listed = await within(store.tasks.page(other.id, status=None, cursor=None, most=10))
+        listed = await within(store.tasks.page(other.id, chosen=TaskFilter(), cursor=None, most=10))
         verified = await within(store.recount.verify(other.id))
         audited = await within(store.recount.audit_next())
-        own = await within(store.tasks.page(busy.id, status=None, cursor=None, most=10))
+        own = await within(store.tasks.page(busy.id, chosen=TaskFilter(), cursor=None, most=10))
         assert not long.done()
     await long
 
@@ -87,7 +88,7 @@ async def test_however_many_recount_lists_go_on(store: Store) -> None:
         many = [asyncio.ensure_future(database.walk(recounts.operation(), share=-number)) for number in range(12)]
         await reached(recounts, steps=20)
         for _ in range(5):
-            await within(store.tasks.page(other.id, status=None, cursor=None, most=10))
+            await within(store.tasks.page(other.id, chosen=TaskFilter(), cursor=None, most=10))
     answers = await asyncio.gather(*many, return_exceptions=True)
 
     assert {type(one) for one in answers} <= {int, StoreUnreachable}

@@ -18,7 +18,7 @@ import apsw
 import pytest
 
 from fairlane.errors import NotFound, TaskNotFailed
-from fairlane.model.tasks import TaskStatus
+from fairlane.model.tasks import TaskFilter, TaskStatus
 from fairlane.store import (
     Store,
     alerts,
@@ -47,6 +47,7 @@ from fairlane.store import (
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
+from fairlane.store.filtering import LOOK_MOST
 from fairlane.store.postgres.asking import BEGIN_SNAPSHOT
 from fairlane.store.postgres.numbering import numbered
 from fairlane.store.postgres.opening import Plain
@@ -75,7 +76,9 @@ MAY_VISIT = {
     "count_open_deliveries": FEW,
     "find_keys": 3 * FEW,
     "count_ahead": waits.AHEAD_MOST + VISITS,
-    "find_tasks_from": 5 * overview.SCAN_MOST,
+    # One step of a walk: at most so many tasks, and the state of each.
+    "find_looked": 5 * LOOK_MOST,
+    "find_newest_waiting": LOOK_MOST + VISITS,
     # One step of a walk that others interrupt.
     "count_queue_entries": STEP + VISITS,
     "count_waiting": STEP + VISITS,
@@ -107,6 +110,17 @@ NOT_HERE = {
     "limit_transaction", "steady_plans",
 }  # fmt: skip
 """Statements that read and are no list, filter or report."""
+
+FILTERS = [
+    *(TaskFilter(status=status) for status in [None, *TaskStatus]),
+    *(TaskFilter(status=status, task_type="NONE") for status in [None, *TaskStatus]),
+    *(TaskFilter(status=status, priority=1) for status in [None, *TaskStatus]),
+    *(TaskFilter(status=status, accepted_before=1) for status in [None, *TaskStatus]),
+    *(TaskFilter(status=status, accepted_from=2**45) for status in [None, *TaskStatus]),
+    *(TaskFilter(status=status, key_prefix="k") for status in [None, *TaskStatus]),
+    TaskFilter(status=TaskStatus.FAILED, code="NONE"),
+]
+"""Filters that leave out all tasks, by each condition."""
 
 NUMBERS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
 TASK_ID = "'01900000-0000-7000-8000-' || (100000000000 + {first} + i)"
@@ -180,8 +194,9 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     """Every operation that reads, asked by each organization about itself, and by operators."""
     config, memory, now = store.fleet._config, store.fleet._memory, 1_800_000_000_000
     for one in ids:
-        for status in [None, *TaskStatus]:
-            yield partial(tasks.list_tasks, one, status, None, 50)
+        for chosen in FILTERS:
+            yield partial(tasks.list_tasks, one, chosen, None, 50)
+            yield partial(overview.find_tasks, one, chosen, None, 50)
         for reference in (f"01900000-0000-7000-8000-{100_000_000_000 + n}" for n in (ROWS, 2 * ROWS, 3 * ROWS)):
             yield partial(tasks.find_task, one, reference)
             yield partial(tasks.find_payload, one, reference)
@@ -203,18 +218,19 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(run, "find_failed_before", organization_id=one, minute=30_000_000)
         yield partial(organizations.find_organization_name, one)
         yield partial(webhook_secrets.signing_secrets, one)
-        yield partial(overview.find_tasks, one, TaskStatus.FAILED, None, None, 50)
         yield partial(run, "find_ready_before", organization_id=one, before=2**62, most=500)
         yield partial(run, "find_waiting_before", organization_id=one, before=2**62, most=500)
-    for chosen in (
+    for changes in (
         {},
         {"subject": "nothing"},
         {"action": "nothing"},
         {"actor": "nobody"},
         {"action": "nothing", "actor": "nobody", "subject": "nothing"},
     ):
-        yield partial(trail.find_trail, 50, None, trail.AuditFilter(**chosen))
-    yield partial(overview.find_tasks, None, TaskStatus.FAILED, None, None, 50)
+        yield partial(trail.find_trail, 50, None, trail.AuditFilter(**changes))
+    for chosen in FILTERS:
+        if chosen.key_prefix is None:
+            yield partial(overview.find_tasks, None, chosen, None, 50)
     yield partial(overview.find_task_facts, "nothing")
     yield partial(overview.find_trace, now, now + 1_000, (0, ""), 5_000)
     yield partial(sessions.find_sessions, "", 50)

@@ -24,7 +24,7 @@ from fairlane.errors import (
     ValidationRefused,
 )
 from fairlane.model.keys import Caller
-from fairlane.model.tasks import Accepted, NewTask, TaskStatus
+from fairlane.model.tasks import Accepted, NewTask, TaskFilter
 from fairlane.model.webhooks import Webhook
 from fairlane.scanning import have_more_values
 from fairlane.store import new_id
@@ -153,11 +153,11 @@ class TaskEndpoints:
 
     async def page(self, request: Request, caller: Caller) -> Answer:
         """Return one page of the organization's tasks, newest first."""
-        query = request.query("status", "cursor", "limit")
-        status = _status(query.get("status"))
+        query = request.query(*wire.FILTER_FIELDS, "cursor", "limit")
+        chosen = wire.filter_of_query(query)
         most = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
         page = await self._store.tasks.page(
-            caller.organization_id, status=status, cursor=_cursor(query.get("cursor"), status), most=most
+            caller.organization_id, chosen=chosen, cursor=_cursor(query.get("cursor"), chosen), most=most
         )
         return Answer(wire.tasks_body(page), headers=(NO_STORE,))
 
@@ -300,9 +300,10 @@ class TaskEndpoints:
             id="list_tasks",
             tag="tasks",
             summary="The organization's tasks, newest first",
-            description="Every page costs the same. Continue with `nextCursor` until it is null.",
+            description="Every page costs the same: with a filter it may be short, or empty. Continue with "
+            "`nextCursor` until it is null.",
             query={
-                "status": {"type": "string", "enum": [*TaskStatus]},
+                **schemas.FILTER,
                 **page_query(usual=PAGE_DEFAULT, most=PAGE_MOST, cursor=schemas.TEXT),
             },
             answer=wire.TasksBody,
@@ -356,18 +357,16 @@ def _has(request: Request, tag: bytes) -> bool:
     return any(one.strip().removeprefix("W/") in ("*", tag.decode()) for one in tags)
 
 
-def _status(text: str | None) -> TaskStatus | None:
+def _cursor(text: str | None, chosen: TaskFilter) -> str | None:
+    """Return a cursor that has the format of this list's cursors."""
     if text is None:
         return None
-    if text not in tuple(TaskStatus):
-        raise ValidationRefused.at("status", f"must be one of {', '.join(TaskStatus)}")
-    return TaskStatus(text)
-
-
-def _cursor(text: str | None, status: TaskStatus | None) -> str | None:
-    """Return a cursor that has the format of this list's cursors."""
-    if text is None or status is not TaskStatus.QUEUED:
+    if chosen.key_prefix is not None:
+        fits = text.startswith(chosen.key_prefix) and len(text) <= wire.IDEMPOTENCY_KEY_LENGTH
+    elif chosen.is_of_lanes:
+        fits = text.isascii() and text.isdigit() and len(text) < 19
+    else:
         return read_cursor(text, length=ID_LENGTH)
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not fits:
         raise ValidationRefused.at("cursor", "is not one that was given out")
     return text

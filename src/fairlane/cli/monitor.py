@@ -1,7 +1,6 @@
 """``fairlane monitor``: checks an organization's status until a threshold is exceeded for a while, and reports it."""
 
 import os
-import re
 import time
 from asyncio import sleep
 from pathlib import Path
@@ -12,7 +11,7 @@ from msgspec import Struct, to_builtins
 from msgspec.json import encode
 
 from fairlane.cli.customer import KeyFile, Url, with_client
-from fairlane.cli.options import AsJson
+from fairlane.cli.options import AsJson, seconds_of
 from fairlane.cli.outbox import Outbox
 from fairlane.cli.output import note, print_json_line
 from fairlane.client import AsyncClient, Status
@@ -21,10 +20,6 @@ from fairlane.rules.alerts import judge
 from fairlane.webhooks.signing import is_secret
 
 commands = typer.Typer()
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)", re.ASCII)
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 class Alerted(CommandFailed):
@@ -125,8 +120,8 @@ def monitor(
     if queued_above is None and utilization_above is None:
         raise typer.BadParameter("give --queued-above or --utilization-above")
     thresholds = Thresholds(queued_above=queued_above, utilization_above=utilization_above)
-    lasting_seconds = 0.0 if once else _seconds(lasting, "--for")
-    every_seconds = max(0.1, _seconds(every, "--every"))
+    lasting_seconds = 0.0 if once else seconds_of(lasting, "--for")
+    every_seconds = max(0.1, seconds_of(every, "--every"))
     outbox = None if webhook is None else _outbox(webhook, secret_file)
 
     async def watch_it(client: AsyncClient) -> None:
@@ -189,10 +184,3 @@ def _message(event: str, reasons: list[str], now: Status) -> _MonitorMessage:
         None if slots is None else slots.utilization,
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-
-
-def _seconds(text: str, option: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a time: give 90s, 5m or 1h", param_hint=option)
-    return float(match[1]) * _SECONDS[match[2]]

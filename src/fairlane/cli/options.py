@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -70,6 +71,9 @@ LogLevel = Annotated[
     ),
 ]
 
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
 OrganizationName = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="The organization's name.")]
 
 
@@ -94,3 +98,11 @@ def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | 
 def database_in_force(database: str | None) -> str:
     """Return the database of a command: its flag or variable, or else the default."""
     return default_database() if database is None else database
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return a length of time such as 90s, 5m, 1h or 2d, in seconds; a number alone is of seconds."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a time: give 90s, 5m or 1h", param_hint=option)
+    return float(match[1]) * _SECONDS[match[2]]

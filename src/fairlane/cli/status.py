@@ -13,10 +13,20 @@ from rich.live import Live
 from rich.text import Text
 
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
+from fairlane.cli.filters import (
+    CodeOption,
+    KeyPrefixOption,
+    PriorityOption,
+    SinceOption,
+    StatusOption,
+    TypeOption,
+    UntilOption,
+    moment_of,
+)
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import moment, print_json, print_json_line
 from fairlane.cli.tables import print_fields, print_table
-from fairlane.client import AsyncClient, NotFound, Progress, Slot, Status, Task, Why
+from fairlane.client import AsyncClient, NotFound, Progress, Slot, Status, Task, TaskConditions, Why
 from fairlane.terminal import redraws
 
 commands = typer.Typer()
@@ -177,19 +187,31 @@ def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_j
 
 def mine(
     *,
-    status: Annotated[
-        str | None,
-        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False),
-    ] = None,
+    status: StatusOption = None,
+    task_type: TypeOption = None,
+    code: CodeOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    key_prefix: KeyPrefixOption = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most to show.")] = 100,
     url: Url = None,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the tasks of the key's organization, newest first."""
+    """List the tasks of the key's organization, newest first; with --key-prefix in the order of their keys."""
+    chosen = TaskConditions(
+        status=status,
+        task_type=task_type,
+        code=code,
+        priority=priority,
+        accepted_from=moment_of(since, "--since"),
+        accepted_before=moment_of(until, "--until"),
+        key_prefix=key_prefix,
+    )
 
     async def some(client: AsyncClient) -> list[Task]:
-        return await _with_errors(client, [task async for task in client.tasks(status=status, most=limit)])
+        return await _with_errors(client, [task async for task in client.tasks(most=limit, **chosen)])
 
     found = with_client(url, key_file, some)
     if as_json:

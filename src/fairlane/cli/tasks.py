@@ -5,6 +5,17 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.filters import (
+    CodeOption,
+    KeyPrefixOption,
+    OrganizationOption,
+    PriorityOption,
+    SinceOption,
+    StatusOption,
+    TypeOption,
+    UntilOption,
+    chosen_fields,
+)
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.status import mine
@@ -13,19 +24,17 @@ from fairlane.cli.tables import print_fields, print_table
 commands = typer.Typer(name="tasks", help="Tasks of all organizations, for operators.", no_args_is_help=True)
 
 
-@commands.command("list", epilog="Example: fairlane tasks list --organization acme --status FAILED --limit 20")
+@commands.command("list", epilog="Example: fairlane tasks list --status FAILED --type PAGE --since 2h")
 def list_tasks(
     *,
-    organization: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only tasks of this organization.", show_default=False)
-    ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False),
-    ] = None,
-    task_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.", show_default=False)
-    ] = None,
+    organization: OrganizationOption = None,
+    status: StatusOption = None,
+    task_type: TypeOption = None,
+    code: CodeOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    key_prefix: KeyPrefixOption = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Most to show.")] = 100,
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue where an earlier list ended.", show_default=False)
@@ -33,9 +42,19 @@ def list_tasks(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """List tasks: newest organization first, newest task first."""
-    query = {"organization": organization, "status": status, "type": task_type, "limit": str(limit), "cursor": cursor}
-    given = {name: value for name, value in query.items() if value is not None}
+    """List tasks: newest organization first, newest task first; with --key-prefix in the order of their keys."""
+    chosen = chosen_fields(
+        organization=organization,
+        status=status,
+        task_type=task_type,
+        code=code,
+        priority=priority,
+        since=since,
+        until=until,
+        key_prefix=key_prefix,
+    )
+    query = {**{name: str(value) for name, value in chosen.items()}, "limit": str(limit)}
+    given = query if cursor is None else {**query, "cursor": cursor}
     answer = ask(database_in_force(database), "GET", "tasks", query=given)
     if as_json:
         print_json(answer)

@@ -6,7 +6,7 @@ Fields that a newer server adds are ignored; an answer that lacks a field cannot
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ from fairlane.client.records import (
     Slot,
     Status,
     Task,
+    TaskConditions,
     Usage,
     Verdict,
     WebhookState,
@@ -363,3 +364,39 @@ def _fault(value: Any, path: str, depth: int = 0) -> _FaultAnswer | None:
         return None
     plain = msgspec.to_builtins(value, enc_hook=_as_builtin)  # A record or a set becomes one of these.
     return _fault(plain, path, depth + 1) if isinstance(plain, dict | list) and depth < DEPTH_MOST else None
+
+
+class _FilterText(Struct, rename="camel", omit_defaults=True):
+    """The conditions of a filter; ``from_`` and ``to`` are moments."""
+
+    status: str | None = None
+    type: str | None = None
+    code: str | None = None
+    priority: int | None = None
+    from_: str | None = None
+    to: str | None = None
+    idempotency_key_prefix: str | None = None
+
+
+def filter_fields(chosen: TaskConditions) -> dict[str, str | int]:
+    """Return the conditions as the API names them. Raises ValueError for a moment without a time zone."""
+    text = _FilterText(
+        status=chosen.get("status"),
+        type=chosen.get("task_type"),
+        code=chosen.get("code"),
+        priority=chosen.get("priority"),
+        from_=moment_text(chosen.get("accepted_from")),
+        to=moment_text(chosen.get("accepted_before")),
+        idempotency_key_prefix=chosen.get("key_prefix"),
+    )
+    fields: dict[str, str | int] = msgspec.to_builtins(text)
+    return fields
+
+
+def moment_text(at: datetime | None) -> str | None:
+    """Write a moment as the API does. Raises ValueError for one without a time zone, because it is ambiguous."""
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise ValueError(f"the moment {at} has no time zone")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

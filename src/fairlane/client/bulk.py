@@ -250,7 +250,7 @@ class _Window:
                 task, oldest, unseen = oldest, None, unseen[::-1]  # They were given in the opposite order.
             cursor = None if task is None else task.id
             while cursor is not None and fruitless < FRUITLESS_PAGES_MOST and len(unseen) >= PAGE_PAYS:
-                listed, cursor = yield from page(self._policy, status=None, cursor=cursor, most=PAGE_TASKS)
+                listed, cursor = yield from page(self._policy, {}, cursor=cursor, most=PAGE_TASKS)
                 known = {one.idempotency_key: one for one in listed} | {one.id: one for one in listed}
                 seen = [reference for reference in unseen if reference in known]
                 unseen = [reference for reference in unseen if reference not in known]

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import httpx2
 
@@ -29,6 +29,7 @@ from fairlane.client.records import (
     Slot,
     Status,
     Task,
+    TaskConditions,
     Usage,
     Verdict,
     Why,
@@ -244,16 +245,17 @@ class Client:
         """
         return self._run(operations.clear(self._policy))
 
-    def tasks(self, *, status: str | None = None, most: int | None = None) -> Iterator[Task]:
+    def tasks(self, *, most: int | None = None, **chosen: Unpack[TaskConditions]) -> Iterator[Task]:
         """Yield the organization's tasks, newest first, page by page as they are read.
 
         They have no responses; see :meth:`task`.
 
         Args:
-            status: Only QUEUED, PROCESSING, COMPLETED or FAILED ones.
             most: Stop after this number. If None, return all.
+            **chosen: Only tasks that meet these conditions, such as ``status="FAILED", task_type="PAGE"``; with
+                ``key_prefix`` they come in the order of their keys.
         """
-        return self._flow(operations.tasks(self._policy, status=status, most=most), iter(()))
+        return self._flow(operations.tasks(self._policy, chosen, most=most), iter(()))
 
     def slots(self) -> Iterator[Slot]:
         """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""
@@ -497,9 +499,9 @@ class AsyncClient:
         """Drop every task that is still queued; running ones continue. Return how many were dropped."""
         return await self._run(operations.clear(self._policy))
 
-    def tasks(self, *, status: str | None = None, most: int | None = None) -> AsyncIterator[Task]:
+    def tasks(self, *, most: int | None = None, **chosen: Unpack[TaskConditions]) -> AsyncIterator[Task]:
         """Yield the organization's tasks, newest first, page by page as they are read."""
-        return self._flow(operations.tasks(self._policy, status=status, most=most), ())
+        return self._flow(operations.tasks(self._policy, chosen, most=most), ())
 
     def slots(self) -> AsyncIterator[Slot]:
         """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""

@@ -6,13 +6,15 @@ Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effect
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 from fairlane.client.answers import (
     alert_text,
+    filter_fields,
+    moment_text,
     payload_text,
     read_alert,
     read_alerts,
@@ -32,7 +34,19 @@ from fairlane.client.answers import (
 )
 from fairlane.client.effects import Ask, Feed, Give, Pause, Response, Steps, clock
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
-from fairlane.client.records import Alert, CallResult, Capacity, Credits, Delivery, NewTask, Status, Task, Usage, Why
+from fairlane.client.records import (
+    Alert,
+    CallResult,
+    Capacity,
+    Credits,
+    Delivery,
+    NewTask,
+    Status,
+    Task,
+    TaskConditions,
+    Usage,
+    Why,
+)
 from fairlane.client.retrying import Policy, exchange
 
 LONG_POLL_SECONDS = 20
@@ -130,11 +144,11 @@ def clear(policy: Policy) -> Steps[int]:
     return read_cleared(answer.body)
 
 
-def tasks(policy: Policy, *, status: str | None, most: int | None) -> Feed:
-    """Yield the tasks, page by page, newest first."""
+def tasks(policy: Policy, chosen: TaskConditions, *, most: int | None) -> Feed:
+    """Yield the tasks that meet the conditions, page by page, newest first."""
     left, cursor = math.inf if most is None else most, None
     while left > 0:
-        found, cursor = yield from page(policy, status=status, cursor=cursor, most=int(min(PAGE_TASKS, left)))
+        found, cursor = yield from page(policy, chosen, cursor=cursor, most=int(min(PAGE_TASKS, left)))
         for task in found:
             yield Give(task)
         left -= len(found)
@@ -142,11 +156,11 @@ def tasks(policy: Policy, *, status: str | None, most: int | None) -> Feed:
             return
 
 
-def page(policy: Policy, *, status: str | None, cursor: str | None, most: int) -> Steps[tuple[list[Task], str | None]]:
+def page(
+    policy: Policy, chosen: TaskConditions, *, cursor: str | None, most: int
+) -> Steps[tuple[list[Task], str | None]]:
     """Return some tasks, newest first, and where the next page begins, or None on the last page."""
-    query = {"limit": str(most)}
-    if status is not None:
-        query["status"] = status
+    query = {"limit": str(most), **{name: str(value) for name, value in filter_fields(chosen).items()}}
     if cursor is not None:
         query["cursor"] = cursor
     answer: Response = yield from exchange(Ask(method="GET", path="v1/async/tasks", query=query), policy)
@@ -217,8 +231,8 @@ def usage(
 ) -> Steps[Usage]:
     """Return what happened in a span of time."""
     asked = {
-        "from": _moment(begins_at),
-        "to": _moment(ends_at),
+        "from": moment_text(begins_at),
+        "to": moment_text(ends_at),
         "step": None if step_seconds is None else str(step_seconds),
     }
     query = {name: value for name, value in asked.items() if value is not None}
@@ -270,15 +284,6 @@ def new_key(random_id: Callable[[], object] = uuid4) -> str:
 def _whole_seconds(left: float) -> int:
     """Return how long a request may wait at the server, in whole seconds; less than one is not worth it."""
     return int(max(0, min(LONG_POLL_SECONDS, left)))
-
-
-def _moment(at: datetime | None) -> str | None:
-    """Write a moment as the API does. Raises ValueError for one without a time zone, because it is ambiguous."""
-    if at is None:
-        return None
-    if at.tzinfo is None:
-        raise ValueError(f"the moment {at} has no time zone")
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _whole(text: str | None) -> int | None:

@@ -4,7 +4,7 @@ Fields have the wire's names in Python's spelling.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from msgspec import Struct
@@ -117,6 +117,22 @@ class Task(Struct, frozen=True, kw_only=True):
         if self.status != "FAILED" or self.response is None:
             return None
         return msgspec.convert(self.response.get("error"), ErrorBody)
+
+
+class TaskConditions(TypedDict, total=False):
+    """Which tasks: those that meet every condition. None is the same as a condition that is not given."""
+
+    status: str | None
+    """QUEUED, PROCESSING, COMPLETED or FAILED."""
+    task_type: str | None
+    code: str | None
+    """The code of the failure."""
+    priority: int | None
+    accepted_from: datetime | None
+    """Accepted at this moment or later."""
+    accepted_before: datetime | None
+    key_prefix: str | None
+    """The beginning of the idempotency key."""
 
 
 class WaitEstimate(Struct, frozen=True, rename="camel"):

@@ -125,6 +125,31 @@ class TaskView(Struct, frozen=True, kw_only=True):
         return self.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
 
 
+class TaskFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tasks that meet every one of these conditions; None is no condition."""
+
+    status: TaskStatus | None = None
+    task_type: str | None = None
+    code: str | None = None
+    """The code of their failure."""
+    priority: int | None = None
+    accepted_from: int | None = None
+    """They were accepted at this moment or later."""
+    accepted_before: int | None = None
+    key_prefix: str | None = None
+    """The beginning of their idempotency key."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has no condition but perhaps the status."""
+        return self == TaskFilter(status=self.status)
+
+    @property
+    def is_of_lanes(self) -> bool:
+        """Whether lanes lead to its tasks: queued ones, of a type, of a priority, or any."""
+        return self == TaskFilter(status=TaskStatus.QUEUED, task_type=self.task_type, priority=self.priority)
+
+
 class TaskList(Struct, frozen=True):
     """Part of an organization's tasks, newest first, without their results."""
 
@@ -164,7 +189,7 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
 
 
 class TaskPage(Struct, frozen=True):
-    """Some tasks, and where the next page starts, or None on the last page."""
+    """Some tasks, and the place behind which the next page begins, or None on the last page."""
 
     tasks: tuple[TaskFacts, ...]
-    start: tuple[int, str] | None
+    after: tuple[int, str] | None

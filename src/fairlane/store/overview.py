@@ -4,19 +4,18 @@ import msgspec
 
 from fairlane.errors import NotFound
 from fairlane.model.simulation import Traced, TracePage
-from fairlane.model.tasks import Failure, TaskFacts, TaskPage, TaskStatus
+from fairlane.model.tasks import Failure, TaskFacts, TaskFilter, TaskPage, TaskStatus
+from fairlane.store.filtering import AFTER_ALL, LOOK_MOST, NEWEST, next_organization, walk
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import Operation, Row, first, only, rows
+from fairlane.store.statements import Operation, Row, first, rows, rows_if
 from fairlane.store.tasks import cancel
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
-SCAN_MOST = 1_000
-"""Most tasks that one page looks at, including those it does not show."""
+WALKS_MOST = 20
+"""Most organizations that one page of all organizations walks."""
 OWNERS_MOST = 1_000
-LAST = 2**62
-"""Larger than every organization's id."""
 
 
 class TaskFactsRow(Row, frozen=True):
@@ -64,17 +63,16 @@ class OverviewStore(Noun):
         self,
         *,
         organization: str | None,
-        status: TaskStatus | None,
-        task_type: str | None,
-        start: tuple[int, str] | None,
+        chosen: TaskFilter,
+        after: tuple[int, str] | None,
         most: int,
     ) -> TaskPage:
-        """Return one page of tasks, newest organization first, newest task first, from ``start`` on.
+        """Return one page of tasks behind a place: newest organization first, newest task first.
 
-        A page looks at no more than SCAN_MOST tasks, so it may be short, or empty, and still have a next one. Raises
-        NotFound.
+        A page looks at no more than LOOK_MOST tasks, so it may be short, or empty, and still have a next one. Tasks
+        with a beginning of the key come in the order of their keys, and need an organization. Raises NotFound.
         """
-        return await self._database.snapshot(_find_tasks(organization, status, task_type, start, most))
+        return await self._database.snapshot(_find_tasks(organization, chosen, after, most))
 
     async def task(self, task_id: str) -> TaskFacts:
         """Return one task of any organization, with the cause of its failure. Raises NotFound."""
@@ -95,10 +93,10 @@ class OverviewStore(Noun):
 
 
 def _find_tasks(
-    organization: str | None, status: TaskStatus | None, task_type: str | None, start: tuple[int, str] | None, most: int
+    organization: str | None, chosen: TaskFilter, after: tuple[int, str] | None, most: int
 ) -> Operation[TaskPage]:
-    chosen = None if organization is None else (yield from find_organization_id(organization))
-    return (yield from find_tasks(chosen, status, task_type, start, most))
+    owner = None if organization is None else (yield from find_organization_id(organization))
+    return (yield from find_tasks(owner, chosen, after, most))
 
 
 def _cancel(transaction: Transaction, organization: str, task_id: str, actor: str) -> Operation[None]:
@@ -108,31 +106,46 @@ def _cancel(transaction: Transaction, organization: str, task_id: str, actor: st
 
 
 def find_tasks(
-    organization_id: int | None,
-    status: TaskStatus | None,
-    task_type: str | None,
-    start: tuple[int, str] | None,
-    most: int,
+    organization_id: int | None, chosen: TaskFilter, after: tuple[int, str] | None, most: int
 ) -> Operation[TaskPage]:
     """Read a page of tasks, by the id of the organization."""
-    first_id, first_task = start or (LAST if organization_id is None else organization_id + 1, "")
-    found = yield from rows(
-        "find_tasks_from",
-        into=TaskFactsRow,
-        least=organization_id or 0,
-        organization_id=first_id,
-        id=first_task,
-        most=SCAN_MOST + 1,
-    )
-    page: list[TaskFacts] = []
-    for row in found[:SCAN_MOST]:
-        if len(page) == most:
-            return TaskPage(tuple(page), (row.organization_id, row.id))
-        facts = _facts(row)
-        if status in (None, facts.status) and task_type in (None, facts.task_type):
-            page.append(facts)
-    after = found[SCAN_MOST] if len(found) > SCAN_MOST else None
-    return TaskPage(tuple(page), None if after is None else (after.organization_id, after.id))
+    if organization_id is None:
+        found, following = yield from _walk_all(chosen, after or (AFTER_ALL, ""), most)
+    else:
+        step = yield from walk(organization_id, chosen, after and after[1], most)
+        found = [(organization_id, row.id) for row in step.tasks]
+        following = None if step.after is None else (organization_id, step.after)
+    facts = {
+        (row.organization_id, row.id): _facts(row)
+        for row in (yield from rows_if("find_task_facts", found, into=TaskFactsRow, tasks=found))
+    }
+    return TaskPage(tuple([facts[one] for one in found]), following)
+
+
+def _walk_all(
+    chosen: TaskFilter, after: tuple[int, str], most: int
+) -> Operation[tuple[list[tuple[int, str]], tuple[int, str] | None]]:
+    """Walk through one organization after the other, for a bounded number of tasks and organizations.
+
+    A place without a task is behind all tasks of its organization.
+    """
+    found: list[tuple[int, str]] = []
+    organization_id, place = after
+    looks = LOOK_MOST
+    for _ in range(WALKS_MOST):
+        if not place:
+            having, onward = yield from next_organization(chosen.status, organization_id)
+            if having is None and onward is None:
+                return found, None
+            organization_id, place = (onward or 0, "") if having is None else (having, NEWEST)
+        if place:
+            step = yield from walk(organization_id, chosen, place, most - len(found), looks=looks)
+            found += [(organization_id, row.id) for row in step.tasks]
+            looks -= step.looked
+            place = step.after or ""
+        if looks <= 0 or (place and len(found) == most):
+            break
+    return found, (organization_id, place)
 
 
 def find_task_facts(task_id: str) -> Operation[TaskFacts]:
@@ -141,9 +154,7 @@ def find_task_facts(task_id: str) -> Operation[TaskFacts]:
     for start in range(0, len(ids), OWNERS_MOST):
         owner = yield from first("find_task_owner", into=int, id=task_id, ids=ids[start : start + OWNERS_MOST])
         if owner is not None:
-            row = yield from only(
-                "find_tasks_from", into=TaskFactsRow, least=owner, organization_id=owner, id=task_id, most=1
-            )
+            [row] = yield from rows("find_task_facts", into=TaskFactsRow, tasks=[(owner, task_id)])
             return _facts(row)
     raise NotFound.task(task_id)
 

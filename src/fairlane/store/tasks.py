@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
 from fairlane.model.status import QueueStatus, SlotUse
-from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told
 from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store.counting import count_queues
+from fairlane.store.filtering import LOOK_MOST, NEWEST, walk
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.outcomes import write_outcomes
@@ -75,13 +76,15 @@ class TaskStore(Noun):
         """Return a failed task by id or key, and its payload. Raises NotFound, or TaskNotFailed."""
         return await self._database.snapshot(_find_failed(organization_id, reference), share=organization_id)
 
-    async def page(self, organization_id: int, *, status: TaskStatus | None, cursor: str | None, most: int) -> TaskList:
+    async def page(self, organization_id: int, *, chosen: TaskFilter, cursor: str | None, most: int) -> TaskList:
         """Return one page of an organization's tasks, newest first, at a constant cost regardless of their number.
 
-        A cursor comes from the page before: a place in the order of acceptance for queued tasks, otherwise an id. The
+        A page looks at a bounded number of tasks, so with a filter it may be short, or empty, and still have a next
+        one. Tasks with a beginning of the key come in the order of their keys. A cursor comes from the page before: a
+        place in the order of acceptance for the queued tasks of lanes, a key in the order of keys, otherwise an id. The
         caller has checked its shape.
         """
-        return await self._database.snapshot(list_tasks(organization_id, status, cursor, most), share=organization_id)
+        return await self._database.snapshot(list_tasks(organization_id, chosen, cursor, most), share=organization_id)
 
     async def ended(self, asked: Sequence[tuple[int, str]]) -> set[str]:
         """Return which of these (organization, task) have ended, or do not exist any more."""
@@ -166,6 +169,13 @@ class NewestRow(Row, frozen=True):
 
     seq: int
     task_id: str
+
+
+class NewestWaitingRow(NewestRow, frozen=True):
+    """A waiting task, and its lane."""
+
+    task_type: str
+    rank: int
 
 
 class NewestReadyRow(Row, frozen=True):
@@ -384,25 +394,28 @@ def _find_failed(organization_id: int, reference: str) -> Operation[tuple[TaskVi
 
 # Lists: newest first, one page at a constant cost --------------------------------------------------------------------
 
-NEWEST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-"""Larger than any id."""
 NEWEST_SEQ = 2**63 - 1
 
 Found = tuple[list[str], str | None]
 """Ids, newest first, and where the next page begins, or None if there is none."""
 
 
-def list_tasks(organization_id: int, status: TaskStatus | None, cursor: str | None, most: int) -> Operation[TaskList]:
+def list_tasks(organization_id: int, chosen: TaskFilter, cursor: str | None, most: int) -> Operation[TaskList]:
     """Read one page. Needs one snapshot."""
-    match status:
-        case TaskStatus.QUEUED:
-            ids, following = yield from _newest_queued(organization_id, int(cursor or NEWEST_SEQ), most)
-        case TaskStatus.COMPLETED | TaskStatus.FAILED:
-            ids, following = yield from _newest("find_newest_ended", organization_id, cursor, most, status=status.value)
-        case TaskStatus.PROCESSING:
-            ids, following = yield from _newest("find_newest_leased", organization_id, cursor, most)
-        case None:
-            ids, following = yield from _newest("find_newest_tasks", organization_id, cursor, most)
+    if chosen.is_of_lanes:
+        ids, following = yield from _newest_queued(organization_id, chosen, int(cursor or NEWEST_SEQ), most)
+    elif not chosen.is_open:
+        step = yield from walk(organization_id, chosen, cursor, most)
+        ids, following = [row.id for row in step.tasks], step.after
+    else:
+        match chosen.status:
+            case TaskStatus.COMPLETED | TaskStatus.FAILED:
+                statement, status = "find_newest_ended", {"status": chosen.status.value}
+            case TaskStatus.PROCESSING:
+                statement, status = "find_newest_leased", {}
+            case _:
+                statement, status = "find_newest_tasks", {}
+        ids, following = yield from _newest(statement, organization_id, cursor, most, **status)
     asked = [(organization_id, task_id) for task_id in ids]
     found = {row.id: _view(row) for row in (yield from rows_if("find_listed", asked, into=ViewRow, tasks=asked))}
     return TaskList(tuple([found[task_id] for task_id in ids]), following)
@@ -415,16 +428,24 @@ def _newest(statement: str, organization_id: int, cursor: str | None, most: int,
     return ids[:most], ids[most - 1] if len(ids) > most else None
 
 
-def _newest_queued(organization_id: int, before: int, most: int) -> Operation[Found]:
+def _newest_queued(organization_id: int, chosen: TaskFilter, before: int, most: int) -> Operation[Found]:
     """Return the newest queued tasks, merged from the newest of each lane and of waiting tasks, in few reads at any
     depth."""
-    asked = {"organization_id": organization_id, "before": before, "most": most + 1}
-    lanes = yield from rows("find_newest_ready", into=NewestReadyRow, **asked)
-    waiting = yield from rows("find_newest_waiting", into=NewestRow, **asked)
-    queued = [*(entry for lane in lanes for entry in lane.entries), *waiting]
+    rank = None if chosen.priority is None else rank_of(chosen.priority)
+    asked = {"organization_id": organization_id, "before": before}
+    lanes = yield from rows(
+        "find_newest_ready", into=NewestReadyRow, task_type=chosen.task_type, rank=rank, most=most + 1, **asked
+    )
+    # Waiting tasks have no index by lane: others are left out of a bounded number of them.
+    looks = most + 1 if chosen.is_open else LOOK_MOST
+    waiting = yield from rows("find_newest_waiting", into=NewestWaitingRow, most=looks, **asked)
+    known = waiting[-1].seq if len(waiting) == looks else 0
+    mine = [row for row in waiting if chosen.task_type in (None, row.task_type) and rank in (None, row.rank)]
+    queued = [*(entry for lane in lanes for entry in lane.entries if entry.seq >= known), *mine]
     queued.sort(key=attrgetter("seq"), reverse=True)
     page = queued[:most]
-    return [entry.task_id for entry in page], str(page[-1].seq) if len(queued) > most else None
+    following = page[-1].seq if len(queued) > most else known
+    return [entry.task_id for entry in page], str(following) if following else None
 
 
 class Cleared(Struct, frozen=True):

@@ -29,6 +29,7 @@ from fairlane.wire.credits import (
     states_body,
 )
 from fairlane.wire.errors import envelope, error_body
+from fairlane.wire.filters import FILTER_FIELDS, KEY_PREFIX, filter_of_query
 from fairlane.wire.health import HealthBody
 from fairlane.wire.insight import SlotsBody, WaitBody, slots_body, wait_body
 from fairlane.wire.live import everything_body, live_body
@@ -68,7 +69,9 @@ __all__ = [
     "BATCH_MOST",
     "CREDITS_UNCOUNTED",
     "DELAY_SECONDS_MOST",
+    "FILTER_FIELDS",
     "IDEMPOTENCY_KEY_LENGTH",
+    "KEY_PREFIX",
     "AlertBody",
     "AlertMessageBody",
     "AlertsBody",
@@ -110,6 +113,7 @@ __all__ = [
     "error_body",
     "everything_body",
     "failure_body",
+    "filter_of_query",
     "live_body",
     "read_address",
     "read_alert",

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairlane.model.alerts import AlertKind
-from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
+from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
 JsonSchema = dict[str, Any]
@@ -65,3 +66,23 @@ ALERT: JsonSchema = fields(
         "webhook": ADDRESS,
     }
 ) | {"additionalProperties": False}
+FILTER: dict[str, JsonSchema] = {
+    "status": {"type": "string", "enum": [*TaskStatus]},
+    "type": {"description": "The task type.", "type": "string", "minLength": 1, "maxLength": FILTER_TEXT_LENGTH_MOST},
+    "code": {
+        "description": "The code of the failure; only failed tasks have one.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": FILTER_TEXT_LENGTH_MOST,
+    },
+    "priority": {"type": "integer", "minimum": PRIORITY_LOWEST, "maximum": PRIORITY_HIGHEST},
+    "from": {"description": "Accepted at this moment or later.", "type": "string", "format": "date-time"},
+    "to": {"description": "Accepted before this moment.", "type": "string", "format": "date-time"},
+    KEY_PREFIX: {
+        "description": "The beginning of the idempotency key. The tasks come in the order of their keys.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_LENGTH,
+    },
+}
+"""The conditions of a filter of tasks."""

@@ -2,16 +2,18 @@
 
 from typing import ClassVar
 
+from fairlane import wire
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.pages import read_number
 from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
-from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
 
 PAGE = 100
 PAGE_MOST = 1_000
+KEY_PREFIX = "idempotency_key_prefix"
+FILTER_FIELDS = (*(field for field in wire.FILTER_FIELDS if field != wire.KEY_PREFIX), KEY_PREFIX)
 
 
 class AdminTaskEndpoints:
@@ -21,21 +23,23 @@ class AdminTaskEndpoints:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """Return a page: newest organization first, newest task first.
+        """Return a page: newest organization first, newest task first, or by key if keys are chosen.
 
         A page may be short or empty; continue while it has a ``cursor``.
         """
-        asked = request.query("organization", "status", "type", "cursor", "limit")
+        asked = request.query("organization", *FILTER_FIELDS, "cursor", "limit")
+        organization, chosen = asked.get("organization"), wire.filter_of_query(asked, key_field=KEY_PREFIX)
+        if organization is None and chosen.key_prefix is not None:
+            raise ValidationRefused.at(KEY_PREFIX, "goes with organization: keys are indexed by organization")
         found = await self._store.overview.tasks(
-            organization=asked.get("organization"),
-            status=_status(asked.get("status")),
-            task_type=asked.get("type"),
-            start=_start(asked.get("cursor")),
+            organization=organization,
+            chosen=chosen,
+            after=_after(asked.get("cursor")),
             most=read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST),
         )
         shown: dict[str, object] = {"tasks": found.tasks}
-        if found.start is not None:
-            shown["cursor"] = f"{found.start[0]}.{found.start[1]}"
+        if found.after is not None:
+            shown["cursor"] = f"{found.after[0]}.{found.after[1]}"
         return answer(shown)
 
     async def read(self, request: Request, actor: str) -> Answer:
@@ -53,18 +57,10 @@ class AdminTaskEndpoints:
     )
 
 
-def _status(text: str | None) -> TaskStatus | None:
+def _after(text: str | None) -> tuple[int, str] | None:
     if text is None:
         return None
-    if text not in TaskStatus.__members__:
-        raise ValidationRefused.at("status", f"must be one of {', '.join(TaskStatus)}")
-    return TaskStatus(text)
-
-
-def _start(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    organization_id, separator, task_id = text.partition(".")
+    organization_id, separator, place = text.partition(".")
     if not (organization_id.isascii() and organization_id.isdecimal() and len(organization_id) < 19 and separator):
         raise ValidationRefused.at("cursor", "is not one that was given out")
-    return int(organization_id), task_id
+    return int(organization_id), place

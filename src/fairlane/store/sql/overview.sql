@@ -1,35 +1,30 @@
 -- Tasks and sessions of all organizations, for operators.
 
--- name: find_tasks_from [sqlite]
--- Find tasks with their state, newest organization first, newest task first, from this one on.
+-- name: find_task_facts [sqlite]
+-- Find these (organization, task) with their state and owner, in any order.
 SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
        l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
-FROM (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
-      FROM task
-      WHERE organization_id >= :least
-        AND (organization_id, id) <= (:organization_id, :id)
-      ORDER BY organization_id DESC, id DESC
-      LIMIT :most) AS t
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
 JOIN organization AS o ON o.id = t.organization_id
 LEFT JOIN outcome AS f ON f.task_id = t.id
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
-LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq
-ORDER BY t.organization_id DESC, t.id DESC;
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq;
 
--- name: find_tasks_from [postgres]
+-- name: find_task_facts [postgres]
 -- The same. LATERAL with a limit looks up each row by key, whatever PostgreSQL knows of its tables.
 SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
        l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
-FROM (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
-      FROM task
-      WHERE organization_id >= :least
-        AND (organization_id, id) <= (:organization_id, :id)
-      ORDER BY organization_id DESC, id DESC
-      LIMIT :most) AS t
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+CROSS JOIN LATERAL (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
+                    FROM task
+                    WHERE organization_id = e.organization_id
+                      AND id = e.task_id
+                    LIMIT 1) AS t
 CROSS JOIN LATERAL (SELECT name FROM organization WHERE id = t.organization_id LIMIT 1) AS o
 LEFT JOIN LATERAL (SELECT status, failure, cause, charged, attempt, first_started_at, finished_at
                    FROM outcome
@@ -44,8 +39,7 @@ LEFT JOIN LATERAL (SELECT due_at
                    FROM waiting
                    WHERE organization_id = t.organization_id
                      AND seq = t.seq
-                   LIMIT 1) AS w ON true
-ORDER BY t.organization_id DESC, t.id DESC;
+                   LIMIT 1) AS w ON true;
 
 -- name: find_trace [sqlite]
 -- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished; first_started_at
@@ -64,7 +58,7 @@ JOIN task AS t ON t.organization_id = f.organization_id AND t.id = f.task_id
 ORDER BY f.finished_at, f.task_id;
 
 -- name: find_trace [postgres]
--- The same, with LATERAL for the reason given at find_tasks_from.
+-- The same, with LATERAL for the reason given at find_task_facts.
 SELECT f.finished_at, f.task_id AS id, o.name AS organization, t.task_type, t.priority, t.created_at AS accepted_at,
        t.run_at, f.first_started_at AS started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at

@@ -334,7 +334,8 @@ JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.task_id
 WHERE (SELECT o.status FROM outcome AS o WHERE o.task_id = t.id) IS NULL;
 
 -- name: find_newest_ready [sqlite] packed
--- Find the newest :most tasks of each lane of an organization that were accepted before :before.
+-- Find the newest :most tasks of each lane of an organization, or of those of a type or rank, that were accepted before
+-- :before.
 SELECT json_group_array(json_array(json((
          SELECT json_group_array(json_array(seq, task_id))
          FROM (SELECT seq, task_id
@@ -347,7 +348,9 @@ SELECT json_group_array(json_array(json((
                LIMIT :most)))))
 FROM lane AS l
 WHERE l.organization_id = :organization_id
-  AND l.ready > 0;
+  AND l.ready > 0
+  AND (CAST(:task_type AS TEXT) IS NULL OR l.task_type = :task_type)
+  AND (CAST(:rank AS BIGINT) IS NULL OR l.rank = :rank);
 
 -- name: find_newest_ready [postgres] packed
 -- The same, with LATERAL.
@@ -363,11 +366,13 @@ CROSS JOIN LATERAL (SELECT coalesce(json_agg(json_build_array(seq, task_id)), '[
                           ORDER BY seq DESC
                           LIMIT :most) AS entries) AS q
 WHERE l.organization_id = :organization_id
-  AND l.ready > 0;
+  AND l.ready > 0
+  AND (CAST(:task_type AS TEXT) IS NULL OR l.task_type = :task_type)
+  AND (CAST(:rank AS BIGINT) IS NULL OR l.rank = :rank);
 
 -- name: find_newest_waiting
 -- Find an organization's newest waiting tasks that were accepted before :before.
-SELECT seq, task_id
+SELECT seq, task_id, task_type, rank
 FROM waiting
 WHERE organization_id = :organization_id
   AND seq < :before
