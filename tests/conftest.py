@@ -1,5 +1,6 @@
 """What holds for every test: no setting leaks in, no file is left outside, no thread of ours lives on."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -32,6 +33,10 @@ if "TMPDIR" not in os.environ and _in_memory():
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
 
+# Collecting makes a million objects that live until the end, and each of a run's processes collects all tests. The
+# garbage collector stands still meanwhile, and does not look at them afterwards.
+gc.disable()
+
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True, database=None)
 hypothesis.settings.load_profile("house")
 
@@ -42,8 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: tests wait for disks and for programs as often as they compute."""
-    return (os.cpu_count() or 1) + 1
+    """Two processes more than there are cores, if there are two: tests wait for programs as often as they compute."""
+    cores = os.cpu_count() or 1
+    return cores + min(cores, 2)
 
 
 LONG = (
@@ -78,6 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.relative_to(here).as_posix().startswith(LONG):
             item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector work from here on, on what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,7 +25,11 @@ class Module:
 
     name: str
     path: Path
-    tree: ast.Module
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its syntax, parsed when a test first asks: every process of a run imports this, few run its tests."""
+        return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
 
     @property
     def room(self) -> str:
@@ -68,7 +72,7 @@ def texts(module: Module) -> Iterator[tuple[int, str]]:
 def _read(path: Path) -> Module:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return Module(name=name, path=path, tree=ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    return Module(name=name, path=path)
 
 
 def _imports(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[Import]:
