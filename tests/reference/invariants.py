@@ -193,8 +193,6 @@ class History:
     """Whether tasks may be cleared or purged."""
     types: dict[str, frozenset[str]] = field(default_factory=dict)
     """By session, the types that it serves; a session that is missing serves all."""
-    fair: bool = True
-    """Whether I8 is checked."""
     limited: frozenset[str] = frozenset()
     """Types with a limit of their own: I7 and I8 leave them out."""
     acknowledged: set[str] = field(default_factory=set)
@@ -216,7 +214,7 @@ class History:
     called: set[int] = field(default_factory=set)
     """Organizations that made a call: what it was charged is not in an outcome."""
     quantum_ms: float = 1_000.0
-    """The largest estimate that was charged for one start."""
+    """The largest duration that can have been expected: no estimate exceeds the longest attempt of its type."""
     _service: dict[int, int] = field(default_factory=dict)
     """By organization, in milliseconds: the estimates of what runs, and the true durations of what ended."""
     _errors: dict[int, float] = field(default_factory=dict)
@@ -235,8 +233,7 @@ class History:
         if before is not None:
             self._kept(before, now)
             self._started(before, now)
-            if self.fair:
-                self._fair(before, now, at)
+            self._fair(before, now, at)
 
     # One snapshot ----------------------------------------------------------------------------------------------------
 
@@ -364,9 +361,9 @@ class History:
         seen = {lease.id for lease in before.leases.values()}
         fresh = [lease for lease in now.leases.values() if lease.id not in seen and not lease.kind]
         able = before.turns & now.turns
+        self._served(before, now, fresh, at)
         for lease in fresh:
             self._at_start(now, lease, able)
-        self._served(before, now, fresh, at)
         # Calls are service, too, and their rows say less.
         calling = {one.id for at_once in (before, now) for one in at_once.organizations.values() if one.calls}
         ids = sorted({one for one, task_type in able if task_type not in self.limited} - calling)
@@ -377,7 +374,6 @@ class History:
 
     def _at_start(self, now: Snapshot, lease: LeaseRow, able: frozenset[tuple[int, str]]) -> None:
         served = self.types.get(lease.session_id)
-        self.quantum_ms = max(self.quantum_ms, lease.estimate_ms)
         first = now.organizations[lease.organization_id]
         for other in sorted({
             one for one, name in able if name not in self.limited and (served is None or name in served)
@@ -408,10 +404,12 @@ class History:
                 # The rows do not tell whether its worker was lost.
                 self._since = {pair: start for pair, start in self._since.items() if one not in pair}
             elif not _lost(lease, now):
-                error = max(0, min(at, lease.deadline_at) - lease.started_at) - lease.estimate_ms
+                took_ms = max(0, min(at, lease.deadline_at) - lease.started_at)
+                self.quantum_ms, error = max(self.quantum_ms, took_ms), took_ms - lease.estimate_ms
                 self._service[one] = self._service.get(one, 0) + error
                 self._errors[one] = self._errors.get(one, 0.0) + abs(error)
         for lease in fresh:
+            self.quantum_ms = max(self.quantum_ms, lease.estimate_ms)
             self._service[lease.organization_id] = self._service.get(lease.organization_id, 0) + lease.estimate_ms
             self._errors_before[lease.organization_id] = dict(self._errors)
 

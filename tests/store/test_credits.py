@@ -15,6 +15,7 @@ from tests.builders import (
     AGAIN,
     DONE,
     IMAGE,
+    LIMITED,
     PAGE,
     RETURNED,
     a_task,
@@ -323,6 +324,20 @@ async def test_a_task_waits_for_credits_that_running_work_holds(store: Store) ->
     assert [lease.organization for lease in meanwhile] == [other.name]
     assert ids(reply.leases) == [third]
     assert await totals(store, organization) == (8, 0, 8)
+
+
+async def test_a_task_that_waits_for_credits_takes_no_room_of_its_type(store: Store) -> None:
+    """Of a type with room for one more, another organization's task starts, before the later one behind it."""
+    payer, other = await a_payer(store, 4), await an_organization(store, slots=2)
+    worker = await a_worker(store)
+    await each(store, payer, a_task(cost=4), a_task(LIMITED, cost=4))
+    await submitted(store, other, a_task(LIMITED))
+    assert len((await worker.exchange(places=2)).leases) == 2
+    limited, _later = await submitted(store, other, a_task(LIMITED), a_task(PAGE))
+
+    taken = (await worker.exchange(places=2)).leases
+
+    assert ids(taken) == [limited]
 
 
 async def test_while_it_waits_nothing_is_announced(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fairlane.model.leases import Lease, Report
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.store import Store
-from tests.builders import ACTOR, DONE, IMAGE, PAGE, Worker, a_task, a_worker, an_organization
+from tests.builders import ACTOR, DONE, IMAGE, PAGE, Worker, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -160,6 +160,22 @@ async def test_slow_tasks_are_charged_for_what_they_took(store: Store, clock: Cl
     service = await floor.run(200)
 
     assert abs(service[slow.name] - service[fast.name]) <= (1 + 4) * 400
+
+
+async def test_places_are_dealt_by_the_duration_of_the_next_task(store: Store, clock: Clock) -> None:
+    """A slow type further behind in an organization's queue does not make its next tasks count as slow."""
+    ahead, behind = await an_organization(store, slots=5), await an_organization(store, slots=5)
+    worker = await a_worker(store)
+    await submitted(store, ahead, a_task(IMAGE))
+    slow = await worker.take_one()
+    clock.advance(30)
+    await worker.settle(slow)
+    await submitted(store, behind, a_task(PAGE), a_task(PAGE), a_task(IMAGE))
+    await _backlog(store, ahead, 2)
+
+    picks = [lease.organization for lease in (await worker.exchange(places=2)).leases]
+
+    assert picks == [behind.name, behind.name]
 
 
 async def test_a_changed_weight_acts_from_then_on(store: Store, clock: Clock) -> None:

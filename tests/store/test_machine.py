@@ -87,11 +87,11 @@ FAULTS: dict[str, Fault] = {
         leases, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",
     ),
     "starts what others hold the credits for": Fault(
-        leases, "_paid", "organization.can_hold(holds[pick.organization_id] + cost)", "True",
+        leases, "_pick", "not organization.can_hold(held + cost)", "False",
         "submit exchange", COST_MOST,
     ),
     "fails what only has to wait": Fault(
-        leases, "_paid", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
+        leases, "_pick", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
         "submit exchange", COST_MOST,
     ),
     "runs tasks in the places that calls took": Fault(

@@ -425,8 +425,8 @@ def claim(
             if task_type in limits:
                 room[task_type] = room.get(task_type, 0) + 1
                 more = True
-        picks = yield from _pick(transaction, taken.places_left, room)
-        picks = yield from _paid(transaction, picks, room, passed)
+        picks, unpaid = yield from _pick(transaction, taken.places_left, room)
+        passed |= yield from _end_what_is_unpaid(transaction, unpaid, room)
         if taken.leases or picks:
             transaction.memory.picked(shares.virtual_time)
             leases += taken.leases
@@ -479,8 +479,15 @@ def _keep_ahead(transaction: Transaction, found: Query[Head]) -> None:
             organization.ahead.append(head)
 
 
-def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]) -> Operation[list[Head]]:
-    """Return the next tasks of each organization, within its number of places and the room of each type."""
+def _pick(
+    transaction: Transaction, places: dict[int, int], room: dict[str, int]
+) -> Operation[tuple[list[Head], dict[int, list[Head]]]]:
+    """Return the next tasks of each organization, within its number of places and the room of each type, and apart by
+    organization those whose cost even its whole balance does not cover.
+
+    If only running work stands in the way of a cost, the organization waits, together with its further tasks. Only what
+    starts takes room: else a task that waits for credits would let another organization's be passed over.
+    """
     locked = transaction.locked
     queues = {one: locked[one].ahead for one, count in places.items() if _reach(locked[one].ahead, count, room)}
     lanes = [
@@ -491,19 +498,31 @@ def _pick(transaction: Transaction, places: dict[int, int], room: dict[str, int]
     ]
     for head in (yield from _find_heads(lanes, max(places.values(), default=0))):
         queues.setdefault(head.organization_id, []).append(head)
-    picks = []
+    picks: list[Head] = []
+    unpaid: dict[int, list[Head]] = {}
     for organization_id, count in places.items():
-        entries = queues.get(organization_id)
+        organization, entries = locked[organization_id], queues.get(organization_id)
         if entries is None:
-            locked[organization_id].doubted = True  # its lanes count entries that do not exist
+            organization.doubted = True  # its lanes count entries that do not exist
             continue
-        taken = 0
+        taken = held = 0
+        organization.want_credits(0)
         for entry in sorted(entries, key=_in_order):
-            if taken < count and room.get(entry.task_type, 0) > 0:
-                taken += 1
+            if taken == count or organization.credits_wanted:
+                break
+            if room.get(entry.task_type, 0) <= 0:
+                continue
+            taken += 1
+            cost = entry.cost if organization.credits_on else 0
+            if not organization.can_pay(cost):
+                unpaid.setdefault(organization_id, []).append(entry)
+            elif not organization.can_hold(held + cost):
+                organization.want_credits(cost)
+            else:
+                held += cost
                 room[entry.task_type] -= 1
                 picks.append(entry)
-    return picks
+    return picks, unpaid
 
 
 def _find_heads(lanes: Sequence[tuple[int, str, int, int]], most: int) -> Operation[list[Head]]:
@@ -539,42 +558,22 @@ def _lanes(organization: LockedOrganization, count: int, room: dict[str, int]) -
     return chosen
 
 
-def _paid(transaction: Transaction, picks: list[Head], room: dict[str, int], passed: set[int]) -> Operation[list[Head]]:
-    """Return the picks with a cost that their organizations can hold.
+def _end_what_is_unpaid(
+    transaction: Transaction, unpaid: Mapping[int, Sequence[Head]], room: dict[str, int]
+) -> Operation[set[int]]:
+    """End these tasks, and those next in order that cannot be paid either.
 
-    If even the balance does not cover a cost, the task ends here. If only running work stands in the way, the
-    organization waits, together with its further picks. Organizations that may have more tasks to end are added to
-    ``passed``: they must not use up the rounds of others.
+    Return the organizations that may have more of them: they must not use up the rounds of others.
     """
-    locked = transaction.locked
-    if not any(locked[pick.organization_id].credits_on for pick in picks):
-        return picks
-    paid: list[Head] = []
-    unpaid: dict[int, list[Head]] = {}
-    holds: dict[int, int] = {}
-    for pick in picks:
-        organization = locked[pick.organization_id]
-        cost = pick.cost if organization.credits_on else 0
-        if pick.organization_id not in holds:
-            holds[pick.organization_id] = 0
-            organization.want_credits(0)
-        if organization.credits_wanted == 0 and not organization.can_pay(cost):
-            unpaid.setdefault(pick.organization_id, []).append(pick)
-        elif organization.credits_wanted == 0 and organization.can_hold(holds[pick.organization_id] + cost):
-            holds[pick.organization_id] += cost
-            paid.append(pick)
-            continue
-        elif organization.credits_wanted == 0:
-            organization.want_credits(cost)
-        room[pick.task_type] += 1
+    more = set()
     for organization_id, ended in unpaid.items():
-        organization = locked[organization_id]
+        organization = transaction.locked[organization_id]
         yield from _end_unpaid(transaction, organization, ended)
         further = yield from _unpaid_heads(organization, room)
         yield from _end_unpaid(transaction, organization, further)
         if len(further) == UNPAID_MOST:
-            passed.add(organization_id)
-    return paid
+            more.add(organization_id)
+    return more
 
 
 def _unpaid_heads(organization: LockedOrganization, room: dict[str, int]) -> Operation[list[Head]]:

@@ -301,18 +301,18 @@ class LockedOrganization(Struct, array_like=True):
         """
         self.enter(memory.virtual_time)
         ready: dict[str, int] = {}
-        first = (11, "")
+        first = (11, 0, "")
         for (task_type, rank), lane in self.lanes.items():
             if lane.ready > 0 and room.get(task_type, 0) > 0:
                 ready[task_type] = ready.get(task_type, 0) + lane.ready
-                first = min(first, (rank, task_type))
+                first = min(first, (rank, lane.head_seq, task_type))
         startable = sum(min(count, room[task_type]) for task_type, count in ready.items())
         return Candidate(
             self.id,
             self.virtual_time,
             self.weight,
             self.calls_of(types) + min(self.slots_free(), startable),
-            memory.estimate_ms(first[1]),
+            memory.estimate_ms(first[2]),
         )
 
     def turns(self) -> frozenset[Turn]:
