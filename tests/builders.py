@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import asdict, replace
@@ -25,6 +25,8 @@ from fairlane.model.tasks import Accepted, NewTask, TaskRule, TaskStatus
 from fairlane.model.webhooks import DueDelivery, Webhook
 from fairlane.rules.deliveries import SenderState
 from fairlane.store import Effects, Store, new_id
+from fairlane.store.noun import Noun
+from fairlane.store.statements import Operation, Result
 
 PAGE = "PAGE"
 IMAGE = "IMAGE"
@@ -96,6 +98,14 @@ def a_task(
 def a_webhook(host: str = "hooks.example") -> Webhook:
     """An address at this host."""
     return Webhook(f"https://{host}/hook?token=1", host)
+
+
+class Operations(Noun):
+    """Runs operations that have no method of their own, or parts of one."""
+
+    async def run(self, operation: Callable[..., Operation[Result]], *arguments: Any, **named: Any) -> Result:
+        """Run it in a transaction; raise its refusal."""
+        return await self._write(operation, *arguments, **named)
 
 
 async def submitted(store: Store, organization: Organization, *tasks: NewTask) -> list[str]:

@@ -138,8 +138,8 @@ def test_a_full_disk_is_not_ready_and_one_outage(
     the log."""
     house = a_file_house(free_disk_floor_bytes=0)
     # A small write of upkeep may succeed between the large ones, whatever time they take.
-    monkeypatch.setattr(house.store._database.writer.full, "_quiet_seconds", 3_600.0)
-    customer, writer = house.customer(), house.store._database.writer.connection
+    monkeypatch.setattr(house.store.shared.database.writer.full, "_quiet_seconds", 3_600.0)
+    customer, writer = house.customer(), house.store.shared.database.writer.connection
     writer.pragma("max_page_count", writer.pragma("page_count"))
     large = {"text": "x" * 10_000}
 
@@ -147,7 +147,7 @@ def test_a_full_disk_is_not_ready_and_one_outage(
     with house.client() as client:
         ready, alive = client.get("/readyz"), client.get("/livez")
     writer.pragma("max_page_count", 2**30)
-    monkeypatch.setattr(house.store._database.writer.full, "_quiet_seconds", 0.0)
+    monkeypatch.setattr(house.store.shared.database.writer.full, "_quiet_seconds", 0.0)
     with house.client() as client:
         again = client.get("/readyz")
 

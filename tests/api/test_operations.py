@@ -10,6 +10,7 @@ import pytest
 
 from fairlane.store import Store, erasing
 from tests.api.house import House, error_of, eventually, fields_of
+from tests.builders import Operations
 from tests.store.databases import Clock
 
 
@@ -111,7 +112,7 @@ def test_upkeep_finishes_an_erasing_that_was_broken_off(a_house: Callable[..., H
     house = a_house(sweep_seconds=0.05)
     customer = house.customer()
     customer.accepted()
-    house.call(house.store.erasing._write(erasing._begin, customer.name, "a test"))
+    house.call(Operations(house.store.shared).run(erasing.begin_erasing, customer.name, "a test"))
 
     eventually(lambda: house.admin.get(f"/admin/v1/organizations/{customer.name}").status_code == 404)
 

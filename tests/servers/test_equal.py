@@ -190,7 +190,7 @@ def test_limits_hold_with_workers_at_both_servers(pair: Pair) -> None:
 def test_a_missing_lock_would_be_noticed(pair: Pair) -> None:
     """The control: servers that read an organization's row without locking it are caught."""
     for house in pair:
-        statements = house.store._database.asking.statements
+        statements = house.store.shared.database.asking.statements
         for name in ("lock_organizations", "lock_further_organizations"):
             statement = statements[name]
             assert "FOR NO KEY UPDATE" in statement.sql

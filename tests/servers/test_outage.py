@@ -170,7 +170,7 @@ async def test_who_gives_a_read_up_waits_for_nobody(line: Line) -> None:
 
     await asyncio.gather(*both())
     line.state = SILENT
-    reads, reading = both(), store._database.reading  # type: ignore[attr-defined]
+    reads, reading = both(), store.shared.database.reading  # type: ignore[attr-defined]
     while sum(one.pending for one in (*reading.shared, *reading.own)) < len(reads):
         await asyncio.sleep(0)
     for read in reads:
@@ -223,7 +223,7 @@ def test_a_killed_database_is_met_and_over_by_itself(cluster: Cluster, tmp_path:
             return seen
 
         renewing = pool.submit(renew)
-        eventually(lambda: house.store._wakeups.listening)
+        eventually(lambda: house.store.wakeups.listening)
         cluster.kill()
         gone_at = time.monotonic()
         statuses = set()
@@ -248,7 +248,7 @@ def test_a_killed_database_is_met_and_over_by_itself(cluster: Cluster, tmp_path:
         assert {lease["attempt"] for lease in claimed} == {1}
         assert {customer.find(task).json()["task"]["status"] for task in tasks} == {"COMPLETED"}
         assert house.call(house.store.recount.find()) == []
-        eventually(lambda: house.store._wakeups.listening)
+        eventually(lambda: house.store.wakeups.listening)
 
 
 def test_a_worker_that_does_not_come_back_is_taken_for_dead(line: Line, a_far_house: Callable[..., House]) -> None:
@@ -312,7 +312,7 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
     house = houses().a
     customer = house.customer()
     writes, reads, left = Writer.rows, Readers.rows, [1]
-    database = house.store._database
+    database = house.store.shared.database
 
     def lose(query: Any) -> None:
         names = {query.name, *(one.name for one in query.parameters.get("queries", ()))}
@@ -349,7 +349,7 @@ def test_a_connection_that_leads_nowhere_is_replaced(
     house = a_far_house(pg_notify="off")
     customer = house.customer()
     customer.accepted()
-    writer, left = house.store._database.writer, [1]
+    writer, left = house.store.shared.database.writer, [1]
     ask, finish = writer.rows, writer.finish
 
     def lose(name: str) -> None:
@@ -384,7 +384,7 @@ def test_a_statement_that_is_only_slow_is_left_alone(
     house = a_far_house(pg_notify="off")
     customer = house.customer()
     customer.accepted()
-    writer, left = house.store._database.writer, [1]
+    writer, left = house.store.shared.database.writer, [1]
     ask, connection = writer.rows, writer.connection
     seconds = outage.SILENT_SECONDS + 2 * outage.PROBE_SECONDS
     sleep = NumberedStatement("sleep", f"SELECT CAST(pg_sleep({seconds}) AS TEXT)")
@@ -415,7 +415,7 @@ def test_a_lock_that_a_stopped_server_holds_is_cut(houses: Callable[..., Any]) -
 
     async def stop_inside() -> asyncpg.Connection:
         connection = await asyncpg.connect(house.settings.database)
-        statements = house.store._database.asking.statements
+        statements = house.store.shared.database.asking.statements
         await connection.execute(writing.BEGIN.sql)
         await connection.fetch(statements["limit_transaction"].sql, writing.LOCK_TIMEOUT, *writing.LIMITS.values())
         await connection.fetch(statements["lock_organizations"].sql, [organization_id])

@@ -160,7 +160,7 @@ def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def listening(pair: Pair) -> bool:
     """Whether both hear each other."""
-    return all(house.store._wakeups.listening for house in pair)
+    return all(house.store.wakeups.listening for house in pair)
 
 
 def test_looking_is_enough(houses: Houses, pool: ThreadPoolExecutor) -> None:

@@ -94,7 +94,7 @@ class Database(Protocol):
 
 def adapter_of(store: Store) -> Any:
     """Return what a store runs its operations on, for tests of one database or of a bare operation."""
-    return store._database
+    return store.shared.database
 
 
 class _FailingDisk:

@@ -113,7 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.submit(number, tasks, room=None)
 
     def _opened(self) -> None:
-        force_setattr(self.store.upkeep._config, "chance", lambda: CHANCE)
+        force_setattr(self.store.shared.config, "chance", lambda: CHANCE)
 
     def _organization(self, number: int) -> Organization:
         organizations = list(self.model.organizations.values())

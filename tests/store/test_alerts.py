@@ -12,7 +12,16 @@ from fairlane.model.leases import Failed
 from fairlane.model.webhooks import Tried
 from fairlane.store import Store
 from fairlane.store.alerts import ALERTS_MOST, apply_change
-from tests.builders import FRAGILE, a_task, a_webhook, a_worker, an_organization, claimed_deliveries, submitted
+from tests.builders import (
+    FRAGILE,
+    Operations,
+    a_task,
+    a_webhook,
+    a_worker,
+    an_organization,
+    claimed_deliveries,
+    submitted,
+)
 from tests.store.databases import Clock, Database
 
 
@@ -141,7 +150,7 @@ async def test_a_judgement_of_an_older_state_is_void(store: Store, clock: Clock)
     )
     await store.alerts.change(organization.id, alert.id, a_rule(threshold=99))
 
-    assert await store.alerts._write(apply_change, change, body) is False
+    assert await Operations(store.shared).run(apply_change, change, body) is False
     assert await owed(store) == []
 
 
@@ -160,7 +169,7 @@ async def test_a_judgement_of_an_older_rule_is_void(store: Store, clock: Clock, 
     )
     await store.alerts.change(organization.id, alert.id, replace(rule, **changes))
 
-    assert await store.alerts._write(apply_change, change, body) is False
+    assert await Operations(store.shared).run(apply_change, change, body) is False
     assert await owed(store) == []
 
 
@@ -177,7 +186,7 @@ async def test_a_judgement_from_before_it_fired_and_recovered_is_void(store: Sto
     assert await told(store) == []
     assert await after(store, clock, 30) == ["recovered at 0.0"]
 
-    assert await store.alerts._write(apply_change, change, body) is False
+    assert await Operations(store.shared).run(apply_change, change, body) is False
     assert await owed(store) == ["fired at 3.0", "recovered at 0.0"]
 
 

@@ -9,7 +9,7 @@ from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.store import CHUNK, Store
 from fairlane.store import tasks as operations
 from fairlane.store.tasks import Cleared
-from tests.builders import IMAGE, PAGE, a_task, a_worker, an_organization, state, submitted
+from tests.builders import IMAGE, PAGE, Operations, a_task, a_worker, an_organization, state, submitted
 from tests.store.databases import Clock, Database, in_one_commit
 
 
@@ -159,5 +159,4 @@ async def test_a_clear_shares_a_commit_with_whatever_comes(store: Store, clock: 
 
 async def chunk_of(store: Store, organization_id: int, before: int | None) -> Cleared:
     """One chunk alone, as a server does that is gone before the next."""
-    chunk: Cleared = await store.tasks._write(operations.clear, organization_id, before)
-    return chunk
+    return await Operations(store.shared).run(operations.clear, organization_id, before)

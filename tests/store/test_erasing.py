@@ -17,6 +17,7 @@ from tests.builders import (
     DONE,
     IMAGE,
     LIMITED,
+    Operations,
     a_call,
     a_digest,
     a_server,
@@ -154,7 +155,7 @@ async def test_five_thousand_tasks_go_in_bounded_steps_beside_others(store: Stor
     again = await an_organization(store)
     for _ in range(10):
         await submitted(store, again, *[a_task() for _ in range(500)])
-    await store.erasing._write(erasing._begin, again.name, ACTOR)
+    await Operations(store.shared).run(erasing.begin_erasing, again.name, ACTOR)
 
     steps = []
     while count := await store.erasing.step(again.id):
@@ -172,7 +173,7 @@ async def test_a_crash_in_the_middle_loses_nothing_of_the_intent(database: Datab
     store = database.store
     organization = await a_full_organization(store, clock, "acme")
     other = await a_full_organization(store, clock)
-    await store.erasing._write(erasing._begin, "acme", ACTOR)
+    await Operations(store.shared).run(erasing.begin_erasing, "acme", ACTOR)
     for _ in range(steps):
         assert await store.erasing.step(organization.id)
 

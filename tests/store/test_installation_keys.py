@@ -6,7 +6,7 @@ from msgspec import structs
 from fairlane.errors import NameTaken, NotFound, SessionGone
 from fairlane.model.keys import KeyKind
 from fairlane.store import Store, keys
-from tests.builders import ACTOR, Worker, a_digest, a_session, an_organization, submitted
+from tests.builders import ACTOR, Operations, Worker, a_digest, a_session, an_organization, submitted
 from tests.store.databases import Clock, Database
 
 
@@ -20,7 +20,7 @@ async def a_key(store: Store, kind: KeyKind, value: str = "k" * 20, name: str = 
 
 async def revoke_elsewhere(store: Store, key_id: str) -> None:
     """As another server on the same database does it: this one's memory is not told."""
-    await store.keys._write(keys._revoke, key_id, ACTOR)
+    await Operations(store.shared).run(keys.revoke_key, key_id, ACTOR)
 
 
 @pytest.mark.parametrize("kind", [KeyKind.WORKER, KeyKind.ADMIN])

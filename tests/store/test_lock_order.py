@@ -25,6 +25,7 @@ from tests.builders import (
     DONE,
     LIMITED,
     PAGE,
+    Operations,
     a_call,
     a_catalogue,
     a_server,
@@ -197,7 +198,7 @@ async def test_a_server_that_declares_a_limit_and_an_exchange(
     gates = Gate(pair[1], "limit_leases"), Gate(pair[0], "lock_type_limits")
     _, reply = await meet(
         server,
-        pair[1].type_limits._write(declare_limits, a_catalogue(), alone=False),
+        Operations(pair[1].shared).run(declare_limits, a_catalogue(), alone=False),
         gates[0],
         worker.exchange(Report(lease.id, DONE), places=1),
         gates[1],

@@ -133,7 +133,7 @@ async def test_the_servers_own_reads_take_turns_like_any_share(store: Store) -> 
 
 async def test_a_store_closes_although_a_long_read_is_under_way(database: Database) -> None:
     """The read ends after its present step, without an answer."""
-    adapter: Any = database.store._database
+    adapter: Any = database.store.shared.database
 
     with endless() as recount:
         long = asyncio.ensure_future(adapter.walk(recount.operation()))

@@ -192,7 +192,7 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
 
 def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]:
     """Every operation that reads, asked by each organization about itself, and by operators."""
-    config, memory, now = store.fleet._config, store.fleet._memory, 1_800_000_000_000
+    config, memory, now = store.shared.config, store.shared.memory, 1_800_000_000_000
     for one in ids:
         for chosen in FILTERS:
             yield partial(tasks.list_tasks, one, chosen, None, 50)

@@ -58,7 +58,7 @@ class ErasingStore(Noun):
         continues in any case. Raises NotFound, also once it is gone.
         """
         try:
-            erased = await self._write(_begin, name, actor)
+            erased = await self._write(begin_erasing, name, actor)
         finally:
             self._forget_keys()
         total = 0
@@ -81,7 +81,7 @@ class ErasingStore(Noun):
         return await self._database.read(find_erasing())
 
 
-def _begin(transaction: Transaction, name: str, actor: str) -> Operation[Organization]:
+def begin_erasing(transaction: Transaction, name: str, actor: str) -> Operation[Organization]:
     organization_id = yield from find_organization_id(name)
     locked = yield from transaction.lock([organization_id])
     before = yield from find_organization(name)

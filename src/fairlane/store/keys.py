@@ -76,7 +76,7 @@ class KeyStore(Noun):
         NotFound.
         """
         try:
-            return await self._write(_revoke, key_id, actor)
+            return await self._write(revoke_key, key_id, actor)
         finally:
             self._callers.clear()
             self._holders.clear()
@@ -117,7 +117,7 @@ def _find_keys(organization: str) -> Operation[list[Key]]:
     return (yield from rows("find_keys", into=Key, organization_id=organization_id))
 
 
-def _revoke(transaction: Transaction, identity: str, actor: str) -> Operation[Key | InstallationKey]:
+def revoke_key(transaction: Transaction, identity: str, actor: str) -> Operation[Key | InstallationKey]:
     now = yield from transaction.read_clock()
     if (yield from rows("revoke_key", into=str, id=identity, now=now)):
         key = yield from only("find_key", into=Key, id=identity)

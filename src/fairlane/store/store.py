@@ -91,8 +91,10 @@ class Store:
         self.hints = Hints()
         """Local listeners to the effects of commits."""
         database = self._adapter(settings, now)
-        self._wakeups = self._wakeups_of(settings)
-        shared = Shared(database, config, Memory())
+        self.wakeups = self._wakeups_of(settings)
+        """What sends hints to other servers; None with SQLite."""
+        self.shared = shared = Shared(database, config, Memory())
+        """What the nouns have, for an operation that has no method."""
         self._database = database
         self._seal = seal_of(settings.secret_key)
         self.now: Callable[[], int] = database.now
@@ -207,8 +209,8 @@ class Store:
 
     async def close(self) -> None:
         """Finish the accepted requests and close the database."""
-        if self._wakeups is not None:
-            await self._wakeups.stop()
+        if self.wakeups is not None:
+            await self.wakeups.stop()
         await self._database.close()
 
     def wake_others(self) -> None:
@@ -217,8 +219,8 @@ class Store:
         Waiting requests also poll once a second, so a lost hint costs at most a second. Has no effect on SQLite, which
         has one server.
         """
-        if self._wakeups is not None:
-            self._wakeups.start()
+        if self.wakeups is not None:
+            self.wakeups.start()
 
     def when_broken(self, told: Callable[[], None]) -> None:
         """Be told, on the event loop, when this process has to end: every write is refused with StoreBroken."""
@@ -265,8 +267,8 @@ class Store:
 
     def _tell(self, effects: Effects) -> None:
         self.hints.tell(effects)
-        if self._wakeups is not None:
-            self._wakeups.send(effects)
+        if self.wakeups is not None:
+            self.wakeups.send(effects)
 
 
 __all__ = ["Store", "new_id"]
