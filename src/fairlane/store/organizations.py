@@ -16,6 +16,8 @@ from fairlane.store.transaction import Transaction
 
 ALL = 2**31 - 1
 """More than the number of organizations."""
+BEYOND = "\x7f"
+"""Above every character that a name may have."""
 
 
 class OrganizationRow(Row, frozen=True):
@@ -84,9 +86,9 @@ class OrganizationStore(Noun):
         """Return one organization. Raises NotFound."""
         return await self._database.read(find_organization(name))
 
-    async def all(self, *, after: str = "", most: int = ALL) -> list[Organization]:
-        """Return organizations by name: all, or at most ``most`` after this one."""
-        return await self._database.read(find_organizations(after, most))
+    async def all(self, *, after: str = "", beginning: str = "", most: int = ALL) -> list[Organization]:
+        """Return organizations by name: all, or at most ``most`` after this one with this beginning of the name."""
+        return await self._database.read(find_organizations(after, most, beginning))
 
     async def name(self, organization_id: int) -> str:
         """Return an organization's name. Raises NotFound."""
@@ -127,9 +129,17 @@ def find_organization(name: str) -> Operation[Organization]:
     return _organization((yield from _find(name)))
 
 
-def find_organizations(after: str = "", most: int = ALL) -> Operation[list[Organization]]:
+def find_organizations(after: str = "", most: int = ALL, beginning: str = "") -> Operation[list[Organization]]:
     """Read organizations by name."""
-    found = yield from rows("find_organizations", into=OrganizationRow, name=None, after=after, most=most)
+    found = yield from rows(
+        "find_organizations",
+        into=OrganizationRow,
+        name=None,
+        after=after,
+        least=beginning,
+        beyond=beginning + BEYOND,
+        most=most,
+    )
     return [_organization(row) for row in found]
 
 
@@ -162,7 +172,9 @@ def find_organization_name(organization_id: int) -> Operation[str]:
 
 
 def _find(name: str) -> Operation[OrganizationRow]:
-    found = yield from first("find_organizations", into=OrganizationRow, name=name, after="", most=1)
+    found = yield from first(
+        "find_organizations", into=OrganizationRow, name=name, after="", least="", beyond=BEYOND, most=1
+    )
     if found is None:
         raise NotFound.named("organization", name)
     return found

@@ -45,10 +45,14 @@ class OrganizationEndpoints:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """Return a page of organizations, by name; ``cursor`` is present if there are more."""
-        asked = request.query("cursor", "limit")
+        """Return a page of organizations by name, whose names begin with ``search``; ``cursor`` is present if there
+        are more.
+        """
+        asked = request.query("cursor", "limit", "search")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
-        found = await self._store.organizations.all(after=asked.get("cursor", ""), most=most + 1)
+        found = await self._store.organizations.all(
+            after=asked.get("cursor", ""), beginning=asked.get("search", ""), most=most + 1
+        )
         return answer(page("organizations", found, most, lambda one: one.name))
 
     async def create(self, request: Request, actor: str) -> Answer:

@@ -224,7 +224,8 @@ WHERE p.name = :plan
 RETURNING id;
 
 -- name: find_organizations
--- Find one organization by name, or those after a name, by the unique index of names. For the oldest ready task see
+-- Find one organization by name, or those after a name whose names are from :least and before :beyond, by the unique
+-- index of names. For the oldest ready task see
 -- find_busiest.
 SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
@@ -245,6 +246,8 @@ SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.d
 FROM organization AS o
 WHERE (CAST(:name AS TEXT) IS NULL OR o.name = :name)
   AND o.name > :after
+  AND o.name >= :least
+  AND o.name < :beyond
 ORDER BY o.name
 LIMIT :most;
 
