@@ -124,6 +124,7 @@ class Server:
         returned = await self.store.sessions.return_local_leases()
         if returned:
             logger.info("leases.returned", extra={"count": returned})
+        await self.store.pulses.begin()
         folder = prepare_directory(runtime_directory(self._settings.database))
         self.worker_socket, self.admin_socket = folder / "worker.sock", folder / "admin.sock"
         settings = self._settings
@@ -230,6 +231,7 @@ class Server:
             pid=os.getpid(),
             draining=self.serving.draining,
             worker_trouble=self.worker_trouble(),
+            disk_full=self.serving.disk_full(),
             task_types=tuple(self._application.catalogue),
         )
 

@@ -106,6 +106,7 @@ class Sweeper:
         while True:
             await asyncio.sleep(_seconds_to_sample(self._store.now()))
             await self._attempt("sample", self._store.usage.sample)
+            await self._attempt("sample the installation", self._store.pulses.sample)
             await self._attempt("keep type limits", self._store.type_limits.keep)
             await self._attempt("look for unserved types", self.warn_of_unserved)
 
@@ -132,6 +133,7 @@ class Sweeper:
         await self._attempt("erase", self._erase)
         await self._attempt("months", self._open_months)
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
+        await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
         await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)

@@ -31,6 +31,53 @@ def test_a_list_says_where_it_goes_on(house: House) -> None:
     assert "cursor" not in older
 
 
+def test_organizations_are_found_by_the_beginning_of_their_names(house: House) -> None:
+    """In pages, like all of them."""
+    for name in ("acme", "acme-2", "acme-3", "bcme", "ac"):
+        house.admin.post("/admin/v1/organizations", json={"name": name})
+
+    first = house.admin.get("/admin/v1/organizations?search=acm&limit=2").json()
+    rest = house.admin.get(f"/admin/v1/organizations?search=acm&limit=2&cursor={first['cursor']}").json()
+    none = house.admin.get("/admin/v1/organizations?search=acme-9").json()
+
+    assert [one["name"] for one in first["organizations"] + rest["organizations"]] == ["acme", "acme-2", "acme-3"]
+    assert ("cursor" in rest, none) == (False, {"organizations": []})
+
+
+def test_the_overview_says_what_is_wrong(house: House) -> None:
+    """With the sums of all organizations and the last hour, in one answer that all operators share."""
+    customer = house.customer()
+    customer.accepted()
+
+    seen = eventually(lambda: (one := house.admin.get("/admin/v1/overview").json())["total"]["queued"] and one)
+
+    assert [(one["kind"], one["grade"], one["message"]) for one in seen["troubles"]] == [
+        ("no_workers", "problem", "No worker is connected: 1 task waits")
+    ]
+    assert len(seen["minutes"]) == 60
+    assert seen["minutes"][-1]["submitted"] == 1
+    house.session("ANY")
+    eventually(lambda: house.admin.get("/admin/v1/overview").json()["troubles"] == [])
+
+
+def test_lanes_are_those_of_the_organizations_that_are_named(house: House) -> None:
+    """In that order, without one that does not exist; too many, and what is no id, are refused."""
+    names = [house.customer().name for _ in range(3)]
+    ids = {one["name"]: one["id"] for one in house.admin.get("/admin/v1/organizations").json()["organizations"]}
+    wanted = f"{ids[names[2]]},999999,{ids[names[0]]}"
+
+    seen = house.admin.get("/admin/v1/lanes", params={"organizations": wanted}).json()["organizations"]
+    refused = [
+        house.admin.get("/admin/v1/lanes", params={"organizations": text})
+        for text in ("acme", "-1", ",".join(str(number) for number in range(101)))
+    ]
+
+    assert [one["name"] for one in seen] == [names[2], names[0]]
+    assert (seen[0]["used"], seen[0]["holders"], seen[0]["levels"], seen[0]["next"]) == (0, [], [], None)
+    assert house.admin.get("/admin/v1/lanes").json()["organizations"] == []
+    assert [fields_of(one) for one in refused] == [["organizations"]] * 3
+
+
 def test_a_failed_tasks_cause_is_the_operators_alone(house: House) -> None:
     """The customer sees the generic failure."""
     customer, session = house.customer(), house.session("ANY")

@@ -29,12 +29,14 @@ from fairlane.store import (
     erasing,
     fleet,
     keys,
+    lanes,
     leases,
     maintenance,
     months,
     organizations,
     overview,
     plans,
+    pulses,
     recount,
     sessions,
     slots,
@@ -185,6 +187,10 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
         f" SELECT {completed}, 30000000 + i, 1800000000000, 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM n"
     )
     yield (
+        f"INSERT INTO pulse {NUMBERS.format(count=FEW)}"
+        f" SELECT 20000000 + i, 's', 1800000000000, 0, 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM n"
+    )
+    yield (
         f"INSERT INTO api_key (id, organization_id, name, digest, last4, created_at) {NUMBERS.format(count=FEW)}"
         f" SELECT 'k' || i, {completed}, 'x', 'd' || i, 'abcd', 1800000000000 FROM n"
     )
@@ -237,6 +243,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(dashboard.live, ids, True, ["nothing"])
     yield dashboard.find_secret
     yield partial(fleet.find_fleet, config, memory)
+    yield partial(pulses.find_installation, config, memory, "nothing")
+    yield partial(lanes.find_lanes_of, ids, memory)
     yield partial(months.find_months, "2027-01", None)
     yield plans.find_plans
     yield maintenance.find_maintenance
@@ -246,6 +254,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(recount.recount, None)
     yield erasing.find_erasing
     yield partial(organizations.find_organizations, "", 50)
+    yield partial(organizations.find_organizations, "", 50, "nothing")
     yield partial(organizations.find_organization_id, "nothing")
     yield organizations.find_virtual_time
     yield webhook_secrets.all_secrets

@@ -433,7 +433,7 @@ MAY_SCAN = {
     # For an operator who asks the doctor: one pass over the organizations.
     "find_flagged", "find_planned_without_slots",
     # A partial index of those that drift, or are being erased.
-    "find_drifted", "find_erasing",
+    "find_drifted", "find_drifted_names", "find_erasing",
 }  # fmt: skip
 
 

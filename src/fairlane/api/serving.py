@@ -73,8 +73,12 @@ class Serving:
         """
         if self.draining:
             raise Unavailable()
-        if self._disk is not None and not self._disk.has_room():
+        if self.disk_full():
             raise Unavailable()
+
+    def disk_full(self) -> bool:
+        """Return whether the database's disk has less free space than its floor; never for PostgreSQL."""
+        return self._disk is not None and not self._disk.has_room()
 
 
 class DiskFloor:

@@ -27,6 +27,7 @@ class LiveOrganization(Struct, frozen=True):
 class Busy(Struct, frozen=True):
     """One organization as operators watch it."""
 
+    id: int
     name: str
     plan: str
     queued: int

@@ -48,6 +48,7 @@ class TypeCounts:
 
     waits: Histogram = field(default_factory=Histogram)
     runs: Histogram = field(default_factory=Histogram)
+    started: int = 0
     completed: int = 0
     failed: int = 0
 
@@ -69,10 +70,12 @@ class AttemptCounts:
         if one is None:
             one = self.organizations[organization_id] = OrganizationCounts()
         one.started += 1
+        kind = self._type(task_type)
+        kind.started += 1
         if waited_ms is not None:
             bucket = bucket_of(waited_ms)
             one.waits[bucket] = one.waits.get(bucket, 0) + 1
-            self._type(task_type).waits.add(waited_ms, bucket)
+            kind.waits.add(waited_ms, bucket)
 
     def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
         """Count the end of an attempt, which may end its task."""

@@ -13,7 +13,7 @@ from fairlane.store.statements import Operation, Row, only, rows, run
 from fairlane.store.tasks import counted_status, status
 from fairlane.store.transaction import Transaction
 
-BUSIEST_MOST = 200
+BUSIEST_MOST = 300
 HOLDERS_MOST = 50
 """Most holders of an organization's slots that are shown."""
 

@@ -68,21 +68,20 @@ def find_slots(organization_id: int, after: str, most: int) -> Operation[Slots]:
 
 def find_holders(organization_id: int, after: str, most: int) -> Operation[tuple[Slot, ...]]:
     """Return up to ``most`` holders after the id ``after``, in the order of acceptance."""
-    return tuple(
-        [
-            Slot(
-                id=row.id,
-                call=row.kind == CALL,
-                task_type=row.task_type,
-                priority=priority_of(row.rank),
-                attempt=row.attempt,
-                attempts=row.attempts,
-                started_at=row.started_at,
-                deadline_at=row.deadline_at,
-                progress=read_progress(row.progress),
-            )
-            for row in (
-                yield from rows("find_slots", into=SlotRow, organization_id=organization_id, after=after, most=most)
-            )
-        ]
+    found = yield from rows("find_slots", into=SlotRow, organization_id=organization_id, after=after, most=most)
+    return tuple([slot_of(row) for row in found])
+
+
+def slot_of(row: SlotRow) -> Slot:
+    """Return a lease as the holder of a slot."""
+    return Slot(
+        id=row.id,
+        call=row.kind == CALL,
+        task_type=row.task_type,
+        priority=priority_of(row.rank),
+        attempt=row.attempt,
+        attempts=row.attempts,
+        started_at=row.started_at,
+        deadline_at=row.deadline_at,
+        progress=read_progress(row.progress),
     )

@@ -30,6 +30,7 @@ from fairlane.store.fleet import FleetStore
 from fairlane.store.hints import Hints
 from fairlane.store.jumps import JumpStore
 from fairlane.store.keys import KeyStore
+from fairlane.store.lanes import LaneStore
 from fairlane.store.leases import LeaseStore
 from fairlane.store.logouts import LogoutStore
 from fairlane.store.maintenance import MaintenanceStore
@@ -40,6 +41,7 @@ from fairlane.store.noun import Shared
 from fairlane.store.organizations import OrganizationStore
 from fairlane.store.overview import OverviewStore
 from fairlane.store.plans import PlanStore
+from fairlane.store.pulses import PulseStore
 from fairlane.store.recount import RecountStore
 from fairlane.store.schema import Schema
 from fairlane.store.sealing import seal_of
@@ -109,6 +111,7 @@ class Store:
         self.erasing = ErasingStore(shared, forget_keys=self.keys.forget_callers)
         self.fleet = FleetStore(shared)
         self.jumps = JumpStore(shared)
+        self.lanes = LaneStore(shared)
         self.leases = LeaseStore(shared)
         self.logouts = LogoutStore(shared)
         self.maintenance = MaintenanceStore(shared)
@@ -116,6 +119,7 @@ class Store:
         self.organizations = OrganizationStore(shared, forget_keys=self.keys.forget_callers)
         self.overview = OverviewStore(shared)
         self.plans = PlanStore(shared)
+        self.pulses = PulseStore(shared)
         self.recount = RecountStore(shared)
         self.sessions = SessionStore(shared)
         self.slots = SlotStore(shared)

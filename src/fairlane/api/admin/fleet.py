@@ -1,6 +1,5 @@
 """``/metrics`` and ``/admin/v1/scaling``: the whole installation, for monitoring and autoscalers."""
 
-import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -10,9 +9,10 @@ from msgspec.json import encode
 
 from fairlane import __version__, metrics
 from fairlane.api.admin.installation import ServerFacts
+from fairlane.api.fresh import Fresh
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.routes import Route, Routes
-from fairlane.model.fleet import Fleet, Scaling
+from fairlane.model.fleet import Scaling
 from fairlane.store import Store
 
 FRESH_SECONDS = 2.0
@@ -31,15 +31,12 @@ class FleetEndpoints:
     ) -> None:
         self._store = store
         self._facts = facts
-        self._steady_clock = steady_clock
-        self._look = asyncio.Lock()
-        self._seen: Fleet | None = None
-        self._seen_at = -math.inf
+        self._fleet = Fresh(store.fleet.find, seconds=FRESH_SECONDS, steady_clock=steady_clock)
 
     async def metrics(self, request: Request, actor: str) -> Answer:
         """Return every number, for Prometheus."""
         text = metrics.render(
-            await self._fleet(),
+            await self._fleet.find(),
             version=__version__,
             audited=self._store.recount.audited,
             differences=self._store.recount.differences,
@@ -49,7 +46,7 @@ class FleetEndpoints:
 
     async def scaling(self, request: Request, actor: str) -> Answer:
         """Return the recommended number of workers, for autoscalers."""
-        fleet = await self._fleet()
+        fleet = await self._fleet.find()
         busy = sum(load.processing + load.calls for load in fleet.loads.values())
         places = fleet.places / fleet.workers if fleet.workers else self._places_usual
         return Answer(
@@ -65,13 +62,6 @@ class FleetEndpoints:
             ),
             headers=(NO_STORE,),
         )
-
-    async def _fleet(self) -> Fleet:
-        async with self._look:
-            if self._seen is None or self._steady_clock() - self._seen_at >= FRESH_SECONDS:
-                self._seen = await self._store.fleet.find()
-                self._seen_at = self._steady_clock()
-            return self._seen
 
     _places_usual = 10.0
     """Places of a worker process by default."""

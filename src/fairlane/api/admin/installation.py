@@ -36,6 +36,8 @@ class ServerFacts(Struct, frozen=True, kw_only=True):
     task_types: tuple[str, ...] = ()
     worker_trouble: str | None = None
     """Why no worker of this server's own can start, or None if one runs or is starting, or none is configured."""
+    disk_full: bool = False
+    """Whether the database's disk is nearly full, so that new tasks are refused."""
 
 
 _maintenance = Decoder(Maintenance)

@@ -8,7 +8,9 @@ from fairlane.api.admin.credits import GrantEndpoints
 from fairlane.api.admin.fleet import FleetEndpoints
 from fairlane.api.admin.installation import InstallationEndpoints, ServerFacts
 from fairlane.api.admin.keys import KeyEndpoints
+from fairlane.api.admin.lanes import LaneEndpoints
 from fairlane.api.admin.organizations import OrganizationEndpoints
+from fairlane.api.admin.overview import OverviewEndpoints
 from fairlane.api.admin.plans import PlanEndpoints
 from fairlane.api.admin.tasks import AdminTaskEndpoints
 from fairlane.api.admin.trace import TraceEndpoints
@@ -39,6 +41,8 @@ def admin_part(
         InstallationEndpoints(store, facts),
         AdminUsageEndpoints(store),
         FleetEndpoints(store, facts),
+        OverviewEndpoints(store, facts),
+        LaneEndpoints(store),
         TraceEndpoints(store),
     ]
     return Part(PREFIX, guard, resources(served, lambda: guard))

@@ -20,7 +20,7 @@ WHERE id = :id;
 -- name: find_busiest
 -- Find the organizations with most tasks queued and processing, and since when the oldest ready task of each could have
 -- started: the first row of each lane, from the lane's bound. Sorts all organizations.
-SELECT o.name, o.plan, o.queued, o.ready, o.processing + o.calls AS used, o.slots_max, o.paused, o.disabled,
+SELECT o.id, o.name, o.plan, o.queued, o.ready, o.processing + o.calls AS used, o.slots_max, o.paused, o.disabled,
        o.maintenance,
        o.drifted, o.submitted, o.completed, o.failed,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END

@@ -12,7 +12,7 @@
 --
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
--- those at each turn of a month. api_key, credit_grant, installation_key and audit record what operators did. logout
+-- those at each turn of a month. pulse has the sums of the whole installation by minute. api_key, credit_grant, installation_key and audit record what operators did. logout
 -- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes.
 --
 -- Times are integer milliseconds UTC, flags are 0 or 1, priorities are stored as ranks (10 - priority), and ids are
@@ -440,6 +440,25 @@ CREATE TABLE usage_month (
   charged         INTEGER NOT NULL,
   slot_ms         INTEGER NOT NULL,
   PRIMARY KEY (organization_id, month)
+) WITHOUT ROWID;
+
+-- The whole installation as one server saw it in one minute: sums and running totals of all organizations, what this
+-- server started in the minute, and how long that had waited, [[bucket, count], …].
+CREATE TABLE pulse (
+  minute      INTEGER NOT NULL,
+  server_id   TEXT NOT NULL,
+  at          INTEGER NOT NULL,
+  queued      INTEGER NOT NULL,
+  used        INTEGER NOT NULL,
+  slots_max   INTEGER NOT NULL,
+  places      INTEGER NOT NULL,
+  places_used INTEGER NOT NULL,
+  submitted   INTEGER NOT NULL,
+  completed   INTEGER NOT NULL,
+  failed      INTEGER NOT NULL,
+  started     INTEGER NOT NULL,
+  waits       TEXT NOT NULL,
+  PRIMARY KEY (minute, server_id)
 ) WITHOUT ROWID;
 
 -- [postgres] Rows that are updated in place keep room for it on their page, so that no index is touched.
