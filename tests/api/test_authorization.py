@@ -21,7 +21,7 @@ OPEN = {
     "GET /dashboard",
     "POST /dashboard/login",
     "GET /dashboard/session",  # who is logged in: without a session, nobody
-    "GET /dashboard/assets/{}",
+    "GET /dashboard/assets/{}/{}",
 }
 """What everybody may load. None of it tells anything of anybody."""
 

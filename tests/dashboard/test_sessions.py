@@ -1,6 +1,7 @@
 """Sessions of people: what a cookie allows, what it does not, and how it ends."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -330,5 +331,24 @@ def test_the_page_and_its_files_let_nothing_come_from_elsewhere(browser: httpx2.
     assert page.headers["x-content-type-options"] == "nosniff"
     again = browser.get("/dashboard", headers={"if-none-match": page.headers["etag"]})
     assert again.status_code == 304
-    assert browser.get("/dashboard/assets/nothing.js").status_code == 404
-    assert browser.get("/dashboard/assets/..%2Fsurface.py").status_code == 404
+    assert browser.get("/dashboard/assets/any/nothing.js").status_code == 404
+    assert browser.get("/dashboard/assets/any/..%2Fsurface.py").status_code == 404
+
+
+def test_files_are_compressed_and_kept_by_their_content(browser: httpx2.Client) -> None:
+    """The page names them below a hash of all; an address with another hash has to be asked for again."""
+    page = browser.get("/dashboard")
+    [style] = re.findall(r'href="(/dashboard/assets/[0-9a-f]{16}/style.css)"', page.text)
+
+    kept = browser.get(style, headers={"accept-encoding": "br, gzip;q=0.8"})
+    plain = browser.get(style, headers={"accept-encoding": "gzip;q=0, identity"})
+    other = browser.get("/dashboard/assets/0000/style.css")
+
+    assert "{" not in page.text
+    assert page.headers["cache-control"] == "no-cache"
+    assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (kept.headers["content-encoding"], kept.headers["vary"]) == ("gzip", "accept-encoding")
+    assert "content-encoding" not in plain.headers
+    assert int(kept.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+    assert kept.text == plain.text == other.text
+    assert other.headers["cache-control"] == "no-cache"
