@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ READS = (Path(__file__).parent / "reads.js").read_text("utf-8")
 MAY_BE_LEFT_OUT = {
     "/dashboard/v1/async/task/{}.webhook",
     "/dashboard/v1/async/task/{}.response",
+    "/dashboard/admin/v1/organizations.cursor",
 }
 """Fields that the API describes as optional, and that the pages look for."""
 KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
@@ -249,3 +250,56 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
         receiver.shutdown()
         thread.join()
+
+
+def card(page: Page, name: str) -> Any:
+    """The number on the card of this name."""
+    return page.locator(".card", has=page.get_by_text(name, exact=True)).locator("dd")
+
+
+def agree(place: Any, name: str, *, page: Page | None = None, answer: bool = True) -> str:
+    """Click a button that asks first, and say yes; what it asked."""
+    asked: list[str] = []
+
+    def decide(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if answer else dialog.dismiss()
+
+    (page or place).once("dialog", decide)
+    place.get_by_role("button", name=name).click()
+    [question] = asked
+    return question
+
+
+def barriers(page: Page, address: str, sections: Sequence[str]) -> list[tuple[str, str, str]]:
+    """What axe finds that is serious: the section, the rule, and the element."""
+    found = []
+    for section in sections:
+        page.goto(f"{address}/dashboard#/{section}")
+        page.locator("h1").wait_for(state="attached")
+        page.wait_for_timeout(500)
+        checked = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            (section, one["id"], one["nodes"][0]["html"])
+            for one in checked["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+    return found
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The accessibility checker's source, installed by npm into the cache."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed, so axe-core cannot be had")
+    folder = ROOT / ".cache" / "axe"
+    source: Path = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4.10.3"]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"npm cannot bring axe-core here: {error}")
+    return source.read_text("utf-8")

@@ -36,24 +36,61 @@ export function fill(element, ...children) {
 
 const mark = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.id} ${element.textContent}`;
 
+// Returns a table of these rows. `show` of a column returns text or nodes.
 export function table(caption, columns, rows, empty = "None.") {
-  const cell = (tag, column, content) =>
-    h(tag, { class: ["number", "long", "id"].find((kind) => column[kind]) ?? null, scope: tag === "th" ? "col" : null }, ...[content ?? "–"].flat());
-  const body = rows.length
-    ? rows.map((row) => h("tr", {}, columns.map((column) => cell("td", column, column.show(row)))))
-    : [h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty))];
-  return h("table", {}, h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, columns.map((column) => cell("th", column, column.name)))), h("tbody", {}, body));
+  const made = rowsOf(caption, columns, { empty });
+  made.show(rows);
+  return made.element;
+}
+
+// Returns a table and a function that shows rows in it. A row keeps its elements from one time to the next, found by `key`:
+// only what differs is changed, so the reader's focus and selection stay. `stack`: on a phone each row is a block of lines.
+// `named`: whether the caption is seen; it is read aloud in any case.
+export function rowsOf(caption, columns, { empty = "None.", key = null, stack = false, named = true } = {}) {
+  const kind = (column) => [["number", "long", "id"].find((one) => column[one]), column.first ? "first" : null].filter(Boolean).join(" ") || null;
+  const none = h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)), body = h("tbody");
+  const element = h("table", { class: stack ? "stack" : null }, h("caption", { class: named ? null : "unseen" }, caption),
+    h("thead", {}, h("tr", {}, columns.map((column) => h("th", { class: kind(column), scope: "col" }, column.name)))), body);
+  let kept = new Map();
+  return { element, show(rows) {
+    const now = new Map(), held = document.activeElement;
+    rows.forEach((row, index) => {
+      const name = key ? key(row) : index;
+      const one = kept.get(name) ?? made(columns, kind);
+      now.set(name, one);
+      columns.forEach((column, number) => set(one.cells[number], [column.show(row) ?? "–"].flat().filter((part) => part !== null && part !== undefined && part !== false)));
+      if (body.children[index] !== one.element) body.insertBefore(one.element, body.children[index] ?? null);
+    });
+    kept = now;
+    while (body.children.length > rows.length) body.lastChild.remove();
+    if (!rows.length) body.append(none);
+    if (held !== document.activeElement && body.contains(held)) held.focus({ preventScroll: true });
+  } };
+}
+
+function made(columns, kind) {
+  const cells = columns.map((column) => h("td", { class: kind(column), "data-name": column.name || null }));
+  return { cells, element: h("tr", {}, cells) };
+}
+
+// Changes an element's content to this, unless it is the same already.
+export function set(element, content) {
+  const old = element.childNodes;
+  const same = (part, node) => (typeof part === "string" ? node.nodeType === Node.TEXT_NODE && node.data === part : part === node || part.isEqualNode(node));
+  if (old.length === content.length && content.every((part, index) => same(part, old[index]))) return;
+  if (content.length === 1 && typeof content[0] === "string") element.textContent = content[0];
+  else element.replaceChildren(...content);
 }
 
 export const facts = (pairs) =>
   h("dl", { class: "facts" }, pairs.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value ?? "–")]));
 
+// Returns a number with its name. `show` takes text or nodes, and a note below it.
 export function card(name, note = "") {
   const value = h("dd", {}, "–");
   const small = h("small", {}, note);
   const element = h("div", { class: "card" }, h("dl", {}, h("dt", {}, name), value), small);
-  return { element, show(text, more = note) { value.textContent = text; small.textContent = more; } };
+  return { element, show(content, more = note, kind = "") { set(value, [content].flat()); small.textContent = more; small.className = kind; } };
 }
 
 export function notice(text, kind = "") {

@@ -6,18 +6,27 @@ import { access } from "./access.js";
 import { alerts } from "./alerts.js";
 import { capacity } from "./capacity.js";
 import { deliveries } from "./deliveries.js";
+import { installation } from "./installation.js";
+import { lanes } from "./lanes.js";
 import { overview } from "./overview.js";
 import { snippets } from "./snippets.js";
-import { organizations, upkeep, workers } from "./operator.js";
+import { upkeep, workers } from "./operator.js";
+import { organization, organizations } from "./organizations.js";
 import { task, tasks } from "./tasks.js";
 import { usage } from "./usage.js";
 
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Organizations", organizations], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["organizations", "Organizations", organizations], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
-const DETAILS = { organization: [["task", task]], operator: [] };
+const DETAILS = { organization: [["task", task]], operator: [["organization", organization]] };
+
+function lanesPage(place) {
+  const section = h("section");
+  fill(place, h("h1", { class: "unseen" }, "Lanes"), section);
+  return lanes(section);
+}
 
 const content = document.getElementById("content");
 let leave = () => {};
@@ -53,17 +62,18 @@ function enter(opened) {
 function show() {
   leave();
   leave = () => {};
-  const [name = "", ...rest] = places(location.hash);
+  const [address, query = ""] = location.hash.split("?"), [name = "", ...rest] = places(address);
   const sections = SECTIONS[session.kind];
   fill(document.getElementById("navigation"), sections.map(([path, title]) =>
     h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, title)));
   const found = sections.find(([path]) => path === name)?.[2] ?? DETAILS[session.kind].find(([path]) => path === name)?.[1];
   if (!found) { fill(content, h("h1", {}, "There is no such page"), h("a", { href: "#/" }, "Back to the start")); return; }
   fill(content);
-  leave = found(content, ...rest) ?? (() => {});
+  leave = found(content, { rest, query: new URLSearchParams(query) }) ?? (() => {});
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
 }
 
+// A page is called with its place, and with the rest of the address: its further parts, and its query.
 // Returns the parts of an address; an address that cannot be decoded belongs to no page.
 function places(hash) {
   try { return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent); }

@@ -1,55 +1,26 @@
-// The operator's sections: all organizations live, the workers, and upkeep.
+// The operator's sections beside organizations: the workers, and upkeep.
 
-import { ask, get, repeat, serverTime, watch } from "./api.js";
-import { badge, button, card, fill, h, notice, table } from "./dom.js";
-import { count, moment, perSecond, share, since, span } from "./format.js";
-
-export function organizations(content) {
-  const cards = { organizations: card("Organizations"), queued: card("Queued"), used: card("Slots used"), done: card("Completed"), drifted: card("Drifted", "organizations with counts that differ from their rows; 0 is exact") };
-  const line = h("p", { class: "quiet" }, "Connecting…"), list = h("section");
-  let before = null;
-  const speed = (name, now) => {
-    const old = before?.busiest.find((one) => one.name === name), fresh = now.busiest.find((one) => one.name === name);
-    const seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
-    return old && seconds > 0 ? perSecond((fresh.completed + fresh.failed - old.completed - old.failed) / seconds) : "–";
-  };
-  const stop = watch((now) => {
-    const { total } = now, seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
-    cards.organizations.show(count(total.organizations));
-    cards.queued.show(count(total.queued));
-    cards.used.show(count(total.used));
-    cards.done.show(count(total.completed), seconds > 0 ? perSecond((total.completed - before.total.completed) / seconds) : "");
-    cards.drifted.show(count(total.drifted));
-    fill(list, table("The busiest first, at most 200", [
-      { name: "Organization", long: true, show: (one) => one.name }, { name: "Plan", long: true, show: (one) => one.plan },
-      { name: "Queued", number: true, show: (one) => count(one.queued) },
-      { name: "Used", number: true, show: (one) => `${count(one.used)} of ${count(one.slots_max)}` },
-      { name: "In use", number: true, show: (one) => (one.slots_max ? share(one.used / one.slots_max) : "–") },
-      { name: "Oldest waits", number: true, show: (one) => (one.oldest_ready_at ? span(Math.max(0, new Date(now.at) - one.oldest_ready_at) / 1000) : "–") },
-      { name: "Finished", number: true, show: (one) => speed(one.name, now) },
-      { name: "State", show: (one) => ["paused", "disabled", "maintenance", "drifted"].filter((flag) => one[flag]).join(", ") || "–" },
-    ], now.busiest, "No organizations yet: fairlane organizations create NAME"));
-    before = now;
-  }, (up) => { line.textContent = up ? "Live, once a second." : "The connection is lost; trying again…"; line.className = up ? "good" : "bad"; });
-  fill(content, h("h1", {}, "Organizations"), line, h("div", { class: "cards" }, Object.values(cards).map((one) => one.element)), list);
-  return stop;
-}
+import { ask, get, repeat, serverTime } from "./api.js";
+import { badge, button, fill, h, notice, rowsOf, table } from "./dom.js";
+import { count, moment, since } from "./format.js";
 
 export function workers(content) {
-  const list = h("section");
-  fill(content, h("h1", {}, "Workers"), list);
+  const trouble = h("p", { class: "bad", role: "alert", hidden: true });
+  // The next sweep ends a worker with an expired lease, unless the worker renews it first.
+  const list = rowsOf("Worker processes that are connected", [
+    { name: "Worker", long: true, first: true, show: (one) => one.name },
+    { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
+    { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
+    { name: "Types", long: true, show: (one) => one.types.join(", ") },
+    { name: "Where", show: (one) => (one.local ? "a server's own" : "remote") },
+    { name: "For", number: true, show: (one) => since(one.started_at) },
+  ], { empty: "No worker is connected: queued tasks wait.", key: (one) => one.id, stack: true });
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Workers")), h("section", {}, trouble, list.element));
   return repeat(2, async () => {
     const [{ sessions }, server] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/server")]);
-    const trouble = server.worker_trouble && h("p", { class: "bad" }, `None of this server's own workers can start: ${server.worker_trouble}`);
-    // The next sweep ends a worker with an expired lease, unless the worker renews it first.
-    fill(list, trouble || "", table("Worker processes that are connected", [
-      { name: "Worker", long: true, show: (one) => one.name },
-      { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
-      { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
-      { name: "Types", long: true, show: (one) => one.types.join(", ") },
-      { name: "Where", show: (one) => (one.local ? "a server's own" : "remote") },
-      { name: "For", show: (one) => since(one.started_at) },
-    ], sessions, "No worker is connected: queued tasks wait."));
+    trouble.hidden = !server.worker_trouble;
+    trouble.textContent = server.worker_trouble ? `None of this server's own workers can start: ${server.worker_trouble}` : "";
+    list.show(sessions);
   });
 }
 
@@ -78,7 +49,7 @@ export function upkeep(content) {
       { name: "Subject", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },
     ], changes.audit));
   };
-  fill(content, h("h1", {}, "Upkeep"), state, drift, audit);
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Upkeep")), h("div", { class: "two" }, state, drift), audit);
   recount().catch((error) => notice(error.message, "bad"));
   return repeat(5, look);
 }

@@ -1,15 +1,29 @@
 // An organization, now: its queue, its slots and what holds them, and the last hour, day or week.
 
 import { watch } from "./api.js";
-import { card, fill, h, table } from "./dom.js";
-import { count, moment, perSecond, progress, share, since } from "./format.js";
+import { card, fill, h, rowsOf, set } from "./dom.js";
+import { count, lately, perSecond, progress, share, since } from "./format.js";
 import { history, SPANS } from "./history.js";
 
 export function overview(content) {
-  const queued = card("Queued"), processing = card("Processing"), slots = card("Slots used"), done = card("Completed");
-  const line = h("p", { class: "quiet" }, "Connecting…");
+  const queued = card("Queued"), processing = card("Processing"), slots = card("Slots used"), done = card("Completed"), failed = card("Failed");
+  const line = h("span", { class: "badge" }, "Connecting…");
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Slots used" });
-  const levels = h("section"), holders = h("section"), charts = h("section");
+  const begin = h("section", {}), charts = h("section", { class: "open" });
+  const levels = rowsOf("Highest first", [
+    { name: "Priority", show: (level) => String(level.priority) },
+    { name: "Tasks", number: true, show: (level) => count(level.count) },
+  ], { empty: "The queue is empty.", key: (level) => level.priority });
+  const why = h("p", { hidden: true }, h("a", { href: "#/tasks?status=QUEUED" }, "Which tasks wait, and why"));
+  const named = h("caption");
+  const holders = rowsOf("In the order of acceptance", [
+    { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
+    { name: "Type", long: true, first: true, show: (one) => one.taskType },
+    { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
+    { name: "For", number: true, show: (one) => since(one.startedAt) },
+    { name: "Progress", long: true, show: (one) => (one.progress ? progress(one.progress) : "–") },
+    { name: "Deadline", show: (one) => lately(one.deadlineAt) },
+  ], { empty: "Every slot is free.", key: (one) => one.id, stack: true });
   let before = null;
   const stop = watch((now) => {
     const { queuedTasks, processingTasks, concurrency, priorityBreakdown } = now.status;
@@ -26,22 +40,21 @@ export function overview(content) {
       bar.setAttribute("aria-valuetext", "unknown");
     }
     const seconds = before ? (new Date(now.at) - new Date(before.at)) / 1000 : 0;
-    done.show(count(now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)}, ${count(now.failed)} failed in all` : `${count(now.failed)} failed in all`);
+    done.show(count(now.completed), seconds > 0 ? `${perSecond((now.completed - before.completed) / seconds)} now` : "in all");
+    failed.show(count(now.failed), "in all");
     before = now;
-    fill(levels, h("h2", {}, "Queue by priority"), table("Highest first", [
-      { name: "Priority", show: (level) => String(level.priority) },
-      { name: "Tasks", number: true, show: (level) => count(level.count) },
-    ], priorityBreakdown, "The queue is empty."), queuedTasks ? h("p", {}, h("a", { href: "#/tasks/QUEUED" }, "Which tasks wait, and why")) : null);
-    fill(holders, h("h2", {}, "What holds the slots"), table(`In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`, [
-      { name: "What", show: (one) => (one.taskId ? h("a", { href: `#/task/${one.taskId}` }, one.kind) : one.kind) },
-      { name: "Type", long: true, show: (one) => one.taskType },
-      { name: "Attempt", number: true, show: (one) => `${one.attempt} of ${one.attempts}` },
-      { name: "For", number: true, show: (one) => since(one.startedAt) },
-      { name: "Progress", long: true, show: (one) => (one.progress ? progress(one.progress) : "–") },
-      { name: "Deadline", show: (one) => moment(one.deadlineAt) },
-    ], now.slots, "Every slot is free."));
-  }, (up) => { line.textContent = up ? "Live, once a second." : "The connection is lost; trying again…"; line.className = up ? "good" : "bad"; });
-  fill(content, h("h1", {}, "Now"), line, h("div", { class: "cards" }, queued.element, processing.element, slots.element, done.element), bar, h("p", {}), levels, holders, charts);
+    if (now.submitted || queuedTasks || processingTasks) begin.replaceChildren();
+    else if (!begin.firstChild) fill(begin, h("h2", {}, "Submit your first task"), h("p", {}, "Nothing was submitted yet. The programs under ", h("a", { href: "#/code" }, "Code"), " do it: copy one, run it, and see the task here."));
+    levels.show(priorityBreakdown);
+    why.hidden = !queuedTasks;
+    holders.show(now.slots);
+    named.textContent = `In the order of acceptance${now.slotsBounded ? `, the first ${count(now.slots.length)}` : ""}`;
+  }, (up) => { set(line, [up ? "Live, once a second." : "The connection is lost; trying again…"]); line.className = `badge ${up ? "good" : "bad"}`; });
+  holders.element.querySelector("caption").replaceWith(named);
+  named.textContent = "In the order of acceptance";
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Now"), line), h("div", { class: "cards" }, [queued, processing, slots, done, failed].map((one) => one.element)),
+    h("section", { class: "open" }, bar), begin, charts,
+    h("div", { class: "aside" }, h("section", {}, h("h2", {}, "What holds the slots"), holders.element), h("section", {}, h("h2", {}, "Queue by priority"), levels.element, why)));
   const drawn = history(charts, SPANS[0]);
   return () => { stop(); drawn(); };
 }

@@ -7,7 +7,8 @@ import { count, moment, progress, span } from "./format.js";
 const NAME_SHOWN = 48;
 const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
 
-export function tasks(content, chosen = "") {
+export function tasks(content, { query }) {
+  const chosen = query.get("status") ?? "";
   const list = h("section"), status = h("select", { id: "status" }, STATUSES.map((one) => h("option", { value: one }, one || "all")));
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key" });
   status.value = STATUSES.includes(chosen) ? chosen : "";
@@ -45,7 +46,7 @@ const link = (one) => {
   return h("a", { href: `#/task/${one.id}`, title: name }, name.length > NAME_SHOWN ? `${name.slice(0, NAME_SHOWN)}…` : name);
 };
 
-export function task(content, reference) {
+export function task(content, { rest: [reference] }) {
   const path = `/v1/async/task/${encodeURIComponent(reference)}`;
   const heading = h("h1", {}, "Task"), summary = h("section"), waiting = h("section"), payload = h("section"), response = h("section");
   fill(content, heading, summary, waiting, response, payload);

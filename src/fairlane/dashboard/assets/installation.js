@@ -1,0 +1,68 @@
+// The operator's first page: what is wrong and since when, the numbers of now, the last hour, and the busiest lanes.
+
+import { get, repeat } from "./api.js";
+import { chart, RATE, SECONDS } from "./chart.js";
+import { card, fill, h, set } from "./dom.js";
+import { clock, count, day, perSecond, several, span } from "./format.js";
+import { lanes } from "./lanes.js";
+
+const LANES_SHOWN = 8;
+const PLACES = {
+  failures_rising: ["#/failures", "See what failed and why"], type_unserved: ["#/types", "Types and their workers"], no_workers: ["#/workers", "Workers"],
+  workers_failing: ["#/workers", "Workers"], drift: ["#/upkeep", "Upkeep"], maintenance: ["#/upkeep", "Upkeep"], deliveries_late: ["#/deliveries", "Deliveries"],
+};
+
+export function installation(content) {
+  const health = h("ul", { class: "health", "aria-live": "polite", "aria-label": "Health" }), said = { away: null };
+  const queued = card("Queued"), running = card("Running"), started = card("Started"), completed = card("Completed"), failed = card("Failed"), waits = card("Wait before the start");
+  const queue = chart("Queue", { note: "tasks that wait", series: [{ name: "queued", kind: "main", fill: true }] });
+  const flow = chart("Flow", { note: "each second", unit: RATE, series: [{ name: "started", kind: "main" }, { name: "completed", kind: "good" }, { name: "failed", kind: "bad" }] });
+  const wait = chart("Wait before the start", { unit: SECONDS, series: [{ name: "median (p50)", kind: "main" }, { name: "p99", kind: "other" }] });
+  const slots = chart("Slots and places", { series: [{ name: "slots in use", kind: "main", fill: true }, { name: "places of workers", kind: "quiet" }] });
+  const board = h("section");
+  const cards = [queued, running, started, completed, failed, waits];
+  fill(content, h("h1", { class: "unseen" }, "Overview"), health, h("div", { class: "cards" }, cards.map((one) => one.element)),
+    h("div", { class: "charts" }, queue.element, flow.element, wait.element, slots.element), board);
+  set(health, [h("li", {}, "Looking…")]);
+  const leave = lanes(board, { most: LANES_SHOWN });
+  const stop = repeat(2, async () => {
+    let now;
+    try { now = await get("/admin/v1/overview"); } catch (error) {
+      if (error.status !== 503) throw error;
+      said.away ??= Date.now();
+      set(health, [trouble({ grade: "problem", message: "The database does not answer", since: said.away, advice: "Requests are refused until it does. The server connects again by itself.", kind: "" })]);
+      return;
+    }
+    said.away = null;
+    set(health, now.troubles.length ? now.troubles.map(trouble) : [h("li", {}, h("strong", {}, "All is well"), h("span", { class: "quiet" },
+      `${several(now.total.organizations, "organization")}, ${several(now.workers, "worker")} with ${several(now.places, "place")}; nothing is stuck, and every count is exact.`))]);
+    const rate = (of) => sliding(now.minutes, of), hour = now.minutes.reduce((sum, one) => sum + (one.failed ?? 0), 0), last = now.minutes.at(-1).wait_p50_ms === null ? now.minutes.at(-2) : now.minutes.at(-1);
+    queued.show(count(now.total.queued), now.oldest_ready_ms === null ? "none can start" : `the oldest waits for ${span(now.oldest_ready_ms / 1000)}`);
+    running.show([count(now.total.used), h("small", {}, ` of ${several(now.slots_max, "slot")}`)], now.workers ? `${count(now.places_used)} of ${several(now.places, "place")} taken` : "no worker is connected");
+    started.show(perSecond(rate((one) => one.started)), "over the last minute");
+    completed.show(perSecond(rate((one) => one.completed)), `${count(now.total.completed)} in all`);
+    failed.show(perSecond(rate((one) => one.failed)), hour ? `${count(hour)} in the last hour` : "none in the last hour", hour ? "bad" : "");
+    waits.show(last?.wait_p50_ms === null || !last ? "–" : [span(last.wait_p50_ms / 1000), h("small", {}, " median")], last?.wait_p99_ms ? `p99 ${span(last.wait_p99_ms / 1000)}` : "nothing started");
+    const data = (...values) => ({ times: now.minutes.map((one) => one.start), step: 60_000, until: now.at, values: values.map((of) => now.minutes.map(of)) });
+    const second = (of) => (one) => (of(one) === null ? null : of(one) / one.seconds), seconds = (of) => (one) => (of(one) === null ? null : of(one) / 1000);
+    queue.show(data((one) => one.queued));
+    flow.show(data(second((one) => one.started), second((one) => one.completed), second((one) => one.failed)));
+    wait.show(data(seconds((one) => one.wait_p50_ms), seconds((one) => one.wait_p99_ms)));
+    slots.show(data((one) => one.used, (one) => one.places));
+  });
+  return () => { stop(); leave(); };
+}
+
+// How many a second over the last sixty seconds: all of the minute that is not over, and the rest from the one before it.
+function sliding(minutes, of) {
+  const now = minutes.at(-1), before = minutes.at(-2);
+  return ((of(now) ?? 0) + (of(before) ?? 0) * Math.max(0, 1 - now.seconds / 60)) / 60;
+}
+
+function trouble(one) {
+  const [address, text] = PLACES[one.kind] ?? [];
+  return h("li", { class: one.grade }, h("strong", {}, one.message), h("span", {}, one.since ? `Since ${when(one.since)}. ` : "", one.advice),
+    address ? h("span", { class: "row" }, h("a", { class: "button plain", href: address }, text)) : null);
+}
+
+const when = (moment) => (new Date(moment).toDateString() === new Date().toDateString() ? clock(moment) : `${day(moment)}, ${clock(moment)}`);

@@ -1,0 +1,139 @@
+// The operator's organizations: found by name or by how busy they are; and one of them, with its limits and its tasks.
+
+import { ask, get, repeat, watch } from "./api.js";
+import { badge, button, card, facts, fill, h, notice, rowsOf, set, submits } from "./dom.js";
+import { count, lately, moment, several, share, span } from "./format.js";
+
+const PAGE = 50;
+const ORDERS = {
+  name: { name: "by name" }, queued: { name: "most queued first", by: (one) => -one.queued }, used: { name: "most slots in use first", by: (one) => -one.used },
+  failed: { name: "most failed first", by: (one) => -one.failed }, waits: { name: "longest wait first", by: (one) => one.oldest_ready_at ?? Infinity },
+};
+
+// Writes the chosen filters into the address, so that it can be kept, sent, and gone back to.
+export function remember(path, chosen) {
+  const query = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
+  history.replaceState(null, "", `#/${path}${String(query) ? `?${query}` : ""}`);
+}
+
+export function organizations(content, { query }) {
+  const search = h("input", { id: "search", type: "search", placeholder: "Name begins with…", "aria-label": "Name begins with", value: query.get("search") ?? "" });
+  const order = h("select", { id: "order", "aria-label": "Order" }, Object.entries(ORDERS).map(([value, one]) => h("option", { value }, one.name)));
+  order.value = ORDERS[query.get("order")] ? query.get("order") : "name";
+  const told = h("span", { class: "quiet" }), pages = h("div", { class: "row" });
+  const list = rowsOf("Organizations", [
+    { name: "Organization", long: true, first: true, show: (one) => h("a", { href: `#/organization/${encodeURIComponent(one.name)}` }, one.name) },
+    { name: "State", show: state }, { name: "Plan", long: true, show: (one) => one.plan },
+    { name: "Queued", number: true, show: (one) => count(one.queued) },
+    { name: "Slots", number: true, show: (one) => (one.slots_max === null ? "–" : `${count(one.used)} of ${count(one.slots_max)}`) },
+    { name: "Oldest waits", number: true, show: (one) => (one.oldest_ready_at ? span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000) : "–") },
+    { name: "Completed", number: true, show: (one) => count(one.completed) },
+    { name: "Failed", number: true, show: (one) => (one.failed ? h("span", { class: "bad" }, count(one.failed)) : "0") },
+    { name: "Share failed", number: true, show: (one) => (one.failed ? share(one.failed / (one.completed + one.failed)) : "–") },
+  ], { empty: "No organization has such a name.", key: (one) => one.id, stack: true, named: false });
+  let cursor = null, trail = [], busiest = [];
+  const look = async () => {
+    const { by } = ORDERS[order.value], text = search.value.trim();
+    remember("organizations", { search: text, order: by ? order.value : "" });
+    if (by) {
+      const found = busiest.filter((one) => one.name.startsWith(text)).sort((left, right) => by(left) - by(right) || (left.name < right.name ? -1 : 1));
+      list.show(found.slice(0, PAGE));
+      told.textContent = `${several(Math.min(PAGE, found.length), "organization")} of the ${count(busiest.length)} with most tasks`;
+      pages.replaceChildren();
+      return;
+    }
+    const page = await get(`/admin/v1/organizations?limit=${PAGE}&search=${encodeURIComponent(text)}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+    list.show(page.organizations);
+    fill(pages, trail.length ? button("Back", () => { cursor = trail.pop(); return look(); }) : null,
+      page.cursor ? button("Next", () => { trail.push(cursor); cursor = page.cursor; return look(); }) : null);
+  };
+  const again = () => { cursor = null; trail = []; told.textContent = ""; look().catch((error) => notice(error.message, "bad")); };
+  search.addEventListener("input", again);
+  order.addEventListener("change", again);
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Organizations"), told, h("div", { class: "row" }, search, order)), h("section", {}, list.element, pages));
+  const leave = watch((now) => {
+    const first = !busiest.length;
+    busiest = now.busiest;
+    if (order.value === "name") told.textContent = several(now.total.organizations, "organization");
+    else if (first) look();
+  }, () => {});
+  const stop = repeat(3, look);
+  return () => { leave(); stop(); };
+}
+
+const FLAGS = [["disabled", "bad"], ["paused", "warn"], ["maintenance", "warn"], ["drifted", "bad"]];
+const flagsOf = (one) => FLAGS.filter(([flag]) => one[flag]).map(([flag, kind]) => h("span", { class: `badge ${kind}` }, flag));
+const state = (one) => (FLAGS.some(([flag]) => one[flag]) ? flagsOf(one) : h("span", { class: "quiet" }, "–"));
+
+export function organization(content, { rest: [name] }) {
+  const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
+  const heading = h("div", { class: "heading" }, h("h1", {}, name)), cards = ["Queued", "Slots used", "Completed", "Failed", "Credits"].map((one) => card(one));
+  const [queued, used, completed, failed, credits] = cards;
+  const limits = h("section"), keys = h("section"), list = h("section");
+  const flags = h("span"), acts = h("div", { class: "row" });
+  heading.append(flags, acts);
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/organizations" }, "Organizations"), " › ", name), heading, h("div", { class: "cards" }, cards.map((one) => one.element)),
+    list, h("div", { class: "two" }, limits, keys));
+  // A form says itself what it does; a button that has consequences asks before.
+  const change = async (changes, told, question = null) => {
+    if (question && !confirm(question)) return;
+    await ask("PATCH", path, changes);
+    notice(told);
+    await look();
+  };
+  let drawn = "";
+  const look = async () => {
+    const one = await get(path);
+    queued.show(count(one.queued), one.oldest_ready_at ? `the oldest waits for ${span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000)}` : "none can start");
+    used.show(one.slots_max === null ? "–" : `${count(one.used)} of ${count(one.slots_max)}`, one.slots_max ? share(one.used / one.slots_max) : "the plan has no slots");
+    completed.show(count(one.completed), `of ${count(one.submitted)} submitted`);
+    failed.show(count(one.failed), one.failed ? `${share(one.failed / (one.completed + one.failed))} of those that ended` : "none", one.failed ? "bad" : "");
+    credits.show(one.credits.on ? count(one.credits.granted - one.credits.charged) : "–", one.credits.on ? "left" : "not counted");
+    set(flags, flagsOf(one));
+    // The form stays as a reader fills it in, until the limits themselves change.
+    const now = JSON.stringify([one.plan, one.slots_max, one.queue_limit, one.weight, one.paused, one.disabled]);
+    if (now === drawn) return;
+    drawn = now;
+    fill(acts, one.paused ? button("Resume", () => change({ paused: false }, `${name} starts tasks again.`))
+      : button("Pause", () => change({ paused: true }, `${name} is paused.`, `Pause ${name}? Its tasks are accepted and wait; what runs goes on. Nothing new starts until you resume it.`)),
+    one.disabled ? button("Enable", () => change({ disabled: false }, `${name} may use the API again.`))
+      : button("Disable", () => change({ disabled: true }, `${name} is disabled.`, `Disable ${name}? Every one of its keys is refused at once, and nothing of it starts. What runs goes on. Its tasks are kept.`), "danger"));
+    fill(limits, h("h2", {}, "Limits"), facts([["Plan", one.plan], ["Created", moment(one.created_at)]]), limitForm(one, (changes) => change(changes, "The limits hold from the next start of a task.")));
+  };
+  get(`${path}/keys`).then((held) => {
+    const shown = rowsOf("Each gives full access to the organization", [
+      { name: "Name", long: true, show: (key) => key.name ?? "–" }, { name: "Ends in", show: (key) => h("code", {}, key.last4) }, { name: "Created", show: (key) => moment(key.created_at) },
+      { name: "State", show: (key) => (key.revoked_at ? h("span", { class: "badge" }, "revoked") : h("span", { class: "badge good" }, "valid")) },
+    ], { empty: "It has no key, so nothing can use the API for it.", stack: true });
+    shown.show(held.keys);
+    fill(keys, h("h2", {}, "Keys"), shown.element);
+  }).catch((error) => fill(keys, h("h2", {}, "Keys"), h("p", { class: "quiet" }, error.message)));
+  const stop = repeat(2, look), leave = newest(list, name);
+  return () => { stop(); leave(); };
+}
+
+function limitForm(one, save) {
+  const field = (id, text, value) => [h("label", { for: id, class: "quiet" }, text), h("input", { id, type: "number", min: 1, value: value ?? "" })];
+  const form = h("form", { class: "row" }, field("slots", "Slots", one.slots_max), field("queue_limit", "Queue limit", one.queue_limit), field("weight", "Weight", one.weight), h("button", {}, "Save"));
+  const input = (id) => form.querySelector(`#${id}`);
+  return submits(form, () => {
+    const changes = {};
+    for (const [id, old] of [["slots", one.slots_max], ["queue_limit", one.queue_limit], ["weight", one.weight]]) if (input(id).value && Number(input(id).value) !== old) changes[id] = Number(input(id).value);
+    return Object.keys(changes).length ? save(changes) : Promise.resolve(notice("Nothing was changed."));
+  }, { slots: input("slots"), queue_limit: input("queue_limit"), weight: input("weight") });
+}
+
+// The newest tasks of an organization, with the way to all of them.
+function newest(section, name) {
+  const list = rowsOf("Newest first", [
+    { name: "Status", first: true, show: (one) => badge(one.status) },
+    { name: "Accepted", first: true, show: (one) => lately(one.created_at) },
+    { name: "Type", long: true, show: (one) => one.task_type },
+    { name: "Priority", number: true, show: (one) => String(one.priority) },
+    { name: "Attempt", number: true, show: (one) => (one.attempt ? String(one.attempt) : "–") },
+    { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "–") },
+    { name: "Task", long: true, show: (one) => one.idempotency_key ?? one.id },
+  ], { empty: "No tasks.", key: (one) => one.id, stack: true });
+  fill(section, h("h2", {}, "Tasks"), list.element);
+  return repeat(3, async () => list.show((await get(`/admin/v1/tasks?organization=${encodeURIComponent(name)}&limit=10`)).tasks));
+}

@@ -1,0 +1,183 @@
+"""The operator's pages as people use them."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site, agree, barriers, card, eventually
+
+Enter = Callable[..., Page]
+Picture = Callable[[Page, str], None]
+Submit = Callable[..., str]
+
+MANY = 200
+SECTIONS = ("", "lanes", "organizations", "organization/acme", "workers", "upkeep")
+
+
+@pytest.fixture(scope="module")
+def many(site: Site) -> None:
+    """More organizations than a screen can show."""
+    for number in range(MANY):
+        site.admin("POST", "organizations", name=f"many-{number:03}", slots=8)
+
+
+def test_the_overview_says_that_failures_rise(enter: Enter, site: Site, picture: Picture) -> None:
+    """Within seconds, in one sentence with the time since when; the numbers and the charts are those of all."""
+    page = enter(key=site.admin_key)
+    health = page.get_by_role("list", name="Health")
+    expect(health).to_contain_text(re.compile("All is well|failed"))
+    for chart in ("Queue", "Flow", "Wait before the start", "Slots and places"):
+        expect(page.get_by_role("img", name=re.compile(f"^{chart}"))).to_be_visible()
+
+    for _ in range(60):
+        site.submit("FAILS")
+
+    expect(health).to_contain_text(re.compile(r"\d+ tasks failed in the last 5 minutes: \d+% of those that ended"))
+    expect(health).to_contain_text(re.compile(r"Since \d\d:\d\d\. See what failed and why"))
+    expect(card(page, "Failed")).not_to_have_text("0/s")
+    picture(page, "dashboard-operator")
+
+
+def test_lanes_show_what_holds_the_slots(enter: Enter, site: Site, submit: Submit) -> None:
+    """A cell for each slot with what runs in it; the queue by priority; and why the next task waits."""
+    page = enter("lanes", key=site.admin_key)
+    row = page.get_by_role("list", name="Organizations").get_by_role("listitem").filter(has_text="acme")
+    expect(row.get_by_role("img", name="0 of 3 slots in use")).to_be_visible()
+
+    for _ in range(3):
+        running = submit("SLOW", payload={"seconds": 110})
+        eventually(partial(lambda one: site.status_of(one) == "PROCESSING", running))
+    submit("QUICK", priority=9)
+    submit("QUICK", priority=2)
+
+    expect(row.get_by_role("img", name="3 of 3 slots in use: 3 SLOW")).to_be_visible()
+    expect(row.get_by_role("img", name="1 priority 8 to 10, 1 1 to 3")).to_be_visible()
+    expect(row).to_contain_text("all 3 slots are taken")
+    title = row.locator(".cell").first.get_attribute("title")
+    assert title is not None
+    assert re.fullmatch(r"SLOW, attempt 1 of \d, .+ of 120 s|SLOW.*, 25 %, pages read", title), title
+
+
+def test_only_the_lanes_on_the_screen_are_drawn_and_asked_for(
+    enter: Enter, site: Site, many: None, picture: Picture
+) -> None:
+    """Of 200 organizations as many as fit; scrolling brings the others; a search finds one."""
+    page = enter("lanes", key=site.admin_key)
+    rows = page.get_by_role("list", name="Organizations").get_by_role("listitem")
+    expect(rows.first).to_be_visible()
+    with page.expect_request(re.compile(r"/lanes\?")) as asked:
+        pass
+    first = rows.count()
+    page.get_by_label("Order").select_option("by name")
+    expect(rows.first).to_contain_text("acme")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(rows.last).to_contain_text(f"many-{MANY - 1}")
+
+    assert rows.count() < 60
+    assert first < 60
+    assert asked.value.url.count(",") < 60
+    assert rows.last.get_attribute("aria-setsize") == rows.first.get_attribute("aria-setsize")
+    page.get_by_label("Find an organization").fill("many-177")
+    expect(rows).to_have_count(1)
+
+
+def test_organizations_are_found_sorted_and_paged(enter: Enter, site: Site, many: None) -> None:
+    """By the beginning of the name; the filter stands in the address, so that it survives a reload."""
+    page = enter("organizations", key=site.admin_key)
+    rows = page.get_by_role("table", name="Organizations").locator("tbody tr")
+    expect(rows).to_have_count(50)
+    page.get_by_role("button", name="Next").click()
+    expect(rows.first).not_to_contain_text("acme")
+    page.get_by_role("button", name="Back").click()
+    expect(rows.first).to_contain_text("acme")
+
+    page.get_by_label("Name begins with").fill("many-12")
+    expect(rows).to_have_count(10)
+    assert page.url.endswith("#/organizations?search=many-12")
+    page.reload()
+    expect(rows).to_have_count(10)
+
+    page.get_by_label("Order").select_option("most failed first")
+    page.get_by_label("Name begins with").fill("")
+    expect(rows.first).to_contain_text("acme")
+
+
+def test_an_organization_is_paused_and_its_limits_are_changed(enter: Enter, site: Site) -> None:
+    """A pause asks first; a limit holds at once, and a wrong one is refused beside its field."""
+    site.admin("POST", "organizations", name="wayne", slots=4)
+    page = enter("organization/wayne", key=site.admin_key)
+    asked = agree(page, "Pause")
+    expect(page.get_by_text("paused", exact=True)).to_be_visible()
+    assert "Its tasks are accepted and wait; what runs goes on." in asked
+    assert site.admin("GET", "organizations/wayne")["paused"]
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+    page.get_by_label("Slots").fill("7")
+    page.get_by_role("button", name="Save").click()
+
+    expect(card(page, "Slots used")).to_have_text("0 of 7")
+    assert site.admin("GET", "organizations/wayne")["slots_max"] == 7
+
+
+def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: Submit) -> None:
+    """How many attempts on how many places, and that the worker still renews its session."""
+    for task_id in (submit("SLOW", payload={"seconds": 110}), submit("SLOW", payload={"seconds": 110})):
+        eventually(partial(lambda one: site.status_of(one) == "PROCESSING", task_id))
+    page = enter("workers", key=site.admin_key)
+
+    row = (
+        page.get_by_role("table", name="Worker processes that are connected")
+        .get_by_role("row")
+        .filter(has_text="QUICK")
+    )
+
+    expect(row.get_by_text("live", exact=True)).to_be_visible()
+    expect(row.get_by_text("2 of 4", exact=True)).to_be_visible()
+    expect(row.get_by_text("a server's own", exact=True)).to_be_visible()
+
+
+def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> None:
+    """It says what customers will see; without a yes nothing is changed."""
+    page = enter("upkeep", key=site.admin_key)
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+
+    asked = agree(page, "Begin maintenance", answer=False)
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+    refused = site.api.get("/v1/async/status").json()["concurrency"]
+    agree(page, "Begin maintenance")
+
+    assert "every organization reads concurrency null" in asked
+    assert refused is not None
+    page.get_by_role("button", name="End maintenance").click()
+    expect(page.get_by_text("Not under maintenance.")).to_be_visible()
+    assert site.api.get("/v1/async/status").json()["concurrency"] is not None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site, scheme: Any) -> None:
+    """axe finds nothing serious on any section, light or dark."""
+    page = enter(key=site.admin_key)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(axe)
+
+    assert barriers(page, site.address, SECTIONS) == []
+
+
+def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
+    """At 360 pixels nothing makes the page itself wider."""
+    page = enter(key=site.admin_key)
+    page.set_viewport_size({"width": 360, "height": 800})
+    wide = []
+    for section in SECTIONS:
+        page.goto(f"{site.address}/dashboard#/{section}")
+        page.locator("main section").first.wait_for()
+        page.wait_for_timeout(400)
+        if page.evaluate("document.documentElement.scrollWidth") > 360:
+            wide.append(section)
+
+    assert wide == []
