@@ -22,7 +22,7 @@ STATEMENT_SECONDS = 10.0
 Sent = tuple[NumberedStatement, Arguments]
 
 
-class Attempt(Struct):
+class TransactionTry(Struct):
     """The state of one try of a transaction."""
 
     identity: str | None = None
@@ -77,7 +77,7 @@ class Asking:
         return found
 
     def found(
-        self, query: Query[Any], answers: Sequence[Rows], *, asked_at: int, attempt: Attempt | None = None
+        self, query: Query[Any], answers: Sequence[Rows], *, asked_at: int, attempt: TransactionTry | None = None
     ) -> Rows:
         """Return what an operation receives for its query, made of bare rows; note the transaction's identity."""
         left = iter(answers)

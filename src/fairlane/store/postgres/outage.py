@@ -15,7 +15,7 @@ import psycopg
 
 from fairlane.errors import StoreUnreachable
 from fairlane.outages import Outage
-from fairlane.store.postgres.asking import Asking, Attempt
+from fairlane.store.postgres.asking import Asking, TransactionTry
 from fairlane.store.postgres.connection import LOST
 from fairlane.store.postgres.connector import Connector
 from fairlane.store.postgres.lines import Line
@@ -74,7 +74,7 @@ class Health:
 class Attempting(Protocol):
     """What makes the attempts: the writer."""
 
-    current: Attempt | None
+    current: TransactionTry | None
 
 
 class Watch:
@@ -133,7 +133,7 @@ class Watch:
         if self._watched:
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
 
-    async def _look_after(self, attempt: Attempt) -> None:
+    async def _look_after(self, attempt: TransactionTry) -> None:
         """Ask on a new connection whether the database runs a statement that has no answer yet.
 
         If it does not, the old connection leads nowhere, for example because its host disappeared without closing it:

@@ -18,7 +18,7 @@ from psycopg import errors
 from fairlane.errors import LocksHeld, StoreFault, StoreUnreachable
 from fairlane.store.batching import TRY_SECONDS, PendingWrite, PluralOperation, by_operation
 from fairlane.store.effects import Effects
-from fairlane.store.postgres.asking import STATEMENT_SECONDS, Asking, Attempt, parts
+from fairlane.store.postgres.asking import STATEMENT_SECONDS, Asking, TransactionTry, parts
 from fairlane.store.postgres.connection import LOST, Connection
 from fairlane.store.postgres.connector import Connector
 from fairlane.store.postgres.locks import LOCK, LOCK_FREE, HeldRows
@@ -54,7 +54,7 @@ class Writer:
         self._health = health
         self._identify = asking.statements["find_transaction"]
         self.connection: Connection | None = None
-        self.current: Attempt | None = None
+        self.current: TransactionTry | None = None
         self.locks = HeldRows()
         self._given_up = False
         """Whether the store is closed, and no longer waits for the database."""
@@ -124,7 +124,7 @@ class Writer:
         self, operation: PluralOperation[Any, Any], members: Sequence[Any], give_up_at: float
     ) -> tuple[Sequence[Any], Effects]:
         connection, effects = self._connected(give_up_at), Effects()
-        attempt = self.current = Attempt(asked_at=time.monotonic(), connection=connection)
+        attempt = self.current = TransactionTry(asked_at=time.monotonic(), connection=connection)
         try:
             attempt.hurried = self.locks.hurried()
             self.begin(connection, attempt)
@@ -152,18 +152,18 @@ class Writer:
             self._health.full.succeed()
         return answers, effects
 
-    def begin(self, connection: Connection, attempt: Attempt) -> None:
+    def begin(self, connection: Connection, attempt: TransactionTry) -> None:
         """Send BEGIN, in the trip of the first query."""
         limits = LIMITS | {"lock": LOCK_TIMEOUT_HURRIED if attempt.hurried else LOCK_TIMEOUT}
         connection.send(BEGIN, [])
         for statement, arguments in self._asking.sent(Query("limit_transaction", limits)):
             connection.send(statement, arguments)
 
-    def finish(self, connection: Connection, attempt: Attempt) -> None:
+    def finish(self, connection: Connection, attempt: TransactionTry) -> None:
         """Commit, together with the changes that were sent last."""
         connection.ask(COMMIT, [], STATEMENT_SECONDS)
 
-    def rows(self, connection: Connection, query: Query[Any], attempt: Attempt) -> Rows:
+    def rows(self, connection: Connection, query: Query[Any], attempt: TransactionTry) -> Rows:
         """Run one query. Changes are only sent: if one of them fails, the next query or the commit raises its error."""
         attempt.locking = ()
         for one in parts(query):
@@ -189,7 +189,7 @@ class Writer:
             answers = answers[-len(sent) :]
         return self._asking.found(query, answers, asked_at=asked_at, attempt=attempt)
 
-    def _ask(self, connection: Connection, statement: str, attempt: Attempt, **parameters: Any) -> Rows:
+    def _ask(self, connection: Connection, statement: str, attempt: TransactionTry, **parameters: Any) -> Rows:
         return self.rows(connection, Query(statement, parameters), attempt)
 
     def _see_held(self, connection: Connection, ids: Sequence[int]) -> None:
@@ -199,7 +199,7 @@ class Writer:
 
     def _alone(self, connection: Connection, statement: str, **parameters: Any) -> Rows:
         """Run a statement outside of a transaction."""
-        return self._ask(connection, statement, Attempt(), **parameters)
+        return self._ask(connection, statement, TransactionTry(), **parameters)
 
     # Connections, and what became of a commit ------------------------------------------------------------------------
 
