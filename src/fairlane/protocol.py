@@ -78,6 +78,9 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     failure: FailureBody | None = None
     retry: bool = True
     pause_seconds: float | None = None
+    reason: str = ""
+    """Why an attempt failed if its handler did not end it: ``overdue`` (past its deadline) or ``lost`` (the isolated
+    process that ran it died)."""
 
 
 class ProgressBody(Struct, kw_only=True, forbid_unknown_fields=True):

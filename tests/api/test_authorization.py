@@ -43,6 +43,7 @@ OBJECTS: dict[str, Callable[["Owner"], str]] = {
     "/v1/async/task/{}/retry": lambda owner: owner.task_id,
     "/v1/async/task/{}/payload": lambda owner: owner.task_id,
     "/v1/async/task/{}/wait": lambda owner: owner.task_id,
+    "/v1/async/task/{}/attempts": lambda owner: owner.task_id,
     "/v1/webhooks/deliveries/{}/redeliver": lambda owner: owner.delivery_id,
 }
 """For each of the customers' paths with an id in it: one that belongs to somebody."""

@@ -3,7 +3,7 @@
 A :class:`History` is shown snapshots, as often as its user can afford. It reads rows alone and trusts no count. The
 names I1 to I17 are those of the promises: I1 nothing is lost, I2 one outcome, I3 the limit of slots, I4 exact counts,
 I7 the order within an organization, I8 the order between organizations, I9 keys, I10 credits, I11 deliveries owed, I12
-the limit of the queue, I17 bounded attempts.
+the limit of the queue, I17 bounded attempts, each of which leaves one row unless it completed its task.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,6 +56,7 @@ class QueuedRow(NamedTuple):
     seq: int
     attempt: int
     due_at: int | None
+    starts: int
 
 
 class LeaseRow(NamedTuple):
@@ -76,6 +77,7 @@ class LeaseRow(NamedTuple):
     session_id: str
     kind: int
     canceled_at: int | None
+    starts: int
 
 
 class OutcomeRow(NamedTuple):
@@ -90,6 +92,20 @@ class OutcomeRow(NamedTuple):
     attempt: int
     lease_id: str | None
     cause: str | None
+    started_at: int | None
+
+
+class AttemptRow(NamedTuple):
+    """An attempt that did not complete its task."""
+
+    task_id: str
+    starts: int
+    number: int
+    lease_id: str
+    ending: str
+    started_at: int
+    ended_at: int
+    due_at: int | None
 
 
 class DeliveryRow(NamedTuple):
@@ -101,6 +117,9 @@ class DeliveryRow(NamedTuple):
     due_at: int | None
     delivered_at: int | None
 
+
+KEPT = 100
+"""Most rows of attempts that one task has."""
 
 SELECTS: dict[str, tuple[type[Any], str]] = {
     "organizations": (
@@ -116,22 +135,25 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
     ),
     "ready": (
         QueuedRow,
-        "SELECT task_id, organization_id, task_type, rank, seq, attempt, NULL FROM queue_entry",
+        "SELECT task_id, organization_id, task_type, rank, seq, attempt, NULL, starts FROM queue_entry",
     ),
     "waiting": (
         QueuedRow,
-        "SELECT task_id, organization_id, task_type, rank, seq, attempt, due_at FROM waiting",
+        "SELECT task_id, organization_id, task_type, rank, seq, attempt, due_at, starts FROM waiting",
     ),
     "leases": (
         LeaseRow,
         (
             "SELECT task_id, organization_id, id, task_type, rank, seq, cost, attempt, attempts, estimate_ms,"
-            " started_at, deadline_at, session_id, kind, canceled_at FROM lease"
+            " started_at, deadline_at, session_id, kind, canceled_at, starts FROM lease"
         ),
     ),
     "outcomes": (
         OutcomeRow,
-        "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause FROM outcome",
+        (
+            "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause, started_at"
+            " FROM outcome"
+        ),
     ),
     "deliveries": (
         DeliveryRow,
@@ -139,6 +161,10 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
     ),
 }
 KEYS = "SELECT organization_id, key, task_id FROM idempotency"
+ATTEMPTS = (
+    "SELECT task_id, starts, number, lease_id, ending, started_at, ended_at, due_at FROM attempt"
+    " ORDER BY task_id, starts"
+)
 TURNS = "SELECT organization_id, task_type FROM turn WHERE kind = 0"
 
 
@@ -154,6 +180,8 @@ class Snapshot:
     outcomes: dict[str, OutcomeRow]
     deliveries: dict[str, DeliveryRow]
     keys: dict[tuple[int, str], str]
+    attempts: dict[str, list[AttemptRow]]
+    """By task, in the order of their starts."""
     turns: frozenset[tuple[int, str]]
     """(organization, type) of each organization that can start a task of the type."""
     doubled: tuple[str, ...]
@@ -177,8 +205,11 @@ def read_snapshot(rows: Rows) -> Snapshot:
         if len(found[name]) < len(made):
             doubled.append(name)
     keys = {(organization, key): task for organization, key, task in rows(KEYS)}
+    attempts: dict[str, list[AttemptRow]] = {}
+    for one in (AttemptRow(*row) for row in rows(ATTEMPTS)):
+        attempts.setdefault(one.task_id, []).append(one)
     turns = frozenset((organization, task_type) for organization, task_type in rows(TURNS))
-    return Snapshot(**found, keys=keys, turns=turns, doubled=tuple(doubled))
+    return Snapshot(**found, keys=keys, attempts=attempts, turns=turns, doubled=tuple(doubled))
 
 
 @dataclass
@@ -272,6 +303,28 @@ class History:
         for task in now.outcomes:
             owed = now.tasks[task].webhook is not None
             assert not owed or task in now.deliveries, f"I11: {task} ended, and its webhook is owed nothing"
+        self._attempted(now)
+
+    def _attempted(self, now: Snapshot) -> None:
+        """Check that each attempt that did not complete its task has one row, and no other has one."""
+        for task in now.attempts.keys() - now.tasks.keys():
+            raise AssertionError(f"I17: {task} has attempts, and is no task")
+        for task in now.tasks:
+            rows = now.attempts.get(task, [])
+            state = now.ready.get(task) or now.waiting.get(task) or now.leases.get(task)
+            ended = len(rows) if state is None else state.starts - (task in now.leases)
+            kept = range(max(1, ended - KEPT + 1), ended + 1)
+            starts = [one.starts for one in rows]
+            outcome = now.outcomes.get(task)
+            if outcome is not None and rows:  # the newest are kept, however many there were
+                kept = range(starts[-1] - len(rows) + 1, starts[-1] + 1)
+            assert starts == [*kept], f"I17: {task} was started {ended} times, its attempts are {starts}"
+            for one in rows:
+                assert one.started_at <= one.ended_at, f"I17: an attempt of {task} ended before it began"
+                completed = outcome is not None and outcome.status == "COMPLETED" and outcome.lease_id == one.lease_id
+                assert not completed, f"I17: {task} was completed by an attempt that has a row"
+            counted = [one.number for one in rows if one.ending != "HANDED_BACK"]
+            assert len(set(counted)) == len(counted), f"I17: an attempt of {task} counted twice: {counted}"
 
     # What must not change --------------------------------------------------------------------------------------------
 
@@ -284,6 +337,19 @@ class History:
         for task, outcome in before.outcomes.items():
             assert now.outcomes.get(task, None if self.forgets else "gone") in (outcome, None), (
                 f"I2: the outcome of {task} changed from {outcome} to {now.outcomes.get(task)}"
+            )
+        for task, rows in before.attempts.items():
+            later = {one.starts: one for one in now.attempts.get(task, [])}
+            gone = [one for one in rows if later.get(one.starts, one) != one]
+            assert not gone, f"I17: attempts of {task} changed: {gone}"
+        for task, lease in before.leases.items():
+            if lease.kind or task not in now.tasks or task in now.leases and now.leases[task].id == lease.id:
+                continue
+            outcome = now.outcomes.get(task)
+            named = any(one.lease_id == lease.id for one in now.attempts.get(task, []))
+            completed = outcome is not None and outcome.status == "COMPLETED"
+            assert named or completed or len(now.attempts.get(task, [])) == KEPT, (
+                f"I17: the attempt {lease.id} ended, and left no row"
             )
         for key, task in before.keys.items():
             kept = now.keys.get(key)

@@ -29,7 +29,7 @@ from fairlane.model.leases import (
 )
 from fairlane.model.organizations import CreditTotals
 from fairlane.model.tasks import Accepted, Catalogue, NewTask, TaskStatus, TaskView
-from fairlane.rules.attempts import CALL_MS, Final, Paused, aftermath, call_aftermath
+from fairlane.rules.attempts import CALL_MS, Final, Paused, aftermath, call_aftermath, ending_of
 from fairlane.rules.fairness import rank_of
 
 CHANCE = 0.5
@@ -87,6 +87,10 @@ class Task:
     status: TaskStatus | None = None
     ended_at: int = 0
     ended_by: str = ""
+    tried: list[tuple[int, str, int | None]] = field(default_factory=list)
+    """Number, ending and pause of each attempt that has ended."""
+    compared: int = 0
+    """How many of them were compared with the store."""
     seen: TaskView | None = None
     """The first reading after it ended: no later one may differ."""
 
@@ -318,6 +322,8 @@ class Reference:
             chance=CHANCE,
             canceled=task.canceled,
         )
+        due_at = now + decided.pause_ms if isinstance(decided, Paused) else None
+        task.tried.append((task.attempt, str(ending_of(ending, canceled=task.canceled)), due_at))
         if isinstance(decided, Final):
             task.status, task.ended_at, task.ended_by = decided.status, now, task.lease.id
             if decided.status is TaskStatus.COMPLETED and task.organization.credits_on:

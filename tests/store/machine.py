@@ -474,10 +474,19 @@ class StoreMachine(RuleBasedStateMachine):
                 assert view == task.seen
                 if task.canceled:
                     assert view.failure == CANCELED
+            if len(task.tried) > task.compared:
+                task.compared = len(task.tried)
+                await self._attempts(task)
         for (organization_id, key), task_id in self.model.keys.items():
             found = await self.store.tasks.find(organization_id, key)
             assert found is not None
             assert found.id == task_id
+
+    async def _attempts(self, task: Task) -> None:
+        found = await self.store.attempts.find(task.organization.id, task.new.id)
+        running = [(task.attempt, None, None)] if task.lease else []
+        assert [(one.number, one.ending, one.due_at) for one in found.attempts] == [*task.tried, *running]
+        assert found.omitted == 0
 
 
 def _status(task: Task) -> TaskStatus:

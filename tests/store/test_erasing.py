@@ -1,16 +1,15 @@
 """Erasing an organization: everything it owns, in bounded steps, through crashes, and nobody else's."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-import fairlane.store
 from fairlane.errors import InUse, KeyRefused, NameTaken, NotFound
 from fairlane.model.alerts import AlertKind, AlertRule
 from fairlane.model.leases import Failed, Report, ReportVerdict
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.store import CHUNK, Store, erasing, new_id
+from fairlane.store.statements import load_migrations
 from tests.builders import (
     ACTOR,
     AGAIN,
@@ -29,13 +28,11 @@ from tests.builders import (
 )
 from tests.store.databases import Clock, Database
 
-MIGRATIONS = Path(fairlane.store.__file__).parent / "sql" / "migrations"
-
 
 def owned_tables() -> set[str]:
     """Every table whose rows belong to an organization, read from the schema itself."""
-    scripts = "\n".join(path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sqlite.sql")))
-    tables = re.findall(r"CREATE TABLE (\w+) \((.*?)^\)", scripts, re.DOTALL | re.MULTILINE)
+    schema = "\n".join(script for _, _, script in load_migrations("sqlite"))
+    tables = re.findall(r"CREATE TABLE (\w+) \((.*?)^\)", schema, re.DOTALL | re.MULTILINE)
     return {name for name, columns in tables if re.search(r"^\s+organization_id\s", columns, re.MULTILINE)}
 
 

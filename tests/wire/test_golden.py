@@ -9,6 +9,7 @@ import pytest
 
 from fairlane import errors, wire
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
+from fairlane.model.attempts import AttemptEnding, AttemptFacts, AttemptList
 from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
 from fairlane.model.leases import Progress
 from fairlane.model.organizations import CreditTotals
@@ -322,6 +323,33 @@ BODIES: dict[str, bytes] = {
         ID,
     ),
     "slots_none": wire.slots_body(Slots(concurrency=None, slots=()), None),
+    "attempts": wire.attempts_body(
+        AttemptList(
+            task=ID,
+            attempts=(
+                AttemptFacts(
+                    number=1, started_at=AT, ended_at=AT + 900, ending=AttemptEnding.FAILED, cause="KeyError: 'x'",
+                    worker="host-1", lease="1.x.y", due_at=AT + 2_400,
+                ),
+                AttemptFacts(
+                    number=2, started_at=AT + 2_400, ended_at=AT + 3_000, ending=AttemptEnding.HANDED_BACK, worker="w",
+                ),
+                AttemptFacts(
+                    number=2, started_at=AT + 3_100, ended_at=AT + 4_000, ending=AttemptEnding.FAILED,
+                    code="TOO_LARGE", message="The page is too large", cause="Fail: the page is too large",
+                ),
+            ),
+            omitted=0,
+        )
+    ),
+    "attempts_running": wire.attempts_body(
+        AttemptList(
+            task=ID,
+            attempts=(AttemptFacts(number=1, started_at=AT, ended_at=None, ending=None, worker="w", lease="1.x.y"),),
+            omitted=12,
+        )
+    ),
+    "attempts_none": wire.attempts_body(AttemptList(task=ID, attempts=(), omitted=0)),
     "credits": wire.credits_body(CreditTotals(on=True, granted=50_000, charged=1_790, held=5)),
     "credits_uncounted": wire.credits_body(CreditTotals(on=False, granted=5, charged=0, held=0)),
     "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0)),

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from fairlane.api.alerts import AlertEndpoints
+from fairlane.api.attempts import AttemptEndpoints
 from fairlane.api.callers import Callers
 from fairlane.api.calls import CallEndpoints, call_routes
 from fairlane.api.capacity import CapacityEndpoints
@@ -29,6 +30,7 @@ LISTED = (
     StatusEndpoints,
     TaskEndpoints,
     WaitEndpoints,
+    AttemptEndpoints,
     SlotEndpoints,
     UsageEndpoints,
     CapacityEndpoints,
@@ -55,6 +57,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
         StatusEndpoints(store),
         TaskEndpoints(serving),
         WaitEndpoints(store),
+        AttemptEndpoints(store),
         SlotEndpoints(store),
         UsageEndpoints(store),
         CapacityEndpoints(store),

@@ -16,6 +16,7 @@ from fairlane.api.parking import Parking
 from fairlane.api.routes import Guard, Part, Route, Routes, Surface, resources
 from fairlane.api.serving import Serving
 from fairlane.errors import ValidationRefused
+from fairlane.model.attempts import AttemptEnding
 from fairlane.model.keys import KeyKind
 from fairlane.model.leases import (
     Completed,
@@ -47,6 +48,10 @@ _exchange = Decoder(protocol.ExchangeRequest)
 _renew = Decoder(protocol.Renew)
 _end = Decoder(protocol.EndSession)
 _report = Decoder(protocol.ReportBody)
+
+
+_HOW = {"": AttemptEnding.FAILED, "overdue": AttemptEnding.TIMED_OUT, "lost": AttemptEnding.WORKER_LOST}
+"""How an attempt ended, by the reason in the report of its failure."""
 
 
 class _CutExchange(protocol.ExchangeRequest, kw_only=True, forbid_unknown_fields=True):
@@ -302,11 +307,15 @@ def _result(result: Raw) -> str:
 
 def _failed(report: protocol.ReportBody) -> Failed:
     shown, pause_seconds = report.failure, report.pause_seconds
+    how = _HOW.get(report.reason)
+    if how is None:
+        raise ValidationRefused.at("reports.reason", "must be overdue, lost or empty")
     return Failed(
         cause=report.cause,
         failure=None if shown is None else Failure(code=shown.code, message=shown.message, details=shown.details),
         retry=report.retry,
         pause_ms=None if pause_seconds is None else round(pause_seconds * 1000),
+        how=how,
     )
 
 

@@ -80,8 +80,29 @@ def show(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one task, with the true cause of its failure."""
-    _show(ask(database_in_force(database), "GET", "tasks", task_id), as_json=as_json)
+    """Show one task, with the true cause of its failure, and its attempts; with --json without the attempts."""
+    source = database_in_force(database)
+    _show(ask(source, "GET", "tasks", task_id), as_json=as_json)
+    if not as_json:
+        found = ask(source, "GET", "tasks", task_id, "attempts")
+        if found["attempts"]:
+            print()
+            _print_attempts(found)
+
+
+@commands.command(epilog="Example: fairlane tasks attempts 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+def attempts(
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
+    *,
+    database: DatabaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the attempts at one task: how each ended, with cause and worker, and the pause after it."""
+    found = ask(database_in_force(database), "GET", "tasks", task_id, "attempts")
+    if as_json:
+        print_json(found)
+    else:
+        _print_attempts(found)
 
 
 @commands.command(epilog="Example: fairlane tasks cancel 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
@@ -93,6 +114,23 @@ def cancel(
 ) -> None:
     """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""
     _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
+
+
+def _print_attempts(found: dict[str, Any]) -> None:
+    rows = [
+        [one["number"], moment(one["started_at"]), _seconds(one), one["ending"] or "runs", one["code"], one["cause"],
+         one["worker"], moment(one["due_at"]) or None]
+        for one in found["attempts"]
+    ]  # fmt: skip
+    columns = ["ATTEMPT", "STARTED", "SECONDS", "ENDING", "CODE", "CAUSE", "WORKER", "NEXT"]
+    print_table(columns, rows, empty="It has not started yet.")
+    if found["omitted"]:
+        note(f"{found['omitted']} earlier attempts are not kept")
+
+
+def _seconds(attempt: dict[str, Any]) -> str | None:
+    ended_at = attempt["ended_at"]
+    return None if ended_at is None else f"{max(0, ended_at - attempt['started_at']) / 1_000:.1f}"
 
 
 def _show(task: dict[str, Any], *, as_json: bool) -> None:

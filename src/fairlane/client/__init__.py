@@ -31,6 +31,7 @@ from fairlane.client.errors import (
 from fairlane.client.records import (
     Alert,
     AlertWebhook,
+    Attempt,
     CallResult,
     Capacity,
     Concurrency,
@@ -66,6 +67,7 @@ __all__ = [
     "AlreadyExists",
     "ApiError",
     "AsyncClient",
+    "Attempt",
     "CallResult",
     "Capacity",
     "Client",

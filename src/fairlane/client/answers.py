@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from fairlane.client.errors import NoAnswer, ValidationFailed
 from fairlane.client.records import (
     Alert,
+    Attempt,
     Capacity,
     Credits,
     Delivery,
@@ -98,6 +99,10 @@ class _OneAlert(Struct):
     alert: Alert
 
 
+class _Attempts(Struct):
+    attempts: list[Attempt]
+
+
 class _ClearedAnswer(Struct):
     cleared: int
 
@@ -154,6 +159,11 @@ def read_alerts(body: bytes) -> list[Alert]:
 def read_alert(body: bytes) -> Alert:
     """Read the answer about one alert."""
     return _read(body, _OneAlert).alert
+
+
+def read_attempts(body: bytes) -> list[Attempt]:
+    """Read the answer of ``GET /v1/async/task/{id}/attempts``."""
+    return _read(body, _Attempts).attempts
 
 
 def read_why(body: bytes) -> Why:

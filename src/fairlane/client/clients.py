@@ -21,6 +21,7 @@ from fairlane.client.effects import Ask, Feed, Give, Pause, ReadClock, Response,
 from fairlane.client.errors import ApiError, NoAnswer, SetupMissing
 from fairlane.client.records import (
     Alert,
+    Attempt,
     CallResult,
     Capacity,
     Credits,
@@ -222,6 +223,13 @@ class Client:
     def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
         return self._run(operations.why(self._policy, bulk.reference_of(reference)))
+
+    def attempts(self, reference: Reference) -> list[Attempt]:
+        """Return the attempts at a task, the oldest first, and how each ended.
+
+        At most the newest 100 that did not complete it, and the one that runs now or that completed it.
+        """
+        return self._run(operations.attempts(self._policy, bulk.reference_of(reference)))
 
     def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then.
@@ -486,6 +494,10 @@ class AsyncClient:
     async def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
         return await self._run(operations.why(self._policy, bulk.reference_of(reference)))
+
+    async def attempts(self, reference: Reference) -> list[Attempt]:
+        """Return the attempts at a task, the oldest first, and how each ended."""
+        return await self._run(operations.attempts(self._policy, bulk.reference_of(reference)))
 
     async def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then."""

@@ -18,6 +18,7 @@ from fairlane.client.answers import (
     payload_text,
     read_alert,
     read_alerts,
+    read_attempts,
     read_capacity,
     read_cleared,
     read_credits,
@@ -36,6 +37,7 @@ from fairlane.client.effects import Ask, Feed, Give, Pause, Response, Steps, clo
 from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
 from fairlane.client.records import (
     Alert,
+    Attempt,
     CallResult,
     Capacity,
     Credits,
@@ -123,6 +125,12 @@ def why(policy: Policy, reference: str) -> Steps[Why]:
     """Return why a task is where it is."""
     answer = yield from exchange(Ask(method="GET", path=f"{task_path(reference)}/wait"), policy)
     return read_why(answer.body)
+
+
+def attempts(policy: Policy, reference: str) -> Steps[list[Attempt]]:
+    """Return the attempts at a task, the oldest first."""
+    answer = yield from exchange(Ask(method="GET", path=f"{task_path(reference)}/attempts"), policy)
+    return read_attempts(answer.body)
 
 
 def cancel(policy: Policy, reference: str) -> Steps[Task]:

@@ -135,6 +135,22 @@ class TaskConditions(TypedDict, total=False):
     """The beginning of the idempotency key."""
 
 
+class Attempt(Struct, frozen=True, rename="camel"):
+    """One attempt at a task."""
+
+    number: int
+    """An attempt that was handed back does not count: the next one has the same number."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    """None while it runs. The next one is also None then."""
+    ending: str | None = None
+    """``COMPLETED``, ``FAILED``, ``TIMED_OUT``, ``WORKER_LOST``, ``HANDED_BACK`` or ``CANCELED``."""
+    failure: ErrorBody | None = None
+    """None if the handler named no failure and another attempt followed."""
+    next_attempt_at: datetime | None = None
+    """When the next attempt may start, or None if no pause followed."""
+
+
 class WaitEstimate(Struct, frozen=True, rename="camel"):
     """How long until a task starts, in seconds: the median and the 90th percentile of what was observed."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from fairlane.model.attempts import AttemptEnding
 from fairlane.model.tasks import Failure
 
 
@@ -89,6 +90,8 @@ class Failed(Struct, frozen=True, kw_only=True):
     """False ends the task no matter how many attempts are left."""
     pause_ms: int | None = None
     """Pause before the next attempt, or None to use the backoff rule."""
+    how: AttemptEnding = AttemptEnding.FAILED
+    """TIMED_OUT if it was past its deadline, WORKER_LOST if the process that ran it died alone."""
 
 
 class Released(Struct, frozen=True):

@@ -1,7 +1,10 @@
 """How an attempt ends, and what becomes of its task or call."""
 
+from typing import assert_never
+
 from msgspec import Struct
 
+from fairlane.model.attempts import AttemptEnding
 from fairlane.model.leases import Completed, Ending, Failed, Lost, Released
 from fairlane.model.tasks import Failure, TaskStatus
 
@@ -10,6 +13,8 @@ EXHAUSTED = Failure(code="INTERNAL_SERVER_ERROR", message="Maximum retries excee
 """What an organization sees of a task without attempts left; only the operator sees the cause (contract, 8)."""
 CANCELED = Failure(code="TASK_CANCELED", message="Task was canceled")
 """What an organization sees of a task that it canceled itself."""
+LOST_CAUSE = "worker lost"
+"""The cause of an attempt that was lost with its worker."""
 UNPAID = Failure(code="INSUFFICIENT_CREDITS", message="Insufficient credits")
 """What an organization sees of a task that its balance did not cover when its turn came."""
 
@@ -54,11 +59,39 @@ def aftermath(
     if isinstance(ending, Completed):
         return Final(TaskStatus.COMPLETED, result=ending.result)
     if isinstance(ending, Lost):
-        ending = Failed(cause="worker lost", pause_ms=0)
+        ending = Failed(cause=LOST_CAUSE, pause_ms=0)
     if not ending.retry or attempt >= attempts:
         return Final(TaskStatus.FAILED, failure=ending.failure or EXHAUSTED, cause=ending.cause)
     pause_ms = retry_pause_ms(attempt, pause_base_ms, chance) if ending.pause_ms is None else ending.pause_ms
     return Paused(attempt, pause_ms) if pause_ms > 0 else Requeued(attempt)
+
+
+def ending_of(ending: Ending, *, canceled: bool) -> AttemptEnding:
+    """Return how an attempt ended, as people are told. A ``canceled`` one is, no matter what its handler returned."""
+    if canceled:
+        return AttemptEnding.CANCELED
+    match ending:
+        case Completed():
+            return AttemptEnding.COMPLETED
+        case Failed(how=how):
+            return how
+        case Released():
+            return AttemptEnding.HANDED_BACK
+        case Lost():
+            return AttemptEnding.WORKER_LOST
+    assert_never(ending)
+
+
+def reason_of(ending: Ending, after: Aftermath) -> tuple[Failure | None, str | None]:
+    """Return what an attempt that did not complete its task leaves: what the organization may see, and the cause."""
+    if isinstance(after, Final):
+        return after.failure, after.cause
+    match ending:
+        case Failed(failure=failure, cause=cause):
+            return failure, cause
+        case Lost():
+            return None, LOST_CAUSE
+    return None, None
 
 
 def retry_pause_ms(attempt: int, base_ms: int, chance: float) -> int:

@@ -141,6 +141,7 @@ def _erase_ended(organization_id: int, found: Sequence[OwnedTaskRow]) -> Operati
     keys = [(organization_id, row.idempotency_key) for row in found if row.idempotency_key is not None]
     yield from run_if("delete_idempotency", keys, keys=keys)
     yield from delete_deliveries_of(tasks)
+    yield from run("delete_attempts", tasks=tasks)
     yield from run("delete_outcomes", tasks=tasks)
     yield from run("delete_tasks", tasks=tasks)
     return len(tasks)

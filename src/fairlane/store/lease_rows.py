@@ -40,6 +40,8 @@ class HeldLease(Row, frozen=True):
     kind: int
     canceled_at: int | None
     """When its organization asked to cancel it, or None."""
+    starts: int
+    """How many times its task was started, this one included."""
 
 
 def lease_id(organization_id: int, task_id: str, fence: str) -> str:

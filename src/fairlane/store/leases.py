@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlane.errors import Refusal, SessionGone
+from fairlane.model.attempts import AttemptEnding
 from fairlane.model.leases import (
     Completed,
     Ending,
@@ -22,8 +23,9 @@ from fairlane.model.leases import (
     ReportVerdict,
 )
 from fairlane.model.tasks import TaskStatus
-from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath
+from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath, ending_of, reason_of
 from fairlane.rules.fairness import share
+from fairlane.store.attempts import ended_attempt, query_attempts
 from fairlane.store.calls import end_calls, take_calls
 from fairlane.store.lease_rows import (
     CALL,
@@ -279,12 +281,13 @@ def end_leases(
 ) -> Operation[None]:
     """Delete these leases and write the next state of their tasks: an outcome, a place in the queue, or a pause.
 
+    An attempt that does not complete its task is kept as a row; one that does is in the outcome.
     ``reported`` is true if workers report the endings. Only then does the outcome name the lease: a report sent again
     is accepted again, and one that arrives after the lease was returned is not. With an outcome goes the delivery owed
     to its webhook. Calls are ended by :func:`end_calls`.
     """
     locked, now = transaction.locked, transaction.now
-    leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
+    leases, outcomes, attempts, entries, pauses, told, calls = [], [], [], [], [], [], []
     endings = list(endings)
     for task_type in {lease.task_type for lease, _ in endings}:
         transaction.freed(task_type)
@@ -305,6 +308,11 @@ def end_leases(
             chance=0.0 if isinstance(ending, Completed) else transaction.config.chance(),
             canceled=lease.canceled_at is not None,
         )
+        due_at = now + after.pause_ms if isinstance(after, Paused) else None
+        how = ending_of(ending, canceled=lease.canceled_at is not None)
+        if how is not AttemptEnding.COMPLETED:
+            failure, cause = reason_of(ending, after)
+            attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at))
         done = after.status if isinstance(after, Final) else None
         transaction.memory.seen.end(
             lease.organization_id, lease.task_type, max(0, now - lease.started_at),
@@ -315,20 +323,20 @@ def end_leases(
             if lease.webhook:
                 told.append((lease.organization_id, lease.task_id))
             continue
-        if isinstance(after, Paused):
+        if due_at is not None:
             organization.wait(lease.task_type, lease.rank)
-            due_at = now + after.pause_ms
             transaction.effects.pause_until(due_at)
             pauses.append((lease.organization_id, lease.task_id, lease.task_type, lease.rank, lease.seq,
-                           after.attempt, lease.first_started_at, due_at))  # fmt: skip
+                           after.attempt, lease.first_started_at, due_at, lease.starts))  # fmt: skip
         else:
             organization.enqueue(lease.task_type, lease.rank, lease.seq)
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
-                            after.attempt, lease.first_started_at))  # fmt: skip
+                            after.attempt, lease.first_started_at, lease.starts))  # fmt: skip
     yield from write_outcomes(transaction, outcomes, told,
         change("delete_leases", leases, leases=leases),
         change("insert_queue_entries", entries, entries=entries),
         change("insert_waiting", pauses, entries=pauses),
+        query_attempts(transaction, attempts),
     )  # fmt: skip
     yield from end_calls(transaction, calls)
 
@@ -344,7 +352,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
     return (
         lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
         lease.cost if completed else 0, lease.attempt, lease.first_started_at,
-        lease.id if reported else None,
+        lease.id if reported else None, lease.started_at,
     )  # fmt: skip
 
 
@@ -596,7 +604,7 @@ def _end_unpaid(transaction: Transaction, organization: LockedOrganization, pick
         organization.failed += 1
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
-                         pick.attempt, pick.first_started_at, None))  # fmt: skip
+                         pick.attempt, pick.first_started_at, None, None))  # fmt: skip
         if pick.webhook:
             told.append((organization.id, pick.task_id))
     yield from write_outcomes(transaction, outcomes, told, change("delete_queue_entries", entries, entries=entries))
@@ -633,6 +641,7 @@ def _lease(
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
             rule.attempts, limited, estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
+            pick.starts + 1,
         ))  # fmt: skip
         leases.append(
             Lease(
@@ -660,7 +669,7 @@ def _lease(
 # Returning abandoned leases ----------------------------------------------------------------------------------------
 
 LOST = Lost()
-OVERDUE = Failed(cause="past its deadline")
+OVERDUE = Failed(cause="past its deadline", how=AttemptEnding.TIMED_OUT)
 RELEASED = Released()
 
 

@@ -51,6 +51,8 @@ class Head(Row, frozen=True):
     task_id: str
     attempt: int
     first_started_at: int | None
+    starts: int
+    """How many times it was started, also for attempts that do not count."""
     cost: int
     webhook: int
     """Whether a webhook message is owed when it ends."""

@@ -8,8 +8,9 @@ from fairlane.store.statements import Operation, Query, change, together
 from fairlane.store.transaction import Transaction
 
 Outcome = tuple[Any, ...]
-"""(task id, organization id, status, result, failure, cause, charged, attempt, first started at, lease id): a row
-without its moment. The lease id is None if no worker reported the end."""
+"""(task id, organization id, status, result, failure, cause, charged, attempt, first started at, lease id, started at):
+a row without its moment. The lease id is None if no worker reported the end; started at is that of the last attempt, or
+None if the task ended without one."""
 
 
 def write_outcomes(

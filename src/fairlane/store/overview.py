@@ -150,12 +150,18 @@ def _walk_all(
 
 def find_task_facts(task_id: str) -> Operation[TaskFacts]:
     """Read one task of any organization, or refuse with NotFound."""
+    owner = yield from find_owner(task_id)
+    [row] = yield from rows("find_task_facts", into=TaskFactsRow, tasks=[(owner, task_id)])
+    return _facts(row)
+
+
+def find_owner(task_id: str) -> Operation[int]:
+    """Read the organization of a task, or refuse with NotFound."""
     ids = yield from rows("find_organization_ids", into=int)
     for start in range(0, len(ids), OWNERS_MOST):
         owner = yield from first("find_task_owner", into=int, id=task_id, ids=ids[start : start + OWNERS_MOST])
         if owner is not None:
-            [row] = yield from rows("find_task_facts", into=TaskFactsRow, tasks=[(owner, task_id)])
-            return _facts(row)
+            return owner
     raise NotFound.task(task_id)
 
 

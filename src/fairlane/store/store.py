@@ -17,6 +17,7 @@ from fairlane.model.tasks import Catalogue
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import inspection, moving
 from fairlane.store.alerts import AlertStore
+from fairlane.store.attempts import AttemptStore
 from fairlane.store.backups import BackupStore
 from fairlane.store.calls import CallStore
 from fairlane.store.config import Config
@@ -103,6 +104,7 @@ class Store:
         """The database's clock, estimated."""
         self.keys = KeyStore(shared)
         self.alerts = AlertStore(shared)
+        self.attempts = AttemptStore(shared)
         self.backups = BackupStore(shared)
         self.calls = CallStore(shared)
         self.credits = CreditStore(shared)

@@ -260,11 +260,11 @@ def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Opera
             )  # fmt: skip
             if due_at is None or due_at <= now:
                 organization.enqueue(task.task_type, rank, seq)
-                entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None))
+                entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None, 0))
             else:
                 organization.wait(task.task_type, rank)
                 transaction.effects.pause_until(due_at)
-                later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at))
+                later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at, 0))
         answers.append(verdicts)
     yield from transaction.save(change("insert_tasks", tasks, tasks=tasks, now=now),
         change("insert_queue_entries", entries, entries=entries),
@@ -483,6 +483,7 @@ def clear(transaction: Transaction, organization_id: int, before: int | None) ->
     keys = [(organization_id, row.idempotency_key) for row in cleared if row.idempotency_key is not None]
     yield from run_if("delete_idempotency", keys, keys=keys)
     tasks = [(organization_id, row.task_id) for row in cleared]
+    yield from run_if("delete_attempts", tasks, tasks=tasks)
     yield from run_if("delete_tasks", tasks, tasks=tasks)
     transaction.effects.ended.update(task_id for _, task_id in tasks)
     yield from transaction.save()
@@ -531,5 +532,5 @@ def _cancel_queued(transaction: Transaction, organization: LockedOrganization, t
     attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
     failure = msgspec.json.encode(CANCELED).decode()
     outcome = (task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
-               task.first_started_at, None)  # fmt: skip
+               task.first_started_at, None, None)  # fmt: skip
     yield from write_outcomes(transaction, [outcome], [(organization.id, task.id)] if task.webhook else [])

@@ -34,6 +34,7 @@ class PromotedRow(Row, frozen=True):
     seq: int
     attempt: int
     first_started_at: int | None
+    starts: int
 
 
 class ExpiredTaskRow(Row, frozen=True):
@@ -104,7 +105,7 @@ def _promote(transaction: Transaction) -> Operation[int]:
         organization.stop_waiting(row.task_type, row.rank)
         organization.enqueue(row.task_type, row.rank, row.seq)
         entries.append((row.organization_id, row.task_type, row.rank, row.seq, row.task_id, row.attempt,
-                        row.first_started_at))  # fmt: skip
+                        row.first_started_at, row.starts))  # fmt: skip
     yield from run_if("insert_queue_entries", entries, entries=entries)
     yield from transaction.save()
     return len(free)
@@ -117,6 +118,7 @@ def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
     keys = [(row.organization_id, row.idempotency_key) for row in expired if row.idempotency_key is not None]
     yield from run_if("delete_idempotency", keys, keys=keys)
     yield from delete_deliveries_of(ended)
+    yield from run_if("delete_attempts", ended, tasks=ended)
     yield from run_if("delete_outcomes", ended, tasks=ended)
     yield from run_if("delete_tasks", ended, tasks=ended)
     tests = yield from purge_tests(now - retention_ms, CHUNK)

@@ -16,6 +16,7 @@ from fairlane.wire.alerts import (
     alerts_body,
     read_alert,
 )
+from fairlane.wire.attempts import AttemptsBody, attempts_body
 from fairlane.wire.calls import CallBody, call_body, failure_body
 from fairlane.wire.capacity import CapacityBody, capacity_body
 from fairlane.wire.credits import (
@@ -77,6 +78,7 @@ __all__ = [
     "AlertsBody",
     "AskedAlert",
     "AskedTask",
+    "AttemptsBody",
     "BatchBody",
     "CallBody",
     "CapacityBody",
@@ -98,6 +100,7 @@ __all__ = [
     "alert_body",
     "alert_message_body",
     "alerts_body",
+    "attempts_body",
     "batch_body",
     "call_body",
     "capacity_body",

@@ -249,7 +249,7 @@ class Executors:
                 said=lambda one: attempt.context.progress(one.done, one.total, one.note),
             )
         except asyncio.CancelledError:
-            report = _failed(attempt.lease, "timeout")
+            report = _overdue(attempt.lease)
         except Exception as error:  # noqa: BLE001 - any error fails this attempt alone
             logger.error("attempt.isolation_failed", **_told(attempt, error))
             report = _failed(attempt.lease, _text(error))
@@ -257,7 +257,7 @@ class Executors:
 
     def _completed(self, attempt: RunningAttempt, result: object) -> ReportBody:
         if attempt.late():
-            return _failed(attempt.lease, "timeout")
+            return _overdue(attempt.lease)
         text = encode_result(result, limit_bytes=self._result_limit_bytes)
         if isinstance(text, Failure):
             logger.warning("result.refused", extra=_identity(attempt.lease) | {"code": text.code})
@@ -317,7 +317,7 @@ def _report_of(attempt: RunningAttempt, error: BaseException) -> ReportBody:
     if isinstance(error, ValidationRefused):
         return _payload_refused(lease, error)
     if attempt.late():
-        return _failed(lease, "timeout")
+        return _overdue(lease)
     if isinstance(error, asyncio.CancelledError) and attempt.context.canceled:
         return _failed(lease, "canceled")
     if isinstance(error, Retry):
@@ -355,6 +355,10 @@ def _pause(error: Retry) -> float | None:
     return seconds if seconds is not None and 0 <= seconds <= RETRY_AFTER_SECONDS_MOST else None
 
 
+def _overdue(lease: LeaseBody) -> ReportBody:
+    return _failed(lease, "timeout", reason="overdue")
+
+
 def _failed(
     lease: LeaseBody,
     cause: str,
@@ -362,6 +366,7 @@ def _failed(
     failure: FailureBody | None = None,
     retry: bool = True,
     pause_seconds: float | None = None,
+    reason: str = "",
 ) -> ReportBody:
     return ReportBody(
         lease=lease.lease,
@@ -370,6 +375,7 @@ def _failed(
         failure=failure,
         retry=retry,
         pause_seconds=pause_seconds,
+        reason=reason,
     )
 
 

@@ -75,9 +75,9 @@ class IsolatedProcesses:
                 await isolated.start(self._options)
             report = await self._answer(isolated, lease, deadline, said)
         except IsolatedDied as death:
-            return _failed(lease, f"lost: {death}")
+            return _failed(lease, f"lost: {death}", reason="lost")
         except (asyncio.CancelledError, TimeoutError):
-            return _failed(lease, "timeout")
+            return _failed(lease, "timeout", reason="overdue")
         else:
             # A process that was asked to end may have left programs running, so it is not used again.
             if not isolated.asked_to_end:
@@ -184,5 +184,5 @@ class _Isolated:
         raise IsolatedDied(f"the isolated process ended with status {await self._child.wait()}")
 
 
-def _failed(lease: LeaseBody, cause: str) -> ReportBody:
-    return ReportBody(lease=lease.lease, outcome="failed", cause=cause[:500])
+def _failed(lease: LeaseBody, cause: str, *, reason: str) -> ReportBody:
+    return ReportBody(lease=lease.lease, outcome="failed", cause=cause[:500], reason=reason)

@@ -46,6 +46,10 @@ class AdminTaskEndpoints:
         """Return one task of any organization."""
         return answer(await self._store.overview.task(*request.parameters))
 
+    async def attempts(self, request: Request, actor: str) -> Answer:
+        """Return the attempts at one task of any organization, with causes and workers."""
+        return answer(await self._store.attempts.of_any(*request.parameters))
+
     async def cancel(self, request: Request, actor: str) -> Answer:
         """Cancel a task: at once if it waits; a running one is asked to end."""
         return answer(await self._store.overview.cancel(*request.parameters, actor=actor))
@@ -53,6 +57,7 @@ class AdminTaskEndpoints:
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/tasks", list),
         Route("GET", "/admin/v1/tasks/{task}", read),
+        Route("GET", "/admin/v1/tasks/{task}/attempts", attempts),
         Route("DELETE", "/admin/v1/tasks/{task}", cancel),
     )
 

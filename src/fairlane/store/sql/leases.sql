@@ -5,7 +5,7 @@
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
-         l.canceled_at))
+         l.canceled_at, l.starts))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -17,7 +17,7 @@ WHERE l.organization_id = e.value ->> 0
 SELECT coalesce(json_agg(json_build_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
-         l.canceled_at)), '[]')
+         l.canceled_at, l.starts)), '[]')
 FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id;
 
@@ -73,22 +73,23 @@ WHERE l.organization_id = e.organization_id
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-   first_started_at, started_at, deadline_at, webhook, session_id, exchange_id)
+   first_started_at, started_at, deadline_at, webhook, starts, session_id, exchange_id)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, e.row ->> 13, :session_id, :exchange_id
+       e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, e.row ->> 13, e.row ->> 14,
+       :session_id, :exchange_id
 FROM e;
 
 -- name: insert_leases [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-   first_started_at, started_at, deadline_at, webhook, session_id, exchange_id)
+   first_started_at, started_at, deadline_at, webhook, starts, session_id, exchange_id)
 SELECT e.organization_id, e.task_id, e.id, e.task_type, e.rank, e.seq, e.cost, e.attempt, e.attempts, e.limited,
-       e.estimate_ms, e.first_started_at, :now, e.deadline_at, e.webhook, :session_id, :exchange_id
+       e.estimate_ms, e.first_started_at, :now, e.deadline_at, e.webhook, e.starts, :session_id, :exchange_id
 FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint,
-                    bigint])
+                    bigint, bigint])
      AS e (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-           first_started_at, deadline_at, webhook);
+           first_started_at, deadline_at, webhook, starts);
 
 -- name: find_exchanged [sqlite] packed
 -- Find leases that these exchanges handed out before, whose answers were lost on the way, by lease_session.
@@ -141,16 +142,19 @@ LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND 
 -- Insert the outcomes of tasks.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
-  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
+  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
+   started_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, :now, e.row ->> 9
+       e.row ->> 8, :now, e.row ->> 9, e.row ->> 10
 FROM e;
 
 -- name: insert_outcomes [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO outcome
-  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id)
+  (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
+   started_at)
 SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,
-       :now, e.lease_id
-FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text])
-     AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id);
+       :now, e.lease_id, e.started_at
+FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint])
+     AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id,
+           started_at);

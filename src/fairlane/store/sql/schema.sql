@@ -2,8 +2,9 @@
 --
 -- A task is one row of task, which is never updated, and one row that says its state: queue_entry if it is ready to
 -- start, waiting if it starts later, lease while an attempt runs, outcome once it has ended. A transition moves the row
--- from one of these four tables to another in one transaction. A call is one row of call and one of lease, which holds
--- its slot from admission to end. idempotency names the task of each key of a customer.
+-- from one of these four tables to another in one transaction. attempt has the attempts that did not complete their
+-- task. A call is one row of call and one of lease, which holds its slot from admission to end. idempotency names the
+-- task of each key of a customer.
 --
 -- organization has an organization's limits, flags, counts and running sums; its row is locked by every transaction
 -- that moves its tasks, so its counts are exact. plan has the limits that several organizations share. lane counts an
@@ -197,6 +198,8 @@ CREATE TABLE queue_entry (
   task_id          TEXT NOT NULL,
   attempt          INTEGER NOT NULL,
   first_started_at INTEGER,
+  -- How many times it was started, also for attempts that do not count.
+  starts           INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, task_type, rank, seq)
 ) WITHOUT ROWID;
 
@@ -212,6 +215,7 @@ CREATE TABLE waiting (
   attempt          INTEGER NOT NULL,
   first_started_at INTEGER,
   due_at           INTEGER NOT NULL,
+  starts           INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, seq)
 ) WITHOUT ROWID;
 CREATE INDEX waiting_due ON waiting (due_at);
@@ -243,6 +247,8 @@ CREATE TABLE lease (
   kind             INTEGER NOT NULL DEFAULT 0,
   -- What the handler last said of its progress: JSON.
   progress         TEXT,
+  -- This start of the task included.
+  starts           INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, task_id)
 ) WITHOUT ROWID;
 CREATE INDEX lease_session ON lease (session_id, exchange_id);
@@ -262,10 +268,36 @@ CREATE TABLE outcome (
   attempt          INTEGER NOT NULL,
   first_started_at INTEGER,
   finished_at      INTEGER NOT NULL,
-  lease_id         TEXT
+  lease_id         TEXT,
+  -- When its last attempt began; null if it ended without one, while it was queued.
+  started_at       INTEGER
 );
 CREATE INDEX outcome_finished ON outcome (finished_at);
 CREATE INDEX outcome_listed ON outcome (organization_id, status, task_id);
+
+-- An attempt that did not complete its task, written when its lease ends. place is starts modulo the number of rows that
+-- are kept of each task, so a newer row replaces the oldest. number is the attempt's; one that was handed back does not
+-- count, so the next one has the same number. worker: the name of its session, null if that is gone. due_at: when the
+-- next attempt may start, after a pause.
+CREATE TABLE attempt (
+  organization_id INTEGER NOT NULL,
+  task_id         TEXT NOT NULL,
+  place           INTEGER NOT NULL,
+  starts          INTEGER NOT NULL,
+  number          INTEGER NOT NULL,
+  lease_id        TEXT NOT NULL,
+  started_at      INTEGER NOT NULL,
+  ended_at        INTEGER NOT NULL,
+  ending          TEXT NOT NULL,
+  -- What its organization may see.
+  code            TEXT,
+  message         TEXT,
+  -- For operators alone.
+  cause           TEXT,
+  worker          TEXT,
+  due_at          INTEGER,
+  PRIMARY KEY (organization_id, task_id, place)
+) WITHOUT ROWID;
 
 -- A call and, once status is set, how it ended. ready: it waits for a free place of a worker. due_at: it pauses until
 -- then. canceled: its caller no longer waits. Deleted when its caller has the answer.

@@ -48,22 +48,22 @@ FROM unnest(:keys[bigint, text, text]) AS e (organization_id, key, task_id);
 -- name: insert_queue_entries [sqlite]
 -- Insert ready tasks into the queue.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:entries))
-INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
-SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6
+INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7
 FROM e;
 
 -- name: insert_queue_entries [postgres]
 -- The same; the set is passed as arrays.
-INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at)
-SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
-FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint])
-     AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at);
+INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts)
+SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts
+FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint, bigint])
+     AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts);
 
 -- name: find_heads [sqlite] packed
 -- Find the oldest :most ready tasks of each of these lanes. The range ends :most rows on, because SQLite has no limit
 -- for each lane of a join. Payloads longer than :inline are left out.
 SELECT json_group_array(json_array(
-         q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+         q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
          t.cost, t.webhook_url IS NOT NULL, CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
          t.traceparent, octet_length(t.payload), CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END))
 FROM json_each(:lanes) AS e
@@ -85,12 +85,12 @@ WHERE q.organization_id = e.value ->> 0
 
 -- name: find_heads [postgres]
 -- The same, with LATERAL and a limit for each lane.
-SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
        t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
        t.traceparent, octet_length(t.payload) AS size,
        CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
 FROM unnest(:lanes[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, head_seq)
-CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
+CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts
                     FROM queue_entry
                     WHERE organization_id = e.organization_id
                       AND task_type = e.task_type
@@ -103,15 +103,17 @@ JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id;
 -- name: find_heads_ahead [postgres]
 -- Find the next ready tasks of these types of each of these organizations, in the order of their start: at most
 -- ``most`` for each, and no more than the slots that are free once ``ending`` of its leases have ended.
-SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at,
+SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
        t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
        t.traceparent, octet_length(t.payload) AS size,
        CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
 FROM unnest(:organizations[bigint, bigint, bigint]) AS e (organization_id, most, ending)
 JOIN organization AS o ON o.id = e.organization_id
-CROSS JOIN LATERAL (SELECT h.organization_id, h.task_type, h.rank, h.seq, h.task_id, h.attempt, h.first_started_at
+CROSS JOIN LATERAL (SELECT h.organization_id, h.task_type, h.rank, h.seq, h.task_id, h.attempt, h.first_started_at,
+                           h.starts
                     FROM lane AS l
-                    CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at
+                    CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at,
+                                               starts
                                         FROM queue_entry
                                         WHERE organization_id = l.organization_id
                                           AND task_type = l.task_type
@@ -157,16 +159,17 @@ WHERE q.organization_id = e.organization_id
 
 -- name: insert_waiting [sqlite]
 -- Insert tasks that wait for their time.
-INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+       value ->> 8
 FROM json_each(:entries);
 
 -- name: insert_waiting [postgres]
 -- The same; the set is passed as arrays.
-INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at)
-SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at
-FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint])
-     AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at);
+INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts)
+SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts
+FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint, bigint])
+     AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts);
 
 -- name: find_due [sqlite] packed
 -- Find due waiting tasks, by waiting_due.
@@ -189,7 +192,7 @@ LIMIT :most;
 -- Delete those of these (organization, seq) that still wait; return them.
 DELETE FROM waiting
 WHERE (organization_id, seq) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
-RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at;
+RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at, starts;
 
 -- name: take_waiting [postgres]
 -- The same; the set is passed as arrays.
@@ -197,7 +200,7 @@ DELETE FROM waiting AS w
 USING unnest(:entries[bigint, bigint]) AS e (organization_id, seq)
 WHERE w.organization_id = e.organization_id
   AND w.seq = e.seq
-RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at;
+RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at, w.starts;
 
 -- name: find_ready_before
 -- Find an organization's ready tasks that were accepted before :before, with their keys.

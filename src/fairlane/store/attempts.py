@@ -1,0 +1,119 @@
+"""Attempts: the only module that writes those that did not complete their task, and the lists of attempts.
+
+The row is written by the transaction that ends the lease, so each such attempt has exactly one, however often it is
+reported. An attempt that completed its task is in the outcome, and one that runs is in the lease: they cost no row.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fairlane.errors import NotFound
+from fairlane.model.attempts import AttemptEnding, AttemptFacts, AttemptList
+from fairlane.model.tasks import Failure
+from fairlane.store.lease_rows import HeldLease
+from fairlane.store.noun import Noun
+from fairlane.store.overview import find_owner
+from fairlane.store.statements import Operation, Query, Row, change, first, rows
+from fairlane.store.transaction import Transaction
+
+KEPT = 100
+"""Most attempts that are kept of one task: the newest ones."""
+TEXT_MOST = 1_000
+"""Longest message or cause that is kept of an attempt, in characters; the outcome has the whole text of the last."""
+
+
+class AttemptedRow(Row, frozen=True):
+    """A task with its running and its completing attempt; what belongs to either is None without it."""
+
+    id: str
+    running: int | None
+    running_since: int | None
+    lease_id: str | None
+    worker: str | None
+    completed: int | None
+    completed_since: int | None
+    finished_at: int | None
+    completed_lease_id: str | None
+
+
+class AttemptRow(Row, frozen=True):
+    """An attempt that did not complete its task."""
+
+    starts: int
+    number: int
+    started_at: int
+    ended_at: int
+    ending: str
+    code: str | None
+    message: str | None
+    due_at: int | None
+    cause: str | None
+    worker: str | None
+    lease: str
+
+
+class AttemptStore(Noun):
+    """Attempts at tasks. Those of calls are not kept: a call is deleted when its caller has the answer."""
+
+    async def find(self, organization_id: int, reference: str) -> AttemptList:
+        """Return the attempts at the organization's task with this id, or else this idempotency key. Raises NotFound.
+
+        The newest KEPT of those that did not complete it; and the one that runs now, or that completed it.
+        """
+        return await self._database.snapshot(find_attempts(organization_id, reference), share=organization_id)
+
+    async def of_any(self, task_id: str) -> AttemptList:
+        """Return the attempts at a task of any organization. Raises NotFound."""
+        return await self._database.snapshot(_find_of_any(task_id))
+
+
+def ended_attempt(
+    lease: HeldLease, ending: AttemptEnding, *, failure: Failure | None, cause: str | None, due_at: int | None
+) -> tuple[Any, ...]:
+    """Return the row of an attempt that did not complete its task, for :func:`query_attempts`."""
+    return (
+        lease.organization_id, lease.task_id, lease.starts, lease.attempt, lease.id, lease.started_at, str(ending),
+        None if failure is None else failure.code, None if failure is None else failure.message[:TEXT_MOST],
+        None if cause is None else cause[:TEXT_MOST], lease.session_id, due_at,
+    )  # fmt: skip
+
+
+def query_attempts(transaction: Transaction, attempts: Sequence[tuple[Any, ...]]) -> Query[None]:
+    """Return the query that writes these attempts, for :func:`together`. Their leases end in the same transaction."""
+    return change("insert_attempts", attempts, attempts=attempts, kept=KEPT, now=transaction.now)
+
+
+def find_attempts(organization_id: int, reference: str) -> Operation[AttemptList]:
+    """Read the attempts at one task, or refuse with NotFound. Needs one snapshot."""
+    task = yield from first("find_attempted", into=AttemptedRow, organization_id=organization_id, reference=reference)
+    if task is None:
+        raise NotFound.task(reference)
+    found = yield from rows("find_attempts", into=AttemptRow, organization_id=organization_id, task_id=task.id)
+    attempts = [row.to(AttemptFacts) for row in found]
+    if task.running is not None and task.running_since is not None:
+        attempts.append(
+            AttemptFacts(
+                number=task.running,
+                started_at=task.running_since,
+                ended_at=None,
+                ending=None,
+                worker=task.worker,
+                lease=task.lease_id,
+            )
+        )
+    elif task.completed is not None and task.completed_since is not None:
+        attempts.append(
+            AttemptFacts(
+                number=task.completed,
+                started_at=task.completed_since,
+                ended_at=task.finished_at,
+                ending=AttemptEnding.COMPLETED,
+                lease=task.completed_lease_id,
+            )
+        )
+    return AttemptList(task=task.id, attempts=tuple(attempts), omitted=found[0].starts - 1 if found else 0)
+
+
+def _find_of_any(task_id: str) -> Operation[AttemptList]:
+    owner = yield from find_owner(task_id)
+    return (yield from find_attempts(owner, task_id))
