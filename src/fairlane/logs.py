@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import TextIO
 
 FORMATS = ("text", "json")
@@ -142,11 +143,8 @@ def raised(error: BaseException) -> dict[str, object]:
     The text may quote a payload. For a group, it is the first exception; the place is the group's own if that exception
     was never raised.
     """
-    name, first, raised_at = type(error).__qualname__, error, error.__traceback__
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-        name += f" of {type(first).__qualname__}"
-        raised_at = first.__traceback__ or raised_at
+    chain, raised_at = first_of(error)
+    name = " of ".join([type(one).__qualname__ for one in chain])
     frames = [
         f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}" for frame, line in traceback.walk_tb(raised_at)
     ]
@@ -154,6 +152,15 @@ def raised(error: BaseException) -> dict[str, object]:
     if callers := frames[-CALLERS_MOST - 1 : -1]:
         fields["called_from"] = " < ".join(reversed(callers))
     return fields
+
+
+def first_of(error: BaseException) -> tuple[list[BaseException], TracebackType | None]:
+    """Return an exception, down to the first one in it if it is a group of groups; and where that one was raised."""
+    chain, raised_at = [error], error.__traceback__
+    while isinstance(first := chain[-1], BaseExceptionGroup):
+        chain.append(first.exceptions[0])
+        raised_at = chain[-1].__traceback__ or raised_at
+    return chain, raised_at
 
 
 def withhold_strays() -> None:

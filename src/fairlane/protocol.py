@@ -30,6 +30,9 @@ HELD_MOST = 4_000
 CODE_LENGTH_MOST = 100
 TEXT_LENGTH_MOST = 20_000
 """Longest cause, or message of a failure, in characters."""
+ORIGIN_LENGTH_MOST = 200
+"""Longest class or place of an origin, in characters."""
+LINE_MOST = 10**9
 DETAILS_BYTES_MOST = 128 * 1024
 PROGRESS_MOST = 10**15
 NOTE_LENGTH_MOST = 1_000
@@ -63,6 +66,20 @@ class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):
     details: Any = None
 
 
+class OriginBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where a failure comes from, as far as it is known: names of the application's code, for operators.
+
+    Failures of the same origin belong together, so nothing here may differ from task to task.
+    """
+
+    exception: str = ""
+    """The class of the exception."""
+    place: str = ""
+    """The innermost function of the application, as ``module:function``."""
+    line: int = 0
+    """The line of the place, which is shown and groups nothing; 0 if it is not known."""
+
+
 class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """The result of one lease.
 
@@ -81,6 +98,7 @@ class ReportBody(Struct, kw_only=True, forbid_unknown_fields=True):
     reason: str = ""
     """Why an attempt failed if its handler did not end it: ``overdue`` (past its deadline) or ``lost`` (the isolated
     process that ran it died)."""
+    origin: OriginBody | None = None
 
 
 class ProgressBody(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -134,6 +134,7 @@ class Sweeper:
         await self._attempt("months", self._open_months)
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
         await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
+        await self._attempt("purge failures", lambda: _exhaust(self._store.failures.purge))
         await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)

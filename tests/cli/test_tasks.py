@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from fairlane.model.leases import Failed, Origin
 from fairlane.settings import Settings
 from fairlane.store import Store
-from tests.builders import a_task, submitted
+from tests.builders import a_catalogue, a_task, a_worker, submitted
 from tests.cli.harness import Command
 
 
@@ -45,6 +46,33 @@ def test_a_list_that_goes_on_says_how(fairlane: Command, tasks: list[str]) -> No
     rest = fairlane("tasks", "list", "--limit", "1", "--cursor", cursor, "--json").document
     assert tasks[1] in first.out
     assert [one["id"] for one in rest["tasks"]] == tasks[:1]
+
+
+def test_attempts_and_failures_are_shown(fairlane: Command, database: str, tasks: list[str]) -> None:
+    """How an attempt ended, with its cause; and its group, with a sample."""
+    assert "not started" in fairlane("tasks", "attempts", tasks[1]).out
+    assert fairlane("failures").out == "Nothing failed.\n"
+
+    async def fail() -> None:
+        store = await Store.open(Settings(database=database), a_catalogue())
+        try:
+            worker = await a_worker(store, ["IMAGE"])
+            ending = Failed(cause="KeyError: x", retry=False, origin=Origin("KeyError", "shop:total", 7))
+            await worker.settle(await worker.take_one(), ending)
+        finally:
+            await store.close()
+
+    asyncio.run(fail())
+    attempts = fairlane("tasks", "attempts", tasks[1], "--json").document["attempts"]
+    [group] = fairlane("failures", "--organization", "acme", "--json").document["failures"]
+
+    assert [(one["number"], one["ending"], one["cause"]) for one in attempts] == [(1, "FAILED", "KeyError: x")]
+    for shown in (fairlane("tasks", "attempts", tasks[1]).out, fairlane("tasks", "show", tasks[1]).out):
+        assert "KeyError: x" in shown
+    assert (group["failures"], group["exception"], group["sample"]["task"]) == (1, "KeyError", tasks[1])
+    listed = fairlane("failures", "--limit", "5").out
+    assert "shop:total (line 7)" in listed
+    assert group["group"] in listed
 
 
 def test_no_worker_is_no_mistake(fairlane: Command) -> None:

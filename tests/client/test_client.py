@@ -433,6 +433,25 @@ def test_usage_tells_what_happened(client: Client, working: Working) -> None:
         client.usage(ends_at=datetime(2025, 1, 1))  # noqa: DTZ001
 
 
+def test_attempts_and_failures_tell_what_went_wrong(client: Client, shared: House) -> None:
+    """How each attempt ended, and the group of its cause; moments need a time zone."""
+    made = client.submit("OTHER", {})
+    session = shared.session("OTHER")
+    leases = session.exchange(1_000, wait_seconds=5).json()["leases"]
+    [lease] = [one for one in leases if one["task"] == made.id]  # Other organizations have tasks, too.
+    session.exchange(0, {"lease": lease["lease"], "outcome": "failed", "cause": "KeyError: x", "retry": False})
+
+    [attempt] = client.attempts(made)
+    [group] = client.failures(since=datetime.now(UTC) - timedelta(minutes=30), most=5)
+
+    assert (attempt.number, attempt.ending, attempt.next_attempt_at) == (1, "FAILED", None)
+    assert attempt.failure is not None
+    assert (attempt.failure.code, group.code, group.failures) == ("INTERNAL_SERVER_ERROR", attempt.failure.code, 1)
+    assert group.sample_task_id == made.id
+    with pytest.raises(ValueError, match="no time zone"):
+        client.failures(since=datetime(2025, 1, 1))  # noqa: DTZ001
+
+
 def test_slots_and_why_tell_how_far_a_running_task_is(client: Client, shared: House) -> None:
     """With what its handler says."""
     made = client.submit("ANY", {})

@@ -93,6 +93,8 @@ class OutcomeRow(NamedTuple):
     lease_id: str | None
     cause: str | None
     started_at: int | None
+    failure_group: str | None
+    finished_at: int
 
 
 class AttemptRow(NamedTuple):
@@ -151,8 +153,8 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
     "outcomes": (
         OutcomeRow,
         (
-            "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause, started_at"
-            " FROM outcome"
+            "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause, started_at,"
+            " failure_group, finished_at FROM outcome"
         ),
     ),
     "deliveries": (
@@ -165,6 +167,7 @@ ATTEMPTS = (
     "SELECT task_id, starts, number, lease_id, ending, started_at, ended_at, due_at FROM attempt"
     " ORDER BY task_id, starts"
 )
+FAILURES = "SELECT organization_id, hour, group_id, failures FROM failure_hour"
 TURNS = "SELECT organization_id, task_type FROM turn WHERE kind = 0"
 
 
@@ -182,6 +185,8 @@ class Snapshot:
     keys: dict[tuple[int, str], str]
     attempts: dict[str, list[AttemptRow]]
     """By task, in the order of their starts."""
+    failures: dict[tuple[int, int, str], int]
+    """Counted tasks that failed, by organization, hour and group."""
     turns: frozenset[tuple[int, str]]
     """(organization, type) of each organization that can start a task of the type."""
     doubled: tuple[str, ...]
@@ -208,8 +213,9 @@ def read_snapshot(rows: Rows) -> Snapshot:
     attempts: dict[str, list[AttemptRow]] = {}
     for one in (AttemptRow(*row) for row in rows(ATTEMPTS)):
         attempts.setdefault(one.task_id, []).append(one)
+    failures = {(organization, hour, group): count for organization, hour, group, count in rows(FAILURES)}
     turns = frozenset((organization, task_type) for organization, task_type in rows(TURNS))
-    return Snapshot(**found, keys=keys, attempts=attempts, turns=turns, doubled=tuple(doubled))
+    return Snapshot(**found, keys=keys, attempts=attempts, failures=failures, turns=turns, doubled=tuple(doubled))
 
 
 @dataclass
@@ -242,6 +248,8 @@ class History:
     """The largest share of its bound that a lag reached."""
     charged: dict[int, int] = field(default_factory=dict)
     """Credits that outcomes charged, by organization."""
+    failed: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    """Outcomes seen so far, by organization, hour and group of failures."""
     called: set[int] = field(default_factory=set)
     """Organizations that made a call: what it was charged is not in an outcome."""
     quantum_ms: float = 1_000.0
@@ -261,6 +269,7 @@ class History:
         before, self.last = self.last, now
         self.shown += 1
         self._whole(now)
+        self._grouped({} if before is None else before.outcomes, now)
         if before is not None:
             self._kept(before, now)
             self._started(before, now)
@@ -303,6 +312,9 @@ class History:
         for task in now.outcomes:
             owed = now.tasks[task].webhook is not None
             assert not owed or task in now.deliveries, f"I11: {task} ended, and its webhook is owed nothing"
+            assert (now.outcomes[task].failure_group is None) == (
+                now.outcomes[task].status == "COMPLETED" or now.outcomes[task].cause == "canceled"
+            ), f"{task} ended {now.outcomes[task].status}, its group of failures is {now.outcomes[task].failure_group}"
         self._attempted(now)
 
     def _attempted(self, now: Snapshot) -> None:
@@ -326,6 +338,16 @@ class History:
             counted = [one.number for one in rows if one.ending != "HANDED_BACK"]
             assert len(set(counted)) == len(counted), f"I17: an attempt of {task} counted twice: {counted}"
 
+    def _grouped(self, before: dict[str, OutcomeRow], now: Snapshot) -> None:
+        """Check that each failure was counted once in its group, also after its task is gone."""
+        for outcome in (now.outcomes[task] for task in now.outcomes.keys() - before.keys()):
+            if outcome.failure_group is not None:
+                key = (outcome.organization_id, outcome.finished_at // 3_600_000, outcome.failure_group)
+                self.failed[key] = self.failed.get(key, 0) + 1
+        for key, count in self.failed.items():
+            counted = now.failures.get(key, 0)
+            assert counted == count, f"organization, hour and group {key}: {counted} failures counted, {count} ended"
+
     # What must not change --------------------------------------------------------------------------------------------
 
     def _kept(self, before: Snapshot, now: Snapshot) -> None:
@@ -339,15 +361,15 @@ class History:
                 f"I2: the outcome of {task} changed from {outcome} to {now.outcomes.get(task)}"
             )
         for task, rows in before.attempts.items():
-            later = {one.starts: one for one in now.attempts.get(task, [])}
-            gone = [one for one in rows if later.get(one.starts, one) != one]
+            still = {one.starts: one for one in now.attempts.get(task, [])}
+            gone = [one for one in rows if still.get(one.starts, one) != one]
             assert not gone, f"I17: attempts of {task} changed: {gone}"
         for task, lease in before.leases.items():
-            if lease.kind or task not in now.tasks or task in now.leases and now.leases[task].id == lease.id:
+            if lease.kind or task not in now.tasks or (task in now.leases and now.leases[task].id == lease.id):
                 continue
-            outcome = now.outcomes.get(task)
+            end = now.outcomes.get(task)
             named = any(one.lease_id == lease.id for one in now.attempts.get(task, []))
-            completed = outcome is not None and outcome.status == "COMPLETED"
+            completed = end is not None and end.status == "COMPLETED"
             assert named or completed or len(now.attempts.get(task, [])) == KEPT, (
                 f"I17: the attempt {lease.id} ended, and left no row"
             )

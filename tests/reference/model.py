@@ -14,6 +14,7 @@ from fairlane.errors import (
     TaskExists,
     Unavailable,
 )
+from fairlane.model.attempts import AttemptEnding
 from fairlane.model.calls import Abandoned, Admitted, NewCall
 from fairlane.model.leases import (
     Ending,
@@ -33,6 +34,7 @@ from fairlane.rules.attempts import CALL_MS, Final, Paused, aftermath, call_afte
 from fairlane.rules.fairness import rank_of
 
 CHANCE = 0.5
+OVERDUE = Failed(cause="overdue", how=AttemptEnding.TIMED_OUT)
 GRACE_MS = 5_000
 RETRY_PAUSE_MS = 1_000
 RENEW_MS = 10_000
@@ -465,7 +467,7 @@ class Reference:
         otherwise: Ending = Lost() if reason is LossReason.LOST else Released()
         for task in held:
             late = task.lease is not None and task.lease.id in overdue
-            self.end(task, Failed(cause="overdue") if late else otherwise, now)
+            self.end(task, OVERDUE if late else otherwise, now)
         served = self.served(session)
         for call in served:
             self.end_call(call, Lost(), now)
@@ -486,7 +488,7 @@ class Reference:
         for task in self.leased():
             dead = self.sessions[task.session_id].dead
             if dead or self._deadline(task) < before:
-                self.end(task, Lost() if dead else Failed(cause="overdue"), now)
+                self.end(task, Lost() if dead else OVERDUE, now)
                 returned += 1
         for call in waiting:
             if call.server.dead or call.begun_at + CALL_MS < before:

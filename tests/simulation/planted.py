@@ -57,7 +57,7 @@ FAULTS: dict[str, Fault | StatementFault] = {
         'returned = 0 if self.__dict__.setdefault("first", now) != now else await _exhaust(',
     ),
     "does not count the attempt of a lost worker": Fault(
-        leases, "aftermath", 'ending = Failed(cause="worker lost", pause_ms=0)', "return Requeued(attempt - 1)"
+        leases, "aftermath", 'ending = Failed(cause=LOST_CAUSE, pause_ms=0)', "return Requeued(attempt - 1)"
     ),
     "starts tasks in the slots of calls": Fault(
         locked.LockedOrganization, "slots_left", "self.slots_max - self.used()", "self.slots_max - self.processing"

@@ -80,6 +80,9 @@ FAULTS: dict[str, Fault] = {
         leases, "_outcome", "organization.failed += 1", "organization.spend(lease.cost)",
         "submit exchange settle_all",
     ),
+    "keeps no attempt": Fault(
+        leases, "end_leases", "query_attempts(transaction, attempts),", "", "exchange settle_all",
+    ),
     "charges at the claim": Fault(
         leases, "_lease", "organization.hold(pick.cost)", "organization.spend(pick.cost)", "submit exchange",
     ),

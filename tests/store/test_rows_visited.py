@@ -28,6 +28,7 @@ from fairlane.store import (
     dashboard,
     deliveries,
     erasing,
+    failures,
     fleet,
     keys,
     lanes,
@@ -166,6 +167,13 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
         f" SELECT {failed}, {TASK_ID.format(first=2 * ROWS)}, 1, 1, 1, 'x', 1800000000000, 1800000000000 + i, 'FAILED'"
         " FROM n"
     )
+    # Each in an hour of its own, long ago.
+    yield (
+        "INSERT INTO failure_hour (organization_id, hour, group_id, task_type, code, ending, exception, place, line,"
+        f" failures, retried, first_at, last_at, task_id) {NUMBERS.format(count=FEW)}"
+        f" SELECT {failed}, i, 'fg_' || i % 50, 'PAGE', 'x', 'FAILED', 'x', 'x', 1, 1, 0, 1, 1,"
+        f" {TASK_ID.format(first=2 * ROWS)} FROM n"
+    )
     yield _task(3 * ROWS, FEW, waiting)
     yield (
         f"INSERT INTO waiting {NUMBERS.format(count=FEW)}"
@@ -216,6 +224,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
             yield partial(tasks.find_payload, one, reference)
             yield partial(waits.find_wait, one, reference, memory)
             yield partial(attempts.find_attempts, one, reference)
+        for since in (now, (FEW - 100) * 3_600_000):
+            yield partial(failures.find_failures, one, since, 50)
         yield partial(tasks.status, one)
         yield partial(tasks.counted_status, one)
         yield partial(slots.find_slots, one, "", 50)
@@ -247,6 +257,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         if chosen.key_prefix is None:
             yield partial(overview.find_tasks, None, chosen, None, 50)
     yield partial(overview.find_task_facts, "nothing")
+    for since in (now, (FEW - 100) * 3_600_000):
+        yield partial(failures.find_failures, None, since, 50)
     yield partial(overview.find_trace, now, now + 1_000, (0, ""), 5_000)
     yield partial(sessions.find_sessions, "", 50)
     yield partial(dashboard.live, ids, True, ["nothing"])
@@ -291,6 +303,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield usage.last_sampled
     yield partial(usage.find_due, now, 0)
     yield partial(run, "find_old_usage", before=30_000_000, most=500)
+    yield partial(run, "find_old_failures", before=0, most=500)
+    yield partial(run, "find_old_failures", before=FEW, most=500)
     yield partial(run, "find_fine_usage", after=29_000_000, before=29_001_440, most=500)
     yield partial(alerts.judge, "")
 

@@ -10,6 +10,7 @@ import pytest
 from fairlane import errors, wire
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.attempts import AttemptEnding, AttemptFacts, AttemptList
+from fairlane.model.failures import FailureCount, FailureFacts, FailureList, FailureSample
 from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
 from fairlane.model.leases import Progress
 from fairlane.model.organizations import CreditTotals
@@ -328,15 +329,30 @@ BODIES: dict[str, bytes] = {
             task=ID,
             attempts=(
                 AttemptFacts(
-                    number=1, started_at=AT, ended_at=AT + 900, ending=AttemptEnding.FAILED, cause="KeyError: 'x'",
-                    worker="host-1", lease="1.x.y", due_at=AT + 2_400,
+                    number=1,
+                    started_at=AT,
+                    ended_at=AT + 900,
+                    ending=AttemptEnding.FAILED,
+                    cause="KeyError: 'x'",
+                    worker="host-1",
+                    lease="1.x.y",
+                    due_at=AT + 2_400,
                 ),
                 AttemptFacts(
-                    number=2, started_at=AT + 2_400, ended_at=AT + 3_000, ending=AttemptEnding.HANDED_BACK, worker="w",
+                    number=2,
+                    started_at=AT + 2_400,
+                    ended_at=AT + 3_000,
+                    ending=AttemptEnding.HANDED_BACK,
+                    worker="w",
                 ),
                 AttemptFacts(
-                    number=2, started_at=AT + 3_100, ended_at=AT + 4_000, ending=AttemptEnding.FAILED,
-                    code="TOO_LARGE", message="The page is too large", cause="Fail: the page is too large",
+                    number=2,
+                    started_at=AT + 3_100,
+                    ended_at=AT + 4_000,
+                    ending=AttemptEnding.FAILED,
+                    code="TOO_LARGE",
+                    message="The page is too large",
+                    cause="Fail: the page is too large",
                 ),
             ),
             omitted=0,
@@ -350,6 +366,49 @@ BODIES: dict[str, bytes] = {
         )
     ),
     "attempts_none": wire.attempts_body(AttemptList(task=ID, attempts=(), omitted=0)),
+    "failures": wire.failures_body(
+        FailureList(
+            (
+                FailureFacts(
+                    group="fg_5f2b1c0d9e8a7b6c",
+                    task_type="CHATGPT",
+                    code="INTERNAL_SERVER_ERROR",
+                    ending=AttemptEnding.FAILED,
+                    exception="ImportError",
+                    place="shop.orders:total",
+                    line=12,
+                    failures=1_421,
+                    retried=3_020,
+                    organizations=1,
+                    first_at=AT + 1_000,
+                    last_at=AT + 3_700_000,
+                    sample=FailureSample(
+                        task=ID, organization="acme", message="Maximum retries exceeded", cause="ImportError: x"
+                    ),
+                    hours=(FailureCount(AT, 1_400, 3_000), FailureCount(AT + 3_600_000, 21, 20)),
+                ),
+                FailureFacts(
+                    group="fg_other",
+                    task_type=None,
+                    code=None,
+                    ending=None,
+                    exception=None,
+                    place=None,
+                    line=None,
+                    failures=7,
+                    retried=0,
+                    organizations=1,
+                    first_at=AT,
+                    last_at=AT,
+                    sample=None,
+                    hours=(FailureCount(AT, 7, 0),),
+                ),
+            ),
+            since=AT - 82_800_000,
+            more=False,
+        )
+    ),
+    "failures_none": wire.failures_body(FailureList((), since=AT, more=False)),
     "credits": wire.credits_body(CreditTotals(on=True, granted=50_000, charged=1_790, held=5)),
     "credits_uncounted": wire.credits_body(CreditTotals(on=False, granted=5, charged=0, held=0)),
     "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0)),

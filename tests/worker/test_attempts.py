@@ -94,6 +94,12 @@ async def test_signals_and_exceptions_become_reports(server: FakeServer, supervi
     assert (raised.retry, raised.failure) == (True, None)
     assert raised.cause.startswith("KeyError: 'boom")
     assert left.cause == "SystemExit: 9"
+    assert [(one.origin.exception, one.origin.place.partition(":")[2]) for one in (retry, fail, raised, left)] == [  # type: ignore[union-attr]
+        ("Retry", "retry"),
+        ("Fail", "fail"),
+        ("KeyError", "raise_"),
+        ("SystemExit", "exit_"),
+    ]
     assert len(server.registered) == 1, "the worker process lived through all of it"
 
 
@@ -147,7 +153,7 @@ async def test_handler_past_its_deadline_is_ended(server: FakeServer, supervisor
             server, task_type, {"track": str(track), "until": str(tmp_path / "never")}, timeout=0.15
         )
 
-        assert (report.outcome, report.cause, report.retry) == ("failed", "timeout", True)
+        assert (report.outcome, report.cause, report.reason, report.retry) == ("failed", "timeout", "overdue", True)
         assert track.read_text().split() == ["began", "canceled"]
 
 
@@ -182,5 +188,5 @@ async def test_crash_of_an_isolated_process_loses_one_attempt(server: FakeServer
     report = await report_of(server, "CRASH_ISOLATED")
     after = result_of(await report_of(server, "ADD_ISOLATED", {"n": 1}))
 
-    assert (report.outcome, report.retry, report.cause[:4]) == ("failed", True, "lost")
+    assert (report.outcome, report.retry, report.reason, report.cause[:4]) == ("failed", True, "lost", "lost")
     assert after["n"] == 2

@@ -11,6 +11,7 @@ from fairlane.api.calls import CallEndpoints, call_routes
 from fairlane.api.capacity import CapacityEndpoints
 from fairlane.api.credits import CreditEndpoints
 from fairlane.api.deliveries import DeliveryEndpoints
+from fairlane.api.failures import FailureEndpoints
 from fairlane.api.health import HealthEndpoints, health_resources
 from fairlane.api.keys import KeyGuard
 from fairlane.api.lists import ListEndpoints
@@ -33,6 +34,7 @@ LISTED = (
     AttemptEndpoints,
     SlotEndpoints,
     UsageEndpoints,
+    FailureEndpoints,
     CapacityEndpoints,
     AlertEndpoints,
     DeliveryEndpoints,
@@ -60,6 +62,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
         AttemptEndpoints(store),
         SlotEndpoints(store),
         UsageEndpoints(store),
+        FailureEndpoints(store),
         CapacityEndpoints(store),
         AlertEndpoints(serving),
         DeliveryEndpoints(serving),

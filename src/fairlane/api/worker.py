@@ -26,6 +26,7 @@ from fairlane.model.leases import (
     Lease,
     LossReason,
     NewSession,
+    Origin,
     Progress,
     Released,
     Report,
@@ -269,6 +270,10 @@ def _checked_report(report: protocol.ReportBody, result_most: int) -> Report:
         _check_text("reports.failure.message", report.failure.message)
         size = len(protocol.encode(report.failure.details))
         check_between("reports.failure.details", size, 0, protocol.DETAILS_BYTES_MOST)
+    if report.origin is not None:
+        _check_name("reports.origin.exception", report.origin.exception, protocol.ORIGIN_LENGTH_MOST, least=0)
+        _check_name("reports.origin.place", report.origin.place, protocol.ORIGIN_LENGTH_MOST, least=0)
+        check_between("reports.origin.line", report.origin.line, 0, protocol.LINE_MOST)
     return Report(report.lease, _ending(report))
 
 
@@ -310,18 +315,20 @@ def _failed(report: protocol.ReportBody) -> Failed:
     how = _HOW.get(report.reason)
     if how is None:
         raise ValidationRefused.at("reports.reason", "must be overdue, lost or empty")
+    origin = report.origin
     return Failed(
         cause=report.cause,
         failure=None if shown is None else Failure(code=shown.code, message=shown.message, details=shown.details),
         retry=report.retry,
         pause_ms=None if pause_seconds is None else round(pause_seconds * 1000),
         how=how,
+        origin=None if origin is None else Origin(origin.exception, origin.place, origin.line),
     )
 
 
-def _check_name(field: str, text: str, most: int) -> None:
-    if not (1 <= len(text) <= most and text.isprintable()):
-        raise ValidationRefused.at(field, f"must be 1 to {most} printable characters")
+def _check_name(field: str, text: str, most: int, *, least: int = 1) -> None:
+    if not (least <= len(text) <= most and text.isprintable()):
+        raise ValidationRefused.at(field, f"must be {least} to {most} printable characters")
 
 
 def _check_text(field: str, text: str, most: int = protocol.TEXT_LENGTH_MOST) -> None:

@@ -43,6 +43,10 @@ COMMANDS = {
     "credits": ("credits", "The credits of organizations."),
     "webhooks": ("webhooks", "Webhooks."),
     "tasks": ("tasks", "Tasks of all organizations, for operators."),
+    "failures": (
+        "failures",
+        "Show what failed, grouped by cause: the groups with most failures first, each with a sample.",
+    ),
     "sessions": ("sessions", "The workers that run now."),
     "usage": ("usage", "The usage of organizations, month by month."),
     "backup": ("backup", "Copy the database as it is at one moment, while the server works."),

@@ -20,6 +20,7 @@ from fairlane.client.records import (
     Credits,
     Delivery,
     ErrorBody,
+    FailureGroup,
     NewTask,
     Slot,
     Status,
@@ -103,6 +104,10 @@ class _Attempts(Struct):
     attempts: list[Attempt]
 
 
+class _Failures(Struct):
+    failures: list[FailureGroup]
+
+
 class _ClearedAnswer(Struct):
     cleared: int
 
@@ -164,6 +169,11 @@ def read_alert(body: bytes) -> Alert:
 def read_attempts(body: bytes) -> list[Attempt]:
     """Read the answer of ``GET /v1/async/task/{id}/attempts``."""
     return _read(body, _Attempts).attempts
+
+
+def read_failures(body: bytes) -> list[FailureGroup]:
+    """Read the answer of ``GET /v1/async/failures``."""
+    return _read(body, _Failures).failures
 
 
 def read_why(body: bytes) -> Why:

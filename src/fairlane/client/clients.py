@@ -26,6 +26,7 @@ from fairlane.client.records import (
     Capacity,
     Credits,
     Delivery,
+    FailureGroup,
     NewTask,
     Slot,
     Status,
@@ -324,6 +325,15 @@ class Client:
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
+    def failures(self, *, since: datetime | None = None, most: int = 100) -> list[FailureGroup]:
+        """Return what failed, grouped by cause, the groups with most failures first.
+
+        Args:
+            since: Count from this hour on. If None, from a day ago on.
+            most: Most groups to return; at most 1,000.
+        """
+        return self._run(operations.failures(self._policy, since=since, most=most))
+
     def capacity(self, *, days: int | None = None) -> Capacity:
         """Return what delayed work in the last days, and how long tasks would have waited with more slots.
 
@@ -556,6 +566,10 @@ class AsyncClient:
         return await self._run(
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
+
+    async def failures(self, *, since: datetime | None = None, most: int = 100) -> list[FailureGroup]:
+        """Return what failed, grouped by cause, the groups with most failures first."""
+        return await self._run(operations.failures(self._policy, since=since, most=most))
 
     async def capacity(self, *, days: int | None = None) -> Capacity:
         """Return what delayed work in the last days, and how long tasks would have waited with more slots."""

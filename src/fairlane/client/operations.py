@@ -24,6 +24,7 @@ from fairlane.client.answers import (
     read_credits,
     read_deliveries,
     read_delivery,
+    read_failures,
     read_page,
     read_result,
     read_slots,
@@ -42,6 +43,7 @@ from fairlane.client.records import (
     Capacity,
     Credits,
     Delivery,
+    FailureGroup,
     NewTask,
     Status,
     Task,
@@ -246,6 +248,15 @@ def usage(
     query = {name: value for name, value in asked.items() if value is not None}
     answer = yield from exchange(Ask(method="GET", path="v1/async/usage", query=query), policy)
     return read_usage(answer.body)
+
+
+def failures(policy: Policy, *, since: datetime | None, most: int) -> Steps[list[FailureGroup]]:
+    """Return what failed, grouped by cause."""
+    query = {"limit": str(most)}
+    if (text := moment_text(since)) is not None:
+        query["since"] = text
+    answer = yield from exchange(Ask(method="GET", path="v1/async/failures", query=query), policy)
+    return read_failures(answer.body)
 
 
 def capacity(policy: Policy, *, days: int | None) -> Steps[Capacity]:

@@ -151,6 +151,36 @@ class Attempt(Struct, frozen=True, rename="camel"):
     """When the next attempt may start, or None if no pause followed."""
 
 
+class FailureHour(Struct, frozen=True):
+    """One group's failures in one hour."""
+
+    at: datetime
+    """When the hour begins."""
+    failures: int
+    retried: int
+
+
+class FailureGroup(Struct, frozen=True, rename="camel"):
+    """Failures with the same cause."""
+
+    group: str
+    task_type: str | None
+    """None for failures that were not told apart, as the next one."""
+    code: str | None
+    message: str | None
+    """That of the sample, or None if it is no longer kept or is still being tried again."""
+    ending: str | None
+    """``FAILED``, ``TIMED_OUT`` or ``WORKER_LOST``."""
+    failures: int
+    """Tasks that ended."""
+    retried: int
+    """Attempts that failed and were tried again."""
+    first_at: datetime
+    last_at: datetime
+    sample_task_id: str | None = None
+    hours: tuple[FailureHour, ...] = ()
+
+
 class WaitEstimate(Struct, frozen=True, rename="camel"):
     """How long until a task starts, in seconds: the median and the 90th percentile of what was observed."""
 

@@ -79,6 +79,16 @@ class Completed(Struct, frozen=True):
     result: str
 
 
+class Origin(Struct, frozen=True):
+    """Where a failure comes from: names of the application's code. A text is empty if that is not known."""
+
+    exception: str
+    place: str
+    """The innermost function of the application, as ``module:function``."""
+    line: int
+    """0 if it is not known."""
+
+
 class Failed(Struct, frozen=True, kw_only=True):
     """A failed attempt."""
 
@@ -92,6 +102,8 @@ class Failed(Struct, frozen=True, kw_only=True):
     """Pause before the next attempt, or None to use the backoff rule."""
     how: AttemptEnding = AttemptEnding.FAILED
     """TIMED_OUT if it was past its deadline, WORKER_LOST if the process that ran it died alone."""
+    origin: Origin | None = None
+    """None if no code of the application raised it."""
 
 
 class Released(Struct, frozen=True):

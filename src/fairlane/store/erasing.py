@@ -18,8 +18,11 @@ from fairlane.store.tasks import clear
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
-OWNED = ("erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_alerts")
-"""Statements for ended calls, for the organization's keys, secrets and alerts, and for its usage."""
+OWNED = (
+    "erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_failures",
+    "erase_alerts",
+)  # fmt: skip
+"""Statements for ended calls, for the organization's keys, secrets and alerts, and for its usage and failures."""
 ENDED = Failed(cause="the organization is being erased", retry=False)
 """How its calls end. Its tasks return to the queue, and are deleted there."""
 ERASING_MOST = 100

@@ -22,11 +22,13 @@ from fairlane.model.leases import (
     Report,
     ReportVerdict,
 )
-from fairlane.model.tasks import TaskStatus
+from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.rules.attempts import UNPAID, Final, Paused, aftermath, ending_of, reason_of
+from fairlane.rules.failures import Fingerprint, fingerprint_of
 from fairlane.rules.fairness import share
 from fairlane.store.attempts import ended_attempt, query_attempts
 from fairlane.store.calls import end_calls, take_calls
+from fairlane.store.failures import FailureSeen
 from fairlane.store.lease_rows import (
     CALL,
     HeldLease,
@@ -38,7 +40,7 @@ from fairlane.store.lease_rows import (
 )
 from fairlane.store.locked import CALL_TURN, QUEUE_TURN, Head, LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
-from fairlane.store.outcomes import write_outcomes
+from fairlane.store.outcomes import Outcome, write_outcomes
 from fairlane.store.slots import query_progress
 from fairlane.store.statements import Operation, Query, Row, change, query, rows, rows_if, together
 from fairlane.store.transaction import Transaction
@@ -287,7 +289,9 @@ def end_leases(
     to its webhook. Calls are ended by :func:`end_calls`.
     """
     locked, now = transaction.locked, transaction.now
-    leases, outcomes, attempts, entries, pauses, told, calls = [], [], [], [], [], [], []
+    leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
+    attempts: list[tuple[Any, ...]] = []
+    failures: list[FailureSeen] = []
     endings = list(endings)
     for task_type in {lease.task_type for lease, _ in endings}:
         transaction.freed(task_type)
@@ -300,26 +304,31 @@ def end_leases(
         organization.end()
         organization.release(lease.cost)
         correct(transaction, organization, lease, ending)
+        canceled = lease.canceled_at is not None
         after = aftermath(
             ending,
             attempt=lease.attempt,
             attempts=lease.attempts,
             pause_base_ms=transaction.config.retry_pause_ms,
             chance=0.0 if isinstance(ending, Completed) else transaction.config.chance(),
-            canceled=lease.canceled_at is not None,
+            canceled=canceled,
         )
         due_at = now + after.pause_ms if isinstance(after, Paused) else None
-        how = ending_of(ending, canceled=lease.canceled_at is not None)
+        how = ending_of(ending, canceled=canceled)
+        seen = None
         if how is not AttemptEnding.COMPLETED:
             failure, cause = reason_of(ending, after)
             attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at))
+            seen = _failure_seen(lease, ending, how, failure, final=isinstance(after, Final))
+        if seen is not None:
+            failures.append(seen)
         done = after.status if isinstance(after, Final) else None
         transaction.memory.seen.end(
             lease.organization_id, lease.task_type, max(0, now - lease.started_at),
             completed=done is TaskStatus.COMPLETED, failed=done is TaskStatus.FAILED,
         )  # fmt: skip
         if isinstance(after, Final):
-            outcomes.append(_outcome(organization, lease, after, reported=reported))
+            outcomes.append(_outcome(organization, lease, after, reported=reported, seen=seen))
             if lease.webhook:
                 told.append((lease.organization_id, lease.task_id))
             continue
@@ -337,11 +346,25 @@ def end_leases(
         change("insert_queue_entries", entries, entries=entries),
         change("insert_waiting", pauses, entries=pauses),
         query_attempts(transaction, attempts),
+        failures=failures,
     )  # fmt: skip
     yield from end_calls(transaction, calls)
 
 
-def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool) -> tuple[Any, ...]:
+def _failure_seen(
+    lease: HeldLease, ending: Ending, how: AttemptEnding, failure: Failure | None, *, final: bool
+) -> FailureSeen | None:
+    """Return an attempt as a failure of its group, or None if it did not fail."""
+    origin = ending.origin if isinstance(ending, Failed) else None
+    fingerprint = fingerprint_of(lease.task_type, how, failure, origin)
+    if fingerprint is None:
+        return None
+    return FailureSeen(lease.organization_id, lease.task_id, fingerprint, 0 if origin is None else origin.line, final)
+
+
+def _outcome(
+    organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool, seen: FailureSeen | None
+) -> Outcome:
     completed = after.status is TaskStatus.COMPLETED
     if completed:
         organization.completed += 1
@@ -352,7 +375,7 @@ def _outcome(organization: LockedOrganization, lease: HeldLease, after: Final, *
     return (
         lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
         lease.cost if completed else 0, lease.attempt, lease.first_started_at,
-        lease.id if reported else None, lease.started_at,
+        lease.id if reported else None, lease.started_at, None if seen is None else seen.fingerprint.group(),
     )  # fmt: skip
 
 
@@ -598,16 +621,21 @@ def _unpaid_heads(organization: LockedOrganization, room: dict[str, int]) -> Ope
 def _end_unpaid(transaction: Transaction, organization: LockedOrganization, picks: Sequence[Head]) -> Operation[None]:
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
-    outcomes, entries, told = [], [], []
+    outcomes, entries, told, failures = [], [], [], []
     for pick in picks:
+        fingerprint = Fingerprint(pick.task_type, UNPAID.code, AttemptEnding.FAILED, "", "")
+        failures.append(FailureSeen(organization.id, pick.task_id, fingerprint, 0, final=True))
         organization.take(pick.task_type, pick.rank, pick.seq)
         organization.failed += 1
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
-                         pick.attempt, pick.first_started_at, None, None))  # fmt: skip
+                         pick.attempt, pick.first_started_at, None, None,
+                         fingerprint.group()))  # fmt: skip
         if pick.webhook:
             told.append((organization.id, pick.task_id))
-    yield from write_outcomes(transaction, outcomes, told, change("delete_queue_entries", entries, entries=entries))
+    yield from write_outcomes(
+        transaction, outcomes, told, change("delete_queue_entries", entries, entries=entries), failures=failures
+    )
 
 
 def _lease(

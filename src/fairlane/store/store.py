@@ -27,6 +27,7 @@ from fairlane.store.database import Database
 from fairlane.store.deliveries import DeliveryStore
 from fairlane.store.effects import Effects
 from fairlane.store.erasing import ErasingStore
+from fairlane.store.failures import FailureStore
 from fairlane.store.fleet import FleetStore
 from fairlane.store.hints import Hints
 from fairlane.store.jumps import JumpStore
@@ -111,6 +112,7 @@ class Store:
         self.dashboard = DashboardStore(shared)
         self.deliveries = DeliveryStore(shared, pauses_ms=settings.webhook_pauses_ms())
         self.erasing = ErasingStore(shared, forget_keys=self.keys.forget_callers)
+        self.failures = FailureStore(shared)
         self.fleet = FleetStore(shared)
         self.jumps = JumpStore(shared)
         self.lanes = LaneStore(shared)

@@ -532,5 +532,5 @@ def _cancel_queued(transaction: Transaction, organization: LockedOrganization, t
     attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
     failure = msgspec.json.encode(CANCELED).decode()
     outcome = (task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
-               task.first_started_at, None, None)  # fmt: skip
+               task.first_started_at, None, None, None)  # fmt: skip
     yield from write_outcomes(transaction, [outcome], [(organization.id, task.id)] if task.webhook else [])

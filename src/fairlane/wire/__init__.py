@@ -30,6 +30,7 @@ from fairlane.wire.credits import (
     states_body,
 )
 from fairlane.wire.errors import envelope, error_body
+from fairlane.wire.failures import FailuresBody, failures_body
 from fairlane.wire.filters import FILTER_FIELDS, KEY_PREFIX, filter_of_query
 from fairlane.wire.health import HealthBody
 from fairlane.wire.insight import SlotsBody, WaitBody, slots_body, wait_body
@@ -88,6 +89,7 @@ __all__ = [
     "CreditsBody",
     "DeliveriesBody",
     "DeliveryBody",
+    "FailuresBody",
     "HealthBody",
     "SlotsBody",
     "StatesBody",
@@ -116,6 +118,7 @@ __all__ = [
     "error_body",
     "everything_body",
     "failure_body",
+    "failures_body",
     "filter_of_query",
     "live_body",
     "read_address",

@@ -19,8 +19,9 @@ from fairlane.errors import RETRY_AFTER_SECONDS_MOST, Fail, Retry, ValidationRef
 from fairlane.handlers import Context, TaskType
 from fairlane.loops import hidden_task
 from fairlane.model.tasks import Failure, Isolation
-from fairlane.protocol import FailureBody, LeaseBody, ProgressBody, ReportBody, carried
+from fairlane.protocol import FailureBody, LeaseBody, OriginBody, ProgressBody, ReportBody, carried
 from fairlane.worker.isolation import IsolatedProcesses
+from fairlane.worker.origins import origin_of
 from fairlane.worker.results import encode_details, encode_result
 from fairlane.worker.threads import Threads
 
@@ -313,19 +314,20 @@ def _raised(attempt: RunningAttempt, error: BaseException) -> ReportBody:
 
 
 def _report_of(attempt: RunningAttempt, error: BaseException) -> ReportBody:
-    lease = attempt.lease
+    lease, handler = attempt.lease, attempt.task_type.function
     if isinstance(error, ValidationRefused):
         return _payload_refused(lease, error)
     if attempt.late():
-        return _overdue(lease)
+        return _overdue(lease, origin=origin_of(error, handler, named=False))
     if isinstance(error, asyncio.CancelledError) and attempt.context.canceled:
         return _failed(lease, "canceled")
+    origin = origin_of(error, handler)
     if isinstance(error, Retry):
-        return _failed(lease, _text(error), pause_seconds=_pause(error))
+        return _failed(lease, _text(error), pause_seconds=_pause(error), origin=origin)
     if isinstance(error, Fail):
-        return _failed(lease, _text(error), failure=_failure(error, lease), retry=False)
+        return _failed(lease, _text(error), failure=_failure(error, lease), retry=False, origin=origin)
     logger.error("attempt.raised", **_told(attempt, error))
-    return _failed(lease, _text(error))
+    return _failed(lease, _text(error), origin=origin)
 
 
 def _payload_refused(lease: LeaseBody, refusal: ValidationRefused) -> ReportBody:
@@ -355,8 +357,8 @@ def _pause(error: Retry) -> float | None:
     return seconds if seconds is not None and 0 <= seconds <= RETRY_AFTER_SECONDS_MOST else None
 
 
-def _overdue(lease: LeaseBody) -> ReportBody:
-    return _failed(lease, "timeout", reason="overdue")
+def _overdue(lease: LeaseBody, origin: OriginBody | None = None) -> ReportBody:
+    return _failed(lease, "timeout", reason="overdue", origin=origin)
 
 
 def _failed(
@@ -367,6 +369,7 @@ def _failed(
     retry: bool = True,
     pause_seconds: float | None = None,
     reason: str = "",
+    origin: OriginBody | None = None,
 ) -> ReportBody:
     return ReportBody(
         lease=lease.lease,
@@ -376,6 +379,7 @@ def _failed(
         retry=retry,
         pause_seconds=pause_seconds,
         reason=reason,
+        origin=origin,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fairlane.api.admin.backups import BackupEndpoints
 from fairlane.api.admin.capacity import AdminCapacityEndpoints
 from fairlane.api.admin.credits import GrantEndpoints
+from fairlane.api.admin.failures import AdminFailureEndpoints
 from fairlane.api.admin.fleet import FleetEndpoints
 from fairlane.api.admin.installation import InstallationEndpoints, ServerFacts
 from fairlane.api.admin.keys import KeyEndpoints
@@ -40,6 +41,7 @@ def admin_part(
         AdminTaskEndpoints(store),
         InstallationEndpoints(store, facts),
         AdminUsageEndpoints(store),
+        AdminFailureEndpoints(store),
         FleetEndpoints(store, facts),
         OverviewEndpoints(store, facts),
         LaneEndpoints(store),

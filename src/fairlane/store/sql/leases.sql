@@ -139,22 +139,31 @@ LEFT JOIN task AS t ON l.kind = 0 AND t.organization_id = l.organization_id AND 
 LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND c.id = l.task_id;
 
 -- name: insert_outcomes [sqlite]
--- Insert the outcomes of tasks.
+-- Insert the outcomes of tasks. A failure whose group was not told apart in this hour is in the group :other.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at)
+   started_at, failure_group)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
-       e.row ->> 8, :now, e.row ->> 9, e.row ->> 10
+       e.row ->> 8, :now, e.row ->> 9, e.row ->> 10,
+       CASE WHEN e.row ->> 11 IS NOT NULL
+            THEN coalesce((SELECT h.group_id FROM failure_hour AS h
+                           WHERE h.organization_id = e.row ->> 1 AND h.hour = :hour AND h.group_id = e.row ->> 11), :other)
+       END
 FROM e;
 
 -- name: insert_outcomes [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at)
+   started_at, failure_group)
 SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,
-       :now, e.lease_id, e.started_at
-FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint])
+       :now, e.lease_id, e.started_at,
+       CASE WHEN e.failure_group IS NOT NULL
+            THEN coalesce((SELECT h.group_id FROM failure_hour AS h
+                           WHERE h.organization_id = e.organization_id AND h.hour = :hour
+                             AND h.group_id = e.failure_group), :other)
+       END
+FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint, text])
      AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id,
-           started_at);
+           started_at, failure_group);

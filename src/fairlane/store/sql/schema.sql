@@ -13,7 +13,8 @@
 --
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
--- those at each turn of a month. pulse has the sums of the whole installation by minute. api_key, credit_grant, installation_key and audit record what operators did. logout
+-- those at each turn of a month, failure_hour its failures by hour and cause. pulse has the sums of the whole
+-- installation by minute. api_key, credit_grant, installation_key and audit record what operators did. logout
 -- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes.
 --
 -- Times are integer milliseconds UTC, flags are 0 or 1, priorities are stored as ranks (10 - priority), and ids are
@@ -270,10 +271,13 @@ CREATE TABLE outcome (
   finished_at      INTEGER NOT NULL,
   lease_id         TEXT,
   -- When its last attempt began; null if it ended without one, while it was queued.
-  started_at       INTEGER
+  started_at       INTEGER,
+  -- The group of failures with the same cause; null if it completed or was canceled.
+  failure_group    TEXT
 );
 CREATE INDEX outcome_finished ON outcome (finished_at);
 CREATE INDEX outcome_listed ON outcome (organization_id, status, task_id);
+CREATE INDEX outcome_failure_group ON outcome (organization_id, failure_group, task_id) WHERE failure_group IS NOT NULL;
 
 -- An attempt that did not complete its task, written when its lease ends. place is starts modulo the number of rows that
 -- are kept of each task, so a newer row replaces the oldest. number is the attempt's; one that was handed back does not
@@ -492,6 +496,29 @@ CREATE TABLE pulse (
   waits       TEXT NOT NULL,
   PRIMARY KEY (minute, server_id)
 ) WITHOUT ROWID;
+
+-- The failures of an organization with one cause in one hour. hour: hours since 1970. failures: tasks that ended;
+-- retried: attempts that another one followed. What the failures have in common is repeated in each row, so that counting
+-- is one statement; it is empty where it is not known. task_id: a sample, the newest task.
+CREATE TABLE failure_hour (
+  organization_id INTEGER NOT NULL,
+  hour            INTEGER NOT NULL,
+  group_id        TEXT NOT NULL,
+  task_type       TEXT NOT NULL,
+  code            TEXT NOT NULL,
+  ending          TEXT NOT NULL,
+  -- The class of the exception, the innermost function of the application, and its line when it was last seen.
+  exception       TEXT NOT NULL,
+  place           TEXT NOT NULL,
+  line            INTEGER NOT NULL,
+  failures        INTEGER NOT NULL,
+  retried         INTEGER NOT NULL,
+  first_at        INTEGER NOT NULL,
+  last_at         INTEGER NOT NULL,
+  task_id         TEXT NOT NULL,
+  PRIMARY KEY (organization_id, hour, group_id)
+) WITHOUT ROWID;
+CREATE INDEX failure_hour_hour ON failure_hour (hour);
 
 -- [postgres] Rows that are updated in place keep room for it on their page, so that no index is touched.
 ALTER TABLE organization SET (fillfactor = 50);
