@@ -45,7 +45,8 @@ class Party:
         self.name = name
         self._command = [sys.executable, "-m", "fairlane", *command]
         self._log = folder / f"{name}.log"
-        self._environment = environment
+        self.environment = environment
+        """Its variables; what changes acts at the next start."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -53,7 +54,7 @@ class Party:
         if not self.running:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, env=self._environment
+                    self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, env=self.environment
                 )
 
     @property

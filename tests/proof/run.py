@@ -130,6 +130,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "each message is delivered or given up after five tries, signed each time, and delays no other organization's",
         ("-m", "tests.proof.deliveries", "--seed", str(seed)),
     )
+    rotation = Part(
+        "rotation of every secret",
+        "no request fails while keys, secrets and passwords are replaced, and what was revoked is refused",
+        ("-m", "tests.proof.rotation"),
+    )
     times = Part(
         "what an answer's time tells",
         "no caller can tell a revoked key from an unknown one, or a foreign task from none, by the time of the answer",
@@ -165,6 +170,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [clocks],
         [storm],
         [deliveries],
+        [rotation],
         [chaos("postgres")],
         [chaos("sqlite")],
         [walks("sqlite")],
