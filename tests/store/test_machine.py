@@ -21,8 +21,9 @@ from tests.store.databases import DATABASES
 from tests.store.machine import StoreMachine
 
 WALKS = int(os.environ.get("FAIRLANE_TEST_WALKS", "5"))
-MOST = 60
-"""The most short walks until a planted fault is found."""
+MOST = 300
+"""The most short walks until a planted fault is found. Mostly the first ten find it, but the 45th was seen to be the
+first. A seed does not say which: Hypothesis also draws constants that stand in the modules imported until then."""
 STEPS = 15
 """Of a short walk."""
 

@@ -26,10 +26,10 @@ from fairlane.model.leases import Failed, LossReason, Report, ReportVerdict
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Accepted, TaskFilter, TaskRule
 from fairlane.settings import Settings
-from fairlane.store import Store
+from fairlane.store import Store, batching
 from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.effects import Effects
-from fairlane.store.postgres import asking, reading, writing
+from fairlane.store.postgres import asking, locks, outage, reading, writing
 from fairlane.store.postgres.asking import run_within
 from fairlane.store.postgres.locks import HeldRows
 from fairlane.store.postgres.numbering import NumberedStatement, numbered
@@ -395,6 +395,13 @@ async def holding(server: PostgresServer, organization: Organization) -> AsyncIt
         await connection.close()
 
 
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stall of this machine, with many programs on few cores, is not taken for a database that is away."""
+    monkeypatch.setattr(outage, "ANSWER_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("slow_machine")
 async def test_who_needs_a_row_that_somebody_holds_waits_apart_from_the_others(server: PostgresServer) -> None:
     """Requests of one transaction: those of other organizations are accepted at once, those of the held one are
     answered 503 when their time is over. (I19, I24)"""
@@ -426,8 +433,13 @@ async def test_who_needs_a_row_that_somebody_holds_waits_apart_from_the_others(s
     assert (await store.tasks.status(held.id)).queued == 1
 
 
-async def test_who_was_held_up_goes_on_when_the_row_is_free(server: PostgresServer, caplog: Any) -> None:
+@pytest.mark.usefixtures("slow_machine")
+async def test_who_was_held_up_goes_on_when_the_row_is_free(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     """Requests that were put aside are done within their time, and nobody hears of it; so is one that is alone."""
+    # On a busy machine the row is held for longer than a request usually waits.
+    monkeypatch.setattr(batching, "TRY_SECONDS", 600.0)
     store = await server.open()
     held, other = await an_organization(store, queue_limit=40), await an_organization(store)
     async with holding(server, held):
@@ -442,10 +454,13 @@ async def test_who_was_held_up_goes_on_when_the_row_is_free(server: PostgresServ
     assert "store.busy" not in caplog.text
 
 
+@pytest.mark.usefixtures("slow_machine")
 async def test_however_many_are_held_up_the_row_is_tried_now_and_then(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """What one of them met, the others know; and the log has one line."""
+    monkeypatch.setattr(batching, "TRY_SECONDS", 0.5)
+    monkeypatch.setattr(locks, "HURRY_SECONDS", 600.0)  # the period that has one line
     store = await server.open()
     held = await an_organization(store)
     waits, see = [0], HeldRows.see
