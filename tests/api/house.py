@@ -140,10 +140,12 @@ class House:
     def client(self, socket: Path | None = None, **headers: str) -> httpx2.Client:
         """A client of the TCP listener, or of a unix socket."""
         if socket is None:
-            client = httpx2.Client(base_url=self.server.address, headers=headers, timeout=20, verify=NO_TLS)
+            client = httpx2.Client(
+                base_url=self.server.address, headers=headers, timeout=20, verify=NO_TLS, trust_env=False
+            )
         else:
             transport = httpx2.HTTPTransport(uds=str(socket), verify=NO_TLS)
-            client = httpx2.Client(transport=transport, base_url="http://fairlane", timeout=20, verify=NO_TLS)
+            client = httpx2.Client(transport=transport, base_url="http://fairlane", timeout=20, trust_env=False)
         self._clients.append(client)
         return client
 

@@ -5,6 +5,7 @@ an id in its path has to be added to ``OBJECTS``.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,6 +119,12 @@ def routes(house: House, surface: str) -> list[Route]:
     ]
 
 
+@cache
+def client_of(house: House, socket: Path | None) -> httpx2.Client:
+    """One client for each listener: thousands of requests go through it, and connections cost more than they do."""
+    return house.client(socket)
+
+
 def send(house: House, route: Route, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """One request without a body; its status, and the error if it is one. An endless answer is not read."""
     address: str | Path | None = {
@@ -126,10 +133,11 @@ def send(house: House, route: Route, path: str, headers: dict[str, str]) -> tupl
         "worker socket": house.server.worker_socket,
         "admin socket": house.server.admin_socket,
     }[route.surface]
-    client = house.client(address) if isinstance(address, Path) else house.client()
+    client = client_of(house, address if isinstance(address, Path) else None)
     base = "" if isinstance(address, Path) else address
     body = BODIES[route.name]() if route.name in BODIES else None
-    with client, client.stream(route.method, f"{base}{path}", headers=headers, json=body) as answer:
+    client.cookies.clear()
+    with client.stream(route.method, f"{base}{path}", headers=headers, json=body) as answer:
         if answer.headers["content-type"] != "application/json":
             return answer.status_code, {}
         answer.read()
