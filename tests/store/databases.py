@@ -189,9 +189,15 @@ class SqliteFile:
 
     def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """What this statement answers on a connection of its own."""
+        with self.reader() as rows:
+            return rows(sql, **parameters)
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+        """The same for several statements: a new connection reads the whole schema before its first."""
         connection = apsw.Connection(str(self.path))
         try:
-            return connection.execute(sql, parameters).fetchall()
+            yield lambda sql, **parameters: connection.execute(sql, parameters).fetchall()
         finally:
             connection.close()
 

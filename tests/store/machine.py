@@ -21,7 +21,7 @@ from fairlane.store import Store, new_id
 from tests.builders import ACTOR, FRAGILE, LIMITED, PAGE, a_call, a_catalogue, a_session, a_task
 from tests.reference.invariants import History, read_snapshot
 from tests.reference.model import CHANCE, COST_MOST, Organization, Reference, Session, Task
-from tests.store.databases import DATABASES, Clock
+from tests.store.databases import DATABASES, Clock, SqliteFile
 
 RETENTION_SECONDS = 100
 TYPES = (PAGE, LIMITED, FRAGILE)
@@ -449,8 +449,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def rows_are_exact(self) -> None:
         """I1 to I4, I7 to I12 and I17, in the rows themselves. A file of SQLite is read after each step."""
-        if self.kind == "sqlite":
-            self.history.show(read_snapshot(self.file.rows), self.clock.at)
+        if isinstance(self.file, SqliteFile):
+            with self.file.reader() as rows:
+                snapshot = read_snapshot(rows)
+            self.history.show(snapshot, self.clock.at)
 
     async def _statuses(self) -> None:
         for organization in self.model.organizations.values():
