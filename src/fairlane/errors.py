@@ -10,6 +10,7 @@ FairlaneError
 │   ├── CrossSiteRefused         403 CROSS_SITE_REQUEST        (dashboard's routes)
 │   ├── NotFound                 404 RESOURCE_NOT_FOUND
 │   ├── TaskExists               409 RESOURCE_ALREADY_EXISTS
+│   ├── BulkExists               409 RESOURCE_ALREADY_EXISTS
 │   ├── TaskEnded                409 TASK_ENDED
 │   ├── TaskNotFailed            409 TASK_NOT_FAILED
 │   ├── NameTaken                409 RESOURCE_ALREADY_EXISTS   (operator's routes)
@@ -140,6 +141,15 @@ class TaskExists(Refusal):
     """The idempotency key already names a task of this organization."""
 
     code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Task already exists"
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__(details={"field": "idempotencyKey", "value": idempotency_key})
+
+
+class BulkExists(Refusal):
+    """The idempotency key already names a bulk of another kind, or with another filter."""
+
+    code, status, message = "RESOURCE_ALREADY_EXISTS", 409, "Bulk already exists"
 
     def __init__(self, idempotency_key: str) -> None:
         super().__init__(details={"field": "idempotencyKey", "value": idempotency_key})

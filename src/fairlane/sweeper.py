@@ -8,10 +8,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from fairlane import wire
+from fairlane.bulks import BulkWork
 from fairlane.errors import StoreUnreachable
+from fairlane.handlers import TaskType
 from fairlane.model.status import Drift
 from fairlane.outages import Outage
 from fairlane.rules.history import month_of
@@ -35,8 +37,16 @@ AUDIT_SHARE = 0.01
 class Sweeper:
     """Runs the upkeep of one server until canceled."""
 
-    def __init__(self, store: Store, settings: Settings, *, steady_clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        task_types: Mapping[str, TaskType],
+        *,
+        steady_clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._bulks = BulkWork(store, task_types, steady_clock=steady_clock)
         self._settings = settings
         self._steady_clock = steady_clock
         self._due = asyncio.Event()
@@ -63,6 +73,7 @@ class Sweeper:
             group.create_task(self._share_for_ever())
             group.create_task(self._sweep_for_ever())
             group.create_task(self._sample_for_ever())
+            group.create_task(self._work_for_ever())
 
     # Promotion -------------------------------------------------------------------------------------------------------
 
@@ -115,6 +126,13 @@ class Sweeper:
         for name, load in (await self._store.fleet.find()).loads.items():
             if load.ready and not load.served:
                 logger.warning("type.unserved", extra={"task_type": name, "ready": load.ready})
+
+    # Bulks -----------------------------------------------------------------------------------------------------------
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            reached = await self._attempt("bulks", self._bulks.round)
+            await asyncio.sleep(self._bulks.pause_seconds if reached else POLL_SECONDS)
 
     # Sweeping --------------------------------------------------------------------------------------------------------
 

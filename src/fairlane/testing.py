@@ -27,6 +27,7 @@ from fairlane.api.parking import Parking
 from fairlane.api.serving import Serving
 from fairlane.api.worker import worker_surface
 from fairlane.app import SECRET_RULES, reach_of
+from fairlane.bulks import BulkWork
 from fairlane.client import Client, Task
 from fairlane.client.answers import read_task
 from fairlane.errors import FairlaneError
@@ -186,6 +187,7 @@ class Engine:
         self._worker = _client(worker_surface(self._serving, Parking(self._store)))
         self._admin = _client(admin_surface(self._store, facts=_no_facts, secret_rules=SECRET_RULES))
         self._sender = Sender(self._store, _Postbox(self._post), timeout_seconds=1.0)
+        self._bulks = BulkWork(self._store, self._app.task_types, steady_clock=lambda: self._now / 1_000)
         self._ended: dict[str, asyncio.Future[ReportBody]] = {}
         self._executors = Executors(
             self._app.task_types,
@@ -333,6 +335,8 @@ class Engine:
 
     async def _happen(self) -> None:
         """Do everything that is due now."""
+        while await self._bulks.round():
+            pass
         due_at = await self._store.upkeep.next_due_at()
         if due_at is not None and due_at <= self._now:
             while await self._store.upkeep.promote():

@@ -31,7 +31,7 @@ SOME = 10
 
 async def upkeep(store: Store, settings: Settings) -> None:
     """Run the sweeper's loops."""
-    await Sweeper(store, settings).run()
+    await Sweeper(store, settings, {}).run()
 
 
 async def waiting(store: Store, settings: Settings) -> None:

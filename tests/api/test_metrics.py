@@ -86,7 +86,7 @@ def test_a_type_that_nobody_serves_is_warned_of(house: House, caplog: pytest.Log
     customer.accepted("OTHER", payload={"secret": 1})
     customer.accepted("OTHER", delaySeconds=3_600)
     customer.accepted("ANY")
-    sweeper = Sweeper(house.store, house.settings)
+    sweeper = Sweeper(house.store, house.settings, {})
     fresh(house, "fairlane_tasks_unserved", "OTHER", value=1)
     fresh(house, "fairlane_tasks_unserved", "ANY", value=0)
 

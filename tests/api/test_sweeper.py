@@ -51,7 +51,7 @@ def clocks(clock: Clock) -> Clocks:
 def sweeper(database: Database, clocks: Clocks) -> Sweeper:
     """With a lease of 3 s. Not running by itself."""
     settings = Settings(database=database.address, lease_seconds=3, renew_seconds=1, sweep_seconds=0.02)
-    return Sweeper(database.store, settings, steady_clock=lambda: clocks.steady)
+    return Sweeper(database.store, settings, {}, steady_clock=lambda: clocks.steady)
 
 
 class Running:
@@ -176,7 +176,7 @@ async def test_a_server_that_starts_after_the_clock_was_set_takes_no_attempt_for
     store = await database.reopen()
     settings = Settings(lease_seconds=3, renew_seconds=1)
 
-    await Sweeper(store, settings, steady_clock=lambda: clocks.steady).sweep_once()
+    await Sweeper(store, settings, {}, steady_clock=lambda: clocks.steady).sweep_once()
 
     assert (await store.tasks.status(running.organization.id)).processing == 1
 

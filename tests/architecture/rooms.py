@@ -46,11 +46,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "api": _API,
     "dashboard": _API | {"api"},
     # Wiring: what puts rooms together.
-    "sweeper": _STORE | {"wire", "fairlane"},
+    "bulks": _STORE | {"payloads", "handlers", "fairlane"},
+    "sweeper": _STORE | {"wire", "fairlane", "handlers", "bulks"},
     "app": _API | {"api", "worker", "webhooks", "sweeper", "dashboard"},
     "admin": {"errors", "settings", "connecting", "store", "webhooks", "api", "fairlane"},
     # Use: what people type and what their tests import.
-    "testing": _API | {"api", "worker", "webhooks", "app", "client"},
+    "testing": _API | {"api", "worker", "webhooks", "app", "bulks", "client"},
     "demo": {"errors", "settings", "terminal", "client", "admin", "fairlane"},
     "cli": _API | {"api", "worker", "webhooks", "app", "client", "admin", "demo", "diagnosis", "terminal"},
     "__main__": {"cli"},

@@ -239,7 +239,7 @@ class Scenario:
             server.store.now = self._estimate(server)
             if self._deaf:
                 server.store.jumps.follow = _hear_nothing  # type: ignore[method-assign]
-            server.sweeper = Sweeper(server.store, chosen, steady_clock=self._steady(server))
+            server.sweeper = Sweeper(server.store, chosen, {}, steady_clock=self._steady(server))
             self.servers.append(server)
         store = self.servers[0].store
         self.organizations = [(await an_organization(store, slots=SLOTS)).id for _ in range(ORGANIZATIONS)]

@@ -141,7 +141,7 @@ MUTANTS = (
            "organization.can_pay(task.cost, besides=spent)", "organization.can_pay(task.cost, besides=0)",
            "tests/store/test_credits.py::test_one_request_cannot_overshoot_by_itself"),
     Mutant("a delayed task is ready at once", "store/tasks.py",
-           "if due_at is None or due_at <= now:", "if True:",
+           "if due_at is None or due_at <= transaction.now:", "if True:",
            "tests/store/test_scheduling.py::test_a_task_starts_on_its_moment_and_not_before"),
     Mutant("a disabled organization submits", "store/tasks.py",
            "    if organization is None or organization.disabled:\n        return KeyRefused()\n"

@@ -429,7 +429,7 @@ def test_upkeep_by_every_server_at_once_happens_once(houses: Houses, receiver: R
     for _ in range(5):
         customer.accepted()
     lost = session.claim(5)
-    sweepers = [Sweeper(house.store, house.settings) for house in pair]
+    sweepers = [Sweeper(house.store, house.settings, {}) for house in pair]
 
     def upkeep() -> bool:
         with ThreadPoolExecutor(2) as pool:

@@ -156,7 +156,7 @@ class SimulatedServer:
         parking = Parking(store)
         self._surface = worker_surface(serving, parking)
         self.sender = Sender(store, world, timeout_seconds=SETTINGS.webhook_timeout_seconds)
-        sweeper = Sweeper(store, SETTINGS, steady_clock=world.loop.time)
+        sweeper = Sweeper(store, SETTINGS, world.app.task_types, steady_clock=world.loop.time)
         for upkeep in (sweeper.run(), parking.poll(), self.callers.run(), self.sender.run()):
             world.loop.create_task(upkeep).add_done_callback(self._ended)
         self.up = True

@@ -6,8 +6,10 @@ import pytest
 
 from fairlane.errors import InUse, KeyRefused, NameTaken, NotFound
 from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.bulks import BulkKind, NewBulk
 from fairlane.model.leases import Failed, Report, ReportVerdict
 from fairlane.model.organizations import Organization, OrganizationChange
+from fairlane.model.tasks import TaskFilter
 from fairlane.store import CHUNK, Store, erasing, new_id
 from fairlane.store.statements import load_migrations
 from tests.builders import (
@@ -57,6 +59,7 @@ async def a_full_organization(store: Store, clock: Clock, name: str | None = Non
     await store.usage.sample()
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
     await store.alerts.create(organization.id, rule)
+    await store.bulks.begin(NewBulk(kind=BulkKind.CANCEL, chosen=TaskFilter(), organization_id=organization.id))
     return await store.organizations.find(organization.name)
 
 

@@ -124,7 +124,7 @@ async def test_progress_and_a_cancel(server: PostgresServer, pair: tuple[Store, 
     await submitted(pair[0], organization)
     progress = Progress(done=0.5, total=None, note="half", at=1)
 
-    gates = Gate(pair[0], "find_turns"), Gate(pair[1], "cancel_lease")
+    gates = Gate(pair[0], "find_turns"), Gate(pair[1], "cancel_leases")
     reply, _ = await meet(
         server,
         pair[0].leases.exchange(

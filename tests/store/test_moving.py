@@ -13,9 +13,10 @@ import pytest
 
 from fairlane.errors import DatabaseError
 from fairlane.model.alerts import AlertKind, AlertRule
+from fairlane.model.bulks import BulkKind, NewBulk
 from fairlane.model.keys import KeyKind
 from fairlane.model.leases import Failed
-from fairlane.model.tasks import TaskStatus
+from fairlane.model.tasks import TaskFilter, TaskStatus
 from fairlane.model.webhooks import Tried
 from fairlane.settings import Settings
 from fairlane.store import Moved, Store
@@ -67,6 +68,7 @@ async def populate(store: Store, clock: Clock) -> None:
     await store.webhook_secrets.create("acme", secret="whsec_" + "a" * 32, overlap_seconds=60, actor=ACTOR)
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
     await store.alerts.create(acme.id, rule)
+    await store.bulks.begin(NewBulk(kind=BulkKind.CANCEL, chosen=TaskFilter(), organization_id=acme.id))
     await store.months.open()
     await store.logouts.add("a session of the dashboard", expires_at=clock.at + 60_000)
 

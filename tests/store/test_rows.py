@@ -38,6 +38,8 @@ CHOSEN = {
     "erase_usage_months": str,
     "erase_usage": int,
     "erase_alerts": str,
+    "erase_bulk_parts": str,
+    "erase_bulks": str,
 }
 
 PACKED = re.compile(r"json_group_array\(json_array\(|json_agg\(json_build_array\(")

@@ -418,6 +418,8 @@ MAY_SCAN = {
     "find_least_audited",
     # For people who look at all organizations.
     "find_busiest", "sum_organizations",
+    # Once for each bulk on the tasks of all organizations.
+    "insert_bulk_parts_of_failed", "insert_bulk_parts_of_open",
     # The numbers behind metrics: small rows, a few for each organization, and what runs now; never the queue.
     "sum_fleet", "sum_lanes", "count_running", "find_oldest_ready",
     # Once for each organization when a month turns.

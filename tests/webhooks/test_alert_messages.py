@@ -51,7 +51,7 @@ async def test_an_alert_arrives_signed_and_so_does_its_recovery(
     webhook = Webhook(f"http://receiver.example:{receiver.port}/alert", "receiver.example")
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=120_000, webhook=webhook)
     alert = await store.alerts.create(organization.id, rule)
-    upkeep = Sweeper(store, Settings(database=database.address))
+    upkeep = Sweeper(store, Settings(database=database.address), {})
 
     async def pass_(seconds: float) -> None:
         """Upkeep, and upkeep again so much later."""

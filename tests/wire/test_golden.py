@@ -10,13 +10,14 @@ import pytest
 from fairlane import errors, wire
 from fairlane.model.alerts import Alert, AlertChange, AlertKind, AlertRule
 from fairlane.model.attempts import AttemptEnding, AttemptFacts, AttemptList
+from fairlane.model.bulks import BulkKind, BulkList, BulkState, BulkView, ChosenCount
 from fairlane.model.failures import FailureCount, FailureFacts, FailureList, FailureSample
 from fairlane.model.insight import Estimate, Slot, Slots, Wait, WaitReason
 from fairlane.model.leases import Progress
 from fairlane.model.organizations import CreditTotals
 from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.model.status import Drift, QueueStatus, SlotUse, Verified
-from fairlane.model.tasks import Accepted, Failure, NewTask, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told
 from fairlane.model.usage import Usage, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
 from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
@@ -104,6 +105,24 @@ def a_status(queued: int, processing: int, concurrency: SlotUse | None, *levels:
 def a_wait(reason: WaitReason, status: TaskStatus = TaskStatus.QUEUED, **more: Any) -> bytes:
     """Why a task waits."""
     return wire.wait_body(Wait(task_id=ID, task_type="CHATGPT", status=status, reason=reason, **more))
+
+
+A_BULK = BulkView(
+    id=DELIVERY,
+    organization="acme",
+    kind=BulkKind.RETRY,
+    state=BulkState.RUNNING,
+    chosen=TaskFilter(status=TaskStatus.FAILED, task_type="CHATGPT", accepted_from=AT - 3_600_000),
+    matched=1_000,
+    done=979,
+    skipped=21,
+    reasons={"ALREADY_RETRIED": 20, "VALIDATION_ERROR": 1},
+    held_by="QUEUE_LIMIT_EXCEEDED",
+    began_at=AT,
+    ended_at=None,
+    idempotency_key=None,
+    actor=None,
+)
 
 
 AN_ALERT = Alert(
@@ -414,6 +433,18 @@ BODIES: dict[str, bytes] = {
     "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0)),
     "countries": wire.countries_body(["DE", "US"]),
     "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
+    "bulk": wire.bulk_body(A_BULK),
+    "bulk_begun": wire.changed_bulk_body(
+        msgspec.structs.replace(
+            A_BULK, matched=0, done=0, skipped=0, reasons={}, held_by=None, idempotency_key="cure-7"
+        )
+    ),
+    "bulk_stopped": wire.changed_bulk_body(
+        msgspec.structs.replace(A_BULK, state=BulkState.STOPPED, held_by=None, ended_at=AT + 5_000)
+    ),
+    "bulks": wire.bulks_body(BulkList((A_BULK,), DELIVERY)),
+    "bulks_none": wire.bulks_body(BulkList((), None)),
+    "task_count": wire.task_count_body(ChosenCount(count=1_421, retried=20, complete=True)),
     "alert": wire.alert_body(AN_ALERT),
     "alert_firing": wire.alert_body(msgspec.structs.replace(AN_ALERT, firing=True, changed_at=AT + 300_000)),
     "alerts": wire.alerts_body([AN_ALERT]),
@@ -457,6 +488,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "CreditsShort": errors.CreditsShort(),
     "NotFound": errors.NotFound.task(ID),
     "TaskExists": errors.TaskExists("job-123"),
+    "BulkExists": errors.BulkExists("cure-7"),
     "TaskEnded": errors.TaskEnded(ID, "COMPLETED"),
     "TaskNotFailed": errors.TaskNotFailed(ID, "QUEUED"),
     "NameTaken": errors.NameTaken("organization", "acme"),

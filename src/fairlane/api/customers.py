@@ -6,6 +6,7 @@ from typing import Any
 
 from fairlane.api.alerts import AlertEndpoints
 from fairlane.api.attempts import AttemptEndpoints
+from fairlane.api.bulks import BulkEndpoints
 from fairlane.api.callers import Callers
 from fairlane.api.calls import CallEndpoints, call_routes
 from fairlane.api.capacity import CapacityEndpoints
@@ -30,6 +31,7 @@ from fairlane.model.keys import Caller
 LISTED = (
     StatusEndpoints,
     TaskEndpoints,
+    BulkEndpoints,
     WaitEndpoints,
     AttemptEndpoints,
     SlotEndpoints,
@@ -58,6 +60,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
     served: list[Endpoints] = [
         StatusEndpoints(store),
         TaskEndpoints(serving),
+        BulkEndpoints(serving),
         WaitEndpoints(store),
         AttemptEndpoints(store),
         SlotEndpoints(store),

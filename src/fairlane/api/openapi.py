@@ -21,6 +21,7 @@ from fairlane.api.http import Answer, Request
 from fairlane.api.routes import Route, Routes
 from fairlane.errors import (
     BodyTooLarge,
+    BulkExists,
     ConcurrencyFull,
     EncodingRefused,
     KeyMalformed,
@@ -57,7 +58,7 @@ HEADERS: dict[str, JsonSchema] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "X-RateLimit-Remaining": {"description": "How many of them are left in this second.", "schema": WHOLE},
-    "Location": {"description": "Where the task is found.", "schema": TEXT},
+    "Location": {"description": "Where the task, or the bulk, is found.", "schema": TEXT},
     "Preference-Applied": {"description": "`wait=N`, if the server waited.", "schema": TEXT},
     "X-Concurrency-Limit": {"description": "The organization's slots.", "schema": WHOLE},
     "X-Concurrency-Current": {"description": "Slots in use, this call's included.", "schema": WHOLE},
@@ -77,6 +78,7 @@ DETAILS: dict[type[Refusal], JsonSchema] = {
     ValidationRefused: {"type": "array", "items": fields({"field": TEXT, "message": TEXT})},
     NotFound: fields({"id": TEXT}),
     TaskExists: fields({"field": {"const": "idempotencyKey"}, "value": TEXT}),
+    BulkExists: fields({"field": {"const": "idempotencyKey"}, "value": TEXT}),
     TaskEnded: fields({"id": TEXT, "status": TEXT}),
     TaskNotFailed: fields({"id": TEXT, "status": TEXT}),
     BodyTooLarge: fields({"limit": WHOLE}),
@@ -188,7 +190,7 @@ def _operation(route: Route, body: JsonSchema) -> JsonSchema:
         described["requestBody"] = {"required": True, "content": content}
     callers = () if route.open else CALLERS_HEADERS
     names = (*EVERY_ANSWERS_HEADERS, *callers, *route.answer_headers, *(("ETag",) if route.unchanged else ()))
-    responses = {"200": _response("As asked.", body, names, route.examples)}
+    responses = {str(route.status): _response("As asked.", body, names, route.examples)}
     if route.unchanged:
         responses["304"] = {"description": "The body is still the one that `If-None-Match` names."}
     described["responses"] = responses | _refused(route) | (_failures() if route.fails else {})

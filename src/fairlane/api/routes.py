@@ -59,6 +59,8 @@ class Route:
     tag: str = ""
     summary: str = ""
     description: str = ""
+    status: int = 200
+    """Of the answer."""
     answer: Any = None
     """The type of the answer's body, from ``wire``; ``Any`` is a JSON value without a fixed shape."""
     examples: tuple[str, ...] = ()

@@ -147,12 +147,12 @@ def _conditions(row: LookedRow, chosen: TaskFilter) -> Iterator[bool]:
     yield chosen.accepted_from is None or row.created_at >= chosen.accepted_from
     yield chosen.accepted_before is None or row.created_at < chosen.accepted_before
     yield chosen.key_prefix is None or (row.idempotency_key or "").startswith(chosen.key_prefix)
-    yield chosen.code is None or (row.failure or "").startswith(_beginning(chosen.code))
+    yield chosen.code is None or fails_with(row, chosen.code)
 
 
-def _beginning(code: str) -> str:
-    """Return how a failure of this code begins, as it is stored."""
-    return f'{{"code":{encode(code).decode()},'
+def fails_with(row: LookedRow, code: str) -> bool:
+    """Return whether a task failed with this code, by how its failure begins as it is stored."""
+    return row.failure is not None and row.failure.startswith(f'{{"code":{encode(code).decode()},')
 
 
 def next_organization(status: TaskStatus | None, below: int) -> Operation[tuple[int | None, int | None]]:

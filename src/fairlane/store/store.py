@@ -19,6 +19,7 @@ from fairlane.store import inspection, moving
 from fairlane.store.alerts import AlertStore
 from fairlane.store.attempts import AttemptStore
 from fairlane.store.backups import BackupStore
+from fairlane.store.bulks import BulkStore
 from fairlane.store.calls import CallStore
 from fairlane.store.config import Config
 from fairlane.store.credits import CreditStore
@@ -107,6 +108,7 @@ class Store:
         self.alerts = AlertStore(shared)
         self.attempts = AttemptStore(shared)
         self.backups = BackupStore(shared)
+        self.bulks = BulkStore(shared)
         self.calls = CallStore(shared)
         self.credits = CreditStore(shared)
         self.dashboard = DashboardStore(shared)

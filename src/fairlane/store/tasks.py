@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Sequence
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,7 @@ from fairlane.store.outcomes import write_outcomes
 from fairlane.store.statements import (
     CHUNK,
     Operation,
+    Query,
     Row,
     change,
     first,
@@ -26,7 +28,6 @@ from fairlane.store.statements import (
     query,
     rows,
     rows_if,
-    run,
     run_if,
 )
 from fairlane.store.transaction import Transaction
@@ -232,7 +233,7 @@ def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Opera
     now = transaction.now
     used = {(row.organization_id, row.key) for row in bound.rows}
     answers: list[Verdicts | Refusal] = []
-    tasks, entries, later, keys = [], [], [], []
+    accepted = Acceptance()
     for submission in submissions:
         organization = locked.get(submission.organization_id)
         refused = _refusal_of_all(organization, submission.room)
@@ -242,36 +243,60 @@ def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Opera
         verdicts: Verdicts = []
         spent = 0
         for task in submission.tasks:
-            refusal = _refusal(organization, task, used, spent)
+            refusal = refusal_of(organization, task, used, spent)
             due_at = _due_at(task, now)
             verdicts.append(refusal or Accepted(now, due_at))
             if refusal is not None or organization is None:
                 continue
-            seq, rank = organization.take_seq(), rank_of(task.priority)
-            organization.submitted += 1
             spent += task.cost
             if task.idempotency_key is not None:
                 used.add((organization.id, task.idempotency_key))
-                keys.append((organization.id, task.idempotency_key, task.id))
-            tasks.append(
-                (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
-                 task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)),
-                 due_at, task.retry_of, task.traceparent)
-            )  # fmt: skip
-            if due_at is None or due_at <= now:
-                organization.enqueue(task.task_type, rank, seq)
-                entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None, 0))
-            else:
-                organization.wait(task.task_type, rank)
-                transaction.effects.pause_until(due_at)
-                later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at, 0))
+            accepted.add(transaction, organization, task, due_at)
         answers.append(verdicts)
-    yield from transaction.save(change("insert_tasks", tasks, tasks=tasks, now=now),
-        change("insert_queue_entries", entries, entries=entries),
-        change("insert_waiting", later, entries=later),
-        change("insert_idempotency", keys, keys=keys),
-    )  # fmt: skip
+    yield from transaction.save(*accepted.changes(now))
     return answers
+
+
+class Acceptance:
+    """Tasks that one transaction accepts."""
+
+    __slots__ = ("_entries", "_keys", "_later", "_tasks")
+
+    def __init__(self) -> None:
+        self._tasks: list[tuple[Any, ...]] = []
+        self._entries: list[tuple[Any, ...]] = []
+        self._later: list[tuple[Any, ...]] = []
+        self._keys: list[tuple[Any, ...]] = []
+
+    def add(
+        self, transaction: Transaction, organization: LockedOrganization, task: NewTask, due_at: int | None
+    ) -> None:
+        """Put a task into the queue of its organization, or let it wait until ``due_at``."""
+        seq, rank = organization.take_seq(), rank_of(task.priority)
+        organization.submitted += 1
+        if task.idempotency_key is not None:
+            self._keys.append((organization.id, task.idempotency_key, task.id))
+        self._tasks.append(
+            (task.id, organization.id, seq, task.task_type, task.priority, task.payload, task.idempotency_key,
+             task.cost, *((None, None) if task.webhook is None else (task.webhook.url, task.webhook.host)),
+             due_at, task.retry_of, task.traceparent)
+        )  # fmt: skip
+        if due_at is None or due_at <= transaction.now:
+            organization.enqueue(task.task_type, rank, seq)
+            self._entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None, 0))
+        else:
+            organization.wait(task.task_type, rank)
+            transaction.effects.pause_until(due_at)
+            self._later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at, 0))
+
+    def changes(self, now: int) -> list[Query[Any]]:
+        """Return the statements that write them."""
+        return [
+            change("insert_tasks", self._tasks, tasks=self._tasks, now=now),
+            change("insert_queue_entries", self._entries, entries=self._entries),
+            change("insert_waiting", self._later, entries=self._later),
+            change("insert_idempotency", self._keys, keys=self._keys),
+        ]
 
 
 def _due_at(task: NewTask, now: int) -> int | None:
@@ -294,7 +319,7 @@ def _full(organization: LockedOrganization, wanted: int) -> Refusal | None:
     return QueueFull(limit=organization.queue_limit, queued=organization.queued, wanted=wanted)
 
 
-def _refusal(
+def refusal_of(
     organization: LockedOrganization | None, task: NewTask, used: set[tuple[int, str]], spent: int
 ) -> Refusal | None:
     """Return why this task is not accepted, or None. ``spent`` is the cost of tasks accepted before it in its
@@ -499,38 +524,60 @@ def cancel(transaction: Transaction, organization_id: int, reference: str) -> Op
     if not found.rows or organization is None:
         raise NotFound.task(reference)
     [task] = found.rows
-    now = transaction.now
     if task.ended is not None:
         if task.failure is None or msgspec.json.decode(task.failure, type=Failure).code != CANCELED.code:
             raise TaskEnded(task.id, task.ended)
-    elif task.session_id is None:
-        yield from _cancel_queued(transaction, organization, task)
-    elif task.canceled_at is None:
-        # The supervisor gets it with its next renewal at the latest, and kills the process after the grace period.
-        deadline_at = min(task.deadline_at or now, now + transaction.config.renew_ms)
-        yield from run(
-            "cancel_lease", organization_id=organization_id, task_id=task.id, deadline_at=deadline_at, now=now
-        )
-        transaction.effects.canceled.add(task.session_id)
+    else:
+        yield from cancel_all(transaction, organization, [task])
     yield from transaction.save()
     view = yield from find_task(organization_id, task.id)
     assert view is not None
     return view
 
 
-def _cancel_queued(transaction: Transaction, organization: LockedOrganization, task: CancelRow) -> Operation[None]:
-    rank = rank_of(task.priority)
-    if task.ready_attempt is not None:
-        organization.leave(task.task_type, rank)
-        entries = [(organization.id, task.task_type, rank, task.seq)]
-        yield from run("delete_queue_entries", entries=entries)
-    else:
-        organization.stop_waiting(task.task_type, rank)
-        yield from run("take_waiting", entries=[(organization.id, task.seq)])
-    organization.want_credits(0)  # the task that waited for credits may be this one
-    organization.failed += 1
-    attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
+def cancel_all(
+    transaction: Transaction, organization: LockedOrganization, tasks: Sequence[CancelRow]
+) -> Operation[None]:
+    """Cancel tasks of a locked organization that have not ended: queued ones at once, running ones by a request."""
+    yield from _cancel_leases(transaction, organization, [one for one in tasks if one.session_id is not None])
+    yield from _cancel_queued(transaction, organization, [one for one in tasks if one.session_id is None])
+
+
+def _cancel_leases(
+    transaction: Transaction, organization: LockedOrganization, tasks: Sequence[CancelRow]
+) -> Operation[None]:
+    now = transaction.now
+    leases = []
+    for task in tasks:
+        if task.session_id is not None and task.canceled_at is None:
+            # The supervisor gets it with its next renewal at the latest, and kills the process after the grace period.
+            deadline_at = min(task.deadline_at or now, now + transaction.config.renew_ms)
+            leases.append((organization.id, task.id, deadline_at))
+            transaction.effects.canceled.add(task.session_id)
+    yield from run_if("cancel_leases", leases, leases=leases, now=now)
+
+
+def _cancel_queued(
+    transaction: Transaction, organization: LockedOrganization, tasks: Sequence[CancelRow]
+) -> Operation[None]:
+    if not tasks:
+        return
+    entries, pauses, outcomes = [], [], []
     failure = msgspec.json.encode(CANCELED).decode()
-    outcome = (task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
-               task.first_started_at, None, None, None)  # fmt: skip
-    yield from write_outcomes(transaction, [outcome], [(organization.id, task.id)] if task.webhook else [])
+    for task in tasks:
+        rank = rank_of(task.priority)
+        if task.ready_attempt is not None:
+            organization.leave(task.task_type, rank)
+            entries.append((organization.id, task.task_type, rank, task.seq))
+        else:
+            organization.stop_waiting(task.task_type, rank)
+            pauses.append((organization.id, task.seq))
+        attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
+        outcomes.append((task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
+                         task.first_started_at, None, None, None))  # fmt: skip
+    organization.want_credits(0)  # the task that waited for credits may be one of these
+    organization.failed += len(tasks)
+    yield from run_if("delete_queue_entries", entries, entries=entries)
+    yield from run_if("take_waiting", pauses, entries=pauses)
+    told = [(organization.id, task.id) for task in tasks if task.webhook]
+    yield from write_outcomes(transaction, outcomes, told)

@@ -7,6 +7,7 @@ the next round. No promise may depend on one server's memory.
 import secrets
 
 from fairlane.errors import StoreUnreachable
+from fairlane.store.bulks import purge_bulks
 from fairlane.store.calls import promote_calls
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.logouts import purge_logouts
@@ -77,8 +78,8 @@ class UpkeepStore(Noun):
     async def purge(self) -> int:
         """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
 
-        Also deletes test events, webhook secrets and logouts that have expired. At most CHUNK of each kind; returns the
-        largest count. A task with a due delivery stays until the delivery is over.
+        Also deletes bulks that ended as long ago, and test events, webhook secrets and logouts that have expired. At
+        most CHUNK of each kind; returns the largest count. A task with a due delivery stays until the delivery is over.
         """
         return await self._write(_purge, self._retention_ms)
 
@@ -124,7 +125,8 @@ def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
     tests = yield from purge_tests(now - retention_ms, CHUNK)
     yield from run("delete_expired_webhook_secrets", now=now)
     logouts = yield from purge_logouts(now, CHUNK)
-    return max(len(ended), tests, logouts)
+    bulks = yield from purge_bulks(now - retention_ms, CHUNK)
+    return max(len(ended), tests, logouts, bulks)
 
 
 def next_due() -> Operation[int | None]:

@@ -17,6 +17,18 @@ from fairlane.wire.alerts import (
     read_alert,
 )
 from fairlane.wire.attempts import AttemptsBody, attempts_body
+from fairlane.wire.bulks import (
+    BULK_KEY,
+    BulkBody,
+    BulksBody,
+    ChangedBulkBody,
+    TaskCountBody,
+    bulk_body,
+    bulks_body,
+    changed_bulk_body,
+    read_bulk,
+    task_count_body,
+)
 from fairlane.wire.calls import CallBody, call_body, failure_body
 from fairlane.wire.capacity import CapacityBody, capacity_body
 from fairlane.wire.credits import (
@@ -31,7 +43,7 @@ from fairlane.wire.credits import (
 )
 from fairlane.wire.errors import envelope, error_body
 from fairlane.wire.failures import FailuresBody, failures_body
-from fairlane.wire.filters import FILTER_FIELDS, KEY_PREFIX, filter_of_query
+from fairlane.wire.filters import FILTER_FIELDS, KEY_PREFIX, filter_fields, filter_of_query
 from fairlane.wire.health import HealthBody
 from fairlane.wire.insight import SlotsBody, WaitBody, slots_body, wait_body
 from fairlane.wire.live import everything_body, live_body
@@ -69,6 +81,7 @@ __all__ = [
     "ALERT_SECONDS_MOST",
     "ALERT_THRESHOLD_MOST",
     "BATCH_MOST",
+    "BULK_KEY",
     "CREDITS_UNCOUNTED",
     "DELAY_SECONDS_MOST",
     "FILTER_FIELDS",
@@ -81,8 +94,11 @@ __all__ = [
     "AskedTask",
     "AttemptsBody",
     "BatchBody",
+    "BulkBody",
+    "BulksBody",
     "CallBody",
     "CapacityBody",
+    "ChangedBulkBody",
     "ChangedTaskBody",
     "ClearedBody",
     "CountriesBody",
@@ -95,6 +111,7 @@ __all__ = [
     "StatesBody",
     "StatusBody",
     "TaskBody",
+    "TaskCountBody",
     "TasksBody",
     "UsageBody",
     "WaitBody",
@@ -104,8 +121,11 @@ __all__ = [
     "alerts_body",
     "attempts_body",
     "batch_body",
+    "bulk_body",
+    "bulks_body",
     "call_body",
     "capacity_body",
+    "changed_bulk_body",
     "changed_task_body",
     "cleared_body",
     "countries_body",
@@ -119,10 +139,12 @@ __all__ = [
     "everything_body",
     "failure_body",
     "failures_body",
+    "filter_fields",
     "filter_of_query",
     "live_body",
     "read_address",
     "read_alert",
+    "read_bulk",
     "read_moment",
     "read_submission",
     "slots_body",
@@ -130,6 +152,7 @@ __all__ = [
     "states_body",
     "status_body",
     "task_body",
+    "task_count_body",
     "tasks_body",
     "test_event_body",
     "timestamp",

@@ -1,11 +1,13 @@
 """JSON Schemas that routes and ``/openapi.json`` share: request bodies, and the parts that they are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairlane.model.alerts import AlertKind
+from fairlane.model.bulks import BulkKind
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
+from fairlane.wire.bulks import BULK_KEY, BULK_STATUSES
 from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
@@ -86,3 +88,19 @@ FILTER: dict[str, JsonSchema] = {
     },
 }
 """The conditions of a filter of tasks."""
+_BULK_KEY: JsonSchema = {
+    "description": "Names the bulk: a repeated request with the key begins no second one.",
+    "type": "string",
+    "minLength": 1,
+    "maxLength": IDEMPOTENCY_KEY_LENGTH,
+}
+
+
+def _bulk(statuses: Sequence[TaskStatus], *without: str) -> JsonSchema:
+    chosen = {name: schema for name, schema in FILTER.items() if name not in without}
+    status = {"type": "string", "enum": [*statuses]}
+    return fields({}, {**chosen, "status": status, BULK_KEY: _BULK_KEY}) | {"additionalProperties": False}
+
+
+RETRY: JsonSchema = _bulk(BULK_STATUSES[BulkKind.RETRY])
+CANCEL: JsonSchema = _bulk(BULK_STATUSES[BulkKind.CANCEL], "code")

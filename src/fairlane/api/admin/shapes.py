@@ -25,9 +25,9 @@ Limit = int | None | UnsetType
 Record = TypeVar("Record")
 
 
-def answer(record: object) -> Answer:
+def answer(record: object, *, status: int = 200) -> Answer:
     """Return a record, or something made of records, as JSON."""
-    return Answer(encode(record))
+    return Answer(encode(record), status)
 
 
 def page(name: str, found: Sequence[Record], most: int, cursor: Callable[[Record], str]) -> dict[str, object]:

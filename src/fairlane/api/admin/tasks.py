@@ -3,16 +3,21 @@
 from typing import ClassVar
 
 from fairlane import wire
-from fairlane.api.admin.shapes import answer
+from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.pages import read_number
+from fairlane.api.reader import read_json
 from fairlane.api.routes import Route, Routes
 from fairlane.errors import ValidationRefused
+from fairlane.model.bulks import BulkKind, BulkView, NewBulk
+from fairlane.model.tasks import TaskFilter
 from fairlane.store import Store
 
 PAGE = 100
 PAGE_MOST = 1_000
 KEY_PREFIX = "idempotency_key_prefix"
+BODY_FIELDS = {KEY_PREFIX: wire.KEY_PREFIX, "idempotency_key": wire.BULK_KEY}
+"""What bodies of operators call other than those of customers."""
 FILTER_FIELDS = (*(field for field in wire.FILTER_FIELDS if field != wire.KEY_PREFIX), KEY_PREFIX)
 
 
@@ -29,8 +34,7 @@ class AdminTaskEndpoints:
         """
         asked = request.query("organization", *FILTER_FIELDS, "cursor", "limit")
         organization, chosen = asked.get("organization"), wire.filter_of_query(asked, key_field=KEY_PREFIX)
-        if organization is None and chosen.key_prefix is not None:
-            raise ValidationRefused.at(KEY_PREFIX, "goes with organization: keys are indexed by organization")
+        _check(organization, chosen)
         found = await self._store.overview.tasks(
             organization=organization,
             chosen=chosen,
@@ -41,6 +45,54 @@ class AdminTaskEndpoints:
         if found.after is not None:
             shown["cursor"] = f"{found.after[0]}.{found.after[1]}"
         return answer(shown)
+
+    async def count(self, request: Request, actor: str) -> Answer:
+        """Count the tasks that a filter chooses, of an organization or of all; a bounded number is looked at."""
+        asked = request.query("organization", *FILTER_FIELDS)
+        organization, chosen = asked.get("organization"), wire.filter_of_query(asked, key_field=KEY_PREFIX)
+        _check(organization, chosen)
+        return answer(await self._store.bulks.count(organization, chosen))
+
+    async def retry_all(self, request: Request, actor: str) -> Answer:
+        """Begin to run failed tasks again, of an organization or of all."""
+        return await self._begin(request, actor, BulkKind.RETRY)
+
+    async def cancel_all(self, request: Request, actor: str) -> Answer:
+        """Begin to cancel tasks that have not ended, of an organization or of all."""
+        return await self._begin(request, actor, BulkKind.CANCEL)
+
+    async def _begin(self, request: Request, actor: str, kind: BulkKind) -> Answer:
+        document = read_json(await request.body(BODY_BYTES_MOST))
+        if type(document) is not dict:
+            raise ValidationRefused.at("body", "must be a JSON object")
+        asked = {BODY_FIELDS.get(field, field): value for field, value in document.items()}
+        organization = asked.pop("organization", None)
+        if organization is not None and type(organization) is not str:
+            raise ValidationRefused.at("organization", "must be the name of an organization")
+        chosen, key = wire.read_bulk(asked, kind)
+        _check(organization, chosen)
+        new = NewBulk(kind=kind, chosen=chosen, organization=organization, idempotency_key=key, actor=actor)
+        return answer(_shown(await self._store.bulks.begin(new)), status=202)
+
+    async def bulks(self, request: Request, actor: str) -> Answer:
+        """Return one page of all bulks, newest first."""
+        asked = request.query("cursor", "limit")
+        most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)
+        page = await self._store.bulks.page(None, before=asked.get("cursor"), most=most)
+        shown: dict[str, object] = {"bulks": [_shown(one) for one in page.bulks]}
+        if page.next_cursor is not None:
+            shown["cursor"] = page.next_cursor
+        return answer(shown)
+
+    async def bulk(self, request: Request, actor: str) -> Answer:
+        """Return one bulk."""
+        [identity] = request.parameters
+        return answer(_shown(await self._store.bulks.find(identity, None)))
+
+    async def stop(self, request: Request, actor: str) -> Answer:
+        """Stop one bulk; what it did stays."""
+        [identity] = request.parameters
+        return answer(_shown(await self._store.bulks.stop(identity, None, actor=actor)))
 
     async def read(self, request: Request, actor: str) -> Answer:
         """Return one task of any organization."""
@@ -56,10 +108,32 @@ class AdminTaskEndpoints:
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/tasks", list),
+        Route("GET", "/admin/v1/tasks/count", count),
+        Route("POST", "/admin/v1/tasks/retry", retry_all),
+        Route("POST", "/admin/v1/tasks/cancel", cancel_all),
+        Route("GET", "/admin/v1/tasks/bulk", bulks),
+        Route("GET", "/admin/v1/tasks/bulk/{bulk}", bulk),
+        Route("DELETE", "/admin/v1/tasks/bulk/{bulk}", stop),
         Route("GET", "/admin/v1/tasks/{task}", read),
         Route("GET", "/admin/v1/tasks/{task}/attempts", attempts),
         Route("DELETE", "/admin/v1/tasks/{task}", cancel),
     )
+
+
+def _check(organization: str | None, chosen: TaskFilter) -> None:
+    """Refuse a filter that has no index."""
+    if organization is None and chosen.key_prefix is not None:
+        raise ValidationRefused.at(KEY_PREFIX, "goes with organization: keys are indexed by organization")
+
+
+def _shown(bulk: BulkView) -> dict[str, object]:
+    """Return a bulk with its filter as operators write it."""
+    fields = {name: getattr(bulk, name) for name in BulkView.__struct_fields__ if name != "chosen"}
+    names = {wire.KEY_PREFIX: KEY_PREFIX}
+    return {
+        **fields,
+        "filter": {names.get(name, name): value for name, value in wire.filter_fields(bulk.chosen).items()},
+    }
 
 
 def _after(text: str | None) -> tuple[int, str] | None:

@@ -72,6 +72,23 @@ WHERE organization_id = :organization_id
   AND month IN (SELECT month FROM usage_month WHERE organization_id = :organization_id ORDER BY month LIMIT :most)
 RETURNING month;
 
+-- name: erase_bulk_parts
+-- Delete up to :most parts of bulks in an organization, by bulk_part_organization.
+DELETE FROM bulk_part
+WHERE organization_id = :organization_id
+  AND bulk_id IN (SELECT bulk_id
+                  FROM bulk_part
+                  WHERE organization_id = :organization_id
+                  ORDER BY organization_id
+                  LIMIT :most)
+RETURNING bulk_id;
+
+-- name: erase_bulks
+-- Delete up to :most bulks of an organization, by bulk_organization.
+DELETE FROM bulk
+WHERE id IN (SELECT id FROM bulk WHERE organization_id = :organization_id ORDER BY id LIMIT :most)
+RETURNING id;
+
 -- name: erase_organization
 -- Delete an organization's row.
 DELETE FROM organization

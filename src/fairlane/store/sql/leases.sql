@@ -34,13 +34,23 @@ SELECT o.task_id, o.lease_id
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 JOIN outcome AS o ON o.task_id = e.task_id;
 
--- name: cancel_lease
--- Store the cancel request, and move the deadline up, so that the attempt cannot run much longer.
+-- name: cancel_leases [sqlite]
+-- Store cancel requests, and move the deadlines up, so that the attempts cannot run much longer.
 UPDATE lease
 SET canceled_at = :now,
-    deadline_at = :deadline_at
-WHERE organization_id = :organization_id
-  AND task_id = :task_id;
+    deadline_at = e.value ->> 2
+FROM json_each(:leases) AS e
+WHERE lease.organization_id = e.value ->> 0
+  AND lease.task_id = e.value ->> 1;
+
+-- name: cancel_leases [postgres]
+-- The same; the set is passed as arrays.
+UPDATE lease AS l
+SET canceled_at = :now,
+    deadline_at = e.deadline_at
+FROM unnest(:leases[bigint, text, bigint]) AS e (organization_id, task_id, deadline_at)
+WHERE l.organization_id = e.organization_id
+  AND l.task_id = e.task_id;
 
 -- name: find_canceled [sqlite] packed
 -- Find these sessions' leases with a cancel request, by lease_canceled.

@@ -10,6 +10,7 @@
 -- that moves its tasks, so its counts are exact. plan has the limits that several organizations share. lane counts an
 -- organization's tasks by type and rank. turn lists the organizations that can start work of a type now, in their
 -- order. type_limit has the limits of task types across all organizations. session has the live workers and servers.
+-- bulk has requests to run again or cancel many tasks, and bulk_part what is left of them in each organization.
 --
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
@@ -181,6 +182,8 @@ CREATE TABLE task (
   traceparent     TEXT,
   UNIQUE (organization_id, id)
 );
+-- The failed tasks that were run again; no other task pays for it.
+CREATE INDEX task_retry ON task (retry_of) WHERE retry_of IS NOT NULL;
 
 -- This key of a customer names that task.
 CREATE TABLE idempotency (
@@ -328,6 +331,41 @@ CREATE TABLE call (
 CREATE INDEX call_ready ON call (organization_id, task_type, seq) WHERE ready = 1;
 CREATE INDEX call_due ON call (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX call_server ON call (server_id, status);
+
+-- Bulks: one request to run again, or to cancel, all tasks that a filter chooses.
+
+-- A bulk and how far it is. organization_id 0: the tasks of all organizations. chosen is the filter and skipped the
+-- number of skipped tasks by reason, both as JSON. actor: the operator that began it; null: the organization itself.
+CREATE TABLE bulk (
+  id              TEXT PRIMARY KEY,
+  organization_id INTEGER NOT NULL,
+  kind            TEXT NOT NULL,
+  state           TEXT NOT NULL,
+  chosen          TEXT NOT NULL,
+  idempotency_key TEXT,
+  actor           TEXT,
+  matched         INTEGER NOT NULL,
+  done            INTEGER NOT NULL,
+  skipped         TEXT NOT NULL,
+  began_at        INTEGER NOT NULL,
+  ended_at        INTEGER
+);
+CREATE INDEX bulk_organization ON bulk (organization_id, id);
+CREATE INDEX bulk_state ON bulk (state, organization_id, id);
+CREATE INDEX bulk_key ON bulk (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX bulk_ended ON bulk (ended_at) WHERE ended_at IS NOT NULL;
+
+-- What a running bulk still has to do in one organization: the tasks below before_seq, in the order of acceptance, that
+-- are behind a place of its walk; null: the beginning. held_by says what it waits for.
+CREATE TABLE bulk_part (
+  bulk_id         TEXT NOT NULL,
+  organization_id INTEGER NOT NULL,
+  before_seq      INTEGER NOT NULL,
+  place           TEXT,
+  held_by         TEXT,
+  PRIMARY KEY (bulk_id, organization_id)
+) WITHOUT ROWID;
+CREATE INDEX bulk_part_organization ON bulk_part (organization_id);
 
 -- The order of claims.
 

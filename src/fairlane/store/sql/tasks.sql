@@ -137,10 +137,14 @@ WHERE t.organization_id = e.value ->> 0
   AND t.id = e.value ->> 1;
 
 -- name: find_payloads [postgres]
--- The same; the set is passed as arrays.
-SELECT t.id AS task_id, t.payload
+-- The same, with LATERAL for the reason given at find_task_facts.
+SELECT e.id AS task_id, t.payload
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
-JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id;
+CROSS JOIN LATERAL (SELECT payload
+                    FROM task
+                    WHERE organization_id = e.organization_id
+                      AND id = e.id
+                    LIMIT 1) AS t;
 
 -- name: delete_queue_entries [sqlite]
 -- Delete these queue entries.
@@ -403,6 +407,57 @@ LEFT JOIN queue_entry AS q
 LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq
 LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
 LEFT JOIN outcome AS o ON o.task_id = t.id;
+
+-- name: find_places [sqlite]
+-- Find these (organization, task) as find_place does, in any order.
+SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END AS webhook,
+       q.attempt AS ready_attempt, w.attempt AS waiting_attempt, l.session_id,
+       coalesce(q.first_started_at, w.first_started_at, l.first_started_at) AS first_started_at,
+       l.deadline_at, l.canceled_at, o.status AS ended, o.failure
+FROM json_each(:tasks) AS e
+CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
+LEFT JOIN queue_entry AS q
+       ON q.organization_id = t.organization_id
+      AND q.task_type = t.task_type
+      AND q.rank = 10 - t.priority
+      AND q.seq = t.seq
+LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.seq
+LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.id
+LEFT JOIN outcome AS o ON o.task_id = t.id;
+
+-- name: find_places [postgres]
+-- The same, with LATERAL for the reason given at find_task_facts.
+SELECT t.id, t.task_type, t.priority, t.seq, CASE WHEN t.webhook_url IS NULL THEN 0 ELSE 1 END AS webhook,
+       q.attempt AS ready_attempt, w.attempt AS waiting_attempt, l.session_id,
+       coalesce(q.first_started_at, w.first_started_at, l.first_started_at) AS first_started_at,
+       l.deadline_at, l.canceled_at, o.status AS ended, o.failure
+FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
+CROSS JOIN LATERAL (SELECT id, task_type, priority, seq, webhook_url
+                    FROM task
+                    WHERE organization_id = e.organization_id
+                      AND id = e.task_id
+                    LIMIT 1) AS t
+LEFT JOIN LATERAL (SELECT attempt, first_started_at
+                   FROM queue_entry
+                   WHERE organization_id = e.organization_id
+                     AND task_type = t.task_type
+                     AND rank = 10 - t.priority
+                     AND seq = t.seq
+                   LIMIT 1) AS q ON true
+LEFT JOIN LATERAL (SELECT attempt, first_started_at
+                   FROM waiting
+                   WHERE organization_id = e.organization_id
+                     AND seq = t.seq
+                   LIMIT 1) AS w ON true
+LEFT JOIN LATERAL (SELECT session_id, first_started_at, deadline_at, canceled_at
+                   FROM lease
+                   WHERE organization_id = e.organization_id
+                     AND task_id = e.task_id
+                   LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (SELECT status, failure
+                   FROM outcome
+                   WHERE task_id = e.task_id
+                   LIMIT 1) AS o ON true;
 
 -- name: find_status [sqlite]
 -- Find an organization's queue and slots in one statement, so one snapshot. Lanes come as "rank:count,rank:count":
