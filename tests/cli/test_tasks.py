@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from fairlane.bulks import BulkWork
 from fairlane.model.leases import Failed, Origin
 from fairlane.settings import Settings
 from fairlane.store import Store
@@ -73,6 +74,36 @@ def test_attempts_and_failures_are_shown(fairlane: Command, database: str, tasks
     listed = fairlane("failures", "--limit", "5").out
     assert "shop:total (line 7)" in listed
     assert group["group"] in listed
+
+
+def test_many_tasks_are_canceled_after_a_question(fairlane: Command, tasks: list[str], database: str) -> None:
+    """A dry run only counts; without a terminal --yes is needed; without a server the bulk waits for one."""
+    counted = fairlane("tasks", "cancel", "--type", "IMAGE", "--since", "1h", "--dry-run")
+    asked = fairlane("tasks", "cancel", "--type", "IMAGE")
+    begun = fairlane("tasks", "cancel", "--type", "IMAGE", "--yes", "--json")
+
+    assert counted.out == "1 tasks.\n"
+    assert (asked.code, "--yes" in asked.err) == (2, True)
+    assert (begun.document["state"], begun.document["filter"]) == ("RUNNING", {"type": "IMAGE"})
+    assert "no server runs" in begun.err
+    assert fairlane("tasks", "list", "--status", "FAILED", "--json").document == {"tasks": []}
+
+    async def work() -> None:
+        store = await Store.open(Settings(database=database), {})
+        try:
+            assert await BulkWork(store, {}).round() == 1
+        finally:
+            await store.close()
+
+    asyncio.run(work())
+    [bulk] = fairlane("tasks", "bulks", "--json").document
+    failed = fairlane("tasks", "list", "--status", "FAILED", "--code", "TASK_CANCELED", "--json").document["tasks"]
+    assert (bulk["state"], bulk["done"]) == ("DONE", 1)
+    assert [one["id"] for one in failed] == tasks[1:]
+    assert fairlane("tasks", "stop", bulk["id"]).out == "done: 1 canceled.\n"
+    assert fairlane("tasks", "retry", "--dry-run").out == "1 tasks.\n"
+    assert fairlane("tasks", "retry", "--status", "QUEUED", "--yes").code == 1
+    assert fairlane("tasks", "cancel", tasks[0], "--type", "PAGE").code == 2
 
 
 def test_no_worker_is_no_mistake(fairlane: Command) -> None:

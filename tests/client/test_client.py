@@ -289,7 +289,7 @@ def first_line(function: Any) -> str:
 
 def sdk_window() -> int:
     """How many tasks are looked at together."""
-    from fairlane.client.bulk import WINDOW_TASKS
+    from fairlane.client.many import WINDOW_TASKS
 
     return WINDOW_TASKS
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fairlane.client import AsyncClient, Client, NewTask, QueueLimitExceeded, Unauthorized, Verdict
-from fairlane.client.bulk import BATCH_BYTES
+from fairlane.client.many import BATCH_BYTES
 from tests.client.scripted import Asked, Reply, ScriptedServer, a_task, refused
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"

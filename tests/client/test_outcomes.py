@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from fairlane.client import AsyncClient, Client, NotFound, NotInTime, Task
-from fairlane.client.bulk import WINDOW_TASKS
+from fairlane.client.many import WINDOW_TASKS
 from tests.client.scripted import Asked, Reply, ScriptedServer, a_task, refused
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"

@@ -35,8 +35,10 @@ NO_ANSWER = "the server gave no usable answer: it is unknown whether the change 
 class Admin:
     """The admin API of one database."""
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient, *, alone: bool = False) -> None:
         self._client = client
+        self.alone = alone
+        """Whether this process owns the database, so that no server runs on it meanwhile."""
 
     async def ask(self, method: str, *path: str, body: object = None, query: dict[str, str] | None = None) -> Any:
         """Send one request; return the decoded answer, or the text of CSV. ``path`` has the segments below
@@ -142,7 +144,7 @@ async def connect(database: str) -> AsyncIterator[Admin]:
             continue
         try:
             async with _client(httpx2.ASGITransport(application)) as client:
-                yield Admin(client)
+                yield Admin(client, alone=store.exclusive)
         finally:
             await store.close()
         return

@@ -38,7 +38,7 @@ UntilOption = Annotated[
 ]
 KeyPrefixOption = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Only tasks whose idempotency key begins like this.", show_default=False),
+    typer.Option(metavar="TEXT", help="Only tasks with an idempotency key that begins with this.", show_default=False),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Progress of ``fairlane submit``: a bar on a terminal, a plain line now and then elsewhere. Always on stderr."""
+"""Progress of ``fairlane submit`` and of bulks: a bar on a terminal, a plain line now and then elsewhere. Always on
+stderr.
+"""
 
 import sys
 import time
@@ -116,3 +118,43 @@ class ProgressBar:
         if self._fetching:
             words += f", {totals.completed + totals.failed:,} ended"
         return f"{words}, {totals.failed:,} failed" if totals.failed else words
+
+
+class BulkBar:
+    """Shows how many of a bulk's tasks are done."""
+
+    def __init__(self, total: int | None) -> None:
+        """Take how many tasks there are, or None if there may be more."""
+        self._total = total
+        self._shown_at = time.monotonic()
+        self._words = "nothing done yet"
+        self._task: TaskID | None = None
+        self._bar: Bar | None = None
+        if redraws(sys.stderr):
+            self._bar = Bar(
+                _Words(lambda: self._words),
+                BarColumn(bar_width=None),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, highlight=False),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, matched: int, words: str) -> None:
+        """Show that the bulk came to this many tasks."""
+        self._words = words
+        now = time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=matched)
+        elif now - self._shown_at >= LINE_SECONDS:
+            self._shown_at = now
+            note(words)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.bulks import DryRun, WithoutAsking, run_bulk, words_of
 from fairlane.cli.filters import (
     CodeOption,
     KeyPrefixOption,
@@ -105,15 +106,114 @@ def attempts(
         _print_attempts(found)
 
 
-@commands.command(epilog="Example: fairlane tasks cancel 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+@commands.command(epilog="Example: fairlane tasks retry --type PAGE --code TIMEOUT --since 2h --dry-run")
+def retry(
+    *,
+    organization: OrganizationOption = None,
+    status: Annotated[str, typer.Option(metavar="STATUS", help="Only FAILED tasks can run again.")] = "FAILED",
+    task_type: TypeOption = None,
+    code: CodeOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    key_prefix: KeyPrefixOption = None,
+    dry_run: DryRun = False,
+    yes: WithoutAsking = False,
+    database: DatabaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run again all failed tasks that the options choose, of one organization or of all, each at most once.
+
+    A task that was run again already is skipped. The server does the work, also after this command was interrupted.
+    """
+    chosen = chosen_fields(
+        organization=organization,
+        status=status,
+        task_type=task_type,
+        code=code,
+        priority=priority,
+        since=since,
+        until=until,
+        key_prefix=key_prefix,
+    )
+    run_bulk(database_in_force(database), "retry", chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@commands.command(
+    epilog="Example: fairlane tasks cancel 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11; "
+    "fairlane tasks cancel --organization acme --type PAGE --status QUEUED"
+)
 def cancel(
-    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id, of any organization.")],
+    task_id: Annotated[
+        str | None, typer.Argument(metavar="TASK_ID", help="One task, of any organization.", show_default=False)
+    ] = None,
+    *,
+    organization: OrganizationOption = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only QUEUED or PROCESSING tasks.", show_default=False)
+    ] = None,
+    task_type: TypeOption = None,
+    priority: PriorityOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    key_prefix: KeyPrefixOption = None,
+    dry_run: DryRun = False,
+    yes: WithoutAsking = False,
+    database: DatabaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel one task, or all that the options choose: at once if they wait, otherwise by a cancel request to their
+    handlers. Nothing is charged.
+    """
+    chosen = chosen_fields(
+        organization=organization,
+        status=status,
+        task_type=task_type,
+        priority=priority,
+        since=since,
+        until=until,
+        key_prefix=key_prefix,
+    )
+    if task_id is None:
+        run_bulk(database_in_force(database), "cancel", chosen, dry_run=dry_run, yes=yes, as_json=as_json)
+    elif chosen or dry_run:
+        raise typer.BadParameter("give either TASK_ID, or options that choose tasks")
+    else:
+        _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
+
+
+@commands.command(epilog="Example: fairlane tasks bulks")
+def bulks(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Most to show.")] = 20,
+    database: DatabaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest bulks: requests to run again, or cancel, many tasks; of operators and of organizations."""
+    found = ask(database_in_force(database), "GET", "tasks", "bulk", query={"limit": str(limit)})["bulks"]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [one["id"], one["organization"] or "all", one["kind"], one["state"], words_of(one), moment(one["began_at"])]
+        for one in found
+    ]
+    print_table(["BULK", "ORGANIZATION", "KIND", "STATE", "SO FAR", "BEGAN"], rows, empty="There are no bulks.")
+
+
+@commands.command(epilog="Example: fairlane tasks stop 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+def stop(
+    bulk_id: Annotated[str, typer.Argument(metavar="BULK_ID", help="The bulk's id.")],
     *,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel one task: at once if it waits, otherwise by a cancel request to its handler. Nothing is charged."""
-    _show(ask(database_in_force(database), "DELETE", "tasks", task_id), as_json=as_json)
+    """Stop a bulk. What it did stays."""
+    bulk = ask(database_in_force(database), "DELETE", "tasks", "bulk", bulk_id)
+    if as_json:
+        print_json(bulk)
+    else:
+        print(f"{bulk['state'].lower()}: {words_of(bulk)}.")
 
 
 def _print_attempts(found: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fairlane.client.errors import NoAnswer, ValidationFailed
 from fairlane.client.records import (
     Alert,
     Attempt,
+    Bulk,
     Capacity,
     Credits,
     Delivery,
@@ -26,6 +27,7 @@ from fairlane.client.records import (
     Status,
     Task,
     TaskConditions,
+    TaskCount,
     Usage,
     Verdict,
     WebhookState,
@@ -108,6 +110,10 @@ class _Failures(Struct):
     failures: list[FailureGroup]
 
 
+class _OneBulk(Struct):
+    bulk: Bulk
+
+
 class _ClearedAnswer(Struct):
     cleared: int
 
@@ -121,6 +127,22 @@ class _BatchResult(Struct):
 
 class _BatchAnswer(Struct):
     results: list[_BatchResult]
+
+
+def read_bulk(body: bytes) -> Bulk:
+    """Read the answer of a request about one bulk."""
+    return _read(body, _OneBulk).bulk
+
+
+def read_count(body: bytes) -> TaskCount:
+    """Read the answer of ``GET /v1/async/tasks/count``."""
+    return _read(body, TaskCount)
+
+
+def bulk_text(chosen: TaskConditions, key: str) -> bytes:
+    """Write the request for a bulk."""
+    text = _BulkText(**msgspec.structs.asdict(_filter_text(chosen)), idempotency_key=key)
+    return msgspec.json.encode(text)
 
 
 def read_status(body: bytes) -> Status:
@@ -398,9 +420,18 @@ class _FilterText(Struct, rename="camel", omit_defaults=True):
     idempotency_key_prefix: str | None = None
 
 
+class _BulkText(_FilterText):
+    idempotency_key: str | None = None
+
+
 def filter_fields(chosen: TaskConditions) -> dict[str, str | int]:
     """Return the conditions as the API names them. Raises ValueError for a moment without a time zone."""
-    text = _FilterText(
+    fields: dict[str, str | int] = msgspec.to_builtins(_filter_text(chosen))
+    return fields
+
+
+def _filter_text(chosen: TaskConditions) -> _FilterText:
+    return _FilterText(
         status=chosen.get("status"),
         type=chosen.get("task_type"),
         code=chosen.get("code"),
@@ -409,8 +440,6 @@ def filter_fields(chosen: TaskConditions) -> dict[str, str | int]:
         to=moment_text(chosen.get("accepted_before")),
         idempotency_key_prefix=chosen.get("key_prefix"),
     )
-    fields: dict[str, str | int] = msgspec.to_builtins(text)
-    return fields
 
 
 def moment_text(at: datetime | None) -> str | None:

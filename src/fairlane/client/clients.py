@@ -1,7 +1,7 @@
 """``Client`` and ``AsyncClient``: the same operations, driven by a thread or by an event loop.
 
 The only place of the client that does I/O. The operations are in :mod:`fairlane.client.operations` and
-:mod:`fairlane.client.bulk`; here they get their connection, clock and sleep.
+:mod:`fairlane.client.many`; here they get their connection, clock and sleep.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from typing import Any, Self, TypeVar, Unpack, cast
 import httpx2
 
 from fairlane import __version__
-from fairlane.client import bulk, operations
+from fairlane.client import many, operations
 from fairlane.client.effects import Ask, Feed, Give, Pause, ReadClock, Response, Steps, Take
 from fairlane.client.errors import ApiError, NoAnswer, SetupMissing
 from fairlane.client.records import (
     Alert,
     Attempt,
+    Bulk,
     CallResult,
     Capacity,
     Credits,
@@ -32,6 +33,7 @@ from fairlane.client.records import (
     Status,
     Task,
     TaskConditions,
+    TaskCount,
     Usage,
     Verdict,
     Why,
@@ -175,12 +177,12 @@ class Client:
             QueueLimitExceeded: there was no room in time.
             ApiError: the server refused more than single tasks, for example the key.
         """
-        stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
+        stream = many.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
         return self._flow(stream, iter(tasks))
 
     def task(self, reference: Reference) -> Task:
         """Return one task by its id or its idempotency key. Raises NotFound."""
-        return self._run(operations.find(self._policy, bulk.reference_of(reference)))
+        return self._run(operations.find(self._policy, many.reference_of(reference)))
 
     def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
         """Wait until the task has ended and return it; the server answers at the moment when it ends.
@@ -189,7 +191,7 @@ class Client:
             NotInTime: it had not ended after ``timeout_seconds`` seconds.
             NotFound: there is no such task.
         """
-        return self._run(operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds))
+        return self._run(operations.wait(self._policy, many.reference_of(reference), timeout_seconds=timeout_seconds))
 
     def as_completed(self, references: Iterable[Reference], *, timeout_seconds: float | None = None) -> Iterator[Task]:
         """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well.
@@ -201,7 +203,7 @@ class Client:
             NotInTime: no task ended for ``timeout_seconds`` seconds.
             NotFound: one or more tasks do not exist, such as purged ones; raised after all others were returned.
         """
-        return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
+        return self._flow(many.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
 
     def run(
         self,
@@ -223,14 +225,14 @@ class Client:
 
     def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
-        return self._run(operations.why(self._policy, bulk.reference_of(reference)))
+        return self._run(operations.why(self._policy, many.reference_of(reference)))
 
     def attempts(self, reference: Reference) -> list[Attempt]:
         """Return the attempts at a task, the oldest first, and how each ended.
 
         At most the newest 100 that did not complete it, and the one that runs now or that completed it.
         """
-        return self._run(operations.attempts(self._policy, bulk.reference_of(reference)))
+        return self._run(operations.attempts(self._policy, many.reference_of(reference)))
 
     def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then.
@@ -240,11 +242,34 @@ class Client:
         Raises:
             AlreadyEnded: it ended in another way.
         """
-        return self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
+        return self._run(operations.cancel(self._policy, many.reference_of(reference)))
 
     def retry(self, reference: Reference) -> Task:
         """Run a failed task again as a new task, and return the new task."""
-        return self._run(operations.retry(self._policy, bulk.reference_of(reference)))
+        return self._run(operations.retry(self._policy, many.reference_of(reference)))
+
+    def retry_many(self, **chosen: Unpack[TaskConditions]) -> Bulk:
+        """Begin to run again all failed tasks that meet these conditions, each at most once, and return the bulk.
+
+        The server works through them. See :meth:`bulk` for how far it is.
+        """
+        return self._run(operations.begin_bulk(self._policy, "retry", chosen))
+
+    def cancel_many(self, **chosen: Unpack[TaskConditions]) -> Bulk:
+        """Begin to cancel all tasks that meet these conditions and have not ended, and return the bulk."""
+        return self._run(operations.begin_bulk(self._policy, "cancel", chosen))
+
+    def bulk(self, identity: str | Bulk) -> Bulk:
+        """Return how far a bulk is."""
+        return self._run(operations.bulk(self._policy, many.identity_of(identity)))
+
+    def stop_bulk(self, identity: str | Bulk) -> Bulk:
+        """Stop a bulk; what it did stays. Return it as it is then."""
+        return self._run(operations.stop_bulk(self._policy, many.identity_of(identity)))
+
+    def count(self, **chosen: Unpack[TaskConditions]) -> TaskCount:
+        """Count the tasks that meet these conditions; the server looks at a bounded number of tasks."""
+        return self._run(operations.count(self._policy, chosen))
 
     def clear(self) -> int:
         """Drop every task that is still queued; running ones continue. Return how many were dropped.
@@ -469,24 +494,24 @@ class AsyncClient:
         timeout_seconds: float | None = None,
     ) -> AsyncIterator[Verdict]:
         """Submit any number of tasks in batches of up to 500, with a verdict for each, in order."""
-        stream = bulk.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
+        stream = many.submit_many(self._policy, keep_queued_below=keep_queued_below, timeout_seconds=timeout_seconds)
         return self._flow(stream, tasks)
 
     async def task(self, reference: Reference) -> Task:
         """Return one task by its id or its idempotency key. Raises NotFound."""
-        return await self._run(operations.find(self._policy, bulk.reference_of(reference)))
+        return await self._run(operations.find(self._policy, many.reference_of(reference)))
 
     async def wait(self, reference: Reference, *, timeout_seconds: float | None = None) -> Task:
         """Wait until the task has ended and return it; the server answers at the moment when it ends."""
         return await self._run(
-            operations.wait(self._policy, bulk.reference_of(reference), timeout_seconds=timeout_seconds)
+            operations.wait(self._policy, many.reference_of(reference), timeout_seconds=timeout_seconds)
         )
 
     def as_completed(
         self, references: Iterable[Reference] | AsyncIterable[Reference], *, timeout_seconds: float | None = None
     ) -> AsyncIterator[Task]:
         """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well."""
-        return self._flow(bulk.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
+        return self._flow(many.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
 
     async def run(
         self,
@@ -503,19 +528,39 @@ class AsyncClient:
 
     async def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
-        return await self._run(operations.why(self._policy, bulk.reference_of(reference)))
+        return await self._run(operations.why(self._policy, many.reference_of(reference)))
 
     async def attempts(self, reference: Reference) -> list[Attempt]:
         """Return the attempts at a task, the oldest first, and how each ended."""
-        return await self._run(operations.attempts(self._policy, bulk.reference_of(reference)))
+        return await self._run(operations.attempts(self._policy, many.reference_of(reference)))
 
     async def cancel(self, reference: Reference) -> Task:
         """Cancel one task: a queued one at once, a running one by asking it to end. Return it as it is then."""
-        return await self._run(operations.cancel(self._policy, bulk.reference_of(reference)))
+        return await self._run(operations.cancel(self._policy, many.reference_of(reference)))
 
     async def retry(self, reference: Reference) -> Task:
         """Run a failed task again as a new task, and return the new task."""
-        return await self._run(operations.retry(self._policy, bulk.reference_of(reference)))
+        return await self._run(operations.retry(self._policy, many.reference_of(reference)))
+
+    async def retry_many(self, **chosen: Unpack[TaskConditions]) -> Bulk:
+        """Begin to run again all failed tasks that meet these conditions, each at most once, and return the bulk."""
+        return await self._run(operations.begin_bulk(self._policy, "retry", chosen))
+
+    async def cancel_many(self, **chosen: Unpack[TaskConditions]) -> Bulk:
+        """Begin to cancel all tasks that meet these conditions and have not ended, and return the bulk."""
+        return await self._run(operations.begin_bulk(self._policy, "cancel", chosen))
+
+    async def bulk(self, identity: str | Bulk) -> Bulk:
+        """Return how far a bulk is."""
+        return await self._run(operations.bulk(self._policy, many.identity_of(identity)))
+
+    async def stop_bulk(self, identity: str | Bulk) -> Bulk:
+        """Stop a bulk; what it did stays. Return it as it is then."""
+        return await self._run(operations.stop_bulk(self._policy, many.identity_of(identity)))
+
+    async def count(self, **chosen: Unpack[TaskConditions]) -> TaskCount:
+        """Count the tasks that meet these conditions; the server looks at a bounded number of tasks."""
+        return await self._run(operations.count(self._policy, chosen))
 
     async def clear(self) -> int:
         """Drop every task that is still queued; running ones continue. Return how many were dropped."""

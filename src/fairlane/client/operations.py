@@ -13,14 +13,17 @@ from uuid import uuid4
 
 from fairlane.client.answers import (
     alert_text,
+    bulk_text,
     filter_fields,
     moment_text,
     payload_text,
     read_alert,
     read_alerts,
     read_attempts,
+    read_bulk,
     read_capacity,
     read_cleared,
+    read_count,
     read_credits,
     read_deliveries,
     read_delivery,
@@ -39,6 +42,7 @@ from fairlane.client.errors import AlreadyExists, NotInTime, TaskFailed
 from fairlane.client.records import (
     Alert,
     Attempt,
+    Bulk,
     CallResult,
     Capacity,
     Credits,
@@ -48,6 +52,7 @@ from fairlane.client.records import (
     Status,
     Task,
     TaskConditions,
+    TaskCount,
     Usage,
     Why,
 )
@@ -146,6 +151,37 @@ def retry(policy: Policy, reference: str) -> Steps[Task]:
     ask = Ask(method="POST", path=f"{task_path(reference)}/retry", repeatable=False)
     answer = yield from exchange(ask, policy)
     return read_task(answer.body)
+
+
+def begin_bulk(policy: Policy, kind: str, chosen: TaskConditions) -> Steps[Bulk]:
+    """Begin a bulk. A key makes a repeated request name the same one."""
+    ask = Ask(method="POST", path=f"v1/async/tasks/{kind}", content=bulk_text(chosen, new_key()))
+    answer = yield from exchange(ask, policy)
+    return read_bulk(answer.body)
+
+
+def bulk(policy: Policy, identity: str) -> Steps[Bulk]:
+    """Return how far a bulk is."""
+    answer = yield from exchange(Ask(method="GET", path=bulk_path(identity)), policy)
+    return read_bulk(answer.body)
+
+
+def stop_bulk(policy: Policy, identity: str) -> Steps[Bulk]:
+    """Stop a bulk and return it as it is then."""
+    answer = yield from exchange(Ask(method="DELETE", path=bulk_path(identity)), policy)
+    return read_bulk(answer.body)
+
+
+def count(policy: Policy, chosen: TaskConditions) -> Steps[TaskCount]:
+    """Count the tasks that meet the conditions."""
+    query = {name: str(value) for name, value in filter_fields(chosen).items()}
+    answer = yield from exchange(Ask(method="GET", path="v1/async/tasks/count", query=query), policy)
+    return read_count(answer.body)
+
+
+def bulk_path(identity: str) -> str:
+    """Return the path of a bulk."""
+    return f"v1/async/tasks/bulk/{_segment(identity)}"
 
 
 def clear(policy: Policy) -> Steps[int]:

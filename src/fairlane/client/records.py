@@ -181,6 +181,46 @@ class FailureGroup(Struct, frozen=True, rename="camel"):
     hours: tuple[FailureHour, ...] = ()
 
 
+class Bulk(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One request to run again, or cancel, all tasks that a filter chooses, and how far it is."""
+
+    id: str
+    kind: str
+    """``retry`` or ``cancel``."""
+    state: str
+    """RUNNING, DONE or STOPPED."""
+    matched: int
+    """Tasks that it came to so far."""
+    done: int
+    """Tasks that it ran again, or canceled."""
+    skipped: int
+    reasons: dict[str, int]
+    """How many tasks it skipped, by reason."""
+    held_by: str | None = None
+    """QUEUE_LIMIT_EXCEEDED while the queue has no room for more, or else None."""
+    began_at: datetime
+    ended_at: datetime | None = None
+    """None while it runs."""
+    idempotency_key: str | None = None
+    filter: dict[str, Any] = {}
+    """The tasks that it is about, as the API names the conditions."""
+
+    @property
+    def ended(self) -> bool:
+        """Return whether it does nothing more."""
+        return self.state != "RUNNING"
+
+
+class TaskCount(Struct, frozen=True):
+    """How many tasks meet conditions."""
+
+    count: int
+    retried: int
+    """How many of them were run again already."""
+    complete: bool
+    """False if there may be more."""
+
+
 class WaitEstimate(Struct, frozen=True, rename="camel"):
     """How long until a task starts, in seconds: the median and the 90th percentile of what was observed."""
 

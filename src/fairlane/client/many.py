@@ -23,7 +23,7 @@ from fairlane.client.operations import (
     page,
     status,
 )
-from fairlane.client.records import ErrorBody, NewTask, Task, Verdict
+from fairlane.client.records import Bulk, ErrorBody, NewTask, Task, Verdict
 from fairlane.client.retrying import Policy, exchange
 
 BATCH_TASKS = 500
@@ -293,3 +293,8 @@ def reference_of(given: str | Task | Verdict) -> str:
             return given.id
         case Verdict():
             return given.task_id or given.idempotency_key
+
+
+def identity_of(given: str | Bulk) -> str:
+    """Return what names a bulk in a path."""
+    return given if isinstance(given, str) else given.id
