@@ -75,12 +75,11 @@ def test_only_the_lanes_on_the_screen_are_drawn_and_asked_for(
     page.get_by_label("Order").select_option("by name")
     expect(rows.first).to_contain_text("acme")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    expect(rows.last).to_contain_text(f"many-{MANY - 1}")
+    expect(rows.last).to_have_attribute("aria-posinset", rows.first.get_attribute("aria-setsize") or "")
 
     assert rows.count() < 60
     assert first < 60
     assert asked.value.url.count(",") < 60
-    assert rows.last.get_attribute("aria-setsize") == rows.first.get_attribute("aria-setsize")
     page.get_by_label("Find an organization").fill("many-177")
     expect(rows).to_have_count(1)
 

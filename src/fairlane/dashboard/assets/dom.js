@@ -147,14 +147,14 @@ export function submits(form, act, named = {}) {
 let tellers = 0;
 
 // Without TLS, except on localhost, a browser gives pages no clipboard, so the text is selected instead.
-export const copies = (element) => button("Copy", async () => {
-  const copied = await navigator.clipboard?.writeText(element.textContent).then(() => true, () => false);
+export const copies = (element, text = null) => button("Copy", async () => {
+  const copied = await navigator.clipboard?.writeText(text ?? element.textContent).then(() => true, () => false);
   if (!copied) getSelection().selectAllChildren(element);
   notice(copied ? "Copied." : "The text is selected: this browser lets a page copy only over HTTPS.");
 });
 
 export function badge(text) {
-  const kind = { COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",
+  const kind = { TIMED_OUT: "bad", WORKER_LOST: "bad", COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",
     PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn", silent: "warn" }[text] ?? "quiet";
   return h("span", { class: `badge ${kind}` }, text);
 }

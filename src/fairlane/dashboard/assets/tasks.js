@@ -1,42 +1,46 @@
-// Tasks: the list, and one of them with payload, result, and why it waits.
+// Tasks: the list, and one of them with what happened to it, its payload and its result.
 
-import { ask, follow, get, repeat } from "./api.js";
-import { badge, button, facts, fill, h, notice, table } from "./dom.js";
-import { count, moment, progress, span } from "./format.js";
+import { ask, follow, get, repeat, serverTime } from "./api.js";
+import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
+import { count, lately, moment, progress, since, span } from "./format.js";
+import { remember } from "./organizations.js";
+import { steps, timeline } from "./timeline.js";
 
-const NAME_SHOWN = 48;
+const NAME_SHOWN = 48, STRING_SHOWN = 400;
 const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
 
 export function tasks(content, { query }) {
-  const chosen = query.get("status") ?? "";
-  const list = h("section"), status = h("select", { id: "status" }, STATUSES.map((one) => h("option", { value: one }, one || "all")));
+  const status = h("select", { id: "status" }, STATUSES.map((one) => h("option", { value: one }, one || "all")));
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key" });
+  const chosen = query.get("status") ?? "";
   status.value = STATUSES.includes(chosen) ? chosen : "";
   let cursor = null, trail = [];
-  const address = () => "/v1/async/tasks?limit=25" + (status.value ? `&status=${status.value}` : "") + (cursor ? `&cursor=${encodeURIComponent(cursor)}` : "");
+  const pages = h("div", { class: "row" });
+  const list = rowsOf("Newest first", [
+    { name: "Status", first: true, show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
+    { name: "Age", number: true, first: true, show: (one) => since(one.task.createdAt) },
+    { name: "Type", long: true, show: (one) => one.task.taskType },
+    { name: "Task", id: true, show: (one) => link(one.task) },
+    { name: "Priority", number: true, show: (one) => String(one.task.priority) },
+    { name: "Created", show: (one) => lately(one.task.createdAt) },
+    { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
+  ], { empty: "No tasks.", key: (one) => one.task.id, stack: true });
   const look = async () => {
-    const page = await get(address());
-    fill(list, table("Newest first", [
-      { name: "Task", id: true, show: (one) => link(one.task) },
-      { name: "Type", long: true, show: (one) => one.task.taskType },
-      { name: "Status", show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
-      { name: "Priority", number: true, show: (one) => String(one.task.priority) },
-      { name: "Created", show: (one) => moment(one.task.createdAt) },
-      { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
-    ], page.tasks, "No tasks."), h("div", { class: "row" },
-      trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
-      page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null));
+    const page = await get("/v1/async/tasks?limit=25" + (status.value ? `&status=${status.value}` : "") + (cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""));
+    list.show(page.tasks);
+    fill(pages, trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
+      page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null);
   };
-  status.addEventListener("change", () => { cursor = null; trail = []; look().catch((error) => notice(error.message, "bad")); });
+  status.addEventListener("change", () => { cursor = null; trail = []; remember("tasks", { status: status.value }); look().catch((error) => notice(error.message, "bad")); });
   const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
-  fill(content, h("h1", {}, "Tasks"), h("div", { class: "row" }, h("label", { for: "status", class: "quiet" }, "Status"), status,
-    button("Clear the queue", async () => {
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Tasks"), h("div", { class: "row" }, h("label", { for: "status", class: "quiet" }, "Status"), status, find)), h("section", {}, list.element, pages),
+    h("section", {}, h("h2", {}, "Clear the queue"), h("p", { class: "quiet" }, "Drops every task that is still queued, permanently. Running tasks continue."), button("Clear the queue", async () => {
       if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
       notice(`${count(cleared)} tasks were dropped.`);
       await look();
-    }, "danger")), find, list);
+    }, "danger")));
   return follow(async () => { if (!trail.length) await look(); });
 }
 
@@ -48,64 +52,93 @@ const link = (one) => {
 
 export function task(content, { rest: [reference] }) {
   const path = `/v1/async/task/${encodeURIComponent(reference)}`;
-  const heading = h("h1", {}, "Task"), summary = h("section"), waiting = h("section"), payload = h("section"), response = h("section");
-  fill(content, heading, summary, waiting, response, payload);
-  get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
-  let over = false;
+  const title = h("h1", {}, "Task"), status = h("span"), acts = h("div", { class: "row" }), names = h("p", { class: "quiet long" });
+  const cards = ["Priority", "Waited", "Ran", "In all", "Credits"].map((name) => card(name)), [priority, waited, ran, whole, cost] = cards;
+  const told = timeline(), waiting = h("section"), payload = h("section"), response = h("section"), webhook = h("section"), summary = h("section", {}, h("h2", {}, "What happened"), told.element);
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/tasks" }, "Tasks"), " › task"), h("div", { class: "heading" }, title, status, acts), names,
+    h("div", { class: "cards" }, cards.map((one) => one.element)), waiting, summary, webhook, h("div", { class: "two" }, response, payload));
+  get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), ...json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
+  let over = false, drawn = "";
   const look = async () => {
-    const found = await get(path).catch((error) => {
+    const [found, tried] = await Promise.all([get(path), get(`${path}/attempts`)]).catch((error) => {
       if (error.status !== 404) throw error;
       fill(summary, h("p", { class: "bad" }, "There is no such task, or it was deleted: it ended long ago, or the queue was cleared."));
+      return [];
     });
     if (!found) { fill(waiting); stop(); return; }
-    const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED";
-    const told = await delivered(found);
-    fill(summary, facts([
-      ["Id", h("code", {}, one.id)], ["Idempotency key", one.idempotencyKey], ["Type", one.taskType], ["Status", badge(one.status)],
-      ["Priority", String(one.priority)], ["Created", moment(one.createdAt)],
-      ["Took", one.latencyMs === null ? null : span(one.latencyMs / 1000)],
-      ["Credits", found.credits.creditsCharged === null ? `${count(found.credits.creditsToCharge)} to charge` : `${count(found.credits.creditsCharged)} charged`],
-      ["Webhook", found.webhook ? `${found.webhook.url}: ${found.webhook.delivered ? `delivered ${moment(found.webhook.deliveredAt)}` : told}` : null],
-    ]), h("div", { class: "row" },
-      final ? null : button("Cancel", async () => {
-        if (!confirm(`Cancel this task? It ends as FAILED and costs nothing. ${one.status === "PROCESSING" ? "Its handler is asked to end, and its result is dropped." : "It leaves the queue."}`)) return;
-        await ask("DELETE", path);
-        notice("The task is being canceled.");
-      }, "danger"),
-      one.status === "FAILED" ? button("Run again", async () => {
-        if (!confirm(`Run it again? A new task with the same payload is queued. It costs ${credits(found.credits.creditsToCharge)} if it completes.`)) return;
-        const again = await ask("POST", `${path}/retry`);
-        location.hash = `#/task/${again.task.id}`;
-      }) : null));
+    const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED", now = serverTime();
+    const owed = await delivery(found), sent = deliveredText(found, owed);
+    const attempts = tried.attempts.map((try_) => ({ number: try_.number, startedAt: Date.parse(try_.startedAt), endedAt: try_.endedAt === null ? null : Date.parse(try_.endedAt), ending: try_.ending,
+      code: try_.failure?.code ?? null, message: try_.failure?.message ?? null, dueAt: try_.nextAttemptAt === null ? null : Date.parse(try_.nextAttemptAt) }));
+    const why = final ? null : await get(`${path}/wait`);
+    const createdAt = Date.parse(one.createdAt), first = attempts[0]?.startedAt, endedAt = one.latencyMs === null ? null : createdAt + one.latencyMs;
+    title.textContent = one.taskType;
+    set(status, [badge(one.status)]);
+    set(names, [one.idempotencyKey ? `${one.idempotencyKey} · ` : "", h("code", {}, one.id)]);
+    priority.show(String(one.priority), "10 is the highest");
+    waited.show(first ? span((first - createdAt) / 1000) : final ? "–" : span((now - createdAt) / 1000), first ? "before its first attempt" : final ? "it never started" : "until now");
+    ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", attempts.length === 1 ? "in one attempt" : `in ${count(attempts.length + tried.omitted)} attempts`);
+    whole.show(span(((endedAt ?? now) - createdAt) / 1000), final ? "from request to end" : "until now");
+    cost.show(count(found.credits.creditsCharged ?? found.credits.creditsToCharge), found.credits.creditsCharged === null ? "to charge" : "charged");
+    const failure = one.status === "FAILED" ? found.response?.error : null;
+    told.show(steps({ createdAt, status: one.status, attempts, omitted: tried.omitted, endedAt, failure: failure && failure.code === "TASK_CANCELED" ? "it was canceled" : null, why: why?.explanation,
+      tries: (owed?.tries ?? []).map((each) => ({ ...each, at: Date.parse(each.at), status: each.status })), url: found.webhook?.url }, now));
+    if (found.webhook) set(webhook, [h("h2", {}, "Webhook"), h("p", { class: "long" }, `${found.webhook.url}: ${sent}`)]);
+    if (drawn !== one.status) { drawn = one.status; fill(acts, ...actions(path, found, look)); }
     if (final) {
-      if (!over) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), json(found.response)); }
+      if (!over) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), ...json(found.response)); }
       // The task has ended, but the delivery to its webhook may not have.
-      if (told === GIVEN_UP || !found.webhook || found.webhook.delivered) stop();
+      if (sent === GIVEN_UP || !found.webhook || found.webhook.delivered) stop();
       else if (!over) { over = true; stop(); stop = repeat(5, look); }
       return;
     }
-    const why = await get(`${path}/wait`);
-    fill(waiting, h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
+    set(waiting, [h("h2", {}, one.status === "QUEUED" ? "Why it waits" : "Where it is"), facts([
       ["Reason", why.explanation], ["Until", why.until ? moment(why.until) : null],
       ["Tasks ahead", why.tasksAhead === null ? null : `${count(why.tasksAhead)}${why.tasksAheadBounded ? " or more" : ""}`],
       ["Estimate", why.estimate ? `starts within ${span(why.estimate.p50Seconds)} (median), ${span(why.estimate.p90Seconds)} (90th percentile)` : "not known"],
       ["Progress", why.progress ? progress(why.progress) : null],
-    ]));
+    ])]);
   };
   let stop = repeat(1.5, look);
   return () => stop();
 }
 
+// What can be done with a task in its state.
+const actions = (path, { task: { status }, credits: { creditsToCharge } }, look) => [
+  status === "COMPLETED" || status === "FAILED" ? null : button("Cancel", async () => {
+    if (!confirm(`Cancel this task? It ends as FAILED and costs nothing. ${status === "PROCESSING" ? "Its handler is asked to end, and its result is dropped." : "It leaves the queue."}`)) return;
+    await ask("DELETE", path);
+    notice("The task is being canceled.");
+    await look();
+  }, "danger"),
+  status === "FAILED" ? button("Run again", async () => {
+    if (!confirm(`Run it again? A new task with the same payload is queued. It costs ${credits(creditsToCharge)} if it completes.`)) return;
+    const again = await ask("POST", `${path}/retry`);
+    location.hash = `#/task/${again.task.id}`;
+  }) : null,
+];
+
 const credits = (number) => (number === 1 ? "1 credit" : `${count(number)} credits`);
 
 const GIVEN_UP = "given up";
 
-// Returns the state of the message to the task's webhook until it is delivered, from the newest deliveries.
-async function delivered({ task: { id }, webhook }) {
-  if (!webhook || webhook.delivered) return null;
-  const owed = (await get("/v1/webhooks/deliveries?limit=100")).deliveries.find((one) => one.taskId === id);
+// Returns the message that is owed to the task's webhook, from the newest deliveries, or null.
+async function delivery({ task: { id }, webhook }) {
+  if (!webhook) return null;
+  return (await get("/v1/webhooks/deliveries?limit=100")).deliveries.find((one) => one.taskId === id) ?? null;
+}
+
+function deliveredText({ webhook }, owed) {
+  if (!webhook) return null;
+  if (webhook.delivered) return `delivered ${moment(webhook.deliveredAt)}`;
   if (!owed) return "not delivered";
   return { given_up: GIVEN_UP, trying: "being delivered" }[owed.status] ?? `not delivered yet, next try ${moment(owed.nextTryAt)}`;
 }
 
-const json = (value) => h("pre", { tabindex: 0 }, JSON.stringify(value, null, 2));
+// Returns a value as text, with long strings cut, and a button that copies all of it.
+function json(value) {
+  const whole = JSON.stringify(value, null, 2);
+  const cut = JSON.stringify(value, (_, part) => (typeof part === "string" && part.length > STRING_SHOWN ? `${part.slice(0, STRING_SHOWN)}… (${count(part.length)} characters)` : part), 2);
+  const shown = h("pre", { tabindex: 0 }, cut);
+  return [shown, copies(shown, whole)];
+}

@@ -1,0 +1,95 @@
+// What failed and why: groups of failures with the same cause, for an organization and for operators; and one of them.
+
+import { get, repeat } from "./api.js";
+import { chart } from "./chart.js";
+import { badge, facts, fill, h, rowsOf, set, svg } from "./dom.js";
+import { count, lately, moment, several } from "./format.js";
+import { remember } from "./organizations.js";
+
+const HOUR = 3_600_000;
+const SPANS = { 24: "the last day", 168: "the last seven days", 336: "the last 14 days" };
+const BARS = 28, BAR = 4, HEIGHT = 22;
+
+// The groups of both APIs, with the same names.
+async function groups(operator, hours) {
+  const since = new Date(Date.now() - hours * HOUR).toISOString();
+  if (operator) {
+    const found = await get(`/admin/v1/failures?since=${since}&limit=200`);
+    return { more: found.more, all: found.failures.map((one) => ({ ...one, type: one.task_type, message: one.sample?.message ?? null, task: one.sample?.task ?? null, owner: one.sample?.organization ?? null,
+      cause: one.sample?.cause ?? null, firstAt: one.first_at, lastAt: one.last_at, hours: [...one.hours] })) };
+  }
+  const found = await get(`/v1/async/failures?since=${since}&limit=200`);
+  return { more: found.more, all: found.failures.map((one) => ({ ...one, type: one.taskType, task: one.sampleTaskId, firstAt: Date.parse(one.firstAt), lastAt: Date.parse(one.lastAt),
+    hours: one.hours.map((hour) => ({ at: Date.parse(hour.at), failures: hour.failures, retried: hour.retried })) })) };
+}
+
+// What a group has in common, in one line.
+function causeOf(operator, one) {
+  if (one.type === null) return "failures that were not told apart";
+  if (!operator || !one.exception) return `${one.code ?? one.ending}${one.message ? `: ${one.message}` : ""}`;
+  return `${one.exception}${one.place ? ` in ${one.place}${one.line ? `, line ${one.line}` : ""}` : ""}`;
+}
+
+const page = (operator) => (content, { rest: [chosen], query }) => (chosen ? group(content, operator, chosen) : list(content, operator, query));
+export const failures = page(false);
+export const allFailures = page(true);
+
+function list(content, operator, query) {
+  const during = h("select", { id: "during", "aria-label": "During" }, Object.entries(SPANS).map(([value, name]) => h("option", { value }, name)));
+  during.value = SPANS[query.get("hours")] ? query.get("hours") : "24";
+  const told = h("span", { class: "quiet" });
+  const shown = rowsOf("Groups of failures, those with most failures first", [
+    { name: "Type and cause", long: true, first: true, show: (one) => [h("a", { href: `#/failures/${one.group}` }, one.type ?? "other"), h("div", { class: "quiet" }, causeOf(operator, one))] },
+    { name: "Over time", show: (one) => spark(one.hours, Number(during.value)) },
+    { name: "Tasks failed", number: true, show: (one) => h("b", { class: one.failures ? "bad" : null }, count(one.failures)) },
+    { name: "Attempts tried again", number: true, show: (one) => count(one.retried) },
+    operator ? { name: "Organizations", number: true, show: (one) => count(one.organizations) } : null,
+    { name: "Last", number: true, show: (one) => lately(one.lastAt) },
+    { name: "", show: (one) => (one.task ? h("a", { href: `#/task/${one.task}` }, "Look at one") : "") },
+  ].filter(Boolean), { empty: "Nothing failed in this time.", key: (one) => one.group, stack: true, named: false });
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Failures"), told, h("div", { class: "row" }, during)), h("section", {}, shown.element),
+    h("p", { class: "quiet" }, "Failures with the same type, code, exception and place in the application are one group. Counts are kept by the hour for 14 days."));
+  const look = async () => {
+    remember("failures", { hours: during.value === "24" ? "" : during.value });
+    const { all, more } = await groups(operator, Number(during.value));
+    const failed = all.reduce((sum, one) => sum + one.failures, 0);
+    told.textContent = `${several(failed, "task")} failed in ${SPANS[during.value]}, with ${more ? "more than " : ""}${several(all.length, "cause")}`;
+    shown.show(all);
+  };
+  during.addEventListener("change", () => { look().catch(() => {}); });
+  return repeat(4, look);
+}
+
+function group(content, operator, chosen) {
+  const heading = h("h1", {}, "Failures"), cause = h("p", { class: "long" }), summary = h("section"), sample = h("section");
+  const hourly = chart("Failures", { note: "in each hour", series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading), cause,
+    h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
+  return repeat(4, async () => {
+    const { all } = await groups(operator, 168), one = all.find(({ group: name }) => name === chosen);
+    if (!one) { set(cause, ["Nothing of this group failed in the last seven days."]); return; }
+    heading.textContent = one.type ?? "Other failures";
+    set(cause, [causeOf(operator, one)]);
+    set(summary, [h("h2", {}, "What they have in common"), facts([
+      ["How they ended", one.ending ? badge(one.ending) : null], ["Code", one.code ? h("code", {}, one.code) : null],
+      ...(operator ? [["Exception", one.exception], ["Place", one.place ? h("code", {}, `${one.place}${one.line ? `:${one.line}` : ""}`) : null], ["Organizations", count(one.organizations)]] : []),
+      ["Tasks failed", count(one.failures)], ["Attempts tried again", count(one.retried)], ["First", moment(one.firstAt)], ["Last", moment(one.lastAt)],
+    ])]);
+    set(sample, one.task ? [h("h2", {}, "The newest of them"), facts([["Task", h("a", { class: "long", href: `#/task/${one.task}` }, one.task)], ...(operator ? [["Organization", h("a", { href: `#/organization/${encodeURIComponent(one.owner)}` }, one.owner)]] : []), ["Message", one.message]]),
+      operator && one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span")] : [h("h2", {}, "The newest of them"), h("p", { class: "quiet" }, "That task is no longer kept.")]);
+    const last = Math.floor(Date.now() / HOUR), hours = Array.from({ length: 24 }, (_, index) => (last - 23 + index) * HOUR), by = new Map(one.hours.map((hour) => [hour.at, hour]));
+    hourly.show({ times: hours, step: HOUR, until: Date.now(), values: [hours.map((at) => by.get(at)?.failures ?? 0), hours.map((at) => by.get(at)?.retried ?? 0)] });
+  });
+}
+
+// Failures over a span as small bars, the newest at the right.
+function spark(hours, during) {
+  const step = Math.ceil(during / BARS), last = Math.floor(Date.now() / HOUR), bars = Array.from({ length: Math.ceil(during / step) }, () => 0);
+  for (const { at, failures: failed, retried } of hours) {
+    const index = bars.length - 1 - Math.floor((last - at / HOUR) / step);
+    if (index >= 0) bars[index] += failed + retried;
+  }
+  const highest = Math.max(1, ...bars);
+  return svg("svg", { class: "spark", viewBox: `0 0 ${bars.length * BAR} ${HEIGHT}`, width: bars.length * BAR, height: HEIGHT, role: "img", "aria-label": `${bars.filter(Boolean).length} of ${bars.length} spans of ${step === 1 ? "an hour" : `${step} hours`} had failures, at most ${count(highest)}` },
+    ...bars.map((value, index) => svg("rect", { x: index * BAR, width: BAR - 1, y: value ? HEIGHT - Math.max(2, value / highest * HEIGHT) : HEIGHT - 1, height: value ? Math.max(2, value / highest * HEIGHT) : 1, class: value ? "bad" : "none" })));
+}
