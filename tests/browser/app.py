@@ -49,3 +49,15 @@ async def long_name(payload: dict[str, Any]) -> None:
 async def fails(payload: dict[str, Any]) -> dict[str, Any]:
     """Fails for good."""
     raise Fail("NO_LUCK", "It never works.")
+
+
+@app.task("FLAKY", attempts=2)
+async def flaky(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fails, and fails again after a pause."""
+    raise ConnectionError("the other side does not answer")
+
+
+@app.task("BROKEN", attempts=1)
+async def broken(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fails by a mistake of the application."""
+    return {"country": payload["country"]}

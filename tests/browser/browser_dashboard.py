@@ -51,7 +51,7 @@ def test_numbers_move_while_tasks_run(enter: Enter, site: Site, picture: Picture
     expect(card(page, "Queued")).to_have_text("0")
 
 
-def test_a_task_is_canceled_by_hand(enter: Enter, site: Site, picture: Picture) -> None:
+def test_a_task_is_canceled_by_hand(enter: Enter, site: Site) -> None:
     """The page of a task shows its payload and why it is where it is; a click cancels it."""
     task_id = site.submit("SLOW", payload={"seconds": 60, "mark": "find-me"})
     eventually(lambda: site.status_of(task_id) == "PROCESSING")
@@ -59,13 +59,12 @@ def test_a_task_is_canceled_by_hand(enter: Enter, site: Site, picture: Picture) 
     expect(page.get_by_text("PROCESSING")).to_be_visible()
     expect(page.get_by_text("it runs")).to_be_visible()
     expect(page.get_by_text('"mark": "find-me"')).to_be_visible()
-    picture(page, "dashboard-task")
 
     says = agree(page, "Cancel")
 
     assert "It ends as FAILED and costs nothing. Its handler is asked to end" in says
     expect(page.get_by_text("FAILED", exact=True)).to_be_visible()
-    expect(page.get_by_text("TASK_CANCELED")).to_be_visible()
+    expect(page.get_by_text("TASK_CANCELED").first).to_be_visible()
     assert site.status_of(task_id) == "FAILED"
 
 
@@ -127,7 +126,7 @@ def test_long_names_of_types_push_nothing_out(enter: Enter, site: Site) -> None:
     row.wait_for()
 
     assert page.locator("main section").first.evaluate("one => one.scrollWidth - one.clientWidth") == 0
-    assert row.locator("td").first.get_by_role("link").evaluate("one => one.getClientRects().length") == 1
+    assert row.locator("td.id").get_by_role("link").evaluate("one => one.getClientRects().length") == 1
 
 
 def test_a_failed_task_is_run_again(enter: Enter, site: Site) -> None:
@@ -135,13 +134,35 @@ def test_a_failed_task_is_run_again(enter: Enter, site: Site) -> None:
     task_id = site.submit("FAILS")
     eventually(lambda: site.status_of(task_id) == "FAILED")
     page = enter(f"task/{task_id}")
-    expect(page.get_by_text("It never works.")).to_be_visible()
+    expect(page.get_by_text("It never works.").first).to_be_visible()
 
     says = agree(page, "Run again")
 
     assert "A new task with the same payload is queued. It costs 1 credit if it completes." in says
     expect(page).not_to_have_url(re.compile(task_id))
     expect(page.get_by_text("FAILED", exact=True)).to_be_visible()
+
+
+def test_what_failed_and_why_is_two_steps_from_the_start(enter: Enter, site: Site, picture: Picture) -> None:
+    """A group of failures with its cause, the newest of its tasks, and what happened to that one, step by step."""
+    failed = [site.submit("FLAKY") for _ in range(3)]
+    eventually(lambda: all(site.status_of(one) == "FAILED" for one in failed), seconds=40)
+    page = enter("failures")
+    row = page.get_by_role("table", name="Groups of failures").get_by_role("row").filter(has_text="FLAKY")
+    expect(row).to_contain_text("INTERNAL_SERVER_ERROR: Maximum retries exceeded")
+
+    row.get_by_role("link", name="Look at one").click()
+
+    steps = page.locator("ol.timeline li")
+    expect(steps.filter(has_text="Attempt 1 failed")).to_be_visible()
+    expect(steps.filter(has_text="Pause before the next attempt")).to_be_visible()
+    expect(steps.last).to_contain_text("Attempt 2 failed: INTERNAL_SERVER_ERROR")
+    expect(page.get_by_role("img", name=re.compile("Attempt 1 failed.*Pause.*Attempt 2 failed"))).to_be_visible()
+    picture(page, "dashboard-task")
+    page.go_back()
+    row.get_by_role("link", name="FLAKY").click()
+    expect(page.get_by_role("heading", name="What they have in common")).to_be_visible()
+    expect(page.get_by_text("INTERNAL_SERVER_ERROR", exact=True)).to_be_visible()
 
 
 def test_tasks_are_listed_and_found(enter: Enter, site: Site) -> None:
@@ -204,7 +225,7 @@ def test_why_a_task_waits_is_one_step_from_the_queue(enter: Enter, site: Site, s
     page.get_by_role("link", name="why?").click()
 
     expect(page.get_by_role("heading", name="Why it waits")).to_be_visible()
-    expect(page.get_by_text("every slot of the organization is in use")).to_be_visible()
+    expect(page.get_by_text("every slot of the organization is in use").first).to_be_visible()
 
 
 def test_an_alert_is_set_fires_and_is_deleted(enter: Enter, site: Site, submit: Submit, receiver: Receiver) -> None:
@@ -332,7 +353,7 @@ def test_every_section_fits_a_telephone(enter: Enter, site: Site) -> None:
     page = enter()
     page.set_viewport_size({"width": 360, "height": 800})
     wide = []
-    for section in ("", "tasks", "usage", "capacity", "webhooks", "alerts", "access", "code"):
+    for section in ("", "tasks", "failures", "usage", "capacity", "webhooks", "alerts", "access", "code"):
         page.goto(f"{site.address}/dashboard#/{section}")
         page.locator("main section").first.wait_for()
         page.wait_for_timeout(200)
@@ -494,10 +515,10 @@ def test_everything_is_reached_with_the_keyboard(enter: Enter) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     names = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.textContent"))
-    assert names[1:] == ["Now", "Tasks", "Usage", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
+    assert names[1:] == ["Now", "Tasks", "Failures", "Usage", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -507,7 +528,7 @@ def test_no_serious_barrier_is_found(enter: Enter, axe: str, site: Site, scheme:
     page = enter()
     page.emulate_media(color_scheme=scheme)
     page.evaluate(axe)
-    sections = ("", "tasks", f"task/{task_id}", "usage", "capacity", "webhooks", "alerts", "access", "code")
+    sections = ("", "tasks", f"task/{task_id}", "failures", "usage", "capacity", "webhooks", "alerts", "access", "code")
 
     assert barriers(page, site.address, sections) == []
 

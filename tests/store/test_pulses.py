@@ -144,7 +144,7 @@ async def test_failures_that_rise_are_trouble_at_once(store: Store, clock: Clock
 
     assert kinds(few) == []
     assert (trouble.kind, trouble.since) == (TroubleKind.FAILURES_RISING, began)
-    assert trouble.message == "12 tasks failed in the last 5 minutes: 13% of those that ended"
+    assert trouble.message == "12 tasks failed in the last 5 minutes: 13 % of those that ended"
 
 
 async def test_troubles_are_in_the_order_of_urgency(store: Store) -> None:

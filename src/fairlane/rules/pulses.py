@@ -159,7 +159,8 @@ def _failing(minutes: Sequence[PulsePoint]) -> Iterator[Trouble]:
     yield Trouble(
         kind=TroubleKind.FAILURES_RISING,
         grade=TroubleGrade.PROBLEM,
-        message=f"{failed:,} tasks failed in the last {FAILING_MINUTES} minutes: {share:.0%} of those that ended",
+        message=f"{failed:,} tasks failed in the last {FAILING_MINUTES} minutes: "
+        f"{share * 100:.0f} % of those that ended",
         advice="See what failed and why, correct it, then run the tasks again.",
         since=first.start,
     )

@@ -28,7 +28,7 @@ export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds === 0) return "0 s";
   if (seconds < 1) return `${seconds < 0.01 ? rate.format(seconds * 1000) : Math.round(seconds * 1000)} ms`;
-  if (seconds < 120) return `${rate.format(seconds)} s`;
+  if (seconds < 120) return `${seconds < 10 ? rate.format(seconds) : Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${rate.format(seconds / 3600)} h`;
   return `${rate.format(seconds / 86_400)} days`;

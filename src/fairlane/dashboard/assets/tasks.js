@@ -71,17 +71,17 @@ export function task(content, { rest: [reference] }) {
     const attempts = tried.attempts.map((try_) => ({ number: try_.number, startedAt: Date.parse(try_.startedAt), endedAt: try_.endedAt === null ? null : Date.parse(try_.endedAt), ending: try_.ending,
       code: try_.failure?.code ?? null, message: try_.failure?.message ?? null, dueAt: try_.nextAttemptAt === null ? null : Date.parse(try_.nextAttemptAt) }));
     const why = final ? null : await get(`${path}/wait`);
-    const createdAt = Date.parse(one.createdAt), first = attempts[0]?.startedAt, endedAt = one.latencyMs === null ? null : createdAt + one.latencyMs;
+    const createdAt = Date.parse(one.createdAt), first = attempts[0]?.startedAt, endedAt = final ? attempts.at(-1)?.endedAt ?? null : null;
     title.textContent = one.taskType;
     set(status, [badge(one.status)]);
     set(names, [one.idempotencyKey ? `${one.idempotencyKey} · ` : "", h("code", {}, one.id)]);
     priority.show(String(one.priority), "10 is the highest");
     waited.show(first ? span((first - createdAt) / 1000) : final ? "–" : span((now - createdAt) / 1000), first ? "before its first attempt" : final ? "it never started" : "until now");
     ran.show(attempts.length ? span(attempts.reduce((sum, each) => sum + (each.endedAt ?? now) - each.startedAt, 0) / 1000) : "–", attempts.length === 1 ? "in one attempt" : `in ${count(attempts.length + tried.omitted)} attempts`);
-    whole.show(span(((endedAt ?? now) - createdAt) / 1000), final ? "from request to end" : "until now");
+    whole.show(final && endedAt === null ? "–" : span(((endedAt ?? now) - createdAt) / 1000), final ? "from request to end" : "until now");
     cost.show(count(found.credits.creditsCharged ?? found.credits.creditsToCharge), found.credits.creditsCharged === null ? "to charge" : "charged");
     const failure = one.status === "FAILED" ? found.response?.error : null;
-    told.show(steps({ createdAt, status: one.status, attempts, omitted: tried.omitted, endedAt, failure: failure && failure.code === "TASK_CANCELED" ? "it was canceled" : null, why: why?.explanation,
+    told.show(steps({ createdAt, status: one.status, attempts, omitted: tried.omitted, endedAt, failure: failure?.code === "TASK_CANCELED" ? "Canceled before its first attempt" : null, why: why?.explanation,
       tries: (owed?.tries ?? []).map((each) => ({ ...each, at: Date.parse(each.at), status: each.status })), url: found.webhook?.url }, now));
     if (found.webhook) set(webhook, [h("h2", {}, "Webhook"), h("p", { class: "long" }, `${found.webhook.url}: ${sent}`)]);
     if (drawn !== one.status) { drawn = one.status; fill(acts, ...actions(path, found, look)); }

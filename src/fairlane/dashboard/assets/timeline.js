@@ -25,9 +25,9 @@ export function steps({ createdAt, runAt = null, note = "", status, attempts, om
       free = Math.min(one.dueAt, now);
     }
   });
-  const running = attempts.at(-1)?.endedAt === null;
   if (status === "QUEUED" && free < now && !(attempts.at(-1)?.dueAt > now) && !(runAt > now)) found.push({ at: free, until: now, kind: WARN, title: "Waits", notes: [why], band: "waited" });
-  if (endedAt !== null && !running && status === "FAILED") found.push({ at: endedAt, kind: BAD, title: "Ended as failed", notes: [failure] });
+  // An attempt that failed says it itself.
+  if (status === "FAILED" && !attempts.length) found.push({ at: endedAt, kind: BAD, title: failure ?? "Ended before its first attempt", notes: [] });
   for (const one of tries) found.push({ at: one.at, kind: one.outcome === "delivered" ? GOOD : WARN, title: `Webhook, try ${one.number}: ${one.outcome}`, notes: [url, one.status ? `answer ${one.status}` : null] });
   return found;
 }
@@ -49,7 +49,7 @@ export function timeline() {
     band.setAttribute("aria-label", parts.map((one) => `${one.title}: ${span((one.until - one.at) / 1000)}`).join("; "));
     scale.hidden = !parts.length;
     if (parts.length) set(scale, [h("span", {}, stamp(parts[0].at)), h("span", {}, span((parts.at(-1).until - parts[0].at) / 1000)), h("span", {}, stamp(parts.at(-1).until))]);
-    set(list, found.map((one) => h("li", { class: one.kind }, h("time", { title: moment(one.at) }, stamp(one.at)),
+    set(list, found.map((one) => h("li", { class: one.kind }, h("time", { title: moment(one.at) }, one.at === null ? "" : stamp(one.at)),
       h("div", {}, h("strong", {}, one.title), one.notes.filter(Boolean).map((note) => h("p", {}, note))), h("span", {}, one.until === undefined ? "" : span((one.until - one.at) / 1000)))));
   } };
 }
