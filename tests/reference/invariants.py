@@ -44,6 +44,7 @@ class TaskRow(NamedTuple):
     key: str | None
     cost: int
     webhook: str | None
+    created_at: int
 
 
 class QueuedRow(NamedTuple):
@@ -78,6 +79,8 @@ class LeaseRow(NamedTuple):
     kind: int
     canceled_at: int | None
     starts: int
+    slot_wait_ms: int
+    worker_wait_ms: int
 
 
 class OutcomeRow(NamedTuple):
@@ -95,6 +98,8 @@ class OutcomeRow(NamedTuple):
     started_at: int | None
     failure_group: str | None
     finished_at: int
+    slot_wait_ms: int | None
+    worker_wait_ms: int | None
 
 
 class AttemptRow(NamedTuple):
@@ -133,7 +138,7 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
     ),
     "tasks": (
         TaskRow,
-        "SELECT id, organization_id, task_type, idempotency_key, cost, webhook_url FROM task",
+        "SELECT id, organization_id, task_type, idempotency_key, cost, webhook_url, created_at FROM task",
     ),
     "ready": (
         QueuedRow,
@@ -147,14 +152,14 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
         LeaseRow,
         (
             "SELECT task_id, organization_id, id, task_type, rank, seq, cost, attempt, attempts, estimate_ms,"
-            " started_at, deadline_at, session_id, kind, canceled_at, starts FROM lease"
+            " started_at, deadline_at, session_id, kind, canceled_at, starts, slot_wait_ms, worker_wait_ms FROM lease"
         ),
     ),
     "outcomes": (
         OutcomeRow,
         (
             "SELECT task_id, organization_id, status, result, failure, charged, attempt, lease_id, cause, started_at,"
-            " failure_group, finished_at FROM outcome"
+            " failure_group, finished_at, slot_wait_ms, worker_wait_ms FROM outcome"
         ),
     ),
     "deliveries": (
@@ -230,6 +235,8 @@ class History:
     """Whether tasks may be cleared or purged."""
     types: dict[str, frozenset[str]] = field(default_factory=dict)
     """By session, the types that it serves; a session that is missing serves all."""
+    even: bool = False
+    """Whether the database's clock is never set, so that waits are no longer than the time that passed."""
     limited: frozenset[str] = frozenset()
     """Types with a limit of their own: I7 and I8 leave them out."""
     acknowledged: set[str] = field(default_factory=set)
@@ -316,6 +323,8 @@ class History:
                 now.outcomes[task].status == "COMPLETED" or now.outcomes[task].cause == "canceled"
             ), f"{task} ended {now.outcomes[task].status}, its group of failures is {now.outcomes[task].failure_group}"
         self._attempted(now)
+        if self.even:
+            self._waited(now)
 
     def _attempted(self, now: Snapshot) -> None:
         """Check that each attempt that did not complete its task has one row, and no other has one."""
@@ -337,6 +346,18 @@ class History:
                 assert not completed, f"I17: {task} was completed by an attempt that has a row"
             counted = [one.number for one in rows if one.ending != "HANDED_BACK"]
             assert len(set(counted)) == len(counted), f"I17: an attempt of {task} counted twice: {counted}"
+
+    def _waited(self, now: Snapshot) -> None:
+        """Check that no task waited for longer than it was there before its last start."""
+        started: list[LeaseRow | OutcomeRow] = [one for one in now.leases.values() if not one.kind]
+        started += [one for one in now.outcomes.values() if one.started_at is not None]
+        for one in started:
+            assert one.slot_wait_ms is not None
+            assert one.worker_wait_ms is not None
+            assert one.started_at is not None
+            there = one.started_at - now.tasks[one.task_id].created_at
+            assert min(one.slot_wait_ms, one.worker_wait_ms) >= 0, f"{one.task_id} waited for less than nothing"
+            assert one.slot_wait_ms + one.worker_wait_ms <= there, f"{one.task_id} waited longer than {there} ms"
 
     def _grouped(self, before: dict[str, OutcomeRow], now: Snapshot) -> None:
         """Check that each failure was counted once in its group, also after its task is gone."""

@@ -67,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.plan_slots: int | None = 1
         self.sent: list[Exchange] = []
         self.steps = 0
-        self.history = History(forgets=True, limited=frozenset([LIMITED]))
+        self.history = History(even=True, forgets=True, limited=frozenset([LIMITED]))
 
     def run(self, what: Coroutine[Any, Any, Answer]) -> Answer:
         """Let the store's loop run until this is done."""

@@ -8,7 +8,7 @@ from fairlane.errors import NotFound
 from fairlane.model.attempts import AttemptEnding, AttemptFacts
 from fairlane.model.leases import Ending, Failed, LossReason, Report
 from fairlane.model.organizations import Organization
-from fairlane.model.tasks import Failure
+from fairlane.model.tasks import Failure, Waited
 from fairlane.rules.attempts import EXHAUSTED
 from fairlane.store import Store
 from fairlane.store.attempts import KEPT, TEXT_MOST
@@ -31,6 +31,9 @@ from tests.store.databases import Clock, Database, in_one_commit
 
 PAUSED = Failed(cause="KeyError: 'x'", pause_ms=5_000)
 REFUSED = Failed(cause="Fail: too large", failure=Failure(code="TOO_LARGE", message="m" * 2_000), retry=False)
+
+
+AT_ONCE = Waited(0, 0)
 
 
 async def attempts(store: Store, organization: Organization, task: str) -> tuple[AttemptFacts, ...]:
@@ -58,12 +61,23 @@ async def test_a_task_that_completes_at_once_leaves_no_row(database: Database) -
     assert database.rows("SELECT count(*) FROM attempt") == [(0,)]
     assert while_it_ran == (
         AttemptFacts(
-            number=1, started_at=began, ended_at=None, ending=None, worker=worker.session.name, lease=lease.id
+            waited=AT_ONCE,
+            number=1,
+            started_at=began,
+            ended_at=None,
+            ending=None,
+            worker=worker.session.name,
+            lease=lease.id,
         ),
     )
     assert await attempts(store, organization, "k") == (
         AttemptFacts(
-            number=1, started_at=began, ended_at=began + 2_000, ending=AttemptEnding.COMPLETED, lease=lease.id
+            waited=AT_ONCE,
+            number=1,
+            started_at=began,
+            ended_at=began + 2_000,
+            ending=AttemptEnding.COMPLETED,
+            lease=lease.id,
         ),
     )
 
@@ -86,14 +100,17 @@ async def test_every_attempt_that_did_not_complete_the_task_is_told(store: Store
 
     assert found == (
         AttemptFacts(
+            waited=AT_ONCE,
             number=1, started_at=began, ended_at=began + 1_000, ending=AttemptEnding.FAILED, due_at=began + 6_000,
             cause="KeyError: 'x'", worker=worker.session.name, lease=first.id,
         ),
         AttemptFacts(
+            waited=AT_ONCE,
             number=2, started_at=began + 6_000, ended_at=began + 6_000, ending=AttemptEnding.HANDED_BACK,
             worker=worker.session.name, lease=second.id,
         ),
         AttemptFacts(
+            waited=AT_ONCE,
             number=2, started_at=began + 6_000, ended_at=began + 6_000, ending=AttemptEnding.FAILED, code="TOO_LARGE",
             message="m" * TEXT_MOST, cause="Fail: too large", worker=worker.session.name, lease=third.id,
         ),

@@ -156,7 +156,7 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
     yield _task(0, ROWS, queued)
     yield (
         f"INSERT INTO queue_entry {NUMBERS.format(count=ROWS)}"
-        f" SELECT {queued}, 'PAGE', 5, i, {TASK_ID.format(first=0)}, 0, NULL, 0 FROM n"
+        f" SELECT {queued}, 'PAGE', 5, i, {TASK_ID.format(first=0)}, 0, NULL, 0, 0, 0 FROM n"
     )
     yield f"INSERT INTO lane VALUES ({queued}, 'PAGE', 5, {ROWS}, 0, 1)"
     yield f"UPDATE organization SET queued = {ROWS}, ready = {ROWS}, next_seq = {ROWS} + 1 WHERE id = {queued}"
@@ -166,10 +166,11 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
     yield _outcome(2 * ROWS, FEW, failed, "FAILED")
     yield (
         "INSERT INTO attempt"
-        " (organization_id, task_id, place, starts, number, lease_id, started_at, ended_at, ending)"
+        " (organization_id, task_id, place, starts, number, lease_id, started_at, ended_at, ending, slot_wait_ms,"
+        " worker_wait_ms)"
         f" {NUMBERS.format(count=FEW)}"
-        f" SELECT {failed}, {TASK_ID.format(first=2 * ROWS)}, 1, 1, 1, 'x', 1800000000000, 1800000000000 + i, 'FAILED'"
-        " FROM n"
+        f" SELECT {failed}, {TASK_ID.format(first=2 * ROWS)}, 1, 1, 1, 'x', 1800000000000, 1800000000000 + i, 'FAILED',"
+        " 0, 0 FROM n"
     )
     # Each in an hour of its own, long ago.
     yield (
@@ -181,7 +182,7 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
     yield _task(3 * ROWS, FEW, waiting)
     yield (
         f"INSERT INTO waiting {NUMBERS.format(count=FEW)}"
-        f" SELECT {waiting}, {TASK_ID.format(first=3 * ROWS)}, 'PAGE', 5, i, 0, NULL, 1900000000000 + i, 0 FROM n"
+        f" SELECT {waiting}, {TASK_ID.format(first=3 * ROWS)}, 'PAGE', 5, i, 0, NULL, 1900000000000 + i, 0, 0, 0 FROM n"
     )
     yield f"INSERT INTO lane VALUES ({waiting}, 'PAGE', 5, 0, {FEW}, 0)"
     yield f"UPDATE organization SET queued = {FEW}, next_seq = {FEW} + 1 WHERE id = {waiting}"

@@ -17,7 +17,7 @@ from fairlane.model.leases import Progress
 from fairlane.model.organizations import CreditTotals
 from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.model.status import Drift, QueueStatus, SlotUse, Verified
-from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told, Waited
 from fairlane.model.usage import Usage, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
 from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
@@ -40,6 +40,7 @@ def a_task(
     webhook: Told | None = None,
     run_at: int | None = None,
     retry_of: str | None = None,
+    waited: Waited | None = None,
 ) -> TaskView:
     """One task as the store shows it."""
     return TaskView(
@@ -57,6 +58,7 @@ def a_task(
         webhook=webhook,
         run_at=run_at,
         retry_of=retry_of,
+        waited=waited,
     )
 
 
@@ -235,7 +237,9 @@ BODIES: dict[str, bytes] = {
     "created_again": wire.created_body(
         NewTask(id=ID, task_type="CHATGPT", payload="{}", priority=5, cost=5, retry_of=DELIVERY), ACCEPTED
     ),
-    "waited": wire.changed_task_body(a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}')),
+    "waited": wire.changed_task_body(
+        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}', waited=Waited(0, 12))
+    ),
     "tasks": wire.tasks_body(
         TaskList(
             (
@@ -265,9 +269,11 @@ BODIES: dict[str, bytes] = {
     "task_canceled": wire.task_body(a_task(TaskStatus.FAILED, charged=0, latency_ms=900, failure=CANCELED)),
     "task_queued": wire.task_body(a_task(TaskStatus.QUEUED)),
     "task_queued_without_key": wire.task_body(a_task(TaskStatus.QUEUED, idempotency_key=None)),
-    "task_processing": wire.task_body(a_task(TaskStatus.PROCESSING)),
+    "task_processing": wire.task_body(a_task(TaskStatus.PROCESSING, waited=Waited(0, 12))),
     "task_completed": wire.task_body(
-        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"é","n":[1,2.50]}')
+        a_task(
+            TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"é","n":[1,2.50]}', waited=Waited(840, 12)
+        )
     ),
     "task_failed": wire.task_body(
         a_task(
@@ -297,7 +303,14 @@ BODIES: dict[str, bytes] = {
         )
     ),
     "webhook_completed": wire.webhook_body(
-        a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, result='{"text":"..."}', webhook=Told(URL, AT))
+        a_task(
+            TaskStatus.COMPLETED,
+            charged=5,
+            latency_ms=3420,
+            result='{"text":"..."}',
+            webhook=Told(URL, AT),
+            waited=Waited(840, 12),
+        )
     ),
     "webhook_failed": wire.webhook_body(
         a_task(
@@ -355,6 +368,7 @@ BODIES: dict[str, bytes] = {
                     cause="KeyError: 'x'",
                     worker="host-1",
                     lease="1.x.y",
+                    waited=Waited(840, 12),
                     due_at=AT + 2_400,
                 ),
                 AttemptFacts(

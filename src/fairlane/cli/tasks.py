@@ -233,6 +233,10 @@ def _seconds(attempt: dict[str, Any]) -> str | None:
     return None if ended_at is None else f"{max(0, ended_at - attempt['started_at']) / 1_000:.1f}"
 
 
+def _waited(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds / 1_000:g} s"
+
+
 def _show(task: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(task)
@@ -249,6 +253,8 @@ def _show(task: dict[str, Any], *, as_json: bool) -> None:
             ("Created", moment(task["created_at"])),
             ("Attempt", task["attempt"]),
             ("Started", moment(task["started_at"]) or None),
+            ("Waited for a slot", _waited(task["slot_wait_ms"])),
+            ("Waited for a worker", _waited(task["worker_wait_ms"])),
             ("Finished", moment(task["finished_at"]) or None),
             ("Starts again", moment(task["due_at"]) or None),
             ("Session", task["session"]),

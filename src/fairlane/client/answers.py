@@ -28,6 +28,7 @@ from fairlane.client.records import (
     Task,
     TaskConditions,
     TaskCount,
+    TimeWaited,
     Usage,
     Verdict,
     WebhookState,
@@ -63,6 +64,7 @@ class _CreditsAnswer(Struct, rename="camel"):
 class _FoundAnswer(Struct):
     task: _TaskAnswer
     credits: _CreditsAnswer
+    waited: TimeWaited | None = None
     webhook: WebhookState | None = None
     response: dict[str, Any] | None = None
 
@@ -286,6 +288,7 @@ def _task(found: _FoundAnswer) -> Task:
         response=found.response,
         run_at=task.run_at,
         retry_of=task.retry_of,
+        waited=found.waited,
     )
 
 

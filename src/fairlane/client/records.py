@@ -82,6 +82,15 @@ class WebhookState(Struct, frozen=True, rename="camel"):
     delivered_at: datetime | None = None
 
 
+class TimeWaited(Struct, frozen=True, rename="camel"):
+    """How long a task was ready in the queue while its organization waited."""
+
+    for_slot_ms: int
+    """Every slot of the organization was in use."""
+    for_worker_ms: int
+    """A slot was free, and no worker had a place."""
+
+
 class Task(Struct, frozen=True, kw_only=True):
     """One task as the API shows it."""
 
@@ -105,6 +114,8 @@ class Task(Struct, frozen=True, kw_only=True):
     """The moment before which it must not start, or None if none was given."""
     retry_of: str | None = None
     """The failed task that it repeats, or None if it repeats none."""
+    waited: TimeWaited | None = None
+    """Before its last start and earlier ones; None while it is queued, if it ended so, and in lists."""
 
     @property
     def done(self) -> bool:
@@ -147,6 +158,8 @@ class Attempt(Struct, frozen=True, rename="camel"):
     """``COMPLETED``, ``FAILED``, ``TIMED_OUT``, ``WORKER_LOST``, ``HANDED_BACK`` or ``CANCELED``."""
     failure: ErrorBody | None = None
     """None if the handler named no failure and another attempt followed."""
+    waited: TimeWaited | None = None
+    """How long the task waited for this attempt alone, or None if the attempt before is no longer kept."""
     next_attempt_at: datetime | None = None
     """When the next attempt may start, or None if no pause followed."""
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from fairlane.model.tasks import Waited
+
 
 class AttemptEnding(StrEnum):
     """How an attempt ended."""
@@ -34,6 +36,8 @@ class AttemptFacts(Struct, frozen=True, kw_only=True):
     """What the organization may see of a failure, as the next one; both are None if the handler named no failure and
     another attempt followed."""
     message: str | None = None
+    waited: Waited | None = None
+    """How long the task waited for this attempt alone, or None if the attempt before is no longer kept."""
     due_at: int | None = None
     """When the next attempt may start, or None if there was no pause after this one."""
     cause: str | None = None

@@ -94,6 +94,18 @@ class Told(Struct, frozen=True):
     """None if it was not delivered, or not yet."""
 
 
+class Waited(Struct, frozen=True):
+    """How long a task was ready in the queue while its organization waited, before its last start and earlier ones.
+
+    The rest of that time its organization was stopped: paused, disabled, or waiting for credits.
+    """
+
+    slot_ms: int
+    """Every slot of the organization was in use."""
+    worker_ms: int
+    """A slot was free, and no worker had a place for any of its tasks."""
+
+
 class TaskView(Struct, frozen=True, kw_only=True):
     """One task as its organization sees it."""
 
@@ -118,6 +130,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """The moment before which it must not start, or None if none was given."""
     retry_of: str | None = None
     """The failed task that it repeats, or None if it repeats none."""
+    waited: Waited | None = None
+    """None while it is queued, if it ended so, and in lists."""
 
     @property
     def final(self) -> bool:
@@ -186,6 +200,10 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
     """What its organization sees of a failure."""
     cause: str | None
     """What its organization does not see."""
+    slot_wait_ms: int | None = None
+    """How long it waited for a slot, as in :class:`Waited`; the next one, for a worker. None while it is queued, and if
+    it ended so."""
+    worker_wait_ms: int | None = None
 
 
 class TaskPage(Struct, frozen=True):

@@ -7,13 +7,16 @@ reported. An attempt that completed its task is in the outcome, and one that run
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from fairlane.errors import NotFound
 from fairlane.model.attempts import AttemptEnding, AttemptFacts, AttemptList
-from fairlane.model.tasks import Failure
+from fairlane.model.tasks import Failure, Waited
 from fairlane.store.lease_rows import HeldLease
 from fairlane.store.noun import Noun
 from fairlane.store.overview import find_owner
 from fairlane.store.statements import Operation, Query, Row, change, first, rows
+from fairlane.store.tasks import waited_of
 from fairlane.store.transaction import Transaction
 
 KEPT = 100
@@ -34,6 +37,8 @@ class AttemptedRow(Row, frozen=True):
     completed_since: int | None
     finished_at: int | None
     completed_lease_id: str | None
+    slot_wait_ms: int | None
+    worker_wait_ms: int | None
 
 
 class AttemptRow(Row, frozen=True):
@@ -50,6 +55,9 @@ class AttemptRow(Row, frozen=True):
     cause: str | None
     worker: str | None
     lease: str
+    slot_wait_ms: int
+    """How long its task waited for a slot before this attempt and earlier ones; the next one, for a worker."""
+    worker_wait_ms: int
 
 
 class AttemptStore(Noun):
@@ -75,6 +83,7 @@ def ended_attempt(
         lease.organization_id, lease.task_id, lease.starts, lease.attempt, lease.id, lease.started_at, str(ending),
         None if failure is None else failure.code, None if failure is None else failure.message[:TEXT_MOST],
         None if cause is None else cause[:TEXT_MOST], lease.session_id, due_at,
+        lease.slot_wait_ms, lease.worker_wait_ms,
     )  # fmt: skip
 
 
@@ -89,7 +98,16 @@ def find_attempts(organization_id: int, reference: str) -> Operation[AttemptList
     if task is None:
         raise NotFound.task(reference)
     found = yield from rows("find_attempts", into=AttemptRow, organization_id=organization_id, task_id=task.id)
-    attempts = [row.to(AttemptFacts) for row in found]
+    omitted = found[0].starts - 1 if found else 0
+    last = Waited(0, 0)
+    attempts: list[AttemptFacts] = []
+    for row in found:
+        waited = Waited(row.slot_wait_ms, row.worker_wait_ms)
+        since = _since(last, waited) if attempts or not omitted else None
+        attempts.append(replace(row.to(AttemptFacts), waited=since))
+        last = waited
+    waited_in_all = waited_of(task.slot_wait_ms, task.worker_wait_ms)
+    waited_last = None if waited_in_all is None else _since(last, waited_in_all)
     if task.running is not None and task.running_since is not None:
         attempts.append(
             AttemptFacts(
@@ -97,6 +115,7 @@ def find_attempts(organization_id: int, reference: str) -> Operation[AttemptList
                 started_at=task.running_since,
                 ended_at=None,
                 ending=None,
+                waited=waited_last,
                 worker=task.worker,
                 lease=task.lease_id,
             )
@@ -108,10 +127,15 @@ def find_attempts(organization_id: int, reference: str) -> Operation[AttemptList
                 started_at=task.completed_since,
                 ended_at=task.finished_at,
                 ending=AttemptEnding.COMPLETED,
+                waited=waited_last,
                 lease=task.completed_lease_id,
             )
         )
-    return AttemptList(task=task.id, attempts=tuple(attempts), omitted=found[0].starts - 1 if found else 0)
+    return AttemptList(task=task.id, attempts=tuple(attempts), omitted=omitted)
+
+
+def _since(before: Waited, after: Waited) -> Waited:
+    return Waited(after.slot_ms - before.slot_ms, after.worker_ms - before.worker_ms)
 
 
 def _find_of_any(task_id: str) -> Operation[AttemptList]:

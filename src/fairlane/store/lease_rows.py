@@ -42,6 +42,9 @@ class HeldLease(Row, frozen=True):
     """When its organization asked to cancel it, or None."""
     starts: int
     """How many times its task was started, this one included."""
+    slot_wait_ms: int
+    """How long its task waited for a slot, and for a worker, before this start and earlier ones."""
+    worker_wait_ms: int
 
 
 def lease_id(organization_id: int, task_id: str, fence: str) -> str:

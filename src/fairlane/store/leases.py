@@ -336,11 +336,14 @@ def end_leases(
             organization.wait(lease.task_type, lease.rank)
             transaction.effects.pause_until(due_at)
             pauses.append((lease.organization_id, lease.task_id, lease.task_type, lease.rank, lease.seq,
-                           after.attempt, lease.first_started_at, due_at, lease.starts))  # fmt: skip
+                           after.attempt, lease.first_started_at, due_at, lease.starts, lease.slot_wait_ms,
+                           lease.worker_wait_ms))  # fmt: skip
         else:
             organization.enqueue(lease.task_type, lease.rank, lease.seq)
+            slot_ms, worker_ms = organization.waits(now)
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
-                            after.attempt, lease.first_started_at, lease.starts))  # fmt: skip
+                            after.attempt, lease.first_started_at, lease.starts, slot_ms - lease.slot_wait_ms,
+                            worker_ms - lease.worker_wait_ms))  # fmt: skip
     yield from write_outcomes(transaction, outcomes, told,
         change("delete_leases", leases, leases=leases),
         change("insert_queue_entries", entries, entries=entries),
@@ -376,6 +379,7 @@ def _outcome(
         lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
         lease.cost if completed else 0, lease.attempt, lease.first_started_at,
         lease.id if reported else None, lease.started_at, None if seen is None else seen.fingerprint.group(),
+        lease.slot_wait_ms, lease.worker_wait_ms,
     )  # fmt: skip
 
 
@@ -630,7 +634,7 @@ def _end_unpaid(transaction: Transaction, organization: LockedOrganization, pick
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
                          pick.attempt, pick.first_started_at, None, None,
-                         fingerprint.group()))  # fmt: skip
+                         fingerprint.group(), None, None))  # fmt: skip
         if pick.webhook:
             told.append((organization.id, pick.task_id))
     yield from write_outcomes(
@@ -653,9 +657,11 @@ def _lease(
         name: (transaction.config.rule(name), transaction.memory.estimate_ms(name), int(name in limits))
         for name in {pick.task_type for pick in picks}
     }
+    waits = {one: locked[one].waits(now) for one in {pick.organization_id for pick in picks}}
     for pick, fence in zip(picks, transaction.config.new_fences(len(picks)), strict=True):
         organization = locked[pick.organization_id]
         rule, estimate_ms, limited = kinds[pick.task_type]
+        slot_ms, worker_ms = waits[pick.organization_id]
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(pick.cost)
         organization.charge(estimate_ms)
@@ -669,7 +675,7 @@ def _lease(
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
             rule.attempts, limited, estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
-            pick.starts + 1,
+            pick.starts + 1, slot_ms - pick.slot_wait_from, worker_ms - pick.worker_wait_from,
         ))  # fmt: skip
         leases.append(
             Lease(

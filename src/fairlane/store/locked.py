@@ -53,6 +53,9 @@ class Head(Row, frozen=True):
     first_started_at: int | None
     starts: int
     """How many times it was started, also for attempts that do not count."""
+    slot_wait_from: int
+    """What its organization's integrals were when it became ready, less what it had waited before; so the next one."""
+    worker_wait_from: int
     cost: int
     webhook: int
     """Whether a webhook message is owed when it ends."""
@@ -128,6 +131,11 @@ class LockedOrganization(Struct, array_like=True):
         sums = Integrals(self.slot_ms, self.plan_limited_ms, self.worker_limited_ms, self.integrals_at)
         sums.advance(now, *self.held_before)
         return sums
+
+    def waits(self, now: int) -> tuple[int, int]:
+        """Return its integrals of waiting up to this moment: for a slot, and for a worker."""
+        sums = self.advanced(now)
+        return sums.plan_limited_ms, sums.worker_limited_ms
 
     def slots_free(self) -> int:
         """Return how many more tasks may start now.

@@ -11,8 +11,8 @@ from fairlane.store.transaction import Transaction
 
 Outcome = tuple[Any, ...]
 """(task id, organization id, status, result, failure, cause, charged, attempt, first started at, lease id, started at,
-failure group): a row without its moment. The lease id is None if no worker reported the end; started at is that of the
-last attempt, or None if the task ended without one."""
+failure group, slot wait, worker wait): a row without its moment. The lease id is None if no worker reported the end;
+started at is that of the last attempt, or None if the task ended without one, and so are the waits."""
 
 
 def write_outcomes(

@@ -41,6 +41,8 @@ class TaskFactsRow(Row, frozen=True):
     session_id: str | None
     deadline_at: int | None
     due_at: int | None
+    slot_wait_ms: int | None
+    worker_wait_ms: int | None
 
 
 class TracedRow(Row, frozen=True):
@@ -193,4 +195,6 @@ def _facts(row: TaskFactsRow) -> TaskFacts:
         session=row.session_id,
         failure=msgspec.json.decode(row.failure, type=Failure) if row.failure else None,
         cause=row.cause,
+        slot_wait_ms=row.slot_wait_ms,
+        worker_wait_ms=row.worker_wait_ms,
     )

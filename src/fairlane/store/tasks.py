@@ -9,7 +9,17 @@ from msgspec import Struct
 
 from fairlane.errors import CreditsShort, KeyRefused, NotFound, QueueFull, Refusal, TaskEnded, TaskExists, TaskNotFailed
 from fairlane.model.status import QueueStatus, SlotUse
-from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told
+from fairlane.model.tasks import (
+    Accepted,
+    Failure,
+    NewTask,
+    TaskFilter,
+    TaskList,
+    TaskStatus,
+    TaskView,
+    Told,
+    Waited,
+)
 from fairlane.rules.attempts import CANCELED
 from fairlane.rules.fairness import priority_of, rank_of
 from fairlane.store.counting import count_queues
@@ -163,6 +173,8 @@ class ViewRow(Row, frozen=True):
     delivered_at: int | None
     run_at: int | None
     retry_of: str | None
+    slot_wait_ms: int | None
+    worker_wait_ms: int | None
 
 
 class NewestRow(Row, frozen=True):
@@ -260,13 +272,14 @@ def submit(transaction: Transaction, submissions: Sequence[Submission]) -> Opera
 class Acceptance:
     """Tasks that one transaction accepts."""
 
-    __slots__ = ("_entries", "_keys", "_later", "_tasks")
+    __slots__ = ("_entries", "_keys", "_later", "_tasks", "_waits")
 
     def __init__(self) -> None:
         self._tasks: list[tuple[Any, ...]] = []
         self._entries: list[tuple[Any, ...]] = []
         self._later: list[tuple[Any, ...]] = []
         self._keys: list[tuple[Any, ...]] = []
+        self._waits: dict[int, tuple[int, int]] = {}
 
     def add(
         self, transaction: Transaction, organization: LockedOrganization, task: NewTask, due_at: int | None
@@ -283,11 +296,18 @@ class Acceptance:
         )  # fmt: skip
         if due_at is None or due_at <= transaction.now:
             organization.enqueue(task.task_type, rank, seq)
-            self._entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None, 0))
+            self._entries.append((organization.id, task.task_type, rank, seq, task.id, 0, None, 0,
+                                  *self._waits_of(organization, transaction.now)))  # fmt: skip
         else:
             organization.wait(task.task_type, rank)
             transaction.effects.pause_until(due_at)
-            self._later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at, 0))
+            self._later.append((organization.id, task.id, task.task_type, rank, seq, 0, None, due_at, 0, 0, 0))
+
+    def _waits_of(self, organization: LockedOrganization, now: int) -> tuple[int, int]:
+        waits = self._waits.get(organization.id)
+        if waits is None:
+            waits = self._waits[organization.id] = organization.waits(now)
+        return waits
 
     def changes(self, now: int) -> list[Query[Any]]:
         """Return the statements that write them."""
@@ -398,7 +418,13 @@ def _view(row: ViewRow) -> TaskView:
         webhook=None if row.webhook_url is None else Told(row.webhook_url, row.delivered_at),
         run_at=row.run_at,
         retry_of=row.retry_of,
+        waited=waited_of(row.slot_wait_ms, row.worker_wait_ms),
     )
+
+
+def waited_of(slot_ms: int | None, worker_ms: int | None) -> Waited | None:
+    """Return how long a task waited, or None if that is not known."""
+    return None if slot_ms is None or worker_ms is None else Waited(slot_ms, worker_ms)
 
 
 def ended_tasks(asked: Sequence[tuple[int, str]]) -> Operation[set[str]]:
@@ -574,7 +600,7 @@ def _cancel_queued(
             pauses.append((organization.id, task.seq))
         attempt = task.waiting_attempt if task.ready_attempt is None else task.ready_attempt
         outcomes.append((task.id, organization.id, str(TaskStatus.FAILED), None, failure, "canceled", 0, attempt,
-                         task.first_started_at, None, None, None))  # fmt: skip
+                         task.first_started_at, None, None, None, None, None))  # fmt: skip
     organization.want_credits(0)  # the task that waited for credits may be one of these
     organization.failed += len(tasks)
     yield from run_if("delete_queue_entries", entries, entries=entries)

@@ -36,6 +36,8 @@ class PromotedRow(Row, frozen=True):
     attempt: int
     first_started_at: int | None
     starts: int
+    slot_wait_ms: int
+    worker_wait_ms: int
 
 
 class ExpiredTaskRow(Row, frozen=True):
@@ -105,8 +107,10 @@ def _promote(transaction: Transaction) -> Operation[int]:
         organization = locked[row.organization_id]
         organization.stop_waiting(row.task_type, row.rank)
         organization.enqueue(row.task_type, row.rank, row.seq)
+        slot_ms, worker_ms = organization.waits(now)
         entries.append((row.organization_id, row.task_type, row.rank, row.seq, row.task_id, row.attempt,
-                        row.first_started_at, row.starts))  # fmt: skip
+                        row.first_started_at, row.starts, slot_ms - row.slot_wait_ms,
+                        worker_ms - row.worker_wait_ms))  # fmt: skip
     yield from run_if("insert_queue_entries", entries, entries=entries)
     yield from transaction.save()
     return len(free)

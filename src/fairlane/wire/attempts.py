@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from fairlane.model import attempts as model
+from fairlane.wire.tasks import WaitedFields, waited_fields
 from fairlane.wire.values import Count, MomentText, Uuid, encode, moment, timestamp
 
 
@@ -22,6 +23,7 @@ class _AttemptFields(Struct, rename="camel"):
     ended_at: MomentText | None
     ending: Annotated[str, Meta(extra_json_schema={"enum": [*model.AttemptEnding]})] | None
     failure: _AttemptFailureFields | None
+    waited: WaitedFields | None
     next_attempt_at: MomentText | None
 
 
@@ -43,5 +45,6 @@ def _attempt(one: model.AttemptFacts) -> _AttemptFields:
         moment(one.ended_at),
         one.ending,
         None if one.code is None else _AttemptFailureFields(one.code, one.message or ""),
+        None if one.waited is None else waited_fields(one.waited),
         moment(one.due_at),
     )

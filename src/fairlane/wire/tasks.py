@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from fairlane.errors import Refusal, ValidationRefused
-from fairlane.model.tasks import PRIORITY_LOWEST, Accepted, NewTask, TaskList, TaskStatus, TaskView
+from fairlane.model.tasks import PRIORITY_LOWEST, Accepted, NewTask, TaskList, TaskStatus, TaskView, Waited
 from fairlane.wire.errors import ErrorFields, failed, refused
 from fairlane.wire.values import Count, MomentText, Object, Priority, State, Uuid, Yes, encode, moment, timestamp
 
@@ -74,9 +74,16 @@ class _WebhookFields(Struct, rename="camel"):
     delivered: bool
 
 
+# Not a docstring, because readers of /openapi.json would see it.
+class WaitedFields(Struct, rename="camel"):
+    for_slot_ms: Count
+    for_worker_ms: Count
+
+
 class TaskBody(Struct):
     task: _TaskFields
     credits: _CreditsFields
+    waited: WaitedFields | UnsetType = UNSET
     webhook: _WebhookFields | UnsetType = UNSET
     response: Object | _FailedResponseFields | UnsetType = UNSET
 
@@ -97,12 +104,13 @@ class ChangedTaskBody(Struct):
     success: Yes
     task: _TaskFields
     credits: _CreditsFields
+    waited: WaitedFields | UnsetType = UNSET
     webhook: _WebhookFields | UnsetType = UNSET
     response: Object | _FailedResponseFields | UnsetType = UNSET
 
 
 class WebhookBody(Struct):
-    """The message to a webhook: a final task as GET answers it, without the webhook block."""
+    """The message to a webhook: a final task as GET answers it, without the blocks webhook and waited."""
 
     task: _TaskFields
     credits: _CreditsFields
@@ -168,20 +176,27 @@ def task_body(task: TaskView) -> bytes:
 def changed_task_body(task: TaskView) -> bytes:
     """Return the answer to a request that changed a task or waited for it: what GET answers, and that it succeeded."""
     found = _found_and_told(task)
-    return encode(ChangedTaskBody(True, found.task, found.credits, found.webhook, found.response))
+    return encode(ChangedTaskBody(True, found.task, found.credits, found.waited, found.webhook, found.response))
 
 
 def _found_and_told(task: TaskView) -> TaskBody:
     found = _found(task)
+    if task.waited is not None:
+        found.waited = waited_fields(task.waited)
     if task.webhook is not None and task.status in (TaskStatus.COMPLETED, TaskStatus.FAILED):
         delivered_at = task.webhook.delivered_at
         found.webhook = _WebhookFields(task.webhook.url, moment(delivered_at), delivered_at is not None)
     return found
 
 
+def waited_fields(waited: Waited) -> WaitedFields:
+    """Return how long a task waited."""
+    return WaitedFields(waited.slot_ms, waited.worker_ms)
+
+
 def webhook_body(task: TaskView) -> bytes:
-    """Return the message to a webhook about a final task: GET's answer without the webhook block, the same at every
-    try.
+    """Return the message to a webhook about a final task: GET's answer without the blocks webhook and waited, the same
+    at every try.
     """
     return encode(_found(task))
 

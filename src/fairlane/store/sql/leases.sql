@@ -5,7 +5,7 @@
 SELECT json_group_array(json_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
-         l.canceled_at, l.starts))
+         l.canceled_at, l.starts, l.slot_wait_ms, l.worker_wait_ms))
 FROM json_each(:leases) AS e
 CROSS JOIN lease AS l
 WHERE l.organization_id = e.value ->> 0
@@ -17,7 +17,7 @@ WHERE l.organization_id = e.value ->> 0
 SELECT coalesce(json_agg(json_build_array(
          l.organization_id, l.task_id, l.id, l.task_type, l.rank, l.seq, l.cost, l.attempt, l.attempts,
          l.estimate_ms, l.first_started_at, l.started_at, l.deadline_at, l.session_id, l.webhook, l.kind,
-         l.canceled_at, l.starts)), '[]')
+         l.canceled_at, l.starts, l.slot_wait_ms, l.worker_wait_ms)), '[]')
 FROM unnest(:leases[bigint, text, text]) AS e (organization_id, task_id, id)
 JOIN lease AS l ON l.organization_id = e.organization_id AND l.task_id = e.task_id AND l.id = e.id;
 
@@ -83,23 +83,24 @@ WHERE l.organization_id = e.organization_id
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:leases))
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-   first_started_at, started_at, deadline_at, webhook, starts, session_id, exchange_id)
+   first_started_at, started_at, deadline_at, webhook, starts, slot_wait_ms, worker_wait_ms, session_id, exchange_id)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
        e.row ->> 8, e.row ->> 9, e.row ->> 10, e.row ->> 11, :now, e.row ->> 12, e.row ->> 13, e.row ->> 14,
-       :session_id, :exchange_id
+       e.row ->> 15, e.row ->> 16, :session_id, :exchange_id
 FROM e;
 
 -- name: insert_leases [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO lease
   (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-   first_started_at, started_at, deadline_at, webhook, starts, session_id, exchange_id)
+   first_started_at, started_at, deadline_at, webhook, starts, slot_wait_ms, worker_wait_ms, session_id, exchange_id)
 SELECT e.organization_id, e.task_id, e.id, e.task_type, e.rank, e.seq, e.cost, e.attempt, e.attempts, e.limited,
-       e.estimate_ms, e.first_started_at, :now, e.deadline_at, e.webhook, e.starts, :session_id, :exchange_id
+       e.estimate_ms, e.first_started_at, :now, e.deadline_at, e.webhook, e.starts, e.slot_wait_ms,
+       e.worker_wait_ms, :session_id, :exchange_id
 FROM unnest(:leases[bigint, text, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint,
-                    bigint, bigint])
+                    bigint, bigint, bigint, bigint])
      AS e (organization_id, task_id, id, task_type, rank, seq, cost, attempt, attempts, limited, estimate_ms,
-           first_started_at, deadline_at, webhook, starts);
+           first_started_at, deadline_at, webhook, starts, slot_wait_ms, worker_wait_ms);
 
 -- name: find_exchanged [sqlite] packed
 -- Find leases that these exchanges handed out before, whose answers were lost on the way, by lease_session.
@@ -153,27 +154,28 @@ LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND 
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at, failure_group)
+   started_at, failure_group, slot_wait_ms, worker_wait_ms)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
        e.row ->> 8, :now, e.row ->> 9, e.row ->> 10,
        CASE WHEN e.row ->> 11 IS NOT NULL
             THEN coalesce((SELECT h.group_id FROM failure_hour AS h
                            WHERE h.organization_id = e.row ->> 1 AND h.hour = :hour AND h.group_id = e.row ->> 11), :other)
-       END
+       END, e.row ->> 12, e.row ->> 13
 FROM e;
 
 -- name: insert_outcomes [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at, failure_group)
+   started_at, failure_group, slot_wait_ms, worker_wait_ms)
 SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,
        :now, e.lease_id, e.started_at,
        CASE WHEN e.failure_group IS NOT NULL
             THEN coalesce((SELECT h.group_id FROM failure_hour AS h
                            WHERE h.organization_id = e.organization_id AND h.hour = :hour
                              AND h.group_id = e.failure_group), :other)
-       END
-FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint, text])
+       END, e.slot_wait_ms, e.worker_wait_ms
+FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint, text, bigint,
+                     bigint])
      AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id,
-           started_at, failure_group);
+           started_at, failure_group, slot_wait_ms, worker_wait_ms);

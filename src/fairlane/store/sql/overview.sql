@@ -5,7 +5,9 @@
 SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
-       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
+       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at,
+       coalesce(f.slot_wait_ms, l.slot_wait_ms) AS slot_wait_ms,
+       coalesce(f.worker_wait_ms, l.worker_wait_ms) AS worker_wait_ms
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
 JOIN organization AS o ON o.id = t.organization_id
@@ -18,7 +20,9 @@ LEFT JOIN waiting AS w ON w.organization_id = t.organization_id AND w.seq = t.se
 SELECT t.organization_id, o.name AS organization, t.id, t.task_type, t.priority, t.created_at, t.idempotency_key,
        t.cost,
        f.status, f.failure, f.cause, f.charged, f.attempt, f.first_started_at, f.finished_at,
-       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at
+       l.attempt AS running_attempt, l.first_started_at AS running_since, l.session_id, l.deadline_at, w.due_at,
+       coalesce(f.slot_wait_ms, l.slot_wait_ms) AS slot_wait_ms,
+       coalesce(f.worker_wait_ms, l.worker_wait_ms) AS worker_wait_ms
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 CROSS JOIN LATERAL (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key, cost
                     FROM task
@@ -26,11 +30,12 @@ CROSS JOIN LATERAL (SELECT organization_id, id, seq, task_type, priority, create
                       AND id = e.task_id
                     LIMIT 1) AS t
 CROSS JOIN LATERAL (SELECT name FROM organization WHERE id = t.organization_id LIMIT 1) AS o
-LEFT JOIN LATERAL (SELECT status, failure, cause, charged, attempt, first_started_at, finished_at
+LEFT JOIN LATERAL (SELECT status, failure, cause, charged, attempt, first_started_at, finished_at, slot_wait_ms,
+                          worker_wait_ms
                    FROM outcome
                    WHERE task_id = t.id
                    LIMIT 1) AS f ON true
-LEFT JOIN LATERAL (SELECT attempt, first_started_at, session_id, deadline_at
+LEFT JOIN LATERAL (SELECT attempt, first_started_at, session_id, deadline_at, slot_wait_ms, worker_wait_ms
                    FROM lease
                    WHERE organization_id = t.organization_id
                      AND task_id = t.id

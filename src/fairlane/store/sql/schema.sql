@@ -204,6 +204,10 @@ CREATE TABLE queue_entry (
   first_started_at INTEGER,
   -- How many times it was started, also for attempts that do not count.
   starts           INTEGER NOT NULL DEFAULT 0,
+  -- plan_limited_ms and worker_limited_ms of its organization when it became ready, less what it had waited before: what
+  -- these integrals have grown by at its start is how long it waited in all.
+  slot_wait_from   INTEGER NOT NULL DEFAULT 0,
+  worker_wait_from INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, task_type, rank, seq)
 ) WITHOUT ROWID;
 
@@ -220,6 +224,9 @@ CREATE TABLE waiting (
   first_started_at INTEGER,
   due_at           INTEGER NOT NULL,
   starts           INTEGER NOT NULL DEFAULT 0,
+  -- How long it waited for a slot, and for a worker, before its last start.
+  slot_wait_ms     INTEGER NOT NULL DEFAULT 0,
+  worker_wait_ms   INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, seq)
 ) WITHOUT ROWID;
 CREATE INDEX waiting_due ON waiting (due_at);
@@ -253,6 +260,9 @@ CREATE TABLE lease (
   progress         TEXT,
   -- This start of the task included.
   starts           INTEGER NOT NULL DEFAULT 0,
+  -- How long the task waited for a slot, and for a worker, before this start and earlier ones.
+  slot_wait_ms     INTEGER NOT NULL DEFAULT 0,
+  worker_wait_ms   INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (organization_id, task_id)
 ) WITHOUT ROWID;
 CREATE INDEX lease_session ON lease (session_id, exchange_id);
@@ -276,7 +286,10 @@ CREATE TABLE outcome (
   -- When its last attempt began; null if it ended without one, while it was queued.
   started_at       INTEGER,
   -- The group of failures with the same cause; null if it completed or was canceled.
-  failure_group    TEXT
+  failure_group    TEXT,
+  -- How long it waited for a slot, and for a worker, before its last attempt; null as started_at.
+  slot_wait_ms     INTEGER,
+  worker_wait_ms   INTEGER
 );
 CREATE INDEX outcome_finished ON outcome (finished_at);
 CREATE INDEX outcome_listed ON outcome (organization_id, status, task_id);
@@ -303,6 +316,8 @@ CREATE TABLE attempt (
   cause           TEXT,
   worker          TEXT,
   due_at          INTEGER,
+  slot_wait_ms    INTEGER NOT NULL,
+  worker_wait_ms  INTEGER NOT NULL,
   PRIMARY KEY (organization_id, task_id, place)
 ) WITHOUT ROWID;
 

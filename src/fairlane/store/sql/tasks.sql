@@ -48,23 +48,28 @@ FROM unnest(:keys[bigint, text, text]) AS e (organization_id, key, task_id);
 -- name: insert_queue_entries [sqlite]
 -- Insert ready tasks into the queue.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:entries))
-INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts)
-SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7
+INSERT INTO queue_entry
+  (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts, slot_wait_from, worker_wait_from)
+SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
+       e.row ->> 8, e.row ->> 9
 FROM e;
 
 -- name: insert_queue_entries [postgres]
 -- The same; the set is passed as arrays.
-INSERT INTO queue_entry (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts)
-SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts
-FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint, bigint])
-     AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts);
+INSERT INTO queue_entry
+  (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts, slot_wait_from, worker_wait_from)
+SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts, slot_wait_from,
+       worker_wait_from
+FROM unnest(:entries[bigint, text, bigint, bigint, text, bigint, bigint, bigint, bigint, bigint])
+     AS e (organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts, slot_wait_from,
+           worker_wait_from);
 
 -- name: find_heads [sqlite] packed
 -- Find the oldest :most ready tasks of each of these lanes. The range ends :most rows on, because SQLite has no limit
 -- for each lane of a join. Payloads longer than :inline are left out.
 SELECT json_group_array(json_array(
          q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
-         t.cost, t.webhook_url IS NOT NULL, CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
+         q.slot_wait_from, q.worker_wait_from, t.cost, t.webhook_url IS NOT NULL, CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END,
          t.traceparent, octet_length(t.payload), CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END))
 FROM json_each(:lanes) AS e
 CROSS JOIN queue_entry AS q
@@ -86,11 +91,12 @@ WHERE q.organization_id = e.value ->> 0
 -- name: find_heads [postgres]
 -- The same, with LATERAL and a limit for each lane.
 SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
-       t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
+       q.slot_wait_from, q.worker_wait_from, t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
        t.traceparent, octet_length(t.payload) AS size,
        CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
 FROM unnest(:lanes[bigint, text, bigint, bigint]) AS e (organization_id, task_type, rank, head_seq)
-CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts
+CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at, starts,
+                           slot_wait_from, worker_wait_from
                     FROM queue_entry
                     WHERE organization_id = e.organization_id
                       AND task_type = e.task_type
@@ -104,16 +110,16 @@ JOIN task AS t ON t.organization_id = q.organization_id AND t.id = q.task_id;
 -- Find the next ready tasks of these types of each of these organizations, in the order of their start: at most
 -- ``most`` for each, and no more than the slots that are free once ``ending`` of its leases have ended.
 SELECT q.organization_id, q.task_type, q.rank, q.seq, q.task_id, q.attempt, q.first_started_at, q.starts,
-       t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
+       q.slot_wait_from, q.worker_wait_from, t.cost, (t.webhook_url IS NOT NULL)::int AS webhook, greatest(t.created_at, t.run_at) AS ready_at,
        t.traceparent, octet_length(t.payload) AS size,
        CASE WHEN octet_length(t.payload) <= :inline THEN t.payload END AS payload
 FROM unnest(:organizations[bigint, bigint, bigint]) AS e (organization_id, most, ending)
 JOIN organization AS o ON o.id = e.organization_id
 CROSS JOIN LATERAL (SELECT h.organization_id, h.task_type, h.rank, h.seq, h.task_id, h.attempt, h.first_started_at,
-                           h.starts
+                           h.starts, h.slot_wait_from, h.worker_wait_from
                     FROM lane AS l
                     CROSS JOIN LATERAL (SELECT organization_id, task_type, rank, seq, task_id, attempt, first_started_at,
-                                               starts
+                                               starts, slot_wait_from, worker_wait_from
                                         FROM queue_entry
                                         WHERE organization_id = l.organization_id
                                           AND task_type = l.task_type
@@ -163,17 +169,23 @@ WHERE q.organization_id = e.organization_id
 
 -- name: insert_waiting [sqlite]
 -- Insert tasks that wait for their time.
-INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts)
+INSERT INTO waiting
+  (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts, slot_wait_ms,
+   worker_wait_ms)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-       value ->> 8
+       value ->> 8, value ->> 9, value ->> 10
 FROM json_each(:entries);
 
 -- name: insert_waiting [postgres]
 -- The same; the set is passed as arrays.
-INSERT INTO waiting (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts)
-SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts
-FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint, bigint])
-     AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts);
+INSERT INTO waiting
+  (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts, slot_wait_ms,
+   worker_wait_ms)
+SELECT organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts, slot_wait_ms,
+       worker_wait_ms
+FROM unnest(:entries[bigint, text, text, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint])
+     AS e (organization_id, task_id, task_type, rank, seq, attempt, first_started_at, due_at, starts, slot_wait_ms,
+           worker_wait_ms);
 
 -- name: find_due [sqlite] packed
 -- Find due waiting tasks, by waiting_due.
@@ -196,7 +208,8 @@ LIMIT :most;
 -- Delete those of these (organization, seq) that still wait; return them.
 DELETE FROM waiting
 WHERE (organization_id, seq) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:entries))
-RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at, starts;
+RETURNING organization_id, task_id, task_type, rank, seq, attempt, first_started_at, starts, slot_wait_ms,
+          worker_wait_ms;
 
 -- name: take_waiting [postgres]
 -- The same; the set is passed as arrays.
@@ -204,7 +217,8 @@ DELETE FROM waiting AS w
 USING unnest(:entries[bigint, bigint]) AS e (organization_id, seq)
 WHERE w.organization_id = e.organization_id
   AND w.seq = e.seq
-RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at, w.starts;
+RETURNING w.organization_id, w.task_id, w.task_type, w.rank, w.seq, w.attempt, w.first_started_at, w.starts,
+          w.slot_wait_ms, w.worker_wait_ms;
 
 -- name: find_ready_before
 -- Find an organization's ready tasks that were accepted before :before, with their keys.
@@ -244,7 +258,8 @@ SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost,
        CASE WHEN t.webhook_url IS NOT NULL
             THEN (SELECT delivered_at FROM delivery WHERE task_id = t.id)
        END AS delivered_at,
-       t.run_at, t.retry_of
+       t.run_at, t.retry_of, coalesce(o.slot_wait_ms, l.slot_wait_ms) AS slot_wait_ms,
+       coalesce(o.worker_wait_ms, l.worker_wait_ms) AS worker_wait_ms
 FROM (SELECT organization_id, id, task_type, priority, created_at, idempotency_key, cost, webhook_url, run_at, retry_of
       FROM task
       WHERE organization_id = :organization_id
@@ -265,10 +280,12 @@ WHERE organization_id = :organization_id
                      WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_listed [sqlite] packed
--- Find these (organization, task) as a list shows them: find_task's columns, without result, failure and webhook.
+-- Find these (organization, task) as a list shows them: find_task's columns, without result, failure, webhook and
+-- waits.
 SELECT json_group_array(json_array(
          t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL, NULL, o.charged,
-         max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of))
+         max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of,
+         NULL, NULL))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
 LEFT JOIN outcome AS o ON o.task_id = t.id
@@ -280,7 +297,8 @@ SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o
        NULL::text AS failure,
        o.charged,
        CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END AS latency_ms,
-       l.id IS NOT NULL AS leased, NULL::text AS webhook_url, NULL::bigint AS delivered_at, t.run_at, t.retry_of
+       l.id IS NOT NULL AS leased, NULL::text AS webhook_url, NULL::bigint AS delivered_at, t.run_at, t.retry_of,
+       NULL::bigint AS slot_wait_ms, NULL::bigint AS worker_wait_ms
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, id)
 JOIN task AS t ON t.organization_id = e.organization_id AND t.id = e.id
 LEFT JOIN outcome AS o ON o.task_id = t.id
