@@ -10,10 +10,12 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeVar
 
 import asyncpg
+import psycopg
 import pytest
 
 from fairlane.errors import SetupError
@@ -34,13 +36,15 @@ VERSIONS = [version for version, _, _ in load_migrations("postgres")]
 _numbers = itertools.count(1)
 _free: list[str] = []
 _made: list[str] = []
+_cleaners: dict[str, "psycopg.Connection[Any]"] = {}
+"""By address, the connection that empties a database: one that knows the tables does so in a quarter of the time."""
 
 
 def lend(*, bare: bool = False) -> str:
     """The address of a database that is empty but for this release's tables; bare: for everything."""
     if _free:
         address = _free.pop()
-        tables = at_once(lambda: _empty(address))
+        tables = _empty(address)
     else:
         name = f"fairlane_{RUN[:8]}_{os.getpid()}_{next(_numbers)}"
         at_once(lambda: execute(_server(), f'CREATE DATABASE "{name}"'))
@@ -115,32 +119,40 @@ def _address(name: str) -> str:
     return head.rpartition("/")[0] + "/" + name + ("?" + tail if tail else "")
 
 
-async def _empty(address: str) -> bool:
+def _empty(address: str) -> bool:
     """Disconnect all, and delete every row. False: its tables were not this release's, or a test set them up for
     itself, and are gone."""
-    connection = await asyncpg.connect(address)
-    try:
-        await connection.execute(DISCONNECT)
-        found = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        tables = {row[0] for row in found} - {"schema_version"}
-        applied = (
-            await connection.fetch("SELECT version FROM schema_version WHERE version <> 0 ORDER BY version")
-            if tables
-            else []
-        )
-        switched_off = await connection.fetch(
-            "SELECT 1 FROM pg_class WHERE 'autovacuum_enabled=false' = ANY (reloptions)"
-        )
-        if [row[0] for row in applied] != VERSIONS or switched_off:
-            await connection.execute(NO_TABLES)
-            return False
-        # What refers to others goes before them.
-        ordered = sorted(tables, key=lambda name: (name == "plan", name == "organization", name))
-        emptied = "; ".join(f"DELETE FROM {name}" for name in ordered)
-        await connection.execute(f"{emptied}; INSERT INTO installation (id) VALUES (1)")
-        return True
-    finally:
-        await connection.close()
+    ask = _cleaner(address).execute
+    ask(DISCONNECT)
+    found = ask("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    tables = {row[0] for row in found} - {"schema_version"}
+    applied = ask("SELECT version FROM schema_version WHERE version <> 0 ORDER BY version").fetchall() if tables else []
+    switched_off = ask("SELECT 1 FROM pg_class WHERE 'autovacuum_enabled=false' = ANY (reloptions)").fetchall()
+    if [row[0] for row in applied] != VERSIONS or switched_off:
+        ask(NO_TABLES)
+        return False
+    # What refers to others goes before them.
+    ordered = sorted(tables, key=lambda name: (name == "plan", name == "organization", name))
+    emptied = "; ".join(f"DELETE FROM {name}" for name in ordered)
+    ask(f"BEGIN; {emptied}; INSERT INTO installation (id) VALUES (1); COMMIT")
+    return True
+
+
+def _cleaner(address: str) -> "psycopg.Connection[Any]":
+    """The connection that empties this database; a new one if a test ended it with all others."""
+    with suppress(KeyError, psycopg.OperationalError):
+        _cleaners[address].execute("SELECT 1")
+        return _cleaners[address]
+    if address in _cleaners:
+        _cleaners[address].close()
+    _cleaners[address] = psycopg.connect(address, autocommit=True)
+    return _cleaners[address]
+
+
+@atexit.register
+def _close_cleaners() -> None:
+    for connection in _cleaners.values():
+        connection.close()
 
 
 def _drop_all() -> None:
