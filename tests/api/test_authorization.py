@@ -45,6 +45,7 @@ OBJECTS: dict[str, Callable[["Owner"], str]] = {
     "/v1/async/task/{}/payload": lambda owner: owner.task_id,
     "/v1/async/task/{}/wait": lambda owner: owner.task_id,
     "/v1/async/task/{}/attempts": lambda owner: owner.task_id,
+    "/v1/async/tasks/bulk/{}": lambda owner: owner.bulk_id,
     "/v1/webhooks/deliveries/{}/redeliver": lambda owner: owner.delivery_id,
 }
 """For each of the customers' paths with an id in it: one that belongs to somebody."""
@@ -59,6 +60,7 @@ class Owner(NamedTuple):
     task_id: str
     delivery_id: str
     alert_id: str
+    bulk_id: str
 
 
 class Route(NamedTuple):
@@ -107,7 +109,8 @@ def an_owner(house: House) -> Owner:
     customer = house.customer()
     delivery = customer.client.post("/v1/webhooks/test", json={"url": "http://127.0.0.1:1024/"}).json()["delivery"]
     alert = customer.client.post("/v1/alerts", json=an_alert()).json()["alert"]
-    return Owner(customer, customer.accepted(idempotencyKey="mine"), delivery["id"], alert["id"])
+    bulk = customer.client.post("/v1/async/tasks/retry", json={}).json()["bulk"]
+    return Owner(customer, customer.accepted(idempotencyKey="mine"), delivery["id"], alert["id"], bulk["id"])
 
 
 def routes(house: House, surface: str) -> list[Route]:

@@ -46,7 +46,7 @@ FAULTS: dict[str, Fault | StatementFault] = {
     ),
     "tries again without a pause": Fault(leases, "end_leases", "due_at = now + after.pause_ms", "due_at = now"),
     "accepts a used key": Fault(
-        tasks, "_refusal", "(organization.id, task.idempotency_key) in used", "organization.id in used"
+        tasks, "refusal_of", "(organization.id, task.idempotency_key) in used", "organization.id in used"
     ),
     "owes deliveries in no transaction": Fault(
         leases, "write_outcomes", "yield from owe_deliveries(transaction, told)", "pass"
