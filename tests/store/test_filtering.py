@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fairlane.model.leases import Failed
+from fairlane.model.bulks import BulkKind, NewBulk
+from fairlane.model.leases import Failed, Origin
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import Failure, NewTask, TaskFilter, TaskStatus, TaskView
 from fairlane.store import Store
@@ -161,3 +162,28 @@ async def test_a_moment_leads_to_its_tasks_by_their_ids(store: Store, clock: Clo
         chosen = TaskFilter(accepted_from=start + 50_000 * after, accepted_before=start + 50_000 * before)
 
         assert await listed(store, organization, chosen, 1) == tasks[after:before][::-1]
+
+
+async def test_a_group_of_failures_leads_to_its_tasks(store: Store) -> None:
+    """In an organization's list, in an operator's, with other conditions, and in a bulk."""
+    organization, other = await an_organization(store, slots=3), await an_organization(store, slots=3)
+    worker = await a_worker(store)
+    tasks: list[str] = []
+    for owner in (organization, other):
+        for ending in (BROKEN, Failed(cause="y", retry=False, origin=Origin("KeyError", "shop:total", 7))):
+            tasks += await submitted(store, owner, a_task(FRAGILE, key=f"k{len(tasks)}"))
+            await worker.settle(await worker.take_one(), ending)
+    groups = await store.failures.find(organization.id, since=0, most=10)
+    [group] = [one.group for one in groups.groups if one.code != "BROKEN"]
+    chosen = TaskFilter(status=TaskStatus.FAILED, group=group)
+
+    assert await listed(store, organization, chosen) == [tasks[1]]
+    assert await listed(store, organization, replace(chosen, key_prefix="k")) == [tasks[1]]
+    assert await listed(store, organization, replace(chosen, code="BROKEN")) == []
+    assert await seen(store, None, chosen) == [tasks[3], tasks[1]]
+    assert (await store.bulks.count(None, chosen)).count == 2
+    bulk = await store.bulks.begin(NewBulk(kind=BulkKind.RETRY, chosen=chosen, organization_id=organization.id))
+    step = await store.bulks.look(bulk.id, 0)
+    assert step is not None
+    assert [one.id for one in step.tasks] == [tasks[1]]
+    await store.bulks.apply(step, {})

@@ -125,6 +125,7 @@ FILTERS = [
     *(TaskFilter(status=status, accepted_from=2**45) for status in [None, *TaskStatus]),
     *(TaskFilter(status=status, key_prefix="k") for status in [None, *TaskStatus]),
     TaskFilter(status=TaskStatus.FAILED, code="NONE"),
+    TaskFilter(status=TaskStatus.FAILED, group="none"),
 ]
 """Filters that leave out all tasks, by each condition."""
 

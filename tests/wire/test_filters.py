@@ -12,6 +12,7 @@ WHOLE = {
     "status": "FAILED",
     "type": "PAGE",
     "code": "BROKEN",
+    "group": "fg_1",
     "priority": 5,
     "from": "2026-11-30T09:00:00.000Z",
     "to": "2026-11-30T10:00:00.000Z",

@@ -22,6 +22,14 @@ TypeOption = Annotated[
 CodeOption = Annotated[
     str | None, typer.Option(metavar="CODE", help="Only tasks that failed with this code.", show_default=False)
 ]
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GROUP",
+        help="Only tasks of this group of failures: see 'fairlane failures'.",
+        show_default=False,
+    ),
+]
 PriorityOption = Annotated[
     int | None, typer.Option(min=1, max=10, metavar="N", help="Only tasks of this priority.", show_default=False)
 ]
@@ -65,6 +73,7 @@ def chosen_fields(
     status: str | None = None,
     task_type: str | None = None,
     code: str | None = None,
+    group: str | None = None,
     priority: int | None = None,
     since: str | None = None,
     until: str | None = None,
@@ -76,6 +85,7 @@ def chosen_fields(
         "status": status,
         "type": task_type,
         "code": code,
+        "group": group,
         "priority": priority,
         "from": _written(moment_of(since, "--since")),
         "to": _written(moment_of(until, "--until")),

@@ -15,6 +15,7 @@ from rich.text import Text
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.filters import (
     CodeOption,
+    GroupOption,
     KeyPrefixOption,
     PriorityOption,
     SinceOption,
@@ -190,6 +191,7 @@ def mine(
     status: StatusOption = None,
     task_type: TypeOption = None,
     code: CodeOption = None,
+    group: GroupOption = None,
     priority: PriorityOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -204,6 +206,7 @@ def mine(
         status=status,
         task_type=task_type,
         code=code,
+        group=group,
         priority=priority,
         accepted_from=moment_of(since, "--since"),
         accepted_before=moment_of(until, "--until"),

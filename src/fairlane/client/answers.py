@@ -417,6 +417,7 @@ class _FilterText(Struct, rename="camel", omit_defaults=True):
     status: str | None = None
     type: str | None = None
     code: str | None = None
+    group: str | None = None
     priority: int | None = None
     from_: str | None = None
     to: str | None = None
@@ -438,6 +439,7 @@ def _filter_text(chosen: TaskConditions) -> _FilterText:
         status=chosen.get("status"),
         type=chosen.get("task_type"),
         code=chosen.get("code"),
+        group=chosen.get("group"),
         priority=chosen.get("priority"),
         from_=moment_text(chosen.get("accepted_from")),
         to=moment_text(chosen.get("accepted_before")),

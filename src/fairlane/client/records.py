@@ -138,6 +138,8 @@ class TaskConditions(TypedDict, total=False):
     task_type: str | None
     code: str | None
     """The code of the failure."""
+    group: str | None
+    """The group of the failure, as :class:`FailureGroup` names it."""
     priority: int | None
     accepted_from: datetime | None
     """Accepted at this moment or later."""

@@ -146,6 +146,8 @@ class TaskFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     task_type: str | None = None
     code: str | None = None
     """The code of their failure."""
+    group: str | None = None
+    """The group of their failure."""
     priority: int | None = None
     accepted_from: int | None = None
     """They were accepted at this moment or later."""

@@ -41,6 +41,7 @@ class LookedRow(Row, frozen=True):
     ended: str | None
     failure: str | None
     """The beginning of its failure, which has the code."""
+    failure_group: str | None
     leased: int
 
     @property
@@ -111,6 +112,8 @@ def _places(organization_id: int, chosen: TaskFilter, after: str | None, most: i
         return [(row.key, row.task_id) for row in keyed]
     asked = {"organization_id": organization_id, "before": min(after or NEWEST, _first_id(chosen)), "most": most}
     match chosen.status:
+        case TaskStatus.FAILED if chosen.group is not None:
+            ids = yield from rows("find_newest_of_group", into=str, group=chosen.group, **asked)
         case TaskStatus.COMPLETED | TaskStatus.FAILED:
             ids = yield from rows("find_newest_ended", into=str, status=str(chosen.status), **asked)
         case TaskStatus.PROCESSING:
@@ -144,6 +147,7 @@ def _conditions(row: LookedRow, chosen: TaskFilter) -> Iterator[bool]:
     yield chosen.status in (None, row.status)
     yield chosen.task_type in (None, row.task_type)
     yield chosen.priority in (None, row.priority)
+    yield chosen.group in (None, row.failure_group)
     yield chosen.accepted_from is None or row.created_at >= chosen.accepted_from
     yield chosen.accepted_before is None or row.created_at < chosen.accepted_before
     yield chosen.key_prefix is None or (row.idempotency_key or "").startswith(chosen.key_prefix)

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from fairlane.errors import ValidationRefused
 from fairlane.model.bulks import BulkKind, BulkList, BulkState, BulkView, ChosenCount, Skipped
 from fairlane.model.tasks import TaskFilter, TaskStatus
-from fairlane.wire.filters import FILTER_FIELDS, filter_fields, read_filter
+from fairlane.wire.filters import FILTER_FIELDS, OF_FAILURES, filter_fields, read_filter
 from fairlane.wire.submissions import IDEMPOTENCY_KEY_LENGTH
 from fairlane.wire.values import Count, MomentText, Uuid, Yes, encode, moment, timestamp
 
@@ -33,8 +33,9 @@ def read_bulk(document: Any, kind: BulkKind) -> tuple[TaskFilter, str | None]:
     key = document.get(BULK_KEY)
     if BULK_KEY in document and not (type(key) is str and 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH):
         raise ValidationRefused.at(BULK_KEY, f"must be a string of 1 to {IDEMPOTENCY_KEY_LENGTH} characters")
-    if kind is BulkKind.CANCEL and "code" in document:
-        raise ValidationRefused.at("code", "goes with status FAILED, and tasks that failed cannot be canceled")
+    for field in OF_FAILURES if kind is BulkKind.CANCEL else ():
+        if field in document:
+            raise ValidationRefused.at(field, "goes with status FAILED, and tasks that failed cannot be canceled")
     chosen = read_filter(document, statuses=BULK_STATUSES[kind])
     if kind is BulkKind.RETRY and chosen.status is None:
         return read_filter({**document, "status": TaskStatus.FAILED.value}), key

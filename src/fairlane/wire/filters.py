@@ -13,14 +13,16 @@ from fairlane.wire.submissions import IDEMPOTENCY_KEY_LENGTH
 from fairlane.wire.values import read_moment, timestamp
 
 KEY_PREFIX = "idempotencyKeyPrefix"
-FILTER_FIELDS = ("status", "type", "code", "priority", "from", "to", KEY_PREFIX)
-"""The conditions of a filter. Every combination works, except that only failed tasks have a code."""
+FILTER_FIELDS = ("status", "type", "code", "group", "priority", "from", "to", KEY_PREFIX)
+"""The conditions of a filter. Every combination works, except that only failed tasks have a code and a group."""
+OF_FAILURES = ("code", "group")
+"""Conditions that only failed tasks meet."""
 FILTER_TEXT_LENGTH_MOST = 100
-"""Longest type and code."""
+"""Longest type, code and group."""
 
 
 def read_filter(given: Mapping[str, Any], *, statuses: Collection[TaskStatus] = tuple(TaskStatus)) -> TaskFilter:
-    """Read the fields of a filter, and ignore other fields. A filter with a code has the status FAILED.
+    """Read the fields of a filter, and ignore other fields. A filter with a code or a group has the status FAILED.
 
     Raises:
         ValidationRefused: lists every field that is wrong.
@@ -38,11 +40,12 @@ def read_filter(given: Mapping[str, Any], *, statuses: Collection[TaskStatus] = 
     if wrong:
         details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
         raise ValidationRefused(details=details)
-    status = given.get("status")
+    status = given.get("status", TaskStatus.FAILED if any(field in given for field in OF_FAILURES) else None)
     return TaskFilter(
-        status=TaskStatus(status) if status is not None else TaskStatus.FAILED if "code" in given else None,
+        status=None if status is None else TaskStatus(status),
         task_type=given.get("type"),
         code=given.get("code"),
+        group=given.get("group"),
         priority=given.get("priority"),
         accepted_from=moments.get("from"),
         accepted_before=moments.get("to"),
@@ -71,6 +74,7 @@ def filter_fields(chosen: TaskFilter) -> dict[str, str | int]:
         "status": chosen.status,
         "type": chosen.task_type,
         "code": chosen.code,
+        "group": chosen.group,
         "priority": chosen.priority,
         **{field: None if at is None else timestamp(at) for field, at in moments.items()},
         KEY_PREFIX: chosen.key_prefix,
@@ -82,11 +86,14 @@ def _wrong_fields(given: Mapping[str, Any], statuses: Collection[TaskStatus]) ->
     status = given.get("status")
     if "status" in given and (type(status) is not str or status not in statuses):
         yield "status", f"must be one of {', '.join(statuses)}"
-    elif "code" in given and status not in (None, TaskStatus.FAILED):
-        yield "code", f"goes with status FAILED: tasks with status {status} have no code"
+    elif status not in (None, TaskStatus.FAILED):
+        for field in OF_FAILURES:
+            if field in given:
+                yield field, f"goes with status FAILED: tasks with status {status} have no {field}"
     for field, most in (
         ("type", FILTER_TEXT_LENGTH_MOST),
         ("code", FILTER_TEXT_LENGTH_MOST),
+        ("group", FILTER_TEXT_LENGTH_MOST),
         (KEY_PREFIX, IDEMPOTENCY_KEY_LENGTH),
     ):
         if field in given and not (type(given[field]) is str and 1 <= len(given[field]) <= most):

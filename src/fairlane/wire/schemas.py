@@ -8,7 +8,7 @@ from fairlane.model.bulks import BulkKind
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
 from fairlane.wire.bulks import BULK_KEY, BULK_STATUSES
-from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX
+from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX, OF_FAILURES
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
 JsonSchema = dict[str, Any]
@@ -77,6 +77,12 @@ FILTER: dict[str, JsonSchema] = {
         "minLength": 1,
         "maxLength": FILTER_TEXT_LENGTH_MOST,
     },
+    "group": {
+        "description": "The group of the failure, as the list of failures names it; only failed tasks have one.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": FILTER_TEXT_LENGTH_MOST,
+    },
     "priority": {"type": "integer", "minimum": PRIORITY_LOWEST, "maximum": PRIORITY_HIGHEST},
     "from": {"description": "Accepted at this moment or later.", "type": "string", "format": "date-time"},
     "to": {"description": "Accepted before this moment.", "type": "string", "format": "date-time"},
@@ -103,4 +109,4 @@ def _bulk(statuses: Sequence[TaskStatus], *without: str) -> JsonSchema:
 
 
 RETRY: JsonSchema = _bulk(BULK_STATUSES[BulkKind.RETRY])
-CANCEL: JsonSchema = _bulk(BULK_STATUSES[BulkKind.CANCEL], "code")
+CANCEL: JsonSchema = _bulk(BULK_STATUSES[BulkKind.CANCEL], *OF_FAILURES)

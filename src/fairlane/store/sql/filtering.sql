@@ -4,7 +4,7 @@
 -- Find these (organization, task) with all that a filter may ask for, in any order.
 SELECT json_group_array(json_array(
          t.id, t.seq, t.task_type, t.priority, t.created_at, t.idempotency_key, o.status, substr(o.failure, 1, 640),
-         l.id IS NOT NULL))
+         o.failure_group, l.id IS NOT NULL))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
 LEFT JOIN outcome AS o ON o.task_id = t.id
@@ -13,14 +13,14 @@ LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.
 -- name: find_looked [postgres]
 -- The same, with LATERAL for the reason given at find_task_facts.
 SELECT t.id, t.seq, t.task_type, t.priority, t.created_at, t.idempotency_key, o.status AS ended, o.failure,
-       l.id IS NOT NULL AS leased
+       o.failure_group, l.id IS NOT NULL AS leased
 FROM unnest(:tasks[bigint, text]) AS e (organization_id, task_id)
 CROSS JOIN LATERAL (SELECT organization_id, id, seq, task_type, priority, created_at, idempotency_key
                     FROM task
                     WHERE organization_id = e.organization_id
                       AND id = e.task_id
                     LIMIT 1) AS t
-LEFT JOIN LATERAL (SELECT status, substr(failure, 1, 640) AS failure
+LEFT JOIN LATERAL (SELECT status, substr(failure, 1, 640) AS failure, failure_group
                    FROM outcome
                    WHERE task_id = e.task_id
                    LIMIT 1) AS o ON true
@@ -29,6 +29,26 @@ LEFT JOIN LATERAL (SELECT id
                    WHERE organization_id = e.organization_id
                      AND task_id = e.task_id
                    LIMIT 1) AS l ON true;
+
+-- name: find_newest_of_group [sqlite]
+-- Find an organization's newest tasks of a group of failures, below :before, by outcome_failure_group.
+SELECT task_id
+FROM outcome
+WHERE organization_id = :organization_id
+  AND failure_group = :group
+  AND task_id < :before
+ORDER BY task_id DESC
+LIMIT :most;
+
+-- name: find_newest_of_group [postgres]
+-- The same; span and order name the organization for the reason given at find_deliveries.
+SELECT task_id
+FROM outcome
+WHERE failure_group IS NOT NULL
+  AND (organization_id, failure_group, task_id) >= (:organization_id, :group, '')
+  AND (organization_id, failure_group, task_id) < (:organization_id, :group, :before)
+ORDER BY organization_id DESC, failure_group DESC, task_id DESC
+LIMIT :most;
 
 -- name: find_keys_between
 -- Find an organization's idempotency keys from :least on, behind :after and before :before, with their tasks.
