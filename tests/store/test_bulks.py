@@ -1,6 +1,7 @@
 """Bulks: each chosen task once, in steps that any server can make, whatever comes in between."""
 
 import asyncio
+import random
 from collections import Counter
 from typing import Any
 
@@ -544,3 +545,51 @@ async def test_a_bulk_that_waits_for_room_rests(store: Store) -> None:
         await work.round()
     assert (await store.bulks.find(bulk.id, None)).state is BulkState.DONE
     assert sum((await retries(store, full)).values()) == STEP_TASKS + 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_comes_in_between_each_task_is_run_again_once(
+    database: Database, clock: Clock, seed: int
+) -> None:
+    """Old steps that come again, killed servers, single retries, a full queue and jumps of the clock, in any order."""
+    draw = random.Random(seed)
+    organization = await an_organization(database.store, slots=50, queue_limit=1_000)
+    tasks = await failed(database.store, organization, 150)
+    limit = OrganizationChange(queue_limit=60)
+    await database.store.organizations.change(organization.name, changes=limit, actor=ACTOR)
+    bulk = await database.store.bulks.begin(again(organization))
+    looked: list[BulkStep] = []
+    crashes = 0
+
+    async def drain() -> None:
+        worker = await a_worker(database.store)
+        while leases := await worker.take(50):
+            await asyncio.gather(*(worker.settle(lease) for lease in leases))
+
+    for _ in range(60):
+        match draw.choice(("look", "look", "apply", "apply", "apply", "crash", "jump", "single", "drain")):
+            case "look":
+                step = await database.store.bulks.look(bulk.id, 0)
+                looked += [] if step is None else [step]
+            case "apply" if looked:
+                await database.store.bulks.apply(draw.choice(looked), {})
+            case "crash" if crashes < 3:
+                await database.crash()
+                crashes += 1
+            case "jump":
+                clock.advance(draw.randrange(-3_600, 3_600))
+            case "single":
+                one = draw.choice(tasks)
+                if not (await retries(database.store, organization))[one]:
+                    await database.store.tasks.submit(organization.id, [a_task(retry_of=one)])
+            case "drain":
+                await drain()
+    while (await database.store.bulks.find(bulk.id, None)).state is BulkState.RUNNING:
+        await drain()
+        await work(database.store, bulk)
+
+    await drain()
+    await work(database.store, bulk)
+    assert await retries(database.store, organization) == Counter(tasks)
+    found = await database.store.bulks.find(bulk.id, None)
+    assert (found.matched, found.done + found.skipped) == (150, 150)
