@@ -94,6 +94,7 @@ async def populate(store: Store, clock: Clock) -> None:
     await store.calls.begin(a_call(acme, far_away))
     clock.advance(61)
     await store.usage.sample()
+    await store.pulses.sample()
     await store.recount.audit_next()
 
 
