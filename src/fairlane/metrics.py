@@ -95,12 +95,19 @@ def _counters(fleet: Fleet, audited: int, differences: int) -> Iterator[Metric]:
         "fairlane_task_wait_seconds", "From acceptance, or the runAt, to the first start.", labels=["task_type"]
     )
     runs = HistogramMetricFamily("fairlane_task_run_seconds", "How long attempts took.", labels=["task_type"])
+    reasons = CounterMetricFamily(
+        "fairlane_task_waited_seconds",
+        "How long tasks waited for their first start, by reason: every slot in use, or no worker for any task.",
+        labels=["task_type", "reason"],
+    )
     for name, tally in fleet.tallies.items():
+        reasons.add_metric([name, "slot"], tally.slot_wait_seconds)
+        reasons.add_metric([name, "worker"], tally.worker_wait_seconds)
         finished.add_metric([name, "completed"], tally.completed)
         finished.add_metric([name, "failed"], tally.failed)
         _add(waits, name, tally.waits)
         _add(runs, name, tally.runs)
-    yield from (finished, waits, runs)
+    yield from (finished, waits, reasons, runs)
     tries = CounterMetricFamily(
         "fairlane_webhook_deliveries", "Tries of webhook messages by this server, by outcome.", labels=["outcome"]
     )

@@ -76,6 +76,8 @@ def test_a_scrape_tells_what_there_is(busy: House) -> None:
         ("fairlane_audit_differences_total",): 0,
     }
     assert {name: found.get(name) for name in expected} == expected
+    slot, worker = (found["fairlane_task_waited_seconds_total", reason, "ANY"] for reason in ("slot", "worker"))
+    assert 0 <= slot + worker <= found["fairlane_task_wait_seconds_sum", "ANY"]
     assert 0 <= found["fairlane_oldest_queued_seconds", "ANY"] < 60
     assert ("fairlane_oldest_queued_seconds", "PAGE") not in found
 

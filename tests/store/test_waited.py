@@ -4,7 +4,7 @@ from fairlane.model.leases import Failed
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.model.tasks import Waited
 from fairlane.store import Store
-from tests.builders import ACTOR, AGAIN, DONE, IMAGE, a_task, a_worker, an_organization, submitted
+from tests.builders import ACTOR, AGAIN, DONE, IMAGE, PAGE, a_task, a_worker, an_organization, submitted
 from tests.store.databases import Clock
 
 
@@ -35,6 +35,8 @@ async def test_a_task_waits_for_a_slot_and_for_a_worker(store: Store, clock: Clo
     assert queued is None
     assert await waited(store, organization, first) == Waited(0, 2_000)
     assert await waited(store, organization, second) == Waited(3_000, 4_000)
+    tally = (await store.fleet.find()).tallies[PAGE]
+    assert (tally.slot_wait_seconds, tally.worker_wait_seconds) == (3, 6)
     clock.advance(5)
     await worker.settle(lease, DONE)
     assert await waited(store, organization, second) == Waited(3_000, 4_000)

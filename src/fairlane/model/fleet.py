@@ -36,6 +36,9 @@ class TypeTally(Struct, frozen=True, kw_only=True):
     failed: int
     waits: Durations
     runs: Durations
+    slot_wait_seconds: float
+    """Of the waits, how long they were for a slot, and for a worker."""
+    worker_wait_seconds: float
 
 
 class Fleet(Struct, frozen=True, kw_only=True):

@@ -51,6 +51,9 @@ class TypeCounts:
     started: int = 0
     completed: int = 0
     failed: int = 0
+    slot_wait_ms: int = 0
+    """Of the waits, how long they were for a slot, and for a worker."""
+    worker_wait_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -64,8 +67,11 @@ class AttemptCounts:
     sampled: list[dict[int, OrganizationCounts]] = field(default_factory=list)
     """Amounts of committed samples, to be subtracted before the next one."""
 
-    def start(self, organization_id: int, task_type: str, waited_ms: int | None) -> None:
-        """Count the start of an attempt; ``waited_ms`` is None if it is not the first of its task."""
+    def start(self, organization_id: int, task_type: str, waited_ms: int | None, waits: tuple[int, int]) -> None:
+        """Count the start of an attempt; ``waited_ms`` is None if it is not the first of its task.
+
+        ``waits`` are its milliseconds for a slot, and for a worker.
+        """
         one = self.organizations.get(organization_id)
         if one is None:
             one = self.organizations[organization_id] = OrganizationCounts()
@@ -76,6 +82,8 @@ class AttemptCounts:
             bucket = bucket_of(waited_ms)
             one.waits[bucket] = one.waits.get(bucket, 0) + 1
             kind.waits.add(waited_ms, bucket)
+            kind.slot_wait_ms += waits[0]
+            kind.worker_wait_ms += waits[1]
 
     def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
         """Count the end of an attempt, which may end its task."""

@@ -115,7 +115,12 @@ def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
 
 def _tally(seen: TypeCounts) -> TypeTally:
     return TypeTally(
-        completed=seen.completed, failed=seen.failed, waits=_durations(seen.waits), runs=_durations(seen.runs)
+        completed=seen.completed,
+        failed=seen.failed,
+        waits=_durations(seen.waits),
+        runs=_durations(seen.runs),
+        slot_wait_seconds=seen.slot_wait_ms / 1000,
+        worker_wait_seconds=seen.worker_wait_ms / 1000,
     )
 
 

@@ -662,12 +662,13 @@ def _lease(
         organization = locked[pick.organization_id]
         rule, estimate_ms, limited = kinds[pick.task_type]
         slot_ms, worker_ms = waits[pick.organization_id]
+        waited = slot_ms - pick.slot_wait_from, worker_ms - pick.worker_wait_from
         organization.start(pick.task_type, pick.rank, pick.seq)
         organization.hold(pick.cost)
         organization.charge(estimate_ms)
         first = pick.first_started_at is None
         transaction.memory.seen.start(
-            pick.organization_id, pick.task_type, max(0, now - pick.ready_at) if first else None
+            pick.organization_id, pick.task_type, max(0, now - pick.ready_at) if first else None, waited
         )
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
@@ -675,7 +676,7 @@ def _lease(
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
             rule.attempts, limited, estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
-            pick.starts + 1, slot_ms - pick.slot_wait_from, worker_ms - pick.worker_wait_from,
+            pick.starts + 1, *waited,
         ))  # fmt: skip
         leases.append(
             Lease(
