@@ -1,6 +1,8 @@
 """What the browser's server runs: tasks that last, that fail, and that are quick."""
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,6 +10,8 @@ import msgspec
 from fairlane import Context, Fail, Fairlane
 
 app = Fairlane()
+CURED = Path(tempfile.gettempdir()) / "fairlane-browser-cured"
+"""While this file exists, tasks of the type MENDED complete."""
 
 
 @app.task("QUICK")
@@ -61,3 +65,9 @@ async def flaky(payload: dict[str, Any]) -> dict[str, Any]:
 async def broken(payload: dict[str, Any]) -> dict[str, Any]:
     """Fails by a mistake of the application."""
     return {"country": payload["country"]}
+
+
+@app.task("MENDED", attempts=1)
+async def mended(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fails until a test says that the mistake is corrected."""
+    return {"cured": CURED.stat().st_size == 0}

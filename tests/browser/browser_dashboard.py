@@ -180,6 +180,27 @@ def test_tasks_are_listed_and_found(enter: Enter, site: Site) -> None:
     expect(page.get_by_text('"n": 7').first).to_be_visible()
 
 
+def test_filters_of_tasks_stand_in_the_address(enter: Enter, site: Site) -> None:
+    """By type, code and key; a reload keeps them, and what they choose can be run again together."""
+    failed = [site.submit("FAILS", idempotencyKey=f"import/{number}") for number in range(3)]
+    eventually(lambda: all(site.status_of(one) == "FAILED" for one in failed))
+    page = enter("tasks")
+    page.get_by_label("Status").select_option("FAILED")
+    page.get_by_label("Code").fill("NO_LUCK")
+    page.get_by_label("Key begins with").fill("import/")
+    page.get_by_label("Key begins with").blur()
+    rows = page.get_by_role("table", name="Newest first").locator("tbody tr")
+    expect(rows).to_have_count(3)
+    assert page.url.endswith("#/tasks?status=FAILED&code=NO_LUCK&key=import%2F")
+    page.reload()
+    expect(rows).to_have_count(3)
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Run all again").click()
+
+    expect(page.get_by_text("3 tasks were run again; that is all of them.")).to_be_visible()
+
+
 def test_a_list_asks_only_when_something_moved(enter: Enter, submit: Submit) -> None:
     """Five seconds in which nothing moves cost no request; a new task is there without a reload."""
     page = enter("tasks")

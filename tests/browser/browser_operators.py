@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.app import CURED
 from tests.browser.conftest import Site, agree, barriers, card, eventually
 
 Enter = Callable[..., Page]
@@ -62,7 +63,38 @@ def test_operators_see_the_true_cause(enter: Enter, site: Site, picture: Picture
     expect(page.get_by_role("link", name="acme")).to_be_visible()
 
 
-def test_lanes_show_what_holds_the_slots(enter: Enter, site: Site, submit: Submit) -> None:
+def test_what_failed_is_run_again_after_the_cure(enter: Enter, site: Site) -> None:
+    """All of a group with one click and one question, each task once; how far it is stands on the page."""
+    site.admin("POST", "organizations", name="globex", slots=5)
+    key = site.admin("POST", "organizations/globex/keys")["value"]
+    headers = {"authorization": f"Bearer {key}"}
+
+    def of(status: str) -> int:
+        found = site.api.get("/v1/async/tasks", params={"status": status, "limit": 100}, headers=headers).json()
+        return len(found["tasks"])
+
+    items = [{"taskType": "MENDED", "payload": {}} for _ in range(30)]
+    assert site.api.post("/v1/async/task/batch", json=items, headers=headers).status_code == 200
+    eventually(lambda: of("FAILED") == 30, seconds=60)
+    page = enter("failures", key=site.admin_key)
+    page.get_by_role("link", name="MENDED").click()
+    CURED.touch()
+    try:
+        asked = []
+        page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+        page.get_by_role("button", name="Run all again").click()
+
+        expect(page.get_by_text("30 tasks were run again; that is all of them.")).to_be_visible()
+        eventually(lambda: of("COMPLETED") == 30, seconds=60)
+        assert asked[0].startswith("Run 30 tasks again? ")
+        page.get_by_role("button", name="Run all again").click()
+        expect(page.get_by_text("No failed task is left to run again.")).to_be_visible()
+        assert of("COMPLETED") == 30
+    finally:
+        CURED.unlink()
+
+
+def test_lanes_show_what_holds_the_slots(enter: Enter, site: Site, submit: Submit, picture: Picture) -> None:
     """A cell for each slot with what runs in it; the queue by priority; and why the next task waits."""
     page = enter("lanes", key=site.admin_key)
     row = page.get_by_role("list", name="Organizations").get_by_role("listitem").filter(has_text="acme")
@@ -77,14 +109,13 @@ def test_lanes_show_what_holds_the_slots(enter: Enter, site: Site, submit: Submi
     expect(row.get_by_role("img", name="3 of 3 slots in use: 3 SLOW")).to_be_visible()
     expect(row.get_by_role("img", name="1 priority 8 to 10, 1 1 to 3")).to_be_visible()
     expect(row).to_contain_text("all 3 slots are taken")
+    picture(page, "dashboard-lanes")
     title = row.locator(".cell").first.get_attribute("title")
     assert title is not None
     assert re.fullmatch(r"SLOW, attempt 1 of \d, .+ of 2 min, 25 %, pages read", title), title
 
 
-def test_only_the_lanes_on_the_screen_are_drawn_and_asked_for(
-    enter: Enter, site: Site, many: None, picture: Picture
-) -> None:
+def test_only_the_lanes_on_the_screen_are_drawn_and_asked_for(enter: Enter, site: Site, many: None) -> None:
     """Of 200 organizations as many as fit; scrolling brings the others; a search finds one."""
     page = enter("lanes", key=site.admin_key)
     rows = page.get_by_role("list", name="Organizations").get_by_role("listitem")

@@ -30,4 +30,4 @@ def test_every_change_with_consequences_asks_first() -> None:
                     unasked.append(f"{entry.name}:{number + 1} {change}")
 
     assert unasked == []
-    assert len(asked) == 10
+    assert len(asked) == 12

@@ -63,7 +63,7 @@ export function organizations(content, { query }) {
 
 const FLAGS = [["disabled", "bad"], ["paused", "warn"], ["maintenance", "warn"], ["drifted", "bad"]];
 const flagsOf = (one) => FLAGS.filter(([flag]) => one[flag]).map(([flag, kind]) => h("span", { class: `badge ${kind}` }, flag));
-const state = (one) => (FLAGS.some(([flag]) => one[flag]) ? flagsOf(one) : h("span", { class: "quiet" }, "–"));
+const state = (one) => (FLAGS.some(([flag]) => one[flag]) ? flagsOf(one) : "");
 
 export function organization(content, { rest: [name] }) {
   const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
