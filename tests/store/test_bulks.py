@@ -593,3 +593,16 @@ async def test_whatever_comes_in_between_each_task_is_run_again_once(
     assert await retries(database.store, organization) == Counter(tasks)
     found = await database.store.bulks.find(bulk.id, None)
     assert (found.matched, found.done + found.skipped) == (150, 150)
+
+
+async def test_steps_take_a_bounded_share_of_the_time(store: Store) -> None:
+    """The pause after a round is three times as long as the round, so that submits find the store thread free."""
+    organization = await an_organization(store, slots=50)
+    await failed(store, organization, 1)
+    times = iter([0.0, 0.0, 2.0])
+    work = BulkWork(store, {}, steady_clock=lambda: next(times))
+    await store.bulks.begin(again(organization))
+
+    assert await work.round() == 1
+
+    assert work.pause_seconds == 6.0
