@@ -87,7 +87,7 @@ async def _wait(admin: Admin, bulk: dict[str, Any], show: Any) -> dict[str, Any]
 
 def _counted(counted: dict[str, Any], kind: str) -> str:
     atleast = "" if counted["complete"] else "at least "
-    words = f"{atleast}{counted['count']:,} tasks"
+    words = f"{atleast}{counted['count']:,} {'task' if counted['count'] == 1 else 'tasks'}"
     if kind == "retry" and counted["retried"]:
         words += f", {counted['retried']:,} of them run again already"
     return f"{words}."
