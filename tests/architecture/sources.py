@@ -31,6 +31,11 @@ class Module:
         """Its syntax, parsed when a test first asks: every process of a run imports this, few run its tests."""
         return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of its syntax: each test looks at all of them."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def room(self) -> str:
         """The first name under ``fairlane``; the package itself is the room ``fairlane``."""
@@ -42,10 +47,10 @@ class Module:
         """The path below the package, such as ``store/tasks.py``."""
         return self.path.relative_to(PACKAGE).as_posix()
 
-    @property
+    @cached_property
     def imports(self) -> tuple[Import, ...]:
         """Every import of the file, those inside functions too; imports for the type checker alone count as well."""
-        return tuple(_imports(self.tree, self.name, is_package=self.path.name == "__init__.py"))
+        return tuple(_imports(self, is_package=self.path.name == "__init__.py"))
 
 
 @cache
@@ -56,15 +61,15 @@ def modules() -> tuple[Module, ...]:
 
 def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Every function and method of a module."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
 def texts(module: Module) -> Iterator[tuple[int, str]]:
     """Every string constant that is not a docstring or a bare string statement, with its line."""
-    bare = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(module.tree):
+    bare = {id(node.value) for node in module.nodes if isinstance(node, ast.Expr)}
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare:
             yield node.lineno, node.value
 
@@ -75,19 +80,19 @@ def _read(path: Path) -> Module:
     return Module(name=name, path=path)
 
 
-def _imports(tree: ast.Module, name: str, *, is_package: bool) -> Iterator[Import]:
+def _imports(module: Module, *, is_package: bool) -> Iterator[Import]:
     inside = {
         id(node)
-        for function in ast.walk(tree)
+        for function in module.nodes
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for node in ast.walk(function)
     }
-    for node in ast.walk(tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, node.lineno, id(node) in inside)
         elif isinstance(node, ast.ImportFrom):
-            source = _source(node, name, is_package=is_package)
+            source = _source(node, module.name, is_package=is_package)
             for alias in node.names:
                 yield Import(f"{source}.{alias.name}", node.lineno, id(node) in inside)
 

@@ -66,7 +66,7 @@ def test_the_customers_spelling_stands_in_wire_alone() -> None:
 
 def test_what_commands_print_names_no_class_of_ours() -> None:
     """A label or a message has words: a class that is renamed must not take a label along."""
-    classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
+    classes = {node.name for module in modules() for node in module.nodes if isinstance(node, ast.ClassDef)}
     aliases = {
         target.id
         for module in modules()
@@ -114,7 +114,7 @@ def test_rows_are_read_by_name_outside_the_adapters() -> None:
         f"{module.place}:{node.lineno}"
         for module in modules()
         if module.room == "store" and not module.place.startswith(READ_BARE_ROWS)
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if (
             isinstance(node, ast.Subscript | ast.Starred)
             and isinstance(node.value, ast.Name)
@@ -160,7 +160,7 @@ def test_callers_json_is_parsed_in_few_places() -> None:
         f"{module.place}:{node.lineno} {ast.unparse(node.func)}"
         for module in modules()
         if module.room in ("api", "wire", "payloads") and module.place not in PARSERS
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call) and _parses(node.func)
     ]
 
@@ -184,7 +184,7 @@ def test_a_submitted_body_passes_the_strict_reader() -> None:
         module
         for module in modules()
         if module.room == "api"
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Attribute) and node.attr in ("split_batch", "read_submission", "read_address")
     ]
 

@@ -67,7 +67,7 @@ def test_names_say_something() -> None:
     empty = [
         f"{module.place}:{node.lineno} {node.name}"
         for module in modules()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ClassDef) and words(node.name) & EMPTY_WORDS
     ]
 
@@ -76,7 +76,7 @@ def test_names_say_something() -> None:
 
 def names(module: Module) -> Iterator[tuple[int, str]]:
     """Every name this module defines, with its line."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.lineno, node.name
