@@ -16,7 +16,7 @@ Picture = Callable[[Page, str], None]
 Submit = Callable[..., str]
 
 MANY = 200
-SECTIONS = ("", "lanes", "failures", "organizations", "organization/acme", "workers", "upkeep")
+SECTIONS = ("", "lanes", "failures", "organizations", "organization/acme", "types", "workers", "upkeep")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,21 @@ def test_the_overview_says_that_failures_rise(enter: Enter, site: Site, picture:
     expect(health).to_contain_text(re.compile(r"Since \d\d:\d\d\. See what failed and why"))
     expect(card(page, "Failed")).not_to_have_text("0/s")
     picture(page, "dashboard-operator")
+
+
+def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> None:
+    """Each link of the overview's troubles leads to a page; the types say whether a worker serves them."""
+    page = enter(key=site.admin_key)
+    module = (page.locator("script[type=module]").get_attribute("src") or "").replace("main", "installation")
+    source = page.evaluate("async (module) => (await fetch(module)).text()", module)
+    places = sorted(set(re.findall(r'\["#/(\w+)", ', source)))
+    assert len(places) >= 4
+    for place in places:
+        page.goto(f"{site.address}/dashboard#/{place}")
+        expect(page.get_by_role("heading", level=1)).not_to_have_text("There is no such page")
+
+    page.goto(f"{site.address}/dashboard#/types")
+    expect(page.get_by_role("row").filter(has_text="SLOW")).to_contain_text("served")
 
 
 def test_operators_see_the_true_cause(enter: Enter, site: Site, picture: Picture) -> None:
@@ -80,8 +95,13 @@ def test_what_failed_is_run_again_after_the_cure(enter: Enter, site: Site) -> No
     page.get_by_role("link", name="MENDED").click()
     CURED.touch()
     try:
-        asked = []
-        page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+        asked: list[str] = []
+
+        def accept(dialog: Any) -> None:
+            asked.append(dialog.message)
+            dialog.accept()
+
+        page.once("dialog", accept)
         page.get_by_role("button", name="Run all again").click()
 
         expect(page.get_by_text("30 tasks were run again; that is all of them.")).to_be_visible()

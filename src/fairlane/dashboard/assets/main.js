@@ -11,7 +11,7 @@ import { installation } from "./installation.js";
 import { lanes } from "./lanes.js";
 import { overview } from "./overview.js";
 import { snippets } from "./snippets.js";
-import { upkeep, workers } from "./operator.js";
+import { types, upkeep, workers } from "./operator.js";
 import { organization, organizations } from "./organizations.js";
 import { anyTask } from "./anytask.js";
 import { task, tasks } from "./tasks.js";
@@ -20,7 +20,7 @@ import { usage } from "./usage.js";
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["failures", "Failures", failures], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
 const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["task", anyTask]] };
 

@@ -1,8 +1,21 @@
-// The operator's sections beside organizations: the workers, and upkeep.
+// The operator's sections beside organizations: the task types, the workers, and upkeep.
 
 import { ask, get, repeat, serverTime } from "./api.js";
 import { badge, button, fill, h, notice, rowsOf, table } from "./dom.js";
-import { count, moment, since } from "./format.js";
+import { count, moment, since, span } from "./format.js";
+
+// Every type of the application, and every other one that has tasks: what waits and runs of it, and whether a worker serves it.
+export function types(content) {
+  const list = rowsOf("Task types", [
+    { name: "Type", long: true, first: true, show: ([name]) => name },
+    { name: "Workers", show: ([, one]) => h("span", { class: `badge ${one.served ? "good" : one.ready ? "bad" : "warn"}` }, one.served ? "served" : "no worker serves it") },
+    { name: "Ready", number: true, show: ([, one]) => count(one.ready) }, { name: "Start later", number: true, show: ([, one]) => count(one.waiting) },
+    { name: "Running", number: true, show: ([, one]) => count(one.processing) }, { name: "Calls", number: true, show: ([, one]) => count(one.calls) },
+    { name: "Oldest waits", number: true, show: ([, one]) => (one.oldest_ready_ms === null ? "–" : span(one.oldest_ready_ms / 1000)) },
+  ], { empty: "The application has no task type.", key: ([name]) => name, stack: true, named: false });
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Types")), h("section", {}, list.element));
+  return repeat(2, async () => list.show(Object.entries((await get("/admin/v1/overview")).loads)));
+}
 
 export function workers(content) {
   const trouble = h("p", { class: "bad", role: "alert", hidden: true });
