@@ -78,22 +78,6 @@ def test_a_list_of_failures_that_cannot_be_is_refused(house: House, query: str) 
     assert error_of(house.admin.get("/admin/v1/failures?organization=nothing"))["code"] == "RESOURCE_NOT_FOUND"
 
 
-@pytest.mark.parametrize(
-    ("report", "field"),
-    [
-        ({"reason": "late"}, "reports.reason"),
-        ({"origin": PLACE | {"place": "x" * 201}}, "reports.origin.place"),
-        ({"origin": PLACE | {"exception": "a\nb"}}, "reports.origin.exception"),
-        ({"origin": PLACE | {"line": -1}}, "reports.origin.line"),
-    ],
-)
-def test_a_report_that_cannot_be_is_refused(house: House, report: dict[str, Any], field: str) -> None:
-    """Names are bounded and printable."""
-    told = {"lease": "1.x.y", "outcome": "failed"} | report
-
-    assert fields_of(house.session("ANY").exchange(0, told)) == [field]
-
-
 @pytest.mark.parametrize(("reason", "ending"), [("overdue", "TIMED_OUT"), ("lost", "WORKER_LOST")])
 def test_a_report_says_why_an_attempt_ended(house: House, reason: str, ending: str) -> None:
     """If it was not its handler."""

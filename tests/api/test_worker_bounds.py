@@ -17,6 +17,7 @@ RECEIVED = (
     protocol.ExchangeRequest,
     protocol.ReportBody,
     protocol.FailureBody,
+    protocol.OriginBody,
     protocol.ProgressBody,
     protocol.Renew,
     protocol.EndSession,
@@ -47,6 +48,11 @@ def report(**fields: Any) -> Message:
 def failure(**fields: Any) -> Message:
     """The same with a failure."""
     return exchange(reports=[FAILED | {"failure": FAILURE | fields}])
+
+
+def origin(**fields: Any) -> Message:
+    """The same with an origin."""
+    return exchange(reports=[FAILED | {"origin": fields}])
 
 
 def progress(**fields: Any) -> Message:
@@ -97,6 +103,11 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "ReportBody.failure": (report, FAILURE, {"code": "", "message": ""}),
     "ReportBody.retry": (report, True, 1),
     "ReportBody.pause_seconds": (report, protocol.PAUSE_SECONDS_MOST, protocol.PAUSE_SECONDS_MOST + 1),
+    "ReportBody.reason": (report, "overdue", "late"),
+    "ReportBody.origin": (report, {"place": "a:b"}, {"file": "a"}),
+    "OriginBody.exception": (origin, *letters(protocol.ORIGIN_LENGTH_MOST)),
+    "OriginBody.place": (origin, *letters(protocol.ORIGIN_LENGTH_MOST)),
+    "OriginBody.line": (origin, protocol.LINE_MOST, protocol.LINE_MOST + 1),
     "FailureBody.code": (failure, *letters(protocol.CODE_LENGTH_MOST)),
     "FailureBody.message": (failure, *TEXT),
     "FailureBody.details": (failure, *DETAILS),
@@ -115,6 +126,7 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
 BESIDE: dict[str, Message] = {
     "a type of a worker": register(types=["A" * (protocol.TYPE_LENGTH_MOST + 1)]),
     "a name that is no line": register(name="a\nb"),
+    "a place that is no line": origin(place="a\nb"),
     "NUL in a cause": report(outcome="failed", cause="\0"),
     "NUL in a message": failure(message="\0"),
     "NUL in a note": progress(note="\0"),

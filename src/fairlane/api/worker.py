@@ -270,6 +270,8 @@ def _checked_report(report: protocol.ReportBody, result_most: int) -> Report:
         _check_text("reports.failure.message", report.failure.message)
         size = len(protocol.encode(report.failure.details))
         check_between("reports.failure.details", size, 0, protocol.DETAILS_BYTES_MOST)
+    if report.reason not in _HOW:
+        raise ValidationRefused.at("reports.reason", "must be overdue, lost or empty")
     if report.origin is not None:
         _check_name("reports.origin.exception", report.origin.exception, protocol.ORIGIN_LENGTH_MOST, least=0)
         _check_name("reports.origin.place", report.origin.place, protocol.ORIGIN_LENGTH_MOST, least=0)
@@ -312,16 +314,13 @@ def _result(result: Raw) -> str:
 
 def _failed(report: protocol.ReportBody) -> Failed:
     shown, pause_seconds = report.failure, report.pause_seconds
-    how = _HOW.get(report.reason)
-    if how is None:
-        raise ValidationRefused.at("reports.reason", "must be overdue, lost or empty")
     origin = report.origin
     return Failed(
         cause=report.cause,
         failure=None if shown is None else Failure(code=shown.code, message=shown.message, details=shown.details),
         retry=report.retry,
         pause_ms=None if pause_seconds is None else round(pause_seconds * 1000),
-        how=how,
+        how=_HOW[report.reason],
         origin=None if origin is None else Origin(origin.exception, origin.place, origin.line),
     )
 
