@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fairlane.model.leases import Report
+from fairlane.model.leases import Failed, Report
 from fairlane.store import Store
 from fairlane.store.postgres.connection import Connection
 from fairlane.store.postgres.lines import Line
@@ -78,6 +78,20 @@ async def test_an_exchange(server: PostgresServer, trips: Trips) -> None:
 
     assert (len(reply.leases), len(refilled.leases)) == (1, PLACES - 1)
     assert (one, many) == ([2], [2])
+
+
+async def test_an_exchange_of_failures(server: PostgresServer, trips: Trips) -> None:
+    """Counting them by cause, and keeping the attempts, waits for nothing more."""
+    worker = await busy(server.store)
+    leases = await worker.take(PLACES)
+    ending = Failed(cause="it broke", retry=False)
+
+    with trips.of_this() as found:
+        reply = await worker.exchange(*[Report(lease.id, ending) for lease in leases], places=PLACES)
+
+    assert len(reply.leases) == PLACES
+    assert (await server.store.failures.all(organization=None, since=0, most=1)).groups[0].failures == PLACES
+    assert found == [2]
 
 
 async def test_a_claim_of_a_worker_that_was_idle(server: PostgresServer, trips: Trips) -> None:
