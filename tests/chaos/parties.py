@@ -18,6 +18,7 @@ from tests.cluster import Cluster, join
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
+APP = "tests/chaos/app.py:app"
 TIMES = {
     "FAIRLANE_LEASE_SECONDS": "3",
     "FAIRLANE_RENEW_SECONDS": "1",
@@ -108,9 +109,11 @@ class Installation:
         workers: int = 3,
         places: int = 8,
         more: Mapping[str, str] | None = None,
+        app: str = APP,
     ) -> None:
         """``cluster`` is the PostgreSQL to stand on, or None for a SQLite file in ``folder``; ``more``: variables."""
         self.folder = folder
+        self._app = app
         self.cluster = cluster
         self.database = f"sqlite:///{folder}/chaos.db" if cluster is None else cluster.address
         self.track = folder / "track"
@@ -137,7 +140,7 @@ class Installation:
         runtime = self.folder / f"r{number}"
         runtime.mkdir(mode=0o700)
         local = "1" if self.cluster is None else "0"
-        command = ["serve", "tests/chaos/app.py:app", "--port", str(port), "--workers", local]
+        command = ["serve", self._app, "--port", str(port), "--workers", local]
         return Party(f"server-{number}", command, self.folder, self.environment | {"XDG_RUNTIME_DIR": str(runtime)})
 
     def add_workers(self, key: str) -> None:
@@ -146,7 +149,7 @@ class Installation:
             first = number % len(self.addresses)
             servers = self.addresses[first:] + self.addresses[:first]
             flags = [part for address in servers for part in ("--server", address)]
-            command = ["worker", "tests/chaos/app.py:app", *flags, "--places", str(self._places)]
+            command = ["worker", self._app, *flags, "--places", str(self._places)]
             environment = self.environment | {"FAIRLANE_WORKER_KEY": key}
             self.workers.append(Party(f"worker-{number}", command, self.folder, environment))
 
@@ -208,18 +211,20 @@ def _ready(address: str) -> bool:
 
 
 @contextmanager
-def installed(name: str, database: str, *, more: Mapping[str, str] | None = None) -> Iterator[Installation]:
-    """An installation on a SQLite file or on a PostgreSQL of its own; its servers are ended and its files deleted."""
+def installed(
+    name: str, database: str, *, more: Mapping[str, str] | None = None, app: str = APP
+) -> Iterator[Installation]:
+    """An installation on a SQLite file or on a PostgreSQL of its own; its programs are ended and its files deleted."""
     folder = Path(tempfile.mkdtemp(prefix=f"fairlane-{name}-", dir="/tmp"))
     folder.chmod(0o755)
     cluster = join(f"{name}-{os.getpid()}") if database == "postgres" else None
-    installation = Installation(folder, cluster, more=more)
+    installation = Installation(folder, cluster, more=more, app=app)
     try:
         yield installation
     finally:
-        for server in installation.servers:
-            if server.running:
-                server.end()
+        for party in (*installation.workers, *installation.servers):
+            if party.running:
+                party.end()
         if cluster is not None:
             cluster.leave()
         shutil.rmtree(folder, ignore_errors=True)

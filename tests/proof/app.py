@@ -1,7 +1,7 @@
 """The application of servers in the proofs.
 
-With ``SYNC_SECONDS`` each sync of SQLite takes that long. With ``PLANT=careless`` the server takes a commit that failed
-for done.
+With ``SYNC_SECONDS`` each sync of SQLite takes that long. With ``LEAK_BYTES`` each attempt keeps that much memory. With
+``PLANT=careless`` the server takes a commit that failed for done.
 """
 
 import os
@@ -14,7 +14,9 @@ from fairlane import Fairlane
 from fairlane.store.sqlite.writing import FileWriter
 
 SYNC_SECONDS = float(os.environ.get("SYNC_SECONDS", "0"))
+LEAK_BYTES = int(os.environ.get("LEAK_BYTES", "0"))
 app = Fairlane()
+kept: list[bytes] = []
 
 
 class SlowDisk(apsw.VFS):
@@ -70,4 +72,6 @@ if os.environ.get("PLANT") == "careless":
 @app.task("WORK", attempts=5)
 async def work(payload: dict[str, Any]) -> dict[str, Any]:
     """Do nothing."""
+    if LEAK_BYTES:
+        kept.append(os.urandom(LEAK_BYTES))
     return {}

@@ -13,7 +13,6 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -315,6 +314,10 @@ class Rotation:
             self.problems.append("no message had the signatures of two secrets: the rotation was not seen")
         return f"  {len(tries)} messages, {both} of them signed with two secrets"
 
+    def close(self) -> None:
+        """End the receiver."""
+        self.receiver.close()
+
     def control(self) -> int:
         """Revoke the key that customers use; return how many requests fail then."""
         late = Customers(self._installation.addresses, self.receiver.url)
@@ -343,26 +346,12 @@ def _read(answer: httpx2.Response) -> Any:
     return answer.json() if answer.content else None
 
 
-@contextlib.contextmanager
-def rotating() -> Iterator[Rotation]:
-    """A run whose programs end with the block."""
-    with installed("rotation", "postgres") as installation:
-        made = Rotation(installation)
-        try:
-            yield made
-        finally:
-            made.receiver.close()
-            for worker in installation.workers:
-                if worker.running:
-                    worker.end()
-
-
 def main() -> int:
     """Run; return 0 if every promise held and the control failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     began = time.monotonic()
-    with rotating() as made:
+    with installed("rotation", "postgres") as installation, contextlib.closing(Rotation(installation)) as made:
         made.prepare()
         made.go()
         line = made.judge()

@@ -135,6 +135,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "no request fails while keys, secrets and passwords are replaced, and what was revoked is refused",
         ("-m", "tests.proof.rotation"),
     )
+    soak = Part(
+        "an hour at half load",
+        "neither memory nor open files, logs, the database or its dead rows grow with time",
+        ("-m", "tests.proof.soak"),
+    )
     times = Part(
         "what an answer's time tells",
         "no caller can tell a revoked key from an unknown one, or a foreign task from none, by the time of the answer",
@@ -171,6 +176,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         [storm],
         [deliveries],
         [rotation],
+        [soak],
         [chaos("postgres")],
         [chaos("sqlite")],
         [walks("sqlite")],
