@@ -27,16 +27,17 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setenv("FAIRLANE_DATABASE", database)
     with ExitStack() as stack:
 
-        def start(example: str, **environment: str) -> Client:
+        def start(example: str, *, workers: int = 1, **environment: str) -> Client:
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             log = tmp_path / "server.log"
-            process = stack.enter_context(start_server(log, "--workers", "1", app=f"examples/{example}:app"))
+            process = stack.enter_context(start_server(log, "--workers", str(workers), app=f"examples/{example}:app"))
             stack.callback(process.kill)
             server = RunningServer(process, log)
             stack.callback(server.stop)
             ask(database, "POST", "organizations", body={"name": "acme", "slots": 2})
             key = ask(database, "POST", "organizations", "acme", "keys", body={})["value"]
+            monkeypatch.setenv("FAIRLANE_SERVER", server.address)
             return stack.enter_context(Client(server.address, key))
 
         yield start
