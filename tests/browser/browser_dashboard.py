@@ -155,6 +155,7 @@ def test_what_failed_and_why_is_two_steps_from_the_start(enter: Enter, site: Sit
 
     steps = page.locator("ol.timeline li")
     expect(steps.filter(has_text="Attempt 1 failed")).to_be_visible()
+    expect(steps.filter(has_text="Waited").first).to_contain_text(re.compile("for a (slot|worker): "))
     expect(steps.filter(has_text="Pause before the next attempt")).to_be_visible()
     expect(steps.last).to_contain_text("Attempt 2 failed: INTERNAL_SERVER_ERROR")
     expect(page.get_by_role("img", name=re.compile("Attempt 1 failed.*Pause.*Attempt 2 failed"))).to_be_visible()

@@ -64,18 +64,14 @@ function list(content, operator, query) {
 function group(content, operator, chosen) {
   const heading = h("h1", {}, "Failures"), cause = h("p", { class: "long" }), summary = h("section"), sample = h("section");
   const hourly = chart("Failures", { note: "in each hour", series: [{ name: "tasks that failed", kind: "bad", fill: true }, { name: "attempts tried again", kind: "quiet" }] });
-  // The API chooses tasks by type and code: other causes of the same type and code are run again with them.
-  const wanted = {}, again = bulk(operator, { kinds: ["retry"], chosen: () => ({ ...wanted }) }), acts = h("div", { class: "row", hidden: true }, again.buttons), hint = h("p", { class: "quiet" });
-  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told, hint,
+  const again = bulk(operator, { kinds: ["retry"], chosen: () => ({ group: chosen }) }), acts = h("div", { class: "row", hidden: true }, again.buttons);
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › ", chosen), h("div", { class: "heading" }, heading, acts), cause, again.told,
     h("div", { class: "charts" }, hourly.element), h("div", { class: "two" }, summary, sample));
   const stop = repeat(4, async () => {
     const { all } = await groups(operator, 168), one = all.find(({ group: name }) => name === chosen);
     if (!one) { set(cause, ["Nothing of this group failed in the last seven days."]); return; }
     heading.textContent = one.type ?? "Other failures";
-    acts.hidden = !(one.type && one.code && one.failures);
-    Object.assign(wanted, { type: one.type, code: one.code });
-    const others = all.filter((other) => other.group !== chosen && other.type === one.type && other.code === one.code && other.failures).length;
-    hint.textContent = acts.hidden || !others ? "" : `${others === 1 ? "Another group has" : `${others} other groups have`} the same type and code: "Run all again" includes their tasks.`;
+    acts.hidden = !one.failures;
     set(cause, [causeOf(operator, one)]);
     set(summary, [h("h2", {}, "What they have in common"), facts([
       ["How they ended", one.ending ? badge(one.ending) : null], ["Code", one.code ? h("code", {}, one.code) : null],

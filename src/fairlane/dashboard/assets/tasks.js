@@ -89,7 +89,8 @@ export function task(content, { rest: [reference] }) {
     const one = found.task, final = one.status === "COMPLETED" || one.status === "FAILED", now = serverTime();
     const owed = await delivery(found), sent = deliveredText(found, owed);
     const attempts = tried.attempts.map((try_) => ({ number: try_.number, startedAt: Date.parse(try_.startedAt), endedAt: try_.endedAt === null ? null : Date.parse(try_.endedAt), ending: try_.ending,
-      code: try_.failure?.code ?? null, message: try_.failure?.message ?? null, dueAt: try_.nextAttemptAt === null ? null : Date.parse(try_.nextAttemptAt) }));
+      code: try_.failure?.code ?? null, message: try_.failure?.message ?? null, dueAt: try_.nextAttemptAt === null ? null : Date.parse(try_.nextAttemptAt),
+      waited: try_.waited && { slot: try_.waited.forSlotMs, worker: try_.waited.forWorkerMs } }));
     const why = final ? null : await get(`${path}/wait`);
     const createdAt = Date.parse(one.createdAt), first = attempts[0]?.startedAt, endedAt = final ? attempts.at(-1)?.endedAt ?? null : null;
     title.textContent = one.taskType;

@@ -15,7 +15,7 @@ export function steps({ createdAt, runAt = null, note = "", status, attempts, om
   if (free > createdAt) found.push({ at: createdAt, until: Math.min(free, now), kind: QUIET, title: "Waited for its start time", notes: [`it was not to start before ${moment(free)}`], band: "later" });
   if (omitted) found.push({ at: attempts[0]?.startedAt ?? createdAt, kind: QUIET, title: `${omitted} earlier attempts are no longer kept`, notes: [] });
   attempts.forEach((one, index) => {
-    if (one.startedAt > free) found.push({ at: free, until: one.startedAt, kind: QUIET, title: "Waited", notes: [index ? "for its next attempt" : "for a slot and a worker"], band: "waited" });
+    if (one.startedAt > free) found.push({ at: free, until: one.startedAt, kind: QUIET, title: "Waited", notes: waitedFor(one.waited, one.startedAt - free, index), band: "waited" });
     const over = one.endedAt !== null, last = one.endedAt ?? now, good = one.ending === "COMPLETED" || !over;
     found.push({ at: one.startedAt, until: last, kind: over ? (one.ending === "COMPLETED" ? GOOD : one.ending === "HANDED_BACK" ? WARN : BAD) : WARN, title: `Attempt ${one.number} ${over ? ENDINGS[one.ending] ?? one.ending : "runs"}${one.code ? `: ${one.code}` : ""}`,
       notes: [one.message, one.cause, one.worker && `worker ${one.worker}`], band: over ? (good ? GOOD : BAD) : "running" });
@@ -30,6 +30,13 @@ export function steps({ createdAt, runAt = null, note = "", status, attempts, om
   if (status === "FAILED" && !attempts.length) found.push({ at: endedAt, kind: BAD, title: failure ?? "Ended before its first attempt", notes: [] });
   for (const one of tries) found.push({ at: one.at, kind: one.outcome === "delivered" ? GOOD : WARN, title: `Webhook, try ${one.number}: ${one.outcome}`, notes: [url, one.status ? `answer ${one.status}` : null] });
   return found;
+}
+
+// Why a wait was as long as it was; the rest of it is the organization's own: paused, or without credits.
+function waitedFor(waited, total, index) {
+  if (!waited) return [index ? "for its next attempt" : "for a slot and a worker"];
+  const { slot, worker } = waited, rest = total - slot - worker;
+  return [slot ? `for a slot: ${span(slot / 1000)}` : null, worker ? `for a worker: ${span(worker / 1000)}` : null, rest >= 1000 ? `while the organization was paused or its next task waited for credits: ${span(rest / 1000)}` : null];
 }
 
 export function timeline() {
