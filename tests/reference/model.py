@@ -88,7 +88,8 @@ class Task:
     canceled: bool = False
     status: TaskStatus | None = None
     ended_at: int = 0
-    ended_by: str = ""
+    reported: str = ""
+    """The lease whose report ended it. One that was returned is not accepted afterwards, even if it ended the task."""
     tried: list[tuple[int, str, int | None]] = field(default_factory=list)
     """Number, ending and pause of each attempt that has ended."""
     compared: int = 0
@@ -297,13 +298,15 @@ class Reference:
     def settle(self, reports: Iterable[Report], session_id: str, now: int) -> list[ReportVerdict]:
         """The verdicts on these reports, which end their leases."""
         reports = list(reports)
-        ended = {task.ended_by for task in self.tasks.values()}
+        ended = {task.reported for task in self.tasks.values()}
         held = {one.lease.id: one for one in self.leased() if one.lease and one.session_id == session_id}
         for report in reports:
             one = held.pop(report.lease_id, None)
             if one is not None:
                 self.end(one, report.ending, now)
                 ended.add(report.lease_id)
+                if isinstance(one, Task) and one.status:
+                    one.reported = report.lease_id
         return [ReportVerdict.ACCEPTED if report.lease_id in ended else ReportVerdict.GONE for report in reports]
 
     def leased(self) -> list["Task | Call"]:
@@ -327,7 +330,7 @@ class Reference:
         due_at = now + decided.pause_ms if isinstance(decided, Paused) else None
         task.tried.append((task.attempt, str(ending_of(ending, canceled=task.canceled)), due_at))
         if isinstance(decided, Final):
-            task.status, task.ended_at, task.ended_by = decided.status, now, task.lease.id
+            task.status, task.ended_at = decided.status, now
             if decided.status is TaskStatus.COMPLETED and task.organization.credits_on:
                 task.organization.charged += task.new.cost
         elif isinstance(decided, Paused):
