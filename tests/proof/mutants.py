@@ -40,7 +40,7 @@ class Mutant:
 
 MUTANTS = (
     # Fences, slots and limits -----------------------------------------------------------------------------------------
-    Mutant("any session settles any lease", "store/leases.py",
+    Mutant("any session settles any lease", "store/settling.py",
            "if lease is not None and lease.session_id == session_id:", "if lease is not None:",
            "tests/store/test_settling.py::test_a_report_from_another_session_is_gone"),
     Mutant("all attempts have one fence", "store/store.py",
@@ -93,7 +93,7 @@ MUTANTS = (
     Mutant("an answered exchange claims again", "store/leases.py",
            "leases = answered.get((one.session_id, one.id))", "leases = None",
            "tests/store/test_exchanges.py::test_the_same_exchange_yields_the_same_leases"),
-    Mutant("an exchange gives up when others hold the first in turn", "store/leases.py",
+    Mutant("an exchange gives up when others hold the first in turn", "store/claiming.py",
            "continue  # other transactions hold those next in turn; there may be more behind them", "break",
            "tests/store/test_postgres.py::test_a_claim_looks_behind_all_whose_turn_it_is_and_who_are_held "
            "tests/store/test_postgres.py::test_what_others_have_queued_is_claimed_while_somebody_holds_a_row"),
@@ -104,20 +104,20 @@ MUTANTS = (
     Mutant("one attempt more than allowed", "rules/attempts.py",
            "attempt >= attempts:", "attempt > attempts:",
            "tests/test_rules.py::test_the_last_failed_attempt_ends_the_task"),
-    Mutant("a canceled task completes", "store/leases.py",
+    Mutant("a canceled task completes", "store/settling.py",
            "canceled = lease.canceled_at is not None", "canceled = False",
            "tests/store/test_canceling.py::test_a_running_task_ends_canceled_however_its_handler_ends"),
-    Mutant("an outcome owes no webhook", "store/leases.py",
+    Mutant("an outcome owes no webhook", "store/settling.py",
            "            if lease.webhook:\n                told.append((lease.organization_id, lease.task_id))",
            "            if lease.webhook and not reported:\n"
            "                told.append((lease.organization_id, lease.task_id))",
            "tests/store/test_deliveries.py::test_a_delivery_is_owed_with_the_outcome"),
-    Mutant("held credits are returned twice", "store/leases.py",
+    Mutant("held credits are returned twice", "store/settling.py",
            "organization.release(lease.cost)", "organization.release(2 * lease.cost)",
            "tests/store/test_credits.py::test_a_completed_task_is_charged_once "
            "tests/store/test_credits.py::test_a_task_waits_for_credits_that_running_work_holds "
            "tests/store/test_credits.py::test_switching_takes_what_runs_along"),
-    Mutant("a failure is charged", "store/leases.py",
+    Mutant("a failure is charged", "store/settling.py",
            "lease.cost if completed else 0,", "lease.cost,",
            "tests/store/test_credits.py::test_what_does_not_complete_costs_nothing"),
     # Submitting -------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ MUTANTS = (
     Mutant("an idle organization saves up service", "rules/fairness.py",
            "return max(own, present)", "return own",
            "tests/store/test_fairness.py::test_an_idle_organization_banks_no_credit"),
-    Mutant("an attempt that was short is charged as estimated", "store/leases.py",
+    Mutant("an attempt that was short is charged as estimated", "store/settling.py",
            "        correct(transaction, organization, lease, ending)\n        canceled = ",
            "        canceled = ",
            "tests/store/test_fairness.py::test_slow_tasks_are_charged_for_what_they_took"),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from fairlane import sweeper
-from fairlane.store import deliveries, leases, locked, tasks
+from fairlane.store import claiming, deliveries, locked, settling, tasks
 from fairlane.store.sqlite import asking
 from fairlane.store.statements import Statement, load_statements
 from fairlane.worker import child
@@ -36,20 +36,20 @@ class StatementFault(NamedTuple):
 
 FAULTS: dict[str, Fault | StatementFault] = {
     "frees a slot and leaves its lease": Fault(
-        leases, "end_leases", 'change("delete_leases", leases, leases=leases),', ""
+        settling, "end_leases", 'change("delete_leases", leases, leases=leases),', ""
     ),
     "reads limits and counts before the lock": StatementFault(
         "postgres", "lock_organizations", "FOR NO KEY UPDATE", ""
     ),
     "ignores priorities": Fault(
-        leases, "_pick", "sorted(entries, key=_in_order)", "sorted(entries, key=lambda entry: -entry.seq)"
+        claiming, "_pick", "sorted(entries, key=_in_order)", "sorted(entries, key=lambda entry: -entry.seq)"
     ),
-    "tries again without a pause": Fault(leases, "end_leases", "due_at = now + after.pause_ms", "due_at = now"),
+    "tries again without a pause": Fault(settling, "end_leases", "due_at = now + after.pause_ms", "due_at = now"),
     "accepts a used key": Fault(
         tasks, "refusal_of", "(organization.id, task.idempotency_key) in used", "organization.id in used"
     ),
     "owes deliveries in no transaction": Fault(
-        leases, "write_outcomes", "yield from owe_deliveries(transaction, told)", "pass"
+        settling, "write_outcomes", "yield from owe_deliveries(transaction, told)", "pass"
     ),
     "returns orphans in the first sweep only": Fault(
         sweeper.Sweeper, "_sweep",
@@ -57,21 +57,23 @@ FAULTS: dict[str, Fault | StatementFault] = {
         'returned = 0 if self.__dict__.setdefault("first", now) != now else await _exhaust(',
     ),
     "does not count the attempt of a lost worker": Fault(
-        leases, "aftermath", 'ending = Failed(cause=LOST_CAUSE, pause_ms=0)', "return Requeued(attempt - 1)"
+        settling, "aftermath", 'ending = Failed(cause=LOST_CAUSE, pause_ms=0)', "return Requeued(attempt - 1)"
     ),
     "starts tasks in the slots of calls": Fault(
         locked.LockedOrganization, "slots_left", "self.slots_max - self.used()", "self.slots_max - self.processing"
     ),
     "spins until a killed child is gone": Fault(child.Child, "_end_overdue", "return  # Its", "continue  # Its"),
-    "charges twice": Fault(leases, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"),
+    "charges twice": Fault(
+        settling, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"
+    ),
     "ignores weights": Fault(
         locked.LockedOrganization, "charge", "charged(self.virtual_time, milliseconds, self.weight)",
         "charged(self.virtual_time, milliseconds, 1)",
     ),
     "serves the organization that got most": Fault(
-        leases, "_lease", "organization.charge(estimate_ms)", "organization.charge(-estimate_ms)"
+        claiming, "_lease", "organization.charge(estimate_ms)", "organization.charge(-estimate_ms)"
     ),
-    "forgets that a task was canceled": Fault(leases, "end_leases", "lease.canceled_at is not None", "False"),
+    "forgets that a task was canceled": Fault(settling, "end_leases", "lease.canceled_at is not None", "False"),
     "sends a message again without a pause": Fault(
         deliveries, "_end", "now + max(pause_ms, one.wait_ms)", "now"
     ),

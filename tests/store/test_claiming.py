@@ -6,7 +6,7 @@ import pytest
 
 from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import OrganizationChange
-from fairlane.store import Store, leases
+from fairlane.store import Store, claiming
 from fairlane.store.store import CLAIM_BYTES
 from tests.builders import (
     ACTOR,
@@ -173,7 +173,7 @@ async def test_never_more_payloads_than_an_answer_may_hold(database: Database) -
 
 async def test_large_payloads_go_with_several_exchanges(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has at least one lease, in order; what is left keeps its place, its slot and its credits."""
-    monkeypatch.setattr(leases, "PAYLOADS_MOST", 100)
+    monkeypatch.setattr(claiming, "PAYLOADS_MOST", 100)
     organization, worker = await an_organization(store, slots=9), await a_worker(store)
     sizes = [40, 60, 10, 200, 30, 30, 30, 30]
     tasks = await submitted(
@@ -384,7 +384,7 @@ async def test_one_organization_may_start_more_than_its_share_of_the_places(stor
 async def test_long_payloads_arrive_whole_and_in_order(store: Store) -> None:
     """Just below, at and above the length up to which they are read with the queue, in bytes."""
     organization, worker = await an_organization(store, slots=10), await a_worker(store)
-    most = leases.INLINE_BYTES - 2
+    most = claiming.INLINE_BYTES - 2
     payloads = [f'"{text}"' for text in ("a" * (most - 1), "b" * most, "c" * (most + 1), "é" * (most // 2 + 1), "")]
     await submitted(store, organization, *[a_task(payload=payload) for payload in payloads])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from fairlane.errors import StoreFault
-from fairlane.store import calls, leases, locked, tasks, upkeep
+from fairlane.store import calls, claiming, leases, locked, settling, tasks, upkeep
 from tests.reference.model import COST_MOST
 from tests.store.databases import DATABASES
 from tests.store.machine import StoreMachine
@@ -62,7 +62,7 @@ FAULTS: dict[str, Fault] = {
         tasks, "clear", 'yield from run_if("delete_idempotency", keys, keys=keys)', "", "submit clear",
     ),
     "forgets that it was canceled": Fault(
-        leases, "end_leases", "lease.canceled_at is not None", "False", "exchange settle_all cancel",
+        settling, "end_leases", "lease.canceled_at is not None", "False", "exchange settle_all cancel",
     ),
     "takes a batch for which there is no room": Fault(
         tasks, "_refusal_of_all", "if not room:", "if room:", "submit",
@@ -71,31 +71,31 @@ FAULTS: dict[str, Fault] = {
         leases, "_answered", "return answered", "return {}", "exchange send_again",
     ),
     "overlooks the oldest task": Fault(
-        leases, "_lanes", "lane.head_seq))", "lane.head_seq + 1))", "exchange",
+        claiming, "_lanes", "lane.head_seq))", "lane.head_seq + 1))", "exchange",
     ),
     "charges twice": Fault(
-        leases, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)",
+        settling, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)",
         "submit exchange settle_all",
     ),
     "charges what failed": Fault(
-        leases, "_outcome", "organization.failed += 1", "organization.spend(lease.cost)",
+        settling, "_outcome", "organization.failed += 1", "organization.spend(lease.cost)",
         "submit exchange settle_all",
     ),
     "keeps no attempt": Fault(
-        leases, "end_leases", "query_attempts(transaction, attempts),", "", "exchange settle_all",
+        settling, "end_leases", "query_attempts(transaction, attempts),", "", "exchange settle_all",
     ),
     "charges at the claim": Fault(
-        leases, "_lease", "organization.hold(pick.cost)", "organization.spend(pick.cost)", "submit exchange",
+        claiming, "_lease", "organization.hold(pick.cost)", "organization.spend(pick.cost)", "submit exchange",
     ),
     "forgets to release what was held": Fault(
-        leases, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",
+        settling, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",
     ),
     "starts what others hold the credits for": Fault(
-        leases, "_pick", "not organization.can_hold(held + cost)", "False",
+        claiming, "_pick", "not organization.can_hold(held + cost)", "False",
         "submit exchange", COST_MOST,
     ),
     "fails what only has to wait": Fault(
-        leases, "_pick", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
+        claiming, "_pick", "not organization.can_pay(cost)", "not organization.can_hold(cost)",
         "submit exchange", COST_MOST,
     ),
     "runs tasks in the places that calls took": Fault(
@@ -103,18 +103,18 @@ FAULTS: dict[str, Fault] = {
         "submit begin_calls exchange",
     ),
     "lets an abandoned call go on": Fault(
-        leases, "end_calls", "if call is None or not call.wanted", "if call is None",
+        settling, "end_calls", "if call is None or not call.wanted", "if call is None",
         "begin_calls abandon exchange settle_all",
     ),
     "gives a call's slot up between attempts": Fault(
-        leases, "end_calls", 'organization.ready_call(lease.task_type)', "organization.end_call(lease.cost)",
+        settling, "end_calls", 'organization.ready_call(lease.task_type)', "organization.end_call(lease.cost)",
         "begin_calls exchange settle_all",
     ),
     "ignores the room of a type": Fault(
         calls, "begin_calls", "room = yield from rooms_left(limits, counted)", "room = {}", "begin_calls change_limits",
     ),
     "counts what is handed back as an attempt": Fault(
-        leases, "aftermath", "Requeued(attempt - 1)", "Requeued(attempt)", "exchange settle_all end_session",
+        settling, "aftermath", "Requeued(attempt - 1)", "Requeued(attempt)", "exchange settle_all end_session",
     ),
 }  # fmt: skip
 

@@ -10,9 +10,9 @@ from fairlane.model.leases import Failed
 from fairlane.model.organizations import Erased, Organization
 from fairlane.store.deliveries import delete_deliveries, delete_deliveries_of
 from fairlane.store.lease_rows import CALL
-from fairlane.store.leases import RELEASED, return_leases
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization, find_organization_id
+from fairlane.store.settling import RELEASED, return_leases
 from fairlane.store.statements import CHUNK, Operation, Row, rows, run, run_if
 from fairlane.store.tasks import clear
 from fairlane.store.trail import write_trail

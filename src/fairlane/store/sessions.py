@@ -6,8 +6,8 @@ import msgspec
 
 from fairlane.errors import SessionGone
 from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
-from fairlane.store.leases import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.noun import Noun
+from fairlane.store.settling import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.statements import CHUNK, Operation, Row, query, rows, run, together
 from fairlane.store.transaction import Transaction
 
