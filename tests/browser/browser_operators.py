@@ -43,6 +43,31 @@ def test_the_overview_says_that_failures_rise(enter: Enter, site: Site, picture:
     picture(page, "dashboard-operator")
 
 
+def test_a_command_opens_the_pages_without_a_key(page: Page, site: Site, provoked: list[str]) -> None:
+    """The ticket leaves the address before it is sent, and works once; after a logout it opens nothing."""
+    provoked += ["401"]
+    address = site.fairlane("dashboard")["address"]
+    ticket = address.partition("#/enter/")[2]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
+
+    page.goto(address)
+
+    expect(page.get_by_role("list", name="Health")).to_be_visible()
+    expect(page.get_by_text("this machine")).to_be_visible()
+    assert page.url == f"{site.address}/dashboard#/"
+    assert page.evaluate("history.length") <= 2
+    assert ticket
+    assert not [one for one in asked if ticket in one]
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+    page.goto(address)
+
+    expect(page.get_by_role("alert").filter(has_text="was used already")).to_be_visible()
+    assert ticket not in page.url
+
+
 def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> None:
     """Each link of the overview's troubles leads to a page; the types say whether a worker serves them."""
     page = enter(key=site.admin_key)
