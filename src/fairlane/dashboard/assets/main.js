@@ -14,13 +14,14 @@ import { snippets } from "./snippets.js";
 import { types, upkeep, workers } from "./operator.js";
 import { organization, organizations } from "./organizations.js";
 import { anyTask } from "./anytask.js";
+import { anyTasks } from "./anytasks.js";
 import { task, tasks } from "./tasks.js";
 import { usage } from "./usage.js";
 
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["failures", "Failures", failures], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
 const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["task", anyTask]] };
 
