@@ -43,11 +43,14 @@ FairlaneError
 """
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, ClassVar
 
 RETRY_AFTER_SECONDS_MOST = 30 * 86_400
+NAMES_SHOWN_MOST = 20
+"""Most names that a refusal lists."""
 
 
 class FairlaneError(Exception):
@@ -82,6 +85,13 @@ class ValidationRefused(Refusal):
     def at(cls, field: str, message: str) -> "ValidationRefused":
         """Return a refusal for one field; ``field`` is a dotted path such as ``payload.country``."""
         return cls(details=[{"field": field, "message": message}])
+
+    @classmethod
+    def type_not_allowed(cls, allowed: Sequence[str]) -> "ValidationRefused":
+        """Return the refusal of a task type that is not among those of the organization's plan."""
+        more = len(allowed) - NAMES_SHOWN_MOST
+        names = ", ".join(allowed[:NAMES_SHOWN_MOST]) + (f" and {more} more" if more > 0 else "")
+        return cls.at("taskType", f"is not allowed for this organization; allowed are {names}")
 
 
 class KeyMissing(Refusal):

@@ -24,7 +24,8 @@ from fairlane.payloads import Decode, decoder_for
 TIMEOUT_MAX_SECONDS = 7 * 86_400
 ATTEMPTS_MAX = 1_000
 
-_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+"""The names that a task type may have."""
 CALLS_BELOW = "/v1/monitor/"
 PATH_LENGTH_MOST = 200
 _PATH = re.compile(re.escape(CALLS_BELOW.rstrip("/")) + r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
@@ -422,7 +423,7 @@ def _path(name: str, path: object, place: str) -> str | None:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+    return isinstance(value, str) and TYPE_NAME.fullmatch(value) is not None
 
 
 def _is_timeout(value: object) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from fairlane import wire
 from fairlane.client.answers import read_task
-from tests.api.house import Customer, House, error_of, eventually
+from tests.api.house import Customer, House, error_of, eventually, fields_of
 
 
 def test_an_accepted_task_is_there_at_once(customer: Customer) -> None:
@@ -109,6 +109,27 @@ def test_a_full_queue_refuses(shared: House) -> None:
         assert customer.submit(idempotencyKey="k").status_code == 409
         customer.change(queue_limit=3)
         assert customer.submit().status_code == 200
+
+
+def test_a_plan_limits_priority_and_types(shared: House) -> None:
+    """400 with the field: for a task, a batch item, a call and a retry; limits of its own can be given back."""
+    customer = shared.customer()
+    with customer.client as client:
+        canceled = customer.accepted(priority=9)
+        client.delete(f"/v1/async/task/{canceled}")
+        customer.change(priority_limit=5, task_types=["ANY"])
+
+        again = client.post(f"/v1/async/task/{canceled}/retry")
+        high, other = customer.submit(priority=6), customer.submit("PAGE", {"url": "x"})
+        batch = client.post("/v1/async/task/batch", json=[{"taskType": "ANY", "payload": {}, "priority": 9}]).json()
+        call = client.post("/v1/monitor/pages/read", json={"url": "x"})
+
+        assert [answer.status_code for answer in (high, again, other, call)] == [400] * 4
+        assert [fields_of(answer) for answer in (high, again)] == [["priority"]] * 2
+        assert [fields_of(answer) for answer in (other, call)] == [["taskType"]] * 2
+        assert [error["field"] for error in batch["results"][0]["error"]["details"]["errors"]] == ["priority"]
+        customer.change(priority_limit=None, task_types=None)
+        assert customer.submit("PAGE", {"url": "x"}, priority=10).status_code == 200
 
 
 def test_one_organizations_full_queue_is_not_anothers(shared: House, customer: Customer) -> None:

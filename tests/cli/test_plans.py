@@ -4,6 +4,8 @@ import pytest
 
 from tests.cli.harness import Command
 
+LIMITS = ["Priority limit", "Task types"]
+
 
 def test_create_show_and_list_agree(fairlane: Command) -> None:
     """What was created is what is shown and listed."""
@@ -24,7 +26,14 @@ def test_people_read_words(fairlane: Command) -> None:
 
     lines = fairlane("plans", "show", "pro").out.splitlines()
 
-    assert [line.split("  ")[0].strip() for line in lines] == ["Plan", "Slots", "Queue limit", "Weight", "Created"]
+    assert [line.split("  ")[0].strip() for line in lines] == [
+        "Plan",
+        "Slots",
+        "Queue limit",
+        "Weight",
+        *LIMITS,
+        "Created",
+    ]
 
 
 def test_change_leaves_what_was_not_named(fairlane: Command) -> None:
@@ -34,6 +43,24 @@ def test_change_leaves_what_was_not_named(fairlane: Command) -> None:
     changed = fairlane("plans", "change", "pro", "--slots", "30", "--json").document
 
     assert [changed[field] for field in ("slots", "queue_limit", "weight")] == [30, 50, 2]
+
+
+def test_a_plan_says_what_may_be_submitted(fairlane: Command) -> None:
+    """A highest priority and task types, taken away by ``none``; an organization may have its own, or the plan's."""
+    allowed = ("--priority-limit", "5", "--task-types", "PAGE, REPORT")
+    created = fairlane("plans", "create", "pro", "--slots", "2", *allowed, "--json").document
+    fairlane("organizations", "create", "acme", "--plan", "pro", "--task-types", "PAGE", "--priority-limit", "9")
+    own = fairlane("organizations", "show", "acme", "--json").document
+    lines = fairlane("organizations", "change", "acme", "--task-types", "plan", "--priority-limit", "plan").out
+    changed = fairlane("plans", "change", "pro", "--priority-limit", "none", "--task-types", "none", "--json").document
+
+    assert (created["priority_limit"], created["task_types"]) == (5, ["PAGE", "REPORT"])
+    assert (own["priority_limit"], own["task_types"]) == (9, ["PAGE"])
+    assert [line.split(maxsplit=2)[2] for line in lines.splitlines() if line.startswith(tuple(LIMITS))] == [
+        "5",
+        "PAGE, REPORT",
+    ]
+    assert (changed["priority_limit"], changed["task_types"]) == (None, None)
 
 
 def test_organizations_follow_their_plan(fairlane: Command) -> None:

@@ -13,6 +13,7 @@ from fairlane.errors import (
     TaskEnded,
     TaskExists,
     Unavailable,
+    ValidationRefused,
 )
 from fairlane.model.attempts import AttemptEnding
 from fairlane.model.calls import Abandoned, Admitted, NewCall
@@ -54,6 +55,7 @@ class Organization:
     disabled: bool = False
     credits_on: bool = False
     granted: int = 0
+    priority_limit: int | None = None
     charged: int = 0
 
     @property
@@ -249,6 +251,8 @@ class Reference:
             return KeyRefused
         if new.idempotency_key is not None and key in self.keys:
             return TaskExists
+        if organization.priority_limit is not None and new.priority > organization.priority_limit:
+            return ValidationRefused
         if len(self.queued(organization)) >= organization.queue_limit:
             return QueueFull
         if not organization.can_pay(new.cost, self.spent):

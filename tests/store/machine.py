@@ -377,12 +377,20 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Operators -------------------------------------------------------------------------------------------------------
 
-    @rule(number=some, slots=st.sampled_from([None, 1, 2, 5]), of_plan=st.sampled_from([None, 1, 4]))
-    def change_limits(self, number: int, slots: int | None, of_plan: int | None) -> None:
-        """The plan's limit, or an organization's own (None: the plan's again)."""
+    @rule(
+        number=some,
+        slots=st.sampled_from([None, 1, 2, 5]),
+        of_plan=st.sampled_from([None, 1, 4]),
+        highest=st.sampled_from([None, None, None, 5]),
+    )
+    def change_limits(self, number: int, slots: int | None, of_plan: int | None, highest: int | None) -> None:
+        """The plan's limits, or an organization's own slots (None: the plan's again)."""
         if number % 2:
-            self.run(self.store.plans.change("pro", changes=PlanChange(slots=of_plan), actor=ACTOR))
+            changes = PlanChange(slots=of_plan, priority_limit=highest)
+            self.run(self.store.plans.change("pro", changes=changes, actor=ACTOR))
             self.plan_slots = of_plan
+            for organization in self.model.organizations.values():
+                organization.priority_limit = highest
         else:
             organization = self._organization(number // 2)
             self._change(organization, slots=slots)

@@ -32,6 +32,19 @@ async def test_two_changes_of_a_plan_are_both_kept(server: PostgresServer, other
     assert (plan.slots, plan.queue_limit, plan.weight) == (2, 100, 7)
 
 
+async def test_a_changed_plan_acts_on_every_server(others: list[Store]) -> None:
+    """As soon as the change is answered, the next submit to another server is held to it."""
+    await others[0].plans.create("p", slots=10, queue_limit=100, weight=1, actor="x")
+    made = await others[0].organizations.create("o", plan="p", overrides=Overrides(), actor="x")
+    tasks = [a_task(priority=3), a_task(priority=4)]
+    before = await others[1].tasks.submit(made.id, [a_task(priority=4)])
+
+    await others[0].plans.change("p", changes=PlanChange(priority_limit=3), actor="x")
+    after = await others[1].tasks.submit(made.id, tasks)
+
+    assert [type(answer) for answer in (*before, *after)] == [Accepted, Accepted, ValidationRefused]
+
+
 @pytest.mark.parametrize("created", [True, False])
 async def test_who_comes_to_a_plan_that_changes_has_its_new_limits(
     server: PostgresServer, others: list[Store], created: bool

@@ -95,6 +95,17 @@ def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | 
         ) from None
 
 
+def names_or(word: str, text: str | None) -> list[str] | UnsetType | None:
+    """Return the meaning of an option that takes names, separated by commas, or one word.
+
+    Returns:
+        UNSET if the option was not given, None for the word, or else the names.
+    """
+    if text is None:
+        return UNSET
+    return None if text == word else [name.strip() for name in text.split(",")]
+
+
 def database_in_force(database: str | None) -> str:
     """Return the database of a command: its flag or variable, or else the default."""
     return default_database() if database is None else database

@@ -7,8 +7,9 @@ import typer
 from msgspec import UNSET
 
 from fairlane.admin.connection import ask, ask_all, erase_all
-from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, number_or
+from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, names_or, number_or
 from fairlane.cli.output import moment, note, print_json
+from fairlane.cli.plans import allowed_fields
 from fairlane.cli.switch import Switch
 from fairlane.cli.tables import print_fields, print_table
 
@@ -37,12 +38,27 @@ def create(
     weight: Annotated[
         int | None, typer.Option(metavar="W", help=f"Weight of its own. {OWN}", show_default=False)
     ] = None,
+    priority_limit: Annotated[
+        int | None, typer.Option(metavar="P", help=f"Highest priority of its own. {OWN}", show_default=False)
+    ] = None,
+    task_types: Annotated[
+        str | None,
+        typer.Option(metavar="TYPES", help=f"Task types of its own, separated by commas. {OWN}", show_default=False),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an organization. It needs a key before it can call the API: see 'fairlane keys create'."""
-    body = {"name": name, "plan": plan, "slots": slots, "queue_limit": queue_limit, "weight": weight}
+    body = {
+        "name": name,
+        "plan": plan,
+        "slots": slots,
+        "queue_limit": queue_limit,
+        "weight": weight,
+        "priority_limit": priority_limit,
+        "task_types": task_types and names_or("plan", task_types),
+    }
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
 
@@ -61,6 +77,18 @@ def change(
     weight: Annotated[
         str | None, typer.Option(metavar="W|plan", help="Weight of its own, or the plan's.", show_default=False)
     ] = None,
+    priority_limit: Annotated[
+        str | None,
+        typer.Option(metavar="P|plan", help="Highest priority of its own, or the plan's.", show_default=False),
+    ] = None,
+    task_types: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPES|plan",
+            help="Task types of its own, separated by commas, or the plan's.",
+            show_default=False,
+        ),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -70,13 +98,15 @@ def change(
         "slots": number_or("plan", slots, option="--slots"),
         "queue_limit": number_or("plan", queue_limit, option="--queue-limit"),
         "weight": number_or("plan", weight, option="--weight"),
+        "priority_limit": number_or("plan", priority_limit, option="--priority-limit"),
+        "task_types": names_or("plan", task_types),
     }
     changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
     if plan is not None:
         changes["plan"] = plan
     changes |= _switched(credits)
     if not changes:
-        raise typer.BadParameter("nothing to change: give --plan, --slots, --queue-limit, --weight or --credits")
+        raise typer.BadParameter("nothing to change: give --plan, --credits, or a limit such as --slots")
     _change(name, changes, database=database, as_json=as_json)
 
 
@@ -185,6 +215,7 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
         print_json(organization)
         return
     oldest = organization["oldest_ready_at"]
+    priority_limit, task_types = allowed_fields(organization)
     print_fields(
         [
             ("Organization", organization["name"]),
@@ -197,6 +228,8 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
             ("Waiting since", oldest and moment(oldest)),
             ("Queue limit", organization["queue_limit"]),
             ("Weight", organization["weight"]),
+            ("Priority limit", priority_limit),
+            ("Task types", task_types),
             (
                 "Credits",
                 organization["credits"]["granted"] - organization["credits"]["charged"]

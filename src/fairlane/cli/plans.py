@@ -6,7 +6,7 @@ import typer
 from msgspec import UNSET
 
 from fairlane.admin.connection import ask
-from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, number_or
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, names_or, number_or
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
@@ -26,6 +26,18 @@ Weight = Annotated[
     int | None,
     typer.Option(metavar="W", help="Share of the workers, relative to other organizations.", show_default=False),
 ]
+PriorityLimit = Annotated[
+    str | None,
+    typer.Option(metavar="P|none", help="Highest priority that may be submitted, or none for any.", show_default=False),
+]
+TaskTypes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPES|none",
+        help="Task types that may be submitted, separated by commas, or none for any.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
@@ -35,16 +47,19 @@ def create(
     slots: Annotated[str, typer.Option(metavar="N|none", help="Most tasks that run at once.")],
     queue_limit: Annotated[int, typer.Option(metavar="N", help="Most tasks that may wait.")] = 100_000,
     weight: Annotated[int, typer.Option(metavar="W", help="Share of the workers.")] = 1,
+    priority_limit: PriorityLimit = None,
+    task_types: TaskTypes = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a plan."""
-    body = {
+    body: dict[str, object] = {
         "name": name,
         "slots": number_or("none", slots, option="--slots"),
         "queue_limit": queue_limit,
         "weight": weight,
     }
+    body |= _allowed(priority_limit, task_types)
     _show(ask(database_in_force(database), "POST", "plans", body=body), as_json=as_json)
 
 
@@ -55,6 +70,8 @@ def change(
     slots: SlotsOption = None,
     queue_limit: QueueLimit = None,
     weight: Weight = None,
+    priority_limit: PriorityLimit = None,
+    task_types: TaskTypes = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,8 +83,9 @@ def change(
     changes |= {
         field: value for field, value in {"queue_limit": queue_limit, "weight": weight}.items() if value is not None
     }
+    changes |= _allowed(priority_limit, task_types)
     if not changes:
-        raise typer.BadParameter("nothing to change: give --slots, --queue-limit or --weight")
+        raise typer.BadParameter("nothing to change: give a limit, such as --slots")
     _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
 
 
@@ -84,8 +102,12 @@ def list_plans(*, database: DatabaseOption = None, as_json: AsJson = False) -> N
     if as_json:
         print_json(answer)
         return
-    rows = [[plan["name"], plan["slots"], plan["queue_limit"], plan["weight"]] for plan in answer["plans"]]
-    print_table(["PLAN", "SLOTS", "QUEUE LIMIT", "WEIGHT"], rows, empty="There are no plans.")
+    rows = [
+        [plan["name"], plan["slots"], plan["queue_limit"], plan["weight"], *allowed_fields(plan)]
+        for plan in answer["plans"]
+    ]
+    columns = ["PLAN", "SLOTS", "QUEUE LIMIT", "WEIGHT", "PRIORITY LIMIT", "TASK TYPES"]
+    print_table(columns, rows, empty="There are no plans.")
 
 
 @commands.command(epilog="Example: fairlane plans show pro --json")
@@ -94,16 +116,33 @@ def show(name: PlanArgument, *, database: DatabaseOption = None, as_json: AsJson
     _show(ask(database_in_force(database), "GET", "plans", name), as_json=as_json)
 
 
+def allowed_fields(limits: dict[str, Any]) -> list[object]:
+    """Return the highest priority and the task types of a plan or an organization, as people read them."""
+    priority, types = limits["priority_limit"], limits["task_types"]
+    return ["any" if priority is None else priority, "any" if types is None else ", ".join(types)]
+
+
+def _allowed(priority_limit: str | None, task_types: str | None) -> dict[str, object]:
+    wanted = {
+        "priority_limit": number_or("none", priority_limit, option="--priority-limit"),
+        "task_types": names_or("none", task_types),
+    }
+    return {field: value for field, value in wanted.items() if value is not UNSET}
+
+
 def _show(plan: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
+    priority_limit, task_types = allowed_fields(plan)
     print_fields(
         [
             ("Plan", plan["name"]),
             ("Slots", plan["slots"]),
             ("Queue limit", plan["queue_limit"]),
             ("Weight", plan["weight"]),
+            ("Priority limit", priority_limit),
+            ("Task types", task_types),
             ("Created", moment(plan["created_at"])),
         ]
     )

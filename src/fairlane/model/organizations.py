@@ -19,6 +19,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """None if the plan has no slots yet: its organizations start nothing and their concurrency reads null."""
     queue_limit: int
     weight: int
+    priority_limit: int | None
+    """The highest priority that may be submitted; None for any."""
+    task_types: tuple[str, ...] | None
+    """The task types that may be submitted; None for any."""
     created_at: int
 
 
@@ -28,6 +32,8 @@ class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slots: int | UnsetType | None = UNSET
     queue_limit: int | UnsetType = UNSET
     weight: int | UnsetType = UNSET
+    priority_limit: int | UnsetType | None = UNSET
+    task_types: tuple[str, ...] | UnsetType | None = UNSET
 
 
 class Organization(Struct, frozen=True, kw_only=True):
@@ -40,6 +46,8 @@ class Organization(Struct, frozen=True, kw_only=True):
     """None if the limit cannot be read because its plan has no slots."""
     queue_limit: int
     weight: int
+    priority_limit: int | None
+    task_types: tuple[str, ...] | None
     paused: bool
     disabled: bool
     maintenance: bool
@@ -66,6 +74,8 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     slots: int | UnsetType | None = UNSET
     queue_limit: int | UnsetType | None = UNSET
     weight: int | UnsetType | None = UNSET
+    priority_limit: int | UnsetType | None = UNSET
+    task_types: tuple[str, ...] | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET
@@ -78,6 +88,8 @@ class Overrides(Struct, frozen=True, kw_only=True):
     slots: int | None = None
     queue_limit: int | None = None
     weight: int | None = None
+    priority_limit: int | None = None
+    task_types: tuple[str, ...] | None = None
 
 
 class CreditTotals(Struct, frozen=True, kw_only=True):

@@ -526,6 +526,8 @@ def _reason(organization: LockedOrganization, task: NewTask, one: ChosenTask, sp
             return None if organization.can_pay(task.cost, besides=spent) else Skipped.INSUFFICIENT_CREDITS
         case CreditsShort():
             return Skipped.INSUFFICIENT_CREDITS
+        case ValidationRefused():
+            return Skipped.VALIDATION_ERROR
         case _:
             return Skipped.ORGANIZATION_DISABLED
 

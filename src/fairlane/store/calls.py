@@ -19,6 +19,7 @@ from fairlane.rules.attempts import CALL_MS, TIMED_OUT, Final, Paused, call_afte
 from fairlane.store.lease_rows import HeldLease, correct, lease_id
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
+from fairlane.store.plans import refusal_by_plan
 from fairlane.store.statements import CHUNK, Operation, Row, change, rows, rows_if, run_if
 from fairlane.store.transaction import Transaction
 from fairlane.store.type_limits import count_types, lock_types, rooms_left
@@ -46,6 +47,7 @@ class CallStore(Noun):
             ConcurrencyFull: its organization has no free slot, or its task type no room.
             Unavailable: its organization is paused, or its limit cannot be read.
             KeyRefused: its organization is disabled or gone.
+            ValidationRefused: its organization's plan does not allow the task type.
             CreditsShort: the part of the balance that is not held does not cover the cost.
         """
         return await self._database.write(self._begin, new, weight=weight([new.payload]))
@@ -185,6 +187,9 @@ def _refusal(
     later."""
     if organization is None or organization.disabled:
         return KeyRefused()
+    not_allowed = refusal_by_plan(organization, new.task_type)
+    if not_allowed is not None:
+        return not_allowed
     if organization.paused or organization.slots_max is None:
         return Unavailable()
     if organization.slots_left() <= 0:

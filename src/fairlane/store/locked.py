@@ -88,6 +88,9 @@ class LockedOrganization(Struct, array_like=True):
     slots_max: int | None
     queue_limit: int
     weight: int
+    priority_limit: int | None
+    task_types: str | None
+    """A JSON array of the task types that it may submit; None for any."""
     paused: int
     disabled: int
     next_seq: int

@@ -9,7 +9,7 @@ from fairlane.errors import InUse, NameTaken, NotFound
 from fairlane.model.organizations import CreditTotals, Organization, OrganizationChange, Overrides
 from fairlane.rules.history import month_of
 from fairlane.store.noun import Noun, Shared
-from fairlane.store.plans import keep_plan
+from fairlane.store.plans import LIMITS, keep_plan, kept_limits, text_of_types, types_of
 from fairlane.store.statements import Operation, Row, first, only, rows, run
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
@@ -42,6 +42,10 @@ class OrganizationRow(Row, frozen=True):
     slots_override: int | None
     queue_limit_override: int | None
     weight_override: int | None
+    priority_limit: int | None
+    task_types: str | None
+    priority_limit_override: int | None
+    task_types_override: str | None
     credits_on: int
     credits_granted: int
     credits_charged: int
@@ -117,7 +121,8 @@ def _create(
         raise NameTaken("organization", name)
     limits = msgspec.structs.asdict(overrides)
     now, identity = (yield from transaction.read_clock()), (yield from only("take_organization_id", into=int))
-    yield from run("insert_organization", id=identity, name=name, plan=plan, **limits, credits=int(credits), now=now)
+    columns = kept_limits(limits)
+    yield from run("insert_organization", id=identity, name=name, plan=plan, **columns, credits=int(credits), now=now)
     yield from run("insert_month", organization_id=identity, month=month_of(now), now=now)
     details = {"plan": plan, **limits, "credits": credits}
     yield from write_trail(transaction, actor, "organization.created", name, details)
@@ -188,6 +193,8 @@ def _organization(row: OrganizationRow) -> Organization:
         slots_max=row.slots_max,
         queue_limit=row.queue_limit,
         weight=row.weight,
+        priority_limit=row.priority_limit,
+        task_types=types_of(row.task_types),
         paused=bool(row.paused),
         disabled=bool(row.disabled),
         maintenance=bool(row.maintenance),
@@ -214,16 +221,11 @@ def _change(transaction: Transaction, name: str, changes: OrganizationChange, ac
     if before.erasing:
         raise InUse("organization", name)
     given = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
-    if given.keys() & {"plan", "slots", "queue_limit", "weight"}:
-        overrides = {
-            "plan": before.plan,
-            "slots": before.slots_override,
-            "queue_limit": before.queue_limit_override,
-            "weight": before.weight_override,
-        }
-        overrides |= {key: value for key, value in given.items() if key in overrides}
-        yield from keep_plan(given.get("plan", before.plan))
-        yield from run("update_limits", id=organization_id, **overrides)
+    if given.keys() & {"plan", *LIMITS}:
+        columns = {"plan": before.plan} | {limit: getattr(before, f"{limit}_override") for limit in LIMITS}
+        columns |= kept_limits({key: value for key, value in given.items() if key in columns})
+        yield from keep_plan(columns["plan"])
+        yield from run("update_limits", id=organization_id, **columns)
     if given.keys() & {"paused", "disabled", "maintenance", "credits"}:
         flags = {
             "paused": before.paused,
@@ -236,6 +238,7 @@ def _change(transaction: Transaction, name: str, changes: OrganizationChange, ac
     after = yield from find_organization(name)
     one = locked[organization_id]
     one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight
+    one.priority_limit, one.task_types = after.priority_limit, text_of_types(after.task_types)
     one.paused, one.disabled, one.credits_on = int(after.paused), int(after.disabled), int(after.credits.on)
     yield from transaction.save()
     yield from write_trail(transaction, actor, "organization.changed", name, given)

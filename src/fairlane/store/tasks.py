@@ -27,6 +27,7 @@ from fairlane.store.filtering import LOOK_MOST, NEWEST, walk
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.noun import Noun, Shared, weight
 from fairlane.store.outcomes import write_outcomes
+from fairlane.store.plans import refusal_by_plan
 from fairlane.store.statements import (
     CHUNK,
     Operation,
@@ -348,6 +349,9 @@ def refusal_of(
         return KeyRefused()
     if task.idempotency_key is not None and (organization.id, task.idempotency_key) in used:
         return TaskExists(task.idempotency_key)
+    not_allowed = refusal_by_plan(organization, task.task_type, task.priority)
+    if not_allowed is not None:
+        return not_allowed
     full = _full(organization, 1)
     if full is None and not organization.can_pay(task.cost, besides=spent):
         return CreditsShort()

@@ -30,6 +30,8 @@ class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     slots: int | None = None
     queue_limit: int | None = None
     weight: int | None = None
+    priority_limit: int | None = None
+    task_types: tuple[str, ...] | None = None
     credits: bool = False
     """Whether its credits are counted."""
 
@@ -59,8 +61,14 @@ class OrganizationEndpoints:
         """Create an organization."""
         new = read_message(_new_organization, await request.body(BODY_BYTES_MOST))
         check_name(new.name)
-        check_limits(new.slots, new.queue_limit, new.weight)
-        overrides = Overrides(slots=new.slots, queue_limit=new.queue_limit, weight=new.weight)
+        check_limits(new)
+        overrides = Overrides(
+            slots=new.slots,
+            queue_limit=new.queue_limit,
+            weight=new.weight,
+            priority_limit=new.priority_limit,
+            task_types=new.task_types,
+        )
         made = await self._store.organizations.create(
             new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor
         )
@@ -73,7 +81,7 @@ class OrganizationEndpoints:
     async def change(self, request: Request, actor: str) -> Answer:
         """Change limits and flags; they take effect at the next claim."""
         changes = read_message(_organization_change, await request.body(BODY_BYTES_MOST))
-        check_limits(changes.slots, changes.queue_limit, changes.weight)
+        check_limits(changes)
         return answer(await self._store.organizations.change(*request.parameters, changes=changes, actor=actor))
 
     async def erase(self, request: Request, actor: str) -> Answer:

@@ -20,6 +20,8 @@ class NewPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     slots: int | None
     queue_limit: int = 100_000
     weight: int = 1
+    priority_limit: int | None = None
+    task_types: tuple[str, ...] | None = None
 
 
 _new_plan = Decoder(NewPlan)
@@ -40,10 +42,16 @@ class PlanEndpoints:
         """Create a plan."""
         new = read_message(_new_plan, await request.body(BODY_BYTES_MOST))
         check_name(new.name)
-        check_limits(new.slots, new.queue_limit, new.weight)
+        check_limits(new)
         return answer(
             await self._store.plans.create(
-                new.name, slots=new.slots, queue_limit=new.queue_limit, weight=new.weight, actor=actor
+                new.name,
+                slots=new.slots,
+                queue_limit=new.queue_limit,
+                weight=new.weight,
+                priority_limit=new.priority_limit,
+                task_types=new.task_types,
+                actor=actor,
             )
         )
 
@@ -58,7 +66,7 @@ class PlanEndpoints:
     async def change(self, request: Request, actor: str) -> Answer:
         """Change a plan. Its organizations use the new limits from the next claim on, unless they have their own."""
         changes = read_message(_plan_change, await request.body(BODY_BYTES_MOST))
-        check_limits(changes.slots, changes.queue_limit, changes.weight)
+        check_limits(changes)
         return answer(await self._store.plans.change(*request.parameters, changes=changes, actor=actor))
 
     routes: ClassVar[Routes] = (

@@ -4,24 +4,34 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct
 from msgspec.json import encode
 
 from fairlane.api.http import Answer
 from fairlane.api.messages import check_between
 from fairlane.errors import ValidationRefused
+from fairlane.handlers import TYPE_NAME
+from fairlane.model.tasks import PRIORITY_HIGHEST
 
 BODY_BYTES_MOST = 64 * 1024
 SLOTS_MOST = 1_000_000
 QUEUE_LIMIT_MOST = 1_000_000_000
 WEIGHT_MOST = 1_000
+TYPES_MOST = 100
 
 PAGE = 1_000
 PAGE_MOST = 1_000
 
+_MOST = {
+    "slots": SLOTS_MOST,
+    "queue_limit": QUEUE_LIMIT_MOST,
+    "weight": WEIGHT_MOST,
+    "priority_limit": PRIORITY_HIGHEST,
+}
+"""The largest value of each limit."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Limit = int | None | UnsetType
 Record = TypeVar("Record")
 
 
@@ -46,14 +56,14 @@ def check_name(name: str) -> None:
         )
 
 
-def check_limits(slots: Limit, queue_limit: Limit, weight: Limit) -> None:
-    """Refuse limits out of range; UNSET and None are not limits."""
-    if slots == 0:
+def check_limits(limits: Struct) -> None:
+    """Refuse limits out of range in the fields of a body; UNSET and None are not limits."""
+    given = {field: getattr(limits, field) for field in (*_MOST, "task_types")}
+    given = {field: value for field, value in given.items() if value is not None and value is not UNSET}
+    if given.get("slots") == 0:
         raise ValidationRefused.at("slots", "must be 1 or more: clients divide by it. To start nothing, pause instead")
-    for field, value, most in (
-        ("slots", slots, SLOTS_MOST),
-        ("queue_limit", queue_limit, QUEUE_LIMIT_MOST),
-        ("weight", weight, WEIGHT_MOST),
-    ):
-        if value is not None and value is not UNSET:
-            check_between(field, value, 1, most)
+    types = given.pop("task_types", None)
+    if types is not None and not (1 <= len(types) <= TYPES_MOST and all(map(TYPE_NAME.fullmatch, types))):
+        raise ValidationRefused.at("task_types", f"must be 1 to {TYPES_MOST} names of task types, such as PAGE")
+    for field, value in given.items():
+        check_between(field, value, 1, _MOST[field])

@@ -4,7 +4,7 @@ import { ask, get, repeat } from "./api.js";
 import { button, fill, h, notice } from "./dom.js";
 import { count, several } from "./format.js";
 
-const REASONS = { ALREADY_RETRIED: "were run again before", TASK_CANCELED: "were canceled", VALIDATION_ERROR: "have a payload that does not fit any more", INSUFFICIENT_CREDITS: "have no credits left",
+const REASONS = { ALREADY_RETRIED: "were run again before", TASK_CANCELED: "were canceled", VALIDATION_ERROR: "are not accepted any more (payload, type or priority)", INSUFFICIENT_CREDITS: "have no credits left",
   ORGANIZATION_DISABLED: "belong to a disabled organization", STATUS_CHANGED: "had changed their status" };
 
 // Returns buttons for what can be done with the tasks of a filter, and a place that shows how far it is.

@@ -3,7 +3,8 @@
 -- name: lock_organizations [sqlite] packed
 -- Read the rows that this transaction may change. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(
-         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+         id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
+         queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
          credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
@@ -12,7 +13,8 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 -- name: lock_organizations [postgres]
 -- Lock organizations, always in id order, so that no two transactions wait for each other. A row that was waited for is
 -- read again; rows of other tables must be read in a later statement.
-SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
+       queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
 FROM organization
@@ -23,7 +25,8 @@ FOR NO KEY UPDATE;
 -- name: lock_further_organizations [sqlite] packed
 -- Read more organizations in a transaction that has locked some already.
 SELECT json_group_array(json_array(
-         id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+         id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
+         queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
          credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
@@ -31,7 +34,8 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: lock_further_organizations [postgres]
 -- Lock more of them, skipping those that another server holds: a transaction with locks waits for none.
-SELECT id, name, slots_max, queue_limit, weight, paused, disabled, next_seq, queued, ready, processing, calls, calls_ready,
+SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
+       queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
 FROM organization
@@ -214,11 +218,11 @@ RETURNING last_organization_id;
 -- name: insert_organization
 -- Insert an organization on a plan.
 INSERT INTO organization
-  (id, name, plan, slots_override, queue_limit_override, weight_override, slots_max, queue_limit, weight,
-   integrals_at, created_at, credits_on)
-SELECT :id, :name, p.name, :slots, :queue_limit, :weight,
-       coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight), :now, :now,
-       :credits
+  (id, name, plan, slots_override, queue_limit_override, weight_override, priority_limit_override, task_types_override,
+   slots_max, queue_limit, weight, priority_limit, task_types, integrals_at, created_at, credits_on)
+SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types,
+       coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight),
+       coalesce(:priority_limit, p.priority_limit), coalesce(:task_types, p.task_types), :now, :now, :credits
 FROM plan AS p
 WHERE p.name = :plan
 RETURNING id;
@@ -229,7 +233,8 @@ RETURNING id;
 -- find_busiest.
 SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
-       o.slots_override, o.queue_limit_override, o.weight_override,
+       o.slots_override, o.queue_limit_override, o.weight_override, o.priority_limit, o.task_types,
+       o.priority_limit_override, o.task_types_override,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held, o.erasing, o.calls,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
                     FROM task AS t
@@ -270,9 +275,13 @@ SET plan = p.name,
     slots_override = :slots,
     queue_limit_override = :queue_limit,
     weight_override = :weight,
+    priority_limit_override = :priority_limit,
+    task_types_override = :task_types,
     slots_max = coalesce(:slots, p.slots),
     queue_limit = coalesce(:queue_limit, p.queue_limit),
-    weight = coalesce(:weight, p.weight)
+    weight = coalesce(:weight, p.weight),
+    priority_limit = coalesce(:priority_limit, p.priority_limit),
+    task_types = coalesce(:task_types, p.task_types)
 FROM plan AS p
 WHERE organization.id = :id
   AND p.name = :plan;
@@ -312,7 +321,9 @@ LIMIT :most;
 UPDATE organization
 SET slots_max = coalesce(slots_override, p.slots),
     queue_limit = coalesce(queue_limit_override, p.queue_limit),
-    weight = coalesce(weight_override, p.weight)
+    weight = coalesce(weight_override, p.weight),
+    priority_limit = coalesce(priority_limit_override, p.priority_limit),
+    task_types = coalesce(task_types_override, p.task_types)
 FROM plan AS p
 WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
@@ -322,7 +333,9 @@ WHERE organization.id IN (SELECT value FROM json_each(:ids))
 UPDATE organization AS o
 SET slots_max = coalesce(o.slots_override, p.slots),
     queue_limit = coalesce(o.queue_limit_override, p.queue_limit),
-    weight = coalesce(o.weight_override, p.weight)
+    weight = coalesce(o.weight_override, p.weight),
+    priority_limit = coalesce(o.priority_limit_override, p.priority_limit),
+    task_types = coalesce(o.task_types_override, p.task_types)
 FROM plan AS p
 WHERE o.id = ANY (:ids[bigint])
   AND p.name = o.plan;

@@ -2,14 +2,14 @@
 
 -- name: insert_plan
 -- Insert a plan; no row if its name exists.
-INSERT INTO plan (name, slots, queue_limit, weight, created_at)
-VALUES (:name, :slots, :queue_limit, :weight, :now)
+INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, created_at)
+VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :now)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
 -- name: find_plans
 -- Find one plan, or all by name.
-SELECT name, slots, queue_limit, weight, created_at
+SELECT name, slots, queue_limit, weight, priority_limit, task_types, created_at
 FROM plan
 WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
@@ -45,7 +45,9 @@ FOR SHARE;
 UPDATE plan
 SET slots = :slots,
     queue_limit = :queue_limit,
-    weight = :weight
+    weight = :weight,
+    priority_limit = :priority_limit,
+    task_types = :task_types
 WHERE name = :name;
 
 -- name: delete_plan

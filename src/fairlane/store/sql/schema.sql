@@ -80,11 +80,14 @@ CREATE TABLE probe (
 -- Organizations.
 
 CREATE TABLE plan (
-  name        TEXT PRIMARY KEY,
-  slots       INTEGER CHECK (slots >= 1),
-  queue_limit INTEGER NOT NULL CHECK (queue_limit >= 1),
-  weight      INTEGER NOT NULL CHECK (weight >= 1),
-  created_at  INTEGER NOT NULL
+  name           TEXT PRIMARY KEY,
+  slots          INTEGER CHECK (slots >= 1),
+  queue_limit    INTEGER NOT NULL CHECK (queue_limit >= 1),
+  weight         INTEGER NOT NULL CHECK (weight >= 1),
+  created_at     INTEGER NOT NULL,
+  -- The highest priority and, as a JSON array, the task types that may be submitted; null: any.
+  priority_limit INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
+  task_types     TEXT
 );
 
 CREATE TABLE organization (
@@ -94,10 +97,14 @@ CREATE TABLE organization (
   slots_override       INTEGER CHECK (slots_override >= 1),
   queue_limit_override INTEGER CHECK (queue_limit_override >= 1),
   weight_override      INTEGER CHECK (weight_override >= 1),
+  priority_limit_override INTEGER CHECK (priority_limit_override BETWEEN 1 AND 10),
+  task_types_override  TEXT,
   -- The limits in force: the override if there is one, else the plan's.
   slots_max            INTEGER CHECK (slots_max >= 1),
   queue_limit          INTEGER NOT NULL CHECK (queue_limit >= 1),
   weight               INTEGER NOT NULL CHECK (weight >= 1),
+  priority_limit       INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
+  task_types           TEXT,
   paused               INTEGER NOT NULL DEFAULT 0,
   disabled             INTEGER NOT NULL DEFAULT 0,
   maintenance          INTEGER NOT NULL DEFAULT 0,
