@@ -142,6 +142,20 @@ async def test_a_report_says_how_an_attempt_ended(store: Store, ending: Ending, 
     assert (one.ending, one.lease) == (how, lease.id)
 
 
+@pytest.mark.parametrize("ending", [AGAIN, DONE])
+async def test_no_attempt_ends_before_it_began(store: Store, clock: Clock, ending: Ending) -> None:
+    """The clock was set back meanwhile, and no sweep has noticed it yet."""
+    organization, worker, task = await running(store)
+    lease = await worker.take_one()
+    clock.advance(-3_600)
+
+    await worker.settle(lease, ending)
+
+    (one,) = await attempts(store, organization, task)
+    assert one.ended_at == clock.at
+    assert one.started_at == clock.at
+
+
 async def test_two_reports_of_one_commit_leave_one_row(store: Store, clock: Clock) -> None:
     """The lease ends once, and its row goes with it."""
     organization, worker, task = await running(store)

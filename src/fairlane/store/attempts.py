@@ -76,11 +76,15 @@ class AttemptStore(Noun):
 
 
 def ended_attempt(
-    lease: HeldLease, ending: AttemptEnding, *, failure: Failure | None, cause: str | None, due_at: int | None
+    lease: HeldLease, ending: AttemptEnding, *, failure: Failure | None, cause: str | None, due_at: int | None, now: int
 ) -> tuple[Any, ...]:
-    """Return the row of an attempt that did not complete its task, for :func:`query_attempts`."""
+    """Return the row of an attempt that did not complete its task, for :func:`query_attempts`.
+
+    A clock that was set back meanwhile makes it short, not negative.
+    """
     return (
-        lease.organization_id, lease.task_id, lease.starts, lease.attempt, lease.id, lease.started_at, str(ending),
+        lease.organization_id, lease.task_id, lease.starts, lease.attempt, lease.id,
+        min(lease.started_at, now), str(ending),
         None if failure is None else failure.code, None if failure is None else failure.message[:TEXT_MOST],
         None if cause is None else cause[:TEXT_MOST], lease.session_id, due_at,
         lease.slot_wait_ms, lease.worker_wait_ms,
@@ -120,11 +124,11 @@ def find_attempts(organization_id: int, reference: str) -> Operation[AttemptList
                 lease=task.lease_id,
             )
         )
-    elif task.completed is not None and task.completed_since is not None:
+    elif task.completed is not None and task.completed_since is not None and task.finished_at is not None:
         attempts.append(
             AttemptFacts(
                 number=task.completed,
-                started_at=task.completed_since,
+                started_at=min(task.completed_since, task.finished_at),
                 ended_at=task.finished_at,
                 ending=AttemptEnding.COMPLETED,
                 waited=waited_last,

@@ -113,7 +113,7 @@ def end_leases(
         seen = None
         if how is not AttemptEnding.COMPLETED:
             failure, cause = reason_of(ending, after)
-            attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at))
+            attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at, now=now))
             seen = _failure_seen(lease, ending, how, failure, final=isinstance(after, Final))
         if seen is not None:
             failures.append(seen)
