@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,7 +28,7 @@ from fairlane.api.parking import Parking
 from fairlane.api.routes import Part, Resource, Surface
 from fairlane.api.serving import Serving
 from fairlane.api.worker import WorkerKeyGuard, worker_part, worker_surface
-from fairlane.dashboard import Hub, dashboard_part
+from fairlane.dashboard import Hub, TicketEndpoints, Tickets, dashboard_part, is_loopback, local_address
 from fairlane.errors import AppError, DatabaseError, SetupError, StoreFault
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
@@ -174,26 +175,34 @@ class Server:
         public += [operators] if settings.public_admin else []
         customers = customer_part(self.serving, callers)
         open_to_all: list[Resource[None]] = []
+        tickets, operated = Tickets(clock), self._operated()
         if settings.dashboard:
-            people, open_to_all = self._dashboard(customers, operators if settings.public_admin else None)
+            served = operators if operated else None
+            people, open_to_all = self._dashboard(
+                customers, served, tickets, self.address, tickets_only=not settings.public_admin
+            )
             public.append(people)
+        private = None
+        if settings.admin_port is not None:
+            private = bind_tcp(settings.admin_host, settings.admin_port)
+            self.admin_address = address_of(private)
+        pages = self.admin_address or (self.address if operated else None)
+        enters = [TicketEndpoints(tickets, local_address(pages))] if settings.dashboard and pages is not None else []
         self.surfaces = {
             "customers": customer_surface(self.serving, customers, *public, unguarded=open_to_all),
             "worker socket": worker_surface(self.serving, self.parking),
-            "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES),
+            "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES, local=enters),
         }
         listeners = [
             Listener(self.surfaces["customers"], bound=bound),
             Listener(self.surfaces["worker socket"], path=self.worker_socket),
             Listener(self.surfaces["admin socket"], path=self.admin_socket),
         ]
-        if settings.admin_port is not None:
-            private = bind_tcp(settings.admin_host, settings.admin_port)
-            self.admin_address = address_of(private)
+        if private is not None:
             parts: list[Part[Any]] = [operators, workers]
             unguarded = health_resources(self.serving)
             if settings.dashboard:
-                people, open_to_all = self._dashboard(None, operators)
+                people, open_to_all = self._dashboard(None, operators, tickets, address_of(private))
                 parts.append(people)
                 unguarded += open_to_all
             self.surfaces["admin"] = Surface(parts, unguarded, clock=clock)
@@ -203,18 +212,31 @@ class Server:
             surface.bodies = bodies
         return listeners
 
+    def _operated(self) -> bool:
+        """Return whether the customers' port has operators' pages: it is on loopback, or a setting says so."""
+        return self._settings.public_admin or is_loopback(urlsplit(self.address).hostname or "")
+
     def _dashboard(
-        self, customers: Part[Any] | None, operators: Part[Any] | None
+        self,
+        customers: Part[Any] | None,
+        operators: Part[Any] | None,
+        tickets: Tickets,
+        address: str,
+        *,
+        tickets_only: bool = False,
     ) -> tuple[Part[Any], list[Resource[None]]]:
         return dashboard_part(
             self.store,
             self.hub,
+            tickets,
+            address=address,
             version=__version__,
             proxies=self._settings.proxies(),
             rate_limit=self._settings.rate_limit,
             secret_rules=SECRET_RULES,
             customers=customers,
             operators=operators,
+            tickets_only=tickets_only,
         )
 
     def worker_trouble(self) -> str | None:

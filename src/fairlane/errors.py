@@ -119,8 +119,8 @@ class CreditsShort(Refusal):
 
 
 class CrossSiteRefused(Refusal):
-    """The request uses a session of the dashboard but lacks the session's token, so it does not come from the
-    dashboard.
+    """The request uses a session of the dashboard but lacks the session's token, or a ticket of the dashboard from
+    another machine, so it does not come from the dashboard.
     """
 
     code, status, message = "CROSS_SITE_REQUEST", 403, "This request does not come from the dashboard"

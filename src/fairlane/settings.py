@@ -84,7 +84,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     public_admin: bool = False
     """Also serve the operator's routes on the customers' port; callers need an admin key."""
     dashboard: bool = True
-    """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served."""
+    """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served, and
+    to those of this machine on a customers' port that is on loopback."""
     trusted_proxies: str = "127.0.0.1,::1"
     """Addresses and networks of proxies, separated by commas. Their ``X-Forwarded-For`` gives the address of a
     login."""
@@ -283,8 +284,20 @@ def runtime_directory(database: str) -> Path:
     """
     # Several servers on one machine may share a PostgreSQL database, so each has its own directory.
     shown = f"{database} {os.getpid()}" if is_postgres(database) else str(database_path(database))
-    digest = hashlib.sha256(shown.encode()).hexdigest()[:8]
+    folder, prefix = _runtime_place()
+    return folder / f"{prefix}{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
+
+
+def runtime_directories() -> list[Path]:
+    """Return the runtime directories of all servers of this user, by name, also those that a crash left behind."""
+    folder, prefix = _runtime_place()
+    # In a shared folder another user may have made one by such a name.
+    return sorted(one for one in folder.glob(f"{prefix}*") if one.lstat().st_uid == os.getuid())
+
+
+def _runtime_place() -> tuple[Path, str]:
+    """Return the folder of the runtime directories, and how their names begin."""
     shared = os.environ.get("XDG_RUNTIME_DIR")
     if shared:
-        return Path(shared) / f"fairlane-{digest}"
-    return Path(tempfile.gettempdir()) / f"fairlane-{os.getuid()}-{digest}"
+        return Path(shared), "fairlane-"
+    return Path(tempfile.gettempdir()), f"fairlane-{os.getuid()}-"

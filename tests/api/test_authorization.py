@@ -21,6 +21,7 @@ OPEN = {
     "GET /openapi.json",
     "GET /dashboard",
     "POST /dashboard/login",
+    "POST /dashboard/enter",
     "GET /dashboard/session",  # who is logged in: without a session, nobody
     "GET /dashboard/assets/{}/{}",
 }

@@ -16,7 +16,7 @@ Picture = Callable[[Page, str], None]
 Submit = Callable[..., str]
 
 MANY = 200
-SECTIONS = ("", "lanes", "failures", "organizations", "organization/acme", "types", "workers", "upkeep")
+SECTIONS = ("", "lanes", "tasks", "failures", "organizations", "organization/acme", "types", "workers", "upkeep")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,87 @@ def test_the_overview_says_that_failures_rise(enter: Enter, site: Site, picture:
     expect(health).to_contain_text(re.compile(r"Since \d\d:\d\d\. See what failed and why"))
     expect(card(page, "Failed")).not_to_have_text("0/s")
     picture(page, "dashboard-operator")
+
+
+def test_a_command_opens_the_pages_without_a_key(page: Page, site: Site, provoked: list[str]) -> None:
+    """The ticket leaves the address before it is sent, and works once; after a logout it opens nothing."""
+    provoked += ["401"]
+    address = site.fairlane("dashboard")["address"]
+    ticket = address.partition("#/enter/")[2]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
+
+    page.goto(address)
+
+    expect(page.get_by_role("list", name="Health")).to_be_visible()
+    expect(page.get_by_text("this machine")).to_be_visible()
+    assert page.url == f"{site.address}/dashboard#/"
+    assert page.evaluate("history.length") <= 2
+    assert ticket
+    assert not [one for one in asked if ticket in one]
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+    page.goto(address)
+
+    expect(page.get_by_role("alert").filter(has_text="was used already")).to_be_visible()
+    assert ticket not in page.url
+
+
+def test_operators_find_tasks_of_any_organization_by_filters(enter: Enter, site: Site, picture: Picture) -> None:
+    """From a number of the overview; filters stand in the address; an organization's page leads to its own tasks."""
+    site.admin("POST", "organizations", name="stark", slots=1)
+    key = site.admin("POST", "organizations/stark/keys")["value"]
+    for number in range(30):
+        body = {"taskType": "QUICK", "payload": {}, "idempotencyKey": f"night-{number:02}"}
+        site.api.post("/v1/async/task", json=body, headers={"authorization": f"Bearer {key}"})
+    failed = site.submit("FAILS")
+    eventually(lambda: site.admin("GET", "organizations/stark")["completed"] == 30)
+    eventually(lambda: site.status_of(failed) == "FAILED")
+    page = enter(key=site.admin_key)
+    found = page.get_by_role("table", name="The newest organization first")
+    rows = found.locator("tbody tr")
+
+    card(page, "Failed").get_by_role("link").click()
+
+    expect(rows.filter(has=page.get_by_role("link", name=failed))).to_contain_text("NO_LUCK")
+    expect(page.get_by_label("Status")).to_have_value("FAILED")
+    expect(page.get_by_label("Key begins with")).to_be_hidden()
+    assert question(page, "Run all again…").endswith("of all organizations again?")
+    page.get_by_label("Organization").fill("acme")
+    page.get_by_label("Organization").press("Enter")
+    expect(page.get_by_label("Key begins with")).to_be_visible()
+    assert question(page, "Run all again…").endswith("of acme again?")
+
+    page.goto(f"{site.address}/dashboard#/organization/stark")
+    page.get_by_role("link", name="All of its tasks").click()
+    expect(rows).to_have_count(25)
+    picture(page, "dashboard-operator-tasks")
+    page.get_by_role("button", name="Older").click()
+    expect(rows).to_have_count(5)
+    page.get_by_label("Key begins with").fill("night-2")
+    page.get_by_label("Key begins with").press("Enter")
+    expect(rows).to_have_count(10)
+    assert "organization=stark&key=night-2" in page.url
+    page.reload()
+    expect(rows).to_have_count(10)
+    found.get_by_role("link", name="night-29").click()
+    expect(page.get_by_role("heading", name="QUICK")).to_be_visible()
+
+
+def question(page: Page, name: str) -> str:
+    """The first sentence that a button asks once it has counted; the answer is no."""
+    asked: list[str] = []
+
+    def dismiss(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", dismiss)
+    pressed = page.get_by_role("button", name=name)
+    pressed.click()
+    expect(pressed).not_to_have_attribute("aria-disabled", "true")
+    return asked[0][: asked[0].index("?") + 1]
 
 
 def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> None:

@@ -166,10 +166,13 @@ def test_what_cannot_be_served_has_a_code_and_a_reason(fairlane: Command, argume
 
 
 def test_ready_can_be_read_by_programs(server: RunningServer, database: str) -> None:
-    """``--json`` prints one line with the address."""
+    """``--json`` prints one line with the addresses."""
     ready = json.loads(server.ready)
 
-    assert ready == {"address": server.address, "database": database, "pid": server.process.pid}
+    dashboard = f"{server.address}/dashboard"
+    assert ready == {
+        "address": server.address, "dashboard": dashboard, "database": database, "pid": server.process.pid
+    }  # fmt: skip
     assert server.address.startswith("http://127.0.0.1:")
 
 

@@ -6,6 +6,7 @@ from importlib.resources import files
 ASSETS = files("fairlane.dashboard").joinpath("assets")
 HARMLESS = {
     'POST "/login"',
+    'POST "/enter"',
     'DELETE "/session"',
     'POST "/v1/alerts"',  # A form that was filled in says what it does.
     'POST "/v1/webhooks/test"',

@@ -21,7 +21,7 @@ import httpx2
 
 from fairlane.connecting import reason_of
 from fairlane.errors import CommandFailed, DatabaseOwned
-from fairlane.settings import database_path, is_postgres
+from fairlane.settings import database_path, is_postgres, runtime_directories
 
 ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
@@ -168,6 +168,23 @@ async def find_server(database: str) -> tuple[int | None, Any]:
     return owner["pid"], facts
 
 
+def ask_server(database: str, method: str, *path: str) -> Any:
+    """Send one request to a server of this machine that runs on a database, from synchronous code.
+
+    Raises:
+        CommandFailed: none runs, or as in :meth:`Admin.ask`.
+    """
+
+    async def once() -> Any:
+        client = await (_neighbor(database) if is_postgres(database) else _reach(database))
+        if client is None:
+            raise CommandFailed("no server of yours runs on this database here: start one with `fairlane serve`")
+        async with aclosing(client):
+            return await Admin(client).ask(method, *path)
+
+    return asyncio.run(once())
+
+
 async def find_elsewhere(address: str) -> tuple[bool | None, str, str | None]:
     """Return whether a server at this address is ready, why not, and its version if it accepts a given admin key.
 
@@ -235,6 +252,19 @@ async def _reach(database: str) -> httpx2.AsyncClient | None:
         await client.aclose()
         return None
     return client
+
+
+async def _neighbor(database: str) -> httpx2.AsyncClient | None:
+    """Return a client of a server of this machine and this user on a PostgreSQL database, or None if there is none."""
+    for folder in runtime_directories():
+        client = _client(httpx2.AsyncHTTPTransport(uds=str(folder / "admin.sock")))
+        try:
+            if (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()["database"] == database:
+                return client
+        except (httpx2.TransportError, ValueError, KeyError):
+            pass  # it ended, or it is not one of ours
+        await client.aclose()
+    return None
 
 
 def _admin_socket(database: Path) -> str | None:

@@ -48,6 +48,7 @@ COMMANDS = {
         "Show what failed, grouped by cause: the groups with most failures first, each with a sample.",
     ),
     "sessions": ("sessions", "The workers that run now."),
+    "dashboard": ("dashboard", "Open the operators' pages in the browser of this machine, without a key."),
     "usage": ("usage", "The usage of organizations, month by month."),
     "backup": ("backup", "Copy the database as it is at one moment, while the server works."),
     "restore": ("backup", "Put a copy of a backup in the database's place."),

@@ -54,9 +54,9 @@ def serve(
 ) -> None:
     """Serve an application, with workers.
 
-    Prints one line when it is ready. Ends in order on Ctrl-C or SIGTERM: running attempts may finish, the others are
-    handed back, as the log and --json report; a second signal ends it at once. Every setting is also read from a
-    variable: FAIRLANE_PORT and so on.
+    Prints its address, and that of the dashboard, when it is ready. Ends in order on Ctrl-C or SIGTERM: running
+    attempts may finish, the others are handed back, as the log and --json report; a second signal ends it at once.
+    Every setting is also read from a variable: FAIRLANE_PORT and so on.
 
     Exit code 3: the application cannot be used; 4: the database cannot be used; 5: another server owns the database.
     """
@@ -84,11 +84,14 @@ def serve(
     out = logs.own_stream(sys.stdout)  # The application's import may replace or close it.
 
     def announce(address: str) -> None:
+        dashboard = f"{address}/dashboard" if settings.dashboard else None
         if as_json:
-            facts = {"address": address, "database": settings.database, "pid": os.getpid()}
+            facts = {"address": address, "dashboard": dashboard, "database": settings.database, "pid": os.getpid()}
             print(json.dumps(facts), file=out, flush=True)
-        else:
-            print(f"fairlane: ready at {address}", file=out, flush=True)
+            return
+        print(f"fairlane: ready at {address}", file=out, flush=True)
+        if dashboard is not None:
+            print(f"fairlane: dashboard at {dashboard}; operators: `fairlane dashboard`", file=out, flush=True)
 
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")

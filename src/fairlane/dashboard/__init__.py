@@ -2,5 +2,6 @@
 
 from fairlane.dashboard.live import Hub
 from fairlane.dashboard.surface import dashboard_part
+from fairlane.dashboard.tickets import TicketEndpoints, Tickets, is_loopback, local_address
 
-__all__ = ["Hub", "dashboard_part"]
+__all__ = ["Hub", "TicketEndpoints", "Tickets", "dashboard_part", "is_loopback", "local_address"]

@@ -4,6 +4,8 @@ The cookie holds the digest of the key that opened the session, never the key. E
 key, so that a revoked key ends its sessions, and whether the session was logged out, so that a copy of its cookie is
 worthless afterwards. A request that changes something must send the session's token in a header, which a page of
 another site can neither read nor send.
+
+A session that a ticket opened has the ticket's name instead of a digest, and only its own server knows it.
 """
 
 import hmac
@@ -12,8 +14,9 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from fairlane.api.bodies import BodyHolder
+from fairlane.api.bodies import OPERATORS, BodyHolder
 from fairlane.api.http import Header, Request
+from fairlane.dashboard.tickets import Tickets, is_near
 from fairlane.errors import CrossSiteRefused, KeyMissing, KeyRefused
 from fairlane.model.keys import Caller, KeyKind
 from fairlane.store import Store
@@ -31,15 +34,30 @@ class DashboardSession(Struct, frozen=True):
     id: str
     kind: KeyKind
     digest: str
+    """Of the key, or the name that a ticket has instead."""
     token: str
     expires_at: int
 
 
-class DashboardSessions:
-    """Opens, reads and checks sessions."""
+class SessionOperator(Struct, frozen=True):
+    """The operator of a session: by an admin key, or by a ticket of this machine."""
 
-    def __init__(self, store: Store) -> None:
+    name: str
+    actor: str
+    holder: BodyHolder
+
+
+class DashboardSessions:
+    """Opens, reads and checks the sessions of one listener. ``address`` is the listener's own.
+
+    ``operators`` is whether admin keys open sessions here; those of tickets do in any case.
+    """
+
+    def __init__(self, store: Store, tickets: Tickets, *, address: str, operators: bool) -> None:
         self._store = store
+        self._tickets = tickets
+        self._address = address
+        self._operators = operators
         self._secret: bytes | None = None
 
     async def open(self, kind: KeyKind, digest: str) -> tuple[DashboardSession, str]:
@@ -70,7 +88,32 @@ class DashboardSessions:
 
     async def end(self, session: DashboardSession) -> None:
         """End a session at every server, and its event streams at their next check."""
+        self._tickets.end(session.digest)
         await self._store.logouts.add(session.id, expires_at=session.expires_at)
+
+    def is_near(self, request: Request) -> bool:
+        """Return whether a request may use a ticket, or a session that a ticket opened."""
+        return is_near(request, self._address)
+
+    async def operator(self, session: DashboardSession, request: Request) -> SessionOperator:
+        """Return the operator of a session.
+
+        Raises:
+            KeyRefused: it is an organization's session, its key is revoked or opens no session here, or its ticket was
+                given by another server or is used from another machine.
+        """
+        actor = self._tickets.actor(session.digest)
+        if session.kind is not KeyKind.ADMIN or (actor is None and not self._operators):
+            raise KeyRefused
+        if actor is not None:
+            if not self.is_near(request):
+                raise KeyRefused
+            return SessionOperator("this machine", f"dashboard of {actor}", OPERATORS)
+        holder = await self._store.keys.holder(session.digest)
+        if holder is None or holder.kind is not KeyKind.ADMIN:
+            raise KeyRefused
+        actor = f"admin key {holder.name} ({holder.key_id})"
+        return SessionOperator(holder.name, actor, BodyHolder("operators", holder.key_id))
 
     async def check(self, request: Request) -> DashboardSession:
         """Do the same as :meth:`read`, for a request that may change something.
@@ -115,18 +158,14 @@ class CustomerGuard:
 class OperatorGuard:
     """The guard of the operator's routes for people."""
 
-    def __init__(self, store: Store, sessions: DashboardSessions) -> None:
-        self._store = store
+    def __init__(self, sessions: DashboardSessions) -> None:
         self._sessions = sessions
 
     async def __call__(self, request: Request) -> str:
         """Return the actor."""
-        session = await self._sessions.check(request)
-        holder = await self._store.keys.holder(session.digest) if session.kind is KeyKind.ADMIN else None
-        if holder is None or holder.kind is not KeyKind.ADMIN:
-            raise KeyRefused
-        request.holder = BodyHolder("operators", holder.key_id)
-        return f"admin key {holder.name} ({holder.key_id})"
+        operator = await self._sessions.operator(await self._sessions.check(request), request)
+        request.holder = operator.holder
+        return operator.actor
 
 
 def set_cookie(value: str, *, secure: bool, seconds: int = LIFE_SECONDS) -> Header:

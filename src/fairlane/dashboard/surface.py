@@ -28,8 +28,9 @@ from fairlane.dashboard.sessions import (
     OperatorGuard,
     set_cookie,
 )
+from fairlane.dashboard.tickets import Tickets
 from fairlane.dashboard.tries import Tries, caller_address
-from fairlane.errors import KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
+from fairlane.errors import CrossSiteRefused, KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
 from fairlane.model.keys import KeyKind
 from fairlane.store import Store
 
@@ -40,6 +41,12 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     """The key that opens a session."""
 
     key: str
+
+
+class Entrance(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ticket that opens a session."""
+
+    ticket: str
 
 
 class OpenedSession(Struct, frozen=True, kw_only=True):
@@ -65,40 +72,45 @@ PEOPLE = {KeyKind.ORGANIZATION: "organization", KeyKind.ADMIN: "operator"}
 
 
 _login = Decoder(Login)
+_entrance = Decoder(Entrance)
 
 
 def dashboard_part(
     store: Store,
     hub: Hub,
+    tickets: Tickets,
     *,
+    address: str,
     version: str,
     proxies: Sequence[IPv4Network | IPv6Network],
     rate_limit: int,
     secret_rules: SecretRules,
     customers: Part[Any] | None,
     operators: Part[Any] | None,
+    tickets_only: bool = False,
 ) -> tuple[Part[Any], list[Resource[None]]]:
     """Return the dashboard of one listener: the part behind a session, and the resources that anyone may load.
 
     ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. If one is None,
-    its people cannot log in here.
+    its people cannot log in here. With ``tickets_only`` operators need a ticket, and their keys open no session.
     """
-    sessions = DashboardSessions(store)
-    kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * (operators is not None)
-    pages = PageEndpoints(store, hub, sessions, Tries(), proxies=proxies, version=version, kinds=kinds)
+    by_key = operators is not None and not tickets_only
+    sessions = DashboardSessions(store, tickets, address=address, operators=by_key)
+    kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * by_key
+    pages = PageEndpoints(store, hub, sessions, Tries(), tickets, proxies=proxies, version=version, kinds=kinds)
     twins: list[Resource[Any]] = []
     if customers is not None:
         guard = CustomerGuard(store, sessions)
         twins += [one.twin(PATH, RateGuard(guard, limit=rate_limit)) for one in customers.resources]
         twins += access_resources(store, guard, secret_rules)
     if operators is not None:
-        twins += [one.twin(PATH, OperatorGuard(store, sessions)) for one in operators.resources]
+        twins += [one.twin(PATH, OperatorGuard(sessions)) for one in operators.resources]
     events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
     return Part(PATH, sessions.check, [events, *twins]), resources([AssetEndpoints(), pages], lambda: anybody)
 
 
 class PageEndpoints:
-    """Login, logout and live events. ``kinds`` are the keys that open a session here."""
+    """Login, logout and live events. ``kinds`` are the keys that open a session here, in addition to tickets."""
 
     def __init__(
         self,
@@ -106,6 +118,7 @@ class PageEndpoints:
         hub: Hub,
         sessions: DashboardSessions,
         tries: Tries,
+        tickets: Tickets,
         *,
         proxies: Sequence[IPv4Network | IPv6Network],
         version: str,
@@ -115,6 +128,7 @@ class PageEndpoints:
         self._hub = hub
         self._sessions = sessions
         self._tries = tries
+        self._tickets = tickets
         self._proxies = proxies
         self._version = version
         self._kinds = kinds
@@ -130,7 +144,7 @@ class PageEndpoints:
             raise KeyMalformed
         session, cookie = await self._sessions.open(kind, digest)
         try:
-            name = await self._name(session)
+            name = await self._name(session, request)
         except KeyRefused:
             self._tries.fail(address, digest)
             raise
@@ -138,11 +152,20 @@ class PageEndpoints:
         secure = (request.header(b"x-forwarded-proto") or b"") == b"https"
         return self._opened(session, name, set_cookie(cookie, secure=secure))
 
+    async def enter(self, request: Request, who: None) -> Answer:
+        """Open an operator's session with a ticket, from a browser of this machine."""
+        value = read_message(_entrance, await request.body(BODY_BYTES_MOST)).ticket
+        # Before the ticket is looked at: a request from elsewhere does not use it up.
+        if not self._sessions.is_near(request) or request.header(b"content-type") != b"application/json":
+            raise CrossSiteRefused
+        session, cookie = await self._sessions.open(KeyKind.ADMIN, self._tickets.take(value))
+        return self._opened(session, await self._name(session, request), set_cookie(cookie, secure=False))
+
     async def session(self, request: Request, who: None) -> Answer:
         """Return the open session, or which keys would open one. Never a refusal: this is how the page finds out."""
         try:
             session = await self._sessions.read(request)
-            return self._opened(session, await self._name(session))
+            return self._opened(session, await self._name(session, request))
         except (KeyMissing, KeyRefused):
             return Answer(encode(ClosedSession(accepts=self._accepts)), headers=(*SAFETY, NO_STORE))
 
@@ -153,7 +176,7 @@ class PageEndpoints:
 
     async def events(self, request: Request, session: DashboardSession) -> Stream:
         """Stream live data once a second, for as long as the key is valid and the session lasts."""
-        organization_id = await self._organization_id(session)
+        organization_id = await self._organization_id(session, request)
         if not self._hub.has_room(organization_id):
             raise Unavailable
 
@@ -161,30 +184,28 @@ class PageEndpoints:
             if session.expires_at <= self._store.now():
                 return False
             try:
-                return await self._organization_id(session) == organization_id
+                return await self._organization_id(session, request) == organization_id
             except (KeyRefused, StoreUnreachable):  # The browser opens the stream again and then gets the reason.
                 return False
 
         events = self._hub.watch(organization_id, session_id=session.id, allowed=allowed, gone=request.gone)
         return Stream(events, headers=(NO_STORE,))
 
-    async def _organization_id(self, session: DashboardSession) -> int | None:
+    async def _organization_id(self, session: DashboardSession, request: Request) -> int | None:
         """Return the organization of the session's key, or None for the operator. Raises KeyRefused."""
         if session.kind is KeyKind.ADMIN:
-            if await self._store.keys.holder(session.digest) is None:
-                raise KeyRefused
+            await self._sessions.operator(session, request)
             return None
         caller = await self._store.keys.caller(session.digest)
         if caller is None:
             raise KeyRefused
         return caller.organization_id
 
-    async def _name(self, session: DashboardSession) -> str:
-        organization_id = await self._organization_id(session)
+    async def _name(self, session: DashboardSession, request: Request) -> str:
+        organization_id = await self._organization_id(session, request)
         if organization_id is not None:
             return await self._store.organizations.name(organization_id)
-        holder = await self._store.keys.holder(session.digest)
-        return "" if holder is None else holder.name
+        return (await self._sessions.operator(session, request)).name
 
     def _opened(self, session: DashboardSession, name: str, *headers: tuple[bytes, bytes]) -> Answer:
         opened = OpenedSession(
@@ -196,4 +217,5 @@ class PageEndpoints:
         Route("GET", f"{PATH}/session", session),
         Route("DELETE", f"{PATH}/session", leave),
         Route("POST", f"{PATH}/login", login),
+        Route("POST", f"{PATH}/enter", enter),
     )

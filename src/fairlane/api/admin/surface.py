@@ -1,6 +1,6 @@
 """The operator's surface: the endpoint of each route, and the guards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fairlane.api.admin.backups import BackupEndpoints
 from fairlane.api.admin.capacity import AdminCapacityEndpoints
@@ -50,11 +50,16 @@ def admin_part(
     return Part(PREFIX, guard, resources(served, lambda: guard))
 
 
-def admin_surface(store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules) -> Surface:
-    """Return the application behind the admin socket; also called in process when no server runs."""
+def admin_surface(
+    store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, local: Sequence[Endpoints] = ()
+) -> Surface:
+    """Return the application behind the admin socket; also called in process when no server runs.
+
+    ``local`` are endpoints that only a running server has, and only here.
+    """
     part = admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)
-    local = Part(PREFIX, operator, resources([BackupEndpoints(store)], lambda: operator))
-    return Surface([part, local], clock=store.now)
+    here = Part(PREFIX, operator, resources([BackupEndpoints(store), *local], lambda: operator))
+    return Surface([part, here], clock=store.now)
 
 
 async def operator(request: Request) -> str:

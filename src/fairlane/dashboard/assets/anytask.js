@@ -10,7 +10,7 @@ export function anyTask(content, { rest: [id] }) {
   const title = h("h1", {}, "Task"), status = h("span"), acts = h("div", { class: "row" }), names = h("p", { class: "quiet long" }), cause = h("section");
   const cards = ["Organization", "Priority", "Waited", "Ran", "In all"].map((name) => card(name)), [owner, priority, waited, ran, whole] = cards;
   const told = timeline();
-  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/failures" }, "Failures"), " › task"), h("div", { class: "heading" }, title, status, acts), names, h("div", { class: "cards" }, cards.map((one) => one.element)),
+  fill(content, h("p", { class: "quiet" }, h("a", { href: "#/tasks" }, "Tasks"), " › task"), h("div", { class: "heading" }, title, status, acts), names, h("div", { class: "cards" }, cards.map((one) => one.element)),
     h("section", {}, h("h2", {}, "What happened"), told.element), cause);
   const cancel = button("Cancel", async () => {
     if (!confirm(`Cancel this task of ${owner.element.querySelector("dd").textContent}? It ends as FAILED and costs nothing.`)) return;

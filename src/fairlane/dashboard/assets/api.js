@@ -34,7 +34,7 @@ export async function ask(method, path, body, headers = {}) {
   if (at) ahead = at - Date.now();
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  if (response.status === 401 && path !== "/login") ended();
+  if (response.status === 401 && path !== "/login" && path !== "/enter") ended();
   const failure = new Error(said(answer.error) ?? `The server answered ${response.status}.`);
   failure.status = response.status;
   failure.places = places(answer.error);

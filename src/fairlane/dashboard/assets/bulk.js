@@ -8,8 +8,8 @@ const REASONS = { ALREADY_RETRIED: "were run again before", TASK_CANCELED: "were
   ORGANIZATION_DISABLED: "belong to a disabled organization", STATUS_CHANGED: "had changed their status" };
 
 // Returns buttons for what can be done with the tasks of a filter, and a place that shows how far it is.
-// `chosen` returns the filter, in the names of the API.
-export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = async () => {} }) {
+// `chosen` returns the filter, in the names of the API; `owner`, the organization as the question says it.
+export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = async () => {}, owner = () => "" }) {
   const base = operator ? "/admin/v1/tasks" : "/v1/async/tasks", told = h("div", { role: "status" });
   let stop = () => {};
   const begin = async (kind) => {
@@ -17,8 +17,8 @@ export function bulk(operator, { kinds = ["retry", "cancel"], chosen, after = as
     const { count: number, retried, complete } = await get(`${base}/count?${new URLSearchParams(filter)}`);
     const left = kind === "retry" ? number - retried : number, many = `${complete ? "" : "more than "}${several(left, "task")}`;
     if (!left) { notice(kind === "retry" ? "No failed task is left to run again." : "No task is left to cancel."); return; }
-    if (!confirm(kind === "retry" ? `Run ${many} again? Each is queued once more with the same payload, and none of them twice. They count and cost like new tasks.`
-      : `Cancel ${many}? They end as FAILED and cost nothing. Handlers that run are asked to end.`)) return;
+    if (!confirm(kind === "retry" ? `Run ${many}${owner()} again? Each is queued once more with the same payload, and none of them twice. They count and cost like new tasks.`
+      : `Cancel ${many}${owner()}? They end as FAILED and cost nothing. Handlers that run are asked to end.`)) return;
     const answer = await ask("POST", `${base}/${kind}`, filter);
     follow((operator ? answer : answer.bulk).id, kind);
   };

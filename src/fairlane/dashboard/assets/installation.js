@@ -37,11 +37,11 @@ export function installation(content) {
     set(health, now.troubles.length ? now.troubles.map(trouble) : [h("li", {}, h("strong", {}, "All is well"), h("span", { class: "quiet" },
       `${several(now.total.organizations, "organization")}, ${several(now.workers, "worker")} with ${several(now.places, "place")}; nothing is stuck, and every count is exact.`))]);
     const rate = (of) => sliding(now.minutes, of), hour = now.minutes.reduce((sum, one) => sum + (one.failed ?? 0), 0), last = now.minutes.at(-1).wait_p50_ms === null ? now.minutes.at(-2) : now.minutes.at(-1);
-    queued.show(count(now.total.queued), now.oldest_ready_ms === null ? "none can start" : `the oldest waits for ${span(now.oldest_ready_ms / 1000)}`);
-    running.show([count(now.total.used), h("small", {}, ` of ${several(now.slots_max, "slot")}`)], now.workers ? `${count(now.places_used)} of ${several(now.places, "place")} taken` : "no worker is connected");
+    queued.show(list("QUEUED", count(now.total.queued)), now.oldest_ready_ms === null ? "none can start" : `the oldest waits for ${span(now.oldest_ready_ms / 1000)}`);
+    running.show(list("PROCESSING", [count(now.total.used), h("small", {}, ` of ${several(now.slots_max, "slot")}`)]), now.workers ? `${count(now.places_used)} of ${several(now.places, "place")} taken` : "no worker is connected");
     started.show(perSecond(rate((one) => one.started)), "over the last minute");
-    completed.show(perSecond(rate((one) => one.completed)), `${count(now.total.completed)} in all`);
-    failed.show(perSecond(rate((one) => one.failed)), hour ? `${count(hour)} in the last hour` : "none in the last hour", hour ? "bad" : "");
+    completed.show(list("COMPLETED", perSecond(rate((one) => one.completed)), 1), `${count(now.total.completed)} in all`);
+    failed.show(list("FAILED", perSecond(rate((one) => one.failed)), 1), hour ? `${count(hour)} in the last hour` : "none in the last hour", hour ? "bad" : "");
     waits.show(last?.wait_p50_ms === null || !last ? "–" : [span(last.wait_p50_ms / 1000), h("small", {}, " median")], last?.wait_p99_ms ? `p99 ${span(last.wait_p99_ms / 1000)}` : "nothing started");
     const data = (...values) => ({ times: now.minutes.map((one) => one.start), step: 60_000, until: now.at, values: values.map((of) => now.minutes.map(of)) });
     const second = (of) => (one) => (of(one) === null ? null : of(one) / one.seconds), seconds = (of) => (one) => (of(one) === null ? null : of(one) / 1000);
@@ -52,6 +52,9 @@ export function installation(content) {
   });
   return () => { stop(); leave(); };
 }
+
+// Returns a number with the way to its tasks, of any time or of the last hours.
+const list = (status, shown, hours = "") => h("a", { class: "plain", href: `#/tasks?status=${status}${hours && `&during=${hours}`}` }, shown);
 
 // How many a second over the last sixty seconds: all of the minute that is not over, and the rest from the one before it.
 function sliding(minutes, of) {

@@ -1,7 +1,7 @@
 // The only page: the session decides which sections exist, and the address which of them is shown.
 
 import { ask, get, keep, whenEnded } from "./api.js";
-import { button, fill, h, submits } from "./dom.js";
+import { button, fill, h, notice, submits } from "./dom.js";
 import { access } from "./access.js";
 import { alerts } from "./alerts.js";
 import { capacity } from "./capacity.js";
@@ -14,13 +14,14 @@ import { snippets } from "./snippets.js";
 import { types, upkeep, workers } from "./operator.js";
 import { organization, organizations } from "./organizations.js";
 import { anyTask } from "./anytask.js";
+import { anyTasks } from "./anytasks.js";
 import { task, tasks } from "./tasks.js";
 import { usage } from "./usage.js";
 
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["failures", "Failures", failures], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
 };
 const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["task", anyTask]] };
 
@@ -30,6 +31,8 @@ function lanesPage(place) {
   return lanes(section);
 }
 
+const TICKET = "#/enter/";
+
 const content = document.getElementById("content");
 let leave = () => {};
 let session = null;
@@ -37,13 +40,28 @@ let accepted = [];
 
 async function start() {
   try {
-    const opened = await get("/session");
+    const refused = await exchanged(), opened = await get("/session");
     accepted = opened.accepts;
-    if (opened.kind) enter(opened);
-    else login();
+    if (!opened.kind) { login(refused); return; }
+    if (refused) notice(refused, "bad");
+    enter(opened);
   } catch (error) {
     fill(content, h("p", { class: "bad" }, error.message));
   }
+}
+
+// The address of `fairlane dashboard` has a ticket, which opens an operator's session once. It leaves the address before it is
+// sent, so that no history has it. Returns why it was refused, or an empty text.
+async function exchanged() {
+  if (!location.hash.startsWith(TICKET)) return "";
+  const ticket = location.hash.slice(TICKET.length);
+  history.replaceState(null, "", "/dashboard#/");
+  try { await ask("POST", "/enter", { ticket }); } catch (error) {
+    if (error.status === 401) return "This address was used already, or is older than a minute. Run fairlane dashboard again.";
+    if (error.status === 403) return "Open this address in a browser of the server's own machine.";
+    throw error;
+  }
+  return "";
 }
 
 function enter(opened) {
@@ -85,7 +103,7 @@ function places(hash) {
 // The kinds of keys, by prefix. Which of them open a session depends on the address that served the page.
 const KEYS = {
   organization: { begins: "sk_", name: "a key of your organization", elsewhere: "Organizations log in at the address of the API." },
-  operator: { begins: "ak_", name: "an admin key", elsewhere: "Operators log in at an address that serves /admin/v1, such as the private listener." },
+  operator: { begins: "ak_", name: "an admin key", elsewhere: "Operators log in at an address that serves /admin/v1, such as the private listener, or run fairlane dashboard on the server's machine." },
   worker: { begins: "wk_", name: "a worker key", elsewhere: "" },
 };
 
@@ -112,8 +130,11 @@ whenEnded(() => {
   leave = () => {};
   fill(document.getElementById("navigation"));
   fill(document.getElementById("who"));
-  login("You were logged out: the key was revoked, or the session's twelve hours are over.");
+  login("You were logged out: the key was revoked, the server was started again, or the session's twelve hours are over.");
 });
 // After a link to another section, the focus moves to its content; a freshly opened page starts at its top.
-addEventListener("hashchange", () => { if (session) { show(); content.focus({ preventScroll: true }); } });
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith(TICKET)) start();
+  else if (session) { show(); content.focus({ preventScroll: true }); }
+});
 start();

@@ -84,10 +84,10 @@ export function organization(content, { rest: [name] }) {
   let drawn = "";
   const look = async () => {
     const one = await get(path);
-    queued.show(count(one.queued), one.oldest_ready_at ? `the oldest waits for ${span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000)}` : "none can start");
-    used.show(one.slots_max === null ? "–" : `${count(one.used)} of ${count(one.slots_max)}`, one.slots_max ? share(one.used / one.slots_max) : "the plan has no slots");
-    completed.show(count(one.completed), `of ${count(one.submitted)} submitted`);
-    failed.show(count(one.failed), one.failed ? `${share(one.failed / (one.completed + one.failed))} of those that ended` : "none", one.failed ? "bad" : "");
+    queued.show(tasksOf(name, count(one.queued), "QUEUED"), one.oldest_ready_at ? `the oldest waits for ${span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000)}` : "none can start");
+    used.show(one.slots_max === null ? "–" : tasksOf(name, `${count(one.used)} of ${count(one.slots_max)}`, "PROCESSING"), one.slots_max ? share(one.used / one.slots_max) : "the plan has no slots");
+    completed.show(tasksOf(name, count(one.completed), "COMPLETED"), `of ${count(one.submitted)} submitted`);
+    failed.show(tasksOf(name, count(one.failed), "FAILED"), one.failed ? `${share(one.failed / (one.completed + one.failed))} of those that ended` : "none", one.failed ? "bad" : "");
     credits.show(one.credits.on ? count(one.credits.granted - one.credits.charged) : "–", one.credits.on ? "left" : "not counted");
     set(flags, flagsOf(one));
     // The form stays as a reader fills it in, until the limits themselves change.
@@ -123,6 +123,9 @@ function limitForm(one, save) {
   }, { slots: input("slots"), queue_limit: input("queue_limit"), weight: input("weight") });
 }
 
+// Returns the way to the tasks of an organization, of one status or of all.
+const tasksOf = (name, shown, status = "") => h("a", { class: "plain", href: `#/tasks?${new URLSearchParams({ organization: name, ...(status ? { status } : {}) })}` }, shown);
+
 // The newest tasks of an organization, with the way to all of them.
 function newest(section, name) {
   const list = rowsOf("Newest first", [
@@ -132,8 +135,8 @@ function newest(section, name) {
     { name: "Priority", number: true, show: (one) => String(one.priority) },
     { name: "Attempt", number: true, show: (one) => (one.attempt ? String(one.attempt) : "–") },
     { name: "Failure", long: true, show: (one) => (one.failure ? h("span", { class: "bad" }, one.failure.code) : "–") },
-    { name: "Task", long: true, show: (one) => one.idempotency_key ?? one.id },
+    { name: "Task", long: true, show: (one) => h("a", { href: `#/task/${one.id}` }, one.idempotency_key ?? one.id) },
   ], { empty: "No tasks.", key: (one) => one.id, stack: true });
-  fill(section, h("h2", {}, "Tasks"), list.element);
+  fill(section, h("div", { class: "heading" }, h("h2", {}, "Tasks"), tasksOf(name, "All of its tasks")), list.element);
   return repeat(3, async () => list.show((await get(`/admin/v1/tasks?organization=${encodeURIComponent(name)}&limit=10`)).tasks));
 }

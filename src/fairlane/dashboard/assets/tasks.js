@@ -4,26 +4,13 @@ import { ask, follow, get, repeat, serverTime } from "./api.js";
 import { bulk } from "./bulk.js";
 import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, progress, since, span } from "./format.js";
-import { remember } from "./organizations.js";
+import { filters, paged } from "./filters.js";
 import { steps, timeline } from "./timeline.js";
 
 const NAME_SHOWN = 48, STRING_SHOWN = 400;
-const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
-
-const AGES = { "": "any time", 1: "the last hour", 24: "the last day", 168: "the last seven days" };
 
 export function tasks(content, { query }) {
-  const choice = (id, options) => h("select", { id }, options.map(([value, name]) => h("option", { value }, name)));
-  const text = (id, placeholder, size) => h("input", { id, placeholder, size, value: query.get(id) ?? "", autocomplete: "off" });
-  const status = choice("status", STATUSES.map((one) => [one, one || "all"])), during = choice("during", Object.entries(AGES));
-  const type = text("type", "any", 16), code = text("code", "any", 14), key = text("key", "anything", 14);
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key", size: 26 });
-  status.value = STATUSES.includes(query.get("status")) ? query.get("status") : "";
-  during.value = AGES[query.get("during")] ? query.get("during") : "";
-  let cursor = null, trail = [];
-  const pages = h("div", { class: "row" });
-  const chosen = () => Object.fromEntries(Object.entries({ status: status.value, type: type.value.trim(), code: code.value.trim(), idempotencyKeyPrefix: key.value,
-    from: during.value ? new Date(Date.now() - during.value * 3_600_000).toISOString() : "" }).filter(([, value]) => value));
   const list = rowsOf("Newest first", [
     { name: "Status", first: true, show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
     { name: "Age", number: true, first: true, show: (one) => since(one.task.createdAt) },
@@ -33,34 +20,24 @@ export function tasks(content, { query }) {
     { name: "Created", show: (one) => lately(one.task.createdAt) },
     { name: "Took", number: true, show: (one) => (one.task.latencyMs === null ? "–" : span(one.task.latencyMs / 1000)) },
   ], { empty: "No tasks.", key: (one) => one.task.id, stack: true });
-  const look = async () => {
-    const page = await get(`/v1/async/tasks?${new URLSearchParams({ limit: 25, ...chosen(), ...(cursor ? { cursor } : {}) })}`);
-    list.show(page.tasks);
-    fill(pages, trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
-      page.nextCursor ? button("Older", () => { trail.push(cursor); cursor = page.nextCursor; return look(); }) : null);
-  };
-  const all = bulk(false, { chosen, after: look });
-  all.offer(status.value);
-  const again = () => {
-    cursor = null;
-    trail = [];
-    remember("tasks", { status: status.value, type: type.value.trim(), code: code.value.trim(), key: key.value, during: during.value });
-    all.offer(status.value);
-    look().catch((error) => notice(error.message, "bad"));
-  };
-  for (const one of [status, during, type, code, key]) one.addEventListener("change", again);
+  const filter = filters(query, false, () => { all.offer(filter.status()); pages.again(); });
+  const pages = paged(async (cursor) => {
+    const page = await get(`/v1/async/tasks?${new URLSearchParams({ limit: 25, ...filter.chosen(), ...(cursor ? { cursor } : {}) })}`);
+    return [page.tasks, page.nextCursor];
+  }, list.show);
+  const all = bulk(false, { chosen: filter.chosen, after: pages.look });
+  all.offer(filter.status());
   const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
-  const named = (input, name) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, name), input);
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Tasks"), find),
-    h("section", {}, h("div", { class: "row" }, named(status, "Status"), named(type, "Type"), named(code, "Code"), named(key, "Key begins with"), named(during, "Accepted in"), h("span", { class: "row" }, all.buttons)), all.told, list.element, pages),
+    h("section", {}, h("div", { class: "row" }, filter.parts, h("span", { class: "row" }, all.buttons)), all.told, list.element, pages.element),
     h("section", {}, h("h2", {}, "Clear the queue"), h("p", { class: "quiet" }, "Drops every task that is still queued, permanently. Running tasks continue."), button("Clear the queue", async () => {
       if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
       notice(`${count(cleared)} tasks were dropped.`);
-      await look();
+      await pages.look();
     }, "danger")));
-  const stop = follow(async () => { if (!trail.length) await look(); });
+  const stop = follow(async () => { if (pages.isFirst()) await pages.look(); });
   return () => { stop(); all.leave(); };
 }
 

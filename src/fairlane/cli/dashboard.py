@@ -1,0 +1,79 @@
+"""``fairlane dashboard``: the operators' pages in a browser of this machine, opened through the admin socket."""
+
+import html
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from tempfile import NamedTemporaryFile, gettempdir
+from typing import Annotated
+
+import typer
+
+from fairlane.admin.connection import ask_server
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
+from fairlane.cli.output import note, print_json
+from fairlane.errors import CommandFailed
+
+commands = typer.Typer()
+
+NONE_SERVED = (
+    "this server has no operators' pages: FAIRLANE_DASHBOARD is off, or other machines can reach its port; then set "
+    "FAIRLANE_ADMIN_PORT, which listens on loopback"
+)
+PREFIX = "fairlane-dashboard-"
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">
+<title>fairlane</title><meta http-equiv="refresh" content="0; url={address}">
+<p><a href="{address}">Open the dashboard</a></p></html>
+"""
+
+
+@commands.command(epilog="Example: fairlane dashboard --print")
+def dashboard(
+    *,
+    database: DatabaseOption = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the address instead of opening a browser.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Open the operators' pages in the browser of this machine, without a key.
+
+    The address works once, for a minute. What it opens ends after twelve hours, at "Log out", or when the server ends.
+    Where no browser can be opened the address is printed.
+    """
+    chosen = database_in_force(database)
+    if chosen.startswith(("http://", "https://")):
+        raise CommandFailed(
+            f"operators of another machine log in with an admin key where it serves /admin/v1: {chosen}/dashboard"
+        )
+    try:
+        made = ask_server(chosen, "POST", "dashboard", "tickets")
+    except CommandFailed as failure:
+        if failure.status == 404:
+            raise CommandFailed(NONE_SERVED) from failure
+        raise
+    if as_json:
+        print_json(made)
+    elif only_print or not _open(made["address"]):
+        print(made["address"])
+        note("this opens the operators' pages once, within a minute, in a browser of this machine")
+
+
+def _open(address: str) -> bool:
+    """Open an address in the browser of this machine; return whether one could be started."""
+    if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}:
+        return False  # a browser for terminals cannot show the pages
+    for earlier in Path(gettempdir()).glob(f"{PREFIX}*.html"):
+        if earlier.lstat().st_uid == os.getuid():
+            earlier.unlink(missing_ok=True)
+    # Other users of the machine can read the arguments of a process, but not this file.
+    with NamedTemporaryFile("w", prefix=PREFIX, suffix=".html", delete=False) as file:
+        file.write(PAGE.format(address=html.escape(address)))
+    try:
+        opened = webbrowser.open(Path(file.name).as_uri())
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        Path(file.name).unlink()
+    return opened

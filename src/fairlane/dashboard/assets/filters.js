@@ -1,0 +1,45 @@
+// What the lists of tasks share: the filters, which stand in the address, and the pages.
+
+import { button, fill, h, notice } from "./dom.js";
+import { remember } from "./organizations.js";
+
+const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
+const AGES = { "": "any time", 1: "the last hour", 24: "the last day", 168: "the last seven days" };
+
+// Returns the filters of a list of tasks as an element, and functions that read them. `changed` is called after each change.
+// Operators choose an organization, too; a key's beginning is looked for only in one.
+export function filters(query, operator, changed) {
+  const choice = (id, options) => h("select", { id }, options.map(([value, name]) => h("option", { value }, name)));
+  const text = (id, placeholder, size) => h("input", { id, placeholder, size, value: query.get(id) ?? "", autocomplete: "off" });
+  const status = choice("status", STATUSES.map((one) => [one, one || "all"])), during = choice("during", Object.entries(AGES));
+  const organization = text("organization", "all", 16), type = text("type", "any", 16), code = text("code", "any", 14), key = text("key", "anything", 14);
+  status.value = STATUSES.includes(query.get("status")) ? query.get("status") : "";
+  during.value = AGES[query.get("during")] ? query.get("during") : "";
+  const named = (input, name) => h("span", { class: "row" }, h("label", { for: input.id, class: "quiet" }, name), input);
+  const keys = named(key, "Key begins with"), owner = () => (operator ? organization.value.trim() : "");
+  const prepare = () => { keys.hidden = operator && !owner(); };
+  const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value));
+  const chosen = () => given({ organization: owner(), status: status.value, type: type.value.trim(), code: code.value.trim(), [operator ? "idempotency_key_prefix" : "idempotencyKeyPrefix"]: keys.hidden ? "" : key.value,
+    from: during.value ? new Date(Date.now() - during.value * 3_600_000).toISOString() : "" });
+  const kept = () => given({ organization: owner(), status: status.value, type: type.value.trim(), code: code.value.trim(), key: keys.hidden ? "" : key.value, during: during.value });
+  for (const one of [organization, status, during, type, code, key]) one.addEventListener("change", () => { prepare(); remember("tasks", kept()); changed(); });
+  prepare();
+  const parts = [operator ? named(organization, "Organization") : null, named(status, "Status"), named(type, "Type"), named(code, "Code"), keys, named(during, "Accepted in")];
+  return { parts, chosen, status: () => status.value, owner };
+}
+
+// Shows one page of a list, with buttons to the others. `read` is called with a cursor, or null for the first page, and
+// returns the rows and the cursor of the next page.
+export function paged(read, show) {
+  const element = h("div", { class: "row" });
+  let cursor = null, trail = [], turns = 0;
+  const look = async () => {
+    const turn = (turns += 1), [rows, next] = await read(cursor);
+    if (turn !== turns) return;  // a later look has other filters, or another page
+    show(rows);
+    fill(element, trail.length ? button("Newer", () => { cursor = trail.pop(); return look(); }) : null,
+      next ? button("Older", () => { trail.push(cursor); cursor = next; return look(); }) : null);
+  };
+  const again = () => { cursor = null; trail = []; look().catch((error) => notice(error.message, "bad")); };
+  return { element, look, again, isFirst: () => !trail.length };
+}
