@@ -128,12 +128,12 @@ def test_a_mistyped_path_is_told_and_creates_nothing(
 
 @pytest.mark.nothing_yet
 def test_every_command_about_a_database_is_in_the_list_of_those_that_create_none() -> None:
-    """A new command is added there, or to those that may create one, or speaks to a server's address alone."""
+    """A new command is added there, or to those that may create one, or speaks to a server alone."""
     reading = {command.split()[0] for command in COMMANDS}
     others = {"serve", "restore", "demo", "version", "run", "worker"}
-    customers = {"status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity"}
+    asking = {"status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity", "dashboard"}
 
-    assert set(program.COMMANDS) == reading | others | customers
+    assert set(program.COMMANDS) == reading | others | asking
 
 
 def test_servers_and_a_migration_that_start_at_once_all_succeed(

@@ -50,7 +50,8 @@ class Served:
     def addresses(self, count: int) -> str:
         """The address of the ``count``-th start, once it is ready."""
         eventually(lambda: self.out.read_text().count(READY) >= count, seconds=30)
-        return self.out.read_text().splitlines()[count - 1].removeprefix(READY)
+        ready = [line for line in self.out.read_text().splitlines() if line.startswith(READY)]
+        return ready[count - 1].removeprefix(READY)
 
     def says(self, words: str) -> None:
         """Wait until it has said this."""

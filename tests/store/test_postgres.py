@@ -108,7 +108,18 @@ async def test_what_is_asked_together_is_answered_in_its_order(server: PostgresS
     store = await server.open()
     queries: list[Query[Any]] = [
         Query("find_plan_organizations", {"plan": "default", "after": 0, "most": 5}),
-        Query("insert_plan", {"name": "more", "slots": 3, "queue_limit": 5, "weight": 1, "now": server.clock()}),
+        Query(
+            "insert_plan",
+            {
+                "name": "more",
+                "slots": 3,
+                "queue_limit": 5,
+                "weight": 1,
+                "priority_limit": None,
+                "task_types": None,
+                "now": server.clock(),
+            },
+        ),
         Query("find_session_leases", {"id": "nobody"}),
         clock_query(),
         Query("find_turns", {"kinds": [("A", 0), ("B", 1)], "most": 2}),
