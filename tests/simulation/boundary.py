@@ -18,6 +18,7 @@ import httpcore2
 import msgspec
 import uuid_utils
 
+from fairlane import logs
 from fairlane.webhooks import sender
 from fairlane.worker import child
 from fairlane.worker.channel import FromChild, LookNow, ToChild
@@ -243,12 +244,22 @@ def replaced(loop: SimulatedLoop, network: Any, seed: int) -> Iterator[None]:
             patch.object(httpcore2, "AsyncConnectionPool", Pool),
             patch.object(sender, "CLAIM_SECONDS", CLAIM_SECONDS),
             patch.object(child, "ParentEnd", lambda **_: Pipe(loop)),
+            patch.object(logs, "KeptLogging", Untouched),
         ):
             yield
     finally:
         sys.unraisablehook = hook
         NETWORK.pop()
         random.setstate(state)
+
+
+class Untouched(logs.KeptLogging):
+    """Logging that no simulated handler changes. An attempt that is cut off may be finalized long after its simulation,
+    and must not put the level of that time back."""
+
+    def is_intact(self) -> bool:
+        """Return True."""
+        return True
 
 
 def options_in(arguments: list[str]) -> Any:
