@@ -1,6 +1,7 @@
 """The processes of a run: servers, remote workers, the database; how each is killed, stopped and started again."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -14,6 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
+
+from tests.api.house import NO_TLS
 from tests.cluster import Cluster, join
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +120,7 @@ class Installation:
         self._app = app
         self.cluster = cluster
         self.database = f"sqlite:///{folder}/chaos.db" if cluster is None else cluster.address
+        self.admin_key = "ak_live_" + secrets.token_hex(16)
         self.track = folder / "track"
         self.track.touch()
         runtime = folder / "run"
@@ -162,6 +167,19 @@ class Installation:
         if ran.returncode != 0:
             raise RuntimeError(f"fairlane {' '.join(arguments)}: {ran.stderr}")
         return ran.stdout
+
+    def prepare(self) -> None:
+        """Migrate, import the admin key, start the servers, and wait until they are ready."""
+        self.fairlane("migrate")
+        self.fairlane("keys", "create", "--admin", "operator", "--value", self.admin_key)
+        for server in self.servers:
+            server.start()
+        self.await_ready()
+
+    def operator(self) -> httpx2.Client:
+        """Return an operator's client at the first server."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        return httpx2.Client(base_url=self.addresses[0], headers=headers, timeout=60, verify=NO_TLS)
 
     def start(self) -> None:
         """Start every program that does not run."""

@@ -46,16 +46,11 @@ SLOW = 2
 """Exit code: every promise held, but the machine was too slow for a bound of time, or for enough to be seen."""
 
 
-def prepare(installation: Installation, seed: int, admin: str) -> dict[str, str]:
+def prepare(installation: Installation, seed: int) -> dict[str, str]:
     """Start the servers, create organizations with small limits and the workers; return a key for each organization."""
-    installation.fairlane("migrate")
-    installation.fairlane("keys", "create", "--admin", "chaos", "--value", admin)
-    for server in installation.servers:
-        server.start()
-    installation.await_ready()
+    installation.prepare()
     chance, keys = random.Random(seed), {}
-    headers = {"authorization": f"Bearer {admin}"}
-    with httpx2.Client(base_url=installation.addresses[0], headers=headers, timeout=30) as client:
+    with installation.operator() as client:
         for number in range(ORGANIZATIONS):
             name = f"organization-{number}"
             _made(client, "organizations", name=name, slots=chance.randint(1, 4), weight=chance.choice((1, 2, 5)))
@@ -178,8 +173,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         f"chaos on {kind}: seed {seed}, {seconds:.0f} s of kills, {ORGANIZATIONS} organizations, {CUSTOMERS} customers",
         flush=True,
     )
-    admin = "ak_live_" + secrets.token_hex(16)
-    keys = prepare(installation, seed, admin)
+    keys = prepare(installation, seed)
     installation.start()
     witness, ledger = Witness(installation.database), Ledger()
     witness.start()
@@ -187,7 +181,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         time.sleep(0.1)
     failed: list[str] = []
     threading.excepthook = lambda arguments: failed.append(f"{arguments.thread}: {arguments.exc_value!r}")
-    operator = Operator(installation.addresses, admin, list(keys)[:CHANGING], seed=seed)
+    operator = Operator(installation.addresses, installation.admin_key, list(keys)[:CHANGING], seed=seed)
     customers = [
         Customer(
             number,

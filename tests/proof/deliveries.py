@@ -82,14 +82,8 @@ class Run:
 
     def prepare(self) -> None:
         """Start the servers, and create an organization for each receiver."""
-        admin = "ak_live_" + secrets.token_hex(16)
-        self._installation.fairlane("migrate")
-        self._installation.fairlane("keys", "create", "--admin", "proof", "--value", admin)
-        self._installation.start()
-        self._installation.await_ready()
-        headers = {"authorization": f"Bearer {admin}"}
-        address = self._installation.addresses[0]
-        with httpx2.Client(base_url=address, headers=headers, timeout=30, verify=NO_TLS) as client:
+        self._installation.prepare()
+        with self._installation.operator() as client:
             for name in self.receivers:
                 client.post("/admin/v1/organizations", json={"name": name}).raise_for_status()
                 path = f"/admin/v1/organizations/{name}"

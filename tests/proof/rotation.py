@@ -101,7 +101,6 @@ class Rotation:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._admin = "ak_live_" + secrets.token_hex(16)
         self._password = secrets.token_hex(16)
         self._sealing = secrets.token_hex(32)
         self.receiver = Receiver()
@@ -129,12 +128,8 @@ class Rotation:
         self._installation.environment |= self._variables()
         for server in self._installation.servers:
             server.environment |= self._variables()
-        self._installation.fairlane("migrate")
-        self._installation.fairlane("keys", "create", "--admin", "proof", "--value", self._admin)
-        for server in self._installation.servers:
-            server.start()
-        self._installation.await_ready()
-        with self._operator() as operator:
+        self._installation.prepare()
+        with self._installation.operator() as operator:
             _read(operator.post("/admin/v1/organizations", json={"name": ORGANIZATION}))
             self._key = _read(operator.post(f"/admin/v1/organizations/{ORGANIZATION}/keys", json={}))
             self._worker_key = _read(operator.post("/admin/v1/keys", json={"kind": "worker", "name": "first"}))
@@ -170,7 +165,7 @@ class Rotation:
 
     def key(self) -> None:
         """A second key; customers change to it; the first is revoked."""
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             new = _read(operator.post(f"/admin/v1/organizations/{ORGANIZATION}/keys", json={}))
             old, self._key, self.customers.key = self._key, new, new["value"]
             self.customers_go_on()
@@ -180,7 +175,7 @@ class Rotation:
     def worker_key(self) -> None:
         """A second key and a second worker; the first worker ends; its key is revoked."""
         first, second, *_ = self._installation.workers
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             new = _read(operator.post("/admin/v1/keys", json={"kind": "worker", "name": "second"}))
             second.environment |= {"FAIRLANE_WORKER_KEY": new["value"]}
             second.start()
@@ -243,14 +238,14 @@ class Rotation:
         return started
 
     def _sign_anew(self) -> None:
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             path = f"/admin/v1/organizations/{ORGANIZATION}/webhook-secrets"
             made = _read(operator.post(path, json={}))
         self.signing.append((time.time(), made["value"]))
 
     def _revoke_older(self) -> None:
         path = f"/admin/v1/organizations/{ORGANIZATION}/webhook-secrets"
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             _, *older = _read(operator.get(path))["webhook_secrets"]
             for one in older:
                 _read(operator.delete(f"{path}/{one['id']}"))
@@ -281,10 +276,6 @@ class Rotation:
         assert cluster is not None
         at_once(partial(execute, cluster.address, sql))
 
-    def _operator(self) -> httpx2.Client:
-        headers = {"authorization": f"Bearer {self._admin}"}
-        return httpx2.Client(base_url=self._installation.addresses[0], headers=headers, timeout=30, verify=NO_TLS)
-
     # What came ------------------------------------------------------------------------------------------------------
 
     def judge(self) -> str:
@@ -306,7 +297,7 @@ class Rotation:
                 self.problems.append("a message has no signature of a known secret")
             elif all(self._valid_until.get(secret, one.at) + REVOKED_SECONDS < one.at for secret in good):
                 self.problems.append("a message is signed with revoked secrets alone")
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             drift = _read(operator.get("/admin/v1/drift"))["drift"]
         if drift:
             self.problems.append(f"counts drifted: {drift}")
@@ -324,7 +315,7 @@ class Rotation:
         late.key = self._key["value"]
         late.start()
         self.customers_go_on()
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             _read(operator.delete(f"/admin/v1/keys/{self._key['id']}"))
         self.customers_go_on()
         late.end()

@@ -7,7 +7,6 @@ last one the same is measured: the memory and the open files of each process, th
 
 import argparse
 import contextlib
-import secrets
 import statistics
 import sys
 import threading
@@ -130,7 +129,6 @@ class Soak:
     def __init__(self, installation: Installation, kind: str) -> None:
         self._installation = installation
         self._kind = kind
-        self._admin = "ak_live_" + secrets.token_hex(16)
         self.receiver = Receiver()
         self.problems: list[str] = []
         self.rate = 0.0
@@ -139,12 +137,9 @@ class Soak:
     def prepare(self) -> list[str]:
         """Start the programs; return keys of four organizations."""
         one = self._installation
-        one.fairlane("migrate")
-        one.fairlane("keys", "create", "--admin", "proof", "--value", self._admin)
-        one.start()
-        one.await_ready()
+        one.prepare()
         keys = []
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             for number in range(CUSTOMERS):
                 name = f"soak-{number}"
                 operator.post("/admin/v1/organizations", json={"name": name, "slots": 8}).raise_for_status()
@@ -205,10 +200,6 @@ class Soak:
             for number, pid in enumerate(sorted(party.children()), 1):
                 yield f"{party.name}, child {number}", pid
 
-    def _operator(self) -> httpx2.Client:
-        headers = {"authorization": f"Bearer {self._admin}"}
-        return httpx2.Client(base_url=self._installation.addresses[0], headers=headers, timeout=60, verify=NO_TLS)
-
     def judge(self, second: Quarter, last: Quarter, minutes: float) -> list[str]:
         """Compare the quarters; let the queue drain, and recount. Return lines for the table."""
         lines = []
@@ -239,7 +230,7 @@ class Soak:
             time.sleep(0.2)
         if left:
             self.problems.append(f"{left} tasks did not end")
-        with self._operator() as operator:
+        with self._installation.operator() as operator:
             drift = operator.get("/admin/v1/drift").json()["drift"]
         if drift:
             self.problems.append(f"counts drifted: {drift}")

@@ -6,7 +6,6 @@ answered. At the end each key names one task, and it is the task that every ackn
 
 import argparse
 import random
-import secrets
 import sys
 import threading
 import time
@@ -132,13 +131,8 @@ def run(kind: str, keys: int, seed: int) -> bool:
 
 def _prepared(installation: Installation) -> dict[str, str]:
     """Start the servers; return the headers of an organization's requests."""
-    admin = "ak_live_" + secrets.token_hex(16)
-    installation.fairlane("migrate")
-    installation.fairlane("keys", "create", "--admin", "storm", "--value", admin)
-    installation.start()
-    installation.await_ready()
-    headers = {"authorization": f"Bearer {admin}"}
-    with httpx2.Client(base_url=installation.addresses[0], headers=headers, timeout=30, verify=NO_TLS) as client:
+    installation.prepare()
+    with installation.operator() as client:
         client.post("/admin/v1/organizations", json={"name": "storm"}).raise_for_status()
         made: dict[str, Any] = client.post("/admin/v1/organizations/storm/keys", json={}).json()
     return {"authorization": f"Bearer {made['value']}"}
