@@ -10,7 +10,7 @@ PLACE = {"exception": "ImportError", "place": "shop.orders:total", "line": 12}
 
 
 def failed(house: House, **report: Any) -> tuple[Customer, str, str]:
-    """An organization with a task whose first attempt failed, and a worker's report again and again; task and lease."""
+    """An organization with a task that failed at its first attempt, by this report of a worker; its task and lease."""
     customer = house.customer(slots=1)
     task = customer.accepted(idempotencyKey="a/b")
     session = house.session("ANY")

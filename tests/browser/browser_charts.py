@@ -42,7 +42,7 @@ def labels(chart: Any, anchor: str) -> list[str]:
 
 @pytest.fixture
 def board(enter: Enter) -> Page:
-    """A page of the dashboard whose content a test may replace."""
+    """A page of the dashboard with content that a test may replace."""
     page = enter("code")
     page.get_by_role("heading", name="Code", exact=True).wait_for()
     return page

@@ -91,7 +91,7 @@ class Task:
     status: TaskStatus | None = None
     ended_at: int = 0
     reported: str = ""
-    """The lease whose report ended it. One that was returned is not accepted afterwards, even if it ended the task."""
+    """The lease that ended it by a report. One that was returned is not accepted later, even if it ended the task."""
     tried: list[tuple[int, str, int | None]] = field(default_factory=list)
     """Number, ending and pause of each attempt that has ended."""
     compared: int = 0

@@ -66,7 +66,7 @@ def start(client: Client, tmp_path: Path) -> Iterator[Start]:
 
 
 def begun(held: Path) -> list[str]:
-    """Return the names of the workers whose handlers began."""
+    """Return the names of the workers in which handlers began."""
     found = held.with_name(f"{held.name}.begun")
     return found.read_text().split() if found.exists() else []
 

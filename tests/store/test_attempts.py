@@ -265,7 +265,7 @@ async def test_attempts_go_with_their_task(database: Database, how: str) -> None
 
 
 async def test_attempts_are_the_organizations_own(store: Store) -> None:
-    """Another organization, and nobody's task, get the same answer."""
+    """Another organization's task, and one that does not exist, get the same answer."""
     _, _, task = await running(store)
     other = await an_organization(store)
 

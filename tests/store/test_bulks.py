@@ -61,7 +61,7 @@ def cancel(organization: Organization | None, chosen: TaskFilter | None = None) 
 
 
 async def work(store: Store, bulk: BulkView, *, most: int = 1_000, refused: dict[str, Skipped] | None = None) -> int:
-    """Make the steps of a bulk, at most so many; return how many tasks were done."""
+    """Make the steps of a bulk, at most ``most``; return how many tasks were done."""
     after, done = 0, 0
     for _ in range(most):
         step = await store.bulks.look(bulk.id, after)

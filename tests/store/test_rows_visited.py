@@ -81,7 +81,7 @@ MAY_VISIT = {
     "count_open_deliveries": FEW,
     "find_keys": 3 * FEW,
     "count_ahead": waits.AHEAD_MOST + VISITS,
-    # One step of a walk: at most so many tasks, and the state of each.
+    # One step of a walk: a bounded number of tasks, and the state of each.
     "find_looked": 5 * LOOK_MOST,
     "find_newest_waiting": LOOK_MOST + VISITS,
     # One step of a walk that others interrupt.

@@ -44,7 +44,7 @@ class NewBulk(Struct, frozen=True, kw_only=True):
     kind: BulkKind
     chosen: TaskFilter
     organization_id: int | None = None
-    """Whose tasks; None and no name: those of all organizations."""
+    """The organization of the tasks; None and no name: all organizations."""
     organization: str | None = None
     """The name of the organization, in place of its id."""
     idempotency_key: str | None = None

@@ -134,7 +134,7 @@ def _serving(signs: Signs) -> Iterator[Trouble]:
         kind=TroubleKind.TYPE_UNSERVED,
         grade=TroubleGrade.PROBLEM,
         message=f"No worker serves {', '.join(names[:NAMES_SHOWN])}{more}: {_tasks(tasks)}",
-        advice="Start a worker whose application has a handler for it. Tasks are kept until then.",
+        advice="Start a worker with an application that has a handler for it. Tasks are kept until then.",
         since=since,
         subject=names[0],
     )

@@ -31,7 +31,7 @@ CLAIM_ROUNDS = 8
 """How many times a claim looks again for tasks after it found fewer than it has places."""
 PAYLOADS_MOST = 32 * 2**20
 """About how many bytes of payloads one claim hands out. A worker reads an answer at once: with many times this its loop
-would stall for so long that it has to hand all of the answer back.
+would stall until it has to hand all of the answer back.
 """
 INLINE_BYTES = 8_192
 """Payloads up to this length are read together with the queue; only the longer ones of tasks that start are read apart.
@@ -174,7 +174,7 @@ def _pick(
     transaction: Transaction, places: dict[int, int], room: dict[str, int]
 ) -> Operation[tuple[list[Head], dict[int, list[Head]]]]:
     """Return the next tasks of each organization, within its number of places and the room of each type, and apart by
-    organization those whose cost even its whole balance does not cover.
+    organization those with a cost that even its whole balance does not cover.
 
     If only running work stands in the way of a cost, the organization waits, together with its further tasks. Only what
     starts takes room: else a task that waits for credits would let another organization's be passed over.
@@ -301,7 +301,7 @@ def _end_unpaid(transaction: Transaction, organization: LockedOrganization, pick
 def _lease(
     transaction: Transaction, picks: Sequence[Head], one: Exchange, limits: dict[str, int]
 ) -> Operation[list[Lease]]:
-    """Move these entries from the queue to leases: all of them, or the first ones whose payloads are not too large."""
+    """Move these entries from the queue to leases: all of them, or the first ones up to a size of their payloads."""
     locked, now = transaction.locked, transaction.now
     sizes = accumulate(pick.size for pick in picks)
     picks = [pick for pick, size in zip(picks, sizes, strict=True) if pick is picks[0] or size <= PAYLOADS_MOST]

@@ -55,7 +55,7 @@ def _module(frame: FrameType) -> str:
 
 @lru_cache(maxsize=1_024)
 def _is_of_library(file: str) -> bool:
-    """Return whether a file is of a library. Code without a file is nobody's, and counts as a library's."""
+    """Return whether a file is of a library. Code without a file counts as a library's."""
     path = Path(file)
     return (
         file.startswith("<")

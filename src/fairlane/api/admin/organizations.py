@@ -47,8 +47,8 @@ class OrganizationEndpoints:
         self._store = store
 
     async def list(self, request: Request, actor: str) -> Answer:
-        """Return a page of organizations by name, whose names begin with ``search``; ``cursor`` is present if there
-        are more.
+        """Return a page of organizations by name, those with names that begin with ``search``; ``cursor`` is present if
+        there are more.
         """
         asked = request.query("cursor", "limit", "search")
         most = read_number("limit", asked.get("limit"), usual=PAGE, most=PAGE_MOST)

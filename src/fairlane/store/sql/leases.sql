@@ -150,7 +150,7 @@ LEFT JOIN task AS t ON l.kind = 0 AND t.organization_id = l.organization_id AND 
 LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND c.id = l.task_id;
 
 -- name: insert_outcomes [sqlite]
--- Insert the outcomes of tasks. A failure whose group was not told apart in this hour is in the group :other.
+-- Insert the outcomes of tasks. A failure of a group that was not told apart in this hour is in the group :other.
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,

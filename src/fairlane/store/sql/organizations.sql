@@ -228,9 +228,8 @@ WHERE p.name = :plan
 RETURNING id;
 
 -- name: find_organizations
--- Find one organization by name, or those after a name whose names are from :least and before :beyond, by the unique
--- index of names. For the oldest ready task see
--- find_busiest.
+-- Find one organization by name, or those after a name, with names from :least and before :beyond, by the unique index
+-- of names. For the oldest ready task see find_busiest.
 SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
        o.slots_override, o.queue_limit_override, o.weight_override, o.priority_limit, o.task_types,
