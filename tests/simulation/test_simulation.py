@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from fairlane import logs
 from tests.architecture.sources import REPOSITORY
 from tests.simulation.planted import FAULTS, planted
 from tests.simulation.seeds import find, simulate
@@ -48,6 +49,21 @@ def test_the_log_is_as_it_was_before() -> None:
 
     assert before
     assert log.isEnabledFor(logging.WARNING)
+
+
+def test_no_attempt_puts_the_log_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that is cut off at the end: it may be finalized later, and would set the level of its simulation."""
+    asked: list[logs.KeptLogging] = []
+
+    def put_back(kept: logs.KeptLogging) -> list[str]:
+        asked.append(kept)
+        return []
+
+    monkeypatch.setattr(logs.KeptLogging, "put_back", put_back)
+
+    simulate((1, 300, None))
+
+    assert asked == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
