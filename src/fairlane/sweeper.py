@@ -150,6 +150,7 @@ class Sweeper:
         await self._attempt("purge", lambda: _exhaust(self._store.upkeep.purge))
         await self._attempt("erase", self._erase)
         await self._attempt("months", self._open_months)
+        await self._attempt("monthly credits", lambda: _exhaust(self._store.credits.grant_month, chunk=1))
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
         await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
         await self._attempt("purge failures", lambda: _exhaust(self._store.failures.purge))

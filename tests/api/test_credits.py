@@ -116,7 +116,7 @@ def test_a_debt_reads_as_nothing_left(shared: House) -> None:
     assert remaining(customer) == 0
     assert shown == {
         "organization": customer.name,
-        "credits": {"on": True, "granted": -7, "charged": 0, "held": 0},
+        "credits": {"on": True, "granted": -7, "charged": 0, "held": 0, "monthly": None},
         "balance": -7,
     }
 
@@ -223,3 +223,16 @@ def test_lists_that_cannot_be_used_end_the_start(tmp_path: Path, text: str | Non
 
     with pytest.raises(SetupError, match=r"lists\.json"), House(tmp_path, reference_lists=str(path)):
         pass
+
+
+def test_monthly_credits_are_shown_with_the_next_month(shared: House) -> None:
+    """``perCycle`` and ``cycleResetsAt``; null while credits are not counted."""
+    customer = shared.customer(monthly_credits=500)
+    off = customer.client.get("/v1/credits").json()
+    customer.change(credits=True)
+
+    on = customer.client.get("/v1/credits").json()
+
+    assert (off["perCycle"], off["cycleResetsAt"]) == (None, None)
+    assert on["perCycle"] == 500
+    assert on["cycleResetsAt"].endswith("-01T00:00:00.000Z")

@@ -32,6 +32,7 @@ def test_people_read_words(fairlane: Command) -> None:
         "Queue limit",
         "Weight",
         *LIMITS,
+        "Monthly credits",
         "Created",
     ]
 

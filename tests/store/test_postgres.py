@@ -29,6 +29,7 @@ from fairlane.settings import Settings
 from fairlane.store import Store, batching
 from fairlane.store.alerts import ALERTS_MOST
 from fairlane.store.effects import Effects
+from fairlane.store.plans import LIMITS
 from fairlane.store.postgres import asking, locks, outage, reading, writing
 from fairlane.store.postgres.asking import run_within
 from fairlane.store.postgres.locks import HeldRows
@@ -110,15 +111,7 @@ async def test_what_is_asked_together_is_answered_in_its_order(server: PostgresS
         Query("find_plan_organizations", {"plan": "default", "after": 0, "most": 5}),
         Query(
             "insert_plan",
-            {
-                "name": "more",
-                "slots": 3,
-                "queue_limit": 5,
-                "weight": 1,
-                "priority_limit": None,
-                "task_types": None,
-                "now": server.clock(),
-            },
+            dict.fromkeys(LIMITS) | {"name": "more", "slots": 3, "queue_limit": 5, "weight": 1, "now": server.clock()},
         ),
         Query("find_session_leases", {"id": "nobody"}),
         clock_query(),

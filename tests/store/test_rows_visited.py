@@ -297,6 +297,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(pulses.find_installation, config, memory, "nothing")
     yield partial(lanes.find_lanes_of, ids, memory)
     yield partial(months.find_months, "2027-01", None)
+    yield partial(credits.find_without_month, "2027-01")
     yield plans.find_plans
     yield maintenance.find_maintenance
     yield recount.least_audited

@@ -442,9 +442,9 @@ BODIES: dict[str, bytes] = {
         )
     ),
     "failures_none": wire.failures_body(FailureList((), since=AT, more=False)),
-    "credits": wire.credits_body(CreditTotals(on=True, granted=50_000, charged=1_790, held=5)),
-    "credits_uncounted": wire.credits_body(CreditTotals(on=False, granted=5, charged=0, held=0)),
-    "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0)),
+    "credits": wire.credits_body(CreditTotals(on=True, granted=50_000, charged=1_790, held=5), resets_at=0),
+    "credits_uncounted": wire.credits_body(CreditTotals(on=False, granted=5, charged=0, held=0), resets_at=0),
+    "credits_owed": wire.credits_body(CreditTotals(on=True, granted=-5, charged=10, held=0), resets_at=0),
     "countries": wire.countries_body(["DE", "US"]),
     "states": wire.states_body([("CA", "California"), ("TX", "Texas")]),
     "bulk": wire.bulk_body(A_BULK),

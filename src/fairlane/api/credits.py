@@ -6,6 +6,7 @@ from fairlane import wire
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.routes import Route, Routes
 from fairlane.model.keys import Caller
+from fairlane.rules.history import next_month_at
 from fairlane.store import Store
 
 
@@ -18,7 +19,7 @@ class CreditEndpoints:
     async def read(self, request: Request, caller: Caller) -> Answer:
         """Return one snapshot of it."""
         credits = await self._store.credits.find(caller.organization_id)
-        return Answer(wire.credits_body(credits), headers=(NO_STORE,))
+        return Answer(wire.credits_body(credits, resets_at=next_month_at(self._store.now())), headers=(NO_STORE,))
 
     routes: ClassVar[Routes] = (
         Route(

@@ -45,6 +45,9 @@ def create(
         str | None,
         typer.Option(metavar="TYPES", help=f"Task types of its own, separated by commas. {OWN}", show_default=False),
     ] = None,
+    monthly_credits: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Credits when a month begins. {OWN}", show_default=False)
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -58,6 +61,7 @@ def create(
         "weight": weight,
         "priority_limit": priority_limit,
         "task_types": task_types and names_or("plan", task_types),
+        "monthly_credits": monthly_credits,
     }
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
@@ -89,6 +93,10 @@ def change(
             show_default=False,
         ),
     ] = None,
+    monthly_credits: Annotated[
+        str | None,
+        typer.Option(metavar="N|plan", help="Credits when a month begins, or the plan's.", show_default=False),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -100,6 +108,7 @@ def change(
         "weight": number_or("plan", weight, option="--weight"),
         "priority_limit": number_or("plan", priority_limit, option="--priority-limit"),
         "task_types": names_or("plan", task_types),
+        "monthly_credits": number_or("plan", monthly_credits, option="--monthly-credits"),
     }
     changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
     if plan is not None:
@@ -236,6 +245,7 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
                 if organization["credits"]["on"]
                 else "not counted",
             ),
+            ("Monthly credits", organization["credits"]["monthly"]),
             ("Submitted", organization["submitted"]),
             ("Completed", organization["completed"]),
             ("Failed", organization["failed"]),

@@ -38,6 +38,12 @@ TaskTypes = Annotated[
         show_default=False,
     ),
 ]
+MonthlyCredits = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|none", help="Credits for each organization when a month begins, or none.", show_default=False
+    ),
+]
 
 
 @commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
@@ -49,6 +55,7 @@ def create(
     weight: Annotated[int, typer.Option(metavar="W", help="Share of the workers.")] = 1,
     priority_limit: PriorityLimit = None,
     task_types: TaskTypes = None,
+    monthly_credits: MonthlyCredits = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +66,7 @@ def create(
         "queue_limit": queue_limit,
         "weight": weight,
     }
-    body |= _allowed(priority_limit, task_types)
+    body |= _further(priority_limit, task_types, monthly_credits)
     _show(ask(database_in_force(database), "POST", "plans", body=body), as_json=as_json)
 
 
@@ -72,6 +79,7 @@ def change(
     weight: Weight = None,
     priority_limit: PriorityLimit = None,
     task_types: TaskTypes = None,
+    monthly_credits: MonthlyCredits = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +91,7 @@ def change(
     changes |= {
         field: value for field, value in {"queue_limit": queue_limit, "weight": weight}.items() if value is not None
     }
-    changes |= _allowed(priority_limit, task_types)
+    changes |= _further(priority_limit, task_types, monthly_credits)
     if not changes:
         raise typer.BadParameter("nothing to change: give a limit, such as --slots")
     _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
@@ -122,10 +130,11 @@ def allowed_fields(limits: dict[str, Any]) -> list[object]:
     return ["any" if priority is None else priority, "any" if types is None else ", ".join(types)]
 
 
-def _allowed(priority_limit: str | None, task_types: str | None) -> dict[str, object]:
+def _further(priority_limit: str | None, task_types: str | None, monthly_credits: str | None) -> dict[str, object]:
     wanted = {
         "priority_limit": number_or("none", priority_limit, option="--priority-limit"),
         "task_types": names_or("none", task_types),
+        "monthly_credits": number_or("none", monthly_credits, option="--monthly-credits"),
     }
     return {field: value for field, value in wanted.items() if value is not UNSET}
 
@@ -143,6 +152,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
             ("Weight", plan["weight"]),
             ("Priority limit", priority_limit),
             ("Task types", task_types),
+            ("Monthly credits", plan["monthly_credits"]),
             ("Created", moment(plan["created_at"])),
         ]
     )

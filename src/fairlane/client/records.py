@@ -351,8 +351,9 @@ class Credits(Struct, frozen=True, rename="camel"):
 
     remaining: int
     per_cycle: int | None = None
-    """None without a subscription."""
+    """Credits granted when a month (UTC) begins, or None if there are none."""
     cycle_resets_at: datetime | None = None
+    """When the next month begins, or None without monthly credits."""
 
 
 class UsageStep(Struct, frozen=True, rename="camel"):

@@ -23,6 +23,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The highest priority that may be submitted; None for any."""
     task_types: tuple[str, ...] | None
     """The task types that may be submitted; None for any."""
+    monthly_credits: int | None
+    """Credits that each organization is granted when a month begins; None for none."""
     created_at: int
 
 
@@ -34,6 +36,7 @@ class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight: int | UnsetType = UNSET
     priority_limit: int | UnsetType | None = UNSET
     task_types: tuple[str, ...] | UnsetType | None = UNSET
+    monthly_credits: int | UnsetType | None = UNSET
 
 
 class Organization(Struct, frozen=True, kw_only=True):
@@ -76,6 +79,7 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     weight: int | UnsetType | None = UNSET
     priority_limit: int | UnsetType | None = UNSET
     task_types: tuple[str, ...] | UnsetType | None = UNSET
+    monthly_credits: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET
@@ -90,6 +94,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     weight: int | None = None
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
+    monthly_credits: int | None = None
 
 
 class CreditTotals(Struct, frozen=True, kw_only=True):
@@ -101,6 +106,8 @@ class CreditTotals(Struct, frozen=True, kw_only=True):
     charged: int
     held: int
     """The cost of running work if it completes; not charged yet."""
+    monthly: int | None = None
+    """Granted when a month begins; None for none."""
 
     def balance(self) -> int:
         """Return what is left; below 0 only after a correction."""

@@ -12,6 +12,13 @@ def month_of(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m")
 
 
+def next_month_at(moment: int) -> int:
+    """Return the moment at which the month after this moment's begins, UTC."""
+    at = datetime.fromtimestamp(moment / 1000, UTC)
+    following = datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC)
+    return int(following.timestamp()) * 1000
+
+
 BUCKETS = 64
 """Durations are counted by powers of the square root of two: 1 ms, 1.4 ms, 2 ms … to 35 days."""
 

@@ -46,6 +46,8 @@ class OrganizationRow(Row, frozen=True):
     task_types: str | None
     priority_limit_override: int | None
     task_types_override: str | None
+    monthly_credits: int | None
+    monthly_credits_override: int | None
     credits_on: int
     credits_granted: int
     credits_charged: int
@@ -208,7 +210,11 @@ def _organization(row: OrganizationRow) -> Organization:
         failed=row.failed,
         created_at=row.created_at,
         credits=CreditTotals(
-            on=bool(row.credits_on), granted=row.credits_granted, charged=row.credits_charged, held=row.credits_held
+            on=bool(row.credits_on),
+            granted=row.credits_granted,
+            charged=row.credits_charged,
+            held=row.credits_held,
+            monthly=row.monthly_credits,
         ),
         erasing=bool(row.erasing),
     )

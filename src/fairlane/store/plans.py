@@ -21,7 +21,7 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 
-LIMITS = ("slots", "queue_limit", "weight", "priority_limit", "task_types")
+LIMITS = ("slots", "queue_limit", "weight", "priority_limit", "task_types", "monthly_credits")
 """The limits of a plan. An organization may have its own value of each."""
 
 
@@ -34,6 +34,7 @@ class PlanRow(Row, frozen=True):
     weight: int
     priority_limit: int | None
     task_types: str | None
+    monthly_credits: int | None
     created_at: int
 
 
@@ -49,6 +50,7 @@ class PlanStore(Noun):
         weight: int,
         priority_limit: int | None = None,
         task_types: tuple[str, ...] | None = None,
+        monthly_credits: int | None = None,
         actor: str,
     ) -> Plan:
         """Create a plan. Raises NameTaken."""
@@ -58,6 +60,7 @@ class PlanStore(Noun):
             "weight": weight,
             "priority_limit": priority_limit,
             "task_types": task_types,
+            "monthly_credits": monthly_credits,
         }
         return await self._write(_create, name, limits, actor)
 
@@ -134,6 +137,7 @@ def _plan(row: PlanRow) -> Plan:
         weight=row.weight,
         priority_limit=row.priority_limit,
         task_types=types_of(row.task_types),
+        monthly_credits=row.monthly_credits,
         created_at=row.created_at,
     )
 

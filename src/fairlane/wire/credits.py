@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from fairlane.model.organizations import CreditTotals
-from fairlane.wire.values import encode
+from fairlane.wire.values import encode, timestamp
 
 CREDITS_UNCOUNTED = 1_000_000_000
 """The number of remaining credits if credits are switched off: a number, because clients need one."""
@@ -29,9 +29,11 @@ CountriesBody = list[str]
 StatesBody = list[_StateFields]
 
 
-def credits_body(credits: CreditTotals) -> bytes:
-    """Return the answer of ``GET /v1/credits``; there are no subscriptions. A debt reads as 0."""
-    return encode(CreditsBody(credits_remaining(credits), None, None))
+def credits_body(credits: CreditTotals, *, resets_at: int) -> bytes:
+    """Return the answer of ``GET /v1/credits``; monthly credits come at ``resets_at``. A debt reads as 0."""
+    if not credits.on or not credits.monthly:
+        return encode(CreditsBody(credits_remaining(credits), None, None))
+    return encode(CreditsBody(credits_remaining(credits), credits.monthly, timestamp(resets_at)))
 
 
 def credits_remaining(credits: CreditTotals) -> int:

@@ -32,6 +32,7 @@ class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     weight: int | None = None
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
+    monthly_credits: int | None = None
     credits: bool = False
     """Whether its credits are counted."""
 
@@ -68,6 +69,7 @@ class OrganizationEndpoints:
             weight=new.weight,
             priority_limit=new.priority_limit,
             task_types=new.task_types,
+            monthly_credits=new.monthly_credits,
         )
         made = await self._store.organizations.create(
             new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor

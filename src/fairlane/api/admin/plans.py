@@ -22,6 +22,7 @@ class NewPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight: int = 1
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
+    monthly_credits: int | None = None
 
 
 _new_plan = Decoder(NewPlan)
@@ -51,6 +52,7 @@ class PlanEndpoints:
                 weight=new.weight,
                 priority_limit=new.priority_limit,
                 task_types=new.task_types,
+                monthly_credits=new.monthly_credits,
                 actor=actor,
             )
         )

@@ -11,24 +11,26 @@ from fairlane.api.http import Answer
 from fairlane.api.messages import check_between
 from fairlane.errors import ValidationRefused
 from fairlane.handlers import TYPE_NAME
-from fairlane.model.tasks import PRIORITY_HIGHEST
+from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 
 BODY_BYTES_MOST = 64 * 1024
 SLOTS_MOST = 1_000_000
 QUEUE_LIMIT_MOST = 1_000_000_000
 WEIGHT_MOST = 1_000
 TYPES_MOST = 100
+MONTHLY_CREDITS_MOST = 10**12
 
 PAGE = 1_000
 PAGE_MOST = 1_000
 
-_MOST = {
-    "slots": SLOTS_MOST,
-    "queue_limit": QUEUE_LIMIT_MOST,
-    "weight": WEIGHT_MOST,
-    "priority_limit": PRIORITY_HIGHEST,
+_RANGES = {
+    "slots": (1, SLOTS_MOST),
+    "queue_limit": (1, QUEUE_LIMIT_MOST),
+    "weight": (1, WEIGHT_MOST),
+    "priority_limit": (PRIORITY_LOWEST, PRIORITY_HIGHEST),
+    "monthly_credits": (0, MONTHLY_CREDITS_MOST),
 }
-"""The largest value of each limit."""
+"""The smallest and the largest value of each limit."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -58,7 +60,7 @@ def check_name(name: str) -> None:
 
 def check_limits(limits: Struct) -> None:
     """Refuse limits out of range in the fields of a body; UNSET and None are not limits."""
-    given = {field: getattr(limits, field) for field in (*_MOST, "task_types")}
+    given = {field: getattr(limits, field) for field in (*_RANGES, "task_types")}
     given = {field: value for field, value in given.items() if value is not None and value is not UNSET}
     if given.get("slots") == 0:
         raise ValidationRefused.at("slots", "must be 1 or more: clients divide by it. To start nothing, pause instead")
@@ -66,4 +68,4 @@ def check_limits(limits: Struct) -> None:
     if types is not None and not (1 <= len(types) <= TYPES_MOST and all(map(TYPE_NAME.fullmatch, types))):
         raise ValidationRefused.at("task_types", f"must be 1 to {TYPES_MOST} names of task types, such as PAGE")
     for field, value in given.items():
-        check_between(field, value, 1, _MOST[field])
+        check_between(field, value, *_RANGES[field])

@@ -219,10 +219,12 @@ RETURNING last_organization_id;
 -- Insert an organization on a plan.
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, priority_limit_override, task_types_override,
-   slots_max, queue_limit, weight, priority_limit, task_types, integrals_at, created_at, credits_on)
-SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types,
+   monthly_credits_override, slots_max, queue_limit, weight, priority_limit, task_types, monthly_credits, integrals_at,
+   created_at, credits_on)
+SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits,
        coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight),
-       coalesce(:priority_limit, p.priority_limit), coalesce(:task_types, p.task_types), :now, :now, :credits
+       coalesce(:priority_limit, p.priority_limit), coalesce(:task_types, p.task_types),
+       coalesce(:monthly_credits, p.monthly_credits), :now, :now, :credits
 FROM plan AS p
 WHERE p.name = :plan
 RETURNING id;
@@ -233,7 +235,7 @@ RETURNING id;
 SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.disabled, o.maintenance, o.drifted,
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
        o.slots_override, o.queue_limit_override, o.weight_override, o.priority_limit, o.task_types,
-       o.priority_limit_override, o.task_types_override,
+       o.priority_limit_override, o.task_types_override, o.monthly_credits, o.monthly_credits_override,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held, o.erasing, o.calls,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
                     FROM task AS t
@@ -276,11 +278,13 @@ SET plan = p.name,
     weight_override = :weight,
     priority_limit_override = :priority_limit,
     task_types_override = :task_types,
+    monthly_credits_override = :monthly_credits,
     slots_max = coalesce(:slots, p.slots),
     queue_limit = coalesce(:queue_limit, p.queue_limit),
     weight = coalesce(:weight, p.weight),
     priority_limit = coalesce(:priority_limit, p.priority_limit),
-    task_types = coalesce(:task_types, p.task_types)
+    task_types = coalesce(:task_types, p.task_types),
+    monthly_credits = coalesce(:monthly_credits, p.monthly_credits)
 FROM plan AS p
 WHERE organization.id = :id
   AND p.name = :plan;
@@ -322,7 +326,8 @@ SET slots_max = coalesce(slots_override, p.slots),
     queue_limit = coalesce(queue_limit_override, p.queue_limit),
     weight = coalesce(weight_override, p.weight),
     priority_limit = coalesce(priority_limit_override, p.priority_limit),
-    task_types = coalesce(task_types_override, p.task_types)
+    task_types = coalesce(task_types_override, p.task_types),
+    monthly_credits = coalesce(monthly_credits_override, p.monthly_credits)
 FROM plan AS p
 WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
@@ -334,7 +339,8 @@ SET slots_max = coalesce(o.slots_override, p.slots),
     queue_limit = coalesce(o.queue_limit_override, p.queue_limit),
     weight = coalesce(o.weight_override, p.weight),
     priority_limit = coalesce(o.priority_limit_override, p.priority_limit),
-    task_types = coalesce(o.task_types_override, p.task_types)
+    task_types = coalesce(o.task_types_override, p.task_types),
+    monthly_credits = coalesce(o.monthly_credits_override, p.monthly_credits)
 FROM plan AS p
 WHERE o.id = ANY (:ids[bigint])
   AND p.name = o.plan;

@@ -2,14 +2,14 @@
 
 -- name: insert_plan
 -- Insert a plan; no row if its name exists.
-INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, created_at)
-VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :now)
+INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, created_at)
+VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :now)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
 -- name: find_plans
 -- Find one plan, or all by name.
-SELECT name, slots, queue_limit, weight, priority_limit, task_types, created_at
+SELECT name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, created_at
 FROM plan
 WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
@@ -47,7 +47,8 @@ SET slots = :slots,
     queue_limit = :queue_limit,
     weight = :weight,
     priority_limit = :priority_limit,
-    task_types = :task_types
+    task_types = :task_types,
+    monthly_credits = :monthly_credits
 WHERE name = :name;
 
 -- name: delete_plan

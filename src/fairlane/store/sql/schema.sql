@@ -87,7 +87,9 @@ CREATE TABLE plan (
   created_at     INTEGER NOT NULL,
   -- The highest priority and, as a JSON array, the task types that may be submitted; null: any.
   priority_limit INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
-  task_types     TEXT
+  task_types     TEXT,
+  -- Credits that each of its organizations is granted when a month (UTC) begins; null: none.
+  monthly_credits INTEGER CHECK (monthly_credits >= 0)
 );
 
 CREATE TABLE organization (
@@ -99,12 +101,14 @@ CREATE TABLE organization (
   weight_override      INTEGER CHECK (weight_override >= 1),
   priority_limit_override INTEGER CHECK (priority_limit_override BETWEEN 1 AND 10),
   task_types_override  TEXT,
+  monthly_credits_override INTEGER CHECK (monthly_credits_override >= 0),
   -- The limits in force: the override if there is one, else the plan's.
   slots_max            INTEGER CHECK (slots_max >= 1),
   queue_limit          INTEGER NOT NULL CHECK (queue_limit >= 1),
   weight               INTEGER NOT NULL CHECK (weight >= 1),
   priority_limit       INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
   task_types           TEXT,
+  monthly_credits      INTEGER CHECK (monthly_credits >= 0),
   paused               INTEGER NOT NULL DEFAULT 0,
   disabled             INTEGER NOT NULL DEFAULT 0,
   maintenance          INTEGER NOT NULL DEFAULT 0,
@@ -135,10 +139,14 @@ CREATE TABLE organization (
   credits_charged      INTEGER NOT NULL DEFAULT 0,
   credits_held         INTEGER NOT NULL DEFAULT 0,
   credits_wanted       INTEGER NOT NULL DEFAULT 0,
+  -- The month, such as 2026-11, in which upkeep last looked at its monthly credits; empty: never.
+  credits_month        TEXT NOT NULL DEFAULT '',
   -- 1: everything it owns is being deleted, the row itself last.
   erasing              INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX organization_plan ON organization (plan);
+CREATE INDEX organization_credits_month ON organization (credits_month, id)
+  WHERE credits_on = 1 AND erasing = 0 AND monthly_credits > 0;
 CREATE INDEX organization_audited ON organization (audited_at);
 CREATE INDEX organization_drifted ON organization (name) WHERE drifted = 1;
 CREATE INDEX organization_erasing ON organization (id) WHERE erasing = 1;
