@@ -24,7 +24,7 @@ export UV_LINK_MODE ?= copy
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser chaos proof fuzz check format bench bench-idle-snapshot release lock clean
+.PHONY: help setup demo docs test test-browser chaos proof fuzz check format bench bench-idle-snapshot release lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -34,6 +34,9 @@ setup: .venv/.ready  ## Fetch what the other targets need (they do it by themsel
 
 demo: .venv/.ready  ## Two organizations share workers, live; PG=1: on PostgreSQL; ARGS=--keep leaves the server up
 	@$(if $(PG),$(BIN)/python -m tests.cluster )$(BIN)/fairlane demo $(ARGS) $(if $(PG),--postgres)
+
+docs: .venv/.docs  ## Build the documents as a site, check its links and serve it; ARGS=--no-serve only builds
+	@$(BIN)/python -m tests.site.run $(ARGS)
 
 test: .venv/.ready  ## All tests but the long ones, in parallel; ARGS='-k status' picks some
 	@$(TESTS) -m "not long" $(ARGS)
@@ -54,7 +57,7 @@ chaos: .venv/.ready  ## Kill servers, workers and the database under load, then 
 proof: .venv/.ready  ## The promises under crashes and power cuts, for hours, into docs/proof.md; QUICK=1 for minutes
 	@$(BIN)/python -m tests.proof.run $(if $(QUICK),--quick) $(ARGS)
 
-check: .venv/.ready  ## What has to hold before a change lands: format, lint, types, tests
+check: .venv/.ready .venv/.docs  ## What has to hold before a change lands: format, lint, types, tests
 	@echo "check: format" && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types, and meanwhile the tests, the long ones too"
@@ -83,8 +86,15 @@ lock: .tools/.ready  ## Choose the newest allowed versions and write their hashe
 	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
 	@$(LOCK) --upgrade requirements/release.in -c requirements/dev.txt -o requirements/release.txt
+	@$(LOCK) --upgrade requirements/docs.in -c requirements/dev.txt -o requirements/docs.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
 	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
+
+.venv/.docs: requirements/docs.txt .venv/.ready
+	@echo "setup: installing the packages of requirements/docs.txt"
+	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/docs.txt; } || \
+	  $(PIP_INSTALL) --require-hashes -r requirements/docs.txt
+	@touch $@
 
 .venv/.release: requirements/release.txt .venv/.ready
 	@echo "setup: installing the tools of requirements/release.txt"

@@ -76,7 +76,7 @@ class Context:
         """How many attempts the task may have in all."""
         self.organization = organization
         self.deadline = deadline
-        """When the attempt must have ended, on the clock of :func:`time.monotonic`."""
+        """When the attempt must have ended, on the clock of ``time.monotonic``."""
         self.lease_id = lease_id
         """Unique to this attempt: with it, a side effect can refuse an attempt that was given up."""
         self.is_call = is_call
@@ -123,7 +123,7 @@ class Context:
         return max(0.0, self.deadline - time.monotonic())
 
     def cancel(self) -> None:
-        """Set :attr:`canceled`. For the code that runs the handler."""
+        """Set ``canceled``. For the code that runs the handler."""
         self._canceled = True
 
 

@@ -41,6 +41,8 @@ from fairlane.webhooks.sender import Sender
 from fairlane.worker.boot import run_hooks
 from fairlane.worker.executors import Executors
 
+__all__ = ["Engine", "EngineError", "SentWebhook", "Started", "Takes"]
+
 Result = TypeVar("Result")
 
 STARTS_AT = datetime(2030, 1, 1, tzinfo=UTC)

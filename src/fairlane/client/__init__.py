@@ -1,4 +1,4 @@
-"""Call a fairlane API from Python: :class:`Client`, :class:`AsyncClient`, and :func:`verify` for webhooks.
+"""Call a fairlane API from Python: ``Client``, ``AsyncClient``, and ``verify`` for webhooks.
 
 Speaks HTTP only and does not import the server.
 """

@@ -1,7 +1,7 @@
 """``Client`` and ``AsyncClient``: the same operations, driven by a thread or by an event loop.
 
-The only place of the client that does I/O. The operations are in :mod:`fairlane.client.operations` and
-:mod:`fairlane.client.many`; here they get their connection, clock and sleep.
+The only place of the client that does I/O. The operations are in ``fairlane.client.operations`` and
+``fairlane.client.many``; here they get their connection, clock and sleep.
 """
 
 import asyncio
@@ -194,7 +194,7 @@ class Client:
         return self._run(operations.wait(self._policy, many.reference_of(reference), timeout_seconds=timeout_seconds))
 
     def as_completed(self, references: Iterable[Reference], *, timeout_seconds: float | None = None) -> Iterator[Task]:
-        """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well.
+        """Yield each task as soon as it has ended. Accepts the verdicts of ``submit_many`` as well.
 
         Waits for 256 tasks at once and reads further ones as those end, so it takes any number. Verdicts of refused
         tasks are skipped.
@@ -251,7 +251,7 @@ class Client:
     def retry_many(self, **chosen: Unpack[TaskConditions]) -> Bulk:
         """Begin to run again all failed tasks that meet these conditions, each at most once, and return the bulk.
 
-        The server works through them. See :meth:`bulk` for how far it is.
+        The server works through them. See ``bulk`` for how far it is.
         """
         return self._run(operations.begin_bulk(self._policy, "retry", chosen))
 
@@ -282,7 +282,7 @@ class Client:
     def tasks(self, *, most: int | None = None, **chosen: Unpack[TaskConditions]) -> Iterator[Task]:
         """Yield the organization's tasks, newest first, page by page as they are read.
 
-        They have no responses; see :meth:`task`.
+        They have no responses; see ``task``.
 
         Args:
             most: Stop after this number. If None, return all.
@@ -424,7 +424,7 @@ class Client:
 
 
 class AsyncClient:
-    """One organization's connection to the API, for asyncio. The same operations as :class:`Client`.
+    """One organization's connection to the API, for asyncio. The same operations as ``Client``.
 
     Example:
         >>> import asyncio
@@ -446,7 +446,7 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a client; nothing is sent yet. The arguments are those of :class:`Client`."""
+        """Create a client; nothing is sent yet. The arguments are those of ``Client``."""
         self._policy = Policy(retries=retries, on_retry=on_retry)
         self._sleep, self._clock = sleep, clock
         self._timeout_seconds = timeout_seconds
@@ -510,7 +510,7 @@ class AsyncClient:
     def as_completed(
         self, references: Iterable[Reference] | AsyncIterable[Reference], *, timeout_seconds: float | None = None
     ) -> AsyncIterator[Task]:
-        """Yield each task as soon as it has ended. Accepts the verdicts of :meth:`submit_many` as well."""
+        """Yield each task as soon as it has ended. Accepts the verdicts of ``submit_many`` as well."""
         return self._flow(many.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
 
     async def run(

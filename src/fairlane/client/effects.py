@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """Send one request; the operation receives an :class:`Response`, or NoAnswer as a value."""
+    """Send one request; the operation receives a ``Response``, or NoAnswer as a value."""
 
     method: str
     path: str

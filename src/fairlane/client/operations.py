@@ -1,6 +1,6 @@
-"""Each operation of a client, written once as a generator that :mod:`fairlane.client.clients` drives.
+"""Each operation of a client, written once as a generator that ``fairlane.client.clients`` drives.
 
-Nothing here does I/O, sleeps or reads a clock; see :mod:`fairlane.client.effects`.
+Nothing here does I/O, sleeps or reads a clock; see ``fairlane.client.effects``.
 """
 
 import math

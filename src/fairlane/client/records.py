@@ -139,7 +139,7 @@ class TaskConditions(TypedDict, total=False):
     code: str | None
     """The code of the failure."""
     group: str | None
-    """The group of the failure, as :class:`FailureGroup` names it."""
+    """The group of the failure, as ``FailureGroup`` names it."""
     priority: int | None
     accepted_from: datetime | None
     """Accepted at this moment or later."""
@@ -477,7 +477,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """The outcome of one task of :meth:`~fairlane.client.Client.submit_many`."""
+    """The outcome of one task of ``fairlane.client.Client.submit_many``."""
 
     index: int
     """Its position in the input, from 0."""
