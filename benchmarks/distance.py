@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import asyncpg
 
+from benchmarks.beside import PeerRates
 from benchmarks.dispatch import Dispatch
 from benchmarks.homes import Database, Home
 from benchmarks.load import percentile
-from benchmarks.peers import PeerRates
 from benchmarks.proxy import DelayingProxy
 from benchmarks.scenario import Figures, Scale, Scenario
 from benchmarks.utilisation import Utilisation

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import asyncpg
 
+from benchmarks.beside import PeerRates, measure_huey, measure_pgqueuer
 from benchmarks.machine import filesystem, syncs_per_second
-from benchmarks.peers import PeerRates, measure_huey, measure_pgqueuer
 from tests.cluster import join
 
 

@@ -2,7 +2,7 @@
 
 Huey on SQLite with fsync: one process with worker threads; no leases or stored results. PgQueuer on PostgreSQL: one
 worker process, the batch size it drains quickest with; it logs what it completed.
-Run as a program of its own (``python -m benchmarks.peers huey DIRECTORY COUNT``); prints what it measured as JSON.
+Run as a program of its own (``python -m benchmarks.beside huey DIRECTORY COUNT``); prints what it measured as JSON.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def measure_pgqueuer(address: str, *, count: int) -> PeerRates:
 
 
 def _measured(name: str, place: str, count: int) -> PeerRates:
-    command = [sys.executable, "-m", "benchmarks.peers", name, place, str(count)]
+    command = [sys.executable, "-m", "benchmarks.beside", name, place, str(count)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return PeerRates(**json.loads(printed.splitlines()[-1]))
 
