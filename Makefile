@@ -24,7 +24,8 @@ export UV_LINK_MODE ?= copy
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-browser chaos proof fuzz check format bench bench-idle-snapshot release lock clean
+.PHONY: help setup demo docs test test-browser chaos proof fuzz check format bench bench-idle-snapshot bench-peers release \
+    lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -75,6 +76,9 @@ format: .venv/.ready  ## Format the code, mend what can be mended, write the ref
 bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only pg-drain --json out.json'
 	@$(BIN)/python -m benchmarks.run --rounds $(ROUNDS) $(ARGS)
 
+bench-peers: .venv/.ready  ## fairlane beside other queues, into docs/peers.md; ARGS='--only huey fairlane-sqlite'
+	@$(BIN)/python -m benchmarks.peers.run $(if $(filter-out default file,$(origin ROUNDS)),--rounds $(ROUNDS)) $(ARGS)
+
 bench-idle-snapshot: .venv/.bench  ## Claims on PostgreSQL under a forgotten snapshot; MINUTES=10
 	@$(BIN)/python -m benchmarks.idle_snapshot --minutes $(MINUTES)
 
@@ -89,6 +93,7 @@ lock: .tools/.ready  ## Choose the newest allowed versions and write their hashe
 	@$(LOCK) --upgrade requirements/docs.in -c requirements/dev.txt -o requirements/docs.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
 	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
+	@for peer in requirements/peers/*.in; do $(LOCK) --upgrade "$$peer" -o "$${peer%.in}.txt" || exit 1; done
 
 .venv/.docs: requirements/docs.txt .venv/.ready
 	@echo "setup: installing the packages of requirements/docs.txt"

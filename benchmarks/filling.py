@@ -42,10 +42,11 @@ class Party:
 
 def fill(database: Database, parties: Sequence[Party], *, task_type: str = "NOOP") -> None:
     """Make the tables, an admin key, and these organizations with their keys and queues."""
-    asyncio.run(_fill(database, parties, task_type))
+    asyncio.run(fill_async(database, parties, task_type=task_type))
 
 
-async def _fill(database: Database, parties: Sequence[Party], task_type: str) -> None:
+async def fill_async(database: Database, parties: Sequence[Party], *, task_type: str = "NOOP") -> None:
+    """Do the same on a running event loop."""
     store = await Store.open(Settings(database=database.address), app.catalogue)
     try:
         digest = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
