@@ -1,14 +1,17 @@
 """``docs/reference/cli.md`` as the program itself tells it. Run as a module, it writes the file."""
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import typer
 
+from fairlane.cli.commands import arguments_of, described_in, examples_of, usage_of
 from fairlane.cli.program import COMMANDS, load
 from tests.architecture.sources import REPOSITORY
 
+COMMON_FROM = 8
+"""An option that this many commands have, with the same meaning, is described once."""
 PATH = REPOSITORY / "docs" / "reference" / "cli.md"
 
 INTRODUCTION = """\
@@ -37,7 +40,9 @@ If no server runs, they open the database themselves.
 def reference() -> str:
     """The whole page."""
     members = [member for name in sorted(COMMANDS) for member in commands(load(name), f"fairlane {name}")]
-    return "\n".join([INTRODUCTION, *(_section(path, command) for path, command in members)])
+    counted = Counter(row for _, command in members for row in _rows(command) if row[0].startswith("-"))
+    common = [row for row, count in counted.most_common() if count >= COMMON_FROM]
+    return "\n".join([INTRODUCTION, _common(common), *(_section(path, command, common) for path, command in members)])
 
 
 def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -50,22 +55,34 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from commands(member, f"{path} {name}")
 
 
-def _section(path: str, command: Any) -> str:
+def _common(rows: list[tuple[str, str]]) -> str:
+    lines = ["## Common options", "", "Many commands have these; each section names the ones that its command has.", ""]
+    return "\n".join([*lines, *_table("option", rows), ""])
+
+
+def _section(path: str, command: Any, common: list[tuple[str, str]]) -> str:
+    rows = _rows(command)
+    lines = [f"## {' '.join([path, *(usage_of(argument) for argument in arguments_of(command))])}", ""]
+    lines += [(command.help or "").strip(), ""]
+    if own := [row for row in rows if row not in common]:
+        lines += [*_table("argument or option", own), ""]
+    if shared := [f"`{row[0].partition(',')[0].partition(' ')[0]}`" for row in rows if row in common]:
+        lines += [f"Common options: {', '.join(shared)}.", ""]
+    if examples := examples_of(command):
+        lines += [f"Example{'s' * (len(examples) > 1)}:", "", "```sh", *examples, "```", ""]
+    return "\n".join(lines)
+
+
+def _rows(command: Any) -> list[tuple[str, str]]:
     context = typer.Context(command)
-    records = [(parameter.param_type_name, *parameter.get_help_record(context)) for parameter in command.params]
-    arguments = [_spelled(name) for sort, name, _ in records if sort == "argument"]
-    lines = [f"## {' '.join([path, *arguments])}", "", (command.help or "").strip(), ""]
-    lines += ["| argument or option | meaning |", "|---|---|"]
-    lines += [f"| `{_in_cell(_spelled(name))}` | {_in_cell(meaning)} |" for _, name, meaning in records]
-    word, _, examples = (command.epilog or "").partition(": ")
-    if examples:
-        lines += ["", f"{word}:", "", "```sh", *examples.split("; "), "```"]
-    return "\n".join([*lines, ""])
+    return [described_in(context, parameter) for parameter in command.params]
 
 
-def _spelled(name: str) -> str:
-    """An argument or option as it is typed, without the type of its value."""
-    return re.sub(r" <\w+>$", "", name) if not name.startswith("-") else name
+def _table(heading: str, rows: list[tuple[str, str]]) -> list[str]:
+    return [
+        f"| {heading} | meaning |", "|---|---|",
+        *(f"| `{_in_cell(name)}` | {_in_cell(meaning)} |" for name, meaning in rows),
+    ]  # fmt: skip
 
 
 def _in_cell(text: str) -> str:

@@ -1,11 +1,18 @@
 """``fairlane --help`` stays quick: a command's module is imported when the command is called."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
-from fairlane.cli.program import COMMANDS, load
+from fairlane.cli.commands import first_sentence
+from fairlane.cli.program import COMMANDS, GROUPS, load, program
+from tests.cli.harness import Command
 
 HEAVY = ("httpx2", "rich.console", "rich.progress", "uvicorn", "apsw", "asyncio.base_events", "fairlane.client")
 
@@ -18,11 +25,51 @@ def test_the_help_lists_every_command_and_imports_nothing_heavy() -> None:
 
     shown, _, imported = ran.stdout.rstrip().rpartition("\n")
     assert [name for name in imported.split() if name in HEAVY] == []
-    listed = shown.partition("Commands:\n")[2].partition("\n\n")[0]
-    assert [line.split()[0] for line in listed.splitlines()] == [*COMMANDS]
+    listed = [block.splitlines() for block in shown.split("\n\n") if block.partition(":")[0] in GROUPS]
+    assert [line.split()[0] for block in listed for line in block[1:]] == [*COMMANDS]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_says_of_a_command_what_the_command_says(name: str) -> None:
     """The sentence in the table is the first one of the command's own help."""
-    assert load(name).get_short_help_str(1_000) == COMMANDS[name][1]
+    assert first_sentence(load(name)) == COMMANDS[name][1]
+
+
+def helps(command: Any, path: str, parent: Any) -> Iterator[str]:
+    """The help of a command and of the commands in it, on a terminal of 80 columns."""
+    context = typer.Context(command, info_name=path, parent=parent)
+    yield command.get_help(context)
+    for name, member in getattr(command, "commands", {}).items():
+        yield from helps(member, name, context)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_whole_at_80_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sentence is cut, no name of a type of Python shows, and each example has a line."""
+    monkeypatch.setenv("COLUMNS", "80")
+    root = typer.Context(get_command(program), info_name="fairlane")
+
+    for text in helps(load(name), name, root):
+        assert [line for line in text.splitlines() if len(line) > 80] == []
+        assert not re.search(r"[a-z,]\.\.\.$|<\w|\bx[<>]=|; fairlane|\.{4}", text, re.MULTILINE), text
+        assert "Usage: fairlane" in text
+
+
+def test_the_table_of_commands_has_one_line_for_each() -> None:
+    """On a terminal of 80 columns, in four groups."""
+    assert [*GROUPS] == ["Run", "Customers", "Operators", "Database"]
+    assert [sentence for _, sentence in COMMANDS.values() if len(sentence) > 60] == []
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["keys", "create"]])
+def test_help_is_a_command_too(fairlane: Command, words: list[str]) -> None:
+    """The same as the option."""
+    assert fairlane("help", *words).out == fairlane(*words, "--help").out != ""
+
+
+def test_help_for_a_word_that_is_no_command_names_the_nearest(fairlane: Command) -> None:
+    """As for any command line."""
+    ran = fairlane("help", "organisations")
+
+    assert ran.code == 2
+    assert "Did you mean 'organizations'?" in ran.err

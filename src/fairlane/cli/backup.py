@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from fairlane.admin.connection import connect
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, OwnDatabase, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields
@@ -18,7 +19,7 @@ from fairlane.settings import database_path, read_settings
 from fairlane.store import AuditFilter, Store
 from fairlane.store.sqlite import restore_file
 
-commands = typer.Typer()
+commands = Commands()
 
 
 POLL_SECONDS = 0.1
@@ -32,9 +33,10 @@ def backup(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the database as it is at one moment, while the server works.
+    """Copy the database while the server works.
 
-    The copy is one file, which gets its name once it is checked and synced. A server writes it on its own machine.
+    The copy is the database as it is at one moment: one file, which gets its name once it is checked and synced. A
+    server writes it on its own machine.
     """
     made = asyncio.run(_backup(database_in_force(database), path.absolute(), _telling(as_json=as_json)))
     if as_json:

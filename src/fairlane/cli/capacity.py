@@ -7,13 +7,14 @@ import msgspec
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
 from fairlane.client import Capacity, Measured, Projection
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane capacity acme --days 30")
@@ -21,7 +22,7 @@ def capacity(
     organization: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ORGANIZATION]", help="For its operator. Without it: for the organization itself, with its key."
+            metavar="ORGANIZATION", help="For its operator. Without it: for the organization itself, with its key."
         ),
     ] = None,
     *,
@@ -31,10 +32,11 @@ def capacity(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how long the plan and the workers were the limit, and what more slots would have changed.
+    """Show whether more slots would help.
 
-    The times are exact. The waits with more slots are estimates: a replay of the newest finished tasks that are still
-    kept, with enough workers for all slots. fairlane simulate replays with the present workers.
+    How long the plan and the workers were the limit, and what more slots would have changed. The times are exact. The
+    waits with more slots are estimates: a replay of the newest finished tasks that are still kept, with enough workers
+    for all slots. fairlane simulate replays with the present workers.
     """
     if organization is not None and key_file is not None:
         raise typer.BadParameter("an operator names the organization, a customer gives a key: not both")

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_table
 
-commands = typer.Typer()
+commands = Commands()
 
 
 class MaintenanceState(StrEnum):
@@ -25,7 +26,7 @@ class MaintenanceState(StrEnum):
 @commands.command(epilog="Example: fairlane drift acme")
 def drift(
     organization: Annotated[
-        str | None, typer.Argument(metavar="[ORGANIZATION]", help="Only this one.", show_default=False)
+        str | None, typer.Argument(metavar="ORGANIZATION", help="Only this one.", show_default=False)
     ] = None,
     *,
     database: DatabaseOption = None,
@@ -60,7 +61,7 @@ def audit(
         typer.Option(metavar="ACTION", help="Only this kind of change, such as key.created.", show_default=False),
     ] = None,
     actor: Annotated[
-        str | None, typer.Option(metavar="WHO", help="Only changes by this operator.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Only changes by this operator.", show_default=False)
     ] = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -76,7 +77,7 @@ def audit(
         [moment(row["at"]), row["actor"], row["action"], row["subject"], _brief(row["details"])]
         for row in answer["audit"]
     ]
-    print_table(["WHEN", "WHO", "WHAT", "ON", "DETAILS"], rows, empty="Nothing has been changed yet.")
+    print_table(["WHEN", "NAME", "WHAT", "ON", "DETAILS"], rows, empty="Nothing has been changed yet.")
 
 
 @commands.command(epilog="Example: fairlane maintenance on")

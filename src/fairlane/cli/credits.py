@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(name="credits", help="The credits of organizations.", no_args_is_help=True)
+commands = Commands(name="credits", help="The credits of organizations.", no_args_is_help=True)
 
 
 @commands.command(
@@ -21,7 +22,7 @@ def grant(
     organization: OrganizationName,
     amount: Annotated[int, typer.Argument(metavar="AMOUNT", help="Number of credits; a negative number takes back.")],
     *,
-    reason: Annotated[str, typer.Option(help="The reason, for the history and the audit.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason, for the history and the audit.")],
     grant_id: Annotated[
         str | None,
         typer.Option(

@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from fairlane.admin.connection import ask_server
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import note, print_json
 from fairlane.errors import CommandFailed
 
-commands = typer.Typer()
+commands = Commands()
 
 NONE_SERVED = (
     "this server has no operators' pages: FAIRLANE_DASHBOARD is off, or other machines can reach its port; then set "
@@ -37,10 +38,10 @@ def dashboard(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Open the operators' pages in the browser of this machine, without a key.
+    """Open the operators' pages in a browser.
 
-    The address works once, for a minute. What it opens ends after twelve hours, at "Log out", or when the server ends.
-    Where no browser can be opened the address is printed.
+    It is the browser of this machine, and no key is needed. The address works once, for a minute. What it opens ends
+    after twelve hours, at "Log out", or when the server ends. Where no browser can be opened the address is printed.
     """
     chosen = database_in_force(database)
     if chosen.startswith(("http://", "https://")):

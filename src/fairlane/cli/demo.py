@@ -5,22 +5,25 @@ from typing import Annotated
 
 import typer
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson
 from fairlane.demo.main import DemoOptions, run_demo
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane demo --keep --port 8000")
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the server running at the end, until Ctrl-C.")] = False,
-    seconds: Annotated[float, typer.Option(min=1, max=45, help="How long the tasks take, approximately.")] = 18.0,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=45, metavar="SECONDS", help="How long the tasks take, approximately.")
+    ] = 18.0,
     tasks: Annotated[
         int | None,
         typer.Option(min=4, metavar="N", help="Exactly this many tasks instead, of any length.", show_default=False),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the server; 0: any free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, metavar="N", help="Port of the server; 0: any free one.")] = 0,
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIRECTORY", help="Where the pages go. Default: a new temporary one.", show_default=False),

@@ -9,6 +9,7 @@ import typer
 
 import fairlane
 from fairlane.admin.connection import find_elsewhere, find_server
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
@@ -17,7 +18,7 @@ from fairlane.errors import DatabaseError, SetupError
 from fairlane.settings import Settings, read_settings
 from fairlane.store import Store
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane doctor --server https://api.example")
@@ -36,10 +37,10 @@ def doctor(
     database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the setup: the database, the disk, clocks, workers, and everything that keeps tasks from starting.
+    """Check the setup, and what keeps tasks from starting.
 
-    Changes nothing; works with and without running servers. Exit code 1 if there is a problem; with warnings alone it
-    is 0. Run it with the environment variables of the servers.
+    Looks at the database, the disk, clocks and workers. Changes nothing; works with and without running servers. Exit
+    code 1 if there is a problem; with warnings alone it is 0. Run it with the environment variables of the servers.
     """
     findings = asyncio.run(_findings(database_in_force(database), servers or []))
     problems = [finding for finding in findings if finding.state is Grade.PROBLEM]

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_table
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane failures --organization acme --since 2026-11-10T15:00:00Z")
@@ -26,7 +27,7 @@ def failures(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what failed, grouped by cause: the groups with most failures first, each with a sample."""
+    """Show what failed, grouped by cause. The groups with most failures come first, each with a sample."""
     asked = {"organization": organization, "since": since, "limit": str(limit)}
     query = {name: value for name, value in asked.items() if value is not None}
     answer = ask(database_in_force(database), "GET", "failures", query=query)

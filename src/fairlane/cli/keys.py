@@ -6,17 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(
+commands = Commands(
     name="keys", help="The Bearer secrets of organizations, workers and operators.", no_args_is_help=True
 )
 
 
 OwnerArgument = Annotated[
-    str | None, typer.Argument(metavar="[ORGANIZATION]", help="The organization's name.", show_default=False)
+    str | None, typer.Argument(metavar="ORGANIZATION", help="The organization's name.", show_default=False)
 ]
 
 
@@ -34,7 +35,9 @@ def create(
     admin: Annotated[
         str | None, typer.Option(metavar="NAME", help="Create a key for operators instead.", show_default=False)
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A name for the organization's key.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name for the organization's key.", show_default=False)
+    ] = None,
     value: Annotated[
         str | None,
         typer.Option(

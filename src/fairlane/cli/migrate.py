@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.settings import read_settings
 from fairlane.store import Store
 
-commands = typer.Typer()
+commands = Commands()
 
 
 OUT_OF_DATE = 1

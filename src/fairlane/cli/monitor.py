@@ -10,6 +10,7 @@ import typer
 from msgspec import Struct, to_builtins
 from msgspec.json import encode
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.customer import KeyFile, Url, with_client
 from fairlane.cli.options import AsJson, seconds_of
 from fairlane.cli.outbox import Outbox
@@ -19,7 +20,7 @@ from fairlane.errors import CommandFailed, ValidationRefused
 from fairlane.rules.alerts import judge
 from fairlane.webhooks.signing import is_secret
 
-commands = typer.Typer()
+commands = Commands()
 
 
 class Alerted(CommandFailed):
@@ -78,7 +79,7 @@ class _MonitorMessage(Struct, rename="camel"):
     at: str
 
 
-@commands.command(epilog="Example: fairlane monitor --queued-above 1000 --utilization-above 0.8 --for 5m --every 30s")
+@commands.command(epilog="Example: fairlane monitor --queued-above 1000 --utilization-above 0.8 --for 5m")
 def monitor(
     *,
     queued_above: Annotated[

@@ -6,22 +6,21 @@ from typing import Annotated
 
 import typer
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import note, print_json
 from fairlane.errors import CommandFailed
 from fairlane.settings import is_postgres, read_settings
 from fairlane.store import Moved, Store
 
-commands = typer.Typer()
+commands = Commands()
 
 
 NOTE_SECONDS = 1.0
 """How often progress is printed."""
 
 
-@commands.command(
-    epilog="Example: fairlane move --from sqlite:////srv/fairlane/fairlane.db --to postgresql://fairlane@db/fairlane"
-)
+@commands.command(epilog="Example: fairlane move --from sqlite:////srv/fairlane.db --to postgresql://db/fairlane")
 def move(
     *,
     source: Annotated[
@@ -39,11 +38,11 @@ def move(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Move a stopped installation to PostgreSQL: everything, or nothing.
+    """Move a stopped installation to PostgreSQL.
 
-    Running attempts first return to their queues, as at a restart. All rows are written, counted and recounted in one
-    transaction; a kill leaves the target as it was, and the source can be started again. A server that starts on the
-    target meanwhile waits.
+    Everything is moved, or nothing. Running attempts first return to their queues, as at a restart. All rows are
+    written, counted and recounted in one transaction; a kill leaves the target as it was, and the source can be started
+    again. A server that starts on the target meanwhile waits.
     """
     if is_postgres(source) or not is_postgres(target):
         raise CommandFailed("a move goes from sqlite:///PATH to postgresql://…; nothing else is possible")

@@ -7,13 +7,14 @@ import typer
 from msgspec import UNSET
 
 from fairlane.admin.connection import ask, ask_all, erase_all
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, names_or, number_or
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.plans import allowed_fields
 from fairlane.cli.switch import Switch
 from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(
+commands = Commands(
     name="organizations", help="The organizations that use the API, and their limits.", no_args_is_help=True
 )
 
@@ -21,7 +22,8 @@ PlanOption = Annotated[
     str | None, typer.Option("--plan", metavar="PLAN", help="The organization's plan.", show_default=False)
 ]
 CreditsSwitch = Annotated[
-    Switch | None, typer.Option(help="Count its credits: see 'fairlane credits'. Default: off.", show_default=False)
+    Switch | None,
+    typer.Option(metavar="on|off", help="Count its credits: see 'fairlane credits'. Default: off.", show_default=False),
 ]
 OWN = "Default: the plan's."
 
@@ -172,7 +174,7 @@ def erase(
 @commands.command(epilog="Example: fairlane organizations maintenance acme on")
 def maintenance(
     name: OrganizationName,
-    state: Annotated[Switch, typer.Argument(help="on or off.")],
+    state: Annotated[Switch, typer.Argument(metavar="on|off", help="The new state.")],
     *,
     database: DatabaseOption = None,
     as_json: AsJson = False,

@@ -5,80 +5,107 @@ database, 6 the API gave no answer, 7 not in time, 8 an alert.
 """
 
 import logging
+import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.completion import completion_init
+from typer.core import TyperCommand
 
 from fairlane import __version__
+from fairlane.cli.commands import CommandGroup
 from fairlane.cli.output import complain
 from fairlane.errors import CommandFailed, SetupError
 
-COMMANDS = {
-    "version": ("version", "Print the version of fairlane."),
-    "serve": ("serve", "Serve an application, with workers."),
-    "worker": ("worker", "Run workers for a server on another machine."),
-    "run": ("run", "Run one handler in this process."),
-    "status": ("status", "Show how many tasks wait, how many run, and how many slots are used."),
-    "slots": (
-        "status",
-        "Show the holders of the organization's slots, oldest first, with the progress that handlers report.",
-    ),
-    "wait": ("status", "Wait until tasks have ended."),
-    "why": ("status", "Show why a task waits: a reason, how many tasks are ahead, and when it may start."),
-    "cancel": ("status", "Cancel tasks: queued ones at once, running ones by a cancel request to the handler."),
-    "submit": ("submit", "Submit tasks."),
-    "monitor": ("monitor", "Watch an organization's queue and slots."),
-    "capacity": (
-        "capacity",
-        "Show how long the plan and the workers were the limit, and what more slots would have changed.",
-    ),
-    "top": ("top", "Show every organization live, the busiest first, until Ctrl-C."),
-    "simulate": ("simulate", "Replay finished tasks under other limits, by the server's own rules."),
-    "organizations": ("organizations", "The organizations that use the API, and their limits."),
-    "keys": ("keys", "The Bearer secrets of organizations, workers and operators."),
-    "plans": ("plans", "Named limits that organizations share."),
-    "credits": ("credits", "The credits of organizations."),
-    "webhooks": ("webhooks", "Webhooks."),
-    "tasks": ("tasks", "Tasks of all organizations, for operators."),
-    "failures": (
-        "failures",
-        "Show what failed, grouped by cause: the groups with most failures first, each with a sample.",
-    ),
-    "sessions": ("sessions", "The workers that run now."),
-    "dashboard": ("dashboard", "Open the operators' pages in the browser of this machine, without a key."),
-    "usage": ("usage", "The usage of organizations, month by month."),
-    "backup": ("backup", "Copy the database as it is at one moment, while the server works."),
-    "restore": ("backup", "Put a copy of a backup in the database's place."),
-    "drift": ("checks", "Recount every stored count from its rows."),
-    "audit": ("checks", "Show the changes that operators made, newest first."),
-    "maintenance": ("checks", "Mark the slots as unreliable during maintenance."),
-    "doctor": (
-        "doctor",
-        "Check the setup: the database, the disk, clocks, workers, and everything that keeps tasks from starting.",
-    ),
-    "migrate": ("migrate", "Apply pending migrations."),
-    "move": ("move", "Move a stopped installation to PostgreSQL: everything, or nothing."),
-    "demo": ("demo", "Watch two organizations share workers."),
+GROUPS = {
+    "Run": {
+        "demo": ("demo", "Watch two organizations share workers."),
+        "serve": ("serve", "Serve an application, with workers."),
+        "worker": ("worker", "Run workers for a server on another machine."),
+        "run": ("run", "Run one handler in this process."),
+        "help": ("help", "Show the help of a command."),
+        "completion": ("completion", "Print what makes a shell complete commands and options."),
+        "version": ("version", "Print the version of fairlane."),
+    },
+    "Customers": {
+        "submit": ("submit", "Submit tasks."),
+        "status": ("status", "Show the queue and the slots of an organization."),
+        "slots": ("status", "Show which tasks and calls hold the slots."),
+        "wait": ("status", "Wait until tasks have ended."),
+        "why": ("status", "Show why a task waits."),
+        "cancel": ("status", "Cancel tasks, queued or running."),
+        "monitor": ("monitor", "Watch an organization's queue and slots."),
+        "capacity": ("capacity", "Show whether more slots would help."),
+    },
+    "Operators": {
+        "organizations": ("organizations", "The organizations that use the API, and their limits."),
+        "keys": ("keys", "The Bearer secrets of organizations, workers and operators."),
+        "plans": ("plans", "Named limits that organizations share."),
+        "credits": ("credits", "The credits of organizations."),
+        "webhooks": ("webhooks", "The secrets that sign webhooks."),
+        "tasks": ("tasks", "Tasks of all organizations, for operators."),
+        "failures": ("failures", "Show what failed, grouped by cause."),
+        "sessions": ("sessions", "The workers that run now."),
+        "top": ("top", "Show every organization live, the busiest first."),
+        "dashboard": ("dashboard", "Open the operators' pages in a browser."),
+        "simulate": ("simulate", "Replay finished tasks under other limits."),
+        "usage": ("usage", "The usage of organizations, month by month."),
+        "audit": ("checks", "Show the changes that operators made, newest first."),
+        "maintenance": ("checks", "Mark the slots as unreliable during maintenance."),
+    },
+    "Database": {
+        "doctor": ("doctor", "Check the setup, and what keeps tasks from starting."),
+        "drift": ("checks", "Recount every stored count from its rows."),
+        "migrate": ("migrate", "Apply pending migrations."),
+        "backup": ("backup", "Copy the database while the server works."),
+        "restore": ("backup", "Put a copy of a backup in the database's place."),
+        "move": ("move", "Move a stopped installation to PostgreSQL."),
+    },
 }
-"""Each command with its module and its first sentence, in the order of the help."""
+"""The groups of the help: each command with its module and its first sentence."""
+COMMANDS = {name: place for members in GROUPS.values() for name, place in members.items()}
+COMPLETE_VARIABLE = "_FAIRLANE_COMPLETE"
+"""Set by the script of ``fairlane completion``: then the program prints words instead of running a command."""
 
 
-class CommandTable(TyperGroup):
-    """The commands of :data:`COMMANDS`. The module of a command is imported when this command is called."""
+class CommandTable(CommandGroup):
+    """The commands of :data:`GROUPS`. The module of a command is imported when this command is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for name, (_, sentence) in COMMANDS.items():
             self.commands[name] = TyperCommand(name, help=sentence)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Print the version if only that is asked for."""
+        # Not an option of typer: for each such option, typer would import its validator at every start.
+        if args == ["--version"] and not ctx.resilient_parsing:
+            print(f"fairlane {__version__}")
+            raise typer.Exit
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the first argument names; its module is imported here."""
         if args and args[0] in COMMANDS:
             self.commands[args[0]] = load(args[0])
         return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options and the groups of commands."""
+        with formatter.section("Options"):
+            formatter.write_dl([("--version", "Print the version."), ("-h, --help", "Show this message and exit.")])
+        longest = max(map(len, COMMANDS))
+        for title, members in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:{longest}}", sentence) for name, (_, sentence) in members.items()])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write what to begin with."""
+        with formatter.section("Start with"):
+            for line in ("fairlane demo", "fairlane serve examples/quickstart.py:app", "fairlane help serve"):
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
 def _new(**attributes: Any) -> typer.Typer:
@@ -91,24 +118,12 @@ program = _new(
     name="fairlane",
     cls=CommandTable,
     help="Offer Python functions as an async task API with exact, fair concurrency slots.",
-    epilog="Start with: fairlane demo    (or: fairlane serve examples.quickstart:app)",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"fairlane {__version__}")
-        raise typer.Exit
-
-
 @program.callback()
-def _program(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None: ...
+def _program() -> None: ...
 
 
 def load(name: str) -> Any:
@@ -126,6 +141,8 @@ def main() -> None:
     unforeseen = logging.StreamHandler()
     unforeseen.addFilter(lambda record: record.exc_info is not None)
     logging.basicConfig(handlers=[unforeseen], level=logging.WARNING)
+    if COMPLETE_VARIABLE in os.environ:
+        completion_init()
     try:
         program()
     except CommandFailed as failure:

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from fairlane.cli import attempt as attempts
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AppReference, AsJson
 
-commands = typer.Typer()
+commands = Commands()
 
 
-@commands.command(epilog='Example: fairlane run examples.quickstart:app COUNT_WORDS --payload \'{"text": "one two"}\'')
+@commands.command(epilog='Example: fairlane run examples.quickstart:app COUNT_WORDS --payload \'{"text": "to be"}\'')
 def run(
     app: AppReference,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The task type, such as COUNT_WORDS.")],

@@ -11,13 +11,14 @@ import typer
 
 from fairlane import logs
 from fairlane.app import run
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, OwnDatabase, Places
 from fairlane.cli.output import complain
 from fairlane.cli.reload import Reloader, watched_folder
 from fairlane.settings import read_settings
 from fairlane.worker.supervisor import Drained
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane serve examples.quickstart:app --port 8000 --workers 2 --places 5")
@@ -26,7 +27,8 @@ def serve(
     *,
     database: OwnDatabase = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.", show_default=False)
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1.", show_default=False),
     ] = None,
     port: Annotated[
         int | None,

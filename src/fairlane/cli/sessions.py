@@ -1,13 +1,12 @@
 """``fairlane sessions``: the worker processes that run now, for operators."""
 
-import typer
-
 from fairlane.admin.connection import ask_all
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_table
 
-commands = typer.Typer(name="sessions", help="The workers that run now.", no_args_is_help=True)
+commands = Commands(name="sessions", help="The workers that run now.", no_args_is_help=True)
 
 
 @commands.command("list", epilog="Example: fairlane sessions list")

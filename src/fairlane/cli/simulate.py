@@ -10,6 +10,7 @@ import typer
 from msgspec import Struct
 
 from fairlane.admin.connection import Admin, connect
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import note, print_json
 from fairlane.cli.tables import print_table
@@ -18,7 +19,7 @@ from fairlane.model.simulation import SimulatedOrganization, Traced, Waits, What
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from fairlane.simulation import what_if
 
-commands = typer.Typer()
+commands = Commands()
 
 
 TASKS_MOST = 200_000
@@ -79,11 +80,11 @@ def simulate(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay finished tasks under other limits, by the server's own rules.
+    """Replay finished tasks under other limits.
 
-    Shows for each organization how long tasks waited, how long they would have waited with the present limits, and how
-    long with those of the options. It is an estimate: tasks take as long as they took, and unfinished tasks are left
-    out.
+    By the server's own rules. Shows for each organization how long tasks waited, how long they would have waited with
+    the present limits, and how long with those of the options. It is an estimate: tasks take as long as they took, and
+    unfinished tasks are left out.
     """
     if trace is not None:
         if begins_at is not None or ends_at is not None:

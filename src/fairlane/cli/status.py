@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.filters import (
     CodeOption,
@@ -30,14 +31,14 @@ from fairlane.cli.tables import print_fields, print_table
 from fairlane.client import AsyncClient, NotFound, Progress, Slot, Status, Task, TaskConditions, Why
 from fairlane.terminal import redraws
 
-commands = typer.Typer()
+commands = Commands()
 
 
 BAR_CELLS = 20
 ERRORS_AT_ONCE = 10
 """Requests at once for the errors of a list of tasks."""
 
-References = Annotated[list[str], typer.Argument(metavar="TASK...", help="Ids or idempotency keys of tasks.")]
+References = Annotated[list[str], typer.Argument(metavar="TASK", help="Ids or idempotency keys of tasks.")]
 
 
 @commands.command(epilog="Example: fairlane status --watch")
@@ -50,10 +51,11 @@ def status(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many tasks wait, how many run, and how many slots are used.
+    """Show the queue and the slots of an organization.
 
-    The answer of the API for the organization of the key. With --watch on a terminal the picture is redrawn in place;
-    elsewhere it is a line each time. With --verify the exit code is 1 if a count differs from its rows.
+    How many tasks wait, how many run, and how many slots are used: the answer of the API for the organization of the
+    key. With --watch on a terminal the picture is redrawn in place; elsewhere it is a line each time. With --verify the
+    exit code is 1 if a count differs from its rows.
     """
     if verify and watch:
         raise typer.BadParameter("--verify checks once: leave out --watch")
@@ -78,7 +80,7 @@ def slots(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the holders of the organization's slots, oldest first, with the progress that handlers report."""
+    """Show which tasks and calls hold the slots. The oldest is first, with the progress that handlers report."""
 
     async def some(client: AsyncClient) -> list[Slot]:
         found: list[Slot] = []
@@ -143,7 +145,7 @@ def why(
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show why a task waits: a reason, how many tasks are ahead, and when it may start."""
+    """Show why a task waits. The reason, how many tasks are ahead, and when it may start."""
 
     async def one(client: AsyncClient) -> Why:
         return await client.why(task)
@@ -174,7 +176,7 @@ def why(
 
 @commands.command(epilog="Example: fairlane cancel hamlet-3-1")
 def cancel(tasks: References, *, url: Url = None, key_file: KeyFile = None, as_json: AsJson = False) -> None:
-    """Cancel tasks: queued ones at once, running ones by a cancel request to the handler."""
+    """Cancel tasks, queued or running. A queued one ends at once; a running one's handler gets a cancel request."""
 
     async def all_of_them(client: AsyncClient) -> list[Task]:
         return [await client.cancel(reference) for reference in tasks]

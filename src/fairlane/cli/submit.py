@@ -8,6 +8,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from msgspec import Raw
 
+from fairlane.cli.commands import Commands
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
 from fairlane.cli.lines import InputLine, fault_of
 from fairlane.cli.options import AsJson
@@ -16,7 +17,7 @@ from fairlane.cli.progress import SubmitTotals
 from fairlane.cli.submission import Wish, submit_file
 from fairlane.errors import CommandFailed
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(

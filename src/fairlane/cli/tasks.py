@@ -6,6 +6,7 @@ import typer
 
 from fairlane.admin.connection import ask
 from fairlane.cli.bulks import DryRun, WithoutAsking, run_bulk, words_of
+from fairlane.cli.commands import Commands
 from fairlane.cli.filters import (
     CodeOption,
     GroupOption,
@@ -23,7 +24,7 @@ from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.status import mine
 from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(name="tasks", help="Tasks of all organizations, for operators.", no_args_is_help=True)
+commands = Commands(name="tasks", help="Tasks of all organizations, for operators.", no_args_is_help=True)
 
 
 @commands.command("list", epilog="Example: fairlane tasks list --status FAILED --type PAGE --since 2h")

@@ -12,13 +12,14 @@ from rich.live import Live
 from rich.table import Table
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.status import slot_bar
 from fairlane.cli.tables import print_table
 from fairlane.terminal import redraws
 
-commands = typer.Typer()
+commands = Commands()
 
 
 ROWS_MOST = 200
@@ -56,9 +57,9 @@ def top(
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every organization live, the busiest first, until Ctrl-C.
+    """Show every organization live, the busiest first.
 
-    Without a terminal, and with --json, it shows one interval and ends.
+    It ends with Ctrl-C. Without a terminal, and with --json, it shows one interval and ends.
     """
     address = database_in_force(database)
     look = Look(address)

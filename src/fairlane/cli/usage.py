@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 
-commands = typer.Typer(name="usage", help="The usage of organizations, month by month.", no_args_is_help=True)
+commands = Commands(name="usage", help="The usage of organizations, month by month.", no_args_is_help=True)
 
 
 class Form(StrEnum):
@@ -31,7 +32,9 @@ def export(
     organization: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this organization.", show_default=False)
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="CSV with a header line, or JSON.")] = Form.CSV,
+    form: Annotated[
+        Form, typer.Option("--format", metavar="csv|json", help="CSV with a header line, or JSON.")
+    ] = Form.CSV,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,12 +1,11 @@
 """``fairlane version``."""
 
-import typer
-
 from fairlane import __version__
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson
 from fairlane.cli.output import print_json
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command(epilog="Example: fairlane version --json")

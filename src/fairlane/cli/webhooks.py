@@ -6,12 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from fairlane.admin.connection import ask
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields, print_table
 
-commands = typer.Typer(name="webhooks", help="Webhooks.", no_args_is_help=True)
-secrets = typer.Typer(help="The secrets that sign an organization's webhooks.", no_args_is_help=True)
+commands = Commands(name="webhooks", help="The secrets that sign webhooks.", no_args_is_help=True)
+secrets = Commands(help="The secrets that sign an organization's webhooks.", no_args_is_help=True)
 commands.add_typer(secrets, name="secrets")
 
 ROUTE = "webhook-secrets"
@@ -35,6 +36,7 @@ def create(
     overlap_hours: Annotated[
         int,
         typer.Option(
+            metavar="HOURS",
             min=0,
             max=720,
             help="How long the secret before this one also signs. In the Standard Webhooks headers only:"
@@ -71,8 +73,7 @@ def list_secrets(organization: OrganizationName, *, database: DatabaseOption = N
 
 
 @secrets.command(
-    epilog="Examples: fairlane webhooks secrets revoke acme; "
-    "fairlane webhooks secrets revoke acme --id 0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11"
+    epilog="Examples: fairlane webhooks secrets revoke acme; fairlane webhooks secrets revoke acme --id ID"
 )
 def revoke(
     organization: OrganizationName,

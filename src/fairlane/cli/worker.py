@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from fairlane import logs
+from fairlane.cli.commands import Commands
 from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, Places
 from fairlane.cli.output import complain
 from fairlane.errors import SetupError
@@ -17,7 +18,7 @@ from fairlane.settings import read_settings
 from fairlane.worker.remote import run
 from fairlane.worker.supervisor import Drained, Supervisor, options_of
 
-commands = typer.Typer()
+commands = Commands()
 
 
 KEY_SOURCES = "--key, --key-file or FAIRLANE_WORKER_KEY"
