@@ -9,6 +9,7 @@ import typer
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
 from fairlane.cli.customer import KeyFile, Url, plain, with_client
+from fairlane.cli.names import organization_names
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
@@ -22,7 +23,9 @@ def capacity(
     organization: Annotated[
         str | None,
         typer.Argument(
-            metavar="ORGANIZATION", help="For its operator. Without it: for the organization itself, with its key."
+            metavar="ORGANIZATION",
+            help="For its operator. Without it: for the organization itself, with its key.",
+            autocompletion=organization_names,
         ),
     ] = None,
     *,

@@ -8,6 +8,7 @@ import typer
 
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
+from fairlane.cli.names import organization_names
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_table
@@ -26,7 +27,13 @@ class MaintenanceState(StrEnum):
 @commands.command(epilog="Example: fairlane drift acme")
 def drift(
     organization: Annotated[
-        str | None, typer.Argument(metavar="ORGANIZATION", help="Only this one.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="ORGANIZATION",
+            help="Only this one.",
+            show_default=False,
+            autocompletion=organization_names,
+        ),
     ] = None,
     *,
     database: DatabaseOption = None,

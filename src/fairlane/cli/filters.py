@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from fairlane.cli.names import organization_names
 from fairlane.cli.options import seconds_of
 
 MOMENT = "TIME"
 
 OrganizationOption = Annotated[
-    str | None, typer.Option("--organization", metavar="NAME", help="Only its tasks.", show_default=False)
+    str | None,
+    typer.Option(
+        "--organization", metavar="NAME", help="Only its tasks.", show_default=False, autocompletion=organization_names
+    ),
 ]
 StatusOption = Annotated[
     str | None,

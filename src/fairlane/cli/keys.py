@@ -7,6 +7,7 @@ import typer
 
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
+from fairlane.cli.names import organization_names
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.tables import print_fields, print_table
@@ -17,7 +18,10 @@ commands = Commands(
 
 
 OwnerArgument = Annotated[
-    str | None, typer.Argument(metavar="ORGANIZATION", help="The organization's name.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="ORGANIZATION", help="The organization's name.", show_default=False, autocompletion=organization_names
+    ),
 ]
 
 

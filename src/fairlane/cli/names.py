@@ -5,21 +5,52 @@ finds nothing.
 """
 
 import json
-import os
 import socket
 from http.client import HTTPConnection, HTTPException
 from typing import Any
+from urllib.parse import quote
 
-from fairlane.settings import database_in_force, database_path, is_postgres
+from fairlane.errors import FairlaneError
+from fairlane.settings import database_path, default_database, is_postgres
 
 PATIENCE_SECONDS = 0.5
+NAMES_MOST = 100
 
 
 def organization_names(ctx: Any, incomplete: str) -> list[str]:
-    """Return the organizations whose names begin with what was typed."""
-    return _names(ctx, "organizations", incomplete)
+    """Return the organizations whose names begin with these characters."""
+    return _names(ctx, f"organizations?limit={NAMES_MOST}&search={quote(incomplete)}", "organizations")
 
 
-def plan_names(ctx: Any, incomplete: str) -> list[str]:
-    """Return the plans whose names begin with what was typed."""
-    return _names(ctx, "plans", incomplete)
+def plan_names(ctx: Any) -> list[str]:
+    """Return the plans."""
+    return _names(ctx, "plans", "plans")
+
+
+def _names(ctx: Any, path: str, noun: str) -> list[str]:
+    database = ctx.params.get("database") or default_database()
+    if is_postgres(database) or database.startswith(("http://", "https://")):
+        return []
+    try:
+        owner = json.loads(database_path(database).with_name(f"{database_path(database).name}.lock").read_text())
+        connection = _Local(owner["admin_socket"])
+        try:
+            connection.request("GET", f"/admin/v1/{path}")
+            return [str(one["name"]) for one in json.loads(connection.getresponse().read())[noun]]
+        finally:
+            connection.close()
+    except (OSError, ValueError, LookupError, TypeError, HTTPException, FairlaneError):
+        return []
+
+
+class _Local(HTTPConnection):
+    """A connection to a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("fairlane", timeout=PATIENCE_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(PATIENCE_SECONDS)
+        self.sock.connect(self._path)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from msgspec import UNSET, UnsetType
 
+from fairlane.cli.names import organization_names
 from fairlane.settings import default_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
@@ -74,7 +75,10 @@ LogLevel = Annotated[
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-OrganizationName = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="The organization's name.")]
+OrganizationName = Annotated[
+    str,
+    typer.Argument(metavar="ORGANIZATION", help="The organization's name.", autocompletion=organization_names),
+]
 
 
 def number_or(word: str, text: str | None, *, option: str) -> int | UnsetType | None:

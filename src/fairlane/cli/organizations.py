@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from fairlane.admin.connection import ask, ask_all, erase_all
 from fairlane.cli.commands import Commands
+from fairlane.cli.names import plan_names
 from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, names_or, number_or
 from fairlane.cli.output import moment, note, print_json
 from fairlane.cli.plans import allowed_fields
@@ -19,7 +20,10 @@ commands = Commands(
 )
 
 PlanOption = Annotated[
-    str | None, typer.Option("--plan", metavar="PLAN", help="The organization's plan.", show_default=False)
+    str | None,
+    typer.Option(
+        "--plan", metavar="PLAN", help="The organization's plan.", show_default=False, autocompletion=plan_names
+    ),
 ]
 CreditsSwitch = Annotated[
     Switch | None,

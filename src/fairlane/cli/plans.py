@@ -7,13 +7,14 @@ from msgspec import UNSET
 
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
+from fairlane.cli.names import plan_names
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, names_or, number_or
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
 commands = Commands(name="plans", help="Named limits that organizations share.", no_args_is_help=True)
 
-PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.", autocompletion=plan_names)]
 SlotsOption = Annotated[
     str | None,
     typer.Option(
