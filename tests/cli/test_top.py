@@ -1,6 +1,7 @@
 """The picture of ``fairlane top`` in terminals of all widths."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -11,34 +12,63 @@ from fairlane.demo.view import TableView, view_on
 from fairlane.terminal import redraws
 
 
-@pytest.mark.parametrize("width", [80, 110, 200])
-def test_a_long_name_cuts_no_number(width: int) -> None:
-    """Only the name gives way where a terminal is narrow."""
-    row = TopRow(
-        name="a-very-long-name-" + "x" * 47, state="active", queued=12_345, oldest_seconds=7_300.0,
+def a_row(name: str, state: str = "active", queued: int = 12_345) -> TopRow:
+    """One organization with numbers that need room."""
+    return TopRow(
+        name=name, state=state, queued=queued, oldest_seconds=7_300.0,
         processing=16, used=17, slots_max=50, completed=678_901, failed=2_345,
         completed_per_second=123.4, failed_per_second=0.5,
     )  # fmt: skip
+
+
+def shown(rows: list[TopRow], width: int, height: int = 24) -> list[list[str]]:
+    """The cells of each line on a terminal of this size."""
     written = io.StringIO()
+    Console(file=written, width=width).print(picture(rows, width, height))
+    lines = written.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= height
+    return [re.split(r"\s{2,}", line.strip()) for line in lines]
 
-    Console(file=written, width=width).print(picture([row], width, 30))
 
-    shown = written.getvalue()
-    for cell in (
-        "active",
-        "12,345",
-        "2h",
-        "17/50",
-        "123.4",
-        "0.5",
-        "678,901",
-        "2,345",
-        "ORGANIZATION"[:7],
-        "QUEUED",
-        "COMPLETED",
-    ):
-        assert cell in shown, (cell, shown)
-    assert all(len(line) <= width for line in shown.splitlines())
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, "QUEUED OLDEST SLOTS"),
+        (80, "QUEUED OLDEST SLOTS DONE/S FAILED/S"),
+        (120, "STATE QUEUED OLDEST RUNNING SLOTS DONE/S FAILED/S COMPLETED FAILED"),
+        (200, "STATE QUEUED OLDEST RUNNING SLOTS DONE/S FAILED/S COMPLETED FAILED"),
+    ],
+)
+def test_nothing_is_cut(width: int, columns: str) -> None:
+    """Names continue in the next line; columns for which there is no room are left out."""
+    name = "a-very-long-name-" + "x" * 47
+
+    header, *lines = shown([a_row(name), a_row("northwind-traders")], width)[1:]
+
+    assert header == ["ORGANIZATION", *columns.split()]
+    names = [line[0] for line in lines[1:-1]]
+    assert "".join(names) == name + "northwind-traders"
+    cells = {"12,345", "2h", "123.4", "0.5", "active", "16", "678,901", "2,345"}
+    wanted = [cell for line in lines[1:-1] for cell in line[1:]]
+    assert [cell for cell in wanted if cell not in cells and not cell.endswith("17/50")] == []
+    assert not any("…" in cell for line in lines for cell in line)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_paused_organization_is_seen_on_each_width(width: int) -> None:
+    """A state that is not the usual one has room before the rates."""
+    cells = [cell for line in shown([a_row("acme", "paused, drifted"), a_row("globex")], width) for cell in line]
+
+    assert "paused, drifted" in cells
+
+
+def test_rows_below_the_terminal_are_counted() -> None:
+    """Long names take two lines each; at least one row is shown."""
+    rows = [a_row(f"{number:02}" + "x" * 62) for number in range(20)]
+
+    assert "14 more below · Ctrl-C ends" in shown(rows, 80, 18)[-1]
+    assert "19 more below · Ctrl-C ends" in shown(rows, 80, 6)[-1]
 
 
 def test_the_bar_shows_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import Struct, to_builtins
 from rich import box
+from rich.console import JustifyMethod
 from rich.live import Live
 from rich.table import Table
 
@@ -25,8 +26,14 @@ commands = Commands()
 ROWS_MOST = 200
 PAGES_MOST = 1_000
 BAR_CELLS = 10
-BAR_FROM_CELLS = 100
-"""A narrower terminal shows slots as numbers only, and leaves the running tasks out."""
+NAME_CELLS = 32
+"""Room that names have before a column is left out for them."""
+STATE_CELLS = 16
+"""More than one state goes on in the next line."""
+GAP_CELLS = 2
+ROWS_AROUND = 5
+"""Lines of the title, the header and the caption, and one that stays empty."""
+BY_IMPORTANCE = ("QUEUED", "SLOTS", "OLDEST", "DONE/S", "FAILED/S", "RUNNING", "FAILED", "COMPLETED", "STATE")
 COLUMNS = ("ORGANIZATION", "STATE", "QUEUED", "OLDEST", "RUNNING", "SLOTS", "DONE/S", "FAILED/S", "COMPLETED", "FAILED")
 
 
@@ -143,35 +150,67 @@ def _live(look: Look, every: float) -> None:
 
 def picture(rows: Sequence[TopRow], width: int, height: int) -> Any:
     """Return the organizations as a table for a terminal of this size."""
-    shown = rows[: max(1, min(ROWS_MOST, height - 6))]
     queued, running = sum(row.queued for row in rows), sum(row.processing for row in rows)
     done = sum(row.completed_per_second or 0 for row in rows)
-    title = f"{len(rows):,} organizations, {queued:,} queued, {running:,} running, {done:,.1f} done/s"
+    noun = "organization" if len(rows) == 1 else "organizations"
+    title = f"{len(rows):,} {noun}, {queued:,} queued, {running:,} running, {done:,.1f} done/s"
+    widths, bar = _layout(rows[:ROWS_MOST], width)
+    shown = _fitting(rows[:ROWS_MOST], widths, height - ROWS_AROUND)
     rest = len(rows) - len(shown)
     caption = f"{rest:,} more below · Ctrl-C ends" if rest else "Ctrl-C ends"
-    table = Table(box=box.SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left")
-    bar = BAR_CELLS if width >= BAR_FROM_CELLS else 0
-    for column in _columns(bar):
-        left = column in ("ORGANIZATION", "STATE", "SLOTS")
-        # Only the name is shortened on a narrow terminal: a cut number would be wrong.
-        name = column == "ORGANIZATION"
-        table.add_column(
-            column,
-            justify="left" if left else "right",
-            no_wrap=not name,
-            overflow="ellipsis",
-            min_width=8 if name else None,
-        )
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, caption=caption, title_justify="left", caption_justify="left",
+        show_edge=False, pad_edge=False, padding=(0, GAP_CELLS - 1, 0, 0),
+    )  # fmt: skip
+    for column, cells in widths.items():
+        # Nothing is cut: a name that is longer than its column goes on in the next line.
+        justify: JustifyMethod = "left" if column in ("ORGANIZATION", "STATE", "SLOTS") else "right"
+        table.add_column(column, justify=justify, overflow="fold", width=cells)
     for row in shown:
-        cells = dict(zip(COLUMNS, _cells(row, bar=bar), strict=True))
-        shown_cells = [cells[column] for column in _columns(bar)]
-        table.add_row(*[f"{cell:,}" if isinstance(cell, int) else cell for cell in shown_cells])
+        texts = _texts(row, bar)
+        table.add_row(*(texts[column] for column in widths))
     return table
 
 
-def _columns(bar: int) -> list[str]:
-    """Return the columns: without room for a bar, the number of running tasks is left out, too."""
-    return [column for column in COLUMNS if bar or column != "RUNNING"]
+def _layout(rows: Sequence[TopRow], width: int) -> tuple[dict[str, int], int]:
+    """Return the columns that have room beside the names, with their cells, and the cells of a bar (0: no bar).
+
+    Without room for all columns, the state of active organizations goes first, then the totals.
+    """
+    texts = [_texts(row, 0) for row in rows]
+    needs = {column: max([len(column), *(len(cells[column]) for cells in texts)]) for column in COLUMNS}
+    needs["STATE"] = min(needs["STATE"], STATE_CELLS)
+    cells = {"ORGANIZATION": min(needs["ORGANIZATION"], NAME_CELLS)}
+    left = width - cells["ORGANIZATION"]
+    unusual = any(row.state != "active" for row in rows)
+    for column in (*(("STATE",) if unusual else ()), *BY_IMPORTANCE):
+        if column not in cells and GAP_CELLS + needs[column] <= left:
+            cells[column] = needs[column]
+            left -= GAP_CELLS + needs[column]
+    bar = BAR_CELLS if "SLOTS" in cells and left > BAR_CELLS else 0
+    if bar:
+        cells["SLOTS"] += bar + 1
+        left -= bar + 1
+    cells["ORGANIZATION"] = min(needs["ORGANIZATION"], cells["ORGANIZATION"] + left)
+    return {column: cells[column] for column in COLUMNS if column in cells}, bar
+
+
+def _fitting(rows: Sequence[TopRow], widths: Mapping[str, int], lines: int) -> list[TopRow]:
+    """Return the first rows that fit into this number of lines, and at least one."""
+    fitting: list[TopRow] = []
+    for row in rows:
+        states = -(-len(row.state) // STATE_CELLS) if "STATE" in widths else 1
+        lines -= max(states, -(-len(row.name) // widths["ORGANIZATION"]))
+        if lines < 0 and fitting:
+            break
+        fitting.append(row)
+    return fitting
+
+
+def _texts(row: TopRow, bar: int) -> dict[str, Any]:
+    """Return each cell of a row as text, or the slots with a bar."""
+    cells = dict(zip(COLUMNS, _cells(row, bar=bar), strict=True))
+    return {column: f"{cell:,}" if isinstance(cell, int) else cell for column, cell in cells.items()}
 
 
 def _cells(row: TopRow, *, bar: int | None = None) -> list[Any]:
