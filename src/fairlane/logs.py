@@ -19,6 +19,13 @@ from typing import TextIO
 FORMATS = ("text", "json")
 CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
 """Loggers that write one or more lines for each request. If the application sets the level of one, that level stays."""
+_COLORS = {
+    logging.DEBUG: "34",
+    logging.INFO: "32",
+    logging.WARNING: "33",
+    logging.ERROR: "31",
+    logging.CRITICAL: "1;31",
+}
 CALLERS_MOST = 8
 """Frames that are named in addition to the one that raised."""
 
@@ -38,7 +45,8 @@ def configure(*, format: str = "text", level: str = "INFO") -> None:
     if format not in FORMATS:
         raise ValueError(f"log format {format!r} is unknown: give one of {', '.join(FORMATS)}")
     handler = OwnHandler(own_stream(sys.stderr))
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    text = ColorFormatter() if _has_colors(handler.stream) else TextFormatter()
+    handler.setFormatter(JsonFormatter() if format == "json" else text)
     root = logging.getLogger()
     root.setLevel(level.upper())
     root.handlers[:] = [handler]
@@ -194,6 +202,22 @@ class TextFormatter(logging.Formatter):
         words = [_moment(record), record.levelname, record.getMessage()]
         words += [f"{name}={_quoted(value)}" for name, value in _fields(record).items()]
         return "\n".join([" ".join(words), *_trace(self, record)])
+
+
+class ColorFormatter(TextFormatter):
+    """The same line for a terminal: the level in its color, the event bold, the time and the names of fields dim."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"\x1b[{_COLORS.get(record.levelno, '0')}m{record.levelname}\x1b[0m"
+        words = [f"\x1b[2m{_moment(record)}\x1b[0m", level, f"\x1b[1m{record.getMessage()}\x1b[0m"]
+        words += [f"\x1b[2m{name}=\x1b[0m{_quoted(value)}" for name, value in _fields(record).items()]
+        return "\n".join([" ".join(words), *_trace(self, record)])
+
+
+def _has_colors(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal with colors, and its user wants them: see no-color.org."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return wanted and stream.isatty()
 
 
 class JsonFormatter(logging.Formatter):

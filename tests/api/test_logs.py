@@ -1,5 +1,6 @@
 """One event, one line, in either form."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -45,6 +46,28 @@ def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None
     assert list(event) == ["at", "level", "event", "request_id", "trace"]
     assert (event["level"], event["event"]) == ("ERROR", "request.failed")
     assert "RuntimeError: no" in event["trace"]
+
+
+def test_a_terminal_gets_colors_unless_they_are_unwanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are the same. A file gets none, nor does a terminal with NO_COLOR or without colors."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    written = {}
+    for name, terminal, variables in (
+        ("colored", True, {"TERM": "xterm"}), ("unwanted", True, {"TERM": "xterm", "NO_COLOR": "1"}),
+        ("dumb", True, {"TERM": "dumb"}), ("file", False, {"TERM": "xterm"}),
+    ):  # fmt: skip
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda terminal=terminal: terminal, raising=False)
+        monkeypatch.setattr("sys.stderr", stream)
+        with monkeypatch.context() as patch:
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+            logs.configure()
+        logging.getLogger("fairlane.x").warning("task.requeued", extra={"task_id": "t1"})
+        written[name] = stream.getvalue().partition("Z")[2]
+
+    assert written["colored"] == "\x1b[0m \x1b[33mWARNING\x1b[0m \x1b[1mtask.requeued\x1b[0m \x1b[2mtask_id=\x1b[0mt1\n"
+    assert written["unwanted"] == written["dumb"] == written["file"] == " WARNING task.requeued task_id=t1\n"
 
 
 @pytest.mark.parametrize("wrong", [{"format": "xml"}, {"level": "LOUD"}])
