@@ -1,6 +1,7 @@
 """``fairlane migrate``: upgrade a database's tables before the servers start."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -44,11 +45,19 @@ def migrate(
             }
         )
     else:
-        for name in before.pending:
-            print(f"{'pending' if check else 'applied'}: {name}")
+        if before.pending:
+            done = "pending" if check else "applied"
+            print(f"{_migrations(before.pending)} {done}: schema version {before.known}.")
         if before.unknown:
             print(f"newer: the schema has version {before.version}, this fairlane knows {before.known}")
         elif not before.pending:
             print(f"Up to date: schema version {before.version}.")
     if check and (before.pending or before.unknown):
         raise typer.Exit(OUT_OF_DATE)
+
+
+def _migrations(names: Sequence[str]) -> str:
+    """Return the number of migrations with the first and the last name, in one line."""
+    if len(names) == 1:
+        return f"1 migration ({names[0]})"
+    return f"{len(names)} migrations ({names[0]} to {names[-1]})"
