@@ -20,6 +20,7 @@ PREFIX = "FAIRLANE_"
 OTHERS = (
     "FAIRLANE_URL",
     "FAIRLANE_API_KEY",
+    "FAIRLANE_PROFILE",
     "FAIRLANE_MONITOR_SECRET",
     "FAIRLANE_SERVER",
     "FAIRLANE_ADMIN_KEY",
@@ -62,6 +63,11 @@ RANGES: dict[str, tuple[float, float]] = {
 def default_database() -> str:
     """Return the SQLite file in the platform's data directory, as a URL."""
     return f"sqlite:///{Path(platformdirs.user_data_dir('fairlane')) / 'fairlane.db'}"
+
+
+def config_folder() -> Path:
+    """Return the folder of this user's configuration, as the platform has it."""
+    return Path(platformdirs.user_config_dir("fairlane"))
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,6 +22,22 @@ Written by the program itself: `make format` writes this page anew.
 Commands about a database speak to the server that runs on it, through its admin socket.
 If no server runs, they open the database themselves.
 
+Commands of customers, such as `fairlane status`, speak to the API with an organization's key.
+`fairlane login` keeps its address and key, so that no further command needs them:
+
+```sh
+fairlane login http://127.0.0.1:8000
+fairlane status
+```
+
+`fairlane completion` makes Tab complete commands, options and names:
+
+```sh
+fairlane completion bash >> ~/.bashrc
+fairlane completion zsh >> ~/.zshrc
+fairlane completion fish > ~/.config/fish/completions/fairlane.fish
+```
+
 | exit code | meaning |
 |---|---|
 | 0 | done |

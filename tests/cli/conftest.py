@@ -37,6 +37,8 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "fairlane.db"
     if request.node.get_closest_marker("nothing_yet") is None:
         shutil.copy(request.getfixturevalue("migrated"), path)

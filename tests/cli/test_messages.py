@@ -51,8 +51,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
             ["plans", "list", "--server", NOWHERE], {"FAIRLANE_ADMIN_KEY": "ak_live_x"},
             f"no server answers at {NOWHERE}|nothing listens there|--server or FAIRLANE_SERVER",
         ),
-        (["status"], {"FAIRLANE_API_KEY": KEY}, "the address of the API is missing: set FAIRLANE_URL, or give --url"),
-        (["status"], {"FAIRLANE_URL": NOWHERE}, "key is missing: set FAIRLANE_API_KEY, or give --key-file"),
+        (["status", "--url", NOWHERE], {}, f"no key for {NOWHERE}: run `fairlane login {NOWHERE}`|or give --key-file"),
+        (["status"], {}, "no key for http://127.0.0.1:8000: run `fairlane login http|, set FAIRLANE_API_KEY"),
         (["status", "--url", "localhost"], {"FAIRLANE_API_KEY": KEY}, "'localhost' cannot be used|https://api.example"),
         (
             ["status", "--url", NOWHERE], {"FAIRLANE_API_KEY": KEY},

@@ -130,8 +130,8 @@ def test_a_mistyped_path_is_told_and_creates_nothing(
 def test_every_command_about_a_database_is_in_the_list_of_those_that_create_none() -> None:
     """A new command is added there, or to those that may create one, or speaks to a server alone."""
     reading = {command.split()[0] for command in COMMANDS}
-    others = {"serve", "restore", "demo", "version", "run", "worker", "help", "completion"}
-    asking = {"status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity", "dashboard"}
+    others = {"serve", "restore", "demo", "version", "run", "worker", "help", "completion", "logout"}
+    asking = {"login", "status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity", "dashboard"}
 
     assert set(program.COMMANDS) == reading | others | asking
 

@@ -4,11 +4,13 @@ Used by every module of a command, and by the program itself.
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 _RANGE = re.compile(r"([\d.]+)<=x<=([\d.]+)|x>=([\d.]+)|x<=([\d.]+)")
 """How typer writes which numbers are allowed."""
 
@@ -19,7 +21,7 @@ class Commands(typer.Typer):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(cls=CommandGroup, **attributes)
 
-    def command(self, name: str | None = None, **attributes: Any) -> Any:
+    def command(self, name: str | None = None, **attributes: Any) -> Callable[[Function], Function]:
         """Declare a command, as typer does. Its epilog is ``Example: …``, or ``Examples: …; …``."""
         return super().command(name, cls=SingleCommand, **attributes)
 

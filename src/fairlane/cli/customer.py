@@ -13,18 +13,24 @@ import msgspec
 import typer
 
 from fairlane.cli.output import note
+from fairlane.cli.profiles import profile_in_force
 from fairlane.client import ApiError, AsyncClient, ClientError, NoAnswer, NotInTime, SetupMissing, Unauthorized
 from fairlane.errors import CommandFailed
 
 Result = TypeVar("Result")
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Where ``fairlane serve`` listens by default."""
+KINDS_OF_KEYS = {"wk_": "a worker's", "ak_": "an operator's"}
+"""Whose a key is that is not an organization's, by its first characters."""
 RETRIES = 10
 """Retries of a request. With their pauses about forty seconds, as long as a restart of a server takes."""
 
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", metavar="URL", help="The API's address, such as https://api.example.", envvar="FAIRLANE_URL",
+        "--url", metavar="URL", envvar="FAIRLANE_URL",
+        help="The API's address. Default: that of fairlane login, or http://127.0.0.1:8000.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -33,8 +39,8 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--key-file", metavar="PATH", show_default=False,
-        help="A file with the organization's key. Default: the variable FAIRLANE_API_KEY. There is no option for the "
-        "key itself: others could read it in the list of processes.",
+        help="A file with the organization's key. Default: the variable FAIRLANE_API_KEY, or the key of fairlane "
+        "login. There is no option for the key itself: others could read it in the list of processes.",
     ),
 ]  # fmt: skip
 
@@ -54,14 +60,34 @@ class StillRunning(CommandFailed):
 def with_client(url: str | None, key_file: Path | None, work: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
     """Run a function with a client of the API.
 
+    Without an address or a key in options or variables, those of ``fairlane login`` are used. Its key is sent to no
+    other address than its own.
+
     Raises:
         CommandFailed: the API refused, or did not answer.
     """
     key = _key(key_file)
-    if not url:
-        raise CommandFailed("the address of the API is missing: set FAIRLANE_URL, or give --url")
-    if not key:
-        raise CommandFailed("the organization's key is missing: set FAIRLANE_API_KEY, or give --key-file")
+    if url and key:
+        return asked(url, key, work, source=_source(key_file))
+    profile = profile_in_force()
+    address = url or (DEFAULT_URL if profile is None else profile.url)
+    if key:
+        return asked(address, key, work, source=_source(key_file))
+    if profile is None or not _same(address, profile.url):
+        elsewhere = "" if profile is None else f"; you are logged in at {profile.url}"
+        raise CommandFailed(
+            f"there is no key for {address}: run `fairlane login {address}`, set FAIRLANE_API_KEY, or give "
+            f"--key-file{elsewhere}"
+        )
+    return asked(address, profile.key, work, source="of `fairlane login`")
+
+
+def asked(url: str, key: str, work: Callable[[AsyncClient], Awaitable[Result]], *, source: str) -> Result:
+    """Run a function with a client of the API at this address. ``source`` says where the key comes from.
+
+    Raises:
+        CommandFailed: the API refused, or did not answer.
+    """
 
     async def once() -> Result:
         async with AsyncClient(url, key, retries=RETRIES, on_retry=_Impatience()) as client:
@@ -77,7 +103,7 @@ def with_client(url: str | None, key_file: Path | None, work: Callable[[AsyncCli
     except NotInTime as error:
         raise StillRunning(str(error)) from error
     except Unauthorized as error:
-        raise CommandFailed(f"{error.code}: {error.message}{_about_the_key(key, key_file)}") from error
+        raise CommandFailed(f"{error.code}: {error.message}{_about_the_key(key, source)}") from error
     except ApiError as error:
         elsewhere = "; this is not an answer of fairlane's API: check the address (--url or FAIRLANE_URL)"
         strange = elsewhere if error.code == f"HTTP_{error.status}" else ""
@@ -103,14 +129,21 @@ def plain(record: Any) -> Any:
     return msgspec.to_builtins(record)
 
 
-def _about_the_key(key: str | None, key_file: Path | None) -> str:
+def _about_the_key(key: str, source: str) -> str:
     """What to do about a key that was refused, without showing it."""
-    source = "FAIRLANE_API_KEY" if key_file is None else str(key_file)
-    kinds = {"wk_": "a worker's", "ak_": "an operator's"}
-    kind = kinds.get((key or "")[:3])
+    kind = KINDS_OF_KEYS.get(key[:3])
     if kind is not None:
-        return f"; the key in {source} is {kind}, and this command needs an organization's, which begins with sk_"
-    return f"; the key is the one in {source}; an organization's key begins with sk_"
+        return f"; the key {source} is {kind}, and this command needs an organization's, which begins with sk_"
+    return f"; the key is the one {source}; an organization's key begins with sk_"
+
+
+def _source(key_file: Path | None) -> str:
+    return "in FAIRLANE_API_KEY" if key_file is None else f"in {key_file}"
+
+
+def _same(address: str, other: str) -> bool:
+    """Return whether two addresses are the same API, with or without its version at the end."""
+    return address.rstrip("/").removesuffix("/v1") == other.rstrip("/").removesuffix("/v1")
 
 
 def _key(key_file: Path | None) -> str | None:

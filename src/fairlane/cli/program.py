@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.completion import completion_init
+from typer._completion_classes import completion_init
 from typer.core import TyperCommand
 
 from fairlane import __version__
@@ -30,6 +30,8 @@ GROUPS = {
         "version": ("version", "Print the version of fairlane."),
     },
     "Customers": {
+        "login": ("login", "Keep the address and the key of an organization."),
+        "logout": ("login", "Delete the address and the key that login kept."),
         "submit": ("submit", "Submit tasks."),
         "status": ("status", "Show the queue and the slots of an organization."),
         "slots": ("status", "Show which tasks and calls hold the slots."),
