@@ -1,10 +1,12 @@
-"""Configuration: one frozen record. Flags override ``FAIRLANE_*`` variables, which override the defaults here."""
+"""Configuration: one frozen record. Flags override ``FAIRLANE_*`` variables, which override a file and the defaults."""
 
 import difflib
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -17,10 +19,13 @@ from msgspec import Struct
 from fairlane.errors import SetupError
 
 PREFIX = "FAIRLANE_"
+CONFIG_VARIABLE = "FAIRLANE_CONFIG"
+"""Names the TOML file of settings."""
 OTHERS = (
     "FAIRLANE_URL",
     "FAIRLANE_API_KEY",
     "FAIRLANE_PROFILE",
+    CONFIG_VARIABLE,
     "FAIRLANE_MONITOR_SECRET",
     "FAIRLANE_SERVER",
     "FAIRLANE_ADMIN_KEY",
@@ -198,69 +203,163 @@ def _has_opentelemetry() -> bool:
         return False
 
 
-def read_settings(flags: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings in force: flags that are not None, then the environment, then defaults.
+class FoundSettings(Struct, frozen=True):
+    """The settings in force, and where each comes from."""
+
+    settings: Settings
+    sources: dict[str, str]
+    """An option, a variable, or a line of a file by the name of the setting; what is missing has its default."""
+
+
+class _Given(Struct, frozen=True):
+    """A value that replaces a default."""
+
+    value: object
+    source: str
+    undo: str
+    """How to get the default instead."""
+
+
+def read_settings(
+    flags: Mapping[str, object], environment: Mapping[str, str] | None = None, *, config: Path | None = None
+) -> Settings:
+    """Return the settings in force: flags that are not None, then the environment, then a file, then defaults.
 
     Raises:
-        SetupError: a value has the wrong type or breaks a rule, or a variable is unknown; the message names it.
+        SetupError: as :func:`find_settings`.
+    """
+    return find_settings(flags, environment, config=config).settings
+
+
+def find_settings(
+    flags: Mapping[str, object], environment: Mapping[str, str] | None = None, *, config: Path | None = None
+) -> FoundSettings:
+    """Return the settings in force, with their sources. Without ``config``, the file is that of ``FAIRLANE_CONFIG``.
+
+    Raises:
+        SetupError: the file cannot be read, a value has the wrong type or breaks a rule, or a name is unknown; the
+            message names the source and what to do.
     """
     environment = os.environ if environment is None else environment
-    names = Settings.__struct_fields__
-    _check_names(environment)
-    given: dict[str, object] = {
-        name: environment[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environment
-    }
-    given |= {name: value for name, value in flags.items() if value is not None}
+    _check_variables(environment)
+    given = _from_file(_config_file(config, environment))
+    for name in Settings.__struct_fields__:
+        variable = PREFIX + name.upper()
+        if variable in environment:
+            given[name] = _Given(environment[variable], variable, "unset it")
+        # An option may have its value from the same variable.
+        if (value := flags.get(name)) is not None and environment.get(variable) != value:
+            given[name] = _Given(value, f"--{name.replace('_', '-')}", "leave it out")
     types = get_type_hints(Settings)
-    read = {name: _read(name, value, types[name], environment) for name, value in given.items()}
+    read = {name: _read(name, one, types[name]) for name, one in given.items()}
     try:
-        return Settings(**read)
+        settings = Settings(**read)
     except ValueError as error:
-        # The message names the fields with values that break the rule.
-        said = [
-            f"{_source(name, given[name], environment)} says {_shown(name, given[name])}"
-            for name in given
-            if name in str(error)
-        ]
-        raise SetupError("; ".join([f"a setting cannot be used: {error}", *said])) from error
+        raise SetupError(_broken_rule(str(error), given)) from error
+    return FoundSettings(settings, {name: one.source for name, one in given.items()})
 
 
-def _read(name: str, value: object, kind: Any, environment: Mapping[str, str]) -> Any:
+def usual_database(environment: Mapping[str, str] | None = None) -> str:
+    """Return the database of commands without an option or a variable for it: that of the file, or the default.
+
+    Raises:
+        SetupError: the file of ``FAIRLANE_CONFIG`` cannot be read.
+    """
+    found = _from_file(_config_file(None, os.environ if environment is None else environment)).get("database")
+    return default_database() if found is None else str(found.value)
+
+
+def shown_value(name: str, value: object) -> str:
+    """Return the value of a setting as people may see it: without a key or a password."""
+    if name == "secret_key" and value is not None:
+        return "(hidden)"
+    text = "-" if value is None else str(value)
+    # Also a password in the query of an address is hidden.
+    text = re.sub(r"(://[^/@:]*:)[^@]*@", r"\1(hidden)@", text)
+    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&]*", r"\1(hidden)", text)
+
+
+def _config_file(config: Path | None, environment: Mapping[str, str]) -> Path | None:
+    named = environment.get(CONFIG_VARIABLE)
+    return Path(named) if config is None and named else config
+
+
+def _from_file(path: Path | None) -> dict[str, _Given]:
+    """Return the settings of a TOML file, by name."""
+    if path is None:
+        return {}
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SetupError(
+            f"the settings file {path} cannot be read: {error.strerror}; correct --config or {CONFIG_VARIABLE}"
+        ) from error
+    except ValueError as error:
+        raise SetupError(f"the settings file {path} is not TOML: {error}; write lines such as: port = 8000") from error
+    for name in found:
+        if name not in Settings.__struct_fields__:
+            raise SetupError(f"{path}: {_unknown(name, Settings.__struct_fields__)}; rename it, or delete it")
+    return {name: _Given(value, f"{name} in {path}", "delete the line") for name, value in found.items()}
+
+
+def _read(name: str, given: _Given, kind: Any) -> Any:
     """Return the value in its field's type; raise SetupError, which names its source and what is wanted."""
     try:
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(given.value, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SetupError(
-            f"a setting cannot be used: {name} must be {_wanted(name, kind)}; "
-            f"{_source(name, value, environment)} says {_shown(name, value)}"
-        ) from error
+        raise SetupError(_refusal(name, given, f"give {_wanted(name, kind)}")) from error
 
 
 def _wanted(name: str, kind: Any) -> str:
     if kind is bool:
         return "true or false"
+    if kind in (str, str | None):
+        return "text in quotes"
     noun = "a whole number" if kind in (int, int | None) else "a number"
     return f"{noun} from {RANGES[name][0]} to {RANGES[name][1]}" if name in RANGES else noun
 
 
-def _source(name: str, value: object, environment: Mapping[str, str]) -> str:
-    """Return the name of the variable if it has this value, else the name of the flag."""
-    variable = PREFIX + name.upper()
-    return variable if environment.get(variable) == value else f"--{name.replace('_', '-')}"
+def _broken_rule(rule: str, given: Mapping[str, _Given]) -> str:
+    """Return the message of a rule that values break; the rule names their settings."""
+    named = [name for name in Settings.__struct_fields__ if re.search(rf"\b{name}\b", rule)]
+    if len(named) == 1 and named[0] in given:
+        return _refusal(named[0], given[named[0]], rule)
+    parts = [
+        f"{given[name].source} is {_in_message(name, given[name].value)}"
+        if name in given
+        else f"{PREFIX}{name.upper()} is not set and {_default(name)}"
+        for name in named
+    ]
+    return f"{rule}: {', and '.join(parts)}; change one of them"
 
 
-def _shown(name: str, value: object) -> str:
+def _refusal(name: str, given: _Given, cure: str) -> str:
+    usual = _default(name)
+    instead = f", or {given.undo}{'' if usual is None else f' (default: {usual})'}"
+    return f"{given.source} cannot be {_in_message(name, given.value)}: {cure}{instead}"
+
+
+def _default(name: str) -> object:
+    return getattr(Settings(), name)
+
+
+def _in_message(name: str, value: object) -> str:
     """Return a value as messages may show it: an address of a database may have a password in it."""
-    return "a value that is not shown" if name in ("database", "secret_key", "pg_notify") else repr(value)
+    return "this value, which is not shown" if name in ("database", "secret_key", "pg_notify") else repr(value)
 
 
-def _check_names(environment: Mapping[str, str]) -> None:
+def _check_variables(environment: Mapping[str, str]) -> None:
     """Refuse unknown variables: otherwise a misspelled setting would silently keep its default."""
     known = [PREFIX + name.upper() for name in Settings.__struct_fields__]
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in (*known, *OTHERS) and not name.startswith(OTHERS_PREFIXES):
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SetupError(f"the variable {name} is not a setting: the nearest is {nearest[0]}; unset or rename it")
+            raise SetupError(f"the variable {_unknown(name, known)}; unset or rename it")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    plain = name.removeprefix(PREFIX).lower() if known is Settings.__struct_fields__ else name
+    nearest = difflib.get_close_matches(plain, known, n=1, cutoff=0.0)
+    return f"{name} is not a setting: the nearest is {nearest[0]}"
 
 
 def is_postgres(database: str) -> bool:

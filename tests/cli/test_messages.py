@@ -36,10 +36,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "variables", "words"),
     [
-        (["serve", APP], {"FAIRLANE_WORKERS": "lots"}, "FAIRLANE_WORKERS says 'lots'|a whole number from 0 to 1000"),
-        (["serve", APP, "--places", "0"], {}, "places must be from 1 to 1000|--places says 0"),
-        (["serve", APP], {"FAIRLANE_DASHBOARD": "maybe"}, "dashboard must be true or false|FAIRLANE_DASHBOARD"),
-        (["serve", APP, "--log-level", "LOUD"], {}, "one of DEBUG, INFO|--log-level says 'LOUD'"),
+        (["serve", APP], {"FAIRLANE_WORKERS": "lots"}, "FAIRLANE_WORKERS cannot be 'lots'|number from 0 to 1000"),
+        (["serve", APP, "--places", "0"], {}, "--places cannot be 0: |from 1 to 1000, or leave it out (default: 10)"),
+        (["serve", APP], {"FAIRLANE_DASHBOARD": "maybe"}, "FAIRLANE_DASHBOARD cannot be 'maybe': give true or false"),
+        (["serve", APP, "--log-level", "LOUD"], {}, "one of DEBUG, INFO|--log-level cannot be 'LOUD'"),
         (["serve", APP, "--database", "mysql://x"], {}, "give sqlite:///PATH"),
         (["plans", "list", "--database", "postgresql://u:hush@[bad/x"], {}, "cannot be read|give postgresql://USER"),
         (["plans", "list", "--database", "postgresql://u:hush@h:x/x"], {}, "cannot be read|give postgresql://USER"),

@@ -1,11 +1,13 @@
 """Settings that cannot be used are refused by name."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from fairlane.errors import SetupError
-from fairlane.settings import RANGES, Settings, read_settings
+from fairlane.settings import RANGES, Settings, find_settings, read_settings, usual_database
+from tests.cli.harness import Command
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,89 @@ def test_variables_of_others_are_left_alone() -> None:
     others = ("FAIRLANE_URL", "FAIRLANE_API_KEY", "FAIRLANE_TEST_X", "FAIRLANE_DEMO_OUTPUT", "PATH", "fairlane_x")
 
     assert read_settings({}, dict.fromkeys(others, "x")) == Settings()
+
+
+def a_file(folder: Path, text: str) -> Path:
+    """A settings file with this text."""
+    path = folder / "fairlane.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_option_wins_over_a_variable_over_a_file_over_the_default(tmp_path: Path) -> None:
+    """Each setting by itself, and each with its source."""
+    text = 'port = 1\nplaces = 1\nworkers = 1\nlease_seconds = 60\nlog_format = "json"\ntraces = false'
+    path = a_file(tmp_path, text)
+
+    found = find_settings({"port": 3, "workers": None}, {"FAIRLANE_PORT": "2", "FAIRLANE_PLACES": "2"}, config=path)
+
+    settings = found.settings
+    assert (settings.port, settings.places, settings.workers, settings.sweep_seconds) == (3, 2, 1, 5.0)
+    assert (settings.lease_seconds, settings.log_format) == (60.0, "json")
+    in_file = {name: f"{name} in {path}" for name in ("workers", "lease_seconds", "log_format", "traces")}
+    assert found.sources == in_file | {"port": "--port", "places": "FAIRLANE_PLACES"}
+
+
+def test_the_file_of_the_variable_is_read_everywhere(tmp_path: Path) -> None:
+    """By the commands about a database, too; the option names another one."""
+    path = a_file(tmp_path, 'database = "sqlite:////srv/a.db"\nport = 1')
+    other = tmp_path / "other.toml"
+    other.write_text("port = 2")
+
+    environment = {"FAIRLANE_CONFIG": str(path)}
+
+    assert read_settings({}, environment).port == 1
+    assert read_settings({}, environment, config=other).port == 2
+    assert usual_database(environment) == "sqlite:////srv/a.db"
+    assert usual_database({}) == Settings().database
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prot = 1", "prot is not a setting: the nearest is port; rename it, or delete it"),
+        ("FAIRLANE_PORT = 1", "FAIRLANE_PORT is not a setting: the nearest is port"),
+        ("[server]\nport = 1", "server is not a setting"),
+        ("port = many", "is not TOML"),
+        ('port = "many"', "port in .* cannot be 'many': give a whole number from 0 to 65535, or delete the line"),
+        ("webhook_ports = 443", "cannot be 443: give text in quotes"),
+        ("lease_seconds = 5", "lease_seconds in .* is 5, and FAIRLANE_RENEW_SECONDS is not set and 10.0; change one"),
+        ("database = 5", "database in .* cannot be this value, which is not shown: give text in quotes"),
+        ('secret_key = ["hush"]', "secret_key in .* cannot be this value, which is not shown"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_cure(tmp_path: Path, text: str, words: str) -> None:
+    """With the file and the line; a secret is not shown."""
+    with pytest.raises(SetupError, match=words) as refused:
+        read_settings({}, {}, config=a_file(tmp_path, text))
+
+    assert "fairlane.toml" in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    """Instead of serving with defaults."""
+    with pytest.raises(SetupError, match=r"nowhere.toml cannot be read: No such file.*--config or FAIRLANE_CONFIG"):
+        read_settings({}, {}, config=tmp_path / "nowhere.toml")
+
+
+def test_the_settings_in_force_are_shown_without_secrets(
+    fairlane: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For people and for programs, with their sources."""
+    monkeypatch.setenv("FAIRLANE_SECRET_KEY", "hush")
+    monkeypatch.setenv("FAIRLANE_DATABASE", "postgresql://fairlane:hush@db/x?password=hush&sslmode=require")
+    monkeypatch.setenv("FAIRLANE_PG_NOTIFY", "postgresql://fairlane:hush@db/x")
+    path = a_file(tmp_path, "port = 9000")
+
+    shown = fairlane("settings", "--config", str(path))
+    told = fairlane("settings", "--config", str(path), "--json")
+
+    lines = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()}
+    assert lines["port"] == ["9000", "port", "in", str(path)]
+    assert lines["places"] == ["10", "default"]
+    assert lines["database"][0] == "postgresql://fairlane:(hidden)@db/x?password=(hidden)&sslmode=require"
+    assert told.document["port"] == {"value": 9000, "source": f"port in {path}"}
+    assert told.document["secret_key"] == {"value": "(hidden)", "source": "FAIRLANE_SECRET_KEY"}
+    assert list(told.document) == list(Settings.__struct_fields__)
+    assert "hush" not in shown.out + told.out

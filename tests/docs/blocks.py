@@ -34,7 +34,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _INLINE = re.compile(r"`(fairlane [^`]+)`")
-HARMLESS = {"cd", "export", "echo", "for", "do", "done", ".", "source"}
+HARMLESS = {"cd", "export", "echo", "for", "do", "done", ".", "set", "source"}
 """Words of the shell, of which nothing of ours can be wrong."""
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ import pytest
 import fairlane.client
 from fairlane import Context, Fairlane
 from fairlane.handlers import load_app
+from fairlane.settings import Settings, read_settings
 from fairlane.testing import Engine
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, check_fairlane, check_shell, inline_commands
 
@@ -24,7 +26,7 @@ BLOCKS = all_blocks()
 TUTORIAL = "docs/tutorial.md"
 """``test_tutorial.py`` runs its blocks of these languages as they stand, with programs that are unknown here."""
 SHELLS = ("sh", "console", "serve", "background")
-LANGUAGES = {*SHELLS, "python", "json", "jsonl", "http", "js", "nginx", "diff", "text"}
+LANGUAGES = {*SHELLS, "python", "json", "jsonl", "toml", "http", "js", "nginx", "diff", "text"}
 OBJECTS = {"client": fairlane.client.Client, "context": Context, "app": Fairlane}
 """Names that the pages use for objects of these classes."""
 MEMBERS = {name: {*dir(kind), *inspect.signature(kind).parameters} for name, kind in OBJECTS.items()}
@@ -83,6 +85,15 @@ def test_the_json_of_a_page_is_json(block: Block) -> None:
     """Lines of it each for itself."""
     for text in block.code.splitlines() if block.language == "jsonl" else [block.code]:
         json.loads(text)
+
+
+@pytest.mark.parametrize("block", of("toml"))
+def test_the_settings_file_of_a_page_is_read(block: Block, tmp_path: Path) -> None:
+    """Its names and values are those of settings."""
+    path = tmp_path / "fairlane.toml"
+    path.write_text(block.code)
+
+    assert read_settings({}, {}, config=path) != Settings()
 
 
 def test_every_block_names_its_language() -> None:

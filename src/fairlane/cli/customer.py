@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 DEFAULT_URL = "http://127.0.0.1:8000"
 """Where ``fairlane serve`` listens by default."""
 KINDS_OF_KEYS = {"wk_": "a worker's", "ak_": "an operator's"}
-"""Whose a key is that is not an organization's, by its first characters."""
+"""The owner of a key that is not an organization's, by its first characters."""
 RETRIES = 10
 """Retries of a request. With their pauses about forty seconds, as long as a restart of a server takes."""
 

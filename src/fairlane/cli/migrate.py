@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fairlane.cli.commands import Commands
-from fairlane.cli.options import AsJson, OwnDatabase, database_in_force
+from fairlane.cli.options import AsJson, ConfigFile, OwnDatabase
 from fairlane.cli.output import print_json
 from fairlane.settings import read_settings
 from fairlane.store import Store
@@ -25,6 +25,7 @@ def migrate(
         bool,
         typer.Option("--check", help="Change nothing; exit code 1 if a migration is pending or the schema is newer."),
     ] = False,
+    config: ConfigFile = None,
     database: OwnDatabase = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +34,7 @@ def migrate(
     Safe next to running servers and other runs of this command: on PostgreSQL one process migrates while the others
     wait, on SQLite the owner of the file migrates. After a kill the next process continues.
     """
-    settings = read_settings({"database": database_in_force(database)})
+    settings = read_settings({"database": database}, config=config)
     before = asyncio.run(Store.schema(settings) if check else Store.migrate(settings))
     if as_json:
         print_json(

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from fairlane.errors import FairlaneError
-from fairlane.settings import database_path, default_database, is_postgres
+from fairlane.settings import database_path, is_postgres, usual_database
 
 PATIENCE_SECONDS = 0.5
 NAMES_MOST = 100
 
 
 def organization_names(ctx: Any, incomplete: str) -> list[str]:
-    """Return the organizations whose names begin with these characters."""
+    """Return the organizations with names that begin with these characters."""
     return _names(ctx, f"organizations?limit={NAMES_MOST}&search={quote(incomplete)}", "organizations")
 
 
@@ -28,10 +28,10 @@ def plan_names(ctx: Any) -> list[str]:
 
 
 def _names(ctx: Any, path: str, noun: str) -> list[str]:
-    database = ctx.params.get("database") or default_database()
-    if is_postgres(database) or database.startswith(("http://", "https://")):
-        return []
     try:
+        database = ctx.params.get("database") or usual_database()
+        if is_postgres(database) or database.startswith(("http://", "https://")):
+            return []
         owner = json.loads(database_path(database).with_name(f"{database_path(database).name}.lock").read_text())
         connection = _Local(owner["admin_socket"])
         try:

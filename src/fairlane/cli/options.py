@@ -1,13 +1,14 @@
 """Options and arguments that several commands share."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from msgspec import UNSET, UnsetType
 
 from fairlane.cli.names import organization_names
-from fairlane.settings import default_database
+from fairlane.settings import CONFIG_VARIABLE, usual_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 
@@ -32,6 +33,17 @@ OwnDatabase = Annotated[
         help="The database, sqlite:///PATH or postgresql://USER@HOST/NAME. Default: a file in your data directory.",
         envvar="FAIRLANE_DATABASE",
         metavar="ADDRESS",
+        show_default=False,
+    ),
+]
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="A TOML file with settings, such as port = 8000. Options and variables override it.",
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
         show_default=False,
     ),
 ]
@@ -111,8 +123,8 @@ def names_or(word: str, text: str | None) -> list[str] | UnsetType | None:
 
 
 def database_in_force(database: str | None) -> str:
-    """Return the database of a command: its flag or variable, or else the default."""
-    return default_database() if database is None else database
+    """Return the database of a command: its flag or variable, or that of the settings file, or else the default."""
+    return usual_database() if database is None else database
 
 
 def seconds_of(text: str, option: str) -> float:

@@ -25,6 +25,7 @@ GROUPS = {
         "serve": ("serve", "Serve an application, with workers."),
         "worker": ("worker", "Run workers for a server on another machine."),
         "run": ("run", "Run one handler in this process."),
+        "settings": ("settings", "Show the settings in force, and where each comes from."),
         "help": ("help", "Show the help of a command."),
         "completion": ("completion", "Print what makes a shell complete commands and options."),
         "version": ("version", "Print the version of fairlane."),

@@ -12,7 +12,16 @@ import typer
 from fairlane import logs
 from fairlane.app import run
 from fairlane.cli.commands import Commands
-from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, OwnDatabase, Places
+from fairlane.cli.options import (
+    AppReference,
+    AsJson,
+    ConfigFile,
+    DrainSeconds,
+    LogFormat,
+    LogLevel,
+    OwnDatabase,
+    Places,
+)
 from fairlane.cli.output import complain
 from fairlane.cli.reload import Reloader, watched_folder
 from fairlane.settings import read_settings
@@ -25,6 +34,7 @@ commands = Commands()
 def serve(
     app: AppReference,
     *,
+    config: ConfigFile = None,
     database: OwnDatabase = None,
     host: Annotated[
         str | None,
@@ -58,7 +68,8 @@ def serve(
 
     Prints its address, and that of the dashboard, when it is ready. Ends in order on Ctrl-C or SIGTERM: running
     attempts may finish, the others are handed back, as the log and --json report; a second signal ends it at once.
-    Every setting is also read from a variable: FAIRLANE_PORT and so on.
+    Every setting is also read from a variable, FAIRLANE_PORT and so on, and from the file of --config: see
+    `fairlane settings`.
 
     Exit code 3: the application cannot be used; 4: the database cannot be used; 5: another server owns the database.
     """
@@ -80,7 +91,8 @@ def serve(
             "drain_seconds": drain_seconds,
             "log_format": log_format,
             "log_level": log_level,
-        }
+        },
+        config=config,
     )
 
     out = logs.own_stream(sys.stdout)  # The application's import may replace or close it.

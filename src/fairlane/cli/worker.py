@@ -11,7 +11,7 @@ import typer
 
 from fairlane import logs
 from fairlane.cli.commands import Commands
-from fairlane.cli.options import AppReference, AsJson, DrainSeconds, LogFormat, LogLevel, Places
+from fairlane.cli.options import AppReference, AsJson, ConfigFile, DrainSeconds, LogFormat, LogLevel, Places
 from fairlane.cli.output import complain
 from fairlane.errors import SetupError
 from fairlane.settings import read_settings
@@ -57,6 +57,7 @@ def worker(
             dir_okay=False,
         ),
     ] = None,
+    config: ConfigFile = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Worker processes. Default: 1.", show_default=False)
     ] = None,
@@ -80,7 +81,8 @@ def worker(
             "drain_seconds": drain_seconds,
             "log_format": log_format,
             "log_level": log_level,
-        }
+        },
+        config=config,
     )
     if settings.workers < 1:
         raise SetupError("there must be at least 1 worker process (--workers)")
