@@ -73,13 +73,13 @@ format: .venv/.ready  ## Format the code, mend what can be mended, write the ref
 	@$(BIN)/python -m tests.architecture.cli_reference
 	@$(BIN)/python -m tests.architecture.openapi_reference
 
-bench: .venv/.bench  ## Measure; ROUNDS=1 is quick, ARGS='--only pg-drain --json out.json'
+bench: .venv/.ready  ## Measure; ROUNDS=1 is quick, ARGS='--only pg-drain --json out.json'
 	@$(BIN)/python -m benchmarks.run --rounds $(ROUNDS) $(ARGS)
 
 bench-peers: .venv/.ready  ## fairlane beside other queues, into docs/peers.md; ARGS='--only huey fairlane-sqlite'
 	@$(BIN)/python -m benchmarks.peers.run $(if $(filter-out default file,$(origin ROUNDS)),--rounds $(ROUNDS)) $(ARGS)
 
-bench-idle-snapshot: .venv/.bench  ## Claims on PostgreSQL under a forgotten snapshot; MINUTES=10
+bench-idle-snapshot: .venv/.ready  ## Claims on PostgreSQL under a forgotten snapshot; MINUTES=10
 	@$(BIN)/python -m benchmarks.idle_snapshot --minutes $(MINUTES)
 
 release: .venv/.release  ## Build the packages into dist/, check them, install and use them; publishes nothing
@@ -88,7 +88,6 @@ release: .venv/.release  ## Build the packages into dist/, check them, install a
 lock: .tools/.ready  ## Choose the newest allowed versions and write their hashes
 	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
-	@$(LOCK) --upgrade requirements/bench.in -c requirements/dev.txt -o requirements/bench.txt
 	@$(LOCK) --upgrade requirements/release.in -c requirements/dev.txt -o requirements/release.txt
 	@$(LOCK) --upgrade requirements/docs.in -c requirements/dev.txt -o requirements/docs.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
@@ -129,10 +128,4 @@ clean:  ## Remove everything that make fetched or made
 	    $(UV_INSTALL) --compile-bytecode --require-hashes -r requirements/dev.txt && $(UV_INSTALL) $(FAIRLANE); } || \
 	  { echo "setup: once more with venv and pip" && rm -rf .venv && $(PYTHON) -m venv .venv && \
 	    $(PIP_INSTALL) --require-hashes -r requirements/dev.txt && $(PIP_INSTALL) $(FAIRLANE); }
-	@touch $@
-
-.venv/.bench: requirements/bench.txt .venv/.ready
-	@echo "setup: installing the peers of requirements/bench.txt"
-	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/bench.txt; } || \
-	  $(PIP_INSTALL) --require-hashes -r requirements/bench.txt
 	@touch $@

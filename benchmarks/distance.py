@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import asyncpg
 
-from benchmarks.beside import PeerRates
 from benchmarks.dispatch import Dispatch
 from benchmarks.homes import Database, Home
 from benchmarks.load import percentile
@@ -67,6 +66,7 @@ class _DistantHome:
 
     def __init__(self, home: Home, milliseconds: int, prefix: str) -> None:
         self.directory = home.directory
+        self.peer = home.peer
         self._home = home
         self._milliseconds = milliseconds
         self._prefix = prefix
@@ -90,9 +90,6 @@ class _DistantHome:
 
     def forget(self, database: Database) -> None:
         """It goes at the end of the block, with its proxy."""
-
-    def measure_peer(self, name: str, *, count: int) -> PeerRates:
-        raise NotImplementedError
 
 
 async def _selects(address: str) -> list[float]:

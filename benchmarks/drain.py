@@ -5,11 +5,14 @@ the result. Alone, then while single submits arrive; and in the same round a pee
 knows no such limits.
 """
 
+import sys
 import time
 
 from benchmarks.filling import Party, fill
 from benchmarks.homes import Home
 from benchmarks.load import Program
+from benchmarks.peers.measuring import ENQUEUE, Measuring
+from benchmarks.peers.participants import participant
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 from benchmarks.submits import submit_requests
@@ -41,13 +44,15 @@ class Drain:
         """Alone, while submits arrive, and the peer."""
         alone = self._drain(f"drain-alone-{turn}", arrivals=False)
         joined = self._drain(f"drain-joined-{turn}", arrivals=True)
-        peer = self._home.measure_peer(f"drain-peer-{turn}", count=self._scale.peer_tasks)
-        return {
-            "drain.alone.per_second": alone,
-            "drain.while_submitting.per_second": joined,
-            "peer.drained_per_second": peer.drained_per_second,
-            "peer.enqueued_per_second": peer.enqueued_per_second,
-            "drain.alone_to_peer": alone / peer.drained_per_second,
+        figures = {"drain.alone.per_second": alone, "drain.while_submitting.per_second": joined}
+        peer = Measuring(participant(self._home.peer), self._home, self._scale.peer).measure(only=ENQUEUE)
+        if "drain" not in peer.figures:
+            print(f"bench: {self._home.peer}: {peer.words['drain']}", file=sys.stderr, flush=True)
+            return figures
+        return figures | {
+            "peer.drained_per_second": peer.figures["drain"],
+            "peer.enqueued_per_second": peer.figures.get("batch", peer.figures["single"]),
+            "drain.alone_to_peer": alone / peer.figures["drain"],
         }
 
     def _drain(self, name: str, *, arrivals: bool) -> float:

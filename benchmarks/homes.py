@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from benchmarks.beside import PeerRates, measure_huey, measure_pgqueuer
 from benchmarks.machine import filesystem, syncs_per_second
 from tests.cluster import join
 
@@ -28,6 +26,8 @@ class Home(Protocol):
 
     directory: Path
     """For other files of a scenario."""
+    peer: str
+    """The other queue on this kind of database, as ``benchmarks.peers`` names it, with every commit synced."""
 
     def database(self, name: str) -> Database:
         """A new and empty one."""
@@ -35,12 +35,11 @@ class Home(Protocol):
     def forget(self, database: Database) -> None:
         """It is not needed any more."""
 
-    def measure_peer(self, name: str, *, count: int) -> PeerRates:
-        """Another queue on the same kind of database, with every commit synced."""
-
 
 class SqliteHome:
     """A file each."""
+
+    peer = "huey"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -55,18 +54,11 @@ class SqliteHome:
         for one in path.parent.glob(f"{path.name}*"):
             one.unlink()
 
-    def measure_peer(self, name: str, *, count: int) -> PeerRates:
-        """Huey."""
-        place = self.directory / name
-        place.mkdir()
-        try:
-            return measure_huey(place, count=count)
-        finally:
-            shutil.rmtree(place)
-
 
 class PostgresHome:
     """A server of our own as it is configured by default: every commit waits for its sync."""
+
+    peer = "pgqueuer"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -91,14 +83,6 @@ class PostgresHome:
         """Drop it."""
         named = database.address.split("/")[3].split("?")[0]
         asyncio.run(_run(self._cluster.address, f'DROP DATABASE IF EXISTS "{named}" WITH (FORCE)'))
-
-    def measure_peer(self, name: str, *, count: int) -> PeerRates:
-        """PgQueuer."""
-        database = self.database(name)
-        try:
-            return measure_pgqueuer(database.address, count=count)
-        finally:
-            self.forget(database)
 
     def leave(self) -> None:
         """The server ends with the last who uses it."""

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from benchmarks.homes import Home
+from benchmarks.peers.measuring import SMOKE as PEER_SMOKE
+from benchmarks.peers.measuring import PeerScale
 
 Figures = Mapping[str, float]
 """What one round measured, by name."""
+
+
+PEER = PeerScale(submit_seconds=0.5, fill_count=20_000, fill_seconds=2.0, drain_seconds=2.0)
+"""Of a peer only its submits and its drain are measured here; ``make bench-peers`` measures the rest."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Scale:
     load_seconds: float = 3.0
     depths: tuple[int, ...] = (0, 100_000, 1_000_000)
     drain_tasks: int = 30_000
-    peer_tasks: int = 2_000
+    peer: PeerScale = PEER
     dispatches: int = 150
     sleep_seconds: float = 6.0
     organizations: tuple[int, ...] = (100, 10_000)
@@ -30,7 +36,7 @@ SMOKE = Scale(
     load_seconds=0.5,
     depths=(0, 1_000, 10_000),
     drain_tasks=2_000,
-    peer_tasks=500,
+    peer=PEER_SMOKE,
     dispatches=20,
     sleep_seconds=3.0,
     organizations=(10, 100),

@@ -96,14 +96,15 @@ class Measuring:
         self._python = sys.executable
         self._measured = Measured()
 
-    def measure(self) -> Measured:
-        """Measure every row."""
+    def measure(self, only: tuple[str, ...] = ()) -> Measured:
+        """Measure every row, or those of one measurement."""
         steps: list[tuple[tuple[str, ...], Callable[[], None]]] = [
             (ENQUEUE, self._enqueue_and_drain),
             (("busy_1x10",), self._one_by_ten),
             (("busy_20x5",), self._twenty_by_five),
             (("dispatch_p50_ms", "dispatch_p99_ms"), self._dispatch),
         ]
+        steps = [(rows, step) for rows, step in steps if only in ((), rows)]
         try:
             if not (self._participant.is_fairlane or self._participant.module):
                 self._python = python_of(self._participant.adapter)

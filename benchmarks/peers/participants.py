@@ -26,6 +26,11 @@ class Participant:
         return self.adapter == "fairlane"
 
 
+def participant(name: str) -> Participant:
+    """Return the participant with this name."""
+    return next(one for one in PARTICIPANTS if one.name == name)
+
+
 def _on_redis(adapter: str, title: str, limits: str = "") -> tuple[Participant, Participant]:
     """A peer with each of the two fsync policies."""
     return (
