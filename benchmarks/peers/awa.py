@@ -16,6 +16,8 @@ from benchmarks.peers.protocol import BATCH, PROMPT, Adapter, main, work_async
 
 PLACES = 100
 """Where the number of places is free."""
+CONNECTIONS = 40
+"""With its default of ten, a worker of twenty queues starts nothing."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Awa(Adapter):
 
     def _new_client(self) -> AsyncClient:
         # Its parser of addresses wants a host before the path, and then takes the socket's folder from `host`.
-        return AsyncClient(self.setup.place.replace("@/", "@localhost/"))
+        return AsyncClient(self.setup.place.replace("@/", "@localhost/"), max_connections=CONNECTIONS)
 
 
 if __name__ == "__main__":
