@@ -23,6 +23,9 @@ DISCARD_SECONDS = 2.0
 PARAMETERS_MOST = 100
 """The most parameters of a query. No endpoint knows more than a few, and reading 5,000 takes a tenth of a second."""
 
+ANSWER = "fairlane.answer"
+"""The type of the message that is a complete answer, where the scope's extensions have it: status, headers, body. ASGI
+has two messages for it."""
 CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 
@@ -245,18 +248,15 @@ async def send_stream(send: Send, stream: Stream, *headers: Header, head_only: b
     await send({"type": "http.response.body", "body": b""})
 
 
-async def send_answer(send: Send, answer: Answer, *headers: Header) -> None:
-    """Send one complete answer."""
+async def send_answer(send: Send, answer: Answer, *headers: Header, whole: bool = False) -> None:
+    """Send one complete answer, with ``whole`` in one message."""
+    body, told = answer.body, [*answer.headers, *headers]
     if answer.status == 304:  # Type and length would be read as those of the omitted body.
-        await send({"type": "http.response.start", "status": 304, "headers": [*answer.headers, *headers]})
-        await send({"type": "http.response.body", "body": b""})
+        body = b""
+    else:
+        told = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(body)), *told]
+    if whole:
+        await send({"type": ANSWER, "status": answer.status, "headers": told, "body": body})
         return
-    length = str(len(answer.body)).encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [(b"content-type", answer.content_type), (b"content-length", length), *answer.headers, *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.start", "status": answer.status, "headers": told})
+    await send({"type": "http.response.body", "body": body})

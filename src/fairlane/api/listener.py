@@ -15,14 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
 from uvicorn import Config, Server
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from fairlane import wire
-from fairlane.api.http import CLOSE, AsgiApplication, AsgiMessage, Receive, Scope, Send
+from fairlane.api.cycle import Cycle
+from fairlane.api.http import AsgiApplication
 from fairlane.errors import Refusal, SetupError, TransferCodingRefused, ValidationRefused
 
 KEEP_ALIVE_SECONDS = 75
@@ -51,8 +53,7 @@ START_SECONDS = 10.0
 TICK_SECONDS = 0.01
 
 MALFORMED = ValidationRefused.at("request", "is not a well-formed HTTP request")
-DISCONNECT: AsgiMessage = {"type": "http.disconnect"}
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})*+)(?::[0-9]*)?")
 """RFC 9112, section 3.2: a host and an optional port. It may be empty."""
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]+)(/[^?#]*)?(\?[^#]*)?")
 """A request target with scheme and authority, as clients send it to a proxy (RFC 9112, section 3.2.2)."""
@@ -141,10 +142,8 @@ class Protocol(HttpToolsProtocol):
     """How the last input is refused."""
     _refusal_due = False
     """Whether the last input is refused once the running answers have been sent."""
-    _broken: RequestResponseCycle | None = None
-    """The request with a body that turned out to be malformed while the request was being answered."""
-    _parting = False
-    """Whether an answer announced the end of the connection: bytes after the body are not another request."""
+    cycle: Cycle
+    """The last request."""
 
     # Input -----------------------------------------------------------------------------------------------------------
 
@@ -229,7 +228,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._steps += 1
-        if self._parting:
+        if self.cycle is not None and self.cycle.parting:
             self._deaf = True
             raise ValueError("a request after the last one")
         self._end_headers()
@@ -252,39 +251,66 @@ class Protocol(HttpToolsProtocol):
             return  # Its body is found later; see _head_without_offer.
         self._end_headers()
         self.in_headers = False
+        path = self._find_path()
+        self._fill_scope(self._checked_version(), path)
+        self._in_body, self._trailers = True, 0
+        waits = self.cycle is not None and not self.cycle.response_complete
+        self.cycle = Cycle(
+            self,
+            self.outbound,  # type: ignore[arg-type]
+            keep_alive=self.scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            refuse=self._answer_refusal,
+        )
+        if waits:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.cycle.serve))  # type: ignore[arg-type]
+        else:
+            self._start_asgi_task(self.cycle, self.cycle.serve)  # type: ignore[arg-type]
+
+    def _checked_version(self) -> str:
+        """Return the version of HTTP, after a look at the headers that the connection itself needs."""
+        size, hosts, codings = len(self.url), [], []
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"transfer-encoding":
+                codings.append(value)
         # Headers that came in few pieces were not counted on arrival. Each name and value has four more bytes around
         # it.
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADERS_BYTES_MOST:
+        if size > HEADERS_BYTES_MOST:
             raise ValueError("headers too large")
-        self._check_version_and_host()
-        self._check_transfer_codings()
-        path = self._find_path()
-        super().on_headers_complete()
-        self._in_body, self._trailers = True, 0
-        if path is not None:
-            self.scope["path"], self.scope["raw_path"] = path.decode("ascii"), path
-
-    def _check_version_and_host(self) -> None:
         version = self.parser.get_http_version()
-        hosts = [value for name, value in self.headers if name == b"host"]
         if version == "1.0":
             self.expect_100_continue = False
         elif version != "1.1" or not hosts:
             raise ValueError("unsupported version of HTTP, or no Host")
         if len(hosts) > 1 or (hosts and HOST.fullmatch(hosts[0]) is None):
             raise ValueError("not one host")
+        if codings:
+            self._check_transfer_codings(b",".join(codings).lower(), version)
+        return version
 
-    def _check_transfer_codings(self) -> None:
+    def _check_transfer_codings(self, value: bytes, version: str) -> None:
         """Accept ``chunked`` alone. The parser would also accept it after a coding that nothing here decodes."""
-        values = b",".join(value for name, value in self.headers if name == b"transfer-encoding").lower()
-        codings = [coding.strip(b" \t") for coding in values.split(b",") if coding.strip(b" \t")]
+        codings = [coding.strip(b" \t") for coding in value.split(b",") if coding.strip(b" \t")]
         if not codings:
             return
-        if codings[-1] != b"chunked" or b"chunked" in codings[:-1] or self.parser.get_http_version() == "1.0":
+        if codings[-1] != b"chunked" or b"chunked" in codings[:-1] or version == "1.0":
             raise ValueError("the length of the body is unknown (RFC 9112, sections 6.1 and 6.3)")
         if codings[:-1]:
             self._refusal = TransferCodingRefused()
             raise ValueError("a transfer coding that is not supported (RFC 9112, section 6.1)")
+
+    def _fill_scope(self, version: str, path: bytes | None) -> None:
+        target = parse_url(self.url)
+        raw_path = target.path if path is None else path
+        text = raw_path.decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["path"] = unquote(text) if "%" in text else text
+        self.scope["raw_path"] = raw_path
+        self.scope["query_string"] = target.query or b""
 
     def _find_path(self) -> bytes | None:
         """Convert a target that is not a path into one. Return the path of a target that cannot be written as a URL."""
@@ -310,7 +336,7 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False
         self._end_linger()
         super().on_message_complete()
-        if self._parting and self.cycle.response_complete:
+        if self.cycle.parting and self.cycle.response_complete:
             self.transport.close()
 
     # Answers ---------------------------------------------------------------------------------------------------------
@@ -324,35 +350,11 @@ class Protocol(HttpToolsProtocol):
             self._answer_refusal()
         elif self._in_body and self.cycle.response_complete:
             self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-        elif self._parting and self.cycle.response_complete:
+        elif self.cycle.parting:
             self.transport.close()
         elif self.flow.held and not self.pipeline and self._turn is None:
             self._unset_keepalive_if_required()
             self._read_on()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: AsgiApplication) -> None:  # type: ignore[override]
-        async def parting(scope: Scope, receive: Receive, send: Send) -> None:
-            async def hear() -> AsgiMessage:
-                message = await receive()
-                return DISCONNECT if self._broken is cycle else message
-
-            async def say(message: AsgiMessage) -> None:
-                early = message["type"] == "http.response.start" and cycle.more_body
-                if early and CLOSE not in message["headers"]:
-                    message["headers"] = [*message["headers"], CLOSE]
-                await send(message)
-                if early:
-                    # uvicorn would close at once: later bytes of the body would cause a reset, and the answer would be
-                    # lost.
-                    self._parting = cycle.keep_alive = True
-
-            await app(scope, hear, say)
-            if self._broken is cycle and not cycle.response_started:
-                cycle.disconnected = True
-                self._answer_refusal()
-
-        cycle.transport = self.outbound  # type: ignore[assignment]
-        super()._start_asgi_task(cycle, parting)  # type: ignore[arg-type]
 
     def _refuse(self) -> None:
         """Refuse input that is not HTTP, and end the connection.
@@ -370,8 +372,8 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
                 return
             else:
-                self._broken = self.cycle
-                self._broken.message_event.set()
+                self.cycle.broken = True
+                self.cycle.message_event.set()
                 return
         if self.cycle is None or self.cycle.response_complete:
             self._answer_refusal()

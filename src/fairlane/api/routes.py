@@ -18,6 +18,7 @@ from uuid_utils import uuid4
 
 from fairlane.api.bodies import Bodies
 from fairlane.api.http import (
+    ANSWER,
     Answer,
     Header,
     Receive,
@@ -195,7 +196,7 @@ class Surface:
         if isinstance(answer, Stream):
             await send_stream(send, answer, *marks, head_only=request.method == "HEAD")
         else:
-            await send_answer(send, answer, *marks)
+            await send_answer(send, answer, *marks, whole=ANSWER in scope.get("extensions", ()))
 
     async def _answer(self, request: Request, path: bytes) -> Answer | Stream:
         resource = self._exact.get(path)
