@@ -422,7 +422,7 @@ MARKS = {
     "submit": {"insert_tasks"},
     "unkeyed": {"insert_tasks"},
     "batch": {"insert_tasks"},
-    "status": {"find_status"},
+    "status": {"find_statuses"},
     "cancel": {"insert_outcomes"},
     "exchange": {"insert_leases"},
     "report": {"insert_outcomes"},

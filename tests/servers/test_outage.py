@@ -316,7 +316,7 @@ def test_whatever_the_driver_says_of_a_lost_connection_it_is_replaced(
 
     def lose(query: Any) -> None:
         names = {query.name, *(one.name for one in query.parameters.get("queries", ()))}
-        if {"insert_tasks", "find_status"} & names and left[0]:
+        if {"insert_tasks", "find_statuses"} & names and left[0]:
             left[0] -= 1
             raise error
 

@@ -16,7 +16,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
-from fairlane.store import locked
+from fairlane.store import locked, tasks
 from fairlane.store.postgres.numbering import numbered
 from fairlane.store.statements import Statement, load_migrations, load_statements
 from tests.architecture.sources import PACKAGE
@@ -29,6 +29,7 @@ CHOSEN = {
     "lock_organizations": locked.LockedOrganization,
     "lock_further_organizations": locked.LockedOrganization,
     "find_heads_ahead": locked.Head,
+    "find_statuses": tasks.StatusRow,
     "find_newest_ended": str,
     "find_newest_leased": str,
     "find_newest_tasks": str,

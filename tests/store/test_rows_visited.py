@@ -454,6 +454,7 @@ async def test_no_read_visits_what_it_does_not_show(kind: str, tmp_path: Path, c
                             await connection.execute(statement.encode())
                     for operation in _read(store, ids):
                         await _run(operation(), _postgres_visits(store, connection), seen)
+                    await _run(run("find_statuses", ids=ids), _postgres_visits(store, connection), seen)
                     await connection.execute("ROLLBACK")
                     await connection.execute("ANALYZE")
     finally:

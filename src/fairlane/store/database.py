@@ -14,7 +14,7 @@ from msgspec import Struct
 from fairlane.model.diagnosis import DatabaseFacts
 from fairlane.store.batching import Answer, Member, PluralOperation
 from fairlane.store.schema import Schema
-from fairlane.store.statements import Operation, Result
+from fairlane.store.statements import Found, Operation, Result, RowLookup
 
 
 class Database(Protocol):
@@ -63,6 +63,13 @@ class Database(Protocol):
 
     async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement on the committed state."""
+
+    async def find(self, lookup: RowLookup[Found], id: int) -> Found | None:
+        """Return the committed row of this id, or None if there is none.
+
+        On PostgreSQL calls that come while others are answered share a statement. Each sees what was committed before
+        it.
+        """
 
     async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot.

@@ -58,6 +58,17 @@ class Query(Struct, Generic[Found]):
     """The answer, once :func:`together` has run it."""
 
 
+class RowLookup(Struct, Generic[Found], frozen=True):
+    """A row that is found by an id and often asked for, alone or with the rows of other ids."""
+
+    one: str
+    """The statement with ``:id``."""
+    each: str
+    """The same with the set ``:ids``, for PostgreSQL."""
+    into: type[Found]
+    """Has a field ``id``."""
+
+
 Result = TypeVar("Result")
 
 Operation = Generator[Query[Any], Rows, Result]

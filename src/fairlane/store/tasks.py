@@ -33,6 +33,7 @@ from fairlane.store.statements import (
     Operation,
     Query,
     Row,
+    RowLookup,
     change,
     first,
     only,
@@ -69,9 +70,10 @@ class TaskStore(Noun):
 
         While the counters are in doubt, both counts are taken from the rows, and ``concurrency`` is None.
         """
-        found = await self._database.read(status(organization_id))
-        if found is None:
+        row = await self._database.find(STATUS, organization_id)
+        if row is None:
             raise KeyRefused
+        found = _status(row)
         if found.concurrency is None:
             found = await self._database.walk(counted_status(organization_id), share=organization_id)
         return found
@@ -153,6 +155,10 @@ class StatusRow(Row, frozen=True):
     slots_max: int | None
     doubted: int
     levels: str | None
+    id: int
+
+
+STATUS = RowLookup("find_status", "find_statuses", StatusRow)
 
 
 class ViewRow(Row, frozen=True):
@@ -363,9 +369,11 @@ def status(organization_id: int) -> Operation[QueueStatus | None]:
 
     ``concurrency`` is None when the limit cannot be read or the counters are in doubt: then use :func:`counted_status`.
     """
-    row = yield from first("find_status", into=StatusRow, organization_id=organization_id)
-    if row is None:
-        return None
+    row = yield from first("find_status", into=StatusRow, id=organization_id)
+    return None if row is None else _status(row)
+
+
+def _status(row: StatusRow) -> QueueStatus:
     ranks: dict[int, int] = {}
     for lane in row.levels.split(",") if row.levels else ():
         rank, _, count = lane.partition(":")

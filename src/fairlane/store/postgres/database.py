@@ -16,12 +16,13 @@ from fairlane.store.effects import Effects
 from fairlane.store.postgres.asking import Asking, Clock
 from fairlane.store.postgres.connector import Connector
 from fairlane.store.postgres.filling import Filling
+from fairlane.store.postgres.gathering import Gathering
 from fairlane.store.postgres.opening import Opening
 from fairlane.store.postgres.outage import Health, Watch
 from fairlane.store.postgres.reading import Readers
 from fairlane.store.postgres.writing import Writer
 from fairlane.store.schema import Schema
-from fairlane.store.statements import Operation, Result
+from fairlane.store.statements import Found, Operation, Result, RowLookup
 
 _log = logging.getLogger("fairlane.store")
 
@@ -53,6 +54,7 @@ class PostgresDatabase:
         self.health = Health()
         self.opening = Opening(self.connector, self.asking)
         self.reading = Readers(self.connector, self.asking, self.health)
+        self.gathering = Gathering(self.reading.read)
         self.writer = Writer(self.connector, self.asking, self.health)
         self._watch = Watch(self.health, self.connector, self.asking, self.writer)
         self._batches = Batches(
@@ -128,6 +130,10 @@ class PostgresDatabase:
     async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement on the committed state."""
         return await self.reading.read(operation)
+
+    async def find(self, lookup: RowLookup[Found], id: int) -> Found | None:
+        """Return the committed row of this id, or None if there is none."""
+        return await self.gathering.find(lookup, id)
 
     async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot."""

@@ -485,9 +485,9 @@ SELECT o.queued, o.processing, o.calls, o.slots_max,
        (SELECT group_concat(rank || ':' || (ready + waiting))
         FROM lane
         WHERE organization_id = o.id
-          AND ready + waiting > 0) AS levels
+          AND ready + waiting > 0) AS levels, o.id
 FROM organization AS o
-WHERE o.id = :organization_id;
+WHERE o.id = :id;
 
 -- name: find_status [postgres]
 -- The same, with string_agg.
@@ -496,9 +496,20 @@ SELECT o.queued, o.processing, o.calls, o.slots_max,
        (SELECT string_agg(rank || ':' || (ready + waiting), ',')
         FROM lane
         WHERE organization_id = o.id
-          AND ready + waiting > 0) AS levels
+          AND ready + waiting > 0) AS levels, o.id
 FROM organization AS o
-WHERE o.id = :organization_id;
+WHERE o.id = :id;
+
+-- name: find_statuses [postgres]
+-- The same for several organizations.
+SELECT o.queued, o.processing, o.calls, o.slots_max,
+       o.maintenance + o.drifted + (SELECT maintenance FROM installation WHERE id = 1) > 0 AS doubted,
+       (SELECT string_agg(rank || ':' || (ready + waiting), ',')
+        FROM lane
+        WHERE organization_id = o.id
+          AND ready + waiting > 0) AS levels, o.id
+FROM organization AS o
+WHERE o.id = ANY (:ids[bigint]);
 
 -- name: count_leases
 -- Count an organization's leases of tasks.

@@ -9,7 +9,18 @@ import msgspec
 
 from fairlane.scanning import PIECE_BYTES, items, string_of
 from fairlane.store.records import packed_record, packed_records, records
-from fairlane.store.statements import CLOCK, TOGETHER, Operation, Query, Result, Rows, load_statements, run_to_end
+from fairlane.store.statements import (
+    CLOCK,
+    TOGETHER,
+    Found,
+    Operation,
+    Query,
+    Result,
+    RowLookup,
+    Rows,
+    load_statements,
+    run_to_end,
+)
 
 LONG_TEXTS = {
     "insert_tasks": ("tasks", 5),
@@ -34,6 +45,11 @@ class FileStatements:
     def run(self, connection: apsw.Connection, operation: Operation[Result]) -> Result:
         """Run an operation to its end."""
         return run_to_end(operation, partial(self.rows, connection))
+
+    def found(self, connection: apsw.Connection, lookup: RowLookup[Found], id: int) -> Found | None:
+        """Return the row of this id."""
+        found = connection.execute(self._statements[lookup.one].sql, {"id": id}).fetchall()
+        return lookup.into(*found[0]) if found else None
 
     def rows(self, connection: apsw.Connection, query: Query[Any]) -> Rows:
         """Run one query and return its rows."""

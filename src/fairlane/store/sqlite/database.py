@@ -22,7 +22,7 @@ from fairlane.store.sqlite.disk import FileLock, lock_path
 from fairlane.store.sqlite.opening import FileConnections
 from fairlane.store.sqlite.reading import ReadThreads
 from fairlane.store.sqlite.writing import FileWriter
-from fairlane.store.statements import Operation, Result, load_patterns
+from fairlane.store.statements import Found, Operation, Result, RowLookup, load_patterns
 
 
 class SqliteDatabase:
@@ -147,6 +147,10 @@ class SqliteDatabase:
     async def read(self, operation: Operation[Result]) -> Result:
         """Run an operation of one statement at once, on the committed state, without a change of thread."""
         return await self.reading.read(operation)
+
+    async def find(self, lookup: RowLookup[Found], id: int) -> Found | None:
+        """Return the committed row of this id, or None if there is none."""
+        return self.reading.find(lookup, id)
 
     async def snapshot(self, operation: Operation[Result], *, share: Hashable = None) -> Result:
         """Run a short operation of several statements on one snapshot, outside the event loop."""

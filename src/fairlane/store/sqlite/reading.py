@@ -12,7 +12,7 @@ import apsw
 from fairlane.errors import StoreFault, StoreUnreachable
 from fairlane.store.read_limits import ReadLimits
 from fairlane.store.sqlite.asking import FileStatements
-from fairlane.store.statements import Operation, Result, Rows
+from fairlane.store.statements import Found, Operation, Result, RowLookup, Rows
 
 READERS = 4
 """Threads for short reads of several statements, each with a connection of its own."""
@@ -65,6 +65,13 @@ class ReadThreads:
         """Run an operation of one statement at once, on the committed state, without a change of thread."""
         try:
             return self._statements.run(self._reader, operation)
+        except apsw.Error as error:
+            raise StoreFault(f"read failed: {error}") from error
+
+    def find(self, lookup: RowLookup[Found], id: int) -> Found | None:
+        """Return the committed row of this id."""
+        try:
+            return self._statements.found(self._reader, lookup, id)
         except apsw.Error as error:
             raise StoreFault(f"read failed: {error}") from error
 
