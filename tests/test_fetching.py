@@ -11,6 +11,7 @@ import pytest
 from fairlane.fetching import Fetcher, FetchFailed, FetchRefused
 from fairlane.webhooks import guard, network
 from fairlane.webhooks.addresses import is_public
+from tests.tables import each
 from tests.webhooks.vectors import FORBIDDEN_ADDRESSES, REFUSED_URLS
 
 PUBLIC = "127.0.0.2"
@@ -93,7 +94,7 @@ async def test_a_redirect_is_checked_like_the_first_url(site: Open) -> None:
     assert inside.asked == []
 
 
-@pytest.mark.parametrize("url", [url for url in REFUSED_URLS if "fairlane.example" not in url.lower()], ids=ascii)
+@each("url", [url for url in REFUSED_URLS if "fairlane.example" not in url.lower()])
 async def test_what_no_webhook_may_reach_is_not_fetched(url: str) -> None:
     """The same table, but for the server's own names. A name in it would fail the test by being looked up."""
 
@@ -104,7 +105,7 @@ async def test_what_no_webhook_may_reach_is_not_fetched(url: str) -> None:
         await Fetcher(lookup=nobody).fetch(url)
 
 
-@pytest.mark.parametrize("address", FORBIDDEN_ADDRESSES)
+@each("address", FORBIDDEN_ADDRESSES)
 async def test_a_name_of_a_forbidden_address_is_refused(address: str) -> None:
     """And reads like a name that nobody knows."""
     said = []

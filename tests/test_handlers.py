@@ -25,6 +25,7 @@ from fairlane.handlers import Said, load_app
 from fairlane.model.tasks import Failure, Isolation, TaskRule
 from fairlane.payloads import decoder_for
 from fairlane.worker.results import encode_result, storable
+from tests.tables import each
 
 
 class Inner(msgspec.Struct):
@@ -340,7 +341,7 @@ def test_hint_that_cannot_be_resolved_is_refused() -> None:
 # Payloads ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hint", HINTS)
+@each("hint", HINTS)
 def test_payload_types_decode(hint: Any) -> None:
     """From text or bytes, to a value of the type."""
     decode = decoder_for(hint, "here:1")
@@ -349,7 +350,7 @@ def test_payload_types_decode(hint: Any) -> None:
 
 
 @pytest.mark.parametrize("hint", HINTS)
-@pytest.mark.parametrize("text", ['{"n": "5"}', '{"n": 5.5}', '{"n": true}', '{"n": null}', "{}"])
+@each("text", ['{"n": "5"}', '{"n": 5.5}', '{"n": true}', '{"n": null}', "{}"])
 def test_payloads_are_strict(hint: Any, text: str) -> None:
     """No value is bent to fit, and the field is named."""
     with pytest.raises(ValidationRefused) as caught:
@@ -360,7 +361,7 @@ def test_payloads_are_strict(hint: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("hint", [*HINTS, dict, Any, dict[str, int]])
-@pytest.mark.parametrize("text", ["[]", "null", "5", '"n"', "{", "", b"\xff", '{"n": NaN'])
+@each("text", ["[]", "null", "5", '"n"', "{", "", b"\xff", '{"n": NaN'])
 def test_anything_but_an_object_is_refused(hint: Any, text: str | bytes) -> None:
     """Whatever the type."""
     with pytest.raises(ValidationRefused) as caught:

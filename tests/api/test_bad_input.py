@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from tests.api.house import Customer, House, error_of, fields_of
+from tests.tables import each
 
 KEY = "sk_live_1234567890abcdef1234567890abcdef"
 REFUSED_BEFORE_THE_STORE = True
 
 
-@pytest.mark.parametrize(
-    ("header", "code"),
+@each(
+    "header, code",
     [
         (None, "MISSING_API_KEY"),
         ("", "MISSING_API_KEY"),
@@ -69,7 +70,7 @@ def with_payload(text: str) -> bytes:
     return b'{"taskType": "ANY", "payload": %s}' % text.encode()
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -95,7 +96,6 @@ def with_payload(text: str) -> bytes:
         b"\xef\xbb\xbf" + with_payload("{}"),
         b'{"taskType": "ANY", "payload": {"a": "\xff"}}',
     ],
-    ids=lambda body: body[:40],
 )
 def test_a_body_that_is_not_strict_json_is_refused(customer: Customer, body: bytes) -> None:
     """400, the field is the body itself, and nothing is queued."""
@@ -107,8 +107,8 @@ def test_a_body_that_is_not_strict_json_is_refused(customer: Customer, body: byt
     assert customer.status()["queuedTasks"] == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "fields"),
+@each(
+    "change, fields",
     [
         ({"taskType": None}, ["taskType"]),
         ({"taskType": 5}, ["taskType"]),
@@ -149,7 +149,6 @@ def test_a_body_that_is_not_strict_json_is_refused(customer: Customer, body: byt
         ({"taskType": "PAGE", "payload": {"url": "a", "tags": ["a", 1]}}, ["payload.tags.1"]),
         ({"taskType": "PAGE", "payload": {"url": "a", "more": 1}}, ["payload.more"]),
     ],
-    ids=str,
 )
 def test_a_wrong_field_is_named(customer: Customer, change: dict[str, Any], fields: list[str]) -> None:
     """400 with the path of every wrong field, and nothing is queued."""

@@ -7,6 +7,7 @@ in each field. Routes come from the API's own description, so a new one is tried
 import gzip
 import json
 import socket
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from fairlane.api import http
 from fairlane.api.customers import customer_routes
 from tests.api.house import Customer, House, an_application, error_of, fields_of
 from tests.api.test_reader import BOMBS
+from tests.tables import each
 
 REFUSED_BEFORE_THE_STORE = True
 
@@ -68,8 +70,9 @@ BODIES: dict[str, tuple[dict[str, str], bytes]] = {
 """Whole bodies that are not JSON, whatever their headers say."""
 
 
+@lru_cache(maxsize=1)
 def an_alert(customer: Customer) -> str:
-    """The id of one that is there: who changes an alert is told first that there is none."""
+    """The id of one that is there: an answer that there is none would come before any other."""
     body = {"kind": "QUEUED_ABOVE", "threshold": 10, "forSeconds": 0, "webhook": {"url": "https://a.example/"}}
     return str(customer.client.post("/v1/alerts", json=body).json()["alert"]["id"])
 
@@ -92,7 +95,7 @@ def refused(customer: Customer, answer: Any, *statuses: int) -> None:
     assert (status["queuedTasks"], status["concurrency"]["used"]) == (0, 0)
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@each("bomb", BOMBS)
 @pytest.mark.parametrize("route", READING)
 def test_a_bomb_is_refused_at_every_route_that_reads(customer: Customer, route: str, bomb: str) -> None:
     """As the whole body. 413 where it is larger than this route takes."""
@@ -105,7 +108,7 @@ def test_a_bomb_is_refused_at_every_route_that_reads(customer: Customer, route: 
         refused(customer, answer, 400, 413)
 
 
-@pytest.mark.parametrize("body", BODIES)
+@each("body", BODIES)
 @pytest.mark.parametrize("route", READING)
 def test_what_is_no_json_is_refused_at_every_route_that_reads(customer: Customer, route: str, body: str) -> None:
     """Nothing is unpacked, decoded or guessed."""
@@ -114,9 +117,7 @@ def test_what_is_no_json_is_refused_at_every_route_that_reads(customer: Customer
     refused(customer, send(customer, route, content, **headers), 400, 413)
 
 
-@pytest.mark.parametrize(
-    "body", [gzip.compress(TASK), gzip.compress(b" " * 20_000_000, 1), TASK], ids=["one", "bomb", "no"]
-)
+@each("body", [gzip.compress(TASK), gzip.compress(b" " * 20_000_000, 1), TASK])
 @pytest.mark.parametrize("route", READING)
 def test_a_compressed_body_is_refused_at_every_route_that_reads(customer: Customer, route: str, body: bytes) -> None:
     """415 that says what is taken instead, whatever the body; nothing is unpacked."""
@@ -127,7 +128,7 @@ def test_a_compressed_body_is_refused_at_every_route_that_reads(customer: Custom
     assert (error["code"], error["details"]) == ("UNSUPPORTED_MEDIA_TYPE", {"contentEncoding": "gzip"})
 
 
-@pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, identity"])
+@each("encoding", ["identity", "Identity", "", "identity, identity"])
 def test_a_body_that_is_said_to_be_as_it_is_is_read(customer: Customer, encoding: str) -> None:
     """The coding that changes nothing."""
     answer = send(customer, "POST /v1/async/task", TASK, **{"content-encoding": encoding})
@@ -135,7 +136,7 @@ def test_a_body_that_is_said_to_be_as_it_is_is_read(customer: Customer, encoding
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("route", READING)
+@each("route", READING)
 def test_a_byte_order_mark_is_named(customer: Customer, route: str) -> None:
     """Its author cannot see it."""
     answer = send(customer, route, b"\xef\xbb\xbf" + TASK)
@@ -144,7 +145,7 @@ def test_a_byte_order_mark_is_named(customer: Customer, route: str) -> None:
     assert "byte order mark" in error_of(answer)["details"][0]["message"]
 
 
-@pytest.mark.parametrize("key", [".", ".."])
+@each("key", [".", ".."])
 def test_a_key_that_no_url_can_name_is_refused(customer: Customer, key: str) -> None:
     """Clients take such a segment out of the path, also percent-encoded; three dots are a name like any other."""
     assert fields_of(customer.submit(idempotencyKey=key)) == ["idempotencyKey"]
@@ -163,7 +164,7 @@ def test_a_bomb_is_refused_in_every_field(customer: Customer, value: str) -> Non
     refused(customer, send(customer, "POST /v1/webhooks/test", b'{"url": %b}' % VALUES[value]), 400, 413)
 
 
-@pytest.mark.parametrize("value", VALUES)
+@each("value", VALUES)
 @pytest.mark.parametrize("field", ["a", "depth"])
 def test_a_bomb_in_a_calls_field_takes_no_slot(customer: Customer, field: str, value: str) -> None:
     """Whether its type checks the payload or not."""
@@ -246,7 +247,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("value", VALUES)
+@each("value", VALUES)
 @pytest.mark.parametrize("route", OPERATORS)
 def test_operators_bodies_are_read_as_strictly(customer: Customer, route: str, value: str) -> None:
     """400 in the envelope (413 for what is too large); the organization is as it was."""

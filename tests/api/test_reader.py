@@ -7,6 +7,7 @@ import pytest
 
 from fairlane.api.reader import DEPTH_MOST, VALUES_MOST, read_json
 from fairlane.errors import ValidationRefused
+from tests.tables import each
 
 BOMBS: dict[str, bytes] = {
     "nothing": b"",
@@ -54,7 +55,7 @@ BOMBS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+@each("bomb", BOMBS.values())
 def test_what_readers_read_differently_is_refused(bomb: bytes) -> None:
     """Each is refused with the field ``body``, quickly, and without another exception."""
     began = time.monotonic()
@@ -66,8 +67,8 @@ def test_what_readers_read_differently_is_refused(bomb: bytes) -> None:
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
+@each(
+    "text, value",
     [
         (b"{}", {}),
         (b' {"a": [1, -0, 2.5, 1e3, true, null]} ', {"a": [1, 0, 2.5, 1000.0, True, None]}),

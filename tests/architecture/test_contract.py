@@ -4,18 +4,16 @@ A row names tests; a test that is renamed or deleted takes its row with it. What
 it is enough that some test asks for it.
 """
 
-import ast
 import json
 import re
 from functools import cache
-
-import pytest
 
 from fairlane import errors
 from fairlane.api.calls import FAILURE_STATUSES
 from fairlane.api.customers import customer_routes
 from tests.api.house import an_application
 from tests.architecture.sources import REPOSITORY
+from tests.tables import each
 
 TESTS = REPOSITORY / "tests"
 GOLDEN = TESTS / "wire"
@@ -117,7 +115,7 @@ OWN = {"TASK_ENDED", "TASK_NOT_FAILED"}
 """Codes of ours for what the contract does not know."""
 
 
-@pytest.mark.parametrize("row", [*ENDPOINTS, *ERRORS])
+@each("row", [*ENDPOINTS, *ERRORS])
 def test_the_contract_is_held_by_tests(row: str) -> None:
     """Each test that a row names is there."""
     named = {**ENDPOINTS, **ERRORS}[row]
@@ -128,7 +126,7 @@ def test_the_contract_is_held_by_tests(row: str) -> None:
     assert not missing, missing
 
 
-@pytest.mark.parametrize("route", [route for route in ENDPOINTS if route != "webhooks"])
+@each("route", [route for route in ENDPOINTS if route != "webhooks"])
 def test_an_endpoint_of_the_contract_is_described_and_has_a_golden_body(route: str) -> None:
     """In /openapi.json, with at least one golden answer."""
     examples = DESCRIBED[route].examples
@@ -137,7 +135,7 @@ def test_an_endpoint_of_the_contract_is_described_and_has_a_golden_body(route: s
     assert all((GOLDEN / f"{name}.json").is_file() for name in examples)
 
 
-@pytest.mark.parametrize("row", ERRORS)
+@each("row", ERRORS)
 def test_an_error_of_the_contract_has_a_golden_body(row: str) -> None:
     """With its code; and its class, if it is a refusal, has its status."""
     status, code = row.split()
@@ -157,7 +155,7 @@ def test_customers_meet_no_code_that_is_not_listed() -> None:
     assert {row for row in codes if row not in ERRORS and row.split()[1] not in OWN} == set()
 
 
-@pytest.mark.parametrize("route", [route for route in DESCRIBED if route != CALL])
+@each("route", [route for route in DESCRIBED if route != CALL])
 def test_every_route_is_asked_for_by_some_test(route: str) -> None:
     """Its path stands in a test, its open segments filled with anything."""
     path = re.sub(r"\\{\w+\\}", r"[^/\"' ]+", re.escape(route.partition(" ")[2]))
@@ -171,10 +169,9 @@ def test_every_route_is_asked_for_by_some_test(route: str) -> None:
 def _tests() -> frozenset[str]:
     """Every test function, by file and name."""
     return frozenset(
-        f"{path.relative_to(TESTS).as_posix()}::{node.name}"
+        f"{path.relative_to(TESTS).as_posix()}::{name}"
         for path in TESTS.rglob("test_*.py")
-        for node in ast.parse(path.read_text("utf-8")).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
     )
 
 

@@ -17,6 +17,7 @@ from tests.api.house import House, an_application
 from tests.architecture import openapi_reference
 from tests.architecture.openapi_reference import DOCUMENT_PATH, GOLDEN, INDEX_PATH
 from tests.strictness import closed
+from tests.tables import each
 
 DESCRIBED = {route.line: route for route in customer_routes(an_application().task_types)}
 DOCUMENT = closed(document(tuple(DESCRIBED.values()), an_application().task_types))
@@ -65,7 +66,7 @@ def test_the_description_is_valid(application: Any) -> None:
     OpenAPIV31SpecValidator(document(customer_routes(application.task_types), application.task_types)).validate()
 
 
-@pytest.mark.parametrize("route", DESCRIBED)
+@each("route", DESCRIBED)
 def test_the_examples_fit_what_is_described(route: str) -> None:
     """Each answer shown has exactly the fields described, and each refusal too."""
     method, path = route.split()
@@ -92,7 +93,7 @@ def test_what_webhooks_are_told_fits_what_is_described() -> None:
     assert shown == {path.stem for path in GOLDEN.glob("webhook_*.json")}
 
 
-@pytest.mark.parametrize("kind", errors.Refusal.__subclasses__())
+@each("kind", errors.Refusal.__subclasses__())
 def test_the_details_of_a_refusal_are_described(kind: type[errors.Refusal]) -> None:
     """DETAILS has the shape that the golden file has, or neither has any."""
     error = json.loads((GOLDEN / f"error_{kind.__name__}.json").read_text("utf-8"))["error"]

@@ -10,7 +10,6 @@ import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +20,7 @@ from fairlane.handlers import load_app
 from fairlane.settings import Settings, read_settings
 from fairlane.testing import Engine
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, check_fairlane, check_shell, inline_commands
+from tests.tables import each
 
 BLOCKS = all_blocks()
 TUTORIAL = "docs/tutorial.md"
@@ -32,12 +32,12 @@ OBJECTS = {"client": fairlane.client.Client, "context": Context, "app": Fairlane
 MEMBERS = {name: {*dir(kind), *inspect.signature(kind).parameters} for name, kind in OBJECTS.items()}
 
 
-def of(*languages: str) -> list[Any]:
-    """The blocks of these languages, as parameters."""
-    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language in languages]
+def of(*languages: str) -> list[Block]:
+    """The blocks of these languages."""
+    return [block for block in BLOCKS if block.language in languages]
 
 
-@pytest.mark.parametrize("block", of(*SHELLS))
+@each("block", of(*SHELLS))
 def test_the_commands_of_a_page_exist(block: Block) -> None:
     """Options and subcommands are accepted by the program's own parser, paths of requests are served, targets are in
     the Makefile.
@@ -45,7 +45,7 @@ def test_the_commands_of_a_page_exist(block: Block) -> None:
     check_shell(block.code, run=block.mark is None and block.page != TUTORIAL)
 
 
-@pytest.mark.parametrize(("page", "command"), inline_commands())
+@each("page, command", inline_commands())
 def test_a_command_in_a_sentence_exists(page: str, command: str) -> None:
     """With its options; arguments may be missing."""
     check_fairlane(shlex.split(command)[1:], whole=False)
@@ -64,7 +64,7 @@ def engine() -> Iterator[Engine]:
         yield engine
 
 
-@pytest.mark.parametrize("block", of("python"))
+@pytest.mark.parametrize("block", of("python"), ids=str)
 def test_the_python_of_a_page_runs(block: Block, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing changed but the server that its client speaks to; attributes of our objects exist."""
     tree = ast.parse(block.code)
@@ -80,7 +80,7 @@ def test_the_python_of_a_page_runs(block: Block, engine: Engine, monkeypatch: py
         exec(compile(tree, str(block), "exec", dont_inherit=True), names)
 
 
-@pytest.mark.parametrize("block", of("json", "jsonl"))
+@each("block", of("json", "jsonl"))
 def test_the_json_of_a_page_is_json(block: Block) -> None:
     """Lines of it each for itself."""
     for text in block.code.splitlines() if block.language == "jsonl" else [block.code]:

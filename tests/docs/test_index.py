@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import pytest
+from tests.tables import each
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -17,7 +17,7 @@ def prose(page: Path) -> str:
     return re.sub(r"^( *)```.*?^\1```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@each("page", PAGES)
 def test_links_lead_somewhere(page: Path) -> None:
     """To files that are there, and to headings that they have."""
     for target, heading in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", prose(page)):
@@ -28,7 +28,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, heading
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
+@each("page", sorted(DOCS.rglob("*.md")))
 def test_every_page_is_on_the_map(page: Path) -> None:
     """Decisions as a folder, the others each by its name, once."""
     named = re.findall(r"\]\(([^)]+)\)", INDEX)
@@ -46,7 +46,7 @@ def test_the_readme_leads_to_the_map_and_is_short() -> None:
     assert "not there yet" not in readme.lower()
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@each("example", EXAMPLES)
 def test_every_example_is_introduced_and_served_by_a_test(example: Path) -> None:
     """A paragraph under its name, and the line that serves it."""
     page = (ROOT / "examples" / "README.md").read_text("utf-8")

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import fairlane
 from fairlane import Context, Fail, Fairlane, Retry
 from fairlane.client import AsyncClient, Client, verify
 from fairlane.fetching import Fetcher
 from fairlane.testing import Engine
+from tests.tables import each
 
 DOCS = Path(__file__).parents[2] / "docs"
 HANDLERS = {"Fail": Fail, "Retry": Retry, "Fairlane": Fairlane, "Fetcher": Fetcher}
@@ -49,9 +48,7 @@ def is_signature(inner: str) -> bool:
 NOT_OURS = {"all_tasks", "monotonic", "sorted"}
 
 
-@pytest.mark.parametrize(
-    ("page", "name", "inner"), [one for one in shown() if is_signature(one[2]) and one[1] not in NOT_OURS]
-)
+@each("page, name, inner", [one for one in shown() if is_signature(one[2]) and one[1] not in NOT_OURS])
 def test_a_shown_signature_is_true(page: str, name: str, inner: str) -> None:
     """Order, defaults, and what may be given by position: whatever stands before ``*``."""
     known = callables(page, name)

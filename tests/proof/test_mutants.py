@@ -1,11 +1,10 @@
 """The list of mutants fits today's source: a piece of text that moved on would prove nothing."""
 
-import pytest
-
 from tests.proof.mutants import MUTANTS, REPOSITORY, Mutant
+from tests.tables import each
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.name)
+@each("mutant", MUTANTS)
 def test_a_mutant_replaces_one_piece_of_todays_source(mutant: Mutant) -> None:
     """It stands there once, is something else afterwards, and its tests exist."""
     text = (REPOSITORY / "src" / "fairlane" / mutant.file).read_text("utf-8")

@@ -22,6 +22,7 @@ from fairlane.store.sqlite import SqliteDatabase, disk, lock_path, opening, read
 from fairlane.store.statements import Statement, load_migrations, load_statements
 from tests.builders import a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
 from tests.store.databases import Clock, SqliteFile, adapter_of, in_one_commit
+from tests.tables import each
 
 
 def database_of(store: Store) -> Any:
@@ -460,7 +461,7 @@ def _scans(connection: apsw.Connection, statement: Statement) -> set[str]:
     return {tables[match[1]] for match in scanned if match and tables.get(match[1]) in BIG}
 
 
-@pytest.mark.parametrize("name", sorted(set(load_statements("sqlite")) - MAY_SCAN))
+@each("name", sorted(set(load_statements("sqlite")) - MAY_SCAN))
 def test_statements_read_by_index(connection: apsw.Connection, name: str) -> None:
     """No statement outside the list above reads a growing table from end to end."""
     assert _scans(connection, load_statements("sqlite")[name]) == set()
@@ -484,7 +485,7 @@ LISTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LISTS)
+@each("name", LISTS)
 def test_a_page_of_a_list_costs_the_same_at_any_depth(connection: apsw.Connection, name: str) -> None:
     """Its rows come in the order of an index that begins at the cursor: nothing is sorted, nothing skipped."""
     statement = load_statements("sqlite")[name]

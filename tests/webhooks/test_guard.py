@@ -16,6 +16,7 @@ from fairlane.webhooks.guard import (
     check_url,
     read_ports,
 )
+from tests.tables import each
 from tests.webhooks.vectors import ALLOWED_URLS, FORBIDDEN_ADDRESSES, PUBLIC_ADDRESSES, REFUSED_URLS
 
 MESSAGES = {"shape": BAD_SHAPE, "host": BAD_HOST, "port": BAD_PORT}
@@ -31,13 +32,13 @@ def refusal(url: str, reach: Reach = PUBLIC) -> str:
     return place["message"]
 
 
-@pytest.mark.parametrize(("url", "reason"), REFUSED_URLS.items(), ids=ascii)
+@each("url, reason", REFUSED_URLS.items())
 def test_a_bad_url_is_refused_with_its_classs_message(url: str, reason: str) -> None:
     """Three messages for everything; none tells what we know about the host."""
     assert refusal(url) == MESSAGES[reason]
 
 
-@pytest.mark.parametrize("address", [a for a in FORBIDDEN_ADDRESSES if "%" not in a])
+@each("address", [a for a in FORBIDDEN_ADDRESSES if "%" not in a])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_literal_that_is_not_public_is_refused(scheme: str, address: str) -> None:
     """In brackets or not, in lower or upper case."""
@@ -47,19 +48,19 @@ def test_a_literal_that_is_not_public_is_refused(scheme: str, address: str) -> N
     assert refusal(f"{scheme}://{host.upper()}:8443/") == BAD_HOST
 
 
-@pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
+@each("address", PUBLIC_ADDRESSES)
 def test_the_neighbours_of_what_is_forbidden_are_public(address: str) -> None:
     """The table ends where it says."""
     assert is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("address", FORBIDDEN_ADDRESSES)
+@each("address", FORBIDDEN_ADDRESSES)
 def test_a_forbidden_address_is_not_public(address: str) -> None:
     """The same table answers for names that resolve to it."""
     assert not is_public(ip_address(address))
 
 
-@pytest.mark.parametrize("url", ALLOWED_URLS)
+@each("url", ALLOWED_URLS)
 def test_a_good_url_is_accepted(url: str) -> None:
     """Nothing is refused for looking unusual."""
     check_url(url, PUBLIC)
@@ -103,20 +104,20 @@ def test_ports_are_read_from_text() -> None:
     assert read_ports(" 443 ") == (range(443, 444),)
 
 
-@pytest.mark.parametrize("text", ["", "http", "80,", "0", "65536", "1-65536", "90-80", "-80", "80-", "8O", "１", "1_0"])
+@each("text", ["", "http", "80,", "0", "65536", "1-65536", "90-80", "-80", "80-", "8O", "１", "1_0"])
 def test_what_is_not_a_list_of_ports_is_refused(text: str) -> None:
     """The operator learns of it at the start."""
     with pytest.raises(ValueError, match=r"port|between"):
         read_ports(text)
 
 
-@pytest.mark.parametrize("host", ["localhost", "redis", "127.0.0.1", "[::1]", "10.0.0.1", "printer.local"])
+@each("host", ["localhost", "redis", "127.0.0.1", "[::1]", "10.0.0.1", "printer.local"])
 def test_private_hosts_are_allowed_where_the_operator_says_so(host: str) -> None:
     """One machine, one private network, tests; what else runs on fairlane's own host included."""
     check_url(f"http://{host}:8080/", Reach(private=True, own_hosts=frozenset({host})))
 
 
-@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost.", "a_b", "ok@localhost"])
+@each("host", ["2130706433", "0x7f.1", "127.1", "localhost.", "a_b", "ok@localhost"])
 def test_private_hosts_must_be_spelled_properly_too(host: str) -> None:
     """The shape of a URL is not the operator's choice."""
     assert refusal(f"http://{host}:8080/", Reach(private=True)) in (BAD_HOST, BAD_SHAPE)

@@ -16,6 +16,7 @@ from fairlane.webhooks.addresses import Address
 from fairlane.webhooks.guard import Reach
 from fairlane.webhooks.network import SystemLookup, is_this_machine
 from fairlane.webhooks.poster import Outgoing, Poster
+from tests.tables import each
 from tests.webhooks.receiver import Dialled, Listen, Receiver, answer, names, post
 from tests.webhooks.vectors import FORBIDDEN_ADDRESSES, REFUSED_URLS
 
@@ -24,7 +25,7 @@ SOMEWHERE = "93.184.215.14"
 ELSEWHERE = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 
 
-@pytest.mark.parametrize("url", REFUSED_URLS, ids=ascii)
+@each("url", REFUSED_URLS)
 async def test_a_url_that_slipped_in_is_not_sent_to(url: str, dialled: Dialled) -> None:
     """The URL is checked again at each try: it may be older than a rule, or written past the API."""
     reach = Reach(own_hosts=frozenset({"fairlane.example"}))
@@ -34,7 +35,7 @@ async def test_a_url_that_slipped_in_is_not_sent_to(url: str, dialled: Dialled) 
     assert (result.error, result.http_status, dialled) == ("refused_by_policy", None, [])
 
 
-@pytest.mark.parametrize("address", FORBIDDEN_ADDRESSES)
+@each("address", FORBIDDEN_ADDRESSES)
 async def test_a_name_of_a_forbidden_address_is_not_connected_to(
     address: str, dialled: Dialled, listen: Listen
 ) -> None:
@@ -49,9 +50,7 @@ async def test_a_name_of_a_forbidden_address_is_not_connected_to(
     assert local.connections == 0
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "localhost", "2130706433", "0x7f.1", "127.1", "[::ffff:7f00:1]"]
-)
+@each("host", ["127.0.0.1", "[::1]", "localhost", "2130706433", "0x7f.1", "127.1", "[::ffff:7f00:1]"])
 async def test_this_machines_ports_stay_closed(host: str, dialled: Dialled, listen: Listen) -> None:
     """Something does listen there, and hears nothing."""
     local = await listen()

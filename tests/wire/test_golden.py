@@ -21,6 +21,7 @@ from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskLis
 from fairlane.model.usage import Usage, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
 from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
+from tests.tables import each
 
 AT = 1_762_786_800_000
 DELIVERY = "019aa000-0000-7000-8000-00000000000d"
@@ -534,7 +535,7 @@ BODIES["error_ConcurrencyFull_type"] = wire.error_body(
 BODIES["error_route"] = wire.error_body(errors.NotFound.route("/v1/nope"), at=AT)
 
 
-@pytest.mark.parametrize("name", BODIES)
+@each("name", BODIES)
 def test_a_body_is_what_its_golden_file_says(name: str) -> None:
     """Names, order, values and nulls."""
     golden = (Path(__file__).parent / f"{name}.json").read_text("utf-8")
