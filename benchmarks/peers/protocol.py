@@ -9,6 +9,7 @@ Every task calls :func:`work` or :func:`work_async`, which append a record to a 
 import asyncio
 import contextlib
 import json
+import math
 import os
 import random
 import struct
@@ -182,12 +183,15 @@ async def fill(adapter: Adapter, filling: Filling) -> Filled:
 async def dispatch(adapter: Adapter, dispatching: Dispatching) -> list[float]:
     """Submit one task at a time to an idle worker; return the milliseconds until each began, without the warm-up.
 
-    The pauses are uneven, so that no period of a peer is met.
+    The pauses are uneven, so that no period of a peer is met. The time counts from the end of the warm-up, because the
+    worker still starts when it begins.
     """
     records, found = Path(adapter.setup.records), list[float]()
-    until = time.perf_counter() + dispatching.seconds
+    until = math.inf
     async with adapter.opened(beside_worker=True):
-        while len(found) < WARM_UP + dispatching.count and (time.perf_counter() < until or len(found) <= WARM_UP):
+        while len(found) < WARM_UP + dispatching.count and time.perf_counter() < until:
+            if len(found) == WARM_UP:
+                until = time.perf_counter() + dispatching.seconds
             sent_at = time.monotonic_ns()
             await adapter.submit(0, 0.0)
             _, began_at, _ = await _record_number(records, len(found))
@@ -197,11 +201,15 @@ async def dispatch(adapter: Adapter, dispatching: Dispatching) -> list[float]:
 
 
 async def _timed(adapter: Adapter, numbers: Iterator[int], filling: Filling, *, size: int) -> tuple[int, float]:
-    """One call after the other; tasks, and tasks per second."""
+    """Time one call after the other; return the tasks, and how many of them were stored per second.
+
+    The first call is not timed: it connects.
+    """
+    first = await _submit(adapter, next(numbers), filling, size)
     began_at, count = time.perf_counter(), 0
     while time.perf_counter() < began_at + filling.measured_seconds:
         count += await _submit(adapter, next(numbers), filling, size)
-    return count, count / (time.perf_counter() - began_at)
+    return first + count, count / (time.perf_counter() - began_at)
 
 
 async def _submit(adapter: Adapter, organization: int, filling: Filling, size: int) -> int:
