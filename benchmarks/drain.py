@@ -7,6 +7,7 @@ knows no such limits.
 
 import sys
 import time
+from collections.abc import Sequence
 
 from benchmarks.filling import Party, fill
 from benchmarks.homes import Home
@@ -42,8 +43,9 @@ class Drain:
 
     def measure(self, turn: int) -> Figures:
         """Alone, while submits arrive, and the peer."""
-        alone = self._drain(f"drain-alone-{turn}", arrivals=False)
-        joined = self._drain(f"drain-joined-{turn}", arrivals=True)
+        alone = drain(self._home, f"drain-alone-{turn}", self._parties)
+        seconds = self._scale.load_seconds * 2
+        joined = drain(self._home, f"drain-joined-{turn}", self._parties, arrivals_seconds=seconds)
         figures = {"drain.alone.per_second": alone, "drain.while_submitting.per_second": joined}
         peer = Measuring(participant(self._home.peer), self._home, self._scale.peer).measure(only=ENQUEUE)
         if "drain" not in peer.figures:
@@ -55,42 +57,47 @@ class Drain:
             "drain.alone_to_peer": alone / peer.figures["drain"],
         }
 
-    def _drain(self, name: str, *, arrivals: bool) -> float:
-        database = self._home.database(name)
-        fill(database, self._parties)
-        places = sum(party.slots for party in self._parties)
-        with Fairlane(database, workers=1, places=places) as server:
-            server.startup_seconds()
-            load = self._arrivals(server) if arrivals else None
-            began_at = time.perf_counter()
-            for party in self._parties:
-                server.ask_admin("PATCH", f"organizations/{party.name}", {"paused": False})
-            done = self._await(server, began_at + PATIENCE_SECONDS)
-            elapsed = time.perf_counter() - began_at
-            if load is not None and load.result().refused:
-                raise RuntimeError("drain: submits were refused")
-            if drift := server.ask_admin("GET", "drift")["drift"]:
-                raise RuntimeError(f"drain: the counts are not exact: {drift}")
-        self._home.forget(database)
-        return done / elapsed
 
-    def _arrivals(self, server: Fairlane) -> Program:
-        """Submits that arrive for as long as a slow drain would take; they end by themselves."""
-        seconds = self._scale.load_seconds * 2
-        program = Program(server.url, submit_requests(self._parties), seconds=seconds, rate=ARRIVALS_PER_SECOND)
-        time.sleep(0.5)
-        return program
+def drain(home: Home, name: str, parties: Sequence[Party], *, arrivals_seconds: float = 0.0) -> float:
+    """Return the tasks per second with which one worker empties these organizations' queues.
 
-    def _await(self, server: Fairlane, give_up_at: float) -> int:
-        """Tasks completed when as many are as were queued; looks for broken limits on the way."""
-        wanted = sum(party.queued for party in self._parties)
-        while time.perf_counter() < give_up_at:
-            organizations = server.ask_admin("GET", "organizations")["organizations"]
-            broken = [one["name"] for one in organizations if one["processing"] > one["slots_max"]]
-            if broken:
-                raise RuntimeError(f"drain: more tasks than slots at {broken}")
-            done = sum(one["completed"] for one in organizations)
-            if done >= wanted:
-                return int(done)
-            time.sleep(WATCH_SECONDS)
-        raise RuntimeError("drain: the queue was not drained in time")
+    Submits arrive meanwhile for as many seconds as are given; they end by themselves.
+    """
+    database = home.database(name)
+    fill(database, parties)
+    places = sum(party.slots for party in parties)
+    with Fairlane(database, workers=1, places=places) as server:
+        server.startup_seconds()
+        load = _arrivals(server, parties, arrivals_seconds) if arrivals_seconds else None
+        began_at = time.perf_counter()
+        for party in parties:
+            server.ask_admin("PATCH", f"organizations/{party.name}", {"paused": False})
+        done = _await(server, parties, began_at + PATIENCE_SECONDS)
+        elapsed = time.perf_counter() - began_at
+        if load is not None and load.result().refused:
+            raise RuntimeError("drain: submits were refused")
+        if drift := server.ask_admin("GET", "drift")["drift"]:
+            raise RuntimeError(f"drain: the counts are not exact: {drift}")
+    home.forget(database)
+    return done / elapsed
+
+
+def _arrivals(server: Fairlane, parties: Sequence[Party], seconds: float) -> Program:
+    program = Program(server.url, submit_requests(parties), seconds=seconds, rate=ARRIVALS_PER_SECOND)
+    time.sleep(0.5)
+    return program
+
+
+def _await(server: Fairlane, parties: Sequence[Party], give_up_at: float) -> int:
+    """Return the tasks completed when as many are as were queued; look for broken limits on the way."""
+    wanted = sum(party.queued for party in parties)
+    while time.perf_counter() < give_up_at:
+        organizations = server.ask_admin("GET", "organizations")["organizations"]
+        broken = [one["name"] for one in organizations if one["processing"] > one["slots_max"]]
+        if broken:
+            raise RuntimeError(f"drain: more tasks than slots at {broken}")
+        done = sum(one["completed"] for one in organizations)
+        if done >= wanted:
+            return int(done)
+        time.sleep(WATCH_SECONDS)
+    raise RuntimeError("drain: the queue was not drained in time")

@@ -198,6 +198,13 @@ def _on_both(scale: Scale, peer: str) -> list[tuple[str, list[Row]]]:
             + [Row("claims.many_to_few", "p99 with most / with fewest organizations", digits=2)],
         ),
         (
+            "one organization alone, 100 slots",
+            [
+                Row("single.submitted_per_second", "submits, 32 connections", "/s"),
+                Row("single.drained_per_second", "no-op tasks drained", "/s"),
+            ],
+        ),
+        (
             "fairness: 4 organizations of weights 1, 1, 2 and 4 that always have work, 5 places",
             [
                 Row("fairness.lag_ms", "largest lag, service at weight 1", "ms", digits=1),

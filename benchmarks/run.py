@@ -21,6 +21,7 @@ from benchmarks.machine import facts
 from benchmarks.report import POSTGRES, print_report, write_json
 from benchmarks.scenario import SMOKE, Figures, Scale, Scenario
 from benchmarks.sharing import Sharing
+from benchmarks.single import Single
 from benchmarks.status import Status
 from benchmarks.submits import Submits
 from benchmarks.utilisation import Utilisation
@@ -34,6 +35,7 @@ ON_BOTH: dict[str, type[Scenario]] = {
     "utilisation": Utilisation,
     "claims": Claims,
     "fairness": Fairness,
+    "single": Single,
 }
 SCENARIOS: dict[str, type[Scenario]] = (
     ON_BOTH

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import scaling
 from benchmarks.batches import insert_bare
 from benchmarks.filling import CHUNK
 from benchmarks.homes import Database
@@ -24,3 +25,17 @@ def test_the_bare_insert_stores_whole_tasks(kind: str, tmp_path: Path) -> None:
     assert per_second > 0
     assert database.rows("SELECT count(*), count(DISTINCT seq), count(traceparent) FROM task") == [(CHUNK, CHUNK, 0)]
     database.forget()
+
+
+def test_the_tables_on_scaling_are_written_from_figures() -> None:
+    """Medians as people read them, a dash for what was not measured, and nothing outside of the two marks."""
+    page = scaling.PAGE.read_text("utf-8")
+    rounds = [{"submits.per_second": float(rate), "pg-distance.2.busy": 0.5} for rate in (3_000, 1_000, 2_000)]
+
+    written = scaling.written(page, rounds)
+
+    assert "| submits one by one, 32 connections, /s | 2,000 | – | `submits.per_second` |" in written
+    assert "| 2 ms | – | – | – | 0.500 |" in written
+    assert written.partition(scaling.BEGIN)[0] == page.partition(scaling.BEGIN)[0]
+    assert written.partition(scaling.END)[2] == page.partition(scaling.END)[2]
+    assert scaling.written(written, rounds) == written
