@@ -96,7 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Also serve the operator's routes on the customers' port; callers need an admin key."""
     dashboard: bool = True
     """Serve ``/dashboard``: to organizations on the customers' port, to operators wherever ``/admin/v1`` is served, and
-    to those of this machine on a customers' port that is on loopback."""
+    to those of this machine on a customers' port that is on loopback. Also serve ``/docs``, and HTML at ``/``."""
     trusted_proxies: str = "127.0.0.1,::1"
     """Addresses and networks of proxies, separated by commas. Their ``X-Forwarded-For`` gives the address of a
     login."""

@@ -19,6 +19,8 @@ OPEN = {
     "GET /livez",
     "GET /readyz",
     "GET /openapi.json",
+    "GET /",
+    "GET /docs",
     "GET /dashboard",
     "POST /dashboard/login",
     "POST /dashboard/enter",

@@ -58,25 +58,32 @@ class AssetEndpoints:
         base = f"{PATH}/assets/{self.version}/"
         # The browser asks for all modules at once, not for each after the one that imports it.
         modules = "".join(
-            f'<link rel="modulepreload" href="{base}{name}">\n' for name in sorted(read) if name.endswith(".js")
+            f'<link rel="modulepreload" href="{base}{name}">\n'
+            for name in sorted(read)
+            if name.endswith(".js") and name != "reference.js"
         )
-        page = read["index.html"].decode().replace("{modules}\n", modules).replace("{assets}/", base)
-        self._files = {name: _file(name, body) for name, body in (read | {"index.html": page.encode()}).items()}
+        pages = {
+            name: body.decode().replace("{modules}\n", modules).replace("{assets}/", base).encode()
+            for name, body in read.items()
+            if name.endswith(".html")
+        }
+        self._files = {name: _file(name, body) for name, body in (read | pages).items()}
 
     async def page(self, request: Request, who: None) -> Answer:
-        """Return the only page; its modules decide what to show."""
-        return self._answer(request, "index.html", ASKED)
+        """Return the dashboard; its modules decide what to show."""
+        return self.answer(request, "index.html", ASKED)
 
     async def file(self, request: Request, who: None) -> Answer:
         """Return a file that the page needs. A page of another release gets the file of this one, to be asked again."""
         version, name = request.parameters
-        return self._answer(request, name, KEPT if version == self.version else ASKED)
+        return self.answer(request, name, KEPT if version == self.version else ASKED)
 
-    def _answer(self, request: Request, name: str, keeping: Header) -> Answer:
+    def answer(self, request: Request, name: str, keeping: Header, vary: Header = VARY) -> Answer:
+        """Return a file, or 304 if the browser has it. Raises NotFound."""
         found = self._files.get(name)
         if found is None:
             raise NotFound.route(request.path)
-        headers = (*SAFETY, keeping, VARY, (b"etag", found.tag))
+        headers = (*SAFETY, keeping, vary, (b"etag", found.tag))
         if found.tag == request.header(b"if-none-match"):
             return Answer(b"", 304, headers)
         if _takes_gzip(request):

@@ -16,10 +16,11 @@ from fairlane.api.http import NO_STORE, Answer, Request, Stream
 from fairlane.api.keys import key_digest, key_fits
 from fairlane.api.messages import read_message
 from fairlane.api.rates import RateGuard
-from fairlane.api.routes import Part, Resource, Route, Routes, anybody, resources
+from fairlane.api.routes import Endpoints, Part, Resource, Route, Routes, anybody, resources
 from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, AssetEndpoints
 from fairlane.dashboard.live import Hub
+from fairlane.dashboard.reference import ReferencePages
 from fairlane.dashboard.sessions import (
     PATH,
     CustomerGuard,
@@ -98,15 +99,18 @@ def dashboard_part(
     sessions = DashboardSessions(store, tickets, address=address, operators=by_key)
     kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * by_key
     pages = PageEndpoints(store, hub, sessions, Tries(), tickets, proxies=proxies, version=version, kinds=kinds)
+    assets = AssetEndpoints()
+    served: list[Endpoints] = [assets, pages]
     twins: list[Resource[Any]] = []
     if customers is not None:
+        served.append(ReferencePages(assets))
         guard = CustomerGuard(store, sessions)
         twins += [one.twin(PATH, RateGuard(guard, limit=rate_limit)) for one in customers.resources]
         twins += access_resources(store, guard, secret_rules)
     if operators is not None:
         twins += [one.twin(PATH, OperatorGuard(sessions)) for one in operators.resources]
     events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
-    return Part(PATH, sessions.check, [events, *twins]), resources([AssetEndpoints(), pages], lambda: anybody)
+    return Part(PATH, sessions.check, [events, *twins]), resources(served, lambda: anybody)
 
 
 class PageEndpoints:
