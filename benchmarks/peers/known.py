@@ -38,9 +38,7 @@ RQ = "https://github.com/rq/rq/blob/master"
 
 KNOWN: dict[str, tuple[Claim, ...]] = {
     "fairlane": (
-        Claim(
-            "Runs tasks alone: no steps, signals or repeating schedules.", "guarantees.md"
-        ),
+        Claim("Runs tasks alone: no steps, signals or repeating schedules.", "guarantees.md"),
         Claim(
             "One organization has the throughput of one row; a lock on this row keeps its limits exact.",
             "operators/scaling.md",
