@@ -6,7 +6,7 @@ I7 the order within an organization, I8 the order between organizations, I9 keys
 the limit of the queue, I17 bounded attempts, each of which leaves one row unless it completed its task.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -168,10 +168,7 @@ SELECTS: dict[str, tuple[type[Any], str]] = {
     ),
 }
 KEYS = "SELECT organization_id, key, task_id FROM idempotency"
-ATTEMPTS = (
-    "SELECT task_id, starts, number, lease_id, ending, started_at, ended_at, due_at FROM attempt"
-    " ORDER BY task_id, starts"
-)
+ATTEMPTS = "SELECT task_id, starts, number, lease_id, ending, started_at, ended_at, due_at FROM attempt"
 FAILURES = "SELECT organization_id, hour, group_id, failures FROM failure_hour"
 TURNS = "SELECT organization_id, task_type FROM turn WHERE kind = 0"
 
@@ -216,7 +213,7 @@ def read_snapshot(rows: Rows) -> Snapshot:
             doubled.append(name)
     keys = {(organization, key): task for organization, key, task in rows(KEYS)}
     attempts: dict[str, list[AttemptRow]] = {}
-    for one in (AttemptRow(*row) for row in rows(ATTEMPTS)):
+    for one in (AttemptRow(*row) for row in rows(f"{ATTEMPTS} ORDER BY task_id, starts")):
         attempts.setdefault(one.task_id, []).append(one)
     failures = {(organization, hour, group): count for organization, hour, group, count in rows(FAILURES)}
     turns = frozenset((organization, task_type) for organization, task_type in rows(TURNS))
@@ -271,30 +268,31 @@ class History:
     """By pair of organizations that can start work all the time: the service of both when that began, and how far their
     virtual times were apart."""
 
-    def show(self, now: Snapshot, at: int) -> None:
-        """Compare a snapshot with the promises, and with the snapshot before. ``at`` is the database's clock."""
+    def show(self, now: Snapshot, at: int, *, changed: Set[str] | None = None) -> None:
+        """Compare a snapshot with the promises, and with the snapshot before. ``at`` is the database's clock.
+
+        ``changed`` names the tasks that can have changed since the snapshot before; None: all of them.
+        """
         before, self.last = self.last, now
         self.shown += 1
-        self._whole(now)
-        self._grouped({} if before is None else before.outcomes, now)
+        changed = _every_task(before, now) if changed is None or before is None else changed
+        self._whole(now, changed)
+        self._grouped({} if before is None else before.outcomes, now, changed)
         if before is not None:
-            self._kept(before, now)
-            self._started(before, now)
+            self._kept(before, now, changed)
+            self._started(before, now, changed)
             self._fair(before, now, at)
 
     # One snapshot ----------------------------------------------------------------------------------------------------
 
-    def _whole(self, now: Snapshot) -> None:
+    def _whole(self, now: Snapshot, changed: Set[str]) -> None:
         assert not now.doubled, f"I4: a task has two rows in {now.doubled}"
-        places: dict[str, str] = {}
-        for state, rows in now.states():
-            for task, row in rows.items():
-                if state == "leased" and row.kind:
-                    continue
-                assert task in now.tasks, f"I1: {task} is {state}, and is no task"
-                assert task not in places, f"I1, I4: task {task} is {places[task]} and {state}"
-                places[task] = state
-        assert len(places) == len(now.tasks), f"I1, I4: no state: {sorted(now.tasks.keys() - places.keys())}"
+        for task in changed:
+            found = ((state, rows.get(task)) for state, rows in now.states())
+            states = [state for state, row in found if row is not None and not (state == "leased" and row.kind)]
+            assert not states or task in now.tasks, f"I1: {task} is {states[0]}, and is no task"
+            assert len(states) < 2, f"I1, I4: task {task} is {' and '.join(states)}"
+            assert states or task not in now.tasks, f"I1, I4: no state: {task}"
         counts = {one: [0, 0, 0, 0, 0] for one in now.organizations}
         for place, rows in enumerate((now.ready, now.waiting)):
             for row in rows.values():
@@ -314,23 +312,23 @@ class History:
         assert not lost, f"I1: acknowledged tasks are lost: {sorted(lost)}"
         for lease in now.leases.values():
             assert lease.attempt <= lease.attempts, f"I17: {lease.task_id} is in attempt {lease.attempt}"
-        for (_, key), task in now.keys.items():
-            assert task in now.tasks, f"I9: the key {key} names {task}, which is not there"
-        for task in now.outcomes:
+        unnamed = set(now.keys.values()) - now.tasks.keys()
+        assert not unnamed, f"I9: keys name tasks that are not there: {sorted(unnamed)}"
+        for task in changed & now.outcomes.keys():
             owed = now.tasks[task].webhook is not None
             assert not owed or task in now.deliveries, f"I11: {task} ended, and its webhook is owed nothing"
             assert (now.outcomes[task].failure_group is None) == (
                 now.outcomes[task].status == "COMPLETED" or now.outcomes[task].cause == "canceled"
             ), f"{task} ended {now.outcomes[task].status}, its group of failures is {now.outcomes[task].failure_group}"
-        self._attempted(now)
+        self._attempted(now, changed)
         if self.even:
-            self._waited(now)
+            self._waited(now, changed)
 
-    def _attempted(self, now: Snapshot) -> None:
+    def _attempted(self, now: Snapshot, changed: Set[str]) -> None:
         """Check that each attempt that did not complete its task has one row, and no other has one."""
         for task in now.attempts.keys() - now.tasks.keys():
             raise AssertionError(f"I17: {task} has attempts, and is no task")
-        for task in now.tasks:
+        for task in changed & now.tasks.keys():
             rows = now.attempts.get(task, [])
             state = now.ready.get(task) or now.waiting.get(task) or now.leases.get(task)
             ended = len(rows) if state is None else state.starts - (task in now.leases)
@@ -347,10 +345,11 @@ class History:
             counted = [one.number for one in rows if one.ending != "HANDED_BACK"]
             assert len(set(counted)) == len(counted), f"I17: an attempt of {task} counted twice: {counted}"
 
-    def _waited(self, now: Snapshot) -> None:
+    def _waited(self, now: Snapshot, changed: Set[str]) -> None:
         """Check that no task waited for longer than it was there before its last start."""
         started: list[LeaseRow | OutcomeRow] = [one for one in now.leases.values() if not one.kind]
-        started += [one for one in now.outcomes.values() if one.started_at is not None]
+        ended = (now.outcomes[task] for task in changed & now.outcomes.keys())
+        started += [one for one in ended if one.started_at is not None]
         for one in started:
             assert one.slot_wait_ms is not None
             assert one.worker_wait_ms is not None
@@ -359,9 +358,9 @@ class History:
             assert min(one.slot_wait_ms, one.worker_wait_ms) >= 0, f"{one.task_id} waited for less than nothing"
             assert one.slot_wait_ms + one.worker_wait_ms <= there, f"{one.task_id} waited longer than {there} ms"
 
-    def _grouped(self, before: dict[str, OutcomeRow], now: Snapshot) -> None:
+    def _grouped(self, before: dict[str, OutcomeRow], now: Snapshot, changed: Set[str]) -> None:
         """Check that each failure was counted once in its group, also after its task is gone."""
-        for outcome in (now.outcomes[task] for task in now.outcomes.keys() - before.keys()):
+        for outcome in (now.outcomes[task] for task in changed & now.outcomes.keys() - before.keys()):
             if outcome.failure_group is not None:
                 key = (outcome.organization_id, outcome.finished_at // 3_600_000, outcome.failure_group)
                 self.failed[key] = self.failed.get(key, 0) + 1
@@ -371,17 +370,19 @@ class History:
 
     # What must not change --------------------------------------------------------------------------------------------
 
-    def _kept(self, before: Snapshot, now: Snapshot) -> None:
+    def _kept(self, before: Snapshot, now: Snapshot, changed: Set[str]) -> None:
         if not self.forgets:
             lost = before.tasks.keys() - now.tasks.keys()
             assert not lost, f"I1: tasks are lost: {sorted(lost)}"
             unowed = before.deliveries.keys() - now.deliveries.keys()
             assert not unowed, f"I11: deliveries are lost: {sorted(unowed)}"
-        for task, outcome in before.outcomes.items():
+        for task in changed & before.outcomes.keys():
+            outcome = before.outcomes[task]
             assert now.outcomes.get(task, None if self.forgets else "gone") in (outcome, None), (
                 f"I2: the outcome of {task} changed from {outcome} to {now.outcomes.get(task)}"
             )
-        for task, rows in before.attempts.items():
+        for task in changed & before.attempts.keys():
+            rows = before.attempts[task]
             still = {one.starts: one for one in now.attempts.get(task, [])}
             gone = [one for one in rows if still.get(one.starts, one) != one]
             assert not gone, f"I17: attempts of {task} changed: {gone}"
@@ -394,17 +395,16 @@ class History:
             assert named or completed or len(now.attempts.get(task, [])) == KEPT, (
                 f"I17: the attempt {lease.id} ended, and left no row"
             )
-        for key, task in before.keys.items():
-            kept = now.keys.get(key)
-            assert kept == task or task not in now.tasks, f"I9: the key {key} named {task}, and now {kept}"
-        for delivery in before.deliveries.values():
+        for key, task in before.keys.items() - now.keys.items():
+            assert task not in now.tasks, f"I9: the key {key} named {task}, and now {now.keys.get(key)}"
+        for delivery in (before.deliveries[task] for task in changed & before.deliveries.keys()):
             later = now.deliveries.get(delivery.task_id)
             assert later is None or later.tries >= delivery.tries, f"I11: {delivery.id} has fewer tries than before"
             assert later is None or later.delivered_at == delivery.delivered_at or delivery.delivered_at is None
 
     # What a step may do ----------------------------------------------------------------------------------------------
 
-    def _started(self, before: Snapshot, now: Snapshot) -> None:
+    def _started(self, before: Snapshot, now: Snapshot, changed: Set[str]) -> None:
         seen = {lease.id for lease in before.leases.values()}
         # A call takes its slot when it is admitted, and keeps it while its lease goes from worker to worker.
         held = {lease.task_id for lease in before.leases.values() if lease.kind}
@@ -421,7 +421,8 @@ class History:
                 )
         for lease in fresh:
             self._in_order(before, now, lease)
-        for organization in {task.organization_id for task in now.tasks.values() if task.id not in before.tasks}:
+        added = changed & now.tasks.keys() - before.tasks.keys()
+        for organization in {now.tasks[task].organization_id for task in added}:
             one, was = now.organizations[organization], before.organizations.get(organization)
             returned = any(
                 lease.organization_id == organization and task not in now.leases
@@ -429,13 +430,13 @@ class History:
             )
             if was is not None and not returned:
                 assert one.queued <= one.queue_limit, f"I12: {one.queued} are queued, the limit is {one.queue_limit}"
-        for task, outcome in now.outcomes.items():
-            if task not in before.outcomes:
-                organization = outcome.organization_id
-                self.charged[organization] = self.charged.get(organization, 0) + outcome.charged
-                cost = now.tasks[task].cost
-                fits = outcome.charged in ((0, cost) if outcome.status == "COMPLETED" else (0,))
-                assert fits, f"I10: {task} with a cost of {cost} ended {outcome.status}, charged {outcome.charged}"
+        for task in changed & now.outcomes.keys() - before.outcomes.keys():
+            outcome = now.outcomes[task]
+            organization = outcome.organization_id
+            self.charged[organization] = self.charged.get(organization, 0) + outcome.charged
+            cost = now.tasks[task].cost
+            fits = outcome.charged in ((0, cost) if outcome.status == "COMPLETED" else (0,))
+            assert fits, f"I10: {task} with a cost of {cost} ended {outcome.status}, charged {outcome.charged}"
 
         self.called.update(lease.organization_id for lease in now.leases.values() if lease.kind)
         for one in now.organizations.values():
@@ -546,6 +547,17 @@ class History:
             f"I8: organizations {one} and {other} got {lag_ms:.0f} ms of service more or less than their shares,"
             f" the bound is {bound_ms:.0f} ms"
         )
+
+
+def _every_task(*snapshots: Snapshot | None) -> set[str]:
+    """Return the ids of all tasks and calls that have a row in one of these snapshots."""
+    return {
+        task
+        for one in snapshots
+        if one is not None
+        for rows in (one.tasks, one.ready, one.waiting, one.leases, one.outcomes, one.deliveries, one.attempts)
+        for task in rows
+    }
 
 
 def _lost(lease: LeaseRow, now: Snapshot) -> bool:

@@ -20,7 +20,17 @@ from fairlane.store import Effects, Store
 from fairlane.store.batching import Batches, PendingWrite
 from fairlane.store.sqlite.asking import FileStatements
 from fairlane.store.sqlite.writing import FileWriter
-from fairlane.store.statements import CLOCK, TOGETHER, Operation, Query, Result, Rows, load_statements, run_to_end
+from fairlane.store.statements import (
+    CLOCK,
+    TOGETHER,
+    Operation,
+    Query,
+    Result,
+    Rows,
+    load_migrations,
+    load_statements,
+    run_to_end,
+)
 
 CHANGES = re.compile(r"\b(INSERT|UPDATE|DELETE|FOR SHARE|FOR KEY SHARE)\b")
 
@@ -251,9 +261,28 @@ def _split(requests: list[PendingWrite]) -> list[list[PendingWrite]]:
     return list(parts.values())
 
 
-def a_database(prepared: bytes) -> apsw.Connection:
-    """Return a database in memory with this content."""
-    connection = apsw.Connection(":memory:", statementcachesize=300)
-    connection.deserialize("main", prepared)
+@cache
+def _database() -> tuple[apsw.Connection, dict[str, list[Any]]]:
+    """Return a database in memory with the tables of today, and the rows that a new one has, by table."""
+    connection = apsw.Connection(":memory:", statementcachesize=512)
+    connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)")
+    for version, _, script in load_migrations("sqlite"):
+        connection.execute(script)
+        connection.execute("INSERT INTO schema_version VALUES (?, 0)", (version,))
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    return connection, {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+
+
+def a_database() -> apsw.Connection:
+    """Return an empty database in memory. Its statements stay prepared, so one process has one at a time."""
+    connection, rows_by_table = _database()
+    connection.preupdate_hook(None)
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA foreign_keys = 0")
+    for table, rows in rows_by_table.items():
+        connection.execute(f"DELETE FROM {table}")
+        for row in rows:
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
     connection.execute("PRAGMA foreign_keys = 1")
     return connection

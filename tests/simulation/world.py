@@ -14,10 +14,8 @@ import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-import apsw
 import msgspec
 
 from fairlane import Fairlane
@@ -34,14 +32,14 @@ from fairlane.model.tasks import Accepted, NewTask, TaskView
 from fairlane.model.webhooks import Webhook
 from fairlane.settings import Settings
 from fairlane.store import Effects, new_id
-from fairlane.store.statements import load_migrations
 from fairlane.sweeper import Sweeper
 from fairlane.webhooks.poster import TryResult
 from fairlane.webhooks.sender import Sender
 from fairlane.worker.options import Options
 from fairlane.worker.process import work
 from fairlane.worker.supervisor import Supervisor
-from tests.reference.invariants import History, read_snapshot
+from tests.reference.invariants import History
+from tests.reference.mirror import Mirror
 from tests.simulation.boundary import ChildPipe, options_in, process_starter, replaced
 from tests.simulation.database import Faults, SimulatedStore, a_database
 from tests.simulation.loop import MACHINE, Machine, SimulatedLoop
@@ -306,8 +304,6 @@ class World:
         self.jumped_at = float("-inf")
         self.outage_until = float("-inf")
         self._broken: str | None = None
-        self._seen_changes = -1
-        """How many rows had been changed when the rows were last looked at."""
         self._over = asyncio.Event()
         self.kinds: dict[str, float] = {}
         self.running: dict[tuple[str, int], Running] = {}
@@ -384,12 +380,12 @@ class World:
 
     def look(self) -> None:
         """Check every invariant of the rows, if any of them changed."""
-        changes = self.connection.total_changes()
-        if self._broken is not None or changes == self._seen_changes:
+        if self._broken is not None:
             return
-        self._seen_changes = changes
         try:
-            self.history.show(read_snapshot(lambda sql: self.connection.execute(sql).fetchall()), self.now())
+            seen = self.mirror.look()
+            if seen is not None:
+                self.history.show(seen[0], self.now(), changed=seen[1])
         except AssertionError as broken:
             self.broken(str(broken))
 
@@ -398,6 +394,7 @@ class World:
     def run(self) -> Figures:
         """Run the seed; what broke is in the figures."""
         gc.disable()
+        gc.freeze()  # the collection at the end visits what this seed made, and nothing else
         errors = Errors(self)
         # The log is a formatted text of everything; only errors concern the simulation.
         log = logging.getLogger("fairlane")
@@ -418,6 +415,7 @@ class World:
             log.removeHandler(errors)
             log.setLevel(before[0])  # forgets what the loggers below keep of the level
             log.propagate = before[1]
+            gc.unfreeze()
             gc.enable()
         figures = self.figures
         figures.digest = self._digest.hexdigest()[:16]
@@ -432,13 +430,13 @@ class World:
                 warnings.simplefilter("ignore")
                 self.loop.end()
                 gc.collect()
-            self.connection.close()
         finally:
             logging.disable(logging.NOTSET)
 
     async def _run(self) -> None:
         self._stop = asyncio.Event()
-        self.connection = a_database(prepared_database())
+        self.connection = a_database()
+        self.mirror = Mirror(self.connection)
         draw = self._draw
         self.kinds = {kind: OFTEN.get(kind, 1.0) for kind in KINDS if draw.random() < 0.5}
         self.servers = {
@@ -780,6 +778,7 @@ class World:
                 self.broken(f"I11: the message of {delivery.task_id} was given up after {delivery.tries} tries")
             if delivery.delivered_at is not None and not tries:
                 self.broken(f"I11: the message of {delivery.task_id} counts as delivered, and no receiver got it")
+        self.mirror.compare()
         store = next(server.store for server in self.servers.values() if server.up)
         drifts = await store.recount.find()
         if drifts:
@@ -870,14 +869,3 @@ def an_app(world: World) -> Fairlane:
 
         app.task(name, timeout=TIMEOUT_SECONDS, attempts=ATTEMPTS, limit=limit, path=None)(handler)
     return app
-
-
-@cache
-def prepared_database() -> bytes:
-    """Return an empty database with the tables of today."""
-    connection = apsw.Connection(":memory:")
-    connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)")
-    for version, _, script in load_migrations("sqlite"):
-        connection.execute(script)
-        connection.execute("INSERT INTO schema_version VALUES (?, 0)", (version,))
-    return connection.serialize("main")

@@ -48,11 +48,12 @@ class Noun:
         **named: Arguments.kwargs,
     ) -> Result:
         """Run an operation in a transaction; raise its refusal."""
-
-        def begin(effects: Effects) -> Operation[Result]:
-            return operation(Transaction(self._config, self._memory, effects), *arguments, **named)
-
-        return await self._database.write(_one_by_one, begin, alone=True)
+        # Not a function with annotations: they would be evaluated at each call, and cost more than the rest of it.
+        return await self._database.write(
+            _one_by_one,
+            lambda effects: operation(Transaction(self._config, self._memory, effects), *arguments, **named),
+            alone=True,
+        )
 
     def _plural(
         self, operation: Callable[[Transaction, Sequence[Member]], Operation[Sequence[Answer | Refusal]]]
