@@ -79,6 +79,13 @@ class StoreMachine(RuleBasedStateMachine):
         return self.file.store
 
     def teardown(self) -> None:
+        """Count everything once more, and leave nothing open."""
+        try:
+            self.counted()
+        finally:
+            self.close()
+
+    def close(self) -> None:
         """Leave nothing open."""
         self.run(self.file.close())
         self.file.forget()
@@ -435,6 +442,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_exact(self) -> None:
+        """I3 and I4. Every fourth step: a count that drifted stays so, and counting took half of the time of a walk."""
+        if self.steps % 4 == 0:
+            self.counted()
+
+    def counted(self) -> None:
         """I3 and I4: kept numbers equal their rows; every task has exactly one of the four states."""
         assert self.run(self.store.recount.find()) == []
         counted = self.run(self.store.recount.states())

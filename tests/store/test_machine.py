@@ -187,10 +187,11 @@ def _differs(rules: str, *, cost: int = 1, most: int = MOST) -> bool:
                 machine.counts_are_exact()
                 machine.statuses_are_exact()
                 machine.tasks_are_exact()
+            machine.counted()
         except (AssertionError, StoreFault) as difference:
             differences.append(difference)
         finally:
-            machine.teardown()
+            machine.close()
 
     walk()
     return bool(differences)
