@@ -405,6 +405,38 @@ def test_a_statement_that_is_only_slow_is_left_alone(
     assert "connection.cut" not in caplog.text
 
 
+@pytest.mark.parametrize("place", ["rows", "finish"])
+def test_an_error_is_an_answer(a_far_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """A statement or a commit that ends with an error begins the wait for the rollback; it does not go on waiting."""
+    house = a_far_house(pg_notify="off")
+    customer = house.customer()
+    customer.accepted()
+    writer, left = house.store.shared.database.writer, [1]
+    ask, roll_back = getattr(writer, place), writer.rolled_back
+    refuse = NumberedStatement("refuse", "DO $$ BEGIN RAISE lock_not_available; END $$")
+    asked_at: list[float] = []
+
+    def refused(connection: Any, *arguments: Any) -> Any:
+        attempt = arguments[-1]
+        if left[0] and (place == "finish" or any(one.name == "lock_organizations" for one in parts(arguments[0]))):
+            left[0] -= 1
+            attempt.asked_at = time.monotonic() - outage.SILENT_SECONDS
+            connection.ask(refuse, [], STATEMENT_SECONDS)
+        return ask(connection, *arguments)
+
+    def rolled_back(connection: Any, error: Exception) -> bool:
+        asked_at.append(writer.current.asked_at - time.monotonic())
+        return bool(roll_back(connection, error))
+
+    monkeypatch.setattr(writer, place, refused)
+    monkeypatch.setattr(writer, "rolled_back", rolled_back)
+    answer = customer.submit()
+
+    assert answer.status_code == 200
+    assert left == [0]
+    assert asked_at[0] > -outage.SILENT_SECONDS
+
+
 def test_a_lock_that_a_stopped_server_holds_is_cut(houses: Callable[..., Any]) -> None:
     """A server that is stopped inside a transaction: its organization waits, is answered 503, and goes on after five
     seconds; others are served meanwhile."""

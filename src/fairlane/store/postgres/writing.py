@@ -132,7 +132,9 @@ class Writer:
             if attempt.changed and attempt.identity is None:
                 attempt.identity = connection.ask(self._identify, [], STATEMENT_SECONDS)[0][0]
         except Exception as error:
-            attempt.connection = None
+            # An error is an answer, too. Without this the rollback, and the pause until the next try, would count as
+            # time in which the database does not answer.
+            attempt.asked_at, attempt.connection = time.monotonic(), None
             if self.rolled_back(connection, error):
                 if isinstance(error, errors.LockNotAvailable):
                     self._see_held(connection, attempt.locking)
@@ -142,7 +144,7 @@ class Writer:
         try:
             self.finish(connection, attempt)
         except Exception as error:
-            attempt.connection = None
+            attempt.asked_at, attempt.connection = time.monotonic(), None
             if self.rolled_back(connection, error):
                 raise
             if attempt.changed and not self._committed(attempt.identity):
