@@ -63,8 +63,8 @@ check: .venv/.ready .venv/.docs  ## What has to hold before a change lands: form
 	@echo "check: lint" && $(BIN)/ruff check --quiet .
 	@echo "check: types, and meanwhile the tests, the long ones too"
 	@mkdir -p .cache; { $(BIN)/mypy >.cache/types.txt 2>&1 || { cat .cache/types.txt; false; }; } & types=$$!; failed=0; \
-	    CI=true $(TESTS) -rs --http-on both || { echo "check: what failed beside others, once more and alone" && \
-	    CI=true $(BIN)/pytest -n 0 --http-on both --last-failed --last-failed-no-failures none; } || failed=1; \
+	    CI=true $(TESTS) -rs -m "not proof" --http-on either || { echo "check: what failed beside others, once more and alone" && \
+	    CI=true $(BIN)/pytest -n 0 --http-on either --last-failed --last-failed-no-failures none; } || failed=1; \
 	    wait $$types && echo "check: types hold" || { echo "check: types do not hold"; failed=1; }; exit $$failed
 
 format: .venv/.ready  ## Format the code, mend what can be mended, write the references

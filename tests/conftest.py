@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -42,8 +43,9 @@ hypothesis.settings.load_profile("house")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--http-on both``: the HTTP tests, too, run on every database; by default only the store's do."""
-    parser.addoption("--http-on", choices=["sqlite", "postgres", "both"], default="sqlite")
+    """Say on which databases the HTTP tests run: by default on SQLite; ``either``: each on one of the two, half of them
+    on PostgreSQL; ``both``: each on both. The store's tests always run on both."""
+    parser.addoption("--http-on", choices=["sqlite", "postgres", "either", "both"], default="sqlite")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -66,14 +68,38 @@ LONG = (
     "fuzz/",
     "proof/",
     "served/",
+    "seed/",
     "servers/",
+    "store/test_crash.py",
     "store/test_machine.py",
     "store/test_migrating.py",
     "store/test_rows_visited.py",
     "test_cluster.py",
     "whole/",
+    "worker/test_remote.py",
+    "worker/test_silence.py",
+    "worker/test_starts.py",
+    "worker/test_supervisor.py",
+    "worker/test_tracing.py",
+    "worker/test_watcher.py",
 )
 """What starts many processes, waits for real time to pass, or walks far."""
+SERVERS = ("cli/", {"server", "working_server"})
+"""Tests of commands beside a server process are long, too: those with one of these fixtures."""
+
+PROOF = (
+    "docs/test_tutorial.py::test_the_last_section_runs_on_postgresql",
+    "proof/test_network.py::test_no_fault_of_http_breaks_a_promise",
+    "proof/test_power_cuts.py::test_no_power_cut_loses_what_was_acknowledged",
+    "simulation/test_simulation.py::test_every_promise_holds",
+    "simulation/test_simulation.py::test_a_planted_fault_is_found_early",
+    "store/test_machine.py::test_no_walk_differs_from_the_reference",
+    "store/test_machine.py::test_a_planted_fault_is_found",
+)
+"""What ``make check`` leaves to ``make proof``, whose full form runs the whole suite. The short form runs more seeds,
+walks and images of the same programs; their controls take longest."""
+IN_CHECK = ("[charges twice]", "[keeps no attempt]", "[settles for whoever asks]", "[accepts a used key]")
+"""Controls that ``make check`` runs all the same."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,8 +107,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     that no process works on alone."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(LONG):
+        place = f"{item.path.relative_to(here).as_posix()}::{item.name}"
+        beside_a_server = place.startswith(SERVERS[0]) and SERVERS[1] & set(getattr(item, "fixturenames", ()))
+        if place.startswith(LONG + PROOF) or beside_a_server:
             item.add_marker(pytest.mark.long)
+        if place.startswith(PROOF) and not place.endswith(IN_CHECK):
+            item.add_marker(pytest.mark.proof)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -96,9 +126,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Servers of HTTP tests stand on the databases that were asked for."""
     if "http_database" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--http-on")
-        kinds = ["sqlite", "postgres"] if chosen == "both" else [chosen]
+        kinds = ["sqlite", "postgres"] if chosen in ("either", "both") else [chosen]
         if getattr(metafunc.module, "REFUSED_BEFORE_THE_STORE", False):
             kinds = kinds[:1]  # hundreds of rows of which no database ever hears
+        elif chosen == "either":
+            kinds = [kinds[crc32(metafunc.definition.nodeid.encode()) % 2]]  # the same in every process of a run
         metafunc.parametrize("http_database", kinds, scope="session", indirect=True)
 
 

@@ -52,7 +52,7 @@ class Outcome:
 
 def parts(*, quick: bool, seed: int) -> list[list[Part]]:
     """Return the parts in groups; those of one group run at the same time."""
-    seconds, slack = ("60", "5") if quick else ("1800", "1")
+    seconds, slack = ("45", "5") if quick else ("1800", "1")
 
     def chaos(database: str) -> Part:
         return Part(
@@ -78,7 +78,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
             f"random walks on {database}",
             "each step has the result that a reference in plain Python gives",
             ("-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", test),
-            {"FAIRLANE_TEST_WALKS": "25" if quick else "5000"},
+            {"FAIRLANE_TEST_WALKS": "12" if quick else "5000"},
         )
 
     power = Part(
@@ -123,7 +123,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
     simulation = Part(
         "simulation of servers, workers and faults",
         "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
-        ("-m", "tests.simulation", *(("80", "--events", "600") if quick else ("5000", "--controls", "60"))),
+        ("-m", "tests.simulation", *(("60", "--events", "600") if quick else ("5000", "--controls", "60"))),
     )
     deliveries = Part(
         "webhooks to receivers of every manner",
@@ -155,6 +155,12 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "no request gets a 5xx, an undescribed answer, or an acceptance that the description forbids",
         ("-m", "tests.fuzz.strangers", "50000"),
     )
+    suite = Part(
+        "every test on every database",
+        "each test of the suite holds, those of HTTP on SQLite and on PostgreSQL, with every control of the walks",
+        ("-m", "pytest", "-q", "-n", "auto", "--dist", "worksteal", "--http-on", "both"),
+        {"CI": "true"},
+    )
     clients = Part(
         "clients generated from the API's description",
         "two generators take all of it, and their clients submit, wait, call and read the status",
@@ -167,6 +173,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
             [network, disk, readers, operations, clocks, storm],
         ]
     return [
+        [suite],
         [power],
         [simulation],
         [network],

@@ -26,6 +26,7 @@ def test_every_promise_holds(seed: int) -> None:
     assert figures.tasks > 0
 
 
+@pytest.mark.long
 def test_a_seed_has_one_trace() -> None:
     """The order of sets and dictionaries, which differs from process to process, has no part in it."""
     traces = [
@@ -51,6 +52,7 @@ def test_the_log_is_as_it_was_before() -> None:
     assert log.isEnabledFor(logging.WARNING)
 
 
+@pytest.mark.long
 def test_no_attempt_puts_the_log_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even one that is cut off at the end: it may be finalized later, and would set the level of its simulation."""
     asked: list[logs.KeptLogging] = []

@@ -1,6 +1,6 @@
 """Random walks over the store find no difference from the reference, and find the faults that we plant.
 
-FAIRLANE_TEST_WALKS is the number of walks (5); ``make proof`` sets it to thousands, and its short form to 25.
+FAIRLANE_TEST_WALKS is the number of walks (5); ``make proof`` sets it to thousands, and its short form to 12.
 """
 
 import inspect
