@@ -13,8 +13,9 @@ from benchmarks.peers.figures import Results, Rounds, read_results
 from benchmarks.peers.known import KNOWN
 from benchmarks.peers.measuring import SMOKE, Measuring
 from benchmarks.peers.page import PAGE, page
-from benchmarks.peers.participants import PARTICIPANTS, SQLITE, Participant
+from benchmarks.peers.participants import EVERYSEC, PARTICIPANTS, SQLITE, Participant
 from benchmarks.peers.picture import COLUMN, NAMESPACE, PICTURE, picture
+from benchmarks.peers.redis_home import RedisHome
 from benchmarks.peers.spans import SECOND, Span, busy_share, most_at_once, per_second
 
 STUB = Participant("stub", "Stub", "stub", SQLITE, module="tests.stub_peer")
@@ -43,6 +44,17 @@ def test_a_peer_that_cannot_be_installed_is_a_word(tmp_path: Path, monkeypatch: 
 
     assert measured.figures == {}
     assert set(measured.words.values()) == {"not installed: no wheel of huey"}
+
+
+def test_a_peer_without_its_redis_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no server on the path, every row of it says so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    peer = Participant("saq", "SAQ", "saq", EVERYSEC, "some", module="tests.stub_peer")
+
+    measured = Measuring(peer, RedisHome(tmp_path, "everysec"), SMOKE).measure()
+
+    assert measured.figures == {}
+    assert set(measured.words.values()) == {"no redis-server on the path"}
 
 
 def test_a_peer_that_crashes_is_a_word(tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_every_peer_has_its_requirements_and_what_is_known_of_it() -> None:
 
 
 def some_results() -> Results:
-    """Every participant in three rounds; the last one never drained, and exceeded its limits."""
+    """Every participant in three rounds; the last one never drained and exceeded its limits."""
     figures = {"drain": 1234.5, "single": 100.0, "busy_20x5": 0.5, "most_20x5": 5.0, "dispatch_p50_ms": 3.0}
     names = [one.name for one in PARTICIPANTS]
     rounds = {name: Rounds() for name in names}

@@ -12,7 +12,7 @@ from huey import SqliteHuey
 from benchmarks.peers.protocol import Adapter, main, setup, work
 
 POLL_SECONDS_MOST = 0.1
-"""What the consumer's own default is."""
+"""An idle thread looks this often. By default it begins with this pause and lets it grow to ten seconds."""
 
 queue = SqliteHuey(filename=setup().place.removeprefix("sqlite:///"), fsync=True, results=False, utc=True)
 

@@ -30,7 +30,7 @@ SLEEP_SECONDS = 0.05
 ORGANIZATIONS, SLOTS, PLACES = 20, 5, 10
 CLIENT_SECONDS = 60.0
 FIRST_START_SECONDS = 20.0
-END_SECONDS = 5.0
+END_SECONDS = 15.0
 WATCH_SECONDS = 0.02
 MEMORY = Path("/dev/shm")
 
@@ -115,8 +115,13 @@ class Measuring:
             try:
                 step()
             except PeerFault as fault:
-                self._measured.words |= {row: str(fault) for row in rows if row not in self._measured.figures}
+                self._failed(rows, str(fault))
+            except Exception as error:  # noqa: BLE001 - whatever fails, the other participants are still measured
+                self._failed(rows, f"{type(error).__name__}: {last_line(str(error))}")
         return self._measured
+
+    def _failed(self, rows: tuple[str, ...], word: str) -> None:
+        self._measured.words |= {row: word for row in rows if row not in self._measured.figures}
 
     def _enqueue_and_drain(self) -> None:
         scale = self._scale
@@ -167,7 +172,7 @@ class Measuring:
         scale = self._scale
         with self._place(organizations=1, slots=PLACES) as (setup, log):
             self._fill(setup, log, Filling(0, 0.0, 0.0))
-            with self._worker(replace(setup, places=PLACES), log) as worker:
+            with self._worker(setup, log) as worker:
                 asked = Dispatching(scale.dispatches, scale.dispatch_seconds)
                 found = self._client(setup, log, "dispatch", asdict(asked))
                 if worker.poll() is not None:
@@ -219,7 +224,11 @@ class Measuring:
 
     @contextlib.contextmanager
     def _worker(self, setup: Setup, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the peer's worker while the block runs, with all its child processes."""
+        """Run the peer's worker while the block runs, with all its child processes.
+
+        A peer is killed, because nothing of it is needed any more. fairlane ends in order: its workers are in process
+        groups of their own.
+        """
         command, environment = self._command(setup, "work")
         with log.open("ab") as output:
             worker = subprocess.Popen(
@@ -234,9 +243,10 @@ class Measuring:
         try:
             yield worker
         finally:
-            worker.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(END_SECONDS)
+            if self._participant.is_fairlane:
+                worker.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(END_SECONDS)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()

@@ -47,6 +47,7 @@ class RedisHome:
         give_up_at = time.perf_counter() + START_SECONDS
         while not _answers(port):
             if process.poll() is not None or time.perf_counter() > give_up_at:
+                self.forget(Database(address, log))
                 raise PeerFault("redis-server did not start")
             time.sleep(0.01)
         return Database(address, log)
