@@ -38,6 +38,11 @@ RQ = "https://github.com/rq/rq/blob/master"
 
 KNOWN: dict[str, tuple[Claim, ...]] = {
     "fairlane": (
+        Claim(
+            "A submit is an HTTP request. It cannot be part of a transaction in the application's own database; "
+            "with PgQueuer, awa and DBOS it can.",
+            "api/tasks.md",
+        ),
         Claim("Runs tasks alone: no steps, signals or repeating schedules.", "guarantees.md"),
         Claim(
             "One organization has the throughput of one row; a lock on this row keeps its limits exact.",
@@ -52,8 +57,13 @@ KNOWN: dict[str, tuple[Claim, ...]] = {
             "Its lock admits one task by name, and a task that finds it taken fails or is retried.", f"{HUEY}/api.py"
         ),
         Claim("It has no call that stores several tasks.", f"{HUEY}/api.py"),
+        Claim("The length of the queue is counted from its rows.", f"{HUEY}/storage.py"),
     ),
     "pgqueuer": (
+        Claim(
+            "Outcomes are gathered and written in batches; a task whose worker died runs again after 30 seconds.",
+            f"{PGQUEUER}/core/qm.py",
+        ),
         Claim(
             "A limit belongs to an entrypoint, which the worker's code registers before it runs.",
             f"{PGQUEUER}/core/qm.py",
@@ -64,6 +74,10 @@ KNOWN: dict[str, tuple[Claim, ...]] = {
         ),
     ),
     "procrastinate": (
+        Claim(
+            "Tasks of a worker that died wait until the application itself looks for stalled tasks and retries them.",
+            f"{PROCRASTINATE}/manager.py",
+        ),
         Claim("A lock admits one task at a time; there is no lock for several.", f"{PROCRASTINATE}/sql/schema.sql"),
         Claim("The numbers of tasks by status are counted from their rows.", f"{PROCRASTINATE}/sql/queries.sql"),
     ),
@@ -85,15 +99,28 @@ KNOWN: dict[str, tuple[Claim, ...]] = {
     ),
     "celery": (
         Claim(
+            "Its rate limit counts starts in a time, for each worker; there is no limit of tasks at once by a key.",
+            f"{CELERY}/userguide/tasks.html",
+        ),
+        Claim(
             "A task is acknowledged just before it runs: without `acks_late`, a killed worker loses it.",
             f"{CELERY}/glossary.html",
         ),
         Claim("It has no call that stores several tasks: a group sends them one by one.", f"{CELERY_SOURCE}/canvas.py"),
     ),
     "taskiq": (
+        Claim(
+            "Places belong to a worker process; there is no limit by a key.",
+            "https://github.com/taskiq-python/taskiq/blob/master/taskiq/cli/worker/args.py",
+        ),
+        Claim(
+            "A task that a dead worker had taken is given to another one after ten minutes, by default.",
+            f"{TASKIQ}/blob/main/taskiq_redis/redis_broker.py",
+        ),
         Claim("Its brokers of lists and of PubSub do not acknowledge; that of streams does.", f"{TASKIQ}#brokers"),
     ),
     "rq": (
+        Claim("The call that stores several tasks takes no rate limit.", f"{RQ}/rq/queue.py"),
         Claim(
             "A worker runs one task at a time; the default worker forks a process for each, and is slower.",
             f"{RQ}/docs/benchmark.md",

@@ -44,6 +44,7 @@ class PeerScale:
     fill_seconds: float = 3.0
     drain_seconds: float = 3.0
     ramp_seconds: float = 1.0
+    """After it all workers run tasks; some participants need a multiple of it for 20 × 5."""
     window_seconds: float = 3.0
     dispatches: int = 100
     dispatch_seconds: float = 4.0
@@ -152,7 +153,8 @@ class Measuring:
     def _busy(self, *, organizations: int, slots: int) -> tuple[float, int]:
         """Return the busy share of the slots, and the most tasks of one organization at once."""
         scale, places = self._scale, organizations * slots
-        seconds = scale.ramp_seconds + scale.window_seconds
+        ramp = scale.ramp_seconds * (self._participant.ramps if organizations > 1 else 1)
+        seconds = ramp + scale.window_seconds
         count = int(places * seconds / SLEEP_SECONDS * 1.2)
         with self._place(organizations=organizations, slots=slots, limited=organizations > 1) as (setup, log):
             filled = self._fill(setup, log, Filling(count, SLEEP_SECONDS, scale.fill_seconds))
@@ -161,9 +163,7 @@ class Measuring:
         if len(spans) < 2:
             raise PeerFault("too few tasks ran")
         try:
-            share = busy_share(
-                spans, slots=places, after=scale.ramp_seconds, seconds=scale.window_seconds, filled=filled.count
-            )
+            share = busy_share(spans, slots=places, after=ramp, seconds=scale.window_seconds, filled=filled.count)
         except ValueError as error:
             raise PeerFault(str(error)) from error
         return share, most_at_once(spans)

@@ -20,6 +20,9 @@ class Participant:
     module: str = ""
     """Where the adapter is, if not below ``benchmarks.peers``; then it runs in this program's own environment."""
 
+    ramps: int = 1
+    """How many times the usual ramp its workers need to start, with a process for each place of 20 × 5."""
+
     @property
     def is_fairlane(self) -> bool:
         """Whether it is no peer."""
@@ -31,15 +34,18 @@ def participant(name: str) -> Participant:
     return next(one for one in PARTICIPANTS if one.name == name)
 
 
-def _on_redis(adapter: str, title: str, limits: str = "") -> tuple[Participant, Participant]:
+def _on_redis(adapter: str, title: str, limits: str = "", ramps: int = 1) -> tuple[Participant, Participant]:
     """A peer with each of the two fsync policies."""
     return (
-        Participant(f"{adapter}-everysec", title, adapter, EVERYSEC, limits),
-        Participant(f"{adapter}-always", title, adapter, ALWAYS, limits),
+        Participant(f"{adapter}-everysec", title, adapter, EVERYSEC, limits, ramps=ramps),
+        Participant(f"{adapter}-always", title, adapter, ALWAYS, limits, ramps=ramps),
     )
 
 
 FAIRLANE_LIMITS = "the organization's slots"
+
+RQ_RAMPS = 8
+"""A hundred processes start."""
 
 PARTICIPANTS = (
     Participant("fairlane-sqlite", "fairlane", "fairlane", SQLITE, FAIRLANE_LIMITS),
@@ -53,5 +59,5 @@ PARTICIPANTS = (
     *_on_redis("dramatiq", "Dramatiq", "a rate limiter for each organization, with retries"),
     *_on_redis("celery", "Celery"),
     *_on_redis("taskiq", "TaskIQ"),
-    *_on_redis("rq", "RQ"),
+    *_on_redis("rq", "RQ", "a rate limit for each organization, a process for each place", RQ_RAMPS),
 )

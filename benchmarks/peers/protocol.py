@@ -92,7 +92,7 @@ class Adapter:
 
     packages: ClassVar[tuple[str, ...]]
     """The distributions whose versions the report names."""
-    batch: ClassVar[int] = 0
+    batch: int = 0
     """Tasks in a call that submits several; 0: there is no such call."""
 
     def __init__(self, setup: Setup) -> None:
