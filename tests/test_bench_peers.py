@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.homes import SqliteHome
-from benchmarks.peers import measuring
+from benchmarks.peers import measuring, run
 from benchmarks.peers.environments import REQUIREMENTS
 from benchmarks.peers.faults import PeerFault
-from benchmarks.peers.figures import Results, Rounds, read_results
+from benchmarks.peers.figures import Results, Rounds, read_results, write_results
 from benchmarks.peers.known import KNOWN
-from benchmarks.peers.measuring import SMOKE, Measuring
+from benchmarks.peers.measuring import SMOKE, Measured, Measuring
 from benchmarks.peers.page import PAGE, page
 from benchmarks.peers.participants import EVERYSEC, PARTICIPANTS, SQLITE, Participant
 from benchmarks.peers.picture import COLUMN, NAMESPACE, PICTURE, picture
@@ -86,6 +86,27 @@ def test_every_peer_has_its_requirements_and_what_is_known_of_it() -> None:
     assert {path.stem for path in REQUIREMENTS.glob("*.txt")} == adapters - {"fairlane"}
     assert {path.stem for path in REQUIREMENTS.glob("*.in")} == adapters - {"fairlane"}
     assert all("--hash=sha256:" in path.read_text("utf-8") for path in REQUIREMENTS.glob("*.txt"))
+
+
+def test_rounds_alternate_and_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round begins with another participant; none begins that would last too long; figures survive their file."""
+    order: list[str] = []
+
+    class Instant(Measuring):
+        def measure(self, only: tuple[str, ...] = ()) -> Measured:
+            order.append(self._participant.name)
+            return Measured({"x": "1"}, {"drain": 10.0}, {"batch": "none"})
+
+    monkeypatch.setattr(run, "Measuring", Instant)
+    names = ["fairlane-sqlite", "huey"]
+    results = Results("2026-01-02", {}, {name: Rounds() for name in names})
+    homes = {SQLITE: SqliteHome(tmp_path)}
+
+    assert list(run.measure(results, homes, SMOKE, rounds=2, minutes=1)) == [1, 2]
+    assert order == [*names, *reversed(names)]
+    write_results(tmp_path / "figures.json", results)
+    assert read_results(tmp_path / "figures.json") == results
+    assert list(run.measure(results, homes, SMOKE, rounds=50, minutes=0)) == [1]
 
 
 def some_results() -> Results:

@@ -1,6 +1,7 @@
 """``make bench-peers``: fairlane and its peers, a little of each in every round, so that a noisy minute touches all.
 
-Prints a table. A whole run of three rounds or more also writes its figures, the page and the picture.
+Prints a table, and keeps every figure in ``.bench/peers.json`` after each round. A whole run of three rounds or more
+also writes the page and the picture; ``--from-figures FILE`` writes them from the figures of an earlier run.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from benchmarks.peers.picture import PICTURE, picture
 from benchmarks.peers.redis_home import RedisHome
 
 HOME = Path(".bench")
+KEPT = "peers.json"
 ROUNDS_LEAST = 3
 """Fewer rounds are shown, but not written down."""
 
@@ -30,7 +32,7 @@ def main() -> None:
     """Measure and print; write what stands in the documents."""
     options = _options()
     if options.from_figures:
-        write_documents(read_results())
+        write_documents(read_results(options.from_figures))
         return
     participants = chosen(options.only)
     scale = SMOKE if options.smoke else PeerScale()
@@ -43,12 +45,13 @@ def main() -> None:
         homes[POSTGRES] = postgres
     try:
         machine = facts(place) | (postgres.facts() if postgres else {}) | redis[EVERYSEC].facts()
-        rounds = measure(participants, homes, scale, rounds=options.rounds, minutes=options.minutes)
+        results = Results(f"{datetime.now(UTC):%Y-%m-%d}", machine, {one.name: Rounds() for one in participants})
+        for _ in measure(results, homes, scale, rounds=options.rounds, minutes=options.minutes):
+            write_results(options.directory / KEPT, results)
     finally:
         if postgres:
             postgres.leave()
         shutil.rmtree(place)
-    results = Results(date=f"{datetime.now(UTC):%Y-%m-%d}", machine=machine, participants=rounds)
     print()
     for name, fact in machine.items():
         print(f"{name + ':':<14}{fact}")
@@ -57,41 +60,35 @@ def main() -> None:
         write_results(options.json, results)
     whole = participants == list(PARTICIPANTS) and not options.smoke
     if whole and results.rounds >= ROUNDS_LEAST:
-        write_results(FIGURES, results)
         write_documents(results)
     else:
         print(f"bench-peers: nothing was written: that takes every participant and {ROUNDS_LEAST} rounds")
 
 
 def measure(
-    participants: Sequence[Participant],
-    homes: Mapping[str, PlaceHome],
-    scale: PeerScale,
-    *,
-    rounds: int,
-    minutes: float,
-) -> dict[str, Rounds]:
-    """Measure everything in turn; each round begins with another participant.
+    results: Results, homes: Mapping[str, PlaceHome], scale: PeerScale, *, rounds: int, minutes: float
+) -> Iterator[int]:
+    """Measure every participant in turn, and yield after each round; each begins with another participant.
 
-    No round begins that would not end in ``minutes``, judged by the longest one before it.
+    No further round begins that would not end in ``minutes``, judged by the longest one before it.
     """
-    measured: dict[str, Rounds] = {one.name: Rounds() for one in participants}
+    participants = chosen(list(results.participants))
     began_at, longest = time.perf_counter(), 0.0
     for turn in range(rounds):
         round_at = time.perf_counter()
-        if round_at + longest > began_at + minutes * 60:
+        if turn and round_at + longest > began_at + minutes * 60:
             _say(f"ends after {turn} rounds: another one would last beyond {minutes:g} minutes")
             break
         first = turn * len(participants) // rounds
         for participant in (*participants[first:], *participants[:first]):
             one_at = time.perf_counter()
             found = Measuring(participant, homes[participant.home], scale).measure()
-            measured[participant.name].add(found.versions, found.figures, found.words)
+            results.participants[participant.name].add(found.versions, found.figures, found.words)
             _say(f"round {turn + 1} of {rounds}: {participant.name} ({time.perf_counter() - one_at:.0f} s)")
             for row, word in found.words.items():
                 _say(f"  {row}: {word}")
         longest = max(longest, time.perf_counter() - round_at)
-    return measured
+        yield turn + 1
 
 
 def chosen(names: Sequence[str] | None) -> list[Participant]:
@@ -102,7 +99,9 @@ def chosen(names: Sequence[str] | None) -> list[Participant]:
 
 
 def write_documents(results: Results) -> None:
-    """Write the page and the picture."""
+    """Write the page and the picture, and the figures from which both can be written again."""
+    if results.rounds:
+        write_results(FIGURES, results)
     PAGE.write_text(page(results), encoding="utf-8")
     if results.rounds:
         PICTURE.write_text(picture(results), encoding="utf-8")
@@ -123,7 +122,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round here, too")
     parser.add_argument("--directory", type=Path, default=HOME, help="where the databases stand; the disk matters")
     parser.add_argument("--smoke", action="store_true", help="tiny numbers: does every participant work?")
-    parser.add_argument("--from-figures", action="store_true", help="measure nothing; write the documents again")
+    parser.add_argument(
+        "--from-figures",
+        type=Path,
+        nargs="?",
+        const=FIGURES,
+        metavar="FILE",
+        help="measure nothing; write the documents from these figures, or again from those that they were written from",
+    )
     return parser.parse_args()
 
 
