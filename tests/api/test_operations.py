@@ -94,6 +94,20 @@ def test_a_failed_tasks_cause_is_the_operators_alone(house: House) -> None:
     assert "secret cause" not in customer.find(task_id).text
 
 
+def test_operators_read_a_payload_as_it_was_sent(house: House) -> None:
+    """A result that is not there yet is null; a task that is not there is not found."""
+    task_id = house.customer().accepted()
+
+    payload = house.admin.get(f"/admin/v1/tasks/{task_id}/payload")
+    result = house.admin.get(f"/admin/v1/tasks/{task_id}/result")
+
+    assert payload.json() == {}
+    assert payload.headers["cache-control"] == "no-store"
+    assert result.json() is None
+    assert house.admin.get("/admin/v1/tasks/nothing/payload").status_code == 404
+    assert house.admin.get("/admin/v1/tasks/nothing/result").status_code == 404
+
+
 def test_live_sessions_are_listed(house: House) -> None:
     """With what they serve."""
     session = house.session("ANY", places=3)

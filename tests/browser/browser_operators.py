@@ -159,6 +159,26 @@ def test_operators_see_the_true_cause(enter: Enter, site: Site, picture: Picture
     expect(page.get_by_role("link", name="acme")).to_be_visible()
 
 
+def test_operators_read_payload_and_result_of_a_task(enter: Enter, site: Site) -> None:
+    """Folded and colored; binary data is named; a number that JavaScript cannot hold stays exact, also in the copy."""
+    sent = {"document": "JVBERi0x" + "aB3d" * 40, "lines": list(range(120)), "words": {"big": 1234567890123456789}}
+    task_id = site.submit("QUICK", payload=sent)
+    eventually(lambda: site.status_of(task_id) == "COMPLETED")
+    page = enter(f"task/{task_id}", key=site.admin_key)
+    payload = page.get_by_role("group", name="Payload")
+
+    expect(payload).to_contain_text("168 characters of base64 (PDF)")
+    expect(payload).to_contain_text("1234567890123456789")
+    expect(payload).not_to_contain_text("JVBERi")
+    payload.get_by_text("[ 120 items ]").click()
+    payload.get_by_role("button", name="Show more of the 70 that follow").click()
+    expect(payload.get_by_role("button", name="Show more of the 20 that follow")).to_be_visible()
+    expect(page.get_by_role("group", name="Result")).to_contain_text('"echo"')
+    page.locator("section", has=payload).get_by_role("button", name="Copy").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert '"big": 1234567890123456789' in copied or '"big":1234567890123456789' in copied
+
+
 def test_what_failed_is_run_again_after_the_cure(enter: Enter, site: Site) -> None:
     """All of a group with one click and one question, each task once; how far it is stands on the page."""
     site.admin("POST", "organizations", name="globex", slots=5)

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlane.errors import InUse, NotFound
-from fairlane.model.leases import LossReason
+from fairlane.model.leases import Completed, LossReason
 from fairlane.model.organizations import DEFAULT_PLAN, OrganizationChange, PlanChange
 from fairlane.model.tasks import TaskFacts, TaskFilter, TaskStatus
 from fairlane.store import AuditFilter, Store
@@ -102,6 +102,22 @@ async def test_one_task_is_found_whosever_it_is(store: Store) -> None:
     assert processing.deadline_at == second.started_at + second.timeout_ms
     with pytest.raises(NotFound):
         await store.overview.task("0193a1f2-7c5e-7d7a-9d62-0f6f0c2b8a11")
+
+
+async def test_operators_read_what_a_task_has_and_gave(store: Store) -> None:
+    """Of any organization, byte for byte; a task that has no result yet has None, one that is not there is refused."""
+    organization = await an_organization(store)
+    [done, waiting] = await submitted(store, organization, a_task(payload='{"n": 1.50}'), a_task())
+    worker = await a_worker(store)
+    [lease] = await worker.take(1)
+    await worker.settle(lease, Completed(result='{"pages": 12}'))
+
+    assert await store.overview.payload(done) == '{"n": 1.50}'
+    assert await store.overview.result(done) == '{"pages": 12}'
+    assert await store.overview.result(waiting) is None
+    for read in (store.overview.payload, store.overview.result):
+        with pytest.raises(NotFound):
+            await read("nothing")
 
 
 async def test_a_page_looks_at_no_more_than_a_bounded_number_of_tasks(store: Store) -> None:

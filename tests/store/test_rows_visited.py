@@ -277,6 +277,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         if chosen.key_prefix is None:
             yield partial(overview.find_tasks, None, chosen, None, 50)
     yield partial(overview.find_task_facts, "nothing")
+    yield partial(run, "find_result", task_id="nothing")
     for since in (now, (FEW - 100) * 3_600_000):
         yield partial(failures.find_failures, None, since, 50)
     yield bulks.find_running

@@ -9,7 +9,7 @@ from fairlane.store.filtering import AFTER_ALL, LOOK_MOST, NEWEST, next_organiza
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import Operation, Row, first, rows, rows_if
-from fairlane.store.tasks import cancel
+from fairlane.store.tasks import cancel, find_payload
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
@@ -58,6 +58,12 @@ class TracedRow(Row, frozen=True):
     started_at: int | None
 
 
+class ResultRow(Row, frozen=True):
+    """What a task that ended has as its result."""
+
+    result: str | None
+
+
 class OverviewStore(Noun):
     """Tasks of all organizations, as operators see them."""
 
@@ -79,6 +85,14 @@ class OverviewStore(Noun):
     async def task(self, task_id: str) -> TaskFacts:
         """Return one task of any organization, with the cause of its failure. Raises NotFound."""
         return await self._database.snapshot(find_task_facts(task_id))
+
+    async def payload(self, task_id: str) -> str:
+        """Return the payload of a task of any organization, as received. Raises NotFound."""
+        return await self._database.snapshot(_find_payload_of_any(task_id))
+
+    async def result(self, task_id: str) -> str | None:
+        """Return the result of a task of any organization, or None if it has none. Raises NotFound."""
+        return await self._database.snapshot(find_result_of_any(task_id))
 
     async def cancel(self, task_id: str, *, actor: str) -> TaskFacts:
         """End a task of any organization, as the organization itself could. Raises NotFound, or TaskEnded."""
@@ -165,6 +179,20 @@ def find_owner(task_id: str) -> Operation[int]:
         if owner is not None:
             return owner
     raise NotFound.task(task_id)
+
+
+def _find_payload_of_any(task_id: str) -> Operation[str]:
+    owner = yield from find_owner(task_id)
+    payload = yield from find_payload(owner, task_id)
+    assert payload is not None
+    return payload
+
+
+def find_result_of_any(task_id: str) -> Operation[str | None]:
+    """Read the result of a task, or refuse with NotFound."""
+    yield from find_owner(task_id)
+    found = yield from rows("find_result", into=ResultRow, task_id=task_id)
+    return found[0].result if found else None
 
 
 def find_trace(start: int, before: int, after: tuple[int, str], most: int) -> Operation[TracePage]:

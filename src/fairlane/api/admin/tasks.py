@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from fairlane import wire
 from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
-from fairlane.api.http import Answer, Request
+from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.pages import read_number
 from fairlane.api.reader import read_json
 from fairlane.api.routes import Route, Routes
@@ -102,6 +102,15 @@ class AdminTaskEndpoints:
         """Return the attempts at one task of any organization, with causes and workers."""
         return answer(await self._store.attempts.of_any(*request.parameters))
 
+    async def payload(self, request: Request, actor: str) -> Answer:
+        """Return the payload of one task of any organization as it was sent, byte for byte."""
+        return Answer((await self._store.overview.payload(*request.parameters)).encode(), headers=(NO_STORE,))
+
+    async def result(self, request: Request, actor: str) -> Answer:
+        """Return the result of one task of any organization as its handler returned it, or null."""
+        found = await self._store.overview.result(*request.parameters)
+        return Answer((found or "null").encode(), headers=(NO_STORE,))
+
     async def cancel(self, request: Request, actor: str) -> Answer:
         """Cancel a task: at once if it waits; a running one is asked to end."""
         return answer(await self._store.overview.cancel(*request.parameters, actor=actor))
@@ -116,6 +125,8 @@ class AdminTaskEndpoints:
         Route("DELETE", "/admin/v1/tasks/bulk/{bulk}", stop),
         Route("GET", "/admin/v1/tasks/{task}", read),
         Route("GET", "/admin/v1/tasks/{task}/attempts", attempts),
+        Route("GET", "/admin/v1/tasks/{task}/payload", payload),
+        Route("GET", "/admin/v1/tasks/{task}/result", result),
         Route("DELETE", "/admin/v1/tasks/{task}", cancel),
     )
 

@@ -1,17 +1,19 @@
 // One task of any organization, for operators: what happened to it, with the true causes and the workers.
 
-import { ask, get, repeat, serverTime } from "./api.js";
+import { ask, get, getText, repeat, serverTime } from "./api.js";
 import { badge, button, card, fill, h, notice, set } from "./dom.js";
 import { count, span } from "./format.js";
 import { steps, timeline } from "./timeline.js";
+import { valued } from "./value.js";
 
 export function anyTask(content, { rest: [id] }) {
   const path = `/admin/v1/tasks/${encodeURIComponent(id)}`;
-  const title = h("h1", {}, "Task"), status = h("span"), acts = h("div", { class: "row" }), names = h("p", { class: "quiet long" }), cause = h("section");
+  const title = h("h1", {}, "Task"), status = h("span"), acts = h("div", { class: "row" }), names = h("p", { class: "quiet long" }), payload = h("section"), result = h("section"), cause = h("section");
   const cards = ["Organization", "Priority", "Waited", "Ran", "In all"].map((name) => card(name)), [owner, priority, waited, ran, whole] = cards;
   const told = timeline();
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/tasks" }, "Tasks"), " › task"), h("div", { class: "heading" }, title, status, acts), names, h("div", { class: "cards" }, cards.map((one) => one.element)),
-    h("section", {}, h("h2", {}, "What happened"), told.element), cause);
+    h("section", {}, h("h2", {}, "What happened"), told.element), cause, h("div", { class: "two" }, result, payload));
+  getText(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), ...valued(sent, "Payload")), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
   const cancel = button("Cancel", async () => {
     if (!confirm(`Cancel this task of ${owner.element.querySelector("dd").textContent}? It ends as FAILED and costs nothing.`)) return;
     await ask("DELETE", path);
@@ -33,6 +35,7 @@ export function anyTask(content, { rest: [id] }) {
     told.show(steps({ createdAt: one.created_at, status: one.status, attempts, omitted: tried.omitted, endedAt: one.finished_at, failure: one.failure?.code === "TASK_CANCELED" ? "Canceled before its first attempt" : null }, now));
     set(cause, one.failure ? [h("h2", {}, "Why it failed"), h("p", {}, h("b", {}, one.failure.code), `: ${one.failure.message}`), one.cause ? h("pre", { tabindex: 0, "aria-label": "Cause" }, one.cause) : h("span")] : []);
     if (final) stop();
+    if (one.status === "COMPLETED" && !result.firstChild) fill(result, h("h2", {}, "Result"), ...valued(await getText(`${path}/result`), "Result"));
     fill(acts, final ? null : cancel);
   });
   return stop;

@@ -16,7 +16,7 @@ export const whenEnded = (act) => { ended = act; };
 let ahead = 0;
 export const serverTime = () => Date.now() + ahead;
 
-export async function ask(method, path, body, headers = {}) {
+export async function ask(method, path, body, headers = {}, read = (response) => response.json().catch(() => ({}))) {
   const sent = { ...headers };
   if (method !== "GET") sent["x-fairlane-token"] = token;
   if (body !== undefined) sent["content-type"] = "application/json";
@@ -32,8 +32,8 @@ export async function ask(method, path, body, headers = {}) {
   outage(false);
   const at = Date.parse(response.headers.get("date"));
   if (at) ahead = at - Date.now();
+  if (response.ok) return read(response);
   const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
   if (response.status === 401 && path !== "/login" && path !== "/enter") ended();
   const failure = new Error(said(answer.error) ?? `The server answered ${response.status}.`);
   failure.status = response.status;
@@ -51,6 +51,9 @@ function said(error) {
 const places = (error) => (Array.isArray(error?.details) ? error.details : []);
 
 export const get = (path) => ask("GET", path);
+
+// Returns the body as it was sent: numbers that JavaScript cannot hold stay exact.
+export const getText = (path) => ask("GET", path, undefined, {}, (response) => response.text());
 
 // Calls `show` with each event until the returned function is called. `tell` is called with whether the connection is up.
 export function watch(show, tell) {

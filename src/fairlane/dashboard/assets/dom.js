@@ -26,7 +26,7 @@ export function fill(element, ...children) {
   const held = at < 0 ? null : mark(stops[at]);
   const open = [...element.querySelectorAll("details")].map((one) => one.open);
   element.replaceChildren(...children.flat().filter(Boolean));
-  element.querySelectorAll("details").forEach((one, index) => { one.open = open[index] ?? false; });
+  element.querySelectorAll("details").forEach((one, index) => { one.open = open[index] ?? one.open; });
   if (held === null) return;
   const now = [...element.querySelectorAll(STOPS)];
   const same = now.filter((one) => mark(one) === held);

@@ -1,13 +1,14 @@
 // Tasks: the list, and one of them with what happened to it, its payload and its result.
 
-import { ask, follow, get, repeat, serverTime } from "./api.js";
+import { ask, follow, get, getText, repeat, serverTime } from "./api.js";
 import { bulk } from "./bulk.js";
-import { badge, button, card, copies, facts, fill, h, notice, rowsOf, set } from "./dom.js";
+import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, progress, since, span } from "./format.js";
 import { filters, paged } from "./filters.js";
 import { steps, timeline } from "./timeline.js";
+import { valued } from "./value.js";
 
-const NAME_SHOWN = 48, STRING_SHOWN = 400;
+const NAME_SHOWN = 48;
 
 export function tasks(content, { query }) {
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key", size: 26 });
@@ -54,7 +55,7 @@ export function task(content, { rest: [reference] }) {
   const told = timeline(), waiting = h("section"), payload = h("section"), response = h("section"), webhook = h("section"), summary = h("section", {}, h("h2", {}, "What happened"), told.element);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/tasks" }, "Tasks"), " › task"), h("div", { class: "heading" }, title, status, acts), names,
     h("div", { class: "cards" }, cards.map((one) => one.element)), waiting, summary, webhook, h("div", { class: "two" }, response, payload));
-  get(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), ...json(sent)), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
+  getText(`${path}/payload`).then((sent) => fill(payload, h("h2", {}, "Payload"), ...valued(sent, "Payload")), (error) => fill(payload, h("p", { class: "quiet" }, error.message)));
   let over = false, drawn = "";
   const look = async () => {
     const [found, tried] = await Promise.all([get(path), get(`${path}/attempts`)]).catch((error) => {
@@ -84,7 +85,7 @@ export function task(content, { rest: [reference] }) {
     if (found.webhook) set(webhook, [h("h2", {}, "Webhook"), h("p", { class: "long" }, `${found.webhook.url}: ${sent}`)]);
     if (drawn !== one.status) { drawn = one.status; fill(acts, ...actions(path, found, look)); }
     if (final) {
-      if (!over) { fill(waiting); fill(response, h("h2", {}, one.status === "COMPLETED" ? "Result" : "Failure"), ...json(found.response)); }
+      if (!over) { fill(waiting); const name = one.status === "COMPLETED" ? "Result" : "Failure"; fill(response, h("h2", {}, name), ...valued(JSON.stringify(found.response), name)); }
       // The task has ended, but the delivery to its webhook may not have.
       if (sent === GIVEN_UP || !found.webhook || found.webhook.delivered) stop();
       else if (!over) { over = true; stop(); stop = repeat(5, look); }
@@ -131,12 +132,4 @@ function deliveredText({ webhook }, owed) {
   if (webhook.delivered) return `delivered ${moment(webhook.deliveredAt)}`;
   if (!owed) return "not delivered";
   return { given_up: GIVEN_UP, trying: "being delivered" }[owed.status] ?? `not delivered yet, next try ${moment(owed.nextTryAt)}`;
-}
-
-// Returns a value as text, with long strings cut, and a button that copies all of it.
-function json(value) {
-  const whole = JSON.stringify(value, null, 2);
-  const cut = JSON.stringify(value, (_, part) => (typeof part === "string" && part.length > STRING_SHOWN ? `${part.slice(0, STRING_SHOWN)}… (${count(part.length)} characters)` : part), 2);
-  const shown = h("pre", { tabindex: 0 }, cut);
-  return [shown, copies(shown, whole)];
 }

@@ -95,3 +95,9 @@ SELECT organization_id
 FROM task
 WHERE id = :id
   AND organization_id = ANY (:ids[bigint]);
+
+-- name: find_result
+-- Find the result of one task that ended; null if it failed.
+SELECT result
+FROM outcome
+WHERE task_id = :task_id;
