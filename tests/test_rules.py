@@ -14,7 +14,7 @@ from fairlane.model.insight import Estimate, WaitReason
 from fairlane.model.leases import Completed, Failed, Lost, Released
 from fairlane.model.tasks import Failure, TaskStatus
 from fairlane.model.usage import Totals
-from fairlane.model.webhooks import Webhook
+from fairlane.model.webhooks import HostHold, Webhook
 from fairlane.rules.alerts import judge_alert
 from fairlane.rules.attempts import EXHAUSTED, RETRY_PAUSE_MAX_MS, Final, Paused, Requeued, aftermath, retry_pause_ms
 from fairlane.rules.capacity import enough, replay_fits
@@ -23,9 +23,11 @@ from fairlane.rules.deliveries import (
     Addressed,
     DeliveryChoice,
     DeliveryLimits,
+    OpenMessages,
     SenderState,
     asked_wait_ms,
     delivery_pause_ms,
+    hold,
 )
 from fairlane.rules.fairness import VIRTUAL_UNITS_PER_MS, Candidate, next_estimate, priority_of, rank_of, service, share
 from fairlane.rules.history import BUCKETS, Integrals, bucket_of, quantile_ms, usage_points
@@ -746,3 +748,27 @@ def test_there_is_enough_while_waits_are_short_and_limits_seldom_met(
 ) -> None:
     """Both, or nothing at all has happened."""
     assert enough(wait_ms, plan_share=plan_share, worker_share=worker_share) is expected
+
+
+def test_what_holds_a_message_is_named_from_what_lasts_longest() -> None:
+    """A pause, a full server, a used share, a busy host; after a minute without any of them it is stuck."""
+    limits = DeliveryLimits(total=2, reserve=1, organization=2, host=1)
+
+    def held(*under_way: tuple[int, str], overdue_ms: int = 90_000, hanging: bool = False) -> HostHold | None:
+        state = SenderState(
+            limits=limits,
+            under_way=[(*one, number >= limits.total, 0) for number, one in enumerate(under_way)],
+            hanging={(1, "a")} if hanging else (),
+        )
+        return hold(OpenMessages(host="a", organizations=(1,), overdue_ms=overdue_ms), state)
+
+    assert held(overdue_ms=-1) is HostHold.PAUSE
+    assert held(overdue_ms=100) is None
+    assert held(overdue_ms=30_000) is None
+    assert held() is HostHold.STUCK
+    assert held((2, "b"), (3, "b"), (4, "b")) is HostHold.SERVER_BUSY
+    assert held((2, "b"), (3, "b"), hanging=True) is HostHold.SLOW
+    assert held((1, "b"), (1, "b")) is HostHold.ORGANIZATION_BUSY
+    assert held((1, "a")) is HostHold.HOST_BUSY
+    assert held((2, "a")) is HostHold.STUCK
+    assert hold(OpenMessages(host="a", organizations=(1,), overdue_ms=90_000), None) is HostHold.STUCK

@@ -32,6 +32,7 @@ from fairlane.dashboard import Hub, TicketEndpoints, Tickets, dashboard_part, is
 from fairlane.errors import AppError, DatabaseError, SetupError, StoreFault
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
+from fairlane.rules.deliveries import SenderState
 from fairlane.settings import Settings, runtime_directory
 from fairlane.store import Store
 from fairlane.surroundings import Surroundings
@@ -170,7 +171,13 @@ class Server:
         """Return the listeners. The listener's own application decides what a connection may do, never the address."""
         settings, clock = self._settings, self.store.now
         workers = worker_part(self.serving, self.parking, guard=WorkerKeyGuard(self.store))
-        operators = admin_part(self.store, facts=self.facts, secret_rules=SECRET_RULES, guard=AdminKeyGuard(self.store))
+        operators = admin_part(
+            self.store,
+            facts=self.facts,
+            sending=self.sending,
+            secret_rules=SECRET_RULES,
+            guard=AdminKeyGuard(self.store),
+        )
         public: list[Part[Any]] = [workers] if settings.public_workers else []
         public += [operators] if settings.public_admin else []
         customers = customer_part(self.serving, callers)
@@ -191,7 +198,9 @@ class Server:
         self.surfaces = {
             "customers": customer_surface(self.serving, customers, *public, unguarded=open_to_all),
             "worker socket": worker_surface(self.serving, self.parking),
-            "admin socket": admin_surface(self.store, facts=self.facts, secret_rules=SECRET_RULES, local=enters),
+            "admin socket": admin_surface(
+                self.store, facts=self.facts, sending=self.sending, secret_rules=SECRET_RULES, local=enters
+            ),
         }
         listeners = [
             Listener(self.surfaces["customers"], bound=bound),
@@ -256,6 +265,10 @@ class Server:
             disk_full=self.serving.disk_full(),
             task_types=tuple(self._application.catalogue),
         )
+
+    def sending(self) -> SenderState | None:
+        """Return the state of the sender of webhooks, or None before it exists."""
+        return None if self._sender is None else self._sender.turns.state()
 
     def drain(self) -> None:
         """Accept and hand out no new work from now on. Existing tasks can still be read and settled."""

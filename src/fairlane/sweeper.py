@@ -154,6 +154,7 @@ class Sweeper:
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
         await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
         await self._attempt("purge failures", lambda: _exhaust(self._store.failures.purge))
+        await self._attempt("purge hosts", lambda: _exhaust(self._store.webhook_hosts.purge))
         await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)

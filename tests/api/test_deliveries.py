@@ -258,3 +258,23 @@ def test_a_forgotten_secret_key_ends_the_start(tmp_path: Any) -> None:
 
     with pytest.raises(SetupError, match="FAIRLANE_SECRET_KEY"), House(tmp_path):
         pass
+
+
+def test_operators_list_the_hosts_of_webhooks(open_house: House, hook: Hook) -> None:
+    """By name with ``search``; without it those with trouble, of which there is none."""
+    customer, session = open_house.customer(), open_house.session("ANY")
+    customer.accepted(webhook={"url": hook.url})
+    [lease] = session.claim(1)
+    session.exchange(0, {"lease": lease["lease"], "outcome": "completed", "result": {}})
+    eventually(lambda: hook.bodies)
+
+    def listed() -> Any:
+        found = open_house.admin.get("/admin/v1/deliveries/hosts", params={"search": "127.0.0.1"}).json()["hosts"]
+        return [one for one in found if one["tries"]]
+
+    [host] = eventually(listed)
+
+    assert (host["failed"], host["last_status"], host["open"], host["hold"]) == (0, 204, 0, None)
+    assert host["organizations"] == [customer.name]
+    assert open_house.admin.get("/admin/v1/deliveries/hosts").json() == {"hosts": [], "more": False}
+    assert open_house.admin.get("/admin/v1/deliveries/hosts", params={"limit": 21}).status_code == 400

@@ -9,14 +9,25 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.app import CURED
-from tests.browser.conftest import Site, agree, barriers, card, eventually
+from tests.browser.conftest import Receiver, Site, agree, barriers, card, eventually
 
 Enter = Callable[..., Page]
 Picture = Callable[[Page, str], None]
 Submit = Callable[..., str]
 
 MANY = 200
-SECTIONS = ("", "lanes", "tasks", "failures", "organizations", "organization/acme", "types", "workers", "upkeep")
+SECTIONS = (
+    "",
+    "lanes",
+    "tasks",
+    "failures",
+    "organizations",
+    "organization/acme",
+    "types",
+    "workers",
+    "deliveries",
+    "upkeep",
+)
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +323,26 @@ def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: 
     expect(row.get_by_text("live", exact=True)).to_be_visible()
     expect(row.get_by_text("2 of 4", exact=True)).to_be_visible()
     expect(row.get_by_text("a server's own", exact=True)).to_be_visible()
+
+
+def test_operators_see_which_hosts_fail_and_what_holds_them(enter: Enter, site: Site, receiver: Receiver) -> None:
+    """What fails comes first, with since when; the one that takes its messages is found by its name."""
+    dead = receiver.url("/").replace("127.0.0.1", "127.0.0.2")
+    for _ in range(2):
+        site.submit("QUICK", webhook={"url": dead})
+    site.submit("QUICK", webhook={"url": receiver.url("/taken")})
+    eventually(lambda: receiver.requests)
+    page = enter("deliveries", key=site.admin_key)
+    rows = page.get_by_role("table", name="Hosts").locator("tbody tr")
+
+    failing = rows.filter(has_text="127.0.0.2")
+    expect(failing).to_contain_text(re.compile(r"fails since .+ in a row"))
+    expect(failing).to_contain_text(re.compile(r"pauses until \d\d:\d\d"))
+    expect(failing).to_contain_text("no connection")
+    expect(failing.get_by_role("link", name="acme")).to_be_visible()
+    page.get_by_label("Host begins with").fill("127.0.0.1")
+    expect(rows.filter(has_text=receiver.url("").removeprefix("http://"))).to_contain_text("delivers")
+    assert page.url.endswith("#/deliveries?search=127.0.0.1")
 
 
 def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> None:

@@ -10,6 +10,7 @@ from fairlane.model.bulks import BulkKind, NewBulk
 from fairlane.model.leases import Failed, Report, ReportVerdict
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.model.tasks import TaskFilter
+from fairlane.model.webhooks import Tried
 from fairlane.store import CHUNK, Store, erasing, new_id
 from fairlane.store.statements import load_migrations
 from tests.builders import (
@@ -26,6 +27,7 @@ from tests.builders import (
     a_webhook,
     a_worker,
     an_organization,
+    claimed_deliveries,
     submitted,
 )
 from tests.store.databases import Clock, Database
@@ -56,6 +58,9 @@ async def a_full_organization(store: Store, clock: Clock, name: str | None = Non
         await store.calls.begin(a_call(organization, server, task_type=IMAGE))
     assert len(await (await a_worker(store, [IMAGE])).take(1)) == 1
     await store.deliveries.create_test(organization.id, a_webhook(), delivery_id=new_id(), body="{}")
+    for one in await claimed_deliveries(store):
+        tried = Tried(delivery_id=one.id, number=1, at=clock(), http_status=None, error="timeout", took_ms=1)
+        await store.deliveries.record(tried)
     await store.usage.sample()
     rule = AlertRule(kind=AlertKind.QUEUED_ABOVE, threshold=1, for_ms=0, webhook=a_webhook())
     await store.alerts.create(organization.id, rule)

@@ -49,6 +49,7 @@ from fairlane.store import (
     upkeep,
     usage,
     waits,
+    webhook_hosts,
     webhook_secrets,
 )
 from fairlane.store.counting import STEP
@@ -80,6 +81,7 @@ MAY_VISIT = {
     # It counts what it shows.
     "count_open_deliveries": FEW,
     "find_keys": 3 * FEW,
+    "find_overdue_hosts": webhook_hosts.OVERDUE_MOST + VISITS,
     "count_ahead": waits.AHEAD_MOST + VISITS,
     # One step of a walk: a bounded number of tasks, and the state of each.
     "find_looked": 5 * LOOK_MOST,
@@ -214,6 +216,14 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
         f" SELECT {TASK_ID.format(first=5 * ROWS)}, {failed}, {TASK_ID.format(first=2 * ROWS)}, 'u', 'h', 1,"
         " 1900000000000 + i, 1800000000000 FROM n"
     )
+    # Hosts that deliver, of one organization and of all, and one that fails.
+    for one in (0, completed):
+        yield (
+            f"INSERT INTO webhook_host {NUMBERS.format(count=FEW)}"
+            f" SELECT {one}, 'h' || i, 20000, 1, 0, 0, 0, 0, NULL, 1800000000000, 200, NULL, 1 FROM n"
+        )
+    yield "INSERT INTO webhook_host VALUES (0, 'h', 20000, 1, 1, 0, 0, 1, 1, 1800000000000, 500, 'status', 1)"
+    yield f"INSERT INTO webhook_host VALUES ({failed}, 'h', 20000, 1, 1, 0, 0, 1, 1, 1800000000000, 500, 'x', 1)"
     yield (
         f"INSERT INTO audit (id, at, actor, action, subject, details) {NUMBERS.format(count=FEW)}"
         f" SELECT {TASK_ID.format(first=0)}, 1800000000000, 'somebody', 'plan.changed', 'a plan', '{{}}' FROM n"
@@ -290,6 +300,9 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(run, "find_bulk_of_key", organization_id=one, idempotency_key="k")
         yield partial(run, "find_bulks_of_organization", organization_id=one, most=10)
         yield partial(run, "find_bulk_place", bulk_id=BULK.format(number=one), organization_id=one)
+    yield partial(webhook_hosts.find_troubled, None, 20)
+    yield partial(webhook_hosts.find_named, "h", None, "", 20)
+    yield partial(run, "find_old_hosts", before=1, most=500)
     yield partial(overview.find_trace, now, now + 1_000, (0, ""), 5_000)
     yield partial(sessions.find_sessions, "", 50)
     yield partial(dashboard.live, ids, True, ["nothing"])

@@ -4,6 +4,8 @@ The API accepts addresses, the store records deliveries, the sender tries them. 
 record here ever holds a secret.
 """
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 
@@ -86,6 +88,60 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """When it is tried next, or None if no more tries follow or one is running."""
     trying: bool
     tries: tuple[DeliveryTry, ...]
+
+
+class HostHold(StrEnum):
+    """Why a message to a host waits, the one that lasts longest first."""
+
+    PAUSE = "pause"
+    """Its next try comes later: the pause after a failed try, or what the receiver asked for."""
+    SERVER_BUSY = "server_busy"
+    """Every place of this server runs a try."""
+    SLOW = "slow"
+    """Every place but those of the reserve is taken, and the reserve is closed to a host that hangs."""
+    ORGANIZATION_BUSY = "organization_busy"
+    """Each organization that waits for the host runs as many tries as one may."""
+    HOST_BUSY = "host_busy"
+    """As many tries run at the host as may."""
+    STUCK = "stuck"
+    """It has been due for a minute, and nothing of this server holds it."""
+
+
+class HostFacts(Struct, frozen=True, kw_only=True):
+    """One host and port of webhooks, over all organizations."""
+
+    host: str
+    tries: int
+    """This and the next are since the beginning of yesterday, UTC."""
+    failed: int
+    failed_in_row: int
+    failing_since: int | None
+    """The first failure after the last success, or None if the last try delivered."""
+    last_at: int | None
+    """This and the next three are of the last try; None if it never had one."""
+    last_status: int | None
+    last_error: str | None
+    last_ms: int | None
+    open: int
+    open_bounded: bool
+    """Whether more may be open: a bounded number of organizations and messages is counted."""
+    organizations: tuple[str, ...]
+    """The first that wait for it; if none does, the first that have tries there."""
+    due_at: int | None
+    """When the first open message is tried next, or None if none is open."""
+    trying: int
+    """Tries that this server runs there now."""
+    hold: HostHold | None
+    """None if nothing holds the first open message, or if none is open."""
+
+
+class HostPage(Struct, frozen=True):
+    """Some hosts."""
+
+    hosts: tuple[HostFacts, ...]
+    after: str | None
+    """The name after which the next page begins, or None if none follows."""
+    more: bool
 
 
 class WebhookSecret(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
+from fairlane.model.webhooks import HostHold
 from fairlane.rules.fairness import FIRST_ESTIMATE_MS, service
 
 DELIVERY_JITTER = 0.1
@@ -85,6 +86,46 @@ class SenderState(Struct, frozen=True, kw_only=True):
     """The id after which the next scan of the organizations begins."""
     hosts_after: Mapping[int, str] = {}
     """The host after which the next scan of an organization's hosts begins; if missing, at the first."""
+
+
+STUCK_MS = 60_000
+"""A message that has been due for this long, with nothing to hold it, is stuck."""
+SOON_MS = 3_000
+"""A message that has been due for less is about to be tried."""
+
+
+class OpenMessages(Struct, frozen=True, kw_only=True):
+    """The first open message to a host, and the organizations that have one."""
+
+    host: str
+    organizations: Sequence[int]
+    overdue_ms: int
+    """How long it has been due; negative: it is due later."""
+
+
+def hold(messages: OpenMessages, state: SenderState | None) -> HostHold | None:
+    """Return the reason why the first message to a host waits at the server of this state, or None if there is none.
+
+    With several servers, another one may have places. Without a state only the time is known.
+    """
+    if messages.overdue_ms < 0:
+        return HostHold.PAUSE
+    if messages.overdue_ms < SOON_MS:
+        return None
+    if state is not None:
+        limits, running = state.limits, Counter(organization_id for organization_id, *_ in state.under_way)
+        at_host = {one[0] for one in state.under_way if one[1] == messages.host}
+        unreserved = sum(not reserved for *_, reserved, _ in state.under_way)
+        if len(state.under_way) >= limits.total + limits.reserve:
+            return HostHold.SERVER_BUSY
+        if unreserved >= limits.total and any((one, messages.host) in state.hanging for one in messages.organizations):
+            return HostHold.SLOW
+        if all(running[one] >= limits.organization for one in messages.organizations):
+            return HostHold.ORGANIZATION_BUSY
+        tries = sum(one[1] == messages.host for one in state.under_way)
+        if tries >= limits.host and at_host.issuperset(messages.organizations):
+            return HostHold.HOST_BUSY
+    return HostHold.STUCK if messages.overdue_ms >= STUCK_MS else None
 
 
 class DeliveryChoice:

@@ -187,7 +187,7 @@ def _keeping(signs: Signs) -> Iterator[Trouble]:
             kind=TroubleKind.DELIVERIES_LATE,
             grade=TroubleGrade.WARNING,
             message=f"{signs.fleet.deliveries_open:,} webhook messages are open, and the first of them is late",
-            advice="Receivers may be slow. Each organization sees its own under Webhooks.",
+            advice="Receivers may be slow. Under Deliveries you see which, and what holds their messages.",
             since=signs.due_at,
         )
     if signs.maintenance:

@@ -26,6 +26,7 @@ from fairlane.store.statements import (
     run_if,
 )
 from fairlane.store.transaction import Transaction
+from fairlane.store.webhook_hosts import HostTry, count_tries
 
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
@@ -110,6 +111,8 @@ class OpenDelivery(Struct, array_like=True):
     due_at: int | None
     claimed_until: int | None
     delivered_at: int | None
+    organization_id: int
+    host: str
 
 
 class DeliveryStore(Noun):
@@ -294,16 +297,19 @@ def _record_tries(transaction: Transaction, tried: Sequence[Tried], pauses_ms: S
     found = yield from rows("find_deliveries_to_record", into=OpenDelivery, ids=[one.delivery_id for one in tried])
     deliveries = {one.id: one for one in found}
     tries: list[tuple[Any, ...]] = []
+    ended: list[HostTry] = []
     for one in tried:
         delivery = deliveries.get(one.delivery_id)
         if delivery is None:
             continue
         _end(transaction, delivery, one, pauses_ms)
         transaction.memory.seen.try_ended("delivered" if one.error is None else "failed")
+        ended.append(HostTry(delivery.organization_id, delivery.host, one.at, one.http_status, one.error, one.took_ms))
         tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
     changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
     yield from run_if("upsert_tries", tries, tries=tries)
     yield from run_if("update_deliveries", changed, deliveries=changed)
+    yield from count_tries(transaction, ended)
     return [None] * len(tried)
 
 

@@ -20,10 +20,10 @@ from fairlane.store.transaction import Transaction
 
 OWNED = (
     "erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_failures",
-    "erase_alerts", "erase_bulk_parts", "erase_bulks",
+    "erase_alerts", "erase_bulk_parts", "erase_bulks", "erase_webhook_hosts",
 )  # fmt: skip
-"""Statements for ended calls, for the organization's keys, secrets, alerts and bulks, and for its usage and
-failures."""
+"""Statements for ended calls, for the organization's keys, secrets, alerts and bulks, and for its usage,
+failures and hosts of webhooks."""
 ENDED = Failed(cause="the organization is being erased", retry=False)
 """How its calls end. Its tasks return to the queue, and are deleted there."""
 ERASING_MOST = 100

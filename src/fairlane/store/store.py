@@ -58,6 +58,7 @@ from fairlane.store.type_limits import TypeLimitStore
 from fairlane.store.upkeep import UpkeepStore
 from fairlane.store.usage import UsageStore
 from fairlane.store.waits import WaitStore
+from fairlane.store.webhook_hosts import WebhookHostStore
 from fairlane.store.webhook_secrets import WebhookSecretStore
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Store:
         self.upkeep = UpkeepStore(shared, retention_ms=int(settings.retention_seconds * 1_000))
         self.usage = UsageStore(shared, retention_ms=int(settings.usage_retention_seconds * 1_000))
         self.waits = WaitStore(shared)
+        self.webhook_hosts = WebhookHostStore(shared)
         self.webhook_secrets = WebhookSecretStore(shared, seal=self._seal)
 
     @classmethod

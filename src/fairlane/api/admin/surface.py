@@ -7,6 +7,7 @@ from fairlane.api.admin.capacity import AdminCapacityEndpoints
 from fairlane.api.admin.credits import GrantEndpoints
 from fairlane.api.admin.failures import AdminFailureEndpoints
 from fairlane.api.admin.fleet import FleetEndpoints
+from fairlane.api.admin.hosts import HostEndpoints
 from fairlane.api.admin.installation import InstallationEndpoints, ServerFacts
 from fairlane.api.admin.keys import KeyEndpoints
 from fairlane.api.admin.lanes import LaneEndpoints
@@ -22,15 +23,24 @@ from fairlane.api.http import Request
 from fairlane.api.keys import HolderGuard
 from fairlane.api.routes import Endpoints, Guard, Part, Surface, resources
 from fairlane.model.keys import KeyKind
+from fairlane.rules.deliveries import SenderState
 from fairlane.store import Store
 
 PREFIX = "/admin/v1"
 
 
 def admin_part(
-    store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, guard: Guard[str]
+    store: Store,
+    *,
+    facts: Callable[[], ServerFacts],
+    sending: Callable[[], SenderState | None],
+    secret_rules: SecretRules,
+    guard: Guard[str],
 ) -> Part[str]:
-    """Return the operator's routes behind this guard; the wiring decides where they are served."""
+    """Return the operator's routes behind this guard; the wiring decides where they are served.
+
+    ``sending`` returns the state of this server's sender, or None if it has none.
+    """
     served: list[Endpoints] = [
         OrganizationEndpoints(store),
         KeyEndpoints(store),
@@ -45,19 +55,25 @@ def admin_part(
         FleetEndpoints(store, facts),
         OverviewEndpoints(store, facts),
         LaneEndpoints(store),
+        HostEndpoints(store, sending),
         TraceEndpoints(store),
     ]
     return Part(PREFIX, guard, resources(served, lambda: guard))
 
 
 def admin_surface(
-    store: Store, *, facts: Callable[[], ServerFacts], secret_rules: SecretRules, local: Sequence[Endpoints] = ()
+    store: Store,
+    *,
+    facts: Callable[[], ServerFacts],
+    sending: Callable[[], SenderState | None] = lambda: None,
+    secret_rules: SecretRules,
+    local: Sequence[Endpoints] = (),
 ) -> Surface:
     """Return the application behind the admin socket; also called in process when no server runs.
 
     ``local`` are endpoints that only a running server has, and only here.
     """
-    part = admin_part(store, facts=facts, secret_rules=secret_rules, guard=operator)
+    part = admin_part(store, facts=facts, sending=sending, secret_rules=secret_rules, guard=operator)
     here = Part(PREFIX, operator, resources([BackupEndpoints(store), *local], lambda: operator))
     return Surface([part, here], clock=store.now)
 

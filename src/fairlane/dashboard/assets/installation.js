@@ -9,7 +9,7 @@ import { lanes } from "./lanes.js";
 const LANES_SHOWN = 8;
 const PLACES = {
   failures_rising: ["#/failures", "See what failed and why"], type_unserved: ["#/types", "Types and their workers"], no_workers: ["#/workers", "Workers"],
-  workers_failing: ["#/workers", "Workers"], drift: ["#/upkeep", "Upkeep"], maintenance: ["#/upkeep", "Upkeep"],
+  workers_failing: ["#/workers", "Workers"], drift: ["#/upkeep", "Upkeep"], maintenance: ["#/upkeep", "Upkeep"], deliveries_late: ["#/deliveries", "Which hosts, and what holds their messages"],
 };
 
 export function installation(content) {

@@ -7,6 +7,7 @@ import { alerts } from "./alerts.js";
 import { capacity } from "./capacity.js";
 import { deliveries } from "./deliveries.js";
 import { allFailures, failures } from "./failures.js";
+import { hosts } from "./hosts.js";
 import { installation } from "./installation.js";
 import { lanes } from "./lanes.js";
 import { overview } from "./overview.js";
@@ -21,7 +22,7 @@ import { usage } from "./usage.js";
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["failures", "Failures", failures], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["deliveries", "Deliveries", hosts], ["upkeep", "Upkeep", upkeep]],
 };
 const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["task", anyTask]] };
 

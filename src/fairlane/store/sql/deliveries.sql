@@ -199,14 +199,15 @@ WHERE id = ANY (:ids[text]);
 
 -- name: find_deliveries_to_record [sqlite] packed
 -- Find what recording a try needs of these deliveries.
-SELECT json_group_array(json_array(d.id, d.task_id, d.alert_id, d.tries, d.due_at, d.claimed_until, d.delivered_at))
+SELECT json_group_array(json_array(d.id, d.task_id, d.alert_id, d.tries, d.due_at, d.claimed_until, d.delivered_at,
+                                   d.organization_id, d.host))
 FROM json_each(:ids) AS e
 CROSS JOIN delivery AS d
 WHERE d.id = e.value;
 
 -- name: find_deliveries_to_record [postgres]
 -- The same, locked in id order, so that two servers that record the same deliveries do so one after the other.
-SELECT id, task_id, alert_id, tries, due_at, claimed_until, delivered_at
+SELECT id, task_id, alert_id, tries, due_at, claimed_until, delivered_at, organization_id, host
 FROM delivery
 WHERE id = ANY (:ids[text])
 ORDER BY id

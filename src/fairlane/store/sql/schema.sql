@@ -12,7 +12,8 @@
 -- order. type_limit has the limits of task types across all organizations. session has the live workers and servers.
 -- bulk has requests to run again or cancel many tasks, and bulk_part what is left of them in each organization.
 --
--- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_secret signs them. alert has
+-- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_host counts the tries by host;
+-- webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
 -- those at each turn of a month, failure_hour its failures by hour and cause. pulse has the sums of the whole
 -- installation by minute. api_key, credit_grant, installation_key and audit record what operators did. logout
@@ -483,6 +484,30 @@ CREATE TABLE delivery_try (
   cause       TEXT,
   PRIMARY KEY (delivery_id, number)
 ) WITHOUT ROWID;
+
+-- The tries at one host and port for one organization, and in the row with organization_id 0 for all of them. day: days
+-- since 1970 of the newest try; tries and failed are of that day, the next two of the day before. failing_since: the
+-- first failure after the last success; null: the last try delivered. last_error is a class, as in delivery_try.
+CREATE TABLE webhook_host (
+  organization_id INTEGER NOT NULL,
+  host            TEXT NOT NULL,
+  day             INTEGER NOT NULL,
+  tries           INTEGER NOT NULL,
+  failed          INTEGER NOT NULL,
+  tries_before    INTEGER NOT NULL,
+  failed_before   INTEGER NOT NULL,
+  failed_in_row   INTEGER NOT NULL,
+  failing_since   INTEGER,
+  last_at         INTEGER NOT NULL,
+  last_status     INTEGER,
+  last_error      TEXT,
+  last_ms         INTEGER NOT NULL,
+  PRIMARY KEY (organization_id, host)
+) WITHOUT ROWID;
+-- To find the organizations of a host, what fails longest, and old rows.
+CREATE INDEX webhook_host_owners ON webhook_host (host, organization_id);
+CREATE INDEX webhook_host_failing ON webhook_host (organization_id, failing_since) WHERE failing_since IS NOT NULL;
+CREATE INDEX webhook_host_day ON webhook_host (day);
 
 -- Signs an organization's webhooks: as text, or sealed with the operator's key. expires_at null: the newest.
 CREATE TABLE webhook_secret (

@@ -1,0 +1,220 @@
+"""The hosts of webhooks: how their tries ended, and what waits for them. Counted in the transaction that records a try.
+
+Each try counts for its organization and, in the row of ``EVERYBODY``, for all. Called by ``deliveries.py`` for the
+counts, and by the operator's API for the lists.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from fairlane.model.webhooks import HostFacts, HostPage
+from fairlane.rules.deliveries import OpenMessages, SenderState, hold
+from fairlane.store.noun import Noun
+from fairlane.store.statements import CHUNK, Operation, Row, clock, rows, rows_if, run_if
+from fairlane.store.transaction import Transaction
+
+EVERYBODY = 0
+"""Stands for all organizations in place of the id of one."""
+DAY_MS = 86_400_000
+KEPT_DAYS = 14
+"""How long a host without tries is kept."""
+OVERDUE_MS = 10_000
+"""A message that has been due for less is not overdue: the sender looks once a second."""
+OVERDUE_MOST = 500
+"""Most overdue deliveries that are looked at for their hosts."""
+OWNERS_MOST = 10
+"""Most organizations of one host that are asked what is owed to it."""
+OWED_MOST = 100
+"""Most open deliveries of one organization and host that are counted."""
+LAST_NAME = "\U0010ffff"
+
+
+class HostTry(Struct, frozen=True):
+    """The end of one try."""
+
+    organization_id: int
+    host: str
+    at: int
+    http_status: int | None
+    error: str | None
+    took_ms: int
+
+
+class OverdueHostRow(Row, frozen=True):
+    """An overdue delivery."""
+
+    organization_id: int
+    host: str
+    due_at: int
+
+
+class HostOwnerRow(Row, frozen=True):
+    """An organization with tries at a host."""
+
+    organization_id: int
+    host: str
+
+
+class WebhookHostRow(Row, frozen=True):
+    """The counts of one host."""
+
+    organization_id: int
+    host: str
+    day: int
+    tries: int
+    failed: int
+    tries_before: int
+    failed_before: int
+    failed_in_row: int
+    failing_since: int | None
+    last_at: int
+    last_status: int | None
+    last_error: str | None
+    last_ms: int
+
+
+class OwedRow(Row, frozen=True):
+    """What is owed to one host for one organization."""
+
+    organization_id: int
+    host: str
+    name: str
+    due_at: int | None
+    number: int
+
+
+class WebhookHostStore(Noun):
+    """The hosts of webhooks."""
+
+    async def troubled(self, state: SenderState | None, *, most: int) -> HostPage:
+        """Return the hosts with overdue messages, the longest first, then those that fail, the longest first.
+
+        Reads a bounded number of overdue messages. ``state`` is that of this server's sender, if it has one.
+        """
+        return await self._database.snapshot(find_troubled(state, most))
+
+    async def named(self, text: str, state: SenderState | None, *, after: str, most: int) -> HostPage:
+        """Return one page of all hosts whose names begin with this text, by name."""
+        return await self._database.snapshot(find_named(text, state, after, most))
+
+    async def purge(self) -> int:
+        """Delete hosts without tries for two weeks, at most CHUNK; return how many."""
+        return await self._write(_purge)
+
+
+# Counting ------------------------------------------------------------------------------------------------------------
+
+
+def count_tries(transaction: Transaction, tries: Sequence[HostTry]) -> Operation[None]:
+    """Count these tries at their hosts, in the order in which they were made."""
+    by_host: dict[tuple[int, str], list[HostTry]] = {}
+    for one in sorted(tries, key=lambda tried: tried.at):
+        for organization_id in (EVERYBODY, one.organization_id):
+            by_host.setdefault((organization_id, one.host), []).append(one)
+    hosts = [(*key, *_summed(of)) for key, of in sorted(by_host.items())]
+    yield from run_if("count_tries", hosts, hosts=hosts, day=transaction.now // DAY_MS)
+
+
+def _summed(tries: Sequence[HostTry]) -> tuple[int, int, int, int | None, int, int | None, str | None, int]:
+    failing: list[HostTry] = []
+    for one in tries:
+        failing = [] if one.error is None else [*failing, one]
+    last = tries[-1]
+    return (
+        len(tries), sum(one.error is not None for one in tries), len(failing), failing[0].at if failing else None,
+        last.at, last.http_status, last.error, last.took_ms,
+    )  # fmt: skip
+
+
+# Lists ---------------------------------------------------------------------------------------------------------------
+
+
+def find_troubled(state: SenderState | None, most: int) -> Operation[HostPage]:
+    """Read the hosts with trouble. Needs one snapshot."""
+    now = yield from clock()
+    overdue = yield from rows("find_overdue_hosts", into=OverdueHostRow, before=now - OVERDUE_MS, most=OVERDUE_MOST)
+    failing = yield from rows("find_failing_hosts", into=str, organization_id=EVERYBODY, most=most + 1)
+    names = list(dict.fromkeys([*(one.host for one in overdue), *failing]))
+    pairs = {(one.organization_id, one.host) for one in overdue}
+    found = yield from _facts(names[:most], pairs, state, now)
+    return HostPage(found, after=None, more=len(names) > most)
+
+
+def find_named(text: str, state: SenderState | None, after: str, most: int) -> Operation[HostPage]:
+    """Read one page of hosts by name. Needs one snapshot."""
+    now = yield from clock()
+    names = yield from rows(
+        "find_named_hosts", into=str, organization_id=EVERYBODY, after=after, least=text, beyond=text + LAST_NAME,
+        most=most + 1,
+    )  # fmt: skip
+    found = yield from _facts(names[:most], set(), state, now)
+    more = len(names) > most
+    return HostPage(found, after=names[most - 1] if more else None, more=more)
+
+
+def _facts(
+    names: Sequence[str], pairs: Iterable[tuple[int, str]], state: SenderState | None, now: int
+) -> Operation[tuple[HostFacts, ...]]:
+    """Read the facts of these hosts. ``pairs`` are (organization, host) that may have no try yet."""
+    keys = [(EVERYBODY, name) for name in names]
+    counts = {
+        row.host: row for row in (yield from rows_if("find_webhook_hosts", keys, into=WebhookHostRow, hosts=keys))
+    }
+    owners = yield from rows_if("find_host_owners", names, into=HostOwnerRow, hosts=list(names), most=OWNERS_MOST)
+    asked = {(row.organization_id, row.host) for row in owners} | {one for one in pairs if one[1] in set(names)}
+    owed: dict[str, list[OwedRow]] = {name: [] for name in names}
+    for row in (yield from rows_if("find_owed", list(asked), into=OwedRow, hosts=sorted(asked), most=OWED_MOST)):
+        owed[row.host].append(row)
+    return tuple([_host(name, counts.get(name), owed[name], state, now) for name in names])
+
+
+def _host(
+    name: str, row: WebhookHostRow | None, owed: Sequence[OwedRow], state: SenderState | None, now: int
+) -> HostFacts:
+    waiting = [one for one in owed if one.due_at is not None]
+    due_at = min((one.due_at for one in waiting if one.due_at is not None), default=None)
+    tries, failed = (0, 0) if row is None else _recent(row, now // DAY_MS)
+    running = () if state is None else [one for one in state.under_way if one[1] == name]
+    return HostFacts(
+        host=name,
+        tries=tries,
+        failed=failed,
+        failed_in_row=0 if row is None else row.failed_in_row,
+        failing_since=None if row is None else row.failing_since,
+        last_at=None if row is None else row.last_at,
+        last_status=None if row is None else row.last_status,
+        last_error=None if row is None else row.last_error,
+        last_ms=None if row is None else row.last_ms,
+        open=sum(one.number for one in owed),
+        open_bounded=len(owed) >= OWNERS_MOST or any(one.number >= OWED_MOST for one in owed),
+        organizations=tuple([one.name for one in waiting or owed]),
+        due_at=due_at,
+        trying=len(running),
+        hold=None
+        if due_at is None
+        else hold(
+            OpenMessages(
+                host=name, organizations=tuple([one.organization_id for one in waiting]), overdue_ms=now - due_at
+            ),
+            state,
+        ),
+    )
+
+
+def _recent(row: WebhookHostRow, today: int) -> tuple[int, int]:
+    """Return the tries and the failures since the beginning of yesterday."""
+    if row.day >= today:
+        return row.tries + row.tries_before, row.failed + row.failed_before
+    return (row.tries, row.failed) if row.day == today - 1 else (0, 0)
+
+
+# Upkeep --------------------------------------------------------------------------------------------------------------
+
+
+def _purge(transaction: Transaction) -> Operation[int]:
+    today = (yield from transaction.read_clock()) // DAY_MS
+    found = yield from rows("find_old_hosts", into=HostOwnerRow, before=today - KEPT_DAYS, most=CHUNK)
+    keys = [(row.organization_id, row.host) for row in found]
+    yield from run_if("delete_hosts", keys, hosts=keys)
+    return len(keys)

@@ -1,0 +1,135 @@
+"""The hosts of webhooks: counted with each try, found by trouble or by name, with what holds their messages."""
+
+from fairlane.model.organizations import Organization
+from fairlane.model.webhooks import HostFacts, HostHold, Tried
+from fairlane.rules.deliveries import SenderState
+from fairlane.store import Store
+from fairlane.store.webhook_hosts import KEPT_DAYS, OVERDUE_MS
+from tests.builders import DONE, a_task, a_worker, an_organization, claimed_deliveries, submitted
+from tests.store.databases import Clock
+
+SOME = 20
+DAY = 86_400
+"""In seconds."""
+
+
+async def owe(store: Store, organization: Organization, *hosts: str) -> None:
+    """End a task for each of these hosts, whose message is then due."""
+    worker = await a_worker(store)
+    await submitted(store, organization, *[a_task(webhook=host) for host in hosts])
+    for _ in hosts:
+        await worker.settle(await worker.take_one(), DONE)
+
+
+async def send(store: Store, clock: Clock, *, failing: str = "", status: int = 503) -> None:
+    """Try everything that is due; the host of this name fails."""
+    for one in await claimed_deliveries(store):
+        error = "status" if one.host == failing else None
+        clock.advance(1)
+        await store.deliveries.record(
+            Tried(
+                delivery_id=one.id, number=one.number, at=clock(), http_status=status if error else 200, error=error,
+                took_ms=7,
+            )
+        )  # fmt: skip
+
+
+async def named(store: Store, text: str = "") -> dict[str, HostFacts]:
+    """Every host that begins with this text."""
+    return {one.host: one for one in (await store.webhook_hosts.named(text, None, after="", most=SOME)).hosts}
+
+
+async def troubled(store: Store, state: SenderState | None = None) -> list[HostFacts]:
+    """Hosts with trouble."""
+    return list((await store.webhook_hosts.troubled(state, most=SOME)).hosts)
+
+
+async def test_tries_are_counted_by_host_over_all_organizations(store: Store, clock: Clock) -> None:
+    """With the last try, since when it fails, and how many failed in a row; a success ends that."""
+    first, second = await an_organization(store), await an_organization(store)
+    await owe(store, first, "a.example", "b.example")
+    await owe(store, second, "a.example")
+    await send(store, clock, failing="a.example")
+    began = clock()
+    await owe(store, second, "a.example")
+    await send(store, clock, failing="a.example", status=500)
+
+    found = await named(store)
+
+    a, b = found["a.example"], found["b.example"]
+    assert (a.tries, a.failed, a.failed_in_row, a.last_status, a.last_error, a.last_ms) == (3, 3, 3, 500, "status", 7)
+    assert a.failing_since is not None
+    assert a.failing_since <= began
+    assert (a.open, set(a.organizations), a.hold) == (3, {first.name, second.name}, HostHold.PAUSE)
+    assert (b.tries, b.failed, b.failing_since, b.last_status, b.open, b.hold) == (1, 0, None, 200, 0, None)
+    assert [one.host for one in await troubled(store)] == ["a.example"]
+
+    clock.advance(DAY // 2)
+    await send(store, clock)
+
+    assert await troubled(store) == []
+    assert (await named(store, "a"))["a.example"].failed_in_row == 0
+
+
+async def test_counts_are_those_of_two_days(store: Store, clock: Clock) -> None:
+    """Yesterday's count with today's; a day later the older ones are gone, and after two weeks the host is."""
+    organization = await an_organization(store)
+    clock.advance(DAY - clock() // 1_000 % DAY)
+    counts = []
+    for days in (0, 1, 1, 2):
+        clock.advance(days * DAY)
+        await owe(store, organization, "a.example")
+        await send(store, clock)
+        counts.append((await named(store))["a.example"].tries)
+
+    assert counts == [1, 2, 2, 1]
+    clock.advance((KEPT_DAYS - 1) * DAY)
+    assert await store.webhook_hosts.purge() == 0
+    clock.advance(3 * DAY)
+    assert await store.webhook_hosts.purge() == 2
+    assert await named(store) == {}
+
+
+async def test_what_is_overdue_comes_first_with_what_holds_it(store: Store, clock: Clock) -> None:
+    """Also if nothing was ever tried there: no sender runs, or the organization's share is used."""
+    organization = await an_organization(store)
+    await owe(store, organization, "b.example")
+    await send(store, clock, failing="b.example")
+    await owe(store, organization, "never.example")
+    assert [one.host for one in await troubled(store)] == ["b.example"]
+
+    clock.advance(OVERDUE_MS / 1_000 + 1)
+    under_way = [(organization.id, "other", False, 0)] * 10
+    held, failing = await troubled(store, SenderState(under_way=under_way))
+    clock.advance(55)
+    stuck, _ = await troubled(store, SenderState())
+
+    assert (held.host, held.hold, held.tries, held.last_at) == ("never.example", HostHold.ORGANIZATION_BUSY, 0, None)
+    assert failing.hold is HostHold.PAUSE
+    assert (stuck.host, stuck.hold, stuck.open) == ("never.example", HostHold.STUCK, 1)
+
+
+async def test_hosts_come_in_pages_by_name(store: Store, clock: Clock) -> None:
+    """The next page begins after the last name; those that begin otherwise are left out."""
+    organization = await an_organization(store)
+    await owe(store, organization, *[f"h{number}.example" for number in range(5)], "other.example")
+    await send(store, clock)
+
+    first = await store.webhook_hosts.named("h", None, after="", most=3)
+    rest = await store.webhook_hosts.named("h", None, after=first.after or "", most=3)
+
+    assert [one.host for one in (*first.hosts, *rest.hosts)] == [f"h{number}.example" for number in range(5)]
+    assert (first.after, rest.after) == ("h2.example", None)
+
+
+async def test_an_erased_organization_leaves_no_host_of_its_own(store: Store, clock: Clock) -> None:
+    """The sums of all organizations stay."""
+    organization = await an_organization(store)
+    await owe(store, organization, "a.example")
+    await send(store, clock)
+
+    while not (await store.erasing.erase(organization.name, actor="a test")).done:
+        pass
+
+    [one] = (await named(store)).values()
+    assert (one.tries, one.organizations) == (1, ())
