@@ -211,7 +211,9 @@ class Server:
             parts: list[Part[Any]] = [operators, workers]
             unguarded = health_resources(self.serving)
             if settings.dashboard:
-                people, open_to_all = self._dashboard(None, operators, tickets, address_of(private))
+                people, open_to_all = self._dashboard(
+                    customers, operators, tickets, address_of(private), customer_keys=False
+                )
                 parts.append(people)
                 unguarded += open_to_all
             self.surfaces["admin"] = Surface(parts, unguarded, clock=clock)
@@ -227,11 +229,12 @@ class Server:
 
     def _dashboard(
         self,
-        customers: Part[Any] | None,
+        customers: Part[Any],
         operators: Part[Any] | None,
         tickets: Tickets,
         address: str,
         *,
+        customer_keys: bool = True,
         tickets_only: bool = False,
     ) -> tuple[Part[Any], list[Resource[None]]]:
         return dashboard_part(
@@ -245,6 +248,7 @@ class Server:
             secret_rules=SECRET_RULES,
             customers=customers,
             operators=operators,
+            customer_keys=customer_keys,
             tickets_only=tickets_only,
         )
 

@@ -126,6 +126,12 @@ class CrossSiteRefused(Refusal):
     code, status, message = "CROSS_SITE_REQUEST", 403, "This request does not come from the dashboard"
 
 
+class ViewRefused(Refusal):
+    """An operator sees an organization's dashboard, and the request would change something."""
+
+    code, status, message = "READ_ONLY_VIEW", 403, "This view of an organization's dashboard changes nothing"
+
+
 class NotFound(Refusal):
     """The route does not exist, or this caller may not see such a resource. ``details.id`` names what was requested."""
 

@@ -345,6 +345,33 @@ def test_operators_see_which_hosts_fail_and_what_holds_them(enter: Enter, site: 
     assert page.url.endswith("#/deliveries?search=127.0.0.1")
 
 
+def test_operators_see_what_a_customer_sees(enter: Enter, site: Site, submit: Submit, provoked: list[str]) -> None:
+    """Plainly marked, live, and without a way to change anything; leaving leads back to the organization."""
+    provoked += ["403"]
+    running = submit("SLOW", payload={"seconds": 110})
+    eventually(lambda: site.status_of(running) == "PROCESSING")
+    page = enter("organization/acme", key=site.admin_key)
+
+    page.get_by_role("button", name="See what it sees").click()
+
+    expect(page.get_by_role("heading", name="Now")).to_be_visible()
+    mark = page.get_by_role("status").filter(has_text="You see the dashboard of acme as it sees it.")
+    expect(mark).to_be_visible()
+    expect(card(page, "Processing")).not_to_have_text("0")
+    page.get_by_role("link", name="Tasks", exact=True).click()
+    expect(page.get_by_role("button", name="Clear the queue")).to_be_hidden()
+    page.reload()
+    expect(mark).to_be_visible()
+    page.get_by_role("link", name="Webhooks", exact=True).click()
+    page.get_by_label("Send a test event to").fill("http://127.0.0.1:9/")
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_text("This view of an organization's dashboard changes nothing")).to_be_visible()
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("heading", name="acme")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(mark).to_be_hidden()
+
+
 def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> None:
     """It says what customers will see; without a yes nothing is changed."""
     page = enter("upkeep", key=site.admin_key)

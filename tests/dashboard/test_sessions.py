@@ -352,3 +352,51 @@ def test_files_are_compressed_and_kept_by_their_content(browser: httpx2.Client) 
     assert int(kept.headers["content-length"]) < int(plain.headers["content-length"]) / 2
     assert kept.text == plain.text == other.text
     assert other.headers["cache-control"] == "no-cache"
+
+
+def test_an_operator_sees_an_organizations_dashboard_and_changes_nothing(operated: House) -> None:
+    """What reads answers, what changes is refused by the server, and the audit names the view."""
+    customer = operated.customer()
+    task_id = customer.accepted()
+    key = operated.admin.post("/admin/v1/keys", json={"kind": "admin", "name": "me"}).json()["value"]
+    with operated.client() as browser, operated.client() as other:
+        log_in(browser, key)
+        log_in(other, key)
+        opened = browser.post("/dashboard/view", json={"organization": customer.name}).json()
+        view = {"x-fairlane-view": opened["view"]}
+
+        seen = browser.get("/dashboard/v1/async/status", headers=view)
+        assert (seen.status_code, seen.json()["queuedTasks"]) == (200, 1)
+        assert browser.get(f"/dashboard/v1/async/task/{task_id}", headers=view).status_code == 200
+        assert browser.get("/dashboard/access/keys", headers=view).status_code == 200
+        changes = {
+            (method, path)
+            for resource in operated.server.surfaces["customers"].resources
+            for method in resource.endpoints
+            if (path := resource.path).startswith(("/dashboard/v1/", "/dashboard/access/"))
+            and method not in ("GET", "HEAD")
+        }
+        for method, path in changes:
+            refused = browser.request(method, path.replace("{}", "x"), headers=view, json={})
+            assert (refused.status_code, error_of(refused)["code"]) == (403, "READ_ONLY_VIEW"), (method, path)
+        assert len(changes) > 15
+        assert customer.status()["queuedTasks"] == 1
+
+        # It belongs to the session that opened it, and to this organization.
+        assert browser.get("/dashboard/v1/async/status").status_code == 401
+        assert other.get("/dashboard/v1/async/status", headers=view).status_code == 401
+        forged = {"x-fairlane-view": f"1{opened['view']}"}
+        assert browser.get("/dashboard/v1/async/status", headers=forged).status_code == 401
+        assert browser.get(f"/dashboard/events?view=1{opened['view']}").status_code == 401
+        audit = browser.get("/dashboard/admin/v1/audit").json()["audit"]
+        viewed = [one for one in audit if one["action"] == "organization.viewed"]
+        assert [(one["subject"], one["actor"][:12]) for one in viewed] == [(customer.name, "admin key me")]
+
+
+def test_an_organization_opens_no_view(browser: httpx2.Client, customer: Customer) -> None:
+    """Neither of another one nor of itself."""
+    log_in(browser, customer.key["value"])
+
+    refused = browser.post("/dashboard/view", json={"organization": customer.name})
+
+    assert (refused.status_code, error_of(refused)["code"]) == (401, "INVALID_OR_EXPIRED_API_KEY")

@@ -103,7 +103,7 @@ def test_403_means_one_thing() -> None:
     """Credits: clients need no code to tell. The other one is the dashboard's, for browsers alone."""
     codes = {kind.code for kind in Refusal.__subclasses__() if kind.status == 403}
 
-    assert codes == {"INSUFFICIENT_CREDITS", "CROSS_SITE_REQUEST"}
+    assert codes == {"INSUFFICIENT_CREDITS", "CROSS_SITE_REQUEST", "READ_ONLY_VIEW"}
 
 
 def test_tasks_fail_with_the_contracts_words() -> None:

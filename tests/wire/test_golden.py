@@ -499,6 +499,7 @@ REFUSALS: dict[str, errors.Refusal] = {
     "KeyMissing": errors.KeyMissing(),
     "KeyMalformed": errors.KeyMalformed(),
     "CrossSiteRefused": errors.CrossSiteRefused(),
+    "ViewRefused": errors.ViewRefused(),
     "KeyRefused": errors.KeyRefused(),
     "CreditsShort": errors.CreditsShort(),
     "NotFound": errors.NotFound.task(ID),

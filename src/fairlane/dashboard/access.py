@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from fairlane.api.admin.keys import KeyEndpoints
 from fairlane.api.admin.webhook_secrets import SecretRules, WebhookSecretEndpoints
 from fairlane.api.http import Answer, Request
-from fairlane.api.routes import Endpoint, Resource
-from fairlane.dashboard.sessions import PATH, CustomerGuard
+from fairlane.api.routes import Endpoint, Guard, Resource
+from fairlane.dashboard.sessions import PATH
 from fairlane.errors import NotFound
 from fairlane.model.keys import Caller
 from fairlane.store import Store
@@ -17,7 +17,7 @@ from fairlane.store import Store
 OperatorsEndpoint = Callable[[Request, str], Awaitable[Answer]]
 
 
-def access_resources(store: Store, guard: CustomerGuard, secret_rules: SecretRules) -> list[Resource[Caller]]:
+def access_resources(store: Store, guard: Guard[Caller], secret_rules: SecretRules) -> list[Resource[Caller]]:
     """Return the routes."""
     keys, secrets = KeyEndpoints(store), WebhookSecretEndpoints(store, secret_rules)
 

@@ -66,7 +66,7 @@ class DashboardSessions:
         # Two logins in one millisecond are two sessions: ending one must not end the other.
         identity = secrets.token_hex(16)
         text = f"{identity}.{kind}.{digest}.{expires_at}"
-        value = f"{text}.{await self._sign('session', text)}"
+        value = f"{text}.{await self.sign('session', text)}"
         return await self._session(identity, kind, digest, value, expires_at), value
 
     async def read(self, request: Request) -> DashboardSession:
@@ -78,7 +78,7 @@ class DashboardSessions:
         value = _cookie(request)
         text, _, signature = value.rpartition(".")
         parts = text.split(".")
-        if len(parts) != 4 or not hmac.compare_digest(signature.encode(), (await self._sign("session", text)).encode()):
+        if len(parts) != 4 or not hmac.compare_digest(signature.encode(), (await self.sign("session", text)).encode()):
             raise KeyMissing
         identity, kind, digest, expires_at = parts
         # The store is asked last: only a cookie of ours costs a read.
@@ -130,9 +130,10 @@ class DashboardSessions:
     async def _session(
         self, identity: str, kind: KeyKind, digest: str, value: str, expires_at: int
     ) -> DashboardSession:
-        return DashboardSession(identity, kind, digest, await self._sign("token", value), expires_at)
+        return DashboardSession(identity, kind, digest, await self.sign("token", value), expires_at)
 
-    async def _sign(self, purpose: str, text: str) -> str:
+    async def sign(self, purpose: str, text: str) -> str:
+        """Return the signature of a text, the same at every server of this database."""
         if self._secret is None:
             self._secret = (await self._store.dashboard.secret()).encode()
         return hmac.new(self._secret, f"{purpose}:{text}".encode(), sha256).hexdigest()

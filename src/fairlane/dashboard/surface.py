@@ -31,6 +31,7 @@ from fairlane.dashboard.sessions import (
 )
 from fairlane.dashboard.tickets import Tickets
 from fairlane.dashboard.tries import Tries, caller_address
+from fairlane.dashboard.views import ViewGuard, Views
 from fairlane.errors import CrossSiteRefused, KeyMalformed, KeyMissing, KeyRefused, StoreUnreachable, Unavailable
 from fairlane.model.keys import KeyKind
 from fairlane.store import Store
@@ -86,29 +87,34 @@ def dashboard_part(
     proxies: Sequence[IPv4Network | IPv6Network],
     rate_limit: int,
     secret_rules: SecretRules,
-    customers: Part[Any] | None,
+    customers: Part[Any],
     operators: Part[Any] | None,
+    customer_keys: bool = True,
     tickets_only: bool = False,
 ) -> tuple[Part[Any], list[Resource[None]]]:
     """Return the dashboard of one listener: the part behind a session, and the resources that anyone may load.
 
-    ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. If one is None,
-    its people cannot log in here. With ``tickets_only`` operators need a ticket, and their keys open no session.
+    ``customers`` and ``operators`` are the parts that people may use here through twins of the routes. Without
+    ``customer_keys`` organizations cannot log in here, and operators see their pages in views alone. Without
+    ``operators`` these cannot log in. With ``tickets_only`` they need a ticket, and their keys open no session.
     """
     by_key = operators is not None and not tickets_only
     sessions = DashboardSessions(store, tickets, address=address, operators=by_key)
-    kinds = [KeyKind.ORGANIZATION] * (customers is not None) + [KeyKind.ADMIN] * by_key
-    pages = PageEndpoints(store, hub, sessions, Tries(), tickets, proxies=proxies, version=version, kinds=kinds)
+    kinds = [KeyKind.ORGANIZATION] * customer_keys + [KeyKind.ADMIN] * by_key
+    views = Views(store, sessions)
+    pages = PageEndpoints(store, hub, sessions, views, Tries(), tickets, proxies=proxies, version=version, kinds=kinds)
     assets = AssetEndpoints()
     served: list[Endpoints] = [assets, pages]
-    twins: list[Resource[Any]] = []
-    if customers is not None:
+    guard = CustomerGuard(store, sessions) if customer_keys else None
+    if guard is not None:
         served.append(ReferencePages(assets))
-        guard = CustomerGuard(store, sessions)
-        twins += [one.twin(PATH, RateGuard(guard, limit=rate_limit)) for one in customers.resources]
-        twins += access_resources(store, guard, secret_rules)
+    twins: list[Resource[Any]] = [
+        one.twin(PATH, ViewGuard(views, guard and RateGuard(guard, limit=rate_limit))) for one in customers.resources
+    ]
+    twins += access_resources(store, ViewGuard(views, guard), secret_rules)
     if operators is not None:
         twins += [one.twin(PATH, OperatorGuard(sessions)) for one in operators.resources]
+        twins += resources([views], lambda: sessions.check)
     events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
     return Part(PATH, sessions.check, [events, *twins]), resources(served, lambda: anybody)
 
@@ -121,6 +127,7 @@ class PageEndpoints:
         store: Store,
         hub: Hub,
         sessions: DashboardSessions,
+        views: Views,
         tries: Tries,
         tickets: Tickets,
         *,
@@ -131,6 +138,7 @@ class PageEndpoints:
         self._store = store
         self._hub = hub
         self._sessions = sessions
+        self._views = views
         self._tries = tries
         self._tickets = tickets
         self._proxies = proxies
@@ -180,7 +188,7 @@ class PageEndpoints:
 
     async def events(self, request: Request, session: DashboardSession) -> Stream:
         """Stream live data once a second, for as long as the key is valid and the session lasts."""
-        organization_id = await self._organization_id(session, request)
+        organization_id = await self._watched(session, request)
         if not self._hub.has_room(organization_id):
             raise Unavailable
 
@@ -188,7 +196,7 @@ class PageEndpoints:
             if session.expires_at <= self._store.now():
                 return False
             try:
-                return await self._organization_id(session, request) == organization_id
+                return await self._watched(session, request) == organization_id
             except (KeyRefused, StoreUnreachable):  # The browser opens the stream again and then gets the reason.
                 return False
 
@@ -204,6 +212,13 @@ class PageEndpoints:
         if caller is None:
             raise KeyRefused
         return caller.organization_id
+
+    async def _watched(self, session: DashboardSession, request: Request) -> int | None:
+        """Return the organization that a stream is about, or None for all. A stream of a view names the view."""
+        view = request.query("view").get("view")
+        if view is None:
+            return await self._organization_id(session, request)
+        return await self._views.organization_id(session, request, view)
 
     async def _name(self, session: DashboardSession, request: Request) -> str:
         organization_id = await self._organization_id(session, request)

@@ -5,6 +5,10 @@ import { notice, outage } from "./dom.js";
 const BASE = "/dashboard";
 const REOPEN_SECONDS = 2;
 let token = "";
+// The view of an organization that this operator's session has open, or null.
+let view = null;
+export const see = (opened) => { view = opened; };
+const VIEWED = ["/v1/", "/access/"];
 let ended = () => {};
 
 export const keep = (session) => { token = session.token; };
@@ -19,6 +23,7 @@ export const serverTime = () => Date.now() + ahead;
 export async function ask(method, path, body, headers = {}, read = (response) => response.json().catch(() => ({}))) {
   const sent = { ...headers };
   if (method !== "GET") sent["x-fairlane-token"] = token;
+  if (view && VIEWED.some((begins) => path.startsWith(begins))) sent["x-fairlane-view"] = view.view;
   if (body !== undefined) sent["content-type"] = "application/json";
   let response;
   try {
@@ -59,7 +64,7 @@ export const getText = (path) => ask("GET", path, undefined, {}, (response) => r
 export function watch(show, tell) {
   let source, timer, over = false;
   const open = () => {
-    source = new EventSource(`${BASE}/events`);
+    source = new EventSource(`${BASE}/events${view ? `?view=${view.view}` : ""}`);
     source.onmessage = (event) => { outage(false); tell(true); show(JSON.parse(event.data)); };
     source.onerror = () => {
       tell(false);

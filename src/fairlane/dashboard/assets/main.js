@@ -1,6 +1,6 @@
 // The only page: the session decides which sections exist, and the address which of them is shown.
 
-import { ask, get, keep, whenEnded } from "./api.js";
+import { ask, get, keep, see, whenEnded } from "./api.js";
 import { button, fill, h, notice, submits } from "./dom.js";
 import { access } from "./access.js";
 import { alerts } from "./alerts.js";
@@ -31,6 +31,9 @@ function lanesPage(place) {
   fill(place, h("h1", { class: "unseen" }, "Lanes"), section);
   return lanes(section);
 }
+
+// While an operator sees the dashboard of an organization, this tab keeps the view.
+const VIEW = "fairlane-view";
 
 const TICKET = "#/enter/";
 
@@ -66,11 +69,19 @@ async function exchanged() {
 }
 
 function enter(opened) {
-  session = opened;
+  const kept = opened.kind === "operator" ? JSON.parse(sessionStorage.getItem(VIEW) ?? "null") : null;
+  session = kept ? { ...opened, kind: "organization", viewed: kept.organization } : opened;
   keep(opened);
+  see(kept);
+  if (!kept) sessionStorage.removeItem(VIEW);
+  const line = document.getElementById("viewed");
+  line.hidden = !kept;
+  document.body.classList.toggle("viewing", Boolean(kept));
+  fill(line, kept ? [h("span", {}, "You see the dashboard of ", h("b", {}, kept.organization), " as it sees it. Nothing can be changed here, and the audit names this view."), button("Leave", async () => leaveView(opened, kept.organization))] : []);
   fill(document.getElementById("who"), h("span", { class: "long" }, opened.name), button("Log out", async () => {
     // From here on no refusal may show the login on this page: the next page shows it.
     session = null;
+    sessionStorage.removeItem(VIEW);
     try { await ask("DELETE", "/session"); }
     catch (error) {
       if (error.status !== 401) { session = opened; throw error; }
@@ -78,6 +89,21 @@ function enter(opened) {
     location.assign("/dashboard");
   }));
   show();
+}
+
+// Sees the dashboard of this organization, from the operators' pages.
+async function view(name) {
+  sessionStorage.setItem(VIEW, JSON.stringify(await ask("POST", "/view", { organization: name })));
+  location.assign("#/");
+  location.reload();
+}
+
+function leaveView(opened, name) {
+  sessionStorage.removeItem(VIEW);
+  leave();
+  leave = () => {};
+  history.replaceState(null, "", `#/organization/${encodeURIComponent(name)}`);
+  enter(opened);
 }
 
 function show() {
@@ -90,7 +116,7 @@ function show() {
   const found = sections.find(([path]) => path === name)?.[2] ?? DETAILS[session.kind].find(([path]) => path === name)?.[1];
   if (!found) { fill(content, h("h1", {}, "There is no such page"), h("a", { href: "#/" }, "Back to the start")); return; }
   fill(content);
-  leave = found(content, { rest, query: new URLSearchParams(query) }) ?? (() => {});
+  leave = found(content, { rest, query: new URLSearchParams(query), view }) ?? (() => {});
   document.title = `${content.querySelector("h1")?.textContent ?? "fairlane"} – fairlane`;
 }
 
@@ -110,6 +136,8 @@ const KEYS = {
 
 function login(why = "") {
   session = null;
+  sessionStorage.removeItem(VIEW);
+  document.getElementById("viewed").hidden = true;
   const wanted = accepted.map((kind) => `${KEYS[kind].name} (${KEYS[kind].begins}…)`).join(", or ");
   const field = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
   const form = h("form", { class: "card login" }, h("h1", {}, "Log in"),

@@ -65,7 +65,7 @@ const FLAGS = [["disabled", "bad"], ["paused", "warn"], ["maintenance", "warn"],
 const flagsOf = (one) => FLAGS.filter(([flag]) => one[flag]).map(([flag, kind]) => h("span", { class: `badge ${kind}` }, flag));
 const state = (one) => (FLAGS.some(([flag]) => one[flag]) ? flagsOf(one) : "");
 
-export function organization(content, { rest: [name] }) {
+export function organization(content, { rest: [name], view }) {
   const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
   const heading = h("div", { class: "heading" }, h("h1", {}, name)), cards = ["Queued", "Slots used", "Completed", "Failed", "Credits"].map((one) => card(one));
   const [queued, used, completed, failed, credits] = cards;
@@ -94,7 +94,7 @@ export function organization(content, { rest: [name] }) {
     const now = JSON.stringify([one.plan, one.slots_max, one.queue_limit, one.weight, one.paused, one.disabled]);
     if (now === drawn) return;
     drawn = now;
-    fill(acts, one.paused ? button("Resume", () => change({ paused: false }, `${name} starts tasks again.`))
+    fill(acts, button("See what it sees", () => view(name)), one.paused ? button("Resume", () => change({ paused: false }, `${name} starts tasks again.`))
       : button("Pause", () => change({ paused: true }, `${name} is paused.`, `Pause ${name}? Its tasks are accepted and wait; what runs goes on. Nothing new starts until you resume it.`)),
     one.disabled ? button("Enable", () => change({ disabled: false }, `${name} may use the API again.`))
       : button("Disable", () => change({ disabled: true }, `${name} is disabled.`, `Disable ${name}? Every one of its keys is refused at once, and nothing of it starts. What runs goes on. Its tasks are kept.`), "danger"));
