@@ -17,6 +17,7 @@ from fairlane.model.leases import (
     Lease,
     NewSession,
     Released,
+    Renewal,
     Report,
     ReportVerdict,
 )
@@ -184,9 +185,9 @@ class Worker:
         (verdict,) = (await self.exchange(Report(lease.id, ending))).verdicts
         return verdict
 
-    async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> None:
+    async def renew(self, *, leases: Sequence[str] = (), exchanges: Sequence[str] = ()) -> Renewal:
         """Renew the session."""
-        await self.store.sessions.renew(self.id, leases=leases, exchanges=exchanges, key_id=self.session.key_id)
+        return await self.store.sessions.renew(self.id, leases=leases, exchanges=exchanges, key_id=self.session.key_id)
 
 
 async def a_worker(

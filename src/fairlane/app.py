@@ -427,6 +427,7 @@ async def serve(
         settings,
         app_reference=app_reference,
         servers=(f"unix:{server.worker_socket}",),
+        version=__version__,
         inherit_fds=tuple(server.store.inherited_fds),
     )
     supervisor = Supervisor(

@@ -48,6 +48,8 @@ class Register(Struct, kw_only=True, forbid_unknown_fields=True):
     types: list[str]
     places: int
     local: bool = False
+    version: str = ""
+    """The release of fairlane, for operators; empty for a worker of another make."""
 
 
 class Registered(Struct, kw_only=True):
@@ -182,9 +184,13 @@ class Renewed(Struct, kw_only=True):
 
     ``cancel``: leases that must end, also named in the answers to exchanges. A worker process that cannot react to it
     is killed after its grace period.
+
+    ``drain``: an operator wants this worker to end. The server gives it no more leases. It should end its session once
+    its attempts have ended, and not register again.
     """
 
     cancel: list[str] = []
+    drain: bool | UnsetType = UNSET
 
 
 class EndSession(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -96,7 +96,7 @@ def test_no_other_command_makes_tables_on_postgresql(fairlane: Command, nothing_
 # As each is typed; none of them may create a database.
 COMMANDS = [
     "organizations create acme", "organizations list", "keys create acme", "keys list --worker", "plans list",
-    "credits show acme", "webhooks secrets list acme", "tasks list", "failures", "sessions list",
+    "credits show acme", "webhooks secrets list acme", "tasks list", "failures", "sessions list", "sessions drain x",
     "usage export --month 2026-11", "backup {copy}",
     "drift", "audit", "maintenance show", "maintenance on", "top --once", "simulate --slots acme=3", "doctor",
     "migrate --check", "move --from {database} --to postgresql://127.0.0.1:1/x",

@@ -83,8 +83,8 @@ MUTANTS = (
            "tests/store/test_exchanges.py::test_a_dead_session_exchanges_nothing "
            "tests/store/test_exchanges.py::test_a_dead_session_does_not_fail_its_neighbours"),
     Mutant("another worker's key renews a session", "store/sql/sessions.sql",
-           "  AND dead = 0\n  AND key_id IS NOT DISTINCT FROM CAST(:key_id AS TEXT)\nRETURNING lease_ms;",
-           "  AND dead = 0\nRETURNING lease_ms;",
+           "  AND dead = 0\n  AND key_id IS NOT DISTINCT FROM CAST(:key_id AS TEXT)\nRETURNING lease_ms, draining;",
+           "  AND dead = 0\nRETURNING lease_ms, draining;",
            "tests/store/test_sessions.py::test_a_session_belongs_to_the_key_that_opened_it"),
     Mutant("a worker's name is its session", "api/worker.py",
            "            id=new_id(),\n            name=register.name,",

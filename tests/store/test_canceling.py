@@ -135,7 +135,7 @@ async def test_renewals_name_what_is_to_end(store: Store) -> None:
 
     answer = await store.sessions.renew(worker.id, leases=[first.id, second.id], exchanges=[])
 
-    assert answer == [first.id]
+    assert answer.canceled == [first.id]
 
 
 async def test_it_can_be_repeated(store: Store) -> None:

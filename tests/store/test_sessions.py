@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fairlane.errors import SessionGone
+from fairlane.errors import NotFound, SessionGone
 from fairlane.model.leases import Exchange, ExchangeReply, LossReason, Report, ReportVerdict
 from fairlane.model.tasks import TaskStatus
 from fairlane.store import Store
-from tests.builders import DONE, FRAGILE, a_session, a_task, a_worker, an_organization, ids, state, submitted
+from tests.builders import DONE, FRAGILE, a_server, a_session, a_task, a_worker, an_organization, ids, state, submitted
 from tests.store.databases import Clock, Database, set_clock
 
 LEASE_SECONDS = 30
@@ -45,6 +45,29 @@ async def test_a_session_dies_after_its_lease_and_not_before(store: Store, clock
     again = await store.sessions.end_expired()
 
     assert (at, after, again) == ([], [worker.session.name], [])
+
+
+async def test_a_drained_worker_gets_no_more_leases(store: Store) -> None:
+    """From now on, and its renewals tell it; what it runs it ends itself. It is no worker that serves a type."""
+    organization = await an_organization(store, slots=3)
+    await submitted(store, organization, a_task(), a_task())
+    worker, other = await a_worker(store), await a_worker(store)
+    lease = await worker.take_one()
+    before = await worker.renew(leases=[lease.id])
+
+    await store.sessions.drain(worker.id, actor="a test")
+
+    assert await worker.take(1) == []
+    assert (before.draining, (await worker.renew(leases=[lease.id])).draining) == (False, True)
+    assert [one.draining for one in await store.sessions.all(most=9) if one.id == worker.id] == [True]
+    assert (await store.fleet.find()).workers == 1
+    assert await worker.settle(lease) is ReportVerdict.ACCEPTED
+    assert len(await other.take(1)) == 1
+    [row] = [row for row in await store.trail.page() if row.action == "worker.drained"]
+    assert (row.subject, row.details) == (worker.session.name, {"session": worker.id})
+    for unknown in ("nothing", await a_server(store)):
+        with pytest.raises(NotFound):
+            await store.sessions.drain(unknown, actor="a test")
 
 
 async def test_each_session_has_its_own_lease(store: Store, clock: Clock) -> None:

@@ -49,6 +49,8 @@ class FakeServer:
         self.lost: list[ExchangeRequest] = []
         """Exchanges with a lost answer."""
         self.silent = False
+        self.drained: set[str] = set()
+        """Sessions that an operator wants to end."""
         self.draining: set[int] = set()
         """Ports that are going away."""
         self.key: str | None = None
@@ -204,7 +206,7 @@ class FakeServer:
         if session in self.gone:
             return 410, None
         self.renewals.append((session, renewal))
-        return 200, Renewed(cancel=self.cancel_on_renewal)
+        return 200, Renewed(cancel=self.cancel_on_renewal, drain=session in self.drained or msgspec.UNSET)
 
 
 class Listener:

@@ -315,6 +315,36 @@ async def test_drain_lets_attempts_end_and_takes_nothing_new(
     assert not server.leases
 
 
+async def test_a_drained_worker_ends_after_its_attempt_and_is_not_replaced(
+    server: FakeServer, supervise: Callable[..., Supervisor], tmp_path
+) -> None:
+    """The operator's wish comes with a renewal; the other process goes on until it is drained, too."""
+    supervisor = supervise(count=2)
+    await supervisor.start()
+    await asyncio.wait_for(supervisor.ready(), 20)
+    track, gate = tmp_path / "track", tmp_path / "gate"
+    running = server.put("WAIT", {"track": str(track), "until": str(gate)})
+    await server.changed()
+    await eventually(track.exists)
+    busy = server.leases[running][1]
+    [idle] = server.registered.keys() - {busy}
+
+    server.drained.add(busy)
+    await eventually(lambda: any(session == busy for session, _ in server.renewals))
+    await eventually(lambda: any(child.dismissed for child in supervisor.children))
+    assert not server.ended
+    gate.touch()
+    await eventually(lambda: server.ended)
+
+    assert [(session, ending.reason) for session, ending in server.ended] == [(busy, "drained")]
+    assert server.reports[running].outcome == "completed"
+    await eventually(lambda: len(supervisor.children) == 1)
+    assert not supervisor.emptied.is_set()
+    server.drained.add(idle)
+    await asyncio.wait_for(supervisor.emptied.wait(), 20)
+    assert set(server.registered) == {busy, idle}
+
+
 async def test_drain_hands_back_what_does_not_end(server: FakeServer, supervisor: Supervisor, tmp_path) -> None:
     """Async attempts are interrupted and released; a stuck thread goes back with the session. All within the bound."""
     track, gate = tmp_path / "track", tmp_path / "gate"

@@ -109,6 +109,7 @@ class WorkerEndpoints:
         """Open a session."""
         register = await self._read(request, _register)
         _check_name("name", register.name, protocol.NAME_LENGTH_MOST)
+        _check_text("version", register.version, protocol.NAME_LENGTH_MOST)
         check_between("places", register.places, 1, protocol.PLACES_MOST)
         check_between("types", len(register.types), 1, protocol.TYPES_MOST)
         for name in register.types:
@@ -120,6 +121,7 @@ class WorkerEndpoints:
             places=register.places,
             local=register.local and key_id is None,
             key_id=key_id,
+            version=register.version,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.sessions.open(session)
@@ -164,10 +166,10 @@ class WorkerEndpoints:
         _check_ids("exchanges", renew.exchanges)
         _check_ids("withdrawn", renew.withdrawn)
         self._parking.withdraw(session_id, renew.withdrawn, key_id)
-        canceled = await self._store.sessions.renew(
+        renewal = await self._store.sessions.renew(
             session_id, leases=renew.leases, exchanges=renew.exchanges, withdrawn=renew.withdrawn, key_id=key_id
         )
-        return _answer(protocol.Renewed(cancel=canceled))
+        return _answer(protocol.Renewed(cancel=renewal.canceled, drain=renewal.draining or UNSET))
 
     async def end(self, request: Request, key_id: WorkerKey) -> Answer:
         """End a session and return its leases."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from fairlane import logs
+from fairlane import __version__, logs
 from fairlane.cli.commands import Commands
 from fairlane.cli.options import AppReference, AsJson, ConfigFile, DrainSeconds, LogFormat, LogLevel, Places
 from fairlane.cli.output import complain
@@ -91,7 +91,7 @@ def worker(
     logs.configure(format=settings.log_format, level=settings.log_level)
 
     def make_supervisor(on_broken: Callable[[str], None]) -> Supervisor:
-        options = options_of(settings, app_reference=app, servers=tuple(servers), key=secret)
+        options = options_of(settings, app_reference=app, servers=tuple(servers), key=secret, version=__version__)
         return Supervisor(options, count=settings.workers, on_broken=on_broken, on_trouble=tell)
 
     def tell(cause: str | None) -> None:

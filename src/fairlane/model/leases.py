@@ -25,6 +25,17 @@ class NewSession(Struct, frozen=True, kw_only=True):
     lease_ms: int
     key_id: str | None = None
     """The worker key that opened the session, or None if it came through the server's own socket."""
+    version: str = ""
+    """The release of fairlane that the worker runs, or empty if it told none."""
+
+
+class Renewal(Struct, frozen=True):
+    """The answer to a renewal."""
+
+    canceled: list[str]
+    """Leases with a cancel request: the supervisor kills a worker that cannot react."""
+    draining: bool
+    """Whether an operator wants the worker to take no more tasks, and to end after those that it runs."""
 
 
 class SessionFacts(Struct, frozen=True, kw_only=True):
@@ -39,6 +50,9 @@ class SessionFacts(Struct, frozen=True, kw_only=True):
     """The id of the worker key that opened the session, or None if it came through its server's own socket."""
     started_at: int
     lease_until: int
+    draining: bool
+    """Whether it takes no more tasks, and ends after those that it runs."""
+    version: str
     leases: int
     """Number of leases it holds now."""
 

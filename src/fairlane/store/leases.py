@@ -58,6 +58,7 @@ class LiveSessionRow(Row, frozen=True):
     id: str
     types: str
     key_id: str | None
+    draining: int
 
 
 class PlaceRow(Row, frozen=True):
@@ -136,6 +137,7 @@ def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operati
         locking, holding, yielded, limited, counted, ahead, before=before, all_of_them=bool(places)
     )  # fmt: skip
     live = {(row.id, row.key_id) for row in sessions.rows}
+    draining = {row.id for row in sessions.rows if row.draining}
     served = [one for one in exchanges if (one.session_id, one.key_id) in live]
     if not served:
         return [SessionGone() for _ in exchanges]
@@ -159,6 +161,8 @@ def exchange(transaction: Transaction, exchanges: Sequence[Exchange]) -> Operati
             replies.append(SessionGone())
             continue
         leases = answered.get((one.session_id, one.id))
+        if leases is None and one.session_id in draining:
+            leases = []
         if leases is None:
             unchanged = None if reports or answered else counted
             leases = yield from claim(

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fairlane.errors import SessionGone
-from fairlane.model.leases import Ending, LossReason, NewSession, SessionFacts
+from fairlane.errors import NotFound, SessionGone
+from fairlane.model.leases import Ending, LossReason, NewSession, Renewal, SessionFacts
 from fairlane.store.noun import Noun
 from fairlane.store.settling import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.statements import CHUNK, Operation, Row, query, rows, run, together
+from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
 
@@ -35,6 +36,13 @@ class OrphanRow(Row, frozen=True):
     session_id: str
 
 
+class RenewedRow(Row, frozen=True):
+    """A session that was renewed."""
+
+    lease_ms: int
+    draining: int
+
+
 class SessionRow(Row, frozen=True):
     """A live session."""
 
@@ -46,6 +54,8 @@ class SessionRow(Row, frozen=True):
     key: str | None
     started_at: int
     lease_until: int
+    draining: int
+    version: str
     leases: int
 
 
@@ -64,7 +74,7 @@ class SessionStore(Noun):
         exchanges: Sequence[str],
         withdrawn: Sequence[str] = (),
         key_id: str | None = None,
-    ) -> list[str]:
+    ) -> Renewal:
         """Keep a session alive, and return to the queue the leases that its worker cannot have received.
 
         An expired session may still renew until a sweep has marked it dead. A session that another key opened is
@@ -76,7 +86,7 @@ class SessionStore(Noun):
         ``withdrawn`` (the worker is blocked and takes no answers) every lease that it has not received is returned at
         once.
 
-        Returns the leases with a cancel request: the supervisor kills a worker that cannot react. Raises SessionGone.
+        Raises SessionGone.
         """
         return await self._write(_renew, session_id, key_id, leases, exchanges, withdrawn)
 
@@ -95,6 +105,10 @@ class SessionStore(Noun):
         A session that another key opened is treated as missing.
         """
         return await self._write(_end, session_id, key_id, reason, overdue)
+
+    async def drain(self, session_id: str, *, actor: str) -> None:
+        """Have a worker take no more tasks from now on, and end after those that it runs. Raises NotFound."""
+        await self._write(_drain, session_id, actor)
 
     async def all(self, *, after: str = "", most: int) -> list[SessionFacts]:
         """Return live sessions by id."""
@@ -137,6 +151,7 @@ def _open(transaction: Transaction, new: NewSession) -> Operation[None]:
         places=new.places,
         local=int(new.local),
         key_id=new.key_id,
+        version=new.version,
         lease_ms=new.lease_ms,
         now=(yield from transaction.read_clock()),
     )
@@ -149,15 +164,15 @@ def _renew(
     leases: Sequence[str],
     exchanges: Sequence[str],
     withdrawn: Sequence[str],
-) -> Operation[list[str]]:
+) -> Operation[Renewal]:
     now = yield from transaction.read_clock()
-    renewed = query("renew_session", [session_id], into=int, id=session_id, key_id=key_id, now=now)
+    renewed = query("renew_session", [session_id], into=RenewedRow, id=session_id, key_id=key_id, now=now)
     held = query("find_session_leases", [session_id], into=SessionLeaseRow, id=session_id)
     yield from together(renewed, held)
     if not renewed.rows:
         raise SessionGone
-    [lease_ms] = renewed.rows
-    known, given_up, young = set(leases), set(withdrawn), now - lease_ms
+    [row] = renewed.rows
+    known, given_up, young = set(leases), set(withdrawn), now - row.lease_ms
     open_exchanges = set(exchanges) - given_up
     unknown: list[tuple[str, Ending]] = []
     canceled: list[str] = []
@@ -168,13 +183,13 @@ def _renew(
         elif lease.canceled_at is not None:
             canceled.append(lease.id)
     yield from return_leases(transaction, unknown)
-    return canceled
+    return Renewal(canceled, draining=bool(row.draining))
 
 
 def _renew_server(transaction: Transaction, session_id: str) -> Operation[None]:
     if not (
         yield from rows(
-            "renew_session", into=int, id=session_id, key_id=None, now=(yield from transaction.read_clock())
+            "renew_session", into=RenewedRow, id=session_id, key_id=None, now=(yield from transaction.read_clock())
         )
     ):
         raise SessionGone
@@ -190,6 +205,13 @@ def _end(
     held = yield from rows("find_session_leases", into=SessionLeaseRow, id=session_id)
     returns = [(row.id, OVERDUE if row.id in late else otherwise) for row in held]
     return (yield from return_leases(transaction, returns))
+
+
+def _drain(transaction: Transaction, session_id: str, actor: str) -> Operation[None]:
+    found = yield from rows("drain_session", into=str, id=session_id)
+    if not found:
+        raise NotFound.named("session", session_id)
+    yield from write_trail(transaction, actor, "worker.drained", found[0], {"session": session_id})
 
 
 def _end_local(transaction: Transaction) -> Operation[None]:
@@ -227,6 +249,8 @@ def find_sessions(after: str, most: int) -> Operation[list[SessionFacts]]:
             key=row.key,
             started_at=row.started_at,
             lease_until=row.lease_until,
+            draining=bool(row.draining),
+            version=row.version,
             leases=row.leases,
         )
         for row in (yield from rows("find_sessions", into=SessionRow, after=after, most=most))

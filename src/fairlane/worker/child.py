@@ -40,6 +40,8 @@ SILENCE_SHARE = 5 / 6
 """Share of the lease time after which a child is killed if its session could not be renewed."""
 DRAIN_EXTRA_SECONDS = 1.5
 """How long a child may take after its drain to hand back leases and run its stop hooks."""
+DISMISSED_SECONDS = 7 * 86_400.0
+"""How long a child that an operator drains may run its attempts, in addition to the time limit of each."""
 LAST_NOTES_SECONDS = 0.5
 """How long a child may live without its channel, and its channel without the child."""
 LOOK_SECONDS = 0.25
@@ -91,6 +93,8 @@ class Child:
         self._reason = "lost"
         self._overdue: list[str] = []
         self._hurried = self._unwanted = self._killed = False
+        self.dismissed = False
+        """Whether an operator wants it to end, so that no other one takes its place."""
         self.ready = asyncio.Event()
         """Set once the child has its session."""
         self.started = False
@@ -290,7 +294,10 @@ class Child:
 
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
-        registration = Register(name=name, types=types, places=self._options.places, local=self._options.local)
+        options = self._options
+        registration = Register(
+            name=name, types=types, places=options.places, local=options.local, version=options.version
+        )
         pausing, said = pauses(*REGISTER_SECONDS), set[str]()
         while True:
             try:
@@ -311,9 +318,17 @@ class Child:
                 renewal = Renew(leases=list(self._held), exchanges=list(self._unanswered))
                 renewed = await self._server.renew(session.session, renewal)
                 self._cancel(renewed.cancel)
+                if renewed.drain is True and not self.dismissed:
+                    self._dismiss()
                 return sent_at
             except ServerSilent:
                 await asyncio.sleep(session.renew_seconds * random.uniform(0.05, 0.1))  # noqa: S311
+
+    def _dismiss(self) -> None:
+        """Let the running attempts end, each within its own time limit; then the child ends."""
+        logger.info("worker.dismissed", extra={"pid": self.pid})
+        self.dismissed, self._reason = True, "drained"
+        self.line.send(Drain(seconds=DISMISSED_SECONDS))
 
     async def _end_session(self) -> None:
         """End the session, which returns its leases at once. If no server answers, the server's sweep does it later."""

@@ -39,6 +39,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Descriptors that every child holds open as long as it lives, such as the lock of the database."""
     channel: int = -1
     """The descriptor of the child's end of the channel to its parent."""
+    version: str = ""
+    """The release of fairlane, told to the server for operators."""
     folder: str = ""
     """Folder in which isolated processes start: the application's reference may be relative to it."""
 

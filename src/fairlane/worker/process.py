@@ -61,6 +61,8 @@ class WorkerProcess:
         )
         self._exchange: ExchangeLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._releasing = False
+        """Whether a drain has begun to hand back attempts."""
         self._emptied = asyncio.Event()
 
     def attempts(self) -> list[RunningAttempt]:
@@ -72,7 +74,10 @@ class WorkerProcess:
         match note:
             case OpenSession(id=session):
                 self._begin(session)
-            case Drain(seconds=seconds) if self._draining is None:
+            case Drain(seconds=seconds) if not self._releasing:
+                # A drain of the whole supervisor may follow one of this process alone, and is shorter.
+                if self._draining is not None:
+                    self._draining.cancel()
                 self._draining = hidden_task(asyncio.get_running_loop(), self._drain(seconds))
 
     def _begin(self, session: str) -> None:
@@ -111,6 +116,7 @@ class WorkerProcess:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._empty()
+            self._releasing = True
             self._executors.release_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RELEASE_SECONDS):

@@ -5,7 +5,8 @@ Started by ``fairlane worker``. Speaks the worker protocol over HTTP with a work
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from fairlane.errors import AppError
 from fairlane.loops import ending_signals, new_event_loop
@@ -34,6 +35,15 @@ def run(
         return runner.run(_serve(make_supervisor, drain_seconds, on_ready, on_drained))
 
 
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for one of these, and cancel the others."""
+    tasks = [asyncio.ensure_future(one) for one in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _serve(
     make_supervisor: Callable[[Callable[[str], None]], Supervisor],
     drain_seconds: float,
@@ -52,7 +62,7 @@ async def _serve(
         with ending_signals(ending):
             await supervisor.start()
             announcing = asyncio.create_task(announce())
-            await ending.wait()
+            await _first(ending.wait(), supervisor.emptied.wait())
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
             logger.info("worker.draining")

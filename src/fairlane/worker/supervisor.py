@@ -89,6 +89,8 @@ class Supervisor:
         self._failure: str | None = None
         """Why the last start of a child failed, or None if it did not fail."""
         self._ever_started = False
+        self._dismissed = 0
+        """How many worker processes ended because operators drained them."""
         self._told: str | None = None
         """The trouble that was reported last, or None for no trouble."""
         self._order = order
@@ -97,6 +99,8 @@ class Supervisor:
         self._children: set[Child] = set()
         self.leaving = asyncio.Event()
         """Set once no child is started again."""
+        self.emptied = asyncio.Event()
+        """Set once operators have drained every worker process."""
         self.broken: str | None = None
         """Why the supervisor cannot go on, or None if no such reason is known."""
 
@@ -157,6 +161,12 @@ class Supervisor:
         while not self.leaving.is_set():
             child = await self._run_child()
             if self.leaving.is_set():
+                return
+            if child.dismissed:
+                self._dismissed += 1
+                if self._dismissed == self._count:
+                    self.leaving.set()
+                    self.emptied.set()
                 return
             # An application that loaded before has since been changed, and may be fixed.
             if hopeless := child.refused or (None if self._ever_started else child.broken):

@@ -72,6 +72,11 @@ class InstallationEndpoints:
         found = await self._store.sessions.all(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("sessions", found, most, lambda one: one.id))
 
+    async def drain(self, request: Request, actor: str) -> Answer:
+        """Have a worker take no more tasks, and end after those that it runs."""
+        await self._store.sessions.drain(*request.parameters, actor=actor)
+        return answer({"draining": True})
+
     async def maintenance(self, request: Request, actor: str) -> Answer:
         """Return whether maintenance is on, so that fairlane cannot vouch for the slots."""
         return answer(Maintenance(on=await self._store.maintenance.on()))
@@ -88,6 +93,7 @@ class InstallationEndpoints:
 
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/sessions", sessions),
+        Route("POST", "/admin/v1/sessions/{session}/drain", drain),
         Route("GET", "/admin/v1/drift", drift),
         Route("GET", "/admin/v1/audit", audit),
         Route("GET", "/admin/v1/maintenance", maintenance),

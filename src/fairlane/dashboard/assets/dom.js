@@ -155,6 +155,6 @@ export const copies = (element, text = null) => button("Copy", async () => {
 
 export function badge(text) {
   const kind = { TIMED_OUT: "bad", WORKER_LOST: "bad", COMPLETED: "good", delivered: "good", live: "good", quiet: "good", FAILED: "bad", given_up: "bad", dead: "bad", firing: "bad",
-    PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn", silent: "warn" }[text] ?? "quiet";
+    PROCESSING: "warn", QUEUED: "quiet", due: "quiet", trying: "warn", silent: "warn", draining: "warn" }[text] ?? "quiet";
   return h("span", { class: `badge ${kind}` }, text);
 }

@@ -17,16 +17,29 @@ export function types(content) {
   return repeat(2, async () => list.show(Object.entries((await get("/admin/v1/overview")).loads)));
 }
 
+const DRAIN = "It takes no more tasks and ends after those that it runs. No other process takes its place until its server, or fairlane worker, is started again.";
+
 export function workers(content) {
+  // A button of each worker, kept from one look to the next.
+  const drains = { made: new Map(), get({ id, name }) {
+    if (!this.made.has(id)) this.made.set(id, button("Drain", async () => {
+      if (!confirm(`Drain ${name}? ${DRAIN}`)) return;
+      await ask("POST", `/admin/v1/sessions/${encodeURIComponent(id)}/drain`);
+      notice(`${name} takes no more tasks.`);
+    }));
+    return this.made.get(id);
+  } };
   const trouble = h("p", { class: "bad", role: "alert", hidden: true });
   // The next sweep ends a worker with an expired lease, unless the worker renews it first.
   const list = rowsOf("Worker processes that are connected", [
     { name: "Worker", long: true, first: true, show: (one) => one.name },
-    { name: "State", show: (one) => badge(one.lease_until > serverTime() ? "live" : "silent") },
+    { name: "State", first: true, show: (one) => badge(one.lease_until <= serverTime() ? "silent" : one.draining ? "draining" : "live") },
     { name: "Running", number: true, show: (one) => `${count(one.leases)} of ${count(one.places)}` },
     { name: "Types", long: true, show: (one) => one.types.join(", ") },
     { name: "Where", show: (one) => (one.local ? "a server's own" : "remote") },
+    { name: "Version", show: (one) => one.version || "–" },
     { name: "For", number: true, show: (one) => since(one.started_at) },
+    { name: "", show: (one) => (one.draining ? "" : drains.get(one)) },
   ], { empty: "No worker is connected: queued tasks wait.", key: (one) => one.id, stack: true });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Workers")), h("section", {}, trouble, list.element));
   return repeat(2, async () => {

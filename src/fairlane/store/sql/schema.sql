@@ -439,7 +439,11 @@ CREATE TABLE session (
   dead        INTEGER NOT NULL DEFAULT 0,
   started_at  INTEGER NOT NULL,
   -- The worker key that opened it; null: the server's own socket.
-  key_id      TEXT
+  key_id      TEXT,
+  -- 1: an operator wants it to take no more tasks, and to end after those that it runs.
+  draining    INTEGER NOT NULL DEFAULT 0,
+  -- The release of fairlane that it runs, or empty if it told none.
+  version     TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX session_key ON session (key_id) WHERE key_id IS NOT NULL;
 

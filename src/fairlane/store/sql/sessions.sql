@@ -2,19 +2,19 @@
 
 -- name: insert_session
 -- Insert a session.
-INSERT INTO session (id, name, types, places, local, key_id, lease_ms, lease_until, started_at)
-VALUES (:id, :name, :types, :places, :local, :key_id, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
+INSERT INTO session (id, name, types, places, local, key_id, version, lease_ms, lease_until, started_at)
+VALUES (:id, :name, :types, :places, :local, :key_id, :version, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
 -- Find those of these sessions that are live.
-SELECT json_group_array(json_array(id, types, key_id))
+SELECT json_group_array(json_array(id, types, key_id, draining))
 FROM session
 WHERE dead = 0
   AND id IN (SELECT value FROM json_each(:ids));
 
 -- name: find_live_sessions [postgres]
 -- The same, locked until the end, so that the same exchange through two servers is answered by one after the other.
-SELECT id, types, key_id
+SELECT id, types, key_id, draining
 FROM session
 WHERE dead = 0
   AND id = ANY (:ids[text])
@@ -28,7 +28,16 @@ SET lease_until = :now + lease_ms
 WHERE id = :id
   AND dead = 0
   AND key_id IS NOT DISTINCT FROM CAST(:key_id AS TEXT)
-RETURNING lease_ms;
+RETURNING lease_ms, draining;
+
+-- name: drain_session
+-- Mark a live worker as draining.
+UPDATE session
+SET draining = 1
+WHERE id = :id
+  AND dead = 0
+  AND types <> '[]'
+RETURNING name;
 
 -- name: find_session_leases [sqlite] packed
 -- Find a session's leases, by lease_session.
@@ -53,7 +62,8 @@ RETURNING id;
 -- name: find_sessions
 -- Find live workers by id, each with its number of leases, by lease_session. Servers, which have sessions for their
 -- calls, serve no types.
-SELECT s.id, s.name, s.types, s.places, s.local, s.key_id AS key, s.started_at, s.lease_until,
+SELECT s.id, s.name, s.types, s.places, s.local, s.key_id AS key, s.started_at, s.lease_until, s.draining,
+       s.version,
        (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id) AS leases
 FROM session AS s
 WHERE s.dead = 0

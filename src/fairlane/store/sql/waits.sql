@@ -53,10 +53,11 @@ FROM type_limit AS m
 WHERE m.task_type = :task_type;
 
 -- name: find_serving
--- Find every live worker: its types, its places, and how many of them are taken, by lease_session.
+-- Find every live worker that takes tasks: its types, its places, and how many of them are taken, by lease_session.
 SELECT s.types, s.places, (SELECT count(*) FROM lease AS l WHERE l.session_id = s.id) AS taken, s.id
 FROM session AS s
 WHERE s.dead = 0
+  AND s.draining = 0
   AND s.lease_until >= :now;
 
 -- name: find_running_of_organization
