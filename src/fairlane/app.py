@@ -92,6 +92,7 @@ class Server:
         self._upkeep: list[asyncio.Task[None]] = []
         self._listeners: list[Listener] = []
         self._sender: Sender | None = None
+        self._sweeper: Sweeper | None = None
         self.callers: Callers | None = None
         self.address = ""
         self.admin_address: str | None = None
@@ -149,7 +150,7 @@ class Server:
         for listener in self._listeners:
             await listener.start(on_ended=self._listener_ended)
         self.store.wake_others()
-        sweeper = Sweeper(self.store, self._settings, self._application.task_types)
+        self._sweeper = sweeper = Sweeper(self.store, self._settings, self._application.task_types)
         timeout_seconds = self._settings.webhook_timeout_seconds
         poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)
         self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)
@@ -267,6 +268,7 @@ class Server:
             draining=self.serving.draining,
             worker_trouble=self.worker_trouble(),
             disk_full=self.serving.disk_full(),
+            swept_at=None if self._sweeper is None else self._sweeper.swept_at,
             task_types=tuple(self._application.catalogue),
         )
 

@@ -55,6 +55,8 @@ class Sweeper:
         self._reached_at: float | None = None
         """When a piece of upkeep last reached the store."""
         self._audit_at = 0.0
+        self.swept_at: int | None = None
+        """When the last pass that reached the store ended, or None before the first one."""
         self._month = ""
         """The last month that was opened for every organization."""
         self._failed: dict[str, Outage] = {}
@@ -158,6 +160,8 @@ class Sweeper:
         await self._attempt("alerts", self._judge_alerts)
         await self._attempt("repair", self._repair)
         await self._attempt("audit", self._audit)
+        if reached:
+            self.swept_at = self._store.now()
 
     async def _sweep(self) -> None:
         now = self._steady_clock()

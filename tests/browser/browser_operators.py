@@ -372,6 +372,27 @@ def test_operators_see_what_a_customer_sees(enter: Enter, site: Site, submit: Su
     expect(mark).to_be_hidden()
 
 
+def test_the_audit_reads_as_sentences(enter: Enter, site: Site) -> None:
+    """What was done to what by which key, with its details as names and values; a filter finds those of one subject."""
+    site.admin("POST", "organizations", name="umbrella", slots=2)
+    site.admin("PATCH", "organizations/umbrella", slots=9, weight=3)
+    site.admin("PATCH", "organizations/umbrella", paused=True)
+    page = enter("upkeep", key=site.admin_key)
+    expect(page.get_by_text("Last pass of upkeep")).to_be_visible()
+    expect(page.locator("section").filter(has_text="Database and upkeep")).to_contain_text(re.compile(r"Size.*\d [KM]B"))
+
+    page.get_by_label("What it was done to").fill("umbrella")
+    page.get_by_label("What it was done to").press("Enter")
+
+    rows = page.get_by_role("table", name="What operators changed, newest first").locator("tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(0)).to_contain_text("Paused umbrella")
+    expect(rows.nth(1)).to_contain_text("Changed the limits of umbrella")
+    expect(rows.nth(1)).to_contain_text("slots 9, weight 3")
+    expect(rows.nth(2)).to_contain_text(re.compile("Created the organization umbrella.*admin key pat"))
+    assert "{" not in (page.get_by_role("table", name="What operators changed").text_content() or "")
+
+
 def test_maintenance_begins_only_after_a_question(enter: Enter, site: Site) -> None:
     """It says what customers will see; without a yes nothing is changed."""
     page = enter("upkeep", key=site.admin_key)

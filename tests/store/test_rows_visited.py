@@ -307,6 +307,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(sessions.find_sessions, "", 50)
     yield partial(dashboard.live, ids, True, ["nothing"])
     yield dashboard.find_secret
+    yield partial(upkeep.find_upkeep, 0, 0)
     yield partial(fleet.find_fleet, config, memory)
     yield partial(pulses.find_installation, config, memory, "nothing")
     yield partial(lanes.find_lanes_of, ids, memory)

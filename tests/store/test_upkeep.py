@@ -119,3 +119,23 @@ async def test_retention_is_a_setting(database: Database) -> None:
     database.clock.advance(60)
 
     assert await store.upkeep.purge() == 1
+
+
+async def test_operators_see_what_upkeep_did(store: Store, clock: Clock) -> None:
+    """The size, the newest backup among other changes, and since when every organization was recounted."""
+    await an_organization(store)
+    before = await store.upkeep.facts(recounted=0, differences=0)
+    await store.trail.write(ACTOR, "backup.made", "night.db", {"path": "/backups/night.db"})
+    made = clock()
+    await store.recount.audit_next()
+    await store.organizations.change(
+        (await an_organization(store)).name, changes=OrganizationChange(paused=True), actor=ACTOR
+    )
+
+    after = await store.upkeep.facts(recounted=store.recount.audited, differences=store.recount.differences)
+
+    assert before.bytes > 4_096
+    assert (before.backup_at, before.recounted_since) == (None, None)
+    assert (after.backup_at, after.backup_to) == (made, "night.db")
+    assert (after.recounted, after.differences) == (1, 0)
+    assert after.recounted_since is None, "one was never recounted"

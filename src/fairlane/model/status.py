@@ -39,3 +39,21 @@ class Verified(Struct, frozen=True, kw_only=True):
 
     status: QueueStatus
     drift: tuple[Drift, ...]
+
+
+class UpkeepFacts(Struct, frozen=True, kw_only=True):
+    """What upkeep has done, as operators see it."""
+
+    at: int
+    bytes: int
+    """The size of the database."""
+    recounted: int
+    """Organizations that this server has recounted since it started."""
+    differences: int
+    """Counts that it found to differ from their rows. There must be none."""
+    recounted_since: int | None
+    """Every organization was recounted after this moment, or None if one was not yet, or if there is none."""
+    backup_at: int | None
+    """When the newest backup was made, or None if none is among the newest changes of the audit."""
+    backup_to: str | None
+    """The name of its file."""

@@ -7,12 +7,26 @@ the next round. No promise may depend on one server's memory.
 import secrets
 
 from fairlane.errors import StoreUnreachable
+from fairlane.model.status import UpkeepFacts
 from fairlane.store.bulks import purge_bulks
 from fairlane.store.calls import promote_calls
 from fairlane.store.deliveries import delete_deliveries_of, purge_tests
 from fairlane.store.logouts import purge_logouts
 from fairlane.store.noun import Noun, Shared
-from fairlane.store.statements import CHUNK, Moment, Operation, Row, only, rows, rows_if, run, run_if
+from fairlane.store.statements import (
+    AFTER_ALL_IDS,
+    CHUNK,
+    Moment,
+    Operation,
+    Row,
+    clock,
+    only,
+    rows,
+    rows_if,
+    run,
+    run_if,
+)
+from fairlane.store.trail import STEP, TrailRow
 from fairlane.store.transaction import Transaction
 
 PROBE_BYTES = 2**16
@@ -48,6 +62,9 @@ class ExpiredTaskRow(Row, frozen=True):
     idempotency_key: str | None
 
 
+BACKUP_MADE = "backup.made"
+
+
 class UpkeepStore(Noun):
     """What runs by itself."""
 
@@ -55,6 +72,10 @@ class UpkeepStore(Noun):
         """Tasks that ended longer ago than ``retention_ms`` are purged."""
         super().__init__(shared)
         self._retention_ms = retention_ms
+
+    async def facts(self, *, recounted: int, differences: int) -> UpkeepFacts:
+        """Return what upkeep has done. ``recounted`` and ``differences`` are this server's own counts."""
+        return await self._database.snapshot(find_upkeep(recounted, differences))
 
     async def ping(self) -> None:
         """Check that the store thread answers and the database takes a transaction.
@@ -84,6 +105,24 @@ class UpkeepStore(Noun):
         most CHUNK of each kind; returns the largest count. A task with a due delivery stays until the delivery is over.
         """
         return await self._write(_purge, self._retention_ms)
+
+
+def find_upkeep(recounted: int, differences: int) -> Operation[UpkeepFacts]:
+    """Read the facts. Looks for a backup among a bounded number of changes. Needs one snapshot."""
+    now = yield from clock()
+    made = yield from rows(
+        "find_audit", into=TrailRow, before=AFTER_ALL_IDS, looked=STEP, most=1, subject=None, action=BACKUP_MADE,
+        actor=None,
+    )  # fmt: skip
+    return UpkeepFacts(
+        at=now,
+        bytes=(yield from only("find_size", into=int)),
+        recounted=recounted,
+        differences=differences,
+        recounted_since=(yield from only("find_least_recount", into=Moment)).at or None,
+        backup_at=made[0].at if made else None,
+        backup_to=made[0].subject if made else None,
+    )
 
 
 def _any_read(transaction: Transaction) -> Operation[None]:

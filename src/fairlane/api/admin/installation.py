@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.json import Decoder
 
 from fairlane.api.admin.shapes import BODY_BYTES_MOST, PAGE, PAGE_MOST, answer, page
@@ -36,6 +36,8 @@ class ServerFacts(Struct, frozen=True, kw_only=True):
     task_types: tuple[str, ...] = ()
     worker_trouble: str | None = None
     """Why no worker of this server's own can start, or None if one runs or is starting, or none is configured."""
+    swept_at: int | None = None
+    """When its upkeep made its last pass, or None before the first one."""
     disk_full: bool = False
     """Whether the database's disk is nearly full, so that new tasks are refused."""
 
@@ -56,6 +58,12 @@ class InstallationEndpoints:
         drift = await self._store.recount.find(name)
         counted = 1 if name is not None else len(await self._store.organizations.all())
         return answer({"drift": drift, "organizations": counted})
+
+    async def upkeep(self, request: Request, actor: str) -> Answer:
+        """Return what upkeep has done: recounts, the last backup, the size of the database, this server's last pass."""
+        counts = self._store.recount
+        facts = await self._store.upkeep.facts(recounted=counts.audited, differences=counts.differences)
+        return answer({**to_builtins(facts), "swept_at": self._facts().swept_at})
 
     async def audit(self, request: Request, actor: str) -> Answer:
         """Return what operators changed, newest first; ``cursor`` is present if there are more rows."""
@@ -95,6 +103,7 @@ class InstallationEndpoints:
         Route("GET", "/admin/v1/sessions", sessions),
         Route("POST", "/admin/v1/sessions/{session}/drain", drain),
         Route("GET", "/admin/v1/drift", drift),
+        Route("GET", "/admin/v1/upkeep", upkeep),
         Route("GET", "/admin/v1/audit", audit),
         Route("GET", "/admin/v1/maintenance", maintenance),
         Route("PUT", "/admin/v1/maintenance", set_maintenance),

@@ -1,8 +1,8 @@
-// The operator's sections beside organizations: the task types, the workers, and upkeep.
+// The operator's sections beside organizations: the task types and the workers.
 
 import { ask, get, repeat, serverTime } from "./api.js";
-import { badge, button, fill, h, notice, rowsOf, table } from "./dom.js";
-import { count, moment, since, span } from "./format.js";
+import { badge, button, fill, h, notice, rowsOf } from "./dom.js";
+import { count, since, span } from "./format.js";
 
 // Every type of the application, and every other one that has tasks: what waits and runs of it, and whether a worker serves it.
 export function types(content) {
@@ -48,34 +48,4 @@ export function workers(content) {
     trouble.textContent = server.worker_trouble ? `None of this server's own workers can start: ${server.worker_trouble}` : "";
     list.show(sessions);
   });
-}
-
-const MAINTENANCE = "Begin maintenance of the whole installation? Until you end it, the status of every organization reads concurrency null: their programs and dashboards see no slots in use and no limit. Tasks are accepted and run as before.";
-
-export function upkeep(content) {
-  const state = h("section"), drift = h("section"), audit = h("section");
-  const recount = async () => {
-    const found = await get("/admin/v1/drift");
-    fill(drift, h("h2", {}, "Counts against rows"), table(`${found.organizations === 1 ? "1 organization" : `${count(found.organizations)} organizations`} recounted in one snapshot`, [
-      { name: "Organization", long: true, show: (one) => one.organization }, { name: "Count", show: (one) => one.name },
-      { name: "Kept", number: true, show: (one) => count(one.kept) }, { name: "Counted", number: true, show: (one) => count(one.counted) },
-    ], found.drift, "No difference: every count is exact."), button("Recount", recount));
-  };
-  const look = async () => {
-    const [server, maintenance, changes] = await Promise.all([get("/admin/v1/server"), get("/admin/v1/maintenance"), get("/admin/v1/audit?limit=50")]);
-    fill(state, h("h2", {}, "This server"), h("p", { class: "long" }, `fairlane ${server.version}, ${server.draining ? "draining" : "serving"}; task types: ${server.task_types.join(", ")}`),
-      h("div", { class: "row" }, h("span", {}, maintenance.on ? "Under maintenance: concurrency reads null." : "Not under maintenance."),
-        button(maintenance.on ? "End maintenance" : "Begin maintenance", async () => {
-          if (!maintenance.on && !confirm(MAINTENANCE)) return;
-          await ask("PUT", "/admin/v1/maintenance", { on: !maintenance.on });
-          await look();
-        }, maintenance.on ? "" : "danger")));
-    fill(audit, h("h2", {}, "Changes"), table("What operators changed, newest first", [
-      { name: "When", show: (one) => moment(one.at) }, { name: "Actor", long: true, show: (one) => one.actor }, { name: "What", show: (one) => one.action },
-      { name: "Subject", long: true, show: (one) => one.subject }, { name: "Details", long: true, show: (one) => h("code", {}, JSON.stringify(one.details)) },
-    ], changes.audit));
-  };
-  fill(content, h("div", { class: "heading" }, h("h1", {}, "Upkeep")), h("div", { class: "two" }, state, drift), audit);
-  recount().catch((error) => notice(error.message, "bad"));
-  return repeat(5, look);
 }

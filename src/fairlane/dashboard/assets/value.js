@@ -1,7 +1,7 @@
 // A JSON value as people read it: folded, colored by kind, and copied as it was sent. Binary data is named, not shown.
 
 import { copies, h } from "./dom.js";
-import { count, several } from "./format.js";
+import { bytes, count, several } from "./format.js";
 
 const ENTRIES_SHOWN = 50, OPEN_MOST = 60, STRING_SHOWN = 400, STRING_MOST = 50_000, BINARY_LEAST = 100, PROBED = 4_000;
 const BASE64 = /^(data:[\w.+/-]+;base64,)?[A-Za-z0-9+/_-]+={0,2}$/, CONTROL = /[\0-\x08\x0e-\x1f]/;
@@ -11,14 +11,13 @@ const FORMATS = { "JVBERi": "PDF", "iVBORw": "PNG", "/9j/": "JPEG", "R0lGOD": "G
 export function valued(text, name) {
   const shown = h("div", { class: "value", tabindex: 0, role: "group", "aria-label": name });
   shown.append(part("", read(text), { left: OPEN_MOST }, 0));
-  return [h("div", { class: "row quiet" }, sized(new TextEncoder().encode(text).length), copies(shown, text)), shown];
+  return [h("div", { class: "row quiet" }, bytes(new TextEncoder().encode(text).length), copies(shown, text)), shown];
 }
 
 // A number that JavaScript cannot hold exactly is shown as it is written.
 class Exact { constructor(written) { this.written = written; } }
 const read = (text) => JSON.parse(text, (_, value, context) => (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && context?.source ? new Exact(context.source) : value));
 
-const sized = (bytes) => (bytes < 1024 ? `${count(bytes)} bytes` : bytes < 1_048_576 ? `${count(Math.round(bytes / 102.4) / 10)} KB` : `${count(Math.round(bytes / 104_857.6) / 10)} MB`);
 const named = (name) => (name === "" ? [] : [h("span", { class: "key" }, JSON.stringify(name)), ": "]);
 
 // `budget.left`: how many more entries are open at first. What is folded is made when it is opened.
