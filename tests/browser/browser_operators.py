@@ -379,7 +379,9 @@ def test_the_audit_reads_as_sentences(enter: Enter, site: Site) -> None:
     site.admin("PATCH", "organizations/umbrella", paused=True)
     page = enter("upkeep", key=site.admin_key)
     expect(page.get_by_text("Last pass of upkeep")).to_be_visible()
-    expect(page.locator("section").filter(has_text="Database and upkeep")).to_contain_text(re.compile(r"Size.*\d [KM]B"))
+    expect(page.locator("section").filter(has_text="Database and upkeep")).to_contain_text(
+        re.compile(r"Size.*\d [KM]B")
+    )
 
     page.get_by_label("What it was done to").fill("umbrella")
     page.get_by_label("What it was done to").press("Enter")
