@@ -103,12 +103,12 @@ class Site:
         )  # fmt: skip
         assert self._process.stdout is not None
         self.address: str = json.loads(self._process.stdout.readline())["address"]
-        self.fairlane("organizations", "create", "acme", "--slots", "3")
-        self.fairlane("keys", "create", "acme", "--value", KEY)
         self.admin_key: str = self.fairlane("keys", "create", "--admin", "pat")["value"]
         self.api = httpx2.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
         operator = {"authorization": f"Bearer {self.admin_key}"}
         self._admin = httpx2.Client(base_url=f"{self.address}/admin/v1/", headers=operator, timeout=20)
+        self.admin("POST", "organizations", name="acme", slots=3)
+        self.admin("POST", "organizations/acme/keys", value=KEY)
 
     def fairlane(self, *arguments: str) -> Any:
         """What a command answers."""
