@@ -30,6 +30,7 @@ MAY_BE_LEFT_OUT = {
     "/dashboard/v1/async/task/{}.response",
     "/dashboard/admin/v1/organizations.cursor",
     "/dashboard/admin/v1/tasks.cursor",
+    "/dashboard/admin/v1/audit.cursor",
     "/dashboard/admin/v1/deliveries/hosts.cursor",
 }
 """Fields that the API describes as optional, and that the pages look for."""
