@@ -114,7 +114,8 @@ def test_every_block_names_its_language() -> None:
 def test_marks_are_few() -> None:
     """Each is a command that no test runs."""
     assert [str(block).partition(":")[0] for block in BLOCKS if block.mark] == [
-        "CONTRIBUTING.md", "docs/operators/backup.md", "docs/operators/deployment.md", "docs/operators/traces.md",
+        "CONTRIBUTING.md", "docs/operators/backup.md", "docs/operators/deployment.md", "docs/operators/deployment.md",
+        "docs/operators/traces.md",
         "docs/reference/worker-protocol.md", TUTORIAL, TUTORIAL,
     ]  # fmt: skip
 
