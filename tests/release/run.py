@@ -91,6 +91,29 @@ def install(environment: Path, extras: str = "") -> str:
     return _said(str(environment / "bin" / "fairlane"), "--version", cwd=environment)
 
 
+def run_without_installing() -> str:
+    """``uvx`` and ``pipx run`` find the wheel in ``dist/`` and run its demonstration, in environments of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        uvx = _said(
+            str(REPOSITORY / ".tools" / "bin" / "uv"), "tool", "run", "--no-cache", "--find-links", str(DIST),
+            "fairlane", "demo", "--seconds", "3",
+            cwd=Path(folder), UV_TOOL_DIR=folder,
+        )  # fmt: skip
+        pipx = _said(
+            str(TOOLS / "pipx"), "run", "--no-cache", f"--pip-args=--find-links={DIST}", "fairlane", "--version",
+            cwd=Path(folder), PIPX_HOME=folder,
+        )  # fmt: skip
+    return f"uvx fairlane demo: {uvx.strip().splitlines()[-1]}\npipx run fairlane --version: {pipx.strip()}"
+
+
+def check_manifests() -> str:
+    """Every resource for Kubernetes has the form that its schema asks for; KEDA's has a schema of its own."""
+    files = sorted((REPOSITORY / "deploy" / "kubernetes" / "base").glob("*.yaml"))
+    checked = [str(path) for path in files if path.name != "kustomization.yaml"]
+    said = _said(str(TOOLS / "kubernetes-validate"), "--strict", *checked, cwd=REPOSITORY)
+    return f"{said.count(' passed ')} resources"
+
+
 def list_parts(environment: Path) -> str:
     """Write the list of everything that an installation consists of."""
     version = _wheel().name.split("-")[1]
@@ -145,6 +168,8 @@ def main() -> int:
             ("description", check_description),
             ("install into an empty environment", lambda: install(bare)),
             ("install with all extras", lambda: install(whole, "[postgres,encryption,otel]")),
+            ("run by uvx and pipx", run_without_installing),
+            ("Kubernetes manifests", check_manifests),
             ("list of parts", lambda: list_parts(whole)),
             ("known faults", look_for_faults),
             ("tutorial with the wheel", follow_tutorial),
