@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs test test-browser chaos proof fuzz check format bench bench-idle-snapshot bench-peers release \
-    lock clean
+    container lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -85,9 +85,14 @@ bench-idle-snapshot: .venv/.ready  ## Claims on PostgreSQL under a forgotten sna
 release: .venv/.release  ## Build the packages into dist/, check them, install and use them; publishes nothing
 	@$(BIN)/python -m tests.release.run
 
+container: .venv/.ready  ## Build the image of deploy/ and run what it starts (Debian, root: buildah, mmdebstrap, nginx)
+	@$(BIN)/python -m tests.deploy.container
+
 lock: .tools/.ready  ## Choose the newest allowed versions and write their hashes
 	@$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(LOCK) --upgrade pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) --upgrade --extra postgres --extra encryption pyproject.toml requirements/image.in -c requirements/runtime.txt \
+	    -o requirements/image.txt
 	@$(LOCK) --upgrade requirements/release.in -c requirements/dev.txt -o requirements/release.txt
 	@$(LOCK) --upgrade requirements/docs.in -c requirements/dev.txt -o requirements/docs.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
