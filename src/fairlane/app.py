@@ -150,7 +150,9 @@ class Server:
         for listener in self._listeners:
             await listener.start(on_ended=self._listener_ended)
         self.store.wake_others()
-        self._sweeper = sweeper = Sweeper(self.store, self._settings, self._application.task_types)
+        self._sweeper = sweeper = Sweeper(
+            self.store, self._settings, self._application.task_types, share_counts=self.serving.rates.exchange
+        )
         timeout_seconds = self._settings.webhook_timeout_seconds
         poster = Poster(reach=self._reach, timeout_seconds=timeout_seconds)
         self._sender = Sender(self.store, poster, timeout_seconds=timeout_seconds)

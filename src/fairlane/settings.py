@@ -130,7 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Largest result of one task, in bytes."""
     rate_limit: int = 1_000
     """Requests per second that one key may make to one endpoint of one server; all keys of an organization together may
-    make four times as many."""
+    make four times as many. A plan's rate limit replaces it."""
     free_disk_floor_bytes: int = 268_435_456
     """Submits are refused with 503 while the database's disk has less free space than this."""
     webhook_allow_private: bool = False

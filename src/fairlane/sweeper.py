@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 HELD_SECONDS = 0.05
 """Pause before due tasks of a locked organization are tried again."""
 POLL_SECONDS = 1.0
-"""How often waiting tasks are looked up without a hint, and servers share their virtual time."""
+"""How often waiting tasks are looked up without a hint, and servers share virtual time and counts of requests."""
 ROUNDS_MOST = 1_000
 JITTER = 0.1
 SAMPLE_MARGIN_MS = 500
@@ -43,11 +43,14 @@ class Sweeper:
         settings: Settings,
         task_types: Mapping[str, TaskType],
         *,
+        share_counts: Callable[[], Awaitable[None]] | None = None,
         steady_clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``share_counts`` tells the other servers once a second what this one counted."""
         self._store = store
         self._bulks = BulkWork(store, task_types, steady_clock=steady_clock)
         self._settings = settings
+        self._share_counts = share_counts
         self._steady_clock = steady_clock
         self._due = asyncio.Event()
         self._contact_since: float | None = None
@@ -110,6 +113,8 @@ class Sweeper:
     async def _share_for_ever(self) -> None:
         while True:
             await self._attempt("share virtual time", self._store.organizations.share_virtual_time)
+            if self._share_counts is not None:
+                await self._attempt("share request counts", self._share_counts)
             await asyncio.sleep(POLL_SECONDS)
 
     # Sampling --------------------------------------------------------------------------------------------------------

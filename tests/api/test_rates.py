@@ -117,6 +117,30 @@ def test_the_keys_of_an_organization_have_a_limit_together(house: House, clock: 
     assert second == [(200, "2")] * 5
 
 
+def test_a_limit_of_the_organization_is_shared_by_its_keys(house: House, clock: Seconds) -> None:
+    """The plan's or its own, at each endpoint; a change holds from the next request on, and null is the setting."""
+    customer = house.customer()
+    path = f"/admin/v1/organizations/{customer.name}/keys"
+    other = Customer(house, customer.name, house.admin.post(path, json={}).json())
+    house.admin.post("/admin/v1/plans", json={"name": "slow", "slots": 1, "rate_limit": 2})
+    customer.change(plan="slow")
+
+    first = [told(one.client.get("/v1/async/status")) for one in (customer, other, customer)]
+    credits = told(other.client.get("/v1/credits"))
+    house.admin.patch("/admin/v1/plans/slow", json={"rate_limit": 9})
+    raised = told(customer.client.get("/v1/async/status"))
+    customer.change(rate_limit=5)
+    own = told(customer.client.get("/v1/async/status"))
+    customer.change(rate_limit=None)
+    house.admin.patch("/admin/v1/plans/slow", json={"rate_limit": None})
+    clock.at += 1
+
+    assert first == [(200, "2", "1"), (200, "2", "0"), (429, "2", "0")]
+    assert credits == (200, "2", "1")
+    assert (raised, own) == ((200, "9", "5"), (200, "5", "0"))
+    assert told(customer.client.get("/v1/async/status")) == (200, "3", "2")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -171,7 +195,7 @@ def test_every_endpoint_of_customers_is_counted(shared: House) -> None:
 
 def test_many_keys_are_counted_and_forgotten() -> None:
     """A second later nothing is left of a hundred thousand keys but those that call again."""
-    clock, callers = Seconds(), iter([Caller(str(number), number) for number in range(100_001)])
+    clock, callers = Seconds(), iter([Caller(str(number), number, None) for number in range(100_001)])
 
     async def next_caller(request: Request) -> Caller:
         return next(callers)
@@ -189,7 +213,7 @@ def test_a_clock_that_rests_refuses_for_ever() -> None:
     """The control of the tests above: only a new second refills."""
 
     async def somebody(request: Request) -> Caller:
-        return Caller("key", 1)
+        return Caller("key", 1, None)
 
     guard = RateGuard(somebody, limit=2, clock=Seconds())
     asyncio.run(_ask(guard, 2))

@@ -33,6 +33,7 @@ def test_people_read_words(fairlane: Command) -> None:
         "Weight",
         *LIMITS,
         "Monthly credits",
+        "Rate limit",
         "Created",
     ]
 

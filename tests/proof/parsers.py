@@ -93,7 +93,7 @@ class _Digests:
 
     async def caller(self, digest: str) -> Caller:
         self.found.append(digest)
-        return Caller("key", 1)
+        return Caller("key", 1, None)
 
 
 async def _nothing() -> Any:

@@ -155,6 +155,7 @@ async def test_every_row_of_every_table_arrives(file: SqliteFile, server: Postgr
     tables = await tables_of(file.store)
     await file.close()
     file.rows("INSERT INTO probe VALUES ('a trial write')")
+    file.rows("INSERT INTO request_count VALUES ('a server', 1, '[]')")
 
     done = await moved(file, server)
 

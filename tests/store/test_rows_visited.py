@@ -40,6 +40,7 @@ from fairlane.store import (
     overview,
     plans,
     pulses,
+    rates,
     recount,
     sessions,
     slots,
@@ -310,6 +311,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(upkeep.find_upkeep, 0, 0)
     yield partial(fleet.find_fleet, config, memory)
     yield partial(pulses.find_installation, config, memory, "nothing")
+    yield partial(rates.find_others, "nothing")
     yield partial(lanes.find_lanes_of, ids, memory)
     yield partial(months.find_months, "2027-01", None)
     yield partial(credits.find_without_month, "2027-01")

@@ -46,6 +46,8 @@ LISTED = (
     DescriptionEndpoint,
 )
 """The classes of endpoints in the order of their descriptions; the application's calls follow."""
+UNKNOWN = "unknown"
+"""The name under which requests to unknown paths are counted."""
 
 
 def customer_routes(task_types: Mapping[str, TaskType]) -> Routes:
@@ -56,7 +58,7 @@ def customer_routes(task_types: Mapping[str, TaskType]) -> Routes:
 def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
     """Return the customers' routes. Each endpoint counts requests on its own, and so do unknown paths."""
     store = serving.store
-    guard = partial(RateGuard, KeyGuard(store), limit=serving.settings.rate_limit)
+    guard = partial(RateGuard, KeyGuard(store), limit=serving.settings.rate_limit, shared=serving.rates)
     served: list[Endpoints] = [
         StatusEndpoints(store),
         TaskEndpoints(serving),
@@ -73,7 +75,7 @@ def customer_part(serving: Serving, callers: Callers) -> Part[Caller]:
         ListEndpoints(serving.lists),
         CallEndpoints(serving, callers),
     ]
-    return Part("/v1", guard(), resources(served, guard))
+    return Part("/v1", guard(UNKNOWN), resources(served, guard))
 
 
 def customer_surface(
@@ -81,5 +83,5 @@ def customer_surface(
 ) -> Surface:
     """Return the application behind the customers' listener, with further parts that the operator serves there."""
     description = DescriptionEndpoint(customer_routes(serving.task_types), serving.task_types)
-    unguarded = [*unguarded, *resources([description], lambda: anybody), *health_resources(serving)]
+    unguarded = [*unguarded, *resources([description], lambda path: anybody), *health_resources(serving)]
     return Surface([customers, *further], unguarded, clock=serving.store.now)

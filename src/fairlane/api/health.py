@@ -16,7 +16,7 @@ def health_resources(serving: Serving) -> list[Resource[None]]:
     """Return the health routes. They need no key; they answer yes or no, and which part of the application keeps its
     workers from starting.
     """
-    return resources([HealthEndpoints(serving)], lambda: anybody)
+    return resources([HealthEndpoints(serving)], lambda path: anybody)
 
 
 class HealthEndpoints:

@@ -131,13 +131,13 @@ class Resource(Generic[Who]):
         return await endpoint(request, who)
 
 
-def resources(served: Iterable[Endpoints], guard: Callable[[], Guard[Who]]) -> list[Resource[Who]]:
-    """Return one resource for each path of these endpoints. ``guard`` makes the guard of each."""
+def resources(served: Iterable[Endpoints], guard: Callable[[str], Guard[Who]]) -> list[Resource[Who]]:
+    """Return one resource for each path of these endpoints. ``guard`` makes the guard of a path."""
     paths: dict[str, dict[str, Endpoint[Who]]] = {}
     for endpoints in served:
         for route in endpoints.routes:
             paths.setdefault(route.path, {})[route.method] = partial(route.endpoint, endpoints)
-    return [Resource(path, guard(), methods) for path, methods in paths.items()]
+    return [Resource(path, guard(path), methods) for path, methods in paths.items()]
 
 
 async def anybody(request: Request) -> None:

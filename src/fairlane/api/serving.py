@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlane.api.lists import ReferenceLists
+from fairlane.api.rates import SharedCounts
 from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import TaskType
@@ -52,6 +53,7 @@ class Serving:
         """Returns why no worker of this server's own can start, or None if one runs or is starting, or none is
         configured."""
         self.waiting = Waiting(store)
+        self.rates = SharedCounts(store)
         self.draining = False
         self._disk = (
             None

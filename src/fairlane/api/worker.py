@@ -70,7 +70,7 @@ WorkerKey = str | None
 
 def worker_part(serving: Serving, parking: Parking, *, guard: Guard[WorkerKey]) -> Part[WorkerKey]:
     """Return the workers' routes behind this guard; the wiring decides where they are served."""
-    return Part("/worker/v1", guard, resources([WorkerEndpoints(serving, parking)], lambda: guard))
+    return Part("/worker/v1", guard, resources([WorkerEndpoints(serving, parking)], lambda path: guard))
 
 
 def worker_surface(serving: Serving, parking: Parking) -> Surface:

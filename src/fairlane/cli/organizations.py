@@ -54,6 +54,9 @@ def create(
     monthly_credits: Annotated[
         int | None, typer.Option(metavar="N", help=f"Credits when a month begins. {OWN}", show_default=False)
     ] = None,
+    rate_limit: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Requests per second to an endpoint. {OWN}", show_default=False)
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -68,6 +71,7 @@ def create(
         "priority_limit": priority_limit,
         "task_types": task_types and names_or("plan", task_types),
         "monthly_credits": monthly_credits,
+        "rate_limit": rate_limit,
     }
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
@@ -103,6 +107,10 @@ def change(
         str | None,
         typer.Option(metavar="N|plan", help="Credits when a month begins, or the plan's.", show_default=False),
     ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(metavar="N|plan", help="Requests per second to an endpoint, or the plan's.", show_default=False),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -115,6 +123,7 @@ def change(
         "priority_limit": number_or("plan", priority_limit, option="--priority-limit"),
         "task_types": names_or("plan", task_types),
         "monthly_credits": number_or("plan", monthly_credits, option="--monthly-credits"),
+        "rate_limit": number_or("plan", rate_limit, option="--rate-limit"),
     }
     changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
     if plan is not None:
@@ -252,6 +261,7 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
                 else "not counted",
             ),
             ("Monthly credits", organization["credits"]["monthly"]),
+            ("Rate limit", organization["rate_limit"]),
             ("Submitted", organization["submitted"]),
             ("Completed", organization["completed"]),
             ("Failed", organization["failed"]),

@@ -46,6 +46,14 @@ MonthlyCredits = Annotated[
         metavar="N|none", help="Credits for each organization when a month begins, or none.", show_default=False
     ),
 ]
+RateLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|none",
+        help="Requests per second of an organization to an endpoint, or none for the setting of each server.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
@@ -58,6 +66,7 @@ def create(
     priority_limit: PriorityLimit = None,
     task_types: TaskTypes = None,
     monthly_credits: MonthlyCredits = None,
+    rate_limit: RateLimit = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +77,7 @@ def create(
         "queue_limit": queue_limit,
         "weight": weight,
     }
-    body |= _further(priority_limit, task_types, monthly_credits)
+    body |= _further(priority_limit, task_types, monthly_credits, rate_limit)
     _show(ask(database_in_force(database), "POST", "plans", body=body), as_json=as_json)
 
 
@@ -82,6 +91,7 @@ def change(
     priority_limit: PriorityLimit = None,
     task_types: TaskTypes = None,
     monthly_credits: MonthlyCredits = None,
+    rate_limit: RateLimit = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +103,7 @@ def change(
     changes |= {
         field: value for field, value in {"queue_limit": queue_limit, "weight": weight}.items() if value is not None
     }
-    changes |= _further(priority_limit, task_types, monthly_credits)
+    changes |= _further(priority_limit, task_types, monthly_credits, rate_limit)
     if not changes:
         raise typer.BadParameter("nothing to change: give a limit, such as --slots")
     _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
@@ -132,11 +142,14 @@ def allowed_fields(limits: dict[str, Any]) -> list[object]:
     return ["any" if priority is None else priority, "any" if types is None else ", ".join(types)]
 
 
-def _further(priority_limit: str | None, task_types: str | None, monthly_credits: str | None) -> dict[str, object]:
+def _further(
+    priority_limit: str | None, task_types: str | None, monthly_credits: str | None, rate_limit: str | None
+) -> dict[str, object]:
     wanted = {
         "priority_limit": number_or("none", priority_limit, option="--priority-limit"),
         "task_types": names_or("none", task_types),
         "monthly_credits": number_or("none", monthly_credits, option="--monthly-credits"),
+        "rate_limit": number_or("none", rate_limit, option="--rate-limit"),
     }
     return {field: value for field, value in wanted.items() if value is not UNSET}
 
@@ -155,6 +168,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
             ("Priority limit", priority_limit),
             ("Task types", task_types),
             ("Monthly credits", plan["monthly_credits"]),
+            ("Rate limit", plan["rate_limit"]),
             ("Created", moment(plan["created_at"])),
         ]
     )

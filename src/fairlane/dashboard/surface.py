@@ -114,9 +114,9 @@ def dashboard_part(
     twins += access_resources(store, ViewGuard(views, guard), secret_rules)
     if operators is not None:
         twins += [one.twin(PATH, OperatorGuard(sessions)) for one in operators.resources]
-        twins += resources([views], lambda: sessions.check)
+        twins += resources([views], lambda path: sessions.check)
     events = Resource(f"{PATH}/events", sessions.check, {"GET": pages.events})
-    return Part(PATH, sessions.check, [events, *twins]), resources(served, lambda: anybody)
+    return Part(PATH, sessions.check, [events, *twins]), resources(served, lambda path: anybody)
 
 
 class PageEndpoints:

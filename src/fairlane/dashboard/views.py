@@ -82,7 +82,7 @@ class Views:
         if request.method not in SAFE_METHODS:
             raise ViewRefused
         request.holder = (await self._sessions.operator(session, request)).holder
-        return Caller(VIEWER, organization_id)
+        return Caller(VIEWER, organization_id, None)
 
     async def _signed(self, session: DashboardSession, organization_id: int) -> str:
         return await self._sessions.sign("view", f"{session.id}.{organization_id}")

@@ -47,6 +47,8 @@ class Caller(Struct, frozen=True):
 
     key_id: str
     organization_id: int
+    rate_limit: int | None
+    """Requests per second of the organization to one endpoint of all servers, or None if the setting holds."""
 
 
 class Holder(Struct, frozen=True):

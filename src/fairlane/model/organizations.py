@@ -25,6 +25,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The task types that may be submitted; None for any."""
     monthly_credits: int | None
     """Credits that each organization is granted when a month begins; None for none."""
+    rate_limit: int | None
+    """Requests per second of one organization to one endpoint of all servers; None for the setting of each server."""
     created_at: int
 
 
@@ -37,6 +39,7 @@ class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority_limit: int | UnsetType | None = UNSET
     task_types: tuple[str, ...] | UnsetType | None = UNSET
     monthly_credits: int | UnsetType | None = UNSET
+    rate_limit: int | UnsetType | None = UNSET
 
 
 class Organization(Struct, frozen=True, kw_only=True):
@@ -51,6 +54,7 @@ class Organization(Struct, frozen=True, kw_only=True):
     weight: int
     priority_limit: int | None
     task_types: tuple[str, ...] | None
+    rate_limit: int | None
     paused: bool
     disabled: bool
     maintenance: bool
@@ -80,6 +84,7 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     priority_limit: int | UnsetType | None = UNSET
     task_types: tuple[str, ...] | UnsetType | None = UNSET
     monthly_credits: int | UnsetType | None = UNSET
+    rate_limit: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET
@@ -95,6 +100,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
+    rate_limit: int | None = None
 
 
 class CreditTotals(Struct, frozen=True, kw_only=True):

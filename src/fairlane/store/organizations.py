@@ -48,6 +48,8 @@ class OrganizationRow(Row, frozen=True):
     task_types_override: str | None
     monthly_credits: int | None
     monthly_credits_override: int | None
+    rate_limit: int | None
+    rate_limit_override: int | None
     credits_on: int
     credits_granted: int
     credits_charged: int
@@ -197,6 +199,7 @@ def _organization(row: OrganizationRow) -> Organization:
         weight=row.weight,
         priority_limit=row.priority_limit,
         task_types=types_of(row.task_types),
+        rate_limit=row.rate_limit,
         paused=bool(row.paused),
         disabled=bool(row.disabled),
         maintenance=bool(row.maintenance),

@@ -1,6 +1,6 @@
 """Plans: named limits. A changed plan reaches its organizations in chunks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,7 @@ from fairlane.errors import InUse, NameTaken, NotFound, ValidationRefused
 from fairlane.model.organizations import DEFAULT_PLAN, Plan, PlanChange
 from fairlane.model.tasks import PRIORITY_LOWEST
 from fairlane.store.locked import LockedOrganization
-from fairlane.store.noun import Noun
+from fairlane.store.noun import Noun, Shared
 from fairlane.store.statements import CHUNK, Operation, Row, first, rows, run
 from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction, read_locked
@@ -21,7 +21,7 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 
-LIMITS = ("slots", "queue_limit", "weight", "priority_limit", "task_types", "monthly_credits")
+LIMITS = ("slots", "queue_limit", "weight", "priority_limit", "task_types", "monthly_credits", "rate_limit")
 """The limits of a plan. An organization may have its own value of each."""
 
 
@@ -35,11 +35,17 @@ class PlanRow(Row, frozen=True):
     priority_limit: int | None
     task_types: str | None
     monthly_credits: int | None
+    rate_limit: int | None
     created_at: int
 
 
 class PlanStore(Noun):
     """Named limits."""
+
+    def __init__(self, shared: Shared, *, forget_keys: Callable[[], None]) -> None:
+        """``forget_keys`` is called after a change: a remembered key has a limit of its organization."""
+        super().__init__(shared)
+        self._forget_keys = forget_keys
 
     async def create(
         self,
@@ -51,6 +57,7 @@ class PlanStore(Noun):
         priority_limit: int | None = None,
         task_types: tuple[str, ...] | None = None,
         monthly_credits: int | None = None,
+        rate_limit: int | None = None,
         actor: str,
     ) -> Plan:
         """Create a plan. Raises NameTaken."""
@@ -61,6 +68,7 @@ class PlanStore(Noun):
             "priority_limit": priority_limit,
             "task_types": task_types,
             "monthly_credits": monthly_credits,
+            "rate_limit": rate_limit,
         }
         return await self._write(_create, name, limits, actor)
 
@@ -82,7 +90,10 @@ class PlanStore(Noun):
         plan = await self._write(_change, name, changes, actor)
         after: int | None = 0
         while after is not None:
-            after = await self._write(_refresh, name, after)
+            try:
+                after = await self._write(_refresh, name, after)
+            finally:
+                self._forget_keys()
         return plan
 
     async def delete(self, name: str, *, actor: str) -> Plan:
@@ -138,6 +149,7 @@ def _plan(row: PlanRow) -> Plan:
         priority_limit=row.priority_limit,
         task_types=types_of(row.task_types),
         monthly_credits=row.monthly_credits,
+        rate_limit=row.rate_limit,
         created_at=row.created_at,
     )
 

@@ -45,6 +45,7 @@ from fairlane.store.organizations import OrganizationStore
 from fairlane.store.overview import OverviewStore
 from fairlane.store.plans import PlanStore
 from fairlane.store.pulses import PulseStore
+from fairlane.store.rates import RateStore
 from fairlane.store.recount import RecountStore
 from fairlane.store.schema import Schema
 from fairlane.store.sealing import seal_of
@@ -125,8 +126,9 @@ class Store:
         self.months = MonthStore(shared)
         self.organizations = OrganizationStore(shared, forget_keys=self.keys.forget_callers)
         self.overview = OverviewStore(shared)
-        self.plans = PlanStore(shared)
+        self.plans = PlanStore(shared, forget_keys=self.keys.forget_callers)
         self.pulses = PulseStore(shared)
+        self.rates = RateStore(shared)
         self.recount = RecountStore(shared)
         self.sessions = SessionStore(shared)
         self.slots = SlotStore(shared)

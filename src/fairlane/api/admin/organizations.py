@@ -33,6 +33,7 @@ class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
+    rate_limit: int | None = None
     credits: bool = False
     """Whether its credits are counted."""
 
@@ -70,6 +71,7 @@ class OrganizationEndpoints:
             priority_limit=new.priority_limit,
             task_types=new.task_types,
             monthly_credits=new.monthly_credits,
+            rate_limit=new.rate_limit,
         )
         made = await self._store.organizations.create(
             new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor

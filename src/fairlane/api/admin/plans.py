@@ -23,6 +23,7 @@ class NewPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority_limit: int | None = None
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
+    rate_limit: int | None = None
 
 
 _new_plan = Decoder(NewPlan)
@@ -53,6 +54,7 @@ class PlanEndpoints:
                 priority_limit=new.priority_limit,
                 task_types=new.task_types,
                 monthly_credits=new.monthly_credits,
+                rate_limit=new.rate_limit,
                 actor=actor,
             )
         )

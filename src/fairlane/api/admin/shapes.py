@@ -19,6 +19,7 @@ QUEUE_LIMIT_MOST = 1_000_000_000
 WEIGHT_MOST = 1_000
 TYPES_MOST = 100
 MONTHLY_CREDITS_MOST = 10**12
+RATE_LIMIT_MOST = 1_000_000
 
 PAGE = 1_000
 PAGE_MOST = 1_000
@@ -29,6 +30,7 @@ _RANGES = {
     "weight": (1, WEIGHT_MOST),
     "priority_limit": (PRIORITY_LOWEST, PRIORITY_HIGHEST),
     "monthly_credits": (0, MONTHLY_CREDITS_MOST),
+    "rate_limit": (1, RATE_LIMIT_MOST),
 }
 """The smallest and the largest value of each limit."""
 

@@ -58,7 +58,7 @@ def admin_part(
         HostEndpoints(store, sending),
         TraceEndpoints(store),
     ]
-    return Part(PREFIX, guard, resources(served, lambda: guard))
+    return Part(PREFIX, guard, resources(served, lambda path: guard))
 
 
 def admin_surface(
@@ -74,7 +74,7 @@ def admin_surface(
     ``local`` are endpoints that only a running server has, and only here.
     """
     part = admin_part(store, facts=facts, sending=sending, secret_rules=secret_rules, guard=operator)
-    here = Part(PREFIX, operator, resources([BackupEndpoints(store), *local], lambda: operator))
+    here = Part(PREFIX, operator, resources([BackupEndpoints(store), *local], lambda path: operator))
     return Surface([part, here], clock=store.now)
 
 

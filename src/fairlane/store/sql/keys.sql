@@ -2,7 +2,7 @@
 
 -- name: find_caller
 -- Find the organization of a working key, by the unique index of digests.
-SELECT k.id AS key_id, k.organization_id
+SELECT k.id AS key_id, k.organization_id, o.rate_limit
 FROM api_key AS k
 JOIN organization AS o ON o.id = k.organization_id
 WHERE k.digest = :digest

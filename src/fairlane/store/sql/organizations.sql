@@ -219,12 +219,13 @@ RETURNING last_organization_id;
 -- Insert an organization on a plan.
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, priority_limit_override, task_types_override,
-   monthly_credits_override, slots_max, queue_limit, weight, priority_limit, task_types, monthly_credits, integrals_at,
-   created_at, credits_on)
-SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits,
+   monthly_credits_override, rate_limit_override,
+   slots_max, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit,
+   integrals_at, created_at, credits_on)
+SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :rate_limit,
        coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight),
        coalesce(:priority_limit, p.priority_limit), coalesce(:task_types, p.task_types),
-       coalesce(:monthly_credits, p.monthly_credits), :now, :now, :credits
+       coalesce(:monthly_credits, p.monthly_credits), coalesce(:rate_limit, p.rate_limit), :now, :now, :credits
 FROM plan AS p
 WHERE p.name = :plan
 RETURNING id;
@@ -236,6 +237,7 @@ SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.d
        o.queued, o.processing, o.submitted, o.completed, o.failed, o.created_at,
        o.slots_override, o.queue_limit_override, o.weight_override, o.priority_limit, o.task_types,
        o.priority_limit_override, o.task_types_override, o.monthly_credits, o.monthly_credits_override,
+       o.rate_limit, o.rate_limit_override,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held, o.erasing, o.calls,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
                     FROM task AS t
@@ -279,12 +281,14 @@ SET plan = p.name,
     priority_limit_override = :priority_limit,
     task_types_override = :task_types,
     monthly_credits_override = :monthly_credits,
+    rate_limit_override = :rate_limit,
     slots_max = coalesce(:slots, p.slots),
     queue_limit = coalesce(:queue_limit, p.queue_limit),
     weight = coalesce(:weight, p.weight),
     priority_limit = coalesce(:priority_limit, p.priority_limit),
     task_types = coalesce(:task_types, p.task_types),
-    monthly_credits = coalesce(:monthly_credits, p.monthly_credits)
+    monthly_credits = coalesce(:monthly_credits, p.monthly_credits),
+    rate_limit = coalesce(:rate_limit, p.rate_limit)
 FROM plan AS p
 WHERE organization.id = :id
   AND p.name = :plan;
@@ -327,7 +331,8 @@ SET slots_max = coalesce(slots_override, p.slots),
     weight = coalesce(weight_override, p.weight),
     priority_limit = coalesce(priority_limit_override, p.priority_limit),
     task_types = coalesce(task_types_override, p.task_types),
-    monthly_credits = coalesce(monthly_credits_override, p.monthly_credits)
+    monthly_credits = coalesce(monthly_credits_override, p.monthly_credits),
+    rate_limit = coalesce(rate_limit_override, p.rate_limit)
 FROM plan AS p
 WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
@@ -340,7 +345,8 @@ SET slots_max = coalesce(o.slots_override, p.slots),
     weight = coalesce(o.weight_override, p.weight),
     priority_limit = coalesce(o.priority_limit_override, p.priority_limit),
     task_types = coalesce(o.task_types_override, p.task_types),
-    monthly_credits = coalesce(o.monthly_credits_override, p.monthly_credits)
+    monthly_credits = coalesce(o.monthly_credits_override, p.monthly_credits),
+    rate_limit = coalesce(o.rate_limit_override, p.rate_limit)
 FROM plan AS p
 WHERE o.id = ANY (:ids[bigint])
   AND p.name = o.plan;

@@ -2,14 +2,14 @@
 
 -- name: insert_plan
 -- Insert a plan; no row if its name exists.
-INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, created_at)
-VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :now)
+INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, created_at)
+VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :rate_limit, :now)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
 -- name: find_plans
 -- Find one plan, or all by name.
-SELECT name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, created_at
+SELECT name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, created_at
 FROM plan
 WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
@@ -48,7 +48,8 @@ SET slots = :slots,
     weight = :weight,
     priority_limit = :priority_limit,
     task_types = :task_types,
-    monthly_credits = :monthly_credits
+    monthly_credits = :monthly_credits,
+    rate_limit = :rate_limit
 WHERE name = :name;
 
 -- name: delete_plan

@@ -16,7 +16,7 @@
 -- webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
 -- those at each turn of a month, failure_hour its failures by hour and cause. pulse has the sums of the whole
--- installation by minute. api_key, credit_grant, installation_key and audit record what operators did. logout
+-- installation by minute. request_count has what servers tell each other. api_key, credit_grant, installation_key and audit record what operators did. logout
 -- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes.
 --
 -- Times are integer milliseconds UTC, flags are 0 or 1, priorities are stored as ranks (10 - priority), and ids are
@@ -62,6 +62,14 @@ CREATE TABLE logout (
 ) WITHOUT ROWID;
 CREATE INDEX logout_expires ON logout (expires_at);
 
+-- A live server, and the requests that it counted in the last second of organizations with a rate limit of their own:
+-- [[organization, endpoint, count], …] as JSON. Other servers read it once a second.
+CREATE TABLE request_count (
+  server_id TEXT PRIMARY KEY,
+  at        INTEGER NOT NULL,
+  counts    TEXT NOT NULL
+);
+
 -- What operators changed.
 CREATE TABLE audit (
   id      TEXT PRIMARY KEY,
@@ -90,7 +98,9 @@ CREATE TABLE plan (
   priority_limit INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
   task_types     TEXT,
   -- Credits that each of its organizations is granted when a month (UTC) begins; null: none.
-  monthly_credits INTEGER CHECK (monthly_credits >= 0)
+  monthly_credits INTEGER CHECK (monthly_credits >= 0),
+  -- Requests per second of one organization to one endpoint of all servers; null: the setting of each server.
+  rate_limit     INTEGER CHECK (rate_limit >= 1)
 );
 
 CREATE TABLE organization (
@@ -103,6 +113,7 @@ CREATE TABLE organization (
   priority_limit_override INTEGER CHECK (priority_limit_override BETWEEN 1 AND 10),
   task_types_override  TEXT,
   monthly_credits_override INTEGER CHECK (monthly_credits_override >= 0),
+  rate_limit_override  INTEGER CHECK (rate_limit_override >= 1),
   -- The limits in force: the override if there is one, else the plan's.
   slots_max            INTEGER CHECK (slots_max >= 1),
   queue_limit          INTEGER NOT NULL CHECK (queue_limit >= 1),
@@ -110,6 +121,7 @@ CREATE TABLE organization (
   priority_limit       INTEGER CHECK (priority_limit BETWEEN 1 AND 10),
   task_types           TEXT,
   monthly_credits      INTEGER CHECK (monthly_credits >= 0),
+  rate_limit           INTEGER CHECK (rate_limit >= 1),
   paused               INTEGER NOT NULL DEFAULT 0,
   disabled             INTEGER NOT NULL DEFAULT 0,
   maintenance          INTEGER NOT NULL DEFAULT 0,
@@ -618,6 +630,7 @@ CREATE TABLE failure_hour (
 CREATE INDEX failure_hour_hour ON failure_hour (hour);
 
 -- [postgres] Rows that are updated in place keep room for it on their page, so that no index is touched.
+ALTER TABLE request_count SET (fillfactor = 50);
 ALTER TABLE organization SET (fillfactor = 50);
 ALTER TABLE lane SET (fillfactor = 50);
 ALTER TABLE session SET (fillfactor = 50);
