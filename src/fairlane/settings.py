@@ -119,7 +119,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_seconds: float = 30.0
     """How long running attempts may take to finish after SIGTERM before they are handed back."""
     retention_seconds: float = 86_400.0
-    """How long a finished task stays readable."""
+    """How long a finished task stays readable, unless its organization's plan says otherwise."""
     usage_retention_seconds: float = 7_776_000.0
     """How long history is kept: each minute for two days, after that each hour."""
     retry_pause_seconds: float = 1.0

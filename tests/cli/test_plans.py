@@ -34,6 +34,7 @@ def test_people_read_words(fairlane: Command) -> None:
         *LIMITS,
         "Monthly credits",
         "Rate limit",
+        "Retention",
         "Created",
     ]
 
@@ -63,6 +64,22 @@ def test_a_plan_says_what_may_be_submitted(fairlane: Command) -> None:
         "PAGE, REPORT",
     ]
     assert (changed["priority_limit"], changed["task_types"]) == (None, None)
+
+
+def test_a_retention_is_a_length_of_time(fairlane: Command) -> None:
+    """As people write it; the word goes back to the setting, and to the plan's."""
+    made = [
+        fairlane(*arguments, "--json").document["retention_seconds"]
+        for arguments in (
+            ("plans", "create", "kept", "--slots", "1", "--retention", "30d"),
+            ("organizations", "create", "keeper", "--plan", "kept", "--retention", "90m"),
+            ("organizations", "change", "keeper", "--retention", "plan"),
+            ("plans", "change", "kept", "--retention", "none"),
+        )
+    ]
+
+    assert made == [30 * 86_400, 90 * 60, 30 * 86_400, None]
+    assert "36h" in fairlane("plans", "change", "kept", "--retention", "36h").out
 
 
 def test_organizations_follow_their_plan(fairlane: Command) -> None:

@@ -5,10 +5,12 @@ import pytest
 from fairlane.errors import QueueFull, Refusal, TaskExists, ValidationRefused
 from fairlane.model.bulks import BulkKind, NewBulk
 from fairlane.model.leases import Failed
-from fairlane.model.organizations import Organization, OrganizationChange, PlanChange
+from fairlane.model.organizations import Organization, OrganizationChange, Overrides, PlanChange
 from fairlane.model.tasks import Accepted, NewTask, TaskFilter, TaskStatus
 from fairlane.store import Store
+from fairlane.store.plans import LIMITS, types_of
 from tests.builders import ACTOR, LIMITED, PAGE, a_call, a_server, a_task, a_worker, an_organization, submitted
+from tests.store.databases import Database
 
 BROKEN = Failed(cause="x", retry=False)
 
@@ -126,3 +128,30 @@ async def test_a_bulk_skips_what_the_plan_does_not_allow(store: Store) -> None:
 
     ended = await store.bulks.find(bulk.id, organization.id)
     assert (ended.done, ended.reasons, ended.state) == (1, {"VALIDATION_ERROR": 1}, "DONE")
+
+
+async def test_every_limit_of_a_plan_reaches_its_organizations(database: Database) -> None:
+    """At its creation, when the plan changes, and when it goes back from its own value; its own value stays."""
+    store = database.store
+    plan = dict(zip(LIMITS, (7, 70, 7, 7, ("A",), 700, 77, 777), strict=True))
+    changed = dict(zip(LIMITS, (8, 80, 8, 8, ("B",), 800, 88, 888), strict=True))
+    own = dict(zip(LIMITS, (9, 90, 9, 9, ("C",), 900, 99, 999), strict=True))
+    columns = ", ".join("slots_max" if limit == "slots" else limit for limit in LIMITS)
+
+    def in_force(organization: Organization) -> dict[str, object]:
+        [row] = database.rows(f"SELECT {columns} FROM organization WHERE id = :id", id=organization.id)
+        found = dict(zip(LIMITS, row, strict=True))
+        return found | {"task_types": types_of(found["task_types"])}
+
+    await store.plans.create("full", **plan, actor=ACTOR)  # type: ignore[arg-type]
+    made = await store.organizations.create("made", plan="full", overrides=Overrides(), actor=ACTOR)
+    with_own = await store.organizations.create("own", plan="full", overrides=Overrides(**own), actor=ACTOR)  # type: ignore[arg-type]
+    seen = [in_force(made)]
+    await store.plans.change("full", changes=PlanChange(**changed), actor=ACTOR)  # type: ignore[arg-type]
+    seen.append(in_force(made))
+    await store.organizations.change("made", changes=OrganizationChange(**own), actor=ACTOR)  # type: ignore[arg-type]
+    seen += [in_force(made), in_force(with_own)]
+    await store.organizations.change("made", changes=OrganizationChange(**dict.fromkeys(LIMITS)), actor=ACTOR)  # type: ignore[arg-type]
+    seen.append(in_force(made))
+
+    assert seen == [plan, changed, own, own, changed]

@@ -79,6 +79,7 @@ MAY_VISIT = {
     "find_trace": 3 * 5_000,
     # Half of the ended tasks that it meets have a delivery that is still due.
     "find_expired": 5 * 500,
+    "find_outlived": 5 * 500,
     # It counts what it shows.
     "count_open_deliveries": FEW,
     "find_keys": 3 * FEW,
@@ -146,12 +147,15 @@ def _task(first: int, count: int, organization_id: int, *, webhook: bool = False
     )
 
 
-def _outcome(first: int, count: int, organization_id: int, status: str) -> str:
+def _outcome(
+    first: int, count: int, organization_id: int, status: str, *, ended: int = 1_800_000_000_000, expires: str = "NULL"
+) -> str:
     return (
-        "INSERT INTO outcome (organization_id, task_id, status, charged, attempt, first_started_at, finished_at)"
+        "INSERT INTO outcome"
+        " (organization_id, task_id, status, charged, attempt, first_started_at, finished_at, expires_at)"
         f" {NUMBERS.format(count=count)}"
-        f" SELECT {organization_id}, {TASK_ID.format(first=first)}, '{status}', 0, 1, 1800000000000,"
-        " 1800000000000 + i FROM n"
+        f" SELECT {organization_id}, {TASK_ID.format(first=first)}, '{status}', 0, 1, {ended}, {ended} + i, {expires}"
+        " FROM n"
     )
 
 
@@ -166,6 +170,9 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
     yield f"UPDATE organization SET queued = {ROWS}, ready = {ROWS}, next_seq = {ROWS} + 1 WHERE id = {queued}"
     yield _task(ROWS, FEW, completed)
     yield _outcome(ROWS, FEW, completed, "COMPLETED")
+    # Tasks that ended before all others and are kept for longer.
+    yield _task(7 * ROWS, FEW, completed)
+    yield _outcome(7 * ROWS, FEW, completed, "COMPLETED", ended=1_700_000_000_000, expires="1900000000000 + i")
     yield _task(2 * ROWS, FEW, failed)
     yield _outcome(2 * ROWS, FEW, failed, "FAILED")
     yield (
@@ -344,6 +351,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(run, "find_due", now=now, most=500)
     yield partial(run, "find_expired", before=now, most=500)
     yield partial(run, "find_expired", before=now + 10 * ROWS, most=500)
+    yield partial(run, "find_outlived", now=now, most=500)
+    yield partial(run, "find_outlived", now=2_000_000_000_000, most=500)
     yield partial(deliveries.next_delivery, 0)
     yield partial(run, "find_due_organizations", after=0, most=500)
     yield partial(run, "find_due_deliveries", organizations=[(one, "") for one in ids], now=now, hosts=10, most=10)

@@ -127,6 +127,19 @@ def database_in_force(database: str | None) -> str:
     return usual_database() if database is None else database
 
 
+def seconds_or(word: str, text: str | None, *, option: str) -> int | UnsetType | None:
+    """Return the meaning of an option that takes a length of time or one word, as :func:`number_or` does."""
+    if text is None:
+        return UNSET
+    return None if text == word else round(seconds_of(text, option))
+
+
+def time_text(seconds: int) -> str:
+    """Return a length of time as :func:`seconds_of` reads it, in the largest unit that fits."""
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}" if seconds else "0s"
+
+
 def seconds_of(text: str, option: str) -> float:
     """Return a length of time such as 90s, 5m, 1h or 2d, in seconds; a number alone is of seconds."""
     match = _TIME.fullmatch(text)

@@ -9,9 +9,17 @@ from msgspec import UNSET
 from fairlane.admin.connection import ask, ask_all, erase_all
 from fairlane.cli.commands import Commands
 from fairlane.cli.names import plan_names
-from fairlane.cli.options import AsJson, DatabaseOption, OrganizationName, database_in_force, names_or, number_or
+from fairlane.cli.options import (
+    AsJson,
+    DatabaseOption,
+    OrganizationName,
+    database_in_force,
+    names_or,
+    number_or,
+    seconds_or,
+)
 from fairlane.cli.output import moment, note, print_json
-from fairlane.cli.plans import allowed_fields
+from fairlane.cli.plans import allowed_fields, retention_field
 from fairlane.cli.switch import Switch
 from fairlane.cli.tables import print_fields, print_table
 
@@ -57,6 +65,10 @@ def create(
     rate_limit: Annotated[
         int | None, typer.Option(metavar="N", help=f"Requests per second to an endpoint. {OWN}", show_default=False)
     ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help=f"How long ended tasks stay readable. {OWN}", show_default=False),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -72,6 +84,7 @@ def create(
         "task_types": task_types and names_or("plan", task_types),
         "monthly_credits": monthly_credits,
         "rate_limit": rate_limit,
+        "retention_seconds": retention and seconds_or("plan", retention, option="--retention"),
     }
     given = {field: value for field, value in body.items() if value is not None} | _switched(credits)
     _show(ask(database_in_force(database), "POST", "organizations", body=given), as_json=as_json)
@@ -111,6 +124,12 @@ def change(
         str | None,
         typer.Option(metavar="N|plan", help="Requests per second to an endpoint, or the plan's.", show_default=False),
     ] = None,
+    retention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|plan", help="How long ended tasks stay readable, or the plan's.", show_default=False
+        ),
+    ] = None,
     credits: CreditsSwitch = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -124,6 +143,7 @@ def change(
         "task_types": names_or("plan", task_types),
         "monthly_credits": number_or("plan", monthly_credits, option="--monthly-credits"),
         "rate_limit": number_or("plan", rate_limit, option="--rate-limit"),
+        "retention_seconds": seconds_or("plan", retention, option="--retention"),
     }
     changes: dict[str, object] = {field: value for field, value in wanted.items() if value is not UNSET}
     if plan is not None:
@@ -262,6 +282,7 @@ def _show(organization: dict[str, Any], *, as_json: bool) -> None:
             ),
             ("Monthly credits", organization["credits"]["monthly"]),
             ("Rate limit", organization["rate_limit"]),
+            ("Retention", retention_field(organization)),
             ("Submitted", organization["submitted"]),
             ("Completed", organization["completed"]),
             ("Failed", organization["failed"]),

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
 from fairlane.cli.names import plan_names
-from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, names_or, number_or
+from fairlane.cli.options import AsJson, DatabaseOption, database_in_force, names_or, number_or, seconds_or, time_text
 from fairlane.cli.output import moment, print_json
 from fairlane.cli.tables import print_fields, print_table
 
@@ -54,6 +54,14 @@ RateLimit = Annotated[
         show_default=False,
     ),
 ]
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME|none",
+        help="How long ended tasks stay readable, such as 12h or 30d, or none for the setting.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command(epilog="Example: fairlane plans create pro --slots 20 --queue-limit 100000 --weight 2")
@@ -67,6 +75,7 @@ def create(
     task_types: TaskTypes = None,
     monthly_credits: MonthlyCredits = None,
     rate_limit: RateLimit = None,
+    retention: Retention = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +86,7 @@ def create(
         "queue_limit": queue_limit,
         "weight": weight,
     }
-    body |= _further(priority_limit, task_types, monthly_credits, rate_limit)
+    body |= _further(priority_limit, task_types, monthly_credits, rate_limit, retention)
     _show(ask(database_in_force(database), "POST", "plans", body=body), as_json=as_json)
 
 
@@ -92,6 +101,7 @@ def change(
     task_types: TaskTypes = None,
     monthly_credits: MonthlyCredits = None,
     rate_limit: RateLimit = None,
+    retention: Retention = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +113,7 @@ def change(
     changes |= {
         field: value for field, value in {"queue_limit": queue_limit, "weight": weight}.items() if value is not None
     }
-    changes |= _further(priority_limit, task_types, monthly_credits, rate_limit)
+    changes |= _further(priority_limit, task_types, monthly_credits, rate_limit, retention)
     if not changes:
         raise typer.BadParameter("nothing to change: give a limit, such as --slots")
     _show(ask(database_in_force(database), "PATCH", "plans", name, body=changes), as_json=as_json)
@@ -142,14 +152,25 @@ def allowed_fields(limits: dict[str, Any]) -> list[object]:
     return ["any" if priority is None else priority, "any" if types is None else ", ".join(types)]
 
 
+def retention_field(limits: dict[str, Any]) -> str | None:
+    """Return the retention of a plan or an organization, as people read it."""
+    seconds = limits["retention_seconds"]
+    return None if seconds is None else time_text(seconds)
+
+
 def _further(
-    priority_limit: str | None, task_types: str | None, monthly_credits: str | None, rate_limit: str | None
+    priority_limit: str | None,
+    task_types: str | None,
+    monthly_credits: str | None,
+    rate_limit: str | None,
+    retention: str | None,
 ) -> dict[str, object]:
     wanted = {
         "priority_limit": number_or("none", priority_limit, option="--priority-limit"),
         "task_types": names_or("none", task_types),
         "monthly_credits": number_or("none", monthly_credits, option="--monthly-credits"),
         "rate_limit": number_or("none", rate_limit, option="--rate-limit"),
+        "retention_seconds": seconds_or("none", retention, option="--retention"),
     }
     return {field: value for field, value in wanted.items() if value is not UNSET}
 
@@ -169,6 +190,7 @@ def _show(plan: dict[str, Any], *, as_json: bool) -> None:
             ("Task types", task_types),
             ("Monthly credits", plan["monthly_credits"]),
             ("Rate limit", plan["rate_limit"]),
+            ("Retention", retention_field(plan)),
             ("Created", moment(plan["created_at"])),
         ]
     )

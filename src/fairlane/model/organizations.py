@@ -27,6 +27,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Credits that each organization is granted when a month begins; None for none."""
     rate_limit: int | None
     """Requests per second of one organization to one endpoint of all servers; None for the setting of each server."""
+    retention_seconds: int | None
+    """How long a task stays readable after its end; None for the setting."""
     created_at: int
 
 
@@ -40,6 +42,7 @@ class PlanChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task_types: tuple[str, ...] | UnsetType | None = UNSET
     monthly_credits: int | UnsetType | None = UNSET
     rate_limit: int | UnsetType | None = UNSET
+    retention_seconds: int | UnsetType | None = UNSET
 
 
 class Organization(Struct, frozen=True, kw_only=True):
@@ -55,6 +58,7 @@ class Organization(Struct, frozen=True, kw_only=True):
     priority_limit: int | None
     task_types: tuple[str, ...] | None
     rate_limit: int | None
+    retention_seconds: int | None
     paused: bool
     disabled: bool
     maintenance: bool
@@ -85,6 +89,7 @@ class OrganizationChange(Struct, frozen=True, kw_only=True, forbid_unknown_field
     task_types: tuple[str, ...] | UnsetType | None = UNSET
     monthly_credits: int | UnsetType | None = UNSET
     rate_limit: int | UnsetType | None = UNSET
+    retention_seconds: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
     maintenance: bool | UnsetType = UNSET
@@ -101,6 +106,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
     rate_limit: int | None = None
+    retention_seconds: int | None = None
 
 
 class CreditTotals(Struct, frozen=True, kw_only=True):

@@ -91,6 +91,8 @@ class LockedOrganization(Struct, array_like=True):
     priority_limit: int | None
     task_types: str | None
     """A JSON array of the task types that it may submit; None for any."""
+    retention_seconds: int | None
+    """How long its tasks stay readable after their ends; None for the setting."""
     paused: int
     disabled: int
     next_seq: int

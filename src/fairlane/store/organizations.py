@@ -50,6 +50,8 @@ class OrganizationRow(Row, frozen=True):
     monthly_credits_override: int | None
     rate_limit: int | None
     rate_limit_override: int | None
+    retention_seconds: int | None
+    retention_seconds_override: int | None
     credits_on: int
     credits_granted: int
     credits_charged: int
@@ -200,6 +202,7 @@ def _organization(row: OrganizationRow) -> Organization:
         priority_limit=row.priority_limit,
         task_types=types_of(row.task_types),
         rate_limit=row.rate_limit,
+        retention_seconds=row.retention_seconds,
         paused=bool(row.paused),
         disabled=bool(row.disabled),
         maintenance=bool(row.maintenance),
@@ -248,6 +251,7 @@ def _change(transaction: Transaction, name: str, changes: OrganizationChange, ac
     one = locked[organization_id]
     one.slots_max, one.queue_limit, one.weight = after.slots_max, after.queue_limit, after.weight
     one.priority_limit, one.task_types = after.priority_limit, text_of_types(after.task_types)
+    one.retention_seconds = after.retention_seconds
     one.paused, one.disabled, one.credits_on = int(after.paused), int(after.disabled), int(after.credits.on)
     yield from transaction.save()
     yield from write_trail(transaction, actor, "organization.changed", name, given)

@@ -11,8 +11,10 @@ from fairlane.store.transaction import Transaction
 
 Outcome = tuple[Any, ...]
 """(task id, organization id, status, result, failure, cause, charged, attempt, first started at, lease id, started at,
-failure group, slot wait, worker wait): a row without its moment. The lease id is None if no worker reported the end;
-started at is that of the last attempt, or None if the task ended without one, and so are the waits."""
+failure group, slot wait, worker wait): a row without the moments of its end and of its deletion. The lease id is None
+if no worker reported the end; started at is that of the last attempt, or None if the task ended without one, and so are
+the waits."""
+SECOND_MS = 1_000
 
 
 def write_outcomes(
@@ -28,10 +30,16 @@ def write_outcomes(
     group, and of attempts that failed and are tried again.
     """
     now = transaction.now
+    expiries = {
+        one.id: now + one.retention_seconds * SECOND_MS
+        for one in transaction.locked.values()
+        if one.retention_seconds is not None
+    }
+    dated = [(*outcome, expiries.get(outcome[1])) for outcome in outcomes]
     yield from together(
         *beside,
         query_failures(transaction, failures),
-        change("insert_outcomes", outcomes, outcomes=outcomes, now=now, hour=hour_of(now), other=OTHER),
+        change("insert_outcomes", dated, outcomes=dated, now=now, hour=hour_of(now), other=OTHER),
     )
     yield from owe_deliveries(transaction, told)
     transaction.effects.ended.update([outcome[0] for outcome in outcomes])

@@ -21,7 +21,16 @@ DEFAULT_SLOTS = 10
 DEFAULT_QUEUE_LIMIT = 100_000
 DEFAULT_WEIGHT = 1
 
-LIMITS = ("slots", "queue_limit", "weight", "priority_limit", "task_types", "monthly_credits", "rate_limit")
+LIMITS = (
+    "slots",
+    "queue_limit",
+    "weight",
+    "priority_limit",
+    "task_types",
+    "monthly_credits",
+    "rate_limit",
+    "retention_seconds",
+)
 """The limits of a plan. An organization may have its own value of each."""
 
 
@@ -36,6 +45,7 @@ class PlanRow(Row, frozen=True):
     task_types: str | None
     monthly_credits: int | None
     rate_limit: int | None
+    retention_seconds: int | None
     created_at: int
 
 
@@ -58,6 +68,7 @@ class PlanStore(Noun):
         task_types: tuple[str, ...] | None = None,
         monthly_credits: int | None = None,
         rate_limit: int | None = None,
+        retention_seconds: int | None = None,
         actor: str,
     ) -> Plan:
         """Create a plan. Raises NameTaken."""
@@ -69,6 +80,7 @@ class PlanStore(Noun):
             "task_types": task_types,
             "monthly_credits": monthly_credits,
             "rate_limit": rate_limit,
+            "retention_seconds": retention_seconds,
         }
         return await self._write(_create, name, limits, actor)
 
@@ -150,6 +162,7 @@ def _plan(row: PlanRow) -> Plan:
         task_types=types_of(row.task_types),
         monthly_credits=row.monthly_credits,
         rate_limit=row.rate_limit,
+        retention_seconds=row.retention_seconds,
         created_at=row.created_at,
     )
 
@@ -176,6 +189,7 @@ def _refresh(transaction: Transaction, name: str, after: int) -> Operation[int |
         new = fresh[organization_id]
         one.slots_max, one.queue_limit, one.weight = new.slots_max, new.queue_limit, new.weight
         one.priority_limit, one.task_types = new.priority_limit, new.task_types
+        one.retention_seconds = new.retention_seconds
     yield from transaction.save()
     return ids[-1]
 

@@ -5,6 +5,7 @@ the next round. No promise may depend on one server's memory.
 """
 
 import secrets
+from collections.abc import Sequence
 
 from fairlane.errors import StoreUnreachable
 from fairlane.model.status import UpkeepFacts
@@ -69,7 +70,7 @@ class UpkeepStore(Noun):
     """What runs by itself."""
 
     def __init__(self, shared: Shared, *, retention_ms: int) -> None:
-        """Tasks that ended longer ago than ``retention_ms`` are purged."""
+        """Tasks of organizations without a retention that ended longer ago than ``retention_ms`` are purged."""
         super().__init__(shared)
         self._retention_ms = retention_ms
 
@@ -101,8 +102,10 @@ class UpkeepStore(Noun):
     async def purge(self) -> int:
         """Delete tasks that ended longer ago than the retention, with result, key and deliveries.
 
-        Also deletes bulks that ended as long ago, and test events, webhook secrets and logouts that have expired. At
-        most CHUNK of each kind; returns the largest count. A task with a due delivery stays until the delivery is over.
+        The retention is that of the task's organization when the task ended, or else the setting now. Also deletes
+        bulks that ended as long ago as the setting says, and test events, webhook secrets and logouts that have
+        expired. At most CHUNK of each kind; returns the largest count. A task with a due delivery stays until the
+        delivery is over.
         """
         return await self._write(_purge, self._retention_ms)
 
@@ -158,6 +161,16 @@ def _promote(transaction: Transaction) -> Operation[int]:
 def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
     now = yield from transaction.read_clock()
     expired = yield from rows("find_expired", into=ExpiredTaskRow, before=now - retention_ms, most=CHUNK)
+    outlived = yield from rows("find_outlived", into=ExpiredTaskRow, now=now, most=CHUNK)
+    yield from _delete_tasks([*expired, *outlived])
+    tests = yield from purge_tests(now - retention_ms, CHUNK)
+    yield from run("delete_expired_webhook_secrets", now=now)
+    logouts = yield from purge_logouts(now, CHUNK)
+    bulks = yield from purge_bulks(now - retention_ms, CHUNK)
+    return max(len(expired), len(outlived), tests, logouts, bulks)
+
+
+def _delete_tasks(expired: Sequence[ExpiredTaskRow]) -> Operation[None]:
     ended = [(row.organization_id, row.task_id) for row in expired]
     keys = [(row.organization_id, row.idempotency_key) for row in expired if row.idempotency_key is not None]
     yield from run_if("delete_idempotency", keys, keys=keys)
@@ -165,11 +178,6 @@ def _purge(transaction: Transaction, retention_ms: int) -> Operation[int]:
     yield from run_if("delete_attempts", ended, tasks=ended)
     yield from run_if("delete_outcomes", ended, tasks=ended)
     yield from run_if("delete_tasks", ended, tasks=ended)
-    tests = yield from purge_tests(now - retention_ms, CHUNK)
-    yield from run("delete_expired_webhook_secrets", now=now)
-    logouts = yield from purge_logouts(now, CHUNK)
-    bulks = yield from purge_bulks(now - retention_ms, CHUNK)
-    return max(len(ended), tests, logouts, bulks)
 
 
 def next_due() -> Operation[int | None]:

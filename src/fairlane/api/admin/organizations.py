@@ -34,6 +34,7 @@ class NewOrganization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
     rate_limit: int | None = None
+    retention_seconds: int | None = None
     credits: bool = False
     """Whether its credits are counted."""
 
@@ -72,6 +73,7 @@ class OrganizationEndpoints:
             task_types=new.task_types,
             monthly_credits=new.monthly_credits,
             rate_limit=new.rate_limit,
+            retention_seconds=new.retention_seconds,
         )
         made = await self._store.organizations.create(
             new.name, plan=new.plan, overrides=overrides, credits=new.credits, actor=actor

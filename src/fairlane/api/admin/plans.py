@@ -24,6 +24,7 @@ class NewPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task_types: tuple[str, ...] | None = None
     monthly_credits: int | None = None
     rate_limit: int | None = None
+    retention_seconds: int | None = None
 
 
 _new_plan = Decoder(NewPlan)
@@ -55,6 +56,7 @@ class PlanEndpoints:
                 task_types=new.task_types,
                 monthly_credits=new.monthly_credits,
                 rate_limit=new.rate_limit,
+                retention_seconds=new.retention_seconds,
                 actor=actor,
             )
         )

@@ -20,6 +20,7 @@ WEIGHT_MOST = 1_000
 TYPES_MOST = 100
 MONTHLY_CREDITS_MOST = 10**12
 RATE_LIMIT_MOST = 1_000_000
+RETENTION_SECONDS_MOST = 10 * 366 * 86_400
 
 PAGE = 1_000
 PAGE_MOST = 1_000
@@ -31,6 +32,7 @@ _RANGES = {
     "priority_limit": (PRIORITY_LOWEST, PRIORITY_HIGHEST),
     "monthly_credits": (0, MONTHLY_CREDITS_MOST),
     "rate_limit": (1, RATE_LIMIT_MOST),
+    "retention_seconds": (0, RETENTION_SECONDS_MOST),
 }
 """The smallest and the largest value of each limit."""
 

@@ -154,28 +154,28 @@ LEFT JOIN call AS c ON l.kind = 1 AND c.organization_id = l.organization_id AND 
 WITH e AS MATERIALIZED (SELECT jsonb(value) AS row FROM json_each(:outcomes))
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at, failure_group, slot_wait_ms, worker_wait_ms)
+   started_at, failure_group, slot_wait_ms, worker_wait_ms, expires_at)
 SELECT e.row ->> 0, e.row ->> 1, e.row ->> 2, e.row ->> 3, e.row ->> 4, e.row ->> 5, e.row ->> 6, e.row ->> 7,
        e.row ->> 8, :now, e.row ->> 9, e.row ->> 10,
        CASE WHEN e.row ->> 11 IS NOT NULL
             THEN coalesce((SELECT h.group_id FROM failure_hour AS h
                            WHERE h.organization_id = e.row ->> 1 AND h.hour = :hour AND h.group_id = e.row ->> 11), :other)
-       END, e.row ->> 12, e.row ->> 13
+       END, e.row ->> 12, e.row ->> 13, e.row ->> 14
 FROM e;
 
 -- name: insert_outcomes [postgres]
 -- The same; the set is passed as arrays.
 INSERT INTO outcome
   (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, finished_at, lease_id,
-   started_at, failure_group, slot_wait_ms, worker_wait_ms)
+   started_at, failure_group, slot_wait_ms, worker_wait_ms, expires_at)
 SELECT e.task_id, e.organization_id, e.status, e.result, e.failure, e.cause, e.charged, e.attempt, e.first_started_at,
        :now, e.lease_id, e.started_at,
        CASE WHEN e.failure_group IS NOT NULL
             THEN coalesce((SELECT h.group_id FROM failure_hour AS h
                            WHERE h.organization_id = e.organization_id AND h.hour = :hour
                              AND h.group_id = e.failure_group), :other)
-       END, e.slot_wait_ms, e.worker_wait_ms
+       END, e.slot_wait_ms, e.worker_wait_ms, e.expires_at
 FROM unnest(:outcomes[text, bigint, text, text, text, text, bigint, bigint, bigint, text, bigint, text, bigint,
-                     bigint])
+                     bigint, bigint])
      AS e (task_id, organization_id, status, result, failure, cause, charged, attempt, first_started_at, lease_id,
-           started_at, failure_group, slot_wait_ms, worker_wait_ms);
+           started_at, failure_group, slot_wait_ms, worker_wait_ms, expires_at);

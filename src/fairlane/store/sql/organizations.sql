@@ -3,8 +3,8 @@
 -- name: lock_organizations [sqlite] packed
 -- Read the rows that this transaction may change. SQLite has one writer, so reading is locking.
 SELECT json_group_array(json_array(
-         id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
-         queued, ready, processing, calls, calls_ready,
+         id, name, slots_max, queue_limit, weight, priority_limit, task_types, retention_seconds, paused, disabled,
+         next_seq, queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
          credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
@@ -13,8 +13,8 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 -- name: lock_organizations [postgres]
 -- Lock organizations, always in id order, so that no two transactions wait for each other. A row that was waited for is
 -- read again; rows of other tables must be read in a later statement.
-SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
-       queued, ready, processing, calls, calls_ready,
+SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, retention_seconds, paused, disabled,
+       next_seq, queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
 FROM organization
@@ -25,8 +25,8 @@ FOR NO KEY UPDATE;
 -- name: lock_further_organizations [sqlite] packed
 -- Read more organizations in a transaction that has locked some already.
 SELECT json_group_array(json_array(
-         id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
-         queued, ready, processing, calls, calls_ready,
+         id, name, slots_max, queue_limit, weight, priority_limit, task_types, retention_seconds, paused, disabled,
+         next_seq, queued, ready, processing, calls, calls_ready,
          virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
          credits_on, credits_granted, credits_charged, credits_held, credits_wanted))
 FROM organization
@@ -34,8 +34,8 @@ WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: lock_further_organizations [postgres]
 -- Lock more of them, skipping those that another server holds: a transaction with locks waits for none.
-SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, paused, disabled, next_seq,
-       queued, ready, processing, calls, calls_ready,
+SELECT id, name, slots_max, queue_limit, weight, priority_limit, task_types, retention_seconds, paused, disabled,
+       next_seq, queued, ready, processing, calls, calls_ready,
        virtual_time, submitted, completed, failed, slot_ms, plan_limited_ms, worker_limited_ms, integrals_at,
        credits_on, credits_granted, credits_charged, credits_held, credits_wanted
 FROM organization
@@ -219,13 +219,15 @@ RETURNING last_organization_id;
 -- Insert an organization on a plan.
 INSERT INTO organization
   (id, name, plan, slots_override, queue_limit_override, weight_override, priority_limit_override, task_types_override,
-   monthly_credits_override, rate_limit_override,
-   slots_max, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit,
+   monthly_credits_override, rate_limit_override, retention_seconds_override,
+   slots_max, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, retention_seconds,
    integrals_at, created_at, credits_on)
 SELECT :id, :name, p.name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :rate_limit,
+       :retention_seconds,
        coalesce(:slots, p.slots), coalesce(:queue_limit, p.queue_limit), coalesce(:weight, p.weight),
        coalesce(:priority_limit, p.priority_limit), coalesce(:task_types, p.task_types),
-       coalesce(:monthly_credits, p.monthly_credits), coalesce(:rate_limit, p.rate_limit), :now, :now, :credits
+       coalesce(:monthly_credits, p.monthly_credits), coalesce(:rate_limit, p.rate_limit),
+       coalesce(:retention_seconds, p.retention_seconds), :now, :now, :credits
 FROM plan AS p
 WHERE p.name = :plan
 RETURNING id;
@@ -238,6 +240,7 @@ SELECT o.id, o.name, o.plan, o.slots_max, o.queue_limit, o.weight, o.paused, o.d
        o.slots_override, o.queue_limit_override, o.weight_override, o.priority_limit, o.task_types,
        o.priority_limit_override, o.task_types_override, o.monthly_credits, o.monthly_credits_override,
        o.rate_limit, o.rate_limit_override,
+       o.retention_seconds, o.retention_seconds_override,
        o.credits_on, o.credits_granted, o.credits_charged, o.credits_held, o.erasing, o.calls,
        (SELECT min((SELECT CASE WHEN t.run_at > t.created_at THEN t.run_at ELSE t.created_at END
                     FROM task AS t
@@ -282,13 +285,15 @@ SET plan = p.name,
     task_types_override = :task_types,
     monthly_credits_override = :monthly_credits,
     rate_limit_override = :rate_limit,
+    retention_seconds_override = :retention_seconds,
     slots_max = coalesce(:slots, p.slots),
     queue_limit = coalesce(:queue_limit, p.queue_limit),
     weight = coalesce(:weight, p.weight),
     priority_limit = coalesce(:priority_limit, p.priority_limit),
     task_types = coalesce(:task_types, p.task_types),
     monthly_credits = coalesce(:monthly_credits, p.monthly_credits),
-    rate_limit = coalesce(:rate_limit, p.rate_limit)
+    rate_limit = coalesce(:rate_limit, p.rate_limit),
+    retention_seconds = coalesce(:retention_seconds, p.retention_seconds)
 FROM plan AS p
 WHERE organization.id = :id
   AND p.name = :plan;
@@ -332,7 +337,8 @@ SET slots_max = coalesce(slots_override, p.slots),
     priority_limit = coalesce(priority_limit_override, p.priority_limit),
     task_types = coalesce(task_types_override, p.task_types),
     monthly_credits = coalesce(monthly_credits_override, p.monthly_credits),
-    rate_limit = coalesce(rate_limit_override, p.rate_limit)
+    rate_limit = coalesce(rate_limit_override, p.rate_limit),
+    retention_seconds = coalesce(retention_seconds_override, p.retention_seconds)
 FROM plan AS p
 WHERE organization.id IN (SELECT value FROM json_each(:ids))
   AND p.name = organization.plan;
@@ -346,7 +352,8 @@ SET slots_max = coalesce(o.slots_override, p.slots),
     priority_limit = coalesce(o.priority_limit_override, p.priority_limit),
     task_types = coalesce(o.task_types_override, p.task_types),
     monthly_credits = coalesce(o.monthly_credits_override, p.monthly_credits),
-    rate_limit = coalesce(o.rate_limit_override, p.rate_limit)
+    rate_limit = coalesce(o.rate_limit_override, p.rate_limit),
+    retention_seconds = coalesce(o.retention_seconds_override, p.retention_seconds)
 FROM plan AS p
 WHERE o.id = ANY (:ids[bigint])
   AND p.name = o.plan;

@@ -47,15 +47,29 @@ LEFT JOIN LATERAL (SELECT due_at
                    LIMIT 1) AS w ON true;
 
 -- name: find_trace [sqlite]
--- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished; first_started_at
--- is null if the task never started.
+-- Find tasks that ended in a span and after this one, in the order of their ends, by outcome_finished and outcome_kept;
+-- first_started_at is null if the task never started.
 SELECT f.finished_at, f.task_id AS id, o.name AS organization, t.task_type, t.priority, t.created_at AS accepted_at,
        t.run_at, f.first_started_at AS started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
-      FROM outcome
-      WHERE finished_at >= :start
-        AND finished_at < :before
-        AND (finished_at > :start OR task_id > :id)
+      FROM (SELECT organization_id, task_id, first_started_at, finished_at
+            FROM outcome
+            WHERE expires_at IS NULL
+              AND finished_at >= :start
+              AND finished_at < :before
+              AND (finished_at > :start OR task_id > :id)
+            ORDER BY finished_at, task_id
+            LIMIT :most) AS usual
+      UNION ALL
+      SELECT organization_id, task_id, first_started_at, finished_at
+      FROM (SELECT organization_id, task_id, first_started_at, finished_at
+            FROM outcome
+            WHERE coalesce(expires_at, 0) > 0
+              AND finished_at >= :start
+              AND finished_at < :before
+              AND (finished_at > :start OR task_id > :id)
+            ORDER BY finished_at, task_id
+            LIMIT :most) AS kept
       ORDER BY finished_at, task_id
       LIMIT :most) AS f
 JOIN organization AS o ON o.id = f.organization_id
@@ -67,10 +81,24 @@ ORDER BY f.finished_at, f.task_id;
 SELECT f.finished_at, f.task_id AS id, o.name AS organization, t.task_type, t.priority, t.created_at AS accepted_at,
        t.run_at, f.first_started_at AS started_at
 FROM (SELECT organization_id, task_id, first_started_at, finished_at
-      FROM outcome
-      WHERE finished_at >= :start
-        AND finished_at < :before
-        AND (finished_at > :start OR task_id > :id)
+      FROM (SELECT organization_id, task_id, first_started_at, finished_at
+            FROM outcome
+            WHERE expires_at IS NULL
+              AND finished_at >= :start
+              AND finished_at < :before
+              AND (finished_at > :start OR task_id > :id)
+            ORDER BY finished_at, task_id
+            LIMIT :most) AS usual
+      UNION ALL
+      SELECT organization_id, task_id, first_started_at, finished_at
+      FROM (SELECT organization_id, task_id, first_started_at, finished_at
+            FROM outcome
+            WHERE coalesce(expires_at, 0) > 0
+              AND finished_at >= :start
+              AND finished_at < :before
+              AND (finished_at > :start OR task_id > :id)
+            ORDER BY finished_at, task_id
+            LIMIT :most) AS kept
       ORDER BY finished_at, task_id
       LIMIT :most) AS f
 CROSS JOIN LATERAL (SELECT name FROM organization WHERE id = f.organization_id LIMIT 1) AS o

@@ -2,14 +2,14 @@
 
 -- name: insert_plan
 -- Insert a plan; no row if its name exists.
-INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, created_at)
-VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :rate_limit, :now)
+INSERT INTO plan (name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, retention_seconds, created_at)
+VALUES (:name, :slots, :queue_limit, :weight, :priority_limit, :task_types, :monthly_credits, :rate_limit, :retention_seconds, :now)
 ON CONFLICT DO NOTHING
 RETURNING name;
 
 -- name: find_plans
 -- Find one plan, or all by name.
-SELECT name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, created_at
+SELECT name, slots, queue_limit, weight, priority_limit, task_types, monthly_credits, rate_limit, retention_seconds, created_at
 FROM plan
 WHERE CAST(:name AS TEXT) IS NULL OR name = :name
 ORDER BY name;
@@ -49,7 +49,8 @@ SET slots = :slots,
     priority_limit = :priority_limit,
     task_types = :task_types,
     monthly_credits = :monthly_credits,
-    rate_limit = :rate_limit
+    rate_limit = :rate_limit,
+    retention_seconds = :retention_seconds
 WHERE name = :name;
 
 -- name: delete_plan

@@ -100,7 +100,9 @@ CREATE TABLE plan (
   -- Credits that each of its organizations is granted when a month (UTC) begins; null: none.
   monthly_credits INTEGER CHECK (monthly_credits >= 0),
   -- Requests per second of one organization to one endpoint of all servers; null: the setting of each server.
-  rate_limit     INTEGER CHECK (rate_limit >= 1)
+  rate_limit     INTEGER CHECK (rate_limit >= 1),
+  -- How long a task stays readable after its end; null: the setting.
+  retention_seconds INTEGER CHECK (retention_seconds >= 0)
 );
 
 CREATE TABLE organization (
@@ -114,6 +116,7 @@ CREATE TABLE organization (
   task_types_override  TEXT,
   monthly_credits_override INTEGER CHECK (monthly_credits_override >= 0),
   rate_limit_override  INTEGER CHECK (rate_limit_override >= 1),
+  retention_seconds_override INTEGER CHECK (retention_seconds_override >= 0),
   -- The limits in force: the override if there is one, else the plan's.
   slots_max            INTEGER CHECK (slots_max >= 1),
   queue_limit          INTEGER NOT NULL CHECK (queue_limit >= 1),
@@ -122,6 +125,7 @@ CREATE TABLE organization (
   task_types           TEXT,
   monthly_credits      INTEGER CHECK (monthly_credits >= 0),
   rate_limit           INTEGER CHECK (rate_limit >= 1),
+  retention_seconds    INTEGER CHECK (retention_seconds >= 0),
   paused               INTEGER NOT NULL DEFAULT 0,
   disabled             INTEGER NOT NULL DEFAULT 0,
   maintenance          INTEGER NOT NULL DEFAULT 0,
@@ -317,9 +321,15 @@ CREATE TABLE outcome (
   failure_group    TEXT,
   -- How long it waited for a slot, and for a worker, before its last attempt; null as started_at.
   slot_wait_ms     INTEGER,
-  worker_wait_ms   INTEGER
+  worker_wait_ms   INTEGER,
+  -- When it is deleted, by its organization's retention when it ended; null: by the setting.
+  expires_at       INTEGER
 );
-CREATE INDEX outcome_finished ON outcome (finished_at);
+-- An outcome is in the first of these, or in the other two. Each condition is written so that no other one follows from
+-- it: a statement that names it has one index to choose, also when PostgreSQL has old statistics.
+CREATE INDEX outcome_finished ON outcome (finished_at) WHERE expires_at IS NULL;
+CREATE INDEX outcome_kept ON outcome (finished_at) WHERE coalesce(expires_at, 0) > 0;
+CREATE INDEX outcome_expires ON outcome (expires_at) WHERE expires_at >= 0;
 CREATE INDEX outcome_listed ON outcome (organization_id, status, task_id);
 CREATE INDEX outcome_failure_group ON outcome (organization_id, failure_group, task_id) WHERE failure_group IS NOT NULL;
 

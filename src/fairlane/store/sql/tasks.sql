@@ -519,12 +519,13 @@ WHERE organization_id = :organization_id
   AND kind = 0;
 
 -- name: find_expired [sqlite] packed
--- Find tasks that ended before :before, by outcome_finished, without those whose delivery is still due (by
--- delivery_task).
+-- Find tasks that ended before :before and have no moment of their own, by outcome_finished, without those
+-- whose delivery is still due (by delivery_task).
 SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_key))
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
-      WHERE finished_at <= :before
+      WHERE expires_at IS NULL
+        AND finished_at <= :before
         AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
       ORDER BY finished_at
       LIMIT :most) AS o
@@ -535,9 +536,36 @@ JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
 SELECT o.organization_id, o.task_id, t.idempotency_key
 FROM (SELECT organization_id, task_id
       FROM outcome AS f
-      WHERE finished_at <= :before
+      WHERE expires_at IS NULL
+        AND finished_at <= :before
         AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
       ORDER BY finished_at
+      LIMIT :most
+      FOR UPDATE SKIP LOCKED) AS o
+JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
+
+-- name: find_outlived [sqlite] packed
+-- Find tasks whose own moment has come, by outcome_expires, without those whose delivery is still due (by
+-- delivery_task).
+SELECT json_group_array(json_array(o.organization_id, o.task_id, t.idempotency_key))
+FROM (SELECT organization_id, task_id
+      FROM outcome AS f
+      WHERE expires_at >= 0
+        AND expires_at <= :now
+        AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
+      ORDER BY expires_at
+      LIMIT :most) AS o
+JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
+
+-- name: find_outlived [postgres]
+-- The same, skipping rows that another purging server holds.
+SELECT o.organization_id, o.task_id, t.idempotency_key
+FROM (SELECT organization_id, task_id
+      FROM outcome AS f
+      WHERE expires_at >= 0
+        AND expires_at <= :now
+        AND (SELECT d.due_at FROM delivery AS d WHERE d.task_id = f.task_id) IS NULL
+      ORDER BY expires_at
       LIMIT :most
       FOR UPDATE SKIP LOCKED) AS o
 JOIN task AS t ON t.organization_id = o.organization_id AND t.id = o.task_id;
