@@ -28,6 +28,8 @@ from benchmarks.peers.spans import SECOND, Span, busy_share, most_at_once, per_s
 
 SLEEP_SECONDS = 0.05
 ORGANIZATIONS, SLOTS, PLACES = 20, 5, 10
+DRAIN_SLOTS = 8
+"""Of each organization while no-ops are drained: about as many in all as in ``benchmarks/drain.py``."""
 CLIENT_SECONDS = 60.0
 FIRST_START_SECONDS = 20.0
 END_SECONDS = 15.0
@@ -126,7 +128,7 @@ class Measuring:
 
     def _enqueue_and_drain(self) -> None:
         scale = self._scale
-        with self._place(organizations=ORGANIZATIONS, slots=SLOTS) as (setup, log):
+        with self._place(organizations=ORGANIZATIONS, slots=DRAIN_SLOTS) as (setup, log):
             filled = self._fill(setup, log, Filling(scale.fill_count, 0.0, scale.fill_seconds, scale.submit_seconds))
             assert filled.single_per_second is not None
             self._measured.versions = filled.versions

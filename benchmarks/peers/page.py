@@ -8,7 +8,7 @@ from string import Template
 
 from benchmarks.peers.figures import Results, Rounds
 from benchmarks.peers.known import DURABILITY, KNOWN, READ_ON
-from benchmarks.peers.measuring import ORGANIZATIONS, PLACES, SLEEP_SECONDS, SLOTS, PeerScale
+from benchmarks.peers.measuring import DRAIN_SLOTS, ORGANIZATIONS, PLACES, SLEEP_SECONDS, SLOTS, PeerScale
 from benchmarks.peers.participants import PARTICIPANTS, Participant
 from benchmarks.peers.protocol import BATCH, RECORD
 
@@ -71,6 +71,7 @@ def page(results: Results) -> str:
         organizations=ORGANIZATIONS,
         slots=SLOTS,
         places=PLACES,
+        drain_slots=DRAIN_SLOTS,
         all_slots=ORGANIZATIONS * SLOTS,
     )
 
