@@ -24,8 +24,8 @@ export UV_LINK_MODE ?= copy
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-browser chaos proof fuzz check format bench bench-idle-snapshot bench-peers release \
-    container lock clean
+.PHONY: help setup demo docs recording test test-browser chaos proof fuzz check format bench bench-idle-snapshot bench-peers \
+    release container lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -38,6 +38,9 @@ demo: .venv/.ready  ## Two organizations share workers, live; PG=1: on PostgreSQ
 
 docs: .venv/.docs  ## Build the documents as a site, check its links and serve it; ARGS=--no-serve only builds
 	@$(BIN)/python -m tests.site.run $(ARGS)
+
+recording: .venv/.ready  ## Record fairlane demo in a terminal, as the picture of README
+	@$(BIN)/python -m tests.site.recording
 
 test: .venv/.ready  ## All tests but the long ones, in parallel; ARGS='-k status' picks some
 	@$(TESTS) -m "not long" $(ARGS)

@@ -116,8 +116,10 @@ def django(tmp_path: Path) -> Iterator[Any]:
 
     def serve(source: str) -> Any:
         (tmp_path / "shown.py").write_text(source, "utf-8")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        running.append(subprocess.Popen([sys.executable, "-c", DJANGO], cwd=tmp_path, **pipes))
+        command = [sys.executable, "-c", DJANGO]
+        running.append(
+            subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
         [process] = running
 
         def ask(method: str, path: str, body: str = "", **headers: str) -> tuple[int, str]:

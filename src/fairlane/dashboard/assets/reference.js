@@ -78,7 +78,7 @@ const fieldTable = (caption, rows) => table(caption, [
   { name: "Field", show: (row) => h("code", {}, row.name) },
   { name: "Type", show: (row) => typed(row.schema) },
   { name: "Needed", show: (row) => (row.required ? "yes" : "no") },
-  { name: "Means", long: true, show: (row) => [found(row.schema).description, bounds(row.schema)].filter(Boolean).join(" · ") || "–" },
+  { name: "Means", long: true, show: (row) => marked([found(row.schema).description, bounds(row.schema)].filter(Boolean).join(" · ") || "–") },
 ], rows, "No fields.");
 
 const paragraphs = (text) => (text ?? "").split("\n\n").filter(Boolean).map((one) => h("p", {}, ...marked(one)));
@@ -98,7 +98,7 @@ function tries(method, path, operation, body) {
   const text = body === undefined ? null : h("textarea", { spellcheck: "false" }, JSON.stringify(body, null, 2));
   const answer = h("div", { role: "status" }), open = operation.security?.length === 0;
   const form = h("form", { class: "try" }, h("h4", {}, "Try it"),
-    parameters.map((one) => h("label", {}, h("code", {}, one.name), " ", h("small", {}, `${one.in}; ${typed(one.schema)} ${one.description ?? found(one.schema).description ?? ""}`), inputs.get(one))),
+    parameters.map((one) => h("label", {}, h("code", {}, one.name), " ", h("small", {}, ...marked(`${one.in}; ${typed(one.schema)} ${one.description ?? found(one.schema).description ?? ""}`)), inputs.get(one))),
     text ? h("label", {}, "Body", text) : null,
     h("div", { class: "row" }, h("button", { class: method === "DELETE" ? "danger" : "primary" }, `Send ${method}`)), answer);
   return submits(form, async () => {
@@ -198,7 +198,7 @@ function typeEntry(name, submission) {
   const payload = found(submission.properties.payload), path = "/v1/async/task";
   const call = description.paths[Object.keys(description.paths).find((one) => description.paths[one].post?.operationId === `call_${name.toLowerCase()}`)]?.post;
   return entry(`type-${name}`, [h("code", {}, name), h("span", { class: "quiet" }, ...marked((payload.description ?? "").split("\n")[0]))], () => [
-    ...paragraphs(payload.description),
+    ...paragraphs((payload.description ?? "").split("\n").slice(1).join("\n")),
     fieldTable("Payload", fields(payload)),
     call ? h("p", {}, "To run one at once and wait for its result: ", h("a", { href: `#${call.operationId}` }, call.summary), ".") : null,
     tries("POST", path, description.paths[path].post, { taskType: name, payload: example(payload) }),
