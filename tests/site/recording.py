@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-COLUMNS, LINES = 118, 28
+COLUMNS, LINES = 124, 28
 WIDTH, HEIGHT, FONT = 8.4, 18, 14
 """Size of a character and of a line, and of the letters, in units of the picture."""
 FRAME_SECONDS = 0.5
