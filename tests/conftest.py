@@ -84,8 +84,10 @@ LONG = (
     "worker/test_watcher.py",
 )
 """What starts many processes, waits for real time to pass, or walks far."""
-SERVERS = ("cli/", {"server", "working_server"})
+SERVERS = {"server", "working_server"}
 """Tests of commands beside a server process are long, too: those with one of these fixtures."""
+SHARE = 3
+"""``make test`` runs all of the store's tests on SQLite, and one in three of them on PostgreSQL, too."""
 
 PROOF = (
     "docs/test_tutorial.py::test_the_last_section_runs_on_postgresql",
@@ -108,8 +110,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         place = f"{item.path.relative_to(here).as_posix()}::{item.name}"
-        beside_a_server = place.startswith(SERVERS[0]) and SERVERS[1] & set(getattr(item, "fixturenames", ()))
-        if place.startswith(LONG + PROOF) or beside_a_server:
+        beside_a_server = place.startswith("cli/") and SERVERS & set(getattr(item, "fixturenames", ()))
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        again = (
+            place.startswith("store/") and parameters.get("database") == "postgres" and crc32(place.encode()) % SHARE
+        )
+        if place.startswith(LONG + PROOF) or beside_a_server or again:
             item.add_marker(pytest.mark.long)
         if place.startswith(PROOF) and not place.endswith(IN_CHECK):
             item.add_marker(pytest.mark.proof)

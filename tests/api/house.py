@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import ssl
 import sys
 import threading
@@ -18,6 +19,7 @@ from fairlane.app import Server
 from fairlane.handlers import Fairlane
 from fairlane.loops import new_event_loop
 from fairlane.settings import Settings
+from tests.store.databases import prepared_file
 
 Result = TypeVar("Result")
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -66,7 +68,10 @@ class House:
     """A running server, and ways to talk to each of its listeners."""
 
     def __init__(self, folder: Path, *, application: Fairlane | None = None, **settings: Any) -> None:
-        chosen: dict[str, Any] = {"port": 0, "workers": 0, "database": f"sqlite:///{folder / 'fairlane.db'}"} | settings
+        file = folder / "fairlane.db"
+        if "database" not in settings and not file.exists():
+            shutil.copy(prepared_file(), file)
+        chosen: dict[str, Any] = {"port": 0, "workers": 0, "database": f"sqlite:///{file}"} | settings
         self.settings = Settings(**chosen)
         self.server = Server(self.settings, application or an_application())
         self._runner = asyncio.Runner(loop_factory=new_event_loop)

@@ -1,6 +1,5 @@
 """The command line against a database of its own, without a server and with one."""
 
-import asyncio
 import io
 import logging
 import os
@@ -13,17 +12,8 @@ from pathlib import Path
 import pytest
 
 from fairlane.cli import main
-from fairlane.settings import Settings
-from fairlane.store import Store
 from tests.cli.harness import ROOT, Command, Ran, RunningServer, start_server
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite database with its tables, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "fairlane.db"
-    asyncio.run(Store.migrate(Settings(database=f"sqlite:///{path}")))
-    return path
+from tests.store.databases import prepared_file
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +31,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "fairlane.db"
     if request.node.get_closest_marker("nothing_yet") is None:
-        shutil.copy(request.getfixturevalue("migrated"), path)
+        shutil.copy(prepared_file(), path)
     address = f"sqlite:///{path}"
     monkeypatch.setenv("FAIRLANE_DATABASE", address)
     monkeypatch.chdir(ROOT)

@@ -10,7 +10,7 @@ import pytest
 from fairlane.settings import Settings
 from fairlane.store import Store
 from tests.builders import a_catalogue
-from tests.store.databases import DATABASES, Clock, Database, PostgresServer
+from tests.store.databases import DATABASES, Clock, Database, PostgresServer, SqliteFile
 
 
 @pytest.fixture
@@ -24,6 +24,8 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock)
     """An open database of this test alone. Afterwards its counts are exact, and nothing of ours still runs."""
     before = set(threading.enumerate())
     database = DATABASES[request.param](tmp_path, clock)
+    if isinstance(database, SqliteFile):
+        database.prepare()
     await database.open()
     yield database
     try:
