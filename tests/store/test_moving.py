@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from fairlane.errors import DatabaseError
@@ -22,7 +23,7 @@ from fairlane.settings import Settings
 from fairlane.store import Moved, Store
 from fairlane.store.database import Table
 from fairlane.store.moving import NOT_CARRIED, _tables
-from fairlane.store.postgres import opening
+from fairlane.store.postgres import filling, opening
 from fairlane.store.postgres.filling import PostgresLoading
 from fairlane.store.statements import load_migrations
 from tests.builders import (
@@ -316,6 +317,27 @@ async def test_a_kill_in_the_middle_leaves_nothing(
     assert killed.returncode == -9
     assert server.rows("SELECT (SELECT count(*) FROM task) + (SELECT count(*) FROM plan)") == [(0,)]
     done = await moved(file, server)
+    assert done.rows["task"] == file.rows("SELECT count(*) FROM task")[0][0]
+
+
+async def test_no_other_database_of_the_server_holds_a_move(
+    file: SqliteFile, server: PostgresServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ANALYZE there locks the catalogs that all databases share until its transaction ends."""
+    monkeypatch.setattr(filling, "UNHURRIED", filling.UNHURRIED.replace("10s", "200ms"))
+    await populate(await file.open(), clock)
+    await file.close()
+    other = PostgresServer(Path(), clock)
+    connection = await asyncpg.connect(other.address)
+    try:
+        async with connection.transaction():
+            await connection.execute("ANALYZE")
+
+            done = await moved(file, server)
+    finally:
+        await connection.close()
+        other.forget()
+
     assert done.rows["task"] == file.rows("SELECT count(*) FROM task")[0][0]
 
 

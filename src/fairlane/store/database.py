@@ -117,8 +117,8 @@ class Loading(Protocol):
     async def copy(self, table: Table, records: Iterable[Sequence[Any]]) -> None:
         """Append these rows to a table."""
 
-    async def learn(self) -> None:
-        """Update the planner's statistics."""
+    async def learn(self, table: Table) -> None:
+        """Update the planner's statistics of a table."""
 
 
 class Target(Protocol):

@@ -75,7 +75,8 @@ async def carry(source: Source, target: Target, *, returned: int, progress: Move
                 raise DatabaseError(f"{table.name}: of {read.count} rows {there} arrived; nothing was moved")
             carried[table.name] = there
             progress(table.name, there, True)
-        await loading.learn()
+        for table in tables:
+            await loading.learn(table)
         await _prove(loading)
     return Moved(carried, returned)
 

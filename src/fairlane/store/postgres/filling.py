@@ -47,9 +47,9 @@ class PostgresLoading:
             for record in records:
                 await copy.write_row([storable(value) for value in record])
 
-    async def learn(self) -> None:
-        """Update the planner's statistics."""
-        await self._opening.ask(self._connection, "analyze")
+    async def learn(self, table: Table) -> None:
+        """Update the planner's statistics of a table."""
+        await self._connection.execute(self._patterns["analyze_table"].format(table=f'"{table.name}"').encode())
 
 
 class Filling:

@@ -27,7 +27,3 @@ JOIN pg_class AS c ON c.oid = f.conrelid
 JOIN pg_class AS r ON r.oid = f.confrelid
 WHERE f.contype = 'f'
   AND f.connamespace = current_schema()::regnamespace;
-
--- name: analyze [postgres]
--- Update the planner's statistics.
-ANALYZE;

@@ -14,3 +14,8 @@ FROM {table};
 -- pattern: empty_table
 -- Delete every row of a table.
 DELETE FROM {table};
+
+-- pattern: analyze_table
+-- Update the planner's statistics of a table. Without a name ANALYZE would lock catalogs that all databases of the
+-- PostgreSQL server share, until the transaction ends.
+ANALYZE {table};
