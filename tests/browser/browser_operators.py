@@ -37,23 +37,6 @@ def many(site: Site) -> None:
         site.admin("POST", "organizations", name=f"many-{number:03}", slots=8)
 
 
-def test_the_overview_says_that_failures_rise(enter: Enter, site: Site, picture: Picture) -> None:
-    """Within seconds, in one sentence with the time since when; the numbers and the charts are those of all."""
-    page = enter(key=site.admin_key)
-    health = page.get_by_role("list", name="Health")
-    expect(health).to_contain_text(re.compile("All is well|failed"))
-    for chart in ("Queue", "Flow", "Wait before the start", "Slots and places"):
-        expect(page.get_by_role("img", name=re.compile(f"^{chart}"))).to_be_visible()
-
-    for _ in range(60):
-        site.submit("FAILS")
-
-    expect(health).to_contain_text(re.compile(r"\d+ tasks failed in the last 5 minutes: \d+ % of those that ended"))
-    expect(health).to_contain_text(re.compile(r"Since \d\d:\d\d\. See what failed and why"))
-    expect(card(page, "Failed")).not_to_have_text("0/s")
-    picture(page, "dashboard-operator")
-
-
 def test_a_command_opens_the_pages_without_a_key(page: Page, site: Site, provoked: list[str]) -> None:
     """The ticket leaves the address before it is sent, and works once; after a logout it opens nothing."""
     provoked += ["401"]

@@ -116,7 +116,7 @@ NOT_HERE = {
     "find_organization_leases", "find_organization_tasks", "find_organization_deliveries",
     # PostgreSQL's own.
     "find_references", "find_safety", "find_fate", "find_dead_rows", "find_transaction", "read_clock",
-    "find_identity", "find_oldest_transaction", "find_working", "notify", "lock_schema_version", "analyze",
+    "find_identity", "find_oldest_transaction", "find_working", "notify", "lock_schema_version",
     "limit_transaction", "steady_plans",
 }  # fmt: skip
 """Statements that read and are no list, filter or report."""
