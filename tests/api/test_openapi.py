@@ -153,7 +153,8 @@ def test_a_payload_type_is_described_as_it_is_read(hint: Any, good: list[Any], b
 
     page.__annotations__["payload"] = hint
     described = document(customer_routes(app.task_types), app.task_types)
-    OpenAPIV31SpecValidator(described).validate()
+    for schema in described["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
     decode = app.task_types["PAGE"].decode
 
     for payload in good:
