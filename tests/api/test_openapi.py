@@ -153,8 +153,10 @@ def test_a_payload_type_is_described_as_it_is_read(hint: Any, good: list[Any], b
 
     page.__annotations__["payload"] = hint
     described = document(customer_routes(app.task_types), app.task_types)
-    for schema in described["components"]["schemas"].values():
-        jsonschema.Draft202012Validator.check_schema(schema)
+    usual = document(customer_routes({}), {})["components"]["schemas"]
+    for name, schema in described["components"]["schemas"].items():
+        if usual.get(name) != schema:
+            jsonschema.Draft202012Validator.check_schema(schema)
     decode = app.task_types["PAGE"].decode
 
     for payload in good:
