@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 
 from fairlane import Fail
+from fairlane.client import Client, Status
 from fairlane.demo.app import LIBRARY, OUTPUT_VARIABLE, Rendering, highlight_source, outline_source
 from fairlane.demo.main import DemoOptions, run_demo
+from fairlane.demo.parties import SEED_KEY
 from fairlane.demo.view import DemoProgress, PartyRow, line_of, view_on
 from tests import postgres
-from tests.cli.harness import ROOT
+from tests.cli.harness import ROOT, eventually
 
 
 def a_progress(seconds: float) -> DemoProgress:
@@ -136,23 +138,45 @@ def where(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
     postgres.give_back(address)
 
 
-def test_a_small_demonstration_holds_and_its_server_stays_until_told(tmp_path: Path, where: tuple[str, ...]) -> None:
-    """The real server and real workers; every page is there; the curl line works until Ctrl-C, and no longer."""
-    with demo(tmp_path, "--tasks", "24", "--json", "--keep", *where) as process:
+def test_a_small_demonstration_holds_and_its_server_stays_until_told(
+    tmp_path: Path, where: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real server and real workers; every page is there; the curl line works until Ctrl-C, and no longer.
+
+    Meanwhile there is something to see: the limit of acme holds, its lanes fill, a task fails (looked at once). Without
+    a browser, the address of the dashboard is printed.
+    """
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    looked_at = not where
+    with demo(tmp_path, "--tasks", "24", "--json", "--open" if looked_at else "--keep", *where) as process:
         assert process.stdout is not None
         report = json.loads(process.stdout.readline())
-        kept = pasted(report["curl"])
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        try:
+            address = shlex.split(report["curl"])[-1].removesuffix("/v1/async/status")
+            with Client(address, SEED_KEY) as acme:
+                eventually(lambda: acme.status().concurrency is not None)
+                if looked_at:
+                    eventually(lambda: fills(acme.status()))
+                    eventually(lambda: [*acme.tasks(status="FAILED", most=1)] != [])
+        finally:
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=30)[1]
 
     assert (process.returncode, report["held"]) == (0, True), report
     assert "24 of 24 tasks" in report["checks"][0]["text"]
     pages = list((tmp_path / "out" / "pages").rglob("*.html"))
     assert len(pages) == Path(report["pages"]).read_text().count("<li>") == 12
-    assert kept == report["status"]
     assert report["status"]["concurrency"] == {"used": 0, "max": 4}
+    assert bool(re.search(rf"Open this within a minute: {address}/dashboard#/enter/\S+\n", told)) == looked_at
     assert 'Bearer sk_live_1234567890abcdef1234567890abcdef"' in report["curl"]
     assert pasted(report["curl"]) is None
+
+
+def fills(status: Status) -> bool:
+    """Whether all slots of an organization are used, and several lanes have tasks."""
+    used = status.concurrency
+    return used is not None and used.used == used.max and len(status.priority_breakdown) > 1
 
 
 def test_a_database_with_an_installation_is_refused(tmp_path: Path) -> None:

@@ -1,15 +1,10 @@
 """``fairlane dashboard``: the operators' pages in a browser of this machine, opened through the admin socket."""
 
-import html
-import os
-import sys
-import webbrowser
-from pathlib import Path
-from tempfile import NamedTemporaryFile, gettempdir
 from typing import Annotated
 
 import typer
 
+from fairlane.admin.browser import open_in_browser
 from fairlane.admin.connection import ask_server
 from fairlane.cli.commands import Commands
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
@@ -22,11 +17,6 @@ NONE_SERVED = (
     "this server has no operators' pages: FAIRLANE_DASHBOARD is off, or other machines can reach its port; then set "
     "FAIRLANE_ADMIN_PORT, which listens on loopback"
 )
-PREFIX = "fairlane-dashboard-"
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">
-<title>fairlane</title><meta http-equiv="refresh" content="0; url={address}">
-<p><a href="{address}">Open the dashboard</a></p></html>
-"""
 
 
 @commands.command(epilog="Example: fairlane dashboard --print")
@@ -56,25 +46,6 @@ def dashboard(
         raise
     if as_json:
         print_json(made)
-    elif only_print or not _open(made["address"]):
+    elif only_print or not open_in_browser(made["address"]):
         print(made["address"])
         note("this opens the operators' pages once, within a minute, in a browser of this machine")
-
-
-def _open(address: str) -> bool:
-    """Open an address in the browser of this machine; return whether one could be started."""
-    if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}:
-        return False  # a browser for terminals cannot show the pages
-    for earlier in Path(gettempdir()).glob(f"{PREFIX}*.html"):
-        if earlier.lstat().st_uid == os.getuid():
-            earlier.unlink(missing_ok=True)
-    # Other users of the machine can read the arguments of a process, but not this file.
-    with NamedTemporaryFile("w", prefix=PREFIX, suffix=".html", delete=False) as file:
-        file.write(PAGE.format(address=html.escape(address)))
-    try:
-        opened = webbrowser.open(Path(file.name).as_uri())
-    except webbrowser.Error:
-        opened = False
-    if not opened:
-        Path(file.name).unlink()
-    return opened

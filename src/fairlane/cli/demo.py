@@ -12,10 +12,15 @@ from fairlane.demo.main import DemoOptions, run_demo
 commands = Commands()
 
 
-@commands.command(epilog="Example: fairlane demo --keep --port 8000")
+@commands.command(epilog="Examples: fairlane demo --open; fairlane demo --keep --port 8000")
 def demo(
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the server running at the end, until Ctrl-C.")] = False,
+    open_dashboard: Annotated[
+        bool, typer.Option("--open", help="Open the dashboard in a browser, and keep the server running.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the server running and at work at the end, until Ctrl-C.")
+    ] = False,
     seconds: Annotated[
         float, typer.Option(min=1, max=45, metavar="SECONDS", help="How long the tasks take, approximately.")
     ] = 18.0,
@@ -44,8 +49,11 @@ def demo(
     Starts the real server with real workers on a temporary database, submits hundreds of tasks over HTTP for two
     organizations, and checks the status of both and its counts all the time. Exit code 0 only if the slot limits held,
     the shares were fair, the counts were exact and every task completed.
+
+    With --open or --keep, tasks go on afterwards, and fail now and then, so that there is something to see.
     """
     options = DemoOptions(
-        keep=keep, seconds=seconds, tasks=tasks, port=port, output=output, as_json=as_json, postgres=postgres
-    )
+        keep=keep or open_dashboard, open=open_dashboard, seconds=seconds, tasks=tasks, port=port, output=output,
+        as_json=as_json, postgres=postgres,
+    )  # fmt: skip
     raise typer.Exit(run_demo(options))

@@ -1,10 +1,11 @@
-"""The application that the demonstration serves: two task types over the source files of this Python.
+"""The application that the demonstration serves: task types over the source files of this Python.
 
 The handlers read nothing outside the standard library's directory and write nothing outside the folder that
 ``FAIRLANE_DEMO_OUTPUT`` names.
 """
 
 import ast
+import asyncio
 import os
 import sysconfig
 import time
@@ -17,8 +18,9 @@ from pygments import highlight  # type: ignore[import-untyped]  # it comes witho
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # it comes without types
 from pygments.lexers import PythonLexer  # type: ignore[import-untyped]  # it comes without types
 
-from fairlane import Fail, Fairlane
+from fairlane import Context, Fail, Fairlane
 
+SLOW_SECONDS, SLOW_STEPS = 4.0, 16
 OUTPUT_VARIABLE = "FAIRLANE_DEMO_OUTPUT"
 LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 
@@ -50,6 +52,17 @@ def outline_source(source: Rendering) -> dict[str, Any]:
     started_at = _now()
     outline = outline_of(read_source(source.path))
     return {"path": source.path, "outline": outline, "startedAt": started_at, "finishedAt": _now()}
+
+
+@app.task("READ_SLOWLY", timeout=60, attempts=1)
+async def read_slowly(source: Rendering, context: Context) -> dict[str, Any]:
+    """Count the lines of a source file, with pauses and progress: to be looked at, and easy on the machine."""
+    started_at = _now()
+    lines = read_source(source.path).count("\n")
+    for step in range(1, SLOW_STEPS + 1):
+        context.progress(step * lines // SLOW_STEPS, max(lines, 1), source.path)
+        await asyncio.sleep(SLOW_SECONDS / SLOW_STEPS)
+    return {"path": source.path, "lines": lines, "startedAt": started_at, "finishedAt": _now()}
 
 
 def read_source(path: str) -> str:

@@ -14,11 +14,13 @@ from typing import Any, TextIO
 
 from msgspec import Struct, to_builtins
 
-from fairlane.admin.connection import Admin, connect
+from fairlane.admin.browser import open_in_browser
+from fairlane.admin.connection import Admin, ask_server, connect
 from fairlane.client import AsyncClient, ClientError, NotFound, Task
-from fairlane.demo.parties import ACME, PARTIES, Party, curl_line
+from fairlane.demo.parties import ACME, PARTIES, SEED_KEY, Party, curl_line
 from fairlane.demo.report import Check, Evidence, judge, write_index
 from fairlane.demo.server import PLACES, WORKERS, running_server
+from fairlane.demo.show import show
 from fairlane.demo.sources import Work, bytes_for, choose_work, library_files, measure_bytes_per_second, work_on
 from fairlane.demo.view import view_on
 from fairlane.demo.watch import Watcher
@@ -44,6 +46,8 @@ class DemoOptions(Struct, frozen=True, kw_only=True):
     port: int
     output: Path | None
     as_json: bool
+    open: bool = False
+    """Open the operators' pages when the server is ready."""
     postgres: str | None = None
     """The address of an empty database, or None for a temporary SQLite file."""
 
@@ -100,6 +104,8 @@ async def _demo(options: DemoOptions) -> int:
                 for name, key in keys.items()
             }
             _introduce(stream, address, work)
+            if options.open:
+                await _open_dashboard(stream, database)
             evidence = await _observe(clients, admin, work, stream)
             checks = judge(evidence)
             index = write_index(output, evidence.tasks)
@@ -107,7 +113,7 @@ async def _demo(options: DemoOptions) -> int:
             del status["verification"]  # the API's answer has none
             _tell(stream, checks, index=index, address=address, status=status, as_json=options.as_json)
             if options.keep:
-                await _wait_for_the_end(stream, address)
+                await _wait_for_the_end(stream, address, clients)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return 0 if all(check.held for check in checks) else 1
@@ -250,7 +256,15 @@ def _introduce(stream: TextIO, address: str, work: Mapping[str, Sequence[Work]])
     print(f"Server at {address}, {WORKERS} worker processes x {PLACES} places.", file=stream)
     print(f"{count} tasks over this Python's own source files, half each for", file=stream)
     print(f"{weights}.", file=stream)
-    print(f"While it runs, in another terminal:\n  {curl_line(address)}\n", file=stream, flush=True)
+    print(f"While it runs, in another terminal:\n  {curl_line(address)}", file=stream)
+    print(f"In a browser, with this key:\n  {address}/dashboard  {SEED_KEY}\n", file=stream, flush=True)
+
+
+async def _open_dashboard(stream: TextIO, database: str) -> None:
+    """Open the operators' pages in a browser, or print their address where none can be opened."""
+    made = await asyncio.to_thread(ask_server, database, "POST", "dashboard", "tickets")
+    if not open_in_browser(made["address"]):
+        print(f"Open this within a minute: {made['address']}\n", file=stream, flush=True)
 
 
 def _tell(
@@ -275,11 +289,13 @@ def _tell(
     print(f"\nNot held: {', '.join(failed)}." if failed else "\nAll of it held.", file=stream, flush=True)
 
 
-async def _wait_for_the_end(stream: TextIO, address: str) -> None:
-    """Keep the server running until Ctrl-C, which is not an error then."""
-    print(f"\nThe server stays up until Ctrl-C. Paste this:\n  {curl_line(address)}", file=stream, flush=True)
+async def _wait_for_the_end(stream: TextIO, address: str, clients: Mapping[str, AsyncClient]) -> None:
+    """Keep the server running and at work until Ctrl-C, which is not an error then."""
+    print("\nThe server stays up until Ctrl-C, with more tasks: the lanes fill, the limit of", file=stream)
+    print(f"{ACME.name} holds, and a task fails now and then. Look at the dashboard, or paste this:", file=stream)
+    print(f"  {curl_line(address)}\n  {address}/dashboard  {SEED_KEY}", file=stream, flush=True)
     try:
-        await asyncio.Event().wait()
+        await show(clients, library_files())
     except asyncio.CancelledError:
         demo = asyncio.current_task()
         assert demo is not None
