@@ -26,7 +26,7 @@ MISSING = "a_file_that_is_not_there.py"
 async def show(clients: Mapping[str, AsyncClient], files: list[SourceFile]) -> None:
     """Submit tasks until this is canceled."""
     chosen = random.Random(7)  # noqa: S311 - no secret
-    numbers = count(1)
+    numbers = count()  # the first task fails
     for round_number in count():
         try:
             if (await clients[ACME.name].status()).queued_tasks < QUEUED_LEAST:
@@ -43,5 +43,6 @@ async def _submit(
 ) -> None:
     """Submit tasks of several priorities; now and then one that will fail."""
     for _ in range(most):
-        path = MISSING if next(numbers) % FAILS_EVERY == 0 else chosen.choice(files).path
-        await client.submit("READ_SLOWLY", {"path": path}, priority=chosen.choice((1, 1, 5, 10)))
+        fails = next(numbers) % FAILS_EVERY == 0
+        path = MISSING if fails else chosen.choice(files).path
+        await client.submit("READ_SLOWLY", {"path": path}, priority=10 if fails else chosen.choice((1, 1, 5, 10)))
