@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from fairlane.bounded import Bounded
 from fairlane.errors import Refusal
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.model.bulks import BulkKind, BulkStep, Skipped
 from fairlane.store import Store
 
@@ -31,7 +31,7 @@ class BulkWork:
     """One server's work on all running bulks. Its memory only saves steps that would change nothing."""
 
     def __init__(
-        self, store: Store, task_types: Mapping[str, TaskType], *, steady_clock: Callable[[], float] = time.monotonic
+        self, store: Store, task_types: Mapping[str, ServedType], *, steady_clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store = store
         self._task_types = task_types

@@ -3,6 +3,7 @@
 Used by applications, and by everything that loads one (server, worker, command line). Runs no handler.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -28,6 +29,8 @@ TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 """The names that a task type may have."""
 CALLS_BELOW = "/v1/monitor/"
 PATH_LENGTH_MOST = 200
+_NAME = "__fairlane_task_type__"
+"""The attribute of a function that is registered, for clients that are given the function."""
 _PATH = re.compile(re.escape(CALLS_BELOW.rstrip("/")) + r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -134,7 +137,7 @@ def _progress_number(value: object, name: str) -> float:
     return number
 
 
-class TaskType(Struct, frozen=True, kw_only=True):
+class ServedType(Struct, frozen=True, kw_only=True):
     """One registered task type: its rule and how to run it."""
 
     rule: TaskRule
@@ -162,6 +165,16 @@ class _Registration(Struct, frozen=True, kw_only=True):
     """Local names where the handler was registered, or None at module level."""
 
 
+def registered_name(function: object) -> str | None:
+    """Return the task type of a registered function; None if it has none, or several."""
+    return getattr(function, _NAME, None)
+
+
+def _name(function: Callable[..., Any], name: str) -> None:
+    with contextlib.suppress(AttributeError):  # a bound method takes no attributes
+        setattr(function, _NAME, name if getattr(function, _NAME, name) == name else None)
+
+
 class Fairlane:
     """An application: task types and the functions that run them.
 
@@ -176,7 +189,7 @@ class Fairlane:
         self.start_hooks: list[Callable[[], Any]] = []
         self.stop_hooks: list[Callable[[], Any]] = []
         self._registrations: dict[str, _Registration] = {}
-        self._task_types: dict[str, TaskType] = {}
+        self._task_types: dict[str, ServedType] = {}
 
     @overload
     def task(self, name: Function, /) -> Function: ...
@@ -242,6 +255,7 @@ class Fairlane:
                         f"{place}: {name}: the path {chosen} is that of {other}, registered at {registration.place}: "
                         "give one of them another path=, or None"
                     )
+            _name(function, name)
             self._registrations[name] = _Registration(
                 rule=rule,
                 function=function,
@@ -282,7 +296,7 @@ class Fairlane:
         return {name: registration.rule for name, registration in self._registrations.items()}
 
     @property
-    def task_types(self) -> dict[str, TaskType]:
+    def task_types(self) -> dict[str, ServedType]:
         """Return every task type, ready to run.
 
         Raises:
@@ -457,9 +471,9 @@ def _local_names(caller: FrameType | None) -> dict[str, Any] | None:
     return dict(caller.f_locals)
 
 
-def _task_type(registration: _Registration) -> TaskType:
+def _task_type(registration: _Registration) -> ServedType:
     hint = _payload_hint(registration)
-    return TaskType(
+    return ServedType(
         rule=registration.rule,
         function=registration.function,
         is_async=inspect.iscoroutinefunction(registration.function),

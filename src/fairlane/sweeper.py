@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fairlane import wire
 from fairlane.bulks import BulkWork
 from fairlane.errors import StoreUnreachable
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.model.status import Drift
 from fairlane.outages import Outage
 from fairlane.rules.history import month_of
@@ -41,7 +41,7 @@ class Sweeper:
         self,
         store: Store,
         settings: Settings,
-        task_types: Mapping[str, TaskType],
+        task_types: Mapping[str, ServedType],
         *,
         share_counts: Callable[[], Awaitable[None]] | None = None,
         steady_clock: Callable[[], float] = time.monotonic,

@@ -39,7 +39,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # Memory: the only room with a database.
     "store": _GROUND | {"connecting", "rules", "loops", "scanning"},
     # Speech: rooms that speak HTTP. Clients and workers know neither the store nor the API.
-    "client": {"errors", "connecting", "fairlane"},
+    "client": {"errors", "connecting", "handlers", "fairlane"},
     "worker": _WORKER,
     "webhooks": _STORE | {"wire", "fairlane"},
     "fetching": {"errors", "webhooks", "fairlane"},

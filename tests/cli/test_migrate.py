@@ -131,7 +131,19 @@ def test_every_command_about_a_database_is_in_the_list_of_those_that_create_none
     """A new command is added there, or to those that may create one, or speaks to a server alone."""
     reading = {command.split()[0] for command in COMMANDS}
     others = {"serve", "restore", "demo", "version", "run", "worker", "help", "completion", "logout", "settings"}
-    asking = {"login", "status", "slots", "wait", "why", "cancel", "submit", "monitor", "capacity", "dashboard"}
+    asking = {
+        "client",
+        "login",
+        "status",
+        "slots",
+        "wait",
+        "why",
+        "cancel",
+        "submit",
+        "monitor",
+        "capacity",
+        "dashboard",
+    }
 
     assert set(program.COMMANDS) == reading | others | asking
 

@@ -4,6 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
+import msgspec
+
+from fairlane import Context, Fairlane
 from fairlane.client import (
     AsyncClient,
     CallResult,
@@ -13,10 +16,34 @@ from fairlane.client import (
     NewTask,
     Status,
     Task,
+    TaskType,
     Usage,
     Verdict,
     verify,
 )
+
+app = Fairlane()
+
+
+class Text(msgspec.Struct):
+    """A payload."""
+
+    text: str
+
+
+@app.task("COUNT_WORDS")
+async def count_words(text: Text) -> dict[str, int]:
+    """Run on the worker's loop."""
+    return {"words": len(text.text.split())}
+
+
+@app.task
+def words_of(text: Text, context: Context) -> list[str]:
+    """Run on a thread, with a context."""
+    return text.text.split()
+
+
+COUNT_WORDS = TaskType[Text, dict[str, int]]("COUNT_WORDS", result=dict[str, int])
 
 
 def sync(client: Client, tasks: list[NewTask]) -> None:
@@ -28,6 +55,11 @@ def sync(client: Client, tasks: list[NewTask]) -> None:
     assert_type(client.wait("id", timeout_seconds=1), Task)
     assert_type(client.as_completed(client.submit_many(tasks)), Iterator[Task])
     assert_type(client.run("PAGE", {}), dict[str, Any])
+    assert_type(client.run(count_words, Text("to be")), dict[str, int])
+    assert_type(client.run(words_of, Text("to be")), list[str])
+    assert_type(client.run(COUNT_WORDS, Text("to be"), priority=5), dict[str, int])
+    client.run(count_words, {"text": "to be"})  # type: ignore[arg-type]  # not the handler's payload
+    client.run(COUNT_WORDS, 5)  # type: ignore[misc]  # not the type's payload
     assert_type(client.cancel("id"), Task)
     assert_type(client.retry("id"), Task)
     assert_type(client.clear(), int)
@@ -46,6 +78,9 @@ async def asynchronous(client: AsyncClient, tasks: list[NewTask]) -> None:
     assert_type(await client.wait("id"), Task)
     assert_type(client.as_completed(client.submit_many(tasks)), AsyncIterator[Task])
     assert_type(await client.run("PAGE", {}), dict[str, Any])
+    assert_type(await client.run(count_words, Text("to be")), dict[str, int])
+    assert_type(await client.run(words_of, Text("to be")), list[str])
+    assert_type(await client.run(COUNT_WORDS, Text("to be")), dict[str, int])
     assert_type(await client.cancel("id"), Task)
     assert_type(await client.retry("id"), Task)
     assert_type(await client.clear(), int)

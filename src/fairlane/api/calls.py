@@ -11,7 +11,7 @@ from fairlane.api.reader import read_json
 from fairlane.api.routes import Route, Routes
 from fairlane.api.serving import Serving
 from fairlane.errors import BodyTooLarge, ConcurrencyFull, CreditsShort, RequestCanceled, ValidationRefused
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.model.calls import Admitted, NewCall
 from fairlane.model.keys import Caller
 from fairlane.model.tasks import Failure
@@ -29,7 +29,7 @@ CONCURRENCY_HEADERS = tuple(
 CREDITS_HEADERS = ("X-Credits-Charged", "X-Credits-Remaining")
 
 
-def call_routes(task_types: Mapping[str, TaskType]) -> Routes:
+def call_routes(task_types: Mapping[str, ServedType]) -> Routes:
     """Return the routes of an application's calls: one for each task type that can be called."""
     return tuple(
         Route(
@@ -63,7 +63,7 @@ class CallEndpoints:
         self._payload_most = serving.settings.payload_limit_bytes
         self.routes = call_routes(serving.task_types)
 
-    async def run(self, request: Request, caller: Caller, *, task_type: TaskType) -> Answer:
+    async def run(self, request: Request, caller: Caller, *, task_type: ServedType) -> Answer:
         """Run one payload of this type, and answer with its result or its failure."""
         self._serving.admit()
         body = await request.body(self._payload_most)
@@ -112,7 +112,7 @@ class CallEndpoints:
         return Answer(body, FAILURE_STATUSES.get(failure.code, 500), (NO_STORE,))
 
 
-def _check(body: bytes, task_type: TaskType) -> None:
+def _check(body: bytes, task_type: ServedType) -> None:
     """Refuse a payload that the type's tasks would not accept; fields are named as the caller sent them."""
     if type(read_json(body)) is not dict:
         raise ValidationRefused.at("body", "must be a JSON object")

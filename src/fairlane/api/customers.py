@@ -25,7 +25,7 @@ from fairlane.api.status import StatusEndpoints
 from fairlane.api.tasks import TaskEndpoints
 from fairlane.api.usage import UsageEndpoints
 from fairlane.api.waits import WaitEndpoints
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.model.keys import Caller
 
 LISTED = (
@@ -50,7 +50,7 @@ UNKNOWN = "unknown"
 """The name under which requests to unknown paths are counted."""
 
 
-def customer_routes(task_types: Mapping[str, TaskType]) -> Routes:
+def customer_routes(task_types: Mapping[str, ServedType]) -> Routes:
     """Return everything that customers can call, for ``/openapi.json``."""
     return (*(route for kind in LISTED for route in kind.routes), *call_routes(task_types))
 

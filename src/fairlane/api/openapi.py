@@ -37,7 +37,7 @@ from fairlane.errors import (
     Unavailable,
     ValidationRefused,
 )
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.payloads import schema_of
 from fairlane.wire.schemas import REFERENCE, SUBMISSION_OPTIONS, TEXT, WHOLE, JsonSchema, fields, reference
 
@@ -105,7 +105,7 @@ WEBHOOK_HEADERS = {
 class DescriptionEndpoint:
     """The document of one application, ready to send."""
 
-    def __init__(self, routes: Routes, task_types: Mapping[str, TaskType]) -> None:
+    def __init__(self, routes: Routes, task_types: Mapping[str, ServedType]) -> None:
         self._body = json.dumps(document(routes, task_types), ensure_ascii=False, separators=(",", ":")).encode()
         self._tag = f'"{sha256(self._body).hexdigest()[:32]}"'.encode()
 
@@ -131,7 +131,7 @@ class DescriptionEndpoint:
     )
 
 
-def document(routes: Routes, task_types: Mapping[str, TaskType]) -> JsonSchema:
+def document(routes: Routes, task_types: Mapping[str, ServedType]) -> JsonSchema:
     """Return everything that customers can rely on, as an OpenAPI document."""
     bodies, components = _bodies(routes)
     refusals = {kind for route in routes for kind in _refusals(route)}
@@ -257,7 +257,7 @@ def _referred(name: str) -> str:
     return REFERENCE.format(name=_public(name))
 
 
-def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, JsonSchema]:
+def _submissions(task_types: Mapping[str, ServedType]) -> dict[str, JsonSchema]:
     """Return one schema per task type, and the one that distinguishes them."""
     schemas: dict[str, JsonSchema] = {}
     for name, task_type in task_types.items():
@@ -272,7 +272,7 @@ def _submissions(task_types: Mapping[str, TaskType]) -> dict[str, JsonSchema]:
     return schemas
 
 
-def _payload(name: str, task_type: TaskType) -> dict[str, JsonSchema]:
+def _payload(name: str, task_type: ServedType) -> dict[str, JsonSchema]:
     """Return the components of one task type's payload: ``Payload.NAME``, and the ones that it refers to.
 
     Generators of clients name a class by the title of its schema: each has a title of its own, and no schema is only

@@ -11,7 +11,7 @@ from fairlane.api.lists import ReferenceLists
 from fairlane.api.rates import SharedCounts
 from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
-from fairlane.handlers import TaskType
+from fairlane.handlers import ServedType
 from fairlane.outages import Outage
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import Store
@@ -36,7 +36,7 @@ class Serving:
         *,
         store: Store,
         settings: Settings,
-        task_types: Mapping[str, TaskType],
+        task_types: Mapping[str, ServedType],
         webhook_host: WebhookHost,
         lists: ReferenceLists,
         tracing: "Tracing | None" = None,

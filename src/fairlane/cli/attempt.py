@@ -9,7 +9,7 @@ from msgspec import Raw
 from fairlane.api.reader import read_json
 from fairlane.cli.output import print_json, print_json_text
 from fairlane.errors import CommandFailed, ValidationRefused
-from fairlane.handlers import Fairlane, TaskType, load_app
+from fairlane.handlers import Fairlane, ServedType, load_app
 from fairlane.protocol import LeaseBody, ReportBody, result_text
 from fairlane.settings import Settings, read_settings
 from fairlane.worker.boot import run_hooks
@@ -53,7 +53,7 @@ def run_attempt(reference: str, name: str, payload: bytes, *, attempt: int, orga
     raise CommandFailed(f"{name} did not complete: {_cause(report, task_type)}")
 
 
-def _check(payload: bytes, task_type: TaskType, settings: Settings) -> None:
+def _check(payload: bytes, task_type: ServedType, settings: Settings) -> None:
     """Refuse a payload that the API would refuse."""
     try:
         if not isinstance(read_json(payload), dict):
@@ -65,7 +65,7 @@ def _check(payload: bytes, task_type: TaskType, settings: Settings) -> None:
         raise CommandFailed("the payload is refused", details=refusal.details) from refusal
 
 
-def _lease(task_type: TaskType, payload: bytes, *, attempt: int, organization: str) -> LeaseBody:
+def _lease(task_type: ServedType, payload: bytes, *, attempt: int, organization: str) -> LeaseBody:
     rule = task_type.rule
     return LeaseBody(
         lease=HERE,
@@ -98,7 +98,7 @@ async def _report(app: Fairlane, lease: LeaseBody, settings: Settings) -> Report
         await run_hooks(app.stop_hooks)
 
 
-def _cause(report: ReportBody, task_type: TaskType) -> str:
+def _cause(report: ReportBody, task_type: ServedType) -> str:
     """Return in words how the attempt ended."""
     if report.cause == "timeout":
         return f"it was ended after its timeout of {_timeout(task_type)}"
@@ -121,5 +121,5 @@ def _failure(report: ReportBody) -> dict[str, object]:
     }
 
 
-def _timeout(task_type: TaskType) -> str:
+def _timeout(task_type: ServedType) -> str:
     return f"{task_type.rule.timeout_ms / 1000:g} s"

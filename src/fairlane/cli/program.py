@@ -33,6 +33,7 @@ GROUPS = {
     "Customers": {
         "login": ("login", "Keep the address and the key of an organization."),
         "logout": ("login", "Delete the address and the key that login kept."),
+        "client": ("client", "Help for programs that call the API."),
         "submit": ("submit", "Submit tasks."),
         "status": ("status", "Show the queue and the slots of an organization."),
         "slots": ("status", "Show which tasks and calls hold the slots."),

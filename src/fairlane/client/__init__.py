@@ -19,6 +19,7 @@ from fairlane.client.errors import (
     NotInTime,
     QueueLimitExceeded,
     RateLimitExceeded,
+    ResultUnexpected,
     ServerFailed,
     ServerUnavailable,
     SetupMissing,
@@ -63,6 +64,7 @@ from fairlane.client.records import (
     WebhookState,
     Why,
 )
+from fairlane.client.typed import TaskType
 from fairlane.client.webhooks import verify
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "RateLimitExceeded",
     "Reference",
     "Replayed",
+    "ResultUnexpected",
     "ServerFailed",
     "ServerUnavailable",
     "SetupMissing",
@@ -112,6 +115,7 @@ __all__ = [
     "TaskConditions",
     "TaskCount",
     "TaskFailed",
+    "TaskType",
     "TimeWaited",
     "TooLarge",
     "Unauthorized",

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx2
 
@@ -39,9 +39,12 @@ from fairlane.client.records import (
     Why,
 )
 from fairlane.client.retrying import Policy
+from fairlane.client.typed import AsyncHandler, Payload, SyncHandler, TaskType, name_of, result_of
 from fairlane.connecting import reason_of
 
 Result = TypeVar("Result")
+Returned = TypeVar("Returned")
+"""What a handler returns."""
 
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
@@ -205,23 +208,58 @@ class Client:
         """
         return self._flow(many.as_completed(self._policy, timeout_seconds=timeout_seconds), iter(references))
 
+    @overload
+    def run(
+        self, task_type: str, payload: object, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> dict[str, Any]: ...  # fmt: skip
+
+    @overload
+    def run(
+        self, task_type: TaskType[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
+    @overload
+    def run(
+        self, task_type: AsyncHandler[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
+    @overload
+    def run(
+        self, task_type: SyncHandler[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
     def run(
         self,
-        task_type: str,
+        task_type: Any,
         payload: object,
         *,
         timeout_seconds: float | None = None,
         priority: int | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Submit a task, wait for it, and return its result.
+
+        Args:
+            task_type: The registered name; or, with types, the handler's function or a :class:`TaskType`. Then the
+                result is converted to what the handler returns.
+            payload: What fits the type, as for :meth:`submit`.
+            timeout_seconds: Give up after this long. If None, never.
+            priority: As for :meth:`submit`.
+            idempotency_key: As for :meth:`submit`.
 
         Raises:
             TaskFailed: it ended FAILED.
             NotInTime: it had not ended after ``timeout_seconds`` seconds.
+            ResultUnexpected: the result does not fit the type.
         """
-        task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
-        return self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+        task = NewTask(
+            task_type=name_of(task_type), payload=payload, priority=priority, idempotency_key=idempotency_key
+        )
+        return result_of(task_type, self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds)))
 
     def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""
@@ -513,18 +551,45 @@ class AsyncClient:
         """Yield each task as soon as it has ended. Accepts the verdicts of ``submit_many`` as well."""
         return self._flow(many.as_completed(self._policy, timeout_seconds=timeout_seconds), references)
 
+    @overload
+    async def run(
+        self, task_type: str, payload: object, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> dict[str, Any]: ...  # fmt: skip
+
+    @overload
+    async def run(
+        self, task_type: TaskType[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
+    @overload
+    async def run(
+        self, task_type: AsyncHandler[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
+    @overload
+    async def run(
+        self, task_type: SyncHandler[Payload, Returned], payload: Payload, *, timeout_seconds: float | None = None,
+        priority: int | None = None, idempotency_key: str | None = None,
+    ) -> Returned: ...  # fmt: skip
+
     async def run(
         self,
-        task_type: str,
+        task_type: Any,
         payload: object,
         *,
         timeout_seconds: float | None = None,
         priority: int | None = None,
         idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Submit a task, wait for it, and return its result."""
-        task = NewTask(task_type=task_type, payload=payload, priority=priority, idempotency_key=idempotency_key)
-        return await self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+        task = NewTask(
+            task_type=name_of(task_type), payload=payload, priority=priority, idempotency_key=idempotency_key
+        )
+        response = await self._run(operations.run(self._policy, task, timeout_seconds=timeout_seconds))
+        return result_of(task_type, response)
 
     async def why(self, reference: Reference) -> Why:
         """Return why a task waits: a reason, how many tasks are ahead, and when it may start."""

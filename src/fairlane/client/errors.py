@@ -161,6 +161,10 @@ class NotInTime(ClientError):
         self.task = task
 
 
+class ResultUnexpected(ClientError):
+    """The task completed, but its result does not have the type that the caller expects."""
+
+
 class WebhookInvalid(ClientError):
     """The webhook was not signed with the secret, or not recently: answer 400 and do nothing."""
 

@@ -16,7 +16,7 @@ import msgspec
 
 from fairlane import logs
 from fairlane.errors import RETRY_AFTER_SECONDS_MOST, Fail, Retry, ValidationRefused, plain_text, real_number
-from fairlane.handlers import Context, TaskType
+from fairlane.handlers import Context, ServedType
 from fairlane.loops import hidden_task
 from fairlane.model.tasks import Failure, Isolation
 from fairlane.protocol import FailureBody, LeaseBody, OriginBody, ProgressBody, ReportBody, carried
@@ -55,7 +55,7 @@ class RunningAttempt:
         "unwanted",
     )
 
-    def __init__(self, lease: LeaseBody, task_type: TaskType, *, error_text: bool) -> None:
+    def __init__(self, lease: LeaseBody, task_type: ServedType, *, error_text: bool) -> None:
         self.lease = lease
         self.error_text = error_text
         self.task_type = task_type
@@ -105,7 +105,7 @@ class Executors:
 
     def __init__(
         self,
-        task_types: dict[str, TaskType],
+        task_types: dict[str, ServedType],
         *,
         ended: Callable[[ReportBody], None],
         result_limit_bytes: int,
