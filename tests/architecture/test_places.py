@@ -22,6 +22,7 @@ SPELLS_FOR_CUSTOMERS = {"wire"}
 """The room whose matter their spelling is."""
 
 WIRE_PLACES = {
+    "client/generating.py",  # OpenAPI's own spelling
     "api/openapi.py",  # OpenAPI's own spelling, and the names of what customers send
     "errors.py",  # the refusals' details, in the contract's spelling
 }

@@ -29,7 +29,7 @@ BLOCKS = all_blocks()
 TUTORIAL = "docs/tutorial.md"
 """``test_tutorial.py`` runs its blocks of these languages as they stand, with programs that are unknown here."""
 SHELLS = ("sh", "console", "serve", "background")
-LANGUAGES = {*SHELLS, "python", "json", "jsonl", "toml", "http", "js", "nginx", "diff", "text"}
+LANGUAGES = {*SHELLS, "python", "json", "jsonl", "toml", "http", "js", "ts", "nginx", "diff", "text"}
 BROUGHT_BY_DOCS = ("fastapi", "django")
 """Packages of requirements/docs.txt that pages use."""
 OBJECTS = {"client": fairlane.client.Client, "context": Context, "app": Fairlane}
@@ -106,6 +106,13 @@ def test_the_settings_file_of_a_page_is_read(block: Block, tmp_path: Path) -> No
     assert read_settings({}, {}, config=path) != Settings()
 
 
+def test_the_program_of_the_typescript_guide_is_the_one_that_runs() -> None:
+    """``tests/generated`` compiles it against generated types, and runs it."""
+    program = (ROOT / "tests" / "generated" / "node" / "guide.ts").read_text("utf-8")
+
+    assert [block.code for block in BLOCKS if block.language == "ts"] == [program]
+
+
 def test_every_block_names_its_language() -> None:
     """So none escapes the tests above by having none."""
     assert [str(block) for block in BLOCKS if block.language not in LANGUAGES] == []
@@ -114,9 +121,10 @@ def test_every_block_names_its_language() -> None:
 def test_marks_are_few() -> None:
     """Each is a command that no test runs."""
     assert [str(block).partition(":")[0] for block in BLOCKS if block.mark] == [
-        "CONTRIBUTING.md", "docs/operators/backup.md", "docs/operators/deployment.md", "docs/operators/deployment.md",
+        "CONTRIBUTING.md", "docs/guides/typescript.md", "docs/guides/typescript.md",
+        "docs/operators/backup.md", "docs/operators/deployment.md", "docs/operators/deployment.md",
         "docs/operators/traces.md",
-        "docs/reference/worker-protocol.md", TUTORIAL, TUTORIAL,
+        "docs/reference/client.md", "docs/reference/worker-protocol.md", TUTORIAL, TUTORIAL,
     ]  # fmt: skip
 
 

@@ -144,16 +144,20 @@ def test_a_typescript_client_is_generated_and_works(served: Served, tmp_path: Pa
 
     modules = installed("typescript", node / "package-lock.json", install) / "node_modules"
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    shutil.copy(node / "program.ts", tmp_path)
+    for name in ("program.ts", "guide.ts"):
+        shutil.copy(node / name, tmp_path)
+    (tmp_path / "node_modules").symlink_to(modules)
     (tmp_path / "process.d.ts").write_text("declare const process: { argv: string[] };\n")
 
     ran("node", modules / "openapi-typescript" / "bin" / "cli.js", served.description, "-o", "schema.d.ts",
         "--default-non-nullable", "false",
         folder=tmp_path)  # fmt: skip
     ran("node", modules / "typescript" / "bin" / "tsc", "--strict", "--noEmitOnError", "--skipLibCheck", "--target",
-        "es2022", "--module", "esnext", "--moduleResolution", "bundler", "program.ts", "process.d.ts",
+        "es2022", "--module", "esnext", "--moduleResolution", "bundler", "program.ts", "guide.ts", "process.d.ts",
         folder=tmp_path)  # fmt: skip
     said = ran("node", "program.js", served.address, KEY, folder=tmp_path)
+    guided = ran("node", "guide.js", served.address, KEY, folder=tmp_path)
 
     assert json.loads(said) == EXPECTED
+    assert guided == 'COMPLETED {"words":6,"characters":18}\n0 queued, 0 slots used\n'
     served.worked.append("typescript")
