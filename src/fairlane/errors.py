@@ -406,6 +406,7 @@ class Retry(HandlerSignal):
     """
 
     after_seconds: float | None = None
+    """The pause before the next attempt, or None for the usual one."""
 
     def __init__(
         self, reason: object = "the handler asked for another attempt", after: float | Real | Decimal | None = None

@@ -63,6 +63,7 @@ class Started(Struct, frozen=True, kw_only=True):
     """One attempt that was started."""
 
     at: int
+    """On the engine's clock, in milliseconds since 1970, UTC."""
     task_id: str
     organization: str
     task_type: str
@@ -74,6 +75,7 @@ class SentWebhook(Struct, frozen=True, kw_only=True):
     """One try of a webhook."""
 
     at: int
+    """On the engine's clock, in milliseconds since 1970, UTC."""
     url: str
     headers: dict[str, str]
     body: bytes

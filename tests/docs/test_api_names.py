@@ -1,10 +1,13 @@
 """Every public name of the modules that programs import has a docstring that can be relied on."""
 
+import ast
 import builtins
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,26 @@ def test_a_public_name_has_a_docstring(name: str) -> None:
         assert set(described) == set(inspect.signature(value).parameters) - {"self"}
     for kind in raised(text):
         assert any(hasattr(module, kind) for module in (builtins, fairlane.errors, fairlane.client, fairlane.testing))
+
+
+def undescribed(kind: type) -> Iterator[str]:
+    """The fields of a record that may be None, or that are a moment as a number, without a docstring below them."""
+    [node] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(node, ast.ClassDef)
+    for field, below in zip_longest(node.body, node.body[1:]):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            said = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            hint = ast.unparse(field.annotation)
+            if not said and ("None" in hint or (field.target.id, hint) == ("at", "int")):
+                yield field.target.id
+
+
+@pytest.mark.parametrize("name", [name for name, value in NAMES.items() if isinstance(value, type)])
+def test_a_field_that_may_be_none_says_when(name: str) -> None:
+    """One that has a unit has it in its name, or in its docstring. Conditions that are not given have one docstring."""
+    found = [] if name == "fairlane.client.TaskConditions" else list(undescribed(NAMES[name]))
+
+    assert found == []
 
 
 def test_names_were_found() -> None:

@@ -80,6 +80,7 @@ class WebhookState(Struct, frozen=True, rename="camel"):
     url: str
     delivered: bool
     delivered_at: datetime | None = None
+    """None until it was delivered."""
 
 
 class TimeWaited(Struct, frozen=True, rename="camel"):
@@ -103,7 +104,9 @@ class Task(Struct, frozen=True, kw_only=True):
     latency_ms: int | None
     """From first start to outcome; None until it has ended, and if it never started."""
     idempotency_key: str | None
+    """None if it was submitted without one."""
     credits_to_charge: int
+    """Its cost when it was accepted."""
     credits_charged: int | None
     """None until it has ended."""
     webhook: WebhookState | None = None
@@ -182,6 +185,7 @@ class FailureGroup(Struct, frozen=True, rename="camel"):
     task_type: str | None
     """None for failures that were not told apart, as the next one."""
     code: str | None
+    """The code of the failure."""
     message: str | None
     """That of the sample, or None if it is no longer kept or is still being tried again."""
     ending: str | None
@@ -193,6 +197,7 @@ class FailureGroup(Struct, frozen=True, rename="camel"):
     first_at: datetime
     last_at: datetime
     sample_task_id: str | None = None
+    """The newest task of the group, or None if it is no longer kept."""
     hours: tuple[FailureHour, ...] = ()
 
 
@@ -217,6 +222,7 @@ class Bulk(Struct, frozen=True, kw_only=True, rename="camel"):
     ended_at: datetime | None = None
     """None while it runs."""
     idempotency_key: str | None = None
+    """None if it was begun without one."""
     filter: dict[str, Any] = {}
     """The tasks that it is about, as the API names the conditions."""
 
@@ -249,9 +255,11 @@ class Progress(Struct, frozen=True):
     fraction: float | None
     """0 to 1, or None if the handler does not say."""
     done: float | None
+    """In the handler's own unit, or None if it reports a fraction."""
     total: float | None
     """None if the handler gave no total."""
     note: str | None
+    """What the handler says about it, or None."""
     at: datetime
     """When the handler reported it."""
 
@@ -269,6 +277,7 @@ class Why(Struct, frozen=True, rename="camel"):
     until: datetime | None = None
     """When a delay or a pause ends."""
     tasks_ahead: int | None = None
+    """Queued tasks of the organization that come first, or None if it is not queued."""
     tasks_ahead_bounded: bool = False
     """Whether there may be more tasks ahead than ``tasks_ahead``."""
     estimate: WaitEstimate | None = None
@@ -293,6 +302,7 @@ class Slot(Struct, frozen=True, rename="camel"):
     started_at: datetime
     deadline_at: datetime
     progress: Progress | None = None
+    """None if the handler reports none."""
 
 
 class AlertWebhook(Struct, frozen=True):
@@ -334,6 +344,7 @@ class Delivery(Struct, frozen=True, rename="camel"):
 
     id: str
     task_id: str | None
+    """None for a message of an alert."""
     alert_id: str | None
     """``task_id`` and ``alert_id`` are both None for a test event."""
     url: str
@@ -342,7 +353,9 @@ class Delivery(Struct, frozen=True, rename="camel"):
     """``due``, ``trying``, ``delivered`` or ``given_up``."""
     delivered: bool
     delivered_at: datetime | None = None
+    """None until it was delivered."""
     next_try_at: datetime | None = None
+    """None if no further try is due."""
     tries: tuple[DeliveryTry, ...] = ()
 
 
@@ -369,7 +382,9 @@ class UsageStep(Struct, frozen=True, rename="camel"):
     wait_p50_seconds: float | None
     """Median wait from acceptance to the first start, or None if no task started."""
     wait_p99_seconds: float | None
+    """The wait that 99 of 100 tasks stayed below, or None if no task started."""
     run_seconds: float
+    """Total run time of the attempts that ended."""
     slot_seconds: float
     """Slots in use, summed over time. Divided by the length of the step, it is the mean number of slots in use."""
     plan_limited_seconds: float
@@ -457,6 +472,7 @@ class CallResult(Struct, frozen=True, kw_only=True):
     credits_charged: int | None
     """None if the server does not say."""
     credits_remaining: int | None
+    """The balance afterwards, or None if the server does not say."""
 
 
 class NewTask(Struct, frozen=True, kw_only=True):
@@ -470,6 +486,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     """Names the task permanently: submitting it again creates no second one. If None, a random key is made."""
     webhook_url: str | None = None
+    """The address that receives its outcome, or None for no webhook."""
     delay_seconds: int | None = None
     """Start no sooner than this long after it was accepted."""
     run_at: datetime | None = None
