@@ -549,3 +549,14 @@ def test_a_claim_of_deliveries_costs_the_same_whatever_others_owe() -> None:
         connection.close()
 
     assert steps[30_000] < steps[300] * 1.3, steps
+
+
+async def test_a_failed_statement_is_put_back_from_memory(tmp_path: Path) -> None:
+    """Not from a file: each statement that changes many pages would write it."""
+    store = await Store.open(Settings(database=f"sqlite:///{tmp_path / 'fairlane.db'}"), {})
+    try:
+        [[kept]] = adapter_of(store).writer.connection.execute("PRAGMA temp_store").fetchall()
+    finally:
+        await store.close()
+
+    assert kept == 2

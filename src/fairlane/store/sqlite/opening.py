@@ -66,6 +66,9 @@ class FileConnections:
         ):
             connection.execute(f"PRAGMA {pragma}")
         self._migrate(connection)
+        # What a failed statement would have to put back. From the 17th changed page on it would be kept in a file.
+        # Not before the migration: sorting for a new index has no bound.
+        connection.execute("PRAGMA temp_store = MEMORY")
         if fresh:
             sync(self.path.parent)
         connection.execute("PRAGMA synchronous = FULL")
