@@ -64,14 +64,14 @@ FAULTS: dict[str, Fault | StatementFault] = {
     ),
     "spins until a killed child is gone": Fault(child.Child, "_end_overdue", "return  # Its", "continue  # Its"),
     "charges twice": Fault(
-        settling, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)"
+        settling, "_complete", "organization.spend(cost)", "organization.spend(2 * cost)"
     ),
     "ignores weights": Fault(
         locked.LockedOrganization, "charge", "charged(self.virtual_time, milliseconds, self.weight)",
         "charged(self.virtual_time, milliseconds, 1)",
     ),
     "serves the organization that got most": Fault(
-        claiming, "_lease", "organization.charge(estimate_ms)", "organization.charge(-estimate_ms)"
+        claiming, "_lease", "organization.charge(estimate_ms * count)", "organization.charge(-estimate_ms * count)"
     ),
     "forgets that a task was canceled": Fault(settling, "end_leases", "lease.canceled_at is not None", "False"),
     "sends a message again without a pause": Fault(

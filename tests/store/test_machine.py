@@ -74,21 +74,21 @@ FAULTS: dict[str, Fault] = {
         claiming, "_lanes", "lane.head_seq))", "lane.head_seq + 1))", "exchange",
     ),
     "charges twice": Fault(
-        settling, "_outcome", "organization.spend(lease.cost)", "organization.spend(2 * lease.cost)",
+        settling, "_complete", "organization.spend(cost)", "organization.spend(2 * cost)",
         "submit exchange settle_all",
     ),
     "charges what failed": Fault(
-        settling, "_outcome", "organization.failed += 1", "organization.spend(lease.cost)",
+        settling, "end_leases", "organization.failed += 1", "organization.spend(lease.cost)",
         "submit exchange settle_all",
     ),
     "keeps no attempt": Fault(
         settling, "end_leases", "query_attempts(transaction, attempts),", "", "exchange settle_all",
     ),
     "charges at the claim": Fault(
-        claiming, "_lease", "organization.hold(pick.cost)", "organization.spend(pick.cost)", "submit exchange",
+        claiming, "_lease", "organization.hold(sum(", "organization.spend(sum(", "submit exchange",
     ),
     "forgets to release what was held": Fault(
-        settling, "end_leases", "organization.release(lease.cost)", "pass", "submit exchange settle_all",
+        settling, "_complete", "organization.release(cost)", "pass", "submit exchange settle_all",
     ),
     "starts what others hold the credits for": Fault(
         claiming, "_pick", "not organization.can_hold(held + cost)", "False",

@@ -4,6 +4,7 @@ Written on the store thread, one or two additions an attempt. Numbers of an orga
 next sample; numbers of a task type are read by metrics and count since this server started.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fairlane.rules.history import BUCKETS, bucket_of
@@ -67,32 +68,32 @@ class AttemptCounts:
     sampled: list[dict[int, OrganizationCounts]] = field(default_factory=list)
     """Amounts of committed samples, to be subtracted before the next one."""
 
-    def start(self, organization_id: int, task_type: str, waited_ms: int | None, waits: tuple[int, int]) -> None:
-        """Count the start of an attempt; ``waited_ms`` is None if it is not the first of its task.
+    def start(
+        self, organization_id: int, task_type: str, count: int, first: Iterable[tuple[int, tuple[int, int]]]
+    ) -> None:
+        """Count the start of ``count`` attempts, of which ``first`` are the first of their tasks.
 
-        ``waits`` are its milliseconds for a slot, and for a worker.
+        Of each of these it has how long it waited, and how many milliseconds of that for a slot, and for a worker.
         """
-        one = self.organizations.get(organization_id)
-        if one is None:
-            one = self.organizations[organization_id] = OrganizationCounts()
-        one.started += 1
+        one = self._organization(organization_id)
+        one.started += count
         kind = self._type(task_type)
-        kind.started += 1
-        if waited_ms is not None:
+        kind.started += count
+        for waited_ms, (slot_wait_ms, worker_wait_ms) in first:
             bucket = bucket_of(waited_ms)
             one.waits[bucket] = one.waits.get(bucket, 0) + 1
             kind.waits.add(waited_ms, bucket)
-            kind.slot_wait_ms += waits[0]
-            kind.worker_wait_ms += waits[1]
+            kind.slot_wait_ms += slot_wait_ms
+            kind.worker_wait_ms += worker_wait_ms
 
-    def end(self, organization_id: int, task_type: str, ran_ms: int, *, completed: bool, failed: bool) -> None:
-        """Count the end of an attempt, which may end its task."""
-        one = self.organizations.get(organization_id)
-        if one is None:
-            one = self.organizations[organization_id] = OrganizationCounts()
-        one.run_ms += ran_ms
+    def end(
+        self, organization_id: int, task_type: str, ran_ms: Sequence[int], *, completed: int = 0, failed: int = 0
+    ) -> None:
+        """Count the end of attempts; of their tasks, ``completed`` and ``failed`` ended with them."""
+        self._organization(organization_id).run_ms += sum(ran_ms)
         kind = self._type(task_type)
-        kind.runs.add(ran_ms, bucket_of(ran_ms))
+        for milliseconds in ran_ms:
+            kind.runs.add(milliseconds, bucket_of(milliseconds))
         kind.completed += completed
         kind.failed += failed
 
@@ -109,6 +110,12 @@ class AttemptCounts:
                     one.forget(sampled)
                     if not one.started and not one.run_ms:
                         del self.organizations[organization_id]
+
+    def _organization(self, organization_id: int) -> OrganizationCounts:
+        one = self.organizations.get(organization_id)
+        if one is None:
+            one = self.organizations[organization_id] = OrganizationCounts()
+        return one
 
     def _type(self, task_type: str) -> TypeCounts:
         kind = self.types.get(task_type)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -205,9 +206,9 @@ def _pick(
                 continue
             taken += 1
             cost = entry.cost if organization.credits_on else 0
-            if not organization.can_pay(cost):
+            if cost and not organization.can_pay(cost):
                 unpaid.setdefault(organization_id, []).append(entry)
-            elif not organization.can_hold(held + cost):
+            elif cost and not organization.can_hold(held + cost):
                 organization.want_credits(cost)
             else:
                 held += cost
@@ -220,8 +221,7 @@ def _find_heads(lanes: Sequence[tuple[int, str, int, int]], most: int) -> Operat
     return (yield from rows_if("find_heads", lanes, into=Head, lanes=lanes, most=most, inline=INLINE_BYTES))
 
 
-def _in_order(head: Head) -> tuple[int, int]:
-    return head.rank, head.seq
+_in_order = attrgetter("rank", "seq")
 
 
 def _reach(heads: Sequence[Head], count: int, room: Mapping[str, int]) -> bool:
@@ -282,10 +282,10 @@ def _end_unpaid(transaction: Transaction, organization: LockedOrganization, pick
     """Move these tasks from the queue to failures that cost nothing."""
     failure = msgspec.json.encode(UNPAID).decode()
     outcomes, entries, told, failures = [], [], [], []
+    organization.take(picks)
     for pick in picks:
         fingerprint = Fingerprint(pick.task_type, UNPAID.code, AttemptEnding.FAILED, "", "")
         failures.append(FailureSeen(organization.id, pick.task_id, fingerprint, 0, final=True))
-        organization.take(pick.task_type, pick.rank, pick.seq)
         organization.failed += 1
         entries.append((organization.id, pick.task_type, pick.rank, pick.seq))
         outcomes.append((pick.task_id, organization.id, str(TaskStatus.FAILED), None, failure, "balance below cost", 0,
@@ -313,33 +313,37 @@ def _lease(
         name: (transaction.config.rule(name), transaction.memory.estimate_ms(name), int(name in limits))
         for name in {pick.task_type for pick in picks}
     }
-    waits = {one: locked[one].waits(now) for one in {pick.organization_id for pick in picks}}
+    starting: dict[int, list[Head]] = {}
+    for pick in picks:
+        starting.setdefault(pick.organization_id, []).append(pick)
+    waits = {organization_id: locked[organization_id].waits(now) for organization_id in starting}
+    for organization_id, heads in starting.items():
+        organization = locked[organization_id]
+        organization.start(heads)
+        organization.hold(sum([head.cost for head in heads]))
+        for name, count in Counter([head.task_type for head in heads]).items():
+            estimate_ms = kinds[name][1]
+            organization.charge(estimate_ms * count)
+            transaction.memory.seen.start(organization_id, name, count, [
+                (max(0, now - head.ready_at), _waited(head, waits))
+                for head in heads if head.task_type == name and head.first_started_at is None
+            ])  # fmt: skip
     for pick, fence in zip(picks, transaction.config.new_fences(len(picks)), strict=True):
-        organization = locked[pick.organization_id]
         rule, estimate_ms, limited = kinds[pick.task_type]
-        slot_ms, worker_ms = waits[pick.organization_id]
-        waited = slot_ms - pick.slot_wait_from, worker_ms - pick.worker_wait_from
-        organization.start(pick.task_type, pick.rank, pick.seq)
-        organization.hold(pick.cost)
-        organization.charge(estimate_ms)
-        first = pick.first_started_at is None
-        transaction.memory.seen.start(
-            pick.organization_id, pick.task_type, max(0, now - pick.ready_at) if first else None, waited
-        )
         attempt = pick.attempt + 1
         identity = lease_id(pick.organization_id, pick.task_id, fence)
         inserts.append((
             pick.organization_id, pick.task_id, identity, pick.task_type, pick.rank, pick.seq, pick.cost, attempt,
             rule.attempts, limited, estimate_ms,
             now if pick.first_started_at is None else pick.first_started_at, now + rule.timeout_ms, pick.webhook,
-            pick.starts + 1, *waited,
+            pick.starts + 1, *_waited(pick, waits),
         ))  # fmt: skip
         leases.append(
             Lease(
                 id=identity,
                 task_id=pick.task_id,
                 organization_id=pick.organization_id,
-                organization=organization.name,
+                organization=locked[pick.organization_id].name,
                 task_type=pick.task_type,
                 payload=payloads[pick.task_id] if pick.payload is None else pick.payload,
                 attempt=attempt,
@@ -355,3 +359,9 @@ def _lease(
         change("insert_leases", inserts, leases=inserts, session_id=one.session_id, exchange_id=one.id, now=now),
     )
     return leases
+
+
+def _waited(head: Head, waits: Mapping[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return how long a task has waited for a slot, and for a worker; ``waits`` has its organization's integrals."""
+    slot_ms, worker_ms = waits[head.organization_id]
+    return slot_ms - head.slot_wait_from, worker_ms - head.worker_wait_from

@@ -75,5 +75,5 @@ def correct(transaction: Transaction, organization: LockedOrganization, lease: H
         return
     took_ms = max(0, min(transaction.now, lease.deadline_at) - lease.started_at)
     if not isinstance(ending, Released) and lease.canceled_at is None:
-        transaction.memory.observe(lease.task_type, took_ms)
+        transaction.memory.observe(lease.task_type, [took_ms])
     organization.charge(took_ms - lease.estimate_ms)

@@ -3,7 +3,7 @@
 Their methods change counts, lanes and turns in memory; ``transaction.py`` locks the rows and writes them back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -185,22 +185,23 @@ class LockedOrganization(Struct, array_like=True):
         lane.waiting = self._less(lane.waiting)
         self.queued = self._less(self.queued)
 
-    def start(self, task_type: str, rank: int, seq: int) -> None:
-        """Start the oldest ready task of this lane in a slot."""
-        self.take(task_type, rank, seq)
-        self.processing += 1
+    def start(self, heads: Sequence[Head]) -> None:
+        """Start these tasks in a slot each."""
+        self.take(heads)
+        self.processing += len(heads)
 
-    def take(self, task_type: str, rank: int, seq: int) -> None:
-        """Remove the oldest ready task of this lane."""
-        if self.ahead and self.ahead[0].seq == seq:
-            del self.ahead[0]
+    def take(self, heads: Sequence[Head]) -> None:
+        """Remove these tasks, which are the oldest ready ones of their lanes, in the order of their start."""
+        if self.ahead[: len(heads)] == heads:
+            del self.ahead[: len(heads)]
         else:
             self.ahead.clear()
-        lane = self._lane(task_type, rank)
-        lane.ready = self._less(lane.ready)
-        lane.head_seq = max(lane.head_seq, seq + 1)
-        self.ready = self._less(self.ready)
-        self.queued = self._less(self.queued)
+        for head in heads:
+            lane = self._lane(head.task_type, head.rank)
+            lane.ready = self._less(lane.ready)
+            lane.head_seq = max(lane.head_seq, head.seq + 1)
+        self.ready = self._less(self.ready, len(heads))
+        self.queued = self._less(self.queued, len(heads))
 
     def leave(self, task_type: str, rank: int) -> None:
         """Remove a ready task that does not start from this lane."""
@@ -209,9 +210,9 @@ class LockedOrganization(Struct, array_like=True):
         self.ready = self._less(self.ready)
         self.queued = self._less(self.queued)
 
-    def end(self) -> None:
-        """Free the slot of a task."""
-        self.processing = self._less(self.processing)
+    def end(self, count: int = 1) -> None:
+        """Free the slots of this many tasks."""
+        self.processing = self._less(self.processing, count)
 
     def begin_call(self, task_type: str, cost: int) -> None:
         """Give a call a slot, hold its cost, and count it as waiting for a free place."""
@@ -330,19 +331,19 @@ class LockedOrganization(Struct, array_like=True):
             memory.estimate_ms(first[2]),
         )
 
-    def turns(self) -> frozenset[Turn]:
-        """Return the rows of ``turn`` that should exist."""
-        tasks = [(task_type, QUEUE_TURN, self.virtual_time, self.id) for task_type in self.startable_types()]
+    def turns(self, startable: Iterable[str]) -> frozenset[Turn]:
+        """Return the rows of ``turn`` that should exist for these :meth:`startable_types`."""
+        tasks = [(task_type, QUEUE_TURN, self.virtual_time, self.id) for task_type in startable]
         calls = [(task_type, CALL_TURN, self.virtual_time, self.id) for task_type in self.calling]
         return frozenset(tasks + calls)
 
-    def _less(self, count: int) -> int:
-        """Return one less. A count that would fall below zero was already wrong: a repair fixes it.
+    def _less(self, count: int, by: int = 1) -> int:
+        """Return so much less. A count that would fall below zero was already wrong: a repair fixes it.
 
         An exception would fail the transaction, which includes other organizations.
         """
-        if count > 0:
-            return count - 1
+        if count >= by:
+            return count - by
         self.doubted = True
         return 0
 

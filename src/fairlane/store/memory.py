@@ -54,13 +54,17 @@ class Memory:
         """Return how long an attempt of this type is expected to last."""
         return expected_ms(self.estimates.get(task_type))
 
-    def observe(self, task_type: str, milliseconds: int) -> None:
-        """Add one finished attempt to the estimate."""
-        self.estimates[task_type] = next_estimate(self.estimates.get(task_type), milliseconds)
+    def observe(self, task_type: str, durations_ms: Iterable[int]) -> None:
+        """Add finished attempts to the estimate."""
         recent = self.recent.get(task_type)
         if recent is None:
             recent = self.recent[task_type] = RecentDurations()
-        recent.add(milliseconds)
+        estimate_ms = self.estimates.get(task_type)
+        for milliseconds in durations_ms:
+            estimate_ms = next_estimate(estimate_ms, milliseconds)
+            recent.add(milliseconds)
+        if estimate_ms is not None:
+            self.estimates[task_type] = estimate_ms
 
     def observed(self, task_types: Iterable[str]) -> dict[str, list[int]]:
         """Return how long recent attempts of these types took; types without any are left out."""

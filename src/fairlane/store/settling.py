@@ -29,7 +29,6 @@ from fairlane.store.lease_rows import (
     lease_place,
     query_leases,
 )
-from fairlane.store.locked import LockedOrganization
 from fairlane.store.outcomes import Outcome, write_outcomes
 from fairlane.store.statements import Operation, Row, change, rows_if
 from fairlane.store.transaction import Transaction
@@ -37,6 +36,8 @@ from fairlane.store.transaction import Transaction
 LOST = Lost()
 OVERDUE = Failed(cause="past its deadline", how=AttemptEnding.TIMED_OUT)
 RELEASED = Released()
+
+_COMPLETED = str(TaskStatus.COMPLETED)
 
 
 class EndedRow(Row, frozen=True):
@@ -87,6 +88,7 @@ def end_leases(
     leases, outcomes, entries, pauses, told, calls = [], [], [], [], [], []
     attempts: list[tuple[Any, ...]] = []
     failures: list[FailureSeen] = []
+    completed: list[tuple[HeldLease, Completed]] = []
     endings = list(endings)
     for task_type in {lease.task_type for lease, _ in endings}:
         transaction.freed(task_type)
@@ -96,34 +98,34 @@ def end_leases(
             continue
         organization = locked[lease.organization_id]
         leases.append((lease.organization_id, lease.task_id))
+        canceled = lease.canceled_at is not None
+        if isinstance(ending, Completed) and not canceled:
+            completed.append((lease, ending))
+            continue
         organization.end()
         organization.release(lease.cost)
         correct(transaction, organization, lease, ending)
-        canceled = lease.canceled_at is not None
         after = aftermath(
             ending,
             attempt=lease.attempt,
             attempts=lease.attempts,
             pause_base_ms=transaction.config.retry_pause_ms,
-            chance=0.0 if isinstance(ending, Completed) else transaction.config.chance(),
+            chance=transaction.config.chance(),
             canceled=canceled,
         )
         due_at = now + after.pause_ms if isinstance(after, Paused) else None
         how = ending_of(ending, canceled=canceled)
-        seen = None
-        if how is not AttemptEnding.COMPLETED:
-            failure, cause = reason_of(ending, after)
-            attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at, now=now))
-            seen = _failure_seen(lease, ending, how, failure, final=isinstance(after, Final))
+        failure, cause = reason_of(ending, after)
+        attempts.append(ended_attempt(lease, how, failure=failure, cause=cause, due_at=due_at, now=now))
+        seen = _failure_seen(lease, ending, how, failure, final=isinstance(after, Final))
         if seen is not None:
             failures.append(seen)
-        done = after.status if isinstance(after, Final) else None
         transaction.memory.seen.end(
-            lease.organization_id, lease.task_type, max(0, now - lease.started_at),
-            completed=done is TaskStatus.COMPLETED, failed=done is TaskStatus.FAILED,
-        )  # fmt: skip
+            lease.organization_id, lease.task_type, [max(0, now - lease.started_at)], failed=isinstance(after, Final)
+        )
         if isinstance(after, Final):
-            outcomes.append(_outcome(organization, lease, after, reported=reported, seen=seen))
+            organization.failed += 1
+            outcomes.append(_failed(lease, after, reported=reported, seen=seen))
             if lease.webhook:
                 told.append((lease.organization_id, lease.task_id))
             continue
@@ -139,6 +141,8 @@ def end_leases(
             entries.append((lease.organization_id, lease.task_type, lease.rank, lease.seq, lease.task_id,
                             after.attempt, lease.first_started_at, lease.starts, slot_ms - lease.slot_wait_ms,
                             worker_ms - lease.worker_wait_ms))  # fmt: skip
+    outcomes += _complete(transaction, completed, reported=reported)
+    told += [(lease.organization_id, lease.task_id) for lease, _ in completed if lease.webhook]
     yield from write_outcomes(transaction, outcomes, told,
         change("delete_leases", leases, leases=leases),
         change("insert_queue_entries", entries, entries=entries),
@@ -160,21 +164,57 @@ def _failure_seen(
     return FailureSeen(lease.organization_id, lease.task_id, fingerprint, 0 if origin is None else origin.line, final)
 
 
-def _outcome(
-    organization: LockedOrganization, lease: HeldLease, after: Final, *, reported: bool, seen: FailureSeen | None
-) -> Outcome:
-    completed = after.status is TaskStatus.COMPLETED
-    if completed:
-        organization.completed += 1
-        organization.spend(lease.cost)
-    else:
-        organization.failed += 1
+def _complete(
+    transaction: Transaction, endings: Sequence[tuple[HeldLease, Completed]], *, reported: bool
+) -> list[Outcome]:
+    """Give back the slots of attempts that completed their tasks, charge the tasks, and return their outcomes.
+
+    Most endings are of this kind, so what counts them works on all of one organization and type at once.
+    """
+    now, memory = transaction.now, transaction.memory
+    groups: dict[tuple[int, str], list[HeldLease]] = {}
+    for lease, _ in endings:
+        groups.setdefault((lease.organization_id, lease.task_type), []).append(lease)
+    for (organization_id, task_type), leases in groups.items():
+        organization = transaction.locked[organization_id]
+        cost, count = sum([lease.cost for lease in leases]), len(leases)
+        organization.end(count)
+        organization.release(cost)
+        organization.spend(cost)
+        organization.completed += count
+        took_ms = [max(0, min(now, lease.deadline_at) - lease.started_at) for lease in leases]
+        memory.observe(task_type, took_ms)
+        organization.charge(sum(took_ms) - sum([lease.estimate_ms for lease in leases]))
+        memory.seen.end(
+            organization_id, task_type, [max(0, now - lease.started_at) for lease in leases], completed=count
+        )
+    return [
+        (
+            lease.task_id,
+            lease.organization_id,
+            _COMPLETED,
+            ending.result,
+            None,
+            None,
+            lease.cost,
+            lease.attempt,
+            lease.first_started_at,
+            lease.id if reported else None,
+            lease.started_at,
+            None,
+            lease.slot_wait_ms,
+            lease.worker_wait_ms,
+        )
+        for lease, ending in endings
+    ]
+
+
+def _failed(lease: HeldLease, after: Final, *, reported: bool, seen: FailureSeen | None) -> Outcome:
     failure = msgspec.json.encode(after.failure).decode() if after.failure else None
     return (
-        lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause,
-        lease.cost if completed else 0, lease.attempt, lease.first_started_at,
-        lease.id if reported else None, lease.started_at, None if seen is None else seen.fingerprint.group(),
-        lease.slot_wait_ms, lease.worker_wait_ms,
+        lease.task_id, lease.organization_id, str(after.status), after.result, failure, after.cause, 0, lease.attempt,
+        lease.first_started_at, lease.id if reported else None, lease.started_at,
+        None if seen is None else seen.fingerprint.group(), lease.slot_wait_ms, lease.worker_wait_ms,
     )  # fmt: skip
 
 

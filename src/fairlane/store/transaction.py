@@ -85,10 +85,10 @@ class Transaction:
         stale: list[Turn] = []
         fresh: list[Turn] = []
         for one in self.locked.values():
-            startable = one.startable_types() | one.calling.keys()
-            if startable:
+            startable = one.startable_types()
+            if startable or one.calling:
                 one.enter(self.memory.virtual_time)
-                self.effects.startable |= startable
+                self.effects.startable.update(startable, one.calling)
             sums = one.advanced(self.now)
             counts.append(
                 (one.id, one.next_seq, one.queued, one.ready, one.processing, one.calls, one.calls_ready,
@@ -99,7 +99,7 @@ class Transaction:
             for task_type, rank in one.touched:
                 lane = one.lanes[task_type, rank]
                 lanes.append((one.id, task_type, rank, lane.ready, lane.waiting, lane.head_seq))
-            after = one.turns()
+            after = one.turns(startable)
             stale.extend(one.turns_before - after)
             fresh.extend(after - one.turns_before)
         yield from together(
@@ -148,5 +148,5 @@ def read_locked(
     for calls in (yield from rows_if("count_ready_calls", with_calls, into=ReadyCallsRow, ids=with_calls)):
         locked[calls.organization_id].calling[calls.task_type] = calls.count
     for one in lock.rows:
-        one.turns_before = one.turns()
+        one.turns_before = one.turns(one.startable_types())
     return locked
