@@ -13,7 +13,7 @@ from fairlane import scanning
 from fairlane.api.reader import read_json
 from fairlane.errors import ValidationRefused
 from fairlane.scanning import have_more_values, is_deeper, items, trimmed
-from fairlane.wire import split_batch
+from fairlane.wire import split_batch, submissions
 
 STRINGS = ["", "a", '"', "\\", '\\"', "[{", "],}", " ", "é😀", "\n", '","', "x" * 40, '\\"' * 20]
 MEBIBYTE = 2**20
@@ -108,6 +108,42 @@ def longest_hold_seconds(work: Callable[[], object]) -> float:
         longest = max(longest, used - before)
     thread.join()
     return longest
+
+
+def test_a_short_batch_is_split_as_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same items or the same refusal, for whole arrays and for some with a wrong byte."""
+    chance = random.Random(5)
+    texts = [
+        b"",
+        b" ",
+        b"[]",
+        b"{}",
+        b"[1",
+        b"[1] 2",
+        b" [ 1 , [2] ] ",
+        b"[1,,2]",
+        b'["a',
+        b"[\xff,1]",
+        b"[%b]" % (b"[" * 5_000),
+    ]
+    for _ in range(500):
+        text = bytearray(json.dumps([a_value(chance) for _ in range(chance.randrange(5))]).encode())
+        if chance.random() < 0.4:
+            text[chance.randrange(len(text))] = chance.choice(b'{}[],:"\\ 0\xff')
+        texts.append(bytes(text))
+
+    def split(text: bytes) -> object:
+        try:
+            return split_batch(text, 40)
+        except ValidationRefused as refusal:
+            return refusal.details
+
+    short = [split(text) for text in texts]
+    monkeypatch.setattr(submissions, "SHORT_BATCH_BYTES", -1)
+    long = [split(text) for text in texts]
+
+    assert short == long
+    assert sum(isinstance(one, list) for one in short) > 200
 
 
 QUOTES, PAIRS, BLANKS = b'\\"', b"\\ud83d\\ude00", b'", "'

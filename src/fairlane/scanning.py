@@ -199,11 +199,9 @@ def _passed(text: bytes, at: int, depth: int) -> tuple[int, int]:
 
 
 def _count(text: bytes, marks: bytes) -> int:
-    found = 0
-    for at in range(0, len(text), COUNTED_BYTES):
-        for mark in marks:
-            found += text.count(mark, at, at + COUNTED_BYTES)
-    return found
+    if len(text) <= COUNTED_BYTES:
+        return sum([text.count(mark) for mark in marks])
+    return sum(_count(text[at : at + COUNTED_BYTES], marks) for at in range(0, len(text), COUNTED_BYTES))
 
 
 def _end_of_string(text: bytes, at: int) -> int:

@@ -27,6 +27,8 @@ DELAY_SECONDS_MOST = 30 * 86_400
 """Longest delay of a task, in seconds."""
 BATCH_MOST = 500
 """Most tasks in one batch."""
+SHORT_BATCH_BYTES = 1024 * 1024
+"""Batches up to this length are split in one step."""
 NAMES_SHOWN_MOST = 10
 NAMES_COMPARED_MOST = 50
 NAME_LENGTH_MOST = 64
@@ -52,6 +54,7 @@ class _TaskEnvelope(Struct):
 
 
 _envelope_decoder = Decoder(_TaskEnvelope)
+_items_decoder = Decoder(list[Raw])
 
 
 def read_submission(
@@ -186,17 +189,30 @@ def split_batch(body: bytes, most: int) -> list[bytes | None]:
     Raises:
         ValidationRefused: the body is not an array of 1 to BATCH_MOST values, or its items cannot be told apart.
     """
-    text = trimmed(body, 0, len(body), len(body)) or b""
-    try:
-        spans = list(islice(items(text, 1), BATCH_MOST + 1)) if text.startswith(b"[") else []
-    except ValueError as error:
-        raise _no_json() from error
-    found = [trimmed(text, start, end, most) for start, end in spans]
+    found = _split_short(body, most)
+    if found is None:
+        text = trimmed(body, 0, len(body), len(body)) or b""
+        try:
+            spans = list(islice(items(text, 1), BATCH_MOST + 1)) if text.startswith(b"[") else []
+        except ValueError as error:
+            raise _no_json() from error
+        found = [trimmed(text, start, end, most) for start, end in spans]
     if not 1 <= len(found) <= BATCH_MOST or found == [b""]:
         raise ValidationRefused.at("body", f"must be a JSON array of 1 to {BATCH_MOST} tasks")
     if b"" in found:
         raise _no_json()
     return found
+
+
+def _split_short(body: bytes, most: int) -> list[bytes | None] | None:
+    """Return the items of a batch that is not long and is an array in valid JSON, or else None."""
+    if len(body) > SHORT_BATCH_BYTES:
+        return None
+    try:
+        found = _items_decoder.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return [item if len(item) <= most else None for item in map(bytes, found)]
 
 
 def _no_json() -> ValidationRefused:
