@@ -117,6 +117,15 @@ IN_CHECK = ("[charges twice]", "[keeps no attempt]", "[settles for whoever asks]
 """Controls that ``make check`` runs all the same."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Let ``make test`` not import the files of which every test is long: each process of a run would."""
+    if config.option.markexpr != "not long":
+        return None
+    here = Path(__file__).parent
+    place = collection_path.relative_to(here).as_posix() if collection_path.is_relative_to(here) else ""
+    return True if place in LONG or f"{place}/" in LONG else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """``make test`` leaves out what takes long; ``make check`` runs it, and first: what runs last should be short, so
     that no process works on alone."""

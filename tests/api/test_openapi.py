@@ -9,7 +9,6 @@ import jsonschema
 import msgspec
 import pydantic
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from fairlane import Fairlane
@@ -22,6 +21,8 @@ from tests.api.house import House
 
 def test_the_description_is_served_to_everybody(shared: House) -> None:
     """Without a key, as JSON, valid; and it names the application's types."""
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # large: not for every process of a run
+
     with shared.client() as client:
         answer = client.get("/openapi.json")
 

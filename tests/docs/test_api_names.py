@@ -11,11 +11,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import fairlane.client
 import fairlane.errors
 import fairlane.testing
+from tests.tables import each
 
 MODULES = ("fairlane", "fairlane.client", "fairlane.testing", "fairlane.fetching")
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text("utf-8")
@@ -57,7 +56,7 @@ def test_the_page_shows_every_module() -> None:
     assert re.findall(r"^::: (\S+)$", PAGE, re.MULTILINE) == list(MODULES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_a_public_name_has_a_docstring(name: str) -> None:
     """In the form of the pages: no other mark-up, all arguments or none, exceptions that can be caught."""
     value = NAMES[name]
@@ -86,7 +85,7 @@ def undescribed(kind: type) -> Iterator[str]:
                 yield field.target.id
 
 
-@pytest.mark.parametrize("name", [name for name, value in NAMES.items() if isinstance(value, type)])
+@each("name", [name for name, value in NAMES.items() if isinstance(value, type)])
 def test_a_field_that_may_be_none_says_when(name: str) -> None:
     """One that has a unit has it in its name, or in its docstring. Conditions that are not given have one docstring."""
     found = [] if name == "fairlane.client.TaskConditions" else list(undescribed(NAMES[name]))

@@ -7,6 +7,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ PACKED = re.compile(r"json_group_array\(json_array\(|json_agg\(json_build_array\
 PLAIN = re.compile(r"(?:\w+\.)?(\w+)")
 
 
+@cache
 def _records() -> dict[str, set[Any]]:
-    """The records that the store's modules name for each statement."""
+    """The records that the store's modules name for each statement; read by the tests, not by each process of a run."""
     found: dict[str, set[Any]] = {name: {record} for name, record in CHOSEN.items()}
     for path in sorted((PACKAGE / "store").glob("*.py")):
         names = vars(importlib.import_module(f"fairlane.store.{path.stem}"))
@@ -67,13 +69,10 @@ def _reads(path: Path) -> Iterator[tuple[str, str]]:
                 yield str(name.value), intos[0].id
 
 
-RECORDS = _records()
-
-
 def _differences(statement: Statement, columns: list[str]) -> list[str]:
     """What a statement's columns have against its records."""
     wrong = []
-    for record in RECORDS[statement.name]:
+    for record in _records()[statement.name]:
         if not issubclass(record, Struct):
             wrong += [] if len(columns) == 1 else [f"{statement.name}: one column for {record.__name__}, not {columns}"]
             continue
@@ -109,8 +108,8 @@ def _packed_columns(sql: str) -> list[str]:
 
 def test_every_read_names_its_record() -> None:
     """A statement that is read without a record would escape the two tests that follow."""
-    assert len(RECORDS) > 100
-    assert set(RECORDS) <= {*load_statements("sqlite"), *load_statements("postgres")}
+    assert len(_records()) > 100
+    assert set(_records()) <= {*load_statements("sqlite"), *load_statements("postgres")}
 
 
 def test_on_sqlite_columns_are_the_fields_of_their_record() -> None:
@@ -120,7 +119,7 @@ def test_on_sqlite_columns_are_the_fields_of_their_record() -> None:
         connection.execute(script)
     wrong = []
     for name, statement in load_statements("sqlite").items():
-        if name in RECORDS:
+        if name in _records():
             columns = _packed_columns(statement.sql) if statement.packed else _sqlite_columns(connection, statement.sql)
             wrong += _differences(statement, columns)
 
@@ -148,7 +147,7 @@ async def test_on_postgres_columns_are_the_fields_of_their_record(server: Postgr
     try:
         wrong = []
         for name, statement in load_statements("postgres").items():
-            if name in RECORDS:
+            if name in _records():
                 prepared = await connection.prepare(numbered(statement).sql)
                 columns = [column.name for column in prepared.get_attributes()]
                 wrong += _differences(statement, _packed_columns(statement.sql) if statement.packed else columns)
