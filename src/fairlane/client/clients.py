@@ -244,12 +244,12 @@ class Client:
         """Submit a task, wait for it, and return its result.
 
         Args:
-            task_type: The registered name; or, with types, the handler's function or a :class:`TaskType`. Then the
+            task_type: The registered name; or, with types, the handler's function or a ``TaskType``. Then the
                 result is converted to what the handler returns.
-            payload: What fits the type, as for :meth:`submit`.
+            payload: What fits the type, as for ``submit``.
             timeout_seconds: Give up after this long. If None, never.
-            priority: As for :meth:`submit`.
-            idempotency_key: As for :meth:`submit`.
+            priority: As for ``submit``.
+            idempotency_key: As for ``submit``.
 
         Raises:
             TaskFailed: it ended FAILED.

@@ -1,6 +1,6 @@
-"""Typed callers: a task type with the types of its payload and of its result, for :meth:`Client.run`.
+"""Typed callers: a task type with the types of its payload and of its result, for ``Client.run``.
 
-A handler's function is one, where its module can be imported; ``fairlane client generate`` writes :class:`TaskType`
+A handler's function is one, where its module can be imported; ``fairlane client generate`` writes ``TaskType``
 objects for programs that cannot.
 """
 
