@@ -16,7 +16,6 @@ from dramatiq.rate_limits.backends import RedisBackend
 from benchmarks.peers.protocol import PROMPT, Adapter, main, setup, work
 
 RETRY_LEAST_MS, RETRY_MOST_MS = 20, 200
-RETRIES = 1_000_000
 SETUP = setup()
 
 broker = RedisBroker(url=SETUP.place)
@@ -29,10 +28,9 @@ limiters = [
 
 @dramatiq.actor(
     actor_name="work",
-    max_retries=RETRIES,
+    max_retries=None,
     min_backoff=RETRY_LEAST_MS,
     max_backoff=RETRY_MOST_MS,
-    throws=dramatiq.RateLimitExceeded,
 )
 def run(organization: int, seconds: float, prompt: str) -> None:
     """The task of all peers."""

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,8 +142,9 @@ class Measuring:
         self._measured.figures["drain"] = per_second(spans, seconds=scale.drain_seconds)
 
     def _one_by_ten(self) -> None:
-        share, _ = self._busy(organizations=1, slots=PLACES)
+        share, most = self._busy(organizations=1, slots=PLACES)
         self._measured.figures["busy_1x10"] = share
+        self._measured.figures["most_1x10"] = most
 
     def _twenty_by_five(self) -> None:
         if not self._participant.limits:
@@ -158,9 +159,9 @@ class Measuring:
         ramp = scale.ramp_seconds * (self._participant.ramps if organizations > 1 else 1)
         seconds = ramp + scale.window_seconds
         count = int(places * seconds / SLEEP_SECONDS * 1.2)
-        with self._place(organizations=organizations, slots=slots, limited=organizations > 1) as (setup, log):
+        with self._place(organizations=organizations, slots=slots, places=places) as (setup, log):
             filled = self._fill(setup, log, Filling(count, SLEEP_SECONDS, scale.fill_seconds))
-            with self._worker(replace(setup, places=places), log) as worker:
+            with self._worker(setup, log) as worker:
                 spans = self._spans(setup, worker, count=filled.count, seconds=seconds + SLEEP_SECONDS)
         if len(spans) < 2:
             raise PeerFault("too few tasks ran")
@@ -183,8 +184,11 @@ class Measuring:
         self._measured.figures["dispatch_p99_ms"] = percentile(found, 0.99)
 
     @contextlib.contextmanager
-    def _place(self, *, organizations: int, slots: int, limited: bool = False) -> Iterator[tuple[Setup, Path]]:
-        """Yield an empty database with what stands beside it."""
+    def _place(self, *, organizations: int, slots: int, places: int = 0) -> Iterator[tuple[Setup, Path]]:
+        """Yield an empty database with what stands beside it.
+
+        Only with as many places as all organizations have slots, and several of them, are their limits measured.
+        """
         database = self._home.database(f"peer-{self._participant.name}")
         memory = Path(tempfile.mkdtemp(prefix="bench-peers-", dir=MEMORY if MEMORY.is_dir() else None))
         try:
@@ -194,8 +198,8 @@ class Measuring:
                 port=free_port(),
                 organizations=organizations,
                 slots=slots,
-                limited=limited,
-                places=0,
+                limited=organizations > 1 and places > 0,
+                places=places,
             )
             yield setup, memory / "log"
         finally:

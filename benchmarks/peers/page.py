@@ -15,6 +15,8 @@ from benchmarks.peers.protocol import BATCH, RECORD
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "peers.md"
 NOTHING = "–"
+LIMITS = {"1x10": PLACES, "20x5": SLOTS}
+"""Tasks of one organization at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ def _cell(rounds: Rounds, shown: Shown, whole: int) -> str:
     cell = f"{shown.show(middle)} ({shown.show(min(values))} to {shown.show(max(values))})"
     if len(values) < whole:
         cell += f", in {len(values)} of {whole} rounds"
-    if shown.row == "busy_20x5" and (most := max(rounds.values("most_20x5"))) > SLOTS:
-        cell += f"; **limit exceeded: {most:.0f} at once**"
+    for row, limit in LIMITS.items():
+        if shown.row == f"busy_{row}" and (most := max(rounds.values(f"most_{row}"), default=0)) > limit:
+            cell += f"; **limit exceeded: {most:.0f} at once**"
     return cell
 
 

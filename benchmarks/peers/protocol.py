@@ -50,7 +50,8 @@ class Setup:
     limited: bool
     """Whether the limit of each organization is what is measured. A peer without limits is not asked."""
     places: int
-    """Tasks that may run at once in all; 0: as many as the peer is quickest with."""
+    """Tasks that may run at once in all; 0: as many as the peer is quickest with. The client knows it, too: some peers
+    store it with the queue, and a worker that starts takes what is stored."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ also writes the page and the picture; ``--from-figures FILE`` writes them from t
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,8 @@ ROUNDS_LEAST = 3
 def main() -> None:
     """Measure and print; write what stands in the documents."""
     options = _options()
+    # Ends the peers' processes, too: they are in sessions of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench-peers: ended by a signal"))
     if options.from_figures:
         write_documents(read_results(options.from_figures))
         return
