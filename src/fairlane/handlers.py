@@ -326,7 +326,9 @@ def load_app(reference: str) -> Fairlane:
     found = getattr(module, attribute, None)
     place = getattr(module, "__file__", None) or source
     if found is None:
-        raise AppError(f"{place} has no attribute {attribute!r}, so {reference!r} does not name an application")
+        others = [name for name, value in vars(module).items() if isinstance(value, Fairlane)]
+        cure = f"; give {source}:{others[0]}" if others else "; it has no fairlane.Fairlane at all"
+        raise AppError(f"{place} has no attribute {attribute!r}, so {reference!r} does not name an application{cure}")
     if not isinstance(found, Fairlane):
         raise AppError(f"{attribute!r} in {place} is of type {type(found).__name__}, not a fairlane.Fairlane")
     if not found.task_types:
@@ -343,7 +345,9 @@ def _import(source: str) -> ModuleType:
     except AppError:
         raise
     except (Exception, SystemExit) as error:
-        raise AppError(f"cannot import {source}: {type(error).__name__}: {error}{_origin(error)}") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == source.partition(".")[0]
+        cure = f"; it is looked for in {here}: start in its folder, or give the path of its file" if missing else ""
+        raise AppError(f"cannot import {source}: {type(error).__name__}: {error}{_origin(error)}{cure}") from error
 
 
 def _import_file(path: Path) -> ModuleType:

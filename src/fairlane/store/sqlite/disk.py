@@ -1,6 +1,7 @@
 """The file of a SQLite database on its disk: its lock, its folder, what has to be synced, the kind of file system."""
 
 import fcntl
+import json
 import os
 import time
 from contextlib import suppress
@@ -54,7 +55,7 @@ class FileLock:
                     owner = os.pread(self.fd, 4096, 0).decode(errors="replace").strip()
                     os.close(self.fd)
                     raise DatabaseOwned(
-                        f"{self._database} is owned by another fairlane server{f' ({owner})' if owner else ''}; "
+                        f"{self._database} is owned by another fairlane server{_named(owner)}; "
                         "one server owns a SQLite file: stop that one, or give another --database"
                     ) from error
                 time.sleep(0.02)
@@ -81,6 +82,15 @@ class FileLock:
 def lock_path(path: Path) -> Path:
     """Return the path of the lock file next to a database file."""
     return path.with_name(path.name + ".lock")
+
+
+def _named(owner: str) -> str:
+    """Return in words which process has the lock, from the text that it wrote into the file."""
+    try:
+        facts = json.loads(owner)
+        return f" (process {facts['pid']}{f', {where}' if (where := facts.get('address')) else ''})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def make_folder(folder: Path) -> None:
