@@ -40,7 +40,7 @@ class Fetched(Struct, frozen=True, kw_only=True):
 class Fetcher:
     """Reads URLs from untrusted sources, and reaches only the public internet. Create one and use it for all.
 
-    Example:
+    Examples:
         >>> from fairlane.fetching import Fetcher
         >>> fetcher = Fetcher(most_bytes=1_000_000)
         >>> async def size(url: str) -> int:

@@ -96,7 +96,7 @@ class Context:
         Frequent calls are cheap: the latest progress is sent to the server once a second. It is not kept after the
         attempt.
 
-        Example:
+        Examples:
             >>> context.progress(0.4)  # doctest: +SKIP
             >>> context.progress(12, 30, "pages read")  # doctest: +SKIP
 
@@ -178,7 +178,7 @@ def _name(function: Callable[..., Any], name: str) -> None:
 class Fairlane:
     """An application: task types and the functions that run them.
 
-    Example:
+    Examples:
         >>> app = Fairlane()
         >>> @app.task("GREET", timeout=5)
         ... async def greet(payload: dict) -> dict:

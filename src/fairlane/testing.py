@@ -95,7 +95,7 @@ class EngineError(FairlaneError):
 class Engine:
     """An application with a server, a worker and a clock of its own. Use it in a ``with`` statement, in a plain test.
 
-    Example:
+    Examples:
         >>> from fairlane import Fairlane
         >>> app = Fairlane()
         >>> @app.task("SHOUT")

@@ -67,6 +67,7 @@ def test_a_public_name_has_a_docstring(name: str) -> None:
 
     assert text
     assert not ROLE.search(text), text
+    assert not re.search(r"^Example:", text, re.MULTILINE), "the site shows only what stands below Examples: as code"
     if inspect.isfunction(value) and (described := arguments(text)):
         assert set(described) == set(inspect.signature(value).parameters) - {"self"}
     for kind in raised(text):

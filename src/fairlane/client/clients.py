@@ -58,7 +58,7 @@ Reference = str | Task | Verdict
 class Client:
     """One organization's connection to the API, for programs that block. Safe to share between threads.
 
-    Example:
+    Examples:
         >>> from fairlane.client import Client
         >>> client = Client("http://127.0.0.1:8000", "sk_live_1234567890abcdef1234567890abcdef")
         >>> client.close()
@@ -464,7 +464,7 @@ class Client:
 class AsyncClient:
     """One organization's connection to the API, for asyncio. The same operations as ``Client``.
 
-    Example:
+    Examples:
         >>> import asyncio
         >>> from fairlane.client import AsyncClient
         >>> async def queued() -> int:

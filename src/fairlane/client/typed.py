@@ -26,7 +26,7 @@ SyncHandler = Callable[[Payload], Result] | Callable[[Payload, Context], Result]
 class TaskType(Struct, Generic[Payload, Result], frozen=True):
     """The name of a task type, with the types of its payload and its result.
 
-    Example:
+    Examples:
         >>> from typing import Any
         >>> COUNT_WORDS = TaskType[dict[str, Any], dict[str, int]]("COUNT_WORDS", result=dict[str, int])
     """

@@ -40,7 +40,7 @@ def verify(
     Raises:
         WebhookInvalid: the signature or its time is wrong, or the body contains no task.
 
-    Example:
+    Examples:
         >>> import hashlib, hmac
         >>> body = (
         ...     b'{"task":{"id":"t1","taskType":"PAGE","status":"COMPLETED","priority":1,'
