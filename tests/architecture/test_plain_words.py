@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-
-from tests.architecture.sources import PACKAGE, REPOSITORY, modules
+from tests.architecture.sources import PACKAGE, REPOSITORY, Module, modules
+from tests.tables import each
 
 KINDS = {
     "who": re.compile(r"\b(?:who|whoever|whom|whose)\b", re.IGNORECASE),
@@ -62,7 +61,7 @@ class Text:
     words: str
 
 
-@pytest.mark.parametrize("room", CEILINGS)
+@each("room", CEILINGS)
 def test_a_room_stays_below_its_ceilings(room: str) -> None:
     """No room uses more of these words than its ceiling allows."""
     texts = rooms()[room]
@@ -95,7 +94,7 @@ def rooms() -> dict[str, list[Text]]:
     found: dict[str, list[Text]] = {}
     for module in modules():
         parts = module.place.split("/")
-        found.setdefault(f"src/{parts[0]}" if len(parts) > 1 else "src", []).extend(_of_module(module.path))
+        found.setdefault(f"src/{parts[0]}" if len(parts) > 1 else "src", []).extend(_of_module(module))
     for path in sorted((PACKAGE / "dashboard" / "assets").iterdir()):
         if pattern := {".js": SCRIPT, ".html": PAGE}.get(path.suffix):
             found["src/dashboard"].extend(_of_page(path, pattern))
@@ -107,10 +106,10 @@ def rooms() -> dict[str, list[Text]]:
     return found
 
 
-def _of_module(path: Path) -> Iterator[Text]:
+def _of_module(module: Module) -> Iterator[Text]:
     """Docstrings, those of attributes too, and comments; comments on adjacent lines are one text."""
-    place, source = path.relative_to(REPOSITORY).as_posix(), path.read_text("utf-8")
-    for node in ast.walk(ast.parse(source)):
+    place, source = module.path.relative_to(REPOSITORY).as_posix(), module.path.read_text("utf-8")
+    for node in module.nodes:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield Text(place, node.lineno, node.value.value)
     first, comments = 0, list[str]()

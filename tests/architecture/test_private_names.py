@@ -5,6 +5,7 @@ lowered.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ CEILINGS = {
 }
 """By folder of ``tests``; a folder that is not named has none."""
 
+MAY_REACH = re.compile(r"(?<!self)(?<!cls)\._(?!_)")
+"""What a file without any reach lacks: it need not be parsed."""
 PYTHONS_OWN = {"_asdict", "_replace", "_current_frames", "_exit"}
 
 
@@ -46,7 +49,8 @@ def test_a_reach_is_found(tmp_path: Path) -> None:
 
 def reaches(path: Path) -> Iterator[str]:
     """Each private attribute that a file reads or sets on something other than ``self``, ``cls`` and ``super()``."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    text = path.read_text("utf-8")
+    for node in ast.walk(ast.parse(text)) if MAY_REACH.search(text) else ():
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
             continue
         owner = node.value.func if isinstance(node.value, ast.Call) else node.value
