@@ -56,6 +56,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 LONG = (
     "api/test_authorization.py",
+    "api/test_bombs.py",
+    "api/test_head.py",
     "api/test_slow_clients.py",
     "cli/test_connections.py",
     "cli/test_customer_commands.py",
@@ -71,6 +73,7 @@ LONG = (
     "cli/test_surroundings.py",
     "client/test_client.py::test_many_tasks_pass_through_the_real_batch_route",
     "client/test_many.py::test_the_queue_never_grows_beyond_the_mark",
+    "client/test_outcomes.py",
     "deploy/test_compose.py",
     "deploy/test_nginx.py",
     "deploy/test_pooler.py",
@@ -81,8 +84,10 @@ LONG = (
     "seed/",
     "servers/",
     "store/test_crash.py",
+    "store/test_fairness.py",
     "store/test_machine.py",
     "store/test_migrating.py",
+    "store/test_moving.py",
     "store/test_postgres.py::test_a_database_of_another_encoding_is_refused_before_its_first_table",
     "store/test_postgres.py::test_a_standby_is_a_database_that_is_away",
     "store/test_rows_visited.py",
@@ -99,8 +104,8 @@ LONG = (
 """What starts many processes, waits for real time to pass, or walks far."""
 SERVERS = {"server", "working_server"}
 """Tests of commands beside a server process are long, too: those with one of these fixtures."""
-SHARE = 3
-"""``make test`` runs all of the store's tests on SQLite, and one in three of them on PostgreSQL, too."""
+SHARE = 4
+"""``make test`` runs all of the store's tests on SQLite, and one in four of them on PostgreSQL, too."""
 
 PROOF = (
     "docs/test_tutorial.py::test_the_last_section_runs_on_postgresql",
