@@ -159,6 +159,7 @@ class Sweeper:
         await self._attempt("months", self._open_months)
         await self._attempt("monthly credits", lambda: _exhaust(self._store.credits.grant_month, chunk=1))
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
+        await self._attempt("purge usage by type", lambda: _exhaust(self._store.type_usage.purge))
         await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
         await self._attempt("purge failures", lambda: _exhaust(self._store.failures.purge))
         await self._attempt("purge hosts", lambda: _exhaust(self._store.webhook_hosts.purge))

@@ -41,6 +41,24 @@ def test_a_sampled_minute_knows_its_attempts(house: House) -> None:
     assert total["waitP50Seconds"] is not None
 
 
+def test_usage_by_type_goes_to_the_last_whole_minute(shared: House) -> None:
+    """For customers and operators, by the same rules; up to six hours at once."""
+    customer = shared.customer()
+
+    own = customer.client.get("/v1/async/usage/types")
+    every = shared.admin.get(f"/admin/v1/usage/types?organization={customer.name}&step=5m")
+    long = customer.client.get("/v1/async/usage/types?from=2025-11-10T08:00:00Z&to=2025-11-10T15:00:00Z")
+
+    assert own.headers["cache-control"] == "no-store"
+    assert list(own.json()) == ["from", "to", "stepSeconds", "types"]
+    assert own.json()["to"].endswith(":00.000Z")
+    assert (own.json()["stepSeconds"], own.json()["types"]) == (60, [])
+    assert (every.json()["types"], every.json()["start"] % (5 * MINUTE), every.json()["end"] % MINUTE) == ([], 0, 0)
+    assert fields_of(long) == ["from"]
+    assert shared.admin.get("/admin/v1/usage/types?organization=nobody-here").status_code == 404
+    assert fields_of(customer.client.get("/v1/async/usage/types?step=7")) == ["step"]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -119,7 +119,7 @@ def question(page: Page, name: str) -> str:
 
 
 def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> None:
-    """Each link of the overview's troubles leads to a page; the types say whether a worker serves them."""
+    """Each link of the overview's troubles leads to a page; the types have workers and run times."""
     page = enter(key=site.admin_key)
     module = (page.locator("script[type=module]").get_attribute("src") or "").replace("main", "installation")
     source = page.evaluate("async (module) => (await fetch(module)).text()", module)
@@ -131,6 +131,7 @@ def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> No
 
     page.goto(f"{site.address}/dashboard#/types")
     expect(page.get_by_role("row").filter(has_text="SLOW")).to_contain_text("served")
+    expect(page.get_by_role("columnheader", name="Run p50 · p90 · p99")).to_be_visible()
 
 
 def test_operators_see_the_true_cause(enter: Enter, site: Site, picture: Picture) -> None:

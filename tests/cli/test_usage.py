@@ -30,6 +30,16 @@ def test_a_month_is_exported(fairlane: Command) -> None:
     assert fairlane("usage", "export", "--month", month, "--organization", "nobody").code == 1
 
 
+def test_types_have_a_row_each(fairlane: Command) -> None:
+    """Here nothing has run; more than six hours are refused."""
+    shown = fairlane("usage", "types", "--organization", "acme", "--since", "15m")
+
+    assert shown.out == "Nothing was started.\n"
+    assert fairlane("usage", "types", "--json").document["types"] == []
+    assert fairlane("usage", "types", "--since", "7h").code == 1
+    assert fairlane("usage", "types", "--organization", "nobody").code == 1
+
+
 def test_erasing_has_to_be_meant(fairlane: Command) -> None:
     """Without --yes and without a terminal nothing happens."""
     refused = fairlane("organizations", "erase", "acme")

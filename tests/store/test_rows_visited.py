@@ -47,6 +47,7 @@ from fairlane.store import (
     statements,
     tasks,
     trail,
+    type_usage,
     upkeep,
     usage,
     waits,
@@ -241,6 +242,10 @@ def _planted(queued: int, completed: int, failed: int, waiting: int) -> Iterator
         f" SELECT {completed}, 30000000 + i, 1800000000000, 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM n"
     )
     yield (
+        f"INSERT INTO type_usage {NUMBERS.format(count=FEW)}"
+        f" SELECT {completed}, 30000000 + i, 'PAGE', 's', 0, 0, 0, '[]', '[]' FROM n"
+    )
+    yield (
         f"INSERT INTO pulse {NUMBERS.format(count=FEW)}"
         f" SELECT 20000000 + i, 's', 1800000000000, 0, 0, 0, 0, 0, 0, 0, 0, 0, '[]' FROM n"
     )
@@ -319,6 +324,9 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(fleet.find_fleet, config, memory)
     yield partial(pulses.find_installation, config, memory, "nothing")
     yield partial(rates.find_others, "nothing")
+    for one in (*ids, type_usage.EVERY_ORGANIZATION):
+        yield partial(type_usage.find_type_usage, one, now - 3_600_000, None, 60_000)
+        yield partial(type_usage.find_type_usage, one, 30_000_000 * 60_000, 30_000_060 * 60_000, 60_000)
     yield partial(lanes.find_lanes_of, ids, memory)
     yield partial(months.find_months, "2027-01", None)
     yield partial(credits.find_without_month, "2027-01")
@@ -360,6 +368,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield usage.last_sampled
     yield partial(usage.find_due, now, 0)
     yield partial(run, "find_old_usage", before=30_000_000, most=500)
+    yield partial(run, "find_old_type_usage", before=30_000_000, most=500)
+    yield partial(run, "find_old_type_usage", before=40_000_000, most=500)
     yield partial(run, "find_old_failures", before=0, most=500)
     yield partial(run, "find_old_failures", before=FEW, most=500)
     yield partial(run, "find_fine_usage", after=29_000_000, before=29_001_440, most=500)

@@ -18,7 +18,7 @@ from fairlane.model.organizations import CreditTotals
 from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.model.status import Drift, QueueStatus, SlotUse, Verified
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told, Waited
-from fairlane.model.usage import Usage, UsagePoint
+from fairlane.model.usage import TypePoint, TypeUsage, Usage, UsageByType, UsagePoint
 from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
 from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
 from tests.tables import each
@@ -166,6 +166,22 @@ def a_point(start: int, end: int) -> UsagePoint:
         slot_ms=120_000,
         plan_limited_ms=45_500,
         worker_limited_ms=0,
+    )
+
+
+def a_type_point(start: int) -> TypePoint:
+    """A minute of one type in which nothing ended for the second time."""
+    return TypePoint(
+        start=start,
+        started=11,
+        completed=9,
+        failed=1,
+        wait_p50_ms=420,
+        wait_p90_ms=3_100,
+        wait_p99_ms=9_500,
+        run_p50_ms=None,
+        run_p90_ms=None,
+        run_p99_ms=None,
     )
 
 
@@ -487,6 +503,14 @@ BODIES: dict[str, bytes] = {
     ),
     "usage": wire.usage_body(
         Usage(total=a_point(AT, AT + 120_000), points=(a_point(AT, AT + 60_000), an_idle_point(AT + 60_000))),
+        step_ms=60_000,
+    ),
+    "usage_by_type": wire.usage_by_type_body(
+        UsageByType(
+            start=AT,
+            end=AT + 120_000,
+            types=(TypeUsage(task_type="CHATGPT", total=a_type_point(AT), points=(a_type_point(AT),)),),
+        ),
         step_ms=60_000,
     ),
     "error_internal": wire.envelope("INTERNAL_SERVER_ERROR", "Internal server error", at=AT),

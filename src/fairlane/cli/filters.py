@@ -91,12 +91,12 @@ def chosen_fields(
         "code": code,
         "group": group,
         "priority": priority,
-        "from": _written(moment_of(since, "--since")),
-        "to": _written(moment_of(until, "--until")),
+        "from": written(moment_of(since, "--since")),
+        "to": written(moment_of(until, "--until")),
         "idempotency_key_prefix": key_prefix,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _written(at: datetime | None) -> str | None:
+def written(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

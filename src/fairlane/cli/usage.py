@@ -1,4 +1,4 @@
-"""``fairlane usage``: organizations' usage in a month, for their bills."""
+"""``fairlane usage``: organizations' usage in a month, for their bills; run times and waits by task type."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,10 +7,14 @@ import typer
 
 from fairlane.admin.connection import ask
 from fairlane.cli.commands import Commands
+from fairlane.cli.filters import MOMENT, moment_of, written
 from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
+from fairlane.cli.tables import print_table
 
-commands = Commands(name="usage", help="The usage of organizations, month by month.", no_args_is_help=True)
+commands = Commands(
+    name="usage", help="The usage of organizations by month, and of task types by minute.", no_args_is_help=True
+)
 
 
 class Form(StrEnum):
@@ -22,7 +26,7 @@ class Form(StrEnum):
 
 @commands.callback()
 def usage() -> None:
-    """The usage of organizations, month by month."""
+    """The usage of organizations by month, and of task types by minute."""
 
 
 @commands.command(epilog="Example: fairlane usage export --month 2026-11 > november.csv")
@@ -50,3 +54,38 @@ def export(
         print(answer, end="")
     else:
         print_json(answer)
+
+
+@commands.command(epilog="Example: fairlane usage types --organization acme --since 15m")
+def types(
+    *,
+    organization: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this organization.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar=MOMENT, help="Since then, at most six hours ago: 90m or 2h ago, or a moment.")
+    ] = "1h",
+    database: DatabaseOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how long tasks of each type waited and ran, and how many failed, until the last whole minute.
+
+    Waits are until the first start, run times those of attempts, each as median (p50), p90 and p99.
+    """
+    given = {"organization": organization, "from": written(moment_of(since, "--since"))}
+    query = {name: value for name, value in given.items() if value is not None}
+    answer = ask(database_in_force(database), "GET", "usage", "types", query=query)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        [one["task_type"], *(one["total"][name] for name in ("started", "completed", "failed")),
+         *(_seconds(one["total"][f"{kind}_p{share}_ms"]) for kind in ("wait", "run") for share in (50, 90, 99))]
+        for one in answer["types"]
+    ]  # fmt: skip
+    columns = ["TYPE", "STARTED", "COMPLETED", "FAILED", "WAIT P50", "P90", "P99", "RUN P50", "P90", "P99"]
+    print_table(columns, rows, empty="Nothing was started.")
+
+
+def _seconds(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds / 1000:.3g} s"

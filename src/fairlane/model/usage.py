@@ -50,6 +50,53 @@ class Usage(Struct, frozen=True, kw_only=True):
     points: tuple[UsagePoint, ...]
 
 
+class TypeSample(Struct, frozen=True, kw_only=True):
+    """What happened to one task type in one minute, as one sample saw it."""
+
+    at: int
+    """When the minute begins."""
+    task_type: str
+    started: int
+    completed: int
+    failed: int
+    waits: dict[int, int]
+    """Number of tasks by the bucket of their wait for the first start."""
+    runs: dict[int, int]
+    """Number of ended attempts by the bucket of their duration."""
+
+
+class TypePoint(Struct, frozen=True, kw_only=True):
+    """What happened to one task type in one span. The durations are p50, p90 and p99, or None if there are none."""
+
+    start: int
+    started: int
+    """Attempts."""
+    completed: int
+    failed: int
+    wait_p50_ms: int | None
+    wait_p90_ms: int | None
+    wait_p99_ms: int | None
+    run_p50_ms: int | None
+    run_p90_ms: int | None
+    run_p99_ms: int | None
+
+
+class TypeUsage(Struct, frozen=True, kw_only=True):
+    """One task type: a whole span, and those of its steps in which an attempt of the type started or ended."""
+
+    task_type: str
+    total: TypePoint
+    points: tuple[TypePoint, ...]
+
+
+class UsageByType(Struct, frozen=True, kw_only=True):
+    """What happened in a span by task type, in the order of their names."""
+
+    start: int
+    end: int
+    types: tuple[TypeUsage, ...]
+
+
 class UsedInMonth(Struct, frozen=True, kw_only=True):
     """What one organization used in one month, UTC."""
 

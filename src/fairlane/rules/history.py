@@ -1,10 +1,11 @@
 """Sums over time: months, durations in buckets, and the integrals of an organization."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fairlane.model.usage import Totals, Usage, UsagePoint
+from fairlane.model.usage import Totals, TypePoint, TypeSample, TypeUsage, Usage, UsagePoint
 
 
 def month_of(moment: int) -> str:
@@ -84,6 +85,42 @@ def _difference(before: Totals, after: Totals, start: int, end: int) -> UsagePoi
         slot_ms=after.slot_ms - before.slot_ms,
         plan_limited_ms=after.plan_limited_ms - before.plan_limited_ms,
         worker_limited_ms=after.worker_limited_ms - before.worker_limited_ms,
+    )
+
+
+def usage_by_type(samples: Iterable[TypeSample], *, start: int, step_ms: int) -> tuple[TypeUsage, ...]:
+    """Return what the samples add up to by type, in steps from ``start``; the first sample must not be before it."""
+    kinds: dict[str, dict[int, list[TypeSample]]] = {}
+    for one in samples:
+        step = start + (one.at - start) // step_ms * step_ms
+        kinds.setdefault(one.task_type, {}).setdefault(step, []).append(one)
+    return tuple(
+        TypeUsage(
+            task_type=task_type,
+            total=_type_point(start, [one for group in steps.values() for one in group]),
+            points=tuple(_type_point(step, steps[step]) for step in sorted(steps)),
+        )
+        for task_type, steps in sorted(kinds.items())
+    )
+
+
+def _type_point(start: int, samples: Sequence[TypeSample]) -> TypePoint:
+    waits: Counter[int] = Counter()
+    runs: Counter[int] = Counter()
+    for one in samples:
+        waits.update(one.waits)
+        runs.update(one.runs)
+    return TypePoint(
+        start=start,
+        started=sum(one.started for one in samples),
+        completed=sum(one.completed for one in samples),
+        failed=sum(one.failed for one in samples),
+        wait_p50_ms=quantile_ms(waits, 0.5),
+        wait_p90_ms=quantile_ms(waits, 0.9),
+        wait_p99_ms=quantile_ms(waits, 0.99),
+        run_p50_ms=quantile_ms(runs, 0.5),
+        run_p90_ms=quantile_ms(runs, 0.9),
+        run_p99_ms=quantile_ms(runs, 0.99),
     )
 
 

@@ -24,23 +24,43 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class OrganizationCounts:
-    """Attempts of one organization since its last sample."""
+class SampledCounts:
+    """Attempts of one type, of one organization or of all, since the last sample."""
 
     started: int = 0
+    completed: int = 0
+    failed: int = 0
     run_ms: int = 0
     waits: dict[int, int] = field(default_factory=dict)
+    """Number of tasks by the bucket of their wait for the first start."""
+    runs: dict[int, int] = field(default_factory=dict)
+    """Number of ended attempts by the bucket of their duration."""
 
-    def copy(self) -> "OrganizationCounts":
-        """Return a copy."""
-        return OrganizationCounts(self.started, self.run_ms, dict(self.waits))
+    def add(self, other: "SampledCounts", sign: int = 1) -> None:
+        """Add other counts, or subtract them."""
+        self.started += sign * other.started
+        self.completed += sign * other.completed
+        self.failed += sign * other.failed
+        self.run_ms += sign * other.run_ms
+        for mine, others in ((self.waits, other.waits), (self.runs, other.runs)):
+            for bucket, count in others.items():
+                mine[bucket] = mine.get(bucket, 0) + sign * count
 
-    def forget(self, sampled: "OrganizationCounts") -> None:
-        """Subtract a sample that is now durable."""
-        self.started -= sampled.started
-        self.run_ms -= sampled.run_ms
-        for bucket, count in sampled.waits.items():
-            self.waits[bucket] -= count
+    def empty(self) -> bool:
+        """Return whether nothing was counted."""
+        return not self.started and not any(self.runs.values())
+
+
+OrganizationCounts = dict[str, SampledCounts]
+"""Attempts of one organization since its last sample, by type."""
+
+
+def total_counts(counts: Iterable[SampledCounts]) -> SampledCounts:
+    """Return the sum of counts."""
+    total = SampledCounts()
+    for one in counts:
+        total.add(one)
+    return total
 
 
 @dataclass(slots=True)
@@ -75,7 +95,7 @@ class AttemptCounts:
 
         Of each of these it has how long it waited, and how many milliseconds of that for a slot, and for a worker.
         """
-        one = self._organization(organization_id)
+        one = self._sampled(organization_id, task_type)
         one.started += count
         kind = self._type(task_type)
         kind.started += count
@@ -90,10 +110,15 @@ class AttemptCounts:
         self, organization_id: int, task_type: str, ran_ms: Sequence[int], *, completed: int = 0, failed: int = 0
     ) -> None:
         """Count the end of attempts; of their tasks, ``completed`` and ``failed`` ended with them."""
-        self._organization(organization_id).run_ms += sum(ran_ms)
+        one = self._sampled(organization_id, task_type)
+        one.run_ms += sum(ran_ms)
+        one.completed += completed
+        one.failed += failed
         kind = self._type(task_type)
         for milliseconds in ran_ms:
-            kind.runs.add(milliseconds, bucket_of(milliseconds))
+            bucket = bucket_of(milliseconds)
+            one.runs[bucket] = one.runs.get(bucket, 0) + 1
+            kind.runs.add(milliseconds, bucket)
         kind.completed += completed
         kind.failed += failed
 
@@ -102,19 +127,26 @@ class AttemptCounts:
         self.tries[outcome] = self.tries.get(outcome, 0) + 1
 
     def settle_samples(self) -> None:
-        """Subtract durable samples; organizations with nothing left are forgotten."""
+        """Subtract durable samples; types and organizations with nothing left are forgotten."""
         while self.sampled:
             for organization_id, sampled in self.sampled.pop().items():
-                one = self.organizations.get(organization_id)
-                if one is not None:
-                    one.forget(sampled)
-                    if not one.started and not one.run_ms:
-                        del self.organizations[organization_id]
+                kept = self.organizations.get(organization_id, {})
+                for task_type, counts in sampled.items():
+                    one = kept.get(task_type)
+                    if one is not None:
+                        one.add(counts, -1)
+                        if one.empty():
+                            del kept[task_type]
+                if not kept:
+                    self.organizations.pop(organization_id, None)
 
-    def _organization(self, organization_id: int) -> OrganizationCounts:
-        one = self.organizations.get(organization_id)
+    def _sampled(self, organization_id: int, task_type: str) -> SampledCounts:
+        kinds = self.organizations.get(organization_id)
+        if kinds is None:
+            kinds = self.organizations[organization_id] = {}
+        one = kinds.get(task_type)
         if one is None:
-            one = self.organizations[organization_id] = OrganizationCounts()
+            one = kinds[task_type] = SampledCounts()
         return one
 
     def _type(self, task_type: str) -> TypeCounts:

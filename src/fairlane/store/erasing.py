@@ -19,8 +19,8 @@ from fairlane.store.trail import write_trail
 from fairlane.store.transaction import Transaction
 
 OWNED = (
-    "erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_failures",
-    "erase_alerts", "erase_bulk_parts", "erase_bulks", "erase_webhook_hosts",
+    "erase_calls", "erase_keys", "erase_webhook_secrets", "erase_usage_months", "erase_usage", "erase_type_usage",
+    "erase_failures", "erase_alerts", "erase_bulk_parts", "erase_bulks", "erase_webhook_hosts",
 )  # fmt: skip
 """Statements for ended calls, for the organization's keys, secrets, alerts and bulks, and for its usage,
 failures and hosts of webhooks."""

@@ -56,6 +56,7 @@ from fairlane.store.statements import wall_clock
 from fairlane.store.tasks import TaskStore
 from fairlane.store.trail import TrailStore
 from fairlane.store.type_limits import TypeLimitStore
+from fairlane.store.type_usage import TypeUsageStore
 from fairlane.store.upkeep import UpkeepStore
 from fairlane.store.usage import UsageStore
 from fairlane.store.waits import WaitStore
@@ -135,6 +136,7 @@ class Store:
         self.tasks = TaskStore(shared)
         self.trail = TrailStore(shared)
         self.type_limits = TypeLimitStore(shared)
+        self.type_usage = TypeUsageStore(shared)
         self.upkeep = UpkeepStore(shared, retention_ms=int(settings.retention_seconds * 1_000))
         self.usage = UsageStore(shared, retention_ms=int(settings.usage_retention_seconds * 1_000))
         self.waits = WaitStore(shared)

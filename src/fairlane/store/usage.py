@@ -11,13 +11,14 @@ from fairlane.model.simulation import Ran, WorkRecord
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
 from fairlane.rules.history import Integrals, usage_points
-from fairlane.store.attempt_counts import OrganizationCounts
+from fairlane.store.attempt_counts import OrganizationCounts, SampledCounts, total_counts
 from fairlane.store.fleet import ServingRow
 from fairlane.store.locked import LockedOrganization
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run_if
 from fairlane.store.transaction import Transaction
+from fairlane.store.type_usage import EVERY_ORGANIZATION, write_type_usage
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -123,10 +124,16 @@ class UsageStore(Noun):
         if since is None:
             since = await self._database.read(last_sampled())
         after = looked = 0
+        sample_id, everything = self._config.new_id(), OrganizationCounts()
         while ids := await self._database.snapshot(find_due(since, after)):
-            taken = await self._write(_sample, ids)
+            taken = await self._write(_sample, ids, sample_id)
             self._memory.seen.sampled.append(taken)
+            for counts in taken.values():
+                for task_type, one in counts.items():
+                    everything.setdefault(task_type, SampledCounts()).add(one)
             after, looked = ids[-1], looked + len(ids)
+        if everything:
+            await self._write(_sample_everything, sample_id, everything)
         self._sampled_at = began
         return looked
 
@@ -145,7 +152,13 @@ def find_due(since: int, after: int) -> Operation[list[int]]:
     return (yield from rows("find_usage_due", into=int, since=since, after=after, most=CHUNK))
 
 
-def _sample(transaction: Transaction, ids: Sequence[int]) -> Operation[dict[int, OrganizationCounts]]:
+def _sample_everything(transaction: Transaction, sample_id: str, counts: OrganizationCounts) -> Operation[None]:
+    """Write what this server saw of each type over all organizations, after it is in their own rows."""
+    yield from transaction.read_clock()
+    yield from write_type_usage(transaction, sample_id, {EVERY_ORGANIZATION: counts})
+
+
+def _sample(transaction: Transaction, ids: Sequence[int], sample_id: str) -> Operation[dict[int, OrganizationCounts]]:
     """Write the current totals of these organizations, if they differ from their last row.
 
     Returns what was taken from this server's memory, to be subtracted there once it is durable. The organizations'
@@ -161,18 +174,18 @@ def _sample(transaction: Transaction, ids: Sequence[int]) -> Operation[dict[int,
     for one in locked.values():
         seen = transaction.memory.seen.organizations.get(one.id)
         if seen is not None:
-            taken[one.id] = seen = seen.copy()
+            taken[one.id] = {task_type: total_counts([counts]) for task_type, counts in seen.items()}
         before = last.get(one.id)
-        totals = _grown(one, before, seen, now)
+        totals = _grown(one, before, total_counts(taken.get(one.id, {}).values()), now)
         if before is None or msgspec.structs.replace(totals, at=before.at) != before:
             written.append((one.id, now // MINUTE_MS, *_row(totals)))
     yield from run_if("upsert_usage", written, usage=written)
+    yield from write_type_usage(transaction, sample_id, taken)
     return taken
 
 
-def _grown(one: LockedOrganization, before: Totals | None, seen: OrganizationCounts | None, now: int) -> Totals:
+def _grown(one: LockedOrganization, before: Totals | None, seen: SampledCounts, now: int) -> Totals:
     sums = one.advanced(now)
-    seen = seen or OrganizationCounts()
     waits = dict(before.waits) if before else {}
     for bucket, count in seen.waits.items():
         if count:

@@ -73,7 +73,7 @@ from fairlane.wire.tasks import (
     test_event_body,
     webhook_body,
 )
-from fairlane.wire.usage import UsageBody, usage_body
+from fairlane.wire.usage import UsageBody, UsageByTypeBody, usage_body, usage_by_type_body
 from fairlane.wire.values import read_moment, timestamp
 from fairlane.wire.webhooks import DeliveriesBody, DeliveryBody, deliveries_body, delivery_body, read_address
 
@@ -114,6 +114,7 @@ __all__ = [
     "TaskCountBody",
     "TasksBody",
     "UsageBody",
+    "UsageByTypeBody",
     "WaitBody",
     "WebhookBody",
     "alert_body",
@@ -158,6 +159,7 @@ __all__ = [
     "timestamp",
     "unknown_type",
     "usage_body",
+    "usage_by_type_body",
     "verified_body",
     "wait_body",
     "webhook_body",

@@ -1,4 +1,4 @@
-"""``/admin/v1/usage/monthly``: what organizations used in a month, for billing."""
+"""``/admin/v1/usage``: what organizations used in a month, for billing; and run times and waits by task type."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ import msgspec
 from fairlane.api.admin.shapes import answer
 from fairlane.api.http import Answer, Request
 from fairlane.api.routes import Route, Routes
+from fairlane.api.usage import read_step_ms, read_type_span
 from fairlane.errors import ValidationRefused
 from fairlane.model.usage import UsedInMonth
 from fairlane.store import Store
@@ -20,7 +21,7 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 class AdminUsageEndpoints:
-    """The operator's endpoint."""
+    """The operator's endpoints."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,7 +39,21 @@ class AdminUsageEndpoints:
             return answer({"usage": used})
         return Answer(_csv(used), content_type=CSV)
 
-    routes: ClassVar[Routes] = (Route("GET", "/admin/v1/usage/monthly", monthly),)
+    async def types(self, request: Request, actor: str) -> Answer:
+        """Return a span of the history by task type, of one organization or of all together."""
+        asked = request.query("from", "to", "step", "organization")
+        step_ms = read_step_ms(asked)
+        start, end = read_type_span(asked, now=self._store.now(), step_ms=step_ms)
+        return answer(
+            await self._store.type_usage.all(
+                organization=asked.get("organization"), start=start, end=end, step_ms=step_ms
+            )
+        )
+
+    routes: ClassVar[Routes] = (
+        Route("GET", "/admin/v1/usage/monthly", monthly),
+        Route("GET", "/admin/v1/usage/types", types),
+    )
 
 
 def _csv(used: list[UsedInMonth]) -> bytes:

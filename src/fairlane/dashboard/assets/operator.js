@@ -2,20 +2,37 @@
 
 import { ask, get, repeat, serverTime } from "./api.js";
 import { badge, button, fill, h, notice, rowsOf } from "./dom.js";
-import { count, since, span } from "./format.js";
+import { count, perSecond, since, span } from "./format.js";
 
-// Every type of the application, and every other one that has tasks: what waits and runs of it, and whether a worker serves it.
+const TYPES_SECONDS = 10;
+
+// Every type of the application, and every other one that has tasks: what waits and runs of it, whether a worker serves it, and the last hour by the minute.
 export function types(content) {
+  let hour = new Map(), until = 0, looked = 0;
+  const quantiles = (one, of) => (one && one.total[`${of}_p50_ms`] !== null ? [50, 90, 99].map((share) => span(one.total[`${of}_p${share}_ms`] / 1000)).join(" · ") : "–");
+  // The last minute that is over.
+  const rate = (one) => (one ? perSecond((one.points.find((point) => point.start === until - 60_000)?.started ?? 0) / 60) : "–");
   const list = rowsOf("Task types", [
     { name: "Type", long: true, first: true, show: ([name]) => name },
     { name: "Workers", show: ([, one]) => h("span", { class: `badge ${one.served ? "good" : one.ready ? "bad" : "warn"}` }, one.served ? "served" : "no worker serves it") },
     { name: "Ready", number: true, show: ([, one]) => count(one.ready) }, { name: "Start later", number: true, show: ([, one]) => count(one.waiting) },
     { name: "Running", number: true, show: ([, one]) => count(one.processing) }, { name: "Calls", number: true, show: ([, one]) => count(one.calls) },
     { name: "Oldest waits", number: true, show: ([, one]) => (one.oldest_ready_ms === null ? "–" : span(one.oldest_ready_ms / 1000)) },
+    { name: "Started", number: true, show: ([name]) => rate(hour.get(name)) },
+    { name: "Wait p50 · p90 · p99", number: true, show: ([name]) => quantiles(hour.get(name), "wait") }, { name: "Run p50 · p90 · p99", number: true, show: ([name]) => quantiles(hour.get(name), "run") },
+    { name: "Failed in an hour", number: true, show: ([name]) => failed(name, hour.get(name)?.total.failed ?? 0) },
   ], { empty: "The application has no task type.", key: ([name]) => name, stack: true, named: false });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Types")), h("section", {}, list.element));
-  return repeat(2, async () => list.show(Object.entries((await get("/admin/v1/overview")).loads)));
+  return repeat(2, async () => {
+    if (Date.now() - looked > TYPES_SECONDS * 1000) {
+      const found = await get("/admin/v1/usage/types");
+      [hour, until, looked] = [new Map(found.types.map((one) => [one.task_type, one])), found.end, Date.now()];
+    }
+    list.show(Object.entries((await get("/admin/v1/overview")).loads));
+  });
 }
+
+const failed = (name, number) => (number ? h("a", { class: "bad", href: `#/tasks?status=FAILED&type=${encodeURIComponent(name)}&during=1` }, count(number)) : "0");
 
 const DRAIN = "It takes no more tasks and ends after those that it runs. No other process takes its place until its server, or fairlane worker, is started again.";
 

@@ -15,7 +15,7 @@
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_host counts the tries by host;
 -- webhook_secret signs them. alert has
 -- the rules of alerts and whether each fires. usage has the running sums of an organization by minute, usage_month
--- those at each turn of a month, failure_hour its failures by hour and cause. pulse has the sums of the whole
+-- those at each turn of a month, type_usage its attempts by type and minute, failure_hour its failures by hour and cause. pulse has the sums of the whole
 -- installation by minute. request_count has what servers tell each other. api_key, credit_grant, installation_key and audit record what operators did. logout
 -- ends sessions of the dashboard. installation is one row of what all servers share. probe takes trial writes.
 --
@@ -583,6 +583,22 @@ CREATE TABLE usage (
   PRIMARY KEY (organization_id, minute)
 ) WITHOUT ROWID;
 CREATE INDEX usage_minute ON usage (minute);
+
+-- What one sample of a server added of one type in a minute: attempts, ended tasks, and how long tasks waited and attempts
+-- ran, [[bucket, count], …]. organization_id 0: of all organizations together.
+CREATE TABLE type_usage (
+  organization_id INTEGER NOT NULL,
+  minute          INTEGER NOT NULL,
+  task_type       TEXT NOT NULL,
+  sample_id       TEXT NOT NULL,
+  started         INTEGER NOT NULL,
+  completed       INTEGER NOT NULL,
+  failed          INTEGER NOT NULL,
+  waits           TEXT NOT NULL,
+  runs            TEXT NOT NULL,
+  PRIMARY KEY (organization_id, minute, task_type, sample_id)
+) WITHOUT ROWID;
+CREATE INDEX type_usage_minute ON type_usage (minute);
 
 -- An organization's running sums when a month turned, and when a server noticed that.
 CREATE TABLE usage_month (
