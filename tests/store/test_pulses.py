@@ -68,6 +68,31 @@ async def test_what_no_server_saw_is_a_gap(store: Store, clock: Clock) -> None:
     assert (after.queued, after.submitted, after.started) == (1, None, None)
 
 
+async def test_a_sample_that_comes_late_leaves_no_gap(store: Store, clock: Clock) -> None:
+    """A busy server samples a minute after its end; what happens then is seen at once, not a minute later."""
+    organization = await an_organization(store)
+    await until_the_sample(store, clock)
+    await submitted(store, organization, a_task())
+    clock.at = clock.at // MINUTE * MINUTE + MINUTE + 4_000
+    await store.pulses.sample()
+    await submitted(store, organization, a_task(), a_task())
+
+    late, running = (await seen(store)).minutes[-2:]
+
+    assert (late.submitted, running.submitted) == (1, 2)
+
+
+async def test_a_server_that_began_at_the_end_of_a_minute_counts_the_next(store: Store, clock: Clock) -> None:
+    """There is no sample of the minute in which it began."""
+    organization = await an_organization(store)
+    clock.at = clock.at // MINUTE * MINUTE + MINUTE - 200
+    await store.pulses.begin()
+    clock.advance(2)
+    await submitted(store, organization, a_task())
+
+    assert (await seen(store)).minutes[-1].submitted == 1
+
+
 async def test_a_sample_that_is_repeated_counts_once(store: Store, clock: Clock) -> None:
     """A minute that is sampled twice has what had happened by the second time."""
     await store.pulses.begin()

@@ -45,7 +45,8 @@ def pulse_points(
 
     Several servers may have sampled one minute: the latest of them knows the sums, and each knows what it started. What
     a minute added is the difference from the minute before it, so the first minute after a gap has no counts, unless
-    ``began``, what this server saw at its start, is of that minute.
+    ``began``, what this server saw at its start, is of that minute or of the one
+    before.
     """
     by_minute: dict[int, list[FleetPulse]] = {}
     for pulse in pulses:
@@ -65,7 +66,7 @@ def _point(minute: int, by_minute: Mapping[int, list[FleetPulse]], began: FleetP
             waits[bucket] = waits.get(bucket, 0) + count
     before = by_minute.get(minute - 1)
     earlier = max(before, key=lambda one: one.at) if before else None
-    if earlier is None and began is not None and began.minute == minute:
+    if earlier is None and began is not None and began.minute in (minute - 1, minute):
         earlier = began
     # An organization that is erased takes its totals along: that is no negative number of tasks.
     added = {

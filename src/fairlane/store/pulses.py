@@ -19,6 +19,8 @@ from fairlane.store.transaction import Transaction
 
 MINUTE_MS = 60_000
 SHOWN_MINUTES = 60
+LATE_MS = 15_000
+"""A sample that comes later than its minute, by less than this, still counts for it: a busy server would have a gap."""
 KEPT_MINUTES = 2 * 24 * 60
 """How long pulses are kept."""
 
@@ -84,7 +86,11 @@ class PulseStore(Noun):
         """Write what this server sees in this minute. Safe to repeat: a later sample of the minute replaces it."""
         fleet, total = await self._database.snapshot(_find_sums(self._config, self._memory))
         counted = _counted(self._memory.seen)
-        pulse = _pulse(fleet, total, counted, self._base(fleet.at // MINUTE_MS))
+        minute, past = divmod(fleet.at, MINUTE_MS)
+        last = self._minute or (self._began.minute - 1 if self._began is not None else 0)
+        if last == minute - 2 and past < LATE_MS:
+            minute -= 1
+        pulse = _pulse(fleet, total, counted, self._base(minute), minute=minute)
         await self._write(_write_pulse, self._server_id, pulse)
         self._before, self._minute, self._counted = self._base(pulse.minute), pulse.minute, counted
 
@@ -171,10 +177,12 @@ def _counted(seen: AttemptCounts) -> StartedCounts:
     return StartedCounts(started, waits)
 
 
-def _pulse(fleet: Fleet, total: Total, counted: StartedCounts, before: StartedCounts) -> FleetPulse:
+def _pulse(
+    fleet: Fleet, total: Total, counted: StartedCounts, before: StartedCounts, *, minute: int | None = None
+) -> FleetPulse:
     waits = {bucket: count - before.waits.get(bucket, 0) for bucket, count in counted.waits.items()}
     return FleetPulse(
-        minute=fleet.at // MINUTE_MS,
+        minute=fleet.at // MINUTE_MS if minute is None else minute,
         at=fleet.at,
         queued=total.queued,
         used=fleet.slots_used,
