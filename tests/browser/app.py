@@ -70,4 +70,6 @@ async def broken(payload: dict[str, Any]) -> dict[str, Any]:
 @app.task("MENDED", attempts=1)
 async def mended(payload: dict[str, Any]) -> dict[str, Any]:
     """Fails until a test says that the mistake is corrected."""
-    return {"cured": CURED.stat().st_size == 0}
+    if not CURED.exists():
+        raise ImportError("cannot import name 'parser' from 'pages'")
+    return {"cured": True}

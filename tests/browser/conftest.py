@@ -3,15 +3,19 @@
 `make test-browser` runs what is here; files are named ``browser_*.py`` so that `make test` does not.
 """
 
+import asyncio
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,10 @@ from typing import Any
 import httpx2
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from fairlane.model.organizations import DEFAULT_PLAN, Overrides
+from fairlane.settings import Settings
+from fairlane.store import Store
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -34,6 +42,8 @@ MAY_BE_LEFT_OUT = {
     "/dashboard/admin/v1/deliveries/hosts.cursor",
 }
 """Fields that the API describes as optional, and that the pages look for."""
+MANY = 10_000
+"""Organizations of the browser's server, beside those that tests make: all of the pages are seen with as many."""
 KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 expect.set_options(timeout=20_000)
@@ -83,10 +93,37 @@ class _Take(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+def plant(path: Path, more: Callable[[sqlite3.Connection], None] = lambda database: None) -> None:
+    """Make a database with MANY organizations, as copies of the row of one: creating each takes far longer.
+
+    ``more`` writes what else is in it.
+    """
+
+    async def first() -> None:
+        store = await Store.open(Settings(database=f"sqlite:///{path}"), {})
+        await store.organizations.create("many-00000", plan=DEFAULT_PLAN, overrides=Overrides(slots=8), actor="a test")
+        await store.close()
+
+    # The browser's driver has a loop of its own in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, first()).result()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(organization)")]
+        copied = ", ".join({"id": "id + n", "name": "printf('many-%05d', n)"}.get(name, name) for name in columns)
+        database.execute(
+            f"WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {MANY - 1})"
+            f" INSERT INTO organization ({', '.join(columns)}) SELECT {copied} FROM organization CROSS JOIN number"
+        )
+        database.execute("UPDATE installation SET last_organization_id = (SELECT max(id) FROM organization)")
+        more(database)
+        database.commit()
+
+
 class Site:
     """A running server with one organization and an operator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, planted: Callable[[sqlite3.Connection], None] = lambda database: None) -> None:
+        """``planted`` writes into the database before the server starts."""
         self._runtime = tempfile.mkdtemp(prefix="fl-", dir="/tmp")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")},
@@ -96,6 +133,7 @@ class Site:
             "FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "1",
             "FAIRLANE_SWEEP_SECONDS": "0.5",
         }
+        plant(folder / "site.db", planted)
         self._log = (folder / "log").open("w")
         arguments = ["serve", "tests/browser/app.py:app", "--port", "0", "--places", "4", "--json"]
         self._process = subprocess.Popen(
@@ -104,6 +142,7 @@ class Site:
         )  # fmt: skip
         assert self._process.stdout is not None
         self.address: str = json.loads(self._process.stdout.readline())["address"]
+        self.pid = self._process.pid
         self.admin_key: str = self.fairlane("keys", "create", "--admin", "pat")["value"]
         self.api = httpx2.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
         operator = {"authorization": f"Bearer {self.admin_key}"}
