@@ -240,3 +240,22 @@ async def test_a_list_says_whether_there_are_more(store: Store) -> None:
     assert ([one.failures for one in first.groups], first.more) == ([2], True)
     assert ([one.failures for one in both.groups], both.more) == ([2, 1], False)
     assert isinstance(both, FailureList)
+
+
+async def test_a_list_says_from_when_it_is_complete(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the counts are too many, those of the oldest hours are left out, and it says which."""
+    organization, worker = await an_organization(store, slots=9), await a_worker(store, lease_seconds=9_000)
+    hours = []
+    for _ in range(3):
+        await failed(store, organization, worker, REFUSED)
+        hours.append(clock() // 3_600_000 * 3_600_000)
+        clock.advance(3_600)
+    whole = await store.failures.all(organization=None, since=0, most=9)
+
+    monkeypatch.setattr(failures, "ROWS_MOST", 2)
+    cut = await store.failures.all(organization=None, since=0, most=9)
+
+    assert (whole.complete_from, [one.failures for one in whole.groups]) == (None, [3])
+    assert (cut.complete_from, [one.failures for one in cut.groups]) == (hours[1], [2])

@@ -94,6 +94,7 @@ MAY_VISIT = {
     "count_waiting": STEP + VISITS,
     "count_states": 6 * STEP,
     "find_task_behind": STEP + VISITS,
+    "find_failure_behind": failures.ROWS_MOST,
     "find_audit": 2 * STEP,
     "find_audit_behind": STEP,
 }

@@ -63,3 +63,6 @@ class FailureList(Struct, frozen=True):
     """When the first hour begins that was asked for."""
     more: bool
     """Whether there are more groups."""
+    complete_from: int | None = None
+    """The moment from which every failure is counted; earlier ones are left out, because the counts are too many. None
+    if all since ``since`` are counted."""

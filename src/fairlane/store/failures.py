@@ -16,7 +16,7 @@ from fairlane.model.tasks import Failure
 from fairlane.rules.failures import HOUR_MS, OTHER, Fingerprint, hour_of
 from fairlane.store.noun import Noun
 from fairlane.store.organizations import find_organization_id
-from fairlane.store.statements import CHUNK, Operation, Query, Row, change, rows, rows_if, run_if
+from fairlane.store.statements import CHUNK, Operation, Query, Row, change, first, rows, rows_if, run_if
 from fairlane.store.transaction import Transaction
 
 GROUPS_MOST = 100
@@ -130,9 +130,11 @@ def query_failures(transaction: Transaction, seen: Iterable[FailureSeen]) -> Que
 def find_failures(organization_id: int | None, since: int, most: int) -> Operation[FailureList]:
     """Read the groups of one organization, or of all. Needs one snapshot."""
     asked = {"since": hour_of(since), "rows": ROWS_MOST}
+    left_out: int | None = None  # An organization has fewer counts than this.
     if organization_id is None:
         groups = yield from rows("find_failure_groups", into=FailureGroupRow, **asked, most=most + 1)
         hours = yield from rows("find_failure_hours", into=FailureHourRow, **asked)
+        left_out = yield from first("find_failure_behind", into=int, since=asked["since"], skipped=ROWS_MOST)
     else:
         asked["organization_id"] = organization_id
         groups = yield from rows("find_failure_groups_of", into=FailureGroupRow, **asked, most=most + 1)
@@ -146,6 +148,7 @@ def find_failures(organization_id: int | None, since: int, most: int) -> Operati
         tuple([_group(row, by_group[row.group_id], samples.get(row.task_id)) for row in shown]),
         since=asked["since"] * HOUR_MS,
         more=len(groups) > most,
+        complete_from=None if left_out is None else (left_out + 1) * HOUR_MS,
     )
 
 

@@ -24,6 +24,8 @@ class AdminFailureEndpoints:
             since=read_since(asked, now=self._store.now()),
             most=read_number("limit", asked.get("limit"), usual=GROUPS, most=GROUPS_MOST),
         )
-        return answer({"failures": found.groups, "since": found.since, "more": found.more})
+        return answer(
+            {"failures": found.groups, "since": found.since, "more": found.more, "complete_from": found.complete_from}
+        )
 
     routes: ClassVar[Routes] = (Route("GET", "/admin/v1/failures", read),)

@@ -16,11 +16,11 @@ async function groups(operator, hours) {
   const since = new Date(Date.now() - hours * HOUR).toISOString();
   if (operator) {
     const found = await get(`/admin/v1/failures?since=${since}&limit=200`);
-    return { more: found.more, all: found.failures.map((one) => ({ ...one, type: one.task_type, message: one.sample?.message ?? null, task: one.sample?.task ?? null, owner: one.sample?.organization ?? null,
+    return { more: found.more, from: found.complete_from, all: found.failures.map((one) => ({ ...one, type: one.task_type, message: one.sample?.message ?? null, task: one.sample?.task ?? null, owner: one.sample?.organization ?? null,
       cause: one.sample?.cause ?? null, firstAt: one.first_at, lastAt: one.last_at, hours: [...one.hours] })) };
   }
   const found = await get(`/v1/async/failures?since=${since}&limit=200`);
-  return { more: found.more, all: found.failures.map((one) => ({ ...one, type: one.taskType, task: one.sampleTaskId, firstAt: Date.parse(one.firstAt), lastAt: Date.parse(one.lastAt),
+  return { more: found.more, from: null, all: found.failures.map((one) => ({ ...one, type: one.taskType, task: one.sampleTaskId, firstAt: Date.parse(one.firstAt), lastAt: Date.parse(one.lastAt),
     hours: one.hours.map((hour) => ({ at: Date.parse(hour.at), failures: hour.failures, retried: hour.retried })) })) };
 }
 
@@ -38,7 +38,7 @@ export const allFailures = page(true);
 function list(content, operator, query) {
   const during = h("select", { id: "during", "aria-label": "During" }, Object.entries(SPANS).map(([value, name]) => h("option", { value }, name)));
   during.value = SPANS[query.get("hours")] ? query.get("hours") : "24";
-  const told = h("span", { class: "quiet" });
+  const told = h("span", { class: "quiet" }), left = h("p", { class: "warn", hidden: true });
   const shown = rowsOf("Groups of failures, those with most failures first", [
     { name: "Type and cause", long: true, first: true, show: (one) => [h("a", { class: "beside", href: `#/failures/${one.group}` }, one.type ?? "other"), h("div", { class: "quiet" }, causeOf(operator, one))] },
     { name: "Over time", show: (one) => spark(one.hours, Number(during.value)) },
@@ -49,12 +49,14 @@ function list(content, operator, query) {
     { name: "", show: (one) => (one.task ? h("a", { href: `#/task/${one.task}` }, "Look at one") : "") },
   ].filter(Boolean), { empty: "Nothing failed in this time.", key: (one) => one.group, stack: true, named: false });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Failures"), told, h("div", { class: "row" }, during)), h("section", {}, shown.element),
-    h("p", { class: "quiet" }, "Failures with the same type, code, exception and place in the application are one group. Counts are kept by the hour for 14 days."));
+    left, h("p", { class: "quiet" }, "Failures with the same type, code, exception and place in the application are one group. Counts are kept by the hour for 14 days."));
   const look = async () => {
     remember("failures", { hours: during.value === "24" ? "" : during.value });
-    const { all, more } = await groups(operator, Number(during.value));
+    const { all, more, from } = await groups(operator, Number(during.value));
     const failed = all.reduce((sum, one) => sum + one.failures, 0);
     told.textContent = `${several(failed, "task")} failed in ${SPANS[during.value]}, with ${more ? "more than " : ""}${several(all.length, "cause")}`;
+    left.hidden = !more && from === null;
+    left.textContent = [more ? `Shown are the ${count(all.length)} causes with most failures; the others are left out.` : "", from === null ? "" : `Failures before ${moment(from)} are left out: there are more than 50,000 counts of organizations, causes and hours.`].filter(Boolean).join(" ");
     shown.show(all);
   };
   during.addEventListener("change", () => { look().catch(() => {}); });

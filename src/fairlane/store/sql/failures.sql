@@ -132,6 +132,14 @@ FROM (SELECT group_id, hour, failures, retried
 GROUP BY group_id, hour
 ORDER BY group_id, hour;
 
+-- name: find_failure_behind
+-- Find the hour of the newest count that is left out, :skipped behind the newest, by failure_hour_hour.
+SELECT hour
+FROM failure_hour
+WHERE hour >= :since
+ORDER BY hour DESC
+LIMIT 1 OFFSET :skipped;
+
 -- name: find_failure_hours_of
 -- Find the failures of one organization by group and hour since this hour.
 SELECT group_id, hour, failures, retried
