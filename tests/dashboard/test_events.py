@@ -21,6 +21,7 @@ class Watching:
 
     def __init__(self, browser: httpx2.Client) -> None:
         self.seen: list[Any] = []
+        self.comments = 0
         self.over = threading.Event()
         self.browser = browser
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -31,6 +32,7 @@ class Watching:
             with self.browser.stream("GET", "/dashboard/events", timeout=20) as answer:
                 assert answer.headers["content-type"] == "text/event-stream"
                 for line in answer.iter_lines():
+                    self.comments += line.startswith(":")
                     if line.startswith("data: "):
                         self.seen.append(json.loads(line.removeprefix("data: ")))
         except httpx2.TransportError:
@@ -239,3 +241,42 @@ def test_an_organization_manages_its_own_keys_and_secrets(house: House) -> None:
         assert browser.delete(f"/dashboard/access/keys/{made['id']}").status_code == 200
     actors = {row["actor"] for row in house.admin.get("/admin/v1/audit?limit=3").json()["audit"]}
     assert actors == {f"organization key {mine.key['id']}"}
+
+
+def test_operators_are_told_only_what_changed(a_house: Callable[..., House]) -> None:
+    """While nothing changes, a comment keeps the stream; a later viewer gets the whole at once."""
+    house = a_house(public_admin=True)
+    customer = house.customer()
+    key = house.admin.post("/admin/v1/keys", json={"kind": "admin", "name": "me"}).json()["value"]
+    with watching(house, key) as early:
+        eventually(lambda: early.comments >= 2)
+        told = len(early.seen)
+        with watching(house, key) as late:
+            assert late.last["total"] == early.last["total"]
+        assert len(early.seen) == told
+
+        customer.accepted()
+
+        eventually(lambda: early.last["total"]["queued"] == 1)
+
+
+def test_slow_reads_of_all_organizations_are_made_less_often(
+    a_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take a bounded share of the time; the streams of organizations go on each second."""
+    house = a_house(public_admin=True)
+    customer, read = house.customer(), house.store.dashboard.live
+    key = house.admin.post("/admin/v1/keys", json={"kind": "admin", "name": "me"}).json()["value"]
+    asked: list[bool] = []
+
+    async def slow(ids: list[int], *, everything: bool, session_ids: list[str]) -> Any:
+        asked.append(everything)
+        await asyncio.sleep(0.2 if everything else 0)
+        return await read(ids, everything=everything, session_ids=session_ids)
+
+    monkeypatch.setattr(house.store.dashboard, "live", slow)
+    with watching(house, key), watching(house, customer.key["value"]) as viewer:
+        shown = len(viewer.seen)
+        eventually(lambda: len(viewer.seen) > shown + 3)
+
+    assert asked.count(True) <= asked.count(False)

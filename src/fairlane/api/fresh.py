@@ -17,9 +17,16 @@ class Fresh(Generic[Found]):
         read: Callable[[], Awaitable[Found]],
         *,
         seconds: float,
+        share: float = 1.0,
+        seconds_most: float = 3.0,
         steady_clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``share`` is the part of the time that reading may take: a slow read is shared for longer, up to
+        ``seconds_most``."""
         self._read = read
+        self._share = share
+        self._seconds_most = seconds_most
+        self._took = 0.0
         self._seconds = seconds
         self._steady_clock = steady_clock
         self._look = asyncio.Lock()
@@ -29,7 +36,11 @@ class Fresh(Generic[Found]):
     async def find(self) -> Found:
         """Return what the last read found, or read again. Requests that arrive during a read wait for it."""
         async with self._look:
-            if not self._found or self._steady_clock() - self._at >= self._seconds:
+            began = self._steady_clock()
+            if not self._found or began - self._at >= max(
+                self._seconds, min(self._seconds_most, self._took / self._share)
+            ):
                 self._found = [await self._read()]
                 self._at = self._steady_clock()
+                self._took = self._at - began
             return self._found[0]

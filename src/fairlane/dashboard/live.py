@@ -14,6 +14,12 @@ from fairlane.outages import Outage
 from fairlane.store import Store
 
 EVERY_SECONDS = 1.0
+SHARE_MOST = 0.02
+"""Share of the time that reading all organizations for operators may take. With many, they are read less often."""
+SLOWEST_SECONDS = 3.0
+"""But at least this often."""
+UNCHANGED = b": unchanged\n\n"
+"""Sent in place of an event that would say the same again, so that a stream without a right to go on still ends."""
 VIEWERS_MOST = 1_000
 """The most streams of one server."""
 CUSTOMERS_MOST = 900
@@ -32,12 +38,17 @@ class Viewer:
     def __init__(self, organization_id: int | None, session_id: str) -> None:
         self.organization_id = organization_id
         self.session_id = session_id
+        self.told = False
+        """Whether it was shown an event."""
         self._newest: bytes | None = None
         self._changed = asyncio.Event()
 
     def show(self, event: bytes | None) -> None:
-        """Set the newest event, or None for the end."""
+        """Set the newest event, or None for the end. One that was not sent yet is not replaced by UNCHANGED."""
+        if event == UNCHANGED and self._changed.is_set():
+            return
         self._newest = event
+        self.told = True
         self._changed.set()
 
     async def next(self) -> bytes | None:
@@ -56,6 +67,10 @@ class Hub:
         self._by_organization: Counter[int] = Counter()
         self._arrived = asyncio.Event()
         self._closed = False
+        self._everything_at = 0.0
+        """When all organizations are read next, in the loop's time."""
+        self._said = b""
+        """What operators were told last, without its moment."""
         self._blind = Outage(logger, "dashboard.blind", "dashboard.resumed", level=logging.WARNING)
 
     async def run(self) -> None:
@@ -81,16 +96,27 @@ class Hub:
 
     async def _show(self) -> None:
         watched = sorted({one.organization_id for one in self.viewers if one.organization_id is not None})
-        everything = any(one.organization_id is None for one in self.viewers)
+        began = asyncio.get_running_loop().time()
+        everything = began >= self._everything_at and any(one.organization_id is None for one in self.viewers)
         sessions = sorted({one.session_id for one in self.viewers})
         live = await self._store.dashboard.live(watched, everything=everything, session_ids=sessions)
+        if everything:
+            ended = asyncio.get_running_loop().time()
+            self._everything_at = began + min((ended - began) / SHARE_MOST, SLOWEST_SECONDS)
         at = self._store.now()
         events = {
             organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()
         }
-        everybody = _event(wire.everything_body(live.busiest, live.total, at=at)) if live.total is not None else None
+        everybody = again = None
+        if live.total is not None:
+            everybody = _event(wire.everything_body(live.busiest, live.total, at=at))
+            said = wire.everything_body(live.busiest, live.total, at=0)
+            again = UNCHANGED if said == self._said else everybody
+            self._said = said
         for viewer in self.viewers:
-            event = everybody if viewer.organization_id is None else events.get(viewer.organization_id)
+            event = events.get(viewer.organization_id) if viewer.organization_id is not None else everybody
+            if viewer.organization_id is None and viewer.told:
+                event = again
             if viewer.session_id in live.ended:
                 viewer.show(None)
             elif event is not None or viewer.organization_id is not None:
