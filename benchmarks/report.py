@@ -183,6 +183,8 @@ def _on_both(scale: Scale, peer: str) -> list[tuple[str, list[Row]]]:
                 Row("utilisation.busy", "busy slot time", digits=3, least=0.93),
                 Row("utilisation.nominal", "  counting 50 ms for each task", digits=3),
                 Row("utilisation.slots_most", "  most handlers at once"),
+                Row("utilisation-1x10.busy", "one organization of 10 slots, 10 places", digits=3, least=0.97),
+                Row("utilisation-100x5.busy", "100 organizations of 5 slots, 500 places", digits=3, least=0.85),
             ],
         ),
         (

@@ -24,7 +24,7 @@ from benchmarks.sharing import Sharing
 from benchmarks.single import Single
 from benchmarks.status import Status
 from benchmarks.submits import Submits
-from benchmarks.utilisation import Utilisation
+from benchmarks.utilisation import HundredOrganizations, OneOrganization, Utilisation
 
 ON_BOTH: dict[str, type[Scenario]] = {
     "status": Status,
@@ -33,6 +33,8 @@ ON_BOTH: dict[str, type[Scenario]] = {
     "drain": Drain,
     "dispatch": Dispatch,
     "utilisation": Utilisation,
+    "utilisation-1x10": OneOrganization,
+    "utilisation-100x5": HundredOrganizations,
     "claims": Claims,
     "fairness": Fairness,
     "single": Single,

@@ -1,4 +1,6 @@
-"""How full the slots are: 20 organizations with 5 slots each, tasks of 50 ms, one worker with 100 places.
+"""How full the slots are: tasks of 50 ms, one worker with as many places as all organizations have slots.
+
+By default 20 organizations with 5 slots each; also one with 10, and 100 with 5.
 
 Busy slot time divided by slots times wall time, as the handlers themselves recorded it, between the moment one second
 after the first start and the moment when nine tenths had started (then queues begin to run out).
@@ -13,8 +15,6 @@ from benchmarks.homes import Home
 from benchmarks.scenario import Figures, Scale
 from benchmarks.servers import Fairlane
 
-ORGANIZATIONS, SLOTS = 20, 5
-PLACES = ORGANIZATIONS * SLOTS
 RAMP_UP_NS = 1_000_000_000
 TAIL_SHARE = 0.9
 PATIENCE_SECONDS = 60.0
@@ -23,24 +23,30 @@ PATIENCE_SECONDS = 60.0
 class Utilisation:
     """A database of its own in each round."""
 
+    name = "utilisation"
+    organizations, slots = 20, 5
+
     def __init__(self, home: Home, scale: Scale) -> None:
         self._home = home
-        each = int(scale.sleep_seconds / SLEEP_SECONDS) * SLOTS
-        self._parties = [Party(f"organization-{number}", slots=SLOTS, queued=each) for number in range(ORGANIZATIONS)]
+        self._places = self.organizations * self.slots
+        each = int(scale.sleep_seconds / SLEEP_SECONDS) * self.slots
+        self._parties = [
+            Party(f"organization-{number}", slots=self.slots, queued=each) for number in range(self.organizations)
+        ]
 
     def prepare(self) -> None:
         """Nothing is shared by the rounds."""
 
     def measure(self, turn: int) -> Figures:
         """Drain sleeping tasks and read what the handlers recorded."""
-        database, records = self._home.database(f"utilisation-{turn}"), self._home.directory / f"records-{turn}"
+        database, records = self._home.database(f"{self.name}-{turn}"), self._home.directory / f"records-{turn}"
         fill(database, self._parties, task_type="SLEEP")
-        with Fairlane(database, workers=1, places=PLACES, environment={RECORDS_VARIABLE: str(records)}):
+        with Fairlane(database, workers=1, places=self._places, environment={RECORDS_VARIABLE: str(records)}):
             self._await(records)
         spans = list(RECORD.iter_unpack(records.read_bytes()))
         records.unlink()
         self._home.forget(database)
-        return _figures(spans)
+        return {f"{self.name}.{figure}": value for figure, value in _figures(spans, self._places).items()}
 
     def _await(self, records: Path) -> None:
         wanted = sum(party.queued for party in self._parties) * RECORD.size
@@ -51,16 +57,30 @@ class Utilisation:
             time.sleep(0.1)
 
 
-def _figures(spans: list[tuple[int, int]]) -> Figures:
+class OneOrganization(Utilisation):
+    """One organization with ten slots."""
+
+    name = "utilisation-1x10"
+    organizations, slots = 1, 10
+
+
+class HundredOrganizations(Utilisation):
+    """More starts in a second than most installations see: 10,000, if all slots were always in use."""
+
+    name = "utilisation-100x5"
+    organizations, slots = 100, 5
+
+
+def _figures(spans: list[tuple[int, int]], places: int) -> Figures:
     starts = sorted(start for start, _ in spans)
     begin, end = starts[0] + RAMP_UP_NS, starts[int(len(starts) * TAIL_SHARE)]
     busy = sum(max(0, min(ended, end) - max(started, begin)) for started, ended in spans)
     nominal = sum(begin <= started < end for started, _ in spans) * SLEEP_SECONDS * 1e9
-    whole = PLACES * (end - begin)
+    whole = places * (end - begin)
     return {
-        "utilisation.busy": busy / whole,
-        "utilisation.nominal": nominal / whole,
-        "utilisation.slots_most": float(_most_at_once(spans)),
+        "busy": busy / whole,
+        "nominal": nominal / whole,
+        "slots_most": float(_most_at_once(spans)),
     }
 
 
