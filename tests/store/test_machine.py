@@ -138,6 +138,7 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch) -
     assert _differs(rules, cost=cost)
 
 
+@pytest.mark.timeout(180)
 def test_calls_that_are_not_counted_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots that only tasks take: the walks see it."""
     monkeypatch.setattr(locked.LockedOrganization, "used", lambda one: one.processing)
@@ -145,6 +146,7 @@ def test_calls_that_are_not_counted_are_found(monkeypatch: pytest.MonkeyPatch) -
     assert _differs("begin_calls exchange")
 
 
+@pytest.mark.timeout(180)
 def test_a_claim_that_ignores_slots_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """More starts than there are slots: the walks see it."""
     monkeypatch.setattr(locked.LockedOrganization, "slots_free", lambda one: 0 if one.stopped() else 50)
