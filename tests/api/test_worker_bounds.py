@@ -90,6 +90,7 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "Register.types": (register, *many("ANY", protocol.TYPES_MOST)),
     "Register.places": (register, protocol.PLACES_MOST, protocol.PLACES_MOST + 1),
     "Register.local": (register, True, 1),
+    "Register.version": (register, *letters(protocol.NAME_LENGTH_MOST)),
     "ExchangeRequest.session": (exchange, *ID),
     "ExchangeRequest.id": (exchange, *ID),
     "ExchangeRequest.places": (exchange, protocol.PLACES_MOST, protocol.PLACES_MOST + 1),
