@@ -30,8 +30,8 @@ def said(connection: socket.socket, *pieces: bytes) -> bytes:
 
 
 def test_the_version_of_uvicorn_is_the_one_we_extended() -> None:
-    """Another minor version has to be looked at first."""
-    assert uvicorn.__version__.startswith("0.54.")
+    """Another minor version has to be looked at first; ``make release`` runs these tests with the oldest."""
+    assert (0, 50) <= tuple(map(int, uvicorn.__version__.split(".")[:2])) <= (0, 54)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,38 @@ def check_manifests() -> str:
     return f"{said.count(' passed ')} resources"
 
 
+def use_oldest() -> str:
+    """Listener, commands, workers and clients work with the oldest versions that pyproject.toml admits."""
+    uv = REPOSITORY / ".tools" / "bin" / "uv"
+    if not uv.exists():
+        return "NOT run: uv cannot be had here, and pip cannot choose the oldest versions"
+    with tempfile.TemporaryDirectory() as folder:
+        python, oldest = Path(folder, "venv", "bin", "python"), Path(folder, "oldest.txt")
+        _said(
+            str(uv), "pip", "compile", "--resolution", "lowest-direct", "--all-extras", "pyproject.toml",
+            "-o", str(oldest),
+            cwd=REPOSITORY,
+        )  # fmt: skip
+        _said(str(uv), "venv", "--python", sys.executable, str(python.parents[1]), cwd=REPOSITORY)
+        for given in ("requirements/dev.txt", str(oldest)):
+            _said(str(uv), "pip", "install", "--python", str(python), "-r", given, cwd=REPOSITORY)
+        _said(
+            str(uv), "pip", "install", "--python", str(python), "--no-deps", "--no-build-isolation", "-e", ".",
+            cwd=REPOSITORY,
+        )  # fmt: skip
+        folders = [f"tests/{name}" for name in ("api", "cli", "client", "worker")]
+        ran = subprocess.run(
+            [
+                str(python), "-m", "pytest", "-q", "-n", "auto", "-m", "not long", "-W", "ignore::DeprecationWarning",
+                *folders,
+            ],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if ran.returncode:
+        raise Unfit(ran.stdout[-4_000:])
+    return ran.stdout.strip().splitlines()[-1]
+
+
 def list_parts(environment: Path) -> str:
     """Write the list of everything that an installation consists of."""
     version = _wheel().name.split("-")[1]
@@ -172,6 +204,7 @@ def main() -> int:
             ("Kubernetes manifests", check_manifests),
             ("list of parts", lambda: list_parts(whole)),
             ("known faults", look_for_faults),
+            ("oldest versions", use_oldest),
             ("tutorial with the wheel", follow_tutorial),
         ]
         for name, step in steps:

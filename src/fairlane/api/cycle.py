@@ -1,7 +1,7 @@
 """One request and its answer on a connection: uvicorn's cycle, with a complete answer in one message and one write.
 
 Created by ``listener.py`` for each request. uvicorn's own messages still work; streams use them. Builds on the
-internals of uvicorn 0.54, like ``listener.py``.
+internals of uvicorn 0.50 to 0.54, like ``listener.py``.
 """
 
 import asyncio

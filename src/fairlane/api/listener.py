@@ -1,8 +1,8 @@
 """Listeners: uvicorn as we use it. Several run in one loop; none of them handles signals or logs requests.
 
-Builds on the internals of uvicorn 0.54 (``Server._serve``, ``HttpToolsProtocol``); ``tests/api/test_listener.py``
-tests what we rely on. This module adds what uvicorn lacks: our envelope for malformed requests, a limit on everything
-that a peer sends, and deadlines for headers and for reading an answer.
+Builds on the internals of uvicorn 0.50 to 0.54 (``Server._serve``, ``HttpToolsProtocol``);
+``tests/api/test_listener.py`` tests what we rely on. This module adds what uvicorn lacks: our envelope for malformed
+requests, a limit on everything that a peer sends, and deadlines for headers and for reading an answer.
 """
 
 import asyncio

@@ -65,7 +65,9 @@ def audit(
     ] = None,
     action: Annotated[
         str | None,
-        typer.Option(metavar="ACTION", help="Only this kind of change, such as key.created.", show_default=False),
+        typer.Option(
+            "--action", metavar="ACTION", help="Only this kind of change, such as key.created.", show_default=False
+        ),
     ] = None,
     actor: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only changes by this operator.", show_default=False)

@@ -22,7 +22,8 @@ def demo(
         bool, typer.Option("--keep", help="Keep the server running and at work at the end, until Ctrl-C.")
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=1, max=45, metavar="SECONDS", help="How long the tasks take, approximately.")
+        float,
+        typer.Option("--seconds", min=1, max=45, metavar="SECONDS", help="How long the tasks take, approximately."),
     ] = 18.0,
     tasks: Annotated[
         int | None,

@@ -18,17 +18,21 @@ OrganizationOption = Annotated[
 ]
 StatusOption = Annotated[
     str | None,
-    typer.Option(metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False),
+    typer.Option(
+        "--status", metavar="STATUS", help="Only QUEUED, PROCESSING, COMPLETED or FAILED tasks.", show_default=False
+    ),
 ]
 TypeOption = Annotated[
     str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.", show_default=False)
 ]
 CodeOption = Annotated[
-    str | None, typer.Option(metavar="CODE", help="Only tasks that failed with this code.", show_default=False)
+    str | None,
+    typer.Option("--code", metavar="CODE", help="Only tasks that failed with this code.", show_default=False),
 ]
 GroupOption = Annotated[
     str | None,
     typer.Option(
+        "--group",
         metavar="GROUP",
         help="Only tasks of this group of failures: see 'fairlane failures'.",
         show_default=False,

@@ -40,7 +40,8 @@ def create(
         str | None, typer.Option(metavar="NAME", help="Create a key for operators instead.", show_default=False)
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name for the organization's key.", show_default=False)
+        str | None,
+        typer.Option("--name", metavar="NAME", help="A name for the organization's key.", show_default=False),
     ] = None,
     value: Annotated[
         str | None,

@@ -50,7 +50,7 @@ def submit(
         str | None, typer.Option(metavar="URL", help="Where outcomes are posted.", show_default=False)
     ] = None,
     key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The idempotency key of --payload.", show_default=False)
+        str | None, typer.Option("--key", metavar="KEY", help="The idempotency key of --payload.", show_default=False)
     ] = None,
     run: Annotated[
         str,

@@ -41,7 +41,8 @@ def list_tasks(
     key_prefix: KeyPrefixOption = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Most to show.")] = 100,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Continue where an earlier list ended.", show_default=False)
+        str | None,
+        typer.Option("--cursor", metavar="CURSOR", help="Continue where an earlier list ended.", show_default=False),
     ] = None,
     database: DatabaseOption = None,
     as_json: AsJson = False,
@@ -114,7 +115,9 @@ def attempts(
 def retry(
     *,
     organization: OrganizationOption = None,
-    status: Annotated[str, typer.Option(metavar="STATUS", help="Only FAILED tasks can run again.")] = "FAILED",
+    status: Annotated[
+        str, typer.Option("--status", metavar="STATUS", help="Only FAILED tasks can run again.")
+    ] = "FAILED",
     task_type: TypeOption = None,
     code: CodeOption = None,
     group: GroupOption = None,
@@ -156,7 +159,8 @@ def cancel(
     *,
     organization: OrganizationOption = None,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="Only QUEUED or PROCESSING tasks.", show_default=False)
+        str | None,
+        typer.Option("--status", metavar="STATUS", help="Only QUEUED or PROCESSING tasks.", show_default=False),
     ] = None,
     task_type: TypeOption = None,
     priority: PriorityOption = None,

@@ -40,6 +40,7 @@ def worker(
     key: Annotated[
         str | None,
         typer.Option(
+            "--key",
             metavar="KEY",
             help="The worker key, wk_live_…; better given as the variable or as a file: all users can see arguments.",
             envvar="FAIRLANE_WORKER_KEY",
