@@ -60,14 +60,15 @@ function said({ action, subject, details: more }) {
   return typeof told[0] === "string" ? [told[0][0].toUpperCase() + told[0].slice(1), ...told.slice(1)] : told;
 }
 
-function details({ details: more }) {
-  const pairs = (Array.isArray(more) ? more.map((one) => [`${one.organization ? `${one.organization} ` : ""}${one.name}`, `${one.kept} → ${one.counted}`]) : Object.entries(more)).flatMap(([name, value]) => named(name, value));
+function details({ action, details: more }) {
+  const unset = action.startsWith("plan.") ? "none" : "that of the plan";
+  const pairs = (Array.isArray(more) ? more.map((one) => [`${one.organization ? `${one.organization} ` : ""}${one.name}`, `${one.kept} → ${one.counted}`]) : Object.entries(more)).flatMap(([name, value]) => named(name, value, unset));
   return pairs.flatMap(([name, value], index) => [index ? ", " : "", h("span", { class: "quiet" }, `${name} `), name === "task" ? h("a", { href: `#/task/${encodeURIComponent(value)}` }, value) : value]);
 }
 
-function named(name, value) {
+function named(name, value, unset) {
   if (SAID.has(name) || value === null && name !== "slots_max" && !name.endsWith("limit")) return [];
   const text = NAMES[name] ?? name.replaceAll("_", " ");
-  if (value !== null && typeof value === "object" && !Array.isArray(value)) return Object.entries(value).flatMap(([inner, one]) => named(inner, one));
-  return [[text, value === null ? "that of the plan" : Array.isArray(value) ? value.join(", ") || "none" : typeof value === "number" ? count(value) : String(value)]];
+  if (value !== null && typeof value === "object" && !Array.isArray(value)) return Object.entries(value).flatMap(([inner, one]) => named(inner, one, unset));
+  return [[text, value === null ? unset : typeof value === "boolean" ? (value ? "yes" : "no") : Array.isArray(value) ? value.join(", ") || "none" : typeof value === "number" ? count(value) : String(value)]];
 }
