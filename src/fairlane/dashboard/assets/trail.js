@@ -54,7 +54,7 @@ export function trail(section) {
 }
 
 function said({ action, subject, details: more }) {
-  const of = ORGANIZATION.test(action) && action !== "organization.erased" || action.startsWith("bulk.") && subject !== "installation" ? h("a", { href: `#/organization/${encodeURIComponent(subject)}` }, subject) : h("b", {}, subject === "installation" ? "all organizations" : subject);
+  const of = ORGANIZATION.test(action) && action !== "organization.erased" || action.startsWith("bulk.") && subject !== "installation" ? h("a", { class: "within", href: `#/organization/${encodeURIComponent(subject)}` }, subject) : h("b", {}, subject === "installation" ? "all organizations" : subject);
   const known = Object.hasOwn(SENTENCES, action) ? SENTENCES[action] : null;
   const told = known ? known(of, Array.isArray(more) ? {} : { paused: undefined, disabled: undefined, maintenance: undefined, amount: undefined, kind: undefined, on: undefined, ...more }) : [`${action}: `, of];
   return typeof told[0] === "string" ? [told[0][0].toUpperCase() + told[0].slice(1), ...told.slice(1)] : told;
@@ -63,7 +63,7 @@ function said({ action, subject, details: more }) {
 function details({ action, details: more }) {
   const unset = action.startsWith("plan.") ? "none" : "that of the plan";
   const pairs = (Array.isArray(more) ? more.map((one) => [`${one.organization ? `${one.organization} ` : ""}${one.name}`, `${one.kept} → ${one.counted}`]) : Object.entries(more)).flatMap(([name, value]) => named(name, value, unset));
-  return pairs.flatMap(([name, value], index) => [index ? ", " : "", h("span", { class: "quiet" }, `${name} `), name === "task" ? h("a", { href: `#/task/${encodeURIComponent(value)}` }, value) : value]);
+  return pairs.flatMap(([name, value], index) => [index ? ", " : "", h("span", { class: "quiet" }, `${name} `), name === "task" ? h("a", { class: "within", href: `#/task/${encodeURIComponent(value)}` }, value) : value]);
 }
 
 function named(name, value, unset) {
