@@ -24,7 +24,7 @@ export UV_LINK_MODE ?= copy
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs recording test test-browser chaos proof fuzz check format bench bench-idle-snapshot bench-peers \
+.PHONY: help setup demo docs recording test test-browser chaos proof mutation fuzz check format bench bench-idle-snapshot bench-peers \
     release container lock clean
 .DELETE_ON_ERROR:
 
@@ -57,6 +57,9 @@ test-browser: .venv/.ready  ## The dashboard in a real browser (Debian's chromiu
 
 chaos: .venv/.ready  ## Kill servers, workers and the database under load, then count; ARGS='--database sqlite'
 	@$(BIN)/python -m tests.chaos.run --seconds $(SECONDS) $(ARGS)
+
+mutation: .venv/.mutation  ## Change one thing after the other in the modules that decide, and count what tests notice
+	@$(BIN)/python -m tests.proof.mutation $(ARGS)
 
 proof: .venv/.ready  ## The promises under crashes and power cuts, for hours, into docs/proof.md; QUICK=1 for minutes
 	@$(BIN)/python -m tests.proof.run $(if $(QUICK),--quick) $(ARGS)
@@ -98,6 +101,7 @@ lock: .tools/.ready  ## Choose the newest allowed versions and write their hashe
 	    -o requirements/image.txt
 	@$(LOCK) --upgrade requirements/release.in -c requirements/dev.txt -o requirements/release.txt
 	@$(LOCK) --upgrade requirements/docs.in -c requirements/dev.txt -o requirements/docs.txt
+	@$(LOCK) --upgrade requirements/mutation.in -c requirements/dev.txt -o requirements/mutation.txt
 	@$(LOCK) --upgrade requirements/clients.in -o requirements/clients.txt
 	@$(LOCK) --upgrade requirements/tools.in -o requirements/tools.txt
 	@for peer in requirements/peers/*.in; do $(LOCK) --upgrade "$$peer" -o "$${peer%.in}.txt" || exit 1; done
@@ -112,6 +116,12 @@ lock: .tools/.ready  ## Choose the newest allowed versions and write their hashe
 	@echo "setup: installing the tools of requirements/release.txt"
 	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/release.txt; } || \
 	  $(PIP_INSTALL) --require-hashes -r requirements/release.txt
+	@touch $@
+
+.venv/.mutation: requirements/mutation.txt .venv/.ready
+	@echo "setup: installing the tools of requirements/mutation.txt"
+	@{ test -x $(UV) && $(UV_INSTALL) --require-hashes -r requirements/mutation.txt; } || \
+	  $(PIP_INSTALL) --require-hashes -r requirements/mutation.txt
 	@touch $@
 
 clean:  ## Remove everything that make fetched or made

@@ -13,6 +13,7 @@ from fairlane.webhooks.guard import (
     DEFAULT_PORTS,
     Reach,
     WebhookTarget,
+    are_allowed,
     check_url,
     read_ports,
 )
@@ -102,6 +103,7 @@ def test_ports_are_read_from_text() -> None:
     """As the setting is written."""
     assert read_ports("80,443,1024-65535") == DEFAULT_PORTS
     assert read_ports(" 443 ") == (range(443, 444),)
+    assert read_ports("1-65535") == (range(1, 65_536),)
 
 
 @each("text", ["", "http", "80,", "0", "65536", "1-65536", "90-80", "-80", "80-", "8O", "１", "1_0"])
@@ -109,6 +111,23 @@ def test_what_is_not_a_list_of_ports_is_refused(text: str) -> None:
     """The operator learns of it at the start."""
     with pytest.raises(ValueError, match=r"port|between"):
         read_ports(text)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "public", "private"),
+    [
+        (["93.184.216.34"], True, True),
+        (["93.184.216.34", "10.0.0.1"], False, True),
+        (["10.0.0.1"], False, True),
+        ([], False, False),
+    ],
+)
+def test_one_forbidden_address_forbids_a_name(addresses: list[str], public: bool, private: bool) -> None:
+    """A name without an address may not be connected to in any case."""
+    found = [ip_address(address) for address in addresses]
+
+    assert are_allowed(found, PUBLIC) is public
+    assert are_allowed(found, Reach(private=True)) is private
 
 
 @each("host", ["localhost", "redis", "127.0.0.1", "[::1]", "10.0.0.1", "printer.local"])

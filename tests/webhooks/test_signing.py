@@ -75,9 +75,13 @@ def test_a_new_secret_is_random_and_serves_both_schemes() -> None:
         ("whsec_" + "ab" * 32, True, True),  # hex reads as base64 everywhere
         ("whsec_" + "A" * 86, True, True),  # 64 bytes without padding
         ("whsec_" + "A" * 86 + "==", True, True),
+        ("whsec_" + "A" * 43, True, True),  # 32 bytes without padding
         ("whsec_" + "A" * 87, True, False),  # 65 bytes
         ("whsec_" + "-_" * 16, True, False),  # the other alphabet, which some libraries skip
         ("whsec_" + "A" * 31 + "!", True, False),
+        ("whsec_" + "A" * 32 + "!", True, False),  # a reader that skips other characters would find 24 bytes
+        ("whsec_!", True, False),
+        ("whsec_" + "~" * 250, True, False),
         ("whsec_", False, False),
         ("A" * 38, False, False),
         ("whsec_ä", False, False),
