@@ -186,10 +186,9 @@ def _differs(rules: str, *, cost: int = 1, most: int = MOST) -> bool:
             machine.set_up()
             for function, arguments in steps:
                 function(machine, **arguments)
-                machine.counts_are_exact()
+                machine.counted()
                 machine.statuses_are_exact()
                 machine.tasks_are_exact()
-            machine.counted()
         except (AssertionError, StoreFault) as difference:
             differences.append(difference)
         finally:
