@@ -1,12 +1,13 @@
 """``make proof``: the long proofs one after the other, and a page that says what was run and what came of it.
 
 Each part is a program of its own with a control inside or beside it. ``QUICK=1`` runs a short form of each that ends in
-a few minutes and writes no page; nor do chosen parts.
+a few minutes and writes no page. Chosen parts write their own sections if ``--write`` asks for it.
 """
 
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ import apsw
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "proof.md"
+WALKS = 5_000
+"""Random walks of the full form, on each database."""
 SLOW = 2
 """Exit code of a part that found nothing wrong, but saw too little or missed a bound of time beside the others."""
 START, END = "<!-- figures: written by make proof -->", "<!-- end of figures -->"
@@ -50,7 +53,7 @@ class Outcome:
         return self.code == 0
 
 
-def parts(*, quick: bool, seed: int) -> list[list[Part]]:
+def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = WALKS) -> list[list[Part]]:
     """Return the parts in groups; those of one group run at the same time."""
     seconds, slack = ("45", "5") if quick else ("1800", "1")
 
@@ -78,7 +81,7 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
             f"random walks on {database}",
             "each step has the result that a reference in plain Python gives",
             ("-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-o", "timeout=0", test),
-            {"FAIRLANE_TEST_WALKS": "12" if quick else "5000"},
+            {"FAIRLANE_TEST_WALKS": "12" if quick else str(most)},
         )
 
     power = Part(
@@ -120,10 +123,11 @@ def parts(*, quick: bool, seed: int) -> list[list[Part]]:
         "a key that many clients send at once, while servers are killed, names one task, the one that they were told",
         ("-m", "tests.proof.storm", *(["300", "--database", "postgres"] if quick else []), "--seed", str(seed)),
     )
+    whole = ("20000", *(("--controls", "60") if minutes is None else ("--minutes", str(minutes), "--processes", "1")))
     simulation = Part(
         "simulation of servers, workers and faults",
         "while everything fails, no invariant of the rows breaks after any commit, and all work ends once it is calm",
-        ("-m", "tests.simulation", *(("60", "--events", "600") if quick else ("5000", "--controls", "60"))),
+        ("-m", "tests.simulation", *(("60", "--events", "600") if quick else whole)),
     )
     deliveries = Part(
         "webhooks to receivers of every manner",
@@ -220,22 +224,39 @@ def run(group: Sequence[Part]) -> list[Outcome]:
     return outcomes
 
 
-def table(outcomes: Sequence[Outcome], seed: int) -> str:
-    """Return the part of the page that a run writes."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-    versions = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}"
+def figures(outcomes: Sequence[Outcome], seed: int) -> str:
+    """Return what a run of all parts writes into the page."""
     facts = [
-        f"Run on {datetime.now(UTC):%Y-%m-%d} with seed {seed}: {machine}, {versions}.",
+        f"Run on {_surroundings()}, with seed {seed}.",
         "",
         "| proof | promise | held | seconds |",
         "|---|---|---|---|",
         *(f"| {one.part.name} | {one.part.promise} | {_word(one.held)} | {one.seconds:.0f} |" for one in outcomes),
     ]
+    return "\n\n".join(["\n".join(facts), *map(_section, outcomes)])
+
+
+def with_sections(written: str, outcomes: Sequence[Outcome]) -> str:
+    """Return the figures of a page with the sections of these parts replaced or added."""
+    head, *sections = re.split(r"^(?=### )", written, flags=re.MULTILINE)
+    by_title = {section.partition("\n")[0]: section.strip() for section in sections}
     for one in outcomes:
-        variables = "".join(f"{name}={value} " for name, value in one.part.environment.items())
-        facts += ["", f"### {one.part.name[0].upper()}{one.part.name[1:]}", ""]
-        facts += ["```text", f"$ {variables}python {' '.join(one.part.command)}", *one.lines, "```"]
-    return "\n".join(facts)
+        text = _section(one)
+        title, _, rest = text.partition("\n")
+        by_title[title] = f"{title}\n\nRun by itself on {_surroundings()}.\n{rest}"
+    return "\n\n".join([head.strip(), *by_title.values()])
+
+
+def _section(one: Outcome) -> str:
+    variables = "".join(f"{name}={value} " for name, value in one.part.environment.items())
+    title = f"### {one.part.name[0].upper()}{one.part.name[1:]}"
+    return "\n".join([title, "", "```text", f"$ {variables}python {' '.join(one.part.command)}", *one.lines, "```"])
+
+
+def _surroundings() -> str:
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    versions = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}: {machine}, {versions}"
 
 
 def _word(held: bool) -> str:
@@ -248,11 +269,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a short form of each part, and no page")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", metavar="WORD", help="parts whose name has one of these words")
+    parser.add_argument("--write", action="store_true", help="write the sections of the chosen parts into the page")
+    parser.add_argument("--minutes", type=float, help="begin no further simulated seed after this time")
+    parser.add_argument("--walks", type=int, default=WALKS, help="of the full form, on each database")
     chosen = parser.parse_args()
     began = time.monotonic()
     groups = [
         [part for part in group if chosen.only is None or any(word in part.name for word in chosen.only)]
-        for group in parts(quick=chosen.quick, seed=chosen.seed)
+        for group in parts(quick=chosen.quick, seed=chosen.seed, minutes=chosen.minutes, most=chosen.walks)
     ]
     outcomes = [one for group in groups for one in run(group)]
     if slow := [one.part for one in outcomes if one.code == SLOW]:
@@ -261,9 +285,11 @@ def main() -> int:
         outcomes += [one for part in slow for one in run([part])]
     broken = [one.part.name for one in outcomes if not one.held]
     print(f"\nproof: {len(outcomes) - len(broken)} of {len(outcomes)} held, {time.monotonic() - began:.0f} s", *broken)
-    if not chosen.quick and chosen.only is None:
+    if chosen.write or (not chosen.quick and chosen.only is None):
         before, _, rest = PAGE.read_text("utf-8").partition(START)
-        PAGE.write_text(f"{before}{START}\n\n{table(outcomes, chosen.seed)}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+        written, _, after = rest.partition(END)
+        text = figures(outcomes, chosen.seed) if chosen.only is None else with_sections(written, outcomes)
+        PAGE.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", "utf-8")
     return bool(broken)
 
 

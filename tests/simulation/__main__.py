@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("seeds", type=int, nargs="?", default=100, help="how many seeds")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--events", type=int, default=EVENTS, help="events of a seed while things go wrong")
+    parser.add_argument("--minutes", type=float, help="begin no further seed after this time")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="replay this one, and print the end of its trace")
     parser.add_argument("--lines", type=int, default=60, help="how many lines of it")
@@ -91,6 +92,8 @@ def main() -> int:
             print(
                 f"seed {one.seed}: {one.broken}\n    replay: python -m tests.simulation --seed {one.seed}", flush=True
             )
+        if chosen.minutes is not None and time.monotonic() - began > chosen.minutes * 60:
+            break
     print(*summary(found, time.monotonic() - began), sep="\n", flush=True)
     missed = 0
     if chosen.controls:
