@@ -158,12 +158,13 @@ class Installation:
             environment = self.environment | {"FAIRLANE_WORKER_KEY": key}
             self.workers.append(Party(f"worker-{number}", command, self.folder, environment))
 
-    def fairlane(self, *arguments: str) -> str:
-        """Run a command and return what it prints."""
+    def fairlane(self, *arguments: str, typed: str = "") -> str:
+        """Run a command with this on its standard input, and return what it prints."""
         command = [sys.executable, "-m", "fairlane", *arguments]
         ran = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env=self.environment, check=False, timeout=120
-        )
+            command, input=typed, capture_output=True, text=True, cwd=ROOT, env=self.environment, check=False,
+            timeout=120,
+        )  # fmt: skip
         if ran.returncode != 0:
             raise RuntimeError(f"fairlane {' '.join(arguments)}: {ran.stderr}")
         return ran.stdout
@@ -171,7 +172,7 @@ class Installation:
     def prepare(self) -> None:
         """Migrate, import the admin key, start the servers, and wait until they are ready."""
         self.fairlane("migrate")
-        self.fairlane("keys", "create", "--admin", "operator", "--value", self.admin_key)
+        self.fairlane("keys", "create", "--admin", "operator", "--value", "-", typed=self.admin_key)
         for server in self.servers:
             server.start()
         self.await_ready()

@@ -1,9 +1,10 @@
 """The application of servers in the proofs.
 
 With ``SYNC_SECONDS`` each sync of SQLite takes that long. With ``LEAK_BYTES`` each attempt keeps that much memory. With
-``PLANT=careless`` the server takes a commit that failed for done.
+``PLANT=careless`` the server takes a commit that failed for done, with ``PLANT=tells`` it logs each key.
 """
 
+import logging
 import os
 import time
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import apsw
 
 from fairlane import Fairlane
+from fairlane.api import keys
+from fairlane.model.keys import KeyKind
 from fairlane.store.sqlite.writing import FileWriter
 
 SYNC_SECONDS = float(os.environ.get("SYNC_SECONDS", "0"))
@@ -67,6 +70,23 @@ if os.environ.get("PLANT") == "careless":
         self.connection = Careless(connection)  # type: ignore[assignment]
 
     FileWriter.open = open_carelessly  # type: ignore[method-assign]
+
+
+if os.environ.get("PLANT") == "tells":
+    fits = keys.key_fits
+
+    def tell(value: str, kind: KeyKind = KeyKind.ORGANIZATION) -> bool:
+        """Look at a key, and log it."""
+        logging.getLogger("fairlane.api").warning("key.presented", extra={"value": value})
+        return fits(value, kind)
+
+    keys.key_fits = tell
+
+
+@app.task("QUOTES", attempts=2)
+async def quote(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fail with the payload in the text."""
+    raise ValueError(f"cannot use {payload}")
 
 
 @app.task("WORK", attempts=5)

@@ -144,6 +144,11 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         "neither memory nor open files, logs, the database or its dead rows grow with time",
         ("-m", "tests.proof.soak"),
     )
+    canaries = Part(
+        "canary secrets",
+        "no key, secret or password is in a log, an answer, an argument, the database or a backup",
+        ("-m", "tests.proof.canaries"),
+    )
     times = Part(
         "what an answer's time tells",
         "no caller can tell a revoked key from an unknown one, or a foreign task from none, by the time of the answer",
@@ -195,6 +200,7 @@ def parts(*, quick: bool, seed: int, minutes: float | None = None, most: int = W
         [strangers],
         [clients],
         [readers],
+        [canaries],
         [times],
         [mutants],
     ]
