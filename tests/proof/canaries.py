@@ -115,7 +115,7 @@ class Canaries:
         self._log_in()
         for route in routes():
             for name in ("key", "worker key", "admin key", "unknown key"):
-                self._ask(route, name)
+                self.ask(route, name)
         for command in COMMANDS:
             self._run(command)
         self._over.set()
@@ -150,7 +150,7 @@ class Canaries:
                 self._search("GET /dashboard/session", browser.get("/dashboard/session"))
                 self._search("GET /dashboard", browser.get("/dashboard"))
 
-    def _ask(self, route: Route, name: str) -> None:
+    def ask(self, route: Route, name: str) -> None:
         """Send one kind of key to a route: with no body, one that it may take, and one that it cannot."""
         value, hook = self.secrets["payload"], f"{self._receiver.url}{self.secrets['hook']}"
         bodies: list[Any] = [None]
@@ -277,7 +277,7 @@ def run(database: str, *, plant: bool = False) -> Canaries:
         made = Canaries(installation, plant=plant)
         made.prepare()
         if plant:
-            made._ask(Route("GET", "/v1/async/status"), "key")
+            made.ask(Route("GET", "/v1/async/status"), "key")
         else:
             made.go()
         made.search()
