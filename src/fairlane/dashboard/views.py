@@ -84,6 +84,10 @@ class Views:
         request.holder = (await self._sessions.operator(session, request)).holder
         return Caller(VIEWER, organization_id, None)
 
+    async def check(self, request: Request) -> None:
+        """Refuse a request without a session, or from elsewhere, as every guard of sessions does."""
+        await self._sessions.check(request)
+
     async def _signed(self, session: DashboardSession, organization_id: int) -> str:
         return await self._sessions.sign("view", f"{session.id}.{organization_id}")
 
@@ -106,5 +110,6 @@ class ViewGuard:
         if view is not None:
             return await self._views.caller(request, view)
         if self._guard is None:
+            await self._views.check(request)
             raise KeyRefused
         return await self._guard(request)
