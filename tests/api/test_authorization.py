@@ -300,7 +300,8 @@ def test_a_persons_session_opens_what_its_key_would(house: House, surface: str, 
     for route in routes(house, surface):
         if route.kind != "session" or route.path in ("/dashboard/session", "/dashboard/events"):
             continue
-        wanted = "admin" if route.path.startswith(("/dashboard/admin/", "/dashboard/metrics")) else "organization"
+        operators = ("/dashboard/admin/", "/dashboard/metrics", "/dashboard/view")
+        wanted = "admin" if route.path.startswith(operators) else "organization"
         if route.method != "GET":
             status, found = send(house, route, route.at(), without_token)
             if (status, found.get("code")) != (403, CROSS_SITE):
