@@ -10,7 +10,7 @@ from fairlane.webhooks.signing import new_secret
 from tests.canaries import canaries_in, files_with
 
 
-@pytest.mark.parametrize("secret", [*map(new_key, KeyKind), new_secret()])
+@pytest.mark.parametrize("secret", [*map(new_key, KeyKind), new_secret()], ids=[*KeyKind, "webhook"])
 def test_a_secret_in_a_file_is_found(secret: str, tmp_path: Path) -> None:
     """The name of the file and that of the secret are told."""
     (tmp_path / "server.log").write_text(f"server.started token={secret}\n")
