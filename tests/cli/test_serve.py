@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from fairlane.cli.program import COMMANDS
 from tests.cli.harness import Command, RunningServer, eventually, start_server
 
 SEED_KEY = "sk_live_1234567890abcdef1234567890abcdef"
@@ -186,6 +187,7 @@ def test_help_of_every_command_has_an_example(fairlane: Command) -> None:
         commands = ran.out.partition("Commands:")[2].partition("\n\n")[0]
         names = [line.split()[0] for line in commands.splitlines() if line.startswith("  ") and line[2] != " "]
         assert ran.code == 0
+        names = names or ([] if words else [*COMMANDS])  # the program's own are in groups
         assert names or "Example" in ran.out, words
         pending += [(*words, name) for name in names]
         seen += 1

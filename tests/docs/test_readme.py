@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -45,10 +47,13 @@ def test_the_first_screen_runs_as_it_stands(tmp_path: Path) -> None:
     [program] = blocks("python")
     install, serve, create, submit = blocks("sh")[:4]
     [shown] = blocks("json")
-    port, runtime = a_port(), tmp_path / "run"
-    runtime.mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLANE_")}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(runtime)}
+    port, runtime = a_port(), tempfile.mkdtemp(prefix="fl-", dir="/tmp")  # a socket's path has 107 bytes
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLANE_", "XDG_"))}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_RUNTIME_DIR": runtime,
+        "HOME": str(tmp_path),
+    }
     (tmp_path / "app.py").write_text(program, "utf-8")
 
     def run(commands: str) -> str:
@@ -61,12 +66,14 @@ def test_the_first_screen_runs_as_it_stands(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
-        eventually(lambda: answers(port), seconds=30)
+        eventually(lambda: answers(port) or server.poll() is not None, seconds=30)
+        assert server.poll() is None, (tmp_path / "log").read_text("utf-8")
         run(create)
         answered = json.loads(run(submit))
     finally:
         server.terminate()
         server.wait(30)
+        shutil.rmtree(runtime)
 
     assert install == "pip install fairlane\n"
     expected = json.loads(shown)

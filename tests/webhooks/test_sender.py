@@ -280,6 +280,7 @@ async def test_two_secrets_overlap_while_they_are_rotated(office: Office, listen
 
     await office.owe(organization, receiver.port)
     ((during, body),) = await came(receiver, 1)
+    await office.settled(organization, tries=1)
     office.clock.advance(60)
     await office.owe(organization, receiver.port)
     (_, (after, later)) = await came(receiver, 2)

@@ -55,7 +55,7 @@ GROUPS = {
         "top": ("top", "Show every organization live, the busiest first."),
         "dashboard": ("dashboard", "Open the operators' pages in a browser."),
         "simulate": ("simulate", "Replay finished tasks under other limits."),
-        "usage": ("usage", "The usage of organizations, month by month."),
+        "usage": ("usage", "The usage of organizations and of task types."),
         "audit": ("checks", "Show the changes that operators made, newest first."),
         "maintenance": ("checks", "Mark the slots as unreliable during maintenance."),
     },

@@ -12,9 +12,7 @@ from fairlane.cli.options import AsJson, DatabaseOption, database_in_force
 from fairlane.cli.output import print_json
 from fairlane.cli.tables import print_table
 
-commands = Commands(
-    name="usage", help="The usage of organizations by month, and of task types by minute.", no_args_is_help=True
-)
+commands = Commands(name="usage", help="The usage of organizations and of task types.", no_args_is_help=True)
 
 
 class Form(StrEnum):
@@ -26,7 +24,7 @@ class Form(StrEnum):
 
 @commands.callback()
 def usage() -> None:
-    """The usage of organizations by month, and of task types by minute."""
+    """The usage of organizations and of task types."""
 
 
 @commands.command(epilog="Example: fairlane usage export --month 2026-11 > november.csv")
