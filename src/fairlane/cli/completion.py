@@ -30,4 +30,5 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", h
     Commands, options, their fixed words, and the names of organizations and plans are completed. Names come from a
     server of this machine on a SQLite file, if it answers within half a second.
     """
-    print(get_completion_script(prog_name="fairlane", complete_var=COMPLETE_VARIABLE, shell=shell))
+    # ``shell`` is the name of one; nothing is run.
+    print(get_completion_script(prog_name="fairlane", complete_var=COMPLETE_VARIABLE, shell=shell))  # nosec B604

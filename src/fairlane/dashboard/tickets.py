@@ -120,7 +120,7 @@ def is_loopback(host: str) -> bool:
 def local_address(address: str) -> str:
     """Return the address of a listener as a browser on the same machine opens it."""
     parts = urlsplit(address)
-    for everywhere, here in (("0.0.0.0", "127.0.0.1"), ("::", "[::1]")):  # noqa: S104 - compared, not bound
+    for everywhere, here in (("0.0.0.0", "127.0.0.1"), ("::", "[::1]")):  # noqa: S104 # nosec B104 - compared, not bound
         if parts.hostname == everywhere:
             return f"http://{here}:{parts.port}"
     return address
