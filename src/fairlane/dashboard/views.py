@@ -14,7 +14,7 @@ from fairlane.api.admin.shapes import BODY_BYTES_MOST, answer
 from fairlane.api.http import NO_STORE, Answer, Request
 from fairlane.api.messages import read_message
 from fairlane.api.routes import Guard, Route, Routes
-from fairlane.dashboard.sessions import PATH, SAFE_METHODS, DashboardSession, DashboardSessions
+from fairlane.dashboard.sessions import PATH, SAFE_METHODS, DashboardSession, DashboardSessions, SessionOperator
 from fairlane.errors import KeyRefused, ViewRefused
 from fairlane.model.keys import Caller
 from fairlane.store import Store
@@ -25,7 +25,7 @@ VIEWER = "an operator's view"
 
 
 class ViewOf(Struct, frozen=True, forbid_unknown_fields=True):
-    """The organization whose dashboard is to be seen."""
+    """What an operator asks to see: the dashboard of this organization."""
 
     organization: str
 
@@ -63,13 +63,7 @@ class Views:
         Raises:
             KeyRefused: it is not an operator's session, or the view was opened by another one.
         """
-        await self._sessions.operator(session, request)
-        number, _, signature = view.partition(".")
-        if not (number.isascii() and number.isdecimal() and len(number) < 19):
-            raise KeyRefused
-        if not hmac.compare_digest(signature.encode(), (await self._signed(session, int(number))).encode()):
-            raise KeyRefused
-        return int(number)
+        return (await self._opened(session, request, view))[1]
 
     async def caller(self, request: Request, view: bytes) -> Caller:
         """Return the organization of a view, for a request that only reads.
@@ -78,15 +72,24 @@ class Views:
             ViewRefused: the request would change something.
         """
         session = await self._sessions.check(request)
-        organization_id = await self.organization_id(session, request, view.decode("latin-1"))
+        operator, organization_id = await self._opened(session, request, view.decode("latin-1"))
         if request.method not in SAFE_METHODS:
             raise ViewRefused
-        request.holder = (await self._sessions.operator(session, request)).holder
+        request.holder = operator.holder
         return Caller(VIEWER, organization_id, None)
 
     async def check(self, request: Request) -> None:
         """Refuse a request without a session, or from elsewhere, as every guard of sessions does."""
         await self._sessions.check(request)
+
+    async def _opened(self, session: DashboardSession, request: Request, view: str) -> tuple[SessionOperator, int]:
+        operator = await self._sessions.operator(session, request)
+        number, _, signature = view.partition(".")
+        if not (number.isascii() and number.isdecimal() and len(number) < 19):
+            raise KeyRefused
+        if not hmac.compare_digest(signature.encode(), (await self._signed(session, int(number))).encode()):
+            raise KeyRefused
+        return operator, int(number)
 
     async def _signed(self, session: DashboardSession, organization_id: int) -> str:
         return await self._sessions.sign("view", f"{session.id}.{organization_id}")
