@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 from fairlane.errors import NotFound, TaskNotFailed
+from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.tasks import TaskFilter, TaskStatus
 from fairlane.store import (
     Store,
@@ -325,7 +326,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(fleet.find_fleet, config, memory)
     yield partial(pulses.find_installation, config, memory, "nothing")
     yield partial(rates.find_others, "nothing")
-    for one in (*ids, type_usage.EVERY_ORGANIZATION):
+    for one in (*ids, EVERY_ORGANIZATION):
         yield partial(type_usage.find_type_usage, one, now - 3_600_000, None, 60_000)
         yield partial(type_usage.find_type_usage, one, 30_000_000 * 60_000, 30_000_060 * 60_000, 60_000)
     yield partial(lanes.find_lanes_of, ids, memory)

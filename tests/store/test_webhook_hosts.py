@@ -1,7 +1,9 @@
 """The hosts of webhooks: counted with each try, found by trouble or by name, with what holds their messages."""
 
+import asyncio
+
 from fairlane.model.organizations import Organization
-from fairlane.model.webhooks import HostFacts, HostHold, Tried
+from fairlane.model.webhooks import DueDelivery, HostFacts, HostHold, Tried
 from fairlane.rules.deliveries import SenderState
 from fairlane.store import Store
 from fairlane.store.webhook_hosts import KEPT_DAYS, OVERDUE_MS
@@ -69,6 +71,27 @@ async def test_tries_are_counted_by_host_over_all_organizations(store: Store, cl
 
     assert await troubled(store) == []
     assert (await named(store, "a"))["a.example"].failed_in_row == 0
+
+
+async def test_tries_that_end_together_count_in_the_order_in_which_they_were_made(store: Store, clock: Clock) -> None:
+    """Of several failures in one transaction after a success the first says since when the host fails."""
+    await owe(store, await an_organization(store), *["a.example"] * 3)
+    first, *others = await claimed_deliveries(store)
+    began = clock()
+
+    def ended(delivery: DueDelivery, second: int) -> Tried:
+        fails = delivery is not first
+        return Tried(
+            delivery_id=delivery.id, number=delivery.number, at=began + second * 1_000,
+            http_status=503 if fails else 200, error="status" if fails else None, took_ms=7,
+        )  # fmt: skip
+
+    tries = [ended(one, second) for second, one in enumerate([first, *others])]
+    await asyncio.gather(*map(store.deliveries.record, tries))
+
+    a = (await named(store))["a.example"]
+    assert (a.tries, a.failed, a.failed_in_row) == (3, 2, 2)
+    assert (a.failing_since, a.last_at) == (began + 1_000, began + 2_000)
 
 
 async def test_counts_are_those_of_two_days(store: Store, clock: Clock) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 DEFAULT_PLAN = "default"
+EVERY_ORGANIZATION = 0
+"""Stands for all organizations together where the id of one is expected; no organization has this id."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):

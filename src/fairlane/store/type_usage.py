@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.usage import TypeSample, UsageByType
 from fairlane.rules.history import usage_by_type
 from fairlane.store.attempt_counts import OrganizationCounts
@@ -20,8 +21,6 @@ MINUTE_MS = 60_000
 KEPT_MINUTES = 24 * 60
 ROWS_MOST = 20_000
 """Most rows that one answer reads."""
-EVERY_ORGANIZATION = 0
-"""Stands for all organizations together; no organization has this id."""
 
 
 class TypeUsageRow(Row, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fairlane.errors import KeyRefused
+from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.simulation import Ran, WorkRecord
 from fairlane.model.tasks import TaskStatus
 from fairlane.model.usage import Totals, Usage
@@ -18,7 +19,7 @@ from fairlane.store.noun import Noun, Shared
 from fairlane.store.organizations import find_organization_id
 from fairlane.store.statements import CHUNK, Operation, Row, clock, first, only, rows, run_if
 from fairlane.store.transaction import Transaction
-from fairlane.store.type_usage import EVERY_ORGANIZATION, write_type_usage
+from fairlane.store.type_usage import write_type_usage
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000

@@ -1,21 +1,21 @@
 """The hosts of webhooks: how their tries ended, and what waits for them. Counted in the transaction that records a try.
 
-Each try counts for its organization and, in the row of ``EVERYBODY``, for all. Called by ``deliveries.py`` for the
-counts, and by the operator's API for the lists.
+Each try counts for its organization and, in the row of ``EVERY_ORGANIZATION``, for all. Called by ``deliveries.py``
+for the counts, and by the operator's API for the lists.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
+from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.webhooks import HostFacts, HostPage
 from fairlane.rules.deliveries import OpenMessages, SenderState, hold
 from fairlane.store.noun import Noun
 from fairlane.store.statements import CHUNK, Operation, Row, clock, rows, rows_if, run_if
 from fairlane.store.transaction import Transaction
 
-EVERYBODY = 0
-"""Stands for all organizations in place of the id of one."""
 DAY_MS = 86_400_000
 KEPT_DAYS = 14
 """How long a host without tries is kept."""
@@ -95,7 +95,7 @@ class WebhookHostStore(Noun):
         return await self._database.snapshot(find_troubled(state, most))
 
     async def named(self, text: str, state: SenderState | None, *, after: str, most: int) -> HostPage:
-        """Return one page of all hosts whose names begin with this text, by name."""
+        """Return one page of all hosts with names that begin with this text, by name."""
         return await self._database.snapshot(find_named(text, state, after, most))
 
     async def purge(self) -> int:
@@ -110,19 +110,17 @@ def count_tries(transaction: Transaction, tries: Sequence[HostTry]) -> Operation
     """Count these tries at their hosts, in the order in which they were made."""
     by_host: dict[tuple[int, str], list[HostTry]] = {}
     for one in sorted(tries, key=lambda tried: tried.at):
-        for organization_id in (EVERYBODY, one.organization_id):
+        for organization_id in (EVERY_ORGANIZATION, one.organization_id):
             by_host.setdefault((organization_id, one.host), []).append(one)
     hosts = [(*key, *_summed(of)) for key, of in sorted(by_host.items())]
     yield from run_if("count_tries", hosts, hosts=hosts, day=transaction.now // DAY_MS)
 
 
 def _summed(tries: Sequence[HostTry]) -> tuple[int, int, int, int | None, int, int | None, str | None, int]:
-    failing: list[HostTry] = []
-    for one in tries:
-        failing = [] if one.error is None else [*failing, one]
+    failing = list(takewhile(lambda one: one.error is not None, reversed(tries)))
     last = tries[-1]
     return (
-        len(tries), sum(one.error is not None for one in tries), len(failing), failing[0].at if failing else None,
+        len(tries), sum(one.error is not None for one in tries), len(failing), failing[-1].at if failing else None,
         last.at, last.http_status, last.error, last.took_ms,
     )  # fmt: skip
 
@@ -134,7 +132,7 @@ def find_troubled(state: SenderState | None, most: int) -> Operation[HostPage]:
     """Read the hosts with trouble. Needs one snapshot."""
     now = yield from clock()
     overdue = yield from rows("find_overdue_hosts", into=OverdueHostRow, before=now - OVERDUE_MS, most=OVERDUE_MOST)
-    failing = yield from rows("find_failing_hosts", into=str, organization_id=EVERYBODY, most=most + 1)
+    failing = yield from rows("find_failing_hosts", into=str, organization_id=EVERY_ORGANIZATION, most=most + 1)
     names = list(dict.fromkeys([*(one.host for one in overdue), *failing]))
     pairs = {(one.organization_id, one.host) for one in overdue}
     found = yield from _facts(names[:most], pairs, state, now)
@@ -145,8 +143,8 @@ def find_named(text: str, state: SenderState | None, after: str, most: int) -> O
     """Read one page of hosts by name. Needs one snapshot."""
     now = yield from clock()
     names = yield from rows(
-        "find_named_hosts", into=str, organization_id=EVERYBODY, after=after, least=text, beyond=text + LAST_NAME,
-        most=most + 1,
+        "find_named_hosts", into=str, organization_id=EVERY_ORGANIZATION, after=after, least=text,
+        beyond=text + LAST_NAME, most=most + 1,
     )  # fmt: skip
     found = yield from _facts(names[:most], set(), state, now)
     more = len(names) > most
@@ -157,7 +155,7 @@ def _facts(
     names: Sequence[str], pairs: Iterable[tuple[int, str]], state: SenderState | None, now: int
 ) -> Operation[tuple[HostFacts, ...]]:
     """Read the facts of these hosts. ``pairs`` are (organization, host) that may have no try yet."""
-    keys = [(EVERYBODY, name) for name in names]
+    keys = [(EVERY_ORGANIZATION, name) for name in names]
     counts = {
         row.host: row for row in (yield from rows_if("find_webhook_hosts", keys, into=WebhookHostRow, hosts=keys))
     }
