@@ -55,6 +55,16 @@ def an_application() -> Fairlane:
     return app
 
 
+class Seconds:
+    """A steady clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
 def eventually(look: Callable[[], Result], *, seconds: float = 10.0) -> Result:
     """What ``look`` returns once that is truthy."""
     give_up_at = time.monotonic() + seconds

@@ -14,7 +14,7 @@ import pytest
 from fairlane.api import bodies, tasks
 from fairlane.api.bodies import OPERATORS, STRANGERS, WORKERS, Bodies, BodyHolder, HeldBody
 from fairlane.errors import Unavailable
-from tests.api.house import Customer, House, error_of, eventually
+from tests.api.house import Customer, House, Seconds, error_of, eventually
 
 KIBIBYTE = 1024
 ACME, UMBRELLA, STARK = (BodyHolder("organizations", name) for name in ("acme", "umbrella", "stark"))
@@ -89,16 +89,6 @@ def test_customers_take_nothing_from_workers_operators_or_strangers() -> None:
 def test_one_body_of_the_largest_size_always_fits() -> None:
     """Limits that the operator has raised are not undone here."""
     Bodies().take(HeldBody(ACME), 900 * KIBIBYTE, limit_bytes=900 * KIBIBYTE)
-
-
-class Seconds:
-    """A steady clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 def withholding(held: Bodies, ended: list[HeldBody], *parts: tuple[BodyHolder, int]) -> list[HeldBody]:

@@ -10,19 +10,9 @@ from fairlane.api.http import Request
 from fairlane.api.rates import RateGuard
 from fairlane.errors import RateLimited
 from fairlane.model.keys import Caller
-from tests.api.house import Customer, House, error_of
+from tests.api.house import Customer, House, Seconds, error_of
 
 LIMIT = 3
-
-
-class Seconds:
-    """A steady clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture

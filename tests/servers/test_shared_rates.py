@@ -3,20 +3,10 @@
 import pytest
 
 from fairlane.api.rates import RateGuard
-from tests.api.house import Customer
+from tests.api.house import Customer, Seconds
 from tests.servers.conftest import Houses, Pair
 
 LIMIT = 10
-
-
-class Seconds:
-    """A steady clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture
