@@ -93,7 +93,7 @@ def _measure(
 
 
 def _say(what: str) -> None:
-    """Progress is for people who wait, not part of the result."""
+    """Print progress, which is no part of the result."""
     print(f"bench: {what}", file=sys.stderr, flush=True)
 
 

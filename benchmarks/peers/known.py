@@ -61,7 +61,7 @@ KNOWN: dict[str, tuple[Claim, ...]] = {
     ),
     "pgqueuer": (
         Claim(
-            "Outcomes are gathered and written in batches; a task whose worker died runs again after 30 seconds.",
+            "Outcomes are gathered and written in batches; the task of a worker that died runs again after 30 seconds.",
             f"{PGQUEUER}/core/qm.py",
         ),
         Claim(

@@ -112,7 +112,7 @@ def write_documents(results: Results) -> None:
 
 
 def _say(what: str) -> None:
-    """Progress is for people who wait, not part of the result."""
+    """Print progress, which is no part of the result."""
     print(f"bench-peers: {what}", file=sys.stderr, flush=True)
 
 

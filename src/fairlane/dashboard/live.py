@@ -107,14 +107,14 @@ class Hub:
         events = {
             organization_id: _event(wire.live_body(one, at=at)) for organization_id, one in live.organizations.items()
         }
-        everybody = again = None
+        whole = again = None
         if live.total is not None:
-            everybody = _event(wire.everything_body(live.busiest, live.total, at=at))
+            whole = _event(wire.everything_body(live.busiest, live.total, at=at))
             said = wire.everything_body(live.busiest, live.total, at=0)
-            again = UNCHANGED if said == self._said else everybody
+            again = UNCHANGED if said == self._said else whole
             self._said = said
         for viewer in self.viewers:
-            event = events.get(viewer.organization_id) if viewer.organization_id is not None else everybody
+            event = events.get(viewer.organization_id) if viewer.organization_id is not None else whole
             if viewer.organization_id is None and viewer.told:
                 event = again
             if viewer.session_id in live.ended:
