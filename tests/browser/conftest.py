@@ -307,8 +307,10 @@ def agree(place: Any, name: str, *, page: Page | None = None, answer: bool = Tru
         asked.append(dialog.message)
         dialog.accept() if answer else dialog.dismiss()
 
-    (page or place).once("dialog", decide)
-    place.get_by_role("button", name=name).click()
+    page = page or place
+    page.once("dialog", decide)
+    with page.expect_event("dialog"):  # some ask the server before they ask the person
+        place.get_by_role("button", name=name).click()
     [question] = asked
     return question
 
