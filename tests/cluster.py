@@ -55,6 +55,10 @@ exec 3<&0
 """
 
 
+PASSWORD = "canary-of-a-password"
+"""The server asks for none, so that this one only shows where addresses are printed: ``tests/watching.py``."""
+
+
 class Cluster:
     """A running server that lives at least as long as this object's process, or until :meth:`leave`."""
 
@@ -70,7 +74,7 @@ class Cluster:
 
     def database(self, name: str) -> str:
         """Return the address of the database with this name."""
-        return f"postgresql://{SUPERUSER}@/{name}?host={self.folder}"
+        return f"postgresql://{SUPERUSER}:{PASSWORD}@/{name}?host={self.folder}"
 
     def leave(self) -> None:
         """Stop using the server. It ends when its last user leaves."""

@@ -33,7 +33,7 @@ from fairlane.errors import AppError, DatabaseError, SetupError, StoreFault
 from fairlane.handlers import Fairlane, load_app
 from fairlane.loops import ending_signals, new_event_loop
 from fairlane.rules.deliveries import SenderState
-from fairlane.settings import Settings, runtime_directory
+from fairlane.settings import Settings, runtime_directory, without_password
 from fairlane.store import Store
 from fairlane.surroundings import Surroundings
 from fairlane.sweeper import Sweeper
@@ -265,7 +265,7 @@ class Server:
             version=__version__,
             address=self.address,
             admin_address=self.admin_address,
-            database=self._settings.database,
+            database=without_password(self._settings.database),
             pid=os.getpid(),
             draining=self.serving.draining,
             worker_trouble=self.worker_trouble(),
@@ -447,7 +447,9 @@ async def serve(
             # Objects made at start-up live as long as the process: the garbage collector need not scan them again.
             gc.collect()
             gc.freeze()
-            logger.info("server.started", extra={"address": server.address, "database": settings.database})
+            logger.info(
+                "server.started", extra={"address": server.address, "database": without_password(settings.database)}
+            )
             on_ready(server.address)
             await ending.wait()
             if not server.store_broken:  # else no result could be kept that a drain waits for

@@ -273,10 +273,13 @@ def shown_value(name: str, value: object) -> str:
     """Return the value of a setting as people may see it: without a key or a password."""
     if name == "secret_key" and value is not None:
         return "(hidden)"
-    text = "-" if value is None else str(value)
-    # Also a password in the query of an address is hidden.
-    text = re.sub(r"(://[^/@:]*:)[^@]*@", r"\1(hidden)@", text)
-    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&]*", r"\1(hidden)", text)
+    return "-" if value is None else without_password(str(value))
+
+
+def without_password(address: str) -> str:
+    """Return the address of a database as people may see it. What cannot be parsed is hidden up to the last ``@``."""
+    address = re.sub(r"(://[^/@:]*:).*@", r"\1(hidden)@", address, flags=re.DOTALL)
+    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&#]*", r"\1(hidden)", address)
 
 
 def _config_file(config: Path | None, environment: Mapping[str, str]) -> Path | None:

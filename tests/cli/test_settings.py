@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fairlane.errors import SetupError
-from fairlane.settings import RANGES, Settings, find_settings, read_settings, usual_database
+from fairlane.settings import RANGES, Settings, find_settings, read_settings, usual_database, without_password
 from tests.cli.harness import Command
+from tests.tables import each
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,33 @@ def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
     """Instead of serving with defaults."""
     with pytest.raises(SetupError, match=r"nowhere.toml cannot be read: No such file.*--config or FAIRLANE_CONFIG"):
         read_settings({}, {}, config=tmp_path / "nowhere.toml")
+
+
+@each(
+    "address",
+    [
+        "postgresql://fairlane:hush@db/x",
+        "postgresql://fairlane:hush@/x?host=/run/postgresql",
+        "postgresql://fairlane:hush/hush@db/x",
+        "postgresql://fairlane:hush@hush@db/x",
+        "postgresql://fairlane:hush?hush#hush@db/x",
+        "postgresql://:hush@one:5432,two:5433/x",
+        "postgresql://db/x?user=fairlane&password=hush",
+        "postgresql://db/x?sslmode=require&sslpassword=hush&password=hush#part",
+        "postgresql://fairlane:hush@[::1/x",
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str) -> None:
+    """Neither a password before the host nor one among the options, even if the address cannot be read."""
+    assert "hush" not in without_password(address)
+    assert without_password(without_password(address)) == without_password(address)
+
+
+def test_an_address_without_a_password_is_shown_whole() -> None:
+    """With its user, its hosts and its options."""
+    address = "postgresql://fairlane@one:5432,two:5433/x?sslmode=require&target_session_attrs=any"
+
+    assert without_password(address) == address
 
 
 def test_the_settings_in_force_are_shown_without_secrets(

@@ -485,7 +485,7 @@ def test_a_server_that_starts_without_its_database_says_so_and_ends(tmp_path: Pa
     ran = subprocess.run([*command, "--database", address], capture_output=True, text=True, timeout=30, check=False)
 
     assert ran.returncode == 4
-    assert "cannot open postgresql://somebody:…@127.0.0.1:1/nothing" in ran.stderr
+    assert "cannot open postgresql://somebody:(hidden)@127.0.0.1:1/nothing" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "hush" not in ran.stderr + ran.stdout
     assert ran.stdout == ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import fairlane
 from fairlane.api.admin import SecretRules, ServerFacts, admin_surface
-from fairlane.settings import read_settings
+from fairlane.settings import read_settings, without_password
 from fairlane.store import Store
 from fairlane.webhooks.signing import is_secret, new_secret
 
@@ -22,5 +22,7 @@ async def open_alone(database: str) -> tuple[Store, Application]:
         DatabaseError: there is no database, or it cannot be opened.
     """
     store = await Store.open(read_settings({"database": database}), {}, migrates=False)
-    facts = ServerFacts(version=fairlane.__version__, address=None, database=database, pid=os.getpid())
+    facts = ServerFacts(
+        version=fairlane.__version__, address=None, database=without_password(database), pid=os.getpid()
+    )
     return store, admin_surface(store, facts=lambda: facts, secret_rules=SecretRules(new_secret, is_secret))

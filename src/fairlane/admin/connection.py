@@ -21,7 +21,7 @@ import httpx2
 
 from fairlane.connecting import reason_of
 from fairlane.errors import CommandFailed, DatabaseOwned
-from fairlane.settings import database_path, is_postgres, runtime_directories
+from fairlane.settings import database_path, is_postgres, runtime_directories, without_password
 
 ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
@@ -259,7 +259,9 @@ async def _neighbor(database: str) -> httpx2.AsyncClient | None:
     for folder in runtime_directories():
         client = _client(httpx2.AsyncHTTPTransport(uds=str(folder / "admin.sock")))
         try:
-            if (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()["database"] == database:
+            if (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()["database"] == without_password(
+                database
+            ):
                 return client
         except (httpx2.TransportError, ValueError, KeyError):
             pass  # it ended, or it is not one of ours

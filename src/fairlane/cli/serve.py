@@ -24,7 +24,7 @@ from fairlane.cli.options import (
 )
 from fairlane.cli.output import complain
 from fairlane.cli.reload import Reloader, watched_folder
-from fairlane.settings import read_settings
+from fairlane.settings import read_settings, without_password
 from fairlane.worker.supervisor import Drained
 
 commands = Commands()
@@ -100,7 +100,12 @@ def serve(
     def announce(address: str) -> None:
         dashboard = f"{address}/dashboard" if settings.dashboard else None
         if as_json:
-            facts = {"address": address, "dashboard": dashboard, "database": settings.database, "pid": os.getpid()}
+            facts = {
+                "address": address,
+                "dashboard": dashboard,
+                "database": without_password(settings.database),
+                "pid": os.getpid(),
+            }
             print(json.dumps(facts), file=out, flush=True)
             return
         print(f"fairlane: ready at {address}", file=out, flush=True)

@@ -35,7 +35,6 @@ async def running_server(*, database: str, port: int, output: Path, log: Path) -
 
 async def _start(*, database: str, port: int, output: Path, log: Path) -> asyncio.subprocess.Process:
     flags = {
-        "--database": database,
         "--port": port,
         "--workers": WORKERS,
         "--places": PLACES,
@@ -48,7 +47,8 @@ async def _start(*, database: str, port: int, output: Path, log: Path) -> asynci
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "fairlane", "serve", APP, *arguments),
-            env=environment | {OUTPUT_VARIABLE: str(output)},
+            # The address may have a password, and all users can see arguments.
+            env=environment | {OUTPUT_VARIABLE: str(output), f"{PREFIX}DATABASE": database},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,

@@ -4,18 +4,17 @@ Called by the rest of this room.
 """
 
 import asyncio
-import re
 import threading
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psycopg
 
 from fairlane.connecting import REFUSED, UNKNOWN_HOST
 from fairlane.errors import DatabaseError
+from fairlane.settings import without_password
 from fairlane.store.postgres.connection import LOST, Connection, connected
 
 CONNECT_SECONDS = 5.0
-_PASSWORD_OPTION = re.compile(r"(?<=[?&]password=)[^&#]*")
 UNUSABLE = (*LOST, ValueError, psycopg.Error)
 """Errors that mean that the database cannot be opened."""
 
@@ -77,18 +76,6 @@ class Connector:
     def read_only(self) -> DatabaseError:
         """Return the error for a standby."""
         return DatabaseError(f"{self.name} is read-only: give the address of the primary")
-
-
-def without_password(address: str) -> str:
-    """Return a database's address without its password, for logs."""
-    address = _PASSWORD_OPTION.sub("…", address)
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "postgresql://…"
-    if parts.password is None:
-        return address
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":…@")))
 
 
 def _readable(address: str) -> bool:
