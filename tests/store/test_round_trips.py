@@ -7,12 +7,14 @@ depend on the machine.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
 
 from fairlane.model.leases import Failed, Report
 from fairlane.store import Store
+from fairlane.store.postgres import outage
 from fairlane.store.postgres.connection import Connection
 from fairlane.store.postgres.lines import Line
 from tests.builders import DONE, LIMITED, PAGE, Worker, a_task, a_worker, an_organization, ids, submitted
@@ -37,7 +39,8 @@ class Trips:
             return answers(connection, seconds)
 
         def asked(line: Line, sent: Any) -> Any:
-            self.count += 1
+            # While an answer takes half a second, another connection asks whether the database is at work.
+            self.count += all(statement.name != "find_working" for statement, _ in sent)
             return ask(line, sent)
 
         monkeypatch.setattr(Connection, "answers", waited)
@@ -108,6 +111,33 @@ async def test_a_claim_of_a_worker_that_was_idle(server: PostgresServer, trips: 
 
     assert len(reply.leases) == 1
     assert (submit, claim, nothing) == ([2], [3], [3])
+
+
+async def test_a_slow_answer_adds_nothing(
+    server: PostgresServer, trips: Trips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question whether the database is at work is sent beside, and does not count."""
+    monkeypatch.setattr(outage, "LOOK_AFTER_SECONDS", 0.0)
+    organization, finish, looked = await an_organization(server.store), adapter_of(server.store).writer.finish, Event()
+    asked = Line.ask
+
+    def notice(line: Line, sent: Any) -> Any:
+        if any(statement.name == "find_working" for statement, _ in sent):
+            looked.set()
+        return asked(line, sent)
+
+    def slowly(connection: Connection, attempt: Any) -> None:
+        looked.wait(10)
+        finish(connection, attempt)
+
+    monkeypatch.setattr(Line, "ask", notice)
+    monkeypatch.setattr(adapter_of(server.store).writer, "finish", slowly)
+
+    with trips.of_this() as submit:
+        await submitted(server.store, organization)
+
+    assert looked.is_set()
+    assert submit == [2]
 
 
 async def test_a_claim_of_a_limited_type(server: PostgresServer, trips: Trips) -> None:
