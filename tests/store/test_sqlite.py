@@ -18,9 +18,10 @@ from fairlane.model.status import SlotUse
 from fairlane.model.tasks import Accepted, TaskStatus
 from fairlane.settings import Settings
 from fairlane.store import Store
+from fairlane.store.claiming import query_turns
 from fairlane.store.sqlite import SqliteDatabase, disk, lock_path, opening, reading, restore_file
 from fairlane.store.statements import Statement, load_migrations, load_statements
-from tests.builders import a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
+from tests.builders import PAGE, a_call, a_catalogue, a_server, a_task, a_worker, an_organization, state, submitted
 from tests.store.databases import Clock, SqliteFile, adapter_of, in_one_commit
 from tests.tables import each
 
@@ -560,3 +561,34 @@ async def test_a_failed_statement_is_put_back_from_memory(tmp_path: Path) -> Non
         await store.close()
 
     assert kept == 2
+
+
+async def test_no_statement_is_compiled_again_when_it_is_executed_again(file: SqliteFile) -> None:
+    """The limit of a list is a parameter, and must not make SQLite plan the statement anew each time. The control is a
+    connection as SQLite opens it."""
+    store = await file.open()
+    database, compiled = adapter_of(store), []
+    organization, worker = await an_organization(store, slots=20), await a_worker(store)
+
+    def authorize(*action: object) -> int:  # SQLite asks it while it compiles
+        compiled.append(action)
+        return apsw.SQLITE_OK
+
+    async def runs() -> None:
+        compiled.clear()
+        for _ in range(3):
+            await submitted(store, organization)
+            assert len(await worker.take(1)) == 1
+
+    database.writer.connection.authorizer = authorize
+    await runs()
+    await runs()
+    assert compiled == []
+    control = apsw.Connection(str(file.path), flags=apsw.SQLITE_OPEN_READWRITE)
+    control.authorizer = authorize
+    for _ in range(2):
+        compiled.clear()
+        database.statements.rows(control, query_turns([PAGE], [PAGE], 1))
+    assert compiled != []
+    control.close()
+    assert {reader.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, -1) for reader in database.reading.opened} == {1}

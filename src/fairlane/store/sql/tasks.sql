@@ -78,15 +78,14 @@ WHERE q.organization_id = e.value ->> 0
   AND q.task_type = e.value ->> 1
   AND q.rank = e.value ->> 2
   AND q.seq >= e.value ->> 3
-  AND q.seq <= (SELECT max(b.seq)
-                FROM (SELECT seq
-                      FROM queue_entry
-                      WHERE organization_id = e.value ->> 0
-                        AND task_type = e.value ->> 1
-                        AND rank = e.value ->> 2
-                        AND seq >= e.value ->> 3
-                      ORDER BY seq
-                      LIMIT :most) AS b);
+  AND q.seq <= ifnull((SELECT seq
+                       FROM queue_entry
+                       WHERE organization_id = e.value ->> 0
+                         AND task_type = e.value ->> 1
+                         AND rank = e.value ->> 2
+                         AND seq >= e.value ->> 3
+                       ORDER BY seq
+                       LIMIT 1 OFFSET :most - 1), 9223372036854775807);
 
 -- name: find_heads [postgres]
 -- The same, with LATERAL and a limit for each lane.

@@ -48,6 +48,7 @@ class FileConnections:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = apsw.Connection(str(self.path), statementcachesize=200)
+        _keep_plans(connection)
         connection.set_busy_timeout(BUSY_MS)
         # EXTRA until the file and its name are safely on disk: with FULL alone a power cut can lose a new database.
         connection.execute("PRAGMA synchronous = EXTRA")
@@ -77,6 +78,7 @@ class FileConnections:
     def reader(self) -> apsw.Connection:
         """Return a connection that only reads."""
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=100)
+        _keep_plans(connection)
         connection.set_busy_timeout(BUSY_MS)
         # Only the writer checkpoints: on older versions of SQLite two connections that do can corrupt the file.
         connection.execute("PRAGMA query_only = 1")
@@ -141,6 +143,15 @@ class FileConnections:
                 connection.execute(script)
                 run("insert_schema_version", version=version, now=self._statements.now())
                 _log.info("schema.migrated version=%d name=%s", version, name)
+
+
+def _keep_plans(connection: apsw.Connection) -> None:
+    """Let no plan depend on the values of parameters (https://sqlite.org/queryplanner-ng.html#qpstab).
+
+    Else SQLite compiles a statement with ``LIMIT :most`` again whenever it is executed, which takes several times as
+    long as executing it.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def applied_versions(statements: FileStatements, connection: apsw.Connection) -> set[int] | None:
