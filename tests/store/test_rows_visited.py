@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 from fairlane.errors import NotFound, TaskNotFailed
+from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.tasks import TaskFilter, TaskStatus
 from fairlane.store import (
@@ -57,11 +58,12 @@ from fairlane.store import (
 )
 from fairlane.store.counting import STEP
 from fairlane.store.filtering import LOOK_MOST
+from fairlane.store.postgres import connection
 from fairlane.store.postgres.asking import BEGIN_SNAPSHOT
-from fairlane.store.postgres.numbering import numbered
+from fairlane.store.postgres.numbering import NumberedStatement, numbered
 from fairlane.store.postgres.opening import Plain
 from fairlane.store.statements import Operation, Query, run
-from tests.builders import an_organization
+from tests.builders import DONE, Worker, a_task, a_worker, an_organization
 from tests.store.databases import DATABASES, Clock, PostgresServer, adapter_of
 
 ROWS = 200_000
@@ -666,6 +668,69 @@ async def test_due_deliveries_are_found_by_their_index_whatever_postgres_knows(t
 
     assert max(max(visited[known]) for known in KNOWN) < 200, visited
     assert max(max(visited[f"{known}, sorted"]) for known in KNOWN) > OPEN, visited
+
+
+KEPT_AFTER = 3
+"""After this many executions all plans are made."""
+CHANGES_VISIT = 1_000
+"""Most rows and index entries that the changes of :func:`_change` may visit."""
+TELL = ("SELECT pg_stat_force_next_flush()::text", "SELECT 1")
+"""Statements after which PostgreSQL has counted what their connection visited before."""
+
+
+@pytest.mark.timeout(300)
+async def test_changes_visit_no_more_when_the_tables_have_grown(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL keeps the plans of changes for a while, and makes them for the size that the tables have then. The
+    control is a server that keeps the plans which it made for empty tables."""
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", 4_000)
+    monkeypatch.setattr(sys.modules[__name__], "FEW", 2_000)
+    visited = {}
+    for kept_seconds in (0.0, 1e9):
+        monkeypatch.setattr(connection, "PLANS_SECONDS", kept_seconds)
+        database = PostgresServer(tmp_path, clock)
+        store = await database.open()
+        try:
+            database.rows(WITHOUT_AUTOVACUUM)
+            worker = await a_worker(store)
+            early, late = [[(await an_organization(store, slots=50)).id for _ in range(4)] for _ in range(2)]
+            for table in _filled(late):
+                database.rows(f"VACUUM ANALYZE {table}")
+            for _ in range(KEPT_AFTER):
+                await _change(store, worker, early)
+            async with adapter_of(store).opening.connected() as plain:
+                for statement in (*_planted(*late), *TELL):
+                    await plain.execute(statement.encode())
+            before = _visited_so_far(database, store)
+            await _change(store, worker, late)
+            visited[kept_seconds] = _visited_so_far(database, store) - before
+        finally:
+            await database.close()
+            database.forget()
+
+    assert visited[0.0] < CHANGES_VISIT < ROWS < visited[1e9], visited
+
+
+async def _change(store: Store, worker: Worker, ids: Sequence[int]) -> None:
+    """Submit, claim, end in two ways, and cancel tasks of each of these organizations."""
+    for organization_id in ids:
+        tasks = [a_task() for _ in range(3)]
+        await store.tasks.submit(organization_id, tasks)
+        await store.tasks.cancel(organization_id, tasks[2].id)
+    leases = await worker.take(2 * len(ids))
+    endings = (DONE, Failed(cause="it broke", retry=False))
+    await worker.exchange(*[Report(lease.id, endings[number % 2]) for number, lease in enumerate(leases)])
+
+
+def _visited_so_far(database: PostgresServer, store: Store) -> int:
+    """How many rows and index entries the server's changes, and other connections that told, have visited."""
+    writing = adapter_of(store).writer.connection
+    for number, sql in enumerate(TELL):
+        writing.ask(NumberedStatement(f"tell_{number}", sql), [], 5.0)
+    [(rows,)] = database.rows("SELECT sum(seq_tup_read)::bigint FROM pg_stat_user_tables")
+    [(entries,)] = database.rows("SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes")
+    return int(rows) + int(entries)
 
 
 def _without(ids: Sequence[int], late: int) -> tuple[list[str], list[str]]:

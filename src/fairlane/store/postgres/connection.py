@@ -43,6 +43,10 @@ _LOADERS: dict[int, Callable[[bytes], Any]] = {
 }
 """By the ids of PostgreSQL's types: the integers, boolean, double precision, arrays of bigint. Others are texts."""
 
+PLANS_SECONDS = 5.0
+"""How long the server keeps the plans of prepared statements: they are made for the size that the tables have then."""
+_FORGET_PLANS = b"DISCARD PLANS"
+
 TripAnswer = list[Rows] | psycopg.Error
 """The rows of each statement of a trip, or the first error in it."""
 
@@ -55,6 +59,7 @@ class Connection:
         self._link = link
         self._prepare = prepare
         self._prepared: set[str] = set()
+        self._plans_until = time.monotonic() + PLANS_SECONDS
         self._trip = _Trip()
         """What was sent since the last sync."""
         self._trips: deque[_Trip] = deque()
@@ -95,6 +100,10 @@ class Connection:
     def end_trip(self) -> None:
         """End a trip: :meth:`taken` will return its answer."""
         with _translated():
+            if self._prepare and time.monotonic() > self._plans_until:
+                self._plans_until = time.monotonic() + PLANS_SECONDS
+                self._link.send_query_params(_FORGET_PLANS, None)
+                self._trip.expected.append("")
             self._link.pipeline_sync()
         self._trips.append(self._trip)
         self._trip = _Trip()
@@ -190,7 +199,7 @@ class _Trip:
 
     def __init__(self) -> None:
         self.expected: deque[NumberedStatement | str] = deque()
-        """A statement, or the name of one that is being prepared."""
+        """A statement, or the name of one that is being prepared; empty for what has neither a name nor rows."""
         self.rows: list[Rows] = []
         self.error: psycopg.Error | None = None
         self.unprepared: list[str] = []

@@ -5,9 +5,11 @@
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id_if_assigned()::text;
 
 -- name: limit_transaction [postgres]
--- Set how long the running transaction may wait and work, and its plans as in steady_plans.
+-- Set how long the running transaction may wait and work, and its plans as in steady_plans; they are kept, because
+-- planning takes longer than the work of a small transaction.
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
        set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true),
+       set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('lock_timeout', CAST(:lock AS TEXT), true),
        set_config('statement_timeout', CAST(:statement AS TEXT), true),
        set_config('idle_in_transaction_session_timeout', CAST(:idle AS TEXT), true);
