@@ -79,7 +79,7 @@ class Claims:
         """Claim from each."""
         figures: dict[str, float] = {}
         for name in rotated([str(count) for count in self._databases], turn):
-            took = asyncio.run(_claimed(self._databases[int(name)], self._scale.claims))
+            took = asyncio.run(claimed(self._databases[int(name)], self._scale.claims))
             figures[f"claims.{name}.p50_ms"] = percentile(took, 0.50)
             figures[f"claims.{name}.p99_ms"] = percentile(took, 0.99)
         few, many = self._scale.organizations[0], self._scale.organizations[-1]
@@ -87,7 +87,7 @@ class Claims:
         return figures
 
 
-async def _claimed(database: Database, count: int) -> list[float]:
+async def claimed(database: Database, count: int) -> list[float]:
     """How long each of so many claims took."""
     store = await Store.open(Settings(database=database.address), app.catalogue)
     try:

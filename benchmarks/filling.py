@@ -33,6 +33,8 @@ class Party:
     paused: bool = False
     weight: int | None = None
     """None: that of the plan."""
+    task_type: str | None = None
+    """Of its tasks; None for that of all."""
 
     @property
     def key(self) -> str:
@@ -65,7 +67,7 @@ async def _add(store: Store, party: Party, task_type: str) -> None:
     if party.paused:
         await store.organizations.change(party.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     for start in range(0, party.queued, CHUNK):
-        tasks = [new_task(task_type) for _ in range(min(CHUNK, party.queued - start))]
+        tasks = [new_task(party.task_type or task_type) for _ in range(min(CHUNK, party.queued - start))]
         answers = await store.tasks.submit(organization.id, tasks)
         assert all(isinstance(answer, Accepted) for answer in answers), answers
 

@@ -18,6 +18,7 @@ from benchmarks.drain import Drain
 from benchmarks.fairness import Fairness
 from benchmarks.homes import Home, PostgresHome, SqliteHome
 from benchmarks.machine import facts
+from benchmarks.many import Deepest, FewOfMany
 from benchmarks.report import POSTGRES, print_report, write_json
 from benchmarks.scenario import SMOKE, Figures, Scale, Scenario
 from benchmarks.sharing import Sharing
@@ -39,9 +40,12 @@ ON_BOTH: dict[str, type[Scenario]] = {
     "fairness": Fairness,
     "single": Single,
 }
+LONG: dict[str, type[Scenario]] = {"deepest": Deepest, "few-of-many": FewOfMany}
+"""Measured only if they are named: they take minutes to prepare."""
 SCENARIOS: dict[str, type[Scenario]] = (
     ON_BOTH
-    | {POSTGRES + name: scenario for name, scenario in ON_BOTH.items()}
+    | LONG
+    | {POSTGRES + name: scenario for name, scenario in (ON_BOTH | LONG).items()}
     | {POSTGRES + "sharing": Sharing, POSTGRES + "distance": Distance}
 )
 """Those on PostgreSQL have its prefix, and so have their figures."""
@@ -55,7 +59,7 @@ def main() -> None:
     home: Path = options.directory
     home.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="run-", dir=home)).absolute()
-    names = options.only or list(SCENARIOS)
+    names = options.only or [name for name in SCENARIOS if name.removeprefix(POSTGRES) not in LONG]
     postgres = PostgresHome(place) if any(name.startswith(POSTGRES) for name in names) else None
     try:
         machine = facts(place) | (postgres.facts() if postgres else {})

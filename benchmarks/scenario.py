@@ -22,6 +22,7 @@ class Scale:
 
     load_seconds: float = 3.0
     depths: tuple[int, ...] = (0, 100_000, 1_000_000)
+    deepest: tuple[int, int] = (10_000, 5_000_000)
     drain_tasks: int = 30_000
     peer: PeerScale = PEER
     dispatches: int = 150
@@ -35,6 +36,7 @@ class Scale:
 SMOKE = Scale(
     load_seconds=0.5,
     depths=(0, 1_000, 10_000),
+    deepest=(1_000, 10_000),
     drain_tasks=2_000,
     peer=PEER_SMOKE,
     dispatches=20,

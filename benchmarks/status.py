@@ -23,11 +23,11 @@ class Status:
     def __init__(self, home: Home, scale: Scale) -> None:
         self._home = home
         self._scale = scale
-        self._databases = {depth: home.database(f"status-{depth}") for depth in scale.depths}
+        self.databases = {depth: home.database(f"status-{depth}") for depth in scale.depths}
 
     def prepare(self) -> None:
         """Fill one organization's queue to each depth."""
-        for depth, database in self._databases.items():
+        for depth, database in self.databases.items():
             fill(database, [self._party(depth)])
 
     def measure(self, turn: int) -> Figures:
@@ -38,7 +38,7 @@ class Status:
                 "constant": stack.enter_context(Constant(log=self._home.directory / "constant.log", cpu=server_cpu()))
             }
             for depth in self._scale.depths:
-                server = stack.enter_context(Fairlane(self._databases[depth], workers=0, cpu=server_cpu()))
+                server = stack.enter_context(Fairlane(self.databases[depth], workers=0, cpu=server_cpu()))
                 figures[f"startup.{depth}.seconds"] = server.startup_seconds()
                 servers[str(depth)] = server
             for name in rotated(list(servers), turn):
