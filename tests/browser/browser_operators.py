@@ -21,6 +21,8 @@ SECTIONS = (
     "failures",
     "organizations",
     "organization/acme",
+    "plans",
+    "plan/default",
     "types",
     "workers",
     "deliveries",
@@ -241,11 +243,91 @@ def test_an_organization_is_paused_and_its_limits_are_changed(enter: Enter, site
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
+    page.get_by_text("Change", exact=True).click()
     page.get_by_label("Slots").fill("7")
     page.get_by_role("button", name="Save").click()
 
     expect(card(page, "Slots used")).to_have_text("0 of 7")
     assert site.admin("GET", "organizations/wayne")["slots_max"] == 7
+    asked = agree(page, "Begin maintenance")
+    assert "Begin maintenance of wayne?" in asked
+    page.get_by_role("button", name="End maintenance").click()
+    expect(page.get_by_role("button", name="Begin maintenance")).to_be_visible()
+
+
+def test_a_plan_is_made_changed_and_deleted(enter: Enter, site: Site, provoked: list[str], picture: Picture) -> None:
+    """Every limit stands in the list and in the form; a wrong one is refused beside its field; a change acts at once."""
+    provoked += ["400", "422"]
+    page = enter("plans", key=site.admin_key)
+    form = page.locator("form")
+    form.get_by_label("Name").fill("gold")
+    given = {
+        "Slots": "2",
+        "Queue limit": "500",
+        "Weight": "4",
+        "Rate limit": "50",
+        "Highest priority": "11",
+        "Task types": "QUICK, FAILS",
+        "Monthly credits": "1000",
+        "Retention": "36 hours",
+    }
+    for label, value in given.items():
+        form.get_by_label(label).fill(value)
+    create = form.get_by_role("button", name="Create")
+    create.click()
+    expect(form.get_by_label("Retention")).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_role("alert")).to_contain_text("must be a time such as")
+    form.get_by_label("Retention").fill("36h")
+    create.click()
+    expect(form.get_by_label("Highest priority")).to_be_focused()
+    expect(form.get_by_role("alert")).to_contain_text("priority_limit must be")
+    form.get_by_label("Highest priority").fill("5")
+    create.click()
+
+    row = page.get_by_role("table", name="Plans").get_by_role("row").filter(has_text="gold")
+    for told in ("2", "500", "4", "50/s", "5", "FAILS, QUICK", "1,000", "36 h"):
+        expect(row.get_by_role("cell", name=told, exact=True)).to_be_visible()
+    picture(page, "dashboard-plans")
+    site.admin("POST", "organizations", name="miner", plan="gold")
+    key = site.admin("POST", "organizations/miner/keys")["value"]
+
+    def refused(task_type: str) -> bool:
+        body = {"taskType": task_type, "payload": {}, "priority": 5}
+        answer = site.api.post("/v1/async/task", json=body, headers={"authorization": f"Bearer {key}"})
+        return answer.status_code != 200
+
+    assert refused("FLAKY")
+    assert not refused("QUICK")
+    row.get_by_role("link", name="gold").click()
+    page.get_by_label("Task types").fill("FLAKY")
+    page.get_by_label("Highest priority").fill("")
+    page.get_by_label("Slots").fill("3")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The plan gold is changed.")).to_be_visible()
+
+    assert refused("QUICK")
+    assert not refused("FLAKY")
+    changed = site.admin("GET", "plans/gold")
+    assert (changed["slots"], changed["priority_limit"], changed["weight"], changed["retention_seconds"]) == (
+        3, None, 4, 129_600,
+    )  # fmt: skip
+    assert site.admin("GET", "organizations/miner")["slots_max"] == 3
+
+    page.goto(f"{site.address}/dashboard#/organization/miner")
+    page.get_by_text("Change", exact=True).click()
+    page.get_by_label("Rate limit").fill("7")
+    page.get_by_role("button", name="Save").click()
+    eventually(lambda: site.admin("GET", "organizations/miner")["rate_limit"] == 7)
+    page.get_by_label("Rate limit").fill("")
+    page.get_by_role("combobox", name="Plan").select_option("default")
+    page.get_by_role("button", name="Save").click()
+    eventually(lambda: site.admin("GET", "organizations/miner")["plan"] == "default")
+    assert site.admin("GET", "organizations/miner")["rate_limit"] is None
+
+    page.goto(f"{site.address}/dashboard#/plan/gold")
+    agree(page, "Delete")
+    expect(page.get_by_role("heading", name="Plans")).to_be_visible()
+    expect(page.get_by_role("table", name="Plans").get_by_role("row").filter(has_text="gold")).to_have_count(0)
 
 
 def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: Submit) -> None:

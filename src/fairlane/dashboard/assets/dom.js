@@ -124,7 +124,7 @@ export function submits(form, act, named = {}) {
   const told = h("p", { class: "bad told", role: "alert", id: `told-${(tellers += 1)}` });
   const clear = () => {
     told.remove();
-    form.querySelectorAll("[aria-invalid]").forEach((one) => { one.removeAttribute("aria-invalid"); one.removeAttribute("aria-describedby"); });
+    form.querySelectorAll("[aria-invalid]").forEach((one) => { one.removeAttribute("aria-invalid"); describe(one, (id) => id !== told.id); });
   };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -136,7 +136,7 @@ export function submits(form, act, named = {}) {
       const field = place ? named[place.field] : form.querySelector("input, select");
       told.textContent = error.message;
       field.setAttribute("aria-invalid", "true");
-      field.setAttribute("aria-describedby", told.id);
+      describe(field, () => true, told.id);
       field.after(told);
       field.focus();
     } finally { form.removeAttribute("aria-busy"); }
@@ -145,6 +145,12 @@ export function submits(form, act, named = {}) {
   return form;
 }
 let tellers = 0;
+
+// Keeps those descriptions of an element, and adds further ones.
+function describe(element, kept, ...more) {
+  const ids = [...more, ...(element.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && kept(id))];
+  if (ids.length) element.setAttribute("aria-describedby", ids.join(" ")); else element.removeAttribute("aria-describedby");
+}
 
 // Without TLS, except on localhost, a browser gives pages no clipboard, so the text is selected instead.
 export const copies = (element, text = null) => button("Copy", async () => {

@@ -15,6 +15,7 @@ import { snippets } from "./snippets.js";
 import { types, workers } from "./operator.js";
 import { upkeep } from "./upkeep.js";
 import { organization, organizations } from "./organizations.js";
+import { plan, plans } from "./plans.js";
 import { anyTask } from "./anytask.js";
 import { anyTasks } from "./anytasks.js";
 import { task, tasks } from "./tasks.js";
@@ -23,9 +24,9 @@ import { usage } from "./usage.js";
 const SECTIONS = {
   organization: [["", "Now", overview], ["tasks", "Tasks", tasks], ["failures", "Failures", failures], ["usage", "Usage", usage], ["capacity", "Capacity", capacity],
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
-  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["types", "Types", types], ["workers", "Workers", workers], ["deliveries", "Deliveries", hosts], ["upkeep", "Upkeep", upkeep]],
+  operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["plans", "Plans", plans], ["types", "Types", types], ["workers", "Workers", workers], ["deliveries", "Deliveries", hosts], ["upkeep", "Upkeep", upkeep]],
 };
-const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["task", anyTask]] };
+const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["plan", plan], ["task", anyTask]] };
 
 function lanesPage(place) {
   const section = h("section");

@@ -1,8 +1,9 @@
 // The operator's organizations: found by name or by how busy they are; and one of them, with its limits and its tasks.
 
 import { ask, get, repeat, watch } from "./api.js";
-import { badge, button, card, facts, fill, h, notice, rowsOf, set, submits } from "./dom.js";
+import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, several, share, span } from "./format.js";
+import { LIMITS, limitsForm, shown as shownLimit } from "./limits.js";
 
 const PAGE = 50;
 const ORDERS = {
@@ -23,7 +24,7 @@ export function organizations(content, { query }) {
   const told = h("span", { class: "quiet" }), pages = h("div", { class: "row" });
   const list = rowsOf("Organizations", [
     { name: "Organization", long: true, first: true, show: (one) => h("a", { href: `#/organization/${encodeURIComponent(one.name)}` }, one.name) },
-    { name: "State", show: state }, { name: "Plan", long: true, show: (one) => one.plan },
+    { name: "State", show: state }, { name: "Plan", long: true, show: (one) => planOf(one.plan) },
     { name: "Queued", number: true, show: (one) => count(one.queued) },
     { name: "Slots", number: true, show: (one) => (one.slots_max === null ? "–" : `${count(one.used)} of ${count(one.slots_max)}`) },
     { name: "Oldest waits", number: true, show: (one) => (one.oldest_ready_at ? span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000) : "–") },
@@ -81,9 +82,10 @@ export function organization(content, { rest: [name], view }) {
     notice(told);
     await look();
   };
-  let drawn = "";
+  let drawn = "", all = [];
   const look = async () => {
     const one = await get(path);
+    if (!all.some((plan) => plan.name === one.plan)) all = (await get("/admin/v1/plans")).plans;
     queued.show(tasksOf(name, count(one.queued), "QUEUED"), one.oldest_ready_at ? `the oldest waits for ${span(Math.max(0, Date.now() - one.oldest_ready_at) / 1000)}` : "none can start");
     used.show(one.slots_max === null ? "–" : tasksOf(name, `${count(one.used)} of ${count(one.slots_max)}`, "PROCESSING"), one.slots_max ? share(one.used / one.slots_max) : "the plan has no slots");
     completed.show(tasksOf(name, count(one.completed), "COMPLETED"), `of ${count(one.submitted)} submitted`);
@@ -91,14 +93,24 @@ export function organization(content, { rest: [name], view }) {
     credits.show(one.credits.on ? count(one.credits.granted - one.credits.charged) : "–", one.credits.on ? "left" : "not counted");
     set(flags, flagsOf(one));
     // The form stays as a reader fills it in, until the limits themselves change.
-    const now = JSON.stringify([one.plan, one.slots_max, one.queue_limit, one.weight, one.paused, one.disabled]);
+    const values = { ...one, slots: one.slots_max, monthly_credits: one.credits.monthly }, limited = LIMITS.map(({ field }) => values[field]);
+    const now = JSON.stringify([one.plan, limited, one.paused, one.disabled, one.maintenance, all]);
     if (now === drawn) return;
     drawn = now;
     fill(acts, button("See what it sees", () => view(name)), one.paused ? button("Resume", () => change({ paused: false }, `${name} starts tasks again.`))
       : button("Pause", () => change({ paused: true }, `${name} is paused.`, `Pause ${name}? Its tasks are accepted and wait; what runs goes on. Nothing new starts until you resume it.`)),
+    one.maintenance ? button("End maintenance", () => change({ maintenance: false }, `${name} is no longer under maintenance.`))
+      : button("Begin maintenance", () => change({ maintenance: true }, `${name} is under maintenance.`, `Begin maintenance of ${name}? Until you end it, its status reads concurrency null: its programs see no slots in use and no limit. Its tasks are accepted and run as before.`)),
     one.disabled ? button("Enable", () => change({ disabled: false }, `${name} may use the API again.`))
       : button("Disable", () => change({ disabled: true }, `${name} is disabled.`, `Disable ${name}? Every one of its keys is refused at once, and nothing of it starts. What runs goes on. Its tasks are kept.`), "danger"));
-    fill(limits, h("h2", {}, "Limits"), facts([["Plan", one.plan], ["Created", moment(one.created_at)]]), limitForm(one, (changes) => change(changes, "The limits hold from the next start of a task.")));
+    const plan = h("select", { id: "plan" }, all.map(({ name }) => h("option", { value: name }, name)));
+    plan.value = one.plan;
+    const form = limitsForm(values, (changes) => {
+      if (plan.value !== one.plan) changes.plan = plan.value;
+      return Object.keys(changes).length ? change(changes, "The limits hold from now on.") : notice("Nothing was changed.");
+    }, { empty: () => "the plan's", before: h("div", {}, h("label", { for: "plan" }, "Plan"), plan, h("small", {}, planOf(one.plan))), named: { plan } });
+    fill(limits, h("h2", {}, "Limits"), facts([["Created", moment(one.created_at)], ...LIMITS.map((limit) => [limit.name, shownLimit(limit, values[limit.field])])]),
+      h("details", {}, h("summary", {}, "Change"), form));
   };
   get(`${path}/keys`).then((held) => {
     const shown = rowsOf("Each gives full access to the organization", [
@@ -112,16 +124,7 @@ export function organization(content, { rest: [name], view }) {
   return () => { stop(); leave(); };
 }
 
-function limitForm(one, save) {
-  const field = (id, text, value) => [h("label", { for: id, class: "quiet" }, text), h("input", { id, type: "number", min: 1, value: value ?? "" })];
-  const form = h("form", { class: "row" }, field("slots", "Slots", one.slots_max), field("queue_limit", "Queue limit", one.queue_limit), field("weight", "Weight", one.weight), h("button", {}, "Save"));
-  const input = (id) => form.querySelector(`#${id}`);
-  return submits(form, () => {
-    const changes = {};
-    for (const [id, old] of [["slots", one.slots_max], ["queue_limit", one.queue_limit], ["weight", one.weight]]) if (input(id).value && Number(input(id).value) !== old) changes[id] = Number(input(id).value);
-    return Object.keys(changes).length ? save(changes) : Promise.resolve(notice("Nothing was changed."));
-  }, { slots: input("slots"), queue_limit: input("queue_limit"), weight: input("weight") });
-}
+const planOf = (name) => h("a", { class: "within", href: `#/plan/${encodeURIComponent(name)}` }, name);
 
 // Returns the way to the tasks of an organization, of one status or of all.
 const tasksOf = (name, shown, status = "") => h("a", { class: "plain", href: `#/tasks?${new URLSearchParams({ organization: name, ...(status ? { status } : {}) })}` }, shown);
