@@ -17,6 +17,7 @@ from fairlane.diagnosis import (
     diagnose,
 )
 from fairlane.model.diagnosis import Content, DatabaseFacts, DeadRows
+from fairlane.model.fleet import FailedStart
 from fairlane.model.status import Drift
 
 FLOOR = 100 * 2**20
@@ -33,7 +34,7 @@ POSTGRES = DatabaseFacts(
 CONTENT = Content(
     plans_without_slots=(), organizations=2, organizations_without_slots=(), drifted=(), paused=(), disabled=(),
     maintenance=False, recounted=2, drift=(), served={"PAGE": 1}, queued={"PAGE": 3}, servers=("server host/1",),
-    secrets=1, secrets_closed=0,
+    failed_starts=(), secrets=1, secrets_closed=0,
 )  # fmt: skip
 PROCESS = Process(address="http://127.0.0.1:8000", version="1", own_version="1", open_files=OPEN_FILES_LEAST)
 
@@ -167,6 +168,20 @@ def test_what_is_wrong_with_a_server_is_told(check: str, change: dict[str, Any],
     assert finding.state is state
     assert told in finding.message
     assert bool(finding.advice) == (state is not Grade.OK)
+
+
+def test_workers_that_cannot_start_are_a_problem() -> None:
+    """With the machine, since when, how often, and why."""
+    failed = FailedStart(
+        host="build-7", application="shop:app", key=None, cause="it raised", version="1", failures=4,
+        first_at=1_800_000_000_000, last_at=1_800_000_060_000,
+    )  # fmt: skip
+    finding = found("worker starts", content=msgspec.structs.replace(CONTENT, failed_starts=(failed,)))
+
+    assert finding.state is Grade.PROBLEM
+    assert finding.message == (
+        "no worker can start: shop:app on build-7 since 2027-01-15 08:00 UTC, 4 failed: it raised"
+    )
 
 
 def test_a_pooler_is_fine_if_nothing_is_prepared() -> None:

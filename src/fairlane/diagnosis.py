@@ -1,6 +1,7 @@
 """How the doctor judges what it saw: each check is OK, a warning or a problem, with advice. Pure."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -280,6 +281,15 @@ def _content(content: Content) -> Iterable[Finding]:
         else f"by type: {_names([f'{name} {count}' for name, count in sorted(content.served.items())]) or 'none live'}",
         "start a worker whose application has this type, or cancel these tasks",
     )  # fmt: skip
+    failed = [
+        f"{one.application} on {one.host} since {_clock_time(one.first_at)}, {one.failures} failed: {one.cause}"
+        for one in content.failed_starts
+    ]
+    yield _unless(
+        "worker starts", not failed,
+        f"no worker can start: {_names(failed)}" if failed else "no failed start in the last 15 minutes",
+        "fix the application; it is tried again by itself, or start the worker again", worst=Grade.PROBLEM,
+    )  # fmt: skip
     without = [f"plan {name}" for name in content.plans_without_slots] + list(content.organizations_without_slots)
     yield _unless(
         "slots", not without,
@@ -315,6 +325,10 @@ def _content(content: Content) -> Iterable[Finding]:
 def _drifting(content: Content) -> str:
     now = [f"{one.organization} {one.name} says {one.kept}, counted {one.counted}" for one in content.drift]
     return _names(now or content.drifted)
+
+
+def _clock_time(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment / 1_000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _unless(check: str, well: bool, message: str, advice: str, *, worst: Grade = Grade.WARNING) -> Finding:

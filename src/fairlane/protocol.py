@@ -8,6 +8,10 @@ is our own protocol, not the customers' wire. There are four verbs, each safe to
   POST   /worker/v1/sessions/{id}/renew    Renew -> Renewed
   DELETE /worker/v1/sessions/{id}          EndSession -> Ended
 
+A supervisor of workers that cannot start has no session, and says why:
+
+  POST   /worker/v1/failed-starts          StartsFailed -> StartsNoted
+
 A refused request gets the usual error envelope; 410 ``SESSION_GONE`` means: stop every handler and register again.
 """
 
@@ -36,6 +40,9 @@ LINE_MOST = 10**9
 DETAILS_BYTES_MOST = 128 * 1024
 PROGRESS_MOST = 10**15
 NOTE_LENGTH_MOST = 1_000
+CAUSE_LENGTH_MOST = 1_000
+"""Longest cause of a failed start, in characters."""
+STARTS_MOST = 1_000_000
 PAUSE_SECONDS_MOST = 30 * 86_400
 WAIT_SECONDS_MOST = 3_600
 """The server enforces these limits. Workers stay below them; the limit of a result is a setting of the server."""
@@ -50,6 +57,9 @@ class Register(Struct, kw_only=True, forbid_unknown_fields=True):
     local: bool = False
     version: str = ""
     """The release of fairlane, for operators; empty for a worker of another make."""
+    application: str = ""
+    """The application, as its failed starts name it: these are over once it registers. ``name`` is then the machine and
+    the process, with a slash between them."""
 
 
 class Registered(Struct, kw_only=True):
@@ -58,6 +68,26 @@ class Registered(Struct, kw_only=True):
     session: str
     lease_seconds: float
     renew_seconds: float
+
+
+class StartsFailed(Struct, kw_only=True, forbid_unknown_fields=True):
+    """No worker process of an application can start on this machine.
+
+    The supervisor chooses ``id`` and sends it again until it is answered; the same id counts once.
+    """
+
+    id: str
+    host: str
+    application: str
+    cause: str
+    """Why the last start failed, for operators, without the text of an exception."""
+    failures: int = 1
+    """Number of starts that failed since the last answered report; 0 if none did, and still no process can start."""
+    version: str = ""
+
+
+class StartsNoted(Struct, kw_only=True):
+    """The failed starts were counted."""
 
 
 class FailureBody(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -161,6 +161,7 @@ class Sweeper:
         await self._attempt("purge usage", lambda: _exhaust(self._store.usage.purge))
         await self._attempt("purge usage by type", lambda: _exhaust(self._store.type_usage.purge))
         await self._attempt("purge pulses", lambda: _exhaust(self._store.pulses.purge))
+        await self._attempt("purge failed starts", lambda: _exhaust(self._store.failed_starts.purge))
         await self._attempt("purge failures", lambda: _exhaust(self._store.failures.purge))
         await self._attempt("purge hosts", lambda: _exhaust(self._store.webhook_hosts.purge))
         await self._attempt("alerts", self._judge_alerts)

@@ -20,6 +20,29 @@ def test_a_session_is_told_its_timing(house: House) -> None:
     assert list(answer) == ["session", "lease_seconds", "renew_seconds"]
 
 
+def test_failed_starts_are_shown_until_a_worker_registers(house: House) -> None:
+    """On the operators' overview and in a list; a wrong report is refused by its field."""
+    report = {"id": "1", "host": "build-7", "application": "shop:app", "cause": "it raised", "version": "1"}
+    answers = [house.worker.post("/worker/v1/failed-starts", json=report) for _ in range(2)]
+    refused = [
+        house.worker.post("/worker/v1/failed-starts", json=report | {field: value})
+        for field, value in {"cause": "x" * 1_001, "host": "", "application": "", "failures": -1, "id": ""}.items()
+    ]
+
+    assert [(one.status_code, one.json()) for one in answers] == [(200, {})] * 2
+    assert [fields_of(one) for one in refused] == [["cause"], ["host"], ["application"], ["failures"], ["id"]]
+    [failed] = house.admin.get("/admin/v1/failed-starts").json()["failed_starts"]
+    assert {name: failed[name] for name in ("host", "application", "key", "cause", "version", "failures")} == {
+        "host": "build-7", "application": "shop:app", "key": None, "cause": "it raised", "version": "1", "failures": 1,
+    }  # fmt: skip
+    told = eventually(lambda: house.admin.get("/admin/v1/overview").json()["troubles"])
+    assert [one["message"] for one in told] == ["No worker of shop:app can start on build-7: it raised"]
+    house.worker.post(
+        "/worker/v1/sessions", json={"name": "build-7/3", "types": ["ANY"], "places": 1, "application": "shop:app"}
+    )
+    assert house.admin.get("/admin/v1/failed-starts").json() == {"failed_starts": []}
+
+
 def test_a_lease_has_all_a_worker_needs(house: House) -> None:
     """Once, with the payload as it was sent."""
     customer, session = house.customer(), house.session("PAGE")

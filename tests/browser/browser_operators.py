@@ -1,8 +1,10 @@
 """The operator's pages as people use them."""
 
 import re
+import socket
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -256,7 +258,7 @@ def test_an_organization_is_paused_and_its_limits_are_changed(enter: Enter, site
 
 
 def test_a_plan_is_made_changed_and_deleted(enter: Enter, site: Site, provoked: list[str], picture: Picture) -> None:
-    """Every limit stands in the list and in the form; a wrong one is refused beside its field; a change acts at once."""
+    """Every limit stands in list and form; a wrong one is refused beside its field; a change acts at once."""
     provoked += ["400", "422"]
     page = enter("plans", key=site.admin_key)
     form = page.locator("form")
@@ -345,6 +347,36 @@ def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: 
     expect(row.get_by_text("live", exact=True)).to_be_visible()
     expect(row.get_by_text("2 of 4", exact=True)).to_be_visible()
     expect(row.get_by_text("a server's own", exact=True)).to_be_visible()
+
+
+def test_workers_that_cannot_start_are_told_until_they_can(enter: Enter, site: Site, tmp_path: Path) -> None:
+    """A crash loop, as a program makes it that starts `fairlane worker` again: why, since when, how often."""
+    wish, app = tmp_path / "wish", "tests/worker/apps/starts.py:app"
+    wish.write_text("import")
+    key = site.fairlane("keys", "create", "--worker", "builds")["value"]
+    page = enter("workers", key=site.admin_key)
+    table = page.get_by_role("table", name="These cannot start")
+    expect(page.get_by_role("table", name="Worker processes that are connected")).to_be_visible()
+    expect(table).to_be_hidden()
+    for number in (1, 2):
+        with site.worker(app, key, FAIRLANE_TEST_START=str(wish)) as broken:
+            assert broken.wait(30) == 3
+        expect(table.locator("td[data-name='Failed starts']")).to_have_text(str(number))
+
+    row = table.get_by_role("row").filter(has_text=app)
+    expect(row).to_contain_text("the import of the application raised ImportError (starts.py:14)")
+    expect(row).to_contain_text(socket.gethostname())
+    expect(row.locator("td[data-name=Since]")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    page.goto(f"{site.address}/dashboard#/")
+    health = page.get_by_role("list", name="Health")
+    expect(health).to_contain_text(re.compile(r"No worker of \S+ can start on .*ImportError.*Since .*2 starts failed"))
+    health.get_by_role("link", name="Workers").click()
+    expect(table).to_be_visible()
+    wish.write_text("")
+    with site.worker(app, key, FAIRLANE_TEST_START=str(wish)) as cured:
+        expect(table).to_be_hidden()
+        cured.terminate()
+        cured.wait(30)
 
 
 def test_operators_see_which_hosts_fail_and_what_holds_them(enter: Enter, site: Site, receiver: Receiver) -> None:

@@ -130,6 +130,7 @@ class Site:
             "XDG_RUNTIME_DIR": self._runtime,
             "FAIRLANE_DATABASE": f"sqlite:///{folder / 'site.db'}",
             "FAIRLANE_PUBLIC_ADMIN": "1",
+            "FAIRLANE_PUBLIC_WORKERS": "1",
             "FAIRLANE_WEBHOOK_ALLOW_PRIVATE": "1",
             "FAIRLANE_SWEEP_SECONDS": "0.5",
         }
@@ -156,6 +157,14 @@ class Site:
         ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=self._environment, check=False)
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
+
+    def worker(self, app: str, key: str, **environment: str) -> subprocess.Popen[str]:
+        """Start `fairlane worker` for this server."""
+        command = [sys.executable, "-m", "fairlane", "worker", app, "--server", self.address]
+        return subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=self._log, text=True, cwd=ROOT,
+            env=self._environment | environment | {"FAIRLANE_WORKER_KEY": key},
+        )  # fmt: skip
 
     def admin(self, method: str, path: str, **body: Any) -> Any:
         """What the operators' API answers: a command is a process of its own, which takes far longer to start."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -208,6 +210,8 @@ def test_workers_that_cannot_start_are_told_everywhere(
         eventually(lambda: ready(server) == (503, f"No worker can start: {reason}"))
         doctor = fairlane("doctor", "--server", server.address, "--json")
         failing = operator_reads("/metrics"), operator_reads("/admin/v1/server")
+        eventually(lambda: fairlane("sessions", "list", "--json").document["failed_starts"])
+        listed, doubled = fairlane("sessions", "list"), fairlane("doctor", "--json")
 
         wish.write_text("")
         eventually(lambda: ready(server) == (200, ""))
@@ -225,6 +229,8 @@ def test_workers_that_cannot_start_are_told_everywhere(
     assert said.count("start.failed") == said.count("start.recovered") == 1
     assert "\nfairlane_workers_failing 1.0\n" in failing[0]
     assert json.loads(failing[1])["worker_trouble"] == reason
+    assert re.search(rf"tests/worker/apps/starts.py:app +{socket.gethostname()} +\d+ .*{re.escape(reason)}", listed.out)
+    assert any(one["check"] == "worker starts" and reason in one["message"] for one in doubled.document["findings"])
     assert after[0].code == 0
     assert "\nfairlane_workers_failing 0.0\n" in after[1]
     assert json.loads(after[2])["worker_trouble"] is None

@@ -16,7 +16,7 @@ from fairlane.errors import DatabaseError
 from fairlane.model.alerts import AlertKind, AlertRule
 from fairlane.model.bulks import BulkKind, NewBulk
 from fairlane.model.keys import KeyKind
-from fairlane.model.leases import Failed
+from fairlane.model.leases import Failed, FailedStartReport
 from fairlane.model.tasks import TaskFilter, TaskStatus
 from fairlane.model.webhooks import Tried
 from fairlane.settings import Settings
@@ -71,6 +71,9 @@ async def populate(store: Store, clock: Clock) -> None:
     await store.alerts.create(acme.id, rule)
     await store.bulks.begin(NewBulk(kind=BulkKind.CANCEL, chosen=TaskFilter(), organization_id=acme.id))
     await store.months.open()
+    await store.failed_starts.report(
+        FailedStartReport(id="1", host="build-7", application="shop:app", cause="it raised", failures=1, key_id=None)
+    )
     await store.logouts.add("a session of the dashboard", expires_at=clock.at + 60_000)
 
     worker = await a_worker(store, [PAGE], local=True)

@@ -31,6 +31,7 @@ from fairlane.store import (
     dashboard,
     deliveries,
     erasing,
+    failed_starts,
     failures,
     fleet,
     keys,
@@ -336,6 +337,7 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
     yield partial(credits.find_without_month, "2027-01")
     yield plans.find_plans
     yield maintenance.find_maintenance
+    yield failed_starts.find_failed_starts
     yield recount.least_audited
     yield partial(recount.find_drifted, 100)
     yield recount.count_states

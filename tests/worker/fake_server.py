@@ -20,6 +20,8 @@ from fairlane.protocol import (
     Renew,
     Renewed,
     ReportBody,
+    StartsFailed,
+    StartsNoted,
     encode,
 )
 
@@ -45,6 +47,7 @@ class FakeServer:
         self.cancel: list[str] = []
         self.cancel_on_renewal: list[str] = []
         self.gone: set[str] = set()
+        self.failed_starts: list[StartsFailed] = []
         self.lose_answers = 0
         self.lost: list[ExchangeRequest] = []
         """Exchanges with a lost answer."""
@@ -118,6 +121,9 @@ class FakeServer:
         parts = path.removeprefix("/worker/v1/").split("/")
         if parts == ["sessions"]:
             return 200, self._register(msgspec.json.decode(body, type=Register))
+        if parts == ["failed-starts"]:
+            self.failed_starts.append(msgspec.json.decode(body, type=StartsFailed))
+            return 200, StartsNoted()
         if parts == ["exchange"]:
             return await self._exchange(msgspec.json.decode(body, type=ExchangeRequest), port)
         if method == "DELETE":

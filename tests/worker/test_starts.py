@@ -36,6 +36,7 @@ def wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 async def test_start_hook_that_fails_is_named_until_it_works(
+    server: FakeServer,
     supervise: Callable[..., Supervisor],
     wish: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -59,6 +60,9 @@ async def test_start_hook_that_fails_is_named_until_it_works(
 
     assert told[0] is not None
     assert told[1] is None
+    assert server.failed_starts
+    # With a bound of nothing, the process itself is already late.
+    assert what == "hang" or {one.cause for one in server.failed_starts} == {reason}
     assert [record.message for record in caplog.records if record.message.startswith("start.")] == [
         "start.failed",
         "start.recovered",
@@ -83,6 +87,43 @@ async def test_import_that_fails_after_it_worked_is_tried_again(
 
     assert supervisor.trouble is None
     assert broken == []
+
+
+async def test_every_failed_start_is_counted_once(
+    server: FakeServer, supervise: Callable[..., Supervisor], wish: Path
+) -> None:
+    """A report without an answer is sent again as it was; what failed meanwhile is in the next one."""
+    wish.write_text("raise")
+    server.silent = True
+    supervisor = supervise(app_reference=f"{APPS / 'starts.py'}:app")
+    await supervisor.start()
+    await eventually(lambda: sum("failed-starts" in path for _, path in server.asked) >= 2)
+
+    server.silent = False
+    await eventually(lambda: len(server.failed_starts) >= 2)
+    wish.write_text("")
+    await asyncio.wait_for(supervisor.ready(), 20)
+
+    first, second, *_ = server.failed_starts
+    assert first.id != second.id
+    assert first.application == f"{APPS / 'starts.py'}:app"
+    [registered] = server.registered.values()
+    assert (registered.application, registered.name.rpartition("/")[0]) == (first.application, first.host)
+    assert sum(one.failures for one in server.failed_starts) >= 2
+
+
+async def test_the_last_word_of_a_supervisor_that_gives_up_is_why(
+    server: FakeServer, supervise: Callable[..., Supervisor]
+) -> None:
+    """A program that starts it again each time makes a crash loop that operators see."""
+    supervisor = supervise(app_reference=f"{APPS / 'broken.py'}:app")
+    await supervisor.start()
+    await asyncio.wait_for(supervisor.leaving.wait(), 20)
+
+    [report] = server.failed_starts
+    assert report.failures == 1
+    assert report.cause.startswith("the import of the application raised ")
+    assert supervisor.broken is not None
 
 
 async def test_starts_are_tried_after_pauses_that_grow(

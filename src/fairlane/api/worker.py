@@ -23,6 +23,7 @@ from fairlane.model.leases import (
     Ending,
     Exchange,
     Failed,
+    FailedStartReport,
     Lease,
     LossReason,
     NewSession,
@@ -47,6 +48,7 @@ PIECE_BYTES = 256 * 1024
 _register = Decoder(protocol.Register)
 _exchange = Decoder(protocol.ExchangeRequest)
 _renew = Decoder(protocol.Renew)
+_starts_failed = Decoder(protocol.StartsFailed)
 _end = Decoder(protocol.EndSession)
 _report = Decoder(protocol.ReportBody)
 
@@ -112,6 +114,7 @@ class WorkerEndpoints:
         _check_text("version", register.version, protocol.NAME_LENGTH_MOST)
         check_between("places", register.places, 1, protocol.PLACES_MOST)
         check_between("types", len(register.types), 1, protocol.TYPES_MOST)
+        _check_name("application", register.application, protocol.NAME_LENGTH_MOST, least=0)
         for name in register.types:
             _check_name("types", name, protocol.TYPE_LENGTH_MOST)
         session = NewSession(
@@ -122,6 +125,7 @@ class WorkerEndpoints:
             local=register.local and key_id is None,
             key_id=key_id,
             version=register.version,
+            application=register.application,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.sessions.open(session)
@@ -133,6 +137,27 @@ class WorkerEndpoints:
                 renew_seconds=self._settings.renew_seconds,
             )
         )
+
+    async def fail_starts(self, request: Request, key_id: WorkerKey) -> Answer:
+        """Count starts of workers that failed."""
+        failed = await self._read(request, _starts_failed)
+        _check_name("id", failed.id, protocol.ID_LENGTH_MOST)
+        _check_name("host", failed.host, protocol.NAME_LENGTH_MOST)
+        _check_name("application", failed.application, protocol.NAME_LENGTH_MOST)
+        _check_text("cause", failed.cause, protocol.CAUSE_LENGTH_MOST)
+        _check_text("version", failed.version, protocol.NAME_LENGTH_MOST)
+        check_between("failures", failed.failures, 0, protocol.STARTS_MOST)
+        report = FailedStartReport(
+            id=failed.id,
+            host=failed.host,
+            application=failed.application,
+            cause=failed.cause,
+            failures=failed.failures,
+            key_id=key_id,
+            version=failed.version,
+        )
+        await self._store.failed_starts.report(report)
+        return _answer(protocol.StartsNoted())
 
     async def exchange(self, request: Request, key_id: WorkerKey) -> Answer | Stream:
         """Settle the reports, and grant leases or wait for some."""
@@ -191,6 +216,7 @@ class WorkerEndpoints:
 
     routes: ClassVar[Routes] = (
         Route("POST", "/worker/v1/exchange", exchange),
+        Route("POST", "/worker/v1/failed-starts", fail_starts),
         Route("POST", "/worker/v1/sessions", register),
         Route("POST", "/worker/v1/sessions/{session}/renew", renew),
         Route("DELETE", "/worker/v1/sessions/{session}", end),

@@ -15,10 +15,12 @@ commands = Commands(name="sessions", help="The workers that run now.", no_args_i
 
 @commands.command("list", epilog="Example: fairlane sessions list")
 def list_sessions(*, database: DatabaseOption = None, as_json: AsJson = False) -> None:
-    """List the live worker processes and their attempts."""
-    found = ask_all(database_in_force(database), "sessions", "sessions")
+    """List the live worker processes and their attempts, and the workers that cannot start."""
+    where = database_in_force(database)
+    found = ask_all(where, "sessions", "sessions")
+    failed = ask(where, "GET", "failed-starts")["failed_starts"]
     if as_json:
-        print_json({"sessions": found})
+        print_json({"sessions": found, "failed_starts": failed})
         return
     rows = [
         [one["id"], one["name"], ", ".join(one["types"]), f"{one['leases']}/{one['places']}",
@@ -28,6 +30,14 @@ def list_sessions(*, database: DatabaseOption = None, as_json: AsJson = False) -
     print_table(
         ["SESSION", "NAME", "TYPES", "RUNNING", "STATE", "VERSION", "LOCAL", "SINCE"], rows, empty="No worker runs."
     )
+    if failed:
+        print("\nThese workers cannot start:")
+        starts = [
+            [one["application"], one["host"], one["failures"], moment(one["first_at"]), moment(one["last_at"]),
+             one["cause"]]
+            for one in failed
+        ]  # fmt: skip
+        print_table(["APPLICATION", "MACHINE", "FAILED", "SINCE", "LAST", "CAUSE"], starts, empty="")
 
 
 @commands.command("drain", epilog="Example: fairlane sessions drain 01a2aed0-4c2f-7a31-9d62-0f6f0c2b8a11")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from fairlane.model.fleet import FailedStart
 from fairlane.model.status import Drift
 
 
@@ -72,6 +73,8 @@ class Content(Struct, frozen=True, kw_only=True):
     """Number of live workers for each task type."""
     queued: Mapping[str, int]
     """Tasks that are ready to start, by type."""
+    failed_starts: tuple[FailedStart, ...]
+    """Workers that cannot start."""
     servers: tuple[str, ...]
     """Names of live servers."""
     secrets: int

@@ -20,6 +20,22 @@ class TypeLoad(Struct, frozen=True, kw_only=True):
     """Whether a live worker serves it."""
 
 
+class FailedStart(Struct, frozen=True, kw_only=True):
+    """An application of which no worker can start on one machine."""
+
+    host: str
+    application: str
+    key: str | None
+    """The worker key of its supervisor, or None for a server's own workers."""
+    cause: str
+    """Why the last start failed, without the text of an exception."""
+    version: str
+    failures: int
+    """Number of starts that failed since ``first_at``."""
+    first_at: int
+    last_at: int
+
+
 class Durations(Struct, frozen=True, kw_only=True):
     """Durations as a cumulative histogram."""
 

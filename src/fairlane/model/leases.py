@@ -27,6 +27,28 @@ class NewSession(Struct, frozen=True, kw_only=True):
     """The worker key that opened the session, or None if it came through the server's own socket."""
     version: str = ""
     """The release of fairlane that the worker runs, or empty if it told none."""
+    application: str = ""
+    """The application that the worker serves, or empty if it told none."""
+
+    @property
+    def host(self) -> str:
+        """Return the machine, with which the name of a worker begins that told its application."""
+        return self.name.rpartition("/")[0]
+
+
+class FailedStartReport(Struct, frozen=True, kw_only=True):
+    """Starts of workers that failed, as their supervisor reports them."""
+
+    id: str
+    """Chosen by the supervisor; a report with the same id counts nothing."""
+    host: str
+    application: str
+    cause: str
+    failures: int
+    """Number of starts that failed since the last report that was accepted."""
+    key_id: str | None
+    """The worker key of the report, or None if it came through the server's own socket."""
+    version: str = ""
 
 
 class Renewal(Struct, frozen=True):

@@ -81,7 +81,7 @@ class Trouble(Struct, frozen=True, kw_only=True):
     since: int | None
     """None if nothing says since when."""
     subject: str | None = None
-    """The task type that it is about, or None."""
+    """The task type or the machine that it is about, or None."""
 
 
 class Overview(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlane.model.fleet import Fleet
+from fairlane.model.fleet import FailedStart, Fleet
 from fairlane.model.pulses import FleetPulse, PulsePoint, Trouble, TroubleGrade, TroubleKind
 from fairlane.rules.history import quantile_ms
 
@@ -35,6 +35,8 @@ class Signs(Struct, frozen=True, kw_only=True):
     """Since when the first open webhook message has been due, or None if none is open."""
     worker_trouble: str | None
     """Why no worker of this server's own can start."""
+    failed_starts: Sequence[FailedStart]
+    """Workers of all machines that cannot start, the longest lasting first."""
     disk_full: bool
 
 
@@ -104,14 +106,31 @@ def _server(signs: Signs) -> Iterator[Trouble]:
             advice="Make room on the disk; the server accepts tasks again by itself.",
             since=None,
         )
-    if signs.worker_trouble is not None:
+    if signs.failed_starts:
+        yield _failed_starts(signs.failed_starts)
+    elif signs.worker_trouble is not None:
         yield Trouble(
             kind=TroubleKind.WORKERS_FAILING,
             grade=TroubleGrade.PROBLEM,
             message=f"No worker of this server can start: {signs.worker_trouble}",
-            advice="Correct the application, then restart the server.",
+            advice="Correct the application: the server tries again by itself.",
             since=None,
         )
+
+
+def _failed_starts(failed: Sequence[FailedStart]) -> Trouble:
+    first, *others = failed
+    more = f", and {'one more' if len(others) == 1 else f'{len(others)} more'}" if others else ""
+    tried = sum(one.failures for one in failed)
+    return Trouble(
+        kind=TroubleKind.WORKERS_FAILING,
+        grade=TroubleGrade.PROBLEM,
+        message=f"No worker of {first.application} can start on {first.host}: {first.cause}{more}",
+        advice=f"{'1 start' if tried == 1 else f'{tried:,} starts'} failed. Correct the application: it is tried again "
+        "by itself.",
+        since=first.first_at,
+        subject=first.host,
+    )
 
 
 def _serving(signs: Signs) -> Iterator[Trouble]:

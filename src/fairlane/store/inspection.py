@@ -9,6 +9,7 @@ import msgspec
 
 from fairlane.errors import SetupError
 from fairlane.model.diagnosis import Content
+from fairlane.store.failed_starts import find_failed_starts
 from fairlane.store.fleet import LaneSumsRow
 from fairlane.store.maintenance import find_maintenance
 from fairlane.store.recount import recount
@@ -77,6 +78,7 @@ def look(open_secret: Callable[[str], str]) -> Operation[Content]:
         drift=tuple(drift),
         served=served,
         queued=queued,
+        failed_starts=(yield from find_failed_starts()),
         servers=tuple(servers),
         secrets=len(secrets),
         secrets_closed=sum(not _opens(open_secret, kept) for kept in secrets),

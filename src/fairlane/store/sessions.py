@@ -6,6 +6,7 @@ import msgspec
 
 from fairlane.errors import NotFound, SessionGone
 from fairlane.model.leases import Ending, LossReason, NewSession, Renewal, SessionFacts
+from fairlane.store.failed_starts import forget_failed_starts
 from fairlane.store.noun import Noun
 from fairlane.store.settling import LOST, OVERDUE, RELEASED, return_leases
 from fairlane.store.statements import CHUNK, Operation, Row, query, rows, run, together
@@ -155,6 +156,8 @@ def _open(transaction: Transaction, new: NewSession) -> Operation[None]:
         lease_ms=new.lease_ms,
         now=(yield from transaction.read_clock()),
     )
+    if new.application:
+        yield from forget_failed_starts(new.key_id, new.host, new.application)
 
 
 def _renew(

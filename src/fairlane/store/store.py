@@ -28,6 +28,7 @@ from fairlane.store.database import Database
 from fairlane.store.deliveries import DeliveryStore
 from fairlane.store.effects import Effects
 from fairlane.store.erasing import ErasingStore
+from fairlane.store.failed_starts import FailedStartStore
 from fairlane.store.failures import FailureStore
 from fairlane.store.fleet import FleetStore
 from fairlane.store.hints import Hints
@@ -117,6 +118,7 @@ class Store:
         self.dashboard = DashboardStore(shared)
         self.deliveries = DeliveryStore(shared, pauses_ms=settings.webhook_pauses_ms())
         self.erasing = ErasingStore(shared, forget_keys=self.keys.forget_callers)
+        self.failed_starts = FailedStartStore(shared)
         self.failures = FailureStore(shared)
         self.fleet = FleetStore(shared)
         self.jumps = JumpStore(shared)

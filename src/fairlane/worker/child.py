@@ -97,6 +97,8 @@ class Child:
         """Whether an operator wants it to end, so that no other one takes its place."""
         self.ready = asyncio.Event()
         """Set once the child has its session."""
+        self.counted = False
+        """Whether the supervisor has counted its start as failed."""
         self.started = False
         """Whether the application was imported and its start hooks have run."""
         self.refused: str | None = None
@@ -296,7 +298,12 @@ class Child:
         name = f"{socket.gethostname()}/{self.pid}"
         options = self._options
         registration = Register(
-            name=name, types=types, places=options.places, local=options.local, version=options.version
+            name=name,
+            types=types,
+            places=options.places,
+            local=options.local,
+            version=options.version,
+            application=options.application,
         )
         pausing, said = pauses(*REGISTER_SECONDS), set[str]()
         while True:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fairlane.protocol import NAME_LENGTH_MOST
 from fairlane.worker.watcher import marked
 
 KEY_VARIABLE = "FAIRLANE_WORKER_KEY"
@@ -48,6 +49,11 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def local(self) -> bool:
         """Return whether this is a child of the server itself, connected to it by a unix socket."""
         return all(server.startswith("unix:") for server in self.servers)
+
+    @property
+    def application(self) -> str:
+        """Return the reference to the application as servers are told it."""
+        return "".join(letter if letter.isprintable() else "?" for letter in self.app_reference)[-NAME_LENGTH_MOST:]
 
     def environment(self) -> dict[str, str]:
         """Return the environment for a child with these options."""

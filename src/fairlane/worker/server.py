@@ -26,6 +26,8 @@ from fairlane.protocol import (
     Registered,
     Renew,
     Renewed,
+    StartsFailed,
+    StartsNoted,
 )
 
 CONNECT_SECONDS = 5.0
@@ -114,6 +116,10 @@ class ServerClient:
     async def register(self, registration: Register) -> Registered:
         """Open a session."""
         return await self._send("POST", "/worker/v1/sessions", registration, Registered)
+
+    async def fail_starts(self, failed: StartsFailed) -> StartsNoted:
+        """Say that no worker process can start."""
+        return await self._send("POST", "/worker/v1/failed-starts", failed, StartsNoted)
 
     async def exchange(self, exchange: ExchangeRequest) -> ExchangeAnswer:
         """Exchange reports for leases and cancellations: a long poll of up to ``wait_seconds``."""

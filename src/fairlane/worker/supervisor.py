@@ -8,19 +8,30 @@ import contextlib
 import logging
 import os
 import random
+import secrets
+import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from fairlane.errors import FairlaneError
+from fairlane.protocol import CAUSE_LENGTH_MOST, NAME_LENGTH_MOST, StartsFailed
 from fairlane.settings import Settings
 from fairlane.worker.child import Child
 from fairlane.worker.options import Options
-from fairlane.worker.server import ServerClient
+from fairlane.worker.server import ServerClient, ServerSilent, pauses
 
 RESTART_SECONDS = (0.1, 30.0)
 """First and longest pause before a child is started again that ended during its start."""
+
+REPORT_SECONDS = 300.0
+"""How often the server is told again that no child can start: it forgets what is not repeated."""
+REPORT_PAUSE_SECONDS = (0.5, 30.0)
+"""First and longest pause before a report is sent again that no server answered."""
+LAST_REPORT_SECONDS = 3.0
+"""How long a supervisor that gives up waits for the answer to its report."""
 
 Order = Callable[[Sequence[str]], Sequence[str]]
 
@@ -88,6 +99,13 @@ class Supervisor:
         self._on_trouble = on_trouble
         self._failure: str | None = None
         """Why the last start of a child failed, or None if it did not fail."""
+        self._unreported = 0
+        """How many starts failed that no server knows of."""
+        self._failed = asyncio.Event()
+        """Set when a start failed, until it is reported."""
+        self._reporting: asyncio.Task[None] | None = None
+        self._report_lock = asyncio.Lock()
+        """One report at a time: each start is in one of them."""
         self._ever_started = False
         self._dismissed = 0
         """How many worker processes ended because operators drained them."""
@@ -119,6 +137,7 @@ class Supervisor:
     async def start(self) -> None:
         """Begin to start the worker processes; return without waiting for them."""
         self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
+        self._reporting = asyncio.create_task(self._report_for_ever())
 
     async def ready(self) -> None:
         """Wait until every current worker process has its session, or the supervisor gave up."""
@@ -152,6 +171,9 @@ class Supervisor:
 
     async def _finish(self) -> None:
         await asyncio.gather(*self._keepers)
+        if self._reporting is not None:
+            self._reporting.cancel()
+            await asyncio.gather(self._reporting, return_exceptions=True)
         await self._server.close()
 
     async def _keep(self) -> None:
@@ -170,6 +192,10 @@ class Supervisor:
                 return
             # An application that loaded before has since been changed, and may be fixed.
             if hopeless := child.refused or (None if self._ever_started else child.broken):
+                if child.refused is None:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LAST_REPORT_SECONDS):
+                            await self._report()
                 self._give_up(hopeless)
                 return
             deaths = 0 if child.ready.is_set() else deaths + 1
@@ -184,10 +210,13 @@ class Supervisor:
         try:
             await child.run()
             self._failure = child.unstarted
+            self._count_failed(child)
         except Exception as error:
             # For example no process or descriptor is available: tried again.
             logger.exception("worker.unstartable")
             self._failure = f"no process can be started: {type(error).__name__}"
+            self._unreported += 1
+            self._failed.set()
         finally:
             self._children.discard(child)
             if os.getpid() == 1:
@@ -198,6 +227,8 @@ class Supervisor:
         """Report when no child can start, and when one has started again: once for each period of trouble."""
         self._ever_started = self._ever_started or any(child.started for child in self._children)
         cause = self.trouble
+        for child in self._children:
+            self._count_failed(child)
         if (cause is None) == (self._told is None):
             return
         self._told = cause
@@ -206,6 +237,52 @@ class Supervisor:
         else:
             logger.error("start.failed", extra={"cause": cause})
         self._on_trouble(cause)
+
+    def _count_failed(self, child: Child) -> None:
+        """Count the start of this child if it failed, once."""
+        if child.unstarted is not None and not child.counted:
+            child.counted = True
+            self._unreported += 1
+            self._failed.set()
+
+    async def _report_for_ever(self) -> None:
+        """Report failed starts as they happen, and again from time to time while no child can start."""
+        while True:
+            try:
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await self._failed.wait()
+            except TimeoutError:
+                await self._report(again=True)
+            else:
+                self._failed.clear()
+                await self._report()
+
+    async def _report(self, *, again: bool = False) -> None:
+        """Tell a server why no child can start, if that is so and a start has failed, or in any case ``again``."""
+        async with self._report_lock:
+            if self._unreported or again:
+                await self._send_report()
+
+    async def _send_report(self) -> None:
+        pausing = pauses(*REPORT_PAUSE_SECONDS)
+        counted, report_id = self._unreported, secrets.token_hex(16)
+        while (cause := self.trouble) is not None:
+            report = StartsFailed(
+                id=report_id,
+                host=socket.gethostname()[:NAME_LENGTH_MOST],
+                application=self._options.application,
+                cause=cause[:CAUSE_LENGTH_MOST],
+                failures=counted,
+                version=self._options.version,
+            )
+            try:
+                await self._server.fail_starts(report)
+                break
+            except ServerSilent:
+                await asyncio.sleep(next(pausing))
+            except FairlaneError:  # A server of an earlier release, or one that refuses this worker.
+                break
+        self._unreported = max(0, self._unreported - counted)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -80,6 +80,11 @@ class InstallationEndpoints:
         found = await self._store.sessions.all(after=asked.get("cursor", ""), most=most + 1)
         return answer(page("sessions", found, most, lambda one: one.id))
 
+    async def failed_starts(self, request: Request, actor: str) -> Answer:
+        """Return the applications of which no worker can start on a machine, the longest lasting first."""
+        request.query()
+        return answer({"failed_starts": await self._store.failed_starts.all()})
+
     async def drain(self, request: Request, actor: str) -> Answer:
         """Have a worker take no more tasks, and end after those that it runs."""
         await self._store.sessions.drain(*request.parameters, actor=actor)
@@ -102,6 +107,7 @@ class InstallationEndpoints:
     routes: ClassVar[Routes] = (
         Route("GET", "/admin/v1/sessions", sessions),
         Route("POST", "/admin/v1/sessions/{session}/drain", drain),
+        Route("GET", "/admin/v1/failed-starts", failed_starts),
         Route("GET", "/admin/v1/drift", drift),
         Route("GET", "/admin/v1/upkeep", upkeep),
         Route("GET", "/admin/v1/audit", audit),

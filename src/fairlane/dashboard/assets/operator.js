@@ -1,8 +1,8 @@
 // The operator's sections beside organizations: the task types and the workers.
 
 import { ask, get, repeat, serverTime } from "./api.js";
-import { badge, button, fill, h, notice, rowsOf } from "./dom.js";
-import { count, perSecond, since, span } from "./format.js";
+import { badge, button, fill, h, notice, rowsOf, set } from "./dom.js";
+import { count, lately, perSecond, since, span } from "./format.js";
 
 const TYPES_SECONDS = 10;
 
@@ -46,7 +46,17 @@ export function workers(content) {
     }));
     return this.made.get(id);
   } };
-  const trouble = h("p", { class: "bad", role: "alert", hidden: true });
+  const failed = rowsOf("These cannot start, and are tried again", [
+    { name: "Application", long: true, first: true, show: (one) => one.application },
+    { name: "Machine", long: true, first: true, show: (one) => one.host },
+    { name: "Why", long: true, show: (one) => h("span", { class: "bad" }, one.cause) },
+    { name: "Since", show: (one) => lately(one.first_at) },
+    { name: "Failed starts", number: true, show: (one) => count(one.failures) },
+    { name: "Last", number: true, show: (one) => `${since(one.last_at)} ago` },
+    { name: "Key", long: true, show: (one) => one.key ?? "a server's own" },
+    { name: "Version", show: (one) => one.version || "–" },
+  ], { key: (one) => `${one.key} ${one.host} ${one.application}`, stack: true });
+  const trouble = h("section", { hidden: true }, failed.element), said = h("p", { class: "unseen", role: "alert" });
   // The next sweep ends a worker with an expired lease, unless the worker renews it first.
   const list = rowsOf("Worker processes that are connected", [
     { name: "Worker", long: true, first: true, show: (one) => one.name },
@@ -58,11 +68,12 @@ export function workers(content) {
     { name: "For", number: true, show: (one) => since(one.started_at) },
     { name: "", show: (one) => (one.draining ? "" : drains.get(one)) },
   ], { empty: "No worker is connected: queued tasks wait.", key: (one) => one.id, stack: true });
-  fill(content, h("div", { class: "heading" }, h("h1", {}, "Workers")), h("section", {}, trouble, list.element));
+  fill(content, h("div", { class: "heading" }, h("h1", {}, "Workers")), said, trouble, h("section", {}, list.element));
   return repeat(2, async () => {
-    const [{ sessions }, server] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/server")]);
-    trouble.hidden = !server.worker_trouble;
-    trouble.textContent = server.worker_trouble ? `None of this server's own workers can start: ${server.worker_trouble}` : "";
+    const [{ sessions }, { failed_starts: unstarted }] = await Promise.all([get("/admin/v1/sessions"), get("/admin/v1/failed-starts")]);
+    trouble.hidden = !unstarted.length;
+    set(said, [unstarted.length ? `No worker of ${unstarted[0].application} can start on ${unstarted[0].host}.` : ""]);
+    failed.show(unstarted);
     list.show(sessions);
   });
 }

@@ -9,7 +9,8 @@
 -- organization has an organization's limits, flags, counts and running sums; its row is locked by every transaction
 -- that moves its tasks, so its counts are exact. plan has the limits that several organizations share. lane counts an
 -- organization's tasks by type and rank. turn lists the organizations that can start work of a type now, in their
--- order. type_limit has the limits of task types across all organizations. session has the live workers and servers.
+-- order. type_limit has the limits of task types across all organizations. session has the live workers and servers; failed_start has
+-- workers that cannot start.
 -- bulk has requests to run again or cancel many tasks, and bulk_part what is left of them in each organization.
 --
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_host counts the tries by host;
@@ -468,6 +469,22 @@ CREATE TABLE session (
   version     TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX session_key ON session (key_id) WHERE key_id IS NOT NULL;
+
+-- An application of which no worker can start on a machine: why, since when, and how often it was tried. key_id: the
+-- worker key of the supervisor that reported it, or empty: a server's own workers. report_id: the report that was
+-- counted last.
+CREATE TABLE failed_start (
+  key_id      TEXT NOT NULL,
+  host        TEXT NOT NULL,
+  application TEXT NOT NULL,
+  cause       TEXT NOT NULL,
+  version     TEXT NOT NULL,
+  failures    INTEGER NOT NULL,
+  first_at    INTEGER NOT NULL,
+  last_at     INTEGER NOT NULL,
+  report_id   TEXT NOT NULL,
+  PRIMARY KEY (key_id, host, application)
+) WITHOUT ROWID;
 
 -- Webhooks and alerts.
 
