@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from fairlane import sweeper
-from fairlane.store import claiming, deliveries, locked, settling, tasks
+from fairlane.store import bulks, claiming, deliveries, locked, settling, tasks
 from fairlane.store.sqlite import asking
 from fairlane.store.statements import Statement, load_statements
 from fairlane.worker import child
@@ -76,6 +76,15 @@ FAULTS: dict[str, Fault | StatementFault] = {
     "forgets that a task was canceled": Fault(settling, "end_leases", "lease.canceled_at is not None", "False"),
     "sends a message again without a pause": Fault(
         deliveries, "_end", "now + max(pause_ms, one.wait_ms)", "now"
+    ),
+    "runs a task again that was run again": Fault(
+        bulks, "_retry", "known.get(one.id) or _reason(", "_reason("
+    ),
+    "counts the tasks of a bulk twice": Fault(
+        bulks, "_write_place", "done=counts.done + outcome.done", "done=counts.done + 2 * outcome.done"
+    ),
+    "ends a bulk after its first step": Fault(
+        bulks, "_write_place", "elif step.after is not None:", "elif False:"
     ),
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -26,12 +27,13 @@ from fairlane.api.serving import Serving
 from fairlane.api.worker import worker_surface
 from fairlane.errors import Refusal, StoreFault, TaskExists
 from fairlane.handlers import Context
+from fairlane.model.bulks import BulkKind, BulkState, BulkView, NewBulk, Skipped
 from fairlane.model.calls import NewCall
 from fairlane.model.organizations import OrganizationChange, Overrides
-from fairlane.model.tasks import Accepted, NewTask, TaskView
+from fairlane.model.tasks import Accepted, NewTask, TaskFilter, TaskView
 from fairlane.model.webhooks import Webhook
 from fairlane.settings import Settings
-from fairlane.store import Effects, new_id
+from fairlane.store import Effects, bulks, new_id
 from fairlane.sweeper import Sweeper
 from fairlane.webhooks.poster import TryResult
 from fairlane.webhooks.sender import Sender
@@ -90,6 +92,11 @@ OFTEN = {
 }  # fmt: skip
 """Probabilities of what can happen to each message or transaction; the others happen every second or so."""
 
+
+DOOMED_SHARE = 0.2
+"""The part of tasks that fails each time: bulks run them again."""
+BULK_TASKS = 3
+"""Tasks of one step of a bulk, so that servers die and meet between the steps of small bulks."""
 
 EXPECTED = frozenset({"attempt.raised", "delivery.unrecorded", "worker.overdue"})
 """Events of errors that the script of a handler, or a fault of the seed, explains."""
@@ -277,6 +284,9 @@ class Figures:
     commits: int = 0
     tasks: int = 0
     calls: int = 0
+    bulks: int = 0
+    again: int = 0
+    """Tasks that bulks ran again."""
     messages: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     comparisons: int = 0
@@ -314,6 +324,8 @@ class World:
         self.canceled: set[str] = set()
         """Tasks with an acknowledged cancellation."""
         self.refused: set[str] = set()
+        self.bulks: dict[str, tuple[BulkKind, frozenset[str]]] = {}
+        """By acknowledged bulk that runs tasks again, what had failed before it was asked for."""
         self.keys: dict[tuple[int, str], str] = {}
         self.organizations: list[int] = []
         self.slots: dict[str, int] = {}
@@ -403,7 +415,7 @@ class World:
         log.propagate = False
         log.addHandler(errors)
         try:
-            with replaced(self.loop, self.network, self.seed):
+            with replaced(self.loop, self.network, self.seed), patch.object(bulks, "STEP_TASKS", BULK_TASKS):
                 try:
                     self.loop.run_until_complete(self._run())
                 except Exception as error:
@@ -456,6 +468,7 @@ class World:
         busy = [self.loop.create_task(self._customer(one)) for one in self.organizations]
         busy.append(self.loop.create_task(self._misfortune()))
         busy.append(self.loop.create_task(self._operator()))
+        busy.append(self.loop.create_task(self._begin_bulks()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS_MOST):
                 await self._over.wait()
@@ -466,6 +479,16 @@ class World:
             task.cancel()
         self._heal()
         await self._drain()
+        # Whatever was run again before, and by however many servers, nothing of it is run again now.
+        while self._broken is None and not await self._begin_bulk(BulkKind.RETRY, None, TaskFilter()):
+            await asyncio.sleep(0.5)
+        # Between its steps servers die.
+        for _ in range(len(self.servers) + 1):
+            self._later(self.chance() * 2.0, self._kill_server)
+        await asyncio.sleep(2.0)
+        await self._drain()
+        if self._broken is None:
+            await self._conclude()
         self.figures.seconds = self.loop.time() - 1_000.0
         self.figures.comparisons = self.history.compared + self.history.intervals
         self.figures.lag_ms, self.figures.lag_share = self.history.lag_ms, self.history.lag_share
@@ -565,7 +588,8 @@ class World:
     def _payload(self) -> tuple[str, str, int, int]:
         """Return type, payload, priority and delay of a task."""
         ends = ["done"] * 6 + ["raise", "raise", "crash", "hang", "fail"]
-        plan = [self._draw.choice(ends) for _ in range(ATTEMPTS)]
+        doomed = self.chance() < DOOMED_SHARE
+        plan = ["fail"] * ATTEMPTS if doomed else [self._draw.choice(ends) for _ in range(ATTEMPTS)]
         payload = {
             "seconds": [round(self.chance() * self._draw.choice((0.2, 0.6, 2.0)), 3) for _ in plan],
             "ends": plan,
@@ -602,6 +626,65 @@ class World:
         self.figures.calls += 1
         answer = await self._ask("call", call)
         self.event("call answered", type(answer).__name__)
+
+    async def _begin_bulks(self) -> None:
+        """Run again what failed, or cancel what waits, of one organization or of all."""
+        while True:
+            await asyncio.sleep(1.0 + self.chance() * 3)
+            kind = BulkKind.CANCEL if self.chance() < 0.15 else BulkKind.RETRY
+            one = self._draw.choice([None, *self.organizations])
+            await self._begin_bulk(kind, one, TaskFilter(task_type=self._draw.choice((None, None, WORK))))
+
+    async def _begin_bulk(self, kind: BulkKind, organization: int | None, chosen: TaskFilter) -> bool:
+        """Begin a bulk; return whether that was answered."""
+        new = NewBulk(
+            kind=kind, chosen=chosen, organization_id=organization, actor=ACTOR if organization is None else None,
+            idempotency_key=new_id() if self.chance() < 0.5 else None,
+        )  # fmt: skip
+        before = self._failed_of(organization, chosen)
+        known = {bulk_id for (bulk_id,) in self.connection.execute("SELECT id FROM bulk")}
+
+        async def begin(server: SimulatedServer, gone: asyncio.Event) -> Any:
+            return await server.store.bulks.begin(new)
+
+        answer = await self._ask("bulk", begin)
+        if not isinstance(answer, BulkView):
+            return False
+        self.event("bulk", kind, organization, len(before))
+        # An equal one that runs already began earlier, when less had failed.
+        self.bulks.setdefault(answer.id, (kind, frozenset() if answer.id in known else before))
+        return True
+
+    def _failed_of(self, organization: int | None, chosen: TaskFilter) -> frozenset[str]:
+        now = self.history.last
+        if now is None:
+            return frozenset()
+        return frozenset(
+            task_id
+            for task_id, outcome in now.outcomes.items()
+            if outcome.status == "FAILED"
+            and organization in (None, now.tasks[task_id].organization_id)
+            and chosen.task_type in (None, now.tasks[task_id].task_type)
+        )
+
+    def _judge_bulks(self, views: dict[str, BulkView]) -> None:
+        """Compare bulks with the tasks that they made: each failed task is run again once, and every number is true."""
+        pairs = self.connection.execute("SELECT retry_of, id FROM task WHERE retry_of IS NOT NULL").fetchall()
+        self.figures.bulks, self.figures.again = len(views), len(pairs)
+        again = {failed for failed, _ in pairs}
+        if len(again) < len(pairs):
+            self.broken("a bulk ran a task again that had been run again already")
+        counted = sum(view.done for view in views.values() if view.kind is BulkKind.RETRY)
+        if counted != len(pairs):
+            self.broken(f"bulks say that they ran {counted} tasks again, and {len(pairs)} were")
+        for bulk_id, (kind, failed) in self.bulks.items():
+            view = views[bulk_id]
+            if view.state is not BulkState.DONE or view.matched != view.done + view.skipped:
+                self.broken(f"the bulk {bulk_id} ended {view.state} with {view.matched} tasks")
+            left = failed - again if kind is BulkKind.RETRY else frozenset()
+            reasons = sum(count for reason, count in view.reasons.items() if reason != Skipped.ALREADY_RETRIED)
+            if len(left) > reasons:
+                self.broken(f"the bulk {bulk_id} left {len(left)} failed tasks as they were, and names {reasons}")
 
     async def _operator(self) -> None:
         """Change slots, pause, grant credits."""
@@ -730,9 +813,7 @@ class World:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.25):
                     await self._stop.wait()
-        self.figures.drain_seconds = self.loop.time() - began_at
-        if self._broken is None:
-            await self._conclude()
+        self.figures.drain_seconds = max(self.figures.drain_seconds, self.loop.time() - began_at)
 
     async def _resume(self, name: str) -> None:
         async def change(server: SimulatedServer, gone: asyncio.Event) -> Any:
@@ -749,8 +830,10 @@ class World:
         latest = self.now() + (DELAYED_MS if self.jumped_at > float("-inf") else 10**15)
         waiting = [one for one in now.waiting.values() if one.due_at is not None and one.due_at < latest]
         deliveries = [one for one in now.deliveries.values() if one.due_at is not None and one.due_at < latest]
+        [running] = self.connection.execute("SELECT count(*) FROM bulk WHERE state = 'RUNNING'").fetchone()
         parts = {
             "ready": len(now.ready), "waiting": len(waiting), "leases": len(now.leases), "deliveries": len(deliveries),
+            "bulks": running,
         }  # fmt: skip
         return ", ".join(f"{count} {name}" for name, count in parts.items() if count)
 
@@ -780,6 +863,7 @@ class World:
                 self.broken(f"I11: the message of {delivery.task_id} counts as delivered, and no receiver got it")
         self.mirror.compare()
         store = next(server.store for server in self.servers.values() if server.up)
+        self._judge_bulks({one.id: one for one in (await store.bulks.page(None, before=None, most=1_000)).bulks})
         drifts = await store.recount.find()
         if drifts:
             self.broken(f"I4: counts drifted: {drifts}")
