@@ -38,7 +38,7 @@ class Words(msgspec.Struct):
     note: str | None = None
 
 
-@app.task("COUNTS")
+@app.task("COUNTS", limit=2)
 async def counts(words: Words) -> dict[str, Any]:
     """Ends at once, if its payload fits."""
     return {"counted": len(words.text.split()[: words.most])}

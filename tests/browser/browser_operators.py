@@ -24,8 +24,8 @@ SECTIONS = (
     "organizations",
     "organization/acme",
     "plans",
-    "plan/default",
     "types",
+    "type/COUNTS",
     "workers",
     "deliveries",
     "upkeep",
@@ -127,6 +127,38 @@ def test_every_place_that_a_trouble_names_exists(enter: Enter, site: Site) -> No
     page.goto(f"{site.address}/dashboard#/types")
     expect(page.get_by_role("row").filter(has_text="SLOW")).to_contain_text("served")
     expect(page.get_by_role("columnheader", name="Run p50 · p90 · p99")).to_be_visible()
+
+
+def test_a_type_has_charts_its_limit_and_its_workers(enter: Enter, site: Site, picture: Picture) -> None:
+    """Run times, waits and failures of an hour: a gap stays a gap, one burst is cut off, and all is a table, too."""
+    page = enter("types", key=site.admin_key)
+    row = page.get_by_role("table", name="Task types").get_by_role("row").filter(has_text="COUNTS")
+    expect(row.locator("td[data-name='Failed in an hour']")).to_have_text("90")
+    expect(row.locator("td[data-name='Running']")).to_have_text("0 of 2")
+    expect(row.locator("td[data-name='Run p50 · p90 · p99']")).to_have_text(re.compile(r"^\S+ m?s · .+ · .+$"))
+
+    row.get_by_role("link", name="COUNTS").click()
+
+    expect(page.get_by_role("heading", name="COUNTS")).to_be_visible()
+    serving = page.get_by_role("table", name="Workers that serve it").locator("tbody tr")
+    expect(serving).to_have_count(1)
+    expect(serving.locator("td[data-name='Running']")).to_have_text(re.compile(r"^\d of 4$"))
+    expect(card(page, "Running")).to_have_text("0 of 2")
+    expect(card(page, "Failed").get_by_role("link")).to_have_attribute("href", re.compile("status=FAILED&type=COUNTS"))
+    flow = page.get_by_role("img", name=re.compile("^Flow, .*failed from"))
+    for title in ("Wait before the start", "Run time"):
+        line = page.get_by_role("img", name=re.compile(f"^{title}, .*p99")).locator("path.line.main").first
+        expect(line).to_have_attribute("d", re.compile("^M[^M]+M[^M]+$"))
+    expect(flow.locator(".cut")).to_have_count(1)
+    figure = page.locator("figure").filter(has_text="Run time")
+    figure.get_by_text("As a table").click()
+    expect(figure.get_by_role("row").filter(has_text="–")).not_to_have_count(0)
+    expect(figure.get_by_role("columnheader", name="p99")).to_be_visible()
+    picture(page, "dashboard-type")
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(flow).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_operators_see_the_true_cause(enter: Enter, site: Site, picture: Picture) -> None:
@@ -319,7 +351,8 @@ def test_a_plan_is_made_changed_and_deleted(enter: Enter, site: Site, provoked: 
     page.get_by_text("Change", exact=True).click()
     page.get_by_label("Rate limit").fill("7")
     page.get_by_role("button", name="Save").click()
-    eventually(lambda: site.admin("GET", "organizations/miner")["rate_limit"] == 7)
+    expect(page.get_by_text("The limits hold from now on.")).to_be_visible()
+    assert site.admin("GET", "organizations/miner")["rate_limit"] == 7
     page.get_by_label("Rate limit").fill("")
     page.get_by_role("combobox", name="Plan").select_option("default")
     page.get_by_role("button", name="Save").click()
@@ -349,6 +382,7 @@ def test_operators_see_what_their_workers_run(enter: Enter, site: Site, submit: 
     expect(row.get_by_text("a server's own", exact=True)).to_be_visible()
 
 
+@pytest.mark.timeout(120)  # three programs start, each with a process of its own
 def test_workers_that_cannot_start_are_told_until_they_can(enter: Enter, site: Site, tmp_path: Path) -> None:
     """A crash loop, as a program makes it that starts `fairlane worker` again: why, since when, how often."""
     wish, app = tmp_path / "wish", "tests/worker/apps/starts.py:app"

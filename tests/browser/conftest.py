@@ -24,7 +24,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from fairlane.model.organizations import DEFAULT_PLAN, Overrides
+from fairlane.model.organizations import DEFAULT_PLAN, EVERY_ORGANIZATION, Overrides
+from fairlane.rules.history import bucket_of
 from fairlane.settings import Settings
 from fairlane.store import Store
 
@@ -44,6 +45,8 @@ MAY_BE_LEFT_OUT = {
 """Fields that the API describes as optional, and that the pages look for."""
 MANY = 10_000
 """Organizations of the browser's server, beside those that tests make: all of the pages are seen with as many."""
+GAP, BURST = frozenset(range(26, 31)), 20
+"""Minutes ago in which no server ran, and in which far more started than before."""
 KEEP_IMAGES = bool(os.environ.get("FAIRLANE_TEST_IMAGES"))
 CHROMIUM = os.environ.get("FAIRLANE_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 expect.set_options(timeout=20_000)
@@ -117,6 +120,16 @@ def plant(path: Path, more: Callable[[sqlite3.Connection], None] = lambda databa
         database.execute("UPDATE installation SET last_organization_id = (SELECT max(id) FROM organization)")
         more(database)
         database.commit()
+
+
+def an_hour_of_counts(database: sqlite3.Connection) -> None:
+    """Write most of an hour of the type COUNTS: ten attempts a minute, one burst, and some minutes without a server."""
+    last = time.time_ns() // 60_000_000_000 - 1
+    for ago in set(range(50)) - GAP:
+        started = 4_000 if ago == BURST else 10
+        counts = json.dumps([[bucket_of(800), started - 1], [bucket_of(30_000), 1]])
+        row = (EVERY_ORGANIZATION, last - ago, "COUNTS", "planted", started, started - 2, 2, counts, counts)
+        database.execute(f"INSERT INTO type_usage VALUES ({', '.join('?' * len(row))})", row)
 
 
 class Site:
@@ -197,7 +210,7 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One server for all of these tests."""
-    site = Site(tmp_path_factory.mktemp("site"))
+    site = Site(tmp_path_factory.mktemp("site"), planted=an_hour_of_counts)
     yield site
     site.close()
 

@@ -18,6 +18,8 @@ class TypeLoad(Struct, frozen=True, kw_only=True):
     """How long the oldest ready task has been able to start, or None if none is ready."""
     served: bool
     """Whether a live worker serves it."""
+    limit: int | None
+    """How many of it may run at once over all organizations, or None for any number."""
 
 
 class FailedStart(Struct, frozen=True, kw_only=True):

@@ -46,6 +46,13 @@ class OldestRow(Row, frozen=True):
     ready_at: int | None
 
 
+class TypeMostRow(Row, frozen=True):
+    """A type with a limit."""
+
+    task_type: str
+    most: int
+
+
 class ServingRow(Row, frozen=True):
     """A live session: its types as JSON, its places, and how many of them are taken."""
 
@@ -73,6 +80,7 @@ def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
     for row in (yield from rows("count_running", into=RunningCountRow)):
         (calls if row.kind == CALL else processing)[row.task_type] = row.count
     oldest = {row.task_type: row.ready_at for row in (yield from rows("find_oldest_ready", into=OldestRow))}
+    limits = {row.task_type: row.most for row in (yield from rows("find_type_limits", into=TypeMostRow))}
     workers = places = taken = 0
     served: set[str] = set()
     for session in (yield from rows("find_serving", into=ServingRow, now=now)):
@@ -105,6 +113,7 @@ def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
                 calls=calls.get(name, 0),
                 oldest_ready_ms=None if (since := oldest.get(name)) is None else max(0, now - since),
                 served=name in served,
+                limit=limits.get(name),
             )
             for name in names
         },

@@ -12,7 +12,7 @@ import { installation } from "./installation.js";
 import { lanes } from "./lanes.js";
 import { overview } from "./overview.js";
 import { snippets } from "./snippets.js";
-import { types, workers } from "./operator.js";
+import { type, types, workers } from "./operator.js";
 import { upkeep } from "./upkeep.js";
 import { organization, organizations } from "./organizations.js";
 import { plan, plans } from "./plans.js";
@@ -26,7 +26,7 @@ const SECTIONS = {
     ["webhooks", "Webhooks", deliveries], ["alerts", "Alerts", alerts], ["access", "Keys", access], ["code", "Code", snippets]],
   operator: [["", "Overview", installation], ["lanes", "Lanes", lanesPage], ["tasks", "Tasks", anyTasks], ["failures", "Failures", allFailures], ["organizations", "Organizations", organizations], ["plans", "Plans", plans], ["types", "Types", types], ["workers", "Workers", workers], ["deliveries", "Deliveries", hosts], ["upkeep", "Upkeep", upkeep]],
 };
-const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["plan", plan], ["task", anyTask]] };
+const DETAILS = { organization: [["task", task]], operator: [["organization", organization], ["plan", plan], ["type", type], ["task", anyTask]] };
 
 function lanesPage(place) {
   const section = h("section");

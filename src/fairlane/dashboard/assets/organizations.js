@@ -79,8 +79,8 @@ export function organization(content, { rest: [name], view }) {
   const change = async (changes, told, question = null) => {
     if (question && !confirm(question)) return;
     await ask("PATCH", path, changes);
-    notice(told);
     await look();
+    notice(told);
   };
   let drawn = "", all = [];
   const look = async () => {

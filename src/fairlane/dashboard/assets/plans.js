@@ -43,8 +43,8 @@ export function plan(content, { rest: [name] }) {
     fill(limits, h("h2", {}, "Limits"), h("p", { class: "quiet" }, `Created ${moment(one.created_at)}. A change holds at once for every organization of the plan, except where it has a limit of its own.`), limitsForm(one, async (changes) => {
       if (!Object.keys(changes).length) { notice("Nothing was changed."); return; }
       await ask("PATCH", path(name), changes);
-      notice(`The plan ${name} is changed.`);
       await look();
+      notice(`The plan ${name} is changed.`);
     }));
   };
   return repeat(3, look);

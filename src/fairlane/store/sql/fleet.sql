@@ -51,3 +51,9 @@ GROUP BY l.task_type;
 SELECT count(*)
 FROM delivery
 WHERE due_at IS NOT NULL;
+
+-- name: find_type_limits
+-- Find the limits of all types that have one; reads the whole of type_limit.
+SELECT task_type, most
+FROM type_limit
+ORDER BY task_type;
