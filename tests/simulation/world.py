@@ -830,7 +830,7 @@ class World:
         latest = self.now() + (DELAYED_MS if self.jumped_at > float("-inf") else 10**15)
         waiting = [one for one in now.waiting.values() if one.due_at is not None and one.due_at < latest]
         deliveries = [one for one in now.deliveries.values() if one.due_at is not None and one.due_at < latest]
-        [running] = self.connection.execute("SELECT count(*) FROM bulk WHERE state = 'RUNNING'").fetchone()
+        [(running,)] = self.connection.execute("SELECT count(*) FROM bulk WHERE state = 'RUNNING'")
         parts = {
             "ready": len(now.ready), "waiting": len(waiting), "leases": len(now.leases), "deliveries": len(deliveries),
             "bulks": running,
