@@ -12,6 +12,8 @@ HARMLESS = {
     'POST "/v1/alerts"',  # A form that was filled in says what it does.
     'POST "/v1/webhooks/test"',
     'POST "/access/keys"',
+    'POST "/admin/v1/plans"',
+    "PATCH path(name",
 }
 LINES_BEFORE = 3
 
@@ -32,4 +34,41 @@ def test_every_change_with_consequences_asks_first() -> None:
                     unasked.append(f"{entry.name}:{number + 1} {change}")
 
     assert unasked == []
-    assert len(asked) == 13
+    assert len(asked) == 14
+
+
+STILL = {
+    'rowsOf("Each gives full access to the organization"',  # the keys of an organization
+    "table(`${several(found.organizations",  # a recount
+    'table("Each gives full access',
+}
+"""Tables of the operators' pages that are read once, or when a button is clicked."""
+OPERATORS = (
+    "anytask", "anytasks", "bulk", "failures", "hosts", "installation", "lanes", "operator", "organizations", "plans",
+    "trail", "upkeep",
+)  # fmt: skip
+
+
+def test_rows_of_live_lists_are_found_by_a_key() -> None:
+    """A row that is still there keeps its elements, and with them the reader's focus and selection."""
+    lists, without = 0, []
+    for name in OPERATORS:
+        text = ASSETS.joinpath(f"{name}.js").read_text("utf-8")
+        for call in re.finditer(r"\b(?:rowsOf|table)\(", text):
+            whole = arguments(text, call.start())
+            lists += 1
+            if not any(whole.startswith(still) for still in STILL) and "key: (" not in whole:
+                without.append(f"{name}.js: {whole[:60]}")
+
+    assert without == []
+    assert lists >= 10
+
+
+def arguments(text: str, start: int) -> str:
+    """The call that begins here, to its closing parenthesis."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        if depth == 0 and text[at] == ")":
+            return text[start : at + 1]
+    raise AssertionError(f"the call at {start} has no end")
