@@ -1,17 +1,22 @@
 """Failures by cause: counted once each while they are settled, in a bounded number of groups."""
 
+from collections import Counter
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from fairlane.errors import NotFound
 from fairlane.model.attempts import AttemptEnding
 from fairlane.model.failures import FailureFacts, FailureList
-from fairlane.model.leases import Failed, LossReason, Origin, Report
+from fairlane.model.leases import Ending, Failed, LossReason, Origin, Report
 from fairlane.model.organizations import Organization, OrganizationChange
 from fairlane.model.tasks import Failure
 from fairlane.rules.attempts import EXHAUSTED
 from fairlane.rules.failures import HOUR_MS, OTHER
 from fairlane.store import Store, failures
+from fairlane.store.postgres.connection import Connection
+from fairlane.store.sqlite.asking import FileStatements
 from tests.builders import (
     ACTOR,
     AGAIN,
@@ -259,3 +264,36 @@ async def test_a_list_says_from_when_it_is_complete(
 
     assert (whole.complete_from, [one.failures for one in whole.groups]) == (None, [3])
     assert (cut.complete_from, [one.failures for one in cut.groups]) == (hours[1], [2])
+
+
+async def test_a_failure_costs_two_statements_and_a_completed_task_none(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many fail in one exchange, for good or to be tried again: one keeps the attempts, one counts the causes."""
+    store = database.store
+    organization, worker = await an_organization(store, slots=30), await a_worker(store)
+    asked: Counter[str] = Counter()
+    rows, send = FileStatements.rows, Connection.send
+
+    def ran(statements: FileStatements, connection: Any, query: Any) -> Any:
+        asked[query.name] += 1
+        return rows(statements, connection, query)
+
+    def sent(connection: Connection, statement: Any, arguments: Any) -> Any:
+        asked[statement.name] += 1
+        return send(connection, statement, arguments)
+
+    monkeypatch.setattr(FileStatements, "rows", ran)
+    monkeypatch.setattr(Connection, "send", sent)
+
+    async def asked_for(*endings: Ending) -> Counter[str]:
+        await submitted(store, organization, *[a_task(IMAGE) for _ in endings])
+        leases = await worker.take(len(endings))
+        asked.clear()
+        await worker.exchange(*[Report(one.id, ending) for one, ending in zip(leases, endings, strict=True)])
+        return Counter({name: asked[name] for name in ("insert_attempts", "count_failures") if asked[name]})
+
+    assert await asked_for(*[DONE] * 9) == {}
+    assert await asked_for(BROKEN) == {"count_failures": 1, "insert_attempts": 1}
+    assert await asked_for(*[BROKEN] * 9, *[REFUSED] * 9, DONE) == {"count_failures": 1, "insert_attempts": 1}
+    assert await asked_for(*[AGAIN] * 9, DONE) == {"count_failures": 1, "insert_attempts": 1}
