@@ -269,7 +269,7 @@ async def test_a_list_says_from_when_it_is_complete(
 async def test_a_failure_costs_two_statements_and_a_completed_task_none(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many fail in one exchange, for good or to be tried again: one keeps the attempts, one counts the causes."""
+    """However many fail in one exchange, for good or not: one keeps the attempts, one counts the causes."""
     store = database.store
     organization, worker = await an_organization(store, slots=30), await a_worker(store)
     asked: Counter[str] = Counter()
