@@ -141,6 +141,7 @@ class Server:
             lists=lists,
             tracing=_tracing(self._settings),
             worker_trouble=self.worker_trouble,
+            sending=self.sending,
         )
         self.parking = Parking(self.store)
         self.hub = Hub(self.store)

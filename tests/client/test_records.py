@@ -20,6 +20,7 @@ RECORDS: list[tuple[str, type[Any], str | None]] = [
     ("attempts_running", records.Attempt, "attempts"),
     ("failures", records.FailureGroup, "failures"),
     ("usage", records.Usage, None),
+    ("usage_by_type", records.UsageOfTypes, None),
     ("capacity", records.Capacity, None),
     ("credits", records.Credits, None),
     ("alerts", records.Alert, "alerts"),

@@ -82,10 +82,10 @@ def test_the_standard_verifier_shown_takes_what_is_ours() -> None:
 
 def test_the_bodies_shown_are_the_golden_ones() -> None:
     """Same fields in the same order as what is sent and answered."""
-    submit, told, listed = (json.loads(block) for block in _blocks("json"))
+    submit, told, listed, hosts = (json.loads(block) for block in _blocks("json"))
     golden = {
         name: json.loads((ROOT / "tests" / "wire" / f"{name}.json").read_text("utf-8"))
-        for name in ("webhook_completed", "deliveries")
+        for name in ("webhook_completed", "deliveries", "hosts_of_webhooks")
     }
 
     read = wire.read_submission(json.dumps(submit).encode(), submit, ["COUNT_WORDS"], now=0)
@@ -94,3 +94,5 @@ def test_the_bodies_shown_are_the_golden_ones() -> None:
     assert list(told["task"]) == list(golden["webhook_completed"]["task"])
     assert listed["deliveries"] == golden["deliveries"]["deliveries"][:1]
     assert list(listed) == list(golden["deliveries"])
+    assert hosts["hosts"] == golden["hosts_of_webhooks"]["hosts"][:1]
+    assert list(hosts) == list(golden["hosts_of_webhooks"])

@@ -150,7 +150,7 @@ async def test_it_can_be_repeated(store: Store) -> None:
 
     assert {view.status for view in running} == {TaskStatus.PROCESSING}
     assert all(is_canceled(view) for view in ended)
-    assert len(await store.deliveries.page(organization.id, before=None, most=10)) == 1
+    assert len((await store.deliveries.page(organization.id, most=10)).deliveries) == 1
 
 
 @pytest.mark.parametrize("ending", [DONE, Failed(cause="x", retry=False)])
@@ -191,9 +191,9 @@ async def test_a_webhook_is_owed_as_for_any_outcome(store: Store) -> None:
     owed = []
     for task in (running, queued):
         await store.tasks.cancel(organization.id, task)
-        owed.append([one.task_id for one in await store.deliveries.page(organization.id, before=None, most=9)])
+        owed.append([one.task_id for one in (await store.deliveries.page(organization.id, most=9)).deliveries])
     await worker.settle(lease)
-    owed.append([one.task_id for one in await store.deliveries.page(organization.id, before=None, most=9)])
+    owed.append([one.task_id for one in (await store.deliveries.page(organization.id, most=9)).deliveries])
 
     assert owed == [[], [queued], [running, queued]]
     (again,) = await store.tasks.submit(organization.id, [a_task(key="k")])

@@ -286,7 +286,7 @@ async def test_a_task_that_cannot_be_paid_at_its_turn_fails(store: Store) -> Non
     assert leases == []
     assert (view.status, view.failure, view.latency_ms, view.charged) == (TaskStatus.FAILED, UNPAID, None, 0)
     assert await state(store, organization, first) is TaskStatus.COMPLETED
-    assert [delivery.task_id for delivery in await store.deliveries.page(organization.id, before=None, most=9)] == [
+    assert [delivery.task_id for delivery in (await store.deliveries.page(organization.id, most=9)).deliveries] == [
         second
     ]
     status = await store.tasks.status(organization.id)

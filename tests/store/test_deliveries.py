@@ -1,6 +1,7 @@
 """Deliveries: owed with the outcome, claimed for one try each, and ended by the first success or the last failure."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -9,7 +10,15 @@ from fairlane.errors import NotFound, Refusal, ValidationRefused
 from fairlane.model.leases import Ending, Failed, LossReason, Report
 from fairlane.model.organizations import Organization
 from fairlane.model.tasks import TaskStatus, Told
-from fairlane.model.webhooks import INTERRUPTED, Delivery, DueDelivery, Tried
+from fairlane.model.webhooks import (
+    INTERRUPTED,
+    Delivery,
+    DeliveryFilter,
+    DeliveryStatus,
+    DueDelivery,
+    HostHold,
+    Tried,
+)
 from fairlane.rules.deliveries import Addressed, DeliveryLimits, SenderState
 from fairlane.store import Store, new_id
 from tests.builders import (
@@ -49,7 +58,7 @@ async def claimed(store: Store, *under_way: Addressed, limits: DeliveryLimits = 
 
 async def deliveries(store: Store, organization: Organization) -> list[Delivery]:
     """All of an organization's, oldest first."""
-    return (await store.deliveries.page(organization.id, before=None, most=100))[::-1]
+    return [*(await store.deliveries.page(organization.id, most=100)).deliveries][::-1]
 
 
 def ended(one: DueDelivery, clock: Clock, error: str | None = None, *, http_status: int | None = 200) -> Tried:
@@ -470,10 +479,88 @@ async def test_deliveries_are_listed_newest_first_in_pages(store: Store) -> None
     organization = await an_organization(store, slots=5)
     tasks = await owed(store, organization, *"abcde")
 
-    first = await store.deliveries.page(organization.id, before=None, most=3)
-    second = await store.deliveries.page(organization.id, before=first[-1].id, most=3)
+    first = await store.deliveries.page(organization.id, most=3)
+    second = await store.deliveries.page(organization.id, cursor=first.next_cursor, most=3)
 
-    assert [one.task_id for one in first + second] == tasks[::-1]
+    assert [one.task_id for one in first.deliveries + second.deliveries] == tasks[::-1]
+    assert first.next_cursor == first.deliveries[-1].id
+    assert second.next_cursor is None
+    assert (await store.deliveries.page(organization.id, most=5)).next_cursor is None
+
+
+async def test_deliveries_are_listed_by_every_condition(store: Store, clock: Clock) -> None:
+    """Status, beginning of URL and host, task and time, each of them and together; others' deliveries never."""
+    organization, other = await an_organization(store, slots=5), await an_organization(store)
+    (late,) = await owed(store, other, "a.example")
+    old, delivered, held, given = await owed(store, organization, "a.example", "a.example", "b.example", "c.example")
+    tries = {one.task_id: one for one in await claimed(store)}
+    await store.deliveries.record(ended(tries[delivered], clock))
+    await store.deliveries.record(structs.replace(failed(tries[given], clock), number=5))
+    for _ in range(5):
+        await store.deliveries.record(failed(tries[given], clock))
+    await store.deliveries.record(failed(tries[held], clock))
+
+    async def found(**chosen: Any) -> list[str | None]:
+        page = await store.deliveries.page(organization.id, chosen=DeliveryFilter(**chosen), most=10)
+        assert page.next_cursor is None
+        return [one.task_id for one in page.deliveries]
+
+    assert await found(status=DeliveryStatus.DELIVERED) == [delivered]
+    assert await found(status=DeliveryStatus.TRYING) == [old]
+    assert await found(status=DeliveryStatus.DUE) == [given, held]
+    assert await found(host_prefix="a.example") == [delivered, old]
+    assert await found(host_prefix="a.example", status=DeliveryStatus.DELIVERED) == [delivered]
+    assert await found(host_prefix="a.exampler") == []
+    assert await found(url_prefix=a_webhook("b.example").url) == [held]
+    assert await found(task_id=held) == [held]
+    assert await found(task_id=held, status=DeliveryStatus.DELIVERED) == []
+    assert await found(task_id=late) == []
+    assert await found(created_from=clock.at, created_before=clock.at + 1) == [given, held, delivered, old]
+    assert await found(created_before=clock.at) == []
+    assert await found(created_from=clock.at + 1) == []
+
+
+async def test_a_page_of_a_filter_looks_at_a_bounded_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is short or empty then, and the cursor continues; nothing is left out or shown twice."""
+    monkeypatch.setattr("fairlane.store.deliveries.LOOK_MOST", 3)
+    monkeypatch.setattr("fairlane.store.deliveries.LOOK_FIRST", 2)
+    organization = await an_organization(store, slots=9)
+    tasks = await owed(store, organization, "b", "a", "b", "a", "a", "a", "a", "a", "b")
+    chosen, cursor = DeliveryFilter(host_prefix="b"), None
+    pages: list[list[str | None]] = []
+
+    while not pages or cursor is not None:
+        page = await store.deliveries.page(organization.id, chosen=chosen, cursor=cursor, most=2)
+        pages.append([one.task_id for one in page.deliveries])
+        cursor = page.next_cursor
+
+    assert pages == [[tasks[8]], [], [tasks[2], tasks[0]], []]
+
+
+async def test_a_delivery_says_why_it_waits(store: Store, clock: Clock) -> None:
+    """The pause of the schedule, a receiver that asked for it, the sender's limits, or nothing that is known."""
+    organization = await an_organization(store, slots=5)
+    await owed(store, organization, "a", "b", "c")
+    one, two, _ = await claimed(store)
+    await store.deliveries.record(failed(one, clock))
+    await store.deliveries.record(structs.replace(failed(two, clock), wait_ms=7_200_000, answer="Busy"))
+    clock.advance(CLAIM_MS / 1000 + 5)
+    busy = SenderState(under_way=[(organization.id, "x", False, 0)] * LIMITS.organization)
+
+    async def holds(state: SenderState | None) -> list[HostHold | None]:
+        page = await store.deliveries.page(organization.id, most=9, state=state)
+        return [delivery.hold for delivery in page.deliveries][::-1]
+
+    assert (await holds(busy))[:2] == [HostHold.PAUSE, HostHold.RECEIVER]
+    [shown] = [delivery for delivery in await deliveries(store, organization) if delivery.hold is HostHold.RECEIVER]
+    [tried] = shown.tries
+    assert (tried.http_status, tried.took_ms, tried.answer, tried.asked_ms) == (500, 5, "Busy", 7_200_000)
+    await owed(store, organization, "d")
+    clock.advance(4)
+    assert (await holds(busy))[3] is HostHold.ORGANIZATION_BUSY
+    assert (await holds(None))[3] is None
+    clock.advance(60)
+    assert (await holds(None))[3] is HostHold.STUCK
 
 
 # Upkeep --------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from fairlane.errors import NotFound, TaskNotFailed
 from fairlane.model.leases import Failed, Report
 from fairlane.model.organizations import EVERY_ORGANIZATION
 from fairlane.model.tasks import TaskFilter, TaskStatus
+from fairlane.model.webhooks import DeliveryFilter, DeliveryStatus
 from fairlane.store import (
     Store,
     alerts,
@@ -89,6 +90,7 @@ MAY_VISIT = {
     "count_open_deliveries": FEW,
     "find_keys": 3 * FEW,
     "find_overdue_hosts": webhook_hosts.OVERDUE_MOST + VISITS,
+    "find_overdue_of_organization": webhook_hosts.OVERDUE_MOST + VISITS,
     "count_ahead": waits.AHEAD_MOST + VISITS,
     # One step of a walk: a bounded number of tasks, and the state of each.
     "find_looked": 5 * LOOK_MOST,
@@ -138,6 +140,15 @@ FILTERS = [
     TaskFilter(status=TaskStatus.FAILED, group="none"),
 ]
 """Filters that leave out all tasks, by each condition."""
+DELIVERY_FILTERS = [
+    DeliveryFilter(),
+    *(DeliveryFilter(status=status, host_prefix="none") for status in DeliveryStatus),
+    DeliveryFilter(url_prefix="none"),
+    DeliveryFilter(task_id="01900000-0000-7000-8000-100000400001"),
+    DeliveryFilter(created_before=1),
+    DeliveryFilter(created_from=2**45),
+]
+"""The same for deliveries."""
 
 NUMBERS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
 BULK = "01900000-0000-7000-8000-{number:012}"
@@ -281,7 +292,8 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(usage.find_usage, one, now - 86_400_000, None, 3_600_000)
         yield partial(usage.find_record, one, now - 86_400_000, 5_000)
         yield partial(credits.find_credits, one)
-        yield partial(deliveries.find_deliveries, one, None, 50)
+        for wanted in DELIVERY_FILTERS:
+            yield partial(deliveries.find_deliveries, one, wanted, None, 50, None)
         yield partial(deliveries.find_delivery, one, "nothing")
         yield partial(run, "count_open_tests", organization_id=one)
         yield partial(alerts.find_alerts, one)
@@ -320,6 +332,9 @@ def _read(store: Store, ids: Sequence[int]) -> Iterator[Callable[[], Operation]]
         yield partial(run, "find_bulk_place", bulk_id=BULK.format(number=one), organization_id=one)
     yield partial(webhook_hosts.find_troubled, None, 20)
     yield partial(webhook_hosts.find_named, "h", None, "", 20)
+    for one in ids:
+        for text in (None, "h"):
+            yield partial(webhook_hosts.find_own, one, text, None, "", 20)
     yield partial(run, "find_old_hosts", before=1, most=500)
     yield partial(overview.find_trace, now, now + 1_000, (0, ""), 5_000)
     yield partial(sessions.find_sessions, "", 50)

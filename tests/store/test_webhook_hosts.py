@@ -109,7 +109,7 @@ async def test_counts_are_those_of_two_days(store: Store, clock: Clock) -> None:
     clock.advance((KEPT_DAYS - 1) * DAY)
     assert await store.webhook_hosts.purge() == 0
     clock.advance(3 * DAY)
-    assert await store.webhook_hosts.purge() == 2
+    assert await store.webhook_hosts.purge() == 3  # of the host for all, of the organization for all hosts, and of both
     assert await named(store) == {}
 
 
@@ -156,3 +156,54 @@ async def test_an_erased_organization_leaves_no_host_of_its_own(store: Store, cl
 
     [one] = (await named(store)).values()
     assert (one.tries, one.organizations) == (1, ())
+
+
+async def test_an_organization_sees_its_own_at_its_hosts(store: Store, clock: Clock) -> None:
+    """Counts, messages and running tries are its own; those with trouble come first, and its tries are summed."""
+    organization, other = await an_organization(store), await an_organization(store)
+    await owe(store, organization, "a.example", "c.example", "b.example")
+    await owe(store, other, "a.example", "z.example")
+    await send(store, clock, failing="c.example")
+    await owe(store, other, "a.example")
+    under_way = [(other.id, "a.example", False, 0), (organization.id, "a.example", False, 0)]
+
+    page = await store.webhook_hosts.of_organization(
+        organization.id, None, SenderState(under_way=under_way), after="", most=SOME
+    )
+
+    assert [(one.host, one.tries, one.failed, one.open, one.trying) for one in page.hosts] == [
+        ("c.example", 1, 1, 1, 0),
+        ("a.example", 1, 0, 0, 1),
+        ("b.example", 1, 0, 0, 0),
+    ]
+    assert (page.tries, page.failed, page.more, page.hosts[0].hold) == (3, 1, False, HostHold.PAUSE)
+    assert {one.organizations for one in page.hosts[:1]} == {(organization.name,)}
+
+
+async def test_an_organization_sees_what_waits_at_a_host_without_tries(store: Store, clock: Clock) -> None:
+    """Also if it alone waits, behind the messages of others."""
+    organization, other = await an_organization(store), await an_organization(store)
+    await owe(store, other, "a.example")
+    await owe(store, organization, "never.example")
+    clock.advance(OVERDUE_MS / 1_000 + 51)
+
+    [host] = (await store.webhook_hosts.of_organization(organization.id, None, None, after="", most=SOME)).hosts
+
+    assert (host.host, host.tries, host.open, host.hold) == ("never.example", 0, 1, HostHold.STUCK)
+
+
+async def test_an_organization_pages_through_its_hosts_by_name(store: Store, clock: Clock) -> None:
+    """The last page says that it is the last; the row of all hosts has no name and is no host."""
+    organization = await an_organization(store)
+    await owe(store, organization, "a1", "a2", "a3", "b1")
+    await send(store, clock)
+
+    async def page(text: str, after: str = "") -> tuple[list[str], str | None]:
+        found = await store.webhook_hosts.of_organization(organization.id, text, None, after=after, most=2)
+        return [one.host for one in found.hosts], found.after
+
+    assert await page("a") == (["a1", "a2"], "a2")
+    assert await page("a", "a2") == (["a3"], None)
+    assert await page("b") == (["b1"], None)
+    first = await store.webhook_hosts.of_organization(organization.id, None, None, after="", most=2)
+    assert ([one.host for one in first.hosts], first.more, first.after) == (["a1", "a2"], True, None)

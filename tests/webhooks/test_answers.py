@@ -73,3 +73,32 @@ def test_what_follows_the_status_is_not_kept() -> None:
 
     assert interim < 10
     assert len(reader.kept) < 10
+
+
+KEPT = {
+    b"HTTP/1.1 500 Oh\r\n\r\nno such\r\n\thook": "no such \n\thook",
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nno su\r\n3\r\nch \r\n4\r\nho": "no such ho",
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\nthis is no chunk\r\n": None,
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": None,
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nok": None,
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\n\r\nok": "ok",
+    b"HTTP/1.1 200 OK\r\n\r\n": None,
+    b"HTTP/1.1 200 OK\r\nX: the head has no end": None,
+    b"HTTP/1.1 200 OK\r\n\r\n\x89PNG": None,
+    b"HTTP/1.1 200 OK\r\n\r\na\x00\x1b[31mb\xe2\x80\xae": "a  [31mb",
+    b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300: "x" * 256,
+    b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 255 + "ü".encode(): "x" * 255,
+}
+
+
+@pytest.mark.parametrize("answer", KEPT, ids=ascii)
+def test_the_beginning_of_an_answer_is_kept_as_text(answer: bytes) -> None:
+    """Without frames, control characters and what is not text; however it was cut."""
+    known = set()
+    for size in (1, 7, len(answer)):
+        reader = AnswerReader()
+        for start in range(0, len(answer), size):
+            reader.receive(answer[start : start + size])
+        known.add(reader.beginning())
+
+    assert known == {KEPT[answer]}

@@ -124,7 +124,7 @@ class Office:
 
     async def deliveries(self, organization: Organization) -> list[Delivery]:
         """All of an organization's, oldest first."""
-        return (await self.store.deliveries.page(organization.id, before=None, most=100))[::-1]
+        return [*(await self.store.deliveries.page(organization.id, most=100)).deliveries][::-1]
 
     async def settled(self, organization: Organization, *, tries: int) -> list[Delivery]:
         """Its deliveries, once so many tries of them are recorded and none is under way."""

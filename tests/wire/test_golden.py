@@ -19,7 +19,7 @@ from fairlane.model.simulation import Capacity, Projection, Waits
 from fairlane.model.status import Drift, QueueStatus, SlotUse, Verified
 from fairlane.model.tasks import Accepted, Failure, NewTask, TaskFilter, TaskList, TaskStatus, TaskView, Told, Waited
 from fairlane.model.usage import TypePoint, TypeUsage, Usage, UsageByType, UsagePoint
-from fairlane.model.webhooks import Delivery, DeliveryTry, Webhook
+from fairlane.model.webhooks import Delivery, DeliveryList, DeliveryTry, HostFacts, HostHold, HostPage, Webhook
 from fairlane.rules.attempts import CANCELED, EXHAUSTED, TIMED_OUT
 from tests.tables import each
 
@@ -66,8 +66,10 @@ def a_task(
 def a_delivery(**state: Any) -> Delivery:
     """One delivery as the store shows it: tried twice, due again."""
     tries = (
-        DeliveryTry(number=1, at=AT, http_status=None, error="timeout"),
-        DeliveryTry(number=2, at=AT + 120_000, http_status=503, error="status"),
+        DeliveryTry(number=1, at=AT, http_status=None, error="timeout", took_ms=10_000, answer=None, asked_ms=None),
+        DeliveryTry(
+            number=2, at=AT + 120_000, http_status=503, error="status", took_ms=84, answer="Down", asked_ms=None
+        ),
     )
     usual: dict[str, Any] = {
         "task_id": ID,
@@ -80,8 +82,19 @@ def a_delivery(**state: Any) -> Delivery:
     return Delivery(id=DELIVERY, url=URL, created_at=AT, **usual)
 
 
+def a_host(**facts: Any) -> HostFacts:
+    """One host as the store shows it: its last try failed, and the next one pauses."""
+    usual: dict[str, Any] = {
+        "host": "app.example:443", "tries": 40, "failed": 0, "failed_in_row": 0, "failing_since": None, "last_at": AT,
+        "last_status": 204, "last_error": None, "last_ms": 84, "open": 0, "open_bounded": False, "trying": 0,
+        "organizations": ("acme",), "due_at": None, "hold": None,
+    }  # fmt: skip
+    usual |= {"due_at": AT + 400_000, "hold": HostHold.PAUSE} if facts.get("open") else {}
+    return HostFacts(**usual | facts)
+
+
 SHOWN_TRIES = tuple(
-    DeliveryTry(number=number, at=AT, http_status=status, error=error)
+    DeliveryTry(number=number, at=AT, http_status=status, error=error, took_ms=5, answer=None, asked_ms=None)
     for number, (error, status) in enumerate(
         [
             ("refused_by_policy", None),
@@ -339,15 +352,30 @@ BODIES: dict[str, bytes] = {
     ),
     "webhook_test": wire.test_event_body(DELIVERY, at=AT),
     "deliveries": wire.deliveries_body(
-        [
-            a_delivery(),
-            a_delivery(trying=True, due_at=None),
-            a_delivery(due_at=None),
-            a_delivery(due_at=None, delivered_at=AT, tries=SHOWN_TRIES),
-        ],
-        DELIVERY,
+        DeliveryList(
+            (
+                a_delivery(hold=HostHold.PAUSE),
+                a_delivery(trying=True, due_at=None),
+                a_delivery(due_at=None),
+                a_delivery(due_at=None, delivered_at=AT, tries=SHOWN_TRIES),
+            ),
+            DELIVERY,
+        )
     ),
-    "deliveries_none": wire.deliveries_body([], None),
+    "deliveries_none": wire.deliveries_body(DeliveryList((), None)),
+    "hosts_of_webhooks": wire.webhook_hosts_body(
+        HostPage(
+            (
+                a_host(failed=3, failed_in_row=2, failing_since=AT, last_status=503, last_error="status", open=1),
+                a_host(host="new.example:443", tries=0, last_at=None, last_status=None, last_ms=None, trying=1),
+            ),
+            after="new.example:443",
+            more=True,
+            tries=40,
+            failed=3,
+        )
+    ),
+    "hosts_of_webhooks_none": wire.webhook_hosts_body(HostPage((), after=None, more=False)),
     "delivery": wire.delivery_body(a_delivery(task_id=None, due_at=AT, tries=())),
     "delivery_of_an_alert": wire.delivery_body(a_delivery(task_id=None, alert_id=AN_ALERT.id, due_at=AT, tries=())),
     "status_verified": wire.verified_body(Verified(status=VERIFIED, drift=()), at=AT),

@@ -17,6 +17,8 @@ from fairlane.wire import schemas
 BODY_BYTES_MOST = 16 * 1024
 PAGE_MOST = 100
 PAGE_DEFAULT = 50
+HOSTS_DEFAULT = 20
+"""Also most hosts of one answer: what is owed to each is counted."""
 
 
 class DeliveryEndpoints:
@@ -28,14 +30,27 @@ class DeliveryEndpoints:
 
     async def list(self, request: Request, caller: Caller) -> Answer:
         """Return one page, newest first."""
-        query = request.query("cursor", "limit")
-        limit = read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST)
-        cursor = read_cursor(query.get("cursor"), length=ID_LENGTH)
-        # One more than requested shows whether there is a next page.
-        found = await self._store.deliveries.page(caller.organization_id, before=cursor, most=limit + 1)
-        page = found[:limit]
-        next_cursor = page[-1].id if len(found) > limit else None
-        return Answer(wire.deliveries_body(page, next_cursor), headers=(NO_STORE,))
+        query = request.query(*wire.DELIVERY_FILTER_FIELDS, "cursor", "limit")
+        page = await self._store.deliveries.page(
+            caller.organization_id,
+            chosen=wire.delivery_filter(query),
+            cursor=read_cursor(query.get("cursor"), length=ID_LENGTH),
+            most=read_number("limit", query.get("limit"), usual=PAGE_DEFAULT, most=PAGE_MOST),
+            state=self._serving.sending(),
+        )
+        return Answer(wire.deliveries_body(page), headers=(NO_STORE,))
+
+    async def hosts(self, request: Request, caller: Caller) -> Answer:
+        """Return the caller's hosts with trouble first, or those with names that begin with a text."""
+        query = request.query(*wire.HOST_FILTER_FIELDS, "cursor", "limit")
+        page = await self._store.webhook_hosts.of_organization(
+            caller.organization_id,
+            wire.read_host_prefix(query),
+            self._serving.sending(),
+            after=wire.read_host_cursor(query),
+            most=read_number("limit", query.get("limit"), usual=HOSTS_DEFAULT, most=HOSTS_DEFAULT),
+        )
+        return Answer(wire.webhook_hosts_body(page), headers=(NO_STORE,))
 
     async def redeliver(self, request: Request, caller: Caller) -> Answer:
         """Try a delivery once more, at once, whether or not it was delivered before."""
@@ -65,9 +80,30 @@ class DeliveryEndpoints:
             id="list_deliveries",
             tag="webhooks",
             summary="The messages to the organization's webhooks, newest first",
-            query=page_query(usual=PAGE_DEFAULT, most=PAGE_MOST),
+            description="Every page costs the same: with a filter it may be short, or empty. Continue with "
+            "`nextCursor` until it is null. `answer` is how the body of the receiver's answer begins. `heldBy` is why "
+            "a message that is due is not tried now, as the server that answers knows it.",
+            query={**schemas.DELIVERY_FILTER, **page_query(usual=PAGE_DEFAULT, most=PAGE_MOST)},
             answer=wire.DeliveriesBody,
             examples=("deliveries", "deliveries_none"),
+        ),
+        Route(
+            "GET",
+            "/v1/webhooks/hosts",
+            hosts,
+            id="list_webhook_hosts",
+            tag="webhooks",
+            summary="The hosts of the organization's webhooks, and how their tries ended",
+            description="`tries` and `failed` are counted since the beginning of yesterday (UTC), for each host, and "
+            "at the top for all hosts. Hosts with overdue messages or failures come first; with a filter all come in "
+            "the order of their names, in pages. `open` are messages that are neither delivered nor given up, up to a "
+            "hundred. `heldBy` is why the first of them is not tried now, as the server that answers knows it.",
+            query={
+                **schemas.HOST_FILTER,
+                **page_query(usual=HOSTS_DEFAULT, most=HOSTS_DEFAULT, cursor=schemas.TEXT),
+            },
+            answer=wire.WebhookHostsBody,
+            examples=("hosts_of_webhooks", "hosts_of_webhooks_none"),
         ),
         Route(
             "POST",

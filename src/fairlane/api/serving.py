@@ -13,6 +13,7 @@ from fairlane.api.waiting import Waiting
 from fairlane.errors import Unavailable
 from fairlane.handlers import ServedType
 from fairlane.outages import Outage
+from fairlane.rules.deliveries import SenderState
 from fairlane.settings import Settings, database_path, is_postgres
 from fairlane.store import Store
 
@@ -41,6 +42,7 @@ class Serving:
         lists: ReferenceLists,
         tracing: "Tracing | None" = None,
         worker_trouble: Callable[[], str | None] = lambda: None,
+        sending: Callable[[], SenderState | None] = lambda: None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -52,6 +54,8 @@ class Serving:
         self.worker_trouble = worker_trouble
         """Returns why no worker of this server's own can start, or None if one runs or is starting, or none is
         configured."""
+        self.sending = sending
+        """Returns the state of this server's sender of webhooks, or None if it has none."""
         self.waiting = Waiting(store)
         self.rates = SharedCounts(store)
         self.draining = False

@@ -30,6 +30,7 @@ from fairlane.client.records import (
     TaskCount,
     TimeWaited,
     Usage,
+    UsageOfTypes,
     Verdict,
     WebhookState,
     Why,
@@ -213,6 +214,11 @@ def read_credits(body: bytes) -> Credits:
 def read_usage(body: bytes) -> Usage:
     """Read the answer of ``GET /v1/async/usage``."""
     return _read(body, Usage)
+
+
+def read_usage_by_type(body: bytes) -> UsageOfTypes:
+    """Read the answer of ``GET /v1/async/usage/types``."""
+    return _read(body, UsageOfTypes)
 
 
 def read_cleared(body: bytes) -> int:

@@ -35,6 +35,7 @@ from fairlane.client.records import (
     TaskConditions,
     TaskCount,
     Usage,
+    UsageOfTypes,
     Verdict,
     Why,
 )
@@ -388,6 +389,24 @@ class Client:
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
+    def usage_by_type(
+        self,
+        *,
+        begins_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        step_seconds: int | None = None,
+    ) -> UsageOfTypes:
+        """Return what happened in a span of time by task type: how many attempts, how long they waited and ran.
+
+        Args:
+            begins_at: If None, an hour before the end.
+            ends_at: If None, now.
+            step_seconds: The length of a step. If None, the server's default.
+        """
+        return self._run(
+            operations.usage_by_type(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
+        )
+
     def failures(self, *, since: datetime | None = None, most: int = 100) -> list[FailureGroup]:
         """Return what failed, grouped by cause, the groups with most failures first.
 
@@ -675,6 +694,18 @@ class AsyncClient:
         """Return what happened in a span of time: how many tasks, how long they waited, and what delayed them."""
         return await self._run(
             operations.usage(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
+        )
+
+    async def usage_by_type(
+        self,
+        *,
+        begins_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        step_seconds: int | None = None,
+    ) -> UsageOfTypes:
+        """Return what happened in a span of time by task type: how many attempts, how long they waited and ran."""
+        return await self._run(
+            operations.usage_by_type(self._policy, begins_at=begins_at, ends_at=ends_at, step_seconds=step_seconds)
         )
 
     async def failures(self, *, since: datetime | None = None, most: int = 100) -> list[FailureGroup]:

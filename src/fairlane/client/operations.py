@@ -34,6 +34,7 @@ from fairlane.client.answers import (
     read_status,
     read_task,
     read_usage,
+    read_usage_by_type,
     read_why,
     submission_text,
 )
@@ -54,6 +55,7 @@ from fairlane.client.records import (
     TaskConditions,
     TaskCount,
     Usage,
+    UsageOfTypes,
     Why,
 )
 from fairlane.client.retrying import Policy, exchange
@@ -276,14 +278,27 @@ def usage(
     policy: Policy, *, begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None
 ) -> Steps[Usage]:
     """Return what happened in a span of time."""
+    query = _span(begins_at, ends_at, step_seconds)
+    answer = yield from exchange(Ask(method="GET", path="v1/async/usage", query=query), policy)
+    return read_usage(answer.body)
+
+
+def usage_by_type(
+    policy: Policy, *, begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None
+) -> Steps[UsageOfTypes]:
+    """Return what happened in a span of time, by task type."""
+    query = _span(begins_at, ends_at, step_seconds)
+    answer = yield from exchange(Ask(method="GET", path="v1/async/usage/types", query=query), policy)
+    return read_usage_by_type(answer.body)
+
+
+def _span(begins_at: datetime | None, ends_at: datetime | None, step_seconds: int | None) -> dict[str, str]:
     asked = {
         "from": moment_text(begins_at),
         "to": moment_text(ends_at),
         "step": None if step_seconds is None else str(step_seconds),
     }
-    query = {name: value for name, value in asked.items() if value is not None}
-    answer = yield from exchange(Ask(method="GET", path="v1/async/usage", query=query), policy)
-    return read_usage(answer.body)
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def failures(policy: Policy, *, since: datetime | None, most: int) -> Steps[list[FailureGroup]]:

@@ -328,15 +328,19 @@ class Alert(Struct, frozen=True, rename="camel"):
     """When it last began or stopped firing."""
 
 
-class DeliveryTry(Struct, frozen=True):
+class DeliveryTry(Struct, frozen=True, rename="camel"):
     """One try to deliver."""
 
     number: int
     at: datetime
     outcome: str
     """``delivered``, ``failed``, ``timeout`` or ``refused_by_policy``."""
-    status: str | None = None
-    """The class of the answer's status, such as ``5xx``."""
+    status: int | None = None
+    """The status of the receiver's answer, or None if none came."""
+    took_ms: int = 0
+    """Until the answer's status, or the end of the try."""
+    answer: str | None = None
+    """How the body of the answer begins, if it is text."""
 
 
 class Delivery(Struct, frozen=True, rename="camel"):
@@ -356,6 +360,9 @@ class Delivery(Struct, frozen=True, rename="camel"):
     """None until it was delivered."""
     next_try_at: datetime | None = None
     """None if no further try is due."""
+    held_by: str | None = None
+    """Why it is not tried now: ``pause``, ``receiver``, ``server_busy``, ``slow``, ``organization_busy``,
+    ``host_busy`` or ``stuck``; None if nothing holds it."""
     tries: tuple[DeliveryTry, ...] = ()
 
 
@@ -391,6 +398,46 @@ class UsageStep(Struct, frozen=True, rename="camel"):
     """Time in which work was ready while every slot was taken."""
     worker_limited_seconds: float
     """Time in which work was ready while a slot was free."""
+
+
+class TypeStep(Struct, frozen=True, rename="camel"):
+    """What happened to tasks of one type in one step of time."""
+
+    at: datetime
+    """When it begins."""
+    started: int
+    """Number of attempts."""
+    completed: int
+    failed: int
+    wait_p50_seconds: float | None = None
+    """The median wait, or None if no task started."""
+    wait_p90_seconds: float | None = None
+    """The 90th percentile of the waits, or None if no task started."""
+    wait_p99_seconds: float | None = None
+    """The 99th percentile of the waits, or None if no task started."""
+    run_p50_seconds: float | None = None
+    """The median run time, or None if no attempt ended."""
+    run_p90_seconds: float | None = None
+    """The 90th percentile of the run times, or None if no attempt ended."""
+    run_p99_seconds: float | None = None
+    """The 99th percentile of the run times, or None if no attempt ended."""
+
+
+class TypeHistory(Struct, frozen=True, rename="camel"):
+    """What happened to tasks of one type, step by step."""
+
+    task_type: str
+    total: TypeStep
+    steps: tuple[TypeStep, ...] = msgspec.field(name="usage")
+
+
+class UsageOfTypes(Struct, frozen=True, rename="camel"):
+    """What happened in a span of time, by task type."""
+
+    begins_at: datetime = msgspec.field(name="from")
+    ends_at: datetime = msgspec.field(name="to")
+    step_seconds: int
+    types: tuple[TypeHistory, ...]
 
 
 class Usage(Struct, frozen=True, rename="camel"):

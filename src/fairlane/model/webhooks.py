@@ -59,6 +59,8 @@ class Tried(Struct, frozen=True, kw_only=True):
     """How long the receiver asked to wait before the next try."""
     cause: str | None = None
     """For the operator only."""
+    answer: str | None = None
+    """How the body of the receiver's answer begins, or None if there is none or it is not text."""
 
 
 INTERRUPTED = "interrupted"
@@ -72,6 +74,21 @@ class DeliveryTry(Struct, frozen=True, kw_only=True):
     at: int
     http_status: int | None
     error: str | None
+    took_ms: int
+    answer: str | None
+    asked_ms: int | None
+    """How long the receiver asked to wait, if the next try waits for that."""
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery is."""
+
+    DUE = "due"
+    """Its next try comes now or later."""
+    TRYING = "trying"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+    """No try is left."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -88,6 +105,39 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """When it is tried next, or None if no more tries follow or one is running."""
     trying: bool
     tries: tuple[DeliveryTry, ...]
+    hold: "HostHold | None" = None
+    """Why it is not tried now, or None if nothing holds it."""
+
+    @property
+    def status(self) -> DeliveryStatus:
+        """Return where it is."""
+        if self.trying:
+            return DeliveryStatus.TRYING
+        if self.due_at is not None:
+            return DeliveryStatus.DUE
+        return DeliveryStatus.GIVEN_UP if self.delivered_at is None else DeliveryStatus.DELIVERED
+
+
+class DeliveryFilter(Struct, frozen=True, kw_only=True):
+    """Deliveries that meet every one of these conditions; None is no condition."""
+
+    status: DeliveryStatus | None = None
+    url_prefix: str | None = None
+    """The beginning of their URL, as it was written."""
+    host_prefix: str | None = None
+    """The beginning of their host and port, in lower case."""
+    task_id: str | None = None
+    created_from: int | None = None
+    """They were created at this moment or later."""
+    created_before: int | None = None
+
+
+class DeliveryList(Struct, frozen=True):
+    """Part of an organization's deliveries, newest first."""
+
+    deliveries: tuple[Delivery, ...]
+    next_cursor: str | None
+    """None on the last page."""
 
 
 class HostHold(StrEnum):
@@ -95,6 +145,8 @@ class HostHold(StrEnum):
 
     PAUSE = "pause"
     """Its next try comes later: the pause after a failed try, or what the receiver asked for."""
+    RECEIVER = "receiver"
+    """The same, if it is known of one message that its receiver asked for the pause."""
     SERVER_BUSY = "server_busy"
     """Every place of this server runs a try."""
     SLOW = "slow"
@@ -142,6 +194,9 @@ class HostPage(Struct, frozen=True):
     after: str | None
     """The name after which the next page begins, or None if none follows."""
     more: bool
+    tries: int = 0
+    """This and the next are at all hosts of the organization since the beginning of yesterday, UTC."""
+    failed: int = 0
 
 
 class WebhookSecret(Struct, frozen=True, kw_only=True):

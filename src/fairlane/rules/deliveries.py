@@ -128,6 +128,12 @@ def hold(messages: OpenMessages, state: SenderState | None) -> HostHold | None:
     return HostHold.STUCK if messages.overdue_ms >= STUCK_MS else None
 
 
+def delivery_hold(messages: OpenMessages, state: SenderState | None, *, asked: bool) -> HostHold | None:
+    """Return the reason why one delivery waits. ``asked``: its receiver asked for the pause before the next try."""
+    found = hold(messages, state)
+    return HostHold.RECEIVER if found is HostHold.PAUSE and asked else found
+
+
 class DeliveryChoice:
     """The picks of one claim: start-time fair queueing over organizations, within the limits of the server.
 

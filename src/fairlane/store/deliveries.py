@@ -11,14 +11,27 @@ from typing import Any
 from msgspec import Struct
 
 from fairlane.errors import NotFound, ValidationRefused
-from fairlane.model.webhooks import INTERRUPTED, Claimed, Delivery, DeliveryTry, DueDelivery, Tried, Webhook
-from fairlane.rules.deliveries import DeliveryChoice, SenderState, delivery_pause_ms
+from fairlane.model.webhooks import (
+    INTERRUPTED,
+    Claimed,
+    Delivery,
+    DeliveryFilter,
+    DeliveryList,
+    DeliveryTry,
+    DueDelivery,
+    HostHold,
+    Tried,
+    Webhook,
+)
+from fairlane.rules.deliveries import DeliveryChoice, OpenMessages, SenderState, delivery_hold, delivery_pause_ms
+from fairlane.store.filtering import CLOCKS_MS, LOOK_FIRST, LOOK_MOST, first_id_after
 from fairlane.store.noun import Noun, Shared
 from fairlane.store.statements import (
     AFTER_ALL_IDS,
     Moment,
     Operation,
     Row,
+    clock,
     only,
     rows,
     rows_if,
@@ -28,6 +41,7 @@ from fairlane.store.statements import (
 from fairlane.store.transaction import Transaction
 from fairlane.store.webhook_hosts import HostTry, count_tries
 
+EVERY_DELIVERY = DeliveryFilter()
 OPEN_TESTS_MOST = 10
 """Most test events of one organization that wait to be sent."""
 ORGANIZATIONS_WALKED = 1_000
@@ -44,6 +58,7 @@ class DeliveryRow(Row, frozen=True):
     id: str
     task_id: str | None
     url: str
+    host: str
     tries: int
     due_at: int | None
     claimed_until: int | None
@@ -60,6 +75,9 @@ class TryRow(Row, frozen=True):
     at: int
     http_status: int | None
     error: str | None
+    took_ms: int
+    answer: str | None
+    asked_ms: int | None
 
 
 class DueOrganizationRow(Row, frozen=True):
@@ -123,9 +141,22 @@ class DeliveryStore(Noun):
         super().__init__(shared)
         self._record_tries = self._plural(partial(_record_tries, pauses_ms=pauses_ms))
 
-    async def page(self, organization_id: int, *, before: str | None, most: int) -> list[Delivery]:
-        """Return an organization's deliveries, newest first, below the id ``before`` if given."""
-        return await self._database.snapshot(find_deliveries(organization_id, before, most), share=organization_id)
+    async def page(
+        self,
+        organization_id: int,
+        *,
+        chosen: DeliveryFilter = EVERY_DELIVERY,
+        cursor: str | None = None,
+        most: int,
+        state: SenderState | None = None,
+    ) -> DeliveryList:
+        """Return one page of an organization's deliveries, newest first, at a constant cost regardless of their number.
+
+        A page looks at a bounded number of deliveries, so with a filter it may be short, or empty, and still have a
+        next one. ``cursor`` comes from the page before. ``state`` is that of this server's sender, if it has one.
+        """
+        found = find_deliveries(organization_id, chosen, cursor, most, state)
+        return await self._database.snapshot(found, share=organization_id)
 
     async def redeliver(self, organization_id: int, delivery_id: str) -> Delivery:
         """Make a delivery due now, regardless of its result; numbering continues. Raises NotFound.
@@ -199,35 +230,95 @@ def find_delivery(organization_id: int, identity: str) -> Operation[Delivery]:
     found = yield from rows("find_delivery", into=DeliveryRow, organization_id=organization_id, id=identity)
     if not found:
         raise NotFound.named("delivery", identity)
-    return (yield from _with_tries(found))[0]
+    return (yield from _shown(organization_id, found, None))[0]
 
 
-def find_deliveries(organization_id: int, before: str | None, most: int) -> Operation[list[Delivery]]:
-    """Read a page of deliveries with their tries."""
-    found = yield from rows(
-        "find_deliveries", into=DeliveryRow, organization_id=organization_id, before=before or AFTER_ALL_IDS, most=most
+def find_deliveries(
+    organization_id: int, chosen: DeliveryFilter, cursor: str | None, most: int, state: SenderState | None
+) -> Operation[DeliveryList]:
+    """Read one page. Needs one snapshot. It looks at no more than LOOK_MOST deliveries."""
+    if chosen.task_id is not None:
+        found = yield from rows(
+            "find_delivery_of_task", into=DeliveryRow, organization_id=organization_id, task_id=chosen.task_id
+        )
+        own = [row for row in found if is_chosen(row, chosen) and row.id < (cursor or AFTER_ALL_IDS)]
+        return DeliveryList(tuple((yield from _shown(organization_id, own, state))), None)
+    step = yield from _walk(organization_id, chosen, cursor, most)
+    return DeliveryList(tuple((yield from _shown(organization_id, step[0], state))), step[1])
+
+
+def _walk(
+    organization_id: int, chosen: DeliveryFilter, cursor: str | None, most: int
+) -> Operation[tuple[list[DeliveryRow], str | None]]:
+    """Return at most ``most`` chosen deliveries behind a place, and the place behind which the next page begins."""
+    found: list[DeliveryRow] = []
+    after: str | None = cursor
+    before, looked = min(cursor or AFTER_ALL_IDS, first_id_after(chosen.created_before)), 0
+    while looked < LOOK_MOST:
+        # One more than requested shows whether there is a next page.
+        reads = LOOK_MOST - looked if looked else most + 1 if chosen == EVERY_DELIVERY else LOOK_FIRST
+        read = yield from rows(
+            "find_deliveries", into=DeliveryRow, organization_id=organization_id, before=before, most=reads
+        )
+        looked += len(read)
+        for row in read:
+            if is_chosen(row, chosen):
+                if len(found) == most:
+                    return found, after
+                found.append(row)
+            after = before = row.id
+        if len(read) < reads or _is_before(read[-1], chosen):
+            return found, None
+    return found, after
+
+
+def is_chosen(row: DeliveryRow, chosen: DeliveryFilter) -> bool:
+    """Return whether a delivery meets every condition."""
+    return (
+        chosen.status in (None, _of_row(row).status)
+        and (chosen.url_prefix is None or row.url.startswith(chosen.url_prefix))
+        and (chosen.host_prefix is None or row.host.startswith(chosen.host_prefix))
+        and (chosen.created_from is None or row.created_at >= chosen.created_from)
+        and (chosen.created_before is None or row.created_at < chosen.created_before)
     )
-    return (yield from _with_tries(found))
 
 
-def _with_tries(found: Sequence[DeliveryRow]) -> Operation[list[Delivery]]:
+def _is_before(row: DeliveryRow, chosen: DeliveryFilter) -> bool:
+    """Return whether all deliveries behind this one were created before the chosen moment."""
+    return chosen.created_from is not None and row.created_at < chosen.created_from - CLOCKS_MS
+
+
+def _shown(organization_id: int, found: Sequence[DeliveryRow], state: SenderState | None) -> Operation[list[Delivery]]:
+    """Add to deliveries their tries, and why they wait."""
+    now = yield from clock()
     tries: dict[str, list[DeliveryTry]] = {row.id: [] for row in found}
     for row in (yield from rows_if("find_tries", found, into=TryRow, ids=list(tries))):
         tries[row.delivery_id].append(row.to(DeliveryTry))
-    return [
-        Delivery(
-            id=row.id,
-            task_id=row.task_id,
-            alert_id=row.alert_id,
-            url=row.url,
-            due_at=None if row.claimed_until is not None else row.due_at,
-            trying=row.claimed_until is not None,
-            delivered_at=row.delivered_at,
-            created_at=row.created_at,
-            tries=tuple(tries[row.id]),
-        )
-        for row in found
-    ]
+    return [_of_row(row, tries[row.id], _hold(organization_id, row, tries[row.id], state, now)) for row in found]
+
+
+def _of_row(row: DeliveryRow, tries: Sequence[DeliveryTry] = (), hold: HostHold | None = None) -> Delivery:
+    return Delivery(
+        id=row.id,
+        task_id=row.task_id,
+        alert_id=row.alert_id,
+        url=row.url,
+        due_at=None if row.claimed_until is not None else row.due_at,
+        trying=row.claimed_until is not None,
+        delivered_at=row.delivered_at,
+        created_at=row.created_at,
+        tries=tuple(tries),
+        hold=hold,
+    )
+
+
+def _hold(
+    organization_id: int, row: DeliveryRow, tries: Sequence[DeliveryTry], state: SenderState | None, now: int
+) -> HostHold | None:
+    if row.due_at is None or row.claimed_until is not None:
+        return None
+    messages = OpenMessages(host=row.host, organizations=[organization_id], overdue_ms=now - row.due_at)
+    return delivery_hold(messages, state, asked=bool(tries) and tries[-1].asked_ms is not None)
 
 
 def next_delivery(after: int) -> Operation[int | None]:
@@ -272,7 +363,7 @@ def _claim(transaction: Transaction, state: SenderState, claim_ms: int) -> Opera
     locked = yield from rows_if("lock_deliveries", list(wanted), into=LockedDeliveryRow, ids=list(wanted), now=now)
     taken = {row.id: row for row in locked if row.tries == wanted[row.id]}
     lost = [
-        (row.id, row.tries, row.claimed_until - claim_ms, None, INTERRUPTED, 0, None)
+        (row.id, row.tries, row.claimed_until - claim_ms, None, INTERRUPTED, 0, None, None, None)
         for row in taken.values()
         if row.claimed_until
     ]
@@ -302,10 +393,22 @@ def _record_tries(transaction: Transaction, tried: Sequence[Tried], pauses_ms: S
         delivery = deliveries.get(one.delivery_id)
         if delivery is None:
             continue
-        _end(transaction, delivery, one, pauses_ms)
+        asked_ms = _end(transaction, delivery, one, pauses_ms)
         transaction.memory.seen.try_ended("delivered" if one.error is None else "failed")
         ended.append(HostTry(delivery.organization_id, delivery.host, one.at, one.http_status, one.error, one.took_ms))
-        tries.append((one.delivery_id, one.number, one.at, one.http_status, one.error, one.took_ms, one.cause))
+        tries.append(
+            (
+                one.delivery_id,
+                one.number,
+                one.at,
+                one.http_status,
+                one.error,
+                one.took_ms,
+                one.cause,
+                one.answer,
+                asked_ms,
+            )
+        )
     changed = [(one.id, one.due_at, one.claimed_until, one.delivered_at) for one in deliveries.values()]
     yield from run_if("upsert_tries", tries, tries=tries)
     yield from run_if("update_deliveries", changed, deliveries=changed)
@@ -313,7 +416,8 @@ def _record_tries(transaction: Transaction, tried: Sequence[Tried], pauses_ms: S
     return [None] * len(tried)
 
 
-def _end(transaction: Transaction, delivery: OpenDelivery, one: Tried, pauses_ms: Sequence[int]) -> None:
+def _end(transaction: Transaction, delivery: OpenDelivery, one: Tried, pauses_ms: Sequence[int]) -> int | None:
+    """Change a delivery after a try. Return how long its receiver asked to wait if the next try waits for that."""
     now = transaction.now
     if one.error is None:
         delivery.due_at = delivery.claimed_until = None
@@ -325,6 +429,9 @@ def _end(transaction: Transaction, delivery: OpenDelivery, one: Tried, pauses_ms
         pause_ms = None if once else delivery_pause_ms(one.number, pauses_ms, transaction.config.chance())
         delivery.due_at = None if pause_ms is None else now + max(pause_ms, one.wait_ms)
         delivery.claimed_until = None
+        if pause_ms is not None and one.wait_ms > pause_ms:
+            return one.wait_ms
+    return None
 
 
 # Upkeep --------------------------------------------------------------------------------------------------------------

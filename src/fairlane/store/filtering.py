@@ -110,7 +110,8 @@ def _places(organization_id: int, chosen: TaskFilter, after: str | None, most: i
             after=after or "", before=chosen.key_prefix + BEYOND, most=most,
         )  # fmt: skip
         return [(row.key, row.task_id) for row in keyed]
-    asked = {"organization_id": organization_id, "before": min(after or NEWEST, _first_id(chosen)), "most": most}
+    before = min(after or NEWEST, first_id_after(chosen.accepted_before))
+    asked = {"organization_id": organization_id, "before": before, "most": most}
     match chosen.status:
         case TaskStatus.FAILED if chosen.group is not None:
             ids = yield from rows("find_newest_of_group", into=str, group=chosen.group, **asked)
@@ -123,11 +124,11 @@ def _places(organization_id: int, chosen: TaskFilter, after: str | None, most: i
     return [(task_id, task_id) for task_id in ids]
 
 
-def _first_id(chosen: TaskFilter) -> str:
-    """Return an id above those of all tasks that were accepted before the chosen moment, by the time in the ids."""
-    if chosen.accepted_before is None:
+def first_id_after(moment: int | None) -> str:
+    """Return an id above those of all that was made before a moment, by the time in the ids; None is no bound."""
+    if moment is None:
         return NEWEST
-    time = f"{max(0, chosen.accepted_before + CLOCKS_MS):012x}"
+    time = f"{max(0, moment + CLOCKS_MS):012x}"
     return min(NEWEST, f"{time[:8]}-{time[8:12]}-ffff")
 
 

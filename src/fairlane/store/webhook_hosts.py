@@ -1,7 +1,7 @@
 """The hosts of webhooks: how their tries ended, and what waits for them. Counted in the transaction that records a try.
 
-Each try counts for its organization and, in the row of ``EVERY_ORGANIZATION``, for all. Called by ``deliveries.py``
-for the counts, and by the operator's API for the lists.
+Each try counts for its organization, in the row of ``EVERY_HOST`` for all its hosts, and in the row of
+``EVERY_ORGANIZATION`` for all organizations. Called by ``deliveries.py`` for the counts, and by the API for the lists.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,6 +27,7 @@ OWNERS_MOST = 10
 """Most organizations of one host that are asked what is owed to it."""
 OWED_MOST = 100
 """Most open deliveries of one organization and host that are counted."""
+EVERY_HOST = ""
 LAST_NAME = "\U0010ffff"
 
 
@@ -98,6 +99,17 @@ class WebhookHostStore(Noun):
         """Return one page of all hosts with names that begin with this text, by name."""
         return await self._database.snapshot(find_named(text, state, after, most))
 
+    async def of_organization(
+        self, organization_id: int, text: str | None, state: SenderState | None, *, after: str, most: int
+    ) -> HostPage:
+        """Return hosts of one organization, with what it alone has there, and its tries at all hosts.
+
+        Without ``text`` these are the hosts with overdue messages or failures, then others by name; with it one page of
+        those with names that begin with it.
+        """
+        found = find_own(organization_id, text, state, after, most)
+        return await self._database.snapshot(found, share=organization_id)
+
     async def purge(self) -> int:
         """Delete hosts without tries for two weeks, at most CHUNK; return how many."""
         return await self._write(_purge)
@@ -110,8 +122,9 @@ def count_tries(transaction: Transaction, tries: Sequence[HostTry]) -> Operation
     """Count these tries at their hosts, in the order in which they were made."""
     by_host: dict[tuple[int, str], list[HostTry]] = {}
     for one in sorted(tries, key=lambda tried: tried.at):
-        for organization_id in (EVERY_ORGANIZATION, one.organization_id):
-            by_host.setdefault((organization_id, one.host), []).append(one)
+        own = one.organization_id
+        for key in ((EVERY_ORGANIZATION, one.host), (own, EVERY_HOST), (own, one.host)):
+            by_host.setdefault(key, []).append(one)
     hosts = [(*key, *_summed(of)) for key, of in sorted(by_host.items())]
     yield from run_if("count_tries", hosts, hosts=hosts, day=transaction.now // DAY_MS)
 
@@ -151,6 +164,45 @@ def find_named(text: str, state: SenderState | None, after: str, most: int) -> O
     return HostPage(found, after=names[most - 1] if more else None, more=more)
 
 
+def find_own(
+    organization_id: int, text: str | None, state: SenderState | None, after: str, most: int
+) -> Operation[HostPage]:
+    """Read some hosts of an organization. Needs one snapshot."""
+    now = yield from clock()
+    troubled: list[str] = []
+    if text is None:
+        overdue = yield from rows(
+            "find_overdue_of_organization", into=OverdueHostRow, organization_id=organization_id,
+            before=now - OVERDUE_MS, most=OVERDUE_MOST,
+        )  # fmt: skip
+        failing = yield from rows("find_failing_hosts", into=str, organization_id=organization_id, most=most + 1)
+        troubled = [*(one.host for one in overdue), *failing]
+    names = yield from rows(
+        "find_named_hosts", into=str, organization_id=organization_id, after=after, least=text or "",
+        beyond=(text or "") + LAST_NAME, most=most + 1,
+    )  # fmt: skip
+    wanted = list(dict.fromkeys([*troubled, *names]))
+    shown = [(organization_id, name) for name in wanted[:most]]
+    keys = [(organization_id, EVERY_HOST), *shown]
+    counts = {row.host: row for row in (yield from rows("find_webhook_hosts", into=WebhookHostRow, hosts=keys))}
+    owed = {
+        row.host: row for row in (yield from rows_if("find_owed", shown, into=OwedRow, hosts=shown, most=OWED_MOST))
+    }
+    every = counts.get(EVERY_HOST)
+    tries, failed = (0, 0) if every is None else _recent(every, now // DAY_MS)
+    more = len(wanted) > most
+    return HostPage(
+        tuple([
+            _host(name, counts.get(name), [owed[name]] if name in owed else [], state, now, organization_id)
+            for _, name in shown
+        ]),
+        after=wanted[most - 1] if more and text is not None else None,
+        more=more,
+        tries=tries,
+        failed=failed,
+    )  # fmt: skip
+
+
 def _facts(
     names: Sequence[str], pairs: Iterable[tuple[int, str]], state: SenderState | None, now: int
 ) -> Operation[tuple[HostFacts, ...]]:
@@ -168,12 +220,20 @@ def _facts(
 
 
 def _host(
-    name: str, row: WebhookHostRow | None, owed: Sequence[OwedRow], state: SenderState | None, now: int
+    name: str,
+    row: WebhookHostRow | None,
+    owed: Sequence[OwedRow],
+    state: SenderState | None,
+    now: int,
+    organization_id: int = EVERY_ORGANIZATION,
 ) -> HostFacts:
+    """Put the facts of a host together. Tries that run count if they are of this organization, or of any for 0."""
     waiting = [one for one in owed if one.due_at is not None]
     due_at = min((one.due_at for one in waiting if one.due_at is not None), default=None)
     tries, failed = (0, 0) if row is None else _recent(row, now // DAY_MS)
-    running = () if state is None else [one for one in state.under_way if one[1] == name]
+    owners = None if organization_id == EVERY_ORGANIZATION else {organization_id}
+    under_way = () if state is None else state.under_way
+    running = [one for one in under_way if one[1] == name and (owners is None or one[0] in owners)]
     return HostFacts(
         host=name,
         tries=tries,

@@ -1,18 +1,24 @@
-"""The answer to a webhook, as far as it matters: the status line decides, and the rest is only counted.
+"""The answer to a webhook, as far as it matters: the status line decides, and the beginning of the body is kept.
 
 The poster feeds it the bytes of one connection. Does no I/O. A receiver with broken headers has still received the
 message, so nothing after the status line can make an answer invalid.
 """
 
 import re
+from codecs import getincrementaldecoder
 
 STATUS_LINE_BYTES_MAX = 64
 """After this many bytes without a status, the answer is not HTTP."""
+BEGINNING_BYTES_MAX = 256
+"""How much of an answer's body is kept, for the customer to see."""
+FRAMED_BYTES_MAX = 2 * BEGINNING_BYTES_MAX
+"""How much is kept until the framing of chunks is taken out."""
 RETRY_AFTER_BYTES_MAX = 64
 """Longest value of ``Retry-After``; a moment or a number of seconds is shorter."""
 
 _STATUS = re.compile(rb"[\r\n]*HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?=[ \t\r\n])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
 _LAST_CHUNK = b"0\r\n\r\n"
 _SWITCHING = 101
 
@@ -38,6 +44,20 @@ class AnswerReader:
         self._length: int | None = None
         self._chunked = False
         self._body_bytes = 0
+        self._first = b""
+        """The first bytes of the body as they came, with the framing of chunks."""
+        self._plain = True
+        """Whether the body is not compressed."""
+
+    def beginning(self) -> str | None:
+        """Return how the body begins as text, or None if it is empty, compressed or not UTF-8."""
+        body = (_unchunked(self._first) if self._chunked else self._first)[:BEGINNING_BYTES_MAX]
+        try:
+            # The last character may be cut off, so the end may be incomplete; the rest may not.
+            text = getincrementaldecoder("utf-8")().decode(body) if self._plain else ""
+        except UnicodeDecodeError:
+            return None
+        return "".join(one if one.isprintable() or one in "\t\n" else " " for one in text).strip() or None
 
     def receive(self, data: bytes) -> None:
         """Process the next bytes.
@@ -93,6 +113,7 @@ class AnswerReader:
         lengths = set(fields.get(b"content-length", []))
         if len(lengths) == 1 and (length := lengths.pop()).isdigit() and len(length) < 16:
             self._length = int(length)
+        self._plain = set(fields.get(b"content-encoding", [])) <= {b"", b"identity"}
         self._chunked = b"chunked" in b",".join(fields.get(b"transfer-encoding", [])).lower()
         if self.status in (204, 304):
             self._length = 0
@@ -102,11 +123,25 @@ class AnswerReader:
 
     def _read_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
+        self._first += data[: FRAMED_BYTES_MAX - len(self._first)]
         self.kept = (self.kept + data)[-len(_LAST_CHUNK) :]
         if self._chunked:
             self.over = self.kept == _LAST_CHUNK
         elif self._length is not None:
             self.over = self._body_bytes >= self._length
+
+
+def _unchunked(data: bytes) -> bytes:
+    """Return the content of the first chunks; what follows a broken frame is left out."""
+    content = b""
+    while len(content) < BEGINNING_BYTES_MAX:
+        frame, found, data = data.partition(b"\r\n")
+        match = _CHUNK_SIZE.match(frame) if found else None
+        if match is None or not (size := int(match[0], 16)):
+            break
+        content += data[:size]
+        data = data[size + 2 :]
+    return content
 
 
 def _fields(head: bytes) -> dict[bytes, list[bytes]]:

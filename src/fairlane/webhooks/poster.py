@@ -49,6 +49,8 @@ class TryResult(Struct, frozen=True, kw_only=True):
     """The ``Retry-After`` of a busy receiver (429, 503)."""
     cause: str | None = None
     """Only for the operator's log: it may reveal details of our network."""
+    answer: str | None = None
+    """How the body of the answer begins, or None if it is missing or not text."""
 
 
 class Outgoing:
@@ -137,6 +139,7 @@ class Poster:
             took_ms=round((ended_at - started_at) * 1000),
             retry_after=answer.reader.retry_after if status in BUSY else None,
             cause=answer.cause if error else None,
+            answer=answer.reader.beginning(),
         )
 
     async def _exchange(self, organization_id: int, request: "_Post", answer: "_ReceivedAnswer") -> TryError | None:

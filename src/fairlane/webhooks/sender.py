@@ -179,6 +179,7 @@ class Sender:
             took_ms=result.took_ms,
             wait_ms=asked_wait_ms(result.retry_after, self._store.now()),
             cause=result.cause,
+            answer=result.answer,
         )
 
     async def _body(self, one: DueDelivery, place: TryPlace) -> Outgoing | None:

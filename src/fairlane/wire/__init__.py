@@ -41,6 +41,19 @@ from fairlane.wire.credits import (
     credits_remaining,
     states_body,
 )
+from fairlane.wire.deliveries import (
+    DELIVERY_FILTER_FIELDS,
+    HOST_FILTER_FIELDS,
+    DeliveriesBody,
+    DeliveryBody,
+    WebhookHostsBody,
+    deliveries_body,
+    delivery_body,
+    delivery_filter,
+    read_host_cursor,
+    read_host_prefix,
+    webhook_hosts_body,
+)
 from fairlane.wire.errors import envelope, error_body
 from fairlane.wire.failures import FailuresBody, failures_body
 from fairlane.wire.filters import FILTER_FIELDS, KEY_PREFIX, filter_fields, filter_of_query
@@ -75,7 +88,7 @@ from fairlane.wire.tasks import (
 )
 from fairlane.wire.usage import UsageBody, UsageByTypeBody, usage_body, usage_by_type_body
 from fairlane.wire.values import read_moment, timestamp
-from fairlane.wire.webhooks import DeliveriesBody, DeliveryBody, deliveries_body, delivery_body, read_address
+from fairlane.wire.webhooks import read_address
 
 __all__ = [
     "ALERT_SECONDS_MOST",
@@ -84,7 +97,9 @@ __all__ = [
     "BULK_KEY",
     "CREDITS_UNCOUNTED",
     "DELAY_SECONDS_MOST",
+    "DELIVERY_FILTER_FIELDS",
     "FILTER_FIELDS",
+    "HOST_FILTER_FIELDS",
     "IDEMPOTENCY_KEY_LENGTH",
     "KEY_PREFIX",
     "AlertBody",
@@ -117,6 +132,7 @@ __all__ = [
     "UsageByTypeBody",
     "WaitBody",
     "WebhookBody",
+    "WebhookHostsBody",
     "alert_body",
     "alert_message_body",
     "alerts_body",
@@ -135,6 +151,7 @@ __all__ = [
     "credits_remaining",
     "deliveries_body",
     "delivery_body",
+    "delivery_filter",
     "envelope",
     "error_body",
     "everything_body",
@@ -146,6 +163,8 @@ __all__ = [
     "read_address",
     "read_alert",
     "read_bulk",
+    "read_host_cursor",
+    "read_host_prefix",
     "read_moment",
     "read_submission",
     "slots_body",
@@ -163,4 +182,5 @@ __all__ = [
     "verified_body",
     "wait_body",
     "webhook_body",
+    "webhook_hosts_body",
 ]

@@ -27,7 +27,26 @@ def read_filter(given: Mapping[str, Any], *, statuses: Collection[TaskStatus] = 
     Raises:
         ValidationRefused: lists every field that is wrong.
     """
-    wrong = [*_wrong_fields(given, statuses)]
+    moments = read_span(given, [*_wrong_fields(given, statuses)])
+    status = given.get("status", TaskStatus.FAILED if any(field in given for field in OF_FAILURES) else None)
+    return TaskFilter(
+        status=None if status is None else TaskStatus(status),
+        task_type=given.get("type"),
+        code=given.get("code"),
+        group=given.get("group"),
+        priority=given.get("priority"),
+        accepted_from=moments.get("from"),
+        accepted_before=moments.get("to"),
+        key_prefix=given.get(KEY_PREFIX),
+    )
+
+
+def read_span(given: Mapping[str, Any], wrong: list[tuple[str, str]]) -> dict[str, int]:
+    """Read ``from`` and ``to`` of a filter, as far as they are given. ``wrong`` are the other fields that are wrong.
+
+    Raises:
+        ValidationRefused: lists every field that is wrong.
+    """
     moments: dict[str, int] = {}
     for field in ("from", "to"):
         if field in given:
@@ -40,17 +59,7 @@ def read_filter(given: Mapping[str, Any], *, statuses: Collection[TaskStatus] = 
     if wrong:
         details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
         raise ValidationRefused(details=details)
-    status = given.get("status", TaskStatus.FAILED if any(field in given for field in OF_FAILURES) else None)
-    return TaskFilter(
-        status=None if status is None else TaskStatus(status),
-        task_type=given.get("type"),
-        code=given.get("code"),
-        group=given.get("group"),
-        priority=given.get("priority"),
-        accepted_from=moments.get("from"),
-        accepted_before=moments.get("to"),
-        key_prefix=given.get(KEY_PREFIX),
-    )
+    return moments
 
 
 def filter_of_query(query: Mapping[str, str], *, key_field: str = KEY_PREFIX) -> TaskFilter:

@@ -6,8 +6,10 @@ from typing import Any
 from fairlane.model.alerts import AlertKind
 from fairlane.model.bulks import BulkKind
 from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
+from fairlane.model.webhooks import DeliveryStatus
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
 from fairlane.wire.bulks import BULK_KEY, BULK_STATUSES
+from fairlane.wire.deliveries import HOST_FILTER_FIELDS, HOST_PREFIX_LENGTH_MOST, URL_PREFIX_LENGTH_MOST
 from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX, OF_FAILURES
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
@@ -94,6 +96,26 @@ FILTER: dict[str, JsonSchema] = {
     },
 }
 """The conditions of a filter of tasks."""
+DELIVERY_FILTER: dict[str, JsonSchema] = {
+    "status": {"type": "string", "enum": [*DeliveryStatus]},
+    "urlPrefix": {
+        "description": "The beginning of the URL, as it was written.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": URL_PREFIX_LENGTH_MOST,
+    },
+    "hostPrefix": {
+        "description": "The beginning of host and port, such as `app.example:443`.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": HOST_PREFIX_LENGTH_MOST,
+    },
+    "taskId": {"description": "The id of the task whose outcome it tells.", "type": "string", "format": "uuid"},
+    "from": {"description": "Created at this moment or later.", "type": "string", "format": "date-time"},
+    "to": {"description": "Created before this moment.", "type": "string", "format": "date-time"},
+}
+"""The conditions of a filter of deliveries."""
+HOST_FILTER = {name: DELIVERY_FILTER[name] for name in HOST_FILTER_FIELDS}
 _BULK_KEY: JsonSchema = {
     "description": "Names the bulk: a repeated request with the key begins no second one.",
     "type": "string",

@@ -229,28 +229,29 @@ WHERE d.id = e.id;
 
 -- name: upsert_tries [sqlite]
 -- Write the results of tries; a try that was recorded as interrupted may still get its result.
-INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause, answer, asked_ms)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
 FROM json_each(:tries)
 WHERE true
 ON CONFLICT (delivery_id, number) DO UPDATE
 SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
-    cause = excluded.cause;
+    cause = excluded.cause, answer = excluded.answer, asked_ms = excluded.asked_ms;
 
 -- name: upsert_tries [postgres]
 -- The same; if a try occurs twice in one transaction, its last result counts.
-INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause)
-SELECT DISTINCT ON (delivery_id, number) delivery_id, number, at, http_status, error, took_ms, cause
-FROM unnest(:tries[text, bigint, bigint, bigint, text, bigint, text])
-     WITH ORDINALITY AS e (delivery_id, number, at, http_status, error, took_ms, cause, place)
+INSERT INTO delivery_try (delivery_id, number, at, http_status, error, took_ms, cause, answer, asked_ms)
+SELECT DISTINCT ON (delivery_id, number)
+       delivery_id, number, at, http_status, error, took_ms, cause, answer, asked_ms
+FROM unnest(:tries[text, bigint, bigint, bigint, text, bigint, text, text, bigint])
+     WITH ORDINALITY AS e (delivery_id, number, at, http_status, error, took_ms, cause, answer, asked_ms, place)
 ORDER BY delivery_id, number, place DESC
 ON CONFLICT (delivery_id, number) DO UPDATE
 SET at = excluded.at, http_status = excluded.http_status, error = excluded.error, took_ms = excluded.took_ms,
-    cause = excluded.cause;
+    cause = excluded.cause, answer = excluded.answer, asked_ms = excluded.asked_ms;
 
 -- name: find_deliveries [sqlite]
 -- Find an organization's deliveries, newest first, below :before, by delivery_organization.
-SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+SELECT id, task_id, url, host, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE organization_id = :organization_id
   AND id < :before
@@ -260,23 +261,30 @@ LIMIT :most;
 -- name: find_deliveries [postgres]
 -- The same. Span and order name the organization: otherwise PostgreSQL takes the index of all ids and reads the rows of
 -- all organizations.
-SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+SELECT id, task_id, url, host, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE (organization_id, id) >= (:organization_id, '')
   AND (organization_id, id) < (:organization_id, :before)
 ORDER BY organization_id DESC, id DESC
 LIMIT :most;
 
+-- name: find_delivery_of_task
+-- Find the delivery of a task of an organization, by delivery_task.
+SELECT id, task_id, url, host, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+FROM delivery
+WHERE task_id = :task_id
+  AND organization_id = :organization_id;
+
 -- name: find_delivery
 -- Find one delivery of an organization.
-SELECT id, task_id, url, tries, due_at, claimed_until, delivered_at, created_at, alert_id
+SELECT id, task_id, url, host, tries, due_at, claimed_until, delivered_at, created_at, alert_id
 FROM delivery
 WHERE id = :id
   AND organization_id = :organization_id;
 
 -- name: find_tries [sqlite]
 -- Find the tries of these deliveries.
-SELECT t.delivery_id, t.number, t.at, t.http_status, t.error
+SELECT t.delivery_id, t.number, t.at, t.http_status, t.error, t.took_ms, t.answer, t.asked_ms
 FROM json_each(:ids) AS e
 CROSS JOIN delivery_try AS t
 WHERE t.delivery_id = e.value
@@ -284,7 +292,7 @@ ORDER BY t.delivery_id, t.number;
 
 -- name: find_tries [postgres]
 -- The same; the set is passed as arrays.
-SELECT delivery_id, number, at, http_status, error
+SELECT delivery_id, number, at, http_status, error, took_ms, answer, asked_ms
 FROM delivery_try
 WHERE delivery_id = ANY (:ids[text])
 ORDER BY delivery_id, number;

@@ -516,7 +516,8 @@ CREATE INDEX delivery_turn ON delivery (organization_id, due_at) WHERE due_at IS
 CREATE INDEX delivery_open_test ON delivery (organization_id)
   WHERE due_at IS NOT NULL AND task_id IS NULL AND alert_id IS NULL;
 
--- One try of a delivery. error is a class; cause is for operators alone.
+-- One try of a delivery. error is a class; cause is for operators alone. answer: how the body of the receiver's answer
+-- begins; null: none came, or it is not text. asked_ms: the receiver's Retry-After, if the next try waits for it.
 CREATE TABLE delivery_try (
   delivery_id TEXT NOT NULL,
   number      INTEGER NOT NULL,
@@ -525,10 +526,13 @@ CREATE TABLE delivery_try (
   error       TEXT,
   took_ms     INTEGER NOT NULL,
   cause       TEXT,
+  answer      TEXT,
+  asked_ms    INTEGER,
   PRIMARY KEY (delivery_id, number)
 ) WITHOUT ROWID;
 
--- The tries at one host and port for one organization, and in the row with organization_id 0 for all of them. day: days
+-- The tries at one host and port for one organization, and in the row with organization_id 0 for all of them. The row of
+-- an organization with the empty host has its tries at all hosts. day: days
 -- since 1970 of the newest try; tries and failed are of that day, the next two of the day before. failing_since: the
 -- first failure after the last success; null: the last try delivered. last_error is a class, as in delivery_try.
 CREATE TABLE webhook_host (

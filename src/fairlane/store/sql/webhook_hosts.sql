@@ -58,6 +58,7 @@ SELECT host
 FROM webhook_host
 WHERE organization_id = :organization_id
   AND failing_since IS NOT NULL
+  AND host > ''
 ORDER BY organization_id, failing_since
 LIMIT :most;
 
@@ -79,6 +80,16 @@ FROM delivery
 WHERE due_at IS NOT NULL
   AND due_at < :before
 ORDER BY due_at
+LIMIT :most;
+
+-- name: find_overdue_of_organization
+-- Find the organization and host of an organization's deliveries that are due longest, by delivery_turn.
+SELECT organization_id, host, due_at
+FROM delivery
+WHERE due_at IS NOT NULL
+  AND organization_id = :organization_id
+  AND due_at < :before
+ORDER BY organization_id, due_at
 LIMIT :most;
 
 -- name: find_webhook_hosts [sqlite]
