@@ -233,6 +233,48 @@ def test_a_webhook_is_sent_again(enter: Enter, site: Site, receiver: Receiver) -
     expect(row.get_by_role("listitem")).to_have_count(2)
 
 
+def test_the_webhooks_say_what_was_answered_and_why_they_wait(
+    enter: Enter, site: Site, receiver: Receiver, picture: Picture
+) -> None:
+    """Each try with status, duration and the beginning of the answer; filters stand in the address."""
+    receiver.answers["/refuses"] = (500, "no such hook: /refuses was renamed")
+    receiver.answers["/later"] = (429, "slow down")
+    sent = {
+        path: site.submit("QUICK", webhook={"url": receiver.url(path)}) for path in ("/refuses", "/later", "/taken")
+    }
+    eventually(lambda: len(receiver.requests) == 3)
+    page = enter("webhooks")
+    rows = page.get_by_role("table", name="Newest first").get_by_role("row")
+    refused = rows.filter(has_text="/refuses")
+    expect(refused).to_contain_text(re.compile(r"answered 500 after [\d.]+ m?s.*no such hook"))
+    expect(refused).to_contain_text("pauses after a failed try until")
+    expect(rows.filter(has_text="/later")).to_contain_text("the receiver asked to wait until")
+    host = receiver.url("").removeprefix("http://")
+    at_host = page.get_by_role("table", name="Hosts").get_by_role("row").filter(has_text=host)
+    expect(at_host).to_contain_text("33 %")
+    expect(card(page, "Delivered")).to_contain_text("%")
+    picture(page, "dashboard-webhooks")
+
+    page.get_by_label("Status").select_option("due")
+    page.get_by_label("To begins with").fill(receiver.url("/ref"))
+    page.get_by_label("To begins with").press("Enter")
+    expect(rows).to_have_count(2)
+    assert "status=due" in page.url
+    assert "to=http" in page.url
+    page.reload()
+    expect(refused).to_be_visible()
+    expect(rows).to_have_count(2)
+    page.get_by_label("To begins with").fill("no.such.host")
+    page.get_by_label("To begins with").press("Enter")
+    expect(page.get_by_text("No deliveries.")).to_be_visible()
+    page.get_by_label("To begins with").fill("")
+    page.get_by_label("Status").select_option("")
+    page.get_by_label("Task id").fill(sent["/taken"])
+    page.get_by_label("Task id").press("Enter")
+    expect(rows.filter(has_text="/taken")).to_be_visible()
+    expect(rows).to_have_count(2)
+
+
 def test_why_a_task_waits_is_one_step_from_the_queue(enter: Enter, site: Site, submit: Submit) -> None:
     """From the numbers to the tasks that wait, and from each to its reason."""
     for _ in range(3):
@@ -537,10 +579,13 @@ def test_everything_is_reached_with_the_keyboard(enter: Enter) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     names = []
-    for _ in range(10):
+    for _ in range(11):
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.textContent"))
-    assert names[1:] == ["Now", "Tasks", "Failures", "Usage", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
+    sections = ["Now", "Tasks", "Failures", "Usage", "Capacity", "Webhooks", "Alerts", "Keys", "Code"]
+    assert names[1:] == [*sections, "API reference"]
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("API reference · fairlane")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -77,6 +77,8 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Take)
         self.requests: list[bytes] = []
+        self.answers: dict[str, tuple[int, str]] = {}
+        """Status and body of the answer at a path, if it is not 204; with 429 comes a Retry-After of an hour."""
 
     def url(self, path: str) -> str:
         """An address of it."""
@@ -89,8 +91,12 @@ class _Take(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Keep it, say thank you."""
         self.server.requests.append(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(204)
+        status, body = self.server.answers.get(self.path, (204, ""))
+        self.send_response(status)
+        if status == 429:
+            self.send_header("retry-after", "3600")
         self.end_headers()
+        self.wfile.write(body.encode())
 
     def log_message(self, *_: object) -> None:
         """Nothing."""

@@ -66,9 +66,9 @@ def serve(
 ) -> None:
     """Serve an application, with workers.
 
-    Prints its address, and that of the dashboard, when it is ready. Ends in order on Ctrl-C or SIGTERM: running
-    attempts may finish, the others are handed back, as the log and --json report; a second signal ends it at once.
-    Every setting is also read from a variable, FAIRLANE_PORT and so on, and from the file of --config: see
+    Prints its address, and those of the dashboard and the API reference, when it is ready. Ends in order on Ctrl-C or
+    SIGTERM: running attempts may finish, the others are handed back, as the log and --json report; a second signal ends
+    it at once. Every setting is also read from a variable, FAIRLANE_PORT and so on, and from the file of --config: see
     `fairlane settings`.
 
     Exit code 3: the application cannot be used; 4: the database cannot be used; 5: another server owns the database.
@@ -98,11 +98,12 @@ def serve(
     out = logs.own_stream(sys.stdout)  # The application's import may replace or close it.
 
     def announce(address: str) -> None:
-        dashboard = f"{address}/dashboard" if settings.dashboard else None
+        dashboard, reference = (f"{address}/{page}" if settings.dashboard else None for page in ("dashboard", "docs"))
         if as_json:
             facts = {
                 "address": address,
                 "dashboard": dashboard,
+                "reference": reference,
                 "database": without_password(settings.database),
                 "pid": os.getpid(),
             }
@@ -111,6 +112,7 @@ def serve(
         print(f"fairlane: ready at {address}", file=out, flush=True)
         if dashboard is not None:
             print(f"fairlane: dashboard at {dashboard}; operators: `fairlane dashboard`", file=out, flush=True)
+            print(f"fairlane: API reference at {reference}", file=out, flush=True)
 
     def tell(cause: str | None) -> None:
         complain("workers start again" if cause is None else f"no worker can start: {cause}; the log has more")

@@ -11,6 +11,8 @@ from fairlane.api.routes import Route, Routes
 from fairlane.dashboard.assets import ASKED, AssetEndpoints
 from fairlane.errors import NotFound
 
+REFERENCE = "/docs"
+
 
 class ReferencePages:
     """The two pages."""
@@ -30,5 +32,5 @@ class ReferencePages:
 
     routes: ClassVar[Routes] = (
         Route("GET", "/", entrance),
-        Route("GET", "/docs", reference),
+        Route("GET", REFERENCE, reference),
     )

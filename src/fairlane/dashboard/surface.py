@@ -20,7 +20,7 @@ from fairlane.api.routes import Endpoints, Part, Resource, Route, Routes, anybod
 from fairlane.dashboard.access import access_resources
 from fairlane.dashboard.assets import SAFETY, AssetEndpoints
 from fairlane.dashboard.live import Hub
-from fairlane.dashboard.reference import ReferencePages
+from fairlane.dashboard.reference import REFERENCE, ReferencePages
 from fairlane.dashboard.sessions import (
     PATH,
     CustomerGuard,
@@ -60,6 +60,8 @@ class OpenedSession(Struct, frozen=True, kw_only=True):
     version: str
     accepts: tuple[str, ...]
     """The kinds of keys that open a session here, by the name of their holders."""
+    reference: str | None
+    """The path of the API's reference, or None if this listener does not have it."""
 
 
 class ClosedSession(Struct, frozen=True, kw_only=True):
@@ -228,7 +230,12 @@ class PageEndpoints:
 
     def _opened(self, session: DashboardSession, name: str, *headers: tuple[bytes, bytes]) -> Answer:
         opened = OpenedSession(
-            kind=PEOPLE[session.kind], name=name, token=session.token, version=self._version, accepts=self._accepts
+            kind=PEOPLE[session.kind],
+            name=name,
+            token=session.token,
+            version=self._version,
+            accepts=self._accepts,
+            reference=REFERENCE if KeyKind.ORGANIZATION in self._kinds else None,
         )
         return Answer(encode(opened), headers=(*SAFETY, NO_STORE, *headers))
 

@@ -88,10 +88,13 @@ export const facts = (pairs) =>
 // Returns a number with its name. `show` takes text or nodes, and a note below it.
 export function card(name, note = "") {
   const value = h("dd", {}, "–");
-  const small = h("small", {}, note);
+  const small = h("small", {}, joined(note));
   const element = h("div", { class: "card" }, h("dl", {}, h("dt", {}, name), value), small);
-  return { element, show(content, more = note, kind = "") { set(value, [content].flat()); small.textContent = more; small.className = kind; } };
+  return { element, show(content, more = note, kind = "") { set(value, [content].flat()); small.textContent = joined(more); small.className = kind; } };
 }
+
+// Keeps a number and its unit on one line.
+const joined = (text) => text.replace(/(\d) /g, "$1\u00a0");
 
 export function notice(text, kind = "") {
   const line = h("p", { class: kind }, text);

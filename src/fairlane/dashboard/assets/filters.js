@@ -4,7 +4,7 @@ import { button, fill, h, notice } from "./dom.js";
 import { remember } from "./organizations.js";
 
 const STATUSES = ["", "QUEUED", "PROCESSING", "COMPLETED", "FAILED"];
-const AGES = { "": "any time", 1: "the last hour", 24: "the last day", 168: "the last seven days" };
+export const AGES = { "": "any time", 1: "the last hour", 24: "the last day", 168: "the last seven days" };
 
 // Returns the filters of a list of tasks as an element, and functions that read them. `changed` is called after each change.
 // Operators choose an organization, too; a key's beginning is looked for only in one.

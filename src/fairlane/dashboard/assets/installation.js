@@ -7,6 +7,7 @@ import { clock, count, day, perSecond, several, span } from "./format.js";
 import { lanes } from "./lanes.js";
 
 const LANES_SHOWN = 8;
+const LOOK_SECONDS = 2;
 const PLACES = {
   failures_rising: ["#/failures", "See what failed and why"], type_unserved: ["#/types", "Types and their workers"], no_workers: ["#/workers", "Workers"],
   workers_failing: ["#/workers", "Workers"], drift: ["#/upkeep", "Upkeep"], maintenance: ["#/upkeep", "Upkeep"], deliveries_late: ["#/deliveries", "Which hosts, and what holds their messages"],
@@ -25,7 +26,7 @@ export function installation(content) {
     h("div", { class: "charts" }, queue.element, flow.element, wait.element, slots.element), board);
   set(health, [h("li", {}, "Looking…")]);
   const leave = lanes(board, { most: LANES_SHOWN });
-  const stop = repeat(2, async () => {
+  const stop = repeat(LOOK_SECONDS, async () => {
     let now;
     try { now = await get("/admin/v1/overview"); } catch (error) {
       if (error.status !== 503) throw error;
@@ -37,7 +38,7 @@ export function installation(content) {
     set(health, now.troubles.length ? now.troubles.map(trouble) : [h("li", {}, h("strong", {}, "All is well"), h("span", { class: "quiet" },
       `${several(now.total.organizations, "organization")}, ${several(now.workers, "worker")} with ${several(now.places, "place")}; nothing is stuck, and every count is exact.`))]);
     const rate = (of) => sliding(now.minutes, of), hour = now.minutes.reduce((sum, one) => sum + (one.failed ?? 0), 0), last = now.minutes.at(-1).wait_p50_ms === null ? now.minutes.at(-2) : now.minutes.at(-1);
-    queued.show(list("QUEUED", count(now.total.queued)), now.oldest_ready_ms === null ? "none can start" : `the oldest waits for ${span(now.oldest_ready_ms / 1000)}`);
+    queued.show(list("QUEUED", count(now.total.queued)), now.oldest_ready_ms === null ? "none can start" : `the oldest waits ${span(now.oldest_ready_ms / 1000)}`);
     running.show(list("PROCESSING", [count(now.total.used), h("small", {}, ` of ${several(now.slots_max, "slot")}`)]), now.workers ? `${count(now.places_used)} of ${several(now.places, "place")} taken` : "no worker is connected");
     started.show(perSecond(rate((one) => one.started)), "over the last minute");
     completed.show(list("COMPLETED", perSecond(rate((one) => one.completed)), 1), `${count(now.total.completed)} in all`);

@@ -113,8 +113,12 @@ function show() {
   leave = () => {};
   const [address, query = ""] = location.hash.split("?"), [name = "", ...rest] = places(address);
   const sections = SECTIONS[session.kind];
-  fill(document.getElementById("navigation"), sections.map(([path, title]) =>
-    h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, title)));
+  const navigation = document.getElementById("navigation");
+  fill(navigation, sections.map(([path, title]) =>
+    h("a", { href: `#/${path}`, "aria-current": path === name ? "page" : null }, title)), session.reference ? h("a", { href: session.reference }, "API reference") : null);
+  // On a phone the sections are one line, wider than the screen.
+  const current = navigation.querySelector("[aria-current]");
+  if (current) navigation.scrollLeft = current.offsetLeft - navigation.offsetLeft - (navigation.clientWidth - current.clientWidth) / 2;
   const found = sections.find(([path]) => path === name)?.[2] ?? DETAILS[session.kind].find(([path]) => path === name)?.[1];
   if (!found) { fill(content, h("h1", {}, "There is no such page"), h("a", { href: "#/" }, "Back to the start")); return; }
   fill(content);

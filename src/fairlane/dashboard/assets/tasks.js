@@ -81,7 +81,7 @@ export function task(content, { rest: [reference] }) {
     cost.show(count(found.credits.creditsCharged ?? found.credits.creditsToCharge), found.credits.creditsCharged === null ? "to charge" : "charged");
     const failure = one.status === "FAILED" ? found.response?.error : null;
     told.show(steps({ createdAt, status: one.status, attempts, omitted: tried.omitted, endedAt, failure: failure?.code === "TASK_CANCELED" ? "Canceled before its first attempt" : null, why: why?.explanation,
-      tries: (owed?.tries ?? []).map((each) => ({ ...each, at: Date.parse(each.at), status: each.status })), url: found.webhook?.url }, now));
+      tries: (owed?.tries ?? []).map((each) => ({ ...each, at: Date.parse(each.at) })), url: found.webhook?.url }, now));
     if (found.webhook) set(webhook, [h("h2", {}, "Webhook"), h("p", { class: "long" }, `${found.webhook.url}: ${sent}`)]);
     if (drawn !== one.status) { drawn = one.status; fill(acts, ...actions(path, found, look)); }
     if (final) {
@@ -121,10 +121,10 @@ const credits = (number) => (number === 1 ? "1 credit" : `${count(number)} credi
 
 const GIVEN_UP = "given up";
 
-// Returns the message that is owed to the task's webhook, from the newest deliveries, or null.
+// Returns the message that is owed to the task's webhook, or null.
 async function delivery({ task: { id }, webhook }) {
   if (!webhook) return null;
-  return (await get("/v1/webhooks/deliveries?limit=100")).deliveries.find((one) => one.taskId === id) ?? null;
+  return (await get(`/v1/webhooks/deliveries?taskId=${id}`)).deliveries[0] ?? null;
 }
 
 function deliveredText({ webhook }, owed) {

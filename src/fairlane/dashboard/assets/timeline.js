@@ -1,6 +1,7 @@
 // What happened to one task, step by step: as a band in proportion, and as a list with times and reasons.
 
 import { h, set } from "./dom.js";
+import { ended } from "./deliveries.js";
 import { clock, day, moment, span } from "./format.js";
 
 const ENDINGS = {
@@ -28,7 +29,7 @@ export function steps({ createdAt, runAt = null, note = "", status, attempts, om
   if (status === "QUEUED" && free < now && !(attempts.at(-1)?.dueAt > now) && !(runAt > now)) found.push({ at: free, until: now, kind: WARN, title: "Waits", notes: [why], band: "waited" });
   // An attempt that failed says it itself.
   if (status === "FAILED" && !attempts.length) found.push({ at: endedAt, kind: BAD, title: failure ?? "Ended before its first attempt", notes: [] });
-  for (const one of tries) found.push({ at: one.at, kind: one.outcome === "delivered" ? GOOD : WARN, title: `Webhook, try ${one.number}: ${one.outcome}`, notes: [url, one.status ? `answer ${one.status}` : null] });
+  for (const one of tries) found.push({ at: one.at, kind: one.outcome === "delivered" ? GOOD : WARN, title: `Webhook, try ${one.number}: ${one.outcome}`, notes: [url, ended(one), one.answer] });
   return found;
 }
 
