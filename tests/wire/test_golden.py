@@ -275,6 +275,7 @@ BODIES: dict[str, bytes] = {
             (
                 a_task(TaskStatus.QUEUED, run_at=AT + 3_600_000),
                 a_task(TaskStatus.COMPLETED, charged=5, latency_ms=3420, retry_of=DELIVERY),
+                a_task(TaskStatus.FAILED, charged=0, failure=Failure(code="TIMEOUT", message="It took too long.")),
             ),
             ID,
         )

@@ -91,6 +91,8 @@ class TaskBody(Struct):
 class _ListedFields(Struct):
     task: _TaskFields
     credits: _CreditsFields
+    code: str | None
+    """The code of the failure, or None if the task did not fail."""
 
 
 class TasksBody(Struct, rename="camel"):
@@ -163,8 +165,11 @@ def cleared_body(cleared: int) -> bytes:
 
 
 def tasks_body(page: TaskList) -> bytes:
-    """Return one page of an organization's tasks, each as GET answers it but without webhook and response."""
-    listed = [_ListedFields(found.task, found.credits) for found in map(_found, page.tasks)]
+    """Return one page of an organization's tasks, each as GET answers it but of its failure only the code."""
+    listed = [
+        _ListedFields(found.task, found.credits, None if one.failure is None else one.failure.code)
+        for one, found in zip(page.tasks, map(_found, page.tasks), strict=True)
+    ]
     return encode(TasksBody(listed, page.next_cursor))
 
 

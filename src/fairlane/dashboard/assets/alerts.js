@@ -19,7 +19,7 @@ export function alerts(content) {
       { name: "When", show: ({ kind }) => KINDS[kind]?.name ?? kind },
       { name: "Above", number: true, show: ({ kind, threshold }) => (KINDS[kind]?.show ?? count)(threshold) },
       { name: "For", number: true, show: (one) => span(one.forSeconds) },
-      { name: "State", show: (one) => badge(one.firing ? "firing" : "quiet") },
+      { name: "State", first: true, show: (one) => badge(one.firing ? "firing" : "quiet") },
       { name: "Changed", show: (one) => moment(one.changedAt) },
       { name: "Webhook", long: true, show: (one) => one.webhook.url },
       { name: "", show: (one) => button("Delete", async () => {
@@ -28,7 +28,7 @@ export function alerts(content) {
         notice("The alert is deleted.");
         await look();
       }, "danger") },
-    ], kept.alerts, "None yet."));
+    ], kept.alerts, "None yet.", true));
   };
   fill(content, h("h1", {}, "Alerts"), made(look), list, h("p", { class: "quiet" }, "Messages are signed and retried like those of tasks: ",
     h("a", { href: "#/webhooks" }, "webhooks"), "."));

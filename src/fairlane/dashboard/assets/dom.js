@@ -37,8 +37,8 @@ export function fill(element, ...children) {
 const mark = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.id} ${element.textContent}`;
 
 // Returns a table of these rows. `show` of a column returns text or nodes.
-export function table(caption, columns, rows, empty = "None.") {
-  const made = rowsOf(caption, columns, { empty });
+export function table(caption, columns, rows, empty = "None.", stack = false) {
+  const made = rowsOf(caption, columns, { empty, stack });
   made.show(rows);
   return made.element;
 }

@@ -4,6 +4,7 @@ import { watch } from "./api.js";
 import { card, fill, h, rowsOf, set } from "./dom.js";
 import { count, lately, perSecond, progress, share, since } from "./format.js";
 import { history, SPANS } from "./history.js";
+import { firstTask } from "./snippets.js";
 
 export function overview(content) {
   const queued = card("Queued"), processing = card("Processing"), slots = card("Slots used"), done = card("Completed"), failed = card("Failed");
@@ -44,7 +45,10 @@ export function overview(content) {
     failed.show(count(now.failed), "in all");
     before = now;
     if (now.submitted || queuedTasks || processingTasks) begin.replaceChildren();
-    else if (!begin.firstChild) fill(begin, h("h2", {}, "Submit your first task"), h("p", {}, "Nothing was submitted yet. The programs under ", h("a", { href: "#/code" }, "Code"), " do it: copy one, run it, and see the task here."));
+    else if (!begin.firstChild) {
+      fill(begin, h("h2", {}, "Submit your first task"), h("p", {}, "Nothing was submitted yet. Copy this request, run it, and see the task here; ", h("a", { href: "#/code" }, "Code"), " has programs in Python and Node, too."));
+      firstTask().then((shown) => { if (shown && begin.firstChild) begin.append(shown); }, () => {});
+    }
     levels.show(priorityBreakdown);
     why.hidden = !queuedTasks;
     holders.show(now.slots);

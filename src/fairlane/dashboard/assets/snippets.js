@@ -19,6 +19,14 @@ export function snippets(content) {
   }).catch((error) => notice(error.message, "bad"));
 }
 
+// Returns the request that submits a task of the first type, to show to an organization that has none yet.
+export async function firstTask() {
+  const schemas = await described(), type = Object.keys(schemas).find((name) => name.startsWith("Payload."));
+  if (!type) return null;
+  const [name, text] = written(location.origin, type.slice("Payload.".length), example(schemas[type], schemas))[1];
+  return program(name, h("pre", { tabindex: 0 }, text));
+}
+
 const program = (name, text) => h("section", {}, h("h2", {}, name), text, copies(text));
 
 async function described() {

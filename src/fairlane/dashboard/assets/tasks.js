@@ -16,6 +16,7 @@ export function tasks(content, { query }) {
     { name: "Status", first: true, show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
     { name: "Age", number: true, first: true, show: (one) => since(one.task.createdAt) },
     { name: "Type", long: true, show: (one) => one.task.taskType },
+    { name: "Failure", long: true, show: (one) => (one.code ? h("span", { class: "bad" }, one.code) : "") },
     { name: "Task", id: true, show: (one) => link(one.task) },
     { name: "Priority", number: true, show: (one) => String(one.task.priority) },
     { name: "Created", show: (one) => lately(one.task.createdAt) },

@@ -23,7 +23,7 @@ export function usage(content) {
     failed.show(count(total.failed), during);
     used.show(span(total.slotSeconds), `slots in use, summed over time, ${during}`);
     fill(days, h("h2", {}, "Day by day"), table("Days in UTC, newest first", [
-      { name: "Day", number: true, show: (one) => one.at.slice(0, 10) },
+      { name: "Day", number: true, first: true, show: (one) => one.at.slice(0, 10) },
       { name: "Submitted", number: true, show: (one) => count(one.submitted) },
       { name: "Completed", number: true, show: (one) => count(one.completed) },
       { name: "Failed", number: true, show: (one) => count(one.failed) },
@@ -31,6 +31,6 @@ export function usage(content) {
       { name: "Ran", number: true, show: (one) => span(one.runSeconds) },
       { name: "Slot time", number: true, show: (one) => span(one.slotSeconds) },
       { name: "Median wait", number: true, show: (one) => span(one.waitP50Seconds) },
-    ], found.usage.filter((one) => one.submitted || one.started || one.completed || one.failed || one.slotSeconds).reverse(), "Nothing was submitted in these days."));
+    ], found.usage.filter((one) => one.submitted || one.started || one.completed || one.failed || one.slotSeconds).reverse(), "Nothing was submitted in these days.", true));
   });
 }

@@ -279,11 +279,10 @@ WHERE organization_id = :organization_id
                      WHERE organization_id = :organization_id AND key = :reference));
 
 -- name: find_listed [sqlite] packed
--- Find these (organization, task) as a list shows them: find_task's columns, without result, failure, webhook and
--- waits.
+-- Find these (organization, task) as a list shows them: find_task's columns, without result, webhook and waits.
 SELECT json_group_array(json_array(
-         t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL, NULL, o.charged,
-         max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of,
+         t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status, NULL, o.failure,
+         o.charged, max(0, o.finished_at - o.first_started_at), l.id IS NOT NULL, NULL, NULL, t.run_at, t.retry_of,
          NULL, NULL))
 FROM json_each(:tasks) AS e
 CROSS JOIN task AS t ON t.organization_id = e.value ->> 0 AND t.id = e.value ->> 1
@@ -293,8 +292,7 @@ LEFT JOIN lease AS l ON l.organization_id = t.organization_id AND l.task_id = t.
 -- name: find_listed [postgres]
 -- The same; the set is passed as arrays.
 SELECT t.id, t.task_type, t.priority, t.created_at, t.idempotency_key, t.cost, o.status AS ended, NULL::text AS result,
-       NULL::text AS failure,
-       o.charged,
+       o.failure, o.charged,
        CASE WHEN o.finished_at < o.first_started_at THEN 0 ELSE o.finished_at - o.first_started_at END AS latency_ms,
        l.id IS NOT NULL AS leased, NULL::text AS webhook_url, NULL::bigint AS delivered_at, t.run_at, t.retry_of,
        NULL::bigint AS slot_wait_ms, NULL::bigint AS worker_wait_ms
