@@ -172,9 +172,10 @@ def test_ready_can_be_read_by_programs(server: RunningServer, database: str) -> 
     """``--json`` prints one line with the addresses."""
     ready = json.loads(server.ready)
 
-    dashboard = f"{server.address}/dashboard"
+    dashboard, reference = f"{server.address}/dashboard", f"{server.address}/docs"
     assert ready == {
-        "address": server.address, "dashboard": dashboard, "database": database, "pid": server.process.pid
+        "address": server.address, "dashboard": dashboard, "reference": reference, "database": database,
+        "pid": server.process.pid,
     }  # fmt: skip
     assert server.address.startswith("http://127.0.0.1:")
 
