@@ -54,7 +54,10 @@ SIZES = {
 }
 DEAD = "SELECT coalesce(sum(n_dead_tup), 0), coalesce(sum(n_live_tup), 0) FROM pg_stat_user_tables"
 ENDED = "SELECT CAST(sum(completed + failed) AS BIGINT) FROM organization"
+STUCK_SECONDS = 60.0
+"""Longer than a lease lasts, a lost one is noticed, and its task runs again."""
 UNENDED = "SELECT count(*) FROM task AS t LEFT JOIN outcome AS o ON o.task_id = t.id WHERE o.task_id IS NULL"
+STUCK = "SELECT min(t.id) FROM task AS t LEFT JOIN outcome AS o ON o.task_id = t.id WHERE o.task_id IS NULL"
 
 
 class Load:
@@ -137,6 +140,7 @@ class Soak:
         self._kind = kind
         self.receiver = Receiver()
         self.problems: list[str] = []
+        self._keys: list[str] = []
         self.rate = 0.0
         """Tasks a second in the second part."""
 
@@ -159,7 +163,8 @@ class Soak:
 
     def go(self, minutes: float) -> tuple[Quarter, Quarter]:
         """Load the installation; return what was seen in the second and in the last quarter."""
-        load = Load(self._installation.addresses, self.prepare(), self.receiver.url)
+        self._keys = self.prepare()
+        load = Load(self._installation.addresses, self._keys, self.receiver.url)
         load.start()
         time.sleep(CALIBRATION_SECONDS)
         before = self._ended()
@@ -235,16 +240,37 @@ class Soak:
         lines.append(f"  logs                  {logs:>8} bytes in all")
         if logs > LOG_BYTES_PER_MINUTE * (minutes + 1):
             self.problems.append(f"{logs} bytes were logged in {minutes:.0f} minutes")
-        witness, give_up_at = Witness(self._database), time.monotonic() + 120
-        while (left := int(witness.ask(UNENDED)[0][0])) and time.monotonic() < give_up_at:
-            time.sleep(0.2)
-        if left:
-            self.problems.append(f"{left} tasks did not end")
+        lines.append(self._drain())
         with self._installation.operator() as operator:
             drift = operator.get("/admin/v1/drift").json()["drift"]
         if drift:
             self.problems.append(f"counts drifted: {drift}")
         return lines
+
+    def _drain(self) -> str:
+        """Wait as long as tasks end: a machine that became slower than half leaves many. Tasks are stuck when none of
+        them ended for a while."""
+        witness, began = Witness(self._database), time.monotonic()
+        first = least = int(witness.ask(UNENDED)[0][0])
+        moved_at = began
+        while least and time.monotonic() < moved_at + STUCK_SECONDS:
+            time.sleep(1)
+            left = int(witness.ask(UNENDED)[0][0])
+            if left < least:
+                least, moved_at = left, time.monotonic()
+        if least:
+            self.problems.append(f"{least} tasks do not end: {self._why(str(witness.ask(STUCK)[0][0]))}")
+        return f"  {first} tasks were left, and ended within {moved_at - began:.0f} s"
+
+    def _why(self, task: str) -> str:
+        """Return what the server says of a task that does not end."""
+        for key in self._keys:
+            headers = {"authorization": f"Bearer {key}"}
+            with httpx2.Client(base_url=self._installation.addresses[0], headers=headers, verify=NO_TLS) as customer:
+                answer = customer.get(f"/v1/async/task/{task}/wait")
+            if answer.status_code == 200:
+                return answer.text
+        return f"no organization of this run has task {task}"
 
     def close(self) -> None:
         """End the receiver."""
