@@ -59,6 +59,7 @@ TARGETS = {
             "tests/store/test_calls.py",
             "tests/store/test_failures.py",
             "tests/store/test_waits.py",
+            "tests/store/test_type_usage.py",
         ),
     ),
     "guard": Target(("webhooks/guard.py",), ("tests/webhooks/test_guard.py", "tests/webhooks/test_network.py")),

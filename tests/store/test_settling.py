@@ -62,6 +62,20 @@ async def test_a_report_twice_in_one_commit_counts_once(store: Store, clock: Clo
     assert (after.completed, after.processing) == (1, 1)
 
 
+async def test_ends_of_several_exchanges_add_up(store: Store) -> None:
+    """What completed and what failed before is counted still."""
+    organization, worker = await an_organization(store, slots=4), await a_worker(store)
+    await submitted(store, organization, *[a_task(FRAGILE) for _ in range(4)])
+    leases = await worker.take(4)
+
+    endings: list[Ending] = [DONE, AGAIN, DONE, AGAIN]
+    for lease, ending in zip(leases, endings, strict=True):
+        await worker.settle(lease, ending)
+
+    after = await store.organizations.find(organization.name)
+    assert (after.completed, after.failed, after.processing) == (2, 2, 0)
+
+
 async def test_a_report_from_another_session_is_gone(store: Store) -> None:
     """Only the session that holds a lease can end it."""
     organization, worker, other = await an_organization(store), await a_worker(store), await a_worker(store)

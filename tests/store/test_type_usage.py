@@ -66,6 +66,7 @@ async def test_each_type_has_its_minutes(store: Store, clock: Clock) -> None:
     assert [(point.start - start) // MINUTE for point in page.points] == [0, 2]
     assert [point.run_p50_ms for point in page.points] == [pytest.approx(ms, rel=ROUGHLY) for ms in (4_000, 16_000)]
     assert [point.wait_p99_ms for point in page.points] == [pytest.approx(ms, rel=ROUGHLY) for ms in (1_000, 8_000)]
+    assert fragile.total.run_p50_ms == pytest.approx(1_000, rel=ROUGHLY)
     assert page.total.run_p90_ms == pytest.approx(16_000, rel=ROUGHLY)
     assert page.total.run_p50_ms == pytest.approx(4_000, rel=ROUGHLY)
     assert [counts(point) for point in whole.points] == [(2, 2, 0)]
