@@ -12,6 +12,8 @@ from zlib import crc32
 import hypothesis
 import pytest
 
+from tests.watching import pytest_configure  # noqa: F401 - a hook
+
 MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
 MEMORY_BYTES = 4 << 30

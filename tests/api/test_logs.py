@@ -12,11 +12,13 @@ from fairlane import logs
 
 @pytest.fixture(autouse=True)
 def _root_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, own = logging.getLogger(), logging.getLogger("fairlane")
+    handlers, level, watched = root.handlers[:], root.level, own.level
+    own.setLevel(logging.NOTSET)  # tests/watching.py hears everything
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    own.setLevel(watched)
 
 
 def test_text_is_key_and_value(capsys: pytest.CaptureFixture[str]) -> None:

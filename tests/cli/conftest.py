@@ -14,6 +14,7 @@ import pytest
 from fairlane.cli import main
 from tests.cli.harness import ROOT, Command, Ran, RunningServer, start_server
 from tests.store.databases import prepared_file
+from tests.watching import WATCH
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,11 @@ def fairlane(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
             main()
         except SystemExit as ending:
             code = ending.code if isinstance(ending.code, int) else 0
-        return Ran(code, *capsys.readouterr())
+        ran = Ran(code, *capsys.readouterr())
+        command = f"fairlane {' '.join(arguments)} "
+        WATCH.note(f"output {command}", ran.out.encode())
+        WATCH.note(f"errors {command}", ran.err.encode())
+        return ran
 
     yield run
     root.handlers[:], root.level = handlers, level

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.watching import WATCH
+
 ROOT = Path(__file__).parents[2]
 READY = "fairlane: ready at "
 
@@ -36,6 +38,7 @@ class RunningServer:
         self.process = process
         self.ready = process.stdout.readline().strip()
         assert self.ready, log.read_text()
+        WATCH.note("output fairlane serve", self.ready.encode())
         self.address = json.loads(self.ready)["address"] if "{" in self.ready else self.ready.removeprefix(READY)
 
     def stop(self) -> int:
