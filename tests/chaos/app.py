@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from fairlane import Context, Fairlane
+from fairlane import Context, Fail, Fairlane
 
 ALIVE_SECONDS = 0.05
 app = Fairlane()
@@ -57,3 +57,9 @@ def thread(payload: dict[str, Any], context: Context) -> dict[str, Any]:
 async def limited(payload: dict[str, Any], context: Context) -> dict[str, Any]:
     """Run at most three at once, over all organizations."""
     return await loop(payload, context)
+
+
+@app.task("DOOMED", attempts=50, timeout=30)
+async def doomed(payload: dict[str, Any]) -> dict[str, Any]:
+    """Fail each time."""
+    raise Fail("DOOMED", "It fails each time.")

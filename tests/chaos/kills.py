@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import httpx2
 
+from tests.chaos.bulks import Bulks
 from tests.chaos.parties import Installation, Party
 from tests.chaos.witness import Witness
 
@@ -22,7 +23,8 @@ BUSY_SECONDS = 8.0
 class Kills:
     """Kills by kind. Each act says whether it found something to kill."""
 
-    def __init__(self, installation: Installation, witness: Witness, *, seed: int) -> None:
+    def __init__(self, installation: Installation, witness: Witness, bulks: Bulks, *, seed: int) -> None:
+        self._bulks = bulks
         self._installation = installation
         self._witness = witness
         self._chance = random.Random(seed)
@@ -31,6 +33,7 @@ class Kills:
             self.worker_host,
             self.supervisor,
             self.server,
+            self.servers_in_a_bulk,
             self.stop_child,
             self.stop_server,
         ]
@@ -90,6 +93,17 @@ class Kills:
         time.sleep(1.0)
         party.start()
         return True
+
+    def servers_in_a_bulk(self) -> bool:
+        """Kill every server in the middle of a bulk; they are started again a second later."""
+        seen = self._bulks.begin()
+        for party in self._installation.servers:
+            party.kill()
+        time.sleep(1.0)
+        for party in self._installation.servers:
+            party.start()
+        self._installation.await_ready()
+        return seen
 
     def stop_child(self) -> bool:
         """Stop a process that runs handlers for longer than a lease, then let it go on."""

@@ -20,7 +20,8 @@ from typing import Any
 
 import httpx2
 
-from tests.chaos import track
+from tests.chaos import bulks, track
+from tests.chaos.bulks import Bulks
 from tests.chaos.customers import Customer, Ledger
 from tests.chaos.kills import Kills, Operator, kill
 from tests.chaos.parties import Installation
@@ -46,8 +47,10 @@ SLOW = 2
 """Exit code: every promise held, but the machine was too slow for a bound of time, or for enough to be seen."""
 
 
-def prepare(installation: Installation, seed: int) -> dict[str, str]:
-    """Start the servers, create organizations with small limits and the workers; return a key for each organization."""
+def prepare(installation: Installation, seed: int) -> tuple[dict[str, str], str]:
+    """Start the servers, create organizations with small limits and the workers; return a key for each organization,
+    and one for that of the bulks.
+    """
     installation.prepare()
     chance, keys = random.Random(seed), {}
     with installation.operator() as client:
@@ -55,8 +58,10 @@ def prepare(installation: Installation, seed: int) -> dict[str, str]:
             name = f"organization-{number}"
             _made(client, "organizations", name=name, slots=chance.randint(1, 4), weight=chance.choice((1, 2, 5)))
             keys[name] = _made(client, f"organizations/{name}/keys")["value"]
+        _made(client, "organizations", name=bulks.ORGANIZATION, slots=8, weight=1)
+        bulks_key = _made(client, f"organizations/{bulks.ORGANIZATION}/keys")["value"]
         installation.add_workers(_made(client, "keys", kind="worker", name="chaos")["value"])
-    return keys
+    return keys, bulks_key
 
 
 def _made(client: httpx2.Client, path: str, **body: Any) -> Any:
@@ -101,7 +106,9 @@ class Ends:
         return [
             task_id
             for task_id, (status, _, failure) in self._by_task.items()
-            if status != "COMPLETED" and not ("TASK_CANCELED" in failure and task_id in self._ledger.cancels_asked)
+            if status != "COMPLETED"
+            and "DOOMED" not in failure
+            and not ("TASK_CANCELED" in failure and task_id in self._ledger.cancels_asked)
         ]
 
     def cancels_broken(self) -> list[str]:
@@ -173,7 +180,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         f"chaos on {kind}: seed {seed}, {seconds:.0f} s of kills, {ORGANIZATIONS} organizations, {CUSTOMERS} customers",
         flush=True,
     )
-    keys = prepare(installation, seed)
+    keys, bulks_key = prepare(installation, seed)
     installation.start()
     witness, ledger = Witness(installation.database), Ledger()
     witness.start()
@@ -197,7 +204,9 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
     at_work: list[Operator | Customer] = [operator, *customers]
     for each in at_work:
         each.start()
-    kills = Kills(installation, witness, seed=seed)
+    repeating = Bulks(installation.addresses, bulks_key, seed=seed)
+    repeating.submit()
+    kills = Kills(installation, witness, repeating, seed=seed)
     began = time.monotonic()
     kills.go(seconds)
     kept_up = time.monotonic() - began
@@ -208,6 +217,8 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
     installation.start()
     installation.await_ready()
     drained, left = drain(witness)
+    last = repeating.finish()
+    left = drain(witness)[1]
     sent = send_all(witness)
     witness.stop()
     ended_badly = installation.end()
@@ -260,6 +271,10 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         ("moments with more handlers than slots", over),
         ("handlers of one task that overlapped", track.overlaps(seen)),
         ("counts that drifted", drift),
+        ("failed tasks that were run again twice", bulks.repeated(witness.ask)),
+        ("numbers of bulks beside those of the tasks", bulks.untrue(witness.ask)),
+        ("bulks that did not end", bulks.unended(witness.ask)),
+        ("failed tasks that the last bulk did not run again", bulks.left_out(witness.ask, last)),
         ("webhooks that never arrived", missing),
         ("webhooks tried too often", [task for task, tries in receiver.tries.items() if tries > TRIES_MOST]),
         ("programs that did not end in order", ended_badly),
@@ -273,6 +288,7 @@ def _run(installation: Installation, receiver: Receiver, seconds: float, seed: i
         ("calls answered with a result", len(ledger.called), 1),
         ("cancels acknowledged", len(ledger.canceled), 1),
         ("messages received", len(receiver.received), 1),
+        ("bulks in which every server was killed", repeating.within, 1 if whole else 0),
         ("killed children with timed slots", len(kills.child_seconds), 1 if whole else 0),
         ("lost hosts with timed slots", len(kills.host_seconds), 1 if whole else 0),
     ]

@@ -1,8 +1,10 @@
 """The oracles of a chaos run find what they look for, and nothing in a run without a fault."""
 
+import sqlite3
+
 import pytest
 
-from tests.chaos import track
+from tests.chaos import bulks, track
 from tests.chaos.witness import Limits
 
 
@@ -97,3 +99,30 @@ def test_limits_between_two_samples_come_from_the_trail():
 
     assert not limits.exceeded("acme", 1, 5, 3)
     assert limits.exceeded("acme", 1, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("again", "done", "last", "state", "found"),
+    [
+        (["0"], 1, bulks.FAILED, "DONE", (0, 0, 0, 0)),
+        (["0", "0"], 2, bulks.FAILED, "DONE", (1, 0, 0, 1)),
+        (["0"], 2, bulks.FAILED, "DONE", (0, 1, 0, 0)),
+        (["0"], 1, bulks.FAILED, "RUNNING", (0, 0, 1, 0)),
+        (["0"], 1, bulks.FAILED - 1, "DONE", (0, 0, 0, 1)),
+    ],
+    ids=["sound", "twice", "miscounted", "unended", "left out"],
+)
+def test_what_a_bulk_did_wrong_is_found(again: list[str], done: int, last: int, state: str, found: tuple[int, ...]):
+    """A task that was run again twice, a number that is not true, a bulk without an end, a task that it left out."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE task (id TEXT, task_type TEXT, retry_of TEXT)")
+    database.execute("CREATE TABLE bulk (id TEXT, kind TEXT, state TEXT, done INTEGER)")
+    database.executemany("INSERT INTO task VALUES (?, 'DOOMED', NULL)", [(str(n),) for n in range(bulks.FAILED)])
+    database.executemany("INSERT INTO task VALUES (?, 'DOOMED', ?)", [(f"again-{n}", of) for n, of in enumerate(again)])
+    database.execute("INSERT INTO bulk VALUES ('a bulk', 'retry', ?, ?)", (state, done))
+
+    def ask(sql: str) -> list[tuple]:
+        return database.execute(sql).fetchall()
+
+    seen = (len(bulks.repeated(ask)), bulks.untrue(ask), len(bulks.unended(ask)), bulks.left_out(ask, last))
+    assert seen == found
