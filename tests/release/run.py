@@ -96,7 +96,7 @@ def run_without_installing() -> str:
     with tempfile.TemporaryDirectory() as folder:
         uvx = _said(
             str(REPOSITORY / ".tools" / "bin" / "uv"), "tool", "run", "--no-cache", "--find-links", str(DIST),
-            "fairlane", "demo", "--seconds", "3",
+            "fairlane", "demo", "--tasks", "24",
             cwd=Path(folder), UV_TOOL_DIR=folder,
         )  # fmt: skip
         pipx = _said(
@@ -104,6 +104,38 @@ def run_without_installing() -> str:
             cwd=Path(folder), PIPX_HOME=folder,
         )  # fmt: skip
     return f"uvx fairlane demo: {uvx.strip().splitlines()[-1]}\npipx run fairlane --version: {pipx.strip()}"
+
+
+MISTAKEN = """
+
+def mistaken(client: Client) -> None:
+    client.run(count_words, 3)
+    assert_type(client.run(count_words, Text("to be")), str)
+"""
+"""Two mistakes of a caller, which the type checker must find."""
+
+
+def check_callers(environment: Path) -> str:
+    """Pyright's strict rules find nothing in callers of the wheel and in the examples, and do find two mistakes."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        for path in (*(REPOSITORY / "tests" / "typing").glob("*.py"), *(REPOSITORY / "examples").glob("*.py")):
+            shutil.copy(path, project)
+        (project / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', "utf-8")
+        command = [
+            str(TOOLS / "basedpyright"), "--project", folder, "--pythonpath", str(environment / "bin" / "python"),
+            "--outputjson",
+        ]  # fmt: skip
+        found = json.loads(_said(*command, cwd=project))["summary"]
+        with (project / "client.py").open("a", encoding="utf-8") as caller:
+            caller.write(MISTAKEN)
+        ran = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        rules = sorted(one.get("rule", "") for one in json.loads(ran.stdout)["generalDiagnostics"])
+    if found["warningCount"]:
+        raise Unfit(f"{found['warningCount']} warnings")
+    if not {"reportArgumentType", "reportAssertTypeFailure"} <= set(rules):
+        raise Unfit(f"the mistakes of a caller are not found: {rules}")
+    return f"{found['filesAnalyzed']} files without an error; both mistakes of the control are found"
 
 
 def check_manifests() -> str:
@@ -202,6 +234,7 @@ def main() -> int:
             ("description", check_description),
             ("install into an empty environment", lambda: install(bare)),
             ("install with all extras", lambda: install(whole, "[postgres,encryption,otel]")),
+            ("types of callers", lambda: check_callers(whole)),
             ("run by uvx and pipx", run_without_installing),
             ("Kubernetes manifests", check_manifests),
             ("list of parts", lambda: list_parts(whole)),
