@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +15,42 @@ from fairlane.cli.commands import first_sentence
 from fairlane.cli.program import COMMANDS, GROUPS, load, program
 from tests.cli.harness import Command
 
+LISTED = "import atexit, sys, fairlane.cli as cli; atexit.register(lambda: print(*sys.modules)); cli.main()"
+"""Runs a command, and prints at last what it has imported."""
+SERVER = ("uvicorn", "uvloop", "apsw", "psycopg", "prometheus_client", "opentelemetry", "pydantic", "fairlane.store")
+"""What a command that asks a server has no use for."""
 HEAVY = ("httpx2", "rich.console", "rich.progress", "uvicorn", "apsw", "asyncio.base_events", "fairlane.client")
 
 
 def test_the_help_lists_every_command_and_imports_nothing_heavy() -> None:
     """Neither HTTP client nor web toolkit, database or tables."""
-    script = "import atexit, sys, fairlane.cli as cli; atexit.register(lambda: print(*sys.modules)); cli.main()"
-
-    ran = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", LISTED, "--help"], capture_output=True, text=True, check=True)
 
     shown, _, imported = ran.stdout.rstrip().rpartition("\n")
     assert [name for name in imported.split() if name in HEAVY] == []
     listed = [block.splitlines() for block in shown.split("\n\n") if block.partition(":")[0] in GROUPS]
     assert [line.split()[0] for block in listed for line in block[1:]] == [*COMMANDS]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["keys", "--help"], ["keys", "create", "--help"], ["status"], ["status", "--every", "3"],
+        ["submit", "PAGE", "--payload", "{}"], ["wait", "one", "two"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_imports_only_what_it_uses(words: list[str], tmp_path: Path) -> None:
+    """Help and what asks a server need neither database nor listener; pydantic is for values that are converted."""
+    # Without a key a command ends just before its first request.
+    ran = subprocess.run(
+        [sys.executable, "-c", LISTED, *words],
+        env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    found = {name for name in ran.stdout.splitlines()[-1].split() if name in SERVER}
+    assert found == ({"pydantic"} if "3" in words else set())
+    assert "--help" in words or "there is no key" in ran.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

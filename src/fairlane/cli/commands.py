@@ -29,6 +29,15 @@ class Commands(typer.Typer):
 class SingleCommand(TyperCommand):
     """A command that does something."""
 
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        for parameter in self.params:
+            quicken(parameter)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option ``--help``, with a value when it is not given."""
+        return with_value(super().get_help_option(ctx))
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line ``Usage:`` after the command's name."""
         return [self.options_metavar or "", *(usage_of(argument) for argument in arguments_of(self))]
@@ -49,10 +58,38 @@ class SingleCommand(TyperCommand):
 class CommandGroup(TyperGroup):
     """A command that consists of others."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option ``--help``, with a value when it is not given."""
+        return with_value(super().get_help_option(ctx))
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its whole first sentence."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, first_sentence(command)) for name, command in self.commands.items()])
+
+
+def quicken(parameter: Any) -> None:
+    """Let a parameter use typer's conversion, which imports pydantic, only for a value that has to be converted."""
+    convert = parameter.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        if value is None and not (parameter.required or parameter.multiple or parameter.nargs != 1):
+            return None
+        wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+        if type(value) is wanted:  # a text, or a default
+            return value
+        if wanted == list[str] and value:
+            return list(value)
+        return convert(ctx, value)
+
+    parameter.process_value = process_value
+
+
+def with_value(option: Any) -> Any:
+    """Let an option be false when it is not given, for which typer imports nothing."""
+    if option is not None:
+        option.default = False
+    return option
 
 
 def arguments_of(command: Any) -> list[TyperArgument]:
