@@ -34,9 +34,10 @@ class SingleCommand(TyperCommand):
         for parameter in self.params:
             quicken(parameter)
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option ``--help``, with a value when it is not given."""
-        return with_value(super().get_help_option(ctx))
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        give_value(self.get_help_option(ctx))
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line ``Usage:`` after the command's name."""
@@ -58,9 +59,10 @@ class SingleCommand(TyperCommand):
 class CommandGroup(TyperGroup):
     """A command that consists of others."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option ``--help``, with a value when it is not given."""
-        return with_value(super().get_help_option(ctx))
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        give_value(self.get_help_option(ctx))
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its whole first sentence."""
@@ -72,7 +74,7 @@ def quicken(parameter: Any) -> None:
     """Let a parameter use typer's conversion, which imports pydantic, only for a value that has to be converted."""
     convert = parameter.process_value
 
-    def process_value(ctx: Any, value: Any) -> Any:
+    def value_of(ctx: Any, value: Any) -> Any:
         if value is None and not (parameter.required or parameter.multiple or parameter.nargs != 1):
             return None
         wanted = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
@@ -82,14 +84,13 @@ def quicken(parameter: Any) -> None:
             return list(value)
         return convert(ctx, value)
 
-    parameter.process_value = process_value
+    parameter.process_value = value_of
 
 
-def with_value(option: Any) -> Any:
+def give_value(option: Any) -> None:
     """Let an option be false when it is not given, for which typer imports nothing."""
     if option is not None:
         option.default = False
-    return option
 
 
 def arguments_of(command: Any) -> list[TyperArgument]:
