@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs recording test test-browser chaos proof mutation fuzz check format bench bench-idle-snapshot bench-peers \
-    release container lock clean
+    release pythons container lock clean
 .DELETE_ON_ERROR:
 
 help:  ## This list
@@ -90,6 +90,9 @@ bench-idle-snapshot: .venv/.ready  ## Claims on PostgreSQL under a forgotten sna
 
 release: .venv/.release  ## Build the packages into dist/, check them, install and use them; publishes nothing
 	@$(BIN)/python -m tests.release.run
+
+pythons: .venv/.ready  ## make test on Python 3.13 and 3.14 from Debian (root: mmdebstrap); ARGS='--python 3.14 tests/cli'
+	@$(BIN)/python -m tests.release.pythons $(ARGS)
 
 container: .venv/.ready  ## Build the image of deploy/ and run what it starts (Debian, root: buildah, mmdebstrap, nginx)
 	@$(BIN)/python -m tests.deploy.container

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.cli.harness import ROOT
+from tests.debian import TAKEN_ALONG, make_tree
 from tests.deploy.compose import SERVERS, STEPS, Processes
 from tests.deploy.proxy import NGINX, Proxy, free_port
 from tests.deploy.test_material import DEPLOY
@@ -80,20 +81,10 @@ def take_base() -> tuple[str, str]:
     if pulled.returncode == 0:
         return named, f"{named}, as the Containerfile says"
     tree = CACHE / f"{RELEASE}.tar"
-    if not tree.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        made = CACHE / "unfinished.tar"
-        subprocess.run(
-            [
-                "mmdebstrap", "--quiet", "--variant=minbase", "--include=python3,python3-venv,ca-certificates",
-                RELEASE, str(made),
-            ],
-            check=True,
-        )  # fmt: skip
-        made.rename(tree)
+    make_tree(RELEASE, tree, "python3", "python3-venv", "ca-certificates")
     container = buildah("from", "scratch")
     buildah("add", "-q", container, str(tree), "/")
-    for path in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"):
+    for path in TAKEN_ALONG:
         if Path(path).exists():
             buildah("copy", "-q", container, path, path)
     buildah("commit", "-q", "--rm", container, BASE)
