@@ -301,12 +301,16 @@ def enter(page: Page, site: Site) -> Callable[..., Page]:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Callable[[Page, str], None]:
-    """Keep what a page looks like: in docs/images if ``FAIRLANE_TEST_IMAGES`` is set, so that the tree stays clean."""
+    """Keep what a page looks like: in docs/images if ``FAIRLANE_TEST_IMAGES`` is set, so that the tree stays clean.
+
+    Of a list that is as long as there are organizations, only what the screen shows is kept.
+    """
     folder = IMAGES if KEEP_IMAGES else tmp_path
 
     def keep(page: Page, name: str) -> None:
+        long = page.evaluate("document.documentElement.scrollHeight") > 3_000
         folder.mkdir(exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png", full_page=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=not long)
 
     return keep
 

@@ -40,7 +40,7 @@ function list(content, operator, query) {
   during.value = SPANS[query.get("hours")] ? query.get("hours") : "24";
   const told = h("span", { class: "quiet" }), left = h("p", { class: "warn", hidden: true });
   const shown = rowsOf("Groups of failures, those with most failures first", [
-    { name: "Type and cause", long: true, first: true, show: (one) => [h("a", { class: "beside", href: `#/failures/${one.group}` }, one.type ?? "other"), h("div", { class: "quiet" }, causeOf(operator, one))] },
+    { name: "Type and cause", long: true, first: true, show: (one) => [h("a", { class: "within", href: `#/failures/${one.group}` }, one.type ?? "other"), h("div", { class: "quiet" }, causeOf(operator, one))] },
     { name: "Over time", show: (one) => spark(one.hours, Number(during.value)) },
     { name: "Tasks failed", number: true, show: (one) => h("b", { class: one.failures ? "bad" : null }, count(one.failures)) },
     { name: "Attempts tried again", number: true, show: (one) => count(one.retried) },
