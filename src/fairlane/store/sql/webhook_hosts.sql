@@ -58,7 +58,7 @@ SELECT host
 FROM webhook_host
 WHERE organization_id = :organization_id
   AND failing_since IS NOT NULL
-  AND host > ''
+  AND host <> ''
 ORDER BY organization_id, failing_since
 LIMIT :most;
 
