@@ -2,8 +2,7 @@
 
 Every secret of the tests has a form that nothing else has. Searched are: all log records of this process, from DEBUG
 on; the answers that its HTTP clients read; what its commands and the programs that it starts print, into a pipe, a
-file or the test's own output; the arguments of programs; the spans that OpenTelemetry is given. ``SHOWN`` lists what
-is meant to show one.
+file or the test's own output; the arguments of programs. ``SHOWN`` lists what is meant to show one.
 """
 
 import logging
@@ -27,13 +26,15 @@ SHOWN = {
         "what was made is shown once, to the caller that made it",
     r"output .*fairlane (keys|webhooks secrets) create ": "the same, by a command",
     r"arguments .*fairlane (keys create|demo) .*(--value|--postgres) ": "the caller chose this key or this database",
+    r"arguments \S* \S*/tests/": "programs of the tests, not of fairlane",
+    r"arguments st ": "Schemathesis takes the key that it sends as an argument",
     r"(arguments|output) ((ba)?sh -|curl )": "commands of documents, with the keys that these show",
     r"errors .*fairlane demo ": "the last line is a request that can be sent to the demo's server, with its key",
 }  # fmt: skip
 """Places, as patterns, that are meant to show a secret, and why."""
 SHOWN_CHARACTERS = 12
 """Of what was found: enough to recognize it, too few to be found again in the report."""
-NAME_CHARACTERS = 120
+PLACE_CHARACTERS = 160
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) - {"msg", "args"}
 
 
@@ -52,7 +53,7 @@ class Watch(logging.Handler):
             return
         for secret in {one.group() for one in SECRET.finditer(text)}:
             if not any(shown.match(place) for shown in self._shown):
-                told = f"{place}: ".encode() + secret
+                told = f"{place[:PLACE_CHARACTERS]}: ".encode() + secret
                 self.found.append(SECRET.sub(lambda one: one.group()[:SHOWN_CHARACTERS] + b"...", told).decode())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -159,7 +160,7 @@ def begin(watch: Watch) -> None:
 def _named(process: "subprocess.Popen[Any]") -> str:
     """Return the command of a program, without the folder that it is in."""
     program, *arguments = _words(process)
-    return " ".join([os.path.basename(program), *arguments])[:NAME_CHARACTERS]
+    return " ".join([os.path.basename(program), *arguments])
 
 
 def _words(process: "subprocess.Popen[Any]") -> list[str]:

@@ -403,7 +403,7 @@ def test_a_delayed_task_starts_on_time(house: House) -> None:
 
 
 def test_tasks_are_listed_in_pages(house: House) -> None:
-    """Newest first; each is what GET answers, without response and webhook."""
+    """Newest first; each is what GET answers, without response and webhook, and with the code of a failure."""
     customer = house.customer()
     with customer.client:
         tasks = [customer.accepted(priority=priority) for priority in (5, 1, 9, 5)]
@@ -420,7 +420,7 @@ def test_tasks_are_listed_in_pages(house: House) -> None:
             assert [one["task"]["id"] for one in found] == expected[::-1]
             for one in found:
                 shown = customer.find(one["task"]["id"]).json()
-                assert one == {"task": shown["task"], "credits": shown["credits"]}
+                assert one == {"task": shown["task"], "credits": shown["credits"], "code": None}
 
 
 @pytest.mark.parametrize(

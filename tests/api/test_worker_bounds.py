@@ -14,6 +14,7 @@ from tests.api.house import House, error_of
 RESULT_BYTES = 2_000
 RECEIVED = (
     protocol.Register,
+    protocol.StartsFailed,
     protocol.ExchangeRequest,
     protocol.ReportBody,
     protocol.FailureBody,
@@ -33,6 +34,12 @@ Message = tuple[str, str, dict[str, Any]]
 def register(**fields: Any) -> Message:
     """A registration with these fields."""
     return "POST", "/worker/v1/sessions", {"name": "a", "types": ["ANY"], "places": 1} | fields
+
+
+def starts_failed(**fields: Any) -> Message:
+    """A report of failed starts with these fields."""
+    named = {"id": "1", "host": "h", "application": "a", "cause": "c"}
+    return "POST", "/worker/v1/failed-starts", named | fields
 
 
 def exchange(**fields: Any) -> Message:
@@ -91,6 +98,13 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "Register.places": (register, protocol.PLACES_MOST, protocol.PLACES_MOST + 1),
     "Register.local": (register, True, 1),
     "Register.version": (register, *letters(protocol.NAME_LENGTH_MOST)),
+    "Register.application": (register, *letters(protocol.NAME_LENGTH_MOST)),
+    "StartsFailed.id": (starts_failed, *ID),
+    "StartsFailed.host": (starts_failed, *letters(protocol.NAME_LENGTH_MOST)),
+    "StartsFailed.application": (starts_failed, *letters(protocol.NAME_LENGTH_MOST)),
+    "StartsFailed.cause": (starts_failed, *letters(protocol.CAUSE_LENGTH_MOST)),
+    "StartsFailed.failures": (starts_failed, protocol.STARTS_MOST, protocol.STARTS_MOST + 1),
+    "StartsFailed.version": (starts_failed, *letters(protocol.NAME_LENGTH_MOST)),
     "ExchangeRequest.session": (exchange, *ID),
     "ExchangeRequest.id": (exchange, *ID),
     "ExchangeRequest.places": (exchange, protocol.PLACES_MOST, protocol.PLACES_MOST + 1),

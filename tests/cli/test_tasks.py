@@ -108,7 +108,7 @@ def test_many_tasks_are_canceled_after_a_question(fairlane: Command, tasks: list
 
 def test_no_worker_is_no_mistake(fairlane: Command) -> None:
     """Nobody is there without a server."""
-    assert fairlane("sessions", "list", "--json").document == {"sessions": []}
+    assert fairlane("sessions", "list", "--json").document == {"sessions": [], "failed_starts": []}
     assert fairlane("sessions", "list").out == "No worker runs.\n"
 
 

@@ -116,7 +116,7 @@ async def test_a_claim_of_a_worker_that_was_idle(server: PostgresServer, trips: 
 async def test_a_slow_answer_adds_nothing(
     server: PostgresServer, trips: Trips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The question whether the database is at work is sent beside, and does not count."""
+    """The question whether the database is at work goes over another connection, and does not count."""
     monkeypatch.setattr(outage, "LOOK_AFTER_SECONDS", 0.0)
     organization, finish, looked = await an_organization(server.store), adapter_of(server.store).writer.finish, Event()
     asked = Line.ask

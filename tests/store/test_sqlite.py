@@ -564,7 +564,7 @@ async def test_a_failed_statement_is_put_back_from_memory(tmp_path: Path) -> Non
 
 
 async def test_no_statement_is_compiled_again_when_it_is_executed_again(file: SqliteFile) -> None:
-    """The limit of a list is a parameter, and must not make SQLite plan the statement anew each time. The control is a
+    """The limit of a list is a parameter, and must not make SQLite plan the statement again each time. The control is a
     connection as SQLite opens it."""
     store = await file.open()
     database, compiled = adapter_of(store), []

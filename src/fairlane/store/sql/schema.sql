@@ -9,8 +9,8 @@
 -- organization has an organization's limits, flags, counts and running sums; its row is locked by every transaction
 -- that moves its tasks, so its counts are exact. plan has the limits that several organizations share. lane counts an
 -- organization's tasks by type and rank. turn lists the organizations that can start work of a type now, in their
--- order. type_limit has the limits of task types across all organizations. session has the live workers and servers; failed_start has
--- workers that cannot start.
+-- order. type_limit has the limits of task types across all organizations. session has the live workers and servers;
+-- failed_start has workers that cannot start.
 -- bulk has requests to run again or cancel many tasks, and bulk_part what is left of them in each organization.
 --
 -- delivery has the messages owed to webhooks and delivery_try the tries of each; webhook_host counts the tries by host;
@@ -532,9 +532,9 @@ CREATE TABLE delivery_try (
 ) WITHOUT ROWID;
 
 -- The tries at one host and port for one organization, and in the row with organization_id 0 for all of them. The row of
--- an organization with the empty host has its tries at all hosts. day: days
--- since 1970 of the newest try; tries and failed are of that day, the next two of the day before. failing_since: the
--- first failure after the last success; null: the last try delivered. last_error is a class, as in delivery_try.
+-- an organization with the empty host has its tries at all hosts. day: days since 1970 of the newest try; tries and
+-- failed are of that day, the next two of the day before. failing_since: the first failure after the last success; null:
+-- the last try delivered. last_error is a class, as in delivery_try.
 CREATE TABLE webhook_host (
   organization_id INTEGER NOT NULL,
   host            TEXT NOT NULL,
