@@ -219,6 +219,7 @@ def test_only_ten_test_events_may_wait(a_house: Callable[..., House]) -> None:
         {"urlPrefix": ""},
         {"hostPrefix": "x" * 261},
         {"taskId": "x"},
+        {"taskId": "x" * 36},
         {"from": "x"},
         {"to": "x"},
     ],
@@ -281,14 +282,15 @@ def test_deliveries_are_filtered_and_show_what_was_answered(open_house: House, h
     """The address decides, not the case of the host; the answer's beginning and duration stand with each try."""
     customer = open_house.customer()
     hook.status, hook.answer = 500, "no such hook"
-    task = finished(customer, hook.url)
+    url = hook.url.replace("127.0.0.1", "localhost")
+    task = finished(customer, url)
     eventually(lambda: listed(customer)["deliveries"][0]["tries"])
 
     def found(**query: Any) -> list[str]:
         return [one["taskId"] for one in listed(customer, **query)["deliveries"]]
 
-    host = hook.url.split("/")[2]
-    for query in ({"status": "due"}, {"hostPrefix": host}, {"urlPrefix": hook.url[:12]}, {"taskId": task}):
+    host = url.split("/")[2].upper()
+    for query in ({"status": "due"}, {"hostPrefix": host}, {"urlPrefix": url[:12]}, {"taskId": task.upper()}):
         assert found(**query) == [task], query
     for query in ({"status": "delivered"}, {"hostPrefix": "x"}, {"urlPrefix": "https"}, {"to": "2020-01-01T00:00:00Z"}):
         assert found(**query) == [], query
@@ -314,9 +316,45 @@ def test_the_hosts_of_an_organization_say_how_its_tries_ended(open_house: House,
     assert (host["lastTry"]["outcome"], host["lastTry"]["status"]) == ("failed", 500)
     assert ask(customer, hostPrefix="x")["hosts"] == []
     assert (ask(stranger)["hosts"], ask(stranger)["tries"]) == ([], 0)
-    for query in ({"hostPrefix": ""}, {"hostPrefix": "a\x00"}, {"cursor": "ü"}, {"limit": 21}):
+    for query in ({"hostPrefix": "a\x00"}, {"hostPrefix": "", "cursor": "ü"}, {"limit": 21}, {"cursor": "a.example"}):
         answer = customer.client.get("/v1/webhooks/hosts", params=query)
-        assert (answer.status_code, fields_of(answer)) == (400, list(query))
+        assert (answer.status_code, fields_of(answer)) == (400, [*query][-1:])
+
+
+def test_every_host_is_reached_page_by_page(open_house: House) -> None:
+    """With an empty beginning of the name, and each host once."""
+    customer = open_house.customer()
+    with a_hook() as one, a_hook() as two, a_hook() as three:
+        urls = [hook.url for hook in (one, two, three)]
+        for url in urls:
+            finished(customer, url)
+        eventually(lambda: all(hook.bodies for hook in (one, two, three)))
+        eventually(lambda: all(delivery["delivered"] for delivery in listed(customer)["deliveries"]))
+    cursor: str | None = ""
+    hosts: list[str] = []
+
+    while cursor is not None:
+        query: dict[str, str | int] = {"hostPrefix": "", "limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = customer.client.get("/v1/webhooks/hosts", params=query).json()
+        hosts += [host["host"] for host in page["hosts"]]
+        cursor = page["nextCursor"]
+
+    assert hosts == sorted(url.split("/")[2] for url in urls)
+
+
+def test_how_soon_no_answer_came_is_not_told(open_house: House) -> None:
+    """It would tell what is on our network: a refused connection ends sooner than one that a firewall drops."""
+    customer = open_house.customer()
+    with a_hook() as gone:
+        url = gone.url
+    finished(customer, url)
+    eventually(lambda: listed(customer)["deliveries"][0]["tries"])
+
+    [tried] = listed(customer)["deliveries"][0]["tries"]
+    [host] = customer.client.get("/v1/webhooks/hosts").json()["hosts"]
+
+    assert (tried["outcome"], tried["status"], tried["tookMs"]) == ("failed", None, None)
+    assert (host["lastTry"]["status"], host["lastTry"]["tookMs"]) == (None, None)
 
 
 def test_operators_list_the_hosts_of_webhooks(open_house: House, hook: Hook) -> None:

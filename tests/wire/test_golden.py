@@ -368,13 +368,27 @@ BODIES: dict[str, bytes] = {
         HostPage(
             (
                 a_host(failed=3, failed_in_row=2, failing_since=AT, last_status=503, last_error="status", open=1),
+                a_host(
+                    host="mute.example:443",
+                    tries=1,
+                    failed=1,
+                    failed_in_row=1,
+                    failing_since=AT,
+                    last_status=None,
+                    last_error="connection",
+                    last_ms=3,
+                    open=1,
+                ),
                 a_host(host="new.example:443", tries=0, last_at=None, last_status=None, last_ms=None, trying=1),
             ),
-            after="new.example:443",
+            after=None,
             more=True,
-            tries=40,
-            failed=3,
+            tries=41,
+            failed=4,
         )
+    ),
+    "hosts_of_webhooks_by_name": wire.webhook_hosts_body(
+        HostPage((a_host(),), after="app.example:443", more=True, tries=41, failed=4)
     ),
     "hosts_of_webhooks_none": wire.webhook_hosts_body(HostPage((), after=None, more=False)),
     "delivery": wire.delivery_body(a_delivery(task_id=None, due_at=AT, tries=())),

@@ -42,12 +42,13 @@ class DeliveryEndpoints:
 
     async def hosts(self, request: Request, caller: Caller) -> Answer:
         """Return the caller's hosts with trouble first, or those with names that begin with a text."""
-        query = request.query(*wire.HOST_FILTER_FIELDS, "cursor", "limit")
+        query = request.query(*schemas.HOST_FILTER, "cursor", "limit")
+        prefix, after = wire.read_host_page(query)
         page = await self._store.webhook_hosts.of_organization(
             caller.organization_id,
-            wire.read_host_prefix(query),
+            prefix,
             self._serving.sending(),
-            after=wire.read_host_cursor(query),
+            after=after,
             most=read_number("limit", query.get("limit"), usual=HOSTS_DEFAULT, most=HOSTS_DEFAULT),
         )
         return Answer(wire.webhook_hosts_body(page), headers=(NO_STORE,))
@@ -81,8 +82,9 @@ class DeliveryEndpoints:
             tag="webhooks",
             summary="The messages to the organization's webhooks, newest first",
             description="Every page costs the same: with a filter it may be short, or empty. Continue with "
-            "`nextCursor` until it is null. `answer` is how the body of the receiver's answer begins. `heldBy` is why "
-            "a message that is due is not tried now, as the server that answers knows it.",
+            "`nextCursor` until it is null. `answer` is how the body of the receiver's answer begins, and `tookMs` "
+            "how long that answer took; both are null if none came. `heldBy` is why a message that is due "
+            "is not tried now, as the server that answers knows it.",
             query={**schemas.DELIVERY_FILTER, **page_query(usual=PAGE_DEFAULT, most=PAGE_MOST)},
             answer=wire.DeliveriesBody,
             examples=("deliveries", "deliveries_none"),
@@ -95,15 +97,16 @@ class DeliveryEndpoints:
             tag="webhooks",
             summary="The hosts of the organization's webhooks, and how their tries ended",
             description="`tries` and `failed` are counted since the beginning of yesterday (UTC), for each host, and "
-            "at the top for all hosts. Hosts with overdue messages or failures come first; with a filter all come in "
-            "the order of their names, in pages. `open` are messages that are neither delivered nor given up, up to a "
+            "at the top for all hosts. Hosts with overdue messages or failures come first, and one answer is all of "
+            "it; with `hostPrefix`, which may be empty, hosts that were tried come in the order of their names, in "
+            "pages. `open` are messages that are neither delivered nor given up, up to a "
             "hundred. `heldBy` is why the first of them is not tried now, as the server that answers knows it.",
             query={
                 **schemas.HOST_FILTER,
                 **page_query(usual=HOSTS_DEFAULT, most=HOSTS_DEFAULT, cursor=schemas.TEXT),
             },
             answer=wire.WebhookHostsBody,
-            examples=("hosts_of_webhooks", "hosts_of_webhooks_none"),
+            examples=("hosts_of_webhooks", "hosts_of_webhooks_by_name", "hosts_of_webhooks_none"),
         ),
         Route(
             "POST",

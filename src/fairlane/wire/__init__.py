@@ -43,15 +43,13 @@ from fairlane.wire.credits import (
 )
 from fairlane.wire.deliveries import (
     DELIVERY_FILTER_FIELDS,
-    HOST_FILTER_FIELDS,
     DeliveriesBody,
     DeliveryBody,
     WebhookHostsBody,
     deliveries_body,
     delivery_body,
     delivery_filter,
-    read_host_cursor,
-    read_host_prefix,
+    read_host_page,
     webhook_hosts_body,
 )
 from fairlane.wire.errors import envelope, error_body
@@ -99,7 +97,6 @@ __all__ = [
     "DELAY_SECONDS_MOST",
     "DELIVERY_FILTER_FIELDS",
     "FILTER_FIELDS",
-    "HOST_FILTER_FIELDS",
     "IDEMPOTENCY_KEY_LENGTH",
     "KEY_PREFIX",
     "AlertBody",
@@ -163,8 +160,7 @@ __all__ = [
     "read_address",
     "read_alert",
     "read_bulk",
-    "read_host_cursor",
-    "read_host_prefix",
+    "read_host_page",
     "read_moment",
     "read_submission",
     "slots_body",

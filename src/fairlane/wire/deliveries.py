@@ -1,15 +1,15 @@
 """Deliveries to webhooks and their hosts as customers read them, and the filter of the list of deliveries.
 
-Called by the API's endpoints. A try shows what its receiver answered; why none answered stays with operators, because
-it would tell callers about our network.
+Called by the API's endpoints. A try shows what its receiver answered, and how soon. Why none answered, and how soon
+that was known, stays with operators, because it would tell callers about our network.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from fairlane.errors import ValidationRefused
 from fairlane.model.webhooks import (
     Delivery,
     DeliveryFilter,
@@ -20,16 +20,15 @@ from fairlane.model.webhooks import (
     HostHold,
     HostPage,
 )
-from fairlane.wire.filters import read_span
+from fairlane.wire.filters import read_span, refuse
 from fairlane.wire.values import Count, MomentText, Uuid, Yes, encode, moment, timestamp
 
-UUID_LENGTH = 36
 URL_PREFIX_LENGTH_MOST = 2_048
 HOST_PREFIX_LENGTH_MOST = 260
 """A name of 253 characters, and a port."""
 DELIVERY_FILTER_FIELDS = ("status", "urlPrefix", "hostPrefix", "taskId", "from", "to")
 """The conditions of a filter of deliveries. Every combination works."""
-HOST_FILTER_FIELDS = ("hostPrefix",)
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 def _is_part(text: str, most: int) -> bool:
@@ -37,26 +36,24 @@ def _is_part(text: str, most: int) -> bool:
     return 1 <= len(text) <= most and text.isascii() and text.isprintable()
 
 
-def read_host_cursor(query: Mapping[str, str]) -> str:
-    """Return the host after which a page begins, or an empty text for the first page.
+def read_host_page(query: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return the beginning of the names of hosts in a query, in lower case, and the host after which the page begins.
+
+    The beginning is None if the query has none; an empty one fits every host. The first page begins after "".
 
     Raises:
-        ValidationRefused: it is not one that was given out.
+        ValidationRefused: lists every parameter that is wrong.
     """
-    text = query.get("cursor", "")
-    if text and not _is_part(text, HOST_PREFIX_LENGTH_MOST):
-        raise ValidationRefused.at("cursor", "is not one that was given out")
-    return text
-
-
-def read_host_prefix(query: Mapping[str, str]) -> str | None:
-    """Return the beginning of hosts in a query, in lower case, or None if there is none.
-
-    Raises:
-        ValidationRefused: it is empty or too long.
-    """
-    read_span({}, [one for one in _wrong_parameters(query) if one[0] == "hostPrefix"])
-    return query["hostPrefix"].lower() if "hostPrefix" in query else None
+    prefix, cursor = query.get("hostPrefix"), query.get("cursor")
+    wrong = []
+    if prefix and not _is_part(prefix, HOST_PREFIX_LENGTH_MOST):
+        wrong.append(("hostPrefix", f"must be at most {HOST_PREFIX_LENGTH_MOST} printable ASCII characters"))
+    if cursor is not None and not _is_part(cursor, HOST_PREFIX_LENGTH_MOST):
+        wrong.append(("cursor", "is not one that was given out"))
+    elif cursor is not None and prefix is None:
+        wrong.append(("cursor", "goes with hostPrefix, which may be empty: only then are hosts listed by name"))
+    refuse(wrong)
+    return None if prefix is None else prefix.lower(), cursor or ""
 
 
 def delivery_filter(query: Mapping[str, str]) -> DeliveryFilter:
@@ -66,11 +63,12 @@ def delivery_filter(query: Mapping[str, str]) -> DeliveryFilter:
         ValidationRefused: lists every parameter that is wrong.
     """
     moments = read_span(query, [*_wrong_parameters(query)])
+    host, task_id = query.get("hostPrefix"), query.get("taskId")
     return DeliveryFilter(
         status=DeliveryStatus(query["status"]) if "status" in query else None,
         url_prefix=query.get("urlPrefix"),
-        host_prefix=read_host_prefix(query),
-        task_id=query.get("taskId"),
+        host_prefix=None if host is None else host.lower(),
+        task_id=None if task_id is None else task_id.lower(),
         created_from=moments.get("from"),
         created_before=moments.get("to"),
     )
@@ -82,7 +80,7 @@ def _wrong_parameters(query: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for field, most in (("urlPrefix", URL_PREFIX_LENGTH_MOST), ("hostPrefix", HOST_PREFIX_LENGTH_MOST)):
         if field in query and not _is_part(query[field], most):
             yield field, f"must be 1 to {most} printable ASCII characters"
-    if "taskId" in query and not (len(query["taskId"]) == UUID_LENGTH and query["taskId"].isascii()):
+    if "taskId" in query and not _UUID.fullmatch(query["taskId"]):
         yield "taskId", "must be the id of a task"
 
 
@@ -96,7 +94,7 @@ class _TryFields(Struct, rename="camel"):
     at: MomentText
     outcome: ShownOutcome
     status: AnswerStatus
-    took_ms: Count
+    took_ms: Count | None
     answer: str | None
 
 
@@ -123,7 +121,7 @@ class _LastTryFields(Struct, rename="camel"):
     at: MomentText
     outcome: ShownOutcome
     status: AnswerStatus
-    took_ms: Count
+    took_ms: Count | None
 
 
 class _HostFields(Struct, rename="camel"):
@@ -171,7 +169,8 @@ def webhook_hosts_body(page: HostPage) -> bytes:
 def _host(one: HostFacts) -> _HostFields:
     last = None
     if one.last_at is not None and one.last_ms is not None:
-        last = _LastTryFields(timestamp(one.last_at), _outcome(one.last_error), one.last_status, one.last_ms)
+        took_ms = _shown_ms(one.last_status, one.last_ms)
+        last = _LastTryFields(timestamp(one.last_at), _outcome(one.last_error), one.last_status, took_ms)
     return _HostFields(
         one.host,
         one.tries,
@@ -205,8 +204,18 @@ def _delivery(one: Delivery) -> _DeliveryFields:
 
 def _try(tried: DeliveryTry) -> _TryFields:
     return _TryFields(
-        tried.number, timestamp(tried.at), _outcome(tried.error), tried.http_status, tried.took_ms, tried.answer
+        tried.number,
+        timestamp(tried.at),
+        _outcome(tried.error),
+        tried.http_status,
+        _shown_ms(tried.http_status, tried.took_ms),
+        tried.answer,
     )
+
+
+def _shown_ms(status: int | None, took_ms: int) -> int | None:
+    """Return how long an answer took, or None if none came: how soon it failed would tell what is on our network."""
+    return None if status is None else took_ms
 
 
 _SHOWN_ERRORS = {None: "delivered", "timeout": "timeout", "refused_by_policy": "refused_by_policy"}

@@ -3,7 +3,8 @@
 Called by the API's endpoints, for customers and operators. All wrong fields are reported together.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from fairlane.errors import ValidationRefused
@@ -56,10 +57,18 @@ def read_span(given: Mapping[str, Any], wrong: list[tuple[str, str]]) -> dict[st
                 wrong += [(one["field"], one["message"]) for one in refusal.details]
     if len(moments) == 2 and moments["from"] >= moments["to"]:
         wrong.append(("from", "must be before to"))
-    if wrong:
-        details = [{"field": field, "message": message} for field, message in wrong[:FIELD_ERRORS_MOST]]
-        raise ValidationRefused(details=details)
+    refuse(wrong)
     return moments
+
+
+def refuse(wrong: Iterable[tuple[str, str]]) -> None:
+    """Refuse these fields, each with what is wrong with it; do nothing if there are none.
+
+    Raises:
+        ValidationRefused: lists every field.
+    """
+    if details := [{"field": field, "message": message} for field, message in islice(wrong, FIELD_ERRORS_MOST)]:
+        raise ValidationRefused(details=details)
 
 
 def filter_of_query(query: Mapping[str, str], *, key_field: str = KEY_PREFIX) -> TaskFilter:

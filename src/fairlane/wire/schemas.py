@@ -9,7 +9,7 @@ from fairlane.model.tasks import PRIORITY_HIGHEST, PRIORITY_LOWEST, TaskStatus
 from fairlane.model.webhooks import DeliveryStatus
 from fairlane.wire.alerts import ALERT_SECONDS_MOST, ALERT_THRESHOLD_MOST
 from fairlane.wire.bulks import BULK_KEY, BULK_STATUSES
-from fairlane.wire.deliveries import HOST_FILTER_FIELDS, HOST_PREFIX_LENGTH_MOST, URL_PREFIX_LENGTH_MOST
+from fairlane.wire.deliveries import HOST_PREFIX_LENGTH_MOST, URL_PREFIX_LENGTH_MOST
 from fairlane.wire.filters import FILTER_TEXT_LENGTH_MOST, KEY_PREFIX, OF_FAILURES
 from fairlane.wire.submissions import BATCH_MOST, DELAY_SECONDS_MOST, IDEMPOTENCY_KEY_LENGTH
 
@@ -115,7 +115,14 @@ DELIVERY_FILTER: dict[str, JsonSchema] = {
     "to": {"description": "Created before this moment.", "type": "string", "format": "date-time"},
 }
 """The conditions of a filter of deliveries."""
-HOST_FILTER = {name: DELIVERY_FILTER[name] for name in HOST_FILTER_FIELDS}
+HOST_FILTER: dict[str, JsonSchema] = {
+    "hostPrefix": {
+        "description": "The beginning of host and port; an empty one fits every host. A `cursor` needs it.",
+        "type": "string",
+        "maxLength": HOST_PREFIX_LENGTH_MOST,
+    },
+}
+"""The conditions of a filter of hosts."""
 _BULK_KEY: JsonSchema = {
     "description": "Names the bulk: a repeated request with the key begins no second one.",
     "type": "string",

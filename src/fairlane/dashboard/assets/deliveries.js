@@ -6,7 +6,7 @@ import { badge, button, card, fill, h, notice, rowsOf, set, submits } from "./do
 import { count, lately, several, share, since, span } from "./format.js";
 import { remember } from "./organizations.js";
 
-const ID_LENGTH = 36;
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const STATUSES = ["", "due", "trying", "delivered", "given_up"];
 const OUTCOMES = { timeout: "no answer in time", refused_by_policy: "address unknown or not allowed", failed: "no usable answer" };
 const HOLDS = {
@@ -23,7 +23,7 @@ const HOLDS = {
 const held = (one) => HOLDS[one.heldBy]?.(one.nextTryAt) ?? (one.nextTryAt ? "nothing holds it, it is its turn" : "");
 
 // How a try ended, in a few words.
-export const ended = (tried) => `${tried.status ? `answered ${tried.status}` : OUTCOMES[tried.outcome] ?? tried.outcome} after ${span(tried.tookMs / 1000)}`;
+export const ended = (tried) => `${tried.status ? `answered ${tried.status}` : OUTCOMES[tried.outcome] ?? tried.outcome}${tried.tookMs === null ? "" : ` after ${span(tried.tookMs / 1000)}`}`;
 
 export function deliveries(content, { query }) {
   const cards = ["Delivered", "Waiting", "Failing hosts"].map((name) => card(name)), [success, waiting, failing] = cards;
@@ -71,7 +71,7 @@ export function deliveries(content, { query }) {
   }, list.show);
   const fits = () => {
     to.setCustomValidity(/^[!-~]*$/.test(to.value.trim()) ? "" : "A host or URL has no spaces and no letters with accents.");
-    task.setCustomValidity(["", ID_LENGTH].includes(task.value.trim().length || "") ? "" : "Give the whole id of the task: 36 characters.");
+    task.setCustomValidity(task.value.trim() === "" || ID.test(task.value.trim()) ? "" : "Give the whole id of the task, such as 019aa000-0000-7000-8000-00000000000d.");
     return [to, task].every((one) => one.checkValidity());
   };
   for (const one of [status, to, task, during]) one.addEventListener("change", () => { if (!fits()) { one.reportValidity(); return; } remember("webhooks", kept()); pages.again(); });
