@@ -231,9 +231,8 @@ def _host(
     waiting = [one for one in owed if one.due_at is not None]
     due_at = min((one.due_at for one in waiting if one.due_at is not None), default=None)
     tries, failed = (0, 0) if row is None else _recent(row, now // DAY_MS)
-    owners = None if organization_id == EVERY_ORGANIZATION else {organization_id}
     under_way = () if state is None else state.under_way
-    running = [one for one in under_way if one[1] == name and (owners is None or one[0] in owners)]
+    running = [one for one in under_way if one[1] == name and organization_id in (EVERY_ORGANIZATION, one[0])]
     return HostFacts(
         host=name,
         tries=tries,
