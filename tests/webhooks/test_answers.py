@@ -75,9 +75,23 @@ def test_what_follows_the_status_is_not_kept() -> None:
     assert len(reader.kept) < 10
 
 
+def test_a_frame_without_an_end_is_not_kept() -> None:
+    """A receiver that sends one for ever takes no memory, and what came before it is shown."""
+    reader = AnswerReader()
+    reader.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1;")
+    for _ in range(100):
+        reader.receive(b"x" * 100)
+    reader.receive(b"\r\ny\r\n")
+
+    assert reader.beginning() == "ok"
+
+
 KEPT = {
     b"HTTP/1.1 500 Oh\r\n\r\nno such\r\n\thook": "no such \n\thook",
     b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nno su\r\n3\r\nch \r\n4\r\nho": "no such ho",
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 300: "x" * 256,
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n12c\r\n" + b"x" * 300 + b"\r\n0\r\n\r\n": "x" * 256,
+    b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n1\r\nx\r\n": "ok",
     b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\nthis is no chunk\r\n": None,
     b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": None,
     b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nok": None,

@@ -11,14 +11,15 @@ STATUS_LINE_BYTES_MAX = 64
 """After this many bytes without a status, the answer is not HTTP."""
 BEGINNING_BYTES_MAX = 256
 """How much of an answer's body is kept, for the customer to see."""
-FRAMED_BYTES_MAX = 2 * BEGINNING_BYTES_MAX
-"""How much is kept until the framing of chunks is taken out."""
+FRAME_BYTES_MAX = 256
+"""How much is kept of the line before a chunk while its end has not arrived."""
 RETRY_AFTER_BYTES_MAX = 64
 """Longest value of ``Retry-After``; a moment or a number of seconds is shorter."""
 
 _STATUS = re.compile(rb"[\r\n]*HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?=[ \t\r\n])")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
+_CHUNK_FRAME = re.compile(rb"(?:\r\n)?([0-9a-fA-F]{1,8})[^\r\n]*\r\n")
+"""The end of the chunk before, and the line with the size of the next."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _SWITCHING = 101
 
@@ -45,16 +46,16 @@ class AnswerReader:
         self._chunked = False
         self._body_bytes = 0
         self._first = b""
-        """The first bytes of the body as they came, with the framing of chunks."""
+        """The first bytes of the body, without the framing of chunks."""
+        self._chunks = _Chunks()
         self._plain = True
         """Whether the body is not compressed."""
 
     def beginning(self) -> str | None:
         """Return how the body begins as text, or None if it is empty, compressed or not UTF-8."""
-        body = (_unchunked(self._first) if self._chunked else self._first)[:BEGINNING_BYTES_MAX]
         try:
             # The last character may be cut off, so the end may be incomplete; the rest may not.
-            text = getincrementaldecoder("utf-8")().decode(body) if self._plain else ""
+            text = getincrementaldecoder("utf-8")().decode(self._first) if self._plain else ""
         except UnicodeDecodeError:
             return None
         return "".join(one if one.isprintable() or one in "\t\n" else " " for one in text).strip() or None
@@ -123,7 +124,8 @@ class AnswerReader:
 
     def _read_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
-        self._first += data[: FRAMED_BYTES_MAX - len(self._first)]
+        most = BEGINNING_BYTES_MAX - len(self._first)
+        self._first += self._chunks.read(data, most) if self._chunked else data[:most]
         self.kept = (self.kept + data)[-len(_LAST_CHUNK) :]
         if self._chunked:
             self.over = self.kept == _LAST_CHUNK
@@ -131,17 +133,34 @@ class AnswerReader:
             self.over = self._body_bytes >= self._length
 
 
-def _unchunked(data: bytes) -> bytes:
-    """Return the content of the first chunks; what follows a broken frame is left out."""
-    content = b""
-    while len(content) < BEGINNING_BYTES_MAX:
-        frame, found, data = data.partition(b"\r\n")
-        match = _CHUNK_SIZE.match(frame) if found else None
-        if match is None or not (size := int(match[0], 16)):
-            break
-        content += data[:size]
-        data = data[size + 2 :]
-    return content
+class _Chunks:
+    """Takes the framing of chunks out of a body. What follows a broken frame or the last chunk is left out."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        """The beginning of a frame that is not complete."""
+        self._left = 0
+        """How much of the current chunk has not arrived."""
+        self._over = False
+
+    def read(self, data: bytes, most: int) -> bytes:
+        """Return the next bytes of the content, at most ``most``. What comes after them is lost."""
+        content, data = b"", self._kept + data
+        while not self._over and len(content) < most:
+            if self._left == 0:
+                match = _CHUNK_FRAME.match(data)
+                if match is None:
+                    self._over = len(data) > FRAME_BYTES_MAX
+                    break
+                data, self._left = data[match.end() :], int(match[1], 16)
+                self._over = self._left == 0
+            part, data = data[: self._left], data[self._left :]
+            content += part
+            self._left -= len(part)
+            if self._left:
+                break
+        self._kept = b"" if self._over or len(content) >= most else data
+        return content[:most]
 
 
 def _fields(head: bytes) -> dict[bytes, list[bytes]]:
