@@ -3,6 +3,7 @@ package ``fairlane_generated`` and its own dependencies on the path; prints what
 
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -41,4 +42,4 @@ def main(address: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], os.environ["FAIRLANE_API_KEY"])

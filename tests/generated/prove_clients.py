@@ -124,7 +124,9 @@ def test_a_python_client_is_generated_whole_and_works(served: Served, tmp_path: 
         "--path", served.description, "--meta", "none", "--output-path", tmp_path / "fairlane_generated",
         "--config", tmp_path / "config.yml", folder=tmp_path, PYTHONPATH=paths,
     )  # fmt: skip
-    said = ran(sys.executable, HERE / "program.py", served.address, KEY, folder=tmp_path, PYTHONPATH=paths)
+    said = ran(
+        sys.executable, HERE / "program.py", served.address, folder=tmp_path, PYTHONPATH=paths, FAIRLANE_API_KEY=KEY
+    )
 
     assert json.loads(said) == EXPECTED
     served.worked.append("python")
@@ -147,7 +149,9 @@ def test_a_typescript_client_is_generated_and_works(served: Served, tmp_path: Pa
     for name in ("program.ts", "guide.ts"):
         shutil.copy(node / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(modules)
-    (tmp_path / "process.d.ts").write_text("declare const process: { argv: string[] };\n")
+    (tmp_path / "process.d.ts").write_text(
+        "declare const process: { argv: string[]; env: Record<string, string | undefined> };\n"
+    )
 
     ran("node", modules / "openapi-typescript" / "bin" / "cli.js", served.description, "-o", "schema.d.ts",
         "--default-non-nullable", "false",
@@ -155,8 +159,8 @@ def test_a_typescript_client_is_generated_and_works(served: Served, tmp_path: Pa
     ran("node", modules / "typescript" / "bin" / "tsc", "--strict", "--noEmitOnError", "--skipLibCheck", "--target",
         "es2022", "--module", "esnext", "--moduleResolution", "bundler", "program.ts", "guide.ts", "process.d.ts",
         folder=tmp_path)  # fmt: skip
-    said = ran("node", "program.js", served.address, KEY, folder=tmp_path)
-    guided = ran("node", "guide.js", served.address, KEY, folder=tmp_path)
+    said = ran("node", "program.js", served.address, folder=tmp_path, FAIRLANE_API_KEY=KEY)
+    guided = ran("node", "guide.js", served.address, folder=tmp_path, FAIRLANE_API_KEY=KEY)
 
     assert json.loads(said) == EXPECTED
     assert guided == 'COMPLETED {"words":6,"characters":18}\n0 queued, 0 slots used\n'

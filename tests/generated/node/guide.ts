@@ -1,7 +1,8 @@
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema";
 
-const [address, key] = process.argv.slice(2);
+const address = process.argv[2];
+const key = process.env.FAIRLANE_API_KEY;
 
 const client = createClient<paths>({
   baseUrl: address,

@@ -7,7 +7,8 @@ type Answer<Path extends keyof paths, Method extends "get" | "post"> = paths[Pat
   ? Body
   : never;
 
-const [address, key] = process.argv.slice(2);
+const address = process.argv[2];
+const key = process.env.FAIRLANE_API_KEY;
 
 async function ask<Path extends keyof paths, Method extends "get" | "post">(
   method: Method,
