@@ -48,6 +48,8 @@ class FakeServer:
         self.cancel_on_renewal: list[str] = []
         self.gone: set[str] = set()
         self.failed_starts: list[StartsFailed] = []
+        self.unheard_starts: list[StartsFailed] = []
+        """Reports of failed starts that came while it was silent."""
         self.lose_answers = 0
         self.lost: list[ExchangeRequest] = []
         """Exchanges with a lost answer."""
@@ -116,9 +118,11 @@ class FakeServer:
         await send({"type": "http.response.body", "body": b"" if answer is None else encode(answer)})
 
     async def _answer(self, method: str, path: str, body: bytes, port: int) -> tuple[int, Any]:
-        if self.silent:
-            return 503, None
         parts = path.removeprefix("/worker/v1/").split("/")
+        if self.silent:
+            if parts == ["failed-starts"]:
+                self.unheard_starts.append(msgspec.json.decode(body, type=StartsFailed))
+            return 503, None
         if parts == ["sessions"]:
             return 200, self._register(msgspec.json.decode(body, type=Register))
         if parts == ["failed-starts"]:
