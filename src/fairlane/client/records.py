@@ -337,8 +337,8 @@ class DeliveryTry(Struct, frozen=True, rename="camel"):
     """``delivered``, ``failed``, ``timeout`` or ``refused_by_policy``."""
     status: int | None = None
     """The status of the receiver's answer, or None if none came."""
-    took_ms: int = 0
-    """Until the answer's status, or the end of the try."""
+    took_ms: int | None = None
+    """How long the answer took, or None if none came."""
     answer: str | None = None
     """How the body of the answer begins, if it is text."""
 
