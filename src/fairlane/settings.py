@@ -277,8 +277,11 @@ def shown_value(name: str, value: object) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return the address of a database as people may see it. What cannot be parsed is hidden up to the last ``@``."""
-    address = re.sub(r"(://[^/@:]*:).*@", r"\1(hidden)@", address, flags=re.DOTALL)
+    """Return the address of a database as people may see it.
+
+    What is between its first colon and its last ``@`` is hidden, also where no server could read it.
+    """
+    address = re.sub(r"(://[^:]*:).*@", r"\1(hidden)@", address, flags=re.DOTALL)
     return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&#]*", r"\1(hidden)", address)
 
 

@@ -153,6 +153,8 @@ def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
         "postgresql://fairlane:hush@/x?host=/run/postgresql",
         "postgresql://fairlane:hush/hush@db/x",
         "postgresql://fairlane:hush@hush@db/x",
+        "postgresql://me@server:hush@db/x",
+        "postgresql://me/there:hush@db/x",
         "postgresql://fairlane:hush?hush#hush@db/x",
         "postgresql://:hush@one:5432,two:5433/x",
         "postgresql://db/x?user=fairlane&password=hush",

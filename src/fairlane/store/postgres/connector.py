@@ -4,6 +4,7 @@ Called by the rest of this room.
 """
 
 import asyncio
+import re
 import threading
 from urllib.parse import urlsplit
 
@@ -82,6 +83,8 @@ def _readable(address: str) -> bool:
     """Return whether the address has the parts of a URL. An address of several hosts has none that can be read here."""
     try:
         parts = urlsplit(address)
+        if parts.netloc.count("@") > 1 or re.search(":.*@", parts.path):
+            return False  # The driver ends the user at another sign, and takes the password for a port or a name.
         return "," in parts.netloc or parts.port is None or parts.port > 0
     except ValueError:
         return "," in address.partition("://")[2].partition("/")[0]
