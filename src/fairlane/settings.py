@@ -388,13 +388,14 @@ def database_path(database: str) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def runtime_directory(database: str) -> Path:
-    """Return the directory for the sockets of the server that owns this database.
+def runtime_directory(database: str, process: int | None = None) -> Path:
+    """Return the directory for the sockets of the server that owns this database: this process, or the given one.
 
     It is private, and short enough for a socket address.
     """
     # Several servers on one machine may share a PostgreSQL database, so each has its own directory.
-    shown = f"{database} {os.getpid()}" if is_postgres(database) else str(database_path(database))
+    process = os.getpid() if process is None else process
+    shown = f"{database} {process}" if is_postgres(database) else str(database_path(database))
     folder, prefix = _runtime_place()
     return folder / f"{prefix}{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
 

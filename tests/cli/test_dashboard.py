@@ -98,15 +98,18 @@ def test_on_postgresql_a_server_of_this_machine_is_found(
 ) -> None:
     """By its socket, among what a crash left behind; a server on another database gives no ticket for this one."""
     address = postgres.lend()
+    options = f"{'&' if '?' in address else '?'}application_name=servers:"
     try:
-        monkeypatch.setenv("FAIRLANE_DATABASE", address)
+        monkeypatch.setenv("FAIRLANE_DATABASE", f"{address}{options}one@corp")
         left = Path(os.environ["XDG_RUNTIME_DIR"]) / "fairlane-00000000"
         left.mkdir()
         for server in running(tmp_path, "--json", "--workers", "0"):
             assert enter(server, fairlane("dashboard", "--print").out) == 200
-            elsewhere = fairlane("dashboard", "--print", "--database", f"{address}x")
-            assert (elsewhere.code, elsewhere.out) == (1, "")
-            assert "no server of yours" in elsewhere.err
+            # What is shown of the second is what is shown of the server's own.
+            for other in (f"{address}x", f"{address}{options}two@corp"):
+                elsewhere = fairlane("dashboard", "--print", "--database", other)
+                assert (elsewhere.code, elsewhere.out) == (1, "")
+                assert "no server of yours" in elsewhere.err
         left.rmdir()
     finally:
         postgres.give_back(address)

@@ -21,7 +21,7 @@ import httpx2
 
 from fairlane.connecting import reason_of
 from fairlane.errors import CommandFailed, DatabaseOwned
-from fairlane.settings import database_path, is_postgres, runtime_directories, without_password
+from fairlane.settings import database_path, is_postgres, runtime_directories, runtime_directory
 
 ANSWER_SECONDS = 30.0
 OWNER_WAIT_SECONDS = 5.0
@@ -259,9 +259,9 @@ async def _neighbor(database: str) -> httpx2.AsyncClient | None:
     for folder in runtime_directories():
         client = _client(httpx2.AsyncHTTPTransport(uds=str(folder / "admin.sock")))
         try:
-            if (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()["database"] == without_password(
-                database
-            ):
+            process = (await client.get("/admin/v1/server", timeout=LOOK_SECONDS)).json()["pid"]
+            # The name is made of the whole address. What a server shows of its address may be that of another, too.
+            if folder == runtime_directory(database, process):
                 return client
         except (httpx2.TransportError, ValueError, KeyError):
             pass  # it ended, or it is not one of ours
