@@ -141,6 +141,22 @@ async def test_the_last_word_of_a_supervisor_that_gives_up_is_why(
     assert supervisor.broken is not None
 
 
+async def test_a_cause_is_reported_in_printable_characters(
+    server: FakeServer, supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server refuses others, because operators read it in a terminal."""
+
+    async def fail(child: Child) -> None:
+        child.line.close()
+        child.cause = "raised at \x1b[2J\n1"
+
+    monkeypatch.setattr(Child, "run", fail)
+    await supervise().start()
+
+    await eventually(lambda: server.failed_starts)
+    assert server.failed_starts[0].cause == "raised at  [2J 1"
+
+
 async def test_starts_are_tried_after_pauses_that_grow(
     supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,7 @@ class WorkerEndpoints:
         """Open a session."""
         register = await self._read(request, _register)
         _check_name("name", register.name, protocol.NAME_LENGTH_MOST)
-        _check_text("version", register.version, protocol.NAME_LENGTH_MOST)
+        _check_name("version", register.version, protocol.NAME_LENGTH_MOST, least=0)
         check_between("places", register.places, 1, protocol.PLACES_MOST)
         check_between("types", len(register.types), 1, protocol.TYPES_MOST)
         _check_name("application", register.application, protocol.NAME_LENGTH_MOST, least=0)
@@ -144,8 +144,8 @@ class WorkerEndpoints:
         _check_name("id", failed.id, protocol.ID_LENGTH_MOST)
         _check_name("host", failed.host, protocol.NAME_LENGTH_MOST)
         _check_name("application", failed.application, protocol.NAME_LENGTH_MOST)
-        _check_text("cause", failed.cause, protocol.CAUSE_LENGTH_MOST)
-        _check_text("version", failed.version, protocol.NAME_LENGTH_MOST)
+        _check_name("cause", failed.cause, protocol.CAUSE_LENGTH_MOST, least=0)
+        _check_name("version", failed.version, protocol.NAME_LENGTH_MOST, least=0)
         check_between("failures", failed.failures, 0, protocol.STARTS_MOST)
         report = FailedStartReport(
             id=failed.id,

@@ -61,6 +61,11 @@ def bury_orphans(*, spared: Collection[int | None]) -> None:
             os.waitpid(ended.si_pid, os.WNOHANG)
 
 
+def _printable(text: str) -> str:
+    """Return a text without line breaks and control characters, which the name of a file or of a class may have."""
+    return "".join(one if one.isprintable() else " " for one in text)
+
+
 class Drained(Struct, frozen=True, kw_only=True):
     """Results of a drain, for the attempts that ran when it began."""
 
@@ -271,7 +276,7 @@ class Supervisor:
                 id=report_id,
                 host=socket.gethostname()[:NAME_LENGTH_MOST],
                 application=self._options.application,
-                cause=cause[:CAUSE_LENGTH_MOST],
+                cause=_printable(cause)[:CAUSE_LENGTH_MOST],
                 failures=counted,
                 version=self._options.version,
             )
