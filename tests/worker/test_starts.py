@@ -127,6 +127,40 @@ async def test_every_failed_start_is_counted_once(
     assert (registered.application, registered.name.rpartition("/")[0]) == (first.application, first.host)
 
 
+async def test_a_start_that_hangs_and_then_breaks_is_counted_once(
+    server: FakeServer, supervise: Callable[..., Supervisor], wish: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor has already counted it when the process cannot be watched any more."""
+    wish.write_text("hang")
+    reported = asyncio.Event()
+    supervisor = supervise(app_reference=f"{APPS / 'starts.py'}:app")
+    run = Child.run
+
+    async def pause(seconds: float) -> None:
+        await supervisor.leaving.wait()
+
+    async def hang_and_break(child: Child) -> None:
+        if reported.is_set():
+            child.line.close()
+        else:
+            hanging = asyncio.create_task(run(child))
+            await reported.wait()
+            child.stop()
+            await hanging
+        raise OSError
+
+    monkeypatch.setattr(child_module, "START_SECONDS", 0.01)
+    monkeypatch.setattr(Child, "run", hang_and_break)
+    monkeypatch.setattr(supervisor, "_pause", pause)
+    await supervisor.start()
+    await eventually(lambda: server.failed_starts)
+    reported.set()
+    await eventually(lambda: len(server.failed_starts) == 2)
+
+    # The second report is of the second child, which breaks at once.
+    assert [one.failures for one in server.failed_starts] == [1, 1]
+
+
 async def test_the_last_word_of_a_supervisor_that_gives_up_is_why(
     server: FakeServer, supervise: Callable[..., Supervisor]
 ) -> None:

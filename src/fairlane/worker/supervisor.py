@@ -215,13 +215,13 @@ class Supervisor:
         try:
             await child.run()
             self._failure = child.unstarted
-            self._count_failed(child)
+            if self._failure is not None:
+                self._count_failed(child)
         except Exception as error:
             # For example no process or descriptor is available: tried again.
             logger.exception("worker.unstartable")
             self._failure = f"no process can be started: {type(error).__name__}"
-            self._unreported += 1
-            self._failed.set()
+            self._count_failed(child)
         finally:
             self._children.discard(child)
             if os.getpid() == 1:
@@ -233,7 +233,8 @@ class Supervisor:
         self._ever_started = self._ever_started or any(child.started for child in self._children)
         cause = self.trouble
         for child in self._children:
-            self._count_failed(child)
+            if child.unstarted is not None:
+                self._count_failed(child)
         if (cause is None) == (self._told is None):
             return
         self._told = cause
@@ -244,8 +245,8 @@ class Supervisor:
         self._on_trouble(cause)
 
     def _count_failed(self, child: Child) -> None:
-        """Count the start of this child if it failed, once."""
-        if child.unstarted is not None and not child.counted:
+        """Count the start of this child as failed, once."""
+        if not child.counted:
             child.counted = True
             self._unreported += 1
             self._failed.set()
