@@ -26,18 +26,25 @@ class Commands(typer.Typer):
         return super().command(name, cls=SingleCommand, **attributes)
 
 
-class SingleCommand(TyperCommand):
+class _WithHelp:
+    """A command whose option --help is false when it is not given, for which typer imports nothing."""
+
+    def parse_args(self: Any, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        option = self.get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        left: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]  # that of the class beside it
+        return left
+
+
+class SingleCommand(_WithHelp, TyperCommand):
     """A command that does something."""
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
         for parameter in self.params:
             quicken(parameter)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of the command line."""
-        give_value(self.get_help_option(ctx))
-        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the line ``Usage:`` after the command's name."""
@@ -56,13 +63,8 @@ class SingleCommand(TyperCommand):
         write_examples(formatter, examples_of(self))
 
 
-class CommandGroup(TyperGroup):
+class CommandGroup(_WithHelp, TyperGroup):
     """A command that consists of others."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of the command line."""
-        give_value(self.get_help_option(ctx))
-        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its whole first sentence."""
@@ -85,12 +87,6 @@ def quicken(parameter: Any) -> None:
         return convert(ctx, value)
 
     parameter.process_value = value_of
-
-
-def give_value(option: Any) -> None:
-    """Let an option be false when it is not given, for which typer imports nothing."""
-    if option is not None:
-        option.default = False
 
 
 def arguments_of(command: Any) -> list[TyperArgument]:
