@@ -73,7 +73,8 @@ class Registered(Struct, kw_only=True):
 class StartsFailed(Struct, kw_only=True, forbid_unknown_fields=True):
     """No worker process of an application can start on this machine.
 
-    The supervisor chooses ``id`` and sends it again until it is answered; the same id counts once.
+    The supervisor chooses ``id`` and sends it again until it is answered. It counts once, unless another supervisor
+    with the same key reports the same application on the same host in between.
     """
 
     id: str

@@ -127,7 +127,7 @@ def _failed_starts(failed: Sequence[FailedStart]) -> Trouble:
         grade=TroubleGrade.PROBLEM,
         message=f"No worker of {first.application} can start on {first.host}: {first.cause}{more}",
         advice=f"{'1 start' if tried == 1 else f'{tried:,} starts'} failed. Correct the application: it is tried again "
-        "by itself.",
+        "by itself, or start the worker again.",
         since=first.first_at,
         subject=first.host,
     )

@@ -33,7 +33,7 @@ class FailedStartStore(Noun):
     """Workers that cannot start."""
 
     async def report(self, report: FailedStartReport) -> None:
-        """Count failed starts. A second report with the same id counts nothing."""
+        """Count failed starts. A report with the id of the last one of its key, host and application counts 0."""
         await self._write(_report, report)
 
     async def all(self) -> tuple[FailedStart, ...]:

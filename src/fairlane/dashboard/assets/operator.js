@@ -93,7 +93,7 @@ export function workers(content) {
     }));
     return this.made.get(id);
   } };
-  const failed = rowsOf("These cannot start, and are tried again", [
+  const failed = rowsOf("These cannot start: they are tried again, or have to be started again", [
     { name: "Application", long: true, first: true, show: (one) => one.application },
     { name: "Machine", long: true, first: true, show: (one) => one.host },
     { name: "Why", long: true, show: (one) => h("span", { class: "bad" }, one.cause) },

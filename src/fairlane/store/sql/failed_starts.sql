@@ -1,7 +1,7 @@
 -- Starts of workers that failed, by the machine and the application.
 
 -- name: upsert_failed_start
--- Count failed starts of one application on one machine; a report that arrives a second time counts nothing.
+-- Count failed starts of one application on one machine; a report with the id of the last one counts nothing.
 INSERT INTO failed_start (key_id, host, application, cause, version, failures, first_at, last_at, report_id)
 VALUES (:key_id, :host, :application, :cause, :version, :failures, :now, :now, :report_id)
 ON CONFLICT (key_id, host, application) DO UPDATE
