@@ -465,6 +465,27 @@ def test_a_key_is_made_shown_once_used_and_revoked(enter: Enter, site: Site) -> 
     eventually(lambda: site.api.get("/v1/async/status", headers=headers).status_code == 401)
 
 
+def test_picked_tasks_are_canceled_and_run_again(enter: Enter, site: Site, submit: Submit) -> None:
+    """Only those that were picked, after a question that says how many they are."""
+    waiting = [submit("SLOW", payload={"seconds": 110}) for _ in range(3)]
+    failed = site.submit("FAILS")
+    eventually(lambda: site.status_of(failed) == "FAILED", seconds=40)
+    page = enter("tasks")
+    for task in waiting[:2]:
+        page.get_by_label(f"Pick SLOW {task}").check()
+
+    expect(page.get_by_text("2 tasks picked")).to_be_visible()
+    expect(page.get_by_role("button", name="Run picked again")).to_be_hidden()
+    assert agree(page, "Cancel picked").startswith("Cancel 2 tasks?")
+
+    eventually(lambda: {site.status_of(task) for task in waiting[:2]} == {"FAILED"})
+    assert site.status_of(waiting[2]) in ("QUEUED", "PROCESSING")
+    expect(page.get_by_text("2 tasks of 2 were canceled.")).to_be_visible()
+    page.get_by_label(f"Pick FAILS {failed}").check()
+    assert agree(page, "Run picked again").startswith("Run 1 task again?")
+    expect(page.get_by_text("1 task of 1 was queued again.")).to_be_visible()
+
+
 def test_logging_out_shows_the_door_again(enter: Enter) -> None:
     """And nothing of what was seen before."""
     page = enter()

@@ -463,6 +463,33 @@ def test_operators_see_what_a_customer_sees(enter: Enter, site: Site, submit: Su
     expect(mark).to_be_hidden()
 
 
+def test_an_organization_is_given_keys_and_credits(enter: Enter, site: Site) -> None:
+    """A key is shown once, works, and is revoked after a question; a grant counts once the question is answered."""
+    site.admin("POST", "organizations", name="initech", slots=2)
+    page = enter("organization/initech", key=site.admin_key)
+    expect(page.get_by_text("Credits are not counted for it")).to_be_visible()
+
+    page.get_by_label("New key").fill("for the crawler")
+    page.get_by_role("button", name="Create").click()
+    key = page.get_by_role("heading", name="The new key").locator("..").locator("pre").inner_text()
+    headers = {"authorization": f"Bearer {key}"}
+    assert site.api.get("/v1/async/status", headers=headers).status_code == 200
+    page.get_by_role("button", name="Done").click()
+    expect(page.get_by_text(key)).to_have_count(0)
+
+    page.get_by_label("Grant", exact=True).fill("250")
+    page.get_by_label("because").fill("the first month")
+    assert agree(page, "Grant") == "Grant 250 credits?"
+    row = page.get_by_role("row").filter(has_text="the first month")
+    expect(row).to_contain_text("250")
+    expect(card(page, "Credits")).to_have_text("250")
+
+    row = page.get_by_role("row").filter(has_text="for the crawler")
+    assert "refused at once" in agree(row, "Revoke", page=page)
+    expect(row).to_contain_text("revoked")
+    assert site.api.get("/v1/async/status", headers=headers).status_code == 401
+
+
 def test_the_audit_reads_as_sentences(enter: Enter, site: Site) -> None:
     """What was done to what by which key, with its details as names and values; a filter finds those of one subject."""
     site.admin("POST", "organizations", name="umbrella", slots=2)

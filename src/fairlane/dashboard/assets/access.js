@@ -6,14 +6,16 @@ import { moment } from "./format.js";
 
 const ROTATION = "Create a new secret? It signs every webhook from now on. The current secret also signs for 24 hours, so add the new one to your receivers in that time. An older secret stops signing at once.";
 
+// Shows a new secret in a place of its own, until a reader has stored it.
+export function shownOnce(place, what, value, advice = "Store it where only your programs can read it.") {
+  const told = h("pre", { tabindex: 0 }, value);
+  fill(place, h("section", {}, h("h2", {}, `The new ${what}`), h("p", {}, `It is shown only once. ${advice}`), told,
+    copies(told), button("Done", async () => fill(place))));
+}
+
 export function access(content) {
   const keys = h("section"), secrets = h("section"), shown = h("div", { role: "status" });
-  const once = (what, value) => {
-    const told = h("pre", { tabindex: 0 }, value);
-    fill(shown, h("section", {}, h("h2", {}, `The new ${what}`),
-      h("p", {}, "It is shown only once. Store it where only your programs can read it."), told,
-      copies(told), button("Done", async () => fill(shown))));
-  };
+  const once = (what, value) => shownOnce(shown, what, value);
   const look = async () => {
     const [held, signing] = await Promise.all([get("/access/keys"), get("/access/webhook-secrets")]);
     const name = h("input", { id: "name", maxlength: 64, placeholder: "what it is for" });

@@ -41,7 +41,13 @@ export function lanes(section, { most = Infinity } = {}) {
     board.shown = keyed.slice(0, most).map(({ one }) => one);
   };
   const draw = () => paint(list, board, most);
+  let looking = false;
   const look = async () => {
+    if (looking) return;
+    looking = true;
+    try { await ask(); } finally { looking = false; }
+  };
+  const ask = async () => {
     const ids = visible(list, board).map((one) => one.id).slice(0, WINDOW_MOST);
     if (!ids.length) return;
     const { organizations } = await get(`/admin/v1/lanes?organizations=${ids.join(",")}`);
@@ -58,7 +64,8 @@ export function lanes(section, { most = Infinity } = {}) {
     arrange(first);
     set(told, [now.total.organizations > now.busiest.length ? `the ${count(now.busiest.length)} busiest of ${several(now.total.organizations, "organization")}` : ""]);
     draw();
-    if (first) look().catch(() => {});
+    // A row that came into sight is not left half drawn until the next look.
+    if (visible(list, board).some((one) => !board.details.has(one.id))) look().catch(() => {});
   }, (up) => { list.classList.toggle("stale", !up); });
   const stop = repeat(1, look);
   let frame = 0;
@@ -123,8 +130,9 @@ function lane(one) {
   return { element: h("li", { class: "lane" }, parts), show(one, more, board) {
     const now = more ?? one;
     used.textContent = now.slots_max === null ? "–" : `${count(now.used)} of ${count(now.slots_max)}`;
-    queued.textContent = count(one.queued);
-    oldest.textContent = one.oldest_ready_at === null ? "–" : span(Math.max(0, serverTime() - one.oldest_ready_at) / 1000);
+    // All of a row is from one reading, so that its parts agree.
+    queued.textContent = count(now.queued);
+    oldest.textContent = one.oldest_ready_at === null || !now.queued ? "–" : span(Math.max(0, serverTime() - one.oldest_ready_at) / 1000);
     if (!more) return;
     weight.textContent = `${board.total?.used ? share(more.used / board.total.used) : "–"} · weight ${count(more.weight)}`;
     fillCells(cells, more, board.types);

@@ -1,5 +1,6 @@
 // The operator's organizations: found by name or by how busy they are; and one of them, with its limits and its tasks.
 
+import { grantsOf, keysOf } from "./account.js";
 import { ask, get, repeat, watch } from "./api.js";
 import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, several, share, span } from "./format.js";
@@ -70,11 +71,13 @@ export function organization(content, { rest: [name], view }) {
   const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
   const heading = h("div", { class: "heading" }, h("h1", {}, name)), cards = ["Queued", "Slots used", "Completed", "Failed", "Credits"].map((one) => card(one));
   const [queued, used, completed, failed, credits] = cards;
-  const limits = h("section"), keys = h("section"), list = h("section");
+  const limits = h("section"), list = h("section"), held = [h("section"), h("section")];
   const flags = h("span"), acts = h("div", { class: "row" });
   heading.append(flags, acts);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/organizations" }, "Organizations"), " › ", name), heading, h("div", { class: "cards" }, cards.map((one) => one.element)),
-    list, h("div", { class: "two" }, limits, keys));
+    list, h("div", { class: "two" }, limits, h("div", {}, held)));
+  keysOf(held[0], path, name);
+  const counted = grantsOf(held[1], path, () => look());
   // A form says itself what it does; a button that has consequences asks before.
   const change = async (changes, told, question = null) => {
     if (question && !confirm(question)) return;
@@ -92,6 +95,7 @@ export function organization(content, { rest: [name], view }) {
     failed.show(tasksOf(name, count(one.failed), "FAILED"), one.failed ? `${share(one.failed / (one.completed + one.failed))} of those that ended` : "none", one.failed ? "bad" : "");
     credits.show(one.credits.on ? count(one.credits.granted - one.credits.charged) : "–", one.credits.on ? "left" : "not counted");
     set(flags, flagsOf(one));
+    counted(one.credits.on);
     // The form stays as a reader fills it in, until the limits themselves change.
     const values = { ...one, slots: one.slots_max, monthly_credits: one.credits.monthly }, limited = LIMITS.map(({ field }) => values[field]);
     const now = JSON.stringify([one.plan, limited, one.paused, one.disabled, one.maintenance, all]);
@@ -112,14 +116,6 @@ export function organization(content, { rest: [name], view }) {
     fill(limits, h("h2", {}, "Limits"), facts([["Created", moment(one.created_at)], ...LIMITS.map((limit) => [limit.name, shownLimit(limit, values[limit.field])])]),
       h("details", {}, h("summary", {}, "Change"), form));
   };
-  get(`${path}/keys`).then((held) => {
-    const shown = rowsOf("Each gives full access to the organization", [
-      { name: "Name", long: true, show: (key) => key.name ?? "–" }, { name: "Ends in", show: (key) => h("code", {}, key.last4) }, { name: "Created", show: (key) => moment(key.created_at) },
-      { name: "State", show: (key) => (key.revoked_at ? h("span", { class: "badge" }, "revoked") : h("span", { class: "badge good" }, "valid")) },
-    ], { empty: "It has no key, so nothing can use the API for it.", stack: true });
-    shown.show(held.keys);
-    fill(keys, h("h2", {}, "Keys"), shown.element);
-  }).catch((error) => fill(keys, h("h2", {}, "Keys"), h("p", { class: "quiet" }, error.message)));
   const stop = repeat(2, look), leave = newest(list, name);
   return () => { stop(); leave(); };
 }

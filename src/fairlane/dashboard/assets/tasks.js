@@ -5,6 +5,7 @@ import { bulk } from "./bulk.js";
 import { badge, button, card, facts, fill, h, notice, rowsOf, set } from "./dom.js";
 import { count, lately, moment, progress, since, span } from "./format.js";
 import { filters, paged } from "./filters.js";
+import { picks } from "./picks.js";
 import { steps, timeline } from "./timeline.js";
 import { valued } from "./value.js";
 
@@ -12,7 +13,9 @@ const NAME_SHOWN = 48;
 
 export function tasks(content, { query }) {
   const reference = h("input", { id: "reference", placeholder: "Task id or idempotency key", size: 26 });
+  const picked = picks(() => pages.look());
   const list = rowsOf("Newest first", [
+    picked.column,
     { name: "Status", first: true, show: (one) => [badge(one.task.status), one.task.status === "QUEUED" ? h("a", { class: "beside", href: `#/task/${one.task.id}` }, "why?") : null] },
     { name: "Age", number: true, first: true, show: (one) => since(one.task.createdAt) },
     { name: "Type", long: true, show: (one) => one.task.taskType },
@@ -26,13 +29,13 @@ export function tasks(content, { query }) {
   const pages = paged(async (cursor) => {
     const page = await get(`/v1/async/tasks?${new URLSearchParams({ limit: 25, ...filter.chosen(), ...(cursor ? { cursor } : {}) })}`);
     return [page.tasks, page.nextCursor];
-  }, list.show);
+  }, (found) => { list.show(found); picked.show(found.map((one) => one.task)); });
   const all = bulk(false, { chosen: filter.chosen, after: pages.look });
   all.offer(filter.status());
   const find = h("form", { class: "row" }, h("label", { for: "reference", class: "quiet" }, "Find"), reference, h("button", {}, "Show"));
   find.addEventListener("submit", (event) => { event.preventDefault(); if (reference.value.trim()) location.hash = `#/task/${encodeURIComponent(reference.value.trim())}`; });
   fill(content, h("div", { class: "heading" }, h("h1", {}, "Tasks"), find),
-    h("section", {}, h("div", { class: "row" }, filter.parts, h("span", { class: "row" }, all.buttons)), all.told, list.element, pages.element),
+    h("section", {}, h("div", { class: "row" }, filter.parts, picked.place, h("span", { class: "row" }, all.buttons)), all.told, list.element, pages.element),
     h("section", {}, h("h2", {}, "Clear the queue"), h("p", { class: "quiet" }, "Drops every task that is still queued, permanently. Running tasks continue."), button("Clear the queue", async () => {
       if (!confirm("Drop every task of your organization that is still queued? They are deleted permanently, and their webhooks are not notified. Running tasks continue.")) return;
       const { cleared } = await ask("DELETE", "/v1/async/queue");
