@@ -148,7 +148,8 @@ def test_a_type_has_charts_its_limit_and_its_workers(enter: Enter, site: Site, p
     flow = page.get_by_role("img", name=re.compile("^Flow, .*failed from"))
     for title in ("Wait before the start", "Run time"):
         line = page.get_by_role("img", name=re.compile(f"^{title}, .*p99")).locator("path.line.main").first
-        expect(line).to_have_attribute("d", re.compile("^M[^M]+M[^M]+$"))
+        # A gap at the minutes that were left out; the minutes that began since may be another one.
+        expect(line).to_have_attribute("d", re.compile("^M[^M]+M[^M]+(M[^M]+)?$"))
     expect(flow.locator(".cut")).to_have_count(1)
     figure = page.locator("figure").filter(has_text="Run time")
     figure.get_by_text("As a table").click()
