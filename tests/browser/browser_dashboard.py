@@ -467,9 +467,9 @@ def test_a_key_is_made_shown_once_used_and_revoked(enter: Enter, site: Site) -> 
 
 def test_picked_tasks_are_canceled_and_run_again(enter: Enter, site: Site, submit: Submit) -> None:
     """Only those that were picked, after a question that says how many they are."""
-    waiting = [submit("SLOW", payload={"seconds": 110}) for _ in range(3)]
     failed = site.submit("FAILS")
     eventually(lambda: site.status_of(failed) == "FAILED", seconds=40)
+    waiting = [submit("SLOW", payload={"seconds": 110}) for _ in range(3)]
     page = enter("tasks")
     for task in waiting[:2]:
         page.get_by_label(f"Pick SLOW {task}").check()

@@ -30,6 +30,7 @@ import httpx2
 from fairlane import sweeper
 from fairlane.client import WebhookInvalid, verify
 from fairlane.handlers import Fairlane
+from fairlane.store.postgres import connection
 from fairlane.store.postgres.writing import Writer
 from fairlane.webhooks import sender
 from tests.api.house import NO_TLS, House
@@ -567,6 +568,7 @@ def bench(folder: Path, database: str | None) -> Iterator[Bench]:
 def run(*, kinds: list[str], quick: bool, seed: int, one: str | None = None) -> list[Verdict]:
     """Run the matrix on these databases; ``one`` is the name of a single cell."""
     sweeper.POLL_SECONDS = 3_600.0
+    connection.PLANS_SECONDS = 3_600.0  # a trip that also lets the database forget its plans has one message more
     sender.CLAIM_SECONDS = 1.0  # after this, a message is sent again if its record was lost
     chance = random.Random(seed)
     verdicts: list[Verdict] = []
