@@ -468,7 +468,9 @@ def test_an_organization_is_given_keys_and_credits(enter: Enter, site: Site) -> 
     """A key is shown once, works, and is revoked after a question; a grant counts once the question is answered."""
     site.admin("POST", "organizations", name="initech", slots=2)
     page = enter("organization/initech", key=site.admin_key)
-    expect(page.get_by_text("Credits are not counted for it")).to_be_visible()
+    expect(page.get_by_text("Not counted: nothing is charged.")).to_be_visible()
+    assert agree(page, "Count credits").startswith("Count credits from now on?")
+    expect(page.get_by_text("Completed tasks are charged.")).to_be_visible()
 
     page.get_by_label("New key").fill("for the crawler")
     page.get_by_role("button", name="Create").click()

@@ -32,7 +32,7 @@ export function keysOf(section, path, name) {
 
 // Returns a function that is told whether the organization's credits are counted.
 export function grantsOf(section, path, changed) {
-  const told = h("p", { class: "quiet" }), amount = h("input", { id: "amount", type: "number", step: 1, required: true }), reason = h("input", { id: "reason", required: true, maxlength: 500, placeholder: "for the record" });
+  const told = h("div", { class: "row" }), amount = h("input", { id: "amount", type: "number", step: 1, required: true }), reason = h("input", { id: "reason", required: true, maxlength: 500, placeholder: "for the record" });
   const list = rowsOf("Newest first", [
     { name: "Granted", show: (one) => moment(one.created_at) }, { name: "Credits", number: true, show: (one) => count(one.amount) }, { name: "Reason", long: true, show: (one) => one.reason },
   ], { empty: "Nothing was granted yet.", key: (one) => one.id, stack: true });
@@ -50,5 +50,15 @@ export function grantsOf(section, path, changed) {
   }, { amount, reason });
   fill(section, h("h2", {}, "Credits"), told, list.element, form);
   look().catch((error) => notice(error.message, "bad"));
-  return (on) => { told.textContent = on ? "" : "Credits are not counted for it: it has never been granted any, and its plan grants none."; };
+  const turn = async (on) => {
+    if (!confirm(on ? "Count credits from now on? A task whose cost is not covered fails." : "Count no credits any more? Everything runs, and nothing is charged.")) return;
+    await ask("PATCH", path, { credits: on });
+    await changed();
+  };
+  let shown = null;
+  return (on) => {
+    if (on === shown) return;
+    shown = on;
+    fill(told, h("span", { class: "quiet" }, on ? "Completed tasks are charged." : "Not counted: nothing is charged."), button(on ? "Count no credits" : "Count credits", () => turn(!on)));
+  };
 }
