@@ -33,8 +33,8 @@ class Party:
     paused: bool = False
     weight: int | None = None
     """None: that of the plan."""
-    task_type: str | None = None
-    """Of its tasks; None for that of all."""
+    task_type: str = "NOOP"
+    """Of its tasks."""
 
     @property
     def key(self) -> str:
@@ -42,24 +42,24 @@ class Party:
         return "sk_bench_" + hashlib.sha256(self.name.encode()).hexdigest()[:32]
 
 
-def fill(database: Database, parties: Sequence[Party], *, task_type: str = "NOOP") -> None:
+def fill(database: Database, parties: Sequence[Party]) -> None:
     """Make the tables, an admin key, and these organizations with their keys and queues."""
-    asyncio.run(fill_async(database, parties, task_type=task_type))
+    asyncio.run(fill_async(database, parties))
 
 
-async def fill_async(database: Database, parties: Sequence[Party], *, task_type: str = "NOOP") -> None:
+async def fill_async(database: Database, parties: Sequence[Party]) -> None:
     """Do the same on a running event loop."""
     store = await Store.open(Settings(database=database.address), app.catalogue)
     try:
         digest = hashlib.sha256(ADMIN_KEY.encode()).hexdigest()
         await store.keys.create_for_installation(KeyKind.ADMIN, name=ACTOR, digest=digest, last4="0000", actor=ACTOR)
         for start in range(0, len(parties), AT_ONCE):
-            await asyncio.gather(*(_add(store, party, task_type) for party in parties[start : start + AT_ONCE]))
+            await asyncio.gather(*(_add(store, party) for party in parties[start : start + AT_ONCE]))
     finally:
         await store.close()
 
 
-async def _add(store: Store, party: Party, task_type: str) -> None:
+async def _add(store: Store, party: Party) -> None:
     overrides = Overrides(slots=party.slots, queue_limit=QUEUE_LIMIT, weight=party.weight)
     organization = await store.organizations.create(party.name, plan="default", overrides=overrides, actor=ACTOR)
     digest = hashlib.sha256(party.key.encode()).hexdigest()
@@ -67,7 +67,7 @@ async def _add(store: Store, party: Party, task_type: str) -> None:
     if party.paused:
         await store.organizations.change(party.name, changes=OrganizationChange(paused=True), actor=ACTOR)
     for start in range(0, party.queued, CHUNK):
-        tasks = [new_task(party.task_type or task_type) for _ in range(min(CHUNK, party.queued - start))]
+        tasks = [new_task(party.task_type) for _ in range(min(CHUNK, party.queued - start))]
         answers = await store.tasks.submit(organization.id, tasks)
         assert all(isinstance(answer, Accepted) for answer in answers), answers
 

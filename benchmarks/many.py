@@ -61,7 +61,7 @@ class FewOfMany:
             fill(database, [*served, *others])
 
     def measure(self, turn: int) -> Figures:
-        """Claim from each; and what a server with so many organizations needs of memory."""
+        """Claim from each; and what a server needs of memory with them."""
         figures: dict[str, float] = {}
         for name in rotated([str(count) for count in self._databases], turn):
             database = self._databases[int(name)]

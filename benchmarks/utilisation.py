@@ -31,7 +31,8 @@ class Utilisation:
         self._places = self.organizations * self.slots
         each = int(scale.sleep_seconds / SLEEP_SECONDS) * self.slots
         self._parties = [
-            Party(f"organization-{number}", slots=self.slots, queued=each) for number in range(self.organizations)
+            Party(f"organization-{number}", slots=self.slots, queued=each, task_type="SLEEP")
+            for number in range(self.organizations)
         ]
 
     def prepare(self) -> None:
@@ -40,7 +41,7 @@ class Utilisation:
     def measure(self, turn: int) -> Figures:
         """Drain sleeping tasks and read what the handlers recorded."""
         database, records = self._home.database(f"{self.name}-{turn}"), self._home.directory / f"records-{turn}"
-        fill(database, self._parties, task_type="SLEEP")
+        fill(database, self._parties)
         with Fairlane(database, workers=1, places=self._places, environment={RECORDS_VARIABLE: str(records)}):
             self._await(records)
         spans = list(RECORD.iter_unpack(records.read_bytes()))

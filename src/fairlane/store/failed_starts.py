@@ -17,9 +17,9 @@ KEPT_MOST = 1_000
 
 
 class FailedStartRow(Row, frozen=True):
-    """The failed starts of one application on one machine. The key is empty if it is a server's own."""
+    """The failed starts of one application on one machine."""
 
-    key: str
+    key: str | None
     host: str
     application: str
     cause: str
@@ -79,18 +79,4 @@ def find_failed_starts() -> Operation[tuple[FailedStart, ...]]:
     """Read the failed starts that still happen, the longest lasting first."""
     now = yield from clock()
     found = yield from rows("find_failed_starts", into=FailedStartRow, since=now - SHOWN_MS)
-    return tuple(
-        [
-            FailedStart(
-                host=row.host,
-                application=row.application,
-                key=row.key or None,
-                cause=row.cause,
-                version=row.version,
-                failures=row.failures,
-                first_at=row.first_at,
-                last_at=row.last_at,
-            )
-            for row in found
-        ]
-    )
+    return tuple([row.to(FailedStart) for row in found])

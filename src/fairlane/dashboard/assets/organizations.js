@@ -71,13 +71,13 @@ export function organization(content, { rest: [name], view }) {
   const path = `/admin/v1/organizations/${encodeURIComponent(name)}`;
   const heading = h("div", { class: "heading" }, h("h1", {}, name)), cards = ["Queued", "Slots used", "Completed", "Failed", "Credits"].map((one) => card(one));
   const [queued, used, completed, failed, credits] = cards;
-  const limits = h("section"), list = h("section"), held = [h("section"), h("section")];
+  const limits = h("section"), list = h("section"), keys = h("section"), grants = h("section");
   const flags = h("span"), acts = h("div", { class: "row" });
   heading.append(flags, acts);
   fill(content, h("p", { class: "quiet" }, h("a", { href: "#/organizations" }, "Organizations"), " › ", name), heading, h("div", { class: "cards" }, cards.map((one) => one.element)),
-    list, h("div", { class: "two" }, limits, h("div", {}, held)));
-  keysOf(held[0], path, name);
-  const counted = grantsOf(held[1], path, () => look());
+    list, h("div", { class: "two" }, limits, h("div", {}, keys, grants)));
+  keysOf(keys, path, name);
+  const counted = grantsOf(grants, path, () => look());
   // A form says itself what it does; a button that has consequences asks before.
   const change = async (changes, told, question = null) => {
     if (question && !confirm(question)) return;

@@ -14,7 +14,7 @@ export function picks(after) {
   const picked = new Set(), place = h("span", { class: "row changes" });
   let shown = [];
   const chosen = (act) => shown.filter((task) => picked.has(task.id) && act.fits(task.status));
-  const buttons = Object.entries(ACTS).map(([kind, act]) => button(act.name, async () => {
+  const buttons = new Map(Object.entries(ACTS).map(([kind, act]) => [act, button(act.name, async () => {
     const tasks = chosen(act), refused = [];
     if (!confirm(act.question(several(tasks.length, "task")))) return;
     for (const { id } of tasks) {
@@ -26,8 +26,8 @@ export function picks(after) {
     notice(`${several(tasks.length - refused.length, "task")} of ${tasks.length} ${tasks.length === 1 ? "was" : "were"} ${act.done}.${refused.length ? ` The first refusal: ${refused[0]}` : ""}`, refused.length ? "bad" : "");
     await after();
     offer();
-  }, kind === "cancel" ? "danger" : ""));
-  const offer = () => fill(place, picked.size ? h("span", {}, `${several(picked.size, "task")} picked`) : null, ...buttons.filter((_, index) => chosen(Object.values(ACTS)[index]).length));
+  }, kind === "cancel" ? "danger" : "")]));
+  const offer = () => fill(place, picked.size ? h("span", {}, `${several(picked.size, "task")} picked`) : null, ...[...buttons].map(([act, one]) => chosen(act).length && one));
   const box = ({ id, taskType }) => {
     const made = h("input", { type: "checkbox", "aria-label": `Pick ${taskType} ${id}` });
     made.checked = picked.has(id);

@@ -14,7 +14,7 @@ SET cause = excluded.cause,
 
 -- name: find_failed_starts
 -- Find the failed starts that were reported since this moment; reads the whole of failed_start, which is bounded.
-SELECT key_id AS key, host, application, cause, version, failures, first_at, last_at
+SELECT nullif(key_id, '') AS key, host, application, cause, version, failures, first_at, last_at
 FROM failed_start
 WHERE last_at >= :since
 ORDER BY first_at, key_id, host, application;
