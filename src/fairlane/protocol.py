@@ -43,6 +43,8 @@ NOTE_LENGTH_MOST = 1_000
 CAUSE_LENGTH_MOST = 1_000
 """Longest cause of a failed start, in characters."""
 STARTS_MOST = 1_000_000
+NUMBER_MOST = 2**53 - 1
+"""Highest number of a report of failed starts."""
 PAUSE_SECONDS_MOST = 30 * 86_400
 WAIT_SECONDS_MOST = 3_600
 """The server enforces these limits. Workers stay below them; the limit of a result is a setting of the server."""
@@ -60,6 +62,10 @@ class Register(Struct, kw_only=True, forbid_unknown_fields=True):
     application: str = ""
     """The application, as its failed starts name it: these are over once it registers. ``name`` is then the machine and
     the process, with a slash between them."""
+    supervisor: str = ""
+    """The id that the supervisor has in its reports of failed starts."""
+    reports: int = 0
+    """The number of the last of these reports. Those that are still on their way are out of date when they arrive."""
 
 
 class Registered(Struct, kw_only=True):
@@ -73,11 +79,15 @@ class Registered(Struct, kw_only=True):
 class StartsFailed(Struct, kw_only=True, forbid_unknown_fields=True):
     """No worker process of an application can start on this machine.
 
-    The supervisor chooses ``id`` and sends it again until it is answered. It counts once, unless another supervisor
-    with the same key reports the same application on the same host in between.
+    The supervisor sends it again, with the same ``number``, until it is answered. It counts once, unless another
+    supervisor with the same key reports the same application on the same host in between. After a worker of this
+    supervisor registered, an earlier report counts nothing.
     """
 
-    id: str
+    supervisor: str
+    """An id that the supervisor chooses once."""
+    number: int
+    """1 for its first report, then 2, 3, …"""
     host: str
     application: str
     cause: str

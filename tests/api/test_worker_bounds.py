@@ -38,7 +38,7 @@ def register(**fields: Any) -> Message:
 
 def starts_failed(**fields: Any) -> Message:
     """A report of failed starts with these fields."""
-    named = {"id": "1", "host": "h", "application": "a", "cause": "c"}
+    named = {"supervisor": "1", "number": 1, "host": "h", "application": "a", "cause": "c"}
     return "POST", "/worker/v1/failed-starts", named | fields
 
 
@@ -99,7 +99,10 @@ BOUNDS: dict[str, tuple[Callable[..., Message], Any, Any]] = {
     "Register.local": (register, True, 1),
     "Register.version": (register, *letters(protocol.NAME_LENGTH_MOST)),
     "Register.application": (register, *letters(protocol.NAME_LENGTH_MOST)),
-    "StartsFailed.id": (starts_failed, *ID),
+    "Register.supervisor": (register, *ID),
+    "Register.reports": (register, protocol.NUMBER_MOST, protocol.NUMBER_MOST + 1),
+    "StartsFailed.supervisor": (starts_failed, *ID),
+    "StartsFailed.number": (starts_failed, protocol.NUMBER_MOST, protocol.NUMBER_MOST + 1),
     "StartsFailed.host": (starts_failed, *letters(protocol.NAME_LENGTH_MOST)),
     "StartsFailed.application": (starts_failed, *letters(protocol.NAME_LENGTH_MOST)),
     "StartsFailed.cause": (starts_failed, *letters(protocol.CAUSE_LENGTH_MOST)),

@@ -22,24 +22,25 @@ def test_a_session_is_told_its_timing(house: House) -> None:
 
 def test_failed_starts_are_shown_until_a_worker_registers(house: House) -> None:
     """On the operators' overview and in a list; a wrong report is refused by its field."""
-    report = {"id": "1", "host": "build-7", "application": "shop:app", "cause": "it raised", "version": "1"}
+    named = {"host": "build-7", "application": "shop:app", "cause": "it raised", "version": "1"}
+    report = {"supervisor": "s", "number": 1} | named
     answers = [house.worker.post("/worker/v1/failed-starts", json=report) for _ in range(2)]
     refused = [
         house.worker.post("/worker/v1/failed-starts", json=report | {field: value})
-        for field, value in {"cause": "x" * 1_001, "host": "", "application": "", "failures": -1, "id": ""}.items()
+        for field, value in {"cause": "x" * 1_001, "host": "", "application": "", "failures": -1, "number": 0}.items()
     ]
 
     assert [(one.status_code, one.json()) for one in answers] == [(200, {})] * 2
-    assert [fields_of(one) for one in refused] == [["cause"], ["host"], ["application"], ["failures"], ["id"]]
+    assert [fields_of(one) for one in refused] == [["cause"], ["host"], ["application"], ["failures"], ["number"]]
     [failed] = house.admin.get("/admin/v1/failed-starts").json()["failed_starts"]
     assert {name: failed[name] for name in ("host", "application", "key", "cause", "version", "failures")} == {
         "host": "build-7", "application": "shop:app", "key": None, "cause": "it raised", "version": "1", "failures": 1,
     }  # fmt: skip
     told = eventually(lambda: house.admin.get("/admin/v1/overview").json()["troubles"])
     assert [one["message"] for one in told] == ["No worker of shop:app can start on build-7: it raised"]
-    house.worker.post(
-        "/worker/v1/sessions", json={"name": "build-7/3", "types": ["ANY"], "places": 1, "application": "shop:app"}
-    )
+    started = {"name": "build-7/3", "types": ["ANY"], "places": 1, "application": "shop:app"}
+    house.worker.post("/worker/v1/sessions", json=started | {"supervisor": "s", "reports": 1})
+    assert house.worker.post("/worker/v1/failed-starts", json=report).status_code == 200
     assert house.admin.get("/admin/v1/failed-starts").json() == {"failed_starts": []}
 
 
@@ -235,8 +236,8 @@ def exchange_with(**ending: Any) -> dict[str, Any]:
         ("sessions", {"name": "x", "types": "ANY", "places": 1}, "types"),
         ("sessions", {"name": "x", "types": ["ANY"], "places": 1, "more": 1}, "more"),
         ("sessions", {"name": "x", "types": ["ANY"], "places": 1, "version": "1\x1b[2J"}, "version"),
-        ("failed-starts", {"id": "x", "host": "x", "application": "x", "cause": "x\ny"}, "cause"),
-        ("failed-starts", {"id": "x", "host": "x", "application": "x", "cause": "x", "version": "\x1b[2J"}, "version"),
+        ("failed-starts", {"supervisor": "x", "number": 1, "host": "x", "application": "x", "cause": "x\ny"}, "cause"),
+        ("failed-starts", {"supervisor": "x", "number": 1, "host": "x", "application": "x", "cause": "x", "version": "\x1b[2J"}, "version"),
         ("exchange", {"session": "s", "id": "x", "places": -1}, "places"),
         ("exchange", {"session": "s", "id": "x", "places": "1"}, "places"),
         ("exchange", {"session": "s", "id": "x", "places": 1, "reports": [{"lease": "1"}]}, "reports[0].outcome"),

@@ -17,8 +17,9 @@ CAUSE = "the import of the application raised ImportError (tasks.py:3)"
 def a_report(**changes: Any) -> FailedStartReport:
     """One start of an application failed on a machine."""
     report = FailedStartReport(
-        id=new_id(), host="build-7", application="shop.tasks:app", cause=CAUSE, failures=1, key_id="a key", version="1"
-    )
+        supervisor=new_id(), number=1, host="build-7", application="shop.tasks:app", cause=CAUSE, failures=1,
+        key_id="a key", version="1",
+    )  # fmt: skip
     return replace(report, **changes)
 
 
@@ -59,6 +60,35 @@ async def test_it_is_over_when_a_worker_of_it_registers(store: Store) -> None:
     assert sorted(left, key=str) == [
         ("build-7", "other", "a key"), ("build-7", "shop.tasks:app", None), ("build-8", "shop.tasks:app", "a key"),
     ]  # fmt: skip
+
+
+async def test_a_report_that_is_late_is_dropped(store: Store) -> None:
+    """One that its supervisor wrote before its worker registered; later ones and those of other supervisors count."""
+    late, other = a_report(number=2), a_report(failures=5)
+    started = replace(a_session(["ANY"]), name="build-7/12", application="shop.tasks:app", key_id="a key")
+    await store.sessions.open(replace(started, supervisor=late.supervisor, reports=2))
+
+    await store.failed_starts.report(late)
+    assert await store.failed_starts.all() == ()
+    await store.failed_starts.report(other)
+    await store.failed_starts.report(late)
+    [found] = await store.failed_starts.all()
+    assert found.failures == 5
+    await store.failed_starts.report(replace(late, number=3))
+    [found] = await store.failed_starts.all()
+    assert found.failures == 6
+
+
+async def test_a_report_that_meets_the_registration_is_not_shown(store: Store) -> None:
+    """Two servers may write both at once, so that neither sees the other's: as with a registration that deletes none."""
+    met = a_report(number=4)
+    await store.failed_starts.report(met)
+    started = replace(a_session(["ANY"]), name="build-7/12", application="", key_id="a key")
+
+    await store.sessions.open(replace(started, supervisor=met.supervisor, reports=3))
+    assert len(await store.failed_starts.all()) == 1
+    await store.sessions.open(replace(started, id=new_id(), supervisor=met.supervisor, reports=4))
+    assert await store.failed_starts.all() == ()
 
 
 async def test_what_is_not_reported_again_is_forgotten(store: Store, clock: Clock) -> None:

@@ -72,7 +72,9 @@ async def populate(store: Store, clock: Clock) -> None:
     await store.bulks.begin(NewBulk(kind=BulkKind.CANCEL, chosen=TaskFilter(), organization_id=acme.id))
     await store.months.open()
     await store.failed_starts.report(
-        FailedStartReport(id="1", host="build-7", application="shop:app", cause="it raised", failures=1, key_id=None)
+        FailedStartReport(
+            supervisor="s", number=1, host="build-7", application="shop:app", cause="it raised", failures=1, key_id=None
+        )
     )
     await store.logouts.add("a session of the dashboard", expires_at=clock.at + 60_000)
 

@@ -120,11 +120,12 @@ async def test_every_failed_start_is_counted_once(
     await asyncio.wait_for(supervisor.ready(), 20)
 
     first = server.failed_starts[0]
-    assert {one.id: one.failures for one in server.unheard_starts} == {first.id: first.failures}
-    assert len({one.id for one in server.failed_starts}) == len(server.failed_starts)
+    assert {one.number: one.failures for one in server.unheard_starts} == {first.number: first.failures}
+    assert len({one.number for one in server.failed_starts}) == len(server.failed_starts)
     assert first.application == f"{APPS / 'starts.py'}:app"
     [registered] = server.registered.values()
     assert (registered.application, registered.name.rpartition("/")[0]) == (first.application, first.host)
+    assert (registered.supervisor, registered.reports) == (first.supervisor, server.failed_starts[-1].number)
 
 
 async def test_a_start_that_hangs_and_then_breaks_is_counted_once(

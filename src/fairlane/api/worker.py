@@ -115,6 +115,8 @@ class WorkerEndpoints:
         check_between("places", register.places, 1, protocol.PLACES_MOST)
         check_between("types", len(register.types), 1, protocol.TYPES_MOST)
         _check_name("application", register.application, protocol.NAME_LENGTH_MOST, least=0)
+        _check_name("supervisor", register.supervisor, protocol.ID_LENGTH_MOST, least=0)
+        check_between("reports", register.reports, 0, protocol.NUMBER_MOST)
         for name in register.types:
             _check_name("types", name, protocol.TYPE_LENGTH_MOST)
         session = NewSession(
@@ -126,6 +128,8 @@ class WorkerEndpoints:
             key_id=key_id,
             version=register.version,
             application=register.application,
+            supervisor=register.supervisor,
+            reports=register.reports,
             lease_ms=round(self._settings.lease_seconds * 1000),
         )
         await self._store.sessions.open(session)
@@ -141,14 +145,16 @@ class WorkerEndpoints:
     async def fail_starts(self, request: Request, key_id: WorkerKey) -> Answer:
         """Count starts of workers that failed."""
         failed = await self._read(request, _starts_failed)
-        _check_name("id", failed.id, protocol.ID_LENGTH_MOST)
+        _check_name("supervisor", failed.supervisor, protocol.ID_LENGTH_MOST)
+        check_between("number", failed.number, 1, protocol.NUMBER_MOST)
         _check_name("host", failed.host, protocol.NAME_LENGTH_MOST)
         _check_name("application", failed.application, protocol.NAME_LENGTH_MOST)
         _check_name("cause", failed.cause, protocol.CAUSE_LENGTH_MOST, least=0)
         _check_name("version", failed.version, protocol.NAME_LENGTH_MOST, least=0)
         check_between("failures", failed.failures, 0, protocol.STARTS_MOST)
         report = FailedStartReport(
-            id=failed.id,
+            supervisor=failed.supervisor,
+            number=failed.number,
             host=failed.host,
             application=failed.application,
             cause=failed.cause,

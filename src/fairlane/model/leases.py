@@ -29,6 +29,10 @@ class NewSession(Struct, frozen=True, kw_only=True):
     """The release of fairlane that the worker runs, or empty if it told none."""
     application: str = ""
     """The application that the worker serves, or empty if it told none."""
+    supervisor: str = ""
+    """The supervisor that started the worker, or empty if it told none."""
+    reports: int = 0
+    """The number of the last report of failed starts that the supervisor wrote before it registered this worker."""
 
     @property
     def host(self) -> str:
@@ -39,8 +43,10 @@ class NewSession(Struct, frozen=True, kw_only=True):
 class FailedStartReport(Struct, frozen=True, kw_only=True):
     """Starts of workers that failed, as their supervisor reports them."""
 
-    id: str
-    """Chosen by the supervisor; a report with the same id counts nothing."""
+    supervisor: str
+    """The id that the supervisor chose for itself."""
+    number: int
+    """The number of this report among those of its supervisor; a report that is sent again has the same one."""
     host: str
     application: str
     cause: str

@@ -33,7 +33,11 @@ class FailedStartStore(Noun):
     """Workers that cannot start."""
 
     async def report(self, report: FailedStartReport) -> None:
-        """Count failed starts. A report with the id of the last one of its key, host and application counts 0."""
+        """Count failed starts.
+
+        The report that was counted last for its key, host and application counts 0 when it comes again. A report that
+        is older than the registration of a worker of the same supervisor is dropped.
+        """
         await self._write(_report, report)
 
     async def all(self) -> tuple[FailedStart, ...]:
@@ -56,7 +60,8 @@ def _report(transaction: Transaction, report: FailedStartReport) -> Operation[No
         cause=report.cause,
         version=report.version,
         failures=report.failures,
-        report_id=report.id,
+        supervisor=report.supervisor,
+        report=report.number,
         now=now,
     )
 

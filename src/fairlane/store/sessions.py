@@ -153,6 +153,8 @@ def _open(transaction: Transaction, new: NewSession) -> Operation[None]:
         local=int(new.local),
         key_id=new.key_id,
         version=new.version,
+        supervisor=new.supervisor,
+        reports=new.reports,
         lease_ms=new.lease_ms,
         now=(yield from transaction.read_clock()),
     )

@@ -72,11 +72,20 @@ class Tally(Struct, kw_only=True):
 class Child:
     """One worker process. Call ``run`` once; the other methods may be called at any time meanwhile.
 
-    ``changed`` is called on the loop when the child has started, and when its start takes too long.
+    ``changed`` is called on the loop when the child has started, and when its start takes too long. ``reported`` returns
+    the id of the supervisor and the number of its last report of failed starts.
     """
 
-    def __init__(self, options: Options, server: ServerClient, *, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        server: ServerClient,
+        *,
+        changed: Callable[[], None] = lambda: None,
+        reported: Callable[[], tuple[str, int]] = lambda: ("", 0),
+    ) -> None:
         self._options = options
+        self._reported = reported
         self._changed = changed
         self._server = server
         self._loop = asyncio.get_running_loop()
@@ -297,6 +306,8 @@ class Child:
     async def _register(self, types: list[str]) -> Registered:
         name = f"{socket.gethostname()}/{self.pid}"
         options = self._options
+        # Since this child has started, no report is written: those up to this number are out of date.
+        supervisor, reports = self._reported()
         registration = Register(
             name=name,
             types=types,
@@ -304,6 +315,8 @@ class Child:
             local=options.local,
             version=options.version,
             application=options.application,
+            supervisor=supervisor,
+            reports=reports,
         )
         pausing, said = pauses(*REGISTER_SECONDS), set[str]()
         while True:

@@ -109,6 +109,9 @@ class Supervisor:
         self._failed = asyncio.Event()
         """Set when a start failed, until it is reported."""
         self._reporting: asyncio.Task[None] | None = None
+        self._id = secrets.token_hex(16)
+        self._reports = 0
+        """How many reports were written."""
         self._report_lock = asyncio.Lock()
         """One report at a time: each start is in one of them."""
         self._ever_started = False
@@ -210,7 +213,8 @@ class Supervisor:
 
     async def _run_child(self) -> Child:
         servers = tuple(self._order(self._options.servers))
-        child = Child(msgspec.structs.replace(self._options, servers=servers), self._server, changed=self._look)
+        options = msgspec.structs.replace(self._options, servers=servers)
+        child = Child(options, self._server, changed=self._look, reported=lambda: (self._id, self._reports))
         self._children.add(child)
         try:
             await child.run()
@@ -271,10 +275,11 @@ class Supervisor:
 
     async def _send_report(self) -> None:
         pausing = pauses(*REPORT_PAUSE_SECONDS)
-        counted, report_id = self._unreported, secrets.token_hex(16)
+        counted, self._reports = self._unreported, self._reports + 1
         while (cause := self.trouble) is not None:
             report = StartsFailed(
-                id=report_id,
+                supervisor=self._id,
+                number=self._reports,
                 host=socket.gethostname()[:NAME_LENGTH_MOST],
                 application=self._options.application,
                 cause=_printable(cause)[:CAUSE_LENGTH_MOST],

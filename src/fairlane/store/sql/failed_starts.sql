@@ -1,23 +1,41 @@
 -- Starts of workers that failed, by the machine and the application.
 
 -- name: upsert_failed_start
--- Count failed starts of one application on one machine; a report with the id of the last one counts nothing.
-INSERT INTO failed_start (key_id, host, application, cause, version, failures, first_at, last_at, report_id)
-VALUES (:key_id, :host, :application, :cause, :version, :failures, :now, :now, :report_id)
+-- Count failed starts of one application on one machine. The report that was counted last counts nothing again, and one
+-- that was written before a worker of its supervisor registered is dropped (index session_supervisor).
+INSERT INTO failed_start (key_id, host, application, cause, version, failures, first_at, last_at, supervisor, report)
+SELECT :key_id, :host, :application, :cause, :version, CAST(:failures AS BIGINT), CAST(:now AS BIGINT),
+       CAST(:now AS BIGINT), :supervisor, CAST(:report AS BIGINT)
+WHERE NOT EXISTS (SELECT 1
+                  FROM session
+                  WHERE supervisor = :supervisor
+                    AND supervisor <> ''
+                    AND reports >= :report)
 ON CONFLICT (key_id, host, application) DO UPDATE
 SET cause = excluded.cause,
     version = excluded.version,
     failures = failed_start.failures
-               + CASE WHEN failed_start.report_id = excluded.report_id THEN 0 ELSE excluded.failures END,
+               + CASE WHEN failed_start.supervisor = excluded.supervisor AND failed_start.report = excluded.report
+                      THEN 0
+                      ELSE excluded.failures
+                 END,
     last_at = excluded.last_at,
-    report_id = excluded.report_id;
+    supervisor = excluded.supervisor,
+    report = excluded.report;
 
 -- name: find_failed_starts
--- Find the failed starts that were reported since this moment; reads the whole of failed_start, which is bounded.
-SELECT nullif(key_id, '') AS key, host, application, cause, version, failures, first_at, last_at
-FROM failed_start
-WHERE last_at >= :since
-ORDER BY first_at, key_id, host, application;
+-- Find the failed starts that were reported since this moment and are not over; reads the whole of failed_start, which is
+-- bounded. Two servers of PostgreSQL may write a report and the registration that ends it at once (index
+-- session_supervisor).
+SELECT nullif(f.key_id, '') AS key, f.host, f.application, f.cause, f.version, f.failures, f.first_at, f.last_at
+FROM failed_start AS f
+WHERE f.last_at >= :since
+  AND NOT EXISTS (SELECT 1
+                  FROM session AS s
+                  WHERE s.supervisor = f.supervisor
+                    AND s.supervisor <> ''
+                    AND s.reports >= f.report)
+ORDER BY f.first_at, f.key_id, f.host, f.application;
 
 -- name: delete_failed_start
 -- Delete what is known of failed starts of this application on this machine: a worker of it registered.

@@ -466,13 +466,18 @@ CREATE TABLE session (
   -- 1: an operator wants it to take no more tasks, and to end after those that it runs.
   draining    INTEGER NOT NULL DEFAULT 0,
   -- The release of fairlane that it runs, or empty if it told none.
-  version     TEXT NOT NULL DEFAULT ''
+  version     TEXT NOT NULL DEFAULT '',
+  -- The supervisor that started it and the number of its last report of failed starts, which was written before the
+  -- worker registered; empty and 0 if it told none.
+  supervisor  TEXT NOT NULL DEFAULT '',
+  reports     INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX session_supervisor ON session (supervisor) WHERE supervisor <> '';
 CREATE INDEX session_key ON session (key_id) WHERE key_id IS NOT NULL;
 
 -- An application of which no worker can start on a machine: why, since when, and how often it was tried. key_id: the
--- worker key of the supervisor that reported it, or empty: a server's own workers. report_id: the report that was
--- counted last.
+-- worker key of the supervisor that reported it, or empty: a server's own workers. supervisor and report: the one that
+-- was counted last, and the number of its report.
 CREATE TABLE failed_start (
   key_id      TEXT NOT NULL,
   host        TEXT NOT NULL,
@@ -482,7 +487,8 @@ CREATE TABLE failed_start (
   failures    INTEGER NOT NULL,
   first_at    INTEGER NOT NULL,
   last_at     INTEGER NOT NULL,
-  report_id   TEXT NOT NULL,
+  supervisor  TEXT NOT NULL,
+  report      INTEGER NOT NULL,
   PRIMARY KEY (key_id, host, application)
 ) WITHOUT ROWID;
 

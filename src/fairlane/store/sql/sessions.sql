@@ -2,8 +2,10 @@
 
 -- name: insert_session
 -- Insert a session.
-INSERT INTO session (id, name, types, places, local, key_id, version, lease_ms, lease_until, started_at)
-VALUES (:id, :name, :types, :places, :local, :key_id, :version, :lease_ms, CAST(:now AS BIGINT) + :lease_ms, :now);
+INSERT INTO session (id, name, types, places, local, key_id, version, supervisor, reports, lease_ms, lease_until,
+                     started_at)
+VALUES (:id, :name, :types, :places, :local, :key_id, :version, :supervisor, :reports, :lease_ms,
+        CAST(:now AS BIGINT) + :lease_ms, :now);
 
 -- name: find_live_sessions [sqlite] packed
 -- Find those of these sessions that are live.
