@@ -81,6 +81,22 @@ def _gauges(fleet: Fleet) -> Iterator[Metric]:
             fleet.organizations_drifted,
         ),
         ("fairlane_webhook_deliveries_open", "Webhook messages that are owed and not final.", fleet.deliveries_open),
+        (
+            "fairlane_webhook_hosts_failing",
+            "Hosts of webhooks, with their ports, with a last try that failed; at most 1000.",
+            fleet.hosts_failing,
+        ),
+        ("fairlane_bulks_running", "Requests to run again or cancel many tasks; at most 1000.", fleet.bulks_running),
+        (
+            "fairlane_worker_starts_failing",
+            "Applications of which no worker can start on a machine, each machine counted: must be 0.",
+            len(fleet.failed_starts),
+        ),
+        (
+            "fairlane_worker_starts_failed",
+            "Starts of workers that failed on these machines since they began to fail.",
+            sum(one.failures for one in fleet.failed_starts),
+        ),
     ):
         yield GaugeMetricFamily(name, text, value=value)
 

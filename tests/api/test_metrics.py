@@ -140,6 +140,21 @@ def test_metrics_are_closed_to_customers(house: House) -> None:
         assert client.get("/admin/v1/scaling").status_code == 404
 
 
+def test_workers_that_cannot_start_are_counted_wherever_they_are(house: House) -> None:
+    """Each machine of an application counts, until one of its workers registers."""
+    report = {"supervisor": "s", "number": 1, "application": "shop:app", "cause": "it raised", "failures": 3}
+    for host in ("build-7", "build-8"):
+        house.worker.post("/worker/v1/failed-starts", json=report | {"host": host})
+    fresh(house, "fairlane_worker_starts_failing", value=2)
+    assert scrape(house)["fairlane_worker_starts_failed",] == 6
+
+    for host in ("build-7", "build-8"):
+        started = {"name": f"{host}/1", "types": ["ANY"], "places": 1, "application": "shop:app"}
+        house.worker.post("/worker/v1/sessions", json=started)
+
+    fresh(house, "fairlane_worker_starts_failing", value=0)
+
+
 def names_of(text: str) -> set[str]:
     """Every metric that a text names."""
     return set(NAME.findall(text))

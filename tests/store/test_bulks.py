@@ -103,6 +103,7 @@ async def test_each_failed_task_is_run_again_once(store: Store) -> None:
 
     bulk = await store.bulks.begin(again(organization))
     assert (bulk.state, bulk.matched) == (BulkState.RUNNING, 0)
+    assert (await store.fleet.find()).bulks_running == 1
     await work(store, bulk)
 
     ended = await store.bulks.find(bulk.id, organization.id)
@@ -121,6 +122,7 @@ async def test_each_failed_task_is_run_again_once(store: Store) -> None:
     assert found.webhook.url == a_webhook("hooks.example").url
     assert await store.tasks.payload(organization.id, view.id) == '{"a":1}'
     assert await store.bulks.running() == []
+    assert (await store.fleet.find()).bulks_running == 0
 
 
 async def test_what_was_run_again_is_skipped(store: Store) -> None:

@@ -37,6 +37,7 @@ async def test_a_crash_loop_has_its_cause_since_when_and_how_often(store: Store,
     assert (seven.host, seven.application, seven.key, seven.cause) == ("build-7", "shop.tasks:app", "a key", "another")
     assert (seven.failures, seven.first_at, seven.last_at) == (4, began, clock.at)
     assert (eight.host, eight.key, eight.failures) == ("build-8", None, 1)
+    assert (await store.fleet.find()).failed_starts == (seven, eight)
     [trouble] = (await store.pulses.overview(worker_trouble=None, disk_full=False)).troubles
     assert (trouble.kind, trouble.since, trouble.subject) == (TroubleKind.WORKERS_FAILING, began, "build-7")
     assert trouble.message == "No worker of shop.tasks:app can start on build-7: another, and one more"

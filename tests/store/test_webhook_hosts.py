@@ -65,11 +65,13 @@ async def test_tries_are_counted_by_host_over_all_organizations(store: Store, cl
     assert (a.open, set(a.organizations), a.hold) == (3, {first.name, second.name}, HostHold.PAUSE)
     assert (b.tries, b.failed, b.failing_since, b.last_status, b.open, b.hold) == (1, 0, None, 200, 0, None)
     assert [one.host for one in await troubled(store)] == ["a.example"]
+    assert (await store.fleet.find()).hosts_failing == 1
 
     clock.advance(DAY // 2)
     await send(store, clock)
 
     assert await troubled(store) == []
+    assert (await store.fleet.find()).hosts_failing == 0
     assert (await named(store, "a"))["a.example"].failed_in_row == 0
 
 

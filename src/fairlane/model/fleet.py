@@ -74,6 +74,12 @@ class Fleet(Struct, frozen=True, kw_only=True):
     places: int
     places_used: int
     deliveries_open: int
+    hosts_failing: int
+    """Hosts of webhooks with a last try that failed, up to 1,000."""
+    bulks_running: int
+    """Requests to run again or cancel many tasks that are not done, up to 1,000."""
+    failed_starts: tuple[FailedStart, ...]
+    """Applications of which no worker can start on a machine, the longest lasting first."""
     loads: dict[str, TypeLoad]
     tallies: dict[str, TypeTally]
     tries: dict[str, int]

@@ -35,7 +35,6 @@ class Signs(Struct, frozen=True, kw_only=True):
     """Since when the first open webhook message has been due, or None if none is open."""
     worker_trouble: str | None
     """Why no worker of this server's own can start."""
-    failed_starts: Sequence[FailedStart]
     """Workers of all machines that cannot start, the longest lasting first."""
     disk_full: bool
 
@@ -106,8 +105,8 @@ def _server(signs: Signs) -> Iterator[Trouble]:
             advice="Make room on the disk; the server accepts tasks again by itself.",
             since=None,
         )
-    if signs.failed_starts:
-        yield _failed_starts(signs.failed_starts)
+    if signs.fleet.failed_starts:
+        yield _failed_starts(signs.fleet.failed_starts)
     elif signs.worker_trouble is not None:
         yield Trouble(
             kind=TroubleKind.WORKERS_FAILING,

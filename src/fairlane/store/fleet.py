@@ -6,10 +6,14 @@ from fairlane.model.fleet import Durations, Fleet, TypeLoad, TypeTally
 from fairlane.rules.history import BUCKETS, bucket_bound_ms
 from fairlane.store.attempt_counts import Histogram, TypeCounts
 from fairlane.store.config import Config
+from fairlane.store.failed_starts import find_failed_starts
 from fairlane.store.lease_rows import CALL
 from fairlane.store.memory import Memory
 from fairlane.store.noun import Noun
 from fairlane.store.statements import Operation, Row, clock, only, rows
+
+COUNTED_MOST = 1_000
+"""The most failing hosts and running bulks that are counted: more cost no more."""
 
 
 class FleetRow(Row, frozen=True):
@@ -62,6 +66,13 @@ class ServingRow(Row, frozen=True):
     id: str
 
 
+class TroublesRow(Row, frozen=True):
+    """What is under way and what fails, each counted up to a bound."""
+
+    hosts_failing: int
+    bulks_running: int
+
+
 class FleetStore(Noun):
     """The state of the whole installation."""
 
@@ -93,6 +104,7 @@ def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
         served.update(names)
     names = sorted({*config.catalogue, *queued, *processing, *calls})
     deliveries_open = yield from only("count_open_deliveries", into=int)
+    troubles = yield from only("count_troubles", into=TroublesRow, most=COUNTED_MOST)
     return Fleet(
         at=now,
         organizations=sums.organizations,
@@ -105,6 +117,9 @@ def find_fleet(config: Config, memory: Memory) -> Operation[Fleet]:
         places=places,
         places_used=taken,
         deliveries_open=deliveries_open,
+        hosts_failing=troubles.hosts_failing,
+        bulks_running=troubles.bulks_running,
+        failed_starts=(yield from find_failed_starts()),
         loads={
             name: TypeLoad(
                 ready=queued[name].ready if name in queued else 0,

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fairlane.model.fleet import FailedStart, Fleet
+from fairlane.model.fleet import Fleet
 from fairlane.model.live import Total
 from fairlane.model.pulses import FleetPulse, Overview
 from fairlane.rules.pulses import NAMES_SHOWN, Signs, pulse_points, troubles
 from fairlane.store.attempt_counts import AttemptCounts
 from fairlane.store.config import Config
-from fairlane.store.failed_starts import find_failed_starts
 from fairlane.store.fleet import find_fleet
 from fairlane.store.maintenance import find_maintenance
 from fairlane.store.memory import Memory
@@ -61,7 +60,6 @@ class Installation(msgspec.Struct, frozen=True):
     maintenance: bool
     drifted: list[str]
     due_at: int | None
-    failed_starts: tuple[FailedStart, ...]
 
 
 class PulseStore(Noun):
@@ -114,7 +112,6 @@ class PulseStore(Noun):
             drifted=now.drifted,
             due_at=now.due_at,
             worker_trouble=worker_trouble,
-            failed_starts=now.failed_starts,
             disk_full=disk_full,
         )
         return _overview(now.fleet, now.total, signs)
@@ -146,7 +143,6 @@ def find_installation(config: Config, memory: Memory, server_id: str) -> Operati
         maintenance=(yield from find_maintenance()),
         drifted=(yield from rows("find_drifted_names", into=str, most=NAMES_SHOWN)),
         due_at=(yield from only("find_first_due_delivery", into=Moment)).at,
-        failed_starts=(yield from find_failed_starts()),
     )
 
 

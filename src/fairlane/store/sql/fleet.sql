@@ -52,6 +52,19 @@ SELECT count(*)
 FROM delivery
 WHERE due_at IS NOT NULL;
 
+-- name: count_troubles
+-- Count failing hosts of webhooks (webhook_host_failing) and running bulks (bulk_state), up to :most of each.
+SELECT (SELECT count(*)
+        FROM (SELECT 1
+              FROM webhook_host
+              WHERE organization_id = 0 AND failing_since IS NOT NULL
+              LIMIT :most) AS failing) AS hosts_failing,
+       (SELECT count(*)
+        FROM (SELECT 1
+              FROM bulk
+              WHERE state = 'RUNNING'
+              LIMIT :most) AS running) AS bulks_running;
+
 -- name: find_type_limits
 -- Find the limits of all types that have one; reads the whole of type_limit.
 SELECT task_type, most
