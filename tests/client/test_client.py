@@ -13,7 +13,7 @@ import pytest
 
 from fairlane import client as sdk
 from fairlane.client import AsyncClient, Client, NotFound, NotInTime, SetupMissing, TaskFailed
-from tests.api.house import Customer, House
+from tests.api.house import Customer, House, eventually
 from tests.client.conftest import Hands, client_of
 
 Working = Callable[..., Hands]
@@ -505,11 +505,25 @@ def test_deliveries_are_listed_and_tried_again(client: Client) -> None:
     made = [client.submit("OTHER", {}, webhook_url=f"http://127.0.0.1:9000/{number}") for number in range(3)]
     for task in made:
         client.cancel(task)
+    assert [one.code for one in client.tasks()] == ["TASK_CANCELED"] * 3
+    assert (made[0].code, client.task(made[0]).code) == (None, "TASK_CANCELED")
 
     found = list(client.deliveries())
 
     assert {one.task_id for one in found} == {task.id for task in made}
     assert [one.id for one in client.deliveries(most=2)] == [one.id for one in found[:2]]
+    assert [one.task_id for one in client.deliveries(task_id=made[1].id)] == [made[1].id]
+    chosen: sdk.DeliveryConditions = {"url_prefix": "http://127.0.0.1:9000/", "created_from": made[0].created_at}
+    assert [one.id for one in client.deliveries(**chosen)] == [one.id for one in found]
+    assert list(client.deliveries(host_prefix="127.0.0.1:9001")) == []
+    assert list(client.deliveries(created_before=made[0].created_at)) == []
+    # Nothing listens there.
+    [host] = eventually(lambda: [one for one in client.webhook_hosts("127.") if one.failed_in_row == 3])
+    assert (host.host, host.open, host.open_bounded, host.held_by) == ("127.0.0.1:9000", 3, False, "pause")
+    assert host.last_try is not None
+    assert (host.last_try.outcome, host.last_try.status) == ("failed", None)
+    assert [one.host for one in client.webhook_hosts()] == [host.host]
+    assert list(client.webhook_hosts("nowhere")) == []
     assert client.redeliver(found[0]).id == found[0].id
     with pytest.raises(NotFound):
         client.redeliver("nothing")

@@ -81,7 +81,7 @@ async def test_a_report_that_is_late_is_dropped(store: Store) -> None:
 
 
 async def test_a_report_that_meets_the_registration_is_not_shown(store: Store) -> None:
-    """Two servers may write both at once, so that neither sees the other's: as with a registration that deletes none."""
+    """Two servers may write both at once, and neither sees the other's: as with a registration that deletes none."""
     met = a_report(number=4)
     await store.failed_starts.report(met)
     started = replace(a_session(["ANY"]), name="build-7/12", application="", key_id="a key")

@@ -20,6 +20,8 @@ from fairlane.client.records import (
     Capacity,
     Credits,
     Delivery,
+    DeliveryConditions,
+    DeliveryHost,
     ErrorBody,
     FailureGroup,
     NewTask,
@@ -65,6 +67,7 @@ class _CreditsAnswer(Struct, rename="camel"):
 class _FoundAnswer(Struct):
     task: _TaskAnswer
     credits: _CreditsAnswer
+    code: str | None = None
     waited: TimeWaited | None = None
     webhook: WebhookState | None = None
     response: dict[str, Any] | None = None
@@ -90,6 +93,11 @@ class _SlotPage(Struct, rename="camel"):
 
 class _DeliveryPage(Struct, rename="camel"):
     deliveries: list[Delivery]
+    next_cursor: str | None = None
+
+
+class _DeliveryHosts(Struct, rename="camel"):
+    hosts: list[DeliveryHost]
     next_cursor: str | None = None
 
 
@@ -174,6 +182,12 @@ def read_deliveries(body: bytes) -> tuple[list[Delivery], str | None]:
     """Read a page of deliveries, and the cursor of the next page, or None on the last one."""
     page = _read(body, _DeliveryPage)
     return page.deliveries, page.next_cursor
+
+
+def read_hosts(body: bytes) -> tuple[list[DeliveryHost], str | None]:
+    """Read a page of hosts of webhooks, and the cursor of the next page, or None on the last one."""
+    page = _read(body, _DeliveryHosts)
+    return page.hosts, page.next_cursor
 
 
 def read_delivery(body: bytes) -> Delivery:
@@ -280,6 +294,7 @@ def _verdict(result: _BatchResult, key: str, first: int) -> Verdict:
 
 def _task(found: _FoundAnswer) -> Task:
     task, credits = found.task, found.credits
+    error = (found.response or {}).get("error") if task.status == "FAILED" else None
     return Task(
         id=task.id,
         task_type=task.task_type,
@@ -292,6 +307,7 @@ def _task(found: _FoundAnswer) -> Task:
         credits_charged=credits.credits_charged,
         webhook=found.webhook,
         response=found.response,
+        code=found.code or (error.get("code") if isinstance(error, dict) else None),
         run_at=task.run_at,
         retry_of=task.retry_of,
         waited=found.waited,
@@ -451,6 +467,31 @@ def _filter_text(chosen: TaskConditions) -> _FilterText:
         to=moment_text(chosen.get("accepted_before")),
         idempotency_key_prefix=chosen.get("key_prefix"),
     )
+
+
+class _DeliveryFilterText(Struct, rename="camel", omit_defaults=True):
+    """The conditions of a filter of deliveries or hosts; ``from_`` and ``to`` are moments."""
+
+    status: str | None = None
+    url_prefix: str | None = None
+    host_prefix: str | None = None
+    task_id: str | None = None
+    from_: str | None = None
+    to: str | None = None
+
+
+def delivery_fields(chosen: DeliveryConditions) -> dict[str, str]:
+    """Return the conditions as the API names them. Raises ValueError for a moment without a time zone."""
+    filtered = _DeliveryFilterText(
+        status=chosen.get("status"),
+        url_prefix=chosen.get("url_prefix"),
+        host_prefix=chosen.get("host_prefix"),
+        task_id=chosen.get("task_id"),
+        from_=moment_text(chosen.get("created_from")),
+        to=moment_text(chosen.get("created_before")),
+    )
+    fields: dict[str, str] = msgspec.to_builtins(filtered)
+    return fields
 
 
 def moment_text(at: datetime | None) -> str | None:

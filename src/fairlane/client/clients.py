@@ -27,6 +27,8 @@ from fairlane.client.records import (
     Capacity,
     Credits,
     Delivery,
+    DeliveryConditions,
+    DeliveryHost,
     FailureGroup,
     NewTask,
     Slot,
@@ -334,13 +336,24 @@ class Client:
         """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""
         return self._flow(operations.slots(self._policy), iter(()))
 
-    def deliveries(self, *, most: int | None = None) -> Iterator[Delivery]:
+    def deliveries(self, *, most: int | None = None, **chosen: Unpack[DeliveryConditions]) -> Iterator[Delivery]:
         """Yield the messages to the organization's webhooks, newest first, page by page as they are read.
 
         Args:
             most: Stop after this number. If None, return all.
+            **chosen: Only deliveries that meet these conditions, such as ``status="due"``.
         """
-        return self._flow(operations.deliveries(self._policy, most=most), iter(()))
+        return self._flow(operations.deliveries(self._policy, chosen, most=most), iter(()))
+
+    def webhook_hosts(self, host_prefix: str | None = None, *, most: int | None = None) -> Iterator[DeliveryHost]:
+        """Yield the hosts of the organization's webhooks, and how the tries at each ended.
+
+        Args:
+            host_prefix: The beginning of host and port: all hosts that fit, by name. An empty one fits every host. If
+                None, return up to 20, those with overdue messages or failures first.
+            most: Stop after this number. If None, return all.
+        """
+        return self._flow(operations.webhook_hosts(self._policy, host_prefix, most=most), iter(()))
 
     def redeliver(self, delivery: str | Delivery) -> Delivery:
         """Try a delivery once more, at once, whether or not it was delivered before. Raises NotFound."""
@@ -658,9 +671,13 @@ class AsyncClient:
         """Yield the slots in use and what holds them, the oldest first, page by page as they are read."""
         return self._flow(operations.slots(self._policy), ())
 
-    def deliveries(self, *, most: int | None = None) -> AsyncIterator[Delivery]:
+    def deliveries(self, *, most: int | None = None, **chosen: Unpack[DeliveryConditions]) -> AsyncIterator[Delivery]:
         """Yield the messages to the organization's webhooks, newest first, page by page as they are read."""
-        return self._flow(operations.deliveries(self._policy, most=most), ())
+        return self._flow(operations.deliveries(self._policy, chosen, most=most), ())
+
+    def webhook_hosts(self, host_prefix: str | None = None, *, most: int | None = None) -> AsyncIterator[DeliveryHost]:
+        """Yield the hosts of the organization's webhooks, and how the tries at each ended."""
+        return self._flow(operations.webhook_hosts(self._policy, host_prefix, most=most), ())
 
     async def redeliver(self, delivery: str | Delivery) -> Delivery:
         """Try a delivery once more, at once, whether or not it was delivered before. Raises NotFound."""

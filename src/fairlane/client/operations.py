@@ -5,8 +5,9 @@ Nothing here does I/O, sleeps or reads a clock; see ``fairlane.client.effects``.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -14,6 +15,7 @@ from uuid import uuid4
 from fairlane.client.answers import (
     alert_text,
     bulk_text,
+    delivery_fields,
     filter_fields,
     moment_text,
     payload_text,
@@ -28,6 +30,7 @@ from fairlane.client.answers import (
     read_deliveries,
     read_delivery,
     read_failures,
+    read_hosts,
     read_page,
     read_result,
     read_slots,
@@ -48,6 +51,7 @@ from fairlane.client.records import (
     Capacity,
     Credits,
     Delivery,
+    DeliveryConditions,
     FailureGroup,
     NewTask,
     Status,
@@ -66,6 +70,8 @@ POLL_FIRST_SECONDS = 0.05
 POLL_MOST_SECONDS = 5.0
 CALL_SECONDS = 320.0
 """Longest wait for the answer to a call: a call runs for at most five minutes, and the client waits a little longer."""
+PAGE_HOSTS = 20
+"""Hosts of webhooks in one answer."""
 PAGE_TASKS = 100
 
 _DIGITS = re.compile(r"\d{1,15}", re.ASCII)
@@ -220,17 +226,30 @@ def slots(policy: Policy) -> Feed:
     yield from _pages(policy, "v1/async/slots", read_slots)
 
 
-def deliveries(policy: Policy, *, most: int | None) -> Feed:
-    """Yield the deliveries, page by page, newest first."""
-    yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most)
+def deliveries(policy: Policy, chosen: DeliveryConditions, *, most: int | None) -> Feed:
+    """Yield the deliveries that meet the conditions, page by page, newest first."""
+    yield from _pages(policy, "v1/webhooks/deliveries", read_deliveries, most, delivery_fields(chosen))
+
+
+def webhook_hosts(policy: Policy, host_prefix: str | None, *, most: int | None) -> Feed:
+    """Yield the hosts of webhooks: those with trouble first in one page, or page by page by name."""
+    yield from _pages(
+        policy, "v1/webhooks/hosts", read_hosts, most, delivery_fields({"host_prefix": host_prefix}), page=PAGE_HOSTS
+    )
 
 
 def _pages(
-    policy: Policy, path: str, read: Callable[[bytes], tuple[list[Any], str | None]], most: int | None = None
+    policy: Policy,
+    path: str,
+    read: Callable[[bytes], tuple[list[Any], str | None]],
+    most: int | None = None,
+    chosen: Mapping[str, str] = MappingProxyType({}),
+    *,
+    page: int = PAGE_TASKS,
 ) -> Feed:
-    left, query = math.inf if most is None else most, {}
+    left, query = math.inf if most is None else most, dict(chosen)
     while left > 0:
-        query["limit"] = str(int(min(PAGE_TASKS, left)))
+        query["limit"] = str(int(min(page, left)))
         answer: Response = yield from exchange(Ask(method="GET", path=path, query=query), policy)
         found, cursor = read(answer.body)
         for one in found:
@@ -238,7 +257,7 @@ def _pages(
         left -= len(found)
         if cursor is None:
             return
-        query = {"cursor": cursor}
+        query["cursor"] = cursor
 
 
 def redeliver(policy: Policy, delivery: str) -> Steps[Delivery]:

@@ -113,6 +113,8 @@ class Task(Struct, frozen=True, kw_only=True):
     """None if it has no webhook or has not ended yet."""
     response: dict[str, Any] | None = None
     """The handler's result, or ``{"error": …}`` of a failed task; None until it has ended, and in lists."""
+    code: str | None = None
+    """The code of its failure, also in lists; None if it did not fail."""
     run_at: datetime | None = None
     """The moment before which it must not start, or None if none was given."""
     retry_of: str | None = None
@@ -364,6 +366,60 @@ class Delivery(Struct, frozen=True, rename="camel"):
     """Why it is not tried now: ``pause``, ``receiver``, ``server_busy``, ``slow``, ``organization_busy``,
     ``host_busy`` or ``stuck``; None if nothing holds it."""
     tries: tuple[DeliveryTry, ...] = ()
+
+
+class DeliveryConditions(TypedDict, total=False):
+    """Which deliveries: those that meet every condition. None is the same as a condition that is not given."""
+
+    status: str | None
+    """``due``, ``trying``, ``delivered`` or ``given_up``."""
+    url_prefix: str | None
+    """The beginning of the URL, as it was written."""
+    host_prefix: str | None
+    """The beginning of host and port, such as ``app.example:443``."""
+    task_id: str | None
+    created_from: datetime | None
+    """Created at this moment or later."""
+    created_before: datetime | None
+
+
+class DeliveryHostTry(Struct, frozen=True, rename="camel"):
+    """The last try at a host."""
+
+    at: datetime
+    outcome: str
+    """``delivered``, ``failed``, ``timeout`` or ``refused_by_policy``."""
+    status: int | None = None
+    """The status of the receiver's answer, or None if none came."""
+    took_ms: int | None = None
+    """How long the answer took, or None if none came."""
+
+
+class DeliveryHost(Struct, frozen=True, rename="camel"):
+    """A host of the organization's webhooks, and how the tries at it ended."""
+
+    host: str
+    """With its port."""
+    tries: int
+    """Since the beginning of yesterday (UTC)."""
+    failed: int
+    """How many of these tries failed."""
+    failed_in_row: int
+    """How many of the last tries failed, one after the other."""
+    open: int
+    """Messages that are not delivered yet."""
+    open_bounded: bool
+    """Whether there are more of them than were counted."""
+    trying: int
+    """Tries that are under way."""
+    failing_since: datetime | None = None
+    """The first failure after the last success, or None if the last try delivered."""
+    last_try: DeliveryHostTry | None = None
+    """None if none was made."""
+    next_try_at: datetime | None = None
+    """When the first of the messages is due, or None if none is."""
+    held_by: str | None = None
+    """Why that message is not tried now, as in ``Delivery``."""
 
 
 class Credits(Struct, frozen=True, rename="camel"):

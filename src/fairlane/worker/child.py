@@ -72,8 +72,8 @@ class Tally(Struct, kw_only=True):
 class Child:
     """One worker process. Call ``run`` once; the other methods may be called at any time meanwhile.
 
-    ``changed`` is called on the loop when the child has started, and when its start takes too long. ``reported`` returns
-    the id of the supervisor and the number of its last report of failed starts.
+    ``changed`` is called on the loop when the child has started, and when its start takes too long. ``reported``
+    returns the id of the supervisor and the number of its last report of failed starts.
     """
 
     def __init__(
