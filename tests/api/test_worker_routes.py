@@ -237,7 +237,11 @@ def exchange_with(**ending: Any) -> dict[str, Any]:
         ("sessions", {"name": "x", "types": ["ANY"], "places": 1, "more": 1}, "more"),
         ("sessions", {"name": "x", "types": ["ANY"], "places": 1, "version": "1\x1b[2J"}, "version"),
         ("failed-starts", {"supervisor": "x", "number": 1, "host": "x", "application": "x", "cause": "x\ny"}, "cause"),
-        ("failed-starts", {"supervisor": "x", "number": 1, "host": "x", "application": "x", "cause": "x", "version": "\x1b[2J"}, "version"),
+        (
+            "failed-starts",
+            {"supervisor": "x", "number": 1, "host": "x", "application": "x", "cause": "x", "version": "\x1b[2J"},
+            "version",
+        ),
         ("exchange", {"session": "s", "id": "x", "places": -1}, "places"),
         ("exchange", {"session": "s", "id": "x", "places": "1"}, "places"),
         ("exchange", {"session": "s", "id": "x", "places": 1, "reports": [{"lease": "1"}]}, "reports[0].outcome"),

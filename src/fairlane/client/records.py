@@ -378,9 +378,11 @@ class DeliveryConditions(TypedDict, total=False):
     host_prefix: str | None
     """The beginning of host and port, such as ``app.example:443``."""
     task_id: str | None
+    """The whole id of the task that they tell of; None is any."""
     created_from: datetime | None
-    """Created at this moment or later."""
+    """Created at this moment or later; None is any time."""
     created_before: datetime | None
+    """Created before this moment; None is any time."""
 
 
 class DeliveryHostTry(Struct, frozen=True, rename="camel"):
